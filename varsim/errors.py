@@ -1,0 +1,143 @@
+"""Every exception that varsim raises on purpose.
+
+VarsimError
+├── VariableError                 an operation on a variable is refused; no copy has changed
+│   ├── SynchronizationError      (ValueError)    the synchronization asked for is not to be had here
+│   ├── AggregationError          (ValueError)    the aggregation does not fit the dtype or the read
+│   ├── OperationError            (ValueError)    the policy table refuses this operation here
+│   ├── ShapeError                (ValueError)    a value has another shape than its variable
+│   ├── DtypeError                (ValueError)    an array has another dtype than its variable
+│   └── ValueTypeError            (TypeError)     the value is nothing that a variable can hold
+├── DistributedValueError         (ValueError)    a per-replica value stands where it cannot
+├── UnsupportedError              (NotImplementedError)  TensorFlow refuses it too
+├── ContextError                  (RuntimeError)  wrong context, or two strategies mixed
+├── MismatchError                 (RuntimeError)  replicas did different things where they must agree
+├── CallTimeout                   (TimeoutError)  no replica said anything for too long
+├── WorkerLost                    (RuntimeError)  a worker process ended
+├── StartError                    (RuntimeError)  the workers did not come up
+├── ProtocolError                 (RuntimeError)  a peer sent what the protocol does not allow
+└── ConfigError                   (ValueError)    an experiment, or a command line, is wrong
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class VarsimError(Exception):
+    """Base of all errors that varsim raises on purpose."""
+
+    definite: ClassVar[bool] = True
+    """Whether the failed operation certainly changed no copy of any variable."""
+
+
+class VarsimWarning(UserWarning):
+    """The program is legal, and probably does not do what its author thinks."""
+
+
+class VariableError(VarsimError):
+    """An operation on a variable was refused.
+
+    Attributes:
+        variable: The variable's name.
+        problem: What is wrong, as a sentence.
+        remedy: What to do about it, as a sentence.
+    """
+
+    def __init__(self, variable: str, problem: str, remedy: str = "") -> None:
+        super().__init__(variable, problem, remedy)
+        self.variable = variable
+        self.problem = problem
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"variable {self.variable!r}: {self.problem}" + (
+            f"\n  {self.remedy}" if self.remedy else ""
+        )
+
+
+class SynchronizationError(VariableError, ValueError):
+    """The synchronization that a variable asks for is not to be had here."""
+
+
+class AggregationError(VariableError, ValueError):
+    """A variable's aggregation does not fit its dtype, or the read that is asked for."""
+
+
+class OperationError(VariableError, ValueError):
+    """The policy table refuses this operation in this context."""
+
+
+class ShapeError(VariableError, ValueError):
+    """A value's shape differs from its variable's; TensorFlow never broadcasts an assign."""
+
+
+class DtypeError(VariableError, ValueError):
+    """An array's dtype differs from its variable's; TensorFlow never casts a tensor."""
+
+
+class ValueTypeError(VariableError, TypeError):
+    """A value is nothing that the variable's dtype can hold."""
+
+
+class DistributedValueError(VarsimError, ValueError):
+    """A per-replica value stands where it cannot, or has a component too many or too few."""
+
+
+class UnsupportedError(VarsimError, NotImplementedError):
+    """TensorFlow refuses this for every distributed variable, and so does varsim."""
+
+
+class ContextError(VarsimError, RuntimeError):
+    """Something was done in the wrong context, or two strategies were mixed."""
+
+
+class MismatchError(VarsimError, RuntimeError):
+    """The replicas of one call did different things where all must do the same.
+
+    The text says who waits where, who never came, and why the variable makes them wait.
+    Operations that all replicas had already agreed on stay in force.
+    """
+
+
+class CallTimeout(VarsimError, TimeoutError):
+    """No replica of a running call said anything for longer than the deadline."""
+
+    definite = False
+
+
+class WorkerLost(VarsimError, RuntimeError):
+    """A worker process ended while its cluster was in use.
+
+    Attributes:
+        replica_id: Whose worker it was.
+        reason: Its exit code, or the signal by name.
+        stderr_tail: The last lines of what it said.
+        log_path: Where all that it said can be read.
+    """
+
+    definite = False
+
+    def __init__(self, replica_id: int, reason: str, stderr_tail: str, log_path: str) -> None:
+        super().__init__(replica_id, reason, stderr_tail, log_path)
+        self.replica_id = replica_id
+        self.reason = reason
+        self.stderr_tail = stderr_tail
+        self.log_path = log_path
+
+    def __str__(self) -> str:
+        said = f"; it said:\n{self.stderr_tail}" if self.stderr_tail else "; it said nothing"
+        where = f"\n  full log: {self.log_path}" if self.log_path else ""
+        return f"replica {self.replica_id}: worker {self.reason}{said}{where}"
+
+
+class StartError(VarsimError, RuntimeError):
+    """The workers of a cluster did not come up."""
+
+
+class ProtocolError(VarsimError, RuntimeError):
+    """A peer sent what the protocol does not allow. The fault is the peer's, not the caller's."""
+
+
+class ConfigError(VarsimError, ValueError):
+    """An experiment file or a command line is wrong; the text names the place and the remedy."""

@@ -1,0 +1,93 @@
+"""The seam between a cluster and what carries it: who starts workers, and how messages travel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from varsim.protocol.messages import Message, Payload
+from varsim.protocol.structure import References
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchOptions:
+    """What a program may say about how its workers are started."""
+
+    devices: tuple[str, ...]  # one per replica, as the program named them
+    transport: str = "ipc"  # or "tcp": loopback with CURVE
+    log_dir: Path | None = None  # for each worker's log; a private directory if None
+    start_timeout_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Instead of a message: a worker process has ended."""
+
+    reason: str  # "exited with code 3", "was killed by SIGKILL"
+    stderr_tail: str
+    log_path: str
+
+
+class Link(Protocol):
+    """The coordinator's end of the connections to all workers of one cluster."""
+
+    @property
+    def num_replicas(self) -> int:
+        """How many workers there are; their replica ids are 0…num_replicas−1."""
+
+    def send(self, replica_id: int, messages: Sequence[Message]) -> None:
+        """Sends an envelope. Never blocks for long; a dead worker is reported by `receive`."""
+
+    def receive(self, timeout_s: float) -> list[tuple[int, Message | Lost]]:
+        """Waits for messages, and returns all that are there, in order of arrival.
+
+        Returns an empty list after `timeout_s`. A worker is reported lost once.
+        """
+
+    def pack(self, value: Any) -> Payload:
+        """Makes a structure of Python values ready to travel."""
+
+    def unpack(self, payload: Payload) -> Any:
+        """The value that a worker packed."""
+
+    def close(self) -> None:
+        """Ends all workers and frees everything. Does nothing the second time."""
+
+
+class Launcher(Protocol):
+    """Starts the workers of a cluster."""
+
+    def launch(self, options: LaunchOptions, references: References) -> Link:
+        """Starts one worker per device, and returns when all are ready.
+
+        Raises:
+            StartError: A worker did not come up; the text says which and what it said.
+        """
+
+
+
+_current: ContextVar[Launcher | None] = ContextVar("varsim_launcher", default=None)
+
+
+@contextmanager
+def use_launcher(launcher: Launcher) -> Iterator[None]:
+    """Within the block, strategies start their workers by this launcher."""
+    token = _current.set(launcher)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def current_launcher() -> Launcher:
+    """The launcher that a new strategy uses: local processes, unless told otherwise."""
+    launcher = _current.get()
+    if launcher is not None:
+        return launcher
+    from varsim.launch.process import ProcessLauncher  # starts nothing until it is used
+
+    return ProcessLauncher()

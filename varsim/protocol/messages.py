@@ -1,0 +1,293 @@
+"""Every message that processes exchange, in one file.
+
+Coordinator and workers send *envelopes*: one or more of these messages in order, encoded together
+(see `codec`). A message is a value: it is never changed after it was made, and the arrays in it
+are never written to. Messages of one link arrive in the order in which they were sent.
+
+Within one call every replica numbers its meeting points (contributions, reductions, gathers,
+merge_calls) from 0. The k-th meeting of all replicas is one meeting: the coordinator pairs them
+by that `index` and refuses them when they are not alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from varsim.spec import Array, Operation, ReduceOp, VariableSpec
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Payload:
+    """A structure of Python values on its way to another process.
+
+    Opaque to the states: `protocol.structure` packs and unpacks it. On a cluster whose replicas
+    share the program's memory `tree` is the live object itself, and there are no arrays.
+    """
+
+    tree: Any
+    arrays: tuple[Array, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a replica saw during one call, beside the result."""
+
+    accesses: tuple[tuple[int, int, int], ...] = ()  # (variable_id, writes, reads)
+    parted: tuple[int, ...] = ()  # mirrored variables that were written locally
+    warnings: tuple[tuple[str, str], ...] = ()  # (text, place)
+    output: str = ""  # what the function printed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Message:
+    """Base of all messages."""
+
+    name: ClassVar[str] = ""
+
+    def __init_subclass__(cls) -> None:
+        cls.name = cls.__name__
+
+
+# ---------------------------------------------------------------- coordinator → worker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Create(Message):
+    """Coordinator → every replica: a new variable, with its component's initial value.
+
+    A second delivery of the same `spec.variable_id` changes nothing.
+    """
+
+    spec: VariableSpec
+    value: Array  # shape and dtype of the variable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Forget(Message):
+    """Coordinator → every replica: the program dropped these variables; free their components.
+
+    A second delivery changes nothing.
+    """
+
+    variable_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Commit(Message):
+    """Coordinator → replica: apply `operation` with `value` to your component of a variable.
+
+    A replica that already has `version`, or a later one, ignores it.
+    """
+
+    variable_id: int
+    version: int  # counts this variable's commits from 1; the same for all replicas
+    operation: Operation  # ASSIGN, ASSIGN_ADD or ASSIGN_SUB
+    value: Array  # shape and dtype of the variable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Fetch(Message):
+    """Coordinator → replica: send your component of a variable. Answered by `Component`."""
+
+    request_id: int
+    variable_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Define(Message):
+    """Coordinator → replica: a function that later `Start`s name by its id.
+
+    Sent once per function and worker. A second delivery changes nothing.
+    """
+
+    function_id: str
+    function: Payload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Start(Message):
+    """Coordinator → replica: call a function in replica context.
+
+    Ends in exactly one `Returned` or `Raised`, unless an `Abort` comes first.
+    """
+
+    call_id: int
+    function_id: str
+    arguments: Payload  # (args, kwargs), already this replica's slice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Reduced(Message):
+    """Coordinator → replica: the answer to an `AllReduce` or an `AllGather`, leaf by leaf."""
+
+    call_id: int
+    index: int
+    leaves: tuple[Array, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Merged(Message):
+    """Coordinator → replica: this replica's slice of what a merge_call returned."""
+
+    call_id: int
+    index: int
+    result: Payload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Answered(Message):
+    """Coordinator → replica: the answer to an `Ask`; `failed` if `result` is an exception."""
+
+    call_id: int
+    result: Payload
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Abort(Message):
+    """Coordinator → every replica of a call: it has failed; raise in the program that waits.
+
+    Ignored by a replica that is not in that call.
+    """
+
+    call_id: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Shutdown(Message):
+    """Coordinator → every replica: end your process with exit code 0."""
+
+
+# ---------------------------------------------------------------- worker → coordinator
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Ready(Message):
+    """Worker → coordinator: connected, and able to take messages. Sent once."""
+
+    process_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Contribution(Message):
+    """Replica → coordinator: this replica's part in a merge of one variable.
+
+    Leaves with the outbox. The commit that answers it is not waited for here.
+    """
+
+    call_id: int
+    index: int
+    variable_id: int
+    operation: Operation
+    value: Array | None  # None: not needed (ONLY_FIRST_REPLICA, and this is not the first)
+    shape: tuple[int, ...]  # of the value, sent or not
+    place: str  # file:line in the user's program
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AllReduce(Message):
+    """Replica → coordinator: reduce these leaves over all replicas. Answered by `Reduced`."""
+
+    call_id: int
+    index: int
+    op: ReduceOp
+    structure: str  # of the value whose leaves these are; must be alike on all replicas
+    leaves: tuple[Array, ...]
+    place: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AllGather(Message):
+    """Replica → coordinator: concatenate over all replicas. Answered by `Reduced`."""
+
+    call_id: int
+    index: int
+    axis: int
+    structure: str
+    leaves: tuple[Array, ...]
+    place: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MergeCall(Message):
+    """Replica → coordinator: run a function once, in cross-replica context, for all of us.
+
+    The first replica's function is used for all. Answered by `Merged`.
+    """
+
+    call_id: int
+    index: int
+    function: Payload
+    arguments: Payload  # (args, kwargs) of this replica
+    place: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Waiting(Message):
+    """Replica → coordinator: my program needs a variable whose commit I have not seen yet."""
+
+    call_id: int
+    variable_id: int
+    place: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Ask(Message):
+    """Replica → coordinator: do this in the program's own process. Answered by `Answered`.
+
+    For what only the program has: variables outside the cluster, other replicas' components.
+    Served in replica order: after every lower replica of the call waits, or has ended.
+    """
+
+    call_id: int
+    question: Payload  # (verb, arguments…), as `distribute` defines them
+    place: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Returned(Message):
+    """Replica → coordinator: the function of a call has returned."""
+
+    call_id: int
+    result: Payload
+    report: Report
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Raised(Message):
+    """Replica → coordinator: the function of a call has raised."""
+
+    call_id: int
+    exception: Payload
+    traceback: str
+    report: Report
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Component(Message):
+    """Replica → coordinator: one replica's value of a variable, as a `Fetch` asked."""
+
+    request_id: int
+    variable_id: int
+    version: int
+    value: Array
+
+
+ToWorker = (
+    Create | Forget | Commit | Fetch | Define | Start | Reduced | Merged | Answered | Abort | Shutdown
+)
+Meeting = Contribution | AllReduce | AllGather | MergeCall
+ToCoordinator = (
+    Ready
+    | Contribution
+    | AllReduce
+    | AllGather
+    | MergeCall
+    | Waiting
+    | Ask
+    | Returned
+    | Raised
+    | Component
+)

@@ -1,0 +1,88 @@
+"""The words of the field as types: the two settings, and what a variable is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+Shape = tuple[int | None, ...]
+"""A variable's declared shape; None stands for a dimension that an assign may change."""
+
+Array = np.ndarray[tuple[int, ...], np.dtype[np.generic]]
+"""A NumPy array of any shape and of one of the dtypes in `DTYPES`."""
+
+
+class VariableSynchronization(Enum):
+    """When a distributed variable's components are synchronised.
+
+    Source: `tf.VariableSynchronization`; the values are TensorFlow's.
+    """
+
+    AUTO = 0
+    NONE = 1
+    ON_WRITE = 2
+    ON_READ = 3
+
+
+class VariableAggregation(Enum):
+    """How a distributed variable's components, or the values written to it, are combined.
+
+    Source: `tf.VariableAggregation`; the values are TensorFlow's.
+    """
+
+    NONE = 0
+    SUM = 1
+    MEAN = 2
+    ONLY_FIRST_REPLICA = 3
+
+
+class ReduceOp(Enum):
+    """How `Strategy.reduce` and `ReplicaContext.all_reduce` combine the replicas' values."""
+
+    SUM = "SUM"
+    MEAN = "MEAN"
+
+
+class Context(Enum):
+    """Where in the program an operation on a variable happens."""
+
+    REPLICA = "replica context"
+    CROSS_REPLICA = "cross-replica context"
+    UPDATE = "strategy.extended.update"
+
+
+class Operation(Enum):
+    """What a program does with a variable."""
+
+    CREATE = "create"
+    ASSIGN = "assign"
+    ASSIGN_ADD = "assign_add"
+    ASSIGN_SUB = "assign_sub"
+    READ = "read"
+
+
+DTYPES: frozenset[np.dtype[np.generic]] = frozenset(
+    np.dtype(name)
+    for name in (
+        "bool float16 float32 float64 int8 int16 int32 int64 "
+        "uint8 uint16 uint32 uint64 complex64 complex128"
+    ).split()
+)
+"""What a variable can hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class VariableSpec:
+    """What all processes agree on about one variable; never changes after its creation."""
+
+    variable_id: int  # unique within one strategy's cluster, in order of creation
+    name: str  # as the program gave it, for people
+    shape: Shape
+    dtype: np.dtype[np.generic]
+    requested: VariableSynchronization  # what the program asked for
+    synchronization: VariableSynchronization  # what is in force: never AUTO
+    aggregation: VariableAggregation
+    trainable: bool
+    created_at: str = ""  # file:line of the creation
