@@ -11,9 +11,12 @@ VarsimError
 ├── DistributedValueError         (ValueError)    a per-replica value stands where it cannot
 ├── UnsupportedError              (NotImplementedError)  TensorFlow refuses it too
 ├── ContextError                  (RuntimeError)  wrong context, or two strategies mixed
+│   └── ReplicaIndexError         (IndexError)    … and there is no such replica
 ├── MismatchError                 (RuntimeError)  replicas did different things where they must agree
+│   └── ValueMismatchError        (ValueError)    … and what differs is a shape, dtype or structure
 ├── CallTimeout                   (TimeoutError)  no replica said anything for too long
 ├── WorkerLost                    (RuntimeError)  a worker process ended
+├── ReplicaError                  (RuntimeError)  a replica raised what cannot travel
 ├── StartError                    (RuntimeError)  the workers did not come up
 ├── ProtocolError                 (RuntimeError)  a peer sent what the protocol does not allow
 └── ConfigError                   (ValueError)    an experiment, or a command line, is wrong
@@ -92,12 +95,20 @@ class ContextError(VarsimError, RuntimeError):
     """Something was done in the wrong context, or two strategies were mixed."""
 
 
+class ReplicaIndexError(ContextError, IndexError):
+    """A component was asked for that the variable does not have."""
+
+
 class MismatchError(VarsimError, RuntimeError):
     """The replicas of one call did different things where all must do the same.
 
     The text says who waits where, who never came, and why the variable makes them wait.
     Operations that all replicas had already agreed on stay in force.
     """
+
+
+class ValueMismatchError(MismatchError, ValueError):
+    """The replicas of one call gave values of different shape, dtype or structure."""
 
 
 class CallTimeout(VarsimError, TimeoutError):
@@ -129,6 +140,30 @@ class WorkerLost(VarsimError, RuntimeError):
         said = f"; it said:\n{self.stderr_tail}" if self.stderr_tail else "; it said nothing"
         where = f"\n  full log: {self.log_path}" if self.log_path else ""
         return f"replica {self.replica_id}: worker {self.reason}{said}{where}"
+
+
+class ReplicaError(VarsimError, RuntimeError):
+    """What a replica's function raised: the cause of the exception that the program sees.
+
+    It stands for the exception itself where that cannot travel between processes.
+    """
+
+    definite = False
+
+    def __init__(self, replica_id: int, traceback: str) -> None:
+        super().__init__(replica_id, traceback)
+        self.replica_id = replica_id
+        self.traceback = traceback
+
+    def __str__(self) -> str:
+        return f"raised by replica {self.replica_id}:\n{self.traceback}"
+
+
+class CallAborted(BaseException):
+    """Unwinds the function of a replica whose call has failed elsewhere. Never reaches a program.
+
+    Not an Exception, so that a program's own handlers do not swallow it.
+    """
 
 
 class StartError(VarsimError, RuntimeError):

@@ -48,6 +48,9 @@ class Link(Protocol):
         Returns an empty list after `timeout_s`. A worker is reported lost once.
         """
 
+    def now_s(self) -> float:
+        """The time on a steady clock, in seconds."""
+
     def pack(self, value: Any) -> Payload:
         """Makes a structure of Python values ready to travel."""
 
@@ -56,6 +59,33 @@ class Link(Protocol):
 
     def close(self) -> None:
         """Ends all workers and frees everything. Does nothing the second time."""
+
+
+class WorkerLink(Protocol):
+    """A worker's end of its connection to the coordinator."""
+
+    replica_id: int
+    num_replicas: int
+    devices: tuple[str, ...]  # of all replicas, as the program named them
+    references: References  # for `pack` and `unpack`; whoever serves the link sets it
+
+    def send(self, messages: Sequence[Message]) -> None:
+        """Sends an envelope; arrays in it must not be written to before it is answered."""
+
+    def receive(self, timeout_s: float | None) -> list[Message]:
+        """Waits for messages, and returns all that are there, in order.
+
+        Returns an empty list after `timeout_s`; None waits until the process is ended.
+        """
+
+    def pack(self, value: Any) -> Payload:
+        """Makes a structure of Python values ready to travel."""
+
+    def unpack(self, payload: Payload) -> Any:
+        """The value that the coordinator packed."""
+
+    def take_output(self) -> str:
+        """What was printed since the last call; if that is long, the end of it."""
 
 
 class Launcher(Protocol):
@@ -67,7 +97,6 @@ class Launcher(Protocol):
         Raises:
             StartError: A worker did not come up; the text says which and what it said.
         """
-
 
 
 _current: ContextVar[Launcher | None] = ContextVar("varsim_launcher", default=None)

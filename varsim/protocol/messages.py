@@ -65,12 +65,13 @@ class Create(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Forget(Message):
-    """Coordinator → every replica: the program dropped these variables; free their components.
+    """Coordinator → every replica: nobody will name these again; free what you hold of them.
 
     A second delivery changes nothing.
     """
 
-    variable_ids: tuple[int, ...]
+    variable_ids: tuple[int, ...] = ()
+    function_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

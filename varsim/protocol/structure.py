@@ -1,11 +1,46 @@
-"""Structures of Python values on their way between processes."""
+"""Structures of Python values on their way between processes.
+
+`pack` makes a tree that msgpack can hold. None, bool, float, str, bytes and integers of 64 bits
+stand for themselves; everything else is a list that starts with a tag:
+
+- `TUPLE`, `LIST`: the items; `DICT`: keys and values in turn;
+- `COMPLEX`: real and imaginary part; `LONG_INT`: its digits in base 16;
+- `ENUM`: a class of `varsim.spec`, and the member's name;
+- `ARRAY`, `SCALAR`, `LONG_STR`, `LONG_BYTES`: the place of an array in `Payload.arrays`, which is
+  never pickled;
+- `NAME`: the name of an object that travels by name;
+- `PICKLE`: a pickle, and the places of the buffers that it leaves out. Functions, classes,
+  exceptions and all other objects travel so, by cloudpickle; the pickle holds names, too.
+
+Only what came over an authenticated connection may be unpacked.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+import hashlib
+from collections.abc import Callable
+from enum import Enum, IntEnum
+from types import NoneType
+from typing import Any, Final, Protocol
+
+import msgpack
+import numpy as np
+
+import varsim.spec
+from varsim.errors import ProtocolError
+from varsim.protocol.messages import Payload
+from varsim.spec import DTYPES, Array
 
 Name = tuple[Any, ...]
 """What an object that travels by name is called: plain msgpack values, the kind first."""
+
+MAX_DEPTH: Final = 64
+"""Of a tree. What is nested deeper, or contains itself, is pickled as a whole."""
+
+LONG_BYTES: Final = 64 * 1024
+"""Strings and pickles from this size on travel as arrays, which are not copied into a header."""
+
+_INLINE_INTS: Final = range(-(2**63), 2**64)
 
 
 class References(Protocol):
@@ -16,3 +51,253 @@ class References(Protocol):
 
     def find(self, name: Name) -> object:
         """The object of that name in this process."""
+
+
+def pack(value: Any, references: References) -> Payload:
+    """Makes a structure of Python values ready to travel.
+
+    The payload shows the arrays in it, and does not copy them. An array that occurs twice travels
+    once, and is one array again at the other end; other objects are shared only inside a pickle.
+
+    Raises:
+        TypeError: A value can neither be taken apart nor pickled.
+    """
+    try:
+        packer = _Packer(references)
+        tree = packer.tree(value, 0)
+    except _TooDeepError:
+        packer = _Packer(references)
+        tree = packer.pickle(value)
+    return Payload(tree, tuple(packer.arrays))
+
+
+def unpack(payload: Payload, references: References) -> Any:
+    """The structure that was packed; its arrays are copies, and can be written to.
+
+    Raises:
+        ProtocolError: The payload is not what `pack` makes.
+        Exception: Whatever a pickled object raises when it is loaded, for example an ImportError.
+    """
+    return _Unpacker(payload.arrays, references).value(payload.tree, 0)
+
+
+def function_id(payload: Payload) -> str:
+    """A name for what was packed: equal for equal payloads, different for different ones."""
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(msgpack.packb(payload.tree, unicode_errors="surrogatepass"))
+    for array in payload.arrays:
+        digest.update(f"{array.dtype.str} {array.shape} ".encode())
+        digest.update(np.asarray(array, order="C").reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+class _Tag(IntEnum):
+    TUPLE = 0
+    LIST = 1
+    DICT = 2
+    COMPLEX = 3
+    LONG_INT = 4
+    ENUM = 5
+    ARRAY = 6
+    SCALAR = 7
+    LONG_STR = 8
+    LONG_BYTES = 9
+    NAME = 10
+    PICKLE = 11
+
+
+class _TooDeepError(Exception):
+    """A structure is nested deeper than `MAX_DEPTH`."""
+
+
+class _Packer:
+    def __init__(self, references: References) -> None:
+        self._references = references
+        self.arrays: list[Array] = []
+        self._places: dict[int, int] = {}  # id of a packed array → its place
+
+    def tree(self, value: Any, depth: int) -> Any:
+        """The tree of one value."""
+        if depth > MAX_DEPTH:
+            raise _TooDeepError
+        kind = type(value)
+        if kind in _AS_THEY_ARE:
+            return value
+        if kind is tuple or kind is list:
+            tag = _Tag.TUPLE if kind is tuple else _Tag.LIST
+            return [tag, *[self.tree(item, depth + 1) for item in value]]
+        if kind is dict:
+            pairs = [part for pair in value.items() for part in pair]
+            return [_Tag.DICT, *[self.tree(part, depth + 1) for part in pairs]]
+        if kind is np.ndarray:
+            return self._array(value)
+        make = _SIMPLE.get(kind)
+        if make is not None:
+            return make(self, value)
+        return self._object(value, depth)
+
+    def _object(self, value: Any, depth: int) -> Any:
+        name = self._references.name_of(value)
+        if name is not None:
+            return [_Tag.NAME, *[self.tree(part, depth + 1) for part in name]]
+        if isinstance(value, np.generic) and value.dtype in DTYPES:
+            return [_Tag.SCALAR, self._place(np.asarray(value))]
+        if isinstance(value, Enum) and type(value) in _ENUMS.values():
+            return [_Tag.ENUM, type(value).__name__, value.name]
+        return self.pickle(value)
+
+    def pickle(self, value: Any) -> Any:
+        """A leaf that only a pickle can hold."""
+        from varsim.protocol.pickling import dumps  # costs as much as the rest of varsim
+
+        pickled, buffers = dumps(value, self._references)
+        places = [self._place(_bytes_array(buffer)) for buffer in buffers]
+        return [_Tag.PICKLE, self._bytes(pickled), *places]
+
+    def _array(self, array: Array) -> Any:
+        if array.dtype in DTYPES:
+            return [_Tag.ARRAY, self._place(array)]
+        return self.pickle(array)
+
+    def _place(self, array: Array) -> int:
+        place = self._places.setdefault(id(array), len(self.arrays))
+        if place == len(self.arrays):
+            self.arrays.append(array)
+        return place
+
+    def _int(self, value: int) -> Any:
+        return value if value in _INLINE_INTS else [_Tag.LONG_INT, f"{value:x}"]
+
+    def _complex(self, value: complex) -> Any:
+        return [_Tag.COMPLEX, value.real, value.imag]
+
+    def _str(self, value: str) -> Any:
+        if len(value) < LONG_BYTES:
+            return value
+        return [_Tag.LONG_STR, self._place(_bytes_array(value.encode("utf-8", "surrogatepass")))]
+
+    def _bytes(self, value: bytes) -> Any:
+        if len(value) < LONG_BYTES:
+            return value
+        return [_Tag.LONG_BYTES, self._place(_bytes_array(value))]
+
+
+def _bytes_array(buffer: bytes | memoryview) -> Array:
+    return np.frombuffer(buffer, np.uint8)
+
+
+_AS_THEY_ARE: Final = frozenset((NoneType, bool, float))
+
+_SIMPLE: Final[dict[type, Callable[[_Packer, Any], Any]]] = {
+    int: _Packer._int,
+    str: _Packer._str,
+    bytes: _Packer._bytes,
+    complex: _Packer._complex,
+}
+
+_ENUMS: Final[dict[str, type[Enum]]] = {
+    name: thing
+    for name, thing in vars(varsim.spec).items()
+    if isinstance(thing, type) and issubclass(thing, Enum) and thing is not Enum
+}
+
+
+class _Unpacker:
+    def __init__(self, arrays: tuple[Array, ...], references: References) -> None:
+        self._arrays = arrays
+        self._references = references
+        self._copies: dict[int, Array] = {}
+
+    def value(self, tree: Any, depth: int) -> Any:
+        """The value of one tree."""
+        if depth > MAX_DEPTH:
+            raise ProtocolError(f"a structure is nested deeper than {MAX_DEPTH}")
+        kind = type(tree)
+        if kind in _ATOMS:
+            return tree
+        if kind is not list or not tree or not isinstance(tree[0], int) or tree[0] not in _TAGS:
+            raise ProtocolError("a structure holds what has no tag")
+        tag, *parts = tree
+        match tag:
+            case _Tag.TUPLE:
+                return tuple([self.value(part, depth + 1) for part in parts])
+            case _Tag.LIST:
+                return [self.value(part, depth + 1) for part in parts]
+            case _Tag.DICT:
+                return self._dict([self.value(part, depth + 1) for part in parts])
+            case _Tag.NAME:
+                name = tuple([self.value(part, depth + 1) for part in parts])
+                return self._references.find(name)
+            case _Tag.PICKLE:
+                return self._pickle(parts)
+            case _Tag.ENUM:
+                return self._enum(parts)
+            case _Tag.COMPLEX | _Tag.LONG_INT:
+                return self._number(tag, parts)
+            case _:
+                return self._of_array(tag, parts)
+
+    def _dict(self, parts: list[Any]) -> dict[Any, Any]:
+        try:
+            return dict(zip(parts[::2], parts[1::2], strict=True))
+        except (TypeError, ValueError) as error:
+            raise ProtocolError(f"a dict does not fit together: {error}") from error
+
+    def _pickle(self, parts: list[Any]) -> Any:
+        from varsim.protocol.pickling import loads
+
+        pickled, *places = parts or [None]
+        stream = self._of_array(_Tag.LONG_BYTES, pickled[1:]) if type(pickled) is list else pickled
+        if type(stream) is not bytes:
+            raise ProtocolError("a pickle is not bytes")
+        return loads(stream, [self._copy([place]) for place in places], self._references)
+
+    def _enum(self, parts: list[Any]) -> Any:
+        match parts:
+            case [str(class_name), str(member)] if class_name in _ENUMS:
+                if member in _ENUMS[class_name].__members__:
+                    return _ENUMS[class_name][member]
+        raise ProtocolError(f"{parts} is no member of an enum")
+
+    def _number(self, tag: int, parts: list[Any]) -> Any:
+        match tag, parts:
+            case _Tag.COMPLEX, [float(real), float(imaginary)]:
+                return complex(real, imaginary)
+            case _Tag.LONG_INT, [str(digits)]:
+                try:
+                    return int(digits, 16)
+                except ValueError as error:
+                    raise ProtocolError("a long integer has other than digits") from error
+        raise ProtocolError(f"{parts} is no number")
+
+    def _of_array(self, tag: int, parts: list[Any]) -> Any:
+        if tag == _Tag.ARRAY:
+            return self._copy(parts)
+        array = self._array(parts)
+        if tag == _Tag.SCALAR:
+            if array.shape != ():
+                raise ProtocolError("a scalar has a shape")
+            return array[()]
+        try:
+            content = array.tobytes()
+            return content if tag == _Tag.LONG_BYTES else content.decode("utf-8", "surrogatepass")
+        except UnicodeDecodeError as error:
+            raise ProtocolError("a string is not UTF-8") from error
+
+    def _array(self, parts: list[Any]) -> Array:
+        match parts:
+            case [int(place)] if 0 <= place < len(self._arrays):
+                return self._arrays[place]
+        raise ProtocolError(f"there is no array {parts}")
+
+    def _copy(self, parts: list[Any]) -> Array:
+        # Received arrays show read-only frames; user code may write to what it is given.
+        array = self._array(parts)
+        place = parts[0]
+        if place not in self._copies:
+            self._copies[place] = np.array(array)
+        return self._copies[place]
+
+
+_ATOMS: Final = frozenset((NoneType, bool, int, float, str, bytes))
+_TAGS: Final = frozenset(int(tag) for tag in _Tag)

@@ -1,0 +1,237 @@
+"""The I/O shell around `CoordinatorState`: it owns the link, the deadline and the recursion."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Sequence
+from typing import Protocol
+
+from varsim.errors import CallTimeout, ContextError, WorkerLost
+from varsim.launch.launcher import Link, Lost
+from varsim.protocol.messages import Ask, MergeCall, Message, Payload, Raised, Returned
+from varsim.spec import Array, Operation, VariableSpec
+from varsim.sync.actions import (
+    AnswerAsk,
+    CoordinatorAction,
+    Fetched,
+    Finish,
+    RunMerge,
+    Send,
+)
+from varsim.sync.coordinator_state import CoordinatorState
+from varsim.sync.statistics import VariableStatistics
+
+CALL_TIMEOUT_S = float(os.environ.get("VARSIM_CALL_TIMEOUT_S", "600"))
+"""How long a running call may go without a message from any replica.
+
+Long, because one step of a user's program may rightly take minutes; finite, because nothing may
+hang for ever. Mismatches between replicas do not wait for it: they are found when they happen.
+"""
+
+POLL_S = 1.0
+"""The longest single wait for messages, so that a deadline is never overslept by more."""
+
+
+class Host(Protocol):
+    """What a running call needs of the program's side."""
+
+    def merge(self, meetings: Sequence[MergeCall]) -> Sequence[Payload]:
+        """Runs a merge_call's function in cross-replica context; returns each replica's slice."""
+
+    def answer(self, replica_id: int, ask: Ask) -> tuple[Payload, bool]:
+        """Does what a replica asks; the flag says that the payload is an exception."""
+
+
+class Coordinator:
+    """One cluster, for the program that uses it. Touches the network only inside its methods."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.num_replicas = link.num_replicas
+        self.state = CoordinatorState(link.num_replicas)
+        self._hosts: dict[int, Host] = {}
+        self._work: deque[RunMerge | AnswerAsk] = deque()
+        self._fetched: dict[int, tuple[Array, ...]] = {}
+        self._finished: dict[int, Finish] = {}
+        self._outgoing: dict[int, list[Message]] = {}
+        self._forgotten: list[int] = []
+        self._lost: tuple[int, Lost] | None = None
+        self._closed = False
+
+    # ------------------------------------------------------------ variables
+
+    def create(self, spec: VariableSpec, value: Array) -> None:
+        """Creates a variable on all replicas. The array belongs to the cluster from now on."""
+        self._perform(self.state.create(spec, value))
+        self._flush()
+
+    def forget(self, variable_id: int) -> None:
+        """Notes that the program dropped a variable; safe to call from a finalizer."""
+        self._forgotten.append(variable_id)
+
+    def write(
+        self, variable_id: int, operation: Operation, values: Sequence[Array], *, same: bool
+    ) -> None:
+        """Writes all components; see `CoordinatorState.write`."""
+        self._perform(self.state.write(variable_id, operation, values, same=same))
+        self._flush()
+
+    def mirror(self, variable_id: int) -> Array | None:
+        """What all components of a variable hold, if that is known without asking."""
+        return self.state.mirror(variable_id)
+
+    def components(self, variable_id: int, replica_ids: Sequence[int]) -> tuple[Array, ...]:
+        """The components of a variable on some replicas, read-only.
+
+        Raises:
+            WorkerLost: One of the workers has died.
+        """
+        mirror = self.state.mirror(variable_id)
+        if mirror is not None:
+            return (mirror,) * len(replica_ids)
+        request_id, actions = self.state.fetch(variable_id, replica_ids)
+        self._perform(actions)
+        while request_id not in self._fetched:
+            self._turn(None)
+        return self._fetched.pop(request_id)
+
+    def statistics(self) -> tuple[VariableStatistics, ...]:
+        """The accounts of all variables."""
+        return self.state.statistics()
+
+    # ------------------------------------------------------------ calls
+
+    def run(
+        self, function_id: str, function: Payload, arguments: Sequence[Payload], host: Host
+    ) -> tuple[Returned, ...]:
+        """Calls a function on all replicas.
+
+        Returns:
+            What every replica returned, in replica order.
+        Raises:
+            RaisedBy: A replica raised; the lowest that did.
+            MismatchError: The replicas did different things where they must agree.
+            WorkerLost: A worker died.
+            CallTimeout: No replica said anything for `CALL_TIMEOUT_S`.
+        """
+        call_id, actions = self.state.start(function_id, function, arguments)
+        self._hosts[call_id] = host
+        try:
+            self._perform(actions)
+            while call_id not in self._finished:
+                self._turn(call_id)
+        except BaseException as error:
+            self._give_up(call_id, error)
+            raise
+        finally:
+            del self._hosts[call_id]
+        finish = self._finished.pop(call_id)
+        if finish.error is not None:
+            raise finish.error
+        if finish.raised is not None:
+            raise RaisedBy(*finish.raised)
+        return finish.returned
+
+    def _give_up(self, call_id: int, error: BaseException) -> None:
+        self._perform(self.state.abandon(call_id, f"the program raised {type(error).__name__}"))
+        self._work = deque(work for work in self._work if _call_of(work) != call_id)
+        if self._lost is None:
+            self._flush()
+
+    # ------------------------------------------------------------ the loop
+
+    def _turn(self, call_id: int | None) -> None:
+        """One step: what the program must do itself, else the next messages."""
+        self._flush()
+        if self._work:
+            self._do(self._work.popleft())
+            return
+        self._receive(call_id)
+
+    def _do(self, work: RunMerge | AnswerAsk) -> None:
+        host = self._hosts[_call_of(work)]
+        if isinstance(work, RunMerge):
+            results = host.merge(work.meetings)
+            self._perform(self.state.merged(work.call_id, work.index, results))
+        else:
+            result, failed = host.answer(work.replica_id, work.ask)
+            self._perform(
+                self.state.answered(work.ask.call_id, work.replica_id, result, failed=failed)
+            )
+
+    def _receive(self, call_id: int | None) -> None:
+        link = self.link
+        started_s = link.now_s()
+        while True:
+            now_s = link.now_s()
+            until_s = started_s + CALL_TIMEOUT_S
+            if self.state.deadline_s is not None:
+                until_s = min(until_s, self.state.deadline_s)
+            arrivals = link.receive(max(0.0, min(POLL_S, until_s - now_s)))
+            now_s = link.now_s()
+            for replica_id, message in arrivals:
+                if isinstance(message, Lost):
+                    self._lost = replica_id, message
+                    continue
+                self._perform(self.state.handle(replica_id, message, now_s))
+            self._check()
+            if arrivals:
+                return
+            if self.state.deadline_s is not None and now_s >= self.state.deadline_s:
+                self._perform(self.state.tick(now_s))
+                return
+            if now_s - started_s >= CALL_TIMEOUT_S:
+                story = "" if call_id is None else "\n" + self.state.stuck(call_id)
+                raise CallTimeout(
+                    f"no replica said anything for {CALL_TIMEOUT_S:g} s{story}\n"
+                    "  VARSIM_CALL_TIMEOUT_S changes how long to wait."
+                )
+
+    def _perform(self, actions: Sequence[CoordinatorAction]) -> None:
+        for action in actions:
+            match action:
+                case Send(to=to, message=message):
+                    self._outgoing.setdefault(to, []).append(message)
+                case RunMerge() | AnswerAsk():
+                    self._work.append(action)
+                case Fetched():
+                    self._fetched[action.request_id] = action.values
+                case Finish():
+                    self._finished[action.call_id] = action
+
+    def _flush(self) -> None:
+        self._check()
+        while self._forgotten:
+            self._perform(self.state.forget(self._forgotten.pop()))
+        outgoing, self._outgoing = self._outgoing, {}
+        for replica_id, messages in outgoing.items():
+            self.link.send(replica_id, messages)
+
+    def _check(self) -> None:
+        if self._closed:
+            raise ContextError("this strategy has been closed, and its workers have ended")
+        if self._lost is not None:
+            replica_id, lost = self._lost
+            raise WorkerLost(replica_id, lost.reason, lost.stderr_tail, lost.log_path)
+
+    def close(self) -> None:
+        """Ends all workers. Does nothing the second time."""
+        if not self._closed:
+            self._closed = True
+            self.link.close()
+
+
+class RaisedBy(Exception):
+    """Carries what a replica raised to the strategy, which unpacks it. Never reaches a program."""
+
+    def __init__(self, replica_id: int, raised: Raised) -> None:
+        super().__init__(replica_id)
+        self.replica_id = replica_id
+        self.raised = raised
+
+
+def _call_of(work: RunMerge | AnswerAsk) -> int:
+    return work.call_id if isinstance(work, RunMerge) else work.ask.call_id
+
+

@@ -1,0 +1,61 @@
+"""What workers said: a file for each, and the end of it for an error message."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from varsim.launch.rendezvous import log_name
+
+TAIL_LINES: Final = 20
+_TAIL_BYTES: Final = 16 * 1024
+
+
+def tail(path: Path, start: int = 0) -> str:
+    """The last lines of a file, or of what was appended to it after its first `start` bytes."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(start, size - _TAIL_BYTES))
+            text = file.read().decode("utf-8", "replace")
+    except FileNotFoundError:
+        return ""
+    return "\n".join(text.splitlines()[-TAIL_LINES:])
+
+
+class WorkerLogs:
+    """The log files of one cluster's workers.
+
+    In a directory that the program named they stay; new output is appended. Otherwise they are
+    private and go with the cluster, but for the log of a worker that was lost: that is moved to a
+    temporary file of its own, which nobody removes, so that it can be read after the error.
+    """
+
+    def __init__(self, directory: Path, *, private: bool, num_replicas: int) -> None:
+        self.directory = directory
+        self._private = private
+        self._starts = [_size(directory / log_name(i)) for i in range(num_replicas)]
+
+    def of_lost(self, replica_id: int) -> tuple[str, str]:
+        """The end of a lost worker's log, and where the file is: nowhere if it said nothing."""
+        path = self.directory / log_name(replica_id)
+        start = self._starts[replica_id]
+        if _size(path) <= start:
+            return "", ""
+        return tail(path, start), str(self._kept(path, replica_id))
+
+    def _kept(self, path: Path, replica_id: int) -> Path:
+        if not self._private:
+            return path
+        handle, kept = tempfile.mkstemp(prefix=f"varsim-worker-{replica_id}-", suffix=".log")
+        os.close(handle)
+        return path.replace(kept)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

@@ -1,0 +1,134 @@
+"""The coordinator's hold on the nursery: the process that starts its workers and watches them.
+
+The nursery is a fresh interpreter, so a program needs no `if __name__ == "__main__"`. It imports
+once what all workers need, and forks one worker for each replica: that takes milliseconds, where
+starting an interpreter takes a tenth of a second. Its stdin is the sign that the coordinator
+lives; on its stdout it reports each worker that ends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import IO, Final
+
+import zmq
+
+from varsim.errors import StartError
+from varsim.launch.logs import tail
+from varsim.launch.rendezvous import Rendezvous
+
+_COMMAND: Final = ("-P", "-m", "varsim_worker")  # -P: a module in the cwd must not hide ours
+
+_END_TIMEOUT_MS: Final = 5000  # it kills and reaps its workers; then it is killed itself
+_READ_BYTES: Final = 64 * 1024
+
+_ONE_THREAD: Final = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+"""Replicas share the machine's cores already; and a thread does not survive a fork."""
+
+
+def reason_of(wait_status: int) -> str:
+    """How a process ended: "exited with code 3", "was killed by SIGKILL"."""
+    code = os.waitstatus_to_exitcode(wait_status)
+    if code >= 0:
+        return f"exited with code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:  # a real-time signal has no name
+        return f"was killed by signal {-code}"
+
+
+class Nursery:
+    """A running nursery."""
+
+    def __init__(self, rendezvous: Rendezvous) -> None:
+        """Starts it.
+
+        Raises:
+            StartError: There is no process to be had, or it ended at once.
+        """
+        self._log = Path(rendezvous.private_dir) / "nursery.log"
+        self._pending = b""
+        self.ended = False
+        try:
+            with self._log.open("wb") as log:
+                self._process = subprocess.Popen(
+                    [sys.executable, *_COMMAND],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    bufsize=0,
+                    env=os.environ | dict.fromkeys(_ONE_THREAD, "1"),
+                    start_new_session=True,  # Ctrl-C is for the program
+                )
+        except OSError as error:
+            raise StartError(f"cannot start {sys.executable}: {error}") from error
+        self.reports = _pipe(self._process.stdout).fileno()
+        try:
+            _write_all(_pipe(self._process.stdin).fileno(), rendezvous.to_line())
+        except BrokenPipeError:
+            problem = self.story()
+            self.end()
+            raise StartError(problem) from None
+
+    def exits(self) -> list[tuple[int, str]]:
+        """The workers that ended, as far as reported: replica ids, and reasons.
+
+        To be called when `reports` is readable. Sets `ended` if the nursery itself is no more.
+        """
+        chunk = os.read(self.reports, _READ_BYTES)
+        self.ended = not chunk
+        *lines, self._pending = (self._pending + chunk).split(b"\n")
+        return [(replica_id, reason_of(status)) for replica_id, status in map(json.loads, lines)]
+
+    def story(self) -> str:
+        """How the nursery ended, and what it said; for when it has ended."""
+        waited = _wait(self._process.pid)
+        said = tail(self._log)
+        return f"the process that starts the workers {waited}" + (
+            f"; it said:\n{said}" if said else "; it said nothing"
+        )
+
+    def end(self) -> None:
+        """Ends the nursery, all workers, and what they have started."""
+        _pipe(self._process.stdin).close()
+        poller = zmq.Poller()
+        poller.register(self.reports, zmq.POLLIN)
+        while not self.ended and poller.poll(_END_TIMEOUT_MS):
+            self.exits()
+        # Not yet waited for, its process id is still its own, and that of its group.
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):  # macOS: EPERM for a group of zombies
+            pass
+        self._process.wait()
+        _pipe(self._process.stdout).close()
+
+
+def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
+    assert stream is not None, "all pipes are asked for"
+    return stream
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    while content:
+        content = content[os.write(descriptor, content) :]
+
+
+def _wait(process_id: int) -> str:
+    """How a child ended; leaves it to be waited for."""
+    ended = os.waitid(os.P_PID, process_id, os.WEXITED | os.WNOWAIT)
+    assert ended is not None, "only WNOHANG returns nothing"
+    exited = ended.si_code == os.CLD_EXITED
+    return reason_of(ended.si_status << 8 if exited else ended.si_status)

@@ -1,0 +1,171 @@
+"""The bytes of an envelope's arrays: raw, behind its header, in the order of their descriptors.
+
+A descriptor is `[dtype code, dimension, …]`; a code is a place in `DTYPE_CODES`. Arrays of up to
+`PACK_LIMIT_BYTES` stand side by side in one frame, each from a multiple of `ALIGNMENT` on. Every
+larger array is a frame of its own. So neither offsets nor sizes are sent, and what descriptors
+promise can be held against the frames that came before anything is allocated.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from varsim.errors import ProtocolError
+from varsim.spec import Array
+
+PACK_LIMIT_BYTES: Final = 64 * 1024
+"""Copying a smaller array next to others costs less than a frame of its own."""
+
+ALIGNMENT: Final = 16
+"""Of every packed array: enough for each dtype, and for vector instructions."""
+
+MAX_FRAME_BYTES: Final = 2**34
+"""Of one array: 16 GiB, beyond what one machine's variables have."""
+
+MAX_DIMENSIONS: Final = 64
+"""Of an array; NumPy has no more."""
+
+_DTYPE_NAMES: Final = "? f2 f4 f8 i1 i2 i4 i8 u1 u2 u4 u8 c8 c16"
+
+DTYPE_CODES: Final = tuple(map(np.dtype[np.generic], _DTYPE_NAMES.split(" ")))
+"""What an array can hold, each at its code. A new dtype goes to the end."""
+
+Buffer = bytes | bytearray | memoryview
+"""What a received frame can be."""
+
+Frame = bytes | memoryview
+"""What a frame to be sent is: a memoryview shows the memory of an array in a message."""
+
+_CODES: Final = {dtype: code for code, dtype in enumerate(DTYPE_CODES)}
+_PADDING: Final = tuple(bytes(-size % ALIGNMENT) for size in range(ALIGNMENT))
+
+
+class ArrayWriter:
+    """Collects the bytes of an envelope's arrays."""
+
+    __slots__ = ("_large", "_packed", "packed_bytes")
+
+    def __init__(self) -> None:
+        self._packed: list[bytes] = []
+        self._large: list[Frame] = []
+        self.packed_bytes = 0
+
+    def add(self, array: Any) -> tuple[int, ...]:
+        """Takes an array, and returns its descriptor.
+
+        Raises:
+            TypeError: Not an array, or one of a dtype that no variable has.
+            ValueError: Larger than `MAX_FRAME_BYTES`.
+        """
+        if type(array) is not np.ndarray:
+            raise TypeError(
+                f"a message holds NumPy arrays, not {type(array).__name__}: "
+                "use np.asarray(value), for a NumPy scalar too"
+            )
+        code = _CODES.get(array.dtype)
+        if code is None:
+            array, code = _native(array)
+        size = array.nbytes
+        if size > PACK_LIMIT_BYTES:
+            if size > MAX_FRAME_BYTES:
+                raise ValueError(f"an array of {size:,} bytes; the limit is {MAX_FRAME_BYTES:,}")
+            self._large.append(np.asarray(array, order="C").reshape(-1).view(np.uint8).data)
+        elif size:
+            padding = _PADDING[size % ALIGNMENT]
+            self._packed += (array.tobytes(), padding)
+            self.packed_bytes += size + len(padding)
+        return (code, *array.shape)
+
+    def frames(self) -> list[Frame]:
+        """What follows the header."""
+        return [b"".join(self._packed), *self._large] if self._packed else self._large
+
+
+def _native(array: Array) -> tuple[Array, int]:
+    """An array of another byte order in this machine's, with its dtype code."""
+    native = array.dtype.newbyteorder("=")
+    code = _CODES.get(native)
+    if code is None:
+        raise TypeError(f"a message cannot hold an array of dtype {array.dtype}")
+    return array.astype(native), code
+
+
+class ArrayReader:
+    """Hands out read-only views of an envelope's frames, as descriptors ask for them."""
+
+    __slots__ = ("_large", "_next_large", "_offset", "_packed", "_packed_bytes")
+
+    def __init__(self, packed_bytes: int, frames: Sequence[Buffer]) -> None:
+        """Takes the frames behind the header.
+
+        Raises:
+            ProtocolError: They are too large, or the packed one is not as long as the header says.
+        """
+        views = [memoryview(frame).toreadonly() for frame in frames]
+        if any(view.nbytes > MAX_FRAME_BYTES for view in views):
+            raise ProtocolError(f"a frame of more than {MAX_FRAME_BYTES} bytes")
+        self._packed = views.pop(0) if packed_bytes and views else memoryview(b"")
+        if len(self._packed) != packed_bytes:
+            raise ProtocolError(
+                f"the packed arrays have {len(self._packed)} bytes; the header says {packed_bytes}"
+            )
+        self._packed_bytes = packed_bytes
+        self._offset = 0
+        self._large = views
+        self._next_large = 0
+
+    def take(self, descriptor: list[Any]) -> Array:
+        """The next array, which is as its descriptor says.
+
+        Raises:
+            ProtocolError: The descriptor is malformed, or promises what was not sent.
+        """
+        if not 0 < len(descriptor) <= MAX_DIMENSIONS + 1:
+            raise ProtocolError(f"an array descriptor of length {len(descriptor)}")
+        for number in descriptor:
+            if type(number) is not int or not 0 <= number <= MAX_FRAME_BYTES:
+                raise ProtocolError(f"an array descriptor holds {number!r}")
+        code = descriptor[0]
+        if code >= len(DTYPE_CODES):
+            raise ProtocolError(f"no dtype has the code {code}")
+        dtype = DTYPE_CODES[code]
+        shape = descriptor[1:]
+        size = math.prod(shape) * dtype.itemsize
+        if size > PACK_LIMIT_BYTES:
+            return np.ndarray(shape, dtype, self._large_view(size))
+        if not size:
+            return _empty(shape, dtype)
+        offset = self._offset
+        self._offset = offset + size + -size % ALIGNMENT
+        if self._offset > self._packed_bytes:
+            raise ProtocolError("the header describes more small arrays than were sent")
+        return np.ndarray(shape, dtype, self._packed, offset)
+
+    def _large_view(self, size: int) -> memoryview:
+        if self._next_large == len(self._large):
+            raise ProtocolError("the header describes more large arrays than were sent")
+        view = self._large[self._next_large]
+        if len(view) != size:
+            raise ProtocolError(f"an array of {size} bytes in a frame of {len(view)}")
+        self._next_large += 1
+        return view
+
+    def finish(self) -> None:
+        """Checks that everything was taken.
+
+        Raises:
+            ProtocolError: More was sent than the descriptors say.
+        """
+        if self._offset != self._packed_bytes or self._next_large != len(self._large):
+            raise ProtocolError("more array bytes were sent than the header describes")
+
+
+def _empty(shape: list[int], dtype: np.dtype[np.generic]) -> Array:
+    # NumPy multiplies the other dimensions all the same, and refuses what it could not address.
+    if math.prod(dimension or 1 for dimension in shape) * dtype.itemsize > MAX_FRAME_BYTES:
+        raise ProtocolError(f"an array of shape {shape}")
+    return np.ndarray(shape, dtype, b"")

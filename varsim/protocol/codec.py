@@ -1,0 +1,112 @@
+"""Envelopes on the wire: a list of messages ↔ a list of ZeroMQ frames.
+
+Frame 0 is the header, msgpack: `[PROTOCOL_VERSION, packed bytes, [[tag, field, …], …]]`. A
+message's tag is its place in `MESSAGES`; its fields are as `records` says. Frame 1 holds the small
+arrays, and is left out when there are none; each further frame is one large array (see `buffers`).
+
+Nothing here is ever unpickled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, get_args
+
+import msgpack
+
+from varsim.errors import ProtocolError
+from varsim.protocol.buffers import ArrayReader, ArrayWriter, Buffer, Frame
+from varsim.protocol.messages import Message, ToCoordinator, ToWorker
+from varsim.protocol.records import Record
+
+PROTOCOL_VERSION: Final = 1
+"""Both ends must have the same; it changes with any message's fields."""
+
+MAX_HEADER_BYTES: Final = 64 * 2**20
+"""Arrays are not in a header, so only millions of Python values can come near."""
+
+MAX_ELEMENTS: Final = 2**24
+"""Of one list in a header, also of the messages of an envelope."""
+
+MESSAGES: Final[tuple[type[Message], ...]] = get_args(ToWorker) + get_args(ToCoordinator)
+"""Every class of message, each at its tag."""
+
+_RECORDS: Final = [Record(cls, tag) for tag, cls in enumerate(MESSAGES)]
+_ENCODERS: Final = {record.cls: record.encode for record in _RECORDS}
+
+
+def encode(messages: Sequence[Message]) -> list[Frame]:
+    """The frames of an envelope.
+
+    Frames of large arrays show the arrays' own memory: whoever owns an array must not write to it
+    before the frame is sent.
+
+    Raises:
+        TypeError: A field holds what its annotation does not allow, for example a NumPy scalar.
+        ValueError: The envelope is larger than the limits.
+    """
+    writer = ArrayWriter()
+    bodies = [_ENCODERS[type(message)](message, writer) for message in messages]
+    envelope = (PROTOCOL_VERSION, writer.packed_bytes, bodies)
+    try:
+        header: bytes = msgpack.packb(envelope, unicode_errors="surrogatepass")
+    except OverflowError as error:
+        raise ValueError(f"a number in an envelope has more than 64 bits: {error}") from error
+    if len(header) > MAX_HEADER_BYTES:
+        raise ValueError(
+            f"an envelope's header would have {len(header):,} bytes; the limit is "
+            f"{MAX_HEADER_BYTES:,}. Pass NumPy arrays instead of long lists of Python values."
+        )
+    return [header, *writer.frames()]
+
+
+def decode(frames: Sequence[Buffer]) -> list[Message]:
+    """The messages of a received envelope.
+
+    Their arrays are read-only views of the frames, and keep them alive.
+
+    Raises:
+        ProtocolError: The frames are not what `encode` makes of messages; found out before
+            anything of a promised size is allocated.
+    """
+    if not frames:
+        raise ProtocolError("an envelope has no frames")
+    header = _header(frames[0])
+    if type(header) is not list or len(header) != 3:
+        raise ProtocolError("a header is not [version, packed bytes, messages]")
+    version, packed_bytes, bodies = header
+    if type(version) is not int or version != PROTOCOL_VERSION:
+        raise ProtocolError(f"protocol version {version!r}; this is version {PROTOCOL_VERSION}")
+    if type(packed_bytes) is not int or type(bodies) is not list:
+        raise ProtocolError("a header is not [version, packed bytes, messages]")
+    reader = ArrayReader(packed_bytes, frames[1:])
+    messages = [_message(body, reader) for body in bodies]
+    reader.finish()
+    return messages
+
+
+def _header(frame: Buffer) -> Any:
+    if len(frame) > MAX_HEADER_BYTES:
+        raise ProtocolError(f"a header has {len(frame)} bytes; the limit is {MAX_HEADER_BYTES}")
+    try:
+        # Strings and bytes are limited by the frame's own length; there are no maps and no
+        # extension types in a header.
+        return msgpack.unpackb(
+            frame,
+            unicode_errors="surrogatepass",
+            max_array_len=min(len(frame), MAX_ELEMENTS),
+            max_map_len=0,
+            max_ext_len=0,
+        )
+    except ValueError as error:  # as all of msgpack's own exceptions are
+        raise ProtocolError(f"a header is not msgpack: {error!r}") from error
+
+
+def _message(body: Any, reader: ArrayReader) -> Message:
+    if type(body) is not list or not body:
+        raise ProtocolError("a message is not [tag, field, …]")
+    tag = body[0]
+    if type(tag) is not int or not 0 <= tag < len(_RECORDS):
+        raise ProtocolError(f"no message has the tag {tag!r}")
+    message: Message = _RECORDS[tag].decode(body, reader)
+    return message

@@ -1,0 +1,64 @@
+"""Pickles of what has no other form, with names for the objects that travel by name."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import cloudpickle
+
+from varsim.errors import VarsimError
+from varsim.spec import Array
+
+if TYPE_CHECKING:  # `structure` imports this module only when a pickle is needed
+    from varsim.protocol.structure import Name, References
+
+_PROTOCOL: Final = 5  # the first with buffers outside the pickle
+_NEVER_NAMED: Final = frozenset((type(None), bool, int, float, str, bytes, tuple, list, dict))
+
+
+def dumps(value: object, references: References) -> tuple[bytes, list[memoryview]]:
+    """A pickle of any object, and the buffers that it leaves out, among them its arrays'.
+
+    Raises:
+        TypeError: Something in the object cannot be pickled.
+    """
+    stream = io.BytesIO()
+    buffers: list[pickle.PickleBuffer] = []
+    try:
+        _Pickler(stream, references, buffers).dump(value)
+    except VarsimError:
+        raise
+    except (pickle.PicklingError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        kind = type(value).__name__
+        raise TypeError(f"this {kind} cannot travel to another process: {error}") from error
+    return stream.getvalue(), [buffer.raw() for buffer in buffers]
+
+
+def loads(pickled: bytes, buffers: Sequence[Array], references: References) -> Any:
+    """The object again; its arrays use the memory of `buffers`."""
+    return _Unpickler(io.BytesIO(pickled), references, buffers).load()
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no annotations
+    def __init__(
+        self, stream: io.BytesIO, references: References, buffers: list[pickle.PickleBuffer]
+    ) -> None:
+        super().__init__(stream, protocol=_PROTOCOL, buffer_callback=buffers.append)
+        self._references = references
+
+    def persistent_id(self, value: object) -> Name | None:
+        return None if type(value) in _NEVER_NAMED else self._references.name_of(value)
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(
+        self, stream: io.BytesIO, references: References, buffers: Sequence[Array]
+    ) -> None:
+        super().__init__(stream, buffers=buffers)
+        self._references = references
+
+    def persistent_load(self, name: Name) -> object:
+        return self._references.find(name)

@@ -1,0 +1,184 @@
+"""How each class of message becomes a list of plain values: worked out once, from its annotations.
+
+In a field, an array is its descriptor, an enum member its place in the enum, a dtype its code, a
+dataclass the list of its fields, and a `Payload` is `[tree, [descriptor, …]]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from itertools import product
+from operator import attrgetter
+from types import NoneType, UnionType
+from typing import Any, Final, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+from varsim.errors import ProtocolError
+from varsim.protocol.buffers import DTYPE_CODES, ArrayReader, ArrayWriter
+from varsim.protocol.messages import Payload
+
+Encode = Callable[[Any, ArrayWriter], Any]
+Decode = Callable[[Any, ArrayReader], Any]
+
+_PLAIN: Final = (int, str, bool, NoneType)
+
+
+class Wire:
+    """How the values of one type annotation travel."""
+
+    def __init__(
+        self, *accepted: type, encode: Encode | None = None, decode: Decode | None = None
+    ) -> None:
+        self.accepted = accepted  # exact types that may stand in a received header
+        self.encode = encode  # None: as it is
+        self.decode = decode
+
+
+class Record:
+    """A dataclass as the list of its fields, in order, with its tag in front if it has one."""
+
+    def __init__(self, cls: type, tag: int | None = None) -> None:
+        hints = get_type_hints(cls)
+        names = [field.name for field in fields(cls)]
+        wires = [_wire(hints[name]) for name in names]
+        self.cls = cls
+        self._prefix = [] if tag is None else [tag]
+        self._fields = [attrgetter(name) for name in names]
+        self._encoders = [(place, wire.encode) for place, wire in enumerate(wires) if wire.encode]
+        self._skipped = len(self._prefix)
+        tag_types = [(int,)] * self._skipped
+        self._accepted = frozenset(product(*tag_types, *(wire.accepted for wire in wires)))
+        self._decoders = [
+            (place + self._skipped, wire.decode) for place, wire in enumerate(wires) if wire.decode
+        ]
+        # A frozen dataclass costs twice as much when made by its __init__, which sets the same.
+        self._setters = [getattr(cls, name).__set__ for name in names]
+
+    def encode(self, value: Any, writer: ArrayWriter) -> list[Any]:
+        """The fields as msgpack can hold them."""
+        body = [get(value) for get in self._fields]
+        for place, encode in self._encoders:
+            body[place] = encode(body[place], writer)
+        return self._prefix + body
+
+    def decode(self, body: list[Any], reader: ArrayReader) -> Any:
+        """The dataclass again.
+
+        Raises:
+            ProtocolError: The list is not what `encode` makes of it.
+        """
+        if tuple(map(type, body)) not in self._accepted:
+            kinds = ", ".join(type(value).__name__ for value in body)
+            raise ProtocolError(f"{self.cls.__name__} cannot have the fields ({kinds})")
+        for place, decode in self._decoders:
+            body[place] = decode(body[place], reader)
+        value: Any = object.__new__(self.cls)
+        for setter, field in zip(self._setters, body[self._skipped :], strict=True):
+            setter(value, field)
+        return value
+
+
+def _wire(hint: Any) -> Wire:
+    """How values of that annotation travel; an unknown one is a bug in `messages`."""
+    if hint in _PLAIN:
+        return Wire(hint)
+    if hint is Payload:
+        return Wire(list, encode=_encode_payload, decode=_decode_payload)
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is np.ndarray:
+        return Wire(list, encode=_encode_array, decode=_decode_array)
+    if origin is np.dtype:
+        return Wire(int, encode=lambda value, _: DTYPE_CODES.index(value), decode=_decode_dtype)
+    if origin is UnionType and arguments[1:] == (NoneType,):
+        return _optional_wire(_wire(arguments[0]))
+    if origin is tuple:
+        return _tuple_wire(arguments)
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return _enum_wire(hint)
+    assert isinstance(hint, type) and is_dataclass(hint), f"no message can hold {hint}"
+    record = Record(hint)
+    return Wire(list, encode=record.encode, decode=record.decode)
+
+
+def _encode_array(array: Any, writer: ArrayWriter) -> tuple[int, ...]:
+    return writer.add(array)
+
+
+def _decode_array(descriptor: list[Any], reader: ArrayReader) -> Any:
+    return reader.take(descriptor)
+
+
+def _decode_dtype(code: int, reader: ArrayReader) -> Any:
+    return _member(DTYPE_CODES, code)
+
+
+def _member(members: tuple[Any, ...], place: int) -> Any:
+    if not 0 <= place < len(members):
+        raise ProtocolError(f"{place} is none of {', '.join(map(str, members))}")
+    return members[place]
+
+
+def _encode_payload(payload: Payload, writer: ArrayWriter) -> tuple[Any, ...]:
+    return payload.tree, [writer.add(array) for array in payload.arrays]
+
+
+def _decode_payload(raw: list[Any], reader: ArrayReader) -> Payload:
+    if len(raw) != 2 or type(raw[1]) is not list:
+        raise ProtocolError("a payload is not [tree, [array descriptor, …]]")
+    return Payload(raw[0], tuple([_array_of(descriptor, reader) for descriptor in raw[1]]))
+
+
+def _array_of(descriptor: Any, reader: ArrayReader) -> Any:
+    if type(descriptor) is not list:
+        raise ProtocolError(f"{descriptor!r} is no array descriptor")
+    return reader.take(descriptor)
+
+
+def _enum_wire(enum: type[Enum]) -> Wire:
+    members = tuple(enum)
+    places = {member: place for place, member in enumerate(members)}
+    return Wire(
+        int,
+        encode=lambda member, _: places[member],
+        decode=lambda place, _: _member(members, place),
+    )
+
+
+def _optional_wire(wire: Wire) -> Wire:
+    encode, decode = wire.encode, wire.decode
+    return Wire(
+        *wire.accepted,
+        NoneType,
+        encode=encode and (lambda value, to: None if value is None else encode(value, to)),
+        decode=decode and (lambda raw, of: None if raw is None else decode(raw, of)),
+    )
+
+
+def _tuple_wire(arguments: tuple[Any, ...]) -> Wire:
+    """A list, of any length for `tuple[X, ...]`."""
+    wires = [_wire(argument) for argument in arguments if argument is not Ellipsis]
+    if Ellipsis not in arguments:
+        assert not any(wire.encode for wire in wires), "no message needs it"
+        rows = frozenset(product(*(wire.accepted for wire in wires)))
+        return Wire(list, decode=lambda raw, _: _fixed(raw, rows))
+    (wire,) = wires
+    accepted, encode, decode = frozenset(wire.accepted), wire.encode, wire.decode
+
+    def encode_all(values: tuple[Any, ...], writer: ArrayWriter) -> list[Any]:
+        return [encode(value, writer) if encode else value for value in values]
+
+    def decode_all(raw: list[Any], reader: ArrayReader) -> tuple[Any, ...]:
+        if not accepted.issuperset(map(type, raw)):
+            raise ProtocolError("a list in a message holds values of a wrong type")
+        return tuple([decode(value, reader) for value in raw] if decode else raw)
+
+    return Wire(list, encode=encode_all if encode else None, decode=decode_all)
+
+
+def _fixed(raw: list[Any], rows: frozenset[tuple[type, ...]]) -> tuple[Any, ...]:
+    if tuple(map(type, raw)) not in rows:
+        raise ProtocolError("a row in a message has values of a wrong number or type")
+    return tuple(raw)

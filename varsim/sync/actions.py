@@ -1,0 +1,96 @@
+"""What a state wants done: the only things that a shell around it has to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from varsim.errors import VarsimError
+from varsim.protocol.messages import (
+    Answered,
+    Ask,
+    MergeCall,
+    Merged,
+    Message,
+    Raised,
+    Reduced,
+    Returned,
+    Start,
+)
+from varsim.spec import Array
+
+# ---------------------------------------------------------------- of either state
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send a message to a replica; from a replica, always to the coordinator (`to` is −1)."""
+
+    to: int
+    message: Message
+
+
+COORDINATOR = -1
+
+
+# ---------------------------------------------------------------- of ReplicaState
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Call a function in replica context, then tell the state how it ended."""
+
+    start: Start
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """The program of this replica waits for this answer: let it go on."""
+
+    answer: Reduced | Merged | Answered
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End the process."""
+
+
+# ---------------------------------------------------------------- of CoordinatorState
+
+
+@dataclass(frozen=True, slots=True)
+class RunMerge:
+    """Run a merge_call's function in cross-replica context, then call `merged`."""
+
+    call_id: int
+    index: int
+    meetings: tuple[MergeCall, ...]  # in replica order
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerAsk:
+    """Do for a replica what only the program can do, then call `answered`."""
+
+    replica_id: int
+    ask: Ask
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """The components that a fetch asked for, in the order in which it named the replicas."""
+
+    request_id: int
+    values: tuple[Array, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """A call has ended, in one of three ways."""
+
+    call_id: int
+    returned: tuple[Returned, ...] = ()  # by every replica, in replica order
+    error: VarsimError | None = None  # found by the coordinator
+    raised: tuple[int, Raised] | None = None  # raised by a replica
+
+
+ReplicaAction = Send | Run | Deliver | Stop
+CoordinatorAction = Send | RunMerge | AnswerAsk | Fetched | Finish

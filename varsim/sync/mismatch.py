@@ -1,0 +1,164 @@
+"""The story in a mismatch error: who waits where, who never came, and why it makes them wait."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import TYPE_CHECKING, assert_never
+
+from varsim.protocol.messages import (
+    AllGather,
+    AllReduce,
+    Ask,
+    Contribution,
+    Meeting,
+    MergeCall,
+    Raised,
+    Waiting,
+)
+from varsim.spec import VariableAggregation, VariableSpec
+
+if TYPE_CHECKING:
+    from varsim.sync.call_state import Participant
+
+
+class Difference(Enum):
+    """How two replicas' parts in one meeting differ."""
+
+    NOTHING = 0
+    DEED = 1  # another variable, operation, or kind of meeting
+    VALUE = 2  # the same deed with another shape, dtype or structure
+
+
+def difference(first: Meeting, second: Meeting) -> Difference:
+    """Whether two replicas' parts can be one meeting."""
+    if type(first) is not type(second):
+        return Difference.DEED
+    match first, second:
+        case Contribution(), Contribution():
+            if (first.variable_id, first.operation) != (second.variable_id, second.operation):
+                return Difference.DEED
+            return Difference.NOTHING if first.shape == second.shape else Difference.VALUE
+        case AllReduce(), AllReduce():
+            if first.op is not second.op:
+                return Difference.DEED
+            alike = first.structure == second.structure and [
+                (leaf.shape, leaf.dtype) for leaf in first.leaves
+            ] == [(leaf.shape, leaf.dtype) for leaf in second.leaves]
+            return Difference.NOTHING if alike else Difference.VALUE
+        case AllGather(), AllGather():
+            if first.axis != second.axis:
+                return Difference.DEED
+            alike = first.structure == second.structure and [
+                (_other_axes(leaf.shape, first.axis), leaf.dtype) for leaf in first.leaves
+            ] == [(_other_axes(leaf.shape, first.axis), leaf.dtype) for leaf in second.leaves]
+            return Difference.NOTHING if alike else Difference.VALUE
+        case _:
+            return Difference.NOTHING
+
+
+def _other_axes(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    return shape[:axis] + shape[axis + 1 :]
+
+
+def describe_difference(
+    first: tuple[int, Meeting], second: tuple[int, Meeting], specs: Mapping[int, VariableSpec]
+) -> str:
+    """The text of the error for two parts that are not alike."""
+    index = first[1].index
+    lines = [
+        f"replicas did different things at meeting point {index + 1} of this call, "
+        "where all must do the same:"
+    ]
+    lines += [
+        f"  replica {replica_id}: {describe(meeting, specs)}"
+        for replica_id, meeting in sorted((first, second), key=lambda part: part[0])
+    ]
+    lines.append(f"  {_reason(first[1], specs)}")
+    lines.append(
+        "  TensorFlow pairs them by call order alone and mixes their values; varsim refuses (D3). "
+        "Make every replica do the same operations in the same order, with like values."
+    )
+    return "\n".join(lines)
+
+
+def describe_absence(
+    index: int,
+    present: Mapping[int, Meeting],
+    participants: Sequence[Participant],
+    ended_id: int,
+    specs: Mapping[int, VariableSpec],
+) -> str:
+    """The text of the error for a meeting that one replica can no longer come to."""
+    first = next(iter(present.values()))
+    ended = participants[ended_id]
+    how = "raised" if isinstance(ended.ended, Raised) else "returned"
+    lines = [f"replicas wait for one that will not come, at meeting point {index + 1} of this call:"]
+    lines += [f"  replica {i}: {describe(meeting, specs)}" for i, meeting in present.items()]
+    lines.append(
+        f"  replica {ended_id}: never came; its function {how} after "
+        f"{ended.met} meeting point{'' if ended.met == 1 else 's'}"
+    )
+    for i, participant in enumerate(participants):
+        if i not in present and i != ended_id:
+            lines.append(f"  replica {i}: not there yet ({participant.status.value})")
+    lines.append(f"  {_reason(first, specs)}")
+    lines.append(
+        "  Let every replica reach it: move it out of code that only some replicas run, or use "
+        "synchronization=ON_READ if the value may be combined later."
+    )
+    return "\n".join(lines)
+
+
+def describe_standstill(
+    participants: Sequence[Participant], specs: Mapping[int, VariableSpec]
+) -> str:
+    """What each replica of a call does, a line each."""
+    lines = []
+    for replica_id, participant in enumerate(participants):
+        waits = participant.waits_for
+        what = participant.status.value if waits is None else "waits in " + describe(waits, specs)
+        lines.append(f"  replica {replica_id}: {what}")
+    return "\n".join(lines)
+
+
+def describe(point: Meeting | Waiting | Ask, specs: Mapping[int, VariableSpec]) -> str:
+    """What a replica does at a point where it meets or waits, with the place in the program."""
+    at = f" at {point.place}" if point.place else ""
+    match point:
+        case Contribution():
+            spec = specs[point.variable_id]
+            shape = "×".join(map(str, point.shape)) or "scalar"
+            return f"{spec.name}.{point.operation.value} ({spec.dtype} {shape}){at}"
+        case AllReduce():
+            return f"all_reduce({point.op.name}, {_leaves(point)}){at}"
+        case AllGather():
+            return f"all_gather({_leaves(point)}, axis={point.axis}){at}"
+        case MergeCall():
+            return f"merge_call{at}"
+        case Waiting():
+            return f"a read of {specs[point.variable_id].name}, after its own write to it{at}"
+        case Ask():
+            return f"a request to the program{at}"
+        case _:
+            assert_never(point)
+
+
+def _leaves(point: AllReduce | AllGather) -> str:
+    return ", ".join(f"{leaf.dtype}{list(leaf.shape)}" for leaf in point.leaves) or "nothing"
+
+
+def _reason(meeting: Meeting, specs: Mapping[int, VariableSpec]) -> str:
+    if not isinstance(meeting, Contribution):
+        return "Every replica must take part in it: its result depends on all of them."
+    spec = specs[meeting.variable_id]
+    what = {
+        VariableAggregation.SUM: "the sum of all replicas' values",
+        VariableAggregation.MEAN: "the mean of all replicas' values",
+        VariableAggregation.ONLY_FIRST_REPLICA: "replica 0's value, on all replicas at once",
+    }.get(spec.aggregation, "a value")
+    return (
+        f"{spec.name!r} (synchronization=ON_WRITE, aggregation={spec.aggregation.name}, created at "
+        f"{spec.created_at or 'an unknown place'}) makes them wait: a write to it in replica "
+        f"context is {what}."
+    )

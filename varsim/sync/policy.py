@@ -1,0 +1,221 @@
+"""The table: what an operation on a variable does, by synchronization, context and aggregation.
+
+This page is the heart of varsim. It says what `docs/semantics.md` says in words; the golden cases
+in `tests/golden` test it against TensorFlow cell by cell. Nothing else asks for a mode.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from varsim.errors import AggregationError, OperationError, SynchronizationError, VariableError
+from varsim.spec import (
+    Context,
+    Operation,
+    VariableAggregation,
+    VariableSpec,
+    VariableSynchronization,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """Only this replica's component; no message.
+
+    With `parts`, the other components of a mirrored variable do not follow, and it diverges.
+    """
+
+    parts: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """All replicas meet; their values are aggregated, and every component gets the result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Broadcast:
+    """The same operation on every component, by the program.
+
+    With `shares`, each component gets its share: the value divided by the number of replicas.
+    With `per_component`, a PerReplica value gives each component its own.
+    With `reads_back`, the operation is refused where the variable cannot be read.
+    """
+
+    shares: bool = False
+    per_component: bool = False
+    reads_back: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Gather:
+    """The components are fetched and aggregated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    """The one value that all components hold; component 0 if they have diverged."""
+
+
+class Reason(Enum):
+    """Why a cell refuses, and what to do: the sentence that the error carries."""
+
+    NO_AGGREGATION = (
+        "cannot be read in cross-replica context: its components may differ, and "
+        "aggregation=NONE says no way to combine them",
+        "Give it an aggregation, or look at the components: "
+        "strategy.experimental_local_results(v), or strategy.reduce(op, v, axis=None).",
+    )
+    ADDS_TO_SUM = (
+        "cannot be added to in cross-replica context: synchronization=ON_READ with "
+        "aggregation=SUM reads the sum of its components, and it is not clear which of them "
+        "should change",
+        "Add inside strategy.run (each replica its part), or assign the new total: "
+        "v.assign(v.read_value() + x).",
+    )
+    LOCAL_ONLY = (
+        "cannot be read in cross-replica context: with synchronization=NONE every replica has "
+        "a value of its own, and none of them is the variable's",
+        "Look at all of them: strategy.experimental_local_results(v); combine them: "
+        "strategy.reduce(op, v, axis=None); or read inside strategy.run.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """An error, before anything changes."""
+
+    reason: Reason
+
+
+Policy = Local | Merge | Broadcast | Gather | Mirror | Refuse
+Cell = Policy | dict[VariableAggregation, Policy]
+
+_AUTO, _NONE_SYNC, _ON_WRITE, _ON_READ = VariableSynchronization
+_NONE, _SUM, _MEAN, _FIRST = VariableAggregation
+_REPLICA, _CROSS, _UPDATE = Context
+_ASSIGN, _ADD, _SUB, _READ = (
+    Operation.ASSIGN,
+    Operation.ASSIGN_ADD,
+    Operation.ASSIGN_SUB,
+    Operation.READ,
+)
+
+_MERGE: Cell = {_NONE: Local(parts=True), _SUM: Merge(), _MEAN: Merge(), _FIRST: Merge()}
+_MIRRORED = Broadcast(per_component=True)
+_ALL = Broadcast(reads_back=True)
+_TO_ALL: Cell = {_NONE: _ALL, _SUM: Refuse(Reason.ADDS_TO_SUM), _MEAN: _ALL, _FIRST: _ALL}
+
+TABLE: dict[tuple[VariableSynchronization, Context, Operation], Cell] = {
+    # ON_WRITE: one value, agreed on at every write. Inside merge_call is cross-replica context.
+    (_ON_WRITE, _REPLICA, _READ): Local(),
+    (_ON_WRITE, _REPLICA, _ASSIGN): _MERGE,
+    (_ON_WRITE, _REPLICA, _ADD): _MERGE,
+    (_ON_WRITE, _REPLICA, _SUB): _MERGE,
+    (_ON_WRITE, _CROSS, _READ): Mirror(),
+    (_ON_WRITE, _CROSS, _ASSIGN): _MIRRORED,
+    (_ON_WRITE, _CROSS, _ADD): _MIRRORED,
+    (_ON_WRITE, _CROSS, _SUB): _MIRRORED,
+    # ON_READ: every replica its own value, combined when somebody outside reads.
+    (_ON_READ, _REPLICA, _READ): Local(),
+    (_ON_READ, _REPLICA, _ASSIGN): Local(),
+    (_ON_READ, _REPLICA, _ADD): Local(),
+    (_ON_READ, _REPLICA, _SUB): Local(),
+    (_ON_READ, _CROSS, _READ): {
+        _NONE: Refuse(Reason.NO_AGGREGATION),
+        _SUM: Gather(),
+        _MEAN: Gather(),
+        _FIRST: Gather(),
+    },
+    (_ON_READ, _CROSS, _ASSIGN): {
+        _NONE: _ALL,
+        _SUM: Broadcast(shares=True, reads_back=True),
+        _MEAN: _ALL,
+        _FIRST: _ALL,
+    },
+    (_ON_READ, _CROSS, _ADD): _TO_ALL,
+    (_ON_READ, _CROSS, _SUB): _TO_ALL,
+    # NONE: every replica its own value, which never travels by itself (TensorFlow refuses it: D1).
+    (_NONE_SYNC, _REPLICA, _READ): Local(),
+    (_NONE_SYNC, _REPLICA, _ASSIGN): Local(),
+    (_NONE_SYNC, _REPLICA, _ADD): Local(),
+    (_NONE_SYNC, _REPLICA, _SUB): Local(),
+    (_NONE_SYNC, _CROSS, _READ): Refuse(Reason.LOCAL_ONLY),
+    (_NONE_SYNC, _CROSS, _ASSIGN): _MIRRORED,
+    (_NONE_SYNC, _CROSS, _ADD): _MIRRORED,
+    (_NONE_SYNC, _CROSS, _SUB): _MIRRORED,
+    # Inside strategy.extended.update a variable is the component at hand, whatever its settings.
+    **{
+        (synchronization, _UPDATE, operation): Local()
+        for synchronization in (_ON_WRITE, _ON_READ, _NONE_SYNC)
+        for operation in (_READ, _ASSIGN, _ADD, _SUB)
+    },
+}
+
+
+def policy(spec: VariableSpec, context: Context, operation: Operation) -> Policy:
+    """What `operation` does to a variable in `context`: one cell of the table."""
+    cell = TABLE[spec.synchronization, context, operation]
+    return cell[spec.aggregation] if isinstance(cell, dict) else cell
+
+
+def refusal(spec: VariableSpec, reason: Reason) -> VariableError:
+    """The error that a refusing cell stands for."""
+    problem, remedy = reason.value
+    kind = OperationError if reason is Reason.ADDS_TO_SUM else AggregationError
+    return kind(spec.name, problem, remedy)
+
+
+def resolve(
+    name: str,
+    synchronization: VariableSynchronization,
+    aggregation: VariableAggregation,
+    dtype: np.dtype[np.generic],
+    *,
+    strict: bool,
+) -> VariableSynchronization:
+    """The synchronization that is in force when a variable is created under a strategy.
+
+    AUTO becomes ON_WRITE, as in TensorFlow's synchronous strategies.
+
+    Raises:
+        SynchronizationError: NONE with `strict`, as TensorFlow always refuses it (D1).
+        AggregationError: MEAN of a dtype that has no fractions.
+    """
+    if aggregation is _MEAN and dtype.kind in "iub":
+        raise AggregationError(
+            name,
+            f"aggregation=MEAN of dtype {dtype}: a mean of integers is not an integer",
+            "Use a float dtype, or aggregation=SUM and divide where you read.",
+        )
+    if synchronization is _NONE_SYNC and strict:
+        raise SynchronizationError(
+            name,
+            "synchronization=NONE is not supported under a strict strategy (nor by TensorFlow)",
+            "Use ON_READ for values of each replica's own, or a strategy without strict=True.",
+        )
+    return _ON_WRITE if synchronization is _AUTO else synchronization
+
+
+def check_arithmetic(spec: VariableSpec, operation: Operation, num_replicas: int) -> None:
+    """Refuses what a bool variable has no arithmetic for.
+
+    Raises:
+        AggregationError: A SUM over several replicas is needed.
+        OperationError: assign_add or assign_sub.
+    """
+    if spec.dtype.kind != "b":
+        return
+    if operation in (_ADD, _SUB):
+        raise OperationError(
+            spec.name, f"{operation.value} of dtype bool: there is no such arithmetic",
+            "Use assign, or an integer dtype.",
+        )
+    if spec.aggregation is _SUM and num_replicas > 1:
+        raise AggregationError(
+            spec.name, "aggregation=SUM of dtype bool over several replicas: bools have no sum",
+            "Use an integer dtype for a count, or ONLY_FIRST_REPLICA.",
+        )

@@ -1,0 +1,153 @@
+"""Combining the replicas' values: SUM, MEAN and ONLY_FIRST_REPLICA, always in replica order.
+
+Every sum is a left fold in replica order that rounds to the dtype at each step, so a result is
+bit for bit the same on every run, every cluster and every exchange. Where TensorFlow folds left,
+so does its result equal this one bit for bit; where it uses a ring or a reciprocal (D8), up to
+rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from varsim.errors import AggregationError, ShapeError, ValueMismatchError, ValueTypeError
+from varsim.spec import Array, Operation, ReduceOp, VariableAggregation
+
+
+def fold(values: Sequence[Array]) -> Array:
+    """The sum of arrays of one shape and dtype, as a new array of that shape and dtype.
+
+    Integers wrap. Source: TensorFlow 2.21, behaviour recorded in tests/golden.
+    """
+    total = np.array(values[0])
+    for value in values[1:]:
+        np.add(total, value, out=total)
+    return total
+
+
+def aggregate(components: Sequence[Array], aggregation: VariableAggregation) -> Array:
+    """Combines a variable's components, or the values written to it, into one value.
+
+    Args:
+        components: One array per replica, in replica order, of one shape and dtype; for
+            ONLY_FIRST_REPLICA the first is enough.
+        aggregation: Anything but NONE.
+    Returns:
+        An array of that shape and dtype. The fixed order makes it bit-for-bit repeatable.
+    Raises:
+        AggregationError: SUM of bools over several replicas.
+    Source: TensorFlow 2.21, behaviour recorded in tests/golden.
+    """
+    assert aggregation is not VariableAggregation.NONE
+    first = components[0]
+    if aggregation is VariableAggregation.ONLY_FIRST_REPLICA or len(components) == 1:
+        return first
+    if first.dtype.kind == "b":
+        raise AggregationError("(value)", "bools have no sum", "Use an integer dtype.")
+    total = fold(components)
+    if aggregation is VariableAggregation.MEAN:
+        np.divide(total, total.dtype.type(len(components)), out=total)
+    return total
+
+
+def reduce(values: Sequence[Array], op: ReduceOp) -> Array:
+    """Reduces the replicas' values as `strategy.reduce` and `all_reduce` do.
+
+    Args:
+        values: One array per replica, in replica order, of one shape and dtype.
+    Returns:
+        Their sum or mean. A mean of integers over several replicas is float64.
+    Raises:
+        ValueMismatchError: Shapes or dtypes differ.
+        AggregationError: bools, or anything else without a sum, over several replicas.
+    Source: TensorFlow 2.21 (D8 where its order differs), recorded in tests/golden.
+    """
+    first = values[0]
+    if any(value.shape != first.shape or value.dtype != first.dtype for value in values):
+        described = ", ".join(f"replica {i}: {v.dtype}{list(v.shape)}" for i, v in enumerate(values))
+        raise ValueMismatchError(f"cannot reduce values of different shape or dtype: {described}")
+    if len(values) == 1:
+        return first
+    if first.dtype.kind not in "iufc":
+        raise AggregationError(
+            "(value)", f"a {op.name} of dtype {first.dtype} over several replicas has no meaning",
+            "Cast it to a number first.",
+        )
+    total = fold(values)
+    if op is ReduceOp.SUM:
+        return total
+    if total.dtype.kind in "iu":
+        return np.asarray(np.divide(total, np.float64(len(values)), dtype=np.float64))
+    np.divide(total, total.dtype.type(len(values)), out=total)
+    return total
+
+
+def concatenate(values: Sequence[Array], axis: int) -> Array:
+    """Joins the replicas' values along an axis, as `strategy.gather` and `all_gather` do.
+
+    Args:
+        values: One array per replica, in replica order; sizes along `axis` may differ.
+        axis: Not negative, as in TensorFlow.
+    Raises:
+        ValueMismatchError: Other dimensions, or dtypes, differ.
+        ValueTypeError: bools, as in TensorFlow.
+        ShapeError: The values have no such axis.
+    Source: TensorFlow 2.21, behaviour recorded in tests/golden; D4 for empty values.
+    """
+    first = values[0]
+    if not 0 <= axis < first.ndim:
+        raise ShapeError(
+            "(value)", f"cannot gather along axis {axis} of a value of {first.ndim} dimensions",
+            "Axes count from 0; give scalars an axis first: value[None].",
+        )
+    if len(values) == 1:
+        return first
+    if first.dtype.kind == "b":
+        raise ValueTypeError("(value)", "cannot gather bools", "Cast them to an integer dtype.")
+    kept = [(v.dtype, v.shape[:axis], v.shape[axis + 1 :]) for v in values]
+    if any(other != kept[0] for other in kept):
+        described = ", ".join(f"replica {i}: {v.dtype}{list(v.shape)}" for i, v in enumerate(values))
+        raise ValueMismatchError(f"cannot gather along axis {axis}: {described}")
+    return np.concatenate(values, axis=axis)
+
+
+def share_of(value: Array, num_replicas: int) -> Array:
+    """One replica's share of a value that is assigned to an ON_READ SUM variable.
+
+    Integers are divided exactly and truncated towards zero: 7 over 2 replicas gives 3, so that
+    the variable then reads 6. Source: TensorFlow 2.21, with D7 for what it rounds on the way.
+    """
+    if value.dtype.kind == "b":
+        raise ValueTypeError("(value)", "a bool has no share: it cannot be divided", "Use an integer.")
+    if value.dtype.kind in "iu":
+        wide = value.astype(np.int64 if value.dtype.kind == "i" else np.uint64)
+        count = wide.dtype.type(num_replicas)
+        return np.asarray((wide - np.fmod(wide, count)) // count, dtype=value.dtype)
+    return np.asarray(np.divide(value, value.dtype.type(num_replicas)))
+
+
+def apply(operation: Operation, component: Array, value: Array) -> Array:
+    """A component after `operation` with `value` of the same shape and dtype.
+
+    The result may be `value` itself, and is a new array otherwise: what somebody has read of
+    the component before does not change.
+    """
+    match operation:
+        case Operation.ASSIGN:
+            return value
+        case Operation.ASSIGN_ADD:
+            return np.add(component, value, out=np.empty_like(component))
+        case Operation.ASSIGN_SUB:
+            return np.subtract(component, value, out=np.empty_like(component))
+        case _:
+            raise AssertionError(f"{operation} is no write")
+
+
+def apply_in_place(operation: Operation, component: Array, value: Array) -> None:
+    """Adds to, or subtracts from, a component that nobody has read yet."""
+    if operation is Operation.ASSIGN_ADD:
+        np.add(component, value, out=component)
+    else:
+        np.subtract(component, value, out=component)

@@ -1,0 +1,69 @@
+"""What each variable's synchronisation cost, counted by the rules and not by packets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from varsim.spec import Shape, VariableAggregation, VariableSpec, VariableSynchronization
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariableStatistics:
+    """One variable's account.
+
+    `messages` and `size_bytes` are what the variable's synchronisation would need alone, one
+    message for each value that one process sends another; in fact many travel together.
+    """
+
+    variable_id: int
+    name: str
+    requested: VariableSynchronization
+    synchronization: VariableSynchronization
+    aggregation: VariableAggregation
+    shape: Shape
+    dtype: np.dtype[np.generic]
+    writes: int  # by the program and by every replica
+    reads: int
+    merges: int  # times that all replicas met over a write
+    messages: int
+    size_bytes: int
+    waited_s: float  # summed over replicas: from a contribution's arrival to the commit
+
+
+@dataclass(slots=True)
+class Account:
+    """The counters behind `VariableStatistics`."""
+
+    spec: VariableSpec
+    writes: int = 0
+    reads: int = 0
+    merges: int = 0
+    messages: int = 0
+    size_bytes: int = 0
+    waited_s: float = 0.0
+
+    def moved(self, messages: int, size_bytes: int) -> None:
+        """Counts messages and the bytes of the values in them."""
+        self.messages += messages
+        self.size_bytes += size_bytes
+
+    def statistics(self) -> VariableStatistics:
+        """The account as it stands."""
+        spec = self.spec
+        return VariableStatistics(
+            variable_id=spec.variable_id,
+            name=spec.name,
+            requested=spec.requested,
+            synchronization=spec.synchronization,
+            aggregation=spec.aggregation,
+            shape=spec.shape,
+            dtype=spec.dtype,
+            writes=self.writes,
+            reads=self.reads,
+            merges=self.merges,
+            messages=self.messages,
+            size_bytes=self.size_bytes,
+            waited_s=self.waited_s,
+        )

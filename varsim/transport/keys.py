@@ -1,0 +1,67 @@
+"""CURVE keys made for one run, and the list of those who may connect.
+
+Encryption alone lets any key in. libzmq asks the handler here about each new connection, over its
+authentication protocol (ZAP, https://rfc.zeromq.org/spec/27): only keys on the list are let in, and
+each gets its owner's routing id as the user id that stands on all its messages.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import zmq
+from zmq.utils import z85
+
+_ZAP_ENDPOINT: Final = "inproc://zeromq.zap.01"  # where libzmq asks; one handler per context
+_ZAP_VERSION: Final = b"1.0"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """A CURVE key pair, each key as 40 printable characters (Z85)."""
+
+    public: bytes
+    secret: bytes
+
+    @staticmethod
+    def generate() -> KeyPair:
+        """A new pair."""
+        return KeyPair(*zmq.curve_keypair())
+
+
+class AllowList:
+    """Answers libzmq's question who may connect; its socket is polled with all others."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], owners: dict[bytes, bytes]) -> None:
+        """Listens in `context`, before any socket with keys is bound there.
+
+        Args:
+            owners: Public key (Z85) → routing id of the peer that has it.
+        """
+        self._owners = {z85.decode(key): routing_id for key, routing_id in owners.items()}
+        self.socket = context.socket(zmq.REP)
+        self.socket.linger = 0
+        self.socket.bind(_ZAP_ENDPOINT)
+
+    def answer(self) -> None:
+        """Answers all questions that are there."""
+        while self.socket.poll(0):
+            question = self.socket.recv_multipart()
+            self.socket.send_multipart(self._verdict(question))
+
+    def _verdict(self, question: list[bytes]) -> list[bytes]:
+        match question:
+            case [version, request_id, _domain, _address, _identity, b"CURVE", key]:
+                owner = self._owners.get(key)
+                if owner is not None:
+                    return [version, request_id, b"200", b"OK", owner, b""]
+            case [_, request_id, *_]:
+                pass
+            case _:
+                request_id = b""
+        return [_ZAP_VERSION, request_id, b"400", b"this key is not on the list", b"", b""]
+
+    def close(self) -> None:
+        """Stops listening."""
+        self.socket.close()

@@ -1,0 +1,191 @@
+"""The two ends of a connection: the coordinator's ROUTER, and each worker's DEALER.
+
+An envelope is one multipart message, and arrives whole or not at all. Nothing here waits without a
+deadline. There is no high-water mark: what may be under way is bounded by the protocol, in which a
+replica that waits for an answer sends nothing more.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import zmq
+
+from varsim.protocol.buffers import MAX_FRAME_BYTES, Buffer, Frame
+from varsim.transport.keys import KeyPair
+
+COPY_LIMIT_BYTES: Final = 64 * 1024
+"""Smaller frames are copied, which is faster than telling when their memory is free again."""
+
+MAX_DRAINED: Final = 1000
+"""Envelopes taken at once, so that one busy peer cannot keep its owner from looking elsewhere."""
+
+MAX_IPC_PATH: Final = zmq.IPC_PATH_MAX_LEN
+"""Of the path in an ipc endpoint; the system's limit (107 on Linux)."""
+
+_CONNECT_TIMEOUT_MS: Final = 10_000  # the other end is on this host, and already listens
+_HANDSHAKE_IVL_MS: Final = 30_000  # an allow-list is asked only while its owner polls
+_HEARTBEAT_IVL_MS: Final = 5_000
+_HEARTBEAT_TIMEOUT_MS: Final = 60_000  # a disconnect loses messages: only when surely dead
+
+
+@dataclass(frozen=True, slots=True)
+class DealerKeys:
+    """What a worker needs to connect to a coordinator that has keys."""
+
+    own: KeyPair
+    server_public: bytes
+
+
+class Router:
+    """Bound socket of a coordinator; its peers are known by routing ids."""
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        endpoint: str,
+        keys: KeyPair | None = None,
+    ) -> None:
+        """Binds.
+
+        Args:
+            context: Has an `AllowList` already, if there are keys.
+            endpoint: `ipc://…` in a private directory, or `tcp://127.0.0.1:*` with keys.
+            keys: For CURVE; then only peers on the allow-list are heard.
+        """
+        assert keys is not None or endpoint.startswith(("ipc://", "inproc://")), "tcp needs keys"
+        self.socket = context.socket(zmq.ROUTER)
+        _configure(self.socket, endpoint)
+        self.socket.router_mandatory = True  # an unknown peer is an error, not a silent loss
+        self._authenticated = keys is not None
+        if keys is not None:
+            self.socket.curve_server = True
+            self.socket.curve_publickey = keys.public
+            self.socket.curve_secretkey = keys.secret
+            self.socket.zap_domain = b"varsim"
+        try:
+            self.socket.bind(endpoint)
+        except zmq.ZMQError:
+            self.socket.close()
+            raise
+        bound_to = self.socket.getsockopt(zmq.LAST_ENDPOINT)
+        assert isinstance(bound_to, bytes)
+        self.endpoint = os.fsdecode(bound_to).rstrip("\0")
+
+    def send(self, routing_id: bytes, frames: Sequence[Frame]) -> bool:
+        """Sends an envelope; False if there is no such peer, or no longer."""
+        try:
+            self.socket.send(routing_id, zmq.SNDMORE | zmq.NOBLOCK)
+        except zmq.ZMQError as error:
+            if error.errno in (zmq.EHOSTUNREACH, zmq.EAGAIN):
+                return False
+            raise
+        _send(self.socket, frames, zmq.NOBLOCK)
+        return True
+
+    def drain(self) -> list[tuple[bytes, list[Buffer]]]:
+        """All envelopes that are there, up to `MAX_DRAINED`, each with its sender's routing id.
+
+        With keys, what comes under another routing id than the key's owner has is left out.
+        """
+        envelopes = []
+        for first, *rest in _drain(self.socket):
+            routing_id = first.bytes
+            if not self._authenticated or _user_of(rest) == routing_id:
+                envelopes.append((routing_id, [_buffer(frame) for frame in rest]))
+        return envelopes
+
+    def close(self, linger_s: float = 0.0) -> None:
+        """Closes; what is still unsent is given `linger_s` from the context's end on."""
+        self.socket.close(linger=round(linger_s * 1000))
+
+
+class Dealer:
+    """Connected socket of a worker."""
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        endpoint: str,
+        routing_id: bytes,
+        keys: DealerKeys | None = None,
+    ) -> None:
+        """Starts to connect; the first `send` waits until that is done."""
+        self.socket = context.socket(zmq.DEALER)
+        _configure(self.socket, endpoint)
+        self.socket.routing_id = routing_id
+        self.socket.immediate = True
+        self.socket.sndtimeo = _CONNECT_TIMEOUT_MS
+        if keys is not None:
+            self.socket.curve_serverkey = keys.server_public
+            self.socket.curve_publickey = keys.own.public
+            self.socket.curve_secretkey = keys.own.secret
+        self.socket.connect(endpoint)
+
+    def send(self, frames: Sequence[Frame]) -> None:
+        """Sends an envelope.
+
+        Raises:
+            zmq.Again: There is no connection.
+        """
+        _send(self.socket, frames, 0)
+
+    def receive(self, timeout_s: float | None) -> list[list[Buffer]]:
+        """Waits for an envelope, and returns all that are there; none after `timeout_s`."""
+        envelopes = _drain(self.socket)
+        if not envelopes and self.socket.poll(timeout_ms(timeout_s)):
+            envelopes = _drain(self.socket)
+        return [[_buffer(frame) for frame in envelope] for envelope in envelopes]
+
+    def close(self, linger_s: float = 0.0) -> None:
+        """Closes; what is still unsent is given `linger_s` from the context's end on."""
+        self.socket.close(linger=round(linger_s * 1000))
+
+
+def timeout_ms(timeout_s: float | None) -> int | None:
+    """A timeout as `poll` takes it: rounded up, so that it does not poll for 0 ms in a circle."""
+    return None if timeout_s is None else max(0, math.ceil(timeout_s * 1000))
+
+
+def _configure(socket: zmq.Socket[bytes], endpoint: str) -> None:
+    socket.linger = 0  # the default waits for ever
+    socket.maxmsgsize = MAX_FRAME_BYTES
+    socket.sndhwm = socket.rcvhwm = 0
+    socket.handshake_ivl = _HANDSHAKE_IVL_MS
+    if endpoint.startswith("tcp://"):  # the system itself reports the end of an ipc peer
+        socket.heartbeat_ivl = _HEARTBEAT_IVL_MS
+        socket.heartbeat_timeout = _HEARTBEAT_TIMEOUT_MS
+
+
+def _send(socket: zmq.Socket[bytes], frames: Sequence[Frame], flags: int) -> None:
+    last = len(frames) - 1
+    for place, frame in enumerate(frames):
+        more = zmq.SNDMORE if place < last else 0
+        socket.send(frame, flags | more, copy=len(frame) < COPY_LIMIT_BYTES)
+
+
+def _drain(socket: zmq.Socket[bytes]) -> list[list[zmq.Frame]]:
+    envelopes: list[list[zmq.Frame]] = []
+    try:
+        while len(envelopes) < MAX_DRAINED:
+            envelopes.append(socket.recv_multipart(zmq.NOBLOCK, copy=False))
+    except zmq.Again:
+        pass
+    return envelopes
+
+
+def _buffer(frame: zmq.Frame) -> Buffer:
+    """A frame's bytes; small ones as a copy, which is aligned and costs less to keep."""
+    buffer: Any = frame.buffer
+    return buffer if len(buffer) >= COPY_LIMIT_BYTES else bytes(buffer)
+
+
+def _user_of(frames: Sequence[zmq.Frame]) -> bytes | None:
+    try:
+        return str(frames[0].get("User-Id")).encode()
+    except (IndexError, zmq.ZMQError):
+        return None

@@ -1,0 +1,102 @@
+"""Batch normalisation: what the moving statistics of several replicas are worth when aggregated.
+
+Each replica normalises with the mean and the variance of its own part of the batch, and keeps
+moving averages of them for later use (ON_READ, MEAN: nothing travels until somebody reads). The
+aggregated mean is right. The aggregated variance is too small: a mean of the parts' variances
+leaves out how far the parts' means lie apart, all the more if the parts are unlike each other
+(`by_label`). `synchronized` averages the statistics in every step, which costs a message each.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+import varsim as tf
+from varsim.workloads.data import load_digits
+from varsim.workloads.softmax import (classifier, count_hits, in_batches, learn, mean_over_replicas, scores,)
+
+EPSILON = 1e-3
+
+
+def run(
+    job: tf.Job,
+    *,
+    epochs: int = 5,
+    learning_rate: float = 0.1,
+    momentum: float = 0.9,
+    by_label: bool = False,
+    synchronized: bool = False,
+) -> dict[str, object]:
+    """Trains a classifier behind a normalisation, and compares the statistics that it could save.
+
+    With `by_label` a batch is sorted before it is split, so that replicas see different digits.
+    """
+    strategy = job.strategy
+    train, (test_images, test_labels) = load_digits()
+    with strategy.scope():
+        weights, bias = classifier()
+        moving_mean, moving_variance = (
+            tf.Variable(
+                np.full(64, initial, np.float32),
+                name=name,
+                trainable=False,
+                synchronization=tf.VariableSynchronization.ON_READ,
+                aggregation=tf.VariableAggregation.MEAN,
+            )
+            for name, initial in (("moving_mean", 0), ("moving_variance", 1))
+        )
+
+    @tf.function
+    def train_step(images: np.ndarray, labels: np.ndarray) -> np.float32:
+        mean, variance = images.mean(axis=0), images.var(axis=0)
+        if synchronized:
+            mean, square = tf.distribute.get_replica_context().all_reduce(
+                tf.distribute.ReduceOp.MEAN, (mean, (images * images).mean(axis=0))
+            )
+            variance = np.maximum(square - mean * mean, 0)
+        moving_mean.assign_add((mean - moving_mean.read_value()) * (1 - momentum))
+        moving_variance.assign_add((variance - moving_variance.read_value()) * (1 - momentum))
+        normal = normalize(images, mean, variance)
+        loss, _, by_weights, by_bias = learn(weights, bias, normal, labels)
+        weights.assign_sub(learning_rate * by_weights)
+        bias.assign_sub(learning_rate * by_bias)
+        return loss
+
+    @tf.function
+    def accuracy_with(mean: np.ndarray, variance: np.ndarray) -> float:
+        normal = normalize(test_images, mean, variance)
+        return count_hits(scores(weights, bias, normal), test_labels) / len(test_labels)
+
+    batches = list(in_batches(*train, 64))
+    if by_label:
+        orders = [labels.argsort(kind="stable") for _, labels in batches]
+        batches = [(x[order], y[order]) for (x, y), order in zip(batches, orders, strict=True)]
+    total = epochs * len(batches) if job.steps is None else job.steps
+    whole_mean, whole_variance = np.zeros(64, np.float32), np.ones(64, np.float32)
+    split = list(strategy.experimental_distribute_dataset(batches))
+    for step in range(total):
+        loss = strategy.run(train_step, args=split[step % len(batches)])
+        job.progress(step + 1, total, loss=mean_over_replicas(strategy, loss))
+        # What one device would keep that sees the whole batch.
+        images, _ = batches[step % len(batches)]
+        whole_mean += (images.mean(axis=0) - whole_mean) * (1 - momentum)
+        whole_variance += (images.var(axis=0) - whole_variance) * (1 - momentum)
+
+    first = [strategy.experimental_local_results(v)[0] for v in (moving_mean, moving_variance)]
+    candidates = {
+        "whole_batch": (whole_mean, whole_variance),
+        "aggregated": (moving_mean.read_value(), moving_variance.read_value()),
+        "first_replica": (np.asarray(first[0]), np.asarray(first[1])),
+    }
+    return {
+        name: {
+            "mean_off_by_at_most": float(np.abs(mean - whole_mean).max()),
+            "variance_missing": 1 - float(variance.sum() / whole_variance.sum()),
+            "test_accuracy": mean_over_replicas(strategy, strategy.run(accuracy_with, args=(mean, variance))),
+        }
+        for name, (mean, variance) in candidates.items()
+    }
+
+
+def normalize(images: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    return np.asarray((images - mean) / np.sqrt(variance + np.float32(EPSILON)))

@@ -1,0 +1,22 @@
+"""The data that ships with varsim, read from files beside this one; README.md says whose it is."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+import numpy as np
+
+TRAINING_IMAGES = 1437
+"""The first 1,437 images train and the last 360 test, in the order of the file."""
+
+Images = tuple[np.ndarray, np.ndarray]
+"""Images, (n, 64) float32 from 0 to 1, and their labels, (n,) int64 from 0 to 9."""
+
+
+def load_digits() -> tuple[Images, Images]:
+    """The UCI handwritten digits: the images to train on, and those to test with."""
+    with (resources.files(__name__) / "digits.npz").open("rb") as file, np.load(file) as arrays:
+        images = (arrays["images"] / 16).astype(np.float32)
+        labels = arrays["labels"].astype(np.int64)
+    train = images[:TRAINING_IMAGES], labels[:TRAINING_IMAGES]
+    return train, (images[TRAINING_IMAGES:], labels[TRAINING_IMAGES:])

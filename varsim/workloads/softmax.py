@@ -1,0 +1,88 @@
+"""The model that the workloads train: softmax regression on 8 x 8 images, in NumPy.
+
+Not a workload. What distinguishes the workloads is how they treat their variables, so what they
+have in common stands here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+import varsim as tf
+
+
+def classifier() -> tuple[tf.Variable, tf.Variable]:
+    """Weights and bias, free. MEAN: what is written to a copy is averaged over all of them."""
+    return (
+        tf.Variable(
+            np.zeros((64, 10), np.float32), name="weights", aggregation=tf.VariableAggregation.MEAN
+        ),
+        tf.Variable(np.zeros(10, np.float32), name="bias", aggregation=tf.VariableAggregation.MEAN),
+    )
+
+
+class Accuracy:
+    """Two counters that every replica keeps for itself (ON_READ); a read adds them up (SUM)."""
+
+    def __init__(self) -> None:
+        self.correct, self.seen = (
+            tf.Variable(
+                0,
+                name=name,
+                synchronization=tf.VariableSynchronization.ON_READ,
+                aggregation=tf.VariableAggregation.SUM,
+            )
+            for name in ("correct", "seen")
+        )
+
+    def count(self, hits: int, images: int) -> None:
+        """Called by every replica, about its own images. Sends nothing."""
+        self.correct.assign_add(hits)
+        self.seen.assign_add(images)
+
+    def result(self) -> float:
+        """Called outside the replicas: what they counted, together."""
+        return float(self.correct.read_value() / self.seen.read_value())
+
+    def reset(self) -> None:
+        self.correct.assign(0)
+        self.seen.assign(0)
+
+
+def in_batches(
+    images: np.ndarray, labels: np.ndarray, size: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Consecutive whole batches; what is left at the end is dropped."""
+    for start in range(0, len(images) - size + 1, size):
+        yield images[start : start + size], labels[start : start + size]
+
+
+def scores(weights: ArrayLike, bias: ArrayLike, images: np.ndarray) -> np.ndarray:
+    """How much each image looks like each digit, (n, 10). Takes variables as well as arrays."""
+    return np.asarray(images @ np.asarray(weights) + np.asarray(bias))
+
+
+def count_hits(scores: np.ndarray, labels: np.ndarray) -> int:
+    """How many images score highest for the digit that they show."""
+    return int(np.sum(scores.argmax(axis=1) == labels))
+
+
+def learn(
+    weights: ArrayLike, bias: ArrayLike, images: np.ndarray, labels: np.ndarray
+) -> tuple[np.float32, int, np.ndarray, np.ndarray]:
+    """The images' mean loss, how many were right, and the loss's gradient by weights and bias."""
+    logits = scores(weights, bias, images)
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
+    of_label = probabilities[np.arange(len(labels)), labels]
+    error = (probabilities - np.eye(10, dtype=np.float32)[labels]) / np.float32(len(labels))
+    loss: np.float32 = -np.log(of_label).mean()
+    return loss, count_hits(logits, labels), images.T @ error, error.sum(axis=0)
+
+
+def mean_over_replicas(strategy: tf.distribute.Strategy, value: object) -> float:
+    """The mean of what the replicas returned."""
+    return float(strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None))
