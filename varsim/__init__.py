@@ -1,0 +1,56 @@
+"""A wind tunnel for distributed variables: `import varsim as tf`.
+
+Names are loaded when they are first used, so that importing varsim costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from varsim import distribute
+    from varsim.distribute.functions import function
+    from varsim.distribute.variable import Variable, variable_creator_scope
+    from varsim.errors import VarsimError, VarsimWarning
+    from varsim.spec import VariableAggregation, VariableSynchronization
+    from varsim.workloads.job import Job
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Job": "varsim.workloads.job",
+    "Variable": "varsim.distribute.variable",
+    "VariableAggregation": "varsim.spec",
+    "VariableSynchronization": "varsim.spec",
+    "VarsimError": "varsim.errors",
+    "VarsimWarning": "varsim.errors",
+    "distribute": "varsim.distribute",
+    "function": "varsim.distribute.functions",
+    "variable_creator_scope": "varsim.distribute.variable",
+}
+
+__all__ = [
+    "Job",
+    "Variable",
+    "VariableAggregation",
+    "VariableSynchronization",
+    "VarsimError",
+    "VarsimWarning",
+    "__version__",
+    "distribute",
+    "function",
+    "variable_creator_scope",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'varsim' has no attribute {name!r}")
+    module = importlib.import_module(home)
+    return module if name == "distribute" else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -175,6 +175,8 @@ class Coordinator:
                     self._lost = replica_id, message
                     continue
                 self._perform(self.state.handle(replica_id, message, now_s))
+                if link.validates:
+                    self.state.validate()
             self._check()
             if arrivals:
                 return

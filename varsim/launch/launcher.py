@@ -17,6 +17,7 @@ from varsim.protocol.structure import References
 class LaunchOptions:
     """What a program may say about how its workers are started."""
 
+    cluster_id: int  # names the cluster within its program
     devices: tuple[str, ...]  # one per replica, as the program named them
     transport: str = "ipc"  # or "tcp": loopback with CURVE
     log_dir: Path | None = None  # for each worker's log; a private directory if None
@@ -34,6 +35,9 @@ class Lost:
 
 class Link(Protocol):
     """The coordinator's end of the connections to all workers of one cluster."""
+
+    validates: bool
+    """Whether the coordinator checks its state after every event, as tests do."""
 
     @property
     def num_replicas(self) -> int:
@@ -64,6 +68,7 @@ class Link(Protocol):
 class WorkerLink(Protocol):
     """A worker's end of its connection to the coordinator."""
 
+    cluster_id: int
     replica_id: int
     num_replicas: int
     devices: tuple[str, ...]  # of all replicas, as the program named them

@@ -41,10 +41,13 @@ class WorkerLogs:
     def of_lost(self, replica_id: int) -> tuple[str, str]:
         """The end of a lost worker's log, and where the file is: nowhere if it said nothing."""
         path = self.directory / log_name(replica_id)
-        start = self._starts[replica_id]
-        if _size(path) <= start:
+        if _size(path) <= self._starts[replica_id]:
             return "", ""
-        return tail(path, start), str(self._kept(path, replica_id))
+        return self.tail(replica_id), str(self._kept(path, replica_id))
+
+    def tail(self, replica_id: int) -> str:
+        """The end of what a worker has said."""
+        return tail(self.directory / log_name(replica_id), self._starts[replica_id])
 
     def _kept(self, path: Path, replica_id: int) -> Path:
         if not self._private:

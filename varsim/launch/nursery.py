@@ -13,6 +13,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final
 
@@ -21,10 +23,11 @@ import zmq
 from varsim.errors import StartError
 from varsim.launch.logs import tail
 from varsim.launch.rendezvous import Rendezvous
+from varsim.transport.sockets import timeout_ms
 
 _COMMAND: Final = ("-P", "-m", "varsim_worker")  # -P: a module in the cwd must not hide ours
 
-_END_TIMEOUT_MS: Final = 5000  # it kills and reaps its workers; then it is killed itself
+_END_TIMEOUT_S: Final = 5.0  # it kills and reaps its workers; then it is killed itself
 _READ_BYTES: Final = 64 * 1024
 
 _ONE_THREAD: Final = (
@@ -78,9 +81,11 @@ class Nursery:
         try:
             _write_all(_pipe(self._process.stdin).fileno(), rendezvous.to_line())
         except BrokenPipeError:
-            problem = self.story()
+            ending, said = self.ending(), self.said()
             self.end()
-            raise StartError(problem) from None
+            raise StartError(
+                f"the process that starts the workers {ending}; it said:\n{said}"
+            ) from None
 
     def exits(self) -> list[tuple[int, str]]:
         """The workers that ended, as far as reported: replica ids, and reasons.
@@ -92,26 +97,28 @@ class Nursery:
         *lines, self._pending = (self._pending + chunk).split(b"\n")
         return [(replica_id, reason_of(status)) for replica_id, status in map(json.loads, lines)]
 
-    def story(self) -> str:
-        """How the nursery ended, and what it said; for when it has ended."""
-        waited = _wait(self._process.pid)
-        said = tail(self._log)
-        return f"the process that starts the workers {waited}" + (
-            f"; it said:\n{said}" if said else "; it said nothing"
-        )
+    def ending(self) -> str:
+        """How the nursery ended; for when it has `ended`."""
+        ended = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+        assert ended is not None, "only WNOHANG returns nothing"
+        exited = ended.si_code == os.CLD_EXITED
+        return reason_of(ended.si_status << 8 if exited else ended.si_status)
+
+    def said(self) -> str:
+        """The end of what the nursery said, and workers before they had their logs."""
+        return tail(self._log)
 
     def end(self) -> None:
         """Ends the nursery, all workers, and what they have started."""
         _pipe(self._process.stdin).close()
         poller = zmq.Poller()
         poller.register(self.reports, zmq.POLLIN)
-        while not self.ended and poller.poll(_END_TIMEOUT_MS):
+        deadline = time.monotonic() + _END_TIMEOUT_S
+        while not self.ended and poller.poll(timeout_ms(deadline - time.monotonic())):
             self.exits()
         # Not yet waited for, its process id is still its own, and that of its group.
-        try:
+        with suppress(ProcessLookupError, PermissionError):  # macOS: EPERM for a group of zombies
             os.killpg(self._process.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):  # macOS: EPERM for a group of zombies
-            pass
         self._process.wait()
         _pipe(self._process.stdout).close()
 
@@ -124,11 +131,3 @@ def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
 def _write_all(descriptor: int, content: bytes) -> None:
     while content:
         content = content[os.write(descriptor, content) :]
-
-
-def _wait(process_id: int) -> str:
-    """How a child ended; leaves it to be waited for."""
-    ended = os.waitid(os.P_PID, process_id, os.WEXITED | os.WNOWAIT)
-    assert ended is not None, "only WNOHANG returns nothing"
-    exited = ended.si_code == os.CLD_EXITED
-    return reason_of(ended.si_status << 8 if exited else ended.si_status)

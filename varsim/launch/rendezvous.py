@@ -21,6 +21,7 @@ ENTRY_POINT: Final = "varsim.distribute.replica:serve"
 class Rendezvous:
     """Where workers find their coordinator, and what they must know before they connect."""
 
+    cluster_id: int
     endpoint: str
     devices: tuple[str, ...]  # one per replica
     entry_point: str

@@ -34,7 +34,7 @@ class Report:
     """What a replica saw during one call, beside the result."""
 
     accesses: tuple[tuple[int, int, int], ...] = ()  # (variable_id, writes, reads)
-    parted: tuple[int, ...] = ()  # mirrored variables that were written locally
+    parted: tuple[int, ...] = ()  # variables whose component here was written locally
     warnings: tuple[tuple[str, str], ...] = ()  # (text, place)
     output: str = ""  # what the function printed
 

@@ -91,14 +91,15 @@ def _wire(hint: Any) -> Wire:
     if origin is np.ndarray:
         return Wire(list, encode=_encode_array, decode=_decode_array)
     if origin is np.dtype:
-        return Wire(int, encode=lambda value, _: DTYPE_CODES.index(value), decode=_decode_dtype)
+        return _choice_wire(DTYPE_CODES)
     if origin is UnionType and arguments[1:] == (NoneType,):
         return _optional_wire(_wire(arguments[0]))
     if origin is tuple:
         return _tuple_wire(arguments)
     if isinstance(hint, type) and issubclass(hint, Enum):
-        return _enum_wire(hint)
-    assert isinstance(hint, type) and is_dataclass(hint), f"no message can hold {hint}"
+        return _choice_wire(tuple(hint))
+    assert is_dataclass(hint), f"no message can hold {hint}"
+    assert isinstance(hint, type), "not an instance of one"
     record = Record(hint)
     return Wire(list, encode=record.encode, decode=record.decode)
 
@@ -109,10 +110,6 @@ def _encode_array(array: Any, writer: ArrayWriter) -> tuple[int, ...]:
 
 def _decode_array(descriptor: list[Any], reader: ArrayReader) -> Any:
     return reader.take(descriptor)
-
-
-def _decode_dtype(code: int, reader: ArrayReader) -> Any:
-    return _member(DTYPE_CODES, code)
 
 
 def _member(members: tuple[Any, ...], place: int) -> Any:
@@ -137,8 +134,8 @@ def _array_of(descriptor: Any, reader: ArrayReader) -> Any:
     return reader.take(descriptor)
 
 
-def _enum_wire(enum: type[Enum]) -> Wire:
-    members = tuple(enum)
+def _choice_wire(members: tuple[Any, ...]) -> Wire:
+    """A member's place."""
     places = {member: place for place, member in enumerate(members)}
     return Wire(
         int,

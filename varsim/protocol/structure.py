@@ -18,7 +18,6 @@ Only what came over an authenticated connection may be unpacked.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from enum import Enum, IntEnum
 from types import NoneType
 from typing import Any, Final, Protocol
@@ -123,6 +122,8 @@ class _Packer:
         kind = type(value)
         if kind in _AS_THEY_ARE:
             return value
+        if kind is str:
+            return self._str(value)
         if kind is tuple or kind is list:
             tag = _Tag.TUPLE if kind is tuple else _Tag.LIST
             return [tag, *[self.tree(item, depth + 1) for item in value]]
@@ -131,9 +132,12 @@ class _Packer:
             return [_Tag.DICT, *[self.tree(part, depth + 1) for part in pairs]]
         if kind is np.ndarray:
             return self._array(value)
-        make = _SIMPLE.get(kind)
-        if make is not None:
-            return make(self, value)
+        if kind is int:
+            return value if value in _INLINE_INTS else [_Tag.LONG_INT, f"{value:x}"]
+        if kind is complex:
+            return [_Tag.COMPLEX, value.real, value.imag]
+        if kind is bytes:
+            return self._bytes(value)
         return self._object(value, depth)
 
     def _object(self, value: Any, depth: int) -> Any:
@@ -165,12 +169,6 @@ class _Packer:
             self.arrays.append(array)
         return place
 
-    def _int(self, value: int) -> Any:
-        return value if value in _INLINE_INTS else [_Tag.LONG_INT, f"{value:x}"]
-
-    def _complex(self, value: complex) -> Any:
-        return [_Tag.COMPLEX, value.real, value.imag]
-
     def _str(self, value: str) -> Any:
         if len(value) < LONG_BYTES:
             return value
@@ -187,13 +185,6 @@ def _bytes_array(buffer: bytes | memoryview) -> Array:
 
 
 _AS_THEY_ARE: Final = frozenset((NoneType, bool, float))
-
-_SIMPLE: Final[dict[type, Callable[[_Packer, Any], Any]]] = {
-    int: _Packer._int,
-    str: _Packer._str,
-    bytes: _Packer._bytes,
-    complex: _Packer._complex,
-}
 
 _ENUMS: Final[dict[str, type[Enum]]] = {
     name: thing
@@ -268,7 +259,8 @@ class _Unpacker:
                     return int(digits, 16)
                 except ValueError as error:
                     raise ProtocolError("a long integer has other than digits") from error
-        raise ProtocolError(f"{parts} is no number")
+            case _:
+                raise ProtocolError(f"{parts} is no number")
 
     def _of_array(self, tag: int, parts: list[Any]) -> Any:
         if tag == _Tag.ARRAY:

@@ -30,8 +30,8 @@ from varsim.protocol.messages import (
     Start,
     Waiting,
 )
-from varsim.spec import Array, Operation, VariableAggregation, VariableSpec
-from varsim.sync import reduce
+from varsim.spec import Array, Context, Operation, VariableSpec
+from varsim.sync import policy, reduce
 from varsim.sync.actions import AnswerAsk, CoordinatorAction, Fetched, Finish, RunMerge, Send
 from varsim.sync.call_state import Arrival, CallState
 from varsim.sync.replica_state import check_shape
@@ -58,6 +58,11 @@ class Tracked:
     def spec(self) -> VariableSpec:
         """The variable's spec."""
         return self.account.spec
+
+    @property
+    def merges(self) -> bool:
+        """Whether replicas only change it together."""
+        return policy.policy(self.spec, Context.REPLICA, Operation.ASSIGN) == policy.Merge()
 
 
 @dataclass(slots=True)
@@ -107,13 +112,10 @@ class CoordinatorState:
     def mirror(self, variable_id: int) -> Array | None:
         """What every component of a variable holds, or None if they may differ.
 
-        A variable without aggregation is written locally in replica context, and what a running
-        call did to it is only known at its end.
+        What a running call did to a variable that replicas write locally is known at its end.
         """
         tracked = self._tracked[variable_id]
-        if tracked.spec.aggregation is VariableAggregation.NONE and self._calls:
-            return None
-        return tracked.mirror
+        return None if self._calls and not tracked.merges else tracked.mirror
 
     def count_read(self, variable_id: int) -> None:
         """The program has read a variable."""
@@ -215,8 +217,8 @@ class CoordinatorState:
         """A call is given up: its replicas stop where they wait next."""
         if self._calls.pop(call_id, None) is None:
             return []
-        for tracked in self._tracked.values():  # no report will tell what became of these
-            if tracked.spec.aggregation is VariableAggregation.NONE:
+        for tracked in self._tracked.values():
+            if not tracked.merges:  # no report will tell what became of it
                 tracked.mirror = None
         return self._all(Abort(call_id=call_id, reason=reason))
 

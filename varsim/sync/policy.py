@@ -214,7 +214,16 @@ def check_arithmetic(spec: VariableSpec, operation: Operation, num_replicas: int
             spec.name, f"{operation.value} of dtype bool: there is no such arithmetic",
             "Use assign, or an integer dtype.",
         )
-    if spec.aggregation is _SUM and num_replicas > 1:
+    check_gather(spec, num_replicas)
+
+
+def check_gather(spec: VariableSpec, num_replicas: int) -> None:
+    """Refuses to sum bools over several replicas.
+
+    Raises:
+        AggregationError: The read would have to.
+    """
+    if spec.dtype.kind == "b" and spec.aggregation is _SUM and num_replicas > 1:
         raise AggregationError(
             spec.name, "aggregation=SUM of dtype bool over several replicas: bools have no sum",
             "Use an integer dtype for a count, or ONLY_FIRST_REPLICA.",

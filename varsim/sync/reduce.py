@@ -113,14 +113,14 @@ def concatenate(values: Sequence[Array], axis: int) -> Array:
     return np.concatenate(values, axis=axis)
 
 
-def share_of(value: Array, num_replicas: int) -> Array:
+def share_of(value: Array, num_replicas: int, variable: str) -> Array:
     """One replica's share of a value that is assigned to an ON_READ SUM variable.
 
     Integers are divided exactly and truncated towards zero: 7 over 2 replicas gives 3, so that
     the variable then reads 6. Source: TensorFlow 2.21, with D7 for what it rounds on the way.
     """
     if value.dtype.kind == "b":
-        raise ValueTypeError("(value)", "a bool has no share: it cannot be divided", "Use an integer.")
+        raise ValueTypeError(variable, "a bool has no share: it cannot be divided", "Use a number.")
     if value.dtype.kind in "iu":
         wide = value.astype(np.int64 if value.dtype.kind == "i" else np.uint64)
         count = wide.dtype.type(num_replicas)

@@ -176,6 +176,7 @@ class ReplicaState:
         return []
 
     def _write_locally(self, held: Held, operation: Operation, value: Array) -> None:
+        held.parted = True
         if operation is Operation.ASSIGN:
             held.value = value
         elif held.value.flags.writeable:
@@ -184,7 +185,6 @@ class ReplicaState:
             held.value = reduce.apply(operation, held.value, value)
 
     def _part(self, held: Held, operation: Operation, place: str) -> None:
-        held.parted = True
         if held.spec.variable_id in self._warned or self.num_replicas == 1:
             return
         self._warned.add(held.spec.variable_id)
@@ -244,7 +244,6 @@ class ReplicaState:
         policy.check_arithmetic(held.spec, operation, 1)
         check_shape(held.spec, operation, held.value, value)
         held.writes += 1
-        held.parted = True
         self._touched[variable_id] = held
         self._write_locally(held, operation, value)
 

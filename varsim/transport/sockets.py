@@ -18,8 +18,14 @@ import zmq
 from varsim.protocol.buffers import MAX_FRAME_BYTES, Buffer, Frame
 from varsim.transport.keys import KeyPair
 
-COPY_LIMIT_BYTES: Final = 64 * 1024
-"""Smaller frames are copied, which is faster than telling when their memory is free again."""
+COPY_LIMIT_BYTES: Final = 2**20
+"""Smaller frames are copied when sent: faster than to learn when their memory is free again.
+
+For the others pyzmq starts a thread of its own, once in a process, which lets go of what was sent.
+"""
+
+_VIEW_BYTES: Final = 64 * 1024
+"""Smaller frames are copied when received: the copy is aligned, and costs less to keep."""
 
 MAX_DRAINED: Final = 1000
 """Envelopes taken at once, so that one busy peer cannot keep its owner from looking elsewhere."""
@@ -179,9 +185,8 @@ def _drain(socket: zmq.Socket[bytes]) -> list[list[zmq.Frame]]:
 
 
 def _buffer(frame: zmq.Frame) -> Buffer:
-    """A frame's bytes; small ones as a copy, which is aligned and costs less to keep."""
     buffer: Any = frame.buffer
-    return buffer if len(buffer) >= COPY_LIMIT_BYTES else bytes(buffer)
+    return buffer if len(buffer) >= _VIEW_BYTES else bytes(buffer)
 
 
 def _user_of(frames: Sequence[zmq.Frame]) -> bytes | None:

@@ -13,7 +13,14 @@ import numpy as np
 
 import varsim as tf
 from varsim.workloads.data import load_digits
-from varsim.workloads.softmax import (classifier, count_hits, in_batches, learn, mean_over_replicas, scores,)
+from varsim.workloads.softmax import (
+    classifier,
+    count_hits,
+    in_batches,
+    learn,
+    mean_over_replicas,
+    scores,
+)
 
 EPSILON = 1e-3
 
@@ -92,11 +99,14 @@ def run(
         name: {
             "mean_off_by_at_most": float(np.abs(mean - whole_mean).max()),
             "variance_missing": 1 - float(variance.sum() / whole_variance.sum()),
-            "test_accuracy": mean_over_replicas(strategy, strategy.run(accuracy_with, args=(mean, variance))),
+            "test_accuracy": mean_over_replicas(
+                strategy, strategy.run(accuracy_with, args=(mean, variance))
+            ),
         }
         for name, (mean, variance) in candidates.items()
     }
 
 
 def normalize(images: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    """Each pixel with mean 0 and variance 1, if these are its mean and its variance."""
     return np.asarray((images - mean) / np.sqrt(variance + np.float32(EPSILON)))

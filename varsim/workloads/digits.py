@@ -1,7 +1,7 @@
 """Softmax regression on handwritten digits, data-parallel: the built-in job.
 
 Every step takes the next 64 images and gives each replica its part of them. `weights` and `bias`
-are *free* variables, created without a synchronization: `--mode` says what becomes of their updates.
+are *free* variables, created without a synchronization, so `--mode` says what becomes of them:
 
     on_write  every write is averaged over the replicas at once: synchronous training
     on_read   every replica trains its own copy; at the end of each epoch the mean is read and

@@ -48,6 +48,7 @@ class Accuracy:
         return float(self.correct.read_value() / self.seen.read_value())
 
     def reset(self) -> None:
+        """Called outside the replicas: all of them count from 0 again."""
         self.correct.assign(0)
         self.seen.assign(0)
 

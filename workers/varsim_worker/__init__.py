@@ -1,0 +1,1 @@
+"""The worker process: a program beside the library, which knows it only by its command line."""

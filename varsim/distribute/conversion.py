@@ -1,0 +1,179 @@
+"""From what a program writes to an array that a variable can hold.
+
+*Numbers* (Python's, NumPy's scalars, and nested lists of them) have no dtype of their own: they
+take the variable's, as long as nothing but precision is lost. *Arrays* are tensors: their dtype is
+meant, so another one than the variable's is an error, as it is in TensorFlow.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from varsim.distribute.values import DistributedValues
+from varsim.errors import DistributedValueError, DtypeError, ShapeError, ValueTypeError
+from varsim.spec import DTYPES, Array, Shape
+from varsim.sync.replica_state import describe_shape
+
+_FITS = {
+    "b": "b",
+    "i": "iu",
+    "u": "iu",
+    "f": "iuf",
+    "c": "iufc",
+}
+"""Kind of a variable's dtype → kinds of numbers that it takes."""
+
+
+def to_array(value: Any, dtype: np.dtype[np.generic], variable: str) -> Array:
+    """A value as an array of a variable's dtype that nobody else writes to.
+
+    Raises:
+        DtypeError: An array (or a variable) of another dtype.
+        ValueTypeError: A number that the dtype cannot hold, or no number at all.
+        DistributedValueError: A value per replica, where one value is needed.
+    """
+    if getattr(value, "is_variable", False):
+        value = value.convert()
+    if isinstance(value, np.ndarray) and value.dtype.kind != "O":
+        if value.dtype != dtype:
+            raise DtypeError(
+                variable,
+                f"it holds {dtype}, and the value is an array of {value.dtype}",
+                f"Arrays are never cast silently: use value.astype({dtype.name!r}).",
+            )
+        if value.flags.writeable or value.base is not None:
+            return np.array(value, dtype=dtype, order="C")
+        return np.asarray(value, order="C")
+    if type(value) is float and dtype.kind == "f":
+        return np.array(value, dtype=dtype)
+    return _from_numbers(value, dtype, variable)
+
+
+def _from_numbers(value: Any, dtype: np.dtype[np.generic], variable: str) -> Array:
+    found = _numbers(value, variable)
+    if found.size and found.dtype.kind not in _FITS[dtype.kind]:
+        raise ValueTypeError(
+            variable,
+            f"it holds {dtype}, and cannot hold {_shown(value)} without changing it",
+            "Convert the value yourself.",
+        )
+    try:
+        with np.errstate(over="ignore"):
+            return np.array(value, dtype=dtype)
+    except OverflowError as error:
+        raise ValueTypeError(variable, f"{_shown(value)} is out of range for {dtype}") from error
+
+
+def _numbers(value: Any, variable: str) -> Array:
+    if isinstance(value, DistributedValues):
+        raise DistributedValueError(
+            f"variable {variable!r}: a {type(value).__name__} has one value per replica, and one "
+            "value is needed here: pass it to strategy.run, so that each replica gets its own"
+        )
+    if value is None:
+        raise _no_number(variable, value, ValueError)
+    try:
+        found = np.asarray(value)
+    except ValueError as error:
+        raise ShapeError(variable, f"{_shown(value)} is ragged: its rows differ in length") from error
+    if found.dtype.kind == "O" and _holds_none(value):
+        raise _no_number(variable, value, ValueError)
+    if found.dtype not in DTYPES and not (found.dtype.kind in "iuf" and found.dtype.itemsize > 8):
+        raise _no_number(variable, value, TypeError)
+    return found
+
+
+def _holds_none(value: Any) -> bool:
+    return value is None or (isinstance(value, list | tuple) and any(map(_holds_none, value)))
+
+
+def _no_number(variable: str, value: Any, kind: type[Exception]) -> Exception:
+    problem = f"{_shown(value)} is no number and no array of numbers"
+    return DtypeError(variable, problem) if kind is ValueError else ValueTypeError(variable, problem)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def initial_array(value: Any, dtype: Any, shape: Shape | None, variable: str) -> Array:
+    """A variable's initial value as an array.
+
+    Without a dtype, Python's int becomes int32 and its float float32, as in TensorFlow; what has
+    a dtype keeps it.
+
+    Raises:
+        ValueError: No value, or one that does not fit `shape`.
+        TypeError: Something that a variable cannot hold.
+    """
+    if getattr(value, "is_variable", False):
+        value = value.convert()
+    if dtype is None:
+        found = _numbers(value, variable)
+        array = found if isinstance(value, np.ndarray | np.generic) else _narrow(found, variable)
+        array = np.array(array, order="C")
+    else:
+        array = np.array(to_array(value, as_dtype(dtype), variable))
+    if array.dtype not in DTYPES:
+        raise ValueTypeError(variable, f"a variable cannot hold dtype {array.dtype}")
+    if shape is not None and not _compatible(shape, array.shape):
+        raise ShapeError(
+            variable,
+            f"its initial value has shape {list(array.shape)}, and shape="
+            f"{describe_shape(shape)} was asked for",
+        )
+    return array
+
+
+def as_tensor(value: Any) -> Array:
+    """Any number, list of numbers, array or variable as an array, with TensorFlow's dtypes."""
+    if getattr(value, "is_variable", False):
+        value = value.convert()
+    if isinstance(value, np.ndarray | np.generic):
+        return np.asarray(value, order="C")
+    if isinstance(value, DistributedValues):
+        return np.asarray(value)
+    return _narrow(_numbers(value, "(value)"), "(value)")
+
+
+def as_dtype(dtype: Any) -> np.dtype[np.generic]:
+    """A dtype by any of its names.
+
+    Raises:
+        ValueTypeError: A variable cannot hold it.
+    """
+    found = np.dtype(dtype)
+    if found not in DTYPES:
+        raise ValueTypeError("(new)", f"a variable cannot hold dtype {found}")
+    return found
+
+
+def _narrow(found: Array, variable: str) -> Array:
+    """Python's numbers with the dtypes that TensorFlow gives them."""
+    if found.dtype == np.float64:
+        return found.astype(np.float32)
+    if found.dtype.kind in "iu":
+        if found.size and (found.max() > 2**31 - 1 or found.min() < -(2**31)):
+            raise ValueTypeError(
+                variable, f"{_shown(found.tolist())} is out of range for int32", "Give a dtype."
+            )
+        return found.astype(np.int32)
+    return found
+
+
+def as_shape(shape: Any) -> Shape | None:
+    """A declared shape: None for any, else a tuple with None for an open dimension."""
+    if shape is None:
+        return None
+    if isinstance(shape, int):
+        return (shape,)
+    return tuple(None if size is None else int(size) for size in shape)
+
+
+def _compatible(declared: Shape, shape: tuple[int, ...]) -> bool:
+    return len(declared) == len(shape) and all(
+        size is None or size == got for size, got in zip(declared, shape, strict=True)
+    )

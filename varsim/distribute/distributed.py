@@ -1,0 +1,198 @@
+"""A variable with a component on every replica of a strategy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from varsim.distribute.context import Frame, current_frame, mixed
+from varsim.distribute.conversion import to_array
+from varsim.distribute.place import user_place
+from varsim.distribute.resource import ResourceVariable, component
+from varsim.distribute.values import DistributedValues
+from varsim.distribute.variable import Variable
+from varsim.errors import (
+    DistributedValueError,
+    OperationError,
+    ReplicaIndexError,
+    UnsupportedError,
+)
+from varsim.spec import Array, Context, Operation, VariableSpec, VariableSynchronization
+from varsim.sync import policy
+
+if TYPE_CHECKING:
+    from varsim.distribute.mirrored import MirroredStrategy
+
+
+class DistributedVariable(Variable, DistributedValues):
+    """A variable with a component on every replica of a strategy.
+
+    What an operation on it does depends on where the program stands: see `varsim.sync.policy`.
+    """
+
+    def __init__(self, strategy: MirroredStrategy, spec: VariableSpec, lease: object) -> None:
+        self.strategy = strategy
+        self.spec = spec
+        self._lease = lease  # shared by copies; when the last is gone, so are the components
+        self._name = spec.name
+        self._dtype = spec.dtype
+        self._shape = spec.shape
+        self._trainable = spec.trainable
+        self._synchronization = spec.synchronization
+        self._aggregation = spec.aggregation
+        self._merges = policy.policy(spec, Context.REPLICA, Operation.ASSIGN) != policy.Local()
+        self._components: tuple[ResourceVariable, ...] = ()
+
+    @property
+    def values(self) -> tuple[ResourceVariable, ...]:
+        """The components, in replica order, as variables that can be read and written alone."""
+        if not self._components:
+            count = self.strategy.num_replicas_in_sync
+            self._components = tuple(component(self, i) for i in range(count))
+        return self._components
+
+    def select(self, replica_id: int, num_replicas: int) -> DistributedVariable:
+        """The variable itself: passed to a replica, it is read and written there."""
+        return self
+
+    # ------------------------------------------------------------ reading
+
+    def read_value(self) -> Array:
+        """The value where the program stands; read-only.
+
+        Raises:
+            VariableError: The policy refuses it here.
+            ContextError: Under another strategy.
+        """
+        frame = current_frame()
+        if frame is not None and frame.replica is not None and frame.strategy is self.strategy:
+            return frame.replica.session.read(self.spec.variable_id)
+        if frame is None or self._is_cross(frame):
+            return self.strategy.read(self)
+        return self._at_hand(frame).read_value()
+
+    def convert(self) -> Array:
+        """The value as an operand; read-only.
+
+        Under another strategy a mirrored variable gives the component of that strategy's replica,
+        as in TensorFlow, where `read_value` refuses.
+        """
+        frame = current_frame()
+        if (
+            frame is None
+            or frame.strategy is self.strategy
+            or frame.update is not None
+            or frame.strategy.is_outside
+            or self._synchronization is not VariableSynchronization.ON_WRITE
+        ):
+            return self.read_value()
+        if frame.replica is None:
+            return self.strategy.read(self)
+        replica_id = frame.replica.replica_id_in_sync_group
+        if replica_id >= len(self.values):
+            raise ReplicaIndexError(
+                f"variable {self._name!r} has {len(self.values)} components, and replica "
+                f"{replica_id} of another strategy reads it"
+            )
+        return self.values[replica_id].read_value()
+
+    def _is_cross(self, frame: Frame) -> bool:
+        if frame.update is not None:
+            return False
+        if frame.strategy.is_outside:
+            return True
+        if frame.strategy is not self.strategy:
+            raise mixed(frame.strategy, self.strategy)
+        return frame.replica is None
+
+    def _at_hand(self, frame: Frame) -> ResourceVariable:
+        assert frame.update is not None
+        return self.values[frame.update.replica_id]
+
+    # ------------------------------------------------------------ writing
+
+    def write(self, operation: Operation, value: Any, *, read_value: bool = True) -> None:
+        """Does one of the three assigns, as the policy says for where the program stands.
+
+        Raises:
+            VariableError: The policy, the dtype or the shape refuses it; nothing has changed.
+            ContextError: Under another strategy.
+        """
+        frame = current_frame()
+        if frame is not None and frame.replica is not None and frame.strategy is self.strategy:
+            if isinstance(value, DistributedValues) and not isinstance(value, Variable):
+                value = self._own_part(value)
+            array = to_array(value, self._dtype, self._name)
+            place = user_place() if self._merges else ""
+            frame.replica.session.write(self.spec.variable_id, operation, array, place)
+        elif frame is None or self._is_cross(frame):
+            self.strategy.write(self, operation, value, read_value=read_value)
+        else:
+            self._at_hand(frame).write(operation, value)
+
+    def _own_part(self, value: DistributedValues) -> Any:
+        if policy.policy(self.spec, Context.REPLICA, Operation.ASSIGN) != policy.Merge():
+            raise DistributedValueError(
+                f"variable {self._name!r}: a {type(value).__name__} of all replicas cannot be "
+                "written to one replica's copy; pass it to strategy.run as an argument"
+            )
+        return np.asarray(value)
+
+    # ------------------------------------------------------------ what TensorFlow refuses
+
+    def count_up_to(self, limit: int) -> Any:
+        """Not supported for distributed variables."""
+        raise UnsupportedError(f"variable {self._name!r}: count_up_to of a distributed variable")
+
+    def sparse_read(self, indices: Any, name: str | None = None) -> Any:
+        """Not supported for distributed variables."""
+        raise self._without("sparse_read")
+
+    def gather_nd(self, indices: Any, name: str | None = None) -> Any:
+        """Not supported for distributed variables."""
+        raise self._without("gather_nd")
+
+    def _without(self, method: str) -> OperationError:
+        return OperationError(
+            self._name,
+            f"a distributed variable has no {method}",
+            "Index its value: v.read_value()[indices].",
+        )
+
+    # ------------------------------------------------------------ as an object
+
+    def __repr__(self) -> str:
+        frame = current_frame()
+        if frame is not None and frame.replica is not None and frame.replica.session is not None:
+            return str(frame.replica.session.ask("repr", self))
+        lines = ",\n".join(f"  {i}: {part!r}" for i, part in enumerate(self.values))
+        return f"{type(self).__name__}:{{\n{lines}\n}}"
+
+    def __copy__(self) -> DistributedVariable:
+        return type(self)(self.strategy, self.spec, self._lease)
+
+    def __deepcopy__(self, memo: Any) -> DistributedVariable:
+        frame = current_frame()
+        if frame is not None and not self._is_cross(frame):
+            raise OperationError(self._name, "it can only be copied in cross-replica context")
+        return self.strategy.duplicate(self)
+
+
+class MirroredVariable(DistributedVariable):
+    """ON_WRITE: one value, agreed on at every write."""
+
+
+class SyncOnReadVariable(DistributedVariable):
+    """ON_READ: every replica its own value, combined when it is read from outside."""
+
+
+class LocalVariable(DistributedVariable):
+    """NONE: every replica its own value, which never travels by itself."""
+
+
+CLASSES: dict[VariableSynchronization, type[DistributedVariable]] = {
+    VariableSynchronization.ON_WRITE: MirroredVariable,
+    VariableSynchronization.ON_READ: SyncOnReadVariable,
+    VariableSynchronization.NONE: LocalVariable,
+}

@@ -1,0 +1,88 @@
+"""The program's side of a running call: what replicas have it do for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from varsim.distribute.context import Frame, current_frame, entered
+from varsim.distribute.values import is_distributed, regroup, select_replica
+from varsim.distribute.variable import create
+from varsim.errors import ContextError, ProtocolError
+from varsim.launch.launcher import Link
+from varsim.protocol.messages import Ask, MergeCall, Payload
+from varsim.spec import Operation
+
+if TYPE_CHECKING:
+    from varsim.distribute.mirrored import MirroredStrategy
+
+
+class CreationMismatch(ContextError):
+    """Replicas of one call create different variables."""
+
+
+class RunHost:
+    """Serves the replicas of one `strategy.run`."""
+
+    def __init__(self, strategy: MirroredStrategy, link: Link) -> None:
+        self._strategy = strategy
+        self._link = link
+        self._around = current_frame()  # of the program that called run
+        self._created: list[tuple[str | None, Any]] = []  # by replica 0, in order
+        self._next_creation = [0] * strategy.num_replicas_in_sync
+
+    def merge(self, meetings: Sequence[MergeCall]) -> list[Payload]:
+        """Runs replica 0's function with all replicas' arguments, in cross-replica context."""
+        count = self._strategy.num_replicas_in_sync
+        function = self._link.unpack(meetings[0].function)
+        arguments = [self._link.unpack(meeting.arguments) for meeting in meetings]
+        args, kwargs = regroup(arguments)
+        with entered(Frame(self._strategy)):
+            result = function(self._strategy, *args, **kwargs)
+        if not is_distributed(result):
+            return [self._link.pack(result)] * count
+        return [self._link.pack(select_replica(result, i, count)) for i in range(count)]
+
+    def answer(self, replica_id: int, ask: Ask) -> tuple[Payload, bool]:
+        """Does what a replica asks; what that raises is the replica's to handle."""
+        verb, *arguments = self._link.unpack(ask.question)
+        try:
+            with entered(self._around):
+                result = self._do(replica_id, verb, arguments)
+        except Exception as error:  # it belongs to the replica that asked
+            error.__traceback__ = None
+            return self._link.pack(error), True
+        return self._link.pack(result), False
+
+    def _do(self, replica_id: int, verb: str, arguments: list[Any]) -> Any:
+        match verb, arguments:
+            case "read", [variable]:
+                return np.array(variable.read_value())
+            case "write", [variable, operation, value]:
+                variable.write(Operation(operation), value)
+                return None
+            case "repr", [variable]:
+                return repr(variable)
+            case "create", [kwargs]:
+                return self._create(replica_id, kwargs)
+            case _:
+                raise ProtocolError(f"a replica asked for {verb!r}")
+
+    def _create(self, replica_id: int, kwargs: dict[str, Any]) -> Any:
+        """The k-th variable that a replica creates in a call is the k-th of replica 0."""
+        place = self._next_creation[replica_id]
+        self._next_creation[replica_id] += 1
+        name = kwargs["name"]
+        if replica_id == 0:
+            with entered(Frame(self._strategy)):
+                self._created.append((name, create(**kwargs)))
+        if place >= len(self._created) or self._created[place][0] != name:
+            theirs = repr(self._created[place][0]) if place < len(self._created) else "none"
+            raise CreationMismatch(
+                f"replica {replica_id} creates variable {name!r} as its number {place + 1} of this "
+                f"call, where replica 0 created {theirs}: all replicas must create the same "
+                "variables in the same order. Better create them under strategy.scope()."
+            )
+        return self._created[place][1]

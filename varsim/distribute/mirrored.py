@@ -1,0 +1,448 @@
+"""`MirroredStrategy`: one worker process per replica, and the variables that live in them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import weakref
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from varsim.coordinator import Coordinator, RaisedBy
+from varsim.distribute.context import current_frame, require_cross_replica
+from varsim.distribute.conversion import as_shape, initial_array, to_array
+from varsim.distribute.distributed import CLASSES, DistributedVariable
+from varsim.distribute.extended import Extended
+from varsim.distribute.functions import Function
+from varsim.distribute.host import RunHost
+from varsim.distribute.naming import ProgramReferences, new_id
+from varsim.distribute.one_device import check_call, trainable_of
+from varsim.distribute.place import user_place, warn
+from varsim.distribute.reduction import (
+    components_of,
+    parse_op,
+    reduce_along,
+    reduce_over_replicas,
+)
+from varsim.distribute.replica_context import ReplicaContext, check_axis
+from varsim.distribute.strategy import Strategy
+from varsim.distribute.values import DistributedValues, is_distributed, regroup, select_replica
+from varsim.errors import DistributedValueError, ReplicaError, StartError
+from varsim.launch.launcher import LaunchOptions, current_launcher
+from varsim.protocol.messages import Payload, Raised
+from varsim.protocol.structure import function_id
+from varsim.spec import (
+    Array,
+    Context,
+    Operation,
+    VariableAggregation,
+    VariableSpec,
+    VariableSynchronization,
+)
+from varsim.sync import policy, reduce
+from varsim.sync.replica_state import check_shape
+from varsim.sync.statistics import VariableStatistics
+
+DEFAULT_WORKERS = 2
+MAX_WORKERS = 1024
+"""More processes than any one machine serves; a larger number is a typing error."""
+
+
+class MirroredStrategy(Strategy):
+    """Synchronous training on several replicas, each a worker process of its own.
+
+    Args:
+        devices: One per replica, like `["cpu:0", "gpu:0"]`; they name simulated hardware. None
+            means as many CPUs as the environment variable VARSIM_WORKERS says, else 2.
+        transport: "ipc" (a private directory) or "tcp" (loopback, encrypted by CURVE).
+        strict: Refuse what TensorFlow refuses: variables with synchronization NONE.
+        log_dir: Where each worker's log goes; a private directory by default.
+    Raises:
+        ValueError: No device, or one named twice.
+        StartError: The workers did not come up.
+
+    The workers start with the first thing that needs them, and end with `close()`, at the end of a
+    `with` block, or with the program.
+    """
+
+    def __init__(
+        self,
+        devices: Sequence[str] | None = None,
+        cross_device_ops: Any = None,
+        *,
+        transport: str = "ipc",
+        strict: bool = False,
+        log_dir: str | Path | None = None,
+    ) -> None:
+        self._set_up(new_id(), _checked(devices))
+        self.strict = strict
+        self._options = LaunchOptions(
+            cluster_id=self.strategy_id,
+            devices=self.devices,
+            transport=transport,
+            log_dir=None if log_dir is None else Path(log_dir),
+        )
+        self._launcher = current_launcher()
+        self._references = ProgramReferences()
+        self._references.know("strategy", self.strategy_id, self)
+        self._coordinator: Coordinator | None = None
+        self._shipped: weakref.WeakKeyDictionary[Function, tuple[str, Payload]] = (
+            weakref.WeakKeyDictionary()
+        )
+
+    def _set_up(self, strategy_id: int, devices: tuple[str, ...]) -> None:
+        self.strategy_id = strategy_id
+        self.devices = devices
+        self._extended = Extended(self)
+
+    @classmethod
+    def handle(cls, strategy_id: int, devices: tuple[str, ...]) -> MirroredStrategy:
+        """What stands for a program's strategy in a worker."""
+        strategy = cls.__new__(cls)
+        strategy._set_up(strategy_id, devices)
+        return strategy
+
+    @property
+    def extended(self) -> Extended:
+        """The operations for those who write optimizers and layers."""
+        return self._extended
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({list(self.devices)})"
+
+    # ------------------------------------------------------------ the cluster
+
+    @property
+    def coordinator(self) -> Coordinator:
+        """The cluster of workers, which starts now if it has not yet."""
+        if self._coordinator is None:
+            link = self._launcher.launch(self._options, self._references)
+            self._coordinator = Coordinator(link)
+            weakref.finalize(self, self._coordinator.close)  # also when the program ends
+        return self._coordinator
+
+    def start(self) -> None:
+        """Starts the workers, if they have not started yet."""
+        assert self.coordinator is not None
+
+    def close(self) -> None:
+        """Ends the workers, and with them the variables. Does nothing the second time."""
+        if self._coordinator is not None:
+            self._coordinator.close()
+
+    def statistics(self) -> tuple[VariableStatistics, ...]:
+        """What each variable's synchronisation has cost so far, in order of creation."""
+        return () if self._coordinator is None else self._coordinator.statistics()
+
+    # ------------------------------------------------------------ variables
+
+    def create_variable(self, **kwargs: Any) -> Any:
+        """Makes a variable with a component on every replica; on a replica, asks the program."""
+        frame = current_frame()
+        if frame is not None and frame.replica is not None:
+            value = kwargs["initial_value"]
+            if isinstance(value, DistributedValues) and not isinstance(value, DistributedVariable):
+                kwargs["initial_value"] = np.asarray(value)
+            return frame.replica.session.create(kwargs)
+        name = kwargs["name"] or "Variable"
+        initial_value = kwargs["initial_value"]
+        value = initial_value() if callable(initial_value) else initial_value
+        shape = as_shape(kwargs["shape"])
+        array = initial_array(value, kwargs["dtype"], shape, name)
+        requested, aggregation = kwargs["synchronization"], kwargs["aggregation"]
+        in_force = policy.resolve(name, requested, aggregation, array.dtype, strict=self.strict)
+        spec = VariableSpec(
+            variable_id=new_id(),
+            name=name,
+            shape=array.shape if shape is None else shape,
+            dtype=array.dtype,
+            requested=requested,
+            synchronization=in_force,
+            aggregation=aggregation,
+            trainable=trainable_of(kwargs["trainable"], in_force),
+            created_at=user_place(),
+        )
+        if in_force is VariableSynchronization.NONE:
+            warn(_WHAT_NONE_OWES.format(name=name), spec.created_at)
+        variable = self._make(spec, array)
+        variable.constraint = kwargs["constraint"]
+        return variable
+
+    def _make(self, spec: VariableSpec, value: Array) -> DistributedVariable:
+        value.setflags(write=False)
+        self.coordinator.create(spec, value)
+        lease = _Lease()
+        finalizer = weakref.finalize(lease, self.coordinator.forget, spec.variable_id)
+        finalizer.atexit = False
+        variable = CLASSES[spec.synchronization](self, spec, lease)
+        self._references.know("distributed", spec.variable_id, variable)
+        return variable
+
+    def duplicate(self, variable: DistributedVariable) -> DistributedVariable:
+        """A new variable with the same settings and components."""
+        old = variable.spec
+        components = self.components(variable, range(self.num_replicas_in_sync))
+        spec = VariableSpec(
+            variable_id=new_id(),
+            name=old.name,
+            shape=old.shape,
+            dtype=old.dtype,
+            requested=old.requested,
+            synchronization=old.synchronization,
+            aggregation=old.aggregation,
+            trainable=old.trainable,
+            created_at=user_place(),
+        )
+        copy = self._make(spec, components[0])
+        copy.constraint = variable.constraint
+        if any(component is not components[0] for component in components):
+            self.coordinator.write(
+                spec.variable_id, Operation.ASSIGN, list(components), same=False
+            )
+        return copy
+
+    def components(
+        self, variable: DistributedVariable, replica_ids: Sequence[int]
+    ) -> tuple[Array, ...]:
+        """The components of a variable on some replicas, read-only."""
+        values = self.coordinator.components(variable.spec.variable_id, replica_ids)
+        for value in values:
+            value.setflags(write=False)
+        return values
+
+    def write_components(self, variable: DistributedVariable, values: dict[int, Array]) -> None:
+        """Sets some components; a mirrored variable may have diverged then."""
+        count = self.num_replicas_in_sync
+        rest = [i for i in range(count) if i not in values]
+        kept = dict(zip(rest, self.components(variable, rest), strict=True)) if rest else {}
+        everything = [values[i] if i in values else kept[i] for i in range(count)]
+        same = all(_identical(value, everything[0]) for value in everything)
+        self.coordinator.write(
+            variable.spec.variable_id, Operation.ASSIGN, everything, same=same
+        )
+
+    def read(self, variable: DistributedVariable) -> Array:
+        """The cross-replica value of a variable, as the policy says; read-only.
+
+        Raises:
+            VariableError: The policy refuses it.
+        """
+        spec = variable.spec
+        cell = policy.policy(spec, Context.CROSS_REPLICA, Operation.READ)
+        self.coordinator.state.count_read(spec.variable_id)
+        match cell:
+            case policy.Mirror():
+                return self.components(variable, [0])[0]
+            case policy.Gather():
+                policy.check_gather(spec, self.num_replicas_in_sync)
+                first_only = spec.aggregation is VariableAggregation.ONLY_FIRST_REPLICA
+                wanted = [0] if first_only else range(self.num_replicas_in_sync)
+                value = reduce.aggregate(self.components(variable, wanted), spec.aggregation)
+                value.setflags(write=False)
+                return value
+            case policy.Refuse(reason=reason):
+                raise policy.refusal(spec, reason)
+            case _:
+                raise AssertionError(f"{cell} is no policy of a cross-replica read")
+
+    def write(
+        self, variable: DistributedVariable, operation: Operation, value: Any, *, read_value: bool
+    ) -> None:
+        """Writes a variable in cross-replica context, as the policy says.
+
+        Raises:
+            VariableError: The policy, the dtype or the shape refuses it; nothing has changed.
+        """
+        spec = variable.spec
+        cell = policy.policy(spec, Context.CROSS_REPLICA, operation)
+        if isinstance(cell, policy.Refuse):
+            raise policy.refusal(spec, cell.reason)
+        assert isinstance(cell, policy.Broadcast), f"{cell} is no policy of a cross-replica write"
+        policy.check_arithmetic(spec, operation, num_replicas=1)
+        if cell.reads_back and read_value:
+            read_back = policy.policy(spec, Context.CROSS_REPLICA, Operation.READ)
+            if isinstance(read_back, policy.Refuse):
+                raise policy.refusal(spec, read_back.reason)
+        values, same = self._values_to_write(spec, cell, value)
+        if operation is not Operation.ASSIGN and None in spec.shape:
+            self._add_to_each(variable, operation, values)
+            return
+        self.coordinator.write(spec.variable_id, operation, values, same=same)
+
+    def _values_to_write(
+        self, spec: VariableSpec, cell: policy.Broadcast, value: Any
+    ) -> tuple[list[Array], bool]:
+        count = self.num_replicas_in_sync
+        if isinstance(value, DistributedValues) and not isinstance(value, DistributedVariable):
+            if not cell.per_component:
+                raise _PerReplicaError(
+                    f"variable {spec.name!r}: a {type(value).__name__} cannot be assigned to an "
+                    "ON_READ variable in cross-replica context; assign in strategy.run, where "
+                    "every replica writes its own part"
+                )
+            parts = [value.select(i, count) for i in range(count)]
+            return [to_array(part, spec.dtype, spec.name) for part in parts], False
+        array = to_array(value, spec.dtype, spec.name)
+        if cell.shares:
+            share = reduce.share_of(array, count, spec.name)
+            if array.dtype.kind in "iu" and not np.array_equal(share * count, array):
+                warn(_WHAT_SHARES_LOSE.format(name=spec.name, count=count), user_place())
+            array = share
+        array.setflags(write=False)
+        return [array] * count, True
+
+    def _add_to_each(
+        self, variable: DistributedVariable, operation: Operation, values: list[Array]
+    ) -> None:
+        """Adds where components may differ in shape, so that all of them fit or none changes."""
+        before = self.components(variable, range(self.num_replicas_in_sync))
+        for component, value in zip(before, values, strict=True):
+            check_shape(variable.spec, operation, component, value)
+        after = [
+            reduce.apply(operation, component, value)
+            for component, value in zip(before, values, strict=True)
+        ]
+        self.coordinator.write(variable.spec.variable_id, Operation.ASSIGN, after, same=False)
+
+    # ------------------------------------------------------------ running and combining
+
+    def run(
+        self,
+        fn: Callable[..., Any],
+        args: Sequence[Any] = (),
+        kwargs: dict[str, Any] | None = None,
+        options: Any = None,
+    ) -> Any:
+        """Calls `fn` on every replica, in replica context; see `Strategy.run`."""
+        check_call(self, fn, args)
+        coordinator = self.coordinator
+        number, function = self._ship(fn)
+        arguments = self._pack_per_replica((tuple(args), dict(kwargs or {})))
+        host = RunHost(self, coordinator.link)
+        try:
+            returned = coordinator.run(number, function, arguments, host)
+        except RaisedBy as raised:
+            self._raise(raised.replica_id, raised.raised)
+        for replica_id, one in enumerate(returned):
+            _show(replica_id, one.report.output)
+            for text, place in one.report.warnings:
+                warn(text, place)
+        return regroup([coordinator.link.unpack(one.result) for one in returned])
+
+    def _ship(self, fn: Callable[..., Any]) -> tuple[str, Payload]:
+        if isinstance(fn, Function):
+            if fn not in self._shipped:
+                self._shipped[fn] = self._packed(fn.python_function)
+            return self._shipped[fn]
+        return self._packed(fn)
+
+    def _packed(self, fn: Callable[..., Any]) -> tuple[str, Payload]:
+        payload = self.coordinator.link.pack(fn)
+        if callable(payload.tree):  # shared memory: the function itself, which may change
+            return f"live-{new_id()}", payload
+        return function_id(payload), payload
+
+    def _pack_per_replica(self, structure: Any) -> list[Payload]:
+        pack, count = self.coordinator.link.pack, self.num_replicas_in_sync
+        if not is_distributed(structure):
+            return [pack(structure)] * count
+        return [pack(select_replica(structure, i, count)) for i in range(count)]
+
+    def _raise(self, replica_id: int, raised: Raised) -> None:
+        _show(replica_id, raised.report.output)
+        cause = ReplicaError(replica_id, raised.traceback)
+        error = self.coordinator.link.unpack(raised.exception)
+        if error is None:
+            raise cause
+        raise error from cause
+
+    def reduce(self, reduce_op: Any, value: Any, axis: Any) -> Any:
+        """Combines the replicas' values into one; see `Strategy.reduce`.
+
+        Raises:
+            ContextError: On a replica.
+            ValueError: The SUM of a value that is not per replica; values of different shapes.
+        """
+        require_cross_replica(self, "strategy.reduce")
+        op = parse_op(reduce_op)
+        if axis is None:
+            return reduce_over_replicas(op, value, self.num_replicas_in_sync)
+        return reduce_along(op, value, axis, self.num_replicas_in_sync)
+
+    def gather(self, value: Any, axis: int) -> Any:
+        """Concatenates the replicas' values along an axis.
+
+        Raises:
+            ContextError: On a replica.
+            ValueError: No such axis, or other dimensions differ.
+            TypeError: bools.
+        """
+        require_cross_replica(self, "strategy.gather")
+        if isinstance(value, dict):
+            return {key: self.gather(one, axis) for key, one in value.items()}
+        if not isinstance(value, DistributedValues):
+            return value
+        parts = components_of(value)
+        if len(parts) > 1:
+            check_axis(parts, axis)
+        return reduce.concatenate(parts, axis) if len(parts) > 1 else parts[0]
+
+    def replica_context(self) -> ReplicaContext | None:
+        """No replica: the program is in cross-replica context."""
+        return None
+
+
+class _Lease:
+    """Kept by every copy of a variable; when the last is gone, the components are freed."""
+
+
+class _PerReplicaError(DistributedValueError, TypeError):
+    """A value per replica where one value is needed."""
+
+
+_WHAT_NONE_OWES = (
+    "variable {name!r}: synchronization=NONE keeps a value of its own on every replica, and never "
+    "synchronises them. TensorFlow refuses it under a strategy (strict=True does too). You owe "
+    "every exchange yourself: read the components with strategy.experimental_local_results(v), "
+    "combine them with strategy.reduce(op, v, axis=None), and save them one by one."
+)
+_WHAT_SHARES_LOSE = (
+    "variable {name!r}: assigning to an ON_READ variable with aggregation=SUM gives each of the "
+    "{count} replicas an equal share, and an integer that {count} does not divide loses its "
+    "remainder, as in TensorFlow. Use a float dtype, or a multiple."
+)
+
+
+def _identical(value: Array, first: Array) -> bool:
+    return value is first or (
+        value.shape == first.shape and value.tobytes() == first.tobytes()
+    )
+
+
+def _show(replica_id: int, output: str) -> None:
+    """What a replica printed, on the program's standard output, each line marked."""
+    for line in output.splitlines():
+        print(f"[replica {replica_id}] {line}", file=sys.stdout)
+
+
+def _checked(devices: Sequence[str] | None) -> tuple[str, ...]:
+    if devices is None:
+        asked = os.environ.get("VARSIM_WORKERS", str(DEFAULT_WORKERS))
+        if not asked.isdigit() or not 1 <= int(asked) <= MAX_WORKERS:
+            raise StartError(f"VARSIM_WORKERS={asked!r}: it must be a number from 1 to {MAX_WORKERS}")
+        return tuple(f"cpu:{i}" for i in range(int(asked)))
+    if isinstance(devices, str):
+        raise DistributedValueError(f"devices must be a list of names: write [{devices!r}]")
+    names = tuple(devices)
+    if not names:
+        raise DistributedValueError("devices: a strategy needs at least one")
+    if len(names) > MAX_WORKERS:
+        raise DistributedValueError(f"devices: at most {MAX_WORKERS}, and these are {len(names)}")
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise DistributedValueError(f"devices: {sorted(twice)} named twice; each replica needs its own")
+    return names
+

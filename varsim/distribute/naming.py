@@ -1,0 +1,166 @@
+"""How variables and strategies travel between processes: by name, never by value."""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from varsim.distribute.distributed import CLASSES, DistributedVariable
+from varsim.distribute.resource import Asked, ResourceVariable
+from varsim.distribute.strategy import Strategy
+from varsim.errors import ProtocolError
+from varsim.protocol.structure import Name
+from varsim.spec import VariableAggregation, VariableSpec, VariableSynchronization
+
+if TYPE_CHECKING:
+    from varsim.distribute.mirrored import MirroredStrategy
+
+new_id = itertools.count(1).__next__
+"""Numbers variables and strategies, uniquely within the program's process."""
+
+
+def _spec_name(spec: VariableSpec) -> Name:
+    return (
+        spec.variable_id,
+        spec.name,
+        list(spec.shape),
+        spec.dtype.name,
+        spec.requested.value,
+        spec.synchronization.value,
+        spec.aggregation.value,
+        spec.trainable,
+        spec.created_at,
+    )
+
+
+def _spec_of(name: Any) -> VariableSpec:
+    variable_id, label, shape, dtype, requested, synchronization, aggregation, trainable, at = name
+    return VariableSpec(
+        variable_id=variable_id,
+        name=label,
+        shape=tuple(shape),
+        dtype=np.dtype(dtype),
+        requested=VariableSynchronization(requested),
+        synchronization=VariableSynchronization(synchronization),
+        aggregation=VariableAggregation(aggregation),
+        trainable=trainable,
+        created_at=at,
+    )
+
+
+def name_of(value: object) -> Name | None:
+    """The name of a variable, a component or a strategy; None for everything else."""
+    if isinstance(value, DistributedVariable):
+        strategy = value.strategy
+        return (
+            "distributed", strategy.strategy_id, list(strategy.devices), _spec_name(value.spec)
+        )
+    if isinstance(value, ResourceVariable):
+        if value.container is not None:
+            return ("component", name_of(value.container), value.replica_id)
+        return ("plain", _spec_name(value.spec))
+    if isinstance(value, Strategy):
+        return ("strategy", value.strategy_id, list(value.devices))
+    return None
+
+
+class ProgramReferences:
+    """Finds the program's own objects by the names that replicas send."""
+
+    def __init__(self) -> None:
+        self._known: weakref.WeakValueDictionary[tuple[str, int], Any] = (
+            weakref.WeakValueDictionary()
+        )
+
+    def know(self, kind: str, number: int, value: object) -> None:
+        """Remembers an object for as long as the program keeps it."""
+        self._known[kind, number] = value
+
+    def name_of(self, value: object) -> Name | None:
+        """The name of a variable, a component or a strategy."""
+        return name_of(value)
+
+    def find(self, name: Name) -> object:
+        """The program's object of that name.
+
+        Raises:
+            ProtocolError: The program has dropped it.
+        """
+        kind = name[0]
+        if kind == "component":
+            container = self.find(tuple(name[1]))
+            assert isinstance(container, DistributedVariable)
+            return container.values[name[2]]
+        number = name[3][0] if kind == "distributed" else name[1]
+        if kind == "plain":
+            number = name[1][0]
+        found = self._known.get((kind, number))
+        if found is None:
+            raise ProtocolError(f"a replica named a {kind} {number} that the program dropped")
+        return found
+
+
+class ReplicaReferences:
+    """Makes, in a worker, the handles that stand for the program's objects: one for each."""
+
+    def __init__(self, strategy: MirroredStrategy) -> None:
+        self._strategies: dict[int, MirroredStrategy] = {}
+        self._own = strategy
+        self._handles: dict[tuple[str, int], Any] = {}
+
+    def name_of(self, value: object) -> Name | None:
+        """The name of a handle."""
+        return name_of(value)
+
+    def find(self, name: Name) -> object:
+        """The handle of that name, always the same one."""
+        match name[0]:
+            case "strategy":
+                return self._strategy(name[1], name[2])
+            case "distributed":
+                return self._distributed(name)
+            case "component":
+                container = self.find(tuple(name[1]))
+                assert isinstance(container, DistributedVariable)
+                return container.values[name[2]]
+            case "plain":
+                return self._plain(name)
+            case kind:
+                raise ProtocolError(f"there is no such kind of object: {kind}")
+
+    def forget(self, variable_ids: tuple[int, ...]) -> None:
+        """Drops the handles of variables that the program dropped."""
+        for variable_id in variable_ids:
+            self._handles.pop(("distributed", variable_id), None)
+
+    def _strategy(self, number: int, devices: list[str]) -> MirroredStrategy:
+        if number == self._own.strategy_id:
+            return self._own
+        if number == 0:
+            raise ProtocolError("the default strategy cannot be used on a replica")
+        if number not in self._strategies:
+            self._strategies[number] = type(self._own).handle(number, tuple(devices))
+        return self._strategies[number]
+
+    def _distributed(self, name: Name) -> DistributedVariable:
+        spec = _spec_of(name[3])
+        key = "distributed", spec.variable_id
+        if key not in self._handles:
+            strategy = self._strategy(name[1], name[2])
+            self._handles[key] = CLASSES[spec.synchronization](strategy, spec, lease=None)
+        handle = self._handles[key]
+        assert isinstance(handle, DistributedVariable)
+        return handle
+
+    def _plain(self, name: Name) -> ResourceVariable:
+        spec = _spec_of(name[1])
+        key = "plain", spec.variable_id
+        if key not in self._handles:
+            store = Asked()
+            self._handles[key] = store.variable = ResourceVariable(store, spec)
+        handle = self._handles[key]
+        assert isinstance(handle, ResourceVariable)
+        return handle

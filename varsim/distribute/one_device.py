@@ -1,0 +1,186 @@
+"""Strategies that distribute nothing: everything happens in the program's own process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from varsim.distribute.context import Frame, current_frame, entered, mixed
+from varsim.distribute.conversion import as_shape, initial_array
+from varsim.distribute.extended import Extended
+from varsim.distribute.naming import new_id
+from varsim.distribute.place import user_place
+from varsim.distribute.reduction import parse_op, reduce_along
+from varsim.distribute.replica_context import OnlyReplicaContext
+from varsim.distribute.resource import HeldHere, ResourceVariable
+from varsim.distribute.strategy import Strategy, ValueContext
+
+from varsim.errors import ContextError, DistributedValueError
+from varsim.spec import VariableSpec, VariableSynchronization
+
+
+def create_plain(**kwargs: Any) -> ResourceVariable:
+    """Makes a variable with one value, in the program's own process."""
+    initial_value = kwargs["initial_value"]
+    name = kwargs["name"] or "Variable"
+    value = initial_value() if callable(initial_value) else initial_value
+    shape = as_shape(kwargs["shape"])
+    array = initial_array(value, kwargs["dtype"], shape, name)
+    synchronization = kwargs["synchronization"]
+    spec = VariableSpec(
+        variable_id=new_id(),
+        name=name,
+        shape=array.shape if shape is None else shape,
+        dtype=array.dtype,
+        requested=synchronization,
+        synchronization=synchronization,
+        aggregation=kwargs["aggregation"],
+        trainable=trainable_of(kwargs["trainable"], synchronization),
+        created_at=user_place(),
+    )
+    variable = ResourceVariable(HeldHere(spec, array), spec)
+    variable.constraint = kwargs["constraint"]
+    return variable
+
+
+def trainable_of(asked: bool | None, synchronization: VariableSynchronization) -> bool:
+    """Whether a variable is trainable, where the program did not say: not if it is ON_READ."""
+    if asked is None:
+        return synchronization is not VariableSynchronization.ON_READ
+    return bool(asked)
+
+
+class OneDeviceStrategy(Strategy):
+    """One replica, in the program's own process: `tf.distribute.OneDeviceStrategy`.
+
+    Synchronization and aggregation are kept on its variables, and mean nothing.
+    """
+
+    def __init__(self, device: str = "cpu:0") -> None:
+        self.devices = (device,)
+        self._extended = PlainExtended(self)
+        self._context = OnlyReplicaContext(self, 0, None)
+
+    @property
+    def extended(self) -> Extended:
+        """The operations for those who write optimizers and layers."""
+        return self._extended
+
+    def replica_context(self) -> OnlyReplicaContext:
+        """The one replica there is."""
+        return self._context
+
+    def create_variable(self, **kwargs: Any) -> ResourceVariable:
+        """Makes a plain variable."""
+        return create_plain(**kwargs)
+
+    def run(
+        self,
+        fn: Callable[..., Any],
+        args: Sequence[Any] = (),
+        kwargs: dict[str, Any] | None = None,
+        options: Any = None,
+    ) -> Any:
+        """Calls `fn` here."""
+        check_call(self, fn, args)
+        with entered(Frame(self, self._context)):
+            return fn(*args, **(kwargs or {}))
+
+    def reduce(self, reduce_op: Any, value: Any, axis: Any) -> Any:
+        """The value itself, or its sum or mean along `axis`."""
+        op = parse_op(reduce_op)
+        return value if axis is None else reduce_along(op, value, axis, 1)
+
+    def gather(self, value: Any, axis: int) -> Any:
+        """The value itself."""
+        return value
+
+    def experimental_distribute_values_from_function(
+        self, value_fn: Callable[[ValueContext], Any]
+    ) -> Any:
+        """What `value_fn` gives."""
+        return value_fn(ValueContext())
+
+    def experimental_distribute_dataset(self, dataset: Any, options: Any = None) -> Any:
+        """The batches themselves."""
+        return iter(dataset)
+
+
+class PlainExtended(Extended):
+    """`extended` where nothing is distributed: a variable is its own only component."""
+
+    def update(
+        self,
+        var: Any,
+        fn: Callable[..., Any],
+        args: Sequence[Any] = (),
+        kwargs: dict[str, Any] | None = None,
+        group: bool = True,
+    ) -> Any:
+        """Applies `fn` to the variable."""
+        result = fn(var, *args, **(kwargs or {}))
+        return result if group else (result,)
+
+    def batch_reduce_to(self, reduce_op: Any, value_destination_pairs: Sequence[Any]) -> list[Any]:
+        """The values themselves."""
+        parse_op(reduce_op)
+        return [value for value, _ in value_destination_pairs]
+
+    def broadcast_to(self, tensor: Any, destinations: Any) -> Any:
+        """The value itself."""
+        return tensor
+
+
+class _DefaultDistributionStrategy(OneDeviceStrategy):
+    """What is in force outside every scope."""
+
+    is_outside = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._context = _DefaultReplicaContext(self, 0, None)
+
+    @contextmanager
+    def scope(self) -> Iterator[Strategy]:
+        """Within the block, variables are plain ones; other scopes cannot be entered."""
+        if current_frame() is not None:
+            raise ContextError("must not nest scopes of different strategies")
+        with entered(Frame(self)):
+            yield self
+
+    def __repr__(self) -> str:
+        return "the default strategy"
+
+
+class _DefaultReplicaContext(OnlyReplicaContext):
+    """The one replica outside every scope."""
+
+
+def check_call(strategy: Strategy, fn: Any, args: Any) -> None:
+    """Refuses a `run` that cannot be one.
+
+    Raises:
+        ContextError: On a replica, or in another strategy's scope.
+        ValueError: `args` is no list or tuple.
+        TypeError: `fn` cannot be called.
+    """
+    frame = current_frame()
+    if frame is not None and frame.strategy is not strategy and not frame.strategy.is_outside:
+        raise mixed(frame.strategy, strategy)
+    if frame is not None and frame.replica is not None and frame.strategy is strategy:
+        raise ContextError(
+            "strategy.run cannot be called on a replica: it needs cross-replica context "
+            "(use merge_call)"
+        )
+    if not isinstance(args, list | tuple):
+        raise DistributedValueError(
+            f"the arguments of strategy.run must be a list or tuple, not {type(args).__name__}: "
+            "write args=(x,)"
+        )
+    if not callable(fn):
+        raise TypeError(f"strategy.run needs a function, not {type(fn).__name__}")
+
+
+DEFAULT = _DefaultDistributionStrategy()
+

@@ -1,0 +1,117 @@
+"""`strategy.reduce` and `strategy.gather`: combining values in the program's own process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from varsim.distribute.conversion import as_tensor
+from varsim.distribute.distributed import DistributedVariable, MirroredVariable
+from varsim.distribute.values import DistributedValues, is_distributed, map_structure
+from varsim.errors import AggregationError, DistributedValueError, ShapeError, ValueTypeError
+from varsim.spec import Array, ReduceOp
+from varsim.sync import reduce
+
+
+def parse_op(op: Any) -> ReduceOp:
+    """A ReduceOp by itself or by its name in any case.
+
+    Raises:
+        ValueError: There is no such operation.
+        TypeError: Something else, for example a VariableAggregation.
+    """
+    if isinstance(op, ReduceOp):
+        return op
+    if isinstance(op, str):
+        try:
+            return ReduceOp(op.upper())
+        except ValueError as error:
+            raise ValueError(f"{op!r} is no ReduceOp: use SUM or MEAN") from error
+    raise TypeError(f"{op!r} is no ReduceOp: use ReduceOp.SUM or ReduceOp.MEAN")
+
+
+def components_of(value: DistributedValues) -> list[Array]:
+    """The components of a distributed value as arrays, in replica order."""
+    if isinstance(value, DistributedVariable):
+        count = value.strategy.num_replicas_in_sync
+        return list(value.strategy.components(value, range(count)))
+    return [as_tensor(component) for component in value.values]
+
+
+def reduce_over_replicas(op: ReduceOp, value: Any, num_replicas: int) -> Any:
+    """`strategy.reduce(op, value, axis=None)`.
+
+    Raises:
+        DistributedValueError: The SUM of a value that is not per replica.
+    """
+    return map_structure(lambda leaf: _reduce_leaf(op, leaf, num_replicas), value)
+
+
+def _reduce_leaf(op: ReduceOp, leaf: Any, num_replicas: int) -> Any:
+    if isinstance(leaf, MirroredVariable):
+        if op is ReduceOp.MEAN:
+            return leaf.values[0]
+        raise DistributedValueError(
+            f"variable {leaf._name!r} is mirrored: its components are copies of one value, and "
+            "their sum has no meaning; read it with v.read_value()"
+        )
+    if isinstance(leaf, DistributedValues):
+        return reduce.reduce(components_of(leaf), op)
+    if op is ReduceOp.MEAN or num_replicas == 1 or _is_zero(leaf):
+        return leaf
+    raise DistributedValueError(
+        f"cannot SUM {leaf!r} over {num_replicas} replicas: it is one value, not one per replica. "
+        "Return it from strategy.run, or multiply it yourself."
+    )
+
+
+def _is_zero(leaf: Any) -> bool:
+    return isinstance(leaf, np.ndarray | np.generic | int | float) and not np.any(leaf)
+
+
+def reduce_along(op: ReduceOp, value: Any, axis: Any, num_replicas: int) -> Any:
+    """`strategy.reduce(op, value, axis)`: over an axis of every replica's value, then over them.
+
+    A MEAN divides the total by the total count, so replicas with more rows weigh more.
+
+    Raises:
+        ShapeError: A value has no such axis.
+        TypeError: The axis is no integer or tuple of integers.
+    """
+    if isinstance(axis, list):
+        raise TypeError("axis must be an integer or a tuple of integers, not a list")
+    axes = tuple(int(one) for one in (axis if isinstance(axis, tuple) else (axis,)))
+    if isinstance(value, tuple) and is_distributed(value):
+        if op is ReduceOp.MEAN:
+            raise ValueTypeError("(value)", "cannot take the mean of a tuple along an axis")
+        parts = [components_of(member) for member in value]
+        per_replica = [np.stack(members) for members in zip(*parts, strict=True)]
+    elif isinstance(value, DistributedValues):
+        per_replica = components_of(value)
+    else:
+        per_replica = [as_tensor(value)] * num_replicas
+    sums = [_sum_axes(array, axes) for array in per_replica]
+    total = reduce.reduce(sums, ReduceOp.SUM)
+    if op is ReduceOp.SUM:
+        return total
+    count = sum(int(np.prod([array.shape[one] for one in axes])) for array in per_replica)
+    if total.dtype.kind in "iu":
+        total = total.astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.divide(total, total.dtype.type(count)))
+
+
+def _sum_axes(array: Array, axes: tuple[int, ...]) -> Array:
+    for one in axes:
+        if not -array.ndim <= one < array.ndim:
+            raise ShapeError("(value)", f"axis {one} of a value of {array.ndim} dimensions")
+    if array.dtype.kind == "b":
+        raise AggregationError("(value)", "bools have no sum", "Cast them to an integer dtype.")
+    return np.asarray(np.sum(array, axis=axes, dtype=array.dtype))
+
+
+def gathered(values: Sequence[Array], axis: int) -> Array:
+    """The replicas' values along one axis."""
+    return reduce.concatenate(values, axis)

@@ -1,0 +1,159 @@
+"""What a function that runs on a replica knows, and how it meets the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from varsim.distribute.context import Frame, current_frame, entered
+from varsim.distribute.conversion import as_tensor
+from varsim.distribute.reduction import parse_op
+from varsim.distribute.values import leaves_of, map_structure, outline
+from varsim.errors import ContextError, ShapeError, ValueMismatchError, ValueTypeError
+from varsim.spec import Array
+
+if TYPE_CHECKING:
+    from varsim.distribute.replica import ReplicaSession
+    from varsim.distribute.strategy import Strategy
+
+
+class ReplicaContext:
+    """One replica, as the function that runs on it sees it: `tf.distribute.ReplicaContext`."""
+
+    def __init__(self, strategy: Strategy, replica_id: int, session: Any) -> None:
+        self._strategy = strategy
+        self._replica_id = replica_id
+        self.session: ReplicaSession = session
+
+    @property
+    def strategy(self) -> Strategy:
+        """The strategy whose `run` called the function."""
+        return self._strategy
+
+    @property
+    def replica_id_in_sync_group(self) -> int:
+        """Which replica this is: 0…num_replicas_in_sync−1."""
+        return self._replica_id
+
+    @property
+    def num_replicas_in_sync(self) -> int:
+        """How many replicas there are."""
+        return self._strategy.num_replicas_in_sync
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The device of this replica."""
+        return (self._strategy.devices[self._replica_id],)
+
+    def all_reduce(self, reduce_op: Any, value: Any, options: Any = None) -> Any:
+        """The sum or mean of all replicas' values, on every replica.
+
+        Args:
+            reduce_op: `ReduceOp.SUM` or `ReduceOp.MEAN`, or its name.
+            value: A number, array or variable, or a structure of them; of the same structure,
+                shapes and dtypes on all replicas.
+        Returns:
+            The same structure of arrays. A mean of integers is float64.
+        Raises:
+            MismatchError: The replicas disagree on what to do.
+            ValueError: There is nothing to reduce, or it has no sum.
+        """
+        op = parse_op(reduce_op)
+        self._check_current()
+        leaves = [as_tensor(leaf) for leaf in leaves_of(value)]
+        if not leaves:
+            raise ValueMismatchError("all_reduce of an empty structure: there is nothing to reduce")
+        return rebuilt(value, self.session.all_reduce(op, outline(value), leaves))
+
+    def all_gather(self, value: Any, axis: int, options: Any = None) -> Any:
+        """All replicas' values, concatenated along `axis`, on every replica.
+
+        Args:
+            value: An array of one dimension or more, or a structure of them; sizes along `axis`
+                may differ between replicas.
+            axis: Not negative.
+        Raises:
+            MismatchError: The replicas disagree on what to do.
+            ValueError: The value has no such axis.
+        """
+        self._check_current()
+        leaves = [as_tensor(leaf) for leaf in leaves_of(value)]
+        check_axis(leaves, axis)
+        return rebuilt(value, self.session.all_gather(axis, outline(value), leaves))
+
+    def merge_call(
+        self,
+        merge_fn: Callable[..., Any],
+        args: Sequence[Any] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Calls a function once for all replicas, in cross-replica context, in the program.
+
+        Args:
+            merge_fn: Called as `merge_fn(strategy, *args, **kwargs)`, where each argument that
+                the replicas gave arrays for is a PerReplica of them.
+        Returns:
+            This replica's slice of what it returned.
+        Raises:
+            MismatchError: Not all replicas came.
+        """
+        self._check_current()
+        return self.session.merge_call(merge_fn, (tuple(args), dict(kwargs or {})))
+
+    def _check_current(self) -> None:
+        frame = current_frame()
+        if frame is None or frame.replica is not self:
+            raise ContextError(
+                "this replica context belongs to a strategy.run that is not running here; get the "
+                "current one by get_replica_context()"
+            )
+
+    def __repr__(self) -> str:
+        return f"ReplicaContext(replica {self._replica_id} of {self.num_replicas_in_sync})"
+
+
+class OnlyReplicaContext(ReplicaContext):
+    """The one replica of a strategy that distributes nothing: it meets only itself."""
+
+    def all_reduce(self, reduce_op: Any, value: Any, options: Any = None) -> Any:
+        """The value itself, as arrays."""
+        parse_op(reduce_op)
+        return map_structure(as_tensor, value)
+
+    def all_gather(self, value: Any, axis: int, options: Any = None) -> Any:
+        """The value itself, as arrays."""
+        return map_structure(as_tensor, value)
+
+    def merge_call(
+        self,
+        merge_fn: Callable[..., Any],
+        args: Sequence[Any] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Calls the function in cross-replica context."""
+        with entered(Frame(self._strategy)):
+            return merge_fn(self._strategy, *args, **(kwargs or {}))
+
+
+def check_axis(leaves: Sequence[Array], axis: int) -> None:
+    """Refuses what cannot be gathered, before anybody waits for it.
+
+    Raises:
+        ShapeError: A leaf has no such axis.
+        ValueTypeError: A leaf is a bool.
+    """
+    for leaf in leaves:
+        if not 0 <= axis < leaf.ndim:
+            raise ShapeError(
+                "(value)",
+                f"cannot gather along axis {axis} of a value of {leaf.ndim} dimensions",
+                "Axes count from 0; give scalars an axis first: value[None].",
+            )
+        if leaf.dtype.kind == "b":
+            raise ValueTypeError("(value)", "cannot gather bools", "Cast them to an integer dtype.")
+
+
+def rebuilt(structure: Any, leaves: Sequence[Array]) -> Any:
+    """The structure with its leaves replaced, in order."""
+    remaining = iter(leaves)
+    return map_structure(lambda _: next(remaining), structure)

@@ -1,0 +1,184 @@
+"""A variable with one value: outside every strategy, or one component of a distributed variable."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from varsim.distribute.context import current_frame
+from varsim.distribute.conversion import to_array
+from varsim.distribute.variable import Variable
+from varsim.spec import Array, Operation
+from varsim.sync import policy, reduce
+from varsim.sync.replica_state import check_shape
+
+if TYPE_CHECKING:
+    from varsim.distribute.distributed import DistributedVariable
+    from varsim.distribute.replica import ReplicaSession
+    from varsim.spec import VariableSpec
+
+
+class Store(Protocol):
+    """Where a value is, and how to get at it from here."""
+
+    def read(self) -> Array:
+        """The value, read-only."""
+
+    def write(self, operation: Operation, value: Array) -> None:
+        """Applies an operation to the value, with an array of its dtype."""
+
+
+class ResourceVariable(Variable):
+    """A variable with one value. Synchronization and aggregation are kept, and mean nothing."""
+
+    def __init__(self, store: Store, spec: VariableSpec) -> None:
+        self._store = store
+        self.spec = spec
+        self._name = spec.name
+        self._dtype = spec.dtype
+        self._shape = spec.shape
+        self._trainable = spec.trainable
+        self._synchronization = spec.requested
+        self._aggregation = spec.aggregation
+
+    def read_value(self) -> Array:
+        """The value; read-only."""
+        return self._store.read()
+
+    def convert(self) -> Array:
+        """The value; read-only."""
+        return self._store.read()
+
+    def write(self, operation: Operation, value: Any, *, read_value: bool = True) -> None:
+        """Does one of the three assigns.
+
+        Raises:
+            VariableError: The value does not fit; nothing has changed.
+        """
+        if self._dtype.kind == "b":
+            policy.check_arithmetic(self.spec, operation, num_replicas=1)
+        self._store.write(operation, to_array(value, self._dtype, self._name))
+
+    def sparse_read(self, indices: Any, name: str | None = None) -> Array:
+        """The rows at `indices`."""
+        return np.take(self.convert(), np.asarray(indices), axis=0)
+
+    def gather_nd(self, indices: Any, name: str | None = None) -> Array:
+        """The elements at the index tuples in the last axis of `indices`."""
+        return np.asarray(self.convert()[tuple(np.moveaxis(np.asarray(indices), -1, 0))])
+
+    def __iadd__(self, other: Any) -> Any:
+        raise RuntimeError("variable += value does not change a variable: use assign_add(value)")
+
+    def __isub__(self, other: Any) -> Any:
+        raise RuntimeError("variable -= value does not change a variable: use assign_sub(value)")
+
+    def __repr__(self) -> str:
+        shape = "(" + ", ".join("None" if n is None else str(n) for n in self._shape)
+        shape += ",)" if len(self._shape) == 1 else ")"
+        value = self.convert()
+        shown = repr(value) if value.ndim else str(value)
+        return f"<tf.Variable {self.name!r} shape={shape} dtype={self._dtype}, numpy={shown}>"
+
+    def __copy__(self) -> ResourceVariable:
+        return ResourceVariable(self._store, self.spec)
+
+    def __deepcopy__(self, memo: Any) -> ResourceVariable:
+        return ResourceVariable(HeldHere(self.spec, np.array(self.convert())), self.spec)
+
+
+class HeldHere:
+    """A value in the program's own process, outside every cluster."""
+
+    def __init__(self, spec: VariableSpec, value: Array) -> None:
+        self._spec = spec
+        self._value = value
+
+    def read(self) -> Array:
+        """The value, read-only."""
+        self._value.setflags(write=False)
+        return self._value
+
+    def write(self, operation: Operation, value: Array) -> None:
+        """Applies an operation to the value.
+
+        Raises:
+            ShapeError: Its shape does not fit; nothing has changed.
+        """
+        check_shape(self._spec, operation, self._value, value)
+        self._value = reduce.apply(operation, self._value, value)
+
+
+class ComponentOf:
+    """One replica's component of a distributed variable, from wherever the program stands."""
+
+    def __init__(self, variable: DistributedVariable, replica_id: int) -> None:
+        self._variable = variable
+        self._replica_id = replica_id
+
+    def read(self) -> Array:
+        """The component, read-only."""
+        variable, replica_id = self._variable, self._replica_id
+        frame = current_frame()
+        if frame is not None and frame.update is not None:
+            return frame.update.read(variable, replica_id)
+        session = None if frame is None or frame.replica is None else frame.replica.session
+        if session is None:
+            return variable.strategy.components(variable, [replica_id])[0]
+        if session.strategy is variable.strategy and session.replica_id == replica_id:
+            return session.read(variable.spec.variable_id)
+        return np.asarray(session.ask("read", variable.values[replica_id]))
+
+    def write(self, operation: Operation, value: Array) -> None:
+        """Applies an operation to this component alone; a mirrored variable then has diverged."""
+        variable, replica_id = self._variable, self._replica_id
+        frame = current_frame()
+        if frame is not None and frame.update is not None:
+            frame.update.write(variable, replica_id, operation, value)
+            return
+        session = None if frame is None or frame.replica is None else frame.replica.session
+        if session is None:
+            before = variable.strategy.components(variable, [replica_id])[0]
+            check_shape(variable.spec, operation, before, value)
+            after = reduce.apply(operation, before, value)
+            variable.strategy.write_components(variable, {replica_id: after})
+        elif session.strategy is variable.strategy and session.replica_id == replica_id:
+            session.write_component(variable.spec.variable_id, operation, value)
+        else:
+            session.ask("write", variable.values[replica_id], operation.value, value)
+
+
+class Asked:
+    """A value in the program's own process, seen from a worker."""
+
+    def __init__(self) -> None:
+        self.variable: ResourceVariable  # the handle that travels by name
+
+    def read(self) -> Array:
+        """The value, read-only."""
+        value = np.asarray(_session().ask("read", self.variable))
+        value.setflags(write=False)
+        return value
+
+    def write(self, operation: Operation, value: Array) -> None:
+        """Applies an operation to the value."""
+        _session().ask("write", self.variable, operation.value, value)
+
+
+def _session() -> ReplicaSession:
+    frame = current_frame()
+    assert frame is not None and frame.replica is not None, "a worker runs nothing else"
+    return frame.replica.session
+
+
+def component(variable: DistributedVariable, replica_id: int) -> ResourceVariable:
+    """The component of a distributed variable as a variable of its own."""
+    part = ResourceVariable(ComponentOf(variable, replica_id), variable.spec)
+    part._name += f"/replica_{replica_id}" if replica_id else ""
+    part._synchronization = variable.spec.synchronization
+    part.container = variable
+    part.replica_id = replica_id
+    return part
+
+

@@ -1,0 +1,197 @@
+"""What all strategies share: scopes, and everything that happens in the program's own process."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from varsim.distribute.context import Frame, current_frame, entered, mixed
+from varsim.distribute.values import DistributedValues, PerReplica, leaves_of, map_structure, regroup
+from varsim.errors import ContextError, DistributedValueError
+
+if TYPE_CHECKING:
+    from varsim.distribute.extended import Extended
+    from varsim.distribute.variable import Variable
+
+
+@dataclass(frozen=True, slots=True)
+class ValueContext:
+    """For whom `experimental_distribute_values_from_function` makes a value."""
+
+    replica_id_in_sync_group: int = 0
+    num_replicas_in_sync: int = 1
+
+    def __repr__(self) -> str:
+        return (
+            f"tf.distribute.ValueContext(replica id {self.replica_id_in_sync_group}, "
+            f" total replicas in sync: {self.num_replicas_in_sync})"
+        )
+
+
+class Strategy:
+    """How a program is spread over replicas: `tf.distribute.Strategy`."""
+
+    strategy_id = 0  # numbers the strategies that have workers
+    is_outside = False  # whether being in it is like being in no strategy
+    devices: tuple[str, ...] = ("cpu:0",)
+
+    @property
+    def num_replicas_in_sync(self) -> int:
+        """How many replicas there are."""
+        return len(self.devices)
+
+    @property
+    @abstractmethod
+    def extended(self) -> Extended:
+        """The operations for those who write optimizers and layers."""
+
+    # ------------------------------------------------------------ contexts
+
+    @contextmanager
+    def scope(self) -> Iterator[Strategy]:
+        """Within the block, variables are created under this strategy.
+
+        Raises:
+            ContextError: We are in another strategy's scope, or on a replica.
+        """
+        frame = current_frame()
+        if frame is not None:
+            if frame.strategy is not self:
+                raise mixed(frame.strategy, self)
+            if frame.replica is not None:
+                raise ContextError("a scope cannot be entered on a replica: use merge_call")
+        with entered(Frame(self)):
+            yield self
+
+    @abstractmethod
+    def create_variable(self, **kwargs: Any) -> Variable:
+        """Makes a variable under this strategy; `tf.Variable` ends here."""
+
+    # ------------------------------------------------------------ running and combining
+
+    @abstractmethod
+    def run(
+        self,
+        fn: Callable[..., Any],
+        args: Sequence[Any] = (),
+        kwargs: dict[str, Any] | None = None,
+        options: Any = None,
+    ) -> Any:
+        """Calls `fn` on every replica, in replica context.
+
+        Args:
+            fn: Any callable. In it, variables are each replica's own.
+            args, kwargs: Its arguments: structures in which each PerReplica is replaced by the
+                replica's component.
+        Returns:
+            A structure of PerReplica with what the replicas returned; a plain Python value that
+            all of them returned comes back as it is.
+        Raises:
+            Exception: Whatever a replica raised (the lowest that did), caused by a `ReplicaError`
+                that shows where.
+            MismatchError: The replicas did different things where all must do the same.
+            WorkerLost: A worker process has ended.
+        """
+
+    @abstractmethod
+    def reduce(self, reduce_op: Any, value: Any, axis: Any) -> Any:
+        """Combines the replicas' values into one.
+
+        Args:
+            reduce_op: `ReduceOp.SUM` or `ReduceOp.MEAN`, or its name.
+            value: A PerReplica, or a structure of them.
+            axis: None; or the axis, or axes, of each value over which to reduce too.
+        """
+
+    @abstractmethod
+    def gather(self, value: Any, axis: int) -> Any:
+        """Concatenates the replicas' values along an axis."""
+
+    def experimental_local_results(self, value: Any) -> tuple[Any, ...]:
+        """The components of a distributed value, in replica order; of anything else, itself."""
+        if isinstance(value, DistributedValues):
+            return value.values
+        if isinstance(value, dict | list | tuple):
+            return tuple(
+                map_structure(lambda leaf, i=i: self._component(leaf, i), value)
+                for i in range(self.num_replicas_in_sync)
+            )
+        return (value,)
+
+    def _component(self, leaf: Any, replica_id: int) -> Any:
+        return leaf.values[replica_id] if isinstance(leaf, DistributedValues) else leaf
+
+    # ------------------------------------------------------------ input
+
+    def experimental_distribute_values_from_function(
+        self, value_fn: Callable[[ValueContext], Any]
+    ) -> Any:
+        """A PerReplica (or a structure of them) of what `value_fn` gives for each replica."""
+        count = self.num_replicas_in_sync
+        return _always_per_replica([value_fn(ValueContext(i, count)) for i in range(count)])
+
+    def experimental_distribute_dataset(
+        self, dataset: Iterable[Any], options: Any = None
+    ) -> Iterator[Any]:
+        """Splits every batch over the replicas, along axis 0.
+
+        Each replica gets the same number of rows, rounded up, until the batch is used up: a batch
+        of 5 over 2 replicas gives 3 and 2, and a batch of 1 gives 1 and 0, as in TensorFlow.
+
+        Args:
+            dataset: Gives batches: arrays, or structures of arrays with equal first dimensions.
+        Returns:
+            An iterator over structures of PerReplica.
+        Raises:
+            DistributedValueError: A batch has no first dimension, or unequal ones.
+        """
+        return (self._split(batch) for batch in dataset)
+
+    def _split(self, batch: Any) -> Any:
+        count = self.num_replicas_in_sync
+        arrays = [np.asarray(leaf) for leaf in leaves_of(batch)]
+        sizes = {array.shape[0] if array.ndim else -1 for array in arrays}
+        if len(sizes) != 1 or -1 in sizes:
+            raise DistributedValueError(
+                "a batch must have one first dimension to be split over the replicas; this one's "
+                f"arrays have shapes {[list(array.shape) for array in arrays]}"
+            )
+        share = -(-sizes.pop() // count)
+        return _always_per_replica(
+            [
+                map_structure(lambda leaf, i=i: np.asarray(leaf)[i * share : (i + 1) * share], batch)
+                for i in range(count)
+            ]
+        )
+
+    # ------------------------------------------------------------ the end
+
+    def close(self) -> None:
+        """Ends the workers, if there are any. Does nothing the second time."""
+
+    def __enter__(self) -> Strategy:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __deepcopy__(self, memo: Any) -> Strategy:
+        return self
+
+
+def _always_per_replica(values: Sequence[Any]) -> Any:
+    """Like `regroup`, but every leaf is a PerReplica, even if all components are equal."""
+
+    class Only:
+        def __init__(self, value: Any) -> None:
+            self.value = value
+
+    marked = regroup([map_structure(Only, value) for value in values])
+    return map_structure(
+        lambda leaf: PerReplica(only.value for only in leaf.values), marked
+    )

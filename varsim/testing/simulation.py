@@ -1,0 +1,222 @@
+"""A cluster in one process: every replica a greenlet, every message a value, time a number.
+
+Programs run unchanged: inside `simulated_cluster()` a `MirroredStrategy` uses the same states and
+sessions as with real workers, but nothing is pickled and no process starts. Without a seed the
+replicas run as TensorFlow runs them: replica 0 until it waits or ends, then replica 1, and so on.
+With a seed every message is delayed at random, and any replica may run ahead of any other; the
+same seed gives the same run.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import greenlet
+
+from varsim.distribute.mirrored import MirroredStrategy
+from varsim.distribute.replica import ReplicaSession
+from varsim.launch.launcher import LaunchOptions, Lost, use_launcher
+from varsim.protocol.messages import Message, Payload
+from varsim.protocol.structure import References
+
+STEP_S = 1e-6
+"""How much simulated time one step of the simulation takes."""
+
+
+@contextmanager
+def simulated_cluster(seed: int | None = None) -> Iterator[SimulatedCluster]:
+    """Within the block, new strategies run their replicas in this process.
+
+    Args:
+        seed: Chooses one of the possible orders of events; None is TensorFlow's.
+    """
+    launcher = SimulatedCluster(seed)
+    with use_launcher(launcher):
+        try:
+            yield launcher
+        finally:
+            launcher.close()
+
+
+class SimulatedCluster:
+    """A launcher whose workers are greenlets of this process."""
+
+    def __init__(self, seed: int | None = None) -> None:
+        self.seed = seed
+        self.links: list[SimulatedLink] = []
+
+    def launch(self, options: LaunchOptions, references: References) -> SimulatedLink:
+        """Starts one simulated worker per device."""
+        link = SimulatedLink(options, references, self.seed)
+        self.links.append(link)
+        return link
+
+    def close(self) -> None:
+        """Ends all clusters that were started."""
+        for link in self.links:
+            link.close()
+
+
+class SimulatedLink:
+    """The network between a coordinator and its simulated workers, and their scheduler."""
+
+    validates = True
+
+    def __init__(
+        self, options: LaunchOptions, references: References, seed: int | None
+    ) -> None:
+        self.num_replicas = len(options.devices)
+        self.delivered = 0  # messages so far, in both directions
+        self._random = None if seed is None else random.Random(seed)
+        self._now_s = 0.0
+        self._to_replica: list[deque[Message]] = [deque() for _ in options.devices]
+        self._to_coordinator: list[deque[Message | Lost]] = [deque() for _ in options.devices]
+        strategy = references.find(("strategy", options.cluster_id))
+        assert isinstance(strategy, MirroredStrategy)
+        self._workers = [
+            _SimulatedWorker(self, options, replica_id, strategy)
+            for replica_id in range(self.num_replicas)
+        ]
+
+    def now_s(self) -> float:
+        """The simulated time."""
+        return self._now_s
+
+    def pack(self, value: Any) -> Payload:
+        """The value itself: replicas share the program's memory."""
+        return Payload(value)
+
+    def unpack(self, payload: Payload) -> Any:
+        """The value itself."""
+        return payload.tree
+
+    def send(self, replica_id: int, messages: Sequence[Message]) -> None:
+        """Puts messages on their way to a replica."""
+        self._to_replica[replica_id].extend(messages)
+
+    def receive(self, timeout_s: float) -> list[tuple[int, Message | Lost]]:
+        """Lets the simulation run until the coordinator has messages, or nothing can happen."""
+        while True:
+            arriving = [i for i, queue in enumerate(self._to_coordinator) if queue]
+            runnable = [
+                i
+                for i, queue in enumerate(self._to_replica)
+                if queue and not self._workers[i].dead
+            ]
+            if not arriving and not runnable:
+                self._now_s += timeout_s
+                return []
+            self._now_s += STEP_S
+            if self._random is None:
+                if arriving:
+                    return self._arrive(arriving[0], len(self._to_coordinator[arriving[0]]))
+                self._run(runnable[0], len(self._to_replica[runnable[0]]))
+                continue
+            choice = self._random.randrange(len(arriving) + len(runnable))
+            if choice < len(arriving):
+                replica_id = arriving[choice]
+                return self._arrive(replica_id, self._some(self._to_coordinator[replica_id]))
+            replica_id = runnable[choice - len(arriving)]
+            self._run(replica_id, self._some(self._to_replica[replica_id]))
+
+    def _some(self, queue: deque[Any]) -> int:
+        assert self._random is not None
+        return self._random.randint(1, len(queue))
+
+    def _arrive(self, replica_id: int, count: int) -> list[tuple[int, Message | Lost]]:
+        queue = self._to_coordinator[replica_id]
+        self.delivered += count
+        return [(replica_id, queue.popleft()) for _ in range(count)]
+
+    def _run(self, replica_id: int, count: int) -> None:
+        queue, worker = self._to_replica[replica_id], self._workers[replica_id]
+        self.delivered += count
+        worker.inbox.extend(queue.popleft() for _ in range(count))
+        worker.resume()
+        worker.session.state.validate()
+
+    def from_worker(self, replica_id: int, messages: Sequence[Message | Lost]) -> None:
+        """Puts messages on their way to the coordinator."""
+        self._to_coordinator[replica_id].extend(messages)
+
+    def close(self) -> None:
+        """Ends all simulated workers."""
+        for worker in self._workers:
+            worker.kill()
+
+
+class _SimulatedWorker:
+    """One replica: its session, on a greenlet of its own."""
+
+    def __init__(
+        self,
+        link: SimulatedLink,
+        options: LaunchOptions,
+        replica_id: int,
+        strategy: MirroredStrategy,
+    ) -> None:
+        self.cluster_id = options.cluster_id
+        self.replica_id = replica_id
+        self.num_replicas = len(options.devices)
+        self.devices = options.devices
+        self.references: Any = None
+        self.inbox: deque[Message] = deque()
+        self.dead = False
+        self._link = link
+        self.session = ReplicaSession(self, strategy)
+        self._greenlet = greenlet.greenlet(self._serve)
+
+    def _serve(self) -> None:
+        try:
+            self.session.serve()
+        except greenlet.GreenletExit:
+            raise
+        except BaseException as error:  # what ends a real worker's process ends this one
+            lost = Lost(f"ended by {type(error).__name__}: {error}", "", "")
+            self._link.from_worker(self.replica_id, [lost])
+        self.dead = True
+
+    def resume(self) -> None:
+        """Runs the worker until it waits for messages or ends."""
+        self._greenlet.parent = greenlet.getcurrent()
+        self._greenlet.switch()
+
+    def kill(self) -> None:
+        """Ends the worker where it stands."""
+        self.dead = True
+        if self._greenlet and not self._greenlet.dead:
+            self._greenlet.parent = greenlet.getcurrent()
+            self._greenlet.throw()
+
+    # ------------------------------------------------------------ as the session's link
+
+    def send(self, messages: Sequence[Message]) -> None:
+        """Puts messages on their way to the coordinator."""
+        self._link.from_worker(self.replica_id, messages)
+
+    def receive(self, timeout_s: float | None) -> list[Message]:
+        """Lets others run until there are messages."""
+        while not self.inbox:
+            parent = self._greenlet.parent
+            assert parent is not None
+            parent.switch()
+        messages = list(self.inbox)
+        self.inbox.clear()
+        return messages
+
+    def pack(self, value: Any) -> Payload:
+        """The value itself."""
+        return Payload(value)
+
+    def unpack(self, payload: Payload) -> Any:
+        """The value itself."""
+        return payload.tree
+
+    def take_output(self) -> str:
+        """Nothing: what a replica prints has been printed."""
+        return ""
+

@@ -1,0 +1,99 @@
+"""Gradient accumulation: updates that are summed where they arise and exchanged every k steps.
+
+Every replica adds its gradients to accumulators of its own (ON_READ: nothing travels). Every k-th
+step it applies their mean to the weights (ON_WRITE, MEAN), which is the only exchange. So a step
+costs a message only every k-th time, and k batches of 64 teach exactly what one batch of 64 k
+would teach, which is checked against one device that takes such batches.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+import varsim as tf
+from varsim.workloads.data import load_digits
+from varsim.workloads.softmax import (
+    classifier,
+    count_hits,
+    in_batches,
+    learn,
+    mean_over_replicas,
+    scores,
+)
+
+
+def run(
+    job: tf.Job, *, every: int = 4, epochs: int = 10, learning_rate: float = 0.5
+) -> dict[str, object]:
+    """Trains for `epochs` (or for `job.steps` steps), applying gradients every `every` steps."""
+    strategy = job.strategy
+    train, (test_images, test_labels) = load_digits()
+    with strategy.scope():
+        weights, bias = classifier()
+        of_weights, of_bias = (
+            tf.Variable(
+                np.zeros(shape, np.float32),
+                name=name,
+                trainable=False,
+                synchronization=tf.VariableSynchronization.ON_READ,
+                aggregation=tf.VariableAggregation.SUM,
+            )
+            for name, shape in (("of_weights", (64, 10)), ("of_bias", (10,)))
+        )
+
+    @tf.function
+    def accumulate(images: np.ndarray, labels: np.ndarray) -> np.float32:
+        loss, _, by_weights, by_bias = learn(weights, bias, images, labels)
+        of_weights.assign_add(by_weights)
+        of_bias.assign_add(by_bias)
+        return loss
+
+    @tf.function
+    def apply(accumulated: int) -> None:
+        for variable, gradients in ((weights, of_weights), (bias, of_bias)):
+            own_sum = gradients.read_value()  # in a replica, a read gives the replica's own
+            variable.assign_sub(learning_rate / accumulated * own_sum)
+            gradients.assign(np.zeros_like(own_sum))
+
+    @tf.function
+    def test() -> float:
+        return count_hits(scores(weights, bias, test_images), test_labels) / len(test_labels)
+
+    batches = list(in_batches(*train, 64))
+    split = list(strategy.experimental_distribute_dataset(batches))
+    total = epochs * len(batches) if job.steps is None else job.steps
+    applied = pending = 0
+    for step in range(total):
+        loss = strategy.run(accumulate, args=split[step % len(batches)])
+        pending += 1
+        if pending == every or step + 1 == total:
+            strategy.run(apply, args=(pending,))
+            applied, pending = applied + 1, 0
+        job.progress(step + 1, total, loss=mean_over_replicas(strategy, loss))
+
+    expected = with_large_batches(batches, total, every, learning_rate)
+    reached = np.asarray(strategy.experimental_local_results(weights)[0])
+    return {
+        "steps": total,
+        "exchanges": applied,
+        "exchanges_saved": total - applied,
+        "test_accuracy": mean_over_replicas(strategy, strategy.run(test)),
+        "differs_from_large_batches_by": float(np.abs(reached - expected).max()),
+    }
+
+
+def with_large_batches(
+    batches: list[tuple[np.ndarray, np.ndarray]], total: int, every: int, learning_rate: float
+) -> np.ndarray:
+    """The weights that one device reaches whose batches are `every` of these, put together."""
+    weights, bias = np.zeros((64, 10), np.float32), np.zeros(10, np.float32)
+    for start in range(0, total, every):
+        chosen = range(start, min(start + every, total))
+        images, labels = (
+            np.concatenate([batches[step % len(batches)][part] for step in chosen])
+            for part in (0, 1)
+        )
+        _, _, by_weights, by_bias = learn(weights, bias, images, labels)
+        weights -= learning_rate * by_weights
+        bias -= learning_rate * by_bias
+    return weights

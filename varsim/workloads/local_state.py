@@ -1,0 +1,88 @@
+"""State that belongs to one replica (NONE): random numbers and counts that are never exchanged.
+
+The replicas estimate pi by throwing darts. Each has its own random generators and counts its own
+hits; both are variables with synchronization NONE. TensorFlow's strategies refuse such variables;
+varsim has them, and this is what their owner owes:
+
+    - All components start from the same value. What shall be different must be made different:
+      with `forget_to_seed` all replicas throw the same darts, and N of them know no more than one.
+    - The variable has no value, only one per replica: a read from outside is an error, and whoever
+      wants to see more than one of them says how. Three ways are used below.
+    - Nothing that all replicas must agree on may depend on it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+import varsim as tf
+
+DARTS = 1000
+"""Darts per replica and step; each has a generator of its own."""
+
+
+def run(job: tf.Job, *, forget_to_seed: bool = False) -> dict[str, object]:
+    """Throws darts for `job.steps` steps (100), and looks at what the replicas know."""
+    strategy = job.strategy
+    total = 100 if job.steps is None else job.steps
+    seeds = np.random.default_rng(job.seed).integers(
+        1, 2**32, size=(strategy.num_replicas_in_sync, DARTS), dtype=np.uint32
+    )
+    with strategy.scope():
+        generators = local("generators", seeds[0])
+        hits = local("hits", 0)
+
+    @tf.function
+    def seed() -> None:
+        generators.assign(seeds[tf.distribute.get_replica_context().replica_id_in_sync_group])
+
+    @tf.function
+    def throw() -> None:
+        x, y = next_random(generators), next_random(generators)
+        hits.assign_add(int(np.sum(x * x + y * y < 1)))
+
+    @tf.function
+    def agree() -> np.ndarray:
+        context = tf.distribute.get_replica_context()
+        own_pi = 4 * np.asarray(hits.read_value() / (total * DARTS))
+        return np.asarray(context.all_reduce(tf.distribute.ReduceOp.MEAN, own_pi))
+
+    if not forget_to_seed:
+        strategy.run(seed)
+    for step in range(total):
+        strategy.run(throw)
+        job.progress(step + 1, total)
+
+    try:
+        answer = f"{hits.read_value()}"
+    except ValueError as refused:
+        answer = str(refused).splitlines()[0]
+    # 1: side by side.
+    own_hits = [int(np.asarray(own)) for own in strategy.experimental_local_results(hits)]
+    # 2: combined, by an operation named here, because the variable names none.
+    all_hits = int(strategy.reduce(tf.distribute.ReduceOp.SUM, hits, axis=None))
+    # 3: exchanged by the replicas themselves, who all know the result then.
+    agreed = strategy.experimental_local_results(strategy.run(agree))
+    return {
+        "pi": 4 * all_hits / (total * DARTS * strategy.num_replicas_in_sync),
+        "pi_of_each_replica": [4 * own / (total * DARTS) for own in own_hits],
+        "pi_agreed_on": [float(own) for own in agreed],
+        "read_from_outside": answer,
+    }
+
+
+def local(name: str, initial: int | np.ndarray) -> tf.Variable:
+    """A variable of which every replica has its own, and which never travels by itself."""
+    return tf.Variable(
+        initial, name=name, trainable=False, synchronization=tf.VariableSynchronization.NONE
+    )
+
+
+def next_random(generators: tf.Variable) -> np.ndarray:
+    """The next numbers from 0 to 1, one per generator: Marsaglia's xorshift on 32 bits."""
+    bits = generators.read_value()
+    bits = bits ^ (bits << 13)
+    bits = bits ^ (bits >> 17)
+    bits = bits ^ (bits << 5)
+    generators.assign(bits)
+    return np.asarray(bits / 2**32)

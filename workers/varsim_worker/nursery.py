@@ -1,0 +1,156 @@
+"""The nursery: imports what workers need, forks them, and watches over them.
+
+It lives as long as its coordinator: until its stdin ends, or the coordinator's process does.
+Whatever of its workers then still runs is killed. There is no thread, no timer and no context of
+ZeroMQ in it, so that forking it is safe.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import select
+import shutil
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from varsim.launch.launcher import WorkerLink
+from varsim.launch.rendezvous import Rendezvous, log_name
+from varsim_worker import system
+from varsim_worker.worker import work
+
+Serve = Callable[[WorkerLink], None]
+
+_STDIN: Final = 0
+_STDOUT: Final = 1
+_STDERR: Final = 2
+_LOG_MODE: Final = 0o600  # what user code prints is for nobody else
+
+
+def run(line: bytes) -> None:
+    """Is the nursery, for the coordinator that wrote this line."""
+    rendezvous = Rendezvous.from_line(line)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program
+    reports = os.dup(_STDOUT)
+    os.dup2(_STDERR, _STDOUT)  # whatever an import prints is not a report
+    serve = _load(rendezvous.entry_point)
+    nursery = _Nursery(rendezvous, serve, reports)
+    try:
+        nursery.fork_workers()
+        nursery.watch()
+    finally:
+        nursery.end()
+
+
+def _load(entry_point: str) -> Serve:
+    """The function that workers run; imports all they need, once for all of them."""
+    import_module("varsim.protocol.pickling")
+    module, _, name = entry_point.partition(":")
+    serve: Serve = getattr(import_module(module), name)
+    return serve
+
+
+class _Nursery:
+    def __init__(self, rendezvous: Rendezvous, serve: Serve, reports: int) -> None:
+        self._rendezvous = rendezvous
+        self._serve = serve
+        self._reports = reports
+        self._process_id = os.getpid()
+        self._workers: dict[int, int] = {}  # process id → replica id
+        self._wakeup, self._wakeup_writer = os.pipe()
+        os.set_blocking(self._wakeup, False)
+        os.set_blocking(self._wakeup_writer, False)
+        signal.signal(signal.SIGCHLD, _wake_up)
+        signal.set_wakeup_fd(self._wakeup_writer, warn_on_full_buffer=False)
+        self._coordinator = system.open_process(rendezvous.coordinator_pid)
+
+    def fork_workers(self) -> None:
+        """Starts all workers. In each of them it does not return."""
+        gc.collect()
+        gc.freeze()  # no collection writes to the pages that workers share
+        for replica_id in range(len(self._rendezvous.devices)):
+            process_id = os.fork()
+            if process_id == 0:
+                self._be_worker(replica_id)
+            self._workers[process_id] = replica_id
+
+    def _be_worker(self, replica_id: int) -> None:
+        exit_code = 1
+        try:
+            self._leave(replica_id)
+            exit_code = work(self._rendezvous, replica_id, self._serve)
+        except Exception:  # the end of the process: there is nobody to raise it to
+            traceback.print_exc()
+        finally:  # nothing of the nursery's own may run in the copy of it
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(exit_code)
+
+    def _leave(self, replica_id: int) -> None:
+        """Gives up what the fork has copied, and opens this worker's log."""
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        system.die_with_parent(self._process_id)
+        log = os.open(
+            Path(self._rendezvous.log_dir) / log_name(replica_id),
+            os.O_WRONLY | os.O_CREAT | os.O_APPEND,
+            _LOG_MODE,
+        )
+        os.dup2(log, _STDOUT)
+        os.dup2(log, _STDERR)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, _STDIN)
+        for descriptor in (log, nothing, self._reports, self._wakeup, self._wakeup_writer):
+            os.close(descriptor)
+        if self._coordinator is not None:
+            os.close(self._coordinator)
+
+    def watch(self) -> None:
+        """Reports each worker that ends; returns when the coordinator has gone, or is done."""
+        poll = select.poll()
+        poll.register(_STDIN, select.POLLIN)
+        poll.register(self._wakeup, select.POLLIN)
+        if self._coordinator is not None:
+            poll.register(self._coordinator, select.POLLIN)
+        while True:
+            ready = {descriptor for descriptor, _ in poll.poll()}
+            if self._wakeup in ready:
+                os.read(self._wakeup, 4096)
+                self._report_ended()
+            if ready - {self._wakeup}:
+                return
+
+    def _report_ended(self) -> None:
+        while self._workers:
+            process_id, status = os.waitpid(-1, os.WNOHANG)
+            if not process_id:
+                return
+            replica_id = self._workers.pop(process_id, None)
+            if replica_id is not None:
+                report = json.dumps([replica_id, status]) + "\n"
+                try:
+                    os.write(self._reports, report.encode("ascii"))
+                except BrokenPipeError:
+                    return  # the coordinator has gone, which `watch` sees next
+
+    def end(self) -> None:
+        """Kills what is left, and removes the private directory."""
+        orphans = bool(self._workers)
+        for process_id in self._workers:
+            os.kill(process_id, signal.SIGKILL)
+        for process_id in self._workers:
+            os.waitpid(process_id, 0)
+        shutil.rmtree(self._rendezvous.private_dir, ignore_errors=True)
+        if orphans and os.getpgrp() == self._process_id:
+            os.killpg(0, signal.SIGKILL)  # with what user code has started in the workers
+
+
+def _wake_up(signal_number: int, frame: FrameType | None) -> None:
+    """Nothing to do: that the signal is handled writes to the wake-up pipe."""

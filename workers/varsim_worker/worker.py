@@ -1,0 +1,122 @@
+"""One worker process: connects to its coordinator, and serves it until it is told to end."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import zmq
+
+from varsim.errors import ProtocolError
+from varsim.launch.launcher import WorkerLink
+from varsim.launch.rendezvous import Rendezvous, log_name, routing_id
+from varsim.protocol import structure
+from varsim.protocol.codec import decode, encode
+from varsim.protocol.messages import Message, Payload, Ready
+from varsim.protocol.structure import Name, References
+from varsim.transport.sockets import Dealer
+from varsim_worker import system
+from varsim_worker.output import KeepingOutput
+
+LINGER_S: Final = 1.0
+"""For last messages to leave; the coordinator reads them at once, or not at all."""
+
+
+class NoReferences:
+    """Before anybody serves the link: nothing travels by name."""
+
+    def name_of(self, value: object) -> Name | None:  # noqa: ARG002  # the protocol's name
+        """None: it travels by value."""
+        return None
+
+    def find(self, name: Name) -> object:
+        """There is nothing to be found."""
+        raise ProtocolError(f"there is nothing of the name {name} yet")
+
+
+class DealerLink:
+    """A worker's end of its connection, over ZeroMQ."""
+
+    def __init__(
+        self, rendezvous: Rendezvous, replica_id: int, dealer: Dealer, output: KeepingOutput
+    ) -> None:
+        self.cluster_id = rendezvous.cluster_id
+        self.replica_id = replica_id
+        self.num_replicas = len(rendezvous.devices)
+        self.devices = rendezvous.devices
+        self.references: References = NoReferences()
+        self._dealer = dealer
+        self._output = output
+
+    def send(self, messages: Sequence[Message]) -> None:
+        """Sends an envelope."""
+        self._dealer.send(encode(messages))
+
+    def receive(self, timeout_s: float | None) -> list[Message]:
+        """Waits for messages, and returns all that are there; none after `timeout_s`."""
+        return [message for frames in self._dealer.receive(timeout_s) for message in decode(frames)]
+
+    def pack(self, value: Any) -> Payload:
+        """Makes a structure of Python values ready to travel."""
+        return structure.pack(value, self.references)
+
+    def unpack(self, payload: Payload) -> Any:
+        """The value that the coordinator packed."""
+        return structure.unpack(payload, self.references)
+
+    def take_output(self) -> str:
+        """The end of what was printed since the last call."""
+        return self._output.take()
+
+
+def work(rendezvous: Rendezvous, replica_id: int, serve: Callable[[WorkerLink], None]) -> int:
+    """Is the worker of a replica, in a process of its own.
+
+    Returns:
+        The exit code: 0 when `serve` has returned, what user code gave to `sys.exit`, or 1 after
+        any other exception, whose traceback goes to stderr.
+    """
+    system.name_process(f"varsim-{replica_id}")
+    faulthandler.enable()  # a crash in native code leaves a traceback, too
+    _reseed()
+    log_path = str(Path(rendezvous.log_dir) / log_name(replica_id))
+    output = KeepingOutput(os.fdopen(1, "wb", closefd=False), log_path)
+    sys.stdout = output
+    context = zmq.Context[zmq.Socket[bytes]]()
+    dealer = Dealer(
+        context, rendezvous.endpoint, routing_id(replica_id), rendezvous.keys_of(replica_id)
+    )
+    link = DealerLink(rendezvous, replica_id, dealer, output)
+    try:
+        link.send([Ready(process_id=os.getpid())])
+        serve(link)
+    except SystemExit as request:
+        return _exit_code(request)
+    except BaseException:  # user code can raise anything, and it ends here
+        traceback.print_exc()
+        return 1
+    finally:
+        dealer.close(LINGER_S)
+        context.term()
+    return 0
+
+
+def _reseed() -> None:
+    # A fork copies the state of NumPy's global generator; Python's own sees to it itself.
+    if "numpy.random" in sys.modules:
+        sys.modules["numpy.random"].seed()
+
+
+def _exit_code(request: SystemExit) -> int:
+    """As the interpreter understands `sys.exit`."""
+    if request.code is None:
+        return 0
+    if isinstance(request.code, int):
+        return request.code & 0xFF
+    sys.stderr.write(f"{request.code}\n")
+    return 1
