@@ -50,6 +50,7 @@ class Coordinator:
         self.link = link
         self.num_replicas = link.num_replicas
         self.state = CoordinatorState(link.num_replicas)
+        self.ledger = self.state.ledger
         self._hosts: dict[int, Host] = {}
         self._work: deque[RunMerge | AnswerAsk] = deque()
         self._fetched: dict[int, tuple[Array, ...]] = {}
@@ -63,7 +64,7 @@ class Coordinator:
 
     def create(self, spec: VariableSpec, value: Array) -> None:
         """Creates a variable on all replicas. The array belongs to the cluster from now on."""
-        self._perform(self.state.create(spec, value))
+        self._perform(self.ledger.create(spec, value))
         self._flush()
 
     def forget(self, variable_id: int) -> None:
@@ -73,13 +74,13 @@ class Coordinator:
     def write(
         self, variable_id: int, operation: Operation, values: Sequence[Array], *, same: bool
     ) -> None:
-        """Writes all components; see `CoordinatorState.write`."""
-        self._perform(self.state.write(variable_id, operation, values, same=same))
+        """Writes all components; see `Ledger.write`."""
+        self._perform(self.ledger.write(variable_id, operation, values, same=same))
         self._flush()
 
     def mirror(self, variable_id: int) -> Array | None:
         """What all components of a variable hold, if that is known without asking."""
-        return self.state.mirror(variable_id)
+        return self.ledger.mirror(variable_id)
 
     def components(self, variable_id: int, replica_ids: Sequence[int]) -> tuple[Array, ...]:
         """The components of a variable on some replicas, read-only.
@@ -87,10 +88,10 @@ class Coordinator:
         Raises:
             WorkerLost: One of the workers has died.
         """
-        mirror = self.state.mirror(variable_id)
+        mirror = self.ledger.mirror(variable_id)
         if mirror is not None:
             return (mirror,) * len(replica_ids)
-        request_id, actions = self.state.fetch(variable_id, replica_ids)
+        request_id, actions = self.ledger.fetch(variable_id, replica_ids)
         self._perform(actions)
         while request_id not in self._fetched:
             self._turn(None)
@@ -98,7 +99,7 @@ class Coordinator:
 
     def statistics(self) -> tuple[VariableStatistics, ...]:
         """The accounts of all variables."""
-        return self.state.statistics()
+        return self.ledger.statistics()
 
     # ------------------------------------------------------------ calls
 
@@ -205,7 +206,7 @@ class Coordinator:
     def _flush(self) -> None:
         self._check()
         while self._forgotten:
-            self._perform(self.state.forget(self._forgotten.pop()))
+            self._perform(self.ledger.forget(self._forgotten.pop()))
         outgoing, self._outgoing = self._outgoing, {}
         for replica_id, messages in outgoing.items():
             self.link.send(replica_id, messages)
@@ -235,5 +236,3 @@ class RaisedBy(Exception):
 
 def _call_of(work: RunMerge | AnswerAsk) -> int:
     return work.call_id if isinstance(work, RunMerge) else work.ask.call_id
-
-

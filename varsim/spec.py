@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 import numpy as np
 
 Shape = tuple[int | None, ...]
 """A variable's declared shape; None stands for a dimension that an assign may change."""
 
-Array = np.ndarray[tuple[int, ...], np.dtype[np.generic]]
+Array = np.ndarray[tuple[int, ...], np.dtype[Any]]
 """A NumPy array of any shape and of one of the dtypes in `DTYPES`."""
 
 

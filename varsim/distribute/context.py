@@ -80,7 +80,7 @@ def in_cross_replica_context() -> bool:
     return frame is not None and frame.replica is None
 
 
-def get_replica_context() -> ReplicaContext | None:
+def get_replica_context() -> ReplicaContext | Any:
     """The replica that we are on; None in cross-replica context; the only one outside.
 
     Source: `tf.distribute.get_replica_context`.

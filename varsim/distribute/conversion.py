@@ -77,7 +77,9 @@ def _numbers(value: Any, variable: str) -> Array:
     try:
         found = np.asarray(value)
     except ValueError as error:
-        raise ShapeError(variable, f"{_shown(value)} is ragged: its rows differ in length") from error
+        raise ShapeError(
+            variable, f"{_shown(value)} is ragged: its rows differ in length"
+        ) from error
     if found.dtype.kind == "O" and _holds_none(value):
         raise _no_number(variable, value, ValueError)
     if found.dtype not in DTYPES and not (found.dtype.kind in "iuf" and found.dtype.itemsize > 8):
@@ -91,7 +93,9 @@ def _holds_none(value: Any) -> bool:
 
 def _no_number(variable: str, value: Any, kind: type[Exception]) -> Exception:
     problem = f"{_shown(value)} is no number and no array of numbers"
-    return DtypeError(variable, problem) if kind is ValueError else ValueTypeError(variable, problem)
+    return (
+        DtypeError(variable, problem) if kind is ValueError else ValueTypeError(variable, problem)
+    )
 
 
 def _shown(value: Any) -> str:
@@ -145,7 +149,7 @@ def as_dtype(dtype: Any) -> np.dtype[np.generic]:
     Raises:
         ValueTypeError: A variable cannot hold it.
     """
-    found = np.dtype(dtype)
+    found: np.dtype[np.generic] = np.dtype(dtype)
     if found not in DTYPES:
         raise ValueTypeError("(new)", f"a variable cannot hold dtype {found}")
     return found

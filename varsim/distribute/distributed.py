@@ -45,6 +45,11 @@ class DistributedVariable(Variable, DistributedValues):
         self._components: tuple[ResourceVariable, ...] = ()
 
     @property
+    def is_distributed(self) -> bool:
+        """Yes."""
+        return True
+
+    @property
     def values(self) -> tuple[ResourceVariable, ...]:
         """The components, in replica order, as variables that can be read and written alone."""
         if not self._components:
@@ -69,7 +74,7 @@ class DistributedVariable(Variable, DistributedValues):
         if frame is not None and frame.replica is not None and frame.strategy is self.strategy:
             return frame.replica.session.read(self.spec.variable_id)
         if frame is None or self._is_cross(frame):
-            return self.strategy.read(self)
+            return self.strategy.cross.read(self)
         return self._at_hand(frame).read_value()
 
     def convert(self) -> Array:
@@ -88,7 +93,7 @@ class DistributedVariable(Variable, DistributedValues):
         ):
             return self.read_value()
         if frame.replica is None:
-            return self.strategy.read(self)
+            return self.strategy.cross.read(self)
         replica_id = frame.replica.replica_id_in_sync_group
         if replica_id >= len(self.values):
             raise ReplicaIndexError(
@@ -127,7 +132,7 @@ class DistributedVariable(Variable, DistributedValues):
             place = user_place() if self._merges else ""
             frame.replica.session.write(self.spec.variable_id, operation, array, place)
         elif frame is None or self._is_cross(frame):
-            self.strategy.write(self, operation, value, read_value=read_value)
+            self.strategy.cross.write(self, operation, value, read_value=read_value)
         else:
             self._at_hand(frame).write(operation, value)
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from varsim.coordinator import Coordinator, RaisedBy
 from varsim.distribute.context import current_frame, require_cross_replica
-from varsim.distribute.conversion import as_shape, initial_array, to_array
+from varsim.distribute.conversion import as_shape, initial_array
+from varsim.distribute.cross_replica import CrossReplica
 from varsim.distribute.distributed import CLASSES, DistributedVariable
 from varsim.distribute.extended import Extended
 from varsim.distribute.functions import Function
@@ -36,14 +37,11 @@ from varsim.protocol.messages import Payload, Raised
 from varsim.protocol.structure import function_id
 from varsim.spec import (
     Array,
-    Context,
     Operation,
-    VariableAggregation,
     VariableSpec,
     VariableSynchronization,
 )
 from varsim.sync import policy, reduce
-from varsim.sync.replica_state import check_shape
 from varsim.sync.statistics import VariableStatistics
 
 DEFAULT_WORKERS = 2
@@ -124,6 +122,11 @@ class MirroredStrategy(Strategy):
             weakref.finalize(self, self._coordinator.close)  # also when the program ends
         return self._coordinator
 
+    @property
+    def cross(self) -> CrossReplica:
+        """What this program does to the cluster's variables from outside the replicas."""
+        return CrossReplica(self.coordinator)
+
     def start(self) -> None:
         """Starts the workers, if they have not started yet."""
         assert self.coordinator is not None
@@ -184,7 +187,7 @@ class MirroredStrategy(Strategy):
     def duplicate(self, variable: DistributedVariable) -> DistributedVariable:
         """A new variable with the same settings and components."""
         old = variable.spec
-        components = self.components(variable, range(self.num_replicas_in_sync))
+        components = self.cross.components(variable, range(self.num_replicas_in_sync))
         spec = VariableSpec(
             variable_id=new_id(),
             name=old.name,
@@ -199,113 +202,8 @@ class MirroredStrategy(Strategy):
         copy = self._make(spec, components[0])
         copy.constraint = variable.constraint
         if any(component is not components[0] for component in components):
-            self.coordinator.write(
-                spec.variable_id, Operation.ASSIGN, list(components), same=False
-            )
+            self.coordinator.write(spec.variable_id, Operation.ASSIGN, list(components), same=False)
         return copy
-
-    def components(
-        self, variable: DistributedVariable, replica_ids: Sequence[int]
-    ) -> tuple[Array, ...]:
-        """The components of a variable on some replicas, read-only."""
-        values = self.coordinator.components(variable.spec.variable_id, replica_ids)
-        for value in values:
-            value.setflags(write=False)
-        return values
-
-    def write_components(self, variable: DistributedVariable, values: dict[int, Array]) -> None:
-        """Sets some components; a mirrored variable may have diverged then."""
-        count = self.num_replicas_in_sync
-        rest = [i for i in range(count) if i not in values]
-        kept = dict(zip(rest, self.components(variable, rest), strict=True)) if rest else {}
-        everything = [values[i] if i in values else kept[i] for i in range(count)]
-        same = all(_identical(value, everything[0]) for value in everything)
-        self.coordinator.write(
-            variable.spec.variable_id, Operation.ASSIGN, everything, same=same
-        )
-
-    def read(self, variable: DistributedVariable) -> Array:
-        """The cross-replica value of a variable, as the policy says; read-only.
-
-        Raises:
-            VariableError: The policy refuses it.
-        """
-        spec = variable.spec
-        cell = policy.policy(spec, Context.CROSS_REPLICA, Operation.READ)
-        self.coordinator.state.count_read(spec.variable_id)
-        match cell:
-            case policy.Mirror():
-                return self.components(variable, [0])[0]
-            case policy.Gather():
-                policy.check_gather(spec, self.num_replicas_in_sync)
-                first_only = spec.aggregation is VariableAggregation.ONLY_FIRST_REPLICA
-                wanted = [0] if first_only else range(self.num_replicas_in_sync)
-                value = reduce.aggregate(self.components(variable, wanted), spec.aggregation)
-                value.setflags(write=False)
-                return value
-            case policy.Refuse(reason=reason):
-                raise policy.refusal(spec, reason)
-            case _:
-                raise AssertionError(f"{cell} is no policy of a cross-replica read")
-
-    def write(
-        self, variable: DistributedVariable, operation: Operation, value: Any, *, read_value: bool
-    ) -> None:
-        """Writes a variable in cross-replica context, as the policy says.
-
-        Raises:
-            VariableError: The policy, the dtype or the shape refuses it; nothing has changed.
-        """
-        spec = variable.spec
-        cell = policy.policy(spec, Context.CROSS_REPLICA, operation)
-        if isinstance(cell, policy.Refuse):
-            raise policy.refusal(spec, cell.reason)
-        assert isinstance(cell, policy.Broadcast), f"{cell} is no policy of a cross-replica write"
-        policy.check_arithmetic(spec, operation, num_replicas=1)
-        if cell.reads_back and read_value:
-            read_back = policy.policy(spec, Context.CROSS_REPLICA, Operation.READ)
-            if isinstance(read_back, policy.Refuse):
-                raise policy.refusal(spec, read_back.reason)
-        values, same = self._values_to_write(spec, cell, value)
-        if operation is not Operation.ASSIGN and None in spec.shape:
-            self._add_to_each(variable, operation, values)
-            return
-        self.coordinator.write(spec.variable_id, operation, values, same=same)
-
-    def _values_to_write(
-        self, spec: VariableSpec, cell: policy.Broadcast, value: Any
-    ) -> tuple[list[Array], bool]:
-        count = self.num_replicas_in_sync
-        if isinstance(value, DistributedValues) and not isinstance(value, DistributedVariable):
-            if not cell.per_component:
-                raise _PerReplicaError(
-                    f"variable {spec.name!r}: a {type(value).__name__} cannot be assigned to an "
-                    "ON_READ variable in cross-replica context; assign in strategy.run, where "
-                    "every replica writes its own part"
-                )
-            parts = [value.select(i, count) for i in range(count)]
-            return [to_array(part, spec.dtype, spec.name) for part in parts], False
-        array = to_array(value, spec.dtype, spec.name)
-        if cell.shares:
-            share = reduce.share_of(array, count, spec.name)
-            if array.dtype.kind in "iu" and not np.array_equal(share * count, array):
-                warn(_WHAT_SHARES_LOSE.format(name=spec.name, count=count), user_place())
-            array = share
-        array.setflags(write=False)
-        return [array] * count, True
-
-    def _add_to_each(
-        self, variable: DistributedVariable, operation: Operation, values: list[Array]
-    ) -> None:
-        """Adds where components may differ in shape, so that all of them fit or none changes."""
-        before = self.components(variable, range(self.num_replicas_in_sync))
-        for component, value in zip(before, values, strict=True):
-            check_shape(variable.spec, operation, component, value)
-        after = [
-            reduce.apply(operation, component, value)
-            for component, value in zip(before, values, strict=True)
-        ]
-        self.coordinator.write(variable.spec.variable_id, Operation.ASSIGN, after, same=False)
 
     # ------------------------------------------------------------ running and combining
 
@@ -399,27 +297,12 @@ class _Lease:
     """Kept by every copy of a variable; when the last is gone, the components are freed."""
 
 
-class _PerReplicaError(DistributedValueError, TypeError):
-    """A value per replica where one value is needed."""
-
-
 _WHAT_NONE_OWES = (
     "variable {name!r}: synchronization=NONE keeps a value of its own on every replica, and never "
     "synchronises them. TensorFlow refuses it under a strategy (strict=True does too). You owe "
     "every exchange yourself: read the components with strategy.experimental_local_results(v), "
     "combine them with strategy.reduce(op, v, axis=None), and save them one by one."
 )
-_WHAT_SHARES_LOSE = (
-    "variable {name!r}: assigning to an ON_READ variable with aggregation=SUM gives each of the "
-    "{count} replicas an equal share, and an integer that {count} does not divide loses its "
-    "remainder, as in TensorFlow. Use a float dtype, or a multiple."
-)
-
-
-def _identical(value: Array, first: Array) -> bool:
-    return value is first or (
-        value.shape == first.shape and value.tobytes() == first.tobytes()
-    )
 
 
 def _show(replica_id: int, output: str) -> None:
@@ -432,7 +315,9 @@ def _checked(devices: Sequence[str] | None) -> tuple[str, ...]:
     if devices is None:
         asked = os.environ.get("VARSIM_WORKERS", str(DEFAULT_WORKERS))
         if not asked.isdigit() or not 1 <= int(asked) <= MAX_WORKERS:
-            raise StartError(f"VARSIM_WORKERS={asked!r}: it must be a number from 1 to {MAX_WORKERS}")
+            raise StartError(
+                f"VARSIM_WORKERS={asked!r}: it must be a number from 1 to {MAX_WORKERS}"
+            )
         return tuple(f"cpu:{i}" for i in range(int(asked)))
     if isinstance(devices, str):
         raise DistributedValueError(f"devices must be a list of names: write [{devices!r}]")
@@ -443,6 +328,7 @@ def _checked(devices: Sequence[str] | None) -> tuple[str, ...]:
         raise DistributedValueError(f"devices: at most {MAX_WORKERS}, and these are {len(names)}")
     twice = {name for name in names if names.count(name) > 1}
     if twice:
-        raise DistributedValueError(f"devices: {sorted(twice)} named twice; each replica needs its own")
+        raise DistributedValueError(
+            f"devices: {sorted(twice)} named twice; each replica needs its own"
+        )
     return names
-

@@ -55,9 +55,7 @@ def name_of(value: object) -> Name | None:
     """The name of a variable, a component or a strategy; None for everything else."""
     if isinstance(value, DistributedVariable):
         strategy = value.strategy
-        return (
-            "distributed", strategy.strategy_id, list(strategy.devices), _spec_name(value.spec)
-        )
+        return ("distributed", strategy.strategy_id, list(strategy.devices), _spec_name(value.spec))
     if isinstance(value, ResourceVariable):
         if value.container is not None:
             return ("component", name_of(value.container), value.replica_id)

@@ -15,7 +15,6 @@ from varsim.distribute.reduction import parse_op, reduce_along
 from varsim.distribute.replica_context import OnlyReplicaContext
 from varsim.distribute.resource import HeldHere, ResourceVariable
 from varsim.distribute.strategy import Strategy, ValueContext
-
 from varsim.errors import ContextError, DistributedValueError
 from varsim.spec import VariableSpec, VariableSynchronization
 
@@ -183,4 +182,3 @@ def check_call(strategy: Strategy, fn: Any, args: Any) -> None:
 
 
 DEFAULT = _DefaultDistributionStrategy()
-

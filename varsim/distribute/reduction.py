@@ -36,7 +36,7 @@ def components_of(value: DistributedValues) -> list[Array]:
     """The components of a distributed value as arrays, in replica order."""
     if isinstance(value, DistributedVariable):
         count = value.strategy.num_replicas_in_sync
-        return list(value.strategy.components(value, range(count)))
+        return list(value.strategy.cross.components(value, range(count)))
     return [as_tensor(component) for component in value.values]
 
 

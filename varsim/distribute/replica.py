@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from varsim.distribute.context import Frame, entered
+from varsim.distribute.mirrored import MirroredStrategy
 from varsim.distribute.naming import ReplicaReferences
 from varsim.distribute.place import user_place
 from varsim.distribute.replica_context import ReplicaContext
-from varsim.distribute.mirrored import MirroredStrategy
 from varsim.errors import CallAborted
 from varsim.launch.launcher import WorkerLink
 from varsim.protocol.messages import (

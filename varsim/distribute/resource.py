@@ -68,10 +68,10 @@ class ResourceVariable(Variable):
         """The elements at the index tuples in the last axis of `indices`."""
         return np.asarray(self.convert()[tuple(np.moveaxis(np.asarray(indices), -1, 0))])
 
-    def __iadd__(self, other: Any) -> Any:
+    def __iadd__(self, other: Any) -> Any:  # type: ignore[misc]  # it always raises
         raise RuntimeError("variable += value does not change a variable: use assign_add(value)")
 
-    def __isub__(self, other: Any) -> Any:
+    def __isub__(self, other: Any) -> Any:  # type: ignore[misc]  # it always raises
         raise RuntimeError("variable -= value does not change a variable: use assign_sub(value)")
 
     def __repr__(self) -> str:
@@ -125,7 +125,7 @@ class ComponentOf:
             return frame.update.read(variable, replica_id)
         session = None if frame is None or frame.replica is None else frame.replica.session
         if session is None:
-            return variable.strategy.components(variable, [replica_id])[0]
+            return variable.strategy.cross.components(variable, [replica_id])[0]
         if session.strategy is variable.strategy and session.replica_id == replica_id:
             return session.read(variable.spec.variable_id)
         return np.asarray(session.ask("read", variable.values[replica_id]))
@@ -139,10 +139,10 @@ class ComponentOf:
             return
         session = None if frame is None or frame.replica is None else frame.replica.session
         if session is None:
-            before = variable.strategy.components(variable, [replica_id])[0]
+            before = variable.strategy.cross.components(variable, [replica_id])[0]
             check_shape(variable.spec, operation, before, value)
             after = reduce.apply(operation, before, value)
-            variable.strategy.write_components(variable, {replica_id: after})
+            variable.strategy.cross.write_components(variable, {replica_id: after})
         elif session.strategy is variable.strategy and session.replica_id == replica_id:
             session.write_component(variable.spec.variable_id, operation, value)
         else:
@@ -180,5 +180,3 @@ def component(variable: DistributedVariable, replica_id: int) -> ResourceVariabl
     part.container = variable
     part.replica_id = replica_id
     return part
-
-

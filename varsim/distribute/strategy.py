@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from varsim.distribute.context import Frame, current_frame, entered, mixed
-from varsim.distribute.values import DistributedValues, PerReplica, leaves_of, map_structure, regroup
+from varsim.distribute.values import (
+    DistributedValues,
+    PerReplica,
+    leaves_of,
+    map_structure,
+    regroup,
+)
 from varsim.errors import ContextError, DistributedValueError
 
 if TYPE_CHECKING:
@@ -33,7 +40,7 @@ class ValueContext:
         )
 
 
-class Strategy:
+class Strategy(ABC):
     """How a program is spread over replicas: `tf.distribute.Strategy`."""
 
     strategy_id = 0  # numbers the strategies that have workers
@@ -118,13 +125,10 @@ class Strategy:
             return value.values
         if isinstance(value, dict | list | tuple):
             return tuple(
-                map_structure(lambda leaf, i=i: self._component(leaf, i), value)
+                map_structure(partial(_component, i), value)
                 for i in range(self.num_replicas_in_sync)
             )
         return (value,)
-
-    def _component(self, leaf: Any, replica_id: int) -> Any:
-        return leaf.values[replica_id] if isinstance(leaf, DistributedValues) else leaf
 
     # ------------------------------------------------------------ input
 
@@ -163,10 +167,7 @@ class Strategy:
             )
         share = -(-sizes.pop() // count)
         return _always_per_replica(
-            [
-                map_structure(lambda leaf, i=i: np.asarray(leaf)[i * share : (i + 1) * share], batch)
-                for i in range(count)
-            ]
+            [map_structure(partial(_rows, i * share, share), batch) for i in range(count)]
         )
 
     # ------------------------------------------------------------ the end
@@ -184,6 +185,14 @@ class Strategy:
         return self
 
 
+def _component(replica_id: int, leaf: Any) -> Any:
+    return leaf.values[replica_id] if isinstance(leaf, DistributedValues) else leaf
+
+
+def _rows(first: int, count: int, leaf: Any) -> Any:
+    return np.asarray(leaf)[first : first + count]
+
+
 def _always_per_replica(values: Sequence[Any]) -> Any:
     """Like `regroup`, but every leaf is a PerReplica, even if all components are equal."""
 
@@ -192,6 +201,4 @@ def _always_per_replica(values: Sequence[Any]) -> Any:
             self.value = value
 
     marked = regroup([map_structure(Only, value) for value in values])
-    return map_structure(
-        lambda leaf: PerReplica(only.value for only in leaf.values), marked
-    )
+    return map_structure(lambda leaf: PerReplica(only.value for only in leaf.values), marked)

@@ -29,7 +29,7 @@ class Update:
         if written is not None and replica_id in written[1]:
             value = written[1][replica_id]
         else:
-            value = variable.strategy.components(variable, [replica_id])[0]
+            value = variable.strategy.cross.components(variable, [replica_id])[0]
         value.setflags(write=False)
         return value
 
@@ -49,4 +49,4 @@ class Update:
     def commit(self) -> None:
         """Sends what was written to the replicas."""
         for variable, values in self._written.values():
-            variable.strategy.write_components(variable, values)
+            variable.strategy.cross.write_components(variable, values)

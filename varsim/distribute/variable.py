@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import operator
-from abc import abstractmethod
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -11,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from varsim.distribute.array_like import ArrayLike
 from varsim.distribute.context import get_strategy
-from varsim.errors import OperationError, SynchronizationError, ValueTypeError
+from varsim.errors import SynchronizationError
 from varsim.spec import (
     Array,
     Operation,
@@ -55,38 +55,30 @@ class _VariableMeta(type):
     """Makes `Variable(...)` give an instance of the class that the strategy in force asks for."""
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        if cls is Variable:
-            return create(**_signature(*args, **kwargs))
-        return super().__call__(*args, **kwargs)
+        if cls is not Variable:
+            return super().__call__(*args, **kwargs)
+        bound = _SIGNATURE.bind(None, *args, **kwargs)
+        bound.apply_defaults()
+        asked = {name: bound.arguments[name] for name in _KEPT}
+        label = asked["name"] or "Variable"
+        asked["synchronization"] = _member(
+            VariableSynchronization, asked["synchronization"], "AUTO", label
+        )
+        asked["aggregation"] = _member(VariableAggregation, asked["aggregation"], "NONE", label)
+        return create(**asked)
 
 
-def _signature(
-    initial_value: Any = None,
-    trainable: bool | None = None,
-    validate_shape: bool = True,
-    caching_device: Any = None,
-    name: str | None = None,
-    variable_def: Any = None,
-    dtype: Any = None,
-    import_scope: Any = None,
-    constraint: Callable[..., Any] | None = None,
-    synchronization: VariableSynchronization | str | None = VariableSynchronization.AUTO,
-    aggregation: VariableAggregation | str | None = VariableAggregation.NONE,
-    shape: Any = None,
-) -> dict[str, Any]:
-    """The arguments of `tf.Variable`, in its order; those that only mean something to it go."""
-    del validate_shape, caching_device, variable_def, import_scope
-    label = name or "Variable"
-    return {
-        "initial_value": initial_value,
-        "trainable": trainable,
-        "name": name,
-        "dtype": dtype,
-        "shape": shape,
-        "constraint": constraint,
-        "synchronization": _member(VariableSynchronization, synchronization, "AUTO", label),
-        "aggregation": _member(VariableAggregation, aggregation, "NONE", label),
-    }
+_KEPT = (
+    "initial_value",
+    "trainable",
+    "name",
+    "dtype",
+    "shape",
+    "constraint",
+    "synchronization",
+    "aggregation",
+)
+"""The arguments of `tf.Variable` that mean something here; the others are taken and dropped."""
 
 
 def _member(kind: Any, value: Any, default: str, variable: str) -> Any:
@@ -101,31 +93,7 @@ def _member(kind: Any, value: Any, default: str, variable: str) -> Any:
     )
 
 
-def _binary(function: Callable[[Any, Any], Any], *, arithmetic: bool = True) -> Any:
-    def method(self: Variable, other: Any) -> Any:
-        mine = self.convert()
-        if arithmetic and mine.dtype.kind == "b":
-            raise ValueTypeError(self.name, "bools have no arithmetic", "Use an integer dtype.")
-        return function(mine, _operand(other))
-
-    return method
-
-
-def _reflected(function: Callable[[Any, Any], Any]) -> Any:
-    def method(self: Variable, other: Any) -> Any:
-        mine = self.convert()
-        if mine.dtype.kind == "b":
-            raise ValueTypeError(self.name, "bools have no arithmetic", "Use an integer dtype.")
-        return function(_operand(other), mine)
-
-    return method
-
-
-def _operand(value: Any) -> Any:
-    return value.convert() if isinstance(value, Variable) else value
-
-
-class Variable(metaclass=_VariableMeta):
+class Variable(ArrayLike, metaclass=_VariableMeta):
     """A value that a program changes: `tf.Variable`.
 
     Args:
@@ -154,12 +122,34 @@ class Variable(metaclass=_VariableMeta):
     _aggregation: VariableAggregation
     constraint: Callable[..., Any] | None = None
 
+    def __init__(
+        self,
+        initial_value: Any = None,
+        trainable: bool | None = None,
+        validate_shape: bool = True,
+        caching_device: Any = None,
+        name: str | None = None,
+        variable_def: Any = None,
+        dtype: Any = None,
+        import_scope: Any = None,
+        constraint: Callable[..., Any] | None = None,
+        synchronization: VariableSynchronization | None = VariableSynchronization.AUTO,
+        aggregation: VariableAggregation | None = VariableAggregation.NONE,
+        shape: Any = None,
+    ) -> None:
+        raise AssertionError("the metaclass makes an instance of a subclass instead")
+
     # ------------------------------------------------------------ attributes
 
     @property
     def name(self) -> str:
         """The variable's name with TensorFlow's suffix, like "weights:0"."""
         return f"{self._name}:0"
+
+    @property
+    def is_distributed(self) -> bool:
+        """Whether it has a component on every replica, or is one."""
+        return self.container is not None
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
@@ -202,17 +192,17 @@ class Variable(metaclass=_VariableMeta):
 
     # ------------------------------------------------------------ reading and writing
 
-    @abstractmethod
     def read_value(self) -> Array:
         """The value where the program stands; read-only."""
+        raise NotImplementedError
 
-    @abstractmethod
     def convert(self) -> Array:
         """The value as an operand; read-only. Differs from `read_value` under another strategy."""
+        raise NotImplementedError
 
-    @abstractmethod
     def write(self, operation: Operation, value: Any, *, read_value: bool = True) -> None:
         """Does one of the three assigns."""
+        raise NotImplementedError
 
     def value(self) -> Array:
         """The value where the program stands; read-only."""
@@ -223,85 +213,37 @@ class Variable(metaclass=_VariableMeta):
         return np.array(self.read_value())
 
     def assign(
-        self, value: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True
+        self,
+        value: Any,
+        use_locking: bool = False,
+        name: str | None = None,
+        read_value: bool = True,
     ) -> Variable | None:
         """Sets the value; returns the variable itself (D6), or None without `read_value`."""
         self.write(Operation.ASSIGN, value, read_value=read_value)
         return self if read_value else None
 
     def assign_add(
-        self, delta: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True
+        self,
+        delta: Any,
+        use_locking: bool = False,
+        name: str | None = None,
+        read_value: bool = True,
     ) -> Variable | None:
         """Adds to the value; returns the variable itself (D6), or None without `read_value`."""
         self.write(Operation.ASSIGN_ADD, delta, read_value=read_value)
         return self if read_value else None
 
     def assign_sub(
-        self, delta: Any, use_locking: bool = False, name: str | None = None, read_value: bool = True
+        self,
+        delta: Any,
+        use_locking: bool = False,
+        name: str | None = None,
+        read_value: bool = True,
     ) -> Variable | None:
         """Subtracts from the value; returns the variable (D6), or None without `read_value`."""
         self.write(Operation.ASSIGN_SUB, delta, read_value=read_value)
         return self if read_value else None
-
-    # ------------------------------------------------------------ as an array
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        value = self.convert()
-        if dtype is not None and np.dtype(dtype) != value.dtype:
-            return value.astype(dtype)
-        return np.array(value) if copy else value
-
-    def __getitem__(self, key: Any) -> Any:
-        return Slice.of(self, self.convert(), key)
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.convert())
-
-    def __len__(self) -> int:
-        return len(self.convert())
-
-    def __bool__(self) -> bool:
-        return bool(self.convert())
-
-    def __float__(self) -> float:
-        return float(self.convert())
-
-    def __int__(self) -> int:
-        return int(self.convert())
-
-    def __index__(self) -> int:
-        return operator.index(self.convert())
-
-    def __format__(self, spec: str) -> str:
-        return format(self.convert()[()], spec) if spec else str(self)
-
-    __add__, __radd__ = _binary(operator.add), _reflected(operator.add)
-    __sub__, __rsub__ = _binary(operator.sub), _reflected(operator.sub)
-    __mul__, __rmul__ = _binary(operator.mul), _reflected(operator.mul)
-    __truediv__, __rtruediv__ = _binary(operator.truediv), _reflected(operator.truediv)
-    __floordiv__, __rfloordiv__ = _binary(operator.floordiv), _reflected(operator.floordiv)
-    __mod__, __rmod__ = _binary(operator.mod), _reflected(operator.mod)
-    __pow__, __rpow__ = _binary(operator.pow), _reflected(operator.pow)
-    __matmul__, __rmatmul__ = _binary(operator.matmul), _reflected(operator.matmul)
-    __lt__ = _binary(operator.lt, arithmetic=False)
-    __le__ = _binary(operator.le, arithmetic=False)
-    __gt__ = _binary(operator.gt, arithmetic=False)
-    __ge__ = _binary(operator.ge, arithmetic=False)
-    __eq__ = _binary(operator.eq, arithmetic=False)
-    __ne__ = _binary(operator.ne, arithmetic=False)
-    __and__ = _binary(operator.and_, arithmetic=False)
-    __or__ = _binary(operator.or_, arithmetic=False)
-    __xor__ = _binary(operator.xor, arithmetic=False)
-    __hash__ = None  # type: ignore[assignment]  # == is elementwise, as in TensorFlow
-
-    def __invert__(self) -> Any:
-        return ~self.convert()
-
-    def __neg__(self) -> Any:
-        return -self.convert()
-
-    def __abs__(self) -> Any:
-        return abs(self.convert())
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise TypeError(
@@ -310,32 +252,4 @@ class Variable(metaclass=_VariableMeta):
         )
 
 
-class Slice(np.ndarray[Any, Any]):
-    """What indexing a variable gives: an array that can also be assigned to."""
-
-    _variable: Variable | None = None
-    _key: Any = None
-
-    @staticmethod
-    def of(variable: Variable, value: Array, key: Any) -> Slice:
-        """The part of a variable's value that `key` selects."""
-        part = np.asarray(value[key]).view(Slice)
-        part._variable, part._key = variable, key
-        return part
-
-    def assign(self, value: Any) -> Variable:
-        """Sets this part of a plain variable; refused for a distributed one (D12)."""
-        variable = self._variable
-        if variable is None:
-            raise TypeError("only what indexing a variable gave can be assigned to")
-        if variable.container is None and not hasattr(variable, "strategy"):
-            whole = variable.numpy()
-            whole[self._key] = value
-            variable.assign(whole)
-            return variable
-        raise OperationError(
-            variable._name,
-            "a slice of a distributed variable cannot be assigned: TensorFlow writes one "
-            "component past the aggregation (D12)",
-            "Assign the whole value: x = v.numpy(); x[...] = ...; v.assign(x).",
-        )
+_SIGNATURE = inspect.signature(Variable.__init__)

@@ -20,7 +20,7 @@ def tail(path: Path, start: int = 0) -> str:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(start, size - _TAIL_BYTES))
             text = file.read().decode("utf-8", "replace")
-    except FileNotFoundError:
+    except OSError:  # it was never written, or cannot be: the error is about something else
         return ""
     return "\n".join(text.splitlines()[-TAIL_LINES:])
 
@@ -29,8 +29,8 @@ class WorkerLogs:
     """The log files of one cluster's workers.
 
     In a directory that the program named they stay; new output is appended. Otherwise they are
-    private and go with the cluster, but for the log of a worker that was lost: that is moved to a
-    temporary file of its own, which nobody removes, so that it can be read after the error.
+    private and go with the cluster, but for a lost worker's log of which the error tells only the
+    end: that is moved to a temporary file of its own, which nobody removes.
     """
 
     def __init__(self, directory: Path, *, private: bool, num_replicas: int) -> None:
@@ -39,11 +39,15 @@ class WorkerLogs:
         self._starts = [_size(directory / log_name(i)) for i in range(num_replicas)]
 
     def of_lost(self, replica_id: int) -> tuple[str, str]:
-        """The end of a lost worker's log, and where the file is: nowhere if it said nothing."""
+        """The end of a lost worker's log, and where the file is; "" if the end is all."""
         path = self.directory / log_name(replica_id)
-        if _size(path) <= self._starts[replica_id]:
-            return "", ""
-        return self.tail(replica_id), str(self._kept(path, replica_id))
+        said = self.tail(replica_id)
+        size = _size(path) - self._starts[replica_id]
+        # Not longer than what was read, and no line was left out of that.
+        is_all = size <= _TAIL_BYTES and said.count("\n") + 1 < TAIL_LINES
+        if size <= 0 or (self._private and is_all):
+            return said, ""
+        return said, str(self._kept(path, replica_id))
 
     def tail(self, replica_id: int) -> str:
         """The end of what a worker has said."""

@@ -143,6 +143,7 @@ class ProcessLink:
         logs: WorkerLogs,
     ) -> None:
         self.num_replicas: Final = num_replicas
+        self.validates = False
         self._references = references
         self._router = router
         self._allow_list = allow_list

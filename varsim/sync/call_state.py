@@ -238,5 +238,3 @@ class CallState:
             assert (participant.status is Status.WAITING) == (participant.waits_for is not None)
             assert (participant.status is Status.ENDED) == (participant.ended is not None)
             assert all(count >= 0 for count in participant.owed.values())
-
-

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 
 from varsim.errors import ProtocolError, VarsimError
 from varsim.protocol.messages import (
@@ -12,12 +11,9 @@ from varsim.protocol.messages import (
     AllReduce,
     Answered,
     Ask,
-    Commit,
     Component,
     Contribution,
-    Create,
     Define,
-    Fetch,
     Forget,
     MergeCall,
     Merged,
@@ -25,165 +21,37 @@ from varsim.protocol.messages import (
     Payload,
     Raised,
     Reduced,
-    Report,
     Returned,
     Start,
     Waiting,
 )
-from varsim.spec import Array, Context, Operation, VariableSpec
-from varsim.sync import policy, reduce
-from varsim.sync.actions import AnswerAsk, CoordinatorAction, Fetched, Finish, RunMerge, Send
+from varsim.spec import Array
+from varsim.sync import reduce
+from varsim.sync.actions import AnswerAsk, CoordinatorAction, Finish, RunMerge, Send
 from varsim.sync.call_state import Arrival, CallState
-from varsim.sync.replica_state import check_shape
-from varsim.sync.statistics import Account, VariableStatistics
+from varsim.sync.ledger import Ledger
 
 MAX_FUNCTIONS = 256
 """How many functions a worker remembers; the one not used for longest is forgotten."""
 
 
-@dataclass(slots=True)
-class Tracked:
-    """What the coordinator knows of one variable.
-
-    `mirror` is what every component holds, as far as that is certain; None after something made
-    them differ. While it is known, a cross-replica read needs no message, and a merge is sent as
-    the value it leads to. While it is not, every replica applies the operation to its own.
-    """
-
-    account: Account
-    mirror: Array | None
-    version: int = 0
-
-    @property
-    def spec(self) -> VariableSpec:
-        """The variable's spec."""
-        return self.account.spec
-
-    @property
-    def merges(self) -> bool:
-        """Whether replicas only change it together."""
-        return policy.policy(self.spec, Context.REPLICA, Operation.ASSIGN) == policy.Merge()
-
-
-@dataclass(slots=True)
-class _Fetching:
-    variable_id: int
-    missing: dict[int, int]  # replica_id → place in `values`
-    values: list[Array | None] = field(default_factory=list)
-
-
 class CoordinatorState:
     """Decides, for a whole cluster, what every message and every step of the program means.
 
-    The shell calls `handle` with each message and the time at which it came, and `create`,
-    `write`, `fetch`, `start`, … for the program; it does what the returned actions say, in order.
+    The shell calls `handle` with each message and the time at which it came, `start`, … for the
+    program, and the methods of `ledger` for what the program does to variables itself; it does
+    what the returned actions say, in order.
     """
 
     def __init__(self, num_replicas: int) -> None:
         self.num_replicas = num_replicas
-        self.specs: dict[int, VariableSpec] = {}
-        self._tracked: dict[int, Tracked] = {}
-        self._gone: list[Account] = []  # of variables that the program dropped
+        self.ledger = Ledger(num_replicas)
         self._calls: dict[int, CallState] = {}  # innermost last
         self._next_call_id = 1
-        self._next_request_id = 1
-        self._fetches: dict[int, _Fetching] = {}
         self._functions: dict[str, None] = {}  # what the workers remember, least recent first
 
     def _all(self, message: Message) -> list[CoordinatorAction]:
         return [Send(i, message) for i in range(self.num_replicas)]
-
-    # ------------------------------------------------------------ variables
-
-    def create(self, spec: VariableSpec, value: Array) -> list[CoordinatorAction]:
-        """A new variable; every component starts at `value`, which nobody writes to any more."""
-        self.specs[spec.variable_id] = spec
-        self._tracked[spec.variable_id] = Tracked(Account(spec), value)
-        return self._all(Create(spec=spec, value=value))
-
-    def forget(self, variable_id: int) -> list[CoordinatorAction]:
-        """The program dropped a variable; its account is kept."""
-        tracked = self._tracked.pop(variable_id, None)
-        if tracked is None:
-            return []
-        self._gone.append(tracked.account)
-        return self._all(Forget(variable_ids=(variable_id,)))
-
-    def mirror(self, variable_id: int) -> Array | None:
-        """What every component of a variable holds, or None if they may differ.
-
-        What a running call did to a variable that replicas write locally is known at its end.
-        """
-        tracked = self._tracked[variable_id]
-        return None if self._calls and not tracked.merges else tracked.mirror
-
-    def count_read(self, variable_id: int) -> None:
-        """The program has read a variable."""
-        self._tracked[variable_id].account.reads += 1
-
-    def write(
-        self, variable_id: int, operation: Operation, values: Sequence[Array], *, same: bool
-    ) -> list[CoordinatorAction]:
-        """The program writes all components of a variable.
-
-        Args:
-            values: One per replica, of the variable's dtype.
-            same: All of them are the same array.
-        Raises:
-            ShapeError: A value does not fit; nothing has changed.
-        """
-        tracked = self._tracked[variable_id]
-        mirror = self.mirror(variable_id)
-        for value in values[:1] if same else values:
-            check_shape(tracked.spec, operation, value if mirror is None else mirror, value)
-        tracked.account.writes += 1
-        tracked.account.moved(self.num_replicas, sum(value.nbytes for value in values))
-        tracked.version += 1
-        if same:
-            return self._commit_all(tracked, operation, values[0], mirror)
-        tracked.mirror = None
-        return [
-            Send(i, self._commit(tracked, operation, value)) for i, value in enumerate(values)
-        ]
-
-    def _commit(self, tracked: Tracked, operation: Operation, value: Array) -> Commit:
-        return Commit(
-            variable_id=tracked.spec.variable_id,
-            version=tracked.version,
-            operation=operation,
-            value=value,
-        )
-
-    def _commit_all(
-        self, tracked: Tracked, operation: Operation, value: Array, mirror: Array | None
-    ) -> list[CoordinatorAction]:
-        if mirror is not None:
-            value = reduce.apply(operation, mirror, value)
-            operation = Operation.ASSIGN
-        tracked.mirror = value if operation is Operation.ASSIGN else None
-        return self._all(self._commit(tracked, operation, value))
-
-    def diverge(self, variable_id: int) -> None:
-        """Something wrote single components; the mirror is not known any more."""
-        self._tracked[variable_id].mirror = None
-
-    def fetch(
-        self, variable_id: int, replica_ids: Sequence[int]
-    ) -> tuple[int, list[CoordinatorAction]]:
-        """Asks replicas for their components. Answered by a `Fetched` with the returned number."""
-        request_id = self._next_request_id
-        self._next_request_id += 1
-        missing = {replica_id: place for place, replica_id in enumerate(replica_ids)}
-        self._fetches[request_id] = _Fetching(variable_id, missing, [None] * len(missing))
-        self._tracked[variable_id].account.moved(2 * len(missing), 0)
-        ask = Fetch(request_id=request_id, variable_id=variable_id)
-        return request_id, [Send(replica_id, ask) for replica_id in replica_ids]
-
-    def statistics(self) -> tuple[VariableStatistics, ...]:
-        """The accounts of all variables, in order of creation."""
-        accounts = [*self._gone, *(tracked.account for tracked in self._tracked.values())]
-        accounts.sort(key=lambda account: account.spec.variable_id)
-        return tuple(account.statistics() for account in accounts)
 
     # ------------------------------------------------------------ calls
 
@@ -198,6 +66,7 @@ class CoordinatorState:
         call_id = self._next_call_id
         self._next_call_id += 1
         self._calls[call_id] = CallState(call_id, self.num_replicas)
+        self.ledger.call_running = True
         actions: list[CoordinatorAction] = []
         if function_id not in self._functions:
             actions += self._all(Define(function_id=function_id, function=function))
@@ -217,9 +86,8 @@ class CoordinatorState:
         """A call is given up: its replicas stop where they wait next."""
         if self._calls.pop(call_id, None) is None:
             return []
-        for tracked in self._tracked.values():
-            if not tracked.merges:  # no report will tell what became of it
-                tracked.mirror = None
+        self.ledger.call_running = bool(self._calls)
+        self.ledger.distrust_local()
         return self._all(Abort(call_id=call_id, reason=reason))
 
     def merged(
@@ -245,7 +113,7 @@ class CoordinatorState:
 
     def stuck(self, call_id: int) -> str:
         """Who waits where in a call, for the error when nothing has moved for long."""
-        return self._calls[call_id].stuck(self.specs)
+        return self._calls[call_id].stuck(self.ledger.specs)
 
     @property
     def deadline_s(self) -> float | None:
@@ -265,17 +133,17 @@ class CoordinatorState:
     def handle(self, replica_id: int, message: Message, now_s: float) -> list[CoordinatorAction]:
         """Takes one message of a replica that came at `now_s`, in seconds of any steady clock."""
         if isinstance(message, Component):
-            return self._component(replica_id, message)
+            return self.ledger.component(replica_id, message)
         call = self._calls.get(getattr(message, "call_id", 0))
         if call is None:  # it has failed, and this replica did not know yet
             if isinstance(message, Returned | Raised):
-                self._take_report(message.report)
+                self.ledger.take_report(message.report)
             return []
         actions: list[CoordinatorAction] = []
         try:
             match message:
                 case Contribution() | AllReduce() | AllGather() | MergeCall():
-                    parts = call.arrive(replica_id, message, self.specs, now_s)
+                    parts = call.arrive(replica_id, message, self.ledger.specs, now_s)
                     if parts is not None:
                         actions += self._meet(call, parts, now_s)
                 case Waiting():
@@ -283,8 +151,8 @@ class CoordinatorState:
                 case Ask():
                     call.ask(replica_id, message)
                 case Returned() | Raised():
-                    self._take_report(message.report)
-                    call.end(replica_id, message, self.specs, now_s)
+                    self.ledger.take_report(message.report)
+                    call.end(replica_id, message, self.ledger.specs, now_s)
                 case _:
                     raise ProtocolError(f"the coordinator does not take {message.name} messages")
         except ProtocolError:
@@ -302,7 +170,7 @@ class CoordinatorState:
         actions: list[CoordinatorAction]
         match first:
             case Contribution():
-                actions = self._merge(parts, first, now_s)
+                actions = self.ledger.merge(parts, first, now_s)
             case MergeCall():
                 meetings = tuple(parts[i].meeting for i in range(self.num_replicas))
                 return [RunMerge(call.call_id, first.index, meetings)]  # type: ignore[arg-type]
@@ -328,54 +196,6 @@ class CoordinatorState:
     ) -> list[CoordinatorAction]:
         return self._all(Reduced(call_id=call.call_id, index=index, leaves=leaves))
 
-    def _merge(
-        self, parts: dict[int, Arrival], first: Contribution, now_s: float
-    ) -> list[CoordinatorAction]:
-        """All replicas have contributed to one write: agree on its value, and commit it."""
-        tracked = self._tracked[first.variable_id]
-        values = []
-        for i in range(self.num_replicas):
-            contribution = parts[i].meeting
-            assert isinstance(contribution, Contribution)
-            if contribution.value is not None:
-                values.append(contribution.value)
-        agreed = reduce.aggregate(values, tracked.spec.aggregation)
-        mirror = self.mirror(first.variable_id)
-        if mirror is not None:
-            check_shape(tracked.spec, first.operation, mirror, agreed)
-        account = tracked.account
-        account.merges += 1
-        account.moved(
-            2 * self.num_replicas,
-            sum(value.nbytes for value in values) + self.num_replicas * agreed.nbytes,
-        )
-        account.waited_s += sum(now_s - arrival.at_s for arrival in parts.values())
-        tracked.version += 1
-        return self._commit_all(tracked, first.operation, agreed, mirror)
-
-    def _component(self, replica_id: int, message: Component) -> list[CoordinatorAction]:
-        fetching = self._fetches.get(message.request_id)
-        if fetching is None or replica_id not in fetching.missing:
-            return []  # of a fetch that was given up
-        fetching.values[fetching.missing.pop(replica_id)] = message.value
-        if message.variable_id in self._tracked:
-            self._tracked[message.variable_id].account.moved(0, message.value.nbytes)
-        if fetching.missing:
-            return []
-        del self._fetches[message.request_id]
-        values = tuple(value for value in fetching.values if value is not None)
-        return [Fetched(message.request_id, values)]
-
-    def _take_report(self, report: Report) -> None:
-        for variable_id, writes, reads in report.accesses:
-            if variable_id in self._tracked:
-                account = self._tracked[variable_id].account
-                account.writes += writes
-                account.reads += reads
-        for variable_id in report.parted:
-            if variable_id in self._tracked:
-                self._tracked[variable_id].mirror = None
-
     # ------------------------------------------------------------ ends of calls
 
     def _next_ask(self, call: CallState) -> list[CoordinatorAction]:
@@ -389,6 +209,7 @@ class CoordinatorState:
             return [*aborts, Finish(call.call_id, raised=failure)]
         if call.finished:
             del self._calls[call.call_id]
+            self.ledger.call_running = bool(self._calls)
             return [Finish(call.call_id, returned=call.returned())]
         return []
 
@@ -399,6 +220,5 @@ class CoordinatorState:
         """Asserts what must hold after every event."""
         for call in self._calls.values():
             call.validate()
-        for variable_id, tracked in self._tracked.items():
-            assert tracked.spec is self.specs[variable_id]
-            assert tracked.mirror is None or tracked.mirror.dtype == tracked.spec.dtype
+        self.ledger.validate()
+        assert self.ledger.call_running == bool(self._calls)

@@ -93,7 +93,9 @@ def describe_absence(
     first = next(iter(present.values()))
     ended = participants[ended_id]
     how = "raised" if isinstance(ended.ended, Raised) else "returned"
-    lines = [f"replicas wait for one that will not come, at meeting point {index + 1} of this call:"]
+    lines = [
+        f"replicas wait for one that will not come, at meeting point {index + 1} of this call:"
+    ]
     lines += [f"  replica {i}: {describe(meeting, specs)}" for i, meeting in present.items()]
     lines.append(
         f"  replica {ended_id}: never came; its function {how} after "

@@ -211,7 +211,8 @@ def check_arithmetic(spec: VariableSpec, operation: Operation, num_replicas: int
         return
     if operation in (_ADD, _SUB):
         raise OperationError(
-            spec.name, f"{operation.value} of dtype bool: there is no such arithmetic",
+            spec.name,
+            f"{operation.value} of dtype bool: there is no such arithmetic",
             "Use assign, or an integer dtype.",
         )
     check_gather(spec, num_replicas)
@@ -225,6 +226,7 @@ def check_gather(spec: VariableSpec, num_replicas: int) -> None:
     """
     if spec.dtype.kind == "b" and spec.aggregation is _SUM and num_replicas > 1:
         raise AggregationError(
-            spec.name, "aggregation=SUM of dtype bool over several replicas: bools have no sum",
+            spec.name,
+            "aggregation=SUM of dtype bool over several replicas: bools have no sum",
             "Use an integer dtype for a count, or ONLY_FIRST_REPLICA.",
         )

@@ -66,13 +66,16 @@ def reduce(values: Sequence[Array], op: ReduceOp) -> Array:
     """
     first = values[0]
     if any(value.shape != first.shape or value.dtype != first.dtype for value in values):
-        described = ", ".join(f"replica {i}: {v.dtype}{list(v.shape)}" for i, v in enumerate(values))
+        described = ", ".join(
+            f"replica {i}: {v.dtype}{list(v.shape)}" for i, v in enumerate(values)
+        )
         raise ValueMismatchError(f"cannot reduce values of different shape or dtype: {described}")
     if len(values) == 1:
         return first
     if first.dtype.kind not in "iufc":
         raise AggregationError(
-            "(value)", f"a {op.name} of dtype {first.dtype} over several replicas has no meaning",
+            "(value)",
+            f"a {op.name} of dtype {first.dtype} over several replicas has no meaning",
             "Cast it to a number first.",
         )
     total = fold(values)
@@ -99,7 +102,8 @@ def concatenate(values: Sequence[Array], axis: int) -> Array:
     first = values[0]
     if not 0 <= axis < first.ndim:
         raise ShapeError(
-            "(value)", f"cannot gather along axis {axis} of a value of {first.ndim} dimensions",
+            "(value)",
+            f"cannot gather along axis {axis} of a value of {first.ndim} dimensions",
             "Axes count from 0; give scalars an axis first: value[None].",
         )
     if len(values) == 1:
@@ -108,7 +112,9 @@ def concatenate(values: Sequence[Array], axis: int) -> Array:
         raise ValueTypeError("(value)", "cannot gather bools", "Cast them to an integer dtype.")
     kept = [(v.dtype, v.shape[:axis], v.shape[axis + 1 :]) for v in values]
     if any(other != kept[0] for other in kept):
-        described = ", ".join(f"replica {i}: {v.dtype}{list(v.shape)}" for i, v in enumerate(values))
+        described = ", ".join(
+            f"replica {i}: {v.dtype}{list(v.shape)}" for i, v in enumerate(values)
+        )
         raise ValueMismatchError(f"cannot gather along axis {axis}: {described}")
     return np.concatenate(values, axis=axis)
 

@@ -315,9 +315,7 @@ class ReplicaState:
         assert indices == sorted(set(indices))
 
 
-def check_shape(
-    spec: VariableSpec, operation: Operation, component: Array, value: Array
-) -> None:
+def check_shape(spec: VariableSpec, operation: Operation, component: Array, value: Array) -> None:
     """Refuses a value whose shape does not fit; an assign never broadcasts.
 
     Raises:
@@ -339,5 +337,3 @@ def check_shape(
 def describe_shape(shape: Iterable[int | None]) -> str:
     """A shape as people write it: [3, ?]."""
     return "[" + ", ".join("?" if size is None else str(size) for size in shape) + "]"
-
-

@@ -66,9 +66,7 @@ class SimulatedLink:
 
     validates = True
 
-    def __init__(
-        self, options: LaunchOptions, references: References, seed: int | None
-    ) -> None:
+    def __init__(self, options: LaunchOptions, references: References, seed: int | None) -> None:
         self.num_replicas = len(options.devices)
         self.delivered = 0  # messages so far, in both directions
         self._random = None if seed is None else random.Random(seed)
@@ -103,9 +101,7 @@ class SimulatedLink:
         while True:
             arriving = [i for i, queue in enumerate(self._to_coordinator) if queue]
             runnable = [
-                i
-                for i, queue in enumerate(self._to_replica)
-                if queue and not self._workers[i].dead
+                i for i, queue in enumerate(self._to_replica) if queue and not self._workers[i].dead
             ]
             if not arriving and not runnable:
                 self._now_s += timeout_s
@@ -219,4 +215,3 @@ class _SimulatedWorker:
     def take_output(self) -> str:
         """Nothing: what a replica prints has been printed."""
         return ""
-

@@ -39,7 +39,7 @@ def run(job: tf.Job, *, forget_to_seed: bool = False) -> dict[str, object]:
     @tf.function
     def throw() -> None:
         x, y = next_random(generators), next_random(generators)
-        hits.assign_add(int(np.sum(x * x + y * y < 1)))
+        hits.assign_add(np.sum(x * x + y * y < 1))
 
     @tf.function
     def agree() -> np.ndarray:

@@ -38,7 +38,7 @@ class Accuracy:
             for name in ("correct", "seen")
         )
 
-    def count(self, hits: int, images: int) -> None:
+    def count(self, hits: np.integer, images: int) -> None:
         """Called by every replica, about its own images. Sends nothing."""
         self.correct.assign_add(hits)
         self.seen.assign_add(images)
@@ -66,14 +66,14 @@ def scores(weights: ArrayLike, bias: ArrayLike, images: np.ndarray) -> np.ndarra
     return np.asarray(images @ np.asarray(weights) + np.asarray(bias))
 
 
-def count_hits(scores: np.ndarray, labels: np.ndarray) -> int:
+def count_hits(scores: np.ndarray, labels: np.ndarray) -> np.integer:
     """How many images score highest for the digit that they show."""
-    return int(np.sum(scores.argmax(axis=1) == labels))
+    return np.sum(scores.argmax(axis=1) == labels)
 
 
 def learn(
     weights: ArrayLike, bias: ArrayLike, images: np.ndarray, labels: np.ndarray
-) -> tuple[np.float32, int, np.ndarray, np.ndarray]:
+) -> tuple[np.float32, np.integer, np.ndarray, np.ndarray]:
     """The images' mean loss, how many were right, and the loss's gradient by weights and bias."""
     logits = scores(weights, bias, images)
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))

@@ -1,0 +1,147 @@
+"""What makes a variable usable as an array: operators, indexing, conversion."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from varsim.errors import OperationError, ValueTypeError
+from varsim.spec import Array
+
+
+def _binary(function: Callable[[Any, Any], Any], *, arithmetic: bool = True) -> Any:
+    def method(self: ArrayLike, other: Any) -> Any:
+        mine = self.convert()
+        if arithmetic and mine.dtype.kind == "b":
+            raise ValueTypeError(self.name, "bools have no arithmetic", "Use an integer dtype.")
+        return function(mine, _operand(other))
+
+    return method
+
+
+def _reflected(function: Callable[[Any, Any], Any]) -> Any:
+    def method(self: ArrayLike, other: Any) -> Any:
+        mine = self.convert()
+        if mine.dtype.kind == "b":
+            raise ValueTypeError(self.name, "bools have no arithmetic", "Use an integer dtype.")
+        return function(_operand(other), mine)
+
+    return method
+
+
+def _operand(value: Any) -> Any:
+    return value.convert() if isinstance(value, ArrayLike) else value
+
+
+class ArrayLike:
+    """Something that has a value of NumPy's where the program stands."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        raise NotImplementedError
+
+    @property
+    def is_distributed(self) -> bool:
+        """Whether it is, or is a part of, something with a value on every replica."""
+        raise NotImplementedError
+
+    def convert(self) -> Array:
+        """The value as an operand; read-only."""
+        raise NotImplementedError
+
+    def assign(self, value: Any) -> Any:
+        """Sets the value."""
+        raise NotImplementedError
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        value = self.convert()
+        if dtype is not None and np.dtype(dtype) != value.dtype:
+            return value.astype(dtype)
+        return np.array(value) if copy else value
+
+    def __getitem__(self, key: Any) -> Any:
+        return Slice.of(self, self.convert(), key)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.convert())
+
+    def __len__(self) -> int:
+        return len(self.convert())
+
+    def __bool__(self) -> bool:
+        return bool(self.convert())
+
+    def __float__(self) -> float:
+        return float(self.convert())
+
+    def __int__(self) -> int:
+        return int(self.convert())
+
+    def __index__(self) -> int:
+        return operator.index(self.convert())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.convert()[()], spec) if spec else str(self)
+
+    __add__, __radd__ = _binary(operator.add), _reflected(operator.add)
+    __sub__, __rsub__ = _binary(operator.sub), _reflected(operator.sub)
+    __mul__, __rmul__ = _binary(operator.mul), _reflected(operator.mul)
+    __truediv__, __rtruediv__ = _binary(operator.truediv), _reflected(operator.truediv)
+    __floordiv__, __rfloordiv__ = _binary(operator.floordiv), _reflected(operator.floordiv)
+    __mod__, __rmod__ = _binary(operator.mod), _reflected(operator.mod)
+    __pow__, __rpow__ = _binary(operator.pow), _reflected(operator.pow)
+    __matmul__, __rmatmul__ = _binary(operator.matmul), _reflected(operator.matmul)
+    __lt__ = _binary(operator.lt, arithmetic=False)
+    __le__ = _binary(operator.le, arithmetic=False)
+    __gt__ = _binary(operator.gt, arithmetic=False)
+    __ge__ = _binary(operator.ge, arithmetic=False)
+    __eq__ = _binary(operator.eq, arithmetic=False)
+    __ne__ = _binary(operator.ne, arithmetic=False)
+    __and__ = _binary(operator.and_, arithmetic=False)
+    __or__ = _binary(operator.or_, arithmetic=False)
+    __xor__ = _binary(operator.xor, arithmetic=False)
+    __hash__ = None  # type: ignore[assignment]  # == is elementwise, as in TensorFlow
+
+    def __invert__(self) -> Any:
+        return ~self.convert()
+
+    def __neg__(self) -> Any:
+        return -self.convert()
+
+    def __abs__(self) -> Any:
+        return abs(self.convert())
+
+
+class Slice(np.ndarray[Any, Any]):
+    """What indexing a variable gives: an array that can also be assigned to."""
+
+    _variable: ArrayLike | None = None
+    _key: Any = None
+
+    @staticmethod
+    def of(variable: ArrayLike, value: Array, key: Any) -> Slice:
+        """The part of a variable's value that `key` selects."""
+        part = np.asarray(value[key]).view(Slice)
+        part._variable, part._key = variable, key
+        return part
+
+    def assign(self, value: Any) -> ArrayLike:
+        """Sets this part of a plain variable; refused for a distributed one (D12)."""
+        variable = self._variable
+        if variable is None:
+            raise TypeError("only what indexing a variable gave can be assigned to")
+        if not variable.is_distributed:
+            whole = np.array(variable.convert())
+            whole[self._key] = value
+            variable.assign(whole)
+            return variable
+        raise OperationError(
+            variable.name,
+            "a slice of a distributed variable cannot be assigned: TensorFlow writes one "
+            "component past the aggregation (D12)",
+            "Assign the whole value: x = v.numpy(); x[...] = ...; v.assign(x).",
+        )

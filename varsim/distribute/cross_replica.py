@@ -1,0 +1,142 @@
+"""What a program does to distributed variables from outside the replicas."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from varsim.coordinator import Coordinator
+from varsim.distribute.conversion import to_array
+from varsim.distribute.distributed import DistributedVariable
+from varsim.distribute.place import user_place, warn
+from varsim.distribute.values import DistributedValues
+from varsim.errors import DistributedValueError
+from varsim.spec import Array, Context, Operation, VariableAggregation, VariableSpec
+from varsim.sync import policy, reduce
+from varsim.sync.replica_state import check_shape
+
+
+class CrossReplica:
+    """Reads and writes variables in cross-replica context, as the policy says."""
+
+    def __init__(self, coordinator: Coordinator) -> None:
+        self._coordinator = coordinator
+        self._num_replicas = coordinator.num_replicas
+
+    def components(
+        self, variable: DistributedVariable, replica_ids: Sequence[int]
+    ) -> tuple[Array, ...]:
+        """The components of a variable on some replicas, read-only."""
+        values = self._coordinator.components(variable.spec.variable_id, replica_ids)
+        for value in values:
+            value.setflags(write=False)
+        return values
+
+    def write_components(self, variable: DistributedVariable, values: dict[int, Array]) -> None:
+        """Sets some components; a mirrored variable may have diverged then."""
+        count = self._num_replicas
+        rest = [i for i in range(count) if i not in values]
+        kept = dict(zip(rest, self.components(variable, rest), strict=True)) if rest else {}
+        everything = [values[i] if i in values else kept[i] for i in range(count)]
+        same = all(_identical(value, everything[0]) for value in everything)
+        self._coordinator.write(variable.spec.variable_id, Operation.ASSIGN, everything, same=same)
+
+    def read(self, variable: DistributedVariable) -> Array:
+        """The cross-replica value of a variable, as the policy says; read-only.
+
+        Raises:
+            VariableError: The policy refuses it.
+        """
+        spec = variable.spec
+        cell = policy.policy(spec, Context.CROSS_REPLICA, Operation.READ)
+        self._coordinator.ledger.count_read(spec.variable_id)
+        match cell:
+            case policy.Mirror():
+                return self.components(variable, [0])[0]
+            case policy.Gather():
+                policy.check_gather(spec, self._num_replicas)
+                first_only = spec.aggregation is VariableAggregation.ONLY_FIRST_REPLICA
+                wanted = [0] if first_only else range(self._num_replicas)
+                value = reduce.aggregate(self.components(variable, wanted), spec.aggregation)
+                value.setflags(write=False)
+                return value
+            case policy.Refuse(reason=reason):
+                raise policy.refusal(spec, reason)
+            case _:
+                raise AssertionError(f"{cell} is no policy of a cross-replica read")
+
+    def write(
+        self, variable: DistributedVariable, operation: Operation, value: Any, *, read_value: bool
+    ) -> None:
+        """Writes a variable in cross-replica context, as the policy says.
+
+        Raises:
+            VariableError: The policy, the dtype or the shape refuses it; nothing has changed.
+        """
+        spec = variable.spec
+        cell = policy.policy(spec, Context.CROSS_REPLICA, operation)
+        if isinstance(cell, policy.Refuse):
+            raise policy.refusal(spec, cell.reason)
+        assert isinstance(cell, policy.Broadcast), f"{cell} is no policy of a cross-replica write"
+        policy.check_arithmetic(spec, operation, num_replicas=1)
+        if cell.reads_back and read_value:
+            read_back = policy.policy(spec, Context.CROSS_REPLICA, Operation.READ)
+            if isinstance(read_back, policy.Refuse):
+                raise policy.refusal(spec, read_back.reason)
+        values, same = self._values_to_write(spec, cell, value)
+        if operation is not Operation.ASSIGN and None in spec.shape:
+            self._add_to_each(variable, operation, values)
+            return
+        self._coordinator.write(spec.variable_id, operation, values, same=same)
+
+    def _values_to_write(
+        self, spec: VariableSpec, cell: policy.Broadcast, value: Any
+    ) -> tuple[list[Array], bool]:
+        count = self._num_replicas
+        if isinstance(value, DistributedValues) and not isinstance(value, DistributedVariable):
+            if not cell.per_component:
+                raise _PerReplicaError(
+                    f"variable {spec.name!r}: a {type(value).__name__} cannot be assigned to an "
+                    "ON_READ variable in cross-replica context; assign in strategy.run, where "
+                    "every replica writes its own part"
+                )
+            parts = [value.select(i, count) for i in range(count)]
+            return [to_array(part, spec.dtype, spec.name) for part in parts], False
+        array = to_array(value, spec.dtype, spec.name)
+        if cell.shares:
+            share = reduce.share_of(array, count, spec.name)
+            if array.dtype.kind in "iu" and not np.array_equal(share * count, array):
+                warn(_WHAT_SHARES_LOSE.format(name=spec.name, count=count), user_place())
+            array = share
+        array.setflags(write=False)
+        return [array] * count, True
+
+    def _add_to_each(
+        self, variable: DistributedVariable, operation: Operation, values: list[Array]
+    ) -> None:
+        """Adds where components may differ in shape, so that all of them fit or none changes."""
+        before = self.components(variable, range(self._num_replicas))
+        for component, value in zip(before, values, strict=True):
+            check_shape(variable.spec, operation, component, value)
+        after = [
+            reduce.apply(operation, component, value)
+            for component, value in zip(before, values, strict=True)
+        ]
+        self._coordinator.write(variable.spec.variable_id, Operation.ASSIGN, after, same=False)
+
+
+class _PerReplicaError(DistributedValueError, TypeError):
+    """A value per replica where one value is needed."""
+
+
+_WHAT_SHARES_LOSE = (
+    "variable {name!r}: assigning to an ON_READ variable with aggregation=SUM gives each of the "
+    "{count} replicas an equal share, and an integer that {count} does not divide loses its "
+    "remainder, as in TensorFlow. Use a float dtype, or a multiple."
+)
+
+
+def _identical(value: Array, first: Array) -> bool:
+    return value is first or (value.shape == first.shape and value.tobytes() == first.tobytes())
