@@ -20,6 +20,7 @@ from varsim.workloads.softmax import (
     learn,
     mean_over_replicas,
     scores,
+    steps_of,
 )
 
 EPSILON = 1e-3
@@ -42,16 +43,8 @@ def run(
     train, (test_images, test_labels) = load_digits()
     with strategy.scope():
         weights, bias = classifier()
-        moving_mean, moving_variance = (
-            tf.Variable(
-                np.full(64, initial, np.float32),
-                name=name,
-                trainable=False,
-                synchronization=tf.VariableSynchronization.ON_READ,
-                aggregation=tf.VariableAggregation.MEAN,
-            )
-            for name, initial in (("moving_mean", 0), ("moving_variance", 1))
-        )
+        moving_mean = moving("moving_mean", np.zeros(64, np.float32))
+        moving_variance = moving("moving_variance", np.ones(64, np.float32))
 
     @tf.function
     def train_step(images: np.ndarray, labels: np.ndarray) -> np.float32:
@@ -78,22 +71,19 @@ def run(
     if by_label:
         orders = [labels.argsort(kind="stable") for _, labels in batches]
         batches = [(x[order], y[order]) for (x, y), order in zip(batches, orders, strict=True)]
-    total = epochs * len(batches) if job.steps is None else job.steps
-    whole_mean, whole_variance = np.zeros(64, np.float32), np.ones(64, np.float32)
+    total = steps_of(job, epochs, batches)
     split = list(strategy.experimental_distribute_dataset(batches))
     for step in range(total):
         loss = strategy.run(train_step, args=split[step % len(batches)])
         job.progress(step + 1, total, loss=mean_over_replicas(strategy, loss))
-        # What one device would keep that sees the whole batch.
-        images, _ = batches[step % len(batches)]
-        whole_mean += (images.mean(axis=0) - whole_mean) * (1 - momentum)
-        whole_variance += (images.var(axis=0) - whole_variance) * (1 - momentum)
 
-    first = [strategy.experimental_local_results(v)[0] for v in (moving_mean, moving_variance)]
+    whole_mean, whole_variance = of_one_device(batches, total, momentum)
+    kept = moving_mean, moving_variance
+    first_of_each = (strategy.experimental_local_results(variable)[0] for variable in kept)
     candidates = {
         "whole_batch": (whole_mean, whole_variance),
-        "aggregated": (moving_mean.read_value(), moving_variance.read_value()),
-        "first_replica": (np.asarray(first[0]), np.asarray(first[1])),
+        "aggregated": tuple(variable.read_value() for variable in kept),
+        "first_replica": tuple(component.read_value() for component in first_of_each),
     }
     return {
         name: {
@@ -105,6 +95,29 @@ def run(
         }
         for name, (mean, variance) in candidates.items()
     }
+
+
+def of_one_device(
+    batches: list[tuple[np.ndarray, np.ndarray]], total: int, momentum: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The moving statistics of a device that sees whole batches: what should be saved."""
+    mean, variance = np.zeros(64, np.float32), np.ones(64, np.float32)
+    for step in range(total):
+        images, _ = batches[step % len(batches)]
+        mean += (images.mean(axis=0) - mean) * (1 - momentum)
+        variance += (images.var(axis=0) - variance) * (1 - momentum)
+    return mean, variance
+
+
+def moving(name: str, initial: np.ndarray) -> tf.Variable:
+    """A statistic that every replica keeps of what it sees; a read from outside averages."""
+    return tf.Variable(
+        initial,
+        name=name,
+        trainable=False,
+        synchronization=tf.VariableSynchronization.ON_READ,
+        aggregation=tf.VariableAggregation.MEAN,
+    )
 
 
 def normalize(images: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:

@@ -27,6 +27,7 @@ from varsim.workloads.softmax import (
     learn,
     mean_over_replicas,
     scores,
+    steps_of,
 )
 
 
@@ -70,7 +71,7 @@ def run(
         return count_hits(scores(weights, bias, test_images), test_labels)
 
     batches = list(strategy.experimental_distribute_dataset(in_batches(*train, batch_size)))
-    total = epochs * len(batches) if job.steps is None else job.steps
+    total = steps_of(job, epochs, batches)
     losses: list[float] = []
     for step in range(total):
         if step % len(batches) == 0:
@@ -92,8 +93,8 @@ def run(
         "train_accuracy": accuracy.result(),
     }
     accuracy.reset()
-    for batch in strategy.experimental_distribute_dataset([(test_images, test_labels)]):
-        strategy.run(test_step, args=batch)
+    (test,) = strategy.experimental_distribute_dataset([(test_images, test_labels)])
+    strategy.run(test_step, args=test)
     result["test_accuracy"] = accuracy.result()
     alone = strategy.experimental_local_results(strategy.run(test_alone))
     return result | {"replica_test_accuracy": [int(hits) / len(test_labels) for hits in alone]}

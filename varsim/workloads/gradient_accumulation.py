@@ -19,6 +19,7 @@ from varsim.workloads.softmax import (
     learn,
     mean_over_replicas,
     scores,
+    steps_of,
 )
 
 
@@ -61,7 +62,7 @@ def run(
 
     batches = list(in_batches(*train, 64))
     split = list(strategy.experimental_distribute_dataset(batches))
-    total = epochs * len(batches) if job.steps is None else job.steps
+    total = steps_of(job, epochs, batches)
     applied = pending = 0
     for step in range(total):
         loss = strategy.run(accumulate, args=split[step % len(batches)])

@@ -6,7 +6,7 @@ have in common stands here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -57,8 +57,18 @@ def in_batches(
     images: np.ndarray, labels: np.ndarray, size: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Consecutive whole batches; what is left at the end is dropped."""
+    if not 1 <= size <= len(images):
+        raise ValueError(f"batch_size must be from 1 to {len(images)}, the number of images")
     for start in range(0, len(images) - size + 1, size):
         yield images[start : start + size], labels[start : start + size]
+
+
+def steps_of(job: tf.Job, epochs: int, batches: Sequence[object]) -> int:
+    """How many steps to train: as many as the job says, else through all batches `epochs` times."""
+    steps = epochs * len(batches) if job.steps is None else job.steps
+    if steps < 1:
+        raise ValueError("there is nothing to train: epochs must be at least 1")
+    return steps
 
 
 def scores(weights: ArrayLike, bias: ArrayLike, images: np.ndarray) -> np.ndarray:
@@ -68,7 +78,8 @@ def scores(weights: ArrayLike, bias: ArrayLike, images: np.ndarray) -> np.ndarra
 
 def count_hits(scores: np.ndarray, labels: np.ndarray) -> np.integer:
     """How many images score highest for the digit that they show."""
-    return np.sum(scores.argmax(axis=1) == labels)
+    hits: np.integer = np.sum(scores.argmax(axis=1) == labels)
+    return hits
 
 
 def learn(

@@ -50,7 +50,5 @@ def run(job: tf.Job, *, initial: int = 10, restored: int = 13) -> dict[str, obje
         job.progress(step + 1, total)
 
     assigned.assign(restored)
-    return {name: int(counter.read_value()) for name, counter in counters.items()} | {
-        f"created_with_{initial}": int(starts_at.read_value()),
-        f"assigned_{restored}": int(assigned.read_value()),
-    }
+    surprises = {f"created_with_{initial}": starts_at, f"assigned_{restored}": assigned}
+    return {name: int(counter.read_value()) for name, counter in (counters | surprises).items()}

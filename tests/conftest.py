@@ -1,0 +1,59 @@
+"""What every test gets without asking: a private place for files, and a check for leaks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.leaks import MARK, LeakCheck
+
+_failed = pytest.StashKey[bool]()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def private_temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder of this test run's own, which all its processes take for the system's.
+
+    So a leaked file is seen, and another test run on the same machine is not taken for a leak.
+    The name is short: the path of an ipc socket has at most 107 characters.
+    """
+    tmp_path_factory.getbasetemp()  # pytest's own folders stay where people look for them
+    path = Path(tempfile.mkdtemp(prefix="vt-"))
+    patch = pytest.MonkeyPatch()
+    patch.setenv("TMPDIR", str(path))
+    patch.setenv(MARK, uuid.uuid4().hex)
+    patch.setattr(tempfile, "tempdir", None)
+    yield path
+    patch.undo()
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Remembers whether a test has failed, for `no_leaks`."""
+    report = yield
+    if report.failed:
+        item.stash[_failed] = True
+    return report
+
+
+@pytest.fixture(autouse=True)
+def no_leaks(request: pytest.FixtureRequest, private_temporary: Path) -> Iterator[None]:
+    """Fails the test that leaves a process, thread, socket, private folder or segment behind."""
+    check = LeakCheck(private_temporary, os.environ[MARK])
+    yield
+    leaks = check.leaks()
+    if not leaks:
+        return
+    check.end_processes()
+    if request.node.stash.get(_failed, False):
+        return  # its traceback keeps alive what it would have closed, and says more
+    pytest.fail("the test left behind:\n  " + "\n  ".join(leaks), pytrace=False)

@@ -1,0 +1,72 @@
+"""Clusters of real worker processes that run the programs beside this file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from typing import Any
+
+import pytest
+
+from tests.waiting import MS
+from varsim.launch.launcher import LaunchOptions, Lost
+from varsim.launch.process import ProcessLauncher, ProcessLink
+from varsim.protocol.messages import Abort, Ask
+
+WAIT_S = 5_000 * MS
+"""For an answer of a worker process."""
+
+
+class Nothing:
+    """References to nothing."""
+
+    def name_of(self, value: object) -> None:
+        return None
+
+    def find(self, name: tuple[Any, ...]) -> object:
+        raise AssertionError(name)
+
+
+class Cluster:
+    """A link, and how a test talks to the workers behind it."""
+
+    def __init__(self, link: ProcessLink) -> None:
+        self.link = link
+
+    def tell(self, replica_id: int, program: str) -> None:
+        self.link.send(replica_id, [Abort(call_id=0, reason=program)])
+
+    def ask(self, replica_id: int, expression: str) -> Any:
+        self.tell(replica_id, f"answer = {expression}")
+        ((sender, message),) = self.link.receive(WAIT_S)
+        assert replica_id == sender
+        assert isinstance(message, Ask)
+        return self.link.unpack(message.question)
+
+    def lost(self, count: int = 1) -> dict[int, Lost]:
+        losses: dict[int, Lost] = {}
+        while len(losses) < count:
+            received = self.link.receive(WAIT_S)
+            assert received, f"only these were lost: {losses}"
+            for replica_id, message in received:
+                assert isinstance(message, Lost)
+                losses[replica_id] = message
+        return losses
+
+
+Launch = Callable[..., Cluster]
+
+
+@pytest.fixture
+def launch() -> Iterator[Launch]:
+    """Starts a cluster that is closed after the test."""
+    with ExitStack() as stack:
+
+        def start(num_replicas: int = 2, program: str = "serve", **options: Any) -> Cluster:
+            launcher = ProcessLauncher(entry_point=f"tests.launch.programs:{program}")
+            devices = tuple(f"CPU:{number}" for number in range(num_replicas))
+            link = launcher.launch(LaunchOptions(7, devices, **options), Nothing())
+            stack.enter_context(closing(link))
+            return Cluster(link)
+
+        yield start

@@ -1,0 +1,42 @@
+"""What workers of these tests do: answer, print, and end in any way they are told to."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import numpy as np
+
+from varsim.launch.launcher import WorkerLink
+from varsim.protocol.messages import Abort, Ask, Component, Fetch, Payload, Shutdown
+
+
+def serve(link: WorkerLink) -> None:
+    """Answers a `Fetch`; runs the reason of an `Abort`, and sends what it calls `answer`."""
+    while True:
+        for message in link.receive(None):
+            match message:
+                case Shutdown():
+                    return
+                case Fetch(request_id=request, variable_id=variable):
+                    value = np.full(3, link.replica_id)
+                    link.send(
+                        [
+                            Component(
+                                request_id=request, variable_id=variable, version=1, value=value
+                            )
+                        ]
+                    )
+                case Abort(reason=program):
+                    names = {"link": link, "os": os, "sys": sys, "np": np, "answer": None}
+                    exec(program, names)
+                    answer: Payload = link.pack(names["answer"])
+                    link.send([Ask(call_id=0, question=answer, place="")])
+                case _:
+                    raise AssertionError(message)
+
+
+def deaf(link: WorkerLink) -> None:
+    """Is busy for ever, and does not hear a `Shutdown`."""
+    while True:
+        os.getpid()

@@ -1,0 +1,168 @@
+"""However a process ends, the others learn of it or end too, and nothing is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.launch.conftest import Cluster, Launch
+from tests.waiting import MS, is_running, wait_for_exit
+from varsim.launch.logs import TAIL_LINES
+
+pytestmark = pytest.mark.processes
+
+
+def lose(cluster: Cluster, program: str) -> tuple[str, str]:
+    """Lets replica 1 run a program that ends it; how it ended, and what it said."""
+    cluster.tell(1, program)
+    (replica_id, lost), *_ = cluster.lost().items()
+    assert 1 == replica_id
+    assert "" == lost.log_path
+    return lost.reason, lost.stderr_tail
+
+
+@pytest.mark.parametrize(
+    ("program", "reason", "said"),
+    [
+        ("os.kill(os.getpid(), 9)", "was killed by SIGKILL", ""),
+        ("os.kill(os.getpid(), 40)", "was killed by signal 40", ""),
+        ("print('bye'); os._exit(3)", "exited with code 3", "bye"),
+        ("sys.exit(4)", "exited with code 4", ""),
+        ("sys.exit()", "exited with code 0", ""),
+        ("sys.exit('enough')", "exited with code 1", "enough"),
+    ],
+)
+def test_a_lost_worker_is_reported(launch: Launch, program: str, reason: str, said: str) -> None:
+    assert (reason, said) == lose(launch(2), program)
+
+
+def test_an_unexpected_exception_is_in_the_log(launch: Launch) -> None:
+    reason, said = lose(launch(2), "1 / 0")
+    assert "exited with code 1" == reason
+    assert "ZeroDivisionError: division by zero" == said.splitlines()[-1]
+
+
+def test_a_crash_in_native_code_leaves_a_traceback(launch: Launch) -> None:
+    reason, said = lose(launch(2), "import ctypes; ctypes.string_at(0)")
+    assert "was killed by SIGSEGV" == reason
+    assert "Fatal Python error: Segmentation fault" in said
+
+
+def test_the_end_of_a_long_log_is_told_and_the_log_is_kept(launch: Launch) -> None:
+    cluster = launch(1)
+    cluster.tell(0, "print('line\\n' * 9999, 'last'); os._exit(1)")
+
+    lost = cluster.lost()[0]
+
+    assert [*["line"] * (TAIL_LINES - 1), " last"] == lost.stderr_tail.splitlines()
+    cluster.link.close()
+    log = Path(lost.log_path)
+    assert [*["line"] * 9999, " last"] == log.read_text().splitlines()
+    log.unlink()
+
+
+def test_a_log_that_the_program_wanted_stays_in_its_place(launch: Launch, tmp_path: Path) -> None:
+    cluster = launch(1, log_dir=tmp_path)
+    cluster.tell(0, "print('bye'); os._exit(1)")
+    lost = cluster.lost()[0]
+    assert ("bye", str(tmp_path / "worker-0.log")) == (lost.stderr_tail, lost.log_path)
+
+
+def test_a_loss_is_reported_once_and_the_others_go_on(launch: Launch) -> None:
+    cluster = launch(2)
+    lose(cluster, "os._exit(1)")
+    assert [] == cluster.link.receive(10 * MS)
+    cluster.tell(1, "1 / 0")  # nobody is there to hear it
+    assert 0 == cluster.ask(0, "link.replica_id")
+
+
+def test_without_workers_nothing_is_waited_for(launch: Launch) -> None:
+    cluster = launch(1)
+    cluster.tell(0, "os._exit(1)")
+    cluster.lost()
+    assert [] == cluster.link.receive(1e6)
+
+
+def test_when_the_nursery_is_killed_all_are_lost(launch: Launch) -> None:
+    cluster = launch(2)
+    workers = [cluster.ask(i, "os.getpid()") for i in range(2)]
+
+    os.kill(cluster.ask(0, "os.getppid()"), signal.SIGKILL)
+
+    losses = cluster.lost(2)
+    assert {"ended, as the process that started it was killed by SIGKILL"} == {
+        lost.reason for lost in losses.values()
+    }
+    for worker in workers:
+        wait_for_exit(worker)
+
+
+PROGRAM = """
+import subprocess, sys
+from tests.launch.conftest import Cluster, Nothing
+from varsim.launch.launcher import LaunchOptions
+from varsim.launch.process import ProcessLauncher
+
+launcher = ProcessLauncher("tests.launch.programs:serve")
+link = launcher.launch(LaunchOptions(7, ("CPU:0", "CPU:1")), Nothing())
+cluster = Cluster(link)
+worker, nursery = cluster.ask(1, "os.getpid(), os.getppid()")
+child = cluster.ask(0, "__import__('subprocess').Popen(['sleep', '60']).pid")
+print(worker, nursery, child, flush=True)
+"""
+"""Without `if __name__ == "__main__"`, as a beginner writes it."""
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        "import os; os.kill(os.getpid(), 9)",
+        "import os; os.kill(os.getpid(), 15)",
+        "import os; os._exit(0)",
+        "1 / 0",
+        "",
+        # A copy of the program outlives it, and with it the pipe to the nursery.
+        """
+import os, signal
+copy = os.fork()
+if copy:
+    print(copy, flush=True)
+    os.kill(os.getpid(), 9)
+os.close(1)  # which the test reads to its end
+signal.pause()
+""",
+    ],
+    ids=["SIGKILL", "SIGTERM", "os._exit", "exception", "end", "SIGKILL after a fork"],
+)
+def test_when_the_program_ends_everything_ends(ending: str, private_temporary: Path) -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", PROGRAM + ending],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        check=False,
+    )
+
+    worker, nursery, child, *copies = map(int, process.stdout.split())
+    for pid in (worker, nursery, child):
+        wait_for_exit(pid)
+        assert not is_running(pid)
+    assert [] == list(private_temporary.glob("varsim-*"))
+    for copy in copies:
+        os.kill(copy, signal.SIGKILL)
+
+
+def test_a_copy_of_the_program_does_not_end_its_workers(launch: Launch) -> None:
+    cluster = launch(1)
+    copy = os.fork()
+    if not copy:
+        cluster.link._finalizer()  # type: ignore[misc]
+        os._exit(0)
+    os.waitpid(copy, 0)
+    assert 0 == cluster.ask(0, "link.replica_id")

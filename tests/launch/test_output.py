@@ -1,0 +1,36 @@
+"""What user code prints is written, and its end is kept for whoever asks."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from varsim_worker.output import KeepingOutput
+
+
+@pytest.fixture
+def output(monkeypatch: pytest.MonkeyPatch) -> KeepingOutput:
+    monkeypatch.setattr("varsim_worker.output.KEPT_CHARACTERS", 10)
+    return KeepingOutput(io.BytesIO(), "worker-0.log")
+
+
+def test_what_is_printed_is_taken_once(output: KeepingOutput) -> None:
+    print("one", 2, file=output)
+    assert "one 2\n" == output.take()
+    assert "" == output.take()
+
+
+def test_of_much_the_end_is_kept(output: KeepingOutput) -> None:
+    for number in range(100):
+        print(f"{number:4}", file=output)
+    assert "[490 characters before this are only in worker-0.log]\n  98\n  99\n" == output.take()
+    print("a" * 11, end="", file=output)
+    assert "[1 characters before this are only in worker-0.log]\n" + "a" * 10 == output.take()
+
+
+def test_all_is_written(output: KeepingOutput) -> None:
+    print("ü\udcff" * 20, file=output)
+    written = output.detach()
+    assert isinstance(written, io.BytesIO)
+    assert "ü\\udcff" * 20 + "\n" == written.getvalue().decode()

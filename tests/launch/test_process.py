@@ -1,0 +1,210 @@
+"""Workers as processes: they come up, see what the program sees, answer, and go."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.launch.conftest import WAIT_S, Launch
+from tests.waiting import MS, is_running, wait_for_exit
+from varsim.errors import ConfigError, StartError
+from varsim.launch.launcher import LaunchOptions, current_launcher
+from varsim.launch.process import ProcessLauncher
+from varsim.protocol.messages import Component, Fetch
+
+pytestmark = pytest.mark.processes
+
+
+@pytest.mark.parametrize("transport", ["ipc", "tcp"])
+def test_workers_answer(launch: Launch, transport: str) -> None:
+    link = launch(2, transport=transport).link
+
+    for replica_id in range(2):
+        link.send(replica_id, [Fetch(request_id=7, variable_id=replica_id)])
+
+    answers: dict[int, Component] = {}
+    while len(answers) < 2:
+        for replica_id, message in link.receive(WAIT_S):
+            assert isinstance(message, Component)
+            answers[replica_id] = message
+    assert [(0, [0, 0, 0]), (1, [1, 1, 1])] == [
+        (answers[i].variable_id, list(answers[i].value)) for i in range(2)
+    ]
+
+
+def test_receiving_ends_at_its_timeout(launch: Launch) -> None:
+    link = launch(1).link
+    assert [] == link.receive(1 * MS)
+    assert [] == link.receive(0)
+
+
+def test_a_worker_knows_its_place(launch: Launch) -> None:
+    cluster = launch(2)
+    assert (7, 1, 2, ("CPU:0", "CPU:1")) == cluster.ask(
+        1, "(link.cluster_id, link.replica_id, link.num_replicas, link.devices)"
+    )
+
+
+def test_a_worker_sees_what_the_program_sees(
+    launch: Launch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path / "modules")
+    monkeypatch.setenv("SOME_SETTING", "7")
+    monkeypatch.setenv("OMP_NUM_THREADS", "16")
+
+    path, cwd, setting, threads = launch(1).ask(
+        0, "sys.path, os.getcwd(), os.environ['SOME_SETTING'], os.environ['OMP_NUM_THREADS']"
+    )
+
+    assert (sys.path, str(tmp_path), "7", "1") == (path, cwd, setting, threads)
+
+
+def test_functions_and_arrays_travel_both_ways(launch: Launch) -> None:
+    cluster = launch(1)
+    double, array = cluster.ask(0, "(lambda x: 2 * x, np.arange(3))")
+    assert [0, 2, 4] == list(double(array))
+
+
+def test_workers_draw_different_random_numbers(launch: Launch) -> None:
+    cluster = launch(2)
+    cluster.ask(0, "np.random.random()")
+    first, second = (cluster.ask(i, "np.random.random()") for i in range(2))
+    assert first != second
+
+
+def test_what_is_printed_goes_to_the_log_and_to_who_asks(launch: Launch, tmp_path: Path) -> None:
+    cluster = launch(1, log_dir=tmp_path / "logs")
+    log = tmp_path / "logs" / "worker-0.log"
+
+    assert "über\n" == cluster.ask(0, "print('über') or link.take_output()")
+    assert "" == cluster.ask(0, "link.take_output()")
+
+    assert "über\n" == log.read_text("utf-8")
+    assert 0o600 == stat.S_IMODE(log.stat().st_mode)
+
+
+def test_logs_stay_where_the_program_wanted_them(launch: Launch, tmp_path: Path) -> None:
+    for word in ("one", "two"):
+        cluster = launch(1, log_dir=tmp_path)
+        cluster.ask(0, f"print('{word}')")
+        cluster.link.close()
+    assert "one\ntwo\n" == (tmp_path / "worker-0.log").read_text()
+
+
+def test_closing_leaves_nothing(launch: Launch, private_temporary: Path) -> None:
+    cluster = launch(2)
+    processes = [cluster.ask(i, "os.getpid()") for i in range(2)] + [cluster.ask(0, "os.getppid()")]
+    assert all(map(is_running, processes))
+    (directory,) = private_temporary.glob("varsim-*")
+    assert 0o700 == stat.S_IMODE(directory.stat().st_mode)
+
+    cluster.link.close()
+    cluster.link.close()
+
+    assert not any(map(is_running, processes))
+    assert not directory.exists()
+    assert [] == cluster.link.receive(1)
+    cluster.link.send(0, [Fetch(request_id=1, variable_id=1)])
+
+
+def test_a_link_that_is_dropped_leaves_nothing(launch: Launch, private_temporary: Path) -> None:
+    launcher = ProcessLauncher("tests.launch.programs:serve")
+    options = LaunchOptions(7, ("CPU:0",))
+    link = launcher.launch(options, launch().link._references)
+    del link
+    assert 1 == len(list(private_temporary.glob("varsim-*")))  # that of the other cluster
+
+
+def test_a_worker_that_does_not_listen_is_killed(
+    launch: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("varsim.launch.process.SHUTDOWN_TIMEOUT_S", 10 * MS)
+    launch(1, "deaf").link.close()
+
+
+def test_what_user_code_has_started_ends_with_its_worker(launch: Launch) -> None:
+    cluster = launch(1)
+    child = cluster.ask(0, "__import__('subprocess').Popen(['sleep', '60']).pid")
+    assert is_running(child)
+    cluster.link.close()
+    wait_for_exit(child)
+
+
+def test_ctrl_c_is_for_the_program(launch: Launch) -> None:
+    cluster = launch(1)
+    worker, nursery = cluster.ask(0, "(os.getpid(), os.getppid())")
+    assert os.getpgid(0) != os.getpgid(worker)
+    for process in (worker, nursery):
+        os.kill(process, signal.SIGINT)
+    assert worker == cluster.ask(0, "os.getpid()")
+
+
+# ---------------------------------------------------------------- those that do not come up
+
+
+def test_a_worker_that_does_not_get_ready_is_named(launch: Launch, tmp_path: Path) -> None:
+    (tmp_path / "worker-1.log").mkdir()
+    with pytest.raises(StartError) as caught:
+        launch(2, log_dir=tmp_path)
+    story = str(caught.value)
+    assert "replica 1: worker exited with code 1, before it was ready" in story
+    assert "Is a directory" in story
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        ("nowhere.to_be_found:serve", "No module named 'nowhere'"),
+        ("tests.launch.programs:missing", "has no attribute 'missing'"),
+    ],
+)
+def test_an_entry_point_that_is_not_there_is_named(program: str, said: str) -> None:
+    with pytest.raises(StartError, match=said):
+        ProcessLauncher(program).launch(LaunchOptions(7, ("CPU:0",)), None)  # type: ignore[arg-type]
+
+
+def test_there_is_a_deadline(launch: Launch) -> None:
+    with pytest.raises(StartError, match="1 of 1 workers were not ready in time"):
+        launch(1, start_timeout_s=0.0)
+
+
+def test_an_interpreter_that_is_not_there_is_named(
+    launch: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/no/python")
+    with pytest.raises(StartError, match="cannot start /no/python"):
+        launch(1)
+
+
+def test_logs_that_cannot_be_written_are_named(launch: Launch, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StartError, match=r"File exists|Not a directory"):
+        launch(1, log_dir=tmp_path / "file" / "logs")
+
+
+def test_an_unknown_transport_is_refused(launch: Launch) -> None:
+    with pytest.raises(ConfigError, match="use 'ipc' or 'tcp'"):
+        launch(1, transport="pigeon")
+
+
+def test_the_nursery_says_what_it_is_when_started_by_hand() -> None:
+    process = subprocess.run(
+        [sys.executable, "-m", "varsim_worker"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert 1 == process.returncode
+    assert "see workers/README.md" in process.stderr
+
+
+def test_processes_are_what_a_strategy_uses() -> None:
+    assert isinstance(current_launcher(), ProcessLauncher)

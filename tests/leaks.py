@@ -1,0 +1,145 @@
+"""What a test must not leave behind: processes, threads, descriptors, temporary files, segments.
+
+A snapshot costs about a tenth of a millisecond, so that every test can have two. Searching all
+processes costs more, and is done only after a test that has started one.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import signal
+import threading
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.waiting import MS, is_running, wait_for
+
+MARK = "VARSIM_TEST_RUN"
+"""An environment variable by which every descendant of a test run is known, orphans too."""
+
+GRACE_S = 500 * MS
+"""What has been told to end may take so long to be gone."""
+
+SEGMENTS = Path("/dev/shm")
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What exists at one moment, on behalf of this process."""
+
+    children: frozenset[int]
+    children_faults: int  # of children that have ended and were waited for
+    threads: frozenset[threading.Thread]
+    descriptors: Counter[str]  # what each open descriptor refers to
+    files: frozenset[str]
+
+
+def snapshot(temporary: Path) -> Snapshot:
+    """What exists now; `temporary` is where private files of this test run are."""
+    return Snapshot(
+        children=frozenset(_children()),
+        children_faults=resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt,
+        threads=frozenset(threading.enumerate()),
+        descriptors=_descriptors(),
+        files=frozenset(_files(temporary)),
+    )
+
+
+def _children() -> list[int]:
+    found: list[int] = []
+    with suppress(OSError):
+        for task in os.listdir("/proc/self/task"):
+            found += map(int, Path(f"/proc/self/task/{task}/children").read_text().split())
+    return found
+
+
+def _descriptors() -> Counter[str]:
+    found: Counter[str] = Counter()
+    with suppress(OSError):
+        for name in os.listdir("/proc/self/fd"):
+            with suppress(OSError):  # the descriptor of this very listing
+                found[os.readlink(f"/proc/self/fd/{name}")] += 1
+    return found
+
+
+def _files(temporary: Path) -> list[str]:
+    found = [str(temporary / name) for name in os.listdir(temporary)]
+    if SEGMENTS.is_dir():
+        found += [str(SEGMENTS / name) for name in os.listdir(SEGMENTS) if "varsim" in name]
+    return found
+
+
+def _descendants(mark: str) -> set[int]:
+    """Running processes that this test run started, however indirectly."""
+    wanted = f"{MARK}={mark}".encode()
+    found: set[int] = set()
+    for name in os.listdir("/proc"):
+        if name.isdecimal() and int(name) != os.getpid():
+            with suppress(OSError):
+                if wanted in Path(f"/proc/{name}/environ").read_bytes().split(b"\0"):
+                    found.add(int(name))
+    return {pid for pid in found if is_running(pid)}
+
+
+class LeakCheck:
+    """Compares what exists after a test with what existed before it."""
+
+    def __init__(self, temporary: Path, mark: str) -> None:
+        self._temporary = temporary
+        self._mark = mark
+        self._processes: set[int] = set()  # of module- and session-wide fixtures, before the test
+        self._before = snapshot(temporary)
+        if self._before.children:
+            self._processes = _descendants(mark)
+
+    def leaks(self) -> list[str]:
+        """One line for each thing that the test left behind; what may still be ending gets time."""
+        if not self._left():
+            return []
+        gc.collect()  # what only garbage held is not leaked, though closing it is better
+        with suppress(AssertionError):
+            wait_for(lambda: not self._left(), GRACE_S)
+        return self._left()
+
+    def end_processes(self) -> None:
+        """Kills the processes that the test left behind, so that they harm no other test."""
+        for pid in _descendants(self._mark) - self._processes:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def _left(self) -> list[str]:
+        before, now = self._before, snapshot(self._temporary)
+        left: list[str] = []
+        if now.children - before.children or now.children_faults != before.children_faults:
+            left += map(_describe_process, sorted(_descendants(self._mark) - self._processes))
+        left += [f"thread {thread.name}" for thread in now.threads - before.threads]
+        left += [
+            f"{count} descriptor(s): {target}"
+            for target, count in (now.descriptors - before.descriptors).items()
+            if _matters(target)
+        ]
+        left += [f"file {name}" for name in sorted(now.files - before.files)]
+        return left
+
+
+def _describe_process(pid: int) -> str:
+    with suppress(OSError):
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+        return f"process {pid}: {command}"
+    return f"process {pid}"
+
+
+def _matters(target: str) -> bool:
+    """Whether an open descriptor is one that a cluster would leave behind.
+
+    A ZeroMQ socket has an eventfd, its context eventfds and epolls; files of other kinds are
+    pytest's own, or a library's caches.
+    """
+    return (
+        target.startswith(("socket:", "pipe:", "anon_inode:", "/memfd:", f"{SEGMENTS}/"))
+        or "varsim-" in target
+    )

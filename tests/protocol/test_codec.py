@@ -1,0 +1,129 @@
+"""Envelopes: what was encoded is decoded, without copies; what cannot travel is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.protocol.samples import messages, plain
+from varsim.protocol import codec
+from varsim.protocol.buffers import DTYPE_CODES, PACK_LIMIT_BYTES, Frame
+from varsim.protocol.codec import MESSAGES, decode, encode
+from varsim.protocol.messages import Component, Message, Payload, Raised, Reduced, Report, Start
+from varsim.spec import DTYPES, Array
+
+
+def component(value: Array) -> Component:
+    return Component(request_id=1, variable_id=2, version=3, value=value)
+
+
+def sent(*arrays: Array) -> list[Array]:
+    (message,) = decode(encode([Reduced(call_id=1, index=2, leaves=arrays)]))
+    assert isinstance(message, Reduced)
+    return list(message.leaves)
+
+
+@given(st.lists(messages, max_size=5))
+def test_an_envelope_is_decoded_as_it_was_encoded(envelope: list[Message]) -> None:
+    assert list(map(plain, envelope)) == list(map(plain, decode(encode(envelope))))
+
+
+def test_every_message_has_a_tag() -> None:
+    # By name: a dataclass with slots is a second class.
+    assert {cls.__name__ for cls in Message.__subclasses__()} == {cls.name for cls in MESSAGES}
+
+
+def test_every_dtype_of_a_variable_has_a_code() -> None:
+    assert set(DTYPE_CODES) == DTYPES
+    assert len(DTYPE_CODES) == len(DTYPES)
+
+
+def test_small_arrays_share_a_frame_and_each_large_one_has_its_own() -> None:
+    small, large = np.arange(3.0), np.zeros(PACK_LIMIT_BYTES // 8 + 1)
+
+    frames = encode([component(large), component(small), component(large), component(small)])
+
+    assert [64, large.nbytes, large.nbytes] == list(map(len, frames[1:]))
+
+
+def test_without_array_bytes_there_is_only_a_header() -> None:
+    assert 1 == len(encode([component(np.zeros((0, 3)))]))
+    assert 1 == len(encode([]))
+
+
+def test_a_large_array_is_not_copied_when_encoded() -> None:
+    large = np.zeros(PACK_LIMIT_BYTES)
+
+    (_, frame) = encode([component(large)])
+
+    assert np.shares_memory(large, np.frombuffer(frame))
+
+
+def test_decoded_arrays_are_read_only_views_of_the_frames() -> None:
+    values = [np.arange(3.0), np.zeros(PACK_LIMIT_BYTES)]
+    frames = [bytearray(frame) for frame in encode([component(value) for value in values])]
+
+    for message, frame in zip(decode(frames), frames[1:], strict=True):
+        assert isinstance(message, Component)
+        assert np.shares_memory(message.value, np.frombuffer(frame, np.uint8))
+        assert not message.value.flags.writeable
+
+
+@pytest.mark.parametrize("size", [5, 300], ids=["packed", "own frame"])
+def test_any_memory_layout_travels(size: int) -> None:
+    array = np.arange(size * size, dtype=np.float64).reshape(size, size)
+    layouts = [array.T, array[::2, ::-1], np.asfortranarray(array), array.astype(">f8")]
+
+    for expected, got in zip(layouts, sent(*layouts), strict=True):
+        assert (expected == got).all()
+        assert got.dtype == np.float64
+
+
+def test_shapes_without_dimensions_or_elements_travel() -> None:
+    arrays = [np.asarray(2.5), np.zeros((0, 4), np.int8), np.zeros((3, 0, 2), np.complex128)]
+
+    assert [array.shape for array in arrays] == [array.shape for array in sent(*arrays)]
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (np.float32(1), "not float32: use np.asarray"),
+        ([1.0], "not list"),
+        (np.array([object()]), "dtype object"),
+        (np.array(["a"]), "dtype <U1"),
+        (np.ma.masked_array([1.0]), "not MaskedArray"),
+    ],
+)
+def test_what_no_variable_holds_is_refused(value: Array, problem: str) -> None:
+    with pytest.raises(TypeError, match=problem):
+        encode([component(value)])
+
+
+def test_a_number_of_more_than_64_bits_is_refused() -> None:
+    with pytest.raises(ValueError, match="more than 64 bits"):
+        encode([Start(call_id=2**64, function_id="f", arguments=Payload(None))])
+
+
+def test_an_envelope_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codec, "MAX_HEADER_BYTES", 100)
+    with pytest.raises(ValueError, match="Pass NumPy arrays instead of long lists"):
+        encode([Start(call_id=1, function_id="f", arguments=Payload([1] * 100))])
+
+
+def test_text_that_is_no_unicode_travels() -> None:
+    text = "\udcff"  # as os.fsdecode makes of a byte that is not UTF-8
+    report = Report(output=text)
+    raised = Raised(call_id=1, exception=Payload(None), traceback=text, report=report)
+
+    (message,) = decode(encode([raised]))
+
+    assert isinstance(message, Raised)
+    assert text == message.traceback == message.report.output
+
+
+def test_frames_are_what_a_socket_can_send() -> None:
+    frames = encode([component(np.zeros(PACK_LIMIT_BYTES, np.bool_))])
+    assert all(isinstance(frame, Frame) for frame in frames)

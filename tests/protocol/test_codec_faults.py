@@ -1,0 +1,148 @@
+"""A malformed envelope is the peer's fault: it raises ProtocolError, and nothing else."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import msgpack
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.protocol.samples import messages
+from varsim.errors import ProtocolError
+from varsim.protocol import codec
+from varsim.protocol.buffers import MAX_DIMENSIONS, PACK_LIMIT_BYTES
+from varsim.protocol.codec import MESSAGES, PROTOCOL_VERSION, decode, encode
+from varsim.protocol.messages import Commit, Component, Forget, Message, Payload, Start
+from varsim.protocol.structure import unpack
+
+
+def header(*bodies: Any, packed_bytes: Any = 0, version: Any = PROTOCOL_VERSION) -> bytes:
+    packed: bytes = msgpack.packb([version, packed_bytes, bodies])
+    return packed
+
+
+def tag(cls: type[Message]) -> int:
+    return MESSAGES.index(cls)
+
+
+def component(*descriptor: Any) -> list[Any]:
+    return [tag(Component), 1, 2, 3, list(descriptor)]
+
+
+F8 = 3  # float64's code
+
+
+@pytest.mark.parametrize(
+    ("frames", "problem"),
+    [
+        ([], "no frames"),
+        ([b""], "not msgpack"),
+        ([b"\xc1"], "not msgpack"),
+        ([b"\x93\x01\x00"], "not msgpack"),
+        ([b"\xdd\xff\xff\xff\xff"], "not msgpack"),
+        ([b"\x91" * 5000 + b"\x01"], "not msgpack"),
+        ([msgpack.packb({})], "not \\[version"),
+        ([header(version=2)], "protocol version 2; this is version 1"),
+        ([header(version=True)], "protocol version True"),
+        ([header(packed_bytes="a")], "not \\[version"),
+        ([header(packed_bytes=16)], "the header says 16"),
+        ([header(packed_bytes=-1)], "the header says -1"),
+        ([header(), b"x"], "more array bytes were sent"),
+        ([header(1)], "not \\[tag"),
+        ([header([])], "not \\[tag"),
+        ([header([99])], "no message has the tag 99"),
+        ([header([-1])], "no message has the tag -1"),
+        ([header([True])], "no message has the tag True"),
+        ([header([[]])], "no message has the tag"),
+        ([header([tag(Component), 1])], "Component cannot have the fields"),
+        ([header([tag(Component), 1, 2, "3", [F8]])], "Component cannot have the fields"),
+        ([header([tag(Component), 1, 2, True, [F8]])], "Component cannot have the fields"),
+        ([header([tag(Forget), [1, "2"], []])], "values of a wrong type"),
+        ([header([tag(Commit), 1, 2, 9, [F8]])], "9 is none of Operation.CREATE"),
+        ([header([tag(Start), 1, "f", [None]])], "a payload is not"),
+        ([header([tag(Start), 1, "f", [None, [1]]])], "1 is no array descriptor"),
+        ([header(component())], "descriptor of length 0"),
+        ([header(component(F8, *[1] * (MAX_DIMENSIONS + 1)))], "descriptor of length"),
+        ([header(component(99))], "no dtype has the code 99"),
+        ([header(component(F8, -1))], "holds -1"),
+        ([header(component(F8, "a"))], "holds 'a'"),
+        ([header(component(F8, True))], "holds True"),
+        ([header(component(F8, 2**40))], "holds 1099511627776"),
+        ([header(component(F8, *[2**34] * 64))], "more large arrays than were sent"),
+        ([header(component(F8, 0, *[2**34] * 63))], "an array of shape"),
+        ([header(component(F8, 3))], "more small arrays than were sent"),
+        ([header(component(F8, 3), packed_bytes=16), bytes(16)], "more small arrays"),
+        ([header(component(F8, 1), packed_bytes=32), bytes(32)], "more array bytes"),
+        ([header(component(F8, PACK_LIMIT_BYTES)), b"x"], "in a frame of 1"),
+    ],
+)
+def test_it_is_refused(frames: list[bytes], problem: str) -> None:
+    with pytest.raises(ProtocolError, match=problem):
+        decode(frames)
+
+
+def test_a_header_that_is_too_long_is_not_even_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codec, "MAX_HEADER_BYTES", 100)
+    with pytest.raises(ProtocolError, match="a header has 101 bytes"):
+        decode([bytes(101)])
+
+
+@given(st.lists(messages, max_size=3), st.data())
+def test_a_changed_envelope_raises_nothing_else(
+    envelope: list[Message], data: st.DataObject
+) -> None:
+    """Bytes are changed, inserted and cut in headers, frames are lost, doubled and swapped."""
+    frames = [bytearray(frame) for frame in encode(envelope)]
+    for _ in range(data.draw(st.integers(1, 3))):
+        frame = data.draw(st.sampled_from(frames))
+        place = data.draw(st.integers(0, len(frame)))
+        match data.draw(st.sampled_from(["change", "insert", "cut", "lose", "double", "swap"])):
+            case "change":
+                frame[place : place + 1] = data.draw(st.binary(min_size=1, max_size=1))
+            case "insert":
+                frame[place:place] = data.draw(st.binary(max_size=9))
+            case "cut":
+                del frame[place : place + data.draw(st.integers(1, 9))]
+            case "lose" if len(frames) > 1:
+                frames = frames[1:]
+            case "double":
+                frames = [*frames, frame]
+            case _:
+                frames = frames[::-1]
+    with suppress(ProtocolError):
+        decode(frames)
+
+
+@given(st.lists(st.binary(max_size=64), max_size=3))
+def test_random_frames_raise_nothing_else(frames: list[bytes]) -> None:
+    with suppress(ProtocolError):
+        decode(frames)
+
+
+class Nothing:
+    """References to nothing."""
+
+    def name_of(self, value: object) -> None:
+        return None
+
+    def find(self, name: tuple[Any, ...]) -> object:
+        raise ProtocolError(f"no {name}")
+
+
+trees = st.recursive(
+    st.none() | st.integers(-1, 10) | st.text(max_size=3) | st.binary(max_size=3) | st.floats(),
+    # Every tag but PICKLE: a peer that may send one is trusted (docs: what is trusted).
+    lambda parts: st.tuples(st.integers(-1, 10), st.lists(parts, max_size=4)).map(
+        lambda both: [both[0], *both[1]]
+    ),
+)
+
+
+@given(trees, st.lists(st.just(np.frombuffer(b"\xff", np.uint8)), max_size=2))
+def test_a_malformed_structure_raises_nothing_else(tree: Any, arrays: list[Any]) -> None:
+    with suppress(ProtocolError):
+        unpack(Payload(tree, tuple(arrays)), Nothing())

@@ -1,0 +1,250 @@
+"""Structures of Python values: what arrives is what was sent, and belongs to who receives it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections import OrderedDict, namedtuple
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.protocol.samples import arrays, plain
+from varsim.errors import ShapeError
+from varsim.protocol.codec import decode, encode
+from varsim.protocol.messages import Payload, Start
+from varsim.protocol.structure import LONG_BYTES, MAX_DEPTH, Name, function_id, pack, unpack
+from varsim.spec import Array, VariableAggregation
+
+
+class Thing:
+    """Travels by name."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __reduce__(self) -> str:
+        raise AssertionError("it must not be pickled")
+
+
+class Things:
+    """References to three things."""
+
+    def __init__(self) -> None:
+        self.known = [Thing(number) for number in range(3)]
+
+    def name_of(self, value: object) -> Name | None:
+        return ("thing", value.number) if isinstance(value, Thing) else None
+
+    def find(self, name: Name) -> object:
+        kind, number = name
+        assert kind == "thing"
+        return self.known[number]
+
+
+HERE, THERE = Things(), Things()
+
+Point = namedtuple("Point", "x y")  # noqa: PYI024 - users have them
+
+
+def travelled(value: Any) -> Any:
+    """A value after its way through an envelope to another process."""
+    start = Start(call_id=1, function_id="f", arguments=pack(value, HERE))
+    (message,) = decode([bytes(frame) for frame in encode([start])])
+    assert isinstance(message, Start)
+    return unpack(message.arguments, THERE)
+
+
+keys = st.none() | st.booleans() | st.integers() | st.text(max_size=4) | st.binary(max_size=4)
+leaves = (
+    keys
+    | st.floats(allow_nan=False)
+    | st.complex_numbers(allow_nan=False)
+    | st.sampled_from(VariableAggregation)
+)
+structures = st.recursive(
+    leaves,
+    lambda parts: (
+        st.lists(parts, max_size=3)
+        | st.lists(parts, max_size=3).map(tuple)
+        | st.dictionaries(keys | st.tuples(keys), parts, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(structures)
+def test_python_values_travel(value: Any) -> None:
+    got = travelled(value)
+    assert value == got
+    assert repr(value) == repr(got)  # 1, 1.0 and True are equal
+
+
+@given(arrays)
+def test_arrays_travel(array: Array) -> None:
+    assert plain(array) == plain(travelled({"a": array})["a"])
+
+
+@pytest.mark.parametrize("scalar", [np.float32(1.5), np.int64(-3), np.bool_(True), np.float16(2)])
+def test_numpy_scalars_stay_what_they_are(scalar: Any) -> None:
+    got = travelled(scalar)
+    assert (type(scalar), scalar) == (type(got), got)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "x" * LONG_BYTES,
+        "\udcff" * LONG_BYTES,
+        b"y" * LONG_BYTES,
+        10**5000,
+        -(2**64),
+        float("inf"),
+        OrderedDict(a=1),
+        Point(1, 2),
+        {1, 2},
+        bytearray(b"abc"),
+        range(3),
+        np.dtype("float32"),
+        int,
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_other_values_travel(value: Any) -> None:
+    got = travelled(value)
+    assert (type(value), value) == (type(got), got)
+
+
+@pytest.mark.parametrize("dtype", [">f8", "U3", "M8[s]", "O"])
+def test_arrays_of_other_dtypes_travel(dtype: str) -> None:
+    array = np.zeros(3, "f8").astype(dtype)
+    got = travelled(array)
+    assert (array.dtype, list(array)) == (got.dtype, list(got))
+
+
+def test_received_arrays_can_be_written_to() -> None:
+    got = travelled((np.zeros(3), np.zeros(LONG_BYTES), [np.zeros(3)], np.zeros(3, ">f8")))
+    for array in (got[0], got[1], got[2][0], got[3]):
+        array[:] = 1
+
+
+def test_writing_to_what_was_unpacked_leaves_the_sender_alone() -> None:
+    original = np.zeros(3)
+    unpack(pack(original, HERE), THERE)[:] = 1
+    assert [0, 0, 0] == list(original)
+
+
+def test_an_array_that_occurs_twice_travels_once() -> None:
+    array = np.zeros(3)
+
+    first, (second,) = travelled((array, [array]))
+
+    assert first is second
+    assert 1 == len(pack((array, [array]), HERE).arrays)
+
+
+def test_arrays_are_never_pickled() -> None:
+    """Neither those in a structure, nor those in what must be pickled."""
+    array = np.full(100, 7.0)
+    for value in (array, {"a": [array]}, Point(array, 1), lambda: array, ValueError(array)):
+        payload = pack(value, HERE)
+        assert array.tobytes() not in repr(payload.tree).encode()
+        assert [800] == [packed.nbytes for packed in payload.arrays]
+
+
+def test_what_has_a_name_travels_by_name() -> None:
+    one, two = HERE.known[1:]
+
+    got = travelled({"a": (one, [two]), two: 1})
+
+    assert THERE.known[1] is got["a"][0]
+    assert THERE.known[2] is got["a"][1][0]
+    assert THERE.known[2] in got
+
+
+def closure(thing: Thing, factor: float) -> Callable[[float], tuple[Thing, float]]:
+    def step(x: float) -> tuple[Thing, float]:
+        return thing, x * factor
+
+    return step
+
+
+def test_what_has_a_name_is_found_again_in_functions_and_objects() -> None:
+    thing, product = travelled(closure(HERE.known[1], 2.0))(3.0)
+    assert (THERE.known[1], 6.0) == (thing, product)
+    assert THERE.known[2] is travelled(Point(HERE.known[2], 0)).x
+
+
+def test_a_lambda_with_state_travels() -> None:
+    weights = np.arange(3.0)
+    got = travelled(lambda x: float(weights @ x))
+    assert 5.0 == got(np.arange(3.0))
+
+
+def test_a_class_that_is_defined_in_a_function_travels() -> None:
+    class Local:
+        value = 3
+
+    assert 3 == travelled(Local)().value
+
+
+def test_exceptions_travel() -> None:
+    problem = ShapeError("w", "it is too long")
+    problem.add_note("in step 3")
+
+    got = travelled(problem)
+
+    assert str(problem) == str(got)
+    assert ["in step 3"] == got.__notes__
+
+
+@pytest.mark.parametrize("depth", [MAX_DEPTH - 1, MAX_DEPTH + 1, 400])
+def test_deep_structures_travel(depth: int) -> None:
+    value: Any = HERE.known[1]
+    for _ in range(depth):
+        value = [value]
+
+    got = travelled(value)
+
+    for _ in range(depth):
+        (got,) = got
+    assert THERE.known[1] is got
+
+
+def test_a_structure_may_contain_itself() -> None:
+    loop: list[Any] = []
+    loop.append(loop)
+    got = travelled(loop)
+    assert got[0][0] is got
+
+
+def test_what_cannot_be_pickled_is_refused() -> None:
+    with pytest.raises(TypeError, match="this lock cannot travel to another process"):
+        pack(threading.Lock(), HERE)
+
+
+def test_a_function_has_an_id_by_its_content() -> None:
+    def id_of(factor: float, size: int = 3) -> str:
+        return function_id(pack((closure(HERE.known[0], factor), np.ones(size)), HERE))
+
+    assert id_of(2.0) == id_of(2.0)
+    assert 4 == len({id_of(2.0), id_of(3.0), id_of(2.0, 4), function_id(Payload(None))})
+
+
+def test_cloudpickle_is_imported_only_for_what_needs_it() -> None:
+    program = """
+import sys
+from varsim.protocol.structure import pack
+class Nothing:
+    def name_of(self, value): return None
+pack([1, "a", {"b": (None,)}], Nothing())
+assert "cloudpickle" not in sys.modules
+pack(lambda: 1, Nothing())
+assert "cloudpickle" in sys.modules
+"""
+    assert 0 == subprocess.run([sys.executable, "-c", program], check=False).returncode

@@ -1,0 +1,97 @@
+"""The leak check itself: each kind of thing that a test can leave behind is found."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import zmq
+
+from tests.leaks import MARK, LeakCheck
+from tests.waiting import MS, is_running, wait_for, wait_for_exit
+
+
+@pytest.fixture
+def check(private_temporary: Path, monkeypatch: pytest.MonkeyPatch) -> LeakCheck:
+    monkeypatch.setattr("tests.leaks.GRACE_S", 20 * MS)
+    return LeakCheck(private_temporary, os.environ[MARK])
+
+
+def test_nothing_is_found_where_nothing_is_left(check: LeakCheck) -> None:
+    assert check.leaks() == []
+
+
+def test_a_child_is_found_and_ended(check: LeakCheck) -> None:
+    child = subprocess.Popen(["sleep", "60"])
+    try:
+        assert [f"process {child.pid}: sleep 60"] == check.leaks()
+
+        check.end_processes()
+
+        assert -9 == child.wait()
+        assert check.leaks() == []
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_an_orphan_is_found_after_its_parent_has_ended(check: LeakCheck) -> None:
+    program = (
+        "import subprocess; print(subprocess.Popen(['sleep', '60'], stdout=subprocess.DEVNULL).pid)"
+    )
+    orphan = int(subprocess.check_output([sys.executable, "-c", program]))
+    assert [f"process {orphan}: sleep 60"] == check.leaks()
+
+    check.end_processes()
+
+    wait_for_exit(orphan)
+    assert not is_running(orphan)
+
+
+def test_a_thread_is_found(check: LeakCheck) -> None:
+    go_on = threading.Event()
+    thread = threading.Thread(target=go_on.wait, name="forgotten")
+    thread.start()
+    try:
+        assert ["thread forgotten"] == check.leaks()
+    finally:
+        go_on.set()
+        thread.join()
+    assert check.leaks() == []
+
+
+def test_a_socket_is_found(check: LeakCheck) -> None:
+    context = zmq.Context()
+    socket = context.socket(zmq.DEALER)
+    try:
+        assert any("eventfd" in leak for leak in check.leaks())
+    finally:
+        socket.close()
+        context.term()
+    assert check.leaks() == []
+
+
+def test_a_private_folder_is_found(check: LeakCheck, private_temporary: Path) -> None:
+    folder = private_temporary / "varsim-x"
+    folder.mkdir()
+    assert [f"file {folder}"] == check.leaks()
+    folder.rmdir()
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="no shared memory here")
+def test_a_segment_is_found(check: LeakCheck) -> None:
+    segment = Path(f"/dev/shm/varsim-test-{os.getpid()}")
+    segment.touch()
+    assert [f"file {segment}"] == check.leaks()
+    segment.unlink()
+
+
+def test_waiting_ends_with_the_state_and_fails_at_the_deadline() -> None:
+    states = iter([0, 0, 7])
+    assert 7 == wait_for(lambda: next(states))
+    with pytest.raises(AssertionError, match=r"waited 0.01 s for tea; it is still False"):
+        wait_for(lambda: False, 0.01, what="tea")

@@ -1,0 +1,58 @@
+"""How a test waits: for a state, with a deadline in `MS`. Never for a time."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+MS = 0.001 * float(os.environ.get("VARSIM_TEST_TIME_FACTOR", "1"))
+"""A millisecond, in seconds; longer on a slow or busy machine, by `VARSIM_TEST_TIME_FACTOR`."""
+
+POLL_S = 0.002
+"""How often `wait_for` looks: often enough to be quick, seldom enough to leave a core alone."""
+
+T = TypeVar("T")
+
+
+def wait_for(
+    state: Callable[[], T], deadline_s: float = 2_000 * MS, *, what: str | Callable[[], str] = ""
+) -> T:
+    """The first truthy value of `state()`.
+
+    Args:
+        deadline_s: After so many seconds the test fails.
+        what: What was waited for, or what makes a text of it then: for the failure.
+    """
+    end = time.monotonic() + deadline_s
+    while not (value := state()):
+        if time.monotonic() > end:
+            story = what() if callable(what) else what or repr(state)
+            raise AssertionError(f"waited {deadline_s:.3g} s for {story}; it is still {value!r}")
+        select.select([], [], [], POLL_S)
+    return value
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process runs. A zombie does not: it has ended, and waits to be asked how."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+def wait_for_exit(pid: int, deadline_s: float = 2_000 * MS) -> None:
+    """Returns when a process has ended, whoever its parent is."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        ended, _, _ = select.select([descriptor], [], [], deadline_s)
+    finally:
+        os.close(descriptor)
+    assert ended, f"process {pid} still runs after {deadline_s:.3g} s"

@@ -1,0 +1,52 @@
+"""The text of `--mode`: one for all free variables, or one for each name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from varsim.errors import ConfigError
+from varsim.experiments.nearest import did_you_mean
+from varsim.spec import VariableSynchronization
+
+MODES: Final = {mode.name.lower(): mode for mode in VariableSynchronization}
+"""How a mode is written in an experiment and on the command line."""
+
+SYNTAX: Final = f"{', '.join(MODES)}; or name=mode,name=mode for some variables"
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """Which synchronization the experiment gives to which variables."""
+
+    free: VariableSynchronization | None  # of all variables that the workload left free
+    named: dict[str, VariableSynchronization]  # by name or fnmatch pattern, free or not
+
+
+def parse_mode(text: str) -> Mode:
+    """Reads `on_read`, or `weights=on_read,bias=on_write`, or a mode for all and exceptions.
+
+    Raises:
+        ConfigError: There is no such mode; the text names the nearest.
+    """
+    free: VariableSynchronization | None = None
+    named: dict[str, VariableSynchronization] = {}
+    for part in text.split(","):
+        name, equals, word = part.strip().rpartition("=")
+        mode = _mode(word.strip())
+        if equals and not name.strip():
+            raise ConfigError(f"{part.strip()!r} names no variable")
+        if equals:
+            named[name.strip()] = mode
+        elif free is not None:
+            raise ConfigError(f"{text!r} has two modes for all free variables")
+        else:
+            free = mode
+    return Mode(free, named)
+
+
+def _mode(word: str) -> VariableSynchronization:
+    mode = MODES.get(word.lower())
+    if mode is None:
+        raise ConfigError(f"{word!r} is no mode{did_you_mean(word, MODES)}")
+    return mode

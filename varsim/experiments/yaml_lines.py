@@ -1,0 +1,137 @@
+"""YAML with the line of every value, so that an error can point at it.
+
+Plain words mean what YAML 1.2 says (its core schema), not what PyYAML makes of YAML 1.1: `1e-3` is
+a number, and `on` and `yes` are words.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+import yaml
+
+from varsim.errors import ConfigError
+
+_MAX_DEPTH: Final = 20  # a mapping that contains itself would go on for ever
+
+KeyPath = tuple[str, ...]
+"""The keys, from the outermost, that lead to a value; positions in lists count as keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A YAML mapping, and where each of its values stands."""
+
+    values: dict[str, Any]
+    lines: dict[KeyPath, int]  # counted from 1
+
+
+class _Loader(yaml.SafeLoader):
+    yaml_implicit_resolvers: dict[str, list[Any]] = {}  # noqa: RUF012 - as PyYAML declares it
+
+
+_WORDS: Final[list[tuple[str, str, str]]] = [
+    ("null", r"~|null|Null|NULL|", "~nN\0"),
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
+    (
+        "float",
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"
+        r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        "-+.0123456789",
+    ),
+    ("merge", "<<", "<"),
+]
+for _tag, _pattern, _first in _WORDS:
+    _Loader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_tag}",
+        re.compile(rf"^(?:{_pattern})$"),
+        ["" if letter == "\0" else letter for letter in _first],
+    )
+
+
+def _integer(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    text = str(loader.construct_scalar(node))
+    return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _integer)
+
+
+def load(text: str, name: str) -> Document:
+    """Reads a YAML mapping.
+
+    Args:
+        name: Of the file, for errors.
+    Raises:
+        ConfigError: It is no YAML, or no mapping, or a key stands there twice.
+    """
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return Document({}, {})
+        if not isinstance(node, yaml.MappingNode):
+            raise ConfigError(
+                f"{name}:{node.start_mark.line + 1}: an experiment is a mapping of keys to values"
+            )
+        lines: dict[KeyPath, int] = {}
+        _note_lines(node, (), lines, name)
+        return Document(loader.construct_document(node), lines)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f":{mark.line + 1}" if mark else ""
+        raise ConfigError(f"{name}{line}: this is no YAML: {error.problem}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{name}: this is no YAML: {error}") from error
+
+
+def _note_lines(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], name: str) -> None:
+    if len(path) > _MAX_DEPTH:
+        raise ConfigError(f"{name}:{node.start_mark.line + 1}: more than {_MAX_DEPTH} levels deep")
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            inner = (*path, str(key.value))
+            line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                raise ConfigError(f"{name}:{line}: a key must be a word")
+            if inner in lines:
+                raise ConfigError(
+                    f"{name}:{line}: {key.value!r} stands here twice; first on line {lines[inner]}"
+                )
+            lines[inner] = line
+            _note_lines(value, inner, lines, name)
+    elif isinstance(node, yaml.SequenceNode):
+        for position, value in enumerate(node.value):
+            lines[*path, str(position)] = value.start_mark.line + 1
+            _note_lines(value, (*path, str(position)), lines, name)
+
+
+def value_of(text: str) -> Any:
+    """The value that a YAML text stands for, as in `key=value` on the command line.
+
+    Raises:
+        ConfigError: It is no YAML.
+    """
+    try:
+        return _Loader(text).get_single_data()
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{text!r} is no YAML value: quote it") from error
+
+
+def dump(values: dict[str, Any]) -> str:
+    """The mapping as YAML, in the order of its keys."""
+    return yaml.dump(
+        values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False
+    )
+
+
+class _Dumper(yaml.SafeDumper):
+    pass
+
+
+_Dumper.add_implicit_resolver(  # a word that this loader would take for a number is quoted
+    "tag:yaml.org,2002:float", re.compile(_WORDS[3][1].join(("^(?:", ")$"))), list("-+.0123456789")
+)
