@@ -11,7 +11,8 @@ VarsimError
 ├── DistributedValueError         (ValueError)    a per-replica value stands where it cannot
 ├── UnsupportedError              (NotImplementedError)  TensorFlow refuses it too
 ├── ContextError                  (RuntimeError)  wrong context, or two strategies mixed
-│   └── ReplicaIndexError         (IndexError)    … and there is no such replica
+│   ├── ReplicaIndexError         (IndexError)    … and there is no such replica
+│   └── CreationError                             replicas of one call create different variables
 ├── MismatchError                 (RuntimeError)  replicas did different things where they must agree
 │   └── ValueMismatchError        (ValueError)    … and what differs is a shape, dtype or structure
 ├── CallTimeout                   (TimeoutError)  no replica said anything for too long
@@ -97,6 +98,10 @@ class ContextError(VarsimError, RuntimeError):
 
 class ReplicaIndexError(ContextError, IndexError):
     """A component was asked for that the variable does not have."""
+
+
+class CreationError(ContextError):
+    """The replicas of one call create different variables."""
 
 
 class MismatchError(VarsimError, RuntimeError):

@@ -10,17 +10,13 @@ import numpy as np
 from varsim.distribute.context import Frame, current_frame, entered
 from varsim.distribute.values import is_distributed, regroup, select_replica
 from varsim.distribute.variable import create
-from varsim.errors import ContextError, ProtocolError
+from varsim.errors import CreationError, ProtocolError
 from varsim.launch.launcher import Link
 from varsim.protocol.messages import Ask, MergeCall, Payload
 from varsim.spec import Operation
 
 if TYPE_CHECKING:
     from varsim.distribute.mirrored import MirroredStrategy
-
-
-class CreationMismatch(ContextError):
-    """Replicas of one call create different variables."""
 
 
 class RunHost:
@@ -80,7 +76,7 @@ class RunHost:
                 self._created.append((name, create(**kwargs)))
         if place >= len(self._created) or self._created[place][0] != name:
             theirs = repr(self._created[place][0]) if place < len(self._created) else "none"
-            raise CreationMismatch(
+            raise CreationError(
                 f"replica {replica_id} creates variable {name!r} as its number {place + 1} of this "
                 f"call, where replica 0 created {theirs}: all replicas must create the same "
                 "variables in the same order. Better create them under strategy.scope()."

@@ -1,0 +1,276 @@
+"""Writes the parts of the documents that the code knows better: `make docs`.
+
+A document marks such a part with `<!-- generated: NAME -->` and `<!-- end -->`; NAME is a key of
+`PARTS`. With `--check` nothing is written, and the exit code says whether all parts are current.
+Parts that show the output of a run differ from run to run, and are never checked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import inspect
+import os
+import re
+import subprocess
+import sys
+import tokenize
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+from varsim.protocol import codec, messages
+from varsim.spec import Context, Operation, VariableAggregation, VariableSynchronization
+from varsim.sync import policy
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+_PART: Final = re.compile(
+    r"(?P<begin><!-- generated: (?P<name>[\w-]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL
+)
+_RUN_TIMEOUT_S: Final = 120  # a picture takes seconds; a hang must not look like work
+
+
+# ---------------------------------------------------------------- modules
+
+
+def modules() -> str:
+    """Every module with the first sentence of its docstring, by package."""
+    lines: list[str] = []
+    for folder in _packages():
+        files = [path for path in sorted(folder.glob("*.py")) if path.stat().st_size]
+        if not files:
+            continue
+        lines += ["", f"**{folder.relative_to(ROOT).as_posix()}/**", ""]
+        lines += [f"- `{path.name}`: {first_sentence(path)}" for path in files]
+    return "\n".join(lines[1:])
+
+
+def _packages() -> Iterator[Path]:
+    for top in (ROOT / "varsim", ROOT / "workers"):
+        yield top
+        yield from sorted(path for path in top.rglob("*") if path.is_dir() and _has_code(path))
+
+
+def _has_code(folder: Path) -> bool:
+    return folder.name != "__pycache__" and any(folder.glob("*.py"))
+
+
+def first_sentence(path: Path) -> str:
+    """What a module's docstring says first, on one line."""
+    docstring = ast.get_docstring(ast.parse(path.read_text("utf-8")))
+    if not docstring:
+        raise SystemExit(f"{path.relative_to(ROOT)} has no docstring to list it with")
+    paragraph = " ".join(docstring.split("\n\n")[0].split())
+    return re.split(r"(?<=[.!?])\s", paragraph)[0]
+
+
+# ---------------------------------------------------------------- protocol
+
+
+def message_list() -> str:
+    """Every message: its tag, who sends it to whom, and its fields."""
+    parts = ["### From the coordinator to a worker", ""]
+    for tag, kind in enumerate(codec.MESSAGES):
+        if kind is messages.Ready:
+            parts += ["### From a worker to the coordinator", ""]
+        parts += [f"#### {kind.__name__} (tag {tag})", "", *_described(kind)]
+    return "\n".join(parts).rstrip()
+
+
+def record_list() -> str:
+    """What messages are made of, beside arrays and plain values."""
+    parts: list[str] = []
+    for kind in (messages.Payload, messages.Report):
+        parts += [f"#### {kind.__name__}", "", *_described(kind)]
+    return "\n".join(parts).rstrip()
+
+
+def _described(kind: type) -> list[str]:
+    docstring = inspect.getdoc(kind) or ""
+    rows = list(_fields(kind))
+    if not rows:
+        return [docstring, "", "No fields.", ""]
+    return [docstring, "", "| field | type | |", "| --- | --- | --- |", *rows, ""]
+
+
+def _fields(kind: type) -> Iterator[str]:
+    source = inspect.getsource(kind)
+    (definition,) = ast.parse(source).body
+    assert isinstance(definition, ast.ClassDef)
+    comments = {
+        token.start[0]: token.string.lstrip("# ")
+        for token in tokenize.generate_tokens(iter(source.splitlines(keepends=True)).__next__)
+        if token.type == tokenize.COMMENT
+    }
+    for node in definition.body:
+        if isinstance(node, ast.AnnAssign) and "ClassVar" not in ast.unparse(node.annotation):
+            type_text = ast.unparse(node.annotation).replace("|", "\\|")
+            comment = comments.get(node.lineno, "").replace("|", "\\|")
+            yield f"| `{ast.unparse(node.target)}` | `{type_text}` | {comment} |"
+
+
+def wire() -> str:
+    """The codec's own description of the bytes."""
+    return inspect.getdoc(codec) or ""
+
+
+def limits() -> str:
+    """The named limits of the protocol, each with its reason."""
+    rows = ["| limit | value | |", "| --- | --- | --- |"]
+    for path in sorted((ROOT / "varsim" / "protocol").glob("*.py")):
+        body = ast.parse(path.read_text("utf-8")).body
+        for node, following in pairwise(body):
+            match node, following:
+                case (
+                    ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value),
+                    ast.Expr(value=ast.Constant(value=str(reason))),
+                ) if name.startswith("MAX_") or name.endswith("_BYTES"):
+                    text = " ".join(reason.split())
+                    rows.append(f"| `{path.stem}.{name}` | `{ast.unparse(value)}` | {text} |")
+    return "\n".join(rows)
+
+
+# ---------------------------------------------------------------- semantics
+
+
+def policy_table() -> str:
+    """The policy table, a section for each synchronization and context."""
+    parts: list[str] = []
+    for synchronization in (
+        VariableSynchronization.ON_WRITE,
+        VariableSynchronization.ON_READ,
+        VariableSynchronization.NONE,
+    ):
+        parts += [f"**{synchronization.name}**", ""]
+        names = [aggregation.name for aggregation in VariableAggregation]
+        parts += [f"| context | operation | {' | '.join(names)} |"]
+        parts += ["| --- " * (2 + len(names)) + "|"]
+        for context in (Context.REPLICA, Context.CROSS_REPLICA):
+            parts += [_row(synchronization, context, operation) for operation in _OPERATIONS]
+        parts += [""]
+    return "\n".join(parts).rstrip()
+
+
+_OPERATIONS: Final = (
+    Operation.READ,
+    Operation.ASSIGN,
+    Operation.ASSIGN_ADD,
+    Operation.ASSIGN_SUB,
+)
+
+
+def _row(synchronization: VariableSynchronization, context: Context, operation: Operation) -> str:
+    cell = policy.TABLE[synchronization, context, operation]
+    cells = [cell[a] if isinstance(cell, dict) else cell for a in VariableAggregation]
+    words = " | ".join(_in_words(one) for one in cells)
+    return f"| {context.value} | {operation.value} | {words} |"
+
+
+def _in_words(cell: policy.Policy) -> str:
+    match cell:
+        case policy.Local(parts=True):
+            return "own component only: the mirror parts (warned)"
+        case policy.Local():
+            return "own component"
+        case policy.Merge():
+            return "all meet; every component gets the aggregate"
+        case policy.Broadcast(shares=True):
+            return "every component, its share"
+        case policy.Broadcast(per_component=True):
+            return "every component; a PerReplica component by component"
+        case policy.Broadcast():
+            return "every component"
+        case policy.Gather():
+            return "the aggregate of the components"
+        case policy.Mirror():
+            return "the mirror; component 0 if it has parted"
+        case policy.Refuse():
+            return "refused"
+
+
+# ---------------------------------------------------------------- pictures of runs
+
+
+def run_output() -> str:
+    """What the README's first command prints."""
+    command = ["run", "--workers", "4", "--mode", "on_read"]
+    said = subprocess.run(
+        [sys.executable, "-m", "varsim", *command],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=_RUN_TIMEOUT_S,
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1"},
+    ).stdout
+    return f"```console\n$ varsim {' '.join(command)}\n{said.rstrip()}\n```"
+
+
+# ---------------------------------------------------------------- documents
+
+
+PARTS: Final[dict[str, Callable[[], str]]] = {
+    "modules": modules,
+    "messages": message_list,
+    "records": record_list,
+    "wire": wire,
+    "limits": limits,
+    "policy-table": policy_table,
+    "run-output": run_output,
+}
+NOT_REPEATABLE: Final = frozenset({"run-output"})
+
+
+def documents() -> list[Path]:
+    """The documents that may have generated parts."""
+    return [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def current(text: str, *, runs: bool) -> str:
+    """A document's text with its generated parts as they should be.
+
+    Args:
+        runs: Whether to renew pictures of runs, too.
+    """
+
+    def renewed(part: re.Match[str]) -> str:
+        name = part["name"]
+        if name in NOT_REPEATABLE and not runs:
+            return part[0]
+        return f"{part['begin']}{PARTS[name]()}\n{part['end']}"
+
+    return _PART.sub(renewed, text)
+
+
+def stale() -> list[str]:
+    """The documents whose generated parts are not what the code says today."""
+    return [
+        path.relative_to(ROOT).as_posix()
+        for path in documents()
+        if (text := path.read_text("utf-8")) != current(text, runs=False)
+    ]
+
+
+def main() -> int:
+    """Writes all documents, or checks them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if stale")
+    parser.add_argument("--no-runs", action="store_true", help="leave pictures of runs alone")
+    options = parser.parse_args()
+    if options.check:
+        found = stale()
+        for name in found:
+            print(f"{name} is not current: run `make docs`")
+        return 1 if found else 0
+    for path in documents():
+        text = path.read_text("utf-8")
+        new = current(text, runs=not options.no_runs)
+        if new != text:
+            path.write_text(new, "utf-8")
+            print(f"wrote {path.relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

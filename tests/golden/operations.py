@@ -1,0 +1,295 @@
+"""Replays programs that are lists of operations on one variable `v`: see README.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+
+import varsim as tf
+from tests.golden.recorded import Case, Failure, Json, Outcome
+from tests.golden.terms import (
+    Descriptions,
+    array,
+    encoded,
+    number,
+    numpy_number,
+    per_replica,
+    per_replica_value,
+)
+
+Call = Callable[[Any], Any]
+"""A write: takes what to call the method of."""
+
+READS: dict[str, Callable[[Any], Any]] = {
+    "read_value": lambda v: v.read_value(),
+    "value": lambda v: v.value(),
+    "numpy": lambda v: v.numpy(),
+    "convert": lambda v: np.asarray(v),
+    "add": lambda v: v + v,
+}
+
+
+class Value:
+    """What an operation writes: in a replica, and for all replicas at once."""
+
+    def __init__(self, recorded: Json, dtype: str, strategy: Any) -> None:
+        dtype = recorded.get("dtype", dtype)
+        kind, value = next((k, x) for k, x in recorded.items() if k != "dtype")
+        self._strategy = strategy
+        self._each: list[Any] | None = None
+        match kind:
+            case "per_replica_tensor":
+                self._each = [array(member, dtype) for member in value]
+            case "per_replica_numpy":
+                self._each = [numpy_number(member, dtype) for member in value]
+            case "per_replica_python":
+                self._each = number(value)
+            case "shared_tensor" | "fresh_tensor":
+                self._one = array(value, dtype)
+            case "shared_numpy":
+                self._one = numpy_number(value, dtype)
+            case "python":
+                self._one = number(value)
+            case _:
+                raise AssertionError(f"unknown kind of value: {kind}")
+        self._is_fresh = kind == "fresh_tensor"
+
+    def everywhere(self) -> Any:
+        """The value where there is no replica: a PerReplica, if every replica has its own."""
+        each = self._each
+        if each is None:
+            return self._one
+        return per_replica_value(self._strategy, lambda replica_id: each[replica_id])
+
+    def in_replica(self, then: Callable[[Any], Any]) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        """A function that calls `then` with the replica's value, and its arguments."""
+        if self._each is not None:
+            return then, (self.everywhere(),)
+        one = self._one
+        if self._is_fresh:
+            return (lambda: then(np.array(one))), ()
+        return (lambda: then(one)), ()
+
+
+class Operations:
+    """One program on its way."""
+
+    def __init__(self, case: Case, strategy: Any) -> None:
+        self._case = case
+        self._strategy = strategy
+        self._variable: Any = None
+        self._initializer_calls: int | None = None
+
+    def replay(self) -> Outcome:
+        """Runs the program to its end, or to its first error."""
+        returned: Any = None
+        for index, entry in enumerate(self._case.program):
+            try:
+                returned = self._perform(*entry)
+            except Exception as error:  # whatever it is, it is compared with TensorFlow's
+                return Outcome(error=failure(error, index, self._after()))
+        return Outcome(state=self._state(), returned=self._described(returned))
+
+    def _after(self) -> Json:
+        return None if self._variable is None else per_replica(self._variable)
+
+    def _described(self, returned: Any) -> Json:
+        if isinstance(returned, _Reads):
+            return returned.described
+        if self._case.program[-1][0] == "create":
+            return None
+        return Descriptions(self._variable).describe(returned)
+
+    def _state(self) -> dict[str, Json]:
+        state = state_of(self._variable, self._case.dtype)
+        v, recorded = self._variable, self._case.recorded.state
+        if recorded.get("attrs") is not None or not recorded:
+            state["attrs"] = {
+                "class": type(v).__name__,
+                "trainable": v.trainable,
+                "synchronization": v.synchronization.name,
+                "aggregation": v.aggregation.name,
+                "dtype": v.dtype.name,
+                "shape": list(v.shape),
+                "name": v.name,
+            }
+        if self._initializer_calls is not None:
+            state["initializer_calls"] = self._initializer_calls
+        return state
+
+    # ------------------------------------------------------------ operations
+
+    def _scope(self) -> AbstractContextManager[Any]:
+        return nullcontext() if self._strategy is None else self._strategy.scope()
+
+    def _perform(self, operation: str, *arguments: Any) -> Any:
+        if operation == "create":
+            with self._scope():
+                self._variable = self._create()
+            return None
+        if operation == "read":
+            return self._read(*arguments)
+        if operation == "component":
+            replica_id, method, recorded = arguments
+            value = Value(recorded, self._case.dtype, self._strategy).everywhere()
+            return getattr(self._variable.values[replica_id], method)(value)
+        method, recorded = arguments
+        value = Value(recorded, self._case.dtype, self._strategy)
+        traced = tf.function if self._case.in_function else (lambda function: function)
+        return traced(lambda: self._write(operation, method, value))()
+
+    def _create(self) -> Any:
+        record = self._case.record
+        settings: dict[str, Any] = dict(record.get("kwargs", {}))
+        for name in ("trainable", "dtype"):
+            if name in record:
+                settings[name] = record[name]
+        return tf.Variable(
+            self._initial_value(record.get("init")),
+            synchronization=tf.VariableSynchronization[self._case.synchronization],
+            aggregation=tf.VariableAggregation[self._case.aggregation],
+            **settings,
+        )
+
+    def _initial_value(self, recorded: Json) -> Any:
+        dtype = self._case.dtype or "float64"  # of a NumPy number that brings its own
+        match recorded:
+            case {"callable": value}:
+                return self._counted(lambda call: array(value, dtype))
+            case {"counter": _}:
+                return self._counted(lambda call: array(call, dtype))
+            case {"numpy": value}:
+                return numpy_number(value, dtype)
+            case {"tensor": value}:
+                return array(value, dtype)
+            case {"per_replica": values}:
+                each = [array(value, dtype) for value in values]
+                return per_replica_value(self._strategy, lambda replica_id: each[replica_id])
+        return number(recorded)
+
+    def _counted(self, make: Callable[[int], Any]) -> Callable[[], Any]:
+        self._initializer_calls = 0
+
+        def initial_value() -> Any:
+            assert self._initializer_calls is not None
+            self._initializer_calls += 1
+            return make(self._initializer_calls)
+
+        return initial_value
+
+    def _write(self, operation: str, method: str, value: Value) -> Any:
+        v, strategy = self._variable, self._strategy
+
+        def merged(function: Callable[..., Any]) -> Any:
+            in_replica, args = value.in_replica(lambda x: merge_call(function, (x,)))
+            return strategy.run(in_replica, args=args)
+
+        match operation:
+            case "replica":
+                in_replica, args = value.in_replica(lambda x: getattr(v, method)(x))
+                return strategy.run(in_replica, args=args)
+            case "cross":
+                with self._scope():
+                    return getattr(v, method)(value.everywhere())
+            case "outside":
+                return getattr(v, method)(value.everywhere())
+            case "merge":
+                return merged(lambda _, x: getattr(v, method)(x))
+            case "merge_update":
+                return merged(lambda st, x: update(st, v, method, x))
+            case "update":
+                with self._scope():
+                    return update(strategy, v, method, value.everywhere())
+            case "update_container":
+                with self._scope():
+                    return strategy.extended.update(
+                        v, lambda _, x: getattr(v, method)(x), args=(value.everywhere(),)
+                    )
+            case "replica_update":
+                in_replica, args = value.in_replica(lambda x: update(strategy, v, method, x))
+                return strategy.run(in_replica, args=args)
+        raise AssertionError(f"unknown operation: {operation}")
+
+    def _read(self, context: str, how: str | list[str]) -> Any:
+        if isinstance(how, str):
+            return self._read_once(context, how)
+        described: dict[str, Json] = {}
+        for one in how:
+            try:
+                value = self._read_once(context, one)
+            except Exception as error:  # as above
+                described[one] = {"error": failure(error, 0, None)}
+            else:
+                described[one] = Descriptions(self._variable).describe(value)
+        return _Reads(described)
+
+    def _read_once(self, context: str, how: str) -> Any:
+        v, strategy, read = self._variable, self._strategy, READS[how]
+        match context:
+            case "replica":
+                return strategy.run(lambda: read(v))
+            case "merge":
+                return strategy.run(lambda: merge_call(lambda _: read(v), ()))
+            case "update":
+                with self._scope():
+                    return strategy.extended.update(v, lambda _: read(v))
+            case "cross":
+                with self._scope():
+                    return read(v)
+        return read(v)  # outside, and under a device, of which varsim has no scope
+
+
+class _Reads:
+    """Several reads, described already: some of them may have raised."""
+
+    def __init__(self, described: dict[str, Json]) -> None:
+        self.described = described
+
+
+def merge_call(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    """The current replica's merge_call."""
+    return tf.distribute.get_replica_context().merge_call(function, args=args)
+
+
+def update(strategy: Any, variable: Any, method: str, value: Any) -> Any:
+    """`extended.update` with a method of the component."""
+    return strategy.extended.update(
+        variable, lambda component, x: getattr(component, method)(x), args=(value,)
+    )
+
+
+def state_of(variable: Any, dtype: str) -> dict[str, Json]:
+    """A variable's components, and what reading it outside gives."""
+    state: dict[str, Json] = {"per_replica": per_replica(variable)}
+    try:
+        value = variable.read_value()
+    except Exception as error:  # as above
+        state["cross_read"] = {"error": failure(error, 0, None)}
+        return state
+    state["cross_read"] = encoded(value)
+    if dtype != value.dtype.name:
+        state["cross_read_dtype"] = value.dtype.name
+    return state
+
+
+def failure(error: Exception, at: int, after: Json) -> Failure:
+    """An exception in the recording's terms."""
+    tail = error.__traceback__
+    while tail is not None and tail.tb_next is not None:
+        tail = tail.tb_next
+    place = tail.tb_frame.f_code.co_filename if tail is not None else ""
+    return Failure(
+        kind=type(error).__name__,
+        kinds=frozenset(kind.__name__ for kind in type(error).__mro__),
+        at=at,
+        after=after,
+        message=str(error).partition("\n")[0],
+        by_program=place.startswith(PROGRAM),
+    )
+
+
+PROGRAM = "<recorded program"
+"""How the file name of a recorded program's code begins."""

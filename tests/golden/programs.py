@@ -1,0 +1,76 @@
+"""Replays programs that are lines of Python."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import varsim as tf
+from tests.golden.operations import PROGRAM, failure, state_of
+from tests.golden.recorded import Case, Json, Outcome
+from tests.golden.shim import TF, constant
+from tests.golden.terms import Descriptions, per_replica, per_replica_value
+
+
+class Program:
+    """One program on its way."""
+
+    def __init__(self, case: Case, names: dict[str, Any]) -> None:
+        """Prepares a program whose strategies have the given names."""
+        self._case = case
+        self._names: dict[str, Any] = {
+            "tf": TF,
+            "np": np,
+            "W": case.world,
+            "rid": replica_id,
+            "ctx": tf.distribute.get_replica_context,
+            "PR": self._per_replica,
+            "VS": tf.VariableSynchronization,
+            "VA": tf.VariableAggregation,
+            "R": tf.distribute.ReduceOp,
+            "desc": self._describe,
+            **names,
+        }
+
+    def replay(self) -> Outcome:
+        """Runs the program to its end, or to its first error."""
+        for index, line in enumerate(self._case.program):
+            try:
+                exec(compile(self._translated(line), f"{PROGRAM}, {index}>", "exec"), self._names)
+            except Exception as error:  # whatever it is, it is compared with TensorFlow's
+                return Outcome(error=failure(error, index, self._after()))
+        variable = self._variable()
+        recorded_dtype = self._case.recorded.state.get("cross_read_dtype")
+        state: dict[str, Json] = {}
+        if variable is not None:
+            state = state_of(variable, variable.dtype.name if recorded_dtype is None else "")
+        return Outcome(state=state, returned=self._describe(self._names.get("out")))
+
+    def _translated(self, line: str) -> str:
+        """The line as varsim's users would write it.
+
+        What a dataset gives are arrays, and those have no numpy().
+        """
+        return line.replace("y.numpy()", "y") if "tf.data." in line else line
+
+    def _variable(self) -> Any:
+        found = self._names.get("v")
+        return found if isinstance(found, tf.Variable) else None
+
+    def _after(self) -> Json:
+        variable = self._variable()
+        return None if variable is None else per_replica(variable)
+
+    def _describe(self, value: Any) -> Json:
+        return Descriptions(self._variable()).describe(value)
+
+    def _per_replica(self, values: list[Any], dtype: Any = None) -> Any:
+        """`PR(values, dtype)`: tensors of that dtype, or else the values as they are."""
+        each = values if dtype is None else [constant(value, dtype) for value in values]
+        return per_replica_value(self._names["s"], lambda replica_id: each[replica_id])
+
+
+def replica_id() -> int:
+    """`rid()` in a recorded program."""
+    return int(tf.distribute.get_replica_context().replica_id_in_sync_group)

@@ -1,0 +1,68 @@
+"""Replays recorded cases through varsim's public face."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import varsim as tf
+from tests.golden.operations import Operations
+from tests.golden.programs import Program
+from tests.golden.recorded import Case, Outcome
+
+
+class Stage:
+    """The strategies that cases share: starting one for each would take most of the time.
+
+    A case leaves nothing behind on them but variables that nobody names.
+    """
+
+    def __init__(self) -> None:
+        self._strategies: dict[tuple[str, ...], Any] = {}
+
+    def replay(self, case: Case) -> Outcome:
+        """Runs one case. varsim's own warnings are wanted; any other one is an error."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            warnings.simplefilter("ignore", tf.VarsimWarning)
+            if not case.is_python:
+                return Operations(case, self._strategy(case)).replay()
+            if case.family != "mixing":
+                return Program(case, {"s": self._strategy(case)}).replay()
+            try:
+                return Program(case, self._several()).replay()
+            finally:
+                tf.distribute.experimental_set_strategy(None)
+
+    def close(self) -> None:
+        """Ends the workers, where there are any."""
+        for strategy in self._strategies.values():
+            strategy.close()
+
+    def _strategy(self, case: Case) -> Any:
+        match case.strategy:
+            case "mirrored":
+                return self._mirrored(*(f"CPU:{i}" for i in range(case.world)))
+            case "one_device":
+                return tf.distribute.OneDeviceStrategy("CPU:0")
+            case "default":
+                return tf.distribute.get_strategy()
+            case "no_strategy":
+                return None
+        raise AssertionError(f"unknown strategy: {case.strategy}")
+
+    def _several(self) -> dict[str, Any]:
+        """The strategies of the cases that mix them."""
+        a = self._mirrored("CPU:0", "CPU:1")
+        return {
+            "a": a,
+            "b": self._mirrored("CPU:2", "CPU:3"),
+            "o": tf.distribute.OneDeviceStrategy("CPU:1"),
+            "d": tf.distribute.get_strategy(),
+            "s": a,
+        }
+
+    def _mirrored(self, *devices: str) -> Any:
+        if devices not in self._strategies:
+            self._strategies[devices] = tf.distribute.MirroredStrategy(list(devices))
+        return self._strategies[devices]

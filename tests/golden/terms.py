@@ -1,0 +1,102 @@
+"""Values in the recording's terms: building what a program was given, describing what came out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+import varsim as tf
+from tests.golden.recorded import Json
+
+_SPECIAL = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+
+
+def number(value: Json) -> Any:
+    """A recorded number, or nested list of numbers, as Python has it."""
+    if isinstance(value, list):
+        return [number(member) for member in value]
+    return _SPECIAL.get(value, value) if isinstance(value, str) else value
+
+
+def array(value: Json, dtype: str) -> np.ndarray[Any, Any]:
+    """A recorded value as a tensor, which for varsim is an array, 0-d ones included."""
+    with np.errstate(all="ignore"):
+        return np.array(number(value), dtype=dtype)
+
+
+def numpy_number(value: Json, dtype: str) -> Any:
+    """A recorded NumPy value: an array, or a NumPy scalar, which for varsim is a number."""
+    return array(value, dtype)[()]
+
+
+def encoded(value: Any) -> Json:
+    """An array or number in the recording's terms."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, list):
+        return [encoded(member) for member in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
+    return value
+
+
+class Descriptions:
+    """Describes values in the recording's terms, where some variable is the program's own."""
+
+    def __init__(self, variable: Any = None) -> None:
+        self._variable = variable
+
+    def describe(self, value: Any) -> Json:
+        """A value in the recording's terms."""
+        match value:
+            case None:
+                return {"type": "None"}
+            case bool() | int() | float() | str() if not isinstance(value, np.generic):
+                return {"type": type(value).__name__, "value": encoded(value)}
+            case np.ndarray() | np.generic():
+                return {"type": "Tensor", "dtype": value.dtype.name, "value": encoded(value)}
+            case list() | tuple():
+                kind = "tuple" if isinstance(value, tuple) else "list"
+                return {"type": kind, "items": [self.describe(member) for member in value]}
+            case dict():
+                return {key: self.describe(member) for key, member in value.items()}
+            case tf.Variable():
+                return self._variable_of(value)
+            case tf.distribute.DistributedValues():
+                members = [self.describe(member) for member in value.values]
+                return {"type": type(value).__name__, "values": members}
+            case _:
+                return {"type": type(value).__name__}
+
+    def _variable_of(self, variable: Any) -> Json:
+        if variable is self._variable:
+            return {"type": "self"}
+        if variable.container is not None and variable.container is self._variable:
+            return {"type": "component", "index": variable.replica_id}
+        name = type(variable).__name__
+        if isinstance(variable, tf.distribute.DistributedValues):
+            return {"type": name, "values": per_replica(variable)}
+        value = np.asarray(variable.read_value())
+        return {"type": name, "dtype": value.dtype.name, "value": encoded(value)}
+
+
+def per_replica(variable: Any) -> list[Json]:
+    """The components of a variable, in replica order."""
+    parts: Sequence[Any] = (
+        variable.values
+        if isinstance(variable, tf.distribute.DistributedValues)
+        else (variable,)
+    )
+    found = [np.asarray(part.read_value()) for part in parts]
+    assert all(part.dtype == variable.dtype for part in found), "a component of another dtype"
+    return [encoded(part) for part in found]
+
+
+def per_replica_value(strategy: Any, make: Callable[[int], Any]) -> Any:
+    """A PerReplica of what `make` gives for each replica; where there is one device, the value."""
+    return strategy.experimental_distribute_values_from_function(
+        lambda context: make(context.replica_id_in_sync_group)
+    )

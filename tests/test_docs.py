@@ -1,0 +1,122 @@
+"""The documents are true: their examples run, their generated parts and their links are current."""
+
+from __future__ import annotations
+
+import doctest
+import re
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from docs.generate import ROOT, documents, first_sentence, stale
+from varsim import VarsimWarning
+from varsim.testing import simulated_cluster
+
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+@dataclass(frozen=True)
+class Section:
+    """The examples of one section of a document, at their lines, and the rest of it blank."""
+
+    path: Path
+    title: str
+    examples: str
+
+    def __str__(self) -> str:
+        return f"{self.path.name}:{self.title}"
+
+
+def sections(path: Path) -> Iterator[Section]:
+    """The sections with examples; each begins with the document's first, before any heading."""
+    lines = path.read_text("utf-8").splitlines()
+    owners: list[str] = []  # the title of the section that each example's line belongs to
+    title, inside = "", False
+    for line in lines:
+        if line.startswith("```"):
+            inside = line == "```pycon"
+        elif line.startswith("##") and not inside:
+            title = line.lstrip("# ")
+        owners.append(title if inside and not line.startswith("```") else "-")
+    for wanted in dict.fromkeys(owner for owner in owners if owner not in ("", "-")):
+        kept = zip(lines, owners, strict=True)
+        examples = "\n".join(line if owner in ("", wanted) else "" for line, owner in kept)
+        yield Section(path, wanted, examples)
+
+
+WITH_EXAMPLES = [section for path in documents() for section in sections(path)]
+
+
+def test_the_documents_have_examples() -> None:
+    """So that a change of their form does not silence the next test."""
+    assert {"README.md", "semantics.md"} <= {section.path.name for section in WITH_EXAMPLES}
+    assert 20 < len(WITH_EXAMPLES)
+
+
+@pytest.mark.parametrize("section", WITH_EXAMPLES, ids=str)
+def test_an_example_does_what_it_says(section: Section) -> None:
+    """On the simulated cluster; a line that says that it warns may warn."""
+    globals_ = {"__name__": "__main__"}
+    test = doctest.DocTestParser().get_doctest(
+        section.examples, globals_, section.title, str(section.path), 0
+    )
+    said: list[str] = []
+    with simulated_cluster(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", VarsimWarning)
+        doctest.DocTestRunner(optionflags=FLAGS).run(test, out=said.append, clear_globs=False)
+        if strategy := test.globs.get("strategy"):
+            strategy.close()
+    assert not said, "".join(said)
+
+
+def test_generated_parts_are_current() -> None:
+    assert [] == stale(), "run `make docs`"
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    broken = [
+        f"{path.relative_to(ROOT)}: {target}"
+        for path in documents()
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", path.read_text("utf-8"))
+        if "://" not in target and not (path.parent / target).exists()
+    ]
+    assert [] == broken
+
+
+def test_anchors_in_documents_exist() -> None:
+    broken = [
+        f"{path.relative_to(ROOT)}: {target}#{anchor}"
+        for path in documents()
+        for target, anchor in re.findall(r"\]\(([^)#\s]*)#([^)]*)\)", path.read_text("utf-8"))
+        if "://" not in target
+        and anchor not in _anchors((path.parent / target) if target else path)
+    ]
+    assert [] == broken
+
+
+def _anchors(path: Path) -> set[str]:
+    titles = re.findall(r"^#+ (.*)$", path.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_every_decision_is_listed() -> None:
+    adr = ROOT / "docs" / "adr"
+    listed = re.findall(r"\((\d{4}-[^)]*)\)", (adr / "README.md").read_text("utf-8"))
+    assert listed == sorted(path.name for path in adr.glob("[0-9]*.md"))
+
+
+def test_every_module_says_what_it_is() -> None:
+    """ARCHITECTURE.md is written from the first sentences of the modules' docstrings."""
+    modules = [p for top in ("varsim", "workers") for p in (ROOT / top).rglob("*.py")]
+    silent = [str(p.relative_to(ROOT)) for p in modules if p.stat().st_size and not _speaks(p)]
+    assert [] == silent
+
+
+def _speaks(path: Path) -> bool:
+    try:
+        return len(first_sentence(path)) > 10
+    except SystemExit:
+        return False

@@ -1,0 +1,225 @@
+"""The rules of CONTRIBUTING.md that a program can check and Ruff does not: one function each.
+
+Each takes one file and yields the places where it breaks the rule, each with a remedy.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Sequence
+
+from tests.tidy.source import Finding, Source
+
+MAX_FILE_LINES = 350
+MAX_FUNCTION_LINES = 70
+
+PURE = ("varsim/sync/", "varsim/analysis/")
+IMPURE = frozenset(
+    "asyncio contextvars datetime io logging multiprocessing os pathlib random secrets select "
+    "signal socket subprocess sys tempfile threading time uuid zmq".split()
+)
+CONCURRENT = frozenset({"_thread", "asyncio", "concurrent", "threading"})
+MAY_SLEEP = frozenset({"workers/varsim_worker/device.py"})  # simulating time is its work
+VAGUE = frozenset("common data helper helpers info manager misc util utils".split())
+MAY_ASK_FOR_MODES = ("varsim/sync/policy.py", "varsim/spec.py", "varsim/workloads/")
+MODES = frozenset({"on_read", "on_write"})
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def files_are_short(source: Source) -> Iterator[Finding]:
+    """A file has one reason to change; tests may tell a long story."""
+    lines = source.text.count("\n")
+    if lines > MAX_FILE_LINES and not source.path.startswith("tests/"):
+        yield Finding(
+            source.path, MAX_FILE_LINES, f"has {lines} lines; split it at {MAX_FILE_LINES} at most"
+        )
+
+
+def functions_are_short(source: Source) -> Iterator[Finding]:
+    """Branches in the parent, straight lines in what it calls."""
+    for node in source.nodes:
+        if isinstance(node, Function):
+            lines = (node.end_lineno or node.lineno) - node.lineno + 1
+            if lines > MAX_FUNCTION_LINES:
+                yield Finding(
+                    source.path,
+                    node.lineno,
+                    f"{node.name} has {lines} lines; keep its branches, and move straight parts "
+                    f"into functions of their own ({MAX_FUNCTION_LINES} at most)",
+                )
+
+
+def decisions_are_pure(source: Source) -> Iterator[Finding]:
+    """The engine and the checkers have no I/O, no clock and no chance."""
+    if not source.path.startswith(PURE):
+        return
+    for line, name in source.imports():
+        if name.split(".")[0] in IMPURE or name.startswith("numpy.random"):
+            yield Finding(source.path, line, f"imports {name}; let the shell pass in what it needs")
+    for node in source.nodes:
+        match node:
+            case ast.Call(func=ast.Name(id="open" | "print" | "input" as name)):
+                yield Finding(source.path, node.lineno, f"calls {name}; return an action instead")
+            case ast.Attribute(value=ast.Name(id="np" | "numpy"), attr="random"):
+                yield Finding(source.path, node.lineno, "uses chance; let the shell pass it in")
+
+
+def nothing_sleeps(source: Source) -> Iterator[Finding]:
+    """A wait is for a state, with a deadline; only a simulated device spends time."""
+    if source.path in MAY_SLEEP:
+        return
+    for node in source.nodes:
+        match node:
+            case ast.Attribute(value=ast.Name(id="time"), attr="sleep"):
+                line = node.lineno
+            case ast.ImportFrom(module="time", names=names) if any(
+                alias.name == "sleep" for alias in names
+            ):
+                line = node.lineno
+            case _:
+                continue
+        yield Finding(
+            source.path, line, "sleeps; wait for a state with a deadline (tests/waiting.py)"
+        )
+
+
+def nothing_runs_beside(source: Source) -> Iterator[Finding]:
+    """No threads and no event loop: a process does one thing at a time.
+
+    A test may name them; one that leaves a thread running fails for that.
+    """
+    if source.path.startswith("tests/"):
+        return
+    for line, name in source.imports():
+        if name.split(".")[0] in CONCURRENT:
+            yield Finding(source.path, line, f"imports {name}; see docs/adr on threads for the way")
+
+
+def names_say_something(source: Source) -> Iterator[Finding]:
+    """A file is named after what it does."""
+    stem = source.path.rpartition("/")[2].removesuffix(".py")
+    vague = VAGUE.intersection(stem.split("_"))
+    if vague and not stem.startswith("test_"):  # which is named after what it tests
+        yield Finding(source.path, 1, f"{min(vague)!r} says nothing; name it after what it does")
+
+
+def ports_are_not_chosen(source: Source) -> Iterator[Finding]:
+    """A fixed port is taken already, on some machine, today."""
+    for number, line in enumerate(source.text.splitlines(), 1):
+        if re.search(r"tcp://[^\s\"'/]*:[1-9]\d{1,4}\b", line):
+            yield Finding(
+                source.path,
+                number,
+                "fixes a TCP port; bind to a wildcard, and pass the endpoint on",
+            )
+
+
+def broad_excepts_have_reasons(source: Source) -> Iterator[Finding]:
+    """Who catches everything says why, in a comment at the handler."""
+    for node in source.nodes:
+        if not isinstance(node, ast.ExceptHandler) or not _is_broad(node.type):
+            continue
+        near = range(node.lineno, node.body[0].lineno + 1)
+        comments = [re.sub(r"noqa[:\s\w,]*-?", "", source.comments.get(n, "")) for n in near]
+        if not any(comment.strip() for comment in comments):
+            yield Finding(
+                source.path, node.lineno, "catches everything; catch less, or say why in a comment"
+            )
+
+
+def _is_broad(caught: ast.expr | None) -> bool:
+    match caught:
+        case None | ast.Name(id="Exception" | "BaseException"):
+            return True
+        case ast.Tuple(elts=parts):
+            return any(map(_is_broad, parts))
+    return False
+
+
+def modes_are_asked_for_once(source: Source) -> Iterator[Finding]:
+    """What a mode means stands in the policy table; nothing else compares modes.
+
+    A workload is a program like a user's: it may ask what its variables have become.
+    """
+    if not source.installed or source.path.startswith(MAY_ASK_FOR_MODES):
+        return
+    for node in source.nodes:
+        match node:
+            case ast.Compare(left=left, comparators=others):
+                compared = [left, *others]
+            case ast.MatchValue(value=value):
+                compared = [value]
+            case _:
+                continue
+        if any(_names_mode(part) for whole in compared for part in ast.walk(whole)):
+            yield Finding(
+                source.path,
+                compared[0].lineno,
+                "asks for a mode; let sync/policy.py say what it means",
+            )
+
+
+def _names_mode(node: ast.AST) -> bool:
+    match node:
+        case ast.Attribute(value=ast.Name(id="VariableSynchronization")):
+            return True
+        case ast.Attribute(value=ast.Attribute(attr="VariableSynchronization")):
+            return True
+        case ast.Constant(value=str() as text):
+            return text.lower() in MODES
+    return False
+
+
+def places_are_nobodys(source: Source) -> Iterator[Finding]:
+    """No file knows the folders, package indexes or addresses of one machine."""
+    if source.path.startswith("tests/tidy/"):
+        return
+    for number, line in enumerate(source.text.splitlines(), 1):
+        if found := re.search(
+            r"(?<![\w.~}<>)/-])/(home|root|work|workspace|Users|opt|srv|mnt)/\w+"
+            r"|--(extra-)?index-url|--find-links"
+            r"|\b(10|192\.168|172\.(1[6-9]|2\d|3[01]))\.\d+\.\d+\.\d+\b",
+            line,
+        ):
+            yield Finding(
+                source.path, number, f"{found.group()!r} is a place on one machine; take it out"
+            )
+
+
+def no_package_is_called_workers(source: Source) -> Iterator[Finding]:
+    """That name collides with other people's folders and wheels."""
+    if source.path == "workers/__init__.py" or source.path.startswith("workers/workers/"):
+        yield Finding(source.path, 1, "workers/ is a source root; the package is varsim_worker")
+
+
+def every_module_is_used(project: Sequence[Source], reachable_by_name: str) -> Iterator[Finding]:
+    """A module that nobody imports, and that is no entry point, is dead.
+
+    Args:
+        reachable_by_name: The texts in which a module may be named instead: pyproject.toml and
+            the experiments in configs/.
+    """
+    installed = [source for source in project if source.installed]
+    imported = {name for source in installed for _, name in source.imports()}
+    imported |= {name.rpartition(".")[0] for name in imported}
+    strings = {
+        node.value
+        for source in installed
+        for node in source.nodes
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    for source in installed:
+        name = source.module
+        last = name.rpartition(".")[2]
+        if source.path.endswith("__init__.py") or last == "__main__" or name in imported:
+            continue
+        if any(text == name or text.startswith(f"{name}:") for text in strings):
+            continue
+        if name in reachable_by_name or (
+            name.startswith("varsim.workloads.")
+            and re.search(rf"^workload: *{last}\b", reachable_by_name, re.MULTILINE)
+        ):
+            continue
+        yield Finding(source.path, 1, "nobody imports this module; use it, or delete it")

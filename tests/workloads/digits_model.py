@@ -1,0 +1,108 @@
+"""The digits workload once more, in plain NumPy and one process: what every mode must reach.
+
+Shares no code with varsim: the replicas are a list, a merge is a loop. Every sum is taken in
+replica order and in float32, so the workload must agree with it bit for bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+DIGITS = Path(__file__).parents[2] / "varsim" / "workloads" / "data" / "digits.npz"
+BATCH, TRAINED = 64, 1437
+
+
+@dataclass
+class Model:
+    weights: np.ndarray
+    bias: np.ndarray
+
+
+@dataclass
+class Outcome:
+    models: list[Model]  # one per replica
+    train_loss: float
+    train_accuracy: float
+    test_accuracy: float
+    replica_test_accuracy: list[float]
+
+
+def train(mode: str, replicas: int, steps: int, learning_rate: float = 0.5) -> Outcome:
+    """Trains as `--mode MODE` with that many replicas does; mode is on_write, on_read or none."""
+    with np.load(DIGITS) as file:
+        images = (file["images"] / 16).astype(np.float32)
+        labels = file["labels"].astype(np.int64)
+    models = [
+        Model(np.zeros((64, 10), np.float32), np.zeros(10, np.float32)) for _ in range(replicas)
+    ]
+    batches = TRAINED // BATCH
+    losses: list[float] = []
+    correct = 0
+    for step in range(steps):
+        if step % batches == 0:
+            losses, correct = [], 0
+        first = step % batches * BATCH
+        parts = np.array_split(np.arange(first, first + BATCH), replicas)
+        results = [
+            gradients(model, images[part], labels[part])
+            for model, part in zip(models, parts, strict=True)
+        ]
+        losses.append(float(mean([np.asarray(result[2]) for result in results])))
+        correct += sum(result[3] for result in results)
+        by_weights = [np.float32(learning_rate) * result[0] for result in results]
+        by_bias = [np.float32(learning_rate) * result[1] for result in results]
+        if mode == "on_write":
+            by_weights, by_bias = [mean(by_weights)] * replicas, [mean(by_bias)] * replicas
+        for model, weights, bias in zip(models, by_weights, by_bias, strict=True):
+            model.weights = model.weights - weights
+            model.bias = model.bias - bias
+        if mode == "on_read" and ((step + 1) % batches == 0 or step + 1 == steps):
+            weights = mean([model.weights for model in models])
+            bias = mean([model.bias for model in models])
+            models = [Model(weights, bias) for _ in models]
+    test_images, test_labels = images[TRAINED:], labels[TRAINED:]
+    parts = np.array_split(np.arange(len(test_images)), replicas)
+    return Outcome(
+        models,
+        train_loss=float(np.mean(losses)),
+        train_accuracy=correct / (len(losses) * BATCH),
+        test_accuracy=sum(
+            hits(model, test_images[part], test_labels[part])
+            for model, part in zip(models, parts, strict=True)
+        )
+        / len(test_images),
+        replica_test_accuracy=[
+            hits(model, test_images, test_labels) / len(test_images) for model in models
+        ],
+    )
+
+
+def gradients(
+    model: Model, images: np.ndarray, labels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.float32, int]:
+    """One shard's mean gradient by weights and bias, its mean loss, and how many it got right."""
+    logits = images @ model.weights + model.bias
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    error = odds / odds.sum(axis=1, keepdims=True)
+    rows = np.arange(len(labels))
+    loss = -np.mean(np.log(error[rows, labels]))
+    correct = int(np.sum(error.argmax(axis=1) == labels))
+    error[rows, labels] -= 1
+    error /= len(labels)
+    return images.T @ error, error.sum(axis=0), loss, correct
+
+
+def mean(values: list[np.ndarray]) -> np.ndarray:
+    """A left fold in replica order, then one division: what varsim's MEAN promises."""
+    total = values[0]
+    for value in values[1:]:
+        total = total + value
+    return np.asarray(total / np.float32(len(values)))
+
+
+def hits(model: Model, images: np.ndarray, labels: np.ndarray) -> int:
+    """How many of the images the model names rightly."""
+    return int(np.sum((images @ model.weights + model.bias).argmax(axis=1) == labels))

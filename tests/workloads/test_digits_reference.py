@@ -1,0 +1,73 @@
+"""The digits workload agrees, bit for bit, with a model that shares no code with varsim."""
+
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+import pytest
+
+import varsim as tf
+from tests.workloads.digits_model import train
+from tests.workloads.runs import run_workload
+from varsim.workloads import digits
+
+STEPS = 2 * 22 + 5  # two epochs, and a part of one
+
+
+@pytest.mark.parametrize("replicas", [1, 2, 4, 8])
+@pytest.mark.parametrize("mode", ["on_write", "on_read", "none"])
+def test_every_mode_agrees_with_the_model(mode: str, replicas: int) -> None:
+    """Loss, accuracies, and every component of weights and bias."""
+    expected = train(mode, replicas, STEPS)
+    with pytest.warns(tf.VarsimWarning) if mode == "none" else contextlib.nullcontext():
+        run = run_workload(digits, mode=mode, replicas=replicas, steps=STEPS)
+
+    assert {
+        "steps": STEPS,
+        "epochs": STEPS / 22,
+        "train_loss": expected.train_loss,
+        "train_accuracy": expected.train_accuracy,
+        "test_accuracy": expected.test_accuracy,
+        "replica_test_accuracy": expected.replica_test_accuracy,
+    } == run.result
+    for replica, model in enumerate(expected.models):
+        np.testing.assert_array_equal(model.weights, run.components["weights"][replica])
+        np.testing.assert_array_equal(model.bias, run.components["bias"][replica])
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("mode", ["on_write", "on_read"])
+def test_real_processes_agree_with_the_model(mode: str) -> None:
+    """What the simulated cluster computes, worker processes compute, to the last bit."""
+    expected = train(mode, 4, 25)
+    run = run_workload(digits, mode=mode, replicas=4, steps=25, processes=True)
+
+    assert expected.train_loss == run.result["train_loss"]
+    assert expected.test_accuracy == run.result["test_accuracy"]
+    for replica, model in enumerate(expected.models):
+        np.testing.assert_array_equal(model.weights, run.components["weights"][replica])
+
+
+@pytest.mark.parametrize("replicas", [3, 12, 64])
+def test_parts_of_a_batch_differ_by_one_image_at_most(replicas: int) -> None:
+    """Also where the replicas do not divide the batch; so nobody trains on no image at all."""
+    expected = train("on_write", replicas, 22)
+    run = run_workload(digits, mode="on_write", replicas=replicas, steps=22)
+
+    assert expected.train_loss == run.result["train_loss"]
+    assert expected.test_accuracy == run.result["test_accuracy"]
+
+
+def test_auto_is_on_write() -> None:
+    """A free variable that nobody sets is mirrored, to the last bit."""
+    expected = train("on_write", 2, 22)
+    run = run_workload(digits, replicas=2, steps=22)
+
+    np.testing.assert_array_equal(expected.models[0].weights, run.components["weights"][0])
+    assert expected.test_accuracy == run.result["test_accuracy"]
+
+
+def test_the_job_says_how_far_it_is() -> None:
+    """Every step, once, of the number that was asked for."""
+    assert [(1, 3), (2, 3), (3, 3)] == run_workload(digits, replicas=2, steps=3).progress
