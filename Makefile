@@ -8,6 +8,7 @@ INSTALLED := $(VENV)/.installed
 PIP_OPTIONS := --quiet --disable-pip-version-check --retries 5 --timeout 60
 WORKERS ?= 4
 MODE ?= on_read
+EFFORT ?= 20
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-all format lint types scenarios golden soak \
@@ -53,13 +54,13 @@ types: $(INSTALLED) ## mypy, strict
 	$(BIN)/mypy
 
 scenarios: $(INSTALLED) ## rewrite the expected parts of the golden scenarios; review the diff
-	$(BIN)/pytest --rewrite-scenarios -q tests/scenarios
+	$(BIN)/python -m varsim.testing.scenario --rewrite tests/scenarios
 
 golden: $(INSTALLED) ## compare with recorded TensorFlow results; prints the counts by class and rule
 	$(BIN)/pytest -q -s tests/golden
 
-soak: $(INSTALLED) ## random programs and message orders, many more than a test run has
-	VARSIM_TEST_SEEDS=20 $(BIN)/pytest -q -m "not processes" -k "random or seed or property" --timeout 0
+soak: $(INSTALLED) ## random programs and message orders, EFFORT times as many as a test run has
+	VARSIM_TEST_EFFORT=$(EFFORT) $(BIN)/pytest -q --timeout 0 tests/properties tests/testing
 
 docs: $(INSTALLED) ## rewrite the generated parts of the documents
 	$(BIN)/python docs/generate.py

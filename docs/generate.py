@@ -14,6 +14,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import tokenize
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -195,15 +196,16 @@ def _in_words(cell: policy.Policy) -> str:
 def run_output() -> str:
     """What the README's first command prints."""
     command = ["run", "--workers", "4", "--mode", "on_read"]
-    said = subprocess.run(
-        [sys.executable, "-m", "varsim", *command],
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=_RUN_TIMEOUT_S,
-        cwd=ROOT,
-        env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1"},
-    ).stdout
+    with tempfile.TemporaryDirectory() as folder:  # what the run saves is not for keeping
+        said = subprocess.run(
+            [sys.executable, "-m", "varsim", *command],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=_RUN_TIMEOUT_S,
+            cwd=folder,
+            env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1"},
+        ).stdout
     return f"```console\n$ varsim {' '.join(command)}\n{said.rstrip()}\n```"
 
 

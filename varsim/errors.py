@@ -8,6 +8,7 @@ VarsimError
 │   ├── ShapeError                (ValueError)    a value has another shape than its variable
 │   ├── DtypeError                (ValueError)    an array has another dtype than its variable
 │   └── ValueTypeError            (TypeError)     the value is nothing that a variable can hold
+│       └── NoValueError          (ValueError)    … because it is None
 ├── DistributedValueError         (ValueError)    a per-replica value stands where it cannot
 ├── UnsupportedError              (NotImplementedError)  TensorFlow refuses it too
 ├── ContextError                  (RuntimeError)  wrong context, or two strategies mixed
@@ -82,6 +83,10 @@ class DtypeError(VariableError, ValueError):
 
 class ValueTypeError(VariableError, TypeError):
     """A value is nothing that the variable's dtype can hold."""
+
+
+class NoValueError(ValueTypeError, ValueError):
+    """None stands where a value is needed."""
 
 
 class DistributedValueError(VarsimError, ValueError):

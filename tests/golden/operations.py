@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -105,20 +106,18 @@ class Operations:
 
     def _state(self) -> dict[str, Json]:
         state = state_of(self._variable, self._case.dtype)
-        v, recorded = self._variable, self._case.recorded.state
-        if recorded.get("attrs") is not None or not recorded:
-            state["attrs"] = {
-                "class": type(v).__name__,
-                "trainable": v.trainable,
-                "synchronization": v.synchronization.name,
-                "aggregation": v.aggregation.name,
-                "dtype": v.dtype.name,
-                "shape": list(v.shape),
-                "name": v.name,
-            }
+        if self._asks_for_attributes():
+            state["attrs"] = attributes_of(self._variable)
         if self._initializer_calls is not None:
             state["initializer_calls"] = self._initializer_calls
         return state
+
+    def _asks_for_attributes(self) -> bool:
+        """Whether the recording tells them, or would have if TensorFlow had not raised."""
+        recorded = self._case.recorded
+        return "attrs" in recorded.state or (
+            recorded.error is not None and self._case.family == "create"
+        )
 
     # ------------------------------------------------------------ operations
 
@@ -149,8 +148,8 @@ class Operations:
                 settings[name] = record[name]
         return tf.Variable(
             self._initial_value(record.get("init")),
-            synchronization=tf.VariableSynchronization[self._case.synchronization],
-            aggregation=tf.VariableAggregation[self._case.aggregation],
+            synchronization=_member(tf.VariableSynchronization, record.get("sync")),
+            aggregation=_member(tf.VariableAggregation, record.get("agg")),
             **settings,
         )
 
@@ -261,6 +260,45 @@ def update(strategy: Any, variable: Any, method: str, value: Any) -> Any:
     )
 
 
+def _member(kind: Any, name: str | None) -> Any:
+    """A member of an enum by its name; what is none is passed on as it is."""
+    return getattr(kind, name, name) if name is not None else None
+
+
+def attributes_of(variable: Any) -> dict[str, Json]:
+    """What a new variable says of itself, and of its components."""
+    attributes = {
+        "class": type(variable).__name__,
+        "trainable": variable.trainable,
+        "synchronization": variable.synchronization.name,
+        "aggregation": variable.aggregation.name,
+        "dtype": variable.dtype.name,
+        "shape": list(variable.shape),
+        "name": variable.name,
+    }
+    if not isinstance(variable, tf.distribute.DistributedValues):
+        return attributes
+    parts = variable.values
+    return attributes | {
+        "component_class": _common(type(part).__name__ for part in parts),
+        "component_sync": _each(part.synchronization.name for part in parts),
+        "component_agg": _each(part.aggregation.name for part in parts),
+        "component_trainable": _each(part.trainable for part in parts),
+        "devices": [part.device.removeprefix("/device:").upper() for part in parts],
+        "num_components": len(parts),
+    }
+
+
+def _each(values: Iterable[Json]) -> list[Json]:
+    """The different values, each once."""
+    return sorted(set(values))
+
+
+def _common(values: Iterable[str]) -> str:
+    """The value that all of them are."""
+    return " or ".join(_each(values))
+
+
 def state_of(variable: Any, dtype: str) -> dict[str, Json]:
     """A variable's components, and what reading it outside gives."""
     state: dict[str, Json] = {"per_replica": per_replica(variable)}
@@ -287,9 +325,9 @@ def failure(error: Exception, at: int, after: Json) -> Failure:
         at=at,
         after=after,
         message=str(error).partition("\n")[0],
-        by_program=place.startswith(PROGRAM),
+        by_program=not place.startswith(VARSIM),
     )
 
 
-PROGRAM = "<recorded program"
-"""How the file name of a recorded program's code begins."""
+VARSIM = str(Path(str(tf.__file__)).parent)
+"""Where varsim's own lines stand."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import varsim as tf
-from tests.golden.operations import PROGRAM, failure, state_of
+from tests.golden.operations import failure, state_of
 from tests.golden.recorded import Case, Json, Outcome
 from tests.golden.shim import TF, constant
 from tests.golden.terms import Descriptions, per_replica, per_replica_value
@@ -37,7 +37,7 @@ class Program:
         """Runs the program to its end, or to its first error."""
         for index, line in enumerate(self._case.program):
             try:
-                exec(compile(self._translated(line), f"{PROGRAM}, {index}>", "exec"), self._names)
+                exec(compile(self._translated(line), f"<line {index}>", "exec"), self._names)
             except Exception as error:  # whatever it is, it is compared with TensorFlow's
                 return Outcome(error=failure(error, index, self._after()))
         variable = self._variable()

@@ -10,18 +10,28 @@ from tests.golden.operations import Operations
 from tests.golden.programs import Program
 from tests.golden.recorded import Case, Outcome
 
+SHARED_BY = 25
+"""How many cases share a simulated cluster: it checks all its variables at every event, and the
+variables that cases leave behind go with it."""
+
 
 class Stage:
-    """The strategies that cases share: starting one for each would take most of the time.
+    """The strategies that cases share: on real workers, starting one takes longer than a case.
 
     A case leaves nothing behind on them but variables that nobody names.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, shared_by: int | None = SHARED_BY) -> None:
+        """Makes strategies afresh for every so many cases; None: they are kept."""
+        self._shared_by = shared_by
+        self._replayed = 0
         self._strategies: dict[tuple[str, ...], Any] = {}
 
     def replay(self, case: Case) -> Outcome:
         """Runs one case. varsim's own warnings are wanted; any other one is an error."""
+        if self._shared_by is not None and self._replayed % self._shared_by == 0:
+            self.close()
+        self._replayed += 1
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             warnings.simplefilter("ignore", tf.VarsimWarning)
@@ -38,6 +48,7 @@ class Stage:
         """Ends the workers, where there are any."""
         for strategy in self._strategies.values():
             strategy.close()
+        self._strategies.clear()
 
     def _strategy(self, case: Case) -> Any:
         match case.strategy:

@@ -22,6 +22,9 @@ NEVER: dict[str, dict[str, str]] = {
 }
 """What a package must not import although it stands lower, and why."""
 
+OF_THE_FACE = "varsim.workloads.job"
+"""What a workload is given: part of the face, though it is kept beside those who are given it."""
+
 ONLY_THE_FACE = "workloads"
 """Written as a user would write them: against `import varsim as tf` alone."""
 
@@ -58,6 +61,8 @@ def imports_point_down(source: Source) -> Iterator[Finding]:
     for line, name in source.imports():
         imported = package_of(name)
         if imported is None or imported == importer:
+            continue
+        if importer == FACE and name.startswith(f"{OF_THE_FACE}."):
             continue
         if imported == "varsim_worker":
             yield Finding(source.path, line, "varsim knows the worker by a command line only")

@@ -1,28 +1,67 @@
-"""Each lesson in configs/ can be read, is in the course, and runs."""
+"""Each lesson in configs/ can be read, is in the course, and shows what its comment says."""
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from varsim.experiments.config import load
-from varsim.workloads.catalog import load_workload
+from varsim.experiments.loading import Override, load_experiment
+from varsim.experiments.runner import run_experiment
+from varsim.report.summary import Status, Summary, VariableSummary
+from varsim.testing import simulated_cluster
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 LESSONS = sorted(CONFIGS.glob("*.yaml"))
+each_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
 
 
-@pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory):
+    """Runs a lesson on the simulated cluster, for two epochs of 22 steps; once for all tests."""
+
+    @cache
+    def run_lesson(name: str) -> Summary:
+        out = tmp_path_factory.mktemp("runs")
+        overrides = [Override.parse(word) for word in ("steps=44", f"out={out}")]
+        with simulated_cluster():
+            return run_experiment(load_experiment(CONFIGS / f"{name}.yaml", overrides))
+
+    return run_lesson
+
+
+def variable(summary: Summary, name: str) -> VariableSummary:
+    """What was measured of one variable."""
+    (found,) = [variable for variable in summary.variables if variable.name == name]
+    return found
+
+
+def apart(summary: Summary, name: str) -> float:
+    """How far the components of a variable are apart."""
+    lens = variable(summary, name).lens
+    assert lens is not None
+    return float(lens.apart)
+
+
+@each_lesson
 def test_a_lesson_says_what_to_look_at(lesson: Path) -> None:
-    """Editors find the schema, readers find what to look at, and the name is the file's."""
-    first, *_ = text = lesson.read_text(encoding="utf-8").splitlines()
-    experiment = load(str(lesson), [], {})
+    """Editors find the schema, readers what to look at, and the name is the file's."""
+    first, *comment = lesson.read_text(encoding="utf-8").splitlines()
 
     assert "# yaml-language-server: $schema=experiment.schema.json" == first
-    assert any(line.startswith("# Look at: ") for line in text)
-    assert lesson.stem == experiment.name
-    load_workload(experiment.workload).checked(experiment.params)
+    assert any(line.startswith("# Look at: ") for line in comment)
+    assert lesson.stem == load_experiment(lesson).name
+
+
+@each_lesson
+def test_a_lesson_runs(lesson: Path, run) -> None:
+    """To its end, on four replicas, and warns only where it says so."""
+    summary = run(lesson.stem)
+
+    assert (Status.DONE, 44, 4) == (summary.status, summary.step, len(summary.devices))
+    promised = "There is a warning" in lesson.read_text(encoding="utf-8")
+    assert promised == bool(summary.warnings)
 
 
 def test_the_course_has_every_lesson_once() -> None:
@@ -32,3 +71,58 @@ def test_the_course_has_every_lesson_once() -> None:
     assert 11 == len(LESSONS)
     for lesson in LESSONS:
         assert 1 == readme.count(f"[{lesson.stem}]({lesson.name})")
+
+
+def test_on_write_keeps_copies_equal_and_merges_at_every_step(run) -> None:
+    """digits_on_write, and digits_auto, which is the same."""
+    for name in ("digits_on_write", "digits_auto"):
+        weights = variable(run(name), "weights")
+        assert ("ON_WRITE", 44) == (weights.synchronization, weights.merges)
+        assert 0 == apart(run(name), "weights")
+    assert "AUTO" == variable(run("digits_auto"), "weights").requested
+    assert run("digits_on_write").result == run("digits_auto").result
+
+
+def test_on_read_exchanges_once_per_epoch(run) -> None:
+    """digits_on_read: a small part of what on_write sends, for nearly the same accuracy."""
+    often, rarely = run("digits_on_write"), run("digits_on_read")
+
+    assert 0 == apart(rarely, "weights")
+    assert variable(often, "weights").size_bytes > 5 * variable(rarely, "weights").size_bytes
+    assert abs(often.result["test_accuracy"] - rarely.result["test_accuracy"]) < 0.01
+
+
+def test_none_drifts_and_sends_nothing(run) -> None:
+    """digits_none: nothing travels, and the copies are apart."""
+    summary = run("digits_none")
+
+    assert (0, 0) == (
+        variable(summary, "weights").messages,
+        variable(summary, "weights").size_bytes,
+    )
+    assert apart(summary, "weights") > 0.1
+
+
+def test_a_mode_for_each_variable(run) -> None:
+    """digits_mixed: the large variable is exchanged rarely, the small one always."""
+    summary = run("digits_mixed")
+
+    assert (0, 44) == (variable(summary, "weights").merges, variable(summary, "bias").merges)
+
+
+def test_an_on_read_counter_sends_nothing_until_it_is_read(run) -> None:
+    """step_counter: two counters are right, and one of them costs next to nothing."""
+    summary = run("step_counter")
+
+    assert 44 == summary.result["steps"] == summary.result["steps_lazily"]
+    assert variable(summary, "steps").merges == 44
+    assert variable(summary, "steps_lazily").messages <= 2
+
+
+def test_accumulators_never_travel(run) -> None:
+    """gradient_accumulation: written in every step; what travels is applied in every fourth."""
+    summary = run("gradient_accumulation")
+
+    assert (11, 11) == (variable(summary, "weights").merges, summary.result["exchanges"])
+    assert 0 == variable(summary, "of_weights").messages
+    assert variable(summary, "of_weights").writes > 0

@@ -12,7 +12,13 @@ from typing import Any
 import numpy as np
 
 from varsim.distribute.values import DistributedValues
-from varsim.errors import DistributedValueError, DtypeError, ShapeError, ValueTypeError
+from varsim.errors import (
+    DistributedValueError,
+    DtypeError,
+    NoValueError,
+    ShapeError,
+    ValueTypeError,
+)
 from varsim.spec import DTYPES, Array, Shape
 from varsim.sync.replica_state import describe_shape
 
@@ -51,6 +57,18 @@ def to_array(value: Any, dtype: np.dtype[np.generic], variable: str) -> Array:
     return _from_numbers(value, dtype, variable)
 
 
+def as_number(value: Any, variable: str) -> Array:
+    """A value with a dtype of its own: an array's, or Python's int64, float64 or complex128.
+
+    Raises:
+        ValueTypeError: It is no number and no array of numbers.
+        DistributedValueError: A value per replica, where one value is needed.
+    """
+    if getattr(value, "is_variable", False):
+        value = value.convert()
+    return _numbers(value, variable)
+
+
 def _from_numbers(value: Any, dtype: np.dtype[np.generic], variable: str) -> Array:
     found = _numbers(value, variable)
     if found.size and found.dtype.kind not in _FITS[dtype.kind]:
@@ -73,7 +91,7 @@ def _numbers(value: Any, variable: str) -> Array:
             "value is needed here: pass it to strategy.run, so that each replica gets its own"
         )
     if value is None:
-        raise _no_number(variable, value, ValueError)
+        raise _no_value(variable)
     try:
         found = np.asarray(value)
     except ValueError as error:
@@ -81,9 +99,9 @@ def _numbers(value: Any, variable: str) -> Array:
             variable, f"{_shown(value)} is ragged: its rows differ in length"
         ) from error
     if found.dtype.kind == "O" and _holds_none(value):
-        raise _no_number(variable, value, ValueError)
-    if found.dtype not in DTYPES and not (found.dtype.kind in "iuf" and found.dtype.itemsize > 8):
-        raise _no_number(variable, value, TypeError)
+        raise _no_value(variable)
+    if found.dtype not in DTYPES:
+        raise ValueTypeError(variable, f"{_shown(value)} is no number and no array of numbers")
     return found
 
 
@@ -91,11 +109,8 @@ def _holds_none(value: Any) -> bool:
     return value is None or (isinstance(value, list | tuple) and any(map(_holds_none, value)))
 
 
-def _no_number(variable: str, value: Any, kind: type[Exception]) -> Exception:
-    problem = f"{_shown(value)} is no number and no array of numbers"
-    return (
-        DtypeError(variable, problem) if kind is ValueError else ValueTypeError(variable, problem)
-    )
+def _no_value(variable: str) -> NoValueError:
+    return NoValueError(variable, "None is no value: it needs a number or an array of numbers")
 
 
 def _shown(value: Any) -> str:

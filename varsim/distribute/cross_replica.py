@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from varsim.coordinator import Coordinator
-from varsim.distribute.conversion import to_array
+from varsim.distribute.conversion import as_number, to_array
 from varsim.distribute.distributed import DistributedVariable
 from varsim.distribute.place import user_place, warn
 from varsim.distribute.values import DistributedValues
@@ -81,11 +81,11 @@ class CrossReplica:
             raise policy.refusal(spec, cell.reason)
         assert isinstance(cell, policy.Broadcast), f"{cell} is no policy of a cross-replica write"
         policy.check_arithmetic(spec, operation, num_replicas=1)
+        values, same = self._values_to_write(spec, cell, value)
         if cell.reads_back and read_value:
             read_back = policy.policy(spec, Context.CROSS_REPLICA, Operation.READ)
             if isinstance(read_back, policy.Refuse):
                 raise policy.refusal(spec, read_back.reason)
-        values, same = self._values_to_write(spec, cell, value)
         if operation is not Operation.ASSIGN and None in spec.shape:
             self._add_to_each(variable, operation, values)
             return
@@ -104,14 +104,23 @@ class CrossReplica:
                 )
             parts = [value.select(i, count) for i in range(count)]
             return [to_array(part, spec.dtype, spec.name) for part in parts], False
-        array = to_array(value, spec.dtype, spec.name)
         if cell.shares:
-            share = reduce.share_of(array, count, spec.name)
-            if array.dtype.kind in "iu" and not np.array_equal(share * count, array):
-                warn(_WHAT_SHARES_LOSE.format(name=spec.name, count=count), user_place())
-            array = share
+            array = self._share(spec, value)
+        else:
+            array = to_array(value, spec.dtype, spec.name)
         array.setflags(write=False)
         return [array] * count, True
+
+    def _share(self, spec: VariableSpec, value: Any) -> Array:
+        """One replica's part of a value that is assigned to a sum."""
+        if isinstance(value, bool) and spec.dtype.kind == "b":
+            return np.asarray(value)  # half of true is as true
+        value = as_number(value, spec.name)
+        share = reduce.share_of(value, spec.dtype, self._num_replicas, spec.name)
+        if share.dtype.kind in "iu" and not np.array_equal(share * self._num_replicas, value):
+            what = _WHAT_SHARES_LOSE.format(name=spec.name, count=self._num_replicas)
+            warn(what, user_place())
+        return share
 
     def _add_to_each(
         self, variable: DistributedVariable, operation: Operation, values: list[Array]

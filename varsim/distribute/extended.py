@@ -73,14 +73,14 @@ class Extended:
         reduced = self._strategy.reduce(parse_op(reduce_op), value, axis=None)
         if not isinstance(destinations, DistributedVariable):
             return reduced
-        return Mirrored([reduced] * destinations.strategy.num_replicas_in_sync)
+        return _everywhere(reduced, destinations.strategy.num_replicas_in_sync)
 
     def batch_reduce_to(self, reduce_op: Any, value_destination_pairs: Sequence[Any]) -> list[Any]:
         """Several `reduce_to` at once."""
         op = parse_op(reduce_op)
         count = self._strategy.num_replicas_in_sync
         return [
-            Mirrored([self._strategy.reduce(op, value, axis=None)] * count)
+            _everywhere(self._strategy.reduce(op, value, axis=None), count)
             for value, _ in value_destination_pairs
         ]
 
@@ -90,7 +90,7 @@ class Extended:
             raise ValueTypeError("(value)", "broadcast_to needs to know where to")
         if isinstance(tensor, bool | int | float):
             return tensor
-        return Mirrored([as_tensor(tensor)] * self._strategy.num_replicas_in_sync)
+        return _everywhere(as_tensor(tensor), self._strategy.num_replicas_in_sync)
 
     def read_var(self, v: Variable) -> Any:
         """The cross-replica value of a variable."""
@@ -111,6 +111,10 @@ class Extended:
         if not self.variable_created_in_scope(colocate_with_variable):
             raise _not_in_scope(colocate_with_variable)
         yield
+
+
+def _everywhere(value: Any, count: int) -> Any:
+    return value if count == 1 else Mirrored([value] * count)
 
 
 class _NotInScopeError(ContextError, ValueError):

@@ -6,7 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from varsim.distribute.context import Frame, current_frame, entered, mixed
+from varsim.distribute.context import (
+    Frame,
+    current_frame,
+    entered,
+    mixed,
+    require_cross_replica,
+)
 from varsim.distribute.conversion import as_shape, initial_array
 from varsim.distribute.extended import Extended
 from varsim.distribute.naming import new_id
@@ -15,7 +21,7 @@ from varsim.distribute.reduction import parse_op, reduce_along
 from varsim.distribute.replica_context import OnlyReplicaContext
 from varsim.distribute.resource import HeldHere, ResourceVariable
 from varsim.distribute.strategy import Strategy, ValueContext
-from varsim.errors import ContextError, DistributedValueError
+from varsim.errors import ContextError, DistributedValueError, UnsupportedError, ValueTypeError
 from varsim.spec import VariableSpec, VariableSynchronization
 
 
@@ -83,16 +89,18 @@ class OneDeviceStrategy(Strategy):
     ) -> Any:
         """Calls `fn` here."""
         check_call(self, fn, args)
-        with entered(Frame(self, self._context)):
+        with entered(Frame(self, type(self._context)(self, 0, None))):
             return fn(*args, **(kwargs or {}))
 
     def reduce(self, reduce_op: Any, value: Any, axis: Any) -> Any:
         """The value itself, or its sum or mean along `axis`."""
+        require_cross_replica(self, "strategy.reduce")
         op = parse_op(reduce_op)
         return value if axis is None else reduce_along(op, value, axis, 1)
 
     def gather(self, value: Any, axis: int) -> Any:
         """The value itself."""
+        require_cross_replica(self, "strategy.gather")
         return value
 
     def experimental_distribute_values_from_function(
@@ -128,6 +136,10 @@ class PlainExtended(Extended):
 
     def broadcast_to(self, tensor: Any, destinations: Any) -> Any:
         """The value itself."""
+        if destinations is None:
+            raise ValueTypeError("(value)", "broadcast_to needs to know where to")
+        if self._strategy.is_outside:
+            raise UnsupportedError("broadcast_to outside every strategy: there is nowhere to go")
         return tensor
 
 
@@ -143,9 +155,10 @@ class _DefaultDistributionStrategy(OneDeviceStrategy):
     @contextmanager
     def scope(self) -> Iterator[Strategy]:
         """Within the block, variables are plain ones; other scopes cannot be entered."""
-        if current_frame() is not None:
+        frame = current_frame()
+        if frame is not None and frame.strategy is not self:
             raise ContextError("must not nest scopes of different strategies")
-        with entered(Frame(self)):
+        with entered(Frame(self, self._context)):
             yield self
 
     def __repr__(self) -> str:

@@ -59,8 +59,10 @@ def _reduce_leaf(op: ReduceOp, leaf: Any, num_replicas: int) -> Any:
         )
     if isinstance(leaf, DistributedValues):
         return reduce.reduce(components_of(leaf), op)
-    if op is ReduceOp.MEAN or num_replicas == 1 or _is_zero(leaf):
+    if op is ReduceOp.MEAN or _is_zero(leaf):
         return leaf
+    if num_replicas == 1:
+        return as_tensor(leaf)
     raise DistributedValueError(
         f"cannot SUM {leaf!r} over {num_replicas} replicas: it is one value, not one per replica. "
         "Return it from strategy.run, or multiply it yourself."

@@ -78,6 +78,8 @@ class ReplicaContext:
         """
         self._check_current()
         leaves = [as_tensor(leaf) for leaf in leaves_of(value)]
+        if self.num_replicas_in_sync == 1:
+            return rebuilt(value, leaves)
         check_axis(leaves, axis)
         return rebuilt(value, self.session.all_gather(axis, outline(value), leaves))
 
@@ -131,6 +133,9 @@ class OnlyReplicaContext(ReplicaContext):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Calls the function in cross-replica context."""
+        frame = current_frame()
+        if (self if frame is None else frame.replica) is not self:
+            raise ContextError("this replica context belongs to a strategy.run that has ended")
         with entered(Frame(self._strategy)):
             return merge_fn(self._strategy, *args, **(kwargs or {}))
 

@@ -42,6 +42,14 @@ class ResourceVariable(Variable):
         self._synchronization = spec.requested
         self._aggregation = spec.aggregation
 
+    @property
+    def device(self) -> str:
+        """Where the value is: for a component, the simulated device of its replica."""
+        if self.container is None:
+            return super().device
+        devices = self.container.strategy.devices  # type: ignore[attr-defined]
+        return f"/device:{devices[self.replica_id].upper()}"
+
     def read_value(self) -> Array:
         """The value; read-only."""
         return self._store.read()

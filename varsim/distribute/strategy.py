@@ -15,9 +15,9 @@ from varsim.distribute.context import Frame, current_frame, entered, mixed
 from varsim.distribute.values import (
     DistributedValues,
     PerReplica,
+    join_structures,
     leaves_of,
     map_structure,
-    regroup,
 )
 from varsim.errors import ContextError, DistributedValueError
 
@@ -137,7 +137,7 @@ class Strategy(ABC):
     ) -> Any:
         """A PerReplica (or a structure of them) of what `value_fn` gives for each replica."""
         count = self.num_replicas_in_sync
-        return _always_per_replica([value_fn(ValueContext(i, count)) for i in range(count)])
+        return _per_replica([value_fn(ValueContext(i, count)) for i in range(count)])
 
     def experimental_distribute_dataset(
         self, dataset: Iterable[Any], options: Any = None
@@ -166,7 +166,7 @@ class Strategy(ABC):
                 f"arrays have shapes {[list(array.shape) for array in arrays]}"
             )
         share = -(-sizes.pop() // count)
-        return _always_per_replica(
+        return _per_replica(
             [map_structure(partial(_rows, i * share, share), batch) for i in range(count)]
         )
 
@@ -193,12 +193,6 @@ def _rows(first: int, count: int, leaf: Any) -> Any:
     return np.asarray(leaf)[first : first + count]
 
 
-def _always_per_replica(values: Sequence[Any]) -> Any:
+def _per_replica(values: Sequence[Any]) -> Any:
     """Like `regroup`, but every leaf is a PerReplica, even if all components are equal."""
-
-    class Only:
-        def __init__(self, value: Any) -> None:
-            self.value = value
-
-    marked = regroup([map_structure(Only, value) for value in values])
-    return map_structure(lambda leaf: PerReplica(only.value for only in leaf.values), marked)
+    return join_structures(values, PerReplica)

@@ -107,27 +107,38 @@ def regroup(values: Sequence[Any], kind: type[DistributedValues] = PerReplica) -
 
     Plain Python values (None, bool, int, float, str, an enum's member, a function) that are equal
     on all replicas come back as they are, and so do a variable and its components as that
-    variable. Everything else becomes a `kind`.
+    variable, and everything if there is only one replica. All else becomes a `kind`.
 
     Raises:
         ValueMismatchError: The replicas' structures differ.
     Source: TensorFlow 2.21's regrouping, by equality where it goes by identity (D2).
     """
+    return join_structures(values, lambda leaves: _join(leaves, kind))
+
+
+def join_structures(values: Sequence[Any], join: Callable[[list[Any]], Any]) -> Any:
+    """One structure from one structure per replica; `join` makes one leaf from all of them.
+
+    Raises:
+        ValueMismatchError: The structures differ.
+    """
     first = values[0]
-    if isinstance(first, dict | list | tuple):
-        _check_alike(values)
-        if isinstance(first, dict):
-            return {key: regroup([value[key] for value in values], kind) for key in first}
-        members = [regroup(list(parts), kind) for parts in zip(*values, strict=True)]
-        if isinstance(first, list):
-            return members
-        return type(first)(*members) if hasattr(first, "_fields") else tuple(members)
+    if not isinstance(first, dict | list | tuple):
+        return join(list(values))
+    _check_alike(values)
+    if isinstance(first, dict):
+        return {key: join_structures([value[key] for value in values], join) for key in first}
+    members = [join_structures(parts, join) for parts in zip(*values, strict=True)]
+    if isinstance(first, list):
+        return members
+    return type(first)(*members) if hasattr(first, "_fields") else tuple(members)
+
+
+def _join(values: list[Any], kind: type[DistributedValues]) -> Any:
     container = _common_variable(values)
     if container is not None:
         return container
-    if _all_equal(values):
-        return first
-    return kind(values)
+    return values[0] if len(values) == 1 or _all_equal(values) else kind(values)
 
 
 def _check_alike(values: Sequence[Any]) -> None:
@@ -163,8 +174,8 @@ _PLAIN = (type(None), bool, int, float, complex, str, bytes, Enum, type)
 
 def _all_equal(values: Sequence[Any]) -> bool:
     first = values[0]
-    if isinstance(first, _PLAIN):
-        return all(type(value) is type(first) and value == first for value in values)
     if isinstance(first, np.ndarray | np.generic):
         return False
+    if isinstance(first, _PLAIN):
+        return all(type(value) is type(first) and value == first for value in values)
     return all(value is first for value in values)

@@ -179,7 +179,7 @@ class Variable(ArrayLike, metaclass=_VariableMeta):
     @property
     def device(self) -> str:
         """Where the value is."""
-        return "/device:cpu:0"
+        return "/device:CPU:0"
 
     @property
     def initial_value(self) -> Any:

@@ -13,11 +13,9 @@ from typing import Any, Final
 import yaml
 
 from varsim.errors import ConfigError
+from varsim.experiments.places import KeyPath
 
 _MAX_DEPTH: Final = 20  # a mapping that contains itself would go on for ever
-
-KeyPath = tuple[str, ...]
-"""The keys, from the outermost, that lead to a value; positions in lists count as keys."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,18 +151,19 @@ class CallState:
         self._asks[replica_id] = ask
 
     def next_ask(self) -> tuple[int, Ask] | None:
-        """The ask to answer now: the lowest replica's, once no lower replica runs.
+        """The ask to answer now: of the lowest replica whose writes have all been agreed on.
 
-        So what replicas do to things outside the cluster happens in replica order between
-        meeting points, as TensorFlow runs them.
+        It waits until no lower replica runs. So what replicas do to things outside the cluster
+        happens in replica order between meeting points, as TensorFlow runs them.
         """
-        if not self._asks:
-            return None
-        replica_id = min(self._asks)
-        lower = self.participants[:replica_id]
-        if any(participant.status is Status.RUNNING for participant in lower):
-            return None
-        return replica_id, self._asks.pop(replica_id)
+        for replica_id, ask in sorted(self._asks.items()):
+            lower = self.participants[:replica_id]
+            if any(participant.status is Status.RUNNING for participant in lower):
+                return None
+            if not any(self.participants[replica_id].owed.values()):
+                del self._asks[replica_id]
+                return replica_id, ask
+        return None
 
     # ------------------------------------------------------------ the end
 

@@ -38,7 +38,8 @@ def difference(first: Meeting, second: Meeting) -> Difference:
         case Contribution(), Contribution():
             if (first.variable_id, first.operation) != (second.variable_id, second.operation):
                 return Difference.DEED
-            return Difference.NOTHING if first.shape == second.shape else Difference.VALUE
+            same = first.shape == second.shape or first.value is None or second.value is None
+            return Difference.NOTHING if same else Difference.VALUE
         case AllReduce(), AllReduce():
             if first.op is not second.op:
                 return Difference.DEED

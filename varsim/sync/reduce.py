@@ -15,7 +15,11 @@ import numpy as np
 from varsim.errors import AggregationError, ShapeError, ValueMismatchError, ValueTypeError
 from varsim.spec import Array, Operation, ReduceOp, VariableAggregation
 
+_SILENT = np.errstate(over="ignore", invalid="ignore", divide="ignore")
+"""Overflow gives inf and inf minus inf NaN, as in TensorFlow: values to look at, not warnings."""
 
+
+@_SILENT
 def fold(values: Sequence[Array]) -> Array:
     """The sum of arrays of one shape and dtype, as a new array of that shape and dtype.
 
@@ -27,6 +31,7 @@ def fold(values: Sequence[Array]) -> Array:
     return total
 
 
+@_SILENT
 def aggregate(components: Sequence[Array], aggregation: VariableAggregation) -> Array:
     """Combines a variable's components, or the values written to it, into one value.
 
@@ -52,6 +57,7 @@ def aggregate(components: Sequence[Array], aggregation: VariableAggregation) -> 
     return total
 
 
+@_SILENT
 def reduce(values: Sequence[Array], op: ReduceOp) -> Array:
     """Reduces the replicas' values as `strategy.reduce` and `all_reduce` do.
 
@@ -119,21 +125,35 @@ def concatenate(values: Sequence[Array], axis: int) -> Array:
     return np.concatenate(values, axis=axis)
 
 
-def share_of(value: Array, num_replicas: int, variable: str) -> Array:
+@_SILENT
+def share_of(value: Array, dtype: np.dtype[np.generic], num_replicas: int, variable: str) -> Array:
     """One replica's share of a value that is assigned to an ON_READ SUM variable.
 
     Integers are divided exactly and truncated towards zero: 7 over 2 replicas gives 3, so that
-    the variable then reads 6. Source: TensorFlow 2.21, with D7 for what it rounds on the way.
+    the variable then reads 6; so is a fraction that is assigned to an integer variable.
+
+    Args:
+        value: A number of any kind but bool; an array's own dtype rounds the quotient.
+        dtype: The variable's.
+    Raises:
+        ValueTypeError: bools cannot be divided, and a complex number is no real one.
+    Source: TensorFlow 2.21, with D7 for what it rounds on the way.
     """
-    if value.dtype.kind == "b":
+    if value.dtype.kind == "b" or dtype.kind == "b":
         raise ValueTypeError(variable, "a bool has no share: it cannot be divided", "Use a number.")
+    if value.dtype.kind == "c" and dtype.kind != "c":
+        raise ValueTypeError(variable, f"it holds {dtype}, and the value is complex")
     if value.dtype.kind in "iu":
         wide = value.astype(np.int64 if value.dtype.kind == "i" else np.uint64)
         count = wide.dtype.type(num_replicas)
-        return np.asarray((wide - np.fmod(wide, count)) // count, dtype=value.dtype)
-    return np.asarray(np.divide(value, value.dtype.type(num_replicas)))
+        if dtype.kind in "iu":
+            return np.asarray((wide - np.fmod(wide, count)) // count).astype(dtype)
+        return np.asarray(np.divide(value.astype(dtype), dtype.type(num_replicas)))
+    quotient = np.asarray(np.divide(value, value.dtype.type(num_replicas)))
+    return quotient.astype(dtype)
 
 
+@_SILENT
 def apply(operation: Operation, component: Array, value: Array) -> Array:
     """A component after `operation` with `value` of the same shape and dtype.
 
@@ -151,6 +171,7 @@ def apply(operation: Operation, component: Array, value: Array) -> Array:
             raise AssertionError(f"{operation} is no write")
 
 
+@_SILENT
 def apply_in_place(operation: Operation, component: Array, value: Array) -> None:
     """Adds to, or subtracts from, a component that nobody has read yet."""
     if operation is Operation.ASSIGN_ADD:

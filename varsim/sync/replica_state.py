@@ -43,9 +43,16 @@ class Held:
     value: Array
     version: int = 0  # of the last commit that was applied here
     owed: int = 0  # contributions whose commit has not come yet
+    coming: Array | None = None  # of those the last that was assigned: of the shape to come
     writes: int = 0
     reads: int = 0
     parted: bool = False
+
+    def pay(self, count: int) -> None:
+        """Some contributions have been committed, or never will be."""
+        self.owed -= count
+        if not self.owed:
+            self.coming = None
 
 
 @dataclass(slots=True)
@@ -120,7 +127,7 @@ class ReplicaState:
         for call in reversed(self._calls):
             if call.owed[commit.variable_id]:
                 call.owed[commit.variable_id] -= 1
-                held.owed -= 1
+                held.pay(1)
                 return
 
     def _component(self, fetch: Fetch) -> Component:
@@ -161,7 +168,8 @@ class ReplicaState:
         if held.spec.dtype.kind == "b":
             merges = isinstance(cell, policy.Merge)
             policy.check_arithmetic(held.spec, operation, self.num_replicas if merges else 1)
-        check_shape(held.spec, operation, held.value, value)
+        before = held.value if held.coming is None else held.coming
+        check_shape(held.spec, operation, before, value)
         held.writes += 1
         self._touched[variable_id] = held
         match cell:
@@ -219,6 +227,8 @@ class ReplicaState:
         call.next_index += 1
         call.owed[held.spec.variable_id] += 1
         held.owed += 1
+        if operation is Operation.ASSIGN:
+            held.coming = value
 
     def waits_for(self, variable_id: int) -> bool:
         """Whether the program must wait before it reads: its own write is not committed yet."""
@@ -295,7 +305,7 @@ class ReplicaState:
         if last is None:  # what an aborted call still owes will never be committed
             for variable_id, count in call.owed.items():
                 if variable_id in self.held:
-                    self.held[variable_id].owed -= count
+                    self.held[variable_id].pay(count)
             self._outbox = []
             return []
         # A commit of this call may come after its end: what it pays is accounted to the outer

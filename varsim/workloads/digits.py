@@ -32,15 +32,21 @@ from varsim.workloads.softmax import (
 
 
 def run(
-    job: tf.Job, *, epochs: int = 20, learning_rate: float = 0.5, batch_size: int = 64
+    job: tf.Job,
+    *,
+    epochs: int = 20,
+    learning_rate: float = 0.5,
+    batch_size: int = 64,
+    steps_per_execution: int = 1,
 ) -> dict[str, object]:
     """Trains for `epochs` (or for `job.steps` steps), and tests.
 
     If the replicas do not divide the batch, the first ones get one image more, as
     `np.array_split` does; the mean of their gradients is then not quite the batch's gradient.
+    With more `steps_per_execution` (Keras' word) a `strategy.run` takes several steps.
     """
     strategy = job.strategy
-    train, (test_images, test_labels) = load_digits()
+    train_set, test_set = load_digits()
     with strategy.scope():
         weights, bias = classifier()
         accuracy = Accuracy()
@@ -53,38 +59,40 @@ def run(
         )
 
     @tf.function
-    def train_step(images: np.ndarray, labels: np.ndarray) -> np.float32:
-        loss, hits, by_weights, by_bias = learn(weights, bias, images, labels)
-        weights.assign_sub(learning_rate * by_weights)
-        bias.assign_sub(learning_rate * by_bias)
-        accuracy.count(hits, len(labels))
-        steps_done.assign_add(1)
-        return loss
+    def train(batches: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+        losses = []
+        for images, labels in batches:  # of each batch, this replica's part
+            loss, hits, by_weights, by_bias = learn(weights, bias, images, labels)
+            weights.assign_sub(learning_rate * by_weights)
+            bias.assign_sub(learning_rate * by_bias)
+            accuracy.count(hits, len(labels))
+            steps_done.assign_add(1)
+            losses.append(loss)
+        return np.stack(losses)
 
     @tf.function
-    def test_step(images: np.ndarray, labels: np.ndarray) -> None:
+    def test(images: np.ndarray, labels: np.ndarray) -> None:
         accuracy.count(count_hits(scores(weights, bias, images), labels), len(labels))
 
     @tf.function
     def test_alone() -> np.integer:
         """How many of all test images this replica's own copy names rightly."""
-        return count_hits(scores(weights, bias, test_images), test_labels)
+        return count_hits(scores(weights, bias, test_set[0]), test_set[1])
 
-    batches = list(strategy.experimental_distribute_dataset(in_batches(*train, batch_size)))
+    batches = list(strategy.experimental_distribute_dataset(in_batches(*train_set, batch_size)))
     total = steps_of(job, epochs, batches)
-    losses: list[float] = []
-    for step in range(total):
-        if step % len(batches) == 0:
-            accuracy.reset()
-            losses.clear()
-        loss = strategy.run(train_step, args=batches[step % len(batches)])
-        losses.append(mean_over_replicas(strategy, loss))
-        if (step + 1) % len(batches) == 0 or step + 1 == total:
-            for variable in (weights, bias):
-                if variable.synchronization is tf.VariableSynchronization.ON_READ:
-                    # What ON_READ owes: the copies stay apart until somebody reads their mean.
-                    variable.assign(variable.read_value())
-        job.progress(step + 1, total, loss=losses[-1])
+    for epoch_start in range(0, total, len(batches)):
+        accuracy.reset()
+        losses: list[float] = []
+        while len(losses) < min(len(batches), total - epoch_start):
+            some = batches[len(losses) : total - epoch_start][:steps_per_execution]
+            loss = strategy.run(train, args=(some,))
+            losses += strategy.reduce(tf.distribute.ReduceOp.MEAN, loss, axis=None).tolist()
+            job.progress(epoch_start + len(losses), total, loss=losses[-1])
+        for variable in (weights, bias):
+            if variable.synchronization is tf.VariableSynchronization.ON_READ:
+                # What ON_READ owes: the copies stay apart until somebody reads their mean.
+                variable.assign(variable.read_value())
 
     result: dict[str, object] = {
         "steps": int(steps_done.read_value()),
@@ -93,8 +101,8 @@ def run(
         "train_accuracy": accuracy.result(),
     }
     accuracy.reset()
-    (test,) = strategy.experimental_distribute_dataset([(test_images, test_labels)])
-    strategy.run(test_step, args=test)
+    (test_parts,) = strategy.experimental_distribute_dataset([test_set])
+    strategy.run(test, args=test_parts)
     result["test_accuracy"] = accuracy.result()
     alone = strategy.experimental_local_results(strategy.run(test_alone))
-    return result | {"replica_test_accuracy": [int(hits) / len(test_labels) for hits in alone]}
+    return result | {"replica_test_accuracy": [int(hits) / len(test_set[1]) for hits in alone]}

@@ -1,0 +1,214 @@
+"""From YAML and the command line to an experiment, and the errors on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from varsim.errors import ConfigError
+from varsim.experiments.config import Experiment, VariableSettings
+from varsim.experiments.loading import Override, load_experiment
+from varsim.spec import VariableAggregation, VariableSynchronization
+
+Write = Callable[[str, str], Path]
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+def load(path: Path | None = None, *overrides: str) -> Experiment:
+    return load_experiment(path, [Override.parse(text) for text in overrides])
+
+
+def error_of(path: Path | None = None, *overrides: str) -> str:
+    with pytest.raises(ConfigError) as raised:
+        load(path, *overrides)
+    return str(raised.value)
+
+
+def test_without_a_file_it_is_the_built_in_job_on_two_workers():
+    experiment = load()
+
+    assert "digits" == experiment.workload == experiment.title
+    assert ("cpu:0", "cpu:1") == experiment.device_names
+
+
+def test_a_file_says_all_there_is_to_say(write: Write):
+    path = write(
+        "all.yaml",
+        """
+        name: mine
+        workload: step_counter
+        params: {initial: 3}
+        devices: [cpu:0, gpu:0, gpu:1]
+        mode: on_read
+        variables:
+          "step*": {synchronization: on_write, aggregation: MEAN}
+        steps: 5
+        seed: 7
+        transport: tcp
+        strict: true
+        out: elsewhere
+        """,
+    )
+
+    assert (
+        Experiment(
+            name="mine",
+            workload="step_counter",
+            params={"initial": 3},
+            devices=["cpu:0", "gpu:0", "gpu:1"],
+            mode="on_read",
+            variables={
+                "step*": VariableSettings(
+                    synchronization=VariableSynchronization.ON_WRITE,
+                    aggregation=VariableAggregation.MEAN,
+                )
+            },
+            steps=5,
+            seed=7,
+            transport="tcp",
+            strict=True,
+            out="elsewhere",
+        ).model_dump()
+        == load(path).model_dump()
+    )
+
+
+def test_a_file_names_the_experiment(write: Write):
+    assert "my_first_try" == load(write("my first try.yaml", "steps: 1")).title
+
+
+def test_a_workload_beside_the_file_is_found_from_anywhere(write: Write):
+    path = write("deep/er/x.yaml", "workload: ./mine.py")
+
+    assert str(path.parent / "mine.py") == load(path).workload
+
+
+def test_the_command_line_goes_before_the_file(write: Write):
+    path = write("x.yaml", "steps: 1\nparams: {epochs: 3, learning_rate: 0.5}\nmode: none\n")
+    experiment = load(
+        path,
+        "steps=9",
+        "params.learning_rate=1e-3",
+        "mode=weights=on_read,bias=on_write",
+        "variables.bias.aggregation=sum",
+    )
+
+    assert 9 == experiment.steps
+    assert {"epochs": 3, "learning_rate": 0.001} == experiment.params
+    assert {"weights", "bias"} == set(experiment.parsed_mode.named)
+    assert VariableAggregation.SUM is experiment.variables["bias"].aggregation
+
+
+def test_a_number_of_workers_replaces_the_files_devices_and_the_other_way_round(write: Write):
+    devices = write("d.yaml", "devices: [a, b]")
+    workers = write("w.yaml", "workers: 5")
+
+    assert 4 == len(load(devices, "workers=4").device_names)
+    assert ("x", "y") == load(workers, "devices=[x, y]").device_names
+
+
+def test_the_environment_says_how_many_if_nobody_else_does(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("VARSIM_WORKERS", "5")
+
+    assert 5 == load().workers
+    assert 3 == load(None, "workers=3").workers
+    assert 1 == len(load(None, "devices=[a]").device_names)
+    monkeypatch.setenv("VARSIM_WORKERS", "many")
+    assert error_of().startswith("VARSIM_WORKERS=many (environment): workers: 'many' is not possible")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (
+            "steps: 1\nwrokers: 4",
+            "x.yaml:2: an experiment has no key 'wrokers'; did you mean 'workers'?",
+        ),
+        (
+            "variables:\n  w: {sync: none}",
+            "x.yaml:2: a variable's settings has no key 'sync'; did you mean 'synchronization'?",
+        ),
+        (
+            "variables:\n  w:\n    synchronization: on_raed",
+            "x.yaml:3: variables.w.synchronization: 'on_raed' is not one of auto, none, on_write, "
+            "on_read; did you mean 'on_read'?",
+        ),
+        ("mode: onread", "x.yaml:1: mode: 'onread' is no mode; did you mean 'on_read'?"),
+        ("mode: [none]", "x.yaml:1: mode: ['none'] is not possible: it should be a valid string"),
+        ("workers: 0", "x.yaml:1: workers: 0 is not possible: it should be greater than"),
+        ("workers: 129", "x.yaml:1: workers: 129 is not possible: it should be less than"),
+        ("workers: 2.5", "x.yaml:1: workers: 2.5 is not possible"),
+        ("workers: '2'", "x.yaml:1: workers: '2' is not possible"),
+        ("workers: true", "x.yaml:1: workers: True is not possible"),
+        ("devices: []", "x.yaml:1: devices: [] is not possible"),
+        ("devices: [a, b]\nworkers: 3", "x.yaml:1: 2 devices for 3 workers: give one of the two"),
+        ("\ndevices: [a, a]", "x.yaml:2: devices: 'a' stands there twice"),
+        ("devices:\n- a\n- 1", "x.yaml:3: devices.1: 1 is not possible"),
+        ("steps: 0", "x.yaml:1: steps: 0 is not possible"),
+        ("seed: -1", "x.yaml:1: seed: -1 is not possible"),
+        ("transport: udp", "x.yaml:1: transport: 'udp' is not possible: it should be 'ipc' or 'tcp'"),
+        ("name: a/b", "x.yaml:1: name: 'a/b' has other characters in it"),
+        ("params: 3", "x.yaml:1: params: 3 is not possible: it should be a mapping"),
+        ("variables:\n  w: 3", "x.yaml:2: variables.w: 3 is not possible: it should be a mapping"),
+        ("steps: x\nseed: x", "x.yaml:1: steps: 'x' is not possible"),
+    ],
+)
+def test_a_wrong_key_or_value_names_its_line_and_what_is_right(
+    write: Write, text: str, problem: str
+):
+    write("x.yaml", text)
+
+    assert error_of(Path("x.yaml")).startswith(problem)
+
+
+def test_an_error_says_what_is_allowed(write: Write):
+    write("x.yaml", "workers: 0\nsteps: 0")
+
+    assert "\n  workers: How many replicas, each a worker process: 1 to 128.\n  (1 more like this)" in (
+        error_of(Path("x.yaml"))
+    )
+
+
+@pytest.mark.parametrize(
+    ("override", "problem"),
+    [
+        ("wrokers=3", "wrokers=3: an experiment has no key 'wrokers'; did you mean 'workers'?"),
+        ("workers=x", "workers=x: 'x' is not possible: it should be a valid integer"),
+        ("variables.w.aggregation=avg", "variables.w.aggregation=avg: 'avg' is not one of none, sum"),
+        ("steps={", "'{' is no YAML value: quote it"),
+        ("=3", "'=3' is no key=value"),
+        ("a..b=3", "'a..b=3' is no key=value"),
+    ],
+)
+def test_a_wrong_override_is_shown_as_it_was_written(override: str, problem: str):
+    assert error_of(None, override).startswith(problem)
+
+
+def test_devices_and_workers_on_one_command_line_must_agree():
+    assert 2 == len(load(None, "devices=[a, b]", "workers=2").device_names)
+    assert "2 devices for 3 workers" in error_of(None, "devices=[a, b]", "workers=3")
+
+
+@pytest.mark.parametrize("name", ["configs/none.yaml", "digits_none.yml", "configs/digits_none"])
+def test_a_file_that_is_not_there_names_the_nearest(write: Write, name: str):
+    write("configs/digits_none.yaml", "")
+
+    assert f"there is no file {name!r}; did you mean 'configs/digits_none.yaml'?" == error_of(
+        Path(name)
+    )
+
+
+def test_a_file_that_is_no_text_is_an_error(tmp_path: Path):
+    (tmp_path / "x.yaml").write_bytes(b"\xff\xfe\x00")
+
+    assert error_of(Path("x.yaml")).startswith("x.yaml: this is no text in UTF-8")
+    assert "cannot be read" in error_of(tmp_path)
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_lessons_are_experiments(path: Path):
+    assert path.stem == load(path).title

@@ -1,0 +1,46 @@
+"""The syntax of `--mode`."""
+
+from __future__ import annotations
+
+import pytest
+
+from varsim.errors import ConfigError
+from varsim.experiments.mode import Mode, parse_mode
+from varsim.spec import VariableSynchronization
+
+AUTO, NONE, ON_WRITE, ON_READ = VariableSynchronization
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("auto", Mode(AUTO, {})),
+        ("none", Mode(NONE, {})),
+        ("on_write", Mode(ON_WRITE, {})),
+        ("ON_READ", Mode(ON_READ, {})),
+        ("w=on_read", Mode(None, {"w": ON_READ})),
+        ("w=on_read, b=on_write", Mode(None, {"w": ON_READ, "b": ON_WRITE})),
+        ("on_write,moving_*=on_read", Mode(ON_WRITE, {"moving_*": ON_READ})),
+        ("a=b=none", Mode(None, {"a=b": NONE})),
+    ],
+)
+def test_a_mode_is_for_all_free_variables_or_for_named_ones(text: str, expected: Mode):
+    assert expected == parse_mode(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("on_raed", "'on_raed' is no mode; did you mean 'on_read'?"),
+        ("w=onwrite", "'onwrite' is no mode; did you mean 'on_write'?"),
+        ("", "'' is no mode"),
+        ("on_read,", "'' is no mode"),
+        ("=on_read", "'=on_read' names no variable"),
+        ("on_read,on_write", "'on_read,on_write' has two modes for all free variables"),
+    ],
+)
+def test_a_wrong_mode_is_an_error_that_names_the_nearest(text: str, problem: str):
+    with pytest.raises(ConfigError) as raised:
+        parse_mode(text)
+
+    assert problem == str(raised.value)

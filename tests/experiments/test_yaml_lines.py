@@ -1,0 +1,85 @@
+"""YAML with the line of every value."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from varsim.errors import ConfigError
+from varsim.experiments.yaml_lines import dump, load, value_of
+
+
+def test_every_value_has_a_line():
+    document = load("name: x\nvariables:\n  w: {synchronization: on_read}\ndevices:\n- a\n- b\n", "f")
+
+    assert {
+        ("name",): 1,
+        ("variables",): 2,
+        ("variables", "w"): 3,
+        ("variables", "w", "synchronization"): 3,
+        ("devices",): 4,
+        ("devices", "0"): 5,
+        ("devices", "1"): 6,
+    } == document.lines
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1e-3", 0.001),
+        ("0.5", 0.5),
+        (".5", 0.5),
+        ("-3", -3),
+        ("0o17", 15),
+        ("0x1F", 31),
+        ("010", 10),
+        (".inf", math.inf),
+        ("true", True),
+        ("on", "on"),
+        ("yes", "yes"),
+        ("none", "none"),
+        ("null", None),
+        ("", None),
+        ("12:30", "12:30"),
+        ("2020-01-01", "2020-01-01"),
+        ("cpu:0", "cpu:0"),
+        ("'4'", "4"),
+        ("[1, a]", [1, "a"]),
+        ("{a: {b: 1}}", {"a": {"b": 1}}),
+    ],
+)
+def test_words_mean_what_yaml_1_2_says(text: str, expected: Any):
+    assert expected == value_of(text)
+    assert type(expected) is type(value_of(text))
+
+
+def test_what_is_written_is_read_back():
+    values = {"a": "1e-3", "b": 1e-3, "c": "on", "d": None, "e": [1, {"f": "x: y"}], "g": "4", "h": ""}
+
+    assert values == load(dump(values), "f").values
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("a: 1\nb: [", "f.yaml:2: this is no YAML:"),
+        ("a: 1\n\tb: 2", "f.yaml:2: this is no YAML:"),
+        ("a: 1\na: 2", "f.yaml:2: 'a' stands here twice; first on line 1"),
+        ("- 1", "f.yaml:1: an experiment is a mapping of keys to values"),
+        ("? [1]\n: 2", "f.yaml:1: a key must be a word"),
+        ("a: !!python/name:os.system x", "f.yaml:1: this is no YAML:"),
+        ("a: &x [*x]", "f.yaml:1: more than 20 levels deep"),
+        ("a: \x00", "f.yaml: this is no YAML:"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_line(text: str, problem: str):
+    with pytest.raises(ConfigError) as raised:
+        load(text, "f.yaml")
+
+    assert str(raised.value).startswith(problem)
+
+
+def test_an_empty_file_says_nothing():
+    assert {} == load("# only a comment\n", "f").values

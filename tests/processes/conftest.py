@@ -1,0 +1,86 @@
+"""Clusters of real workers under varsim's public face."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import varsim as tf
+from tests.waiting import MS
+
+SOON_S = 1_000 * MS
+"""An error that is certain must reach the program within this."""
+
+Strategy = tf.distribute.MirroredStrategy
+
+
+def cluster(num_replicas: int = 2, **options: Any) -> Strategy:
+    """A strategy whose workers run."""
+    strategy = Strategy([f"cpu:{i}" for i in range(num_replicas)], **options)
+    strategy.start()
+    return strategy
+
+
+@pytest.fixture(scope="module")
+def strategy() -> Iterator[Strategy]:
+    """Three workers that all tests of a file share, and none may harm."""
+    with cluster(3) as started:
+        yield started
+
+
+@pytest.fixture
+def mortal() -> Iterator[Strategy]:
+    """Two workers of one test's own, which it may kill."""
+    with cluster(2) as started:
+        yield started
+
+
+@contextmanager
+def soon() -> Iterator[None]:
+    """Fails if the block takes longer than an error may."""
+    started_s = time.monotonic()
+    yield
+    took_s = time.monotonic() - started_s
+    assert took_s < SOON_S, f"took {took_s:.3g} s"
+
+
+def place(function: Callable[..., Any], text: str) -> str:
+    """file:line of the first line of a function that holds `text`, as errors show it."""
+    lines, first = inspect.getsourcelines(function)
+    line = first + next(i for i, line in enumerate(lines) if text in line)
+    return f"{os.path.relpath(inspect.getfile(function))}:{line}"
+
+
+def root() -> Path:
+    """The folder of the project."""
+    return Path(__file__).parents[2]
+
+
+def environment() -> dict[str, str]:
+    """For a program of its own that imports varsim and these tests."""
+    path = os.pathsep.join((str(root()), os.environ.get("PYTHONPATH", "")))
+    return os.environ | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+
+
+def run_program(*arguments: str, cwd: Path | None = None) -> str:
+    """What a program of its own prints."""
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        env=environment(),
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=20_000 * MS,
+    )
+    assert 0 == done.returncode, done.stderr
+    return done.stdout

@@ -1,0 +1,368 @@
+"""However a replica ends, the program learns what happened, where, and to which replica."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import varsim as tf
+from tests.processes.conftest import Strategy, place, soon
+from tests.processes.replicas import all_reduce, merge_call, replica_id
+from tests.waiting import MS, wait_for
+from varsim.errors import ContextError, ReplicaError, WorkerLost
+
+pytestmark = pytest.mark.processes
+
+
+class OddError(Exception):
+    """Pickles, and cannot be loaded again: its `__init__` wants more than it keeps in `args`."""
+
+    def __init__(self, row: int, column: int) -> None:
+        super().__init__(f"row {row}, column {column}")
+
+
+def cause_of(error: BaseException) -> ReplicaError:
+    assert isinstance(error.__cause__, ReplicaError)
+    return error.__cause__
+
+
+def test_an_exception_has_its_type_its_traceback_and_its_replica(strategy: Strategy) -> None:
+    def step() -> None:
+        if replica_id() == 1:
+            raise LookupError("no such row", 7)
+
+    with soon(), pytest.raises(LookupError) as caught:
+        strategy.run(step)
+
+    assert ("no such row", 7) == caught.value.args
+    cause = cause_of(caught.value)
+    assert 1 == cause.replica_id
+    file, _, line = place(step, "raise").rpartition(":")
+    assert f'{file}", line {line}, in step' in cause.traceback
+    assert "LookupError: ('no such row', 7)" in cause.traceback
+    assert str(cause).startswith("raised by replica 1:\nTraceback (most recent call last):\n")
+    assert "varsim/" not in cause.traceback  # only what is the user's
+
+
+def test_the_remote_traceback_shows_the_exceptions_behind_it(strategy: Strategy) -> None:
+    def step() -> None:
+        try:
+            int("seven")
+        except ValueError as error:
+            raise RuntimeError("bad row") from error
+
+    with pytest.raises(RuntimeError, match="bad row") as caught:
+        strategy.run(step)
+
+    assert "ValueError: invalid literal for int()" in cause_of(caught.value).traceback
+
+
+def test_of_several_exceptions_the_lowest_replicas_is_raised(strategy: Strategy) -> None:
+    def step() -> None:
+        all_reduce("SUM", 1.0)
+        raise KeyError(replica_id())
+
+    for _ in range(10):
+        with soon(), pytest.raises(KeyError) as caught:
+            strategy.run(step)
+        assert (0,) == caught.value.args
+
+
+def test_an_exception_of_the_program_itself_is_caught_by_its_class(strategy: Strategy) -> None:
+    class OwnError(Exception):
+        pass
+
+    def step() -> None:
+        raise OwnError(replica_id())
+
+    with pytest.raises(OwnError) as caught:
+        strategy.run(step)
+    assert (0,) == caught.value.args
+
+
+def test_an_exception_that_cannot_travel_is_told(strategy: Strategy) -> None:
+    def step() -> None:
+        error = RuntimeError("broken pipe")
+        error.args = ("broken pipe", (number for number in range(3)))
+        raise error
+
+    with soon(), pytest.raises(ReplicaError) as caught:
+        strategy.run(step)
+
+    assert 0 == caught.value.replica_id
+    assert "RuntimeError: ('broken pipe'" in str(caught.value)
+    assert "the exception itself cannot travel" in str(caught.value)
+
+
+def test_an_exception_that_cannot_be_loaded_again_is_told(strategy: Strategy) -> None:
+    def step() -> None:
+        raise OddError(3, 4)
+
+    with soon(), pytest.raises(ReplicaError) as caught:
+        strategy.run(step)
+
+    assert "OddError: row 3, column 4" in str(caught.value)
+
+
+def test_a_result_that_cannot_travel_is_an_exception_of_the_replica(strategy: Strategy) -> None:
+    with soon(), pytest.raises(TypeError, match="this generator cannot travel") as caught:
+        strategy.run(lambda: (number for number in range(3)))
+    assert 0 == cause_of(caught.value).replica_id
+
+
+def test_an_argument_that_cannot_travel_is_refused_before_anything_runs(
+    strategy: Strategy,
+) -> None:
+    with pytest.raises(TypeError, match="this generator cannot travel"):
+        strategy.run(lambda rows: list(rows), args=((number for number in range(3)),))
+    assert 3 == strategy.run(lambda rows: len(rows), args=([1, 2, 3],))
+
+
+def test_endless_recursion_is_an_exception(strategy: Strategy) -> None:
+    def step(depth: int) -> int:
+        return step(depth + 1)
+
+    with soon(), pytest.raises(RecursionError):
+        strategy.run(step, args=(0,))
+    assert strategy.run(lambda: True)
+
+
+# ---------------------------------------------------------------- merge_call
+
+
+def test_what_a_merge_call_raises_reaches_the_program(strategy: Strategy) -> None:
+    def step() -> None:
+        def merge(strategy: Any) -> None:
+            raise LookupError("in the middle")
+
+        merge_call(merge)
+
+    with soon(), pytest.raises(LookupError, match="in the middle"):
+        strategy.run(step)
+    assert strategy.run(lambda: True)
+
+
+def test_what_a_run_inside_a_merge_call_raises_reaches_the_program(strategy: Strategy) -> None:
+    with strategy.scope():
+        v = tf.Variable(1.0, name="v", aggregation=tf.VariableAggregation.SUM)
+
+    def inner() -> None:
+        v.assign_add(1.0)
+        if replica_id() == 2:
+            raise LookupError("inner")
+        float(v)
+
+    def step() -> None:
+        merge_call(lambda strategy: strategy.run(inner))
+
+    with soon(), pytest.raises(LookupError, match="inner") as caught:
+        strategy.run(step)
+    assert 2 == cause_of(caught.value).replica_id
+    assert 7.0 == strategy.run(lambda: float(v.assign_add(1.0))) or 4.0 == float(v)
+
+
+def test_a_merge_call_may_run_on_the_replicas(strategy: Strategy) -> None:
+    with strategy.scope():
+        v = tf.Variable(1.0, name="v", aggregation=tf.VariableAggregation.SUM)
+
+    def inner(factor: float) -> float:
+        return float(v.assign_add(factor))
+
+    def step() -> tuple[float, float]:
+        v.assign(0.0)
+        inside = merge_call(lambda strategy: strategy.run(inner, args=(2.0,)))
+        return inside, float(v.assign_add(1.0))
+
+    assert (6.0, 9.0) == strategy.run(step)
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_runs_and_merge_calls_nest(strategy: Strategy, depth: int) -> None:
+    def dive(left: int) -> int:
+        if not left:
+            return all_reduce("SUM", 1)
+        return merge_call(lambda strategy: strategy.run(dive, args=(left - 1,)))
+
+    result = strategy.run(dive, args=(depth,))
+    assert [3, 3, 3] == [int(one) for one in strategy.experimental_local_results(result)]
+
+
+def test_a_merge_call_inside_a_merge_call_is_refused(strategy: Strategy) -> None:
+    """There is no replica in cross-replica context; TensorFlow says the same."""
+
+    def step() -> None:
+        merge_call(lambda strategy: merge_call(lambda strategy: None))
+
+    with soon(), pytest.raises(AttributeError, match="merge_call"):
+        strategy.run(step)
+    assert strategy.run(lambda: True)
+
+
+def test_a_merge_call_with_what_cannot_travel_can_be_caught(strategy: Strategy) -> None:
+    """It never took place, so it does not count as a meeting."""
+    with strategy.scope():
+        v = tf.Variable(1.0, name="v", aggregation=tf.VariableAggregation.SUM)
+
+    def step() -> float:
+        with pytest.raises(TypeError, match="cannot travel"):
+            merge_call(lambda strategy, rows: None, (number for number in range(3)))
+        return float(v.assign(1.0))
+
+    assert 3.0 == strategy.run(step)
+
+
+# ---------------------------------------------------------------- output and effects
+
+
+def test_what_replicas_printed_before_an_exception_is_shown(
+    strategy: Strategy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def step() -> None:
+        print("in", replica_id())
+        all_reduce("SUM", 1.0)
+        if replica_id() == 2:
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        strategy.run(step)
+
+    assert [f"[replica {i}] in {i}" for i in range(3)] == capsys.readouterr().out.splitlines()
+
+
+def test_what_replicas_printed_before_a_mismatch_is_shown(
+    strategy: Strategy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def step() -> None:
+        print("in", replica_id())
+        all_reduce("SUM", 1.0)
+        if replica_id():
+            all_reduce("SUM", 1.0)
+
+    with pytest.raises(RuntimeError):
+        strategy.run(step)
+
+    assert [f"[replica {i}] in {i}" for i in range(3)] == capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize("slow", [0, 1, 2])
+def test_a_write_of_all_before_one_raises_takes_effect_whoever_is_slow(
+    strategy: Strategy, slow: int
+) -> None:
+    """In TensorFlow a write waits for all replicas, so it is done when a later line raises."""
+    with strategy.scope():
+        v = tf.Variable(0.0, name="v", aggregation=tf.VariableAggregation.SUM)
+
+    def step() -> None:
+        if replica_id() == slow:
+            os.stat(sum(range(200_000)) * 0)  # a few milliseconds
+        v.assign(1.0)
+        if replica_id() == 1:
+            raise LookupError
+
+    with soon(), pytest.raises(LookupError):
+        strategy.run(step)
+    assert 3.0 == float(v)
+
+
+# ---------------------------------------------------------------- the end of a worker
+
+
+def ends(strategy: Strategy, step: Any) -> WorkerLost:
+    with soon(), pytest.raises(WorkerLost) as caught:
+        strategy.run(step)
+    assert not caught.value.definite
+    assert 1 == caught.value.replica_id
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("ending", "reason", "said"),
+    [
+        ("sys.exit(4)", "exited with code 4", "last words"),
+        ("sys.exit('enough')", "exited with code 1", "last words\nenough"),
+        ("os._exit(5)", "exited with code 5", "last words"),
+        ("os.kill(os.getpid(), 9)", "was killed by SIGKILL", "last words"),
+        ("os.kill(os.getpid(), 15)", "was killed by SIGTERM", "last words"),
+    ],
+)
+def test_a_worker_that_ends_is_told_with_all_about_its_end(
+    mortal: Strategy, ending: str, reason: str, said: str
+) -> None:
+    def step() -> None:
+        if replica_id() == 1:
+            print("last words", file=sys.stderr, flush=True)
+            eval(ending, {"os": os, "sys": sys})
+        all_reduce("SUM", 1.0)
+
+    lost = ends(mortal, step)
+
+    assert (reason, said) == (lost.reason, lost.stderr_tail)
+    assert f"replica 1: worker {reason}; it said:\n{said}" in str(lost)
+    with soon(), pytest.raises(WorkerLost, match=reason):
+        mortal.run(lambda: None)  # there is no cluster any more
+
+
+def test_the_log_of_a_lost_worker_is_named(tmp_path: Path) -> None:
+    with Strategy(["a", "b"], log_dir=tmp_path) as strategy:
+        lost = ends(strategy, lambda: print("bye", flush=True) or os._exit(replica_id() and 3))
+        log = Path(lost.log_path)
+        assert ("exited with code 3", "bye") == (lost.reason, lost.stderr_tail)
+        assert (tmp_path / "worker-1.log", "bye\n") == (log, log.read_text())
+        assert f"full log: {log}" in str(lost)
+
+
+def test_a_worker_that_ends_between_two_calls_is_told_at_the_next(mortal: Strategy) -> None:
+    pids = mortal.run(os.getpid)
+    os.kill(mortal.experimental_local_results(pids)[1], signal.SIGKILL)
+
+    with soon(), pytest.raises(WorkerLost, match="replica 1: worker was killed by SIGKILL"):
+        mortal.run(lambda: None)
+
+
+def test_a_worker_that_ends_is_told_to_a_read(mortal: Strategy) -> None:
+    with mortal.scope():
+        v = tf.Variable(
+            1.0,
+            synchronization=tf.VariableSynchronization.ON_READ,
+            aggregation=tf.VariableAggregation.SUM,
+        )
+    pids = mortal.experimental_local_results(mortal.run(lambda: v.assign(2.0) and os.getpid()))
+    os.kill(pids[1], signal.SIGKILL)
+
+    with soon(), pytest.raises(WorkerLost, match="SIGKILL"):
+        wait_for(lambda: float(v) < 0, 900 * MS)
+
+
+# ---------------------------------------------------------------- after the end
+
+
+def test_closing_twice_does_nothing(mortal: Strategy) -> None:
+    mortal.close()
+    mortal.close()
+
+
+def test_a_closed_strategy_says_so(mortal: Strategy) -> None:
+    with mortal.scope():
+        v = tf.Variable(
+            np.zeros(2),
+            synchronization=tf.VariableSynchronization.ON_READ,
+            aggregation=tf.VariableAggregation.SUM,
+        )
+    mortal.run(lambda: v.assign(np.ones(2)))
+    mortal.close()
+
+    for use in (
+        lambda: mortal.run(lambda: None),
+        lambda: v.assign(np.ones(2)),
+        lambda: v.numpy(),
+        mortal.start,
+    ):
+        with pytest.raises(ContextError, match="has been closed"):
+            use()
+            raise AssertionError(use)

@@ -1,0 +1,208 @@
+"""However the program ends, its workers and its private files go with it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.processes.conftest import environment
+from tests.waiting import MS, is_running, wait_for_exit
+
+pytestmark = pytest.mark.processes
+
+END_S = 2_000 * MS
+"""The program and all that it started must be gone within this."""
+
+PROGRAM = """
+import os, sys
+import varsim as tf
+from tests.processes.replicas import all_reduce, merge_call, replica_id, take_long
+
+strategy = tf.distribute.MirroredStrategy(["a", "b"])
+print(*strategy.experimental_local_results(strategy.run(os.getpid)))
+
+def say():
+    print("ready")
+
+def busy():
+    merge_call(lambda strategy: say())
+    take_long()
+
+def one_busy():
+    merge_call(lambda strategy: say())
+    if replica_id() == 0:
+        take_long()
+    all_reduce("SUM", 1.0)
+
+def merging():
+    def merge(strategy):
+        say()
+        take_long()
+    merge_call(merge)
+
+"""
+
+
+@contextmanager
+def running(program: str) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
+    """A program that is in the middle of a run, and the process ids of its workers."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM + program],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        workers = list(map(int, process.stdout.readline().split()))
+        assert "ready\n" == process.stdout.readline()
+        yield process, workers
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def ends_with(process: subprocess.Popen[str], workers: list[int], signal_number: int) -> str:
+    """What the program says on stderr when it is ended by a signal."""
+    started_s = time.monotonic()
+    process.send_signal(signal_number)
+    _, said = process.communicate(timeout=10_000 * MS)
+    for worker in workers:
+        wait_for_exit(worker)
+    took_s = time.monotonic() - started_s
+    assert took_s < END_S, f"took {took_s:.3g} s"
+    assert not any(map(is_running, workers))
+    assert -signal_number == process.returncode
+    return said
+
+
+@pytest.mark.parametrize("step", ["busy", "one_busy", "merging"])
+def test_ctrl_c_ends_everything(step: str, private_temporary: Path) -> None:
+    with running(f"strategy.run({step})") as (process, workers):
+        said = ends_with(process, workers, signal.SIGINT)
+    assert "KeyboardInterrupt" == said.splitlines()[-1]
+    assert 1 == said.count("Traceback")
+    assert [] == list(private_temporary.glob("varsim-*"))
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_program_that_is_killed_takes_its_workers_with_it(
+    signal_number: int, private_temporary: Path
+) -> None:
+    with running("strategy.run(one_busy)") as (process, workers):
+        ends_with(process, workers, signal_number)
+    assert [] == list(private_temporary.glob("varsim-*"))
+
+
+CAUGHT = """
+try:
+    strategy.run(merging)
+except KeyboardInterrupt:
+    print("caught", strategy.run(lambda: int(all_reduce("SUM", 1))))
+"""
+
+
+def test_a_program_that_catches_ctrl_c_goes_on(private_temporary: Path) -> None:
+    """As an interpreter or a notebook does."""
+    with running(CAUGHT) as (process, _):
+        process.send_signal(signal.SIGINT)
+        out, said = process.communicate(timeout=10_000 * MS)
+    assert (0, "caught 2\n", "") == (process.returncode, out, said)
+
+
+FORKED = """
+copy = os.fork()
+if not copy:
+    sys.exit(0)
+_, status = os.waitpid(copy, 0)
+print("ready")
+print(status, strategy.run(lambda: int(all_reduce("SUM", 1))))
+"""
+
+
+def test_a_copy_of_the_program_ends_quickly_and_harms_nothing() -> None:
+    started_s = time.monotonic()
+    with running(FORKED) as (process, _):
+        out, said = process.communicate(timeout=10_000 * MS)
+    assert (0, "0 2\n", "") == (process.returncode, out, said)
+    took_s = time.monotonic() - started_s
+    assert took_s < END_S, f"took {took_s:.3g} s"
+
+
+USED_IN_A_COPY = """
+copy = os.fork()
+if not copy:
+    __import__("signal").alarm(3)
+    try:
+        strategy.run(lambda: 1)
+    except tf.VarsimError as error:
+        print(error)
+    os._exit(0)
+_, status = os.waitpid(copy, 0)
+print("ready")
+print(status, strategy.run(lambda: int(all_reduce("SUM", 1))))
+"""
+
+
+def test_a_copy_of_the_program_cannot_use_its_workers() -> None:
+    with running("say()" + USED_IN_A_COPY) as (process, _):
+        out, said = process.communicate(timeout=10_000 * MS)
+    assert (0, "") == (process.returncode, said)
+    error, ready, result = out.splitlines()
+    assert "fork" in error
+    assert ("ready", "0 2") == (ready, result)
+
+
+def test_a_program_that_never_closes_leaves_nothing(private_temporary: Path) -> None:
+    with running("say()") as (process, workers):
+        _, said = process.communicate(timeout=10_000 * MS)
+    assert (0, "") == (process.returncode, said)
+    assert not any(map(is_running, workers))
+    assert [] == list(private_temporary.glob("varsim-*"))
+
+
+THREADS = """
+import threading
+
+with strategy.scope():
+    v = tf.Variable(0.0, aggregation=tf.VariableAggregation.SUM)
+errors = []
+
+def use():
+    for _ in range(30):
+        try:
+            strategy.run(lambda: v.assign_add(1.0) is None)
+        except tf.VarsimError as error:
+            errors.append(str(error))
+
+say()
+threads = [threading.Thread(target=use) for _ in range(3)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(float(v) + 2 * len(errors), all("thread" in error for error in errors))
+print(strategy.run(lambda: int(all_reduce("SUM", 1))))
+"""
+
+
+def test_threads_that_use_one_strategy_at_once_harm_nothing() -> None:
+    """Each call takes place, or is refused with a word about threads."""
+    with running(THREADS) as (process, _):
+        out, said = process.communicate(timeout=20_000 * MS)
+    assert (0, "180.0 True\n2\n", "") == (process.returncode, out, said)
+
+
+def test_threads_may_use_one_strategy_after_each_other() -> None:
+    program = THREADS.replace("thread.start()", "thread.start(); thread.join()")
+    with running(program) as (process, _):
+        out, said = process.communicate(timeout=20_000 * MS)
+    assert (0, "180.0 True\n2\n", "") == (process.returncode, out, said)

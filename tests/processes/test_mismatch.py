@@ -1,0 +1,317 @@
+"""Replicas that do different things get an error that tells the story, at once, and go on after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+import varsim as tf
+from tests.processes.conftest import Strategy, place, soon
+from tests.processes.replicas import all_gather, all_reduce, merge_call, replica_id
+from varsim.errors import DtypeError, MismatchError, ShapeError, ValueMismatchError
+
+pytestmark = pytest.mark.processes
+
+Aggregation = tf.VariableAggregation
+
+
+@dataclass
+class Stage:
+    """A cluster, and variables whose values a failing call must not change."""
+
+    strategy: Strategy
+    v: Any
+    u: Any
+    wide: Any
+
+    def fails(
+        self, kind: type[Exception], function: Callable[[], Any], *, definite: bool = True
+    ) -> str:
+        """The text of the error that a run raises at once, without harm to anything."""
+        before = self.values()
+        with soon(), pytest.raises(kind) as caught:
+            self.strategy.run(function)
+        assert definite == getattr(caught.value, "definite", definite)
+        assert before == self.values()
+        self.works()
+        return str(caught.value)
+
+    def values(self) -> list[list[float]]:
+        """Every component of every variable."""
+        return [
+            [part.numpy().tolist() for part in variable.values]
+            for variable in (self.v, self.u, self.wide)
+        ]
+
+    def works(self) -> None:
+        """The cluster is not poisoned: what comes next finds every replica free."""
+        v, before = self.v, float(self.v)
+        with soon():
+            assert [before + 6.0] * 3 == local(self.strategy, lambda: float(v.assign_add(2.0)))
+        v.assign_sub(6.0)
+
+
+def local(strategy: Strategy, function: Callable[[], Any]) -> list[Any]:
+    result = strategy.run(function)
+    if isinstance(result, tf.distribute.PerReplica):
+        return list(strategy.experimental_local_results(result))
+    return [result] * strategy.num_replicas_in_sync
+
+
+@pytest.fixture(scope="module")
+def made(strategy: Strategy) -> Stage:
+    with strategy.scope():
+        v = tf.Variable(1.0, name="v", aggregation=Aggregation.SUM)
+        u = tf.Variable(2.0, name="u", aggregation=Aggregation.MEAN)
+        wide = tf.Variable(np.zeros(2), shape=[None], name="wide", aggregation=Aggregation.SUM)
+    return Stage(strategy, v, u, wide)
+
+
+@pytest.fixture
+def stage(made: Stage) -> Iterator[Stage]:
+    yield made
+    made.works()
+
+
+# ---------------------------------------------------------------- one does not come
+
+
+@pytest.mark.parametrize(
+    ("aggregation", "why"),
+    [
+        (Aggregation.SUM, "the sum of all replicas' values"),
+        (Aggregation.MEAN, "the mean of all replicas' values"),
+        (Aggregation.ONLY_FIRST_REPLICA, "replica 0's value, on all replicas at once"),
+    ],
+)
+def test_a_replica_that_skips_a_write_is_named(
+    stage: Stage, aggregation: tf.VariableAggregation, why: str
+) -> None:
+    with stage.strategy.scope():
+        w = tf.Variable(0.0, name="weights", aggregation=aggregation)  # made here
+
+    def step() -> None:
+        if replica_id() != 1:
+            w.assign_sub(1.0)
+
+    text = stage.fails(MismatchError, step)
+
+    writes = f"weights.assign_sub (float32 scalar) at {place(step, 'assign_sub')}"
+    assert f"  replica 0: {writes}\n" in text
+    assert "  replica 1: never came; its function returned after 0 meeting points\n" in text
+    assert "'weights' (synchronization=ON_WRITE" in text
+    assert f"created at {place(test_a_replica_that_skips_a_write_is_named, 'made here')}" in text
+    assert f"makes them wait: a write to it in replica context is {why}." in text
+    assert [0.0] * 3 == [float(part) for part in w.values]
+
+
+def test_it_is_the_same_if_the_others_wait_for_the_value(stage: Stage) -> None:
+    v = stage.v
+
+    def step() -> float:
+        return float(v.assign(1.0)) if replica_id() else 0.0
+
+    text = stage.fails(MismatchError, step)
+
+    assert f"v.assign (float32 scalar) at {place(step, 'assign')}" in text
+    assert "  replica 0: never came; its function returned after 0 meeting points\n" in text
+
+
+def test_uneven_numbers_of_steps(stage: Stage) -> None:
+    """What all replicas had agreed on before stays in force; the rest does not happen."""
+    v, u = stage.v, stage.u
+    u.assign(0.0)
+
+    def epoch() -> None:
+        for step in range(2 + (replica_id() == 2)):
+            if step < 2:
+                u.assign_add(1.0)
+            else:
+                v.assign_add(1.0)
+            float(u)
+
+    before = float(v)
+    with soon(), pytest.raises(MismatchError) as caught:
+        stage.strategy.run(epoch)
+
+    text = str(caught.value)
+    assert "at meeting point 3 of this call" in text
+    assert f"  replica 2: v.assign_add (float32 scalar) at {place(epoch, 'v.assign')}" in text
+    assert "never came; its function returned after 2 meeting points" in text
+    assert [2.0] * 3 == [float(part) for part in u.values]
+    assert [before] * 3 == [float(part) for part in v.values]
+
+
+@pytest.mark.parametrize("what", ["all_reduce", "all_gather", "merge_call", "read"])
+def test_a_replica_that_returns_early_is_named_by_those_who_wait(stage: Stage, what: str) -> None:
+    v = stage.v
+    waits = {
+        "all_reduce": lambda: all_reduce("SUM", 1.0),
+        "all_gather": lambda: all_gather(np.zeros(1)),
+        "merge_call": lambda: merge_call(lambda strategy: None),
+        "read": lambda: float(v.assign(1.0)),
+    }[what]
+
+    def step() -> Any:
+        return None if replica_id() == 2 else waits()
+
+    text = stage.fails(MismatchError, step)
+
+    assert "  replica 0: " + ("v.assign " if what == "read" else what) in text
+    assert "  replica 2: never came; its function returned after 0 meeting points\n" in text
+
+
+def test_an_exception_frees_the_replicas_that_wait(stage: Stage) -> None:
+    v = stage.v
+
+    def step() -> float:
+        if replica_id() == 2:
+            raise LookupError("no such row")
+        return float(v.assign_add(1.0))
+
+    assert "no such row" == stage.fails(LookupError, step)
+
+
+# ---------------------------------------------------------------- all come, to different things
+
+
+def test_opposite_order_of_two_variables(stage: Stage) -> None:
+    v, u = stage.v, stage.u
+
+    def step() -> None:
+        if replica_id() == 2:
+            u.assign(1.0)
+            v.assign(1.0)
+        else:
+            v.assign(1.0)  # as the others do
+            u.assign(1.0)
+
+    text = stage.fails(MismatchError, step)
+
+    assert "at meeting point 1 of this call" in text
+    assert f"v.assign (float32 scalar) at {place(step, 'as the others do')}" in text
+    assert f"  replica 2: u.assign (float32 scalar) at {place(step, 'u.assign')}" in text
+    assert "makes them wait" in text
+
+
+def test_different_operations(stage: Stage) -> None:
+    v = stage.v
+
+    def step() -> None:
+        v.assign(1.0) if replica_id() else v.assign_add(1.0)
+
+    text = stage.fails(MismatchError, step)
+
+    assert "  replica 0: v.assign_add (float32 scalar)" in text
+    assert "v.assign (float32 scalar)" in text
+
+
+def test_different_shapes(stage: Stage) -> None:
+    wide = stage.wide
+
+    def step() -> None:
+        wide.assign(np.ones(3 if replica_id() == 1 else 2))
+
+    text = stage.fails(ValueMismatchError, step)
+
+    assert f"wide.assign (float64 3) at {place(step, 'assign')}" in text
+    assert f"wide.assign (float64 2) at {place(step, 'assign')}" in text
+
+
+def test_a_shape_that_does_not_fit_the_variable(stage: Stage) -> None:
+    v = stage.v
+
+    def step() -> float:
+        return float(v.assign(np.ones(2, "f") if replica_id() == 1 else np.float32(1)))
+
+    assert "assign of a value of shape [2]" in stage.fails(ShapeError, step)
+
+
+def test_a_dtype_that_does_not_fit_the_variable(stage: Stage) -> None:
+    v = stage.v
+
+    def step() -> float:
+        return float(v.assign(np.ones((), "d" if replica_id() == 1 else "f")))
+
+    assert "holds float32, and the value is an array of float64" in stage.fails(DtypeError, step)
+
+
+@pytest.mark.parametrize(
+    ("kind", "odd", "others"),
+    [
+        (ValueMismatchError, ("SUM", np.zeros(2)), ("SUM", np.zeros(3))),
+        (ValueMismatchError, ("SUM", np.zeros(2, "f")), ("SUM", np.zeros(2))),
+        (ValueMismatchError, ("SUM", [np.zeros(2)]), ("SUM", np.zeros(2))),
+        (MismatchError, ("MEAN", np.zeros(2)), ("SUM", np.zeros(2))),
+    ],
+    ids=["shape", "dtype", "structure", "operation"],
+)
+def test_all_reduce_of_what_cannot_be_reduced(
+    stage: Stage, kind: type[Exception], odd: tuple[str, Any], others: tuple[str, Any]
+) -> None:
+    def step() -> None:
+        all_reduce(*(odd if replica_id() == 0 else others))
+
+    text = stage.fails(kind, step)
+
+    assert f"  replica 0: all_reduce({odd[0]}, " in text
+    assert f"all_reduce({others[0]}, " in text
+    assert "Every replica must take part in it" in text
+
+
+def test_all_gather_of_what_cannot_be_joined(stage: Stage) -> None:
+    def widths() -> None:
+        all_gather(np.zeros((2, 2 + replica_id())))
+
+    def axes() -> None:
+        all_gather(np.zeros((2, 2)), axis=0 if replica_id() else 1)
+
+    stage.fails(ValueMismatchError, widths)
+    stage.fails(MismatchError, axes)
+
+
+def test_different_kinds_of_meetings(stage: Stage) -> None:
+    v = stage.v
+
+    def step() -> None:
+        if replica_id() == 0:
+            v.assign_add(1.0)
+            float(v)
+        elif replica_id() == 1:
+            all_reduce("SUM", 1.0)
+        else:
+            merge_call(lambda strategy: None)
+
+    text = stage.fails(MismatchError, step)
+
+    assert "  replica 1: all_reduce(SUM, float32[])" in text or "  replica 2: merge_call" in text
+
+
+def test_a_variable_that_only_some_replicas_create(stage: Stage) -> None:
+    def step() -> float:
+        return float(tf.Variable(1.0, name=f"made by {replica_id()}"))
+
+    text = stage.fails(RuntimeError, step)
+
+    assert "creates variable 'made by 1'" in text
+    assert "where replica 0 created 'made by 0'" in text
+
+
+def test_a_replica_that_hides_the_error_cannot_go_on(stage: Stage) -> None:
+    """The call is over for every replica, also for one that catches all exceptions."""
+    v = stage.v
+
+    def step() -> None:
+        if replica_id() == 0:
+            return
+        for _ in range(3):
+            try:
+                float(v.assign_add(1.0))
+            except Exception:  # as careless code does
+                continue
+
+    stage.fails(MismatchError, step)

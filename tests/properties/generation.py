@@ -1,0 +1,179 @@
+"""Random programs, as hypothesis strategies."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from hypothesis import strategies as st
+
+from tests.properties.programs import (
+    Action,
+    AllGather,
+    AllReduce,
+    Creation,
+    CrossRead,
+    CrossWrite,
+    Locals,
+    MergeSteps,
+    MergeWrite,
+    Program,
+    Read,
+    ReduceValues,
+    ReduceVariable,
+    Run,
+    Step,
+    Update,
+    UpdateOnReplicas,
+    Write,
+    WriteAlone,
+)
+from varsim.spec import Operation, ReduceOp, VariableAggregation, VariableSynchronization
+
+Draw = st.DrawFn
+
+DTYPES: Final = tuple(
+    np.dtype(name)
+    for name in "float16 float32 float64 int8 uint8 int32 int64 uint16 bool".split()
+)
+SHAPES: Final = ((), (3,), (0,), (2, 2))
+WRITES: Final = (Operation.ASSIGN, Operation.ASSIGN_ADD, Operation.ASSIGN_SUB)
+
+synchronizations = st.sampled_from(VariableSynchronization)
+aggregations = st.sampled_from(VariableAggregation)
+writes = st.sampled_from(WRITES)
+reduce_ops = st.sampled_from(ReduceOp)
+dtypes = st.sampled_from(DTYPES)
+shapes = st.sampled_from(SHAPES)
+
+
+def elements(dtype: np.dtype[Any]) -> st.SearchStrategy[Any]:
+    """Numbers of a dtype: floats that neither overflow nor fit evenly, integers that wrap."""
+    match dtype.kind:
+        case "b":
+            return st.booleans()
+        case "f":
+            width: Any = 8 * dtype.itemsize
+            return st.floats(-99, 99, width=width, allow_subnormal=False)
+        case _:
+            limits = np.iinfo(dtype)
+            return st.integers(int(limits.min), int(limits.max))
+
+
+@st.composite
+def arrays(draw: Draw, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
+    """An array of a dtype and shape."""
+    size = int(np.prod(shape))
+    numbers = draw(st.lists(elements(dtype), min_size=size, max_size=size))
+    return np.array(numbers, dtype).reshape(shape)
+
+
+@st.composite
+def values_for(draw: Draw, creation: Creation, count: int) -> tuple[Any, ...]:
+    """One value for each replica: as a rule what fits the variable, now and then what does not."""
+    dtype, shape = creation.initial.dtype, creation.initial.shape
+    how = draw(st.sampled_from(["array"] * 8 + ["number"] * 3 + ["shape", "dtype", "strided"]))
+    if how == "number" and shape == ():
+        return tuple(draw(elements(dtype)) for _ in range(count))
+    if how == "shape":
+        shape = (*shape, 1)
+    if how == "dtype":
+        dtype = np.dtype("float32" if dtype == np.float64 else "float64")
+    found = tuple(draw(arrays(dtype, shape)) for _ in range(count))
+    if how == "strided":
+        return tuple(np.asfortranarray(value) for value in found)
+    return found
+
+
+@st.composite
+def creations(draw: Draw) -> Creation:
+    """A variable with any settings."""
+    initial = draw(arrays(draw(dtypes), draw(shapes)))
+    return Creation(draw(synchronizations), draw(aggregations), initial)
+
+
+def refused(creation: Creation) -> bool:
+    """Whether there will be no such variable."""
+    mean = creation.aggregation is VariableAggregation.MEAN
+    return mean and creation.initial.dtype.kind in "iub"
+
+
+def merges(creation: Creation) -> bool:
+    """Whether a write in replica context is one for all replicas."""
+    on_write = (VariableSynchronization.AUTO, VariableSynchronization.ON_WRITE)
+    aggregated = creation.aggregation is not VariableAggregation.NONE
+    return creation.synchronization in on_write and aggregated
+
+
+@st.composite
+def number_tuples(draw: Draw, count: int, *, gathered: bool = False) -> tuple[Any, ...]:
+    """Arrays to reduce, or to gather, that belong to no variable."""
+    dtype = draw(dtypes.filter(lambda dtype: dtype.kind != "b"))
+    if not gathered:
+        shape = draw(shapes)
+        return tuple(draw(arrays(dtype, shape)) for _ in range(count))
+    rows = [draw(st.integers(0, 2)) for _ in range(count)]
+    return tuple(draw(arrays(dtype, (n, 2))) for n in rows)
+
+
+@st.composite
+def steps(draw: Draw, made: tuple[Creation, ...], usable: list[int], count: int) -> Step:
+    """Something in cross-replica context."""
+    place = draw(st.sampled_from(usable))
+    kind = draw(
+        st.sampled_from([CrossRead, CrossRead, Locals, ReduceVariable, ReduceValues, CrossWrite,
+                         CrossWrite, CrossWrite, Update])
+    )  # fmt: skip
+    if kind is ReduceVariable:
+        return ReduceVariable(place, draw(reduce_ops))
+    if kind is ReduceValues:
+        return ReduceValues(draw(reduce_ops), draw(number_tuples(count)))
+    if kind is CrossWrite:
+        values = draw(values_for(made[place], count))
+        return CrossWrite(place, draw(writes), values, draw(st.booleans()))
+    if kind is Update:
+        return Update(place, draw(writes), draw(values_for(made[place], count)))
+    return CrossRead(place) if kind is CrossRead else Locals(place)
+
+
+@st.composite
+def actions(draw: Draw, made: tuple[Creation, ...], usable: list[int], count: int) -> Action:
+    """Something that replicas do."""
+    place = draw(st.sampled_from(usable))
+    creation = made[place]
+    kind = draw(
+        st.sampled_from([Read, Read, Write, Write, Write, WriteAlone, AllReduce, AllGather,
+                         MergeWrite, MergeSteps, UpdateOnReplicas])
+    )  # fmt: skip
+    if kind is Read:
+        return Read(place, tuple(draw(st.booleans()) for _ in range(count)))
+    if kind is AllReduce:
+        return AllReduce(draw(reduce_ops), draw(number_tuples(count)))
+    if kind is AllGather:
+        return AllGather(draw(number_tuples(count, gathered=True)))
+    if kind is MergeSteps:
+        inner = st.lists(steps(made, usable, count), min_size=1, max_size=3)
+        return MergeSteps(tuple(draw(inner)))
+    values = draw(values_for(creation, count))
+    if kind is WriteAlone and not merges(creation):
+        chosen = tuple(draw(st.none() | writes) for _ in range(count))
+        return WriteAlone(place, chosen, values)
+    if kind is MergeWrite:
+        return MergeWrite(place, draw(writes), values)
+    if kind is UpdateOnReplicas:
+        return UpdateOnReplicas(place, draw(writes), values)
+    return Write(place, draw(writes), values)
+
+
+@st.composite
+def programs(draw: Draw, num_replicas: st.SearchStrategy[int]) -> Program:
+    """A program, with a look at every component at its end."""
+    count = draw(num_replicas)
+    made = tuple(draw(st.lists(creations(), min_size=1, max_size=3)))
+    usable = [i for i, creation in enumerate(made) if not refused(creation)]
+    if not usable:
+        return Program(count, made, ())
+    runs = st.lists(actions(made, usable, count), min_size=1, max_size=5)
+    step = steps(made, usable, count) | runs.map(tuple).map(Run)
+    taken = draw(st.lists(step, min_size=1, max_size=6))
+    return Program(count, made, (*taken, *map(Locals, usable), *map(CrossRead, usable)))

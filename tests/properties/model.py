@@ -1,0 +1,191 @@
+"""What every replica must see, by a model of the rules in one process.
+
+It is written from the words of the semantics, is as plain as they are, and shares nothing with the
+engine but the names of the settings. A refused operation changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from varsim.spec import Operation, ReduceOp, VariableAggregation, VariableSynchronization
+
+REFUSED: Final = "refused"
+"""The outcome of an operation that the rules do not allow."""
+
+Array = np.ndarray[Any, Any]
+
+NONE, SUM, MEAN, FIRST = VariableAggregation
+SYNC_AUTO, SYNC_NONE, ON_WRITE, ON_READ = VariableSynchronization
+
+
+class RefusedError(Exception):
+    """The rules do not allow this operation."""
+
+
+def outcome(operation: Callable[[], Any]) -> Any:
+    """What an operation gives, or that it is refused."""
+    try:
+        return operation()
+    except RefusedError:
+        return REFUSED
+
+
+def left_fold(values: Sequence[Array]) -> Array:
+    """The sum in replica order, rounded at each step."""
+    total = values[0]
+    for value in values[1:]:
+        total = np.asarray(total + value)
+    return total
+
+
+def mean_of(values: Sequence[Array]) -> Array:
+    """The sum, divided in the dtype."""
+    return np.asarray(left_fold(values) / values[0].dtype.type(len(values)))
+
+
+def aggregated(values: Sequence[Array], aggregation: VariableAggregation) -> Array:
+    """One value of many, as a variable's aggregation says."""
+    if aggregation is FIRST or len(values) == 1:
+        return values[0]
+    if values[0].dtype == bool:
+        raise RefusedError
+    return left_fold(values) if aggregation is SUM else mean_of(values)
+
+
+def reduced(values: Sequence[Array], op: ReduceOp) -> Array:
+    """What `strategy.reduce` and `all_reduce` give: a mean of integers is float64."""
+    if len(values) == 1:
+        return values[0]
+    if values[0].dtype == bool:
+        raise RefusedError
+    if op is ReduceOp.SUM:
+        return left_fold(values)
+    if values[0].dtype.kind in "iu":
+        return np.asarray(left_fold(values) / np.float64(len(values)))
+    return mean_of(values)
+
+
+def changed(component: Array, operation: Operation, value: Array) -> Array:
+    """A component after a write."""
+    if operation is Operation.ASSIGN:
+        return value
+    if value.dtype == bool:
+        raise RefusedError
+    add = operation is Operation.ASSIGN_ADD
+    return np.asarray(component + value if add else component - value)
+
+
+class ModelVariable:
+    """One component per replica, all equal at first."""
+
+    def __init__(
+        self,
+        synchronization: VariableSynchronization,
+        aggregation: VariableAggregation,
+        initial: Array,
+        num_replicas: int,
+    ) -> None:
+        if aggregation is MEAN and initial.dtype.kind in "iub":
+            raise RefusedError
+        self.synchronization = ON_WRITE if synchronization is SYNC_AUTO else synchronization
+        self.aggregation = aggregation
+        self.components = [initial] * num_replicas
+
+    @property
+    def merges(self) -> bool:
+        """Whether a write in replica context is one for all replicas."""
+        return self.synchronization is ON_WRITE and self.aggregation is not NONE
+
+    def _as_mine(self, value: Any) -> Array:
+        """Numbers take the variable's dtype; arrays must have it. Shapes must be equal."""
+        mine = self.components[0]
+        if isinstance(value, np.ndarray) and value.dtype != mine.dtype:
+            raise RefusedError
+        array = np.asarray(value, mine.dtype)
+        if array.shape != mine.shape:
+            raise RefusedError
+        return array
+
+    def _change(self, operation: Operation, values: Sequence[Array]) -> None:
+        pairs = zip(self.components, values, strict=True)
+        self.components = [changed(component, operation, value) for component, value in pairs]
+
+    # ------------------------------------------------------------ on the replicas
+
+    def write_on_replicas(self, operation: Operation, values: Sequence[Any]) -> None:
+        """All replicas write: together, or each its own component."""
+        mine = [self._as_mine(value) for value in values]
+        if self.merges:
+            if operation is not Operation.ASSIGN and mine[0].dtype == bool:
+                raise RefusedError
+            mine = [aggregated(mine, self.aggregation)] * len(mine)
+        self._change(operation, mine)
+
+    def write_on(self, replica_id: int, operation: Operation, value: Any) -> None:
+        """One replica writes its own component; not for variables that merge."""
+        assert not self.merges
+        component = self.components[replica_id]
+        self.components[replica_id] = changed(component, operation, self._as_mine(value))
+
+    # ------------------------------------------------------------ from outside the replicas
+
+    def read(self) -> Array:
+        """The cross-replica value."""
+        if self.synchronization is ON_WRITE:
+            return self.components[0]
+        if self.synchronization is ON_READ and self.aggregation is not NONE:
+            return aggregated(self.components, self.aggregation)
+        raise RefusedError
+
+    def write(self, operation: Operation, value: Any) -> None:
+        """A cross-replica write of one value."""
+        count = len(self.components)
+        array = self._as_mine(value)
+        if operation is not Operation.ASSIGN and array.dtype == bool:
+            raise RefusedError
+        if self.synchronization is ON_READ:
+            if self.aggregation is NONE:
+                raise RefusedError
+            if self.aggregation is SUM:
+                if operation is not Operation.ASSIGN:
+                    raise RefusedError
+                array = share(array, count)
+        self._change(operation, [array] * count)
+
+    def write_each(self, operation: Operation, values: Sequence[Any]) -> None:
+        """A cross-replica write of one value per replica: no aggregation."""
+        if self.synchronization is ON_READ:
+            raise RefusedError
+        self._change(operation, [self._as_mine(value) for value in values])
+
+    def update(self, operation: Operation, values: Sequence[Any]) -> None:
+        """`extended.update`: each component by itself, whatever the settings."""
+        self._change(operation, [self._as_mine(value) for value in values])
+
+    def reduce(self, op: ReduceOp) -> Array:
+        """`strategy.reduce` of the variable: its own aggregation does not matter."""
+        if self.synchronization is ON_WRITE:
+            if op is ReduceOp.SUM:
+                raise RefusedError
+            return self.components[0]
+        return reduced(self.components, op)
+
+
+def share(value: Array, count: int) -> Array:
+    """One replica's share of what is assigned to an ON_READ SUM variable."""
+    if value.dtype == bool:
+        raise RefusedError
+    if value.dtype.kind == "f":
+        return np.asarray(value / value.dtype.type(count))
+    shares = [truncated(int(number), count) for number in value.reshape(-1)]
+    return np.array(shares, value.dtype).reshape(value.shape)
+
+
+def truncated(number: int, count: int) -> int:
+    """The quotient, rounded towards zero."""
+    return int(math.copysign(1, number)) * (abs(number) // count)

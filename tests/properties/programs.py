@@ -1,0 +1,427 @@
+"""Random programs: how they are made, how varsim runs them, and how the model does.
+
+A program makes variables and then takes steps. A step happens in cross-replica context, or is one
+`strategy.run` in which all replicas do the same actions in the same order, each with its own
+values. Every step and action has an outcome: what it read, or that it was refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, assert_never
+
+import numpy as np
+
+import varsim as tf
+from tests.properties import model
+from tests.properties.model import REFUSED, ModelVariable, RefusedError, outcome
+from varsim.spec import Operation, ReduceOp, VariableAggregation, VariableSynchronization
+
+DONE: Final = "done"
+"""The outcome of a write that was not refused."""
+
+ABSENT: Final = "absent"
+"""The outcome of an action on a replica that took no part in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """`tf.Variable(…)` under the strategy's scope."""
+
+    synchronization: VariableSynchronization
+    aggregation: VariableAggregation
+    initial: Any
+
+
+# ---------------------------------------------------------------- in cross-replica context
+
+
+@dataclass(frozen=True, slots=True)
+class CrossRead:
+    """Reads the cross-replica value."""
+
+    variable: int
+
+
+@dataclass(frozen=True, slots=True)
+class Locals:
+    """Looks at all components."""
+
+    variable: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReduceVariable:
+    """`strategy.reduce(op, variable, axis=None)`."""
+
+    variable: int
+    op: ReduceOp
+
+
+@dataclass(frozen=True, slots=True)
+class ReduceValues:
+    """`strategy.reduce(op, a PerReplica, axis=None)`."""
+
+    op: ReduceOp
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CrossWrite:
+    """Writes one value, or a PerReplica if there are several."""
+
+    variable: int
+    operation: Operation
+    values: tuple[Any, ...]
+    per_replica: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """`strategy.extended.update` with one value for each component."""
+
+    variable: int
+    operation: Operation
+    values: tuple[Any, ...]
+
+
+Step = CrossRead | Locals | ReduceVariable | ReduceValues | CrossWrite | Update
+
+
+# ---------------------------------------------------------------- on the replicas
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Some replicas read."""
+
+    variable: int
+    who: tuple[bool, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """All replicas write, each its value."""
+
+    variable: int
+    operation: Operation
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WriteAlone:
+    """Some replicas write, each by its own operation: only where writes do not merge."""
+
+    variable: int
+    operations: tuple[Operation | None, ...]
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AllReduce:
+    """`all_reduce` of a value of each replica."""
+
+    op: ReduceOp
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AllGather:
+    """`all_gather` of a value of each replica, along axis 0."""
+
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MergeWrite:
+    """`merge_call` of a function that writes what the replicas pass to it."""
+
+    variable: int
+    operation: Operation
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MergeSteps:
+    """`merge_call` of a function that takes steps."""
+
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateOnReplicas:
+    """`extended.update` in replica context, each replica passing its value."""
+
+    variable: int
+    operation: Operation
+    values: tuple[Any, ...]
+
+
+Action = (
+    Read | Write | WriteAlone | AllReduce | AllGather | MergeWrite | MergeSteps | UpdateOnReplicas
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One `strategy.run`."""
+
+    actions: tuple[Action, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What is made and done, in order."""
+
+    num_replicas: int
+    creations: tuple[Creation, ...]
+    steps: tuple[Step | Run, ...]
+
+
+# ---------------------------------------------------------------- by varsim
+
+
+def run_program(program: Program, strategy: tf.distribute.Strategy) -> list[Any]:
+    """All outcomes of a program through varsim's public face."""
+    with strategy.scope():
+        variables = [attempt(partial(make, creation)) for creation in program.creations]
+    outcomes: list[Any] = [REFUSED if v is REFUSED else DONE for v in variables]
+    for step in program.steps:
+        if isinstance(step, Run):
+            result = strategy.run(take_actions, args=(step.actions, tuple(variables)))
+            outcomes.append(list(strategy.experimental_local_results(result)))
+        else:
+            outcomes.append(attempt(partial(take_step, step, strategy, variables)))
+    return outcomes
+
+
+def attempt(operation: Callable[[], Any]) -> Any:
+    """What an operation gives, or that varsim refused it."""
+    try:
+        return operation()
+    except tf.VarsimError:
+        return REFUSED
+
+
+def make(creation: Creation) -> tf.Variable:
+    """Makes a variable."""
+    return tf.Variable(
+        creation.initial,
+        synchronization=creation.synchronization,
+        aggregation=creation.aggregation,
+    )
+
+
+def write(variable: Any, operation: Operation, value: Any) -> str:
+    """Does one of the three assigns."""
+    getattr(variable, operation.value)(value)
+    return DONE
+
+
+def take_step(step: Step, strategy: Any, variables: Sequence[Any]) -> Any:
+    """The outcome of a step, in cross-replica context or in a merge_call."""
+    count = strategy.num_replicas_in_sync
+    match step:
+        case CrossRead():
+            return variables[step.variable].numpy()
+        case Locals():
+            parts = strategy.experimental_local_results(variables[step.variable])
+            return [np.asarray(part) for part in parts]
+        case ReduceVariable():
+            return np.asarray(strategy.reduce(step.op, variables[step.variable], axis=None))
+        case ReduceValues():
+            return np.asarray(
+                strategy.reduce(step.op, tf.distribute.PerReplica(step.values), axis=None)
+            )
+        case CrossWrite():
+            many = tf.distribute.PerReplica(step.values[:count])
+            value = many if step.per_replica else step.values[0]
+            return write(variables[step.variable], step.operation, value)
+        case Update():
+            variable = variables[step.variable]
+            per_replica = tf.distribute.PerReplica(step.values)
+            strategy.extended.update(variable, write, args=(step.operation, per_replica))
+            return DONE
+        case _:
+            assert_never(step)
+
+
+def take_actions(actions: Sequence[Action], variables: Sequence[Any]) -> list[Any]:
+    """The outcomes of all actions on one replica."""
+    replica = tf.distribute.get_replica_context()
+    return [attempt(partial(take_action, action, replica, variables)) for action in actions]
+
+
+def take_action(action: Action, replica: Any, variables: Sequence[Any]) -> Any:
+    """The outcome of an action on one replica."""
+    mine = replica.replica_id_in_sync_group
+    match action:
+        case Read():
+            return variables[action.variable].numpy() if action.who[mine] else ABSENT
+        case Write():
+            return write(variables[action.variable], action.operation, action.values[mine])
+        case WriteAlone():
+            operation = action.operations[mine]
+            if operation is None:
+                return ABSENT
+            return write(variables[action.variable], operation, action.values[mine])
+        case AllReduce():
+            return replica.all_reduce(action.op, action.values[mine])
+        case AllGather():
+            return replica.all_gather(action.values[mine], axis=0)
+        case MergeWrite():
+            merge = partial(write_merged, operation=action.operation)
+            value = action.values[mine]
+            return replica.merge_call(merge, args=(variables[action.variable], value))
+        case MergeSteps():
+            merge = partial(take_steps_merged, steps=action.steps)
+            return replica.merge_call(merge, args=(tuple(variables),))
+        case UpdateOnReplicas():
+            update = replica.strategy.extended.update
+            arguments = (action.operation, action.values[mine])
+            return update(variables[action.variable], write_or_not, args=arguments)
+        case _:
+            assert_never(action)
+
+
+def write_or_not(variable: Any, operation: Operation, value: Any) -> str:
+    """A write whose refusal is an outcome, and not an exception that ends the call."""
+    return str(attempt(partial(write, variable, operation, value)))
+
+
+def write_merged(strategy: Any, variable: Any, value: Any, operation: Operation) -> str:
+    """A write inside merge_call."""
+    return write_or_not(variable, operation, value)
+
+
+def take_steps_merged(strategy: Any, variables: Sequence[Any], steps: Sequence[Step]) -> list[Any]:
+    """Steps inside merge_call. What they read is for all replicas, and no value per replica."""
+    return [attempt(partial(take_step, step, strategy, variables)) for step in steps]
+
+
+# ---------------------------------------------------------------- by the model
+
+
+def model_program(program: Program) -> list[Any]:
+    """All outcomes that the rules ask for."""
+    variables: list[Any] = [
+        outcome(
+            partial(
+                ModelVariable,
+                creation.synchronization,
+                creation.aggregation,
+                np.asarray(creation.initial),
+                program.num_replicas,
+            )
+        )
+        for creation in program.creations
+    ]
+    outcomes: list[Any] = [REFUSED if v is REFUSED else DONE for v in variables]
+    for step in program.steps:
+        if isinstance(step, Run):
+            parts = [model_action(a, variables, program.num_replicas) for a in step.actions]
+            outcomes.append([[part[i] for part in parts] for i in range(program.num_replicas)])
+        else:
+            outcomes.append(outcome(partial(model_step, step, variables)))
+    return outcomes
+
+
+def model_step(step: Step, variables: Sequence[Any]) -> Any:
+    """The outcome of a step."""
+    if isinstance(step, ReduceValues):
+        return model.reduced(step.values, step.op)
+    variable: ModelVariable = variables[step.variable]
+    match step:
+        case CrossRead():
+            return variable.read()
+        case Locals():
+            return list(variable.components)
+        case ReduceVariable():
+            return variable.reduce(step.op)
+        case CrossWrite(per_replica=True):
+            variable.write_each(step.operation, step.values)
+        case CrossWrite():
+            variable.write(step.operation, step.values[0])
+        case Update():
+            variable.update(step.operation, step.values)
+        case _:
+            assert_never(step)
+    return DONE
+
+
+def model_action(action: Action, variables: Sequence[Any], count: int) -> list[Any]:
+    """The outcomes of an action on all replicas."""
+    match action:
+        case Read():
+            components = variables[action.variable].components
+            return [c if who else ABSENT for c, who in zip(components, action.who, strict=True)]
+        case WriteAlone():
+            return [_model_alone(action, variables, i) for i in range(count)]
+        case MergeSteps():
+            inner = [outcome(partial(model_step, step, variables)) for step in action.steps]
+            return [inner] * count
+        case _:
+            return [outcome(partial(_model_together, action, variables))] * count
+
+
+def _model_alone(action: WriteAlone, variables: Sequence[Any], replica_id: int) -> Any:
+    operation = action.operations[replica_id]
+    if operation is None:
+        return ABSENT
+    variable: ModelVariable = variables[action.variable]
+
+    def write_it() -> str:
+        variable.write_on(replica_id, operation, action.values[replica_id])
+        return DONE
+
+    return outcome(write_it)
+
+
+def _model_together(
+    action: Write | AllReduce | AllGather | MergeWrite | UpdateOnReplicas, variables: Sequence[Any]
+) -> Any:
+    match action:
+        case Write():
+            variables[action.variable].write_on_replicas(action.operation, action.values)
+        case AllReduce():
+            return model.reduced(action.values, action.op)
+        case AllGather():
+            return np.concatenate(action.values)
+        case MergeWrite():
+            first = action.values[0]
+            number = not isinstance(first, np.ndarray)
+            alike = number and all(v == first for v in action.values)
+            if alike or len(action.values) == 1:  # one value for all, and no PerReplica
+                variables[action.variable].write(action.operation, first)
+            else:
+                variables[action.variable].write_each(action.operation, action.values)
+        case UpdateOnReplicas():
+            variables[action.variable].update(action.operation, action.values)
+        case _:
+            assert_never(action)
+    return DONE
+
+
+# ---------------------------------------------------------------- comparing
+
+
+def same(expected: Any, got: Any) -> bool:
+    """Whether two outcomes are equal, arrays bit for bit."""
+    if isinstance(expected, list | tuple):
+        return (
+            isinstance(got, list | tuple)
+            and len(expected) == len(got)
+            and all(same(a, b) for a, b in zip(expected, got, strict=True))
+        )
+    if isinstance(expected, np.ndarray):
+        return (
+            isinstance(got, np.ndarray)
+            and (expected.dtype, expected.shape) == (got.dtype, got.shape)
+            and expected.tobytes() == got.tobytes()
+        )
+    return type(expected) is type(got) and bool(expected == got)
+
+
+__all__ = ["Program", "RefusedError", "model_program", "run_program", "same"]

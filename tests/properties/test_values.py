@@ -1,0 +1,71 @@
+"""Every replica of every program sees, bit for bit, what the plain model of the rules says."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import varsim as tf
+from tests.properties.generation import programs
+from tests.properties.programs import Program, model_program, run_program, same
+from varsim.testing import simulated_cluster
+
+many = settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
+few = settings(many, max_examples=300)
+
+
+@pytest.fixture(autouse=True)
+def no_advice() -> Iterator[None]:
+    """What varsim warns about is what these programs do."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", tf.VarsimWarning)
+        yield
+
+
+def check(program: Program, strategy: tf.distribute.Strategy) -> None:
+    got = run_program(program, strategy)
+    expected = model_program(program)
+    for place, (should, did) in enumerate(zip(expected, got, strict=True)):
+        at = place - len(program.creations)
+        doing = program.creations[place] if at < 0 else program.steps[at]
+        assert same(should, did), f"{doing}\n  expected {should!r}\n  got      {did!r}"
+
+
+@many
+@given(programs(st.integers(1, 4)))
+def test_programs_on_the_simulated_cluster(program: Program) -> None:
+    with simulated_cluster():
+        check(program, strategy_of(program.num_replicas))
+
+
+@many
+@given(programs(st.integers(2, 4)), st.integers(0, 2**32))
+def test_programs_on_the_simulated_cluster_in_any_order(program: Program, seed: int) -> None:
+    """Messages are delayed at random, and replicas run ahead of each other."""
+    with simulated_cluster(seed):
+        check(program, strategy_of(program.num_replicas))
+
+
+@pytest.fixture(scope="module")
+def clusters() -> Iterator[dict[int, tf.distribute.Strategy]]:
+    """One cluster of real workers for each world size, which all examples share."""
+    with ExitStack() as stack:
+        yield {n: stack.enter_context(strategy_of(n)) for n in (2, 3)}
+
+
+@pytest.mark.processes
+@few
+@given(program=programs(st.sampled_from([2, 3])))
+def test_programs_on_real_workers(
+    clusters: dict[int, tf.distribute.Strategy], program: Program
+) -> None:
+    check(program, clusters[program.num_replicas])
+
+
+def strategy_of(num_replicas: int) -> tf.distribute.MirroredStrategy:
+    return tf.distribute.MirroredStrategy([f"cpu:{i}" for i in range(num_replicas)])

@@ -1,0 +1,125 @@
+"""Every golden scenario gives what stands in its file, and together they show the whole table."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+import varsim.coordinator
+from varsim.spec import VariableAggregation
+from varsim.sync import policy
+from varsim.testing.scenario import difference, main, play
+from varsim.testing.script import ScenarioError
+from varsim.testing.stage import Stage
+
+HERE = Path(__file__).parent
+SCENARIOS = sorted(HERE.glob("*.txt"))
+
+
+@pytest.fixture(autouse=True)
+def ten_minutes(monkeypatch):
+    """What the scenarios say of the timeout does not depend on the environment."""
+    monkeypatch.setattr(varsim.coordinator, "CALL_TIMEOUT_S", 600.0)
+
+
+@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
+def test_a_scenario_gives_what_its_file_says(path):
+    shown = difference(path.relative_to(Path.cwd()), play(path))
+
+    if shown:
+        pytest.fail(f"{shown}\nIf this is right: make scenarios, and review the diff", False)
+
+
+@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
+def test_a_scenario_opens_with_its_rule(path):
+    assert path.read_text("utf-8").startswith("# ")
+
+
+def test_every_cell_of_the_table_is_in_a_scenario():
+    """Synchronization, context and operation, each with all aggregations."""
+    shown = set().union(*(play(path).cells for path in SCENARIOS))
+    wanted = {
+        (synchronization, context, operation, aggregation)
+        for (synchronization, context, operation), aggregation in itertools.product(
+            policy.TABLE, VariableAggregation
+        )
+    }
+
+    assert 144 == len(wanted)
+    assert set() == wanted - shown
+
+
+def test_every_policy_is_consulted_by_the_engine(monkeypatch):
+    """Cells of writes and of cross-replica reads, which the engine looks up, all are."""
+    looked_up = set()
+    look_up = policy.policy
+
+    def recorded(spec, context, operation):
+        looked_up.add(look_up(spec, context, operation))
+        return look_up(spec, context, operation)
+
+    monkeypatch.setattr(policy, "policy", recorded)
+    for path in SCENARIOS:
+        play(path)
+
+    cells = [c.values() if isinstance(c, dict) else [c] for c in policy.TABLE.values()]
+    assert set(itertools.chain(*cells)) == looked_up
+
+
+# ---------------------------------------------------------------- the player itself
+
+EXAMPLE = """\
+# ON_READ + SUM: writes stay local, the read gathers. Messages: 0 for two writes, 4 for one read.
+cluster replicas=2
+variable total synchronization=ON_READ aggregation=SUM shape=()
+assign_add replica=0 total 1.0
+----
+replica 0: total = 1.0
+
+read total
+----
+coordinator -> 0: Fetch total
+coordinator -> 1: Fetch total
+0 -> coordinator: Component total 1.0
+1 -> coordinator: Component total 0.0
+read total = 1.0
+"""
+
+
+def test_the_example_of_contributing_is_true(tmp_path):
+    path = tmp_path / "example.txt"
+    path.write_text(EXAMPLE)
+
+    assert 0 == main([str(path)])
+
+
+def test_a_wrong_output_is_shown_and_rewritten(tmp_path, capsys):
+    path = tmp_path / "example.txt"
+    path.write_text(EXAMPLE.replace("read total = 1.0", "read total = 2.0"))
+
+    assert 1 == main([str(tmp_path)])
+    assert "-read total = 2.0\n+read total = 1.0\n" in capsys.readouterr().out
+    assert 0 == main(["--rewrite", str(tmp_path)])
+    assert EXAMPLE == path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("cluster replicas=2\nread w\n----\n", "there is no variable 'w'"),
+        ("cluster replicas=2\nfly w\n----\n", "there is no command fly"),
+        ("cluster replicas=2\ncall\n----\n", "the scenario ends while a call runs"),
+        ("cluster replicas=2\nread w\n", "the last commands have no ----"),
+        ("cluster replicas=2\nvariable w value=x\n----\n", "'x' is no value"),
+        ("cluster replicas=2\nvariable w\ncall\nread w\n----\n", "the program waits for its call"),
+        (
+            "cluster replicas=2\ncall\nend replica=0\nread replica=0 w\n----\n",
+            "the function of replica 0 has ended",
+        ),
+    ],
+)
+def test_a_wrong_scenario_says_what_is_wrong(text, problem):
+    with pytest.raises(ScenarioError, match=problem):
+        Stage(text).play()

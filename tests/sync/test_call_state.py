@@ -1,0 +1,315 @@
+"""Who meets where in one call, who waits, and when it cannot go on."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.sync.build import (
+    ADD,
+    FIRST,
+    NONE,
+    SUB,
+    V,
+    W,
+    all_gather,
+    all_reduce,
+    ask,
+    contribution,
+    merge_call,
+    raised,
+    returned,
+    spec,
+    waiting,
+)
+from varsim.errors import MismatchError, ValueMismatchError
+from varsim.spec import ReduceOp
+from varsim.sync.call_state import RAISE_GRACE_S, CallState, Status
+
+SPECS = {W: spec(), V: spec(variable_id=V)}
+
+
+class Call:
+    """A call state with less to write."""
+
+    def __init__(self, num_replicas=2):
+        self.state = CallState(1, num_replicas)
+
+    def arrive(self, replica_id, meeting, now_s=0.0):
+        parts = self.state.arrive(replica_id, meeting, SPECS, now_s)
+        self.state.validate()
+        return parts
+
+    def end(self, replica_id, ended, now_s=0.0):
+        self.state.end(replica_id, ended, SPECS, now_s)
+        self.state.validate()
+
+    def statuses(self):
+        return [participant.status for participant in self.state.participants]
+
+
+def test_a_meeting_is_complete_when_all_have_come():
+    call = Call(3)
+    assert None is call.arrive(2, contribution(1.0), 5.0)
+    assert None is call.arrive(0, contribution(2.0), 6.0)
+    parts = call.arrive(1, contribution(3.0), 7.0)
+
+    assert {0: 6.0, 1: 7.0, 2: 5.0} == {i: arrival.at_s for i, arrival in parts.items()}
+
+
+def test_the_k_th_meetings_are_one_however_far_a_replica_is_ahead():
+    call = Call()
+    call.arrive(0, contribution(1.0, index=0))
+    call.arrive(0, contribution(2.0, index=1))
+
+    assert [0, 0] == [a.meeting.index for a in call.arrive(1, contribution(1.0)).values()]
+    assert [1, 1] == [a.meeting.index for a in call.arrive(1, contribution(2.0, index=1)).values()]
+
+
+def test_a_contribution_does_not_make_its_replica_wait():
+    call = Call()
+    call.arrive(0, contribution(1.0))
+
+    assert [Status.RUNNING, Status.RUNNING] == call.statuses()
+
+
+def test_other_meetings_make_a_replica_wait_until_they_are_answered():
+    call = Call()
+    call.arrive(0, all_reduce(1.0))
+    assert [Status.WAITING, Status.RUNNING] == call.statuses()
+    parts = call.arrive(1, all_reduce(1.0))
+    call.state.release(parts)
+
+    assert [Status.RUNNING, Status.RUNNING] == call.statuses()
+
+
+# ---------------------------------------------------------------- what is not alike
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "error"),
+    [
+        (contribution(1.0), contribution(1.0, variable_id=V), MismatchError),
+        (contribution(1.0, ADD), contribution(1.0, SUB), MismatchError),
+        (contribution([1.0]), contribution([1.0, 2.0]), ValueMismatchError),
+        (contribution(1.0), all_reduce(1.0), MismatchError),
+        (merge_call(), all_gather([1.0]), MismatchError),
+        (all_reduce(1.0), all_reduce(1.0, ReduceOp.MEAN), MismatchError),
+        (all_reduce(1.0), all_reduce([1.0]), ValueMismatchError),
+        (all_gather([[1.0]], 0), all_gather([[1.0]], 1), MismatchError),
+        (all_gather([[1.0]]), all_gather([[1.0, 2.0]]), ValueMismatchError),
+    ],
+)
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_parts_that_are_not_alike_are_refused_whoever_comes_first(first, second, error, order):
+    call = Call()
+    parts = (first, second)
+    call.arrive(order[0], parts[order[0]])
+
+    with pytest.raises(error) as caught:
+        call.arrive(order[1], parts[order[1]])
+    assert error is type(caught.value)
+    lines = str(caught.value).splitlines()
+    assert lines[1].startswith("  replica 0: ")
+    assert lines[2].startswith("  replica 1: ")
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (contribution(1.0), contribution(2.0)),
+        (all_gather([1.0]), all_gather([1.0, 2.0])),
+        (merge_call(), merge_call()),
+    ],
+)
+def test_parts_that_are_alike_meet(first, second):
+    call = Call()
+    call.arrive(0, first)
+
+    assert None is not call.arrive(1, second)
+
+
+# ---------------------------------------------------------------- who never comes
+
+
+def test_a_return_fails_those_who_are_at_a_meeting_beyond_it():
+    call = Call(3)
+    call.arrive(2, contribution(1.0))
+
+    with pytest.raises(MismatchError) as caught:
+        call.end(0, returned())
+    text = str(caught.value)
+    assert "replica 2: w.assign (float32 scalar) at train.py:10" in text
+    assert "replica 0: never came; its function returned after 0 meeting points" in text
+    assert "replica 1: not there yet (runs)" in text
+    assert "'w' (synchronization=ON_WRITE, aggregation=SUM, created at model.py:1)" in text
+
+
+def test_a_meeting_after_a_return_fails_at_once():
+    call = Call()
+    call.end(1, returned())
+
+    with pytest.raises(MismatchError, match="replica 1: never came"):
+        call.arrive(0, contribution(1.0))
+
+
+def test_a_return_after_the_same_number_of_meetings_is_well():
+    call = Call()
+    call.arrive(0, contribution(1.0))
+    call.arrive(1, contribution(1.0))
+    call.end(0, returned())
+    call.end(1, returned())
+
+    assert call.state.finished
+
+
+def test_one_step_too_many_names_the_step():
+    call = Call()
+    call.arrive(0, contribution(1.0))
+    call.arrive(1, contribution(1.0))
+    call.arrive(0, contribution(1.0, index=1))
+
+    with pytest.raises(MismatchError, match=r"meeting point 2 .*(\n.*)*after 1 meeting point\n"):
+        call.end(1, returned())
+
+
+@pytest.mark.parametrize(("aggregation", "what"), [(FIRST, "replica 0's value"), (NONE, "a value")])
+def test_the_reason_says_what_the_variable_needs(aggregation, what):
+    call = CallState(1, 2)
+    specs = {W: spec(aggregation)}
+    call.arrive(0, contribution(1.0), specs, 0.0)
+
+    with pytest.raises(MismatchError, match=what):
+        call.end(1, returned(), specs, 0.0)
+
+
+# ---------------------------------------------------------------- waits
+
+
+def test_a_wait_ends_with_the_last_commit_of_that_variable():
+    call = Call()
+    for index in (0, 1):
+        call.arrive(0, contribution(1.0, index=index))
+    call.state.wait(0, waiting())
+    call.state.release(call.arrive(1, contribution(1.0, index=0)))
+    assert Status.WAITING is call.statuses()[0]
+    call.state.release(call.arrive(1, contribution(1.0, index=1)))
+
+    assert Status.RUNNING is call.statuses()[0]
+
+
+def test_a_wait_is_not_ended_by_another_variable():
+    call = Call()
+    call.arrive(0, contribution(1.0, variable_id=V, index=0))
+    call.arrive(0, contribution(1.0, index=1))
+    call.state.wait(0, waiting(W))
+    call.state.release(call.arrive(1, contribution(1.0, variable_id=V, index=0)))
+
+    assert Status.WAITING is call.statuses()[0]
+
+
+def test_a_wait_for_what_is_on_its_way_is_none():
+    call = Call()
+    call.arrive(0, contribution(1.0))
+    call.state.release(call.arrive(1, contribution(1.0)))
+    call.state.wait(0, waiting())
+
+    assert Status.RUNNING is call.statuses()[0]
+
+
+# ---------------------------------------------------------------- asks
+
+
+def test_asks_are_answered_in_replica_order():
+    call = Call()
+    call.state.ask(1, ask())
+    assert None is call.state.next_ask()
+    call.state.ask(0, ask())
+
+    assert 0 == call.state.next_ask()[0]
+
+
+def test_an_ask_waits_for_every_lower_replica_that_runs():
+    call = Call(3)
+    call.state.ask(2, ask())
+    call.end(0, returned())
+    assert None is call.state.next_ask()
+    call.end(1, returned())
+
+    assert 2 == call.state.next_ask()[0]
+    assert None is call.state.next_ask()
+
+
+def test_an_ask_waits_for_the_meetings_before_it():
+    """TensorFlow's replica 0 would not get past its write before replica 1 has come to it."""
+    call = Call()
+    call.arrive(0, contribution(1.0))
+    call.state.ask(0, ask("after"))
+    call.state.ask(1, ask("before"))
+
+    assert 1 == call.state.next_ask()[0]
+    call.state.resume(call.state.participants[1])
+    call.state.release(call.arrive(1, contribution(1.0)))
+    assert 0 == call.state.next_ask()[0]
+
+
+# ---------------------------------------------------------------- exceptions
+
+
+def test_the_lowest_replicas_exception_is_the_calls():
+    call = Call(3)
+    call.end(2, raised("third"), 1.0)
+    assert None is call.state.failure(1.0)
+    call.end(1, raised("second"), 1.1)
+    assert None is call.state.failure(1.1)
+    call.end(0, raised("first"), 1.2)
+
+    assert (0, "first") == (call.state.failure(1.2)[0], call.state.failure(1.2)[1].traceback)
+
+
+def test_a_lower_replica_that_runs_has_a_grace_and_no_longer():
+    call = Call()
+    call.end(1, raised("second"), 1.0)
+
+    assert 1.0 + RAISE_GRACE_S == call.state.deadline_s
+    assert None is call.state.failure(1.0 + 0.9 * RAISE_GRACE_S)
+    assert 1 == call.state.failure(1.0 + RAISE_GRACE_S)[0]
+
+
+@pytest.mark.parametrize("how", ["waits", "returned"])
+def test_a_lower_replica_that_cannot_raise_any_more_is_not_waited_for(how):
+    call = Call()
+    if how == "waits":
+        call.arrive(0, all_reduce(1.0))
+    else:
+        call.end(0, returned())
+    call.end(1, raised("second"), 1.0)
+
+    assert 1 == call.state.failure(1.0)[0]
+
+
+def test_an_exception_is_no_mismatch():
+    """Whoever is missing because of it is missed because of it."""
+    call = Call(3)
+    call.end(1, raised("the cause"), 1.0)
+    call.arrive(0, contribution(1.0))
+    call.end(2, returned(), 1.0)
+
+    assert call.state.raising
+    assert not call.state.finished
+
+
+# ---------------------------------------------------------------- the story
+
+
+def test_a_standstill_is_told_replica_by_replica():
+    call = Call(4)
+    call.arrive(0, contribution(1.0))
+    call.state.wait(0, waiting())
+    call.state.ask(2, ask())
+
+    assert [
+        "  replica 0: waits in a read of w, after its own write to it at train.py:40",
+        "  replica 1: runs",
+        "  replica 2: waits in a request to the program at train.py:50",
+        "  replica 3: runs",
+    ] == call.state.stuck(SPECS).splitlines()

@@ -1,0 +1,379 @@
+"""What the coordinator decides for a whole cluster."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.sync.build import (
+    ADD,
+    ASSIGN,
+    FIRST,
+    MEAN,
+    NONE,
+    NOTHING,
+    ON_READ,
+    ON_WRITE,
+    SUM,
+    V,
+    W,
+    all_gather,
+    all_reduce,
+    array,
+    ask,
+    contribution,
+    coordinator,
+    describe,
+    merge_call,
+    raised,
+    returned,
+    spec,
+    waiting,
+)
+from varsim.errors import MismatchError, ProtocolError, ShapeError
+from varsim.protocol.messages import Component, Payload, Ready, Report
+from varsim.spec import ReduceOp
+from varsim.sync.coordinator_state import MAX_FUNCTIONS, CoordinatorState
+
+
+def handle(state, replica_id, message, now_s=0.0):
+    actions = state.handle(replica_id, message, now_s)
+    state.validate()
+    return describe(actions)
+
+
+# ---------------------------------------------------------------- merges
+
+
+def test_commit_waits_for_the_last_replica():
+    """Nothing leaves until every replica has contributed; then each gets the mean."""
+    state = coordinator(spec(MEAN, shape=(1,)))
+
+    assert [] == handle(state, 0, contribution([1.0]))
+    assert ["0 <- Commit w v1 assign [2.]", "1 <- Commit w v1 assign [2.]"] == handle(
+        state, 1, contribution([3.0])
+    )
+
+
+def test_replica_order_not_arrival_order_is_the_order_of_a_sum():
+    values = {0: 1e8, 1: 1.0, 2: -1e8}
+    expected = np.float32(np.float32(1e8) + np.float32(1.0)) + np.float32(-1e8)
+    for order in ((0, 1, 2), (2, 0, 1), (1, 2, 0)):
+        state = coordinator(spec(), num_replicas=3)
+        for replica_id in order:
+            state.handle(replica_id, contribution(values[replica_id]), 0.0)
+        assert expected == state.ledger.mirror(W)
+
+
+def test_a_known_mirror_is_committed_as_the_value_it_leads_to():
+    state = coordinator(spec())
+    state.handle(0, contribution(1.0, ADD), 0.0)
+
+    assert "0 <- Commit w v1 assign 3.0" in handle(state, 1, contribution(2.0, ADD))
+    assert 3.0 == state.ledger.mirror(W)
+
+
+def test_components_that_differ_each_apply_the_operation_and_an_assign_heals_them():
+    state = coordinator(spec())
+    state.ledger.write(W, ASSIGN, [array(1.0), array(2.0)], same=False)
+    assert None is state.ledger.mirror(W)
+    state.handle(0, contribution(1.0, ADD), 0.0)
+
+    assert "0 <- Commit w v2 assign_add 3.0" in handle(state, 1, contribution(2.0, ADD))
+    assert None is state.ledger.mirror(W)
+    state.handle(0, contribution(1.0, index=1), 0.0)
+    assert "1 <- Commit w v3 assign 3.0" in handle(state, 1, contribution(2.0, index=1))
+    assert 3.0 == state.ledger.mirror(W)
+
+
+def test_only_first_replica_commits_what_replica_0_sent():
+    state = coordinator(spec(FIRST))
+    state.handle(1, contribution(None), 0.0)
+
+    assert ["0 <- Commit w v1 assign 5.0", "1 <- Commit w v1 assign 5.0"] == handle(
+        state, 0, contribution(5.0)
+    )
+
+
+def test_what_does_not_fit_the_mirror_fails_the_call_and_changes_nothing():
+    """With an open dimension a replica cannot know; all replicas must do it or none."""
+    state = coordinator(spec(shape=(None,)))
+    state.handle(0, contribution([1.0, 2.0], ADD), 0.0)
+
+    assert ["0 <- Abort", "1 <- Abort", "finish 1: ShapeError"] == handle(
+        state, 1, contribution([1.0, 2.0], ADD)
+    )
+    assert [0.0] == state.ledger.mirror(W).tolist()
+
+
+# ---------------------------------------------------------------- other meetings
+
+
+def test_all_reduce_answers_all_replicas():
+    state = coordinator()
+    handle(state, 1, all_reduce([1.0, 2.0], ReduceOp.MEAN))
+
+    assert ["0 <- Reduced [2., 3.]", "1 <- Reduced [2., 3.]"] == handle(
+        state, 0, all_reduce([3.0, 4.0], ReduceOp.MEAN)
+    )
+
+
+def test_all_gather_is_in_replica_order():
+    state = coordinator()
+    handle(state, 1, all_gather([3.0]))
+
+    assert ["0 <- Reduced [1., 2., 3.]", "1 <- Reduced [1., 2., 3.]"] == handle(
+        state, 0, all_gather([1.0, 2.0])
+    )
+
+
+def test_a_reduction_that_has_no_result_fails_the_call():
+    state = coordinator()
+    handle(state, 0, all_gather([1.0], 1))
+
+    assert "finish 1: ShapeError" in handle(state, 1, all_gather([1.0], 1))
+
+
+def test_a_merge_call_is_run_once_and_each_replica_gets_its_slice():
+    state = coordinator()
+    handle(state, 0, merge_call())
+
+    assert ["run merge 1.0"] == handle(state, 1, merge_call())
+    assert ["0 <- Merged a", "1 <- Merged b"] == describe(
+        state.merged(1, 0, [Payload("a"), Payload("b")])
+    )
+    state.validate()
+
+
+def test_an_ask_is_answered_and_the_next_one_follows():
+    state = coordinator()
+    assert [] == handle(state, 1, ask("second"))
+    assert ["answer 0: first"] == handle(state, 0, ask("first"))
+
+    assert ["0 <- Answered 1"] == describe(state.answered(1, 0, Payload(1), failed=False))
+    assert ["answer 1: second"] == handle(state, 0, returned())
+
+
+# ---------------------------------------------------------------- calls and their ends
+
+
+def test_a_call_finishes_when_all_have_returned():
+    state = coordinator()
+
+    assert [] == handle(state, 1, returned())
+    assert ["finish 1"] == handle(state, 0, returned())
+    assert not state.ledger.call_running
+
+
+def test_a_mismatch_ends_the_call_on_all_replicas():
+    state = coordinator(spec())
+    handle(state, 0, contribution(1.0))
+
+    actions = state.handle(1, returned(), 0.0)
+    assert ["0 <- Abort", "1 <- Abort", "finish 1: MismatchError"] == describe(actions)
+    assert isinstance(actions[-1].error, MismatchError)
+    assert str(actions[-1].error) == actions[0].message.reason
+    state.validate()
+
+
+def test_messages_of_a_call_that_has_failed_are_ignored_but_for_their_reports():
+    state = coordinator(spec(), spec(NONE, variable_id=V))
+    handle(state, 0, contribution(1.0))
+    handle(state, 1, returned())
+
+    assert [] == handle(state, 0, waiting())
+    assert [] == handle(state, 0, returned(Report(accesses=((V, 3, 2),))))
+    assert (3, 2) == (state.ledger.statistics()[1].writes, state.ledger.statistics()[1].reads)
+
+
+def test_an_exception_ends_the_call_when_the_grace_is_over():
+    state = coordinator()
+    assert [] == handle(state, 1, raised("oh"), 1.0)
+    deadline_s = state.deadline_s
+
+    assert [] == describe(state.tick(deadline_s - 0.001))
+    assert ["0 <- Abort", "1 <- Abort", "finish 1: 1 raised oh"] == describe(state.tick(deadline_s))
+    assert None is state.deadline_s
+
+
+def test_an_abandoned_call_is_aborted_once():
+    state = coordinator()
+
+    assert ["0 <- Abort", "1 <- Abort"] == describe(state.abandon(1, "the program raised"))
+    assert [] == describe(state.abandon(1, "the program raised"))
+    state.validate()
+
+
+def test_a_nested_call_ends_without_the_outer_one():
+    state = coordinator(calls=2)
+    handle(state, 0, returned(call=2))
+
+    assert ["finish 2"] == handle(state, 1, returned(call=2))
+    assert state.ledger.call_running
+    handle(state, 0, returned(call=1))
+    assert ["finish 1"] == handle(state, 1, returned(call=1))
+
+
+def test_what_no_replica_sends_in_a_call_is_a_protocol_error():
+    state = coordinator()
+    message = Ready(process_id=1)
+
+    assert [] == handle(state, 0, message)  # of no call: it was sent before any
+    with pytest.raises(ProtocolError):
+        state.handle(0, _of_call(1), 0.0)
+
+
+def _of_call(call_id):
+    from varsim.protocol.messages import Abort
+
+    return Abort(call_id=call_id, reason="")
+
+
+# ---------------------------------------------------------------- functions
+
+
+def test_a_function_is_sent_once():
+    state = CoordinatorState(2)
+    _, first = state.start("f", NOTHING, [NOTHING] * 2)
+    _, second = state.start("f", NOTHING, [NOTHING] * 2)
+
+    assert ["0 <- Define f", "1 <- Define f", "0 <- Start f", "1 <- Start f"] == describe(first)
+    assert ["0 <- Start f", "1 <- Start f"] == describe(second)
+
+
+def test_the_function_not_used_for_longest_is_forgotten():
+    state = CoordinatorState(1)
+    for number in range(MAX_FUNCTIONS):
+        state.start(f"f{number}", NOTHING, [NOTHING])
+    state.start("f0", NOTHING, [NOTHING])
+    _, actions = state.start("one too many", NOTHING, [NOTHING])
+
+    assert "0 <- Forget f1" in describe(actions)
+    assert state.knows_function("f0")
+    assert not state.knows_function("f1")
+    _, actions = state.start("f1", NOTHING, [NOTHING])
+    assert "0 <- Define f1" in describe(actions)
+
+
+# ---------------------------------------------------------------- the ledger
+
+
+def test_creating_and_forgetting_tell_all_replicas():
+    ledger = CoordinatorState(2).ledger
+
+    assert ["0 <- Create w 7.0", "1 <- Create w 7.0"] == describe(ledger.create(spec(), array(7.0)))
+    assert ["0 <- Forget w", "1 <- Forget w"] == describe(ledger.forget(W))
+    assert [] == describe(ledger.forget(W))
+
+
+def test_a_write_that_does_not_fit_changes_nothing():
+    ledger = coordinator(spec(shape=(2,)), calls=0).ledger
+
+    with pytest.raises(ShapeError):
+        ledger.write(W, ASSIGN, [array([1.0, 2.0]), array([1.0])], same=False)
+    assert [0.0, 0.0] == ledger.mirror(W).tolist()
+    assert 0 == ledger.statistics()[0].writes
+
+
+def test_while_a_call_runs_only_what_merges_is_known():
+    """Replicas may be writing the others at this moment."""
+    state = coordinator(spec(), spec(SUM, ON_READ, variable_id=V))
+
+    assert 0.0 == state.ledger.mirror(W)
+    assert None is state.ledger.mirror(V)
+    handle(state, 0, returned())
+    handle(state, 1, returned())
+    assert 0.0 == state.ledger.mirror(V)
+
+
+def test_a_report_of_a_parted_component_makes_its_mirror_unknown():
+    state = coordinator(spec(NONE))
+    handle(state, 0, returned(Report(parted=(W,))))
+    handle(state, 1, returned())
+
+    assert None is state.ledger.mirror(W)
+
+
+def test_a_call_without_reports_leaves_local_variables_unknown():
+    state = coordinator(spec(), spec(SUM, ON_READ, variable_id=V))
+    state.abandon(1, "the program raised")
+
+    assert 0.0 == state.ledger.mirror(W)
+    assert None is state.ledger.mirror(V)
+
+
+def component(request_id, value):
+    return Component(request_id=request_id, variable_id=W, version=0, value=array(value))
+
+
+def test_a_fetch_gives_components_in_the_order_it_asked():
+    state = coordinator(spec(), num_replicas=3, calls=0)
+    request_id, actions = state.ledger.fetch(W, [2, 0])
+
+    assert ["2 <- Fetch w", "0 <- Fetch w"] == describe(actions)
+    assert [] == handle(state, 0, component(request_id, 1.0))
+    assert ["fetched 3.0 1.0"] == handle(state, 2, component(request_id, 3.0))
+
+
+def test_a_component_that_nobody_asked_for_is_ignored():
+    state = coordinator(spec(), calls=0)
+    request_id, _ = state.ledger.fetch(W, [0])
+
+    assert [] == handle(state, 1, component(request_id, 1.0))
+    assert [] == handle(state, 0, component(99, 1.0))
+    assert ["fetched 1.0"] == handle(state, 0, component(request_id, 1.0))
+    assert [] == handle(state, 0, component(request_id, 1.0))
+
+
+# ---------------------------------------------------------------- statistics
+
+
+def test_a_merge_counts_two_messages_for_each_replica_and_their_bytes():
+    state = coordinator(spec(shape=(4,)), num_replicas=3)
+    for replica_id in range(3):
+        state.handle(replica_id, contribution([1.0] * 4), float(replica_id))
+
+    (account,) = state.ledger.statistics()
+    assert (1, 6, 6 * 16) == (account.merges, account.messages, account.size_bytes)
+    assert 2.0 + 1.0 + 0.0 == account.waited_s
+
+
+def test_only_first_replica_counts_one_value_in():
+    state = coordinator(spec(FIRST))
+    handle(state, 0, contribution(1.0))
+    handle(state, 1, contribution(None))
+
+    assert (4, 3 * 4) == _cost(state)
+
+
+def test_a_write_by_the_program_counts_one_message_for_each_replica():
+    state = coordinator(spec(), calls=0)
+    state.ledger.write(W, ADD, [array(1.0)] * 2, same=True)
+
+    assert (2, 8) == _cost(state)
+    assert 1 == state.ledger.statistics()[0].writes
+
+
+def test_a_fetch_counts_a_question_and_an_answer():
+    state = coordinator(spec(SUM, ON_READ), calls=0)
+    request_id, _ = state.ledger.fetch(W, [0, 1])
+    handle(state, 0, component(request_id, 1.0))
+    handle(state, 1, component(request_id, 1.0))
+
+    assert (4, 8) == _cost(state)
+
+
+def _cost(state):
+    account = state.ledger.statistics()[0]
+    return account.messages, account.size_bytes
+
+
+def test_accounts_outlive_their_variables_in_order_of_creation():
+    state = coordinator(spec(), spec(SUM, ON_READ, variable_id=V), calls=0)
+    state.ledger.count_read(W)
+    state.ledger.forget(W)
+
+    assert ["w", "v"] == [account.name for account in state.ledger.statistics()]
+    assert [(1, ON_WRITE), (0, ON_READ)] == [
+        (account.reads, account.synchronization) for account in state.ledger.statistics()
+    ]

@@ -1,0 +1,154 @@
+"""The table, and what is decided when a variable is made."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from tests.sync.build import AUTO, FIRST, LOCAL, MEAN, NONE, ON_READ, ON_WRITE, SUM, spec
+from varsim.errors import AggregationError, OperationError, SynchronizationError
+from varsim.spec import Context, Operation, VariableAggregation, VariableSynchronization
+from varsim.sync import policy
+from varsim.sync.policy import Broadcast, Gather, Local, Merge, Mirror, Reason, Refuse
+
+READ, ASSIGN, ADD, SUB = (
+    Operation.READ,
+    Operation.ASSIGN,
+    Operation.ASSIGN_ADD,
+    Operation.ASSIGN_SUB,
+)
+REPLICA, CROSS, UPDATE = Context
+FLOAT, INT = np.dtype("float32"), np.dtype("int32")
+
+
+def test_the_table_has_a_cell_for_everything_but_auto_and_create():
+    """AUTO is resolved when a variable is made, and a program creates only what has no policy yet."""
+    wanted = set(
+        itertools.product(
+            set(VariableSynchronization) - {AUTO}, Context, set(Operation) - {Operation.CREATE}
+        )
+    )
+
+    assert wanted == set(policy.TABLE)
+
+
+def test_a_cell_that_asks_for_the_aggregation_knows_all_of_them():
+    cells = [cell for cell in policy.TABLE.values() if isinstance(cell, dict)]
+
+    assert cells
+    assert all(set(VariableAggregation) == set(cell) for cell in cells)
+
+
+@pytest.mark.parametrize(
+    ("synchronization", "aggregation", "context", "operation", "expected"),
+    [
+        (ON_WRITE, NONE, REPLICA, ASSIGN, Local(parts=True)),
+        (ON_WRITE, FIRST, REPLICA, ADD, Merge()),
+        (ON_WRITE, NONE, CROSS, READ, Mirror()),
+        (ON_WRITE, SUM, CROSS, SUB, Broadcast(per_component=True)),
+        (ON_READ, SUM, REPLICA, ASSIGN, Local()),
+        (ON_READ, FIRST, CROSS, READ, Gather()),
+        (ON_READ, NONE, CROSS, READ, Refuse(Reason.NO_AGGREGATION)),
+        (ON_READ, SUM, CROSS, ASSIGN, Broadcast(shares=True, reads_back=True)),
+        (ON_READ, SUM, CROSS, ADD, Refuse(Reason.ADDS_TO_SUM)),
+        (ON_READ, NONE, CROSS, SUB, Broadcast(reads_back=True)),
+        (LOCAL, SUM, CROSS, READ, Refuse(Reason.LOCAL_ONLY)),
+        (LOCAL, SUM, CROSS, ADD, Broadcast(per_component=True)),
+        (LOCAL, MEAN, UPDATE, ADD, Local()),
+    ],
+)
+def test_a_cell_is_looked_up(synchronization, aggregation, context, operation, expected):
+    assert expected == policy.policy(spec(aggregation, synchronization), context, operation)
+
+
+def test_in_replica_context_a_read_is_always_local_and_nothing_gathers():
+    for synchronization, operation in itertools.product((ON_WRITE, ON_READ, LOCAL), Operation):
+        for aggregation in VariableAggregation:
+            if operation is not Operation.CREATE:
+                cell = policy.policy(spec(aggregation, synchronization), REPLICA, operation)
+                assert isinstance(cell, Local if operation is READ else Local | Merge)
+
+
+# ---------------------------------------------------------------- creation
+
+
+def test_auto_becomes_on_write():
+    assert ON_WRITE is policy.resolve("w", AUTO, MEAN, FLOAT, strict=True)
+
+
+@pytest.mark.parametrize("synchronization", [ON_WRITE, ON_READ, LOCAL])
+def test_what_is_said_is_kept(synchronization):
+    assert synchronization is policy.resolve("w", synchronization, SUM, INT, strict=False)
+
+
+def test_a_strict_strategy_refuses_none():
+    with pytest.raises(SynchronizationError, match=r"'w'.*not supported under a strict"):
+        policy.resolve("w", LOCAL, SUM, FLOAT, strict=True)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint64", "bool"])
+@pytest.mark.parametrize("synchronization", [AUTO, ON_READ, LOCAL])
+def test_a_mean_of_integers_is_refused(dtype, synchronization):
+    with pytest.raises(AggregationError, match=f"MEAN of dtype {dtype}") as caught:
+        policy.resolve("w", synchronization, MEAN, np.dtype(dtype), strict=False)
+    assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64", "complex64"])
+def test_a_mean_of_fractions_is_taken(dtype):
+    assert ON_READ is policy.resolve("w", ON_READ, MEAN, np.dtype(dtype), strict=False)
+
+
+# ---------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [
+        (Reason.NO_AGGREGATION, AggregationError),
+        (Reason.ADDS_TO_SUM, OperationError),
+        (Reason.LOCAL_ONLY, AggregationError),
+    ],
+)
+def test_a_refusal_names_the_variable_and_a_remedy(reason, kind):
+    error = policy.refusal(spec(), reason)
+
+    assert kind is type(error)
+    assert "w" == error.variable
+    assert error.problem in str(error)
+    assert error.remedy in str(error)
+    assert error.definite
+
+
+def test_a_refused_read_of_none_names_the_three_ways_to_look():
+    remedy = policy.refusal(spec(), Reason.LOCAL_ONLY).remedy
+
+    for way in ("experimental_local_results", "strategy.reduce", "strategy.run"):
+        assert way in remedy
+
+
+def test_bools_are_assigned_but_not_added():
+    flag = spec(FIRST, dtype="bool")
+    policy.check_arithmetic(flag, ASSIGN, 4)
+
+    for operation in (ADD, SUB):
+        with pytest.raises(OperationError):
+            policy.check_arithmetic(flag, operation, 1)
+
+
+def test_bools_are_summed_over_one_replica_only():
+    flag = spec(SUM, dtype="bool")
+    policy.check_gather(flag, 1)
+    policy.check_arithmetic(flag, ASSIGN, 1)
+
+    with pytest.raises(AggregationError):
+        policy.check_gather(flag, 2)
+    with pytest.raises(AggregationError):
+        policy.check_arithmetic(flag, ASSIGN, 2)
+
+
+def test_other_dtypes_have_arithmetic():
+    for dtype in ("int8", "float16", "complex128"):
+        policy.check_arithmetic(spec(SUM, dtype=dtype), ADD, 4)

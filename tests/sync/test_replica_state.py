@@ -1,0 +1,401 @@
+"""What one replica decides."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.sync.build import (
+    ADD,
+    ASSIGN,
+    FIRST,
+    LOCAL,
+    MEAN,
+    NONE,
+    NOTHING,
+    ON_READ,
+    SUB,
+    SUM,
+    V,
+    W,
+    all_reduce,
+    array,
+    commit,
+    describe,
+    replica,
+    returned,
+    spec,
+    start,
+)
+from varsim.errors import AggregationError, OperationError, ProtocolError, ShapeError
+from varsim.protocol.messages import (
+    Abort,
+    Answered,
+    Create,
+    Fetch,
+    Forget,
+    Merged,
+    Ready,
+    Reduced,
+    Shutdown,
+)
+
+# ---------------------------------------------------------------- commits
+
+
+def test_a_second_delivery_of_a_commit_changes_nothing():
+    state = replica(spec())
+    state.handle(commit(1, 5.0, ADD))
+    state.handle(commit(1, 5.0, ADD))
+
+    assert 5.0 == state.read(W)
+    assert 1 == state.held[W].version
+
+
+def test_an_older_commit_is_ignored():
+    state = replica(spec())
+    state.handle(commit(1, 5.0))
+    state.handle(commit(2, 6.0))
+    state.handle(commit(1, 5.0))
+
+    assert 6.0 == state.read(W)
+
+
+def test_a_gap_between_commits_is_a_protocol_error():
+    state = replica(spec())
+    state.handle(commit(1, 5.0))
+
+    with pytest.raises(ProtocolError, match="'w': commit 3 came after 1"):
+        state.handle(commit(3, 7.0))
+    assert 5.0 == state.read(W)
+
+
+def test_a_commit_applies_its_operation_to_the_replicas_own_component():
+    """So components that differ move alike."""
+    state = replica(spec(NONE))
+    state.write(W, ASSIGN, array(1.0))
+    state.handle(commit(1, 10.0, ADD))
+    state.handle(commit(2, 0.5, SUB))
+
+    assert 10.5 == state.read(W)
+
+
+def test_a_second_creation_changes_nothing():
+    state = replica(spec())
+    state.handle(commit(1, 5.0))
+    state.handle(Create(spec=spec(), value=array(9.0)))
+
+    assert 5.0 == state.read(W)
+
+
+# ---------------------------------------------------------------- reads
+
+
+def test_a_read_is_read_only_and_never_changes_later():
+    state = replica(spec(NONE))
+    state.write(W, ASSIGN, array(1.0))
+    before = state.read(W)
+    state.write(W, ADD, array(1.0))
+    state.handle(commit(1, 100.0, ADD))
+
+    assert 1.0 == before
+    assert not before.flags.writeable
+    assert 102.0 == state.read(W)
+
+
+def test_a_component_that_was_fetched_never_changes_later():
+    state = replica(spec(SUM, ON_READ))
+    state.write(W, ADD, array(1.0))
+    (sent,) = state.handle(Fetch(request_id=7, variable_id=W))
+    state.write(W, ADD, array(1.0))
+
+    assert "-> Component w 1.0" == describe([sent])[0]
+    assert 2.0 == state.read(W)
+
+
+def test_what_nobody_has_read_is_added_to_in_place():
+    """A counter costs no allocation for each step."""
+    state = replica(spec(SUM, ON_READ, shape=(2,)))
+    state.write(W, ASSIGN, array([1.0, 2.0]))
+    before = state.held[W].value
+    state.write(W, ADD, array([1.0, 1.0]))
+
+    assert state.held[W].value is before
+    assert [2.0, 3.0] == before.tolist()
+
+
+def test_a_read_waits_for_the_replicas_own_write_only():
+    state = replica(spec(), spec(variable_id=V))
+    state.write(W, ASSIGN, array(1.0))
+
+    assert state.waits_for(W)
+    assert not state.waits_for(V)
+    state.handle(commit(1, 1.0))
+    assert not state.waits_for(W)
+
+
+def test_a_read_waits_for_every_write_of_its_own():
+    state = replica(spec())
+    state.write(W, ASSIGN, array(1.0))
+    state.write(W, ADD, array(1.0))
+    state.handle(commit(1, 1.0))
+
+    assert state.waits_for(W)
+
+
+# ---------------------------------------------------------------- the outbox
+
+
+def test_the_outbox_leaves_once_and_with_one_waiting():
+    state = replica(spec(), spec(variable_id=V))
+    assert [] == state.write(W, ASSIGN, array(1.0))
+    assert [] == state.write(V, ADD, array(2.0))
+
+    assert [
+        "-> Contribution w assign 1.0",
+        "-> Contribution v assign_add 2.0",
+        "-> Waiting w",
+    ] == describe(state.wait(W))
+    assert ["-> Returned"] == describe(state.end(returned()))
+
+
+def test_the_outbox_leaves_with_a_meeting_and_indices_count_both():
+    state = replica(spec())
+    state.write(W, ASSIGN, array(1.0))
+    sent = state.meet(all_reduce(1.0, index=state.next_index()))
+
+    assert ["-> Contribution w assign 1.0", "-> AllReduce SUM 1.0"] == describe(sent)
+    assert [0, 1] == [action.message.index for action in sent]
+
+
+def test_the_outbox_leaves_with_the_end_of_the_function():
+    state = replica(spec())
+    state.write(W, ASSIGN, array(1.0))
+
+    assert ["-> Contribution w assign 1.0", "-> Returned"] == describe(state.end(returned()))
+    state.validate()
+
+
+def test_local_writes_never_enter_the_outbox():
+    state = replica(spec(NONE), spec(SUM, ON_READ, variable_id=V), spec(SUM, LOCAL, variable_id=3))
+    for variable_id in (W, V, 3):
+        state.write(variable_id, ADD, array(1.0))
+
+    assert [] == state.flush()
+    assert [1.0, 1.0, 1.0] == [float(state.read(i)) for i in (W, V, 3)]
+
+
+def test_only_the_first_replica_sends_its_value_for_only_first_replica():
+    sent = []
+    for replica_id in (0, 1):
+        state = replica(spec(FIRST, shape=(2,)), replica_id=replica_id)
+        state.write(W, ASSIGN, array([1.0, 2.0]), "train.py:3")
+        sent += [action.message for action in state.flush()]
+
+    assert [(2,), (2,)] == [message.shape for message in sent]
+    assert [False, True] == [message.value is None for message in sent]
+
+
+# ---------------------------------------------------------------- refusals
+
+
+def test_a_write_of_another_shape_is_refused_and_counts_for_nothing():
+    state = replica(spec(shape=(2,)))
+
+    with pytest.raises(ShapeError, match=r"shape \[3\] to a variable of shape \[2\]"):
+        state.write(W, ASSIGN, array([1.0, 2.0, 3.0]))
+    assert [] == state.flush()
+    assert () == state.report().accesses
+
+
+def test_an_open_dimension_takes_any_size_but_an_add_must_fit_the_component():
+    state = replica(spec(NONE, shape=(None,)))
+    state.write(W, ASSIGN, array([1.0, 2.0, 3.0]))
+    state.write(W, ADD, array([1.0, 1.0, 1.0]))
+
+    with pytest.raises(ShapeError):
+        state.write(W, ADD, array([1.0]))
+    with pytest.raises(ShapeError):
+        state.write(W, ASSIGN, array([[1.0]]))
+    assert [2.0, 3.0, 4.0] == state.read(W).tolist()
+
+
+def test_an_add_must_fit_what_was_assigned_before_it_and_is_not_committed_yet():
+    state = replica(spec(SUM, shape=(None,)))
+    state.write(W, ASSIGN, array([1.0, 2.0, 3.0]))
+    state.write(W, ADD, array([1.0, 1.0, 1.0]))
+
+    with pytest.raises(ShapeError, match=r"shape \[1\] to a variable of shape \[3\]"):
+        state.write(W, ADD, array([1.0]))
+    state.handle(commit(1, [2.0, 4.0, 6.0]))
+    state.handle(commit(2, [4.0, 6.0, 8.0]))
+    assert [4.0, 6.0, 8.0] == state.read(W).tolist()
+
+
+def test_bools_are_not_summed_and_not_added():
+    state = replica(spec(SUM, dtype="bool"), spec(FIRST, dtype="bool", variable_id=V))
+
+    with pytest.raises(AggregationError, match="bools have no sum"):
+        state.write(W, ASSIGN, array(True, "bool"))
+    with pytest.raises(OperationError, match="no such arithmetic"):
+        state.write(V, ADD, array(True, "bool"))
+    state.write(V, ASSIGN, array(True, "bool"))
+    assert ["-> Contribution v assign True"] == describe(state.flush())
+
+
+def test_local_bools_may_be_assigned_whatever_the_aggregation():
+    state = replica(spec(SUM, ON_READ, dtype="bool"))
+    state.write(W, ASSIGN, array(True, "bool"))
+
+    assert state.read(W)
+
+
+# ---------------------------------------------------------------- parting, and what is reported
+
+
+def test_a_write_that_parts_the_mirror_warns_once_with_name_and_place():
+    state = replica(spec(NONE))
+    state.write(W, ASSIGN, array(1.0), "train.py:7")
+    state.write(W, ADD, array(1.0), "train.py:8")
+
+    ((text, place),) = state.report().warnings
+    assert "variable 'w': assign in replica context" in text
+    assert "train.py:7" == place
+    assert () == state.report().warnings
+
+
+def test_one_replica_alone_parts_from_nobody():
+    state = replica(spec(NONE), num_replicas=1)
+    state.write(W, ASSIGN, array(1.0))
+
+    assert () == state.report().warnings
+
+
+def test_a_report_tells_what_happened_since_the_last_one():
+    state = replica(spec(), spec(SUM, ON_READ, variable_id=V))
+    state.write(W, ASSIGN, array(1.0))
+    state.write(V, ADD, array(1.0))
+    state.write(V, ADD, array(1.0))
+    state.read(V)
+
+    report = state.report("said")
+    assert {(W, 1, 0), (V, 2, 1)} == set(report.accesses)
+    assert (V,) == report.parted
+    assert "said" == report.output
+    assert ((), ()) == (state.report().accesses, state.report().parted)
+
+
+def test_a_component_written_past_the_policy_has_parted():
+    state = replica(spec(SUM))
+    state.write_component(W, ASSIGN, array(3.0))
+
+    assert 3.0 == state.read(W)
+    assert (W,) == state.report().parted
+    assert [] == state.flush()
+
+
+# ---------------------------------------------------------------- calls
+
+
+def test_an_answer_is_delivered_to_the_innermost_call_only():
+    state = replica(spec(), call=1)
+    state.begin(2)
+    answers = [
+        Reduced(call_id=1, index=0, leaves=()),
+        Merged(call_id=1, index=0, result=NOTHING),
+        Answered(call_id=1, result=NOTHING),
+    ]
+
+    assert [[], [], []] == [state.handle(answer) for answer in answers]
+    assert ["deliver Answered None"] == describe(state.handle(Answered(call_id=2, result=NOTHING)))
+
+
+def test_an_abort_of_a_call_that_has_not_begun_is_ignored():
+    state = replica(spec(), call=None)
+    assert [] == state.handle(Abort(call_id=1, reason="over"))
+    state.begin(1)
+
+    assert state.aborted is None
+
+
+def test_an_abort_of_an_outer_call_aborts_what_runs_inside_it():
+    state = replica(spec(), call=1)
+    state.begin(2)
+    state.handle(Abort(call_id=1, reason="another replica raised"))
+
+    assert "another replica raised" == state.aborted
+
+
+def test_an_aborted_call_owes_nothing_and_sends_nothing():
+    state = replica(spec())
+    state.write(W, ASSIGN, array(1.0))
+    state.handle(Abort(call_id=1, reason="over"))
+
+    assert [] == state.end(None)
+    state.begin(2)
+    assert not state.waits_for(W)
+    assert ["-> Returned"] == describe(state.end(returned(call=2)))
+    state.validate()
+
+
+def test_a_commit_after_the_end_of_its_call_is_still_applied():
+    state = replica(spec())
+    state.write(W, ASSIGN, array(1.0))
+    state.end(returned())
+    state.handle(commit(1, 4.0))
+    state.begin(2)
+
+    assert 4.0 == state.read(W)
+    state.validate()
+
+
+def test_a_nested_call_numbers_its_own_meetings():
+    state = replica(spec(), call=1)
+    state.next_index()
+    state.begin(2)
+
+    assert 0 == state.next_index()
+    state.end(returned(call=2))
+    assert 1 == state.next_index()
+
+
+# ---------------------------------------------------------------- the rest
+
+
+def test_a_forgotten_variable_is_gone_and_forgetting_twice_is_well():
+    state = replica(spec(), spec(variable_id=V))
+    state.write(W, ASSIGN, array(1.0))
+    state.handle(Forget(variable_ids=(W,)))
+    state.handle(Forget(variable_ids=(W,)))
+
+    assert [V] == list(state.held)
+    assert () == state.report().accesses
+    with pytest.raises(ProtocolError, match="holds no variable 1"):
+        state.read(W)
+
+
+def test_a_forgotten_variable_may_still_be_owed():
+    """The program dropped it while a call runs that wrote it."""
+    state = replica(spec())
+    state.write(W, ASSIGN, array(1.0))
+    state.handle(Forget(variable_ids=(W,)))
+
+    assert ["-> Contribution w assign 1.0", "-> Returned"] == describe(state.end(returned()))
+
+
+def test_start_runs_shutdown_stops_and_nothing_else_is_taken():
+    state = replica(call=None)
+
+    assert ["run 4"] == describe(state.handle(start(4)))
+    assert ["stop"] == describe(state.handle(Shutdown()))
+    with pytest.raises(ProtocolError, match="does not take Ready"):
+        state.handle(Ready(process_id=1))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int8", "complex64", "bool"])
+def test_components_keep_their_dtype(dtype):
+    state = replica(spec(MEAN if dtype == "float16" else NONE, ON_READ, dtype=dtype, shape=(0,)))
+    state.write(W, ASSIGN, np.zeros((0,), dtype))
+
+    assert np.dtype(dtype) == state.read(W).dtype
+    state.validate()

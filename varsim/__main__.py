@@ -1,0 +1,8 @@
+"""`python -m varsim`: the same program as `varsim`."""
+
+from __future__ import annotations
+
+from varsim.cli.main import main
+
+if __name__ == "__main__":
+    main(prog_name="varsim")

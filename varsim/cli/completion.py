@@ -1,0 +1,70 @@
+"""`varsim completion`: what a shell needs to complete commands, and what it asks for words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from click.shell_completion import CompletionItem, get_completion_class
+
+VARIABLE = "_VARSIM_COMPLETE"
+"""The environment variable by which the shell's script asks the program."""
+
+
+@click.command(short_help="Print a shell's completion script.")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    r"""Print the completion script for a shell.
+
+    \b
+    bash:  eval "$(varsim completion bash)"     in ~/.bashrc
+    zsh:   eval "$(varsim completion zsh)"      in ~/.zshrc
+    fish:  varsim completion fish | source      in ~/.config/fish/config.fish
+    """
+    from varsim.cli.main import main
+
+    kind = get_completion_class(shell)
+    assert kind is not None
+    click.echo(kind(main, {}, "varsim", VARIABLE).source())
+
+
+def experiment_files(
+    _ctx: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """YAML files, and folders that may hold some."""
+    return _files(incomplete, (".yaml", ".yml"))
+
+
+def workload_names(
+    _ctx: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Built-in workloads, Python files, and folders that may hold some."""
+    from varsim.experiments.catalog import list_workloads
+
+    known = [
+        CompletionItem(listing.name, help=listing.description)
+        for listing in list_workloads()
+        if listing.name.startswith(incomplete)
+    ]
+    return known + _files(incomplete, (".py",))
+
+
+def modes(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Modes, also after `name=`."""
+    from varsim.experiments.mode import MODES
+
+    start = 1 + max(incomplete.rfind("="), incomplete.rfind(","))
+    return [incomplete[:start] + mode for mode in MODES if mode.startswith(incomplete[start:])]
+
+
+def _files(incomplete: str, endings: tuple[str, ...]) -> list[CompletionItem]:
+    head, slash, start = incomplete.rpartition("/")
+    folder = Path(head + slash).expanduser() if slash else Path()
+    found = []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if path.name.startswith(start) and not (path.name.startswith(".") and not start):
+            if path.is_dir():
+                found.append(CompletionItem(f"{head}{slash}{path.name}/"))
+            elif path.suffix in endings:
+                found.append(CompletionItem(f"{head}{slash}{path.name}"))
+    return found

@@ -1,0 +1,67 @@
+"""A group of commands that are imported when they are used, with varsim's exit codes."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, Final
+
+import click
+
+from varsim.experiments.nearest import did_you_mean
+
+DONE: Final = 0
+FAILED: Final = 1
+WRONG_USE: Final = 2
+INTERRUPTED: Final = 130  # as a shell reports a program that SIGINT has ended
+
+EXIT_CODES: Final = (
+    "Exit codes: 0 done; 1 the run failed; 2 wrong use or a wrong experiment; 130 interrupted."
+)
+
+
+class WrongUse(click.ClickException):
+    """What the user asked for is not to be had; the text says what is."""
+
+    exit_code = WRONG_USE
+
+
+class LazyGroup(click.Group):
+    """Knows where its commands are, and imports those that are needed."""
+
+    def __init__(self, *args: Any, homes: dict[str, str] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._homes = homes or {}  # command → "module:attribute"
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's
+        """Their names, in the order given."""
+        return list(self._homes)
+
+    def get_command(
+        self,
+        ctx: click.Context,  # noqa: ARG002  # click's
+        cmd_name: str,
+    ) -> click.Command | None:
+        """The command of that name, imported now."""
+        if cmd_name not in self._homes:
+            return None
+        module, _, attribute = self._homes[cmd_name].partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is meant, or an error with the nearest."""
+        if args and args[0] not in self._homes and not args[0].startswith("-"):
+            near = did_you_mean(args[0], self._homes)
+            ctx.fail(f"there is no command {args[0]!r}{near}")
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command; Ctrl-C ends it with 130."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(INTERRUPTED)

@@ -1,0 +1,27 @@
+"""The program `varsim`: its commands, and what they have in common."""
+
+from __future__ import annotations
+
+import click
+
+from varsim import __version__
+from varsim.cli.lazy import EXIT_CODES, LazyGroup
+
+
+@click.group(
+    cls=LazyGroup,
+    homes={
+        "run": "varsim.cli.run:run",
+        "workloads": "varsim.cli.workloads:workloads",
+        "schema": "varsim.cli.schema:schema",
+        "completion": "varsim.cli.completion:completion",
+    },
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=EXIT_CODES,
+)
+@click.version_option(__version__, prog_name="varsim", message="%(prog)s %(version)s")
+def main() -> None:
+    """Run distributed variables for real, and see what each replica sees and what it cost.
+
+    Start with `varsim run --workers 4 --mode on_read`.
+    """

@@ -1,0 +1,123 @@
+"""How a run goes on: a bar on a terminal, a line now and then elsewhere. Always on stderr."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from varsim.report.summary import Plain, Summary
+from varsim.report.words import number
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+BAR_EVERY_S: Final = 0.1  # as often as the eye follows
+_WIDEST_TEXT: Final = 100  # longer lines are hard to read
+LINE_EVERY_S: Final = 2.0  # a log of an hour has not more lines than one reads
+
+
+class Quiet:
+    """Shows warnings only."""
+
+    def started(self, summary_so_far: Summary) -> None:
+        """Nothing."""
+
+    def progressed(self, step: int, total: int, metrics: dict[str, Plain]) -> None:
+        """Nothing."""
+
+    def warned(self, text: str) -> None:
+        """A paragraph."""
+        paragraph = click.wrap_text(f"warning: {text}", width=_width(), subsequent_indent="  ")
+        click.echo(paragraph.replace("warning", click.style("warning", fg="yellow"), 1), err=True)
+
+
+class Lines(Quiet):
+    """A line when enough time has passed, and the last one."""
+
+    def __init__(self) -> None:
+        self._shown_s = time.monotonic()
+
+    def progressed(self, step: int, total: int, metrics: dict[str, Plain]) -> None:
+        """A line, or nothing."""
+        now_s = time.monotonic()
+        if now_s - self._shown_s >= LINE_EVERY_S or step == total:
+            self._shown_s = now_s
+            click.echo(f"step {step}/{total}  {_in_words(metrics)}".rstrip(), err=True)
+
+
+class Bar(Quiet):
+    """A bar that is drawn again and again. No thread draws it: each step may."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task = progress.add_task("starting workers", total=None, metrics="")
+        self._shown_s = 0.0
+        progress.refresh()
+
+    def started(self, summary_so_far: Summary) -> None:
+        """The bar's title."""
+        title = f"{summary_so_far.experiment['name']} on {len(summary_so_far.devices)} workers"
+        self._progress.update(self._task, description=title)
+
+    def progressed(self, step: int, total: int, metrics: dict[str, Plain]) -> None:
+        """A longer bar."""
+        now_s = time.monotonic()
+        if now_s - self._shown_s >= BAR_EVERY_S or step == total:
+            self._shown_s = now_s
+            words = _in_words(metrics)
+            self._progress.update(self._task, completed=step, total=total, metrics=words)
+            self._progress.refresh()
+
+    def warned(self, text: str) -> None:
+        """A paragraph above the bar."""
+        self._progress.console.print(f"[yellow]warning[/yellow]: {_escaped(text)}")
+
+
+@contextmanager
+def watching(*, quiet: bool) -> Iterator[Quiet]:
+    """Who shows how a run goes on, while it does."""
+    if quiet:
+        yield Quiet()
+    elif not sys.stderr.isatty():
+        yield Lines()
+    else:
+        with _bar() as progress:
+            yield Bar(progress)
+
+
+def _bar() -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[metrics]}"),
+        console=Console(stderr=True, highlight=False),
+        auto_refresh=False,  # which would be done by a thread
+        transient=True,
+        expand=True,
+        redirect_stdout=sys.stdout.isatty(),  # what is printed appears above the bar
+        redirect_stderr=True,
+    )
+
+
+def _width() -> int:
+    return min(shutil.get_terminal_size().columns, _WIDEST_TEXT)
+
+
+def _in_words(metrics: dict[str, Plain]) -> str:
+    return "  ".join(f"{name} {number(value)}" for name, value in metrics.items())
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,0 +1,140 @@
+"""`varsim run`: runs an experiment, and shows and saves what came of it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from varsim.cli import completion
+from varsim.cli.lazy import DONE, EXIT_CODES, FAILED, INTERRUPTED, WrongUse
+
+if TYPE_CHECKING:
+    from varsim.experiments.config import Experiment
+    from varsim.report.summary import Summary
+
+_EXIT_CODE: Final = {"done": DONE, "failed": FAILED, "interrupted": INTERRUPTED}
+
+
+@click.command(epilog=EXIT_CODES, short_help="Run an experiment, or the built-in job.")
+@click.argument(
+    "words",
+    nargs=-1,
+    metavar="[EXPERIMENT.yaml] [KEY=VALUE]...",
+    shell_complete=completion.experiment_files,
+)
+@click.option("-n", "-np", "--workers", type=int, metavar="N", help="How many replicas: 1 to 128.")
+@click.option(
+    "--devices", metavar="NAME,…", help="In place of --workers: a name for each replica's device."
+)
+@click.option(
+    "--mode",
+    metavar="MODE",
+    shell_complete=completion.modes,
+    help="auto, none, on_read or on_write for the workload's free variables; "
+    "or NAME=MODE,NAME=MODE for some.",
+)
+@click.option(
+    "--workload",
+    metavar="NAME",
+    shell_complete=completion.workload_names,
+    help="A built-in workload (see `varsim workloads`), package.module, or path.py.",
+)
+@click.option("--steps", type=int, metavar="N", help="How many steps to train.")
+@click.option("--seed", type=int, metavar="N", help="For what the workload draws at random.")
+@click.option("--transport", type=click.Choice(["ipc", "tcp"]), help="What messages travel over.")
+@click.option("--strict/--no-strict", default=None, help="Refuse what TensorFlow refuses: none.")
+@click.option("--out", metavar="DIR", help="Where the run's directory is made. [default: runs]")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON, and only that.")
+@click.option("--quiet", is_flag=True, help="Print the run's directory, and only that.")
+@click.option("--print-config", is_flag=True, help="Print the experiment as YAML, and run nothing.")
+@click.pass_context
+def run(
+    ctx: click.Context,
+    /,
+    words: tuple[str, ...],
+    *,
+    as_json: bool,
+    quiet: bool,
+    print_config: bool,
+    **options: Any,
+) -> None:
+    r"""Run an experiment: from a YAML file, or the built-in job `digits`.
+
+    KEY=VALUE overrides any key of the file, as in `params.learning_rate=0.1` or
+    `variables.bias.synchronization=on_read`; options override both.
+
+    \b
+    varsim run --workers 4 --mode on_read
+    varsim run configs/batch_norm.yaml workers=8 steps=50
+    varsim run --workload my_program.py --mode weights=none
+    """
+    from varsim.errors import ConfigError
+
+    try:
+        experiment = _experiment(words, options)
+        if print_config:
+            click.echo(_as_yaml(experiment), nl=False)
+            return
+        summary = _run(experiment, alone=as_json or quiet)
+    except ConfigError as error:
+        raise WrongUse(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(f"the run could not be saved: {error}") from error
+    _show(summary, as_json=as_json, quiet=quiet)
+    ctx.exit(_EXIT_CODE[summary.status.value])
+
+
+def _experiment(words: tuple[str, ...], options: dict[str, Any]) -> Experiment:
+    from varsim.experiments.loading import Override, load_experiment
+
+    files = [word for word in words if "=" not in word or Path(word).is_file()]
+    if len(files) > 1:
+        raise WrongUse(f"one experiment at a time: {' or '.join(files)}?")
+    overrides = [Override.parse(word) for word in words if word not in files]
+    for key, value in options.items():
+        if value is not None:
+            listed = [name.strip() for name in value.split(",")] if key == "devices" else value
+            overrides.append(Override((key,), listed, f"--{key} {value}"))
+    return load_experiment(Path(files[0]) if files else None, overrides)
+
+
+def _as_yaml(experiment: Experiment) -> str:
+    from varsim.experiments.runner import resolved
+    from varsim.experiments.yaml_lines import dump
+
+    return dump(resolved(experiment))
+
+
+def _run(experiment: Experiment, *, alone: bool) -> Summary:
+    """Runs it, with stdout left to the report if that is to stand there alone."""
+    from contextlib import nullcontext
+
+    from varsim.cli.output import stdout_as_stderr
+    from varsim.cli.progress import watching
+    from varsim.experiments.runner import run_experiment
+
+    with stdout_as_stderr() if alone else nullcontext(), watching(quiet=alone) as watcher:
+        return run_experiment(experiment, watcher)
+
+
+def _show(summary: Summary, *, as_json: bool, quiet: bool) -> None:
+    from varsim.experiments.store import as_json as json_of
+    from varsim.report.console import print_report
+
+    if as_json:
+        click.echo(json_of(summary))
+    elif quiet:
+        click.echo(summary.directory)
+    else:
+        print_report(summary, sys.stdout)
+    if summary.failure is not None:
+        sys.stdout.flush()
+        story = f"\n{summary.failure.traceback}" if summary.failure.traceback else ""
+        click.echo(
+            f"{click.style('Error', fg='red')}: the run failed: "
+            f"{summary.failure.kind}: {summary.failure.text}{story}",
+            err=True,
+        )

@@ -1,0 +1,26 @@
+"""`varsim schema`: the JSON Schema of experiments, and of what is saved of a run."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+
+@click.command(short_help="Print the JSON Schema of experiments.")
+@click.argument("what", type=click.Choice(["experiment", "summary"]), default="experiment")
+def schema(what: str) -> None:
+    """Print the JSON Schema of an experiment's YAML file, or of a run's summary.json.
+
+    An editor with the YAML language server uses it if the file starts with
+    `# yaml-language-server: $schema=experiment.schema.json`.
+    """
+    click.echo(text_of(what))
+
+
+def text_of(what: str) -> str:
+    """The schema as JSON text."""
+    from varsim.experiments import config, store
+
+    values = config.schema() if what == "experiment" else store.schema()
+    return json.dumps(values, indent=2)

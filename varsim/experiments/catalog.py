@@ -1,0 +1,181 @@
+"""Workloads by name, by module or by file: where they are found, and how they are loaded."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+import inspect
+import os
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+from varsim.experiments.nearest import did_you_mean, listed
+from varsim.experiments.places import KeyPath, WrongKey
+
+_PACKAGE: Final = "varsim.workloads"
+_KEYS: Final[KeyPath] = ("workload",)
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A training program that an experiment can run."""
+
+    name: str  # as an experiment names it; a file by its whole path
+    run: Callable[..., Mapping[str, object]]
+    module: ModuleType
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What can be said of a built-in workload without importing it."""
+
+    name: str
+    path: Path
+    docstring: str
+    params: dict[str, str]  # the parameters of `run` as they are written there: "epochs: int = 20"
+
+    @property
+    def description(self) -> str:
+        """Its docstring's first line."""
+        return " ".join(self.docstring.partition("\n\n")[0].split())
+
+
+@cache
+def built_in() -> dict[str, Path]:
+    """The workloads that ship with varsim: the file of each, by name."""
+    folder = Path(__file__).parents[1] / "workloads"
+    return {
+        path.stem: path
+        for path in sorted(folder.glob("*.py"))
+        if any(line.startswith("def run(") for line in path.read_text("utf-8").splitlines())
+    }
+
+
+def list_workloads() -> list[Listing]:
+    """The workloads that ship with varsim, by name."""
+    return [_listing(name, path) for name, path in built_in().items()]
+
+
+def _listing(name: str, path: Path) -> Listing:
+    tree = ast.parse(path.read_text("utf-8"))
+    (run,) = [
+        node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "run"
+    ]
+    params = {}
+    for argument, default in zip(run.args.kwonlyargs, run.args.kw_defaults, strict=True):
+        value = "" if default is None else f" = {ast.unparse(default)}"
+        params[argument.arg] = ast.unparse(argument) + value
+    return Listing(name, path, ast.get_docstring(tree) or "", params)
+
+
+def is_path(name: str) -> bool:
+    """Whether the text names a file, and not a module."""
+    return name.endswith(".py") or os.sep in name
+
+
+def load_workload(name: str) -> Workload:
+    """The workload of that name, dotted module or path.
+
+    A file's folder, or for a module the current one, becomes a place to import from, as it is for
+    `python FILE` and `python -m MODULE`.
+
+    Raises:
+        WrongKey: There is none, or it cannot be loaded, or it has no function `run(job)`.
+    """
+    if name in built_in():
+        module = importlib.import_module(f"{_PACKAGE}.{name}")
+    elif is_path(name):
+        path = Path(name).expanduser().absolute()
+        module, name = _load_file(path, name), str(path)
+    else:
+        module = _load_module(name)
+    run = getattr(module, "run", None)
+    if not callable(run) or not _takes_a_job(run):
+        raise WrongKey(
+            _KEYS,
+            f"{name!r} has no function run(job, *, ...): "
+            "give it one that trains under job.strategy and returns what it reached",
+        )
+    return Workload(name, run, module)
+
+
+def _takes_a_job(run: Callable[..., Any]) -> bool:
+    kinds = [parameter.kind for parameter in inspect.signature(run).parameters.values()]
+    return bool(kinds) and kinds[0] in (
+        inspect.Parameter.POSITIONAL_ONLY,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        inspect.Parameter.VAR_POSITIONAL,
+    )
+
+
+def _load_file(path: Path, name: str) -> ModuleType:
+    if not path.is_file():
+        near = did_you_mean(name, _neighbours(path, name))
+        raise WrongKey(_KEYS, f"there is no file {name!r}{near}")
+    _import_from(path.parent)
+    module_name = f"workload_{path.stem}"  # not its stem: another module may be called that
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    if spec is None or spec.loader is None:
+        raise WrongKey(_KEYS, f"{name!r} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module  # where dataclasses and pickles look for it
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # a user's file may raise anything while it is imported
+        del sys.modules[module_name]
+        raise WrongKey(_KEYS, _unloadable(name, error)) from error
+    _travel_by_value(module)
+    return module
+
+
+def _travel_by_value(module: ModuleType) -> None:
+    """Workers cannot import it under the name that it has here."""
+    import cloudpickle
+
+    cloudpickle.register_pickle_by_value(module)
+
+
+def _neighbours(path: Path, name: str) -> list[str]:
+    folder = path.parent
+    files = sorted(folder.glob("*.py")) if folder.is_dir() else []
+    return [str(Path(name).with_name(file.name)) for file in files]
+
+
+def _load_module(name: str) -> ModuleType:
+    _import_from(Path.cwd())
+    try:
+        found = importlib.util.find_spec(name)
+    except (ImportError, ValueError):  # its package is not there, or it is no dotted name
+        found = None
+    if found is None:
+        raise WrongKey(
+            _KEYS,
+            f"there is no workload {name!r}{did_you_mean(name, built_in())}\n"
+            f"  built in: {listed(built_in())}; or give a dotted module, or a path to a .py file",
+        )
+    try:
+        return importlib.import_module(name)
+    except Exception as error:  # as in _load_file
+        raise WrongKey(_KEYS, _unloadable(name, error)) from error
+
+
+def _import_from(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+
+def _unloadable(name: str, error: Exception) -> str:
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith("<frozen")
+    ]
+    where = f" ({frames[-1].filename}:{frames[-1].lineno})" if len(frames) > 1 else ""
+    return f"{name!r} cannot be loaded: {type(error).__name__}: {error}{where}"

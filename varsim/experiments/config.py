@@ -1,0 +1,218 @@
+"""What an experiment can say: the keys of its YAML file, and what each allows.
+
+The descriptions serve three readers: errors, the JSON Schema that editors use, and the docs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from enum import Enum
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PrivateAttr,
+    WithJsonSchema,
+    model_validator,
+)
+
+from varsim.errors import ConfigError
+from varsim.experiments import catalog
+from varsim.experiments.mode import MODES, SYNTAX, Mode, parse_mode
+from varsim.experiments.nearest import did_you_mean
+from varsim.experiments.places import Places
+from varsim.spec import VariableAggregation, VariableSynchronization
+
+MAX_WORKERS: Final = 128
+"""More processes than a desktop machine serves well; a larger number is a typing error."""
+
+DEFAULT_WORKERS: Final = 2
+_MAX_NAME_LENGTH: Final = 80  # a file system allows 255 bytes, of which the time takes some
+
+
+E = TypeVar("E", bound=Enum)
+
+
+def _member(kind: type[E]) -> Callable[[Any], E]:
+    """Reads the name of an enum's member, in small letters or capitals."""
+    names = [member.name.lower() for member in kind]
+
+    def read(value: Any) -> E:
+        if isinstance(value, kind):
+            return value
+        if isinstance(value, str) and value.upper() in kind.__members__:
+            return kind[value.upper()]
+        raise ValueError(
+            f"{value!r} is not one of {', '.join(names)}{did_you_mean(str(value), names)}"
+        )
+
+    return read
+
+
+def _choice(kind: type[Enum]) -> Any:
+    """The annotations of a field that holds a member of an enum, by its name in small letters."""
+    return (
+        BeforeValidator(_member(kind)),
+        PlainSerializer(lambda member: member.name.lower()),
+        WithJsonSchema({"type": "string", "enum": [member.name.lower() for member in kind]}),
+    )
+
+
+def _checked_mode(text: str) -> str:
+    parse_mode(text)
+    return text
+
+
+_Synchronization = Annotated[VariableSynchronization, *_choice(VariableSynchronization)]
+_Aggregation = Annotated[VariableAggregation, *_choice(VariableAggregation)]
+_Mode = Annotated[
+    str,
+    AfterValidator(_checked_mode),
+    WithJsonSchema({"anyOf": [{"enum": list(MODES)}, {"type": "string", "pattern": "="}]}),
+]
+_Workload = Annotated[
+    str,
+    WithJsonSchema({"anyOf": [{"enum": list(catalog.built_in())}, {"type": "string"}]}),
+]
+
+
+class _Keys(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class VariableSettings(_Keys):
+    """What an experiment says about some variables, whatever the workload says."""
+
+    synchronization: _Synchronization | None = Field(None, description="When to synchronise.")
+    aggregation: _Aggregation | None = Field(None, description="How to combine the replicas.")
+
+
+class Experiment(_Keys):
+    """One run of a workload: what `varsim run` does."""
+
+    name: str | None = Field(
+        None,
+        pattern=r"^[\w.-]+$",
+        max_length=_MAX_NAME_LENGTH,
+        description="Names the run's directory: letters, digits, '_', '-' and '.'. "
+        "By default the file's name, or the workload's.",
+    )
+    workload: _Workload = Field(
+        "digits",
+        description="A built-in workload, a dotted module, or the path of a .py file "
+        "(relative to this file) with a function run(job, *, ...).",
+    )
+    params: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Arguments of the workload's run(): `varsim workloads` lists them.",
+    )
+    workers: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_WORKERS,
+        description=f"How many replicas, each a worker process: 1 to {MAX_WORKERS}.",
+    )
+    devices: list[str] | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_WORKERS,
+        description="In place of workers: a name for each replica's device, such as cpu:0, gpu:0.",
+    )
+    mode: _Mode | None = Field(
+        None,
+        description=f"The synchronization of the workload's free variables: {SYNTAX}.",
+    )
+    variables: dict[str, VariableSettings] = Field(
+        default_factory=dict,
+        description="Settings by variable name, or by pattern such as 'moving_*'. "
+        "They override what the workload says; later ones override earlier ones.",
+    )
+    steps: int | None = Field(
+        None, ge=1, description="How many steps, from 1; by default as the workload finds right."
+    )
+    seed: int = Field(0, ge=0, description="For whatever the workload draws at random: from 0.")
+    transport: Literal["ipc", "tcp"] = Field(
+        "ipc", description="ipc: a private directory. tcp: loopback, encrypted by CURVE."
+    )
+    strict: bool = Field(
+        default=False,
+        description="true or false: refuse what TensorFlow refuses, synchronization NONE.",
+    )
+    out: str = Field(
+        "runs", min_length=1, description="The directory in which the run gets one of its own."
+    )
+
+    _places: Places = PrivateAttr(default_factory=Places)
+
+    @model_validator(mode="after")
+    def _check_devices(self) -> Experiment:
+        if self.devices is None:
+            return self
+        if self.workers is not None and self.workers != len(self.devices):
+            raise ValueError(
+                f"{len(self.devices)} devices for {self.workers} workers: give one of the two"
+            )
+        twice = sorted({name for name in self.devices if self.devices.count(name) > 1})
+        if twice:
+            raise ValueError(f"devices: {twice[0]!r} stands there twice")
+        return self
+
+    @property
+    def places(self) -> Places:
+        """Where its values were said, if it was loaded."""
+        return self._places
+
+    @property
+    def title(self) -> str:
+        """What the run is called."""
+        stem = re.split(r"[/\\.]", self.workload.removesuffix(".py"))[-1]
+        return self.name or re.sub(r"[^\w-]+", "_", stem)[:_MAX_NAME_LENGTH] or "run"
+
+    @property
+    def device_names(self) -> tuple[str, ...]:
+        """One for each replica."""
+        if self.devices is not None:
+            return tuple(self.devices)
+        return tuple(f"cpu:{i}" for i in range(self.workers or DEFAULT_WORKERS))
+
+    @property
+    def parsed_mode(self) -> Mode:
+        """What `mode` says."""
+        return Mode(None, {}) if self.mode is None else parse_mode(self.mode)
+
+    def as_keys(self) -> dict[str, Any]:
+        """The keys and values of a YAML file that means the same, without those left out."""
+        keys: dict[str, Any] = self.model_dump(mode="json", exclude_none=True)
+        return {key: value for key, value in keys.items() if value not in ({}, None)}
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of an experiment's YAML file, for editors."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Experiment.model_json_schema(),
+        "title": "varsim experiment",
+    }
+
+
+def keys_of(path: tuple[str, ...]) -> tuple[dict[str, str], str]:
+    """The keys that are allowed beside the last of `path`, described, and how they are called.
+
+    Raises:
+        ConfigError: There are no fixed keys there.
+    """
+    if len(path) == 1:
+        return _described(Experiment), "an experiment"
+    if len(path) == 3 and path[0] == "variables":
+        return _described(VariableSettings), "a variable's settings"
+    raise ConfigError(f"{'.'.join(path)} is no key")
+
+
+def _described(model: type[BaseModel]) -> dict[str, str]:
+    return {name: field.description or "" for name, field in model.model_fields.items()}

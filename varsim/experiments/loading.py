@@ -1,0 +1,167 @@
+"""From a YAML file and the command line to an experiment; every error names its place."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from varsim.errors import ConfigError
+from varsim.experiments import catalog, yaml_lines
+from varsim.experiments.config import Experiment, keys_of
+from varsim.experiments.nearest import did_you_mean, listed
+from varsim.experiments.places import KeyPath, Places
+
+EXPERIMENT_FILES: Final = (".yaml", ".yml")
+_ONE_OF_TWO: Final = {"workers": "devices", "devices": "workers"}
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """A value from the command line, which goes before that of the file."""
+
+    keys: KeyPath
+    value: Any
+    place: str  # as the user wrote it, for errors
+
+    @staticmethod
+    def parse(text: str) -> Override:
+        """Reads `key=value` or `outer.inner=value`; the value is YAML.
+
+        Raises:
+            ConfigError: It is not of that form.
+        """
+        key, equals, value = text.partition("=")
+        keys = tuple(key.strip().split("."))
+        if not equals or not all(keys):
+            raise ConfigError(f"{text!r} is no key=value")
+        # A mode has equals signs and commas of its own, and is always text.
+        written = value if keys == ("mode",) else yaml_lines.value_of(value)
+        return Override(keys, written, text)
+
+
+@dataclass(slots=True)
+class _Layers:
+    """The values so far, and where each was said."""
+
+    values: dict[str, Any]
+    places: Places
+    overridden: set[str] = field(default_factory=set)  # outermost keys
+
+    def put(self, override: Override) -> None:
+        keys = override.keys
+        inner = self.values
+        for key in keys[:-1]:
+            if not isinstance(inner.get(key), dict):
+                inner[key] = {}
+            inner = inner[key]
+        inner[keys[-1]] = override.value
+        self.places.by_keys[keys] = override.place
+        self.overridden.add(keys[0])
+        other = _ONE_OF_TWO.get(keys[0])
+        if other is not None and other not in self.overridden:
+            self.values.pop(other, None)  # what the file says of it is no longer meant
+
+
+def load_experiment(path: Path | None = None, overrides: Iterable[Override] = ()) -> Experiment:
+    """The experiment of a YAML file, or the defaults, with `overrides` in their order.
+
+    Raises:
+        ConfigError: A file cannot be read, a key or a value is wrong; the text names the place.
+    """
+    layers = _Layers({}, Places()) if path is None else _read(path)
+    for override in overrides:
+        layers.put(override)
+    if not {"workers", "devices"} & layers.values.keys() and "VARSIM_WORKERS" in os.environ:
+        asked = os.environ["VARSIM_WORKERS"]
+        layers.put(
+            Override(
+                ("workers",), yaml_lines.value_of(asked), f"VARSIM_WORKERS={asked} (environment)"
+            )
+        )
+    try:
+        experiment = Experiment.model_validate(layers.values)
+    except ValidationError as error:
+        raise ConfigError(_story(error, layers.places)) from None
+    experiment.places.by_keys.update(layers.places.by_keys)
+    return experiment
+
+
+def _read(path: Path) -> _Layers:
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"there is no file {str(path)!r}{_nearest_file(path)}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: this is no text in UTF-8: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+    document = yaml_lines.load(text, str(path))
+    layers = _Layers(
+        document.values,
+        Places({keys: f"{path}:{line}" for keys, line in document.lines.items()}),
+    )
+    layers.values.setdefault("name", re.sub(r"[^\w.-]+", "_", path.stem))
+    workload = layers.values.get("workload")
+    if isinstance(workload, str) and catalog.is_path(workload):
+        layers.values["workload"] = str(path.parent / Path(workload).expanduser())
+    return layers
+
+
+def _nearest_file(path: Path) -> str:
+    folders = dict.fromkeys([path.parent, Path("configs")])
+    found = [
+        str(file)
+        for folder in folders
+        if folder.is_dir()
+        for file in sorted(folder.iterdir())
+        if file.suffix in EXPERIMENT_FILES
+    ]
+    return did_you_mean(str(path), found)
+
+
+# ---------------------------------------------------------------- errors
+
+
+def _story(error: ValidationError, places: Places) -> str:
+    problems = error.errors()
+    first = problems[0]
+    keys = tuple(str(part) for part in first["loc"])
+    more = f"\n  ({len(problems) - 1} more like this)" if len(problems) > 1 else ""
+    if not keys:  # the model's own check, which is of the devices
+        place = places.of(("devices",))
+        return f"{place + ': ' if place else ''}{_problem(first)}{more}"
+    if first["type"] == "extra_forbidden":
+        known, whose = keys_of(keys)
+        problem = (
+            f"{whose} has no key {keys[-1]!r}{did_you_mean(keys[-1], known)}\n"
+            f"  keys: {listed(known)}{more}"
+        )
+        place = places.of(keys)
+        return f"{place + ': ' if place else ''}{problem}"
+    return places.located(keys, f"{_problem(first)}{_allowed(keys)}{more}")
+
+
+def _problem(error: Any) -> str:
+    match error["type"]:
+        case "value_error":
+            return str(error["ctx"]["error"])
+        case "string_pattern_mismatch":
+            return f"{error['input']!r} has other characters in it"
+        case "dict_type" | "model_type" | "model_attributes_type":
+            return f"{error['input']!r} is not possible: it should be a mapping, {{key: value}}"
+    said = str(error["msg"]).replace("Input should", "it should", 1)
+    return (
+        said if isinstance(error["input"], dict) else f"{error['input']!r} is not possible: {said}"
+    )
+
+
+def _allowed(keys: KeyPath) -> str:
+    fixed = keys[:3] if keys[0] == "variables" and len(keys) >= 3 else keys[:1]
+    known, _ = keys_of(fixed)
+    return f"\n  {fixed[-1]}: {known.get(fixed[-1], '')}"

@@ -1,0 +1,263 @@
+"""Runs an experiment: from its settings to a saved summary, however the run ends."""
+
+from __future__ import annotations
+
+import time
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import varsim
+from varsim.distribute.mirrored import MirroredStrategy
+from varsim.distribute.variable import variable_creator_scope
+from varsim.errors import ConfigError, ReplicaError, VarsimError, VarsimWarning
+from varsim.experiments import yaml_lines
+from varsim.experiments.catalog import Workload, load_workload
+from varsim.experiments.config import Experiment
+from varsim.experiments.interrupts import Interrupts, OutOfTime, within
+from varsim.experiments.measure import measure_variables, reached
+from varsim.experiments.parameters import check_params
+from varsim.experiments.settings import AppliedSettings
+from varsim.experiments.store import RunDirectory
+from varsim.report.plain import plain
+from varsim.report.summary import Failure, Plain, Status, Summary, VariableSummary
+from varsim.workloads.job import Job
+
+LAST_LOOK_S: Final = 1.0
+"""After a run that failed or was interrupted, how long its variables' values may take to come.
+
+Replicas may be busy in the workload's code, and whoever pressed Ctrl-C is waiting.
+"""
+
+_OURS: Final = Path(varsim.__file__).parent
+_OUR_WORKLOADS: Final = _OURS / "workloads"
+
+
+class Watcher(Protocol):
+    """Who wants to know how a run goes on."""
+
+    def started(self, summary_so_far: Summary) -> None:
+        """The workers are ready, and the workload begins."""
+
+    def progressed(self, step: int, total: int, metrics: dict[str, Plain]) -> None:
+        """The workload has done a step."""
+
+    def warned(self, text: str) -> None:
+        """The workload does what its author probably does not mean; each text comes once."""
+
+
+@dataclass
+class _Run:
+    """What is known of a run while it goes on."""
+
+    experiment: Experiment
+    workload: Workload
+    params: dict[str, Any]
+    keys: dict[str, Any]  # of the experiment, with all that was left to defaults
+    directory: RunDirectory
+    started: datetime
+    watcher: Watcher | None
+    status: Status = Status.DONE
+    failure: Failure | None = None
+    settings: AppliedSettings | None = None
+    checked: bool = False
+    step: int = 0
+    total: int | None = None
+    metrics: dict[str, Plain] = field(default_factory=dict)
+    result: dict[str, Plain] = field(default_factory=dict)
+    variables: list[VariableSummary] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def progress(self, step: int, total: int, **metrics: float) -> None:
+        """What the workload calls after each step."""
+        self.check_settings()
+        self.step, self.total, self.metrics = step, total, plain(metrics)
+        if self.watcher is not None:
+            self.watcher.progressed(step, total, self.metrics)
+
+    def check_settings(self) -> None:
+        """Once: whether the experiment fits the variables that the workload has."""
+        if not self.checked and self.settings is not None:
+            self.checked = True
+            self.settings.check()
+
+    def warn(self, text: str) -> None:
+        """Takes a warning, unless it has been taken before."""
+        if text not in self.warnings:
+            who, _, what = text.partition(": ")
+            likewise = any(other.partition(": ")[2] == what for other in self.warnings)
+            self.warnings.append(text)
+            if self.watcher is not None:
+                self.watcher.warned(f"{who}: likewise" if what and likewise else text)
+
+    def summary(self) -> Summary:
+        """All of it."""
+        return Summary(
+            status=self.status,
+            failure=self.failure,
+            varsim=varsim.__version__,
+            started=self.started.isoformat(timespec="seconds"),
+            directory=str(self.directory.path),
+            experiment=self.keys,
+            devices=list(self.experiment.device_names),
+            seconds=self.seconds,
+            step=self.step,
+            total_steps=self.total,
+            metrics=self.metrics,
+            result=self.result,
+            variables=self.variables,
+            warnings=self.warnings,
+        )
+
+
+def run_experiment(experiment: Experiment, watcher: Watcher | None = None) -> Summary:
+    """Runs an experiment and saves what came of it.
+
+    Returns:
+        What was measured, also of a run that failed or that SIGINT has interrupted.
+    Raises:
+        ConfigError: The experiment cannot be run as it is. Nothing is left behind then.
+    """
+    with experiment.places.pointed_at():
+        workload, params = _loaded(experiment)
+        keys = _all_keys(experiment, workload, params)
+        started = datetime.now().astimezone()
+        began_s = time.perf_counter()
+        directory = RunDirectory.make(Path(experiment.out), experiment.title, started)
+        run = _Run(experiment, workload, params, keys, directory, started, watcher)
+        try:
+            directory.write_experiment(
+                f"# Run by varsim {varsim.__version__} on {started:%Y-%m-%d at %H:%M:%S}\n"
+                + yaml_lines.dump(keys)
+            )
+            with Interrupts() as interrupts, _warnings_to(run):
+                _train_and_measure(run, interrupts, began_s)
+                run.seconds["in_all"] = time.perf_counter() - began_s
+                summary = run.summary()
+                directory.save(summary)
+        except (ConfigError, KeyboardInterrupt):  # the latter before anything could be measured
+            directory.discard()
+            raise
+    return summary
+
+
+def resolved(experiment: Experiment) -> dict[str, Any]:
+    """The experiment with everything that was left to defaults, as a YAML file would have it.
+
+    Raises:
+        ConfigError: There is no such workload, or it takes no such params.
+    """
+    with experiment.places.pointed_at():
+        return _all_keys(experiment, *_loaded(experiment))
+
+
+def _loaded(experiment: Experiment) -> tuple[Workload, dict[str, Any]]:
+    workload = load_workload(experiment.workload)
+    return workload, check_params(workload, experiment.params)
+
+
+def _all_keys(experiment: Experiment, workload: Workload, params: dict[str, Any]) -> dict[str, Any]:
+    keys = experiment.as_keys()
+    if "devices" not in keys:
+        keys["workers"] = len(experiment.device_names)
+    keys |= {"name": experiment.title, "workload": workload.name, "params": plain(params)}
+    return {key: keys[key] for key in Experiment.model_fields if keys.get(key) not in (None, {})}
+
+
+@contextmanager
+def _warnings_to(run: _Run) -> Iterator[None]:
+    with warnings.catch_warnings():
+        show_others = warnings.showwarning
+
+        def show(message: Any, category: Any, *others: Any, **more: Any) -> None:
+            if issubclass(category, VarsimWarning):
+                run.warn(str(message))
+            else:
+                show_others(message, category, *others, **more)
+
+        warnings.showwarning = show
+        warnings.simplefilter("always", VarsimWarning)
+        yield
+
+
+def _train_and_measure(run: _Run, interrupts: Interrupts, began_s: float) -> None:
+    experiment = run.experiment
+    strategy = MirroredStrategy(
+        experiment.device_names,
+        transport=experiment.transport,
+        strict=experiment.strict,
+        log_dir=run.directory.logs,
+    )
+    with strategy:
+        run.settings = AppliedSettings(experiment, strategy)
+        try:
+            strategy.start()
+            ready_s = time.perf_counter()
+            run.seconds["start_up"] = ready_s - began_s
+            if run.watcher is not None:
+                run.watcher.started(run.summary())
+            try:
+                _train(run, strategy)
+            finally:
+                run.seconds["training"] = time.perf_counter() - ready_s
+        except KeyboardInterrupt:
+            interrupts.ignore()
+            run.status = Status.INTERRUPTED
+        except ConfigError:
+            interrupts.ignore()
+            raise
+        except (Exception, SystemExit) as error:  # a workload may raise anything
+            interrupts.ignore()
+            run.status, run.failure = Status.FAILED, _failure(error)
+        interrupts.ignore()
+        _measure(run, strategy)
+
+
+def _train(run: _Run, strategy: MirroredStrategy) -> None:
+    assert run.settings is not None
+    job = Job(strategy, run.experiment.seed, run.experiment.steps, run.progress)
+    with variable_creator_scope(run.settings):
+        result = run.workload.run(job, **run.params)
+    run.check_settings()
+    run.result = reached(result)
+
+
+def _measure(run: _Run, strategy: MirroredStrategy) -> None:
+    assert run.settings is not None
+    if run.status is Status.DONE:
+        run.variables = measure_variables(strategy, run.settings, with_values=True)
+        return
+    try:
+        with within(LAST_LOOK_S):
+            run.variables = measure_variables(strategy, run.settings, with_values=True)
+    except (VarsimError, OutOfTime):  # the cluster is no more, or busy
+        run.variables = measure_variables(strategy, run.settings, with_values=False)
+
+
+def _failure(error: BaseException) -> Failure:
+    text = str(error)
+    if isinstance(error, SystemExit):
+        text = f"the workload called sys.exit({error.code!r})"
+    return Failure(kind=type(error).__name__, text=text, traceback=_story(error))
+
+
+def _story(error: BaseException) -> str:
+    """Where it happened in the workload, and in the replica's function if it was raised there."""
+    parts = []
+    if isinstance(error.__cause__, ReplicaError):
+        parts.append(str(error.__cause__))
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if _OURS not in Path(frame.filename).parents
+        or _OUR_WORKLOADS in Path(frame.filename).parents
+    ]
+    if frames:
+        parts.append("in the program:\n" + "".join(traceback.format_list(frames)))
+    return "\n".join(part.rstrip() for part in parts)

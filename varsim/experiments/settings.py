@@ -1,0 +1,92 @@
+"""What an experiment does to a workload's variables while they are created.
+
+A variable is *free* if the workload created it without a synchronization. The mode is for free
+variables; settings for a name or a pattern are for whatever bears it. See docs/adr on free
+variables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, Final
+
+from varsim.distribute.context import get_strategy
+from varsim.experiments.mode import Mode
+from varsim.experiments.nearest import did_you_mean, listed
+from varsim.experiments.places import WrongKey
+from varsim.spec import VariableSynchronization
+
+if TYPE_CHECKING:
+    from varsim.distribute.strategy import Strategy
+    from varsim.experiments.config import Experiment, VariableSettings
+
+_UNSPECIFIED: Final = VariableSynchronization.AUTO
+_UNNAMED: Final = "Variable"  # what the strategy calls it
+
+
+class AppliedSettings:
+    """A variable creator that applies an experiment's settings, and keeps what was created.
+
+    Use it with `variable_creator_scope`. The variables are kept so that their values can be shown
+    after the workload has dropped them.
+    """
+
+    def __init__(self, experiment: Experiment, strategy: Strategy) -> None:
+        self._mode: Mode = experiment.parsed_mode
+        self._patterns: dict[str, VariableSettings] = dict(experiment.variables)
+        self._strategy = strategy
+        self._unused = {*self._patterns, *self._mode.named}
+        self.created: list[Any] = []
+        self.free_ids: set[int] = set()
+
+    def __call__(self, next_creator: Callable[..., Any], **kwargs: Any) -> Any:
+        """Creates a variable, with the experiment's settings if it is the strategy's."""
+        if get_strategy() is not self._strategy:
+            return next_creator(**kwargs)
+        name = kwargs.get("name") or _UNNAMED
+        free = kwargs["synchronization"] is _UNSPECIFIED
+        if free and self._mode.free is not None:
+            kwargs["synchronization"] = self._mode.free
+        for pattern, settings in self._patterns.items():
+            if self._is_meant(name, pattern):
+                for setting in ("synchronization", "aggregation"):
+                    value = getattr(settings, setting)
+                    kwargs[setting] = kwargs[setting] if value is None else value
+        for pattern, mode in self._mode.named.items():
+            if self._is_meant(name, pattern):
+                kwargs["synchronization"] = mode
+        variable = next_creator(**kwargs)
+        self.created.append(variable)
+        if free:
+            self.free_ids.add(variable.spec.variable_id)
+        return variable
+
+    def _is_meant(self, name: str, pattern: str) -> bool:
+        if name != pattern and not fnmatchcase(name, pattern):
+            return False
+        self._unused.discard(pattern)
+        return True
+
+    def check(self) -> None:
+        """Once the variables are created: everything that the experiment names must be there.
+
+        Raises:
+            WrongKey: A name or pattern fits no variable, or there is none for the mode.
+        """
+        names = list(dict.fromkeys(variable.spec.name for variable in self.created))
+        variables = f"\n  variables: {listed(names)}"
+        said = [("variables", pattern) for pattern in self._patterns]
+        said += [("mode", name) for name in self._mode.named]
+        for key, pattern in said:
+            if pattern in self._unused:
+                raise WrongKey(
+                    (key, pattern) if key == "variables" else (key,),
+                    f"there is no variable {pattern!r}{did_you_mean(pattern, names)}{variables}",
+                )
+        if self._mode.free is not None and not self.free_ids:
+            raise WrongKey(
+                ("mode",),
+                f"mode {self._mode.free.name.lower()} is for free variables, and this workload "
+                f"leaves none free: name those to change, NAME=MODE{variables}",
+            )

@@ -1,0 +1,185 @@
+"""A run's directory, and what is kept in it: docs/results.md tells what each file is."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from contextlib import suppress
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from varsim.errors import ConfigError
+from varsim.experiments.places import WrongKey
+from varsim.report.summary import Status, Summary
+
+VERSION: Final = 1
+"""Of `summary.json`; it grows when a field changes its meaning or goes."""
+
+SUMMARY: Final = "summary.json"
+EXPERIMENT: Final = "experiment.yaml"
+LOGS: Final = "logs"
+LATEST: Final = "latest"
+_MAX_SAME_SECOND: Final = 1000  # runs of one name; more means that something else is wrong
+
+
+class RunDirectory:
+    """The files of one run, in a directory of its own that exists from the beginning."""
+
+    def __init__(self, path: Path, made: list[Path], latest_before: str | None) -> None:
+        self.path = path
+        self._made = made  # the directories above it that were made for it, innermost first
+        self._latest_before = latest_before
+
+    @staticmethod
+    def make(out: Path, title: str, now: datetime) -> RunDirectory:
+        """Makes `<out>/<time>-<title>`, and points `<out>/latest` at it.
+
+        Raises:
+            WrongKey: It cannot be made there.
+        """
+        made: list[Path] = []
+        try:
+            for folder in reversed([out, *out.parents]):
+                if not folder.exists():
+                    folder.mkdir()
+                    made.insert(0, folder)
+            path = _new_folder(out, f"{now:%Y%m%d-%H%M%S}-{title}")
+        except OSError as error:
+            _remove_empty(made)
+            raise WrongKey(
+                ("out",), f"nothing can be written to {str(out)!r}: {error.strerror}"
+            ) from None
+        directory = RunDirectory(path, made, _link_target(out / LATEST))
+        _link(out / LATEST, path.name)
+        return directory
+
+    @property
+    def logs(self) -> Path:
+        """Where each worker's log goes."""
+        return self.path / LOGS
+
+    def write_experiment(self, text: str) -> None:
+        """Writes the experiment as it is run, with all that was left to defaults."""
+        (self.path / EXPERIMENT).write_text(text, "utf-8")
+
+    def save(self, summary: Summary) -> None:
+        """Writes the summary: the whole of it or, if that fails, nothing."""
+        temporary = self.path / f".{SUMMARY}"
+        temporary.write_text(as_json(summary) + "\n", "utf-8")
+        temporary.replace(self.path / SUMMARY)
+
+    def discard(self) -> None:
+        """Removes everything, as if there had been no run."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        latest = self.path.parent / LATEST
+        if _link_target(latest) == self.path.name:
+            with suppress(OSError):
+                latest.unlink()
+            if self._latest_before is not None:
+                _link(latest, self._latest_before)
+        _remove_empty(self._made)
+
+
+def _new_folder(out: Path, name: str) -> Path:
+    for number in range(1, _MAX_SAME_SECOND):
+        path = out / (name if number == 1 else f"{name}-{number}")
+        with suppress(FileExistsError):
+            path.mkdir()
+            return path
+    raise FileExistsError(0, f"there are {_MAX_SAME_SECOND} runs called {name!r}")
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def _link_target(link: Path) -> str | None:
+    try:
+        return str(link.readlink())
+    except OSError:
+        return None
+
+
+def _link(link: Path, target: str) -> None:
+    """Makes or moves a link; a file system without links, or a folder of that name, has none."""
+    temporary = link.with_name(f".{link.name}-{os.getpid()}")
+    with suppress(OSError):
+        temporary.symlink_to(target)
+        try:
+            temporary.replace(link)
+        except OSError:
+            temporary.unlink()
+
+
+# ---------------------------------------------------------------- summary.json
+
+
+def as_json(summary: Summary) -> str:
+    """The summary as the text of `summary.json`."""
+    return _written({"version": VERSION, **asdict(summary), "status": summary.status.value}, "")
+
+
+def _written(value: Any, indent: str) -> str:
+    """JSON with a line for each value of an object, and lists of plain values in one line."""
+    inner = indent + "  "
+    if isinstance(value, dict) and value:
+        lines = [f"{json.dumps(key)}: {_written(one, inner)}" for key, one in value.items()]
+        brackets = "{}"
+    elif isinstance(value, list) and any(isinstance(one, dict | list) for one in value):
+        lines = [_written(one, inner) for one in value]
+        brackets = "[]"
+    else:
+        return json.dumps(value, allow_nan=False, ensure_ascii=False)
+    body = ",\n".join(inner + line for line in lines)
+    return f"{brackets[0]}\n{body}\n{indent}{brackets[1]}"
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of `summary.json`."""
+    from pydantic import TypeAdapter
+
+    schema = TypeAdapter(Summary).json_schema()
+    schema["properties"] = {"version": {"const": VERSION}, **schema["properties"]}
+    schema["required"] = ["version", *schema["required"]]
+    draft = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return {**draft, **schema, "title": "varsim summary"}
+
+
+def load_summary(path: Path) -> Summary:
+    """Reads a run's summary.
+
+    Args:
+        path: A run's directory, or a `summary.json`.
+    Raises:
+        ConfigError: There is none, or it is none, or another version wrote it.
+    """
+    file = path / SUMMARY if path.is_dir() else path
+    try:
+        values = json.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise ConfigError(f"{file} is no JSON: {error}") from None
+    return from_plain(values, str(file))
+
+
+def from_plain(values: Any, name: str) -> Summary:
+    """The summary that a JSON object stands for.
+
+    Raises:
+        ConfigError: It stands for none, or another version wrote it.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    version = values.pop("version", None) if isinstance(values, dict) else None
+    if version != VERSION:
+        raise ConfigError(f"{name}: a summary of version {version}; this varsim reads {VERSION}")
+    try:
+        return TypeAdapter(Summary).validate_python({**values, "status": Status(values["status"])})
+    except (ValidationError, ValueError, KeyError) as error:
+        raise ConfigError(f"{name} is no summary of a run: {error}") from None

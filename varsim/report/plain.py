@@ -1,0 +1,106 @@
+"""From the values of a program to values that JSON can hold.
+
+JSON has no infinities, no NaN and no complex numbers: they become the texts "Infinity",
+"-Infinity", "NaN" and "1+2j".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from enum import Enum
+from typing import Any, Final
+
+import numpy as np
+
+from varsim.report.summary import Digest, Plain
+
+SMALL_SIZE: Final = 4
+"""Arrays of up to so many elements are shown whole; of larger ones, some elements."""
+
+MAX_RESULT_SIZE: Final = 10_000
+"""Arrays with more elements than this, in what a workload returns, are saved as a digest."""
+
+
+def plain(value: Any) -> Plain:
+    """The value as JSON can hold it; what has no such form, as text."""
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case Enum():
+            return value.name
+        case float():
+            return value if math.isfinite(value) else _without_number(value)
+        case complex():
+            return f"{value.real:g}{value.imag:+g}j"
+        case np.generic():
+            return plain(value.item())
+        case np.ndarray():
+            small = value.size <= MAX_RESULT_SIZE
+            return plain(value.tolist()) if small else asdict(digest(value))
+        case Mapping():
+            return {str(key): plain(one) for key, one in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [plain(one) for one in value]
+    try:
+        array = np.asarray(value)
+    except Exception:  # an object of the user's may refuse in any way
+        return str(value)
+    return str(value) if array.dtype.hasobject else plain(array)
+
+
+def _without_number(value: float) -> str:
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def digest(array: np.ndarray) -> Digest:
+    """What is shown of an array."""
+    small = array.size <= SMALL_SIZE
+    ordered = array.size > 0 and array.dtype.kind in "biuf"
+    with np.errstate(all="ignore"):
+        return Digest(
+            shape=list(array.shape),
+            elements=plain(array.tolist()) if small else None,
+            minimum=plain(array.min()) if ordered else None,
+            mean=plain(array.mean(dtype=np.float64)) if ordered else None,
+            maximum=plain(array.max()) if ordered else None,
+        )
+
+
+def furthest_apart(components: Iterable[np.ndarray]) -> tuple[Plain, tuple[int, ...]]:
+    """How far components are apart in the element where they differ most, and which that is.
+
+    Args:
+        components: At least one, of one dtype.
+    Returns:
+        The largest difference between two components in any element (for complex numbers an upper
+        bound of it), and that element's index; None if the components' shapes differ. NaN equals
+        NaN, and is infinitely far from everything else.
+    """
+    arrays = list(components)
+    first = arrays[0]
+    if any(array.shape != first.shape for array in arrays):
+        return None, ()
+    if first.size == 0 or all(array is first for array in arrays):
+        return 0.0, (0,) * first.ndim
+    if first.dtype.kind == "c":
+        parts = [_ranges([getattr(a, part) for a in arrays]) for part in ("real", "imag")]
+        ranges = np.hypot(*parts)
+    else:
+        ranges = _ranges(arrays)
+    index = np.unravel_index(int(ranges.argmax()), ranges.shape)
+    return plain(float(ranges[index])), tuple(int(i) for i in index)
+
+
+def _ranges(arrays: list[np.ndarray]) -> np.ndarray:
+    """For each element the largest minus the smallest component, in float64."""
+    low = arrays[0].astype(np.float64)
+    high, some_nan, all_nan = low.copy(), np.isnan(low), np.isnan(low)
+    with np.errstate(all="ignore"):
+        for array in arrays[1:]:
+            values = array.astype(np.float64)
+            low, high = np.fmin(low, values), np.fmax(high, values)
+            some_nan, all_nan = some_nan | np.isnan(values), all_nan & np.isnan(values)
+        ranges = np.where((low == high) | all_nan, 0.0, high - low)
+    return np.asarray(np.where(some_nan & ~all_nan, np.inf, ranges))

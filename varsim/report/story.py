@@ -1,0 +1,101 @@
+"""What the numbers of a run mean, in a sentence or two."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from varsim.report.summary import Lens, Status, Summary, VariableSummary
+from varsim.report.words import count, names, number, size
+
+_Group = Sequence[VariableSummary]
+
+
+def story(summary: Summary) -> list[str]:
+    """A sentence for each synchronization that was in force, about the variables it was for.
+
+    About the free variables, which the mode is for, if there are any; else about all.
+    """
+    happened = any(variable.writes for variable in summary.variables)
+    if not happened or summary.status is Status.FAILED:
+        return []
+    if len(summary.devices) == 1:
+        return ["With one replica there is nothing to synchronise."]
+    told = [v for v in summary.variables if v.free] or summary.variables
+    groups: dict[str, list[VariableSummary]] = {}
+    for variable in told:
+        groups.setdefault(variable.synchronization, []).append(variable)
+    return [_SENTENCES[kind](group) for kind, group in groups.items()]
+
+
+def _names(group: _Group) -> str:
+    return names([variable.name for variable in group])
+
+
+def _were(group: _Group) -> str:
+    return "was" if len({variable.name for variable in group}) == 1 else "were"
+
+
+def _apart(group: _Group) -> str | None:
+    """How far the components of any of them are apart; None if that is not known or no number."""
+    lenses = [variable.lens for variable in group if isinstance(variable.lens, Lens)]
+    distances = [lens.apart for lens in lenses if lens.apart is not None]
+    if len(lenses) < len(group) or len(distances) < len(group):
+        return None
+    texts = [distance for distance in distances if isinstance(distance, str)]
+    return texts[0] if texts else number(max(distances))
+
+
+def _moved(group: _Group) -> str:
+    messages = sum(variable.messages for variable in group)
+    return f"{count(messages)} messages, {size(sum(v.size_bytes for v in group))}"
+
+
+def _on_write(group: _Group) -> str:
+    merges = max(variable.merges for variable in group)
+    became = (
+        "AUTO became ON_WRITE: " if any(v.requested != v.synchronization for v in group) else ""
+    )
+    said = (
+        f"{became}{_names(group)} {_were(group)} synchronised at every write: "
+        f"{count(merges)} merges, {_moved(group)}."
+    )
+    apart = _apart(group)
+    if apart is None:
+        return said
+    if apart == "0":
+        return f"{said} Every replica holds the same, to the last bit."
+    return (
+        f"{said} Yet the replicas' copies are up to {apart} apart: "
+        "something was written past the aggregation."
+    )
+
+
+def _on_read(group: _Group) -> str:
+    said = (
+        f"{_names(group)} {_were(group)} written by each replica to its own copy; only reads and "
+        f"assigns from outside made copies meet: {_moved(group)}."
+    )
+    apart = _apart(group)
+    if apart is None:
+        return said
+    if apart == "0":
+        return f"{said} At the end the copies are the same."
+    return f"{said} The replicas' copies are up to {apart} apart."
+
+
+def _never(group: _Group) -> str:
+    said = f"{_names(group)} {_were(group)} never synchronised"
+    apart = _apart(group)
+    if apart is None:
+        return f"{said}: every replica has a value of its own."
+    if apart == "0":
+        return f"{said}, and yet the replicas' copies are the same."
+    return f"{said}: the replicas' copies are up to {apart} apart."
+
+
+_SENTENCES: Final[dict[str, Callable[[_Group], str]]] = {
+    "ON_WRITE": _on_write,
+    "ON_READ": _on_read,
+    "NONE": _never,
+}

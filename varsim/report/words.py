@@ -1,0 +1,77 @@
+"""Numbers, sizes and names as a report shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from varsim.report.summary import Plain
+
+NOTHING: Final = "–"
+_LONGEST_INTEGER: Final = 10  # digits; a longer one is shown as a float is
+_TEXT_WIDTH: Final = 24
+
+
+def number(value: Plain) -> str:
+    """A number with four significant digits; integers whole, if they are not too long."""
+    match value:
+        case None:
+            return NOTHING
+        case bool():
+            return str(value)
+        case int() if len(str(abs(value))) <= _LONGEST_INTEGER:
+            return str(value)
+        case int() | float():
+            return f"{value:.4g}"
+        case list():
+            return "[" + " ".join(map(number, value)) + "]"
+    return middle(str(value), _TEXT_WIDTH)
+
+
+def count(value: int) -> str:
+    """A count, with commas."""
+    return f"{value:,}"
+
+
+def size(value_bytes: int) -> str:
+    """A number of bytes, in the unit that makes it short."""
+    value = float(value_bytes)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1000 or unit == "GiB":
+            break
+        value /= 1024
+    if unit == "B":
+        return f"{value:.0f} B"
+    digits = 2 if value < 10 else 1 if value < 100 else 0
+    return f"{value:.{digits}f} {unit}"
+
+
+def seconds(value_s: float) -> str:
+    """A time, without its unit."""
+    return "0" if value_s == 0 else f"{value_s:.2f}" if value_s < 100 else f"{value_s:,.0f}"
+
+
+def middle(text: str, width: int) -> str:
+    """The text, cut in its middle if it is wider: the ends of long names differ."""
+    if len(text) <= width:
+        return text
+    left = (width - 1) // 2
+    return f"{text[:left]}…{text[len(text) - (width - 1 - left) :]}"
+
+
+def dimensions(shape: Sequence[int | None]) -> str:
+    """A shape as it is written."""
+    return "[" + ", ".join("?" if one is None else str(one) for one in shape) + "]"
+
+
+def names(words: Sequence[str], most: int = 3) -> str:
+    """The words in a sentence: "a, b and c", or "a, b and 5 more"."""
+    unique = list(dict.fromkeys(words))
+    if len(unique) > most:
+        unique = [*unique[: most - 1], f"{len(unique) - most + 1} more"]
+    return " and ".join(filter(None, [", ".join(unique[:-1]), unique[-1]]))
+
+
+def is_scalar(value: Any) -> bool:
+    """Whether a value fits into one cell."""
+    return not isinstance(value, list | dict)

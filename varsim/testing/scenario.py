@@ -1,0 +1,88 @@
+"""Golden scenarios: what replicas do, and under `----` every message and value that follows.
+
+    # ON_WRITE + MEAN: all replicas meet over a write, and every component gets the mean.
+    cluster replicas=2
+    variable w synchronization=ON_WRITE aggregation=MEAN
+    assign replica=0 w 1.0
+    assign replica=1 w 3.0
+    ----
+    0 -> coordinator: Contribution w assign 1.0
+    1 -> coordinator: Contribution w assign 3.0
+    coordinator -> 0: Commit w v1 assign 2.0
+    coordinator -> 1: Commit w v1 assign 2.0
+    replica 0: w = 2.0
+    replica 1: w = 2.0
+
+A block is commands, `----`, and what they lead to, up to a blank line: messages as they are sent,
+what the program and the replicas see, and at last the components that have changed. Values are
+Python's, without spaces; `0:1.0 1:3.0` is a value per replica. An operation happens at
+`program.py:N` for the N-th command of the file, unless its line ends in `at FILE:LINE`.
+
+    cluster replicas=2 strict=False
+    variable w synchronization=AUTO aggregation=NONE dtype=float32 shape=() value=0
+    assign|assign_add|assign_sub replica=0 w 1.0        in replica context
+    read replica=0 w · raise replica=0 TEXT · ask replica=0 TEXT
+    all_reduce replica=0 SUM 1.0 · all_gather replica=0 AXIS [1.0]
+    merge_call replica=0 TEXT, then what the program does, until `merged VALUE` or `fail TEXT`
+    call … end replica=0 …          one strategy.run; without it, every block's replicas make one
+    write w assign 1.0 · read w · values w · update w assign 1.0 · update w read · drop w
+    hold 0 -> coordinator · deliver 0 -> coordinator 1 · release 0 -> coordinator
+    wait 0.5                        seconds pass without a message
+    show all                        Create, Define, Start and Returned too
+
+The program's side is a real strategy and its `Coordinator`, whose link is the scenario; a replica
+is a bare `ReplicaState`.
+
+    python -m varsim.testing.scenario [--rewrite] PATH…     compares, or rewrites under `----`
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from varsim.testing.stage import Stage
+
+
+def play(path: Path) -> Stage:
+    """Plays the scenario of a file, and gives what it knows then; a failure names the file."""
+    stage = Stage(path.read_text("utf-8"))
+    try:
+        stage.play()
+    except BaseException as error:
+        error.add_note(f"in {path}, after it said:\n" + "\n".join(stage.lines))
+        raise
+    return stage
+
+
+def difference(path: Path, stage: Stage) -> str:
+    """How a scenario's output differs from what stands in its file; empty if it does not."""
+    before = path.read_text("utf-8").splitlines(keepends=True)
+    now = stage.text.splitlines(keepends=True)
+    return "".join(difflib.unified_diff(before, now, str(path), "what happens now"))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; 1 if a scenario's output differs."""
+    parser = argparse.ArgumentParser(prog="python -m varsim.testing.scenario")
+    parser.add_argument("--rewrite", action="store_true", help="rewrite what stands under ----")
+    parser.add_argument("paths", nargs="+", type=Path, help="files, or folders of .txt files")
+    asked = parser.parse_args(arguments)
+    differs = False
+    for path in (p for given in asked.paths for p in (sorted(given.glob("*.txt")) or [given])):
+        stage = play(path)
+        shown = difference(path, stage)
+        differs = differs or bool(shown)
+        sys.stdout.write(shown)
+        if asked.rewrite:
+            path.write_text(stage.text, "utf-8")
+    return int(differs and not asked.rewrite)
+
+
+if __name__ == "__main__":
+    # Under its own name: what is a user's place in a program is told by the names of modules.
+    sys.exit(importlib.import_module("varsim.testing.scenario").main())

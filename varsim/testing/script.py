@@ -1,0 +1,197 @@
+"""The text of a golden scenario: its blocks and commands, and how a message looks in it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from varsim.distribute.values import PerReplica
+from varsim.protocol.messages import (
+    AllGather,
+    AllReduce,
+    Answered,
+    Ask,
+    Commit,
+    Component,
+    Contribution,
+    Create,
+    Define,
+    Fetch,
+    Forget,
+    MergeCall,
+    Merged,
+    Message,
+    Raised,
+    Reduced,
+    Start,
+    Waiting,
+)
+from varsim.sync.actions import COORDINATOR
+
+EXPECTED = "----"
+"""The line between commands and what they lead to."""
+
+Ends = tuple[int, int]
+"""Sender and receiver of a message: a replica, or `COORDINATOR`."""
+
+
+class ScenarioError(Exception):
+    """A scenario is written wrongly, or asks for what a program cannot do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One line: a verb, options like `replica=0`, and words."""
+
+    verb: str
+    words: tuple[str, ...]
+    options: dict[str, str]
+    place: str  # file:line in the program that the scenario tells of
+
+    @property
+    def replica_id(self) -> int:
+        """The replica that the command is for.
+
+        Raises:
+            ScenarioError: It names none.
+        """
+        if "replica" not in self.options:
+            raise ScenarioError(f"{self.place}: {self.verb} needs replica=0, or another number")
+        return int(self.options["replica"])
+
+    @property
+    def ends(self) -> Ends:
+        """The link that the command names, like `0 -> coordinator`."""
+        sender, arrow, receiver, *_ = (*self.words, "", "", "")
+        if arrow != "->":
+            raise ScenarioError(f"{self.place}: write a link as `0 -> coordinator`")
+        return _end_of(sender), _end_of(receiver)
+
+
+@dataclass(slots=True)
+class Block:
+    """Commands, and what they lead to."""
+
+    source: list[str]  # the lines as they are written, comments too
+    commands: list[Command] = field(default_factory=list)
+    output: list[str] = field(default_factory=list)
+
+
+def parse(text: str) -> Iterator[Block]:
+    """The blocks of a scenario, without the output that stands in them.
+
+    Raises:
+        ScenarioError: Commands at the end have no `----`.
+    """
+    lines = iter(text.splitlines())
+    block = Block([])
+    number = 0
+    for line in lines:
+        if line == EXPECTED:
+            yield block
+            block = Block([])
+            while next(lines, ""):
+                pass  # the old output, up to a blank line
+            continue
+        block.source.append(line)
+        if line and not line.startswith("#"):
+            number += 1
+            block.commands.append(_command(line, number))
+    if block.commands:
+        raise ScenarioError(f"{block.source[-1]!r}: the last commands have no {EXPECTED}")
+
+
+def _command(line: str, number: int) -> Command:
+    line, _, place = line.partition(" at ")
+    verb, *rest = line.split()
+    options = dict(word.split("=", 1) for word in rest if "=" in word)
+    words = tuple(word for word in rest if "=" not in word)
+    return Command(verb, words, options, place or f"program.py:{number}")
+
+
+def render(blocks: list[Block]) -> str:
+    """The text of a scenario with its output."""
+    return "\n".join("\n".join([*b.source, EXPECTED, *b.output, ""]) for b in blocks)
+
+
+def literal(word: str) -> Any:
+    """The Python value that a word stands for.
+
+    Raises:
+        ScenarioError: It is none.
+    """
+    try:
+        return ast.literal_eval(word)
+    except (SyntaxError, ValueError) as error:
+        raise ScenarioError(f"{word!r} is no value; write it without spaces") from error
+
+
+def value_of(words: Sequence[str]) -> Any:
+    """The value that words stand for: one, or a PerReplica if they are like `0:1.0 1:3.0`."""
+    if len(words) == 1 and ":" not in words[0]:
+        return literal(words[0])
+    return PerReplica(literal(word.partition(":")[2]) for word in words)
+
+
+def _end_of(word: str) -> int:
+    return COORDINATOR if word == "coordinator" else int(word)
+
+
+# ---------------------------------------------------------------- what messages look like
+
+
+def show(value: Any) -> str:
+    """A value in one line."""
+    if isinstance(value, np.ndarray) and value.ndim:
+        return np.array2string(value, separator=", ").replace("\n", "")
+    return str(value)
+
+
+def show_each(values: Iterable[Any]) -> str:
+    """One value per replica, in one line."""
+    return " ".join(f"{replica_id}:{show(value)}" for replica_id, value in enumerate(values))
+
+
+def describe(message: Message, names: Mapping[int, str]) -> str:
+    """A message in one line.
+
+    Args:
+        names: variable_id → the variable's name.
+    """
+    return " ".join([message.name, *(part for part in _parts(message, names) if part)])
+
+
+def _parts(message: Message, names: Mapping[int, str]) -> list[str]:
+    match message:
+        case Create(spec=spec, value=value):
+            return [spec.name, show(value)]
+        case Commit(variable_id=i, version=version, operation=operation, value=value):
+            return [names[i], f"v{version}", operation.value, show(value)]
+        case Contribution(variable_id=i, operation=operation, value=value):
+            return [names[i], operation.value, "(not sent)" if value is None else show(value)]
+        case Component(variable_id=i, value=value):
+            return [names[i], show(value)]
+        case Fetch(variable_id=i) | Waiting(variable_id=i):
+            return [names[i]]
+        case Forget(variable_ids=ids, function_ids=functions):
+            return [*(names[i] for i in ids), *functions]
+        case Define(function_id=function_id) | Start(function_id=function_id):
+            return [function_id]
+        case AllReduce(op=op, leaves=leaves):
+            return [op.name, *map(show, leaves)]
+        case AllGather(axis=axis, leaves=leaves):
+            return [f"axis={axis}", *map(show, leaves)]
+        case MergeCall(arguments=payload):
+            return [show(payload.tree)]
+        case Reduced(leaves=leaves):
+            return [*map(show, leaves)]
+        case Merged(result=payload) | Answered(result=payload) | Ask(question=payload):
+            return [show(payload.tree)]
+        case Raised(exception=payload):
+            return [show(payload.tree)]
+        case _:  # Abort, Returned and others whose name says all
+            return []

@@ -1,0 +1,308 @@
+"""Plays a golden scenario: does what its commands say, and tells what follows."""
+
+from __future__ import annotations
+
+import warnings
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+
+from varsim.coordinator import RaisedBy
+from varsim.distribute.distributed import DistributedVariable
+from varsim.distribute.mirrored import MirroredStrategy
+from varsim.distribute.values import DistributedValues
+from varsim.distribute.variable import Variable
+from varsim.errors import VarsimError
+from varsim.launch.launcher import LaunchOptions, use_launcher
+from varsim.protocol.messages import (
+    Ask,
+    Create,
+    Define,
+    MergeCall,
+    Message,
+    Payload,
+    Returned,
+    Start,
+)
+from varsim.protocol.structure import References
+from varsim.spec import (
+    Context,
+    Operation,
+    VariableAggregation,
+    VariableSpec,
+    VariableSynchronization,
+)
+from varsim.testing.actor import Actor
+from varsim.testing.script import (
+    Block,
+    Command,
+    ScenarioError,
+    literal,
+    parse,
+    render,
+    show,
+    show_each,
+    value_of,
+)
+from varsim.testing.wires import Wires
+
+Cell = tuple[VariableSynchronization, Context, Operation, VariableAggregation]
+"""What chooses a policy."""
+
+ON_REPLICA = frozenset("all_reduce all_gather merge_call ask end raise".split())
+"""Commands of replicas only; the assigns, and a read with replica=, are so too."""
+
+ON_THE_WAY = frozenset("hold deliver release wait".split())
+"""Commands about messages and time, possible whatever the program does."""
+
+
+class _Failed(Exception):
+    """What a merge_call's function raises when the scenario says `fail`."""
+
+
+@dataclass(slots=True)
+class _Call:
+    implicit: bool
+    ended: bool = False  # an implicit one: whether its replicas have been told to end
+
+
+class Stage:
+    """Plays one scenario: `play` does what it says, `text` is it with the output that it had."""
+
+    def __init__(self, text: str) -> None:
+        self.cells: set[Cell] = set()  # of the policy table that were used
+        self._blocks = list(parse(text))
+        self._steps: deque[Command | Block] = deque()
+        for block in self._blocks:
+            self._steps += [*block.commands, block]
+        self.lines: list[str] = []  # of the block at hand
+        self._actors: list[Actor] = []
+        self._wires: Wires
+        self._strategy: MirroredStrategy
+        self._variables: dict[str, DistributedVariable] = {}
+        self._call: _Call | None = None  # None: the program itself is at work
+        self._shows_all = False
+
+    @property
+    def text(self) -> str:
+        """The scenario with the output that it has had."""
+        return render(self._blocks)
+
+    def play(self) -> None:
+        """Does all that the commands say.
+
+        Raises:
+            ScenarioError: They ask for what a program cannot do.
+        """
+        with use_launcher(self), warnings.catch_warnings():
+            warnings.simplefilter("always")
+            warnings.showwarning = self._show_warning
+            while self._steps:
+                self._do(self._steps.popleft())
+
+    def say(self, line: str) -> None:
+        """Adds a line, or several, to the output of the block."""
+        self.lines += line.splitlines()
+
+    def _show_warning(self, message: Warning | str, *about: Any, **_: Any) -> None:
+        _category, filename, line, *_rest = about
+        self.say(f"warning at {filename}:{line}: {message}")
+
+    # ------------------------------------------------------------ commands
+
+    def _do(self, step: Command | Block) -> None:
+        if isinstance(step, Block):
+            self._close(step)
+        elif step.verb in ON_REPLICA or "replica" in step.options:
+            if self._call is None:
+                self._steps.appendleft(step)
+                self._run(_Call(implicit=True))
+            else:
+                self._actors[step.replica_id].tell(step)
+        elif step.verb in ON_THE_WAY:
+            self._wires.command(step)
+        elif step.verb == "show":
+            self._shows_all, self._wires.untold = True, ()
+        elif self._call is not None:
+            raise ScenarioError(f"{step.place}: {step.verb}: the program waits for its call")
+        elif step.verb == "cluster":
+            self._start(step)
+        elif step.verb == "call":
+            self._run(_Call(implicit=False))
+        elif step.verb == "fail":
+            raise _Failed(" ".join(step.words))
+        elif step.verb in self._OF_THE_PROGRAM:
+            self._refusable(step, partial(self._OF_THE_PROGRAM[step.verb], self, step))
+        else:
+            raise ScenarioError(f"{step.place}: there is no command {step.verb}")
+
+    def _refusable(self, step: Command, deed: Callable[[], None]) -> None:
+        """Does something where the step says, and tells what is wrong with it."""
+        file, _, line = step.place.rpartition(":")
+        code = compile("\n" * (int(line) - 1) + "deed()", file, "eval")
+        try:
+            eval(code, {"__name__": "program", "deed": deed})  # noqa: S307 - for its file and line
+        except VarsimError as error:
+            self.say(f"{step.verb} {step.words[0]}: {type(error).__name__}: {error}")
+
+    def _close(self, block: Block) -> None:
+        self._wires.settle()
+        changed = [actor.changed() for actor in self._actors]
+        for variable_id, name in self._wires.names.items():
+            for replica_id, values in enumerate(changed):
+                if variable_id in values:
+                    self.say(f"replica {replica_id}: {name} = {show(values[variable_id])}")
+        block.output, self.lines = self.lines, []
+
+    def _start(self, step: Command) -> None:
+        count = int(step.options["replicas"])
+        strict = bool(literal(step.options.get("strict", "False")))
+        devices = [f"cpu:{i}" for i in range(count)]
+        self._strategy = MirroredStrategy(devices, strict=strict)
+        self._strategy.start()
+
+    def _create(self, step: Command) -> None:
+        name, options = step.words[0], step.options
+        with self._strategy.scope():
+            variable: Any = Variable(
+                literal(options.get("value", "0")),
+                name=name,
+                dtype=options.get("dtype", "float32"),
+                shape=literal(options["shape"]) if "shape" in options else None,
+                synchronization=VariableSynchronization[options.get("synchronization", "AUTO")],
+                aggregation=VariableAggregation[options.get("aggregation", "NONE")],
+            )
+        assert isinstance(variable, DistributedVariable)
+        self._variables[name] = variable
+
+    # ------------------------------------------------------------ the program's commands
+
+    def _read(self, step: Command) -> None:
+        variable = self.variable(step.words[0])
+        self.used(variable.spec, Context.CROSS_REPLICA, Operation.READ)
+        self.say(f"read {step.words[0]} = {show(variable.read_value())}")
+
+    def _write(self, step: Command) -> None:
+        name, operation, *words = step.words
+        variable = self.variable(name)
+        self.used(variable.spec, Context.CROSS_REPLICA, Operation(operation))
+        variable.write(Operation(operation), value_of(words))
+
+    def _update(self, step: Command) -> None:
+        name, operation, *words = step.words
+        variable = self.variable(name)
+        self.used(variable.spec, Context.UPDATE, Operation(operation))
+        if operation == Operation.READ.value:
+            seen = self._strategy.extended.update(
+                variable, lambda own: own.read_value(), group=False
+            )
+            self.say(f"update {name} sees {show_each(seen)}")
+            return
+        self._strategy.extended.update(
+            variable, lambda own, value: own.write(Operation(operation), value),
+            args=(value_of(words),),
+        )  # fmt: skip
+
+    def _values(self, step: Command) -> None:
+        values = [part.read_value() for part in self.variable(step.words[0]).values]
+        self.say(f"values {step.words[0]} = {show_each(values)}")
+
+    def _drop(self, step: Command) -> None:
+        del self._variables[step.words[0]]
+
+    def variable(self, name: str) -> DistributedVariable:
+        """The variable of a name."""
+        if name not in self._variables:
+            raise ScenarioError(f"there is no variable {name!r}")
+        return self._variables[name]
+
+    def used(self, spec: VariableSpec, context: Context, operation: Operation) -> None:
+        """Notes that a cell of the policy table is used."""
+        self.cells.add((spec.synchronization, context, operation, spec.aggregation))
+
+    # ------------------------------------------------------------ calls
+
+    def _run(self, call: _Call) -> None:
+        around, self._call = self._call, call
+        if not self._shows_all:
+            self._wires.untold = (Create, Define, *([Start, Returned] if call.implicit else []))
+        arguments = [Payload(((), {}))] * len(self._actors)
+        try:
+            returned = self._strategy.coordinator.run("step", Payload("step"), arguments, self)
+        except RaisedBy as raised:
+            text = raised.raised.exception.tree
+            self.say(f"the call raised what replica {raised.replica_id} raised: {text}")
+        except (VarsimError, _Failed) as error:
+            self.say(f"the call failed: {type(error).__name__.lstrip('_')}: {error}")
+        else:
+            for text, place in (warning for one in returned for warning in one.report.warnings):
+                self.say(f"warning at {place}: {text}")
+            if not call.implicit:
+                self.say("the call returned")
+        finally:
+            self._call = around
+
+    def merge(self, meetings: Sequence[MergeCall]) -> list[Payload]:
+        """Runs a merge_call's function: the commands up to `merged`."""
+        self.say("all replicas are in merge_call: the program runs replica 0's function, once")
+        around, self._call = self._call, None
+        try:
+            while not (isinstance(step := self._next(), Command) and step.verb == "merged"):
+                self._do(step)
+        finally:
+            self._call = around
+        result = value_of(step.words) if step.words else None
+        if isinstance(result, DistributedValues):
+            return [Payload(part) for part in result.values]
+        return [Payload(result)] * len(meetings)
+
+    def answer(self, replica_id: int, ask: Ask) -> tuple[Payload, bool]:
+        """Does what a replica asks: nothing, and says so."""
+        self.say(f"the program answers replica {replica_id}: {ask.question.tree}")
+        return Payload(f"{ask.question.tree}, done"), False
+
+    def _next(self) -> Command | Block:
+        if not self._steps:
+            raise ScenarioError("the scenario ends while a call runs")
+        return self._steps.popleft()
+
+    # ------------------------------------------------------------ messages
+
+    def launch(self, options: LaunchOptions, references: References) -> Wires:  # noqa: ARG002 - objects stay here
+        """Starts the replicas."""
+        count = len(options.devices)
+        self._actors = [Actor(self, replica_id, count) for replica_id in range(count)]
+        self._wires = Wires(count, self.say, self._deliver, self._go_on)
+        return self._wires
+
+    def post(self, sender: int, receiver: int, message: Message) -> None:
+        """Puts a message on its way."""
+        self._wires.post(sender, receiver, message)
+
+    def _deliver(self, replica_id: int, message: Message) -> None:
+        self._actors[replica_id].handle(message)
+
+    def _go_on(self) -> None:
+        step, call = self._next(), self._call
+        verb = step.verb if isinstance(step, Command) else "----"
+        if call is None and verb not in {*ON_THE_WAY, "----"}:
+            raise ScenarioError(f"{verb}: the program waits for a message that is held")
+        of_a_replica = isinstance(step, Command) and "replica" in step.options
+        if call is None or not call.implicit or call.ended or of_a_replica or verb in ON_THE_WAY:
+            self._do(step)
+            return
+        self._steps.appendleft(step)
+        call.ended = True
+        for replica_id, actor in enumerate(self._actors):
+            actor.tell(Command("end", (), {"replica": str(replica_id)}, ""))
+
+    _OF_THE_PROGRAM: ClassVar[dict[str, Callable[[Stage, Command], None]]] = {
+        "variable": _create,
+        "read": _read,
+        "write": _write,
+        "update": _update,
+        "values": _values,
+        "drop": _drop,
+    }

@@ -1,0 +1,124 @@
+"""What carries the messages of a scenario: every one is told, and any link can be held."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from varsim.launch.launcher import Lost
+from varsim.protocol.messages import Create, Define, Message, Payload
+from varsim.sync.actions import COORDINATOR
+from varsim.testing.script import Command, Ends, describe
+
+
+class Wires:
+    """The link of a scenario's coordinator. Messages arrive in the order of sending, unless held.
+
+    Args:
+        say: Tells a line of the scenario's output.
+        deliver: Gives a message to a replica.
+        go_on: Called when nothing can arrive and the coordinator waits: the scenario's next step.
+    """
+
+    validates = True
+
+    def __init__(
+        self,
+        num_replicas: int,
+        say: Callable[[str], None],
+        deliver: Callable[[int, Message], None],
+        go_on: Callable[[], None],
+    ) -> None:
+        self.num_replicas = num_replicas
+        self.names: dict[int, str] = {}  # of all variables that there ever were
+        self.untold: tuple[type[Message], ...] = (Create, Define)
+        self._say = say
+        self._deliver = deliver
+        self._go_on = go_on
+        self._now_s = 0.0
+        self._flight: list[tuple[Ends, Message]] = []
+        self._held: set[Ends] = set()
+        self._late: Counter[Ends] = Counter()  # messages that were held, and may arrive now
+
+    # ------------------------------------------------------------ for the scenario
+
+    def command(self, command: Command) -> None:
+        """Does one of the commands about messages and time."""
+        match command.verb:
+            case "wait":
+                self._now_s += float(command.words[0])
+            case "hold":
+                self._held.add(command.ends)
+            case "deliver":
+                count = int(command.words[3]) if len(command.words) > 3 else 1
+                self._late[command.ends] += count
+            case "release":
+                self._held.remove(command.ends)
+                self._late[command.ends] = sum(ends == command.ends for ends, _ in self._flight)
+
+    def post(self, sender: int, receiver: int, message: Message) -> None:
+        """Puts a message on its way."""
+        ends = sender, receiver
+        self._flight.append((ends, message))
+        if isinstance(message, Create):
+            self.names[message.spec.variable_id] = message.spec.name
+        if not isinstance(message, self.untold):
+            self._tell(ends, message, " (held)" if ends in self._held else "")
+
+    def settle(self) -> None:
+        """Lets everything arrive at the replicas that can."""
+        while taken := self._take(to_replicas=True):
+            self._deliver(taken[0][1], taken[1])
+
+    def _tell(self, ends: Ends, message: Message, what: str) -> None:
+        sender, receiver = ("coordinator" if end == COORDINATOR else end for end in ends)
+        self._say(f"{sender} -> {receiver}: {describe(message, self.names)}{what}")
+
+    def _take(self, *, to_replicas: bool = False) -> tuple[Ends, Message] | None:
+        for place, (ends, message) in enumerate(self._flight):
+            if to_replicas and ends[1] == COORDINATOR:
+                continue
+            if self._late[ends]:
+                self._late[ends] -= 1
+                self._tell(ends, message, " (delivered)")
+            elif ends in self._held:
+                continue
+            return self._flight.pop(place)
+        return None
+
+    # ------------------------------------------------------------ as the coordinator's link
+
+    def send(self, replica_id: int, messages: Sequence[Message]) -> None:
+        """Puts messages on their way to a replica."""
+        for message in messages:
+            self.post(COORDINATOR, replica_id, message)
+
+    def receive(self, timeout_s: float) -> list[tuple[int, Message | Lost]]:  # noqa: ARG002 - waits by command
+        """The next message; nothing if the scenario lets time pass before it comes."""
+        while True:
+            taken = self._take()
+            if taken is None:
+                then_s = self._now_s
+                self._go_on()
+                if self._now_s > then_s:
+                    return []
+            elif taken[0][1] == COORDINATOR:
+                return [(taken[0][0], taken[1])]
+            else:
+                self._deliver(taken[0][1], taken[1])
+
+    def now_s(self) -> float:
+        """The scenario's time."""
+        return self._now_s
+
+    def pack(self, value: Any) -> Payload:
+        """The value itself."""
+        return Payload(value)
+
+    def unpack(self, payload: Payload) -> Any:
+        """The value itself."""
+        return payload.tree
+
+    def close(self) -> None:
+        """Nothing: there are no processes."""
