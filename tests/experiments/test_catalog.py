@@ -137,7 +137,10 @@ def test_parameters_have_the_defaults_and_types_of_the_signature():
 @pytest.mark.parametrize(
     ("params", "problem"),
     [
-        ({"epoch": 3}, "params.epoch: workload 'mine' has no parameter 'epoch'; did you mean 'epochs'?"),
+        (
+            {"epoch": 3},
+            "params.epoch: workload 'mine' has no parameter 'epoch'; did you mean 'epochs'?",
+        ),
         ({"job": 3}, "params.job: workload 'mine' has no parameter 'job'"),
         ({"epochs": "many"}, "params.epochs: 'many' is not possible: it should be a valid integer"),
         ({"epochs": 1.5}, "params.epochs: 1.5 is not possible"),

@@ -118,7 +118,9 @@ def test_the_environment_says_how_many_if_nobody_else_does(
     assert 3 == load(None, "workers=3").workers
     assert 1 == len(load(None, "devices=[a]").device_names)
     monkeypatch.setenv("VARSIM_WORKERS", "many")
-    assert error_of().startswith("VARSIM_WORKERS=many (environment): workers: 'many' is not possible")
+    assert error_of().startswith(
+        "VARSIM_WORKERS=many (environment): workers: 'many' is not possible"
+    )
 
 
 @pytest.mark.parametrize(
@@ -130,7 +132,7 @@ def test_the_environment_says_how_many_if_nobody_else_does(
         ),
         (
             "variables:\n  w: {sync: none}",
-            "x.yaml:2: a variable's settings has no key 'sync'; did you mean 'synchronization'?",
+            "x.yaml:2: a variable's settings have no key 'sync'; did you mean 'synchronization'?",
         ),
         (
             "variables:\n  w:\n    synchronization: on_raed",
@@ -150,7 +152,10 @@ def test_the_environment_says_how_many_if_nobody_else_does(
         ("devices:\n- a\n- 1", "x.yaml:3: devices.1: 1 is not possible"),
         ("steps: 0", "x.yaml:1: steps: 0 is not possible"),
         ("seed: -1", "x.yaml:1: seed: -1 is not possible"),
-        ("transport: udp", "x.yaml:1: transport: 'udp' is not possible: it should be 'ipc' or 'tcp'"),
+        (
+            "transport: udp",
+            "x.yaml:1: transport: 'udp' is not possible: it should be 'ipc' or 'tcp'",
+        ),
         ("name: a/b", "x.yaml:1: name: 'a/b' has other characters in it"),
         ("params: 3", "x.yaml:1: params: 3 is not possible: it should be a mapping"),
         ("variables:\n  w: 3", "x.yaml:2: variables.w: 3 is not possible: it should be a mapping"),
@@ -168,8 +173,9 @@ def test_a_wrong_key_or_value_names_its_line_and_what_is_right(
 def test_an_error_says_what_is_allowed(write: Write):
     write("x.yaml", "workers: 0\nsteps: 0")
 
-    assert "\n  workers: How many replicas, each a worker process: 1 to 128.\n  (1 more like this)" in (
-        error_of(Path("x.yaml"))
+    assert (
+        "\n  workers: How many replicas, each a worker process: 1 to 128.\n  (1 more like this)"
+        in (error_of(Path("x.yaml")))
     )
 
 
@@ -178,7 +184,10 @@ def test_an_error_says_what_is_allowed(write: Write):
     [
         ("wrokers=3", "wrokers=3: an experiment has no key 'wrokers'; did you mean 'workers'?"),
         ("workers=x", "workers=x: 'x' is not possible: it should be a valid integer"),
-        ("variables.w.aggregation=avg", "variables.w.aggregation=avg: 'avg' is not one of none, sum"),
+        (
+            "variables.w.aggregation=avg",
+            "variables.w.aggregation=avg: 'avg' is not one of none, sum",
+        ),
         ("steps={", "'{' is no YAML value: quote it"),
         ("=3", "'=3' is no key=value"),
         ("a..b=3", "'a..b=3' is no key=value"),

@@ -12,7 +12,9 @@ from varsim.experiments.yaml_lines import dump, load, value_of
 
 
 def test_every_value_has_a_line():
-    document = load("name: x\nvariables:\n  w: {synchronization: on_read}\ndevices:\n- a\n- b\n", "f")
+    document = load(
+        "name: x\nvariables:\n  w: {synchronization: on_read}\ndevices:\n- a\n- b\n", "f"
+    )
 
     assert {
         ("name",): 1,
@@ -56,7 +58,15 @@ def test_words_mean_what_yaml_1_2_says(text: str, expected: Any):
 
 
 def test_what_is_written_is_read_back():
-    values = {"a": "1e-3", "b": 1e-3, "c": "on", "d": None, "e": [1, {"f": "x: y"}], "g": "4", "h": ""}
+    values = {
+        "a": "1e-3",
+        "b": 1e-3,
+        "c": "on",
+        "d": None,
+        "e": [1, {"f": "x: y"}],
+        "g": "4",
+        "h": "",
+    }
 
     assert values == load(dump(values), "f").values
 

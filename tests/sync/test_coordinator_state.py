@@ -31,7 +31,7 @@ from tests.sync.build import (
     waiting,
 )
 from varsim.errors import MismatchError, ProtocolError, ShapeError
-from varsim.protocol.messages import Component, Payload, Ready, Report
+from varsim.protocol.messages import Abort, Component, Payload, Ready, Report
 from varsim.spec import ReduceOp
 from varsim.sync.coordinator_state import MAX_FUNCTIONS, CoordinatorState
 
@@ -220,13 +220,7 @@ def test_what_no_replica_sends_in_a_call_is_a_protocol_error():
 
     assert [] == handle(state, 0, message)  # of no call: it was sent before any
     with pytest.raises(ProtocolError):
-        state.handle(0, _of_call(1), 0.0)
-
-
-def _of_call(call_id):
-    from varsim.protocol.messages import Abort
-
-    return Abort(call_id=call_id, reason="")
+        state.handle(0, Abort(call_id=1, reason=""), 0.0)
 
 
 # ---------------------------------------------------------------- functions

@@ -24,7 +24,7 @@ FLOAT, INT = np.dtype("float32"), np.dtype("int32")
 
 
 def test_the_table_has_a_cell_for_everything_but_auto_and_create():
-    """AUTO is resolved when a variable is made, and a program creates only what has no policy yet."""
+    """AUTO is resolved when a variable is made, and what is not made yet has no policy."""
     wanted = set(
         itertools.product(
             set(VariableSynchronization) - {AUTO}, Context, set(Operation) - {Operation.CREATE}

@@ -76,6 +76,27 @@ def test_auto_is_on_write() -> None:
     assert expected.test_accuracy == run.result["test_accuracy"]
 
 
-def test_the_job_says_how_far_it_is() -> None:
-    """Every step, once, of the number that was asked for."""
-    assert [(1, 3), (2, 3), (3, 3)] == run_workload(digits, replicas=2, steps=3).progress
+@pytest.mark.parametrize(
+    ("per_execution", "reports"),
+    [(22, [22, 25]), (10, [10, 20, 22, 25]), (1, list(range(1, 26)))],
+)
+def test_steps_per_execution_change_nothing_else(per_execution: int, reports: list[int]) -> None:
+    """The job says more or less often how far it is; the numbers are the same."""
+    expected = train("on_read", 2, 25)
+    run = run_workload(
+        digits, mode="on_read", replicas=2, steps=25, steps_per_execution=per_execution
+    )
+
+    assert [(step, 25) for step in reports] == run.progress
+    assert expected.train_loss == run.result["train_loss"]
+    np.testing.assert_array_equal(expected.models[1].weights, run.components["weights"][1])
+
+
+def test_params_without_sense_are_refused() -> None:
+    """Before any training."""
+    with pytest.raises(ValueError, match="epochs must be at least 1"):
+        run_workload(digits, replicas=2, epochs=0)
+    with pytest.raises(ValueError, match="steps_per_execution must be at least 1"):
+        run_workload(digits, replicas=2, steps_per_execution=0)
+    with pytest.raises(ValueError, match="batch_size must be from 1 to 1437"):
+        run_workload(digits, replicas=2, batch_size=2000)

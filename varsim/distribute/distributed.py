@@ -23,6 +23,7 @@ from varsim.sync import policy
 
 if TYPE_CHECKING:
     from varsim.distribute.mirrored import MirroredStrategy
+    from varsim.distribute.naming import Lease
 
 
 class DistributedVariable(Variable, DistributedValues):
@@ -31,7 +32,7 @@ class DistributedVariable(Variable, DistributedValues):
     What an operation on it does depends on where the program stands: see `varsim.sync.policy`.
     """
 
-    def __init__(self, strategy: MirroredStrategy, spec: VariableSpec, lease: object) -> None:
+    def __init__(self, strategy: MirroredStrategy, spec: VariableSpec, lease: Lease | None) -> None:
         self.strategy = strategy
         self.spec = spec
         self._lease = lease  # shared by copies; when the last is gone, so are the components
@@ -175,7 +176,10 @@ class DistributedVariable(Variable, DistributedValues):
         return f"{type(self).__name__}:{{\n{lines}\n}}"
 
     def __copy__(self) -> DistributedVariable:
-        return type(self)(self.strategy, self.spec, self._lease)
+        twin = type(self)(self.strategy, self.spec, self._lease)
+        if self._lease is not None:
+            self._lease.hold(twin)
+        return twin
 
     def __deepcopy__(self, memo: Any) -> DistributedVariable:
         frame = current_frame()

@@ -19,7 +19,7 @@ from varsim.distribute.distributed import CLASSES, DistributedVariable
 from varsim.distribute.extended import Extended
 from varsim.distribute.functions import Function
 from varsim.distribute.host import RunHost
-from varsim.distribute.naming import ProgramReferences, new_id
+from varsim.distribute.naming import PROGRAM, Lease, new_id
 from varsim.distribute.one_device import check_call, trainable_of
 from varsim.distribute.place import user_place, warn
 from varsim.distribute.reduction import (
@@ -84,8 +84,7 @@ class MirroredStrategy(Strategy):
             log_dir=None if log_dir is None else Path(log_dir),
         )
         self._launcher = current_launcher()
-        self._references = ProgramReferences()
-        self._references.know("strategy", self.strategy_id, self)
+        PROGRAM.know("strategy", self.strategy_id, self)
         self._coordinator: Coordinator | None = None
         self._shipped: weakref.WeakKeyDictionary[Function, tuple[str, Payload]] = (
             weakref.WeakKeyDictionary()
@@ -117,7 +116,7 @@ class MirroredStrategy(Strategy):
     def coordinator(self) -> Coordinator:
         """The cluster of workers, which starts now if it has not yet."""
         if self._coordinator is None:
-            link = self._launcher.launch(self._options, self._references)
+            link = self._launcher.launch(self._options, PROGRAM)
             self._coordinator = Coordinator(link)
             weakref.finalize(self, self._coordinator.close)  # also when the program ends
         return self._coordinator
@@ -177,11 +176,12 @@ class MirroredStrategy(Strategy):
     def _make(self, spec: VariableSpec, value: Array) -> DistributedVariable:
         value.setflags(write=False)
         self.coordinator.create(spec, value)
-        lease = _Lease()
+        lease = Lease()
         finalizer = weakref.finalize(lease, self.coordinator.forget, spec.variable_id)
         finalizer.atexit = False
+        PROGRAM.know("distributed", spec.variable_id, lease)
         variable = CLASSES[spec.synchronization](self, spec, lease)
-        self._references.know("distributed", spec.variable_id, variable)
+        lease.hold(variable)
         return variable
 
     def duplicate(self, variable: DistributedVariable) -> DistributedVariable:
@@ -291,10 +291,6 @@ class MirroredStrategy(Strategy):
     def replica_context(self) -> ReplicaContext | None:
         """No replica: the program is in cross-replica context."""
         return None
-
-
-class _Lease:
-    """Kept by every copy of a variable; when the last is gone, the components are freed."""
 
 
 _WHAT_NONE_OWES = (

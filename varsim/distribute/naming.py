@@ -65,8 +65,27 @@ def name_of(value: object) -> Name | None:
     return None
 
 
+class Lease:
+    """Kept by every copy of a distributed variable; when the last is gone, so are the components."""
+
+    def __init__(self) -> None:
+        self._holders: list[weakref.ref[DistributedVariable]] = []
+
+    def hold(self, variable: DistributedVariable) -> None:
+        """One more variable object stands for these components."""
+        self._holders.append(weakref.ref(variable))
+
+    def holder(self) -> DistributedVariable | None:
+        """One of the variable objects that still stand for these components."""
+        return next((held for ref in self._holders if (held := ref()) is not None), None)
+
+
 class ProgramReferences:
-    """Finds the program's own objects by the names that replicas send."""
+    """Finds the program's own objects by the names that replicas send.
+
+    There is one for the whole program: a replica of one strategy may hold a plain variable, or one
+    of another strategy.
+    """
 
     def __init__(self) -> None:
         self._known: weakref.WeakValueDictionary[tuple[str, int], Any] = (
@@ -87,18 +106,25 @@ class ProgramReferences:
         Raises:
             ProtocolError: The program has dropped it.
         """
-        kind = name[0]
-        if kind == "component":
-            container = self.find(tuple(name[1]))
-            assert isinstance(container, DistributedVariable)
-            return container.values[name[2]]
-        number = name[3][0] if kind == "distributed" else name[1]
-        if kind == "plain":
-            number = name[1][0]
-        found = self._known.get((kind, number))
+        match name[0]:
+            case "component":
+                container = self.find(tuple(name[1]))
+                assert isinstance(container, DistributedVariable)
+                return container.values[name[2]]
+            case "distributed":
+                lease = self._known.get(("distributed", name[3][0]))
+                found = None if lease is None else lease.holder()
+            case "plain":
+                found = self._known.get(("plain", name[1][0]))
+            case _:
+                found = self._known.get(("strategy", name[1]))
         if found is None:
-            raise ProtocolError(f"a replica named a {kind} {number} that the program dropped")
+            raise ProtocolError(f"a replica named a {name[0]} variable that the program dropped")
         return found
+
+
+PROGRAM = ProgramReferences()
+"""Knows all variables and strategies of this program."""
 
 
 class ReplicaReferences:

@@ -15,7 +15,7 @@ from varsim.distribute.context import (
 )
 from varsim.distribute.conversion import as_shape, initial_array
 from varsim.distribute.extended import Extended
-from varsim.distribute.naming import new_id
+from varsim.distribute.naming import PROGRAM, new_id
 from varsim.distribute.place import user_place
 from varsim.distribute.reduction import parse_op, reduce_along
 from varsim.distribute.replica_context import OnlyReplicaContext
@@ -46,6 +46,7 @@ def create_plain(**kwargs: Any) -> ResourceVariable:
     )
     variable = ResourceVariable(HeldHere(spec, array), spec)
     variable.constraint = kwargs["constraint"]
+    PROGRAM.know("plain", spec.variable_id, variable)
     return variable
 
 

@@ -202,15 +202,15 @@ def schema() -> dict[str, Any]:
 
 
 def keys_of(path: tuple[str, ...]) -> tuple[dict[str, str], str]:
-    """The keys that are allowed beside the last of `path`, described, and how they are called.
+    """The keys that are allowed where the last of `path` stands, described; and whose they are.
 
     Raises:
         ConfigError: There are no fixed keys there.
     """
     if len(path) == 1:
-        return _described(Experiment), "an experiment"
+        return _described(Experiment), "an experiment has"
     if len(path) == 3 and path[0] == "variables":
-        return _described(VariableSettings), "a variable's settings"
+        return _described(VariableSettings), "a variable's settings have"
     raise ConfigError(f"{'.'.join(path)} is no key")
 
 

@@ -139,7 +139,7 @@ def _story(error: ValidationError, places: Places) -> str:
     if first["type"] == "extra_forbidden":
         known, whose = keys_of(keys)
         problem = (
-            f"{whose} has no key {keys[-1]!r}{did_you_mean(keys[-1], known)}\n"
+            f"{whose} no key {keys[-1]!r}{did_you_mean(keys[-1], known)}\n"
             f"  keys: {listed(known)}{more}"
         )
         place = places.of(keys)

@@ -22,7 +22,7 @@ _FIRST_ELEMENTS: Final = 2  # of a large array, beside the one where components 
 
 
 def measure_variables(
-    strategy: MirroredStrategy, settings: AppliedSettings, *, with_values: bool
+    strategy: MirroredStrategy, settings: AppliedSettings, *, with_values: bool = True
 ) -> list[VariableSummary]:
     """All variables' accounts, in order of creation, and what they hold.
 

@@ -13,6 +13,9 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A clause such as "; did you mean 'workers'?", or nothing if no word is near."""
     words = list(known)
     by_small_letters = {one.lower(): one for one in words}
+    begun = [one for one in words if len(word) > 1 and one.lower().startswith(word.lower())]
+    if len(begun) == 1:
+        return f"; did you mean {begun[0]!r}?"
     near = difflib.get_close_matches(word.lower(), by_small_letters, n=1, cutoff=0.5)
     return f"; did you mean {by_small_letters[near[0]]!r}?" if near else ""
 

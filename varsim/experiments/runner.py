@@ -198,14 +198,12 @@ def _train_and_measure(run: _Run, interrupts: Interrupts, began_s: float) -> Non
         run.settings = AppliedSettings(experiment, strategy)
         try:
             strategy.start()
-            ready_s = time.perf_counter()
-            run.seconds["start_up"] = ready_s - began_s
+            run.seconds["start_up"] = time.perf_counter() - began_s
             if run.watcher is not None:
                 run.watcher.started(run.summary())
-            try:
-                _train(run, strategy)
-            finally:
-                run.seconds["training"] = time.perf_counter() - ready_s
+            result = _train(run, strategy)
+            run.variables = measure_variables(strategy, run.settings)
+            run.result = reached(result)
         except KeyboardInterrupt:
             interrupts.ignore()
             run.status = Status.INTERRUPTED
@@ -216,28 +214,30 @@ def _train_and_measure(run: _Run, interrupts: Interrupts, began_s: float) -> Non
             interrupts.ignore()
             run.status, run.failure = Status.FAILED, _failure(error)
         interrupts.ignore()
-        _measure(run, strategy)
+        if run.status is not Status.DONE:
+            _take_a_last_look(run, strategy, run.settings)
 
 
-def _train(run: _Run, strategy: MirroredStrategy) -> None:
+def _train(run: _Run, strategy: MirroredStrategy) -> object:
+    """What the workload returned."""
     assert run.settings is not None
     job = Job(strategy, run.experiment.seed, run.experiment.steps, run.progress)
-    with variable_creator_scope(run.settings):
-        result = run.workload.run(job, **run.params)
+    began_s = time.perf_counter()
+    try:
+        with variable_creator_scope(run.settings):
+            result: object = run.workload.run(job, **run.params)
+    finally:
+        run.seconds["training"] = time.perf_counter() - began_s
     run.check_settings()
-    run.result = reached(result)
+    return result
 
 
-def _measure(run: _Run, strategy: MirroredStrategy) -> None:
-    assert run.settings is not None
-    if run.status is Status.DONE:
-        run.variables = measure_variables(strategy, run.settings, with_values=True)
-        return
+def _take_a_last_look(run: _Run, strategy: MirroredStrategy, settings: AppliedSettings) -> None:
     try:
         with within(LAST_LOOK_S):
-            run.variables = measure_variables(strategy, run.settings, with_values=True)
+            run.variables = measure_variables(strategy, settings)
     except (VarsimError, OutOfTime):  # the cluster is no more, or busy
-        run.variables = measure_variables(strategy, run.settings, with_values=False)
+        run.variables = measure_variables(strategy, settings, with_values=False)
 
 
 def _failure(error: BaseException) -> Failure:

@@ -26,6 +26,8 @@ MAX_RESULT_SIZE: Final = 10_000
 def plain(value: Any) -> Plain:
     """The value as JSON can hold it; what has no such form, as text."""
     match value:
+        case np.generic():  # before what they inherit from: np.float64 is a float
+            return plain(value.item())
         case None | bool() | int() | str():
             return value
         case Enum():
@@ -34,8 +36,6 @@ def plain(value: Any) -> Plain:
             return value if math.isfinite(value) else _without_number(value)
         case complex():
             return f"{value.real:g}{value.imag:+g}j"
-        case np.generic():
-            return plain(value.item())
         case np.ndarray():
             small = value.size <= MAX_RESULT_SIZE
             return plain(value.tolist()) if small else asdict(digest(value))

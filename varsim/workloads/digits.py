@@ -25,7 +25,6 @@ from varsim.workloads.softmax import (
     count_hits,
     in_batches,
     learn,
-    mean_over_replicas,
     scores,
     steps_of,
 )
@@ -37,26 +36,23 @@ def run(
     epochs: int = 20,
     learning_rate: float = 0.5,
     batch_size: int = 64,
-    steps_per_execution: int = 1,
+    steps_per_execution: int = 22,
 ) -> dict[str, object]:
     """Trains for `epochs` (or for `job.steps` steps), and tests.
 
     If the replicas do not divide the batch, the first ones get one image more, as
     `np.array_split` does; the mean of their gradients is then not quite the batch's gradient.
-    With more `steps_per_execution` (Keras' word) a `strategy.run` takes several steps.
+    One `strategy.run` takes `steps_per_execution` steps (Keras' word), by default an epoch. With 1,
+    program and replicas meet at every step, and it shows less which mode makes them meet.
     """
+    if steps_per_execution < 1:
+        raise ValueError("steps_per_execution must be at least 1")
     strategy = job.strategy
     train_set, test_set = load_digits()
     with strategy.scope():
         weights, bias = classifier()
         accuracy = Accuracy()
-        # Counts what the replicas do together: SUM would count every step once per replica.
-        steps_done = tf.Variable(
-            0,
-            name="steps_done",
-            synchronization=tf.VariableSynchronization.ON_WRITE,
-            aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
-        )
+        steps_done = counter_of_steps()
 
     @tf.function
     def train(batches: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
@@ -84,9 +80,9 @@ def run(
     for epoch_start in range(0, total, len(batches)):
         accuracy.reset()
         losses: list[float] = []
-        while len(losses) < min(len(batches), total - epoch_start):
-            some = batches[len(losses) : total - epoch_start][:steps_per_execution]
-            loss = strategy.run(train, args=(some,))
+        epoch = batches[: total - epoch_start]  # all batches, unless the last steps are fewer
+        for start in range(0, len(epoch), steps_per_execution):
+            loss = strategy.run(train, args=(epoch[start : start + steps_per_execution],))
             losses += strategy.reduce(tf.distribute.ReduceOp.MEAN, loss, axis=None).tolist()
             job.progress(epoch_start + len(losses), total, loss=losses[-1])
         for variable in (weights, bias):
@@ -106,3 +102,13 @@ def run(
     result["test_accuracy"] = accuracy.result()
     alone = strategy.experimental_local_results(strategy.run(test_alone))
     return result | {"replica_test_accuracy": [int(hits) / len(test_set[1]) for hits in alone]}
+
+
+def counter_of_steps() -> tf.Variable:
+    """Counts what the replicas do together: SUM would count every step once per replica."""
+    return tf.Variable(
+        0,
+        name="steps_done",
+        synchronization=tf.VariableSynchronization.ON_WRITE,
+        aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+    )

@@ -1,0 +1,350 @@
+"""Runs on the simulated cluster: what is applied, measured and saved, however they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import varsim
+from varsim.errors import ConfigError
+from varsim.experiments.config import Experiment
+from varsim.experiments.loading import Override, load_experiment
+from varsim.experiments.runner import run_experiment
+from varsim.experiments.store import load_summary
+from varsim.report.summary import Plain, Status, Summary
+from varsim.testing import simulated_cluster
+
+Write = Callable[[str, str], Path]
+
+PROGRAM = '''
+"""A program of a user's."""
+import numpy as np
+import varsim as tf
+
+def run(job, *, trouble: str = ""):
+    with job.strategy.scope():
+        free = tf.Variable(0.0, name="free", aggregation=tf.VariableAggregation.MEAN)
+        array = tf.Variable(np.zeros((4, 5)), name="array", aggregation=tf.VariableAggregation.SUM)
+        fixed = tf.Variable(
+            0,
+            name="fixed",
+            synchronization=tf.VariableSynchronization.ON_READ,
+            aggregation=tf.VariableAggregation.SUM,
+        )
+    outside = tf.Variable(1.0, name="outside")
+
+    @tf.function
+    def step():
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        free.assign_add(replica + 1.0)
+        array.assign_add(np.full((4, 5), replica + 1.0))
+        fixed.assign_add(1)
+        if trouble == "in replica" and replica == 1:
+            raise ValueError("a replica's trouble")
+        return np.float32(replica)
+
+    for number in range(3 if job.steps is None else job.steps):
+        value = job.strategy.run(step)
+        job.progress(number + 1, 3, loss=1.0 / (number + 1))
+        if trouble == "exit":
+            raise SystemExit(4)
+        if trouble == "interrupt" and number == 1:
+            raise KeyboardInterrupt
+        if trouble == "raise" and number == 1:
+            raise KeyError("mine")
+    return {"value": value, "fixed": fixed, "seed": job.seed, "nothing": float("nan")}
+'''
+
+
+@pytest.fixture(autouse=True)
+def _in_one_process(write: Write) -> Iterator[None]:
+    write("program.py", PROGRAM)
+    with simulated_cluster():
+        yield
+
+
+class Seen:
+    """A watcher that remembers."""
+
+    def __init__(self) -> None:
+        self.events: list[Any] = []
+
+    def started(self, summary_so_far: Summary) -> None:
+        self.events.append(summary_so_far.experiment["name"])
+
+    def progressed(self, step: int, total: int, metrics: dict[str, Plain]) -> None:
+        self.events.append((step, total, metrics))
+
+    def warned(self, text: str) -> None:
+        self.events.append(text.split(" ")[0] + " " + text.split(" ")[-1])
+
+
+def run(*overrides: str, watcher: Seen | None = None) -> Summary:
+    experiment = load_experiment(
+        None, [Override.parse(text) for text in ("workload=program.py", *overrides)]
+    )
+    return run_experiment(experiment, watcher)
+
+
+def settings(summary: Summary) -> dict[str, tuple[str, str, str, bool]]:
+    return {
+        v.name: (v.requested, v.synchronization, v.aggregation, v.free) for v in summary.variables
+    }
+
+
+# ---------------------------------------------------------------- a run that ends well
+
+
+def test_what_a_run_measured_is_saved():
+    """The summary that is returned is the one in the run's directory, and says all there is."""
+    summary = run("workers=3", "seed=5")
+
+    assert summary == load_summary(Path(summary.directory)) == load_summary(Path("runs/latest"))
+    assert Status.DONE is summary.status
+    assert (3, 3, {"loss": 1 / 3}) == (summary.step, summary.total_steps, summary.metrics)
+    assert {"value": [0, 1, 2], "fixed": 9, "seed": 5, "nothing": "NaN"} == summary.result
+    assert ["cpu:0", "cpu:1", "cpu:2"] == summary.devices
+    assert varsim.__version__ == summary.varsim
+    assert {"start_up", "training", "in_all"} == summary.seconds.keys()
+
+
+def test_every_variable_of_the_strategy_is_measured():
+    """Its account, and its lens: components, cross-replica value, distance, samples of an array."""
+    free, array, fixed = run("mode=on_read", "workers=2").variables
+
+    assert ("free", "array", "fixed") == (free.name, array.name, fixed.name)
+    assert (6, 0, 0) == (fixed.writes, fixed.merges, fixed.messages)
+    assert free.lens is not None
+    assert fixed.lens is not None
+    assert array.lens is not None
+    assert [3, 6] == [digest.elements for digest in free.lens.components]
+    assert 4.5 == free.lens.value.elements  # type: ignore[union-attr]
+    assert 3 == free.lens.apart
+    assert [3, 3] == [digest.elements for digest in fixed.lens.components]
+    assert 0 == fixed.lens.apart
+    assert [None, None] == [digest.elements for digest in array.lens.components]
+    assert [[0, 0], [0, 1]] == [sample.index for sample in array.lens.samples]
+    assert [3, 6] == array.lens.samples[0].components
+    assert 9 == array.lens.samples[0].value
+
+
+def test_a_value_that_cannot_be_read_says_why():
+    free, *_ = run("mode=none").variables
+
+    assert free.lens is not None
+    assert free.lens.value is None
+    assert free.lens.refused.startswith("cannot be read in cross-replica context")
+
+
+def test_the_experiment_is_saved_so_that_it_can_be_run_again():
+    """With defaults filled in, and the workload by its whole path."""
+    first = run("mode=free=none", "workers=3", "variables.fixed.aggregation=mean")
+    again = load_experiment(Path("runs/latest/experiment.yaml"))
+
+    assert str(Path("program.py").absolute()) == again.workload
+    assert {"trouble": ""} == again.params
+    assert 3 == again.workers
+    assert settings(first) == settings(run_experiment(again))
+
+
+def test_each_run_has_a_directory_of_its_own():
+    directories = [Path(run("name=x").directory) for _ in range(3)]
+
+    assert 3 == len(set(directories))
+    assert directories[-1].name == os.readlink("runs/latest")
+    assert all((directory / "summary.json").is_file() for directory in directories)
+
+
+def test_a_watcher_sees_the_start_every_step_and_each_warning():
+    """A warning that differs from an earlier one in the variable only is cut short."""
+    watcher = Seen()
+    summary = run("name=x", "mode=none", watcher=watcher)
+
+    assert [
+        "x",
+        "variable one.",
+        "variable likewise",
+        (1, 3, {"loss": 1.0}),
+        (2, 3, {"loss": 0.5}),
+        (3, 3, {"loss": 1 / 3}),
+    ] == watcher.events
+    assert 2 == len(summary.warnings)
+
+
+def test_warnings_of_others_stay_warnings(write: Write):
+    write(
+        "noisy.py",
+        "import warnings\ndef run(job): warnings.warn('mine', UserWarning, stacklevel=1)\n",
+    )
+    with pytest.warns(UserWarning, match="mine"), warnings.catch_warnings():
+        warnings.simplefilter("default")
+        summary = run("workload=noisy.py")
+
+    assert [] == summary.warnings
+
+
+# ---------------------------------------------------------------- settings
+
+
+def test_the_mode_is_for_free_variables():
+    assert {
+        "free": ("ON_READ", "ON_READ", "MEAN", True),
+        "array": ("ON_READ", "ON_READ", "SUM", True),
+        "fixed": ("ON_READ", "ON_READ", "SUM", False),
+    } == settings(run("mode=on_read"))
+    assert {
+        "free": ("AUTO", "ON_WRITE", "MEAN", True),
+        "array": ("AUTO", "ON_WRITE", "SUM", True),
+        "fixed": ("ON_READ", "ON_READ", "SUM", False),
+    } == settings(run())
+
+
+def test_a_name_goes_before_a_pattern_and_both_before_the_program():
+    """`variables:` in their order, then `name=mode`; the mode for all is for free ones only."""
+    experiment = Experiment.model_validate(
+        {
+            "workload": "program.py",
+            "mode": "on_read,fixed=none",
+            "variables": {
+                "f*": {"synchronization": "on_write", "aggregation": "mean"},
+                "fixed": {"aggregation": "only_first_replica"},
+                "array": {"synchronization": "auto"},
+            },
+        }
+    )
+
+    assert {
+        "free": ("ON_WRITE", "ON_WRITE", "MEAN", True),
+        "array": ("AUTO", "ON_WRITE", "SUM", True),
+        "fixed": ("NONE", "NONE", "ONLY_FIRST_REPLICA", False),
+    } == settings(run_experiment(experiment))
+
+
+@pytest.mark.parametrize(
+    ("override", "problem"),
+    [
+        ("mode=fre=none", "mode=fre=none: there is no variable 'fre'; did you mean 'free'?"),
+        (
+            "variables.arry.synchronization=none",
+            "variables.arry: there is no variable 'arry'; did you mean 'array'?",
+        ),
+        ("mode=outside=none", "mode=outside=none: there is no variable 'outside'"),
+        ("variables.x*.synchronization=none", "variables.x*: there is no variable 'x*'"),
+        ("workload=digit", "workload=digit: there is no workload 'digit'; did you mean 'digits'?"),
+        ("params.troubel=x", "params.troubel=x: workload"),
+        ("out=program.py", "out=program.py: nothing can be written to 'program.py'"),
+        ("out=program.py/x", "out=program.py/x: nothing can be written to 'program.py/x'"),
+    ],
+)
+def test_what_cannot_be_run_leaves_nothing_behind(override: str, problem: str):
+    """Not even the directory, or the one above it that was made for it."""
+    with pytest.raises(ConfigError) as raised:
+        run(override)
+
+    assert problem in str(raised.value)
+    assert {"program.py"} == {path.name for path in Path().iterdir()} - {"__pycache__"}
+
+
+def test_a_wrong_name_is_found_after_the_first_step():
+    """Not at the end of a long run: the variables are known by then."""
+    watcher = Seen()
+    with pytest.raises(ConfigError):
+        run("mode=fre=none", watcher=watcher)
+
+    assert ["program"] == watcher.events
+
+
+def test_a_wrong_run_leaves_the_latest_one_in_place():
+    before = run().directory
+    with pytest.raises(ConfigError):
+        run("mode=fre=none")
+
+    assert Path(before).name == os.readlink("runs/latest")
+    assert {Path(before).name, "latest"} == {path.name for path in Path("runs").iterdir()}
+
+
+def test_a_mode_for_a_program_without_free_variables_is_an_error():
+    with pytest.raises(ConfigError, match="leaves none free.*\n  variables: steps, steps_lazily"):
+        run("workload=step_counter", "mode=on_read")
+
+
+# ---------------------------------------------------------------- other ends
+
+
+def test_a_failure_of_the_program_is_saved_with_its_place():
+    summary = run("params.trouble=raise")
+
+    assert summary == load_summary(Path("runs/latest"))
+    assert Status.FAILED is summary.status
+    assert summary.failure is not None
+    assert ("KeyError", "'mine'") == (summary.failure.kind, summary.failure.text)
+    assert "program.py" in summary.failure.traceback
+    assert "raise KeyError" in summary.failure.traceback
+    assert "runner.py" not in summary.failure.traceback
+    assert 2 == summary.step
+    assert 4 == summary.variables[-1].lens.value.elements  # type: ignore[union-attr]
+
+
+def test_a_failure_of_a_replica_is_saved_with_the_replicas_traceback():
+    summary = run("params.trouble=in replica")
+
+    assert summary.failure is not None
+    assert ("ValueError", "a replica's trouble") == (summary.failure.kind, summary.failure.text)
+    assert "raised by replica 1" in summary.failure.traceback
+    assert "in step" in summary.failure.traceback
+
+
+def test_a_program_that_exits_has_failed():
+    summary = run("params.trouble=exit")
+
+    assert summary.failure is not None
+    assert "the workload called sys.exit(4)" == summary.failure.text
+
+
+def test_an_interrupted_run_is_saved_as_far_as_it_came():
+    summary = run("params.trouble=interrupt")
+
+    assert summary == load_summary(Path("runs/latest"))
+    assert Status.INTERRUPTED is summary.status
+    assert (2, {}) == (summary.step, summary.result)
+    assert 4 == summary.variables[-1].lens.value.elements  # type: ignore[union-attr]
+
+
+def test_interrupts_work_as_before_after_a_run():
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGALRM)
+    run("params.trouble=interrupt")
+
+    assert before == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGALRM))
+
+
+@pytest.mark.parametrize("returned", ["None", "3", "[1, 2]", "{1: {'a': (1, 2)}}", "object"])
+def test_a_program_may_return_anything(write: Write, returned: str):
+    write("any.py", f"def run(job): return {returned}\n")
+    summary = run("workload=any.py")
+
+    expected = {
+        "None": {},
+        "3": {"result": 3},
+        "[1, 2]": {"result": [1, 2]},
+        "{1: {'a': (1, 2)}}": {"1": {"a": [1, 2]}},
+        "object": {"result": "<class 'object'>"},
+    }
+    assert expected[returned] == summary.result
+    assert summary == load_summary(Path("runs/latest"))
+
+
+def test_the_summary_is_json_without_extensions():
+    run("mode=none")
+    text = Path("runs/latest/summary.json").read_text("utf-8")
+
+    def refuse(word: str) -> None:
+        raise AssertionError(word)
+
+    assert 1 == json.loads(text, parse_constant=refuse)["version"]

@@ -1,0 +1,192 @@
+"""Programs for the simulated cluster; each returns all that anybody sees, as text."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+import varsim as tf
+
+SYNC, AGG = tf.VariableSynchronization, tf.VariableAggregation
+REPLICAS = 3
+
+
+def rank() -> int:
+    return tf.distribute.get_replica_context().replica_id_in_sync_group
+
+
+def cluster() -> Any:
+    return tf.distribute.MirroredStrategy([f"cpu:{i}" for i in range(REPLICAS)])
+
+
+def made(strategy: Any, value: Any, synchronization: str, aggregation: str = "NONE") -> Any:
+    with strategy.scope(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", tf.VarsimWarning)
+        return tf.Variable(
+            value, synchronization=SYNC[synchronization], aggregation=AGG[aggregation]
+        )
+
+
+def seen(*values: Any) -> str:
+    """Everything that a program saw, bit for bit."""
+    return "\n".join(_text(value) for value in values)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, tf.distribute.DistributedValues):
+        return " | ".join(_text(part) for part in value.values)
+    if hasattr(value, "numpy"):
+        value = value.numpy()
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype}{value.shape}{value.tobytes().hex()}"
+    return repr(value)
+
+
+def several_writes() -> str:
+    """Writes to several variables, some read on the way, in every aggregation."""
+    strategy = cluster()
+    a = made(strategy, 0.0, "ON_WRITE", "SUM")
+    b = made(strategy, [1.0, 2.0], "ON_WRITE", "MEAN")
+    c = made(strategy, 0, "AUTO", "ONLY_FIRST_REPLICA")
+
+    def step(x: Any) -> Any:
+        a.assign_add(0.1 * (rank() + 1))
+        b.assign(b * x)
+        first = a.read_value()
+        c.assign_add(rank() + 5)
+        a.assign_sub(first / 3.0)
+        return first, c.read_value(), b.read_value()
+
+    results = [strategy.run(step, (np.float32(0.7 + i),)) for i in range(2)]
+    return seen(*results[0], *results[1], a, b, c, *a.values)
+
+
+def all_reduces() -> str:
+    """Reductions and gathers between writes."""
+    strategy = cluster()
+    w = made(strategy, 1.0, "ON_WRITE", "SUM")
+
+    def step() -> Any:
+        context = tf.distribute.get_replica_context()
+        w.assign_add(np.float32(rank()) / 7)
+        total, mean = context.all_reduce("sum", (w + rank(), np.float32(rank() * 0.1)))
+        gathered = context.all_gather(np.arange(rank() + 1, dtype=np.float32), axis=0)
+        w.assign(total * mean)
+        return total, mean, gathered, context.all_reduce("mean", rank())
+
+    return seen(*strategy.run(step), w)
+
+
+def merge_calls() -> str:
+    """Cross-replica writes in the middle of a call, and a nested call in one of them."""
+    strategy = cluster()
+    w = made(strategy, 1.0, "ON_WRITE", "MEAN")
+    hits = made(strategy, 0.0, "ON_READ", "SUM")
+
+    def inner() -> Any:
+        w.assign_add(np.float32(rank()))
+        hits.assign_add(1.0)
+        return w.read_value()
+
+    def combine(strategy: Any, value: Any) -> Any:
+        w.assign(strategy.reduce("SUM", value, axis=None))
+        nested = strategy.run(inner)
+        hits.assign(hits.read_value() + 3.0)
+        return nested
+
+    def step() -> Any:
+        hits.assign_add(np.float32(rank()))
+        w.assign_sub(np.float32(rank() * 0.3))
+        result = tf.distribute.get_replica_context().merge_call(combine, args=(w * (1.0 + rank()),))
+        w.assign_add(result)
+        return result, w.read_value(), hits.read_value()
+
+    return seen(*strategy.run(step), w, hits, *hits.values)
+
+
+def counters() -> str:
+    """ON_READ and NONE variables, and a mirror that parts and heals."""
+    strategy = cluster()
+    total = made(strategy, 0, "ON_READ", "SUM")
+    average = made(strategy, 0.0, "ON_READ", "MEAN")
+    own = made(strategy, 0.0, "NONE")
+    parted = made(strategy, 0.0, "ON_WRITE", "NONE")
+
+    def step() -> Any:
+        total.assign_add(rank() + 1)
+        average.assign(np.float32(rank() * 0.1))
+        own.assign_sub(1.5 * rank())
+        parted.assign(np.float32(rank()))
+        return total.read_value(), own.read_value()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", tf.VarsimWarning)
+        first = strategy.run(step)
+    before = seen(*first, total, average, *own.values, *parted.values, parted)
+    total.assign(9)
+    parted.assign_add(1.0)
+    middle = seen(total, *parted.values)
+    parted.assign(4.0)
+    return "\n".join([before, middle, seen(parted, *parted.values)])
+
+
+def mismatch() -> str:
+    """Replica 1 skips a write: the call fails, and the next one is well."""
+    strategy = cluster()
+    w = made(strategy, 0.0, "ON_WRITE", "SUM")
+
+    def step(skip: bool) -> None:
+        w.assign_add(1.0)
+        assert w.read_value() > 0.0  # so that all have agreed on the first write
+        if not (skip and rank() == 1):
+            w.assign_add(10.0)
+
+    strategy.run(step, (False,))
+    try:
+        strategy.run(step, (True,))
+    except RuntimeError as error:
+        failed = f"{type(error).__name__} {str(error).splitlines()[0]}"
+    strategy.run(step, (False,))
+    return seen(failed, w, *w.values)
+
+
+def exception() -> str:
+    """Replicas 1 and 2 raise while replica 0 waits; local writes before it stay."""
+    strategy = cluster()
+    w = made(strategy, 0.0, "ON_WRITE", "SUM")
+    mine = made(strategy, 0.0, "ON_READ", "SUM")
+
+    def step() -> Any:
+        mine.assign_add(1.0)
+        w.assign_add(1.0)
+        before = w.read_value()
+        if rank() > 0:
+            raise KeyError(f"replica {rank()}")
+        w.assign_add(100.0)
+        return before + w.read_value()
+
+    try:
+        strategy.run(step)
+    except KeyError as error:
+        failed = f"{error} {type(error.__cause__).__name__} {error.__cause__.replica_id}"  # type: ignore[union-attr]
+    return seen(failed, w, mine, *w.values, strategy.run(lambda: w.read_value()))
+
+
+def asks() -> str:
+    """Replicas read and write each other's components: the program does it, in replica order."""
+    strategy = cluster()
+    mine = made(strategy, 1.0, "ON_READ", "SUM")
+
+    def step() -> Any:
+        mine.assign_add(np.float32(rank()))
+        other = mine.values[(rank() + 1) % REPLICAS]
+        before = other.read_value()
+        mine.values[0].assign(before * 2.0)
+        return before, mine.values[0].read_value()
+
+    return seen(*strategy.run(step), mine, *mine.values)
+
+
+PROGRAMS = (several_writes, all_reduces, merge_calls, counters, asks, mismatch, exception)
