@@ -17,6 +17,8 @@ from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("numpy", "pyzmq", "msgpack")
+LOAD_BEFORE = os.getloadavg()[0]
+"""What else the machine did when the benchmark began: it is a load itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ def keep(question: str, rows: Rows) -> None:
             "system": platform.system(),
         },
         "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
-        "load": os.getloadavg()[0],
+        "load_before": LOAD_BEFORE,
         "rows": [{name: _plain(cell) for name, cell in row.items()} for row in rows],
     }
     path = RESULTS / f"{question}.jsonl"

@@ -64,7 +64,7 @@ def main() -> None:
                 "plain": partial(interpreters, count, "print('ready', flush=True)", ["-I"]),
                 "importing": partial(interpreters, count, IMPORTS),
             },
-            rounds=options.rounds or max(2, min(9, 48 // count)),
+            rounds=options.rounds or max(2, min(9, 32 // count)),
         )
         rows.append(
             {

@@ -68,7 +68,7 @@ def main() -> None:
                         "varsim": partial(timed, partial(strategy.run, step)),
                         "star": partial(timed, partial(star.round, size_bytes)),
                     },
-                    rounds=options.rounds or (60 if size_bytes < MIB else 30),
+                    rounds=options.rounds or (60 if size_bytes == 8 else 20),
                     warm_up=5,
                 )
                 varsim, floor = spreads["varsim"], spreads["star"]

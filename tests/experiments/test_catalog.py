@@ -113,8 +113,8 @@ def example(
     sizes: tuple[int, ...] = (1, 2),
     colour: Colour = Colour.RED,
     limit: int | None = None,
-    plain=3.5,  # noqa: ANN001
-    anything=None,  # noqa: ANN001
+    plain=3.5,
+    anything=None,
 ) -> dict[str, Any]:
     return {}
 

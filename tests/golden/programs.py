@@ -48,11 +48,10 @@ class Program:
         return Outcome(state=state, returned=self._describe(self._names.get("out")))
 
     def _translated(self, line: str) -> str:
-        """The line as varsim's users would write it.
-
-        What a dataset gives are arrays, and those have no numpy().
-        """
-        return line.replace("y.numpy()", "y") if "tf.data." in line else line
+        """The line as varsim's users would write it: its tensors are arrays, without a numpy()."""
+        if not self._case.is_mirrored:
+            line = line.replace("x.numpy()", "x")  # PR gives the one tensor itself
+        return line.replace("y.numpy()", "y")  # of a dataset
 
     def _variable(self) -> Any:
         found = self._names.get("v")

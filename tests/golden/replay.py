@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from typing import Any
+from unittest import mock
 
 import varsim as tf
 from tests.golden.operations import Operations
@@ -13,6 +15,10 @@ from tests.golden.recorded import Case, Outcome
 SHARED_BY = 25
 """How many cases share a simulated cluster: it checks all its variables at every event, and the
 variables that cases leave behind go with it."""
+
+
+DEVICES = 4
+"""How many devices the machine had on which TensorFlow was recorded."""
 
 
 class Stage:
@@ -40,7 +46,8 @@ class Stage:
             if case.family != "mixing":
                 return Program(case, {"s": self._strategy(case)}).replay()
             try:
-                return Program(case, self._several()).replay()
+                with mock.patch.dict(os.environ, VARSIM_WORKERS=str(DEVICES)):
+                    return Program(case, self._several()).replay()
             finally:
                 tf.distribute.experimental_set_strategy(None)
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import varsim as tf
@@ -34,6 +35,8 @@ def cluster(num_replicas: int = 2, **options: Any) -> Strategy:
 def strategy() -> Iterator[Strategy]:
     """Three workers that all tests of a file share, and none may harm."""
     with cluster(3) as started:
+        # The first large frame starts a thread of pyzmq's, which stays for the process's life.
+        started.run(np.size, args=(np.zeros(2**18),))
         yield started
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.processes.conftest import environment
-from tests.waiting import MS, is_running, wait_for_exit
+from tests.waiting import MS, is_running, wait_for, wait_for_exit
 
 pytestmark = pytest.mark.processes
 
@@ -29,15 +31,16 @@ strategy = tf.distribute.MirroredStrategy(["a", "b"])
 print(*strategy.experimental_local_results(strategy.run(os.getpid)))
 
 def say():
-    print("ready")
+    with open(os.environ["READY"], "a") as file:
+        file.write("x")
 
 def busy():
-    merge_call(lambda strategy: say())
+    say()
     take_long()
 
 def one_busy():
-    merge_call(lambda strategy: say())
     if replica_id() == 0:
+        say()
         take_long()
     all_reduce("SUM", 1.0)
 
@@ -50,12 +53,18 @@ def merging():
 """
 
 
+def private_directories() -> list[Path]:
+    return list(Path(os.environ["TMPDIR"]).glob("varsim-*"))
+
+
 @contextmanager
 def running(program: str) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
     """A program that is in the middle of a run, and the process ids of its workers."""
+    handle, ready = tempfile.mkstemp()
+    os.close(handle)
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM + program],
-        env=environment(),
+        env=environment() | {"READY": ready},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -63,11 +72,12 @@ def running(program: str) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
     try:
         assert process.stdout is not None
         workers = list(map(int, process.stdout.readline().split()))
-        assert "ready\n" == process.stdout.readline()
+        wait_for(lambda: os.path.getsize(ready), 5_000 * MS)
         yield process, workers
     finally:
         process.kill()
         process.communicate()
+        os.unlink(ready)
 
 
 def ends_with(process: subprocess.Popen[str], workers: list[int], signal_number: int) -> str:
@@ -77,6 +87,7 @@ def ends_with(process: subprocess.Popen[str], workers: list[int], signal_number:
     _, said = process.communicate(timeout=10_000 * MS)
     for worker in workers:
         wait_for_exit(worker)
+    wait_for(lambda: not private_directories(), what=lambda: str(private_directories()))
     took_s = time.monotonic() - started_s
     assert took_s < END_S, f"took {took_s:.3g} s"
     assert not any(map(is_running, workers))
@@ -85,21 +96,19 @@ def ends_with(process: subprocess.Popen[str], workers: list[int], signal_number:
 
 
 @pytest.mark.parametrize("step", ["busy", "one_busy", "merging"])
-def test_ctrl_c_ends_everything(step: str, private_temporary: Path) -> None:
+def test_ctrl_c_ends_everything(step: str) -> None:
     with running(f"strategy.run({step})") as (process, workers):
         said = ends_with(process, workers, signal.SIGINT)
     assert "KeyboardInterrupt" == said.splitlines()[-1]
     assert 1 == said.count("Traceback")
-    assert [] == list(private_temporary.glob("varsim-*"))
+    assert [] == private_directories()
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_program_that_is_killed_takes_its_workers_with_it(
-    signal_number: int, private_temporary: Path
-) -> None:
+def test_a_program_that_is_killed_takes_its_workers_with_it(signal_number: int) -> None:
     with running("strategy.run(one_busy)") as (process, workers):
         ends_with(process, workers, signal_number)
-    assert [] == list(private_temporary.glob("varsim-*"))
+    assert [] == private_directories()
 
 
 CAUGHT = """
@@ -110,7 +119,7 @@ except KeyboardInterrupt:
 """
 
 
-def test_a_program_that_catches_ctrl_c_goes_on(private_temporary: Path) -> None:
+def test_a_program_that_catches_ctrl_c_goes_on() -> None:
     """As an interpreter or a notebook does."""
     with running(CAUGHT) as (process, _):
         process.send_signal(signal.SIGINT)
@@ -123,7 +132,7 @@ copy = os.fork()
 if not copy:
     sys.exit(0)
 _, status = os.waitpid(copy, 0)
-print("ready")
+say()
 print(status, strategy.run(lambda: int(all_reduce("SUM", 1))))
 """
 
@@ -147,26 +156,26 @@ if not copy:
         print(error)
     os._exit(0)
 _, status = os.waitpid(copy, 0)
-print("ready")
+say()
 print(status, strategy.run(lambda: int(all_reduce("SUM", 1))))
 """
 
 
 def test_a_copy_of_the_program_cannot_use_its_workers() -> None:
-    with running("say()" + USED_IN_A_COPY) as (process, _):
+    with running(USED_IN_A_COPY) as (process, _):
         out, said = process.communicate(timeout=10_000 * MS)
     assert (0, "") == (process.returncode, said)
-    error, ready, result = out.splitlines()
+    error, result = out.splitlines()
     assert "fork" in error
-    assert ("ready", "0 2") == (ready, result)
+    assert "0 2" == result
 
 
-def test_a_program_that_never_closes_leaves_nothing(private_temporary: Path) -> None:
+def test_a_program_that_never_closes_leaves_nothing() -> None:
     with running("say()") as (process, workers):
         _, said = process.communicate(timeout=10_000 * MS)
     assert (0, "") == (process.returncode, said)
     assert not any(map(is_running, workers))
-    assert [] == list(private_temporary.glob("varsim-*"))
+    assert [] == private_directories()
 
 
 THREADS = """

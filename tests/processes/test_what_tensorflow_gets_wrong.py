@@ -168,7 +168,9 @@ def test_5_all_learn_which_shapes_disagree_where(strategy: Strategy) -> None:
 
     with soon(), pytest.raises(ValueMismatchError) as caught:
         strategy.run(step)
-    assert f"rows.assign (float64 2) at {place(step, 'rows.assign')}" in str(caught.value)
+    text = str(caught.value)
+    assert 2 == text.count(f") at {place(step, 'rows.assign')}\n")
+    assert 2 <= sum(f"rows.assign (float64 {size})" in text for size in (2, 3, 4))
 
 
 def test_6_a_failed_reduction_poisons_nothing(strategy: Strategy) -> None:
@@ -237,7 +239,7 @@ def test_9_errors_are_words(strategy: Strategy) -> None:
         np.asarray(per_replica)
     with pytest.raises(OperationError, match="a slice of a distributed variable"):
         make(strategy, np.zeros(2))[0].assign(1.0)
-    with pytest.raises(ValueError, match="variable 'v': None is no number"):
+    with pytest.raises(ValueError, match="variable 'v': None is no value"):
         strategy.run(lambda: v.assign(None) is None)
 
 

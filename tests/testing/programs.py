@@ -175,16 +175,18 @@ def exception() -> str:
 
 
 def asks() -> str:
-    """Replicas read and write each other's components: the program does it, in replica order."""
+    """Replicas read each other's components, between two points where all meet."""
     strategy = cluster()
     mine = made(strategy, 1.0, "ON_READ", "SUM")
 
     def step() -> Any:
+        context = tf.distribute.get_replica_context()
         mine.assign_add(np.float32(rank()))
-        other = mine.values[(rank() + 1) % REPLICAS]
-        before = other.read_value()
-        mine.values[0].assign(before * 2.0)
-        return before, mine.values[0].read_value()
+        context.all_reduce("sum", 0)
+        before = mine.values[(rank() + 1) % REPLICAS].read_value()
+        context.all_reduce("sum", 0)
+        mine.assign(before)
+        return before, mine.read_value()
 
     return seen(*strategy.run(step), mine, *mine.values)
 

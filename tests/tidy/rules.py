@@ -117,9 +117,11 @@ def ports_are_not_chosen(source: Source) -> Iterator[Finding]:
 
 
 def broad_excepts_have_reasons(source: Source) -> Iterator[Finding]:
-    """Who catches everything says why, in a comment at the handler."""
+    """Who catches everything says why, in a comment at the handler, or raises it again."""
     for node in source.nodes:
         if not isinstance(node, ast.ExceptHandler) or not _is_broad(node.type):
+            continue
+        if isinstance(last := node.body[-1], ast.Raise) and last.exc is None:
             continue
         near = range(node.lineno, node.body[0].lineno + 1)
         comments = [re.sub(r"noqa[:\s\w,]*-?", "", source.comments.get(n, "")) for n in near]

@@ -49,14 +49,8 @@ def test_real_processes_agree_with_the_model(mode: str) -> None:
         np.testing.assert_array_equal(model.weights, run.components["weights"][replica])
 
 
-ROUNDS_UP = pytest.mark.xfail(
-    reason="experimental_distribute_dataset rounds every part up: 12 replicas get 6, 6, ..., 4, 0 "
-    "of 64 images. TensorFlow's batch_sizes_for_worker gives 6 or 5 to each."
-)
-
-
 @pytest.mark.parametrize(
-    "replicas", [pytest.param(3, marks=ROUNDS_UP), pytest.param(12, marks=ROUNDS_UP), 64]
+    "replicas", [3, 12, 64]
 )
 def test_parts_of_a_batch_differ_by_one_image_at_most(replicas: int) -> None:
     """Also where the replicas do not divide the batch; so nobody trains on no image at all."""

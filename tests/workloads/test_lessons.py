@@ -60,7 +60,7 @@ def test_only_sums_and_counts_equal_one_device() -> None:
         assert values["one_device"] == pytest.approx(values["sums_and_counts"], rel=1e-6)
         assert values["mean_of_means"] == pytest.approx(values["sum_of_means"] / 4, rel=1e-6)
         assert abs(values["mean_of_means"] / values["one_device"] - 1) > 0.005
-        assert abs(values["first_replica"] / values["one_device"] - 1) > 0.005
+        assert abs(values["first_of_means"] / values["one_device"] - 1) > 0.005
     assert result["accuracy"]["sum_of_means"] > 3
 
 

@@ -76,7 +76,7 @@ class Bar(Quiet):
 
     def warned(self, text: str) -> None:
         """A paragraph above the bar."""
-        self._progress.console.print(f"[yellow]warning[/yellow]: {_escaped(text)}")
+        self._progress.console.print(f"warning: {text}", style="yellow", markup=False)
 
 
 @contextmanager
@@ -115,9 +115,3 @@ def _width() -> int:
 
 def _in_words(metrics: dict[str, Plain]) -> str:
     return "  ".join(f"{name} {number(value)}" for name, value in metrics.items())
-
-
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)

@@ -89,22 +89,26 @@ class _Keys(BaseModel):
 class VariableSettings(_Keys):
     """What an experiment says about some variables, whatever the workload says."""
 
-    synchronization: _Synchronization | None = Field(None, description="When to synchronise.")
-    aggregation: _Aggregation | None = Field(None, description="How to combine the replicas.")
+    synchronization: _Synchronization | None = Field(
+        default=None, description="When to synchronise."
+    )
+    aggregation: _Aggregation | None = Field(
+        default=None, description="How to combine the replicas."
+    )
 
 
 class Experiment(_Keys):
     """One run of a workload: what `varsim run` does."""
 
     name: str | None = Field(
-        None,
+        default=None,
         pattern=r"^[\w.-]+$",
         max_length=_MAX_NAME_LENGTH,
         description="Names the run's directory: letters, digits, '_', '-' and '.'. "
         "By default the file's name, or the workload's.",
     )
     workload: _Workload = Field(
-        "digits",
+        default="digits",
         description="A built-in workload, a dotted module, or the path of a .py file "
         "(relative to this file) with a function run(job, *, ...).",
     )
@@ -113,19 +117,19 @@ class Experiment(_Keys):
         description="Arguments of the workload's run(): `varsim workloads` lists them.",
     )
     workers: int | None = Field(
-        None,
+        default=None,
         ge=1,
         le=MAX_WORKERS,
         description=f"How many replicas, each a worker process: 1 to {MAX_WORKERS}.",
     )
     devices: list[str] | None = Field(
-        None,
+        default=None,
         min_length=1,
         max_length=MAX_WORKERS,
         description="In place of workers: a name for each replica's device, such as cpu:0, gpu:0.",
     )
     mode: _Mode | None = Field(
-        None,
+        default=None,
         description=f"The synchronization of the workload's free variables: {SYNTAX}.",
     )
     variables: dict[str, VariableSettings] = Field(
@@ -134,18 +138,24 @@ class Experiment(_Keys):
         "They override what the workload says; later ones override earlier ones.",
     )
     steps: int | None = Field(
-        None, ge=1, description="How many steps, from 1; by default as the workload finds right."
+        default=None,
+        ge=1,
+        description="How many steps, from 1; by default as the workload finds right.",
     )
-    seed: int = Field(0, ge=0, description="For whatever the workload draws at random: from 0.")
+    seed: int = Field(
+        default=0, ge=0, description="For whatever the workload draws at random: from 0."
+    )
     transport: Literal["ipc", "tcp"] = Field(
-        "ipc", description="ipc: a private directory. tcp: loopback, encrypted by CURVE."
+        default="ipc", description="ipc: a private directory. tcp: loopback, encrypted by CURVE."
     )
     strict: bool = Field(
         default=False,
         description="true or false: refuse what TensorFlow refuses, synchronization NONE.",
     )
     out: str = Field(
-        "runs", min_length=1, description="The directory in which the run gets one of its own."
+        default="runs",
+        min_length=1,
+        description="The directory in which the run gets one of its own.",
     )
 
     _places: Places = PrivateAttr(default_factory=Places)

@@ -277,7 +277,17 @@ class Component(Message):
 
 
 ToWorker = (
-    Create | Forget | Commit | Fetch | Define | Start | Reduced | Merged | Answered | Abort | Shutdown
+    Create
+    | Forget
+    | Commit
+    | Fetch
+    | Define
+    | Start
+    | Reduced
+    | Merged
+    | Answered
+    | Abort
+    | Shutdown
 )
 Meeting = Contribution | AllReduce | AllGather | MergeCall
 ToCoordinator = (

@@ -9,6 +9,7 @@ from varsim.report.summary import Lens, Status, Summary, VariableSummary
 from varsim.report.words import count, names, number, size
 
 _Group = Sequence[VariableSummary]
+_SAME: Final = "the same"
 
 
 def story(summary: Summary) -> list[str]:
@@ -37,13 +38,14 @@ def _were(group: _Group) -> str:
 
 
 def _apart(group: _Group) -> str | None:
-    """How far the components of any of them are apart; None if that is not known or no number."""
+    """How far the components of any of them are apart, in words; None if that is not known."""
     lenses = [variable.lens for variable in group if isinstance(variable.lens, Lens)]
     distances = [lens.apart for lens in lenses if lens.apart is not None]
     if len(lenses) < len(group) or len(distances) < len(group):
         return None
-    texts = [distance for distance in distances if isinstance(distance, str)]
-    return texts[0] if texts else number(max(distances))
+    if any(isinstance(distance, str) for distance in distances):
+        return "infinitely far apart: some hold NaN or infinity"
+    return _SAME if not any(distances) else f"up to {number(max(distances))} apart"
 
 
 def _moved(group: _Group) -> str:
@@ -63,11 +65,10 @@ def _on_write(group: _Group) -> str:
     apart = _apart(group)
     if apart is None:
         return said
-    if apart == "0":
+    if apart == _SAME:
         return f"{said} Every replica holds the same, to the last bit."
     return (
-        f"{said} Yet the replicas' copies are up to {apart} apart: "
-        "something was written past the aggregation."
+        f"{said} Yet the replicas' copies are {apart}: something was written past the aggregation."
     )
 
 
@@ -79,9 +80,9 @@ def _on_read(group: _Group) -> str:
     apart = _apart(group)
     if apart is None:
         return said
-    if apart == "0":
+    if apart == _SAME:
         return f"{said} At the end the copies are the same."
-    return f"{said} The replicas' copies are up to {apart} apart."
+    return f"{said} The replicas' copies are {apart}."
 
 
 def _never(group: _Group) -> str:
@@ -89,9 +90,9 @@ def _never(group: _Group) -> str:
     apart = _apart(group)
     if apart is None:
         return f"{said}: every replica has a value of its own."
-    if apart == "0":
+    if apart == _SAME:
         return f"{said}, and yet the replicas' copies are the same."
-    return f"{said}: the replicas' copies are up to {apart} apart."
+    return f"{said}: the replicas' copies are {apart}."
 
 
 _SENTENCES: Final[dict[str, Callable[[_Group], str]]] = {

@@ -35,6 +35,7 @@ class Tracked:
     account: Account
     mirror: Array | None
     version: int = 0
+    waited_until_s: dict[int, float] = field(default_factory=dict)  # by replica
 
     @property
     def spec(self) -> VariableSpec:
@@ -186,7 +187,10 @@ class Ledger:
             2 * self.num_replicas,
             sum(value.nbytes for value in values) + self.num_replicas * agreed.nbytes,
         )
-        account.waited_s += sum(now_s - arrival.at_s for arrival in parts.values())
+        for replica_id, arrival in parts.items():
+            since_s = max(arrival.at_s, tracked.waited_until_s.get(replica_id, 0.0))
+            account.waited_s += now_s - since_s
+            tracked.waited_until_s[replica_id] = now_s
         tracked.version += 1
         return self._commit_all(tracked, first.operation, agreed, mirror)
 

@@ -29,7 +29,7 @@ class VariableStatistics:
     merges: int  # times that all replicas met over a write
     messages: int
     size_bytes: int
-    waited_s: float  # summed over replicas: from a contribution's arrival to the commit
+    waited_s: float  # summed over replicas: while a contribution waited for the others'
 
 
 @dataclass(slots=True)

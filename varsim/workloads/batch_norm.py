@@ -20,6 +20,7 @@ from varsim.workloads.softmax import (
     learn,
     mean_over_replicas,
     scores,
+    split_evenly,
     steps_of,
 )
 
@@ -72,7 +73,7 @@ def run(
         orders = [labels.argsort(kind="stable") for _, labels in batches]
         batches = [(x[order], y[order]) for (x, y), order in zip(batches, orders, strict=True)]
     total = steps_of(job, epochs, batches)
-    split = list(strategy.experimental_distribute_dataset(batches))
+    split = split_evenly(strategy, batches)
     for step in range(total):
         loss = strategy.run(train_step, args=split[step % len(batches)])
         job.progress(step + 1, total, loss=mean_over_replicas(strategy, loss))

@@ -26,6 +26,7 @@ from varsim.workloads.softmax import (
     in_batches,
     learn,
     scores,
+    split_evenly,
     steps_of,
 )
 
@@ -40,10 +41,9 @@ def run(
 ) -> dict[str, object]:
     """Trains for `epochs` (or for `job.steps` steps), and tests.
 
-    If the replicas do not divide the batch, the first ones get one image more, as
-    `np.array_split` does; the mean of their gradients is then not quite the batch's gradient.
-    One `strategy.run` takes `steps_per_execution` steps (Keras' word), by default an epoch. With 1,
-    program and replicas meet at every step, and it shows less which mode makes them meet.
+    If the replicas do not divide the batch, some get one image more, and the mean of their
+    gradients is not quite the batch's. `steps_per_execution` (Keras' word) is how many steps one
+    `strategy.run` takes; with 1, program and replicas meet at every step, whatever the mode.
     """
     if steps_per_execution < 1:
         raise ValueError("steps_per_execution must be at least 1")
@@ -71,11 +71,10 @@ def run(
         accuracy.count(count_hits(scores(weights, bias, images), labels), len(labels))
 
     @tf.function
-    def test_alone() -> np.integer:
-        """How many of all test images this replica's own copy names rightly."""
+    def test_alone() -> np.integer:  # this replica's own copy, on all test images
         return count_hits(scores(weights, bias, test_set[0]), test_set[1])
 
-    batches = list(strategy.experimental_distribute_dataset(in_batches(*train_set, batch_size)))
+    batches = split_evenly(strategy, in_batches(*train_set, batch_size))
     total = steps_of(job, epochs, batches)
     for epoch_start in range(0, total, len(batches)):
         accuracy.reset()
@@ -97,7 +96,7 @@ def run(
         "train_accuracy": accuracy.result(),
     }
     accuracy.reset()
-    (test_parts,) = strategy.experimental_distribute_dataset([test_set])
+    (test_parts,) = split_evenly(strategy, [test_set])
     strategy.run(test, args=test_parts)
     result["test_accuracy"] = accuracy.result()
     alone = strategy.experimental_local_results(strategy.run(test_alone))
@@ -105,10 +104,13 @@ def run(
 
 
 def counter_of_steps() -> tf.Variable:
-    """Counts what the replicas do together: SUM would count every step once per replica."""
+    """Counts what the replicas do together: SUM would count every step once per replica.
+
+    They all count the same, so nothing needs to be exchanged before somebody reads.
+    """
     return tf.Variable(
         0,
         name="steps_done",
-        synchronization=tf.VariableSynchronization.ON_WRITE,
+        synchronization=tf.VariableSynchronization.ON_READ,
         aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
     )

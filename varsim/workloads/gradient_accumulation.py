@@ -19,6 +19,7 @@ from varsim.workloads.softmax import (
     learn,
     mean_over_replicas,
     scores,
+    split_evenly,
     steps_of,
 )
 
@@ -61,7 +62,7 @@ def run(
         return count_hits(scores(weights, bias, test_images), test_labels) / len(test_labels)
 
     batches = list(in_batches(*train, 64))
-    split = list(strategy.experimental_distribute_dataset(batches))
+    split = split_evenly(strategy, batches)
     total = steps_of(job, epochs, batches)
     applied = pending = 0
     for step in range(total):

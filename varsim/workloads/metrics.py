@@ -17,9 +17,9 @@ from varsim.workloads.data import load_digits
 BATCH = 60
 METRICS = "loss", "accuracy"
 WRONG = {
-    "mean_of_means": tf.VariableAggregation.MEAN,
-    "sum_of_means": tf.VariableAggregation.SUM,
-    "first_replica": tf.VariableAggregation.ONLY_FIRST_REPLICA,
+    "mean": tf.VariableAggregation.MEAN,
+    "sum": tf.VariableAggregation.SUM,
+    "first": tf.VariableAggregation.ONLY_FIRST_REPLICA,
 }
 
 
@@ -32,9 +32,11 @@ def run(job: tf.Job) -> dict[str, object]:
 
     with strategy.scope():
         seen = counter("seen", tf.VariableAggregation.SUM)
-        sums = {metric: counter(f"{metric}_sum", tf.VariableAggregation.SUM) for metric in METRICS}
+        totals = {
+            metric: counter(f"{metric}/total", tf.VariableAggregation.SUM) for metric in METRICS
+        }
         wrong = {
-            metric: {way: counter(f"{metric}_{way}", WRONG[way]) for way in WRONG}
+            metric: {way: counter(f"{metric}/{way}", WRONG[way]) for way in WRONG}
             for metric in METRICS
         }
     shares = np.arange(strategy.num_replicas_in_sync + 1).cumsum()
@@ -47,24 +49,24 @@ def run(job: tf.Job) -> dict[str, object]:
         values = measure(average_digits, test_images[rows], test_labels[rows])
         seen.assign_add(len(rows))
         for metric in METRICS:
-            sums[metric].assign_add(values[metric].sum())
+            totals[metric].assign_add(values[metric].sum())
             # In a replica, a read gives the replica's own: this quotient is of its images alone.
-            own_average = sums[metric].read_value() / seen.read_value()
+            own_average = totals[metric].read_value() / np.maximum(seen.read_value(), 1)
             for variable in wrong[metric].values():
                 variable.assign(own_average)
 
     total = len(test_labels) // BATCH if job.steps is None else job.steps
     for step in range(total):
         strategy.run(count, args=(step * BATCH,))
-        job.progress(step + 1, total, accuracy=float(sums["accuracy"] / seen))
+        job.progress(step + 1, total, accuracy=float(totals["accuracy"] / seen))
 
     rows = np.arange(total * BATCH) % len(test_labels)  # all that was seen, on one device
     return {
         metric: {
             "one_device": float(measured[metric][rows].mean()),
-            "sums_and_counts": float(sums[metric] / seen),
+            "sums_and_counts": float(totals[metric] / seen),
         }
-        | {way: float(variable.read_value()) for way, variable in wrong[metric].items()}
+        | {f"{way}_of_means": float(v.read_value()) for way, v in wrong[metric].items()}
         for metric in METRICS
     }
 

@@ -6,7 +6,8 @@ have in common stands here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -61,6 +62,30 @@ def in_batches(
         raise ValueError(f"batch_size must be from 1 to {len(images)}, the number of images")
     for start in range(0, len(images) - size + 1, size):
         yield images[start : start + size], labels[start : start + size]
+
+
+def split_evenly(
+    strategy: tf.distribute.Strategy, batches: Iterable[tuple[np.ndarray, np.ndarray]]
+) -> list[Any]:
+    """Every batch as each replica's part of it: the parts differ by one image at most.
+
+    `experimental_distribute_dataset` splits as TensorFlow does, and rounds up: of 64 images 12
+    replicas get 6, 6, ..., 4 and 0, and the mean loss over no image is NaN.
+    """
+
+    def split(batch: tuple[np.ndarray, np.ndarray]) -> Any:
+        count = strategy.num_replicas_in_sync
+        if len(batch[1]) < count:
+            raise ValueError(
+                f"a batch of {len(batch[1])} images cannot be split over {count} replicas: "
+                "give params.batch_size, or fewer workers"
+            )
+        parts = [np.array_split(array, count) for array in batch]
+        return strategy.experimental_distribute_values_from_function(
+            lambda replica: tuple(part[replica.replica_id_in_sync_group] for part in parts)
+        )
+
+    return [split(batch) for batch in batches]
 
 
 def steps_of(job: tf.Job, epochs: int, batches: Sequence[object]) -> int:

@@ -1,0 +1,147 @@
+"""`varsim run` as people start it: a process, with worker processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.waiting import MS
+from varsim.experiments.store import from_plain, load_summary
+from varsim.report.summary import Status
+
+pytestmark = pytest.mark.processes
+
+VARSIM = [sys.executable, "-m", "varsim"]
+TIMEOUT_S = 30_000 * MS
+
+PROGRAM = '''
+"""A program of a user's, with a module beside it."""
+import os, subprocess, sys
+from dataclasses import dataclass
+import numpy as np
+import varsim as tf
+import beside
+
+@dataclass
+class Answer:
+    value: float
+
+def doubled(x):
+    return beside.TWO * x
+
+def run(job, *, trouble: str = ""):
+    with job.strategy.scope():
+        v = tf.Variable(
+            0.0,
+            name="v",
+            synchronization=tf.VariableSynchronization.ON_READ,
+            aggregation=tf.VariableAggregation.SUM,
+        )
+
+    @tf.function
+    def step():
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        v.assign_add(doubled(1.0))
+        if trouble == "death" and replica == 1:
+            os._exit(3)
+        print("a replica speaks")
+        while trouble == "spin" and replica == 1 and v.read_value() > 4:
+            pass
+        return Answer(float(v.read_value()))
+
+    subprocess.run(["echo", "another program speaks"])
+    os.write(1, b"a descriptor speaks\\n")
+    for number in range(job.steps or 1_000_000):
+        answers = job.strategy.run(step)
+        job.progress(number + 1, 1_000_000)
+        print("step", number + 1, file=sys.stderr, flush=True)
+    return {"own": [answer.value for answer in answers.values], "all": v}
+'''
+
+
+@pytest.fixture(autouse=True)
+def _program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("deep").mkdir()
+    Path("deep/program.py").write_text(PROGRAM)
+    Path("deep/beside.py").write_text("TWO = 2\n")
+
+
+def varsim(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*VARSIM, "run", *arguments], capture_output=True, text=True, timeout=TIMEOUT_S
+    )
+
+
+def test_the_built_in_job_on_two_workers():
+    done = varsim("-n", "2", "--mode", "on_read", "--steps", "22")
+    summary = load_summary(Path("runs/latest"))
+
+    assert (0, "step 22/22  loss") == (done.returncode, done.stderr[:16])
+    assert "\x1b" not in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert 22 == summary.result["steps"]
+    assert {"worker-0.log", "worker-1.log"} == {
+        path.name for path in Path("runs/latest/logs").iterdir()
+    }
+
+
+def test_only_the_summary_is_on_stdout_with_json():
+    """Whoever else speaks: the program, its replicas, the programs that it starts."""
+    done = varsim("--json", "--workload", "deep/program.py", "--steps", "2")
+
+    assert 0 == done.returncode, done.stderr
+    summary = from_plain(json.loads(done.stdout), "")
+    assert {"own": [4.0, 4.0], "all": 8.0} == summary.result
+    for who in ("[replica 1] a replica", "another program", "a descriptor"):
+        assert f"{who} speaks\n" in done.stderr
+
+
+@pytest.mark.parametrize("trouble", ["none", "spin"])
+def test_ctrl_c_ends_a_run_and_saves_what_was_measured(trouble: str):
+    """Also if a replica never stops by itself, and if Ctrl-C is pressed again."""
+    process = subprocess.Popen(
+        [*VARSIM, "run", "--workload", "deep/program.py", f"params.trouble={trouble}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stderr is not None
+        while process.stderr.readline() != "step 2\n":
+            assert process.poll() is None
+        os.kill(process.pid, signal.SIGINT)
+        os.kill(process.pid, signal.SIGINT)
+        said, _ = process.communicate(timeout=TIMEOUT_S)
+    summary = load_summary(Path("runs/latest"))
+
+    assert 130 == process.returncode
+    assert "program: interrupted after" in said
+    assert Status.INTERRUPTED is summary.status
+    assert summary.step >= 2
+    assert 4 <= summary.variables[0].writes
+
+
+def test_a_worker_that_dies_fails_the_run():
+    """Which is saved, and says how it died and where its log is."""
+    done = varsim("--workload", "deep/program.py", "params.trouble=death")
+    summary = load_summary(Path("runs/latest"))
+
+    assert 1 == done.returncode
+    assert "Error: the run failed: WorkerLost: replica 1: worker exited with code 3" in done.stderr
+    assert Status.FAILED is summary.status
+    assert "v" == summary.variables[0].name
+
+
+def test_a_wrong_name_leaves_no_process_and_no_file():
+    done = varsim("--workload", "step_counter", "--mode", "stpes=none", "--steps", "1")
+
+    assert 2 == done.returncode
+    assert "there is no variable 'stpes'; did you mean 'steps'?" in done.stderr
+    assert not Path("runs").exists()

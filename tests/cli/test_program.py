@@ -1,0 +1,148 @@
+"""The program as a whole: help, version, other commands, completion."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.shell_completion import ShellComplete
+from click.testing import CliRunner, Result
+
+import varsim
+from varsim.cli.completion import VARIABLE
+from varsim.cli.main import main
+
+HEAVY = {"numpy", "pydantic", "rich", "yaml", "zmq", "msgpack", "cloudpickle"}
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments))
+
+
+def test_help_imports_nothing_heavy():
+    """So it answers at once. In a process of its own: this one has imported everything."""
+    code = (
+        "import sys\n"
+        "from varsim.cli.main import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+
+    assert "Usage:" in done.stdout
+    assert set() == HEAVY & set(done.stderr.split())
+
+
+def test_the_module_is_the_same_program():
+    done = subprocess.run(
+        [sys.executable, "-m", "varsim", "--version"], capture_output=True, text=True, timeout=60
+    )
+
+    assert f"varsim {varsim.__version__}\n" == done.stdout == invoke("--version").stdout
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["run", "-h"]])
+def test_help_says_what_exit_codes_mean(arguments: list[str]):
+    said = " ".join(invoke(*arguments).stdout.split())
+
+    assert "0 done; 1 the run failed; 2 wrong use or a wrong experiment; 130 interrupted." in said
+
+
+def test_every_command_is_there_and_explained():
+    """With a first line that fits."""
+    for name in main.list_commands(click.Context(main)):
+        assert name in invoke("--help").stdout
+        assert f"Usage: main {name}" in invoke(name, "--help").stdout
+    assert "..." not in invoke("--help").stdout.partition("Commands:")[2]
+
+
+def test_a_wrong_command_names_the_nearest():
+    result = invoke("rnu")
+
+    assert 2 == result.exit_code
+    assert "there is no command 'rnu'; did you mean 'run'?" in result.stderr
+
+
+def test_ctrl_c_outside_a_run_exits_with_130(monkeypatch: pytest.MonkeyPatch):
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("varsim.experiments.catalog.list_workloads", interrupted)
+    result = invoke("workloads")
+
+    assert 130 == result.exit_code
+    assert "interrupted\n" == result.stderr
+
+
+# ---------------------------------------------------------------- other commands
+
+
+def test_workloads_are_listed_with_their_parameters():
+    said = invoke("workloads").stdout
+
+    assert "digits\n  Softmax regression on handwritten digits, data-parallel" in said
+    assert "    learning_rate: float = 0.5\n" in said
+
+
+def test_one_workload_is_told_in_full():
+    said = invoke("workloads", "step_counter").stdout
+
+    assert "Every replica adds 1 to each counter in every step." in said
+    assert "params.initial: int = 10\n" in said
+
+
+def test_an_unknown_workload_names_the_nearest():
+    result = invoke("workloads", "step_conter")
+
+    assert 2 == result.exit_code
+    assert "did you mean 'step_counter'?" in result.stderr
+
+
+def test_the_schemas_are_json():
+    assert "workload" in json.loads(invoke("schema").stdout)["properties"]
+    assert "variables" in json.loads(invoke("schema", "summary").stdout)["properties"]
+    assert 2 == invoke("schema", "nothing").exit_code
+
+
+# ---------------------------------------------------------------- completion
+
+
+def completed(*words: str, incomplete: str = "") -> list[str]:
+    shell = ShellComplete(main, {}, "varsim", VARIABLE)
+    return [item.value for item in shell.get_completions(list(words), incomplete)]
+
+
+@pytest.fixture
+def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("one.yaml", "two.yml", "mine.py", ".hidden.yaml", "notes.txt", "configs/x.yaml"):
+        path = Path(name)
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+
+
+@pytest.mark.usefixtures("_files")
+def test_words_are_completed():
+    assert ["run", "workloads", "schema", "completion"] == completed()
+    assert ["configs/", "one.yaml", "two.yml"] == completed("run")
+    assert ["configs/x.yaml"] == completed("run", incomplete="configs/")
+    assert [] == completed("run", incomplete="nowhere/")
+    assert ["on_write", "on_read"] == completed("run", "--mode", incomplete="on")
+    assert ["a=none,b=on_read"] == completed("run", "--mode", incomplete="a=none,b=on_r")
+    assert ["digits"] == completed("run", "--workload", incomplete="di")
+    assert ["mine.py"] == completed("run", "--workload", incomplete="min")
+    assert "step_counter" in completed("run", "--workload")
+    assert ["--workers", "--workload"] == completed("run", incomplete="--work")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_every_shell_has_its_script(shell: str):
+    result = invoke("completion", shell)
+
+    assert 0 == result.exit_code
+    assert f"{VARIABLE}={shell}_complete" in result.stdout

@@ -1,0 +1,79 @@
+"""How a run goes on, on a terminal and elsewhere."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+from rich.progress import Progress, TextColumn
+
+from tests.report.summaries import summary
+from varsim.cli import progress
+from varsim.cli.progress import Bar, Lines, watching
+
+
+class Clock:
+    """Says the time that it is told."""
+
+    now_s = 100.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(progress, "time", clock)
+    return clock
+
+
+def test_lines_come_now_and_then_and_at_the_end(clock: Clock, capsys: pytest.CaptureFixture[str]):
+    lines = Lines()
+    for step in range(1, 11):
+        clock.now_s += 0.5
+        lines.progressed(step, 10, {"loss": 1 / step})
+
+    assert (
+        "step 4/10  loss 0.25\nstep 8/10  loss 0.125\nstep 10/10  loss 0.1\n"
+        == capsys.readouterr().err
+    )
+
+
+def test_a_bar_is_drawn_now_and_then_and_at_the_end(clock: Clock):
+    """By the steps themselves: there is no thread."""
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, width=80, highlight=False)
+    columns = "{task.description}", "{task.completed}/{task.total}", "{task.fields[metrics]}"
+    with Progress(*map(TextColumn, columns), console=console, auto_refresh=False) as shown:
+        bar = Bar(shown)
+        bar.started(summary(workers=3))
+        for step in range(1, 11):
+            clock.now_s += 0.04
+            bar.progressed(step, 10, {"loss": 1 / step})
+        bar.warned("variable 'w[0]': careful")
+    text = file.getvalue()
+
+    assert "starting workers" in text
+    assert "x on 3 workers" in text
+    assert [True, False, False, True, False, False, True, False, False, True] == [
+        f"{step}/10" in text for step in range(1, 11)
+    ]
+    assert "variable 'w[0]': careful" in text
+
+
+@pytest.mark.parametrize(
+    ("quiet", "terminal", "kind"),
+    [(True, True, "Quiet"), (False, False, "Lines"), (False, True, "Bar")],
+)
+def test_who_shows_progress(
+    monkeypatch: pytest.MonkeyPatch, quiet: bool, terminal: bool, kind: str
+):
+    class Stderr(io.StringIO):
+        def isatty(self) -> bool:
+            return terminal
+
+    monkeypatch.setattr("sys.stderr", Stderr())
+    with watching(quiet=quiet) as watcher:
+        assert kind == type(watcher).__name__

@@ -1,0 +1,200 @@
+"""`varsim run` in this process, on the simulated cluster."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from varsim.cli.main import main
+from varsim.experiments.store import from_plain, load_summary
+from varsim.testing import simulated_cluster
+
+PROGRAM = '''
+"""A program of a user's."""
+import os, sys
+import varsim as tf
+
+def run(job, *, trouble: str = ""):
+    print("the program speaks")
+    with job.strategy.scope():
+        v = tf.Variable(0.0, name="v", aggregation=tf.VariableAggregation.MEAN)
+    step = tf.function(lambda: v.assign_add(1.0) and None)
+    for number in range(job.steps or 3):
+        job.strategy.run(step)
+        job.progress(number + 1, job.steps or 3, loss=0.5)
+        if trouble == "interrupt":
+            raise KeyboardInterrupt
+        if trouble:
+            raise ValueError(trouble)
+    return {"first": float(job.strategy.experimental_local_results(v)[0])}
+'''
+
+
+@pytest.fixture(autouse=True)
+def _in_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delenv("VARSIM_WORKERS", raising=False)
+    Path("program.py").write_text(PROGRAM)
+    with simulated_cluster():
+        yield
+
+
+def varsim(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments))
+
+
+def run(*arguments: str) -> Result:
+    return varsim("run", "--workload", "program.py", *arguments)
+
+
+def test_a_report_goes_to_stdout_and_progress_to_stderr():
+    result = run("-n", "3", "--mode", "on_read")
+
+    assert 0 == result.exit_code
+    assert "the program speaks\nprogram: 3 steps\n3 workers" in result.stdout
+    assert "\nfirst  3\n" in result.stdout
+    assert result.stdout.endswith("/\n")
+    assert "step 3/3  loss 0.5\n" == result.stderr
+
+
+@pytest.mark.parametrize("flag", ["-n", "-np", "--workers"])
+def test_the_number_of_workers_has_the_names_that_people_know(flag: str):
+    assert 0 == run(flag, "4", "--quiet").exit_code
+    assert 4 == len(load_summary(Path("runs/latest")).devices)
+
+
+def test_every_option_reaches_the_experiment():
+    options = "--steps 2 --seed 7 --transport tcp --strict --out elsewhere --mode v=on_read"
+    result = run(*options.split(), "--devices", "cpu:0, gpu:0", "name=mine")
+    summary = load_summary(Path("elsewhere/latest"))
+
+    assert 0 == result.exit_code
+    assert {
+        "name": "mine",
+        "workload": str(Path("program.py").absolute()),
+        "params": {"trouble": ""},
+        "devices": ["cpu:0", "gpu:0"],
+        "mode": "v=on_read",
+        "steps": 2,
+        "seed": 7,
+        "transport": "tcp",
+        "strict": True,
+        "out": "elsewhere",
+    } == summary.experiment
+    assert list(summary.experiment)[:4] == ["name", "workload", "params", "devices"]
+
+
+def test_options_go_before_words_and_words_before_the_file():
+    Path("x.yaml").write_text("workload: program.py\nsteps: 1\nseed: 1\nworkers: 1\n")
+    result = varsim("run", "x.yaml", "seed=2", "workers=2", "--workers", "3", "--quiet")
+    experiment = load_summary(Path("runs/latest")).experiment
+
+    assert 0 == result.exit_code
+    assert (1, 2, 3) == (experiment["steps"], experiment["seed"], experiment["workers"])
+
+
+def test_json_stands_alone():
+    """It is the summary; what the program printed is on stderr."""
+    result = run("--json", "--mode", "none")
+
+    assert 0 == result.exit_code
+    assert from_plain(json.loads(result.stdout), "") == load_summary(Path("runs/latest"))
+    assert "the program speaks" in result.stderr
+    assert "warning: variable 'v': synchronization=NONE" in result.stderr
+    assert "step" not in result.stderr
+
+
+def test_quiet_prints_where_the_run_is():
+    result = run("--quiet")
+
+    assert Path(result.stdout.strip()).resolve() == Path("runs/latest").resolve()
+    assert "the program speaks\n" == result.stderr
+
+
+def test_a_failed_run_exits_with_1_and_says_where():
+    result = run("params.trouble=no luck")
+
+    assert 1 == result.exit_code
+    assert "program: failed after 1 of 3 steps" in result.stdout
+    assert "Error: the run failed: ValueError: no luck\nin the program:\n" in result.stderr
+    assert "raise ValueError(trouble)" in result.stderr
+    assert "failed" == load_summary(Path("runs/latest")).status.value
+
+
+def test_a_failed_run_has_json_too():
+    result = run("params.trouble=no luck", "--json")
+
+    assert 1 == result.exit_code
+    assert "no luck" == json.loads(result.stdout)["failure"]["text"]
+
+
+def test_an_interrupted_run_exits_with_130_and_is_saved():
+    result = run("params.trouble=interrupt")
+
+    assert 130 == result.exit_code
+    assert "program: interrupted after 1 of 3 steps" in result.stdout
+    assert "interrupted" == load_summary(Path("runs/latest")).status.value
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (
+            ["--mode", "on_raed"],
+            "Error: --mode on_raed: 'on_raed' is no mode; did you mean 'on_read'?",
+        ),
+        (["--mode", "w=none"], "Error: --mode w=none: there is no variable 'w'"),
+        (["-n", "0"], "Error: --workers 0: 0 is not possible"),
+        (["-n", "1000"], "Error: --workers 1000: 1000 is not possible"),
+        (["-n", "x"], "'x' is not a valid integer"),
+        (["--devices", "a,a"], "Error: --devices a,a: devices: 'a' stands there twice"),
+        (["--out", "program.py"], "Error: --out program.py: nothing can be written"),
+        (["--workload", "digit"], "there is no workload 'digit'; did you mean 'digits'?"),
+        (["params.troubel=1"], "has no parameter 'troubel'; did you mean 'trouble'?"),
+        (["stpes=1"], "Error: stpes=1: an experiment has no key 'stpes'; did you mean 'steps'?"),
+        (["x.yml"], "Error: there is no file 'x.yml'; did you mean 'x.yaml'?"),
+        (
+            ["x.yaml"],
+            "Error: x.yaml:2: an experiment has no key 'wrokers'; did you mean 'workers'?",
+        ),
+        (["a.yaml", "b.yaml"], "Error: one experiment at a time: a.yaml or b.yaml?"),
+        (["--wrokers", "3"], "Did you mean '--workers'?"),
+        (["--transport", "udp"], "'udp' is not one of 'ipc', 'tcp'"),
+    ],
+)
+def test_wrong_use_exits_with_2_and_leaves_nothing(arguments: list[str], problem: str):
+    Path("x.yaml").write_text("steps: 1\nwrokers: 4\n")
+    result = run(*arguments)
+
+    assert 2 == result.exit_code
+    assert problem in result.stderr
+    assert "" == result.stdout.removeprefix("the program speaks\n")
+    assert not Path("runs").exists()
+    assert 1 == result.stderr.count("Error:")
+
+
+def test_the_experiment_can_be_shown_without_running_it():
+    result = run("--print-config", "-n", "3")
+    Path("again.yaml").write_text(result.stdout)
+
+    assert 0 == result.exit_code
+    assert result.stdout.startswith("name: program\nworkload: ")
+    assert "workers: 3\n" in result.stdout
+    assert not Path("runs").exists()
+    assert result.stdout == varsim("run", "--print-config", "again.yaml").stdout.replace(
+        "name: again", "name: program"
+    )
+
+
+def test_a_file_with_an_equals_sign_in_its_name_is_a_file():
+    Path("lr=1.yaml").write_text("workload: program.py\nsteps: 1\n")
+    result = varsim("run", "lr=1.yaml", "--quiet")
+
+    assert 0 == result.exit_code
+    assert "-lr_1" in result.stdout

@@ -1,0 +1,111 @@
+"""What is legal and probably not meant is said once, with the variable's name and the place."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+
+import numpy as np
+import pytest
+
+import varsim as tf
+from tests.distribute.programs import components, made, rank
+
+
+def here(offset=0):
+    return inspect.currentframe().f_back.f_lineno + offset  # type: ignore[union-attr]
+
+
+def place(warning):
+    return warning.filename.rpartition("/")[2], warning.lineno
+
+
+def test_none_warns_once_for_each_variable_with_its_place(strategy):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with strategy.scope():
+            line = here(1)
+            state = tf.Variable(0.0, synchronization=tf.VariableSynchronization.NONE, name="state")
+        state.assign(1.0)
+        strategy.run(lambda: state.assign(float(rank())) and None)
+
+    (warning,) = caught
+    assert issubclass(warning.category, tf.VarsimWarning)
+    assert ("test_warnings.py", line) == place(warning)
+    text = str(warning.message)
+    for part in ("'state'", "experimental_local_results", "strategy.reduce", "You owe"):
+        assert part in text
+
+
+def test_a_strict_strategy_refuses_instead(simulated):
+    strategy = tf.distribute.MirroredStrategy(["cpu:0"], strict=True)
+
+    with pytest.raises(ValueError, match="strict"):
+        made(strategy, 0.0, "NONE")
+
+
+def test_a_read_of_none_names_the_ways_to_look(strategy):
+    with pytest.warns(tf.VarsimWarning):
+        state = made(strategy, 1.0, "NONE")
+
+    with pytest.raises(ValueError, match="experimental_local_results") as caught:
+        state.numpy()
+    assert "strategy.reduce" in str(caught.value)
+    assert [1.0, 1.0] == components(state)
+    assert 2.0 == strategy.reduce("SUM", state, axis=None)
+
+
+def parting(strategy):
+    v = made(strategy, 0.0, "ON_WRITE", "NONE", name="parted")
+
+    def step():
+        v.assign_add(np.float32(rank()))
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        strategy.run(step)
+        strategy.run(step)
+    assert [0.0, 2.0] == components(v)
+    return caught, step.__code__.co_firstlineno + 1
+
+
+def test_a_write_that_parts_the_mirror_says_name_and_place(strategy):
+    caught, line = parting(strategy)
+
+    assert ("test_warnings.py", line) == place(caught[0])
+    assert "'parted': assign_add in replica context" in str(caught[0].message)
+
+
+@pytest.mark.xfail(strict=True, reason="every replica warns, so N warnings come at once")
+def test_a_write_that_parts_the_mirror_warns_once(strategy):
+    caught, _ = parting(strategy)
+
+    assert 1 == len(caught)
+
+
+def test_an_integer_that_loses_its_remainder_warns(strategy):
+    total = made(strategy, 0, "ON_READ", "SUM", name="seen")
+
+    with pytest.warns(tf.VarsimWarning, match="'seen'.*loses its remainder") as caught:
+        total.assign(7)
+    assert ("test_warnings.py", here(-1)) == place(caught[0])
+    assert 6 == total.numpy()
+
+
+def test_an_integer_that_divides_does_not_warn(strategy):
+    total = made(strategy, 0, "ON_READ", "SUM")
+
+    assert 8 == total.assign(8).numpy()
+    assert 7.0 == made(strategy, 0.0, "ON_READ", "SUM").assign(7.0).numpy()
+
+
+def test_nothing_else_warns(strategy):
+    """Warnings are errors in these tests; so this says that ordinary use is quiet."""
+    for synchronization, aggregation in (
+        ("ON_WRITE", "SUM"),
+        ("ON_READ", "MEAN"),
+        ("AUTO", "NONE"),
+    ):
+        v = made(strategy, 1.0, synchronization, aggregation)
+        v.assign(2.0)
+        strategy.run(lambda v=v: v.read_value())

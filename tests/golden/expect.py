@@ -1,0 +1,317 @@
+"""What varsim must make of a program on one variable: TensorFlow's semantics with the rules D1-D13.
+
+A second, small implementation in NumPy alone. It shares no code with varsim, so that both being
+wrong in the same way takes two mistakes. Its source is the recording: where no rule applies it
+gives what TensorFlow gave, which the tests check too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tests.golden.recorded import Case, Failure, Json, Outcome
+
+Array = np.ndarray[Any, Any]
+
+KINDS_OF_NUMBERS = {"b": "b", "i": "iu", "f": "iuf"}
+"""Kind of a variable's dtype → kinds of numbers that it takes without changing them."""
+
+SYNCHRONIZATIONS = frozenset({"AUTO", "NONE", "ON_WRITE", "ON_READ"})
+AGGREGATIONS = frozenset({"NONE", "SUM", "MEAN", "ONLY_FIRST_REPLICA"})
+
+SPECIAL = {"nan": np.nan, "inf": np.inf, "-inf": -np.inf}
+
+
+class Refused(Exception):
+    """The program ends here. SAID is the name of what the error must be; "" for either."""
+
+    def __init__(self, said: str = "") -> None:
+        super().__init__(said)
+        self.kind = said or "InvalidArgumentError"  # which compare.py takes for: a clear refusal
+
+
+def expected(case: Case) -> Outcome:
+    """What varsim must make of a program that is a list of operations.
+
+    What writes return is left out: it is the variable (D6), and its value is its state.
+    """
+    with np.errstate(all="ignore"):
+        return _Model(case).outcome()
+
+
+class _Model:
+    """The components of the variable, and what operations do to them."""
+
+    def __init__(self, case: Case) -> None:
+        self._case = case
+        self._world = case.world if case.is_mirrored else 1
+        self._parts: list[Array] | None = None
+        self._returned: Json = None
+        self._synchronization = case.synchronization
+        self._local = case.synchronization in ("NONE", "ON_READ")
+        self._on_read = case.synchronization == "ON_READ"
+        self._aggregation = case.aggregation
+        if not case.is_mirrored:  # the settings mean nothing
+            self._local = self._on_read = False
+            self._aggregation = "NONE"
+
+    def outcome(self) -> Outcome:
+        for index, entry in enumerate(self._case.program):
+            try:
+                self._perform(*entry)
+            except Refused as refused:
+                after = None if self._parts is None else [encoded(part) for part in self._parts]
+                return Outcome(error=Failure(kind=refused.kind, at=index, after=after, message=""))
+        assert self._parts is not None
+        state: dict[str, Json] = {"per_replica": [encoded(part) for part in self._parts]}
+        try:
+            state["cross_read"] = encoded(self._cross_read())
+        except Refused as refused:
+            state["cross_read"] = {"error": {"type": refused.kind}}
+        return Outcome(state=state, returned=self._returned)
+
+    def _perform(self, operation: str, *arguments: Any) -> None:
+        self._returned = None
+        if operation == "create":
+            self._create()
+        elif operation == "read":
+            context, how = arguments
+            if isinstance(how, str):
+                self._returned = self._read(context, how)
+            else:
+                self._returned = {one: self._read_or_error(context, one) for one in how}
+        elif operation == "component":
+            replica_id, method, recorded = arguments
+            if not self._case.is_mirrored:
+                raise Refused("AttributeError")  # a plain variable has no components
+            part = self._fitting(self._values(recorded)[0], replica_id, method)
+            self._set(replica_id, method, part)
+        else:
+            self._write(operation, *arguments)
+
+    def _create(self) -> None:
+        case = self._case
+        if self._aggregation == "MEAN" and np.dtype(case.dtype or "float32").kind in "iub":
+            raise Refused("ValueError")
+        if self._synchronization not in SYNCHRONIZATIONS or self._case.aggregation not in AGGREGATIONS:
+            raise Refused("ValueError")
+        init = case.record.get("init")
+        if init is None or (case.is_mirrored and isinstance(init, dict) and "per_replica" in init):
+            raise Refused("ValueError")
+        value = _initial(init, case.dtype)
+        shape = case.record.get("kwargs", {}).get("shape")
+        if shape is not None and not _fits(shape, value.shape):
+            raise Refused("ValueError")
+        self._parts = [value] * self._world
+
+    # ------------------------------------------------------------ values
+
+    def _values(self, recorded: Json) -> list[Any]:
+        """Each replica's value: an array, or a number, which has no dtype of its own."""
+        dtype = recorded.get("dtype", self._case.dtype)
+        kind, value = next((k, x) for k, x in recorded.items() if k != "dtype")
+        each = value if kind.startswith("per_replica") else [value] * self._world
+        if kind.endswith("tensor"):
+            return [_array(member, dtype) for member in each]
+        if kind.endswith("numpy"):
+            return [_array(member, dtype)[()] for member in each]
+        return [_number(member) for member in each]
+
+    def _fitting(self, value: Any, replica_id: int, method: str) -> Array:
+        """The value with the variable's dtype and shape, or a refusal."""
+        assert self._parts is not None
+        part = self._parts[replica_id]
+        if isinstance(value, np.ndarray):
+            if value.dtype != part.dtype:
+                raise Refused("ValueError")
+        else:
+            value = self._converted(value, part.dtype)
+        if part.dtype.kind == "b" and method != "assign":
+            raise Refused
+        open_shape = "shape" in self._case.record.get("kwargs", {})
+        if value.ndim != part.ndim if open_shape and method == "assign" else value.shape != part.shape:
+            raise Refused("ValueError" if method == "assign" else "")
+        return value
+
+    def _converted(self, value: Any, dtype: np.dtype[Any]) -> Array:
+        """A number, or list of numbers, in the variable's dtype."""
+        if value is None:
+            raise Refused("ValueError")
+        found = np.asarray(value)
+        if found.dtype.kind not in KINDS_OF_NUMBERS[dtype.kind]:
+            raise Refused("TypeError")
+        return np.array(value, dtype)
+
+    # ------------------------------------------------------------ writing
+
+    def _write(self, where: str, method: str, recorded: Json) -> None:
+        values = self._values(recorded)
+        if where == "replica":
+            if self._local or self._aggregation == "NONE":
+                for replica_id, value in enumerate(values):
+                    self._set(replica_id, method, self._fitting(value, replica_id, method))
+            else:
+                self._write_all(method, [self._aggregated(values, method)] * self._world)
+            return
+        if "update" in where or not self._on_read:  # a component each, past any aggregation
+            self._write_all(method, values)
+            return
+        each = next(iter(recorded)).startswith("per_replica") or where == "merge"
+        alone = where == "merge" and self._world == 1  # one replica's values are not put together
+        self._write_shares(method, values, per_replica=each and not alone)
+
+    def _write_shares(self, method: str, values: list[Any], *, per_replica: bool) -> None:
+        """A cross-replica write to an ON_READ variable."""
+        if self._aggregation == "NONE":
+            raise Refused  # D5, before anything changes
+        if self._aggregation == "SUM" and method != "assign":
+            raise Refused("ValueError")
+        if per_replica:
+            raise Refused
+        value = values[0]
+        if self._aggregation == "SUM":
+            assert self._parts is not None
+            value = _share(value, self._parts[0].dtype, self._world)
+        self._write_all(method, [value] * self._world)
+
+    def _aggregated(self, values: list[Any], method: str) -> Array:
+        """What all replicas' values together come to, by the variable's aggregation."""
+        fitting = [self._fitting(value, i, method) for i, value in enumerate(values)]
+        return self._combined(fitting)
+
+    def _combined(self, values: Sequence[Array]) -> Array:
+        if self._aggregation == "ONLY_FIRST_REPLICA" or len(values) == 1:
+            return values[0]
+        if any(value.shape != values[0].shape for value in values) or values[0].dtype.kind == "b":
+            raise Refused
+        total = left_fold(values)
+        return mean_of(total, len(values)) if self._aggregation == "MEAN" else total
+
+    def _write_all(self, method: str, values: Sequence[Any]) -> None:
+        """All components or none (D4)."""
+        fitting = [self._fitting(value, i, method) for i, value in enumerate(values)]
+        for replica_id, value in enumerate(fitting):
+            self._set(replica_id, method, value)
+
+    def _set(self, replica_id: int, method: str, value: Array) -> None:
+        assert self._parts is not None
+        part = self._parts[replica_id]
+        match method:
+            case "assign":
+                after = value
+            case "assign_add":
+                after = part + value
+            case _:
+                after = part - value
+        self._parts[replica_id] = np.asarray(after, part.dtype)
+
+    # ------------------------------------------------------------ reading
+
+    def _cross_read(self) -> Array:
+        assert self._parts is not None
+        if not self._local:
+            return self._parts[0]
+        if not self._on_read or self._aggregation == "NONE":
+            raise Refused("ValueError")
+        return self._combined(self._parts)
+
+    def _read_or_error(self, context: str, how: str) -> Json:
+        try:
+            return self._read(context, how)
+        except Refused as refused:
+            return {"error": {"type": refused.kind}}
+
+    def _read(self, context: str, how: str) -> Json:
+        if not self._case.is_mirrored or context not in ("replica", "update", "merge"):
+            return _read_as(self._cross_read(), how)  # under a device, too (D10)
+        assert self._parts is not None
+        parts = [self._cross_read()] * self._world if context == "merge" else self._parts
+        values = [_read_as(part, how) for part in parts]
+        if len(values) == 1:  # one replica's values are not put together
+            return values[0]
+        return {"type": "Mirrored" if context == "update" else "PerReplica", "values": values}
+
+
+def _read_as(value: Array, how: str) -> Json:
+    if how == "add":
+        if value.dtype.kind == "b":
+            raise Refused
+        value = np.asarray(value + value)
+    return {"type": "Tensor", "dtype": value.dtype.name, "value": encoded(value)}
+
+
+def left_fold(values: Sequence[Array]) -> Array:
+    """The sum in replica order, rounded to the dtype at every step (D8)."""
+    total = values[0]
+    for value in values[1:]:
+        total = np.asarray(total + value, total.dtype)
+    return total
+
+
+def mean_of(total: Array, count: int) -> Array:
+    """A sum divided in its own dtype; of integers, in float64 (D8)."""
+    if total.dtype.kind in "iu":
+        return np.asarray(total.astype(np.float64) / count)
+    return np.asarray(total / total.dtype.type(count), total.dtype)
+
+
+def _share(value: Any, dtype: np.dtype[Any], count: int) -> Array:
+    """One replica's share, with nothing lost on the way to the variable's dtype (D7).
+
+    Towards an integer it is truncated. A bool has none, but half of a number True is as true.
+    """
+    if dtype.kind == "b" and isinstance(value, bool):
+        return np.asarray(value)
+    if value is None:
+        raise Refused("ValueError")
+    found = np.asarray(value)
+    if found.dtype.kind not in "iuf" or dtype.kind == "b":
+        raise Refused("TypeError")
+    if found.dtype.kind == "f":
+        return np.asarray(mean_of(found, count)).astype(dtype)
+    if dtype.kind == "f":
+        return mean_of(found.astype(dtype), count)
+    exact = [abs(int(x)) // count * (-1 if x < 0 else 1) for x in found.flat]
+    return np.array(exact, dtype).reshape(found.shape)
+
+
+def _initial(recorded: Json, dtype: str) -> Array:
+    """The initial value: Python's numbers without a dtype become float32 and int32."""
+    match recorded:
+        case {"callable": value} | {"tensor": value} | {"numpy": value}:
+            return _array(value, dtype or "float64")
+        case {"per_replica": [value]}:
+            return _array(value, dtype)
+        case {"counter": _}:
+            return _array(1, dtype)
+    value = np.asarray(_number(recorded))
+    return _array(recorded, dtype or {"f": "float32", "i": "int32"}.get(value.dtype.kind, "bool"))
+
+
+def _fits(declared: list[int | None], shape: tuple[int, ...]) -> bool:
+    sizes = zip(declared, shape, strict=True) if len(declared) == len(shape) else [(0, 1)]
+    return all(size is None or size == given for size, given in sizes)
+
+
+def _number(value: Json) -> Any:
+    if isinstance(value, list):
+        return [_number(member) for member in value]
+    return SPECIAL.get(value, value) if isinstance(value, str) else value
+
+
+def _array(value: Json, dtype: str) -> Array:
+    return np.array(_number(value), dtype)
+
+
+def encoded(value: Any) -> Json:
+    """An array in the recording's terms."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, list):
+        return [encoded(member) for member in value]
+    if isinstance(value, float) and not np.isfinite(value):
+        return "nan" if np.isnan(value) else "inf" if value > 0 else "-inf"
+    return value

@@ -1,0 +1,71 @@
+"""Summaries of runs that never were, for reports about them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from varsim.report.plain import digest, furthest_apart, plain
+from varsim.report.summary import Lens, Sample, Status, Summary, VariableSummary
+
+
+def lens(*components: Any, value: Any = None, refused: str = "") -> Lens:
+    """What the value lens shows of these components; arrays of more than four get a sample."""
+    arrays = [np.asarray(component) for component in components]
+    apart, index = furthest_apart(arrays)
+    samples = []
+    if arrays[0].size > 4 and apart is not None:
+        of_value = None if value is None else plain(np.asarray(value)[index])
+        samples = [
+            Sample(
+                index=list(index),
+                components=[plain(array[index]) for array in arrays],
+                value=of_value,
+            )
+        ]
+    return Lens(
+        components=[digest(array) for array in arrays],
+        value=None if value is None else digest(np.asarray(value)),
+        refused=refused,
+        apart=apart,
+        samples=samples,
+    )
+
+
+def variable(name: str = "w", seen: Lens | None = None, **others: Any) -> VariableSummary:
+    """A variable that was written by two replicas, ten times each."""
+    fields: dict[str, Any] = {
+        "free": False,
+        "requested": "ON_READ",
+        "synchronization": "ON_READ",
+        "aggregation": "SUM",
+        "shape": [],
+        "dtype": "float32",
+        "writes": 20,
+        "reads": 1,
+        "merges": 0,
+        "messages": 4,
+        "size_bytes": 8,
+        "waited_s": 0.0,
+    }
+    return VariableSummary(name=name, lens=seen, **(fields | others))
+
+
+def summary(*variables: VariableSummary, workers: int = 2, **others: Any) -> Summary:
+    """A run of ten steps that ended well."""
+    fields: dict[str, Any] = {
+        "status": Status.DONE,
+        "failure": None,
+        "varsim": "0.1.0",
+        "started": "2026-01-02T03:04:05+00:00",
+        "directory": "/somewhere/runs/x",
+        "experiment": {"name": "x"},
+        "devices": [f"cpu:{i}" for i in range(workers)],
+        "seconds": {"start_up": 0.25, "training": 1.5, "in_all": 2.0},
+        "step": 10,
+        "total_steps": 10,
+        "metrics": {},
+        "result": {},
+    }
+    return Summary(variables=list(variables), **(fields | others))

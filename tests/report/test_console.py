@@ -1,0 +1,182 @@
+"""The report on a console, at 80 columns and at others."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.report.summaries import lens, summary, variable
+from varsim.report.console import print_report
+from varsim.report.summary import Status, Summary
+
+
+def report(of: Summary, width: int = 80) -> str:
+    file = io.StringIO()
+    print_report(of, file, width)
+    return file.getvalue()
+
+
+ARRAYS = [np.linspace(0, i, 12, dtype=np.float32).reshape(3, 4) for i in (1, 2)]
+RUN = summary(
+    variable(
+        "weights",
+        lens(*ARRAYS, value=np.mean(ARRAYS, axis=0)),
+        aggregation="MEAN",
+        shape=[3, 4],
+        size_bytes=123_456,
+        messages=1200,
+        free=True,
+    ),
+    variable(
+        "steps_done",
+        lens(10, 10, value=10),
+        requested="AUTO",
+        synchronization="ON_WRITE",
+        aggregation="ONLY_FIRST_REPLICA",
+        dtype="int32",
+        merges=10,
+        waited_s=1.234,
+    ),
+    variable("pair", lens([1, 2], [1, 3], refused="it has no value"), shape=[2], dtype="int32"),
+    result={"accuracy": 0.88888, "each": [0.5, 0.25], "inner": {"a": 1, "b": "text"}},
+)
+
+EXPECTED = """\
+x: 10 steps
+2 workers · start-up 0.25 s · training 1.50 s
+
+what the training reached
+accuracy  0.8889
+each      0.5  0.25
+inner.a   1
+inner.b   text
+
+variables
+            asked    in force  aggregation         shape   dtype
+──────────────────────────────────────────────────────────────────
+weights     ON_READ  ON_READ   MEAN                [3, 4]  float32
+steps_done  AUTO     ON_WRITE  ONLY_FIRST_REPLICA  []      int32
+pair        ON_READ  ON_READ   SUM                 [2]     int32
+
+what synchronising them cost
+            writes  reads  merges  messages    bytes  waited s
+──────────────────────────────────────────────────────────────
+weights         20      1       0     1,200  121 KiB         0
+steps_done      20      1      10         4      8 B      1.23
+pair            20      1       0         4      8 B         0
+together                              1,208  121 KiB
+
+value lens: each replica's component, and what a read outside gives
+            replica 0  replica 1  value  apart
+──────────────────────────────────────────────
+weights                                      1
+  [2, 3]            1          2    1.5
+  min               0          0      0
+  mean            0.5          1   0.75
+  max               1          2    1.5
+steps_done         10         10     10      0
+pair                                  –      1
+  [0]               1          1
+  [1]               2          3
+
+pair: it has no value
+
+weights was written by each replica to its own copy; only reads and assigns from
+outside made copies meet: 1,200 messages, 121 KiB. The replicas' copies are up
+to 1 apart.
+
+saved in /somewhere/runs/x/
+"""
+
+
+def test_a_report_at_80_columns():
+    """In a file: no colours, nothing wider than the console, no blanks at the ends of lines."""
+    assert EXPECTED == report(RUN)
+
+
+def test_a_wide_console_has_one_table_of_variables():
+    text = report(RUN, 140)
+
+    assert "what synchronising them cost" not in text
+    assert 1 == text.count("steps_done  AUTO")
+    assert "ONLY_FIRST_REPLICA  []      int32        20      1      10" in text
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+@pytest.mark.parametrize("workers", [1, 2, 5, 9, 128])
+def test_nothing_is_wider_than_the_console(width: int, workers: int):
+    """Whatever the names, the numbers and the replicas are."""
+    rng = np.random.default_rng(workers)
+    values = [rng.normal(size=(7, 7)) * 1e-7 for _ in range(workers)]
+    counts = list(range(workers))
+    text = report(
+        summary(
+            variable("layer_with_a_long_name/dense/kernel", lens(*values), shape=[1000, 1000, 7]),
+            variable("n", lens(*counts, value=sum(counts)), writes=10**9, size_bytes=10**12),
+            workers=workers,
+            result={"accuracies": [0.123456] * workers, "b": {"c" * 10: 1.0}},
+        ),
+        width,
+    )
+
+    assert max(map(len, text.splitlines())) <= width
+    assert "\x1b" not in text
+
+
+def test_of_many_replicas_the_first_and_the_last_are_shown():
+    """And the distance is over all of them."""
+    text = report(summary(variable("n", lens(*range(20), value=190)), workers=20), 200)
+    heading, _, row = text[text.index("value lens") :].splitlines()[1:4]
+
+    assert (
+        "replica 0 replica 1 replica 2 replica 3 … replica 17 replica 18 replica 19".split()
+        == (heading.split()[:-2])
+    )
+    assert ["n", "0", "1", "2", "3", "17", "18", "19", "190", "19"] == row.split()
+
+
+def test_components_of_different_shapes_are_shown_by_their_shapes():
+    text = report(summary(variable("v", lens(np.zeros(2), np.zeros(5)), shape=[None])))
+
+    rows = [line.split() for line in text[text.index("value lens") :].splitlines()]
+
+    assert ["v", "–", "–"] in rows
+    assert ["shape", "[2]", "[5]"] in rows
+
+
+def test_a_dict_of_dicts_is_a_table():
+    """With the keys as headings, or the other way round if that is too wide."""
+    row = {"mean_of_means": 1.0, "sum_of_means": 2.0, "first_replica": 3.0, "one_device": 4.0}
+    result: dict[str, Any] = {"loss": row, "accuracy": row}
+
+    assert "          mean_of_means  sum_of_means" in report(summary(result=result), 80)
+    assert "               loss  accuracy\n" in report(summary(result=result), 50)
+
+
+def test_many_variables_are_not_all_shown():
+    text = report(summary(*(variable(f"v{i}", lens(i, i)) for i in range(100))))
+
+    assert "… and 60 more variables: see summary.json" in text
+    assert "v39 " in text
+    assert "v40 " not in text
+
+
+def test_a_run_that_did_not_end_says_how_far_it_came():
+    interrupted = summary(status=Status.INTERRUPTED, step=4, total_steps=10)
+
+    assert report(interrupted).startswith("x: interrupted after 4 of 10 steps\n")
+    assert "variables" not in report(summary(variable(writes=0), status=Status.FAILED))
+    assert "variables" in report(summary(variable(), status=Status.FAILED))
+
+
+def test_a_path_below_the_current_folder_is_shown_from_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+
+    assert "saved in runs/x/\n" in report(summary(directory="runs/x"))
+    assert "saved in runs/x/\n" in report(summary(directory=str(tmp_path / "runs" / "x")))

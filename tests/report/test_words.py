@@ -1,0 +1,78 @@
+"""Numbers, sizes and names as a report shows them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from varsim.report.words import dimensions, middle, names, number, seconds, size
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, "–"),
+        (True, "True"),
+        (0, "0"),
+        (-1234567890, "-1234567890"),
+        (12345678901, "1.235e+10"),
+        (0.0, "0"),
+        (0.88888888, "0.8889"),
+        (-1e-12, "-1e-12"),
+        ("NaN", "NaN"),
+        ("x" * 30, "x" * 11 + "…" + "x" * 12),
+        ([1, [2.5, None]], "[1 [2.5 –]]"),
+    ],
+)
+def test_a_number_has_four_digits(value: Any, expected: str):
+    assert expected == number(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "0.98 KiB"),
+        (9 * 1024, "9.00 KiB"),
+        (12_345, "12.1 KiB"),
+        (1_000_000, "977 KiB"),
+        (2**20, "1.00 MiB"),
+        (123 * 2**30, "123 GiB"),
+        (5000 * 2**30, "5000 GiB"),
+    ],
+)
+def test_a_size_has_the_unit_that_makes_it_short(value: int, expected: str):
+    assert expected == size(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(0.0, "0"), (0.001, "0.00"), (1.5, "1.50"), (1234.5, "1,234")]
+)
+def test_seconds_have_hundredths_while_that_says_something(value: float, expected: str):
+    assert expected == seconds(value)
+
+
+def test_a_long_name_is_cut_in_its_middle():
+    assert "layer_1/kernel" == middle("layer_1/kernel", 14)
+    assert "layer_…/kernel" == middle("layer_1/dense/kernel", 14)
+    assert 5 == len(middle("abcdefghij", 5))
+
+
+def test_a_shape_is_written_as_in_tensorflow():
+    assert ("[]", "[2, ?]") == (dimensions([]), dimensions([2, None]))
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["a"], "a"),
+        (["a", "b"], "a and b"),
+        (["a", "b", "c"], "a, b and c"),
+        (["a", "b", "c", "d"], "a, b and 2 more"),
+        (["a", "a", "a"], "a"),
+    ],
+)
+def test_names_make_a_list_that_is_read_aloud(words: list[str], expected: str):
+    assert expected == names(words)
