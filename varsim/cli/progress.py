@@ -76,7 +76,9 @@ class Bar(Quiet):
 
     def warned(self, text: str) -> None:
         """A paragraph above the bar."""
-        self._progress.console.print(f"warning: {text}", style="yellow", markup=False)
+        from rich.text import Text
+
+        self._progress.console.print(Text(f"warning: {text}", style="yellow"))
 
 
 @contextmanager

@@ -48,7 +48,7 @@ _EXIT_CODE: Final = {"done": DONE, "failed": FAILED, "interrupted": INTERRUPTED}
 @click.option("--strict/--no-strict", default=None, help="Refuse what TensorFlow refuses: none.")
 @click.option("--out", metavar="DIR", help="Where the run's directory is made. [default: runs]")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON, and only that.")
-@click.option("--quiet", is_flag=True, help="Print the run's directory, and only that.")
+@click.option("-q", "--quiet", is_flag=True, help="Print the run's directory, and only that.")
 @click.option("--print-config", is_flag=True, help="Print the experiment as YAML, and run nothing.")
 @click.pass_context
 def run(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -31,6 +31,10 @@ class DistributedVariable(Variable, DistributedValues):
 
     What an operation on it does depends on where the program stands: see `varsim.sync.policy`.
     """
+
+    is_mirrored: ClassVar[bool] = False
+    owes: ClassVar[str] = ""
+    """What the program has to do itself for such a variable; said once, when it is created."""
 
     def __init__(self, strategy: MirroredStrategy, spec: VariableSpec, lease: Lease | None) -> None:
         self.strategy = strategy
@@ -90,7 +94,7 @@ class DistributedVariable(Variable, DistributedValues):
             or frame.strategy is self.strategy
             or frame.update is not None
             or frame.strategy.is_outside
-            or self._synchronization is not VariableSynchronization.ON_WRITE
+            or not self.is_mirrored
         ):
             return self.read_value()
         if frame.replica is None:
@@ -191,6 +195,8 @@ class DistributedVariable(Variable, DistributedValues):
 class MirroredVariable(DistributedVariable):
     """ON_WRITE: one value, agreed on at every write."""
 
+    is_mirrored = True
+
 
 class SyncOnReadVariable(DistributedVariable):
     """ON_READ: every replica its own value, combined when it is read from outside."""
@@ -198,6 +204,13 @@ class SyncOnReadVariable(DistributedVariable):
 
 class LocalVariable(DistributedVariable):
     """NONE: every replica its own value, which never travels by itself."""
+
+    owes = (
+        "synchronization=NONE keeps a value of its own on every replica, and never synchronises "
+        "them. TensorFlow refuses it under a strategy (strict=True does too). You owe every "
+        "exchange yourself: read the components with strategy.experimental_local_results(v), "
+        "combine them with strategy.reduce(op, v, axis=None), and save them one by one."
+    )
 
 
 CLASSES: dict[VariableSynchronization, type[DistributedVariable]] = {

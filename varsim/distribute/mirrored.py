@@ -20,7 +20,7 @@ from varsim.distribute.extended import Extended
 from varsim.distribute.functions import Function
 from varsim.distribute.host import RunHost
 from varsim.distribute.naming import PROGRAM, Lease, new_id
-from varsim.distribute.one_device import check_call, trainable_of
+from varsim.distribute.one_device import check_call
 from varsim.distribute.place import user_place, warn
 from varsim.distribute.reduction import (
     components_of,
@@ -39,7 +39,6 @@ from varsim.spec import (
     Array,
     Operation,
     VariableSpec,
-    VariableSynchronization,
 )
 from varsim.sync import policy, reduce
 from varsim.sync.statistics import VariableStatistics
@@ -164,11 +163,11 @@ class MirroredStrategy(Strategy):
             requested=requested,
             synchronization=in_force,
             aggregation=aggregation,
-            trainable=trainable_of(kwargs["trainable"], in_force),
+            trainable=policy.is_trainable(kwargs["trainable"], in_force),
             created_at=user_place(),
         )
-        if in_force is VariableSynchronization.NONE:
-            warn(_WHAT_NONE_OWES.format(name=name), spec.created_at)
+        if CLASSES[in_force].owes:
+            warn(f"variable {name!r}: {CLASSES[in_force].owes}", spec.created_at)
         variable = self._make(spec, array)
         variable.constraint = kwargs["constraint"]
         return variable
@@ -291,14 +290,6 @@ class MirroredStrategy(Strategy):
     def replica_context(self) -> ReplicaContext | None:
         """No replica: the program is in cross-replica context."""
         return None
-
-
-_WHAT_NONE_OWES = (
-    "variable {name!r}: synchronization=NONE keeps a value of its own on every replica, and never "
-    "synchronises them. TensorFlow refuses it under a strategy (strict=True does too). You owe "
-    "every exchange yourself: read the components with strategy.experimental_local_results(v), "
-    "combine them with strategy.reduce(op, v, axis=None), and save them one by one."
-)
 
 
 def _show(replica_id: int, output: str) -> None:

@@ -22,7 +22,8 @@ from varsim.distribute.replica_context import OnlyReplicaContext
 from varsim.distribute.resource import HeldHere, ResourceVariable
 from varsim.distribute.strategy import Strategy, ValueContext
 from varsim.errors import ContextError, DistributedValueError, UnsupportedError, ValueTypeError
-from varsim.spec import VariableSpec, VariableSynchronization
+from varsim.spec import VariableSpec
+from varsim.sync import policy
 
 
 def create_plain(**kwargs: Any) -> ResourceVariable:
@@ -41,20 +42,13 @@ def create_plain(**kwargs: Any) -> ResourceVariable:
         requested=synchronization,
         synchronization=synchronization,
         aggregation=kwargs["aggregation"],
-        trainable=trainable_of(kwargs["trainable"], synchronization),
+        trainable=policy.is_trainable(kwargs["trainable"], synchronization),
         created_at=user_place(),
     )
     variable = ResourceVariable(HeldHere(spec, array), spec)
     variable.constraint = kwargs["constraint"]
     PROGRAM.know("plain", spec.variable_id, variable)
     return variable
-
-
-def trainable_of(asked: bool | None, synchronization: VariableSynchronization) -> bool:
-    """Whether a variable is trainable, where the program did not say: not if it is ON_READ."""
-    if asked is None:
-        return synchronization is not VariableSynchronization.ON_READ
-    return bool(asked)
 
 
 class OneDeviceStrategy(Strategy):

@@ -15,6 +15,7 @@ from varsim.report.words import NOTHING, dimensions, middle, names, number
 
 MAX_REPLICAS: Final = 8  # side by side; of more, the first and the last are shown
 _LABEL_WIDTH: Final = 18
+_SHORT_LABEL_WIDTH: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +33,11 @@ def print_lens(console: Console, variables: Sequence[VariableSummary]) -> None:
     shown = [(v, v.lens) for v in variables[:MAX_ROWS] if v.lens is not None]
     if not shown:
         return
-    rows = [row for variable, lens in shown for row in _rows(variable, lens)]
-    replicas = _chosen(rows, console.width)
+    for width in (_LABEL_WIDTH, _SHORT_LABEL_WIDTH):
+        rows = [row for variable, lens in shown for row in _rows(variable, lens, width)]
+        replicas = _chosen(rows, console.width)
+        if None not in replicas:  # all are shown; otherwise shorter names may make room
+            break
     headings = [_heading(i, rows, replicas, console.width) for i in replicas]
     table = new_table()
     table.add_column("", no_wrap=True)
@@ -52,8 +56,8 @@ def print_lens(console: Console, variables: Sequence[VariableSummary]) -> None:
         console.print()
 
 
-def _rows(variable: VariableSummary, lens: Lens) -> list[_Row]:
-    name = middle(variable.name, _LABEL_WIDTH)
+def _rows(variable: VariableSummary, lens: Lens, label_width: int) -> list[_Row]:
+    name = middle(variable.name, label_width)
     apart = number(lens.apart)
     parts, value = lens.components, lens.value
     if all(part.shape == [] for part in parts):

@@ -27,19 +27,19 @@ class Digest:
     """One array: all of it if it is small, else what can be said in few words."""
 
     shape: list[int]
-    elements: Plain  # nested lists; None if the array is large
-    minimum: Plain  # these three are None where there is no such thing: empty, or complex
-    mean: Plain
-    maximum: Plain
+    elements: Plain  # nested lists; null if there are more than four
+    minimum: Plain  # null where there is no such thing: of an empty or a complex array
+    mean: Plain  # likewise
+    maximum: Plain  # likewise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
     """The same element of all components, and of the cross-replica value."""
 
-    index: list[int]
-    components: list[Plain]
-    value: Plain  # None if there is no cross-replica value
+    index: list[int]  # of the element
+    components: list[Plain]  # in replica order
+    value: Plain  # null if there is no cross-replica value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +47,9 @@ class Lens:
     """The values of one variable at the end: each replica's, and the one that a read gives."""
 
     components: list[Digest]  # in replica order
-    value: Digest | None  # None if a cross-replica read is refused, and then why
-    refused: str
-    apart: Plain  # the largest difference between components in any element; None if unlike
+    value: Digest | None  # what a cross-replica read gives; null if it is refused
+    refused: str  # why; "" if it is not
+    apart: Plain  # the largest difference between components in any element; null if shapes differ
     samples: list[Sample]  # of large arrays: where components differ most, and the first elements
 
 
@@ -57,20 +57,20 @@ class Lens:
 class VariableSummary:
     """One variable: its settings, what its synchronisation cost, and what it holds."""
 
-    name: str
-    free: bool  # the workload left its synchronization to the experiment
+    name: str  # as the workload gave it; two may have the same
+    free: bool  # whether the workload left its synchronization to the experiment
     requested: str  # a member of VariableSynchronization, by name
     synchronization: str  # what was in force: never AUTO
     aggregation: str  # a member of VariableAggregation, by name
-    shape: list[int | None]
-    dtype: str
-    writes: int
-    reads: int
-    merges: int
-    messages: int
-    size_bytes: int
-    waited_s: float
-    lens: Lens | None  # None if it could not be had any more
+    shape: list[int | None]  # null for a dimension that an assign may change
+    dtype: str  # NumPy's name
+    writes: int  # by the program and by every replica
+    reads: int  # likewise
+    merges: int  # times that all replicas met over a write
+    messages: int  # that it would need alone; in fact many travel together
+    size_bytes: int  # of the values in them
+    waited_s: float  # summed over replicas: from a contribution's arrival to the commit
+    lens: Lens | None  # null if the values could not be had any more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,25 +78,25 @@ class Failure:
     """Why a run failed."""
 
     kind: str  # the exception's class
-    text: str
-    traceback: str  # through the workload; "" if it says nothing more
+    text: str  # its message
+    traceback: str  # the replica's, if it was raised there, and where the workload was
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     """One run."""
 
-    status: Status
-    failure: Failure | None
-    varsim: str  # the version
-    started: str  # local time with offset, ISO 8601
-    directory: str
+    status: Status  # "done", "failed" or "interrupted"
+    failure: Failure | None  # null unless it failed
+    varsim: str  # the version that ran it
+    started: str  # local time with its offset, ISO 8601
+    directory: str  # as `out` said, so relative to where varsim was started
     experiment: dict[str, Any]  # as experiment.yaml has it
-    devices: list[str]  # one per replica
-    seconds: dict[str, float]  # start_up, training, in_all
-    step: int  # how far the workload said it was
-    total_steps: int | None  # None if it never said
+    devices: list[str]  # the name of each replica's device, in replica order
+    seconds: dict[str, float]  # start_up, training and in_all, as far as they were reached
+    step: int  # how many steps the workload said were done
+    total_steps: int | None  # how many it said there would be; null if it never said
     metrics: dict[str, Plain]  # the last that it reported
     result: dict[str, Plain]  # what it returned
-    variables: list[VariableSummary] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
+    variables: list[VariableSummary] = field(default_factory=list)  # in order of creation
+    warnings: list[str] = field(default_factory=list)  # each once

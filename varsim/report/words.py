@@ -13,7 +13,7 @@ _TEXT_WIDTH: Final = 24
 
 
 def number(value: Plain) -> str:
-    """A number with four significant digits; integers whole, if they are not too long."""
+    """A number with four significant digits, or three and an exponent; short integers whole."""
     match value:
         case None:
             return NOTHING
@@ -22,7 +22,8 @@ def number(value: Plain) -> str:
         case int() if len(str(abs(value))) <= _LONGEST_INTEGER:
             return str(value)
         case int() | float():
-            return f"{value:.4g}"
+            text = f"{value:.4g}"
+            return f"{value:.3g}" if "e" in text else text
         case list():
             return "[" + " ".join(map(number, value)) + "]"
     return middle(str(value), _TEXT_WIDTH)

@@ -200,6 +200,11 @@ def resolve(
     return _ON_WRITE if synchronization is _AUTO else synchronization
 
 
+def is_trainable(asked: bool | None, synchronization: VariableSynchronization) -> bool:
+    """Whether a variable is trainable where the program did not say: not if it is ON_READ."""
+    return synchronization is not _ON_READ if asked is None else bool(asked)
+
+
 def check_arithmetic(spec: VariableSpec, operation: Operation, num_replicas: int) -> None:
     """Refuses what a bool variable has no arithmetic for.
 

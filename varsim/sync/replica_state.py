@@ -331,7 +331,8 @@ def check_shape(spec: VariableSpec, operation: Operation, component: Array, valu
     Raises:
         ShapeError: The shape differs from the variable's, or for an add from the component's.
     """
-    wanted = spec.shape if operation is Operation.ASSIGN else component.shape
+    declared = operation is Operation.ASSIGN or None not in spec.shape
+    wanted = spec.shape if declared else component.shape
     if len(wanted) == value.ndim and all(
         size is None or size == got for size, got in zip(wanted, value.shape, strict=True)
     ):
