@@ -21,7 +21,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
+import click
+
+from varsim.cli.main import main as cli
+from varsim.experiments import config
 from varsim.protocol import codec, messages
+from varsim.report import summary
 from varsim.spec import Context, Operation, VariableAggregation, VariableSynchronization
 from varsim.sync import policy
 
@@ -132,6 +137,50 @@ def limits() -> str:
     return "\n".join(rows)
 
 
+# ---------------------------------------------------------------- runs
+
+
+def summary_fields() -> str:
+    """What `summary.json` holds, object by object."""
+    kinds = (
+        summary.Summary,
+        summary.Failure,
+        summary.VariableSummary,
+        summary.Lens,
+        summary.Digest,
+        summary.Sample,
+    )
+    parts: list[str] = []
+    for kind in kinds:
+        parts += [f"### {kind.__name__}", "", *_described(kind)]
+    return "\n".join(parts).rstrip()
+
+
+def experiment_keys() -> str:
+    """The keys of an experiment's YAML file."""
+    rows = ["| key | |", "| --- | --- |"]
+    for name, described in config.schema()["properties"].items():
+        rows.append(f"| `{name}` | {described['description']} |")
+    return "\n".join(rows)
+
+
+def commands() -> str:
+    """What `--help` says of the program and of each of its commands."""
+    context = click.Context(cli, info_name="varsim")
+    parts = ["```console", "$ varsim --help", _help(cli, "varsim"), "```"]
+    for name in cli.list_commands(context):
+        command = cli.get_command(context, name)
+        assert command is not None
+        parts += ["", f"## varsim {name}", "", "```console", f"$ varsim {name} --help"]
+        parts += [_help(command, name, context), "```"]
+    return "\n".join(parts)
+
+
+def _help(command: click.Command, name: str, parent: click.Context | None = None) -> str:
+    settings = {**cli.context_settings, "terminal_width": 80}
+    return command.get_help(click.Context(command, parent, name, **settings))
+
+
 # ---------------------------------------------------------------- semantics
 
 
@@ -219,6 +268,9 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
     "wire": wire,
     "limits": limits,
     "policy-table": policy_table,
+    "summary-fields": summary_fields,
+    "experiment-keys": experiment_keys,
+    "commands": commands,
     "run-output": run_output,
 }
 NOT_REPEATABLE: Final = frozenset({"run-output"})

@@ -344,3 +344,13 @@ def test_the_summary_is_json_without_extensions():
         raise AssertionError(word)
 
     assert 1 == json.loads(text, parse_constant=refuse)["version"]
+
+
+def test_the_workload_in_the_documents_runs(write: Write):
+    """docs/cli.md shows how to write one."""
+    text = (Path(__file__).parents[2] / "docs" / "cli.md").read_text("utf-8")
+    write("documented.py", text.partition("```python\n")[2].partition("```")[0])
+    summary = run("workload=documented.py", "mode=on_read", "workers=3", "params.learning_rate=0.1")
+
+    assert summary.failure is None
+    assert pytest.approx(3.0) == summary.result["total"]

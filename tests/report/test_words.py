@@ -16,7 +16,7 @@ from varsim.report.words import dimensions, middle, names, number, seconds, size
         (True, "True"),
         (0, "0"),
         (-1234567890, "-1234567890"),
-        (12345678901, "1.235e+10"),
+        (12345678901, "1.23e+10"),
         (0.0, "0"),
         (0.88888888, "0.8889"),
         (-1e-12, "-1e-12"),
@@ -25,7 +25,7 @@ from varsim.report.words import dimensions, middle, names, number, seconds, size
         ([1, [2.5, None]], "[1 [2.5 –]]"),
     ],
 )
-def test_a_number_has_four_digits(value: Any, expected: str):
+def test_a_number_has_four_digits_or_three_and_an_exponent(value: Any, expected: str):
     assert expected == number(value)
 
 
