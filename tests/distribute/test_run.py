@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import collections
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -11,11 +11,16 @@ import varsim as tf
 from tests.distribute.programs import components, each, made, rank
 from varsim.errors import MismatchError, ReplicaError
 
+
+class Pair(NamedTuple):
+    x: Any
+    y: Any
+
+
 # ---------------------------------------------------------------- arguments and results
 
 
 def test_structures_of_per_replica_values_are_sliced_and_put_together(strategy):
-    Pair = collections.namedtuple("Pair", "x y")
     x = each(strategy, 1.0, 2.0)
 
     def step(a, pair, *, more):
@@ -30,7 +35,6 @@ def test_structures_of_per_replica_values_are_sliced_and_put_together(strategy):
 
 
 def test_a_named_tuple_stays_one(strategy):
-    Pair = collections.namedtuple("Pair", "x y")
     result = strategy.run(lambda: Pair(rank(), None))
 
     assert isinstance(result, Pair)
@@ -126,7 +130,7 @@ def test_a_handler_for_every_exception_does_not_hide_a_mismatch(strategy):
         try:
             if rank() == 0:
                 v.assign_add(1.0).read_value()
-        except Exception:  # noqa: S110 - as users write it
+        except Exception:  # as careless programs do
             pass
 
     with pytest.raises(MismatchError, match="replica 1: never came"):

@@ -80,11 +80,11 @@ def test_other_variables_change_with_it_or_not_at_all(strategy, variable):
 
 def test_results_are_put_together_or_given_one_by_one(strategy, variable):
     grouped = strategy.extended.update(variable, lambda v: v * 2.0)
-    single = strategy.extended.update(variable, lambda v: float(v), group=False)
+    single = strategy.extended.update(variable, lambda v: float(v) + 1.0, group=False)
 
     assert isinstance(grouped, tf.distribute.DistributedValues)
     assert [2.0, 2.0] == [float(value) for value in grouped.values]
-    assert (1.0, 1.0) == single
+    assert (2.0, 2.0) == single
 
 
 def test_on_replicas_all_meet_for_it(strategy, variable):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,6 +16,10 @@ DELIBERATE = frozenset(
 
 ACCIDENTAL = frozenset("AttributeError AssertionError InvalidArgumentError".split())
 """What TensorFlow trips over: ours must say what is wrong, as a ValueError or TypeError."""
+
+TENSOR = re.compile(r"<tf\.Tensor: shape=\(\), dtype=(\w+), numpy=([-\d.]+)>")
+ARRAY = re.compile(r"array\(([-\d.]+), dtype=(\w+)\)")
+"""How a scalar tensor shows itself in TensorFlow, and in varsim."""
 
 SAID = frozenset({"ValueError", "TypeError"})
 
@@ -45,14 +50,19 @@ def _shown(value: Json) -> str:
     return text if len(text) <= 300 else text[:297] + "..."
 
 
-def same_kind(theirs: str, ours: Failure) -> bool:
+def same_kind(theirs: str, ours: Failure, message: str = "") -> bool:
     """Whether our error is of the kind that TensorFlow's is.
+
+    That no kernel takes a dtype is an InvalidArgumentError in eager TensorFlow and a TypeError
+    while it traces: an accident, too.
 
     An attribute that does not exist is an AttributeError in both if the program's own line asks
     for it: nobody's accident but the program's.
     """
-    if theirs in ACCIDENTAL:
-        return bool(SAID & ours.kinds) or (theirs == ours.kind == "AttributeError" and ours.by_program)
+    if theirs in ACCIDENTAL or message.startswith("Value passed to parameter"):
+        return bool(SAID & ours.kinds) or (
+            theirs == ours.kind == "AttributeError" and ours.by_program
+        )
     assert theirs in DELIBERATE, theirs
     return theirs in ours.kinds
 
@@ -68,7 +78,7 @@ def _in_error(theirs: Failure | None, ours: Failure | None) -> Iterator[Differen
     if theirs is None or ours is None:
         yield Difference("error", (), theirs, ours)
         return
-    if not same_kind(theirs.kind, ours):
+    if not same_kind(theirs.kind, ours, theirs.message):
         yield Difference("error", (), theirs, ours)
     if theirs.at != ours.at:
         yield Difference("at", (), theirs.at, ours.at)
@@ -117,8 +127,7 @@ def _text(value: Json) -> str:
     varsim's tensors are NumPy arrays, so what TensorFlow calls a tensor and what it calls a NumPy
     value are one.
     """
-    return (
-        json.dumps(value, sort_keys=True, default=repr)
-        .replace('"type": "numpy"', '"type": "Tensor"')
-        .replace('"EagerTensor"', '"ndarray"')
-    )
+    text = json.dumps(value, sort_keys=True, default=repr)
+    text = text.replace('"type": "numpy"', '"type": "Tensor"').replace('"EagerTensor"', '"ndarray"')
+    text = TENSOR.sub(lambda found: f"{found[1]} {float(found[2])}", text)
+    return ARRAY.sub(lambda found: f"{found[2]} {float(found[1])}", text)

@@ -80,7 +80,7 @@ class _Model:
         elif operation == "read":
             context, how = arguments
             if isinstance(how, str):
-                self._returned = self._read(context, how)
+                self._returned = self._read_or_error(context, how)
             else:
                 self._returned = {one: self._read_or_error(context, one) for one in how}
         elif operation == "component":
@@ -96,7 +96,10 @@ class _Model:
         case = self._case
         if self._aggregation == "MEAN" and np.dtype(case.dtype or "float32").kind in "iub":
             raise Refused("ValueError")
-        if self._synchronization not in SYNCHRONIZATIONS or self._case.aggregation not in AGGREGATIONS:
+        if (
+            self._synchronization not in SYNCHRONIZATIONS
+            or self._case.aggregation not in AGGREGATIONS
+        ):
             raise Refused("ValueError")
         init = case.record.get("init")
         if init is None or (case.is_mirrored and isinstance(init, dict) and "per_replica" in init):
@@ -132,7 +135,11 @@ class _Model:
         if part.dtype.kind == "b" and method != "assign":
             raise Refused
         open_shape = "shape" in self._case.record.get("kwargs", {})
-        if value.ndim != part.ndim if open_shape and method == "assign" else value.shape != part.shape:
+        if (
+            value.ndim != part.ndim
+            if open_shape and method == "assign"
+            else value.shape != part.shape
+        ):
             raise Refused("ValueError" if method == "assign" else "")
         return value
 

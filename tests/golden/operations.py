@@ -28,7 +28,7 @@ READS: dict[str, Callable[[Any], Any]] = {
     "read_value": lambda v: v.read_value(),
     "value": lambda v: v.value(),
     "numpy": lambda v: v.numpy(),
-    "convert": lambda v: np.asarray(v),
+    "convert": np.asarray,
     "add": lambda v: v + v,
 }
 
@@ -188,7 +188,7 @@ class Operations:
 
         match operation:
             case "replica":
-                in_replica, args = value.in_replica(lambda x: getattr(v, method)(x))
+                in_replica, args = value.in_replica(getattr(v, method))
                 return strategy.run(in_replica, args=args)
             case "cross":
                 with self._scope():
@@ -213,17 +213,15 @@ class Operations:
         raise AssertionError(f"unknown operation: {operation}")
 
     def _read(self, context: str, how: str | list[str]) -> Any:
-        if isinstance(how, str):
-            return self._read_once(context, how)
         described: dict[str, Json] = {}
-        for one in how:
+        for one in [how] if isinstance(how, str) else how:
             try:
                 value = self._read_once(context, one)
             except Exception as error:  # as above
                 described[one] = {"error": failure(error, 0, None)}
             else:
                 described[one] = Descriptions(self._variable).describe(value)
-        return _Reads(described)
+        return _Reads(described[how] if isinstance(how, str) else described)
 
     def _read_once(self, context: str, how: str) -> Any:
         v, strategy, read = self._variable, self._strategy, READS[how]
@@ -244,7 +242,7 @@ class Operations:
 class _Reads:
     """Several reads, described already: some of them may have raised."""
 
-    def __init__(self, described: dict[str, Json]) -> None:
+    def __init__(self, described: Json) -> None:
         self.described = described
 
 

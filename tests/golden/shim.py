@@ -19,7 +19,7 @@ NOT_OFFERED = {
     "tf.IndexedSlices": "sparse values",
     "tf.__internal__": "TensorFlow's internals",
     ".handle": "resource handles",
-    "tf.constant(\"": "strings",
+    'tf.constant("': "strings",
 }
 """Text in a program → what it needs that varsim does not offer yet."""
 

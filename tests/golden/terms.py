@@ -86,9 +86,7 @@ class Descriptions:
 def per_replica(variable: Any) -> list[Json]:
     """The components of a variable, in replica order."""
     parts: Sequence[Any] = (
-        variable.values
-        if isinstance(variable, tf.distribute.DistributedValues)
-        else (variable,)
+        variable.values if isinstance(variable, tf.distribute.DistributedValues) else (variable,)
     )
     found = [np.asarray(part.read_value()) for part in parts]
     assert all(part.dtype == variable.dtype for part in found), "a component of another dtype"

@@ -80,8 +80,7 @@ def run_program(*arguments: str, cwd: Path | None = None) -> str:
         [sys.executable, *arguments],
         env=environment(),
         cwd=cwd,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         timeout=20_000 * MS,
     )

@@ -33,8 +33,7 @@ from varsim.spec import Operation, ReduceOp, VariableAggregation, VariableSynchr
 Draw = st.DrawFn
 
 DTYPES: Final = tuple(
-    np.dtype(name)
-    for name in "float16 float32 float64 int8 uint8 int32 int64 uint16 bool".split()
+    np.dtype(name) for name in "float16 float32 float64 int8 uint8 int32 int64 uint16 bool".split()
 )
 SHAPES: Final = ((), (3,), (0,), (2, 2))
 WRITES: Final = (Operation.ASSIGN, Operation.ASSIGN_ADD, Operation.ASSIGN_SUB)

@@ -276,8 +276,8 @@ def take_action(action: Action, replica: Any, variables: Sequence[Any]) -> Any:
             value = action.values[mine]
             return replica.merge_call(merge, args=(variables[action.variable], value))
         case MergeSteps():
-            merge = partial(take_steps_merged, steps=action.steps)
-            return replica.merge_call(merge, args=(tuple(variables),))
+            take = partial(take_steps_merged, steps=action.steps)
+            return replica.merge_call(take, args=(tuple(variables),))
         case UpdateOnReplicas():
             update = replica.strategy.extended.update
             arguments = (action.operation, action.values[mine])

@@ -269,6 +269,15 @@ def test_a_write_that_does_not_fit_changes_nothing():
     assert 0 == ledger.statistics()[0].writes
 
 
+def test_an_add_that_does_not_fit_is_refused_although_the_components_are_not_known():
+    """Else the replicas would find out, after the program has gone on."""
+    ledger = coordinator(spec(NONE)).ledger
+    assert None is ledger.mirror(W)
+
+    with pytest.raises(ShapeError, match=r"shape \[1\] to a variable of shape \[\]"):
+        ledger.write(W, ADD, [array([1.0])] * 2, same=True)
+
+
 def test_while_a_call_runs_only_what_merges_is_known():
     """Replicas may be writing the others at this moment."""
     state = coordinator(spec(), spec(SUM, ON_READ, variable_id=V))

@@ -171,7 +171,7 @@ def exception() -> str:
         strategy.run(step)
     except KeyError as error:
         failed = f"{error} {type(error.__cause__).__name__} {error.__cause__.replica_id}"  # type: ignore[union-attr]
-    return seen(failed, w, mine, *w.values, strategy.run(lambda: w.read_value()))
+    return seen(failed, w, mine, *w.values, strategy.run(w.read_value))
 
 
 def asks() -> str:

@@ -35,6 +35,7 @@ class Tracked:
     account: Account
     mirror: Array | None
     version: int = 0
+    shapes: list[tuple[int, ...]] = field(default_factory=list)  # of what merges, by replica
     waited_until_s: dict[int, float] = field(default_factory=dict)  # by replica
 
     @property

@@ -1,0 +1,92 @@
+"""What varsim must make of the programs that add in an order of TensorFlow's own: rule D8."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+
+from tests.golden.expect import Array, encoded
+from tests.golden.expect_python import aggregated, described, on_each
+from tests.golden.recorded import Case, Json, Outcome
+
+LEFT_FOLD_BYTES = 64
+"""Up to here TensorFlow's ring folds left, too."""
+
+
+def folds_left(case: Case) -> Outcome | None:
+    """D8: the sum is folded in replica order, and the mean is that divided by W.
+
+    For programs that TensorFlow runs as a ring (an all_reduce of more than 64 bytes, or of several
+    tensors packed into one), or with the reciprocal of W (a mean in a tf.function).
+    """
+    op = re.search(r'"(SUM|MEAN)"|VA\.(MEAN)', case.text)
+    if op is None or case.family != "numerics" or not case.is_mirrored:
+        return None
+    how = op[1] or op[2]
+    inputs = _inputs(case)
+    rings = "all_reduce(" in case.text and max(x[0].nbytes for x in inputs) > LEFT_FOLD_BYTES
+    packs = case.in_function and len(inputs) > 1
+    multiplies = case.in_function and how == "MEAN"
+    if not (rings or packs or multiplies):
+        return None
+    with np.errstate(all="ignore"):
+        totals = [aggregated(x, how) for x in inputs]
+    if "v.assign(y)" in case.text:
+        parts = [encoded(totals[0])] * case.world
+        return Outcome(state={"per_replica": parts, "cross_read": parts[0]}, returned=_nothing())
+    if "s.reduce(" in case.text:
+        return Outcome(returned=described(totals[0]))
+    items = [on_each(total, case.world) for total in totals]
+    if "[p, q]" in case.text:
+        return Outcome(returned={"type": "list", "items": items})
+    return Outcome(returned=items[0])
+
+
+def _nothing() -> Json:
+    return {"type": "None"}
+
+
+def _inputs(case: Case) -> list[list[Array]]:
+    """The tensors of the program's first line: of each, one per replica."""
+    names: dict[str, Any] = {"W": case.world, "PR": _per_replica}
+    exec(case.program[0], names)
+    return [names[name] for name in ("x", "y") if name in names]
+
+
+def _per_replica(values: list[Any], dtype: str) -> list[Array]:
+    return [np.array(value, dtype) for value in values]
+
+
+def is_near(case: Case, expected: Outcome) -> bool:
+    """Whether TensorFlow's result is this one but for rounding.
+
+    A sum of W numbers in any order is off by at most W roundings of the sum of their magnitudes,
+    and the reciprocal by one more.
+    """
+    inputs = _inputs(case)
+    theirs, ours = _numbers(case.recorded), _numbers(expected)
+    if theirs.shape != ours.shape:
+        return False
+    magnitude = max(float(np.abs(x).sum(axis=0, dtype=np.float64).max()) for x in inputs)
+    step = float(np.finfo(inputs[0][0].dtype).eps)
+    return bool(np.all(np.abs(theirs - ours) <= (case.world + 1) * step * magnitude))
+
+
+def _numbers(outcome: Outcome) -> Array:
+    """All numbers of an outcome, in order."""
+    found: list[float] = []
+
+    def collect(value: Json) -> None:
+        if isinstance(value, dict):
+            for key in sorted(value):
+                collect(value[key])
+        elif isinstance(value, list):
+            for member in value:
+                collect(member)
+        elif isinstance(value, int | float):
+            found.append(float(value))
+
+    collect([outcome.returned, dict(outcome.state)])
+    return np.array(found)

@@ -1,0 +1,308 @@
+"""What varsim must make of the Python programs that the rules D1-D13 change, one function each.
+
+A function knows its programs by their text, and gives nothing for all others. Like `expect` it
+uses NumPy alone. What is asked of `returned` is asked of nothing but the rule's own part of it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from tests.golden.expect import Array, encoded, left_fold, mean_of
+from tests.golden.recorded import Case, Failure, Json, Outcome
+
+REFUSAL = "InvalidArgumentError"
+"""An error of which only this is asked: that it says what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """The `v` of a program, as its text creates it."""
+
+    value: Array
+    synchronization: str
+    aggregation: str
+    world: int
+
+    @property
+    def untouched(self) -> list[Json]:
+        """Its components as they were created."""
+        return [encoded(self.value)] * self.world
+
+    def state(self, each: Sequence[Array]) -> dict[str, Json]:
+        """Its state with other components."""
+        combined = self.combined(each)
+        read: Json = (
+            encoded(combined) if combined is not None else {"error": {"type": "ValueError"}}
+        )
+        return {"per_replica": [encoded(part) for part in each], "cross_read": read}
+
+    def combined(self, each: Sequence[Array]) -> Array | None:
+        """What reading it outside gives; None if that is refused."""
+        if self.synchronization != "ON_READ":
+            return each[0]
+        return None if self.aggregation == "NONE" else aggregated(each, self.aggregation)
+
+
+def variable_of(case: Case) -> Variable | None:
+    """The distributed variable `v` that a program creates with one value."""
+    found = re.search(r"v = tf\.Variable\((\[[^\]]*\]|[-\d.]+)([^)\n]*)\)", case.text)
+    if found is None or not case.is_mirrored:
+        return None
+    settings = dict(re.findall(r"\bV([SA])\.(\w+)", found[2]))
+    return Variable(
+        tensor(json.loads(found[1])),
+        settings.get("S", "AUTO"),
+        settings.get("A", "NONE"),
+        4 if "with q.scope(): v" in case.text else case.world,
+    )
+
+
+def tensor(value: Any) -> Array:
+    """Python's numbers as TensorFlow takes them."""
+    found = np.asarray(value)
+    return found.astype({"f": np.float32, "i": np.int32}.get(found.dtype.kind, found.dtype))
+
+
+def aggregated(each: Sequence[Array], how: str) -> Array:
+    """All replicas' values as one."""
+    if how == "ONLY_FIRST_REPLICA":
+        return each[0]
+    total = left_fold(each)
+    return mean_of(total, len(each)) if how == "MEAN" and len(each) > 1 else total
+
+
+def described(value: Array) -> Json:
+    """An array in the recording's terms."""
+    return {"type": "Tensor", "dtype": value.dtype.name, "value": encoded(value)}
+
+
+def on_each(value: Array, world: int) -> Json:
+    """The same array from every replica, as `run` gives it."""
+    if world == 1:
+        return described(value)
+    return {"type": "PerReplica", "values": [described(value)] * world}
+
+
+def per_replica(expression: str, world: int) -> list[Array]:
+    """What an expression of a program is in each replica."""
+    constant = SimpleNamespace(constant=tensor)
+    return [
+        tensor(eval(expression, {"rid": lambda r=r: r, "tf": constant, "W": world}))
+        for r in range(world)
+    ]
+
+
+def refused(case: Case, after: Json, kind: str = REFUSAL) -> Outcome:
+    """The last line raises."""
+    return Outcome(error=Failure(kind=kind, at=len(case.program) - 1, after=after, message=""))
+
+
+# ---------------------------------------------------------------- one function per rule and program
+
+
+def none_is_local_state(case: Case) -> Outcome | None:
+    """D1: a variable with synchronization NONE is created."""
+    if not (
+        case.is_mirrored and "synchronization=VS.NONE" in case.text and "s.run(f)" in case.text
+    ):
+        return None
+    return Outcome(returned={"type": "LocalVariable", "values": [1.0] * case.world})
+
+
+def each_contributes(case: Case) -> Outcome | None:
+    """D2: all_reduce of a number, or of one object in all replicas, combines all contributions."""
+    found = re.search(
+        r'all_reduce\("(SUM|MEAN)", (t|[\d.]+|float\(rid\(\)\) \+ 1\.5)\)\)$', case.text
+    )
+    if found is None or not case.is_mirrored:
+        return None
+    expression = "tf.constant(3.0)" if found[2] == "t" else found[2]
+    total = aggregated(per_replica(expression, case.world), found[1])
+    return Outcome(returned=on_each(total, case.world))
+
+
+def each_is_gathered(case: Case) -> Outcome | None:
+    """D2: all_gather of one object in all replicas gathers it from each; a scalar has no axis."""
+    if not case.is_mirrored or case.world == 1:
+        return None
+    if "ctx().all_gather([3.0], axis=0)" in case.text:
+        return refused(case, None)
+    if "ctx().all_gather(t, axis=0)" in case.text:
+        return Outcome(returned=on_each(tensor([3.0] * case.world), case.world))
+    return None
+
+
+def one_replica_reduces_in_a_function(case: Case) -> Outcome | None:
+    """D2: at W=1, all_reduce of the argument of a tf.function gives the argument."""
+    found = re.match(r"x = PR\(\[(.*?)\], '(\w+)'\)", case.text)
+    asked = (
+        case.is_mirrored and case.world == 1 and case.in_function and "all_reduce(R." in case.text
+    )
+    if found is None or not asked:
+        return None
+    return Outcome(returned=described(np.array(eval(found[1]), found[2])))
+
+
+def numbers_are_reduced(case: Case) -> Outcome | None:
+    """D2: reduce takes numbers per replica as tensors; a plain zero is its own sum and mean."""
+    if not case.is_mirrored:
+        return None
+    if re.search(r"out = s\.reduce\(R\.\w+, 0, axis=None\)$", case.text):
+        return Outcome(returned={"type": "int", "value": 0})
+    found = re.search(
+        r"x = PR\((\[[\d., ]+\])\)\nout = s\.reduce\(R\.(\w+), x, axis=None", case.text
+    )
+    if found is None:
+        return None
+    each = [tensor(number) for number in json.loads(found[1])]
+    return Outcome(returned=described(aggregated(each, found[2])))
+
+
+def values_are_aggregated(case: Case) -> Outcome | None:
+    """D2: each replica's list of numbers, or variable, is its contribution to `v.assign`."""
+    v = variable_of(case)
+    found = re.search(r"[sa]\.run\(lambda: v\.assign\((w|\[.*\])\)\)$", case.text)
+    if v is None or found is None or v.synchronization == "ON_READ" or v.aggregation == "NONE":
+        return None
+    expression = found[1]
+    if expression == "w":
+        other = re.search(r"w = tf\.Variable\((\[.*?\]|[\d.]+)\)", case.text)
+        if other is None:
+            return None
+        expression = other[1]
+    total = aggregated(per_replica(expression, v.world), v.aggregation)
+    return Outcome(state=v.state([total] * v.world), returned={"type": "None"})
+
+
+def lists_are_shared_out(case: Case) -> Outcome | None:
+    """D2: a list of numbers assigned to a sum is shared out as a tensor is."""
+    v = variable_of(case)
+    found = re.search(r"v\.assign\((\[[\d., ]+\])(, read_value=False)?\)", case.text)
+    if v is None or found is None or "s.run" in case.text:
+        return None
+    if (v.synchronization, v.aggregation) != ("ON_READ", "SUM"):
+        return None
+    parts = [mean_of(tensor(json.loads(found[1])), v.world)] * v.world
+    if ".assign_add(" in case.text:  # to the sum, which is refused; the assign before it stands
+        return refused(case, v.state(parts)["per_replica"], "ValueError")
+    if "copy.deepcopy(v)" in case.text:
+        item = {"type": "list", "items": [_python(value) for value in v.value.tolist()]}
+        copies = {"type": "list", "items": [item] * v.world}
+        kind = {"type": "str", "value": "SyncOnReadVariable"}
+        items = [kind, {"type": "bool", "value": False}, copies]
+        return Outcome(state=v.state(parts), returned={"type": "list", "items": items})
+    returned = {"type": "None"} if found[2] else {"type": "self"}
+    return Outcome(state=v.state(parts), returned=returned)
+
+
+def _python(value: Any) -> Json:
+    return {"type": type(value).__name__, "value": value}
+
+
+def mixed_deeds_are_refused(case: Case) -> Outcome | None:
+    """D3: replicas that write different variables, or in different ways, are told so."""
+    v = variable_of(case)
+    ways = "v.assign(tf.constant(5.0)) if rid() == 0 else v.assign_add(tf.constant(7.0))"
+    variables = "(v if rid() == 0 else w).assign("
+    if v is None or not (ways in case.text or variables in case.text):
+        return None
+    failure = Failure(kind="RuntimeError", at=2, after=v.untouched, message="")
+    return Outcome(error=failure)
+
+
+def a_failed_update_changes_nothing(case: Case) -> Outcome | None:
+    """D4: an update whose function raises for one component leaves all as they were."""
+    v = variable_of(case)
+    if v is None or not re.search(r'c\.assign\(5\.0\)\n.*raise KeyError\("u"\)', case.text):
+        return None
+    return refused(case, v.untouched, "KeyError")
+
+
+def a_refused_write_changes_nothing(case: Case) -> Outcome | None:
+    """D5: a cross-replica write to ON_READ with aggregation NONE changes nothing, and raises."""
+    v = variable_of(case)
+    if v is None or (v.synchronization, v.aggregation) != ("ON_READ", "NONE"):
+        return None
+    lines = [
+        i for i, line in enumerate(case.program) if "v.assign(" in line and "s.run" not in line
+    ]
+    if not lines or "read_value=False" in case.text or ".extended." in case.text:
+        return None
+    failure = Failure(kind="ValueError", at=lines[0], after=v.untouched, message="")
+    return Outcome(error=failure)
+
+
+def assigns_chain(case: Case) -> Outcome | None:
+    """D6: what assign returns can be assigned to."""
+    v = variable_of(case)
+    found = re.search(r"v\.assign\((\[.*?\])\)\.assign_add\((\[.*?\])\)$", case.text)
+    if v is None or found is None:
+        return None
+    if v.synchronization == "ON_READ" and v.aggregation in ("NONE", "SUM"):
+        return None
+    after = tensor(json.loads(found[1])) + tensor(json.loads(found[2]))
+    return Outcome(state=v.state([after] * v.world), returned={"type": "self"})
+
+
+def wrong_lengths_are_refused(case: Case) -> Outcome | None:
+    """D9: a PerReplica of another strategy's length cannot be written or given to replicas."""
+    made = re.search(r"x = ([aq])\.experimental_distribute_values_from_function", case.text)
+    used = re.search(
+        r"with ([aq])\.scope\(\): v\.assign\(x\)|([aq])\.run\(.*args=\(x,\)\)", case.text
+    )
+    if made is None or used is None or made[1] == (used[1] or used[2]):
+        return None
+    v = variable_of(case)
+    return refused(case, None if v is None else v.untouched, "ValueError")
+
+
+def slices_are_refused(case: Case) -> Outcome | None:
+    """D12: assigning to a slice of a distributed variable is refused, and changes nothing."""
+    v = variable_of(case)
+    return refused(case, v.untouched) if v is not None and "v[0:1].assign(" in case.text else None
+
+
+def variables_convert_as_arrays(case: Case) -> Outcome | None:
+    """D13: float, len and bool see the variable's value, as they would see an array."""
+    found = re.search(r"(float|len|bool)\(v\)$", case.text)
+    created = re.search(r"v = tf\.Variable\((\[.*?\]|[\d.]+),", case.text)
+    if found is None or created is None:
+        return None
+    v = variable_of(case)
+    value: Array | None = tensor(json.loads(created[1]))
+    state: dict[str, Json] = {"per_replica": [encoded(value)], "cross_read": encoded(value)}
+    if v is not None:
+        value = v.combined([v.value] * v.world)
+        state = v.state([v.value] * v.world)
+    if value is None:
+        return refused(case, state["per_replica"], "ValueError")
+    conversions: dict[str, Callable[[Any], Any]] = {"float": float, "len": len, "bool": bool}
+    return Outcome(state=state, returned=_python(conversions[found[1]](value)))
+
+
+RULES: list[tuple[str, Callable[[Case], Outcome | None]]] = [
+    ("D1", none_is_local_state),
+    ("D2", each_contributes),
+    ("D2", each_is_gathered),
+    ("D2", one_replica_reduces_in_a_function),
+    ("D2", numbers_are_reduced),
+    ("D2", values_are_aggregated),
+    ("D2", lists_are_shared_out),
+    ("D3", mixed_deeds_are_refused),
+    ("D4", a_failed_update_changes_nothing),
+    ("D5", a_refused_write_changes_nothing),
+    ("D6", assigns_chain),
+    ("D9", wrong_lengths_are_refused),
+    ("D12", slices_are_refused),
+    ("D13", variables_convert_as_arrays),
+]
+"""Rule → what it makes of the Python programs that it changes. At most one of them is for a
+program; what rules D6 and D8 change within what others give is in `rules`."""

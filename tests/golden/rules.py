@@ -1,0 +1,245 @@
+"""Which class a case falls into: same, different on purpose by a rule, or not yet.
+
+The rules are those of docs/semantics.md, by their numbers. A rule is a function of the case: it
+says by the program alone whether it changes something there. What varsim must give instead comes
+from `expect`, `expect_python` and `expect_numerics`, and is checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from tests.golden.compare import Difference, differences, same_value
+from tests.golden.expect import expected
+from tests.golden.expect_numerics import folds_left, is_near
+from tests.golden.expect_python import RULES
+from tests.golden.recorded import Case, Json, Outcome
+from tests.golden.shim import NOT_OFFERED
+
+
+class Class(Enum):
+    """How varsim's outcome of a case relates to TensorFlow's."""
+
+    SAME = "same"
+    ON_PURPOSE = "different on purpose"
+    NOT_YET = "not yet"
+    UNEXPLAINED = "UNEXPLAINED"
+
+
+STATEMENTS = {
+    "D1": "synchronization NONE is local state",
+    "D2": "each replica's value is its contribution, whatever objects are the same",
+    "D3": "replicas that do different things are told so",
+    "D4": "an operation happens on all replicas or on none",
+    "D5": "a refused write to ON_READ + NONE changes nothing",
+    "D6": "assign returns the variable",
+    "D7": "nothing is lost on the way to the variable's dtype",
+    "D8": "one order of adding: left fold, then division",
+    "D9": "a PerReplica of the wrong length is refused",
+    "D10": "a diverged mirrored variable reads as component 0",
+    "D12": "slice assignment of a distributed variable is refused",
+    "D13": "float, len and bool as arrays have them",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a case came to."""
+
+    kind: Class
+    rules: frozenset[str] = frozenset()
+    why: tuple[str, ...] = ()  # what is not offered, or what nothing explains
+
+
+def classify(case: Case, ours: Outcome) -> Verdict:
+    """The class of a case, given what varsim made of it."""
+    missing = not_offered(case)
+    if missing:
+        return Verdict(Class.NOT_YET, why=(missing,))
+    found = differences(case.recorded, ours)
+    if not found:
+        return Verdict(Class.SAME)
+    check = _by_operations if not case.is_python else _by_text
+    rules, unexplained = check(case, ours, found)
+    if unexplained:
+        return Verdict(Class.UNEXPLAINED, frozenset(rules), tuple(unexplained))
+    return Verdict(Class.ON_PURPOSE, frozenset(rules))
+
+
+def not_offered(case: Case) -> str:
+    """What a program needs that varsim does not offer yet; "" if nothing."""
+    return next((what for text, what in NOT_OFFERED.items() if text in case.text), "")
+
+
+# ---------------------------------------------------------------- programs of operations
+
+
+def _by_operations(
+    case: Case, ours: Outcome, found: list[Difference]
+) -> tuple[set[str], list[str]]:
+    """The rules that explain the differences, and what is not as they demand."""
+    wanted = expected(case)
+    beside = Outcome(
+        error=ours.error,
+        state={key: ours.state[key] for key in wanted.state if key in ours.state},
+        returned=None if wanted.returned is None else ours.returned,
+    )
+    unexplained = [f"by the rules, not {one}" for one in differences(wanted, beside)]
+    rules: set[str] = set()
+    for difference in found:
+        if _last_writes(case) and _is_variable(difference, ours):
+            rules.add("D6")
+            continue
+        if case.is_mirrored and (
+            _is_regrouped_by_value(difference, case) or _is_kept_as_a_tensor_is(difference, case)
+        ):
+            rules.add("D2")
+            continue
+        reasons = {rule for rule, holds in OPERATIONS.items() if holds(case)}
+        if difference.aspect == "after" and len(found) == 1:  # both raise, and one has written
+            reasons = reasons & {"D5"} or {"D4"}
+        if not reasons:
+            unexplained.append(f"no rule for {difference}")
+        rules |= reasons
+    return rules, unexplained
+
+
+def _last_writes(case: Case) -> bool:
+    return str(case.program[-1][1]).startswith("assign")
+
+
+def _entries(case: Case) -> list[tuple[str, str, str]]:
+    """Where, how and with what kind of value a program writes."""
+    return [
+        (where, rest[0], next(iter(rest[1])))
+        for where, *rest in case.program
+        if len(rest) == 2 and isinstance(rest[1], dict)
+    ]
+
+
+def _creates_local_state(case: Case) -> bool:
+    return case.is_mirrored and case.synchronization == "NONE"
+
+
+def _merges_what_is_no_tensor_of_its_own(case: Case) -> bool:
+    """Aggregated values that are shared or plain numbers; or regrouped ones that are shared."""
+    mirrored = case.synchronization in ("AUTO", "ON_WRITE") and case.aggregation != "NONE"
+    return case.is_mirrored and any(
+        (where == "replica" and mirrored and kind not in ("per_replica_tensor", "fresh_tensor"))
+        or (where == "merge" and kind == "shared_tensor" and case.synchronization == "ON_READ")
+        for where, _, kind in _entries(case)
+    )
+
+
+def _writes_across(case: Case, aggregation: str) -> bool:
+    return (
+        case.is_mirrored
+        and (case.synchronization, case.aggregation) == ("ON_READ", aggregation)
+        and any(where in ("cross", "outside", "merge") for where, _, _ in _entries(case))
+    )
+
+
+def _reads_under_a_device(case: Case) -> bool:
+    return any(entry[0] == "read" and entry[1].startswith("device:") for entry in case.program)
+
+
+OPERATIONS: dict[str, Callable[[Case], bool]] = {
+    "D1": _creates_local_state,
+    "D2": _merges_what_is_no_tensor_of_its_own,
+    "D5": lambda case: _writes_across(case, "NONE"),
+    "D7": lambda case: _writes_across(case, "SUM"),
+    "D10": _reads_under_a_device,
+}
+"""Rule → whether it may change what a program of operations does. D4 and D6 are for all."""
+
+
+# ---------------------------------------------------------------- programs of Python
+
+
+def _by_text(case: Case, ours: Outcome, found: list[Difference]) -> tuple[set[str], list[str]]:
+    """The same for a program of Python lines."""
+    for rule, makes in [*RULES, ("D8", folds_left)]:
+        wanted = makes(case)
+        if wanted is None:
+            continue
+        unexplained = [f"by {rule}, not {one}" for one in differences(wanted, ours)]
+        if rule == "D8" and not is_near(case, wanted):
+            unexplained.append("TensorFlow's result is further off than rounding")
+        return {rule}, unexplained
+    rules: set[str] = set()
+    unexplained = []
+    for difference in found:
+        if ".assign" in case.text and _is_variable(difference, ours):
+            rules.add("D6")
+        elif case.is_mirrored and _is_regrouped_by_value(difference, case):
+            rules.add("D2")
+        elif _is_early_end(difference, case):
+            rules.add("D4")
+        else:
+            unexplained.append(f"no rule for {difference}")
+    return rules, unexplained
+
+
+def _is_variable(difference: Difference, ours: Outcome) -> bool:
+    """D6: where TensorFlow gives a tensor of the new value, varsim gives what has it."""
+    if difference.aspect != "returned":
+        return False
+    each = ours.state.get("per_replica")
+    match difference.ours:
+        case {"type": "self"}:
+            values = [each, ours.state["cross_read"], each[0]]  # the last from a tf.function
+            return any(_is_new_value(difference.theirs, value) for value in values)
+        case {"type": "component", "index": index}:
+            return _is_new_value(difference.theirs, each[index])
+        case {"type": "ResourceVariable", "value": value}:
+            return _is_new_value(difference.theirs, value)
+    return False
+
+
+def _is_new_value(theirs: Json, value: Json) -> bool:
+    match theirs:
+        case {"type": "PerReplica" | "Mirrored", "values": members}:
+            values = value if isinstance(value, list) else [value] * len(members)
+            return len(values) == len(members) and all(map(_is_new_value, members, values))
+        case {"type": "Tensor" | "_UnreadVariable", "value": new}:
+            return same_value(new, value)
+    return False
+
+
+def _is_regrouped_by_value(difference: Difference, case: Case) -> bool:
+    """D2: what is one object in all replicas is put together as any equal values are.
+
+    Arrays of all replicas are a PerReplica, also of the same array; plain Python values that are
+    equal are one, also if they are different objects.
+    """
+    theirs, ours = difference.theirs, difference.ours
+    world = case.world
+    if difference.aspect != "returned":
+        return False
+    match theirs, ours:
+        case {"type": "Tensor" | "numpy"}, {"type": "PerReplica", "values": values}:
+            return same_value([theirs] * world, values)
+        case {"type": "PerReplica", "values": values}, {"type": "str"}:
+            return same_value(values, [ours] * world)
+        case {"value": "EagerTensor"}, {"value": "PerReplica"}:  # what merge_call's function sees
+            return "merge_call(" in case.text and "args=(t,)" in case.text
+    return False
+
+
+def _is_kept_as_a_tensor_is(difference: Difference, case: Case) -> bool:
+    """D2: TensorFlow drops NumPy values that an update returns, where it groups tensors."""
+    return (
+        difference.path == ("numpy",)
+        and case.program[-1][:2] == ["read", "update"]
+        and difference.theirs == {"type": "None"}
+        and same_value(case.recorded.returned["read_value"], difference.ours)
+    )
+
+
+def _is_early_end(difference: Difference, case: Case) -> bool:
+    """D4: after a mismatch, a merge that not all replicas had come to has happened on none."""
+    if difference.aspect != "after" or "for _ in range(rid() + 1): v.assign_add" not in case.text:
+        return False
+    return same_value(difference.ours, [1.0] * case.world)

@@ -1,0 +1,107 @@
+"""What replicas do to things outside their own components does not depend on who is fast."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import varsim as tf
+from varsim.testing import simulated_cluster
+
+SEEDS = range(100)
+"""Each is another order in which messages arrive and replicas run."""
+
+Strategy = tf.distribute.MirroredStrategy
+
+
+def replica_id() -> int:
+    return int(tf.distribute.get_replica_context().replica_id_in_sync_group)
+
+
+def in_all_orders(program: Callable[[Strategy], Any]) -> dict[str, list[int]]:
+    """What a program gives, with the seeds that give it."""
+    seen: dict[str, list[int]] = {}
+    for seed in SEEDS:
+        with simulated_cluster(seed):
+            seen.setdefault(str(program(Strategy(["a", "b", "c"]))), []).append(seed)
+    return seen
+
+
+def check(expected: Any, program: Callable[[Strategy], Any]) -> None:
+    seen = in_all_orders(program)
+    assert {str(expected): list(SEEDS)} == seen
+
+
+def total(strategy: Strategy, **settings: Any) -> Any:
+    with strategy.scope():
+        return tf.Variable(0.0, aggregation=tf.VariableAggregation.SUM, **settings)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="CallState.next_ask lets a replica ask before a lower one has its answer and goes on",
+)
+def test_a_plain_variable_is_used_by_one_replica_after_the_other() -> None:
+    def program(strategy: Strategy) -> float:
+        plain = tf.Variable(1.0)
+
+        def step() -> None:
+            plain.assign(2 * plain.read_value() + replica_id())
+
+        strategy.run(step)
+        return float(plain)
+
+    check(2 * (2 * 2.0 + 1) + 2, program)
+
+
+@pytest.mark.xfail(
+    strict=True, reason="an ask is answered in the middle of another one's fetch: lost update"
+)
+def test_no_write_to_another_replicas_component_is_lost() -> None:
+    def program(strategy: Strategy) -> float:
+        v = total(strategy, synchronization=tf.VariableSynchronization.ON_READ)
+
+        def step() -> None:
+            if replica_id():
+                v.values[0].assign_add(1.0)
+
+        strategy.run(step)
+        return float(v.values[0].numpy())
+
+    check(2.0, program)
+
+
+@pytest.mark.xfail(
+    strict=True, reason="CallState.failure does not wait for meetings that the raiser had come to"
+)
+def test_a_write_of_all_replicas_before_one_raises_takes_effect() -> None:
+    def program(strategy: Strategy) -> float:
+        v = total(strategy)
+
+        def step() -> None:
+            v.assign(1.0)
+            if replica_id() == 1:
+                raise LookupError
+
+        with pytest.raises(LookupError):
+            strategy.run(step)
+        return float(v)
+
+    check(3.0, program)
+
+
+@pytest.mark.xfail(
+    strict=True, reason="in a simulation a committed array is shared by replicas that add in place"
+)
+def test_components_share_no_memory() -> None:
+    def program(strategy: Strategy) -> list[float]:
+        v = total(strategy, synchronization=tf.VariableSynchronization.NONE)
+        v.assign_add(1.0)
+        strategy.run(lambda: v.assign_add(float(replica_id())) is None)
+        return [float(np.asarray(part)) for part in v.values]
+
+    with pytest.warns(tf.VarsimWarning):
+        check([1.0, 2.0, 3.0], program)
