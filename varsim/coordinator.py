@@ -122,6 +122,7 @@ class Coordinator:
             self._perform(actions)
             while call_id not in self._finished:
                 self._turn(call_id)
+            self._flush()  # the last commits, or the news that the call has failed
         except BaseException as error:
             self._give_up(call_id, error)
             raise

@@ -2,7 +2,7 @@
 
 VarsimError
 ├── VariableError                 an operation on a variable is refused; no copy has changed
-│   ├── SynchronizationError      (ValueError)    the synchronization asked for is not to be had here
+│   ├── SynchronizationError      (ValueError)    the synchronization is not to be had here
 │   ├── AggregationError          (ValueError)    the aggregation does not fit the dtype or the read
 │   ├── OperationError            (ValueError)    the policy table refuses this operation here
 │   ├── ShapeError                (ValueError)    a value has another shape than its variable
@@ -10,12 +10,13 @@ VarsimError
 │   └── ValueTypeError            (TypeError)     the value is nothing that a variable can hold
 │       └── NoValueError          (ValueError)    … because it is None
 ├── DistributedValueError         (ValueError)    a per-replica value stands where it cannot
+│   └── PerReplicaError           (TypeError)     … where one value for all is needed
 ├── UnsupportedError              (NotImplementedError)  TensorFlow refuses it too
 ├── ContextError                  (RuntimeError)  wrong context, or two strategies mixed
 │   ├── ReplicaIndexError         (IndexError)    … and there is no such replica
 │   └── CreationError                             replicas of one call create different variables
-├── MismatchError                 (RuntimeError)  replicas did different things where they must agree
-│   └── ValueMismatchError        (ValueError)    … and what differs is a shape, dtype or structure
+├── MismatchError                 (RuntimeError)  replicas did different things
+│   └── ValueMismatchError        (ValueError)    … and it is a shape, dtype or structure
 ├── CallTimeout                   (TimeoutError)  no replica said anything for too long
 ├── WorkerLost                    (RuntimeError)  a worker process ended
 ├── ReplicaError                  (RuntimeError)  a replica raised what cannot travel
@@ -91,6 +92,10 @@ class NoValueError(ValueTypeError, ValueError):
 
 class DistributedValueError(VarsimError, ValueError):
     """A per-replica value stands where it cannot, or has a component too many or too few."""
+
+
+class PerReplicaError(DistributedValueError, TypeError):
+    """A value per replica stands where one value for all replicas is needed."""
 
 
 class UnsupportedError(VarsimError, NotImplementedError):

@@ -126,7 +126,7 @@ class Slice(np.ndarray[Any, Any]):
     def of(variable: ArrayLike, value: Array, key: Any) -> Slice:
         """The part of a variable's value that `key` selects."""
         part = np.asarray(value[key]).view(Slice)
-        part._variable, part._key = variable, key
+        part.__dict__.update(_variable=variable, _key=key)
         return part
 
     def assign(self, value: Any) -> ArrayLike:

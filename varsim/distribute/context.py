@@ -33,14 +33,15 @@ class Frame:
 
 
 _frame: ContextVar[Frame | None] = ContextVar("varsim_frame", default=None)
-_global_strategy: Strategy | None = None
+_global: list[Strategy] = []
+"""What `experimental_set_strategy` set, if anything."""
 
 
 def current_frame() -> Frame | None:
     """The innermost frame; None outside every scope."""
     frame = _frame.get()
-    if frame is None and _global_strategy is not None:
-        return Frame(_global_strategy)
+    if frame is None and _global:
+        return Frame(_global[0])
     return frame
 
 
@@ -96,8 +97,7 @@ def experimental_set_strategy(strategy: Strategy | None) -> None:
 
     Source: `tf.distribute.experimental_set_strategy`.
     """
-    global _global_strategy
-    _global_strategy = strategy
+    _global[:] = [] if strategy is None else [strategy]
 
 
 def default_strategy() -> Any:

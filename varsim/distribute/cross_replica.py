@@ -12,7 +12,7 @@ from varsim.distribute.conversion import as_number, to_array
 from varsim.distribute.distributed import DistributedVariable
 from varsim.distribute.place import user_place, warn
 from varsim.distribute.values import DistributedValues
-from varsim.errors import DistributedValueError
+from varsim.errors import PerReplicaError
 from varsim.spec import Array, Context, Operation, VariableAggregation, VariableSpec
 from varsim.sync import policy, reduce
 from varsim.sync.replica_state import check_shape
@@ -85,7 +85,7 @@ class CrossReplica:
         if cell.reads_back and read_value:
             read_back = policy.policy(spec, Context.CROSS_REPLICA, Operation.READ)
             if isinstance(read_back, policy.Refuse):
-                raise policy.refusal(spec, read_back.reason)
+                raise policy.refusal_to_read_back(spec, operation, read_back.reason)
         if operation is not Operation.ASSIGN and None in spec.shape:
             self._add_to_each(variable, operation, values)
             return
@@ -97,17 +97,15 @@ class CrossReplica:
         count = self._num_replicas
         if isinstance(value, DistributedValues) and not isinstance(value, DistributedVariable):
             if not cell.per_component:
-                raise _PerReplicaError(
+                raise PerReplicaError(
                     f"variable {spec.name!r}: a {type(value).__name__} cannot be assigned to an "
                     "ON_READ variable in cross-replica context; assign in strategy.run, where "
                     "every replica writes its own part"
                 )
             parts = [value.select(i, count) for i in range(count)]
             return [to_array(part, spec.dtype, spec.name) for part in parts], False
-        if cell.shares:
-            array = self._share(spec, value)
-        else:
-            array = to_array(value, spec.dtype, spec.name)
+        convert = self._share if cell.shares else _as_the_variable
+        array = convert(spec, value)
         array.setflags(write=False)
         return [array] * count, True
 
@@ -136,10 +134,6 @@ class CrossReplica:
         self._coordinator.write(variable.spec.variable_id, Operation.ASSIGN, after, same=False)
 
 
-class _PerReplicaError(DistributedValueError, TypeError):
-    """A value per replica where one value is needed."""
-
-
 _WHAT_SHARES_LOSE = (
     "variable {name!r}: assigning to an ON_READ variable with aggregation=SUM gives each of the "
     "{count} replicas an equal share, and an integer that {count} does not divide loses its "
@@ -149,3 +143,7 @@ _WHAT_SHARES_LOSE = (
 
 def _identical(value: Array, first: Array) -> bool:
     return value is first or (value.shape == first.shape and value.tobytes() == first.tobytes())
+
+
+def _as_the_variable(spec: VariableSpec, value: Any) -> Array:
+    return to_array(value, spec.dtype, spec.name)

@@ -14,11 +14,15 @@ class Function:
     over by value (numbers, arrays) is sent once; variables are always the live ones.
     """
 
+    python_function: Callable[..., Any]
+    """What was decorated."""
+
     def __init__(self, python_function: Callable[..., Any]) -> None:
         self.python_function = python_function
         functools.update_wrapper(self, python_function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Calls the function here."""
         return self.python_function(*args, **kwargs)
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:

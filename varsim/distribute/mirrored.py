@@ -85,6 +85,7 @@ class MirroredStrategy(Strategy):
         self._launcher = current_launcher()
         PROGRAM.know("strategy", self.strategy_id, self)
         self._coordinator: Coordinator | None = None
+        self._warned: set[str] = set()
         self._shipped: weakref.WeakKeyDictionary[Function, tuple[str, Payload]] = (
             weakref.WeakKeyDictionary()
         )
@@ -98,7 +99,7 @@ class MirroredStrategy(Strategy):
     def handle(cls, strategy_id: int, devices: tuple[str, ...]) -> MirroredStrategy:
         """What stands for a program's strategy in a worker."""
         strategy = cls.__new__(cls)
-        strategy._set_up(strategy_id, devices)
+        cls._set_up(strategy, strategy_id, devices)
         return strategy
 
     @property
@@ -163,7 +164,11 @@ class MirroredStrategy(Strategy):
             requested=requested,
             synchronization=in_force,
             aggregation=aggregation,
-            trainable=policy.is_trainable(kwargs["trainable"], in_force),
+            trainable=(
+                policy.is_trainable(in_force)
+                if kwargs["trainable"] is None
+                else bool(kwargs["trainable"])
+            ),
             created_at=user_place(),
         )
         if CLASSES[in_force].owes:
@@ -226,7 +231,9 @@ class MirroredStrategy(Strategy):
         for replica_id, one in enumerate(returned):
             _show(replica_id, one.report.output)
             for text, place in one.report.warnings:
-                warn(text, place)
+                if text not in self._warned:
+                    self._warned.add(text)
+                    warn(text, place)
         return regroup([coordinator.link.unpack(one.result) for one in returned])
 
     def _ship(self, fn: Callable[..., Any]) -> tuple[str, Payload]:
@@ -295,7 +302,7 @@ class MirroredStrategy(Strategy):
 def _show(replica_id: int, output: str) -> None:
     """What a replica printed, on the program's standard output, each line marked."""
     for line in output.splitlines():
-        print(f"[replica {replica_id}] {line}", file=sys.stdout)
+        sys.stdout.write(f"[replica {replica_id}] {line}\n")
 
 
 def _checked(devices: Sequence[str] | None) -> tuple[str, ...]:

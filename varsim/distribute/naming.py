@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from varsim.distribute.distributed import CLASSES, DistributedVariable
-from varsim.distribute.resource import Asked, ResourceVariable
+from varsim.distribute.resource import ResourceVariable
 from varsim.distribute.strategy import Strategy
 from varsim.errors import ProtocolError
 from varsim.protocol.structure import Name
@@ -66,7 +66,7 @@ def name_of(value: object) -> Name | None:
 
 
 class Lease:
-    """Kept by every copy of a distributed variable; when the last is gone, so are the components."""
+    """Kept by every copy of a distributed variable; the components go with the last of them."""
 
     def __init__(self) -> None:
         self._holders: list[weakref.ref[DistributedVariable]] = []
@@ -183,8 +183,7 @@ class ReplicaReferences:
         spec = _spec_of(name[1])
         key = "plain", spec.variable_id
         if key not in self._handles:
-            store = Asked()
-            self._handles[key] = store.variable = ResourceVariable(store, spec)
+            self._handles[key] = ResourceVariable(None, spec)
         handle = self._handles[key]
         assert isinstance(handle, ResourceVariable)
         return handle

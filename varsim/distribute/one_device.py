@@ -42,7 +42,11 @@ def create_plain(**kwargs: Any) -> ResourceVariable:
         requested=synchronization,
         synchronization=synchronization,
         aggregation=kwargs["aggregation"],
-        trainable=policy.is_trainable(kwargs["trainable"], synchronization),
+        trainable=(
+            policy.is_trainable(synchronization)
+            if kwargs["trainable"] is None
+            else bool(kwargs["trainable"])
+        ),
         created_at=user_place(),
     )
     variable = ResourceVariable(HeldHere(spec, array), spec)

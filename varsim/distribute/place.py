@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import warnings
 from functools import lru_cache
+from pathlib import Path
 
 from varsim.errors import VarsimWarning
 
@@ -22,7 +22,7 @@ _OURS = (
 
 def user_place() -> str:
     """file:line of the innermost frame that is not varsim's own."""
-    frame = sys._getframe(1)
+    frame = sys._getframe(1)  # noqa: SLF001  # inspect.stack() reads every file on the way
     while frame is not None:
         module = frame.f_globals.get("__name__", "")
         if not module.startswith(_OURS):
@@ -35,8 +35,8 @@ def user_place() -> str:
 
 @lru_cache(maxsize=1024)
 def _shown(filename: str) -> str:
-    relative = os.path.relpath(filename) if os.path.isabs(filename) else filename
-    return filename if relative.startswith("..") else relative
+    path = Path(filename)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else filename
 
 
 def warn(text: str, place: str) -> None:

@@ -54,7 +54,7 @@ def _reduce_leaf(op: ReduceOp, leaf: Any, num_replicas: int) -> Any:
         if op is ReduceOp.MEAN:
             return leaf.values[0]
         raise DistributedValueError(
-            f"variable {leaf._name!r} is mirrored: its components are copies of one value, and "
+            f"variable {leaf.spec.name!r} is mirrored: its components are copies of one value, and "
             "their sum has no meaning; read it with v.read_value()"
         )
     if isinstance(leaf, DistributedValues):

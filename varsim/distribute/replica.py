@@ -136,9 +136,8 @@ class ReplicaSession:
         return Returned(call_id=call_id, result=payload, report=report)
 
     def _raised(self, call_id: int, error: Exception) -> Raised:
-        tail = error.__traceback__
-        while tail is not None and tail.tb_next is not None and tail.tb_frame.f_code in _OWN_CODE:
-            tail = tail.tb_next
+        own = error.__traceback__
+        tail = own.tb_next if own is not None and own.tb_next is not None else own
         text = "".join(traceback.format_exception(type(error), error, tail))
         error.__traceback__ = None
         try:
@@ -215,7 +214,7 @@ class ReplicaSession:
 
     def _leaves(self) -> tuple[Array, ...]:
         leaves: tuple[Array, ...] = self._await().leaves
-        return tuple(leaf if leaf.flags.writeable else np.array(leaf) for leaf in leaves)
+        return tuple(np.array(leaf) for leaf in leaves)  # this replica's own
 
     def merge_call(self, function: Any, arguments: tuple[Any, Any]) -> Any:
         """Has the program run a function once for all replicas."""
@@ -253,6 +252,3 @@ class ReplicaSession:
         if answered.failed:
             raise result
         return result
-
-
-_OWN_CODE = {ReplicaSession._run.__code__}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -32,8 +33,8 @@ class Store(Protocol):
 class ResourceVariable(Variable):
     """A variable with one value. Synchronization and aggregation are kept, and mean nothing."""
 
-    def __init__(self, store: Store, spec: VariableSpec) -> None:
-        self._store = store
+    def __init__(self, store: Store | None, spec: VariableSpec) -> None:
+        self._store: Store = store or NotHere()
         self.spec = spec
         self._name = spec.name
         self._dtype = spec.dtype
@@ -52,11 +53,16 @@ class ResourceVariable(Variable):
 
     def read_value(self) -> Array:
         """The value; read-only."""
-        return self._store.read()
+        session = self._from_a_replica()
+        if session is None:
+            return self._store.read()
+        value = np.asarray(session.ask("read", self))
+        value.setflags(write=False)
+        return value
 
     def convert(self) -> Array:
         """The value; read-only."""
-        return self._store.read()
+        return self.read_value()
 
     def write(self, operation: Operation, value: Any, *, read_value: bool = True) -> None:
         """Does one of the three assigns.
@@ -66,7 +72,19 @@ class ResourceVariable(Variable):
         """
         if self._dtype.kind == "b":
             policy.check_arithmetic(self.spec, operation, num_replicas=1)
-        self._store.write(operation, to_array(value, self._dtype, self._name))
+        array = to_array(value, self._dtype, self._name)
+        session = self._from_a_replica()
+        if session is None:
+            self._store.write(operation, array)
+        else:
+            session.ask("write", self, operation.value, array)
+
+    def _from_a_replica(self) -> ReplicaSession | None:
+        """The replica that uses this plain variable, which only the program has."""
+        frame = current_frame()
+        if self.container is not None or frame is None or frame.replica is None:
+            return None
+        return frame.replica.session
 
     def sparse_read(self, indices: Any, name: str | None = None) -> Array:
         """The rows at `indices`."""
@@ -94,6 +112,18 @@ class ResourceVariable(Variable):
 
     def __deepcopy__(self, memo: Any) -> ResourceVariable:
         return ResourceVariable(HeldHere(self.spec, np.array(self.convert())), self.spec)
+
+
+class NotHere:
+    """A value in another process: a replica that uses it asks the program."""
+
+    def read(self) -> Array:
+        """Never happens: a worker runs nothing outside a replica's context."""
+        raise AssertionError("a worker has no value of its own of a plain variable")
+
+    def write(self, operation: Operation, value: Array) -> None:
+        """Never happens."""
+        raise AssertionError("a worker has no value of its own of a plain variable")
 
 
 class HeldHere:
@@ -157,34 +187,11 @@ class ComponentOf:
             session.ask("write", variable.values[replica_id], operation.value, value)
 
 
-class Asked:
-    """A value in the program's own process, seen from a worker."""
-
-    def __init__(self) -> None:
-        self.variable: ResourceVariable  # the handle that travels by name
-
-    def read(self) -> Array:
-        """The value, read-only."""
-        value = np.asarray(_session().ask("read", self.variable))
-        value.setflags(write=False)
-        return value
-
-    def write(self, operation: Operation, value: Array) -> None:
-        """Applies an operation to the value."""
-        _session().ask("write", self.variable, operation.value, value)
-
-
-def _session() -> ReplicaSession:
-    frame = current_frame()
-    assert frame is not None and frame.replica is not None, "a worker runs nothing else"
-    return frame.replica.session
-
-
 def component(variable: DistributedVariable, replica_id: int) -> ResourceVariable:
     """The component of a distributed variable as a variable of its own."""
-    part = ResourceVariable(ComponentOf(variable, replica_id), variable.spec)
-    part._name += f"/replica_{replica_id}" if replica_id else ""
-    part._synchronization = variable.spec.synchronization
+    name = variable.spec.name + (f"/replica_{replica_id}" if replica_id else "")
+    spec = replace(variable.spec, name=name, requested=variable.spec.synchronization)
+    part = ResourceVariable(ComponentOf(variable, replica_id), spec)
     part.container = variable
     part.replica_id = replica_id
     return part

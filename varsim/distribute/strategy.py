@@ -172,7 +172,7 @@ class Strategy(ABC):
 
     # ------------------------------------------------------------ the end
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  # a strategy without workers has nothing to end
         """Ends the workers, if there are any. Does nothing the second time."""
 
     def __enter__(self) -> Self:

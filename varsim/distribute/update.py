@@ -1,4 +1,4 @@
-"""What `extended.update` does to components: collected while its functions run, then all at once."""
+"""What `extended.update` does to components: collected while it runs, then done all at once."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ class Update:
 
     def __init__(self) -> None:
         self.replica_id = 0  # whose component is at hand
+        self._before: dict[int, tuple[Array, ...]] = {}
         self._written: dict[int, tuple[DistributedVariable, dict[int, Array]]] = {}
 
     def read(self, variable: DistributedVariable, replica_id: int) -> Array:
@@ -29,9 +30,16 @@ class Update:
         if written is not None and replica_id in written[1]:
             value = written[1][replica_id]
         else:
-            value = variable.strategy.cross.components(variable, [replica_id])[0]
+            value = self._components(variable)[replica_id]
         value.setflags(write=False)
         return value
+
+    def _components(self, variable: DistributedVariable) -> tuple[Array, ...]:
+        number = variable.spec.variable_id
+        if number not in self._before:
+            everybody = range(variable.strategy.num_replicas_in_sync)
+            self._before[number] = variable.strategy.cross.components(variable, everybody)
+        return self._before[number]
 
     def write(
         self, variable: DistributedVariable, replica_id: int, operation: Operation, value: Array

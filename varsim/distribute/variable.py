@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -139,6 +139,12 @@ class Variable(ArrayLike, metaclass=_VariableMeta):
     ) -> None:
         raise AssertionError("the metaclass makes an instance of a subclass instead")
 
+    if TYPE_CHECKING:
+
+        @property
+        def values(self) -> tuple[Variable, ...]:
+            """The components; only a distributed variable has them."""
+
     # ------------------------------------------------------------ attributes
 
     @property
@@ -218,7 +224,7 @@ class Variable(ArrayLike, metaclass=_VariableMeta):
         use_locking: bool = False,
         name: str | None = None,
         read_value: bool = True,
-    ) -> Variable | None:
+    ) -> Variable | Any:
         """Sets the value; returns the variable itself (D6), or None without `read_value`."""
         self.write(Operation.ASSIGN, value, read_value=read_value)
         return self if read_value else None
@@ -229,7 +235,7 @@ class Variable(ArrayLike, metaclass=_VariableMeta):
         use_locking: bool = False,
         name: str | None = None,
         read_value: bool = True,
-    ) -> Variable | None:
+    ) -> Variable | Any:
         """Adds to the value; returns the variable itself (D6), or None without `read_value`."""
         self.write(Operation.ASSIGN_ADD, delta, read_value=read_value)
         return self if read_value else None
@@ -240,7 +246,7 @@ class Variable(ArrayLike, metaclass=_VariableMeta):
         use_locking: bool = False,
         name: str | None = None,
         read_value: bool = True,
-    ) -> Variable | None:
+    ) -> Variable | Any:
         """Subtracts from the value; returns the variable (D6), or None without `read_value`."""
         self.write(Operation.ASSIGN_SUB, delta, read_value=read_value)
         return self if read_value else None

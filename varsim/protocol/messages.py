@@ -16,6 +16,9 @@ from typing import Any, ClassVar
 
 from varsim.spec import Array, Operation, ReduceOp, VariableSpec
 
+BY_PROGRAM = 0
+"""In place of a call's number: the program did it outside every call's merges."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Payload:
@@ -81,6 +84,7 @@ class Commit(Message):
     A replica that already has `version`, or a later one, ignores it.
     """
 
+    call_id: int  # whose merge it ends; BY_PROGRAM if the program wrote by itself
     variable_id: int
     version: int  # counts this variable's commits from 1; the same for all replicas
     operation: Operation  # ASSIGN, ASSIGN_ADD or ASSIGN_SUB

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -17,12 +18,16 @@ from varsim.protocol.messages import (
 from varsim.spec import VariableSpec
 from varsim.sync import mismatch
 
-RAISE_GRACE_S = 0.5
-"""After a replica raised, how long lower replicas may take to raise too.
+GRACE_S = 0.5
+"""Once a call can only fail, how long replicas that still run may take to come to where it failed.
 
-The exception of the lowest replica is the call's, so that the same program always shows the same
-one; replicas that run the same code raise within moments of each other.
+What all of them do before that point stays in force, and of several exceptions the lowest
+replica's is the call's; so the same program leaves the same values and shows the same error,
+whatever the timing. Replicas that run the same code get there within moments of each other.
 """
+
+Failure = MismatchError | tuple[int, Raised]
+"""What ends a call: the replicas did not agree, or one of them raised."""
 
 
 class Status(Enum):
@@ -57,7 +62,8 @@ class CallState:
 
     The k-th meeting of every replica is one meeting. It is complete when all have come; it can
     never be complete when one has ended before it, or when two parts are not alike. Since every
-    replica meets in the order of its program, these are the only ways to be stuck.
+    replica meets in the order of its program, these are the only ways to be stuck. The call is
+    then *doomed* at that meeting: earlier ones still happen, later ones do not.
     """
 
     def __init__(self, call_id: int, num_replicas: int) -> None:
@@ -65,20 +71,17 @@ class CallState:
         self.participants = [Participant() for _ in range(num_replicas)]
         self._open: dict[int, dict[int, Arrival]] = {}
         self._asks: dict[int, Ask] = {}
-        self._returned = 0
-        self._raise_deadline_s: float | None = None
+        self._any_ended = False
+        self._doomed_at: int | None = None  # the first meeting that cannot be complete
+        self._deadline_s = 0.0
 
     # ------------------------------------------------------------ meetings
 
-    def arrive(
-        self, replica_id: int, meeting: Meeting, specs: dict[int, VariableSpec], now_s: float
-    ) -> dict[int, Arrival] | None:
+    def arrive(self, replica_id: int, meeting: Meeting, now_s: float) -> dict[int, Arrival] | None:
         """A replica comes to its next meeting point.
 
         Returns:
             Every replica's part, if the meeting is complete now.
-        Raises:
-            MismatchError: Another replica does something else there, or has ended before it.
         """
         participant = self.participants[replica_id]
         assert meeting.index == participant.met, "a replica numbers its meetings in order"
@@ -90,29 +93,25 @@ class CallState:
             participant.status = Status.WAITING
             participant.waits_for = meeting
         parts = self._open.setdefault(meeting.index, {})
-        for other_id, arrived in parts.items():
-            self._check_alike((other_id, arrived.meeting), (replica_id, meeting), specs)
-            break
+        first = next(iter(parts.values()), None)
         parts[replica_id] = Arrival(meeting, now_s)
-        if len(parts) == len(self.participants):
-            return self._open.pop(meeting.index)
-        if self._returned:
-            for other_id, other in enumerate(self.participants):
-                if other.ended is not None and other.met <= meeting.index and not self.raising:
-                    raise MismatchError(self._never_came(meeting.index, other_id, specs))
-        return None
+        if (first is not None and _differ(first.meeting, meeting)) or (
+            self._any_ended
+            and any(
+                other.ended is not None and other.met <= meeting.index
+                for other in self.participants
+            )
+        ):
+            self._doom(meeting.index, now_s)
+        doomed = self._doomed_at is not None and meeting.index >= self._doomed_at
+        if doomed or len(parts) < len(self.participants):
+            return None
+        return self._open.pop(meeting.index)
 
-    def _check_alike(
-        self,
-        first: tuple[int, Meeting],
-        second: tuple[int, Meeting],
-        specs: dict[int, VariableSpec],
-    ) -> None:
-        kind = mismatch.difference(first[1], second[1])
-        if kind is mismatch.Difference.NOTHING:
-            return
-        error = ValueMismatchError if kind is mismatch.Difference.VALUE else MismatchError
-        raise error(mismatch.describe_difference(first, second, specs))
+    def _doom(self, index: int, now_s: float) -> None:
+        if self._doomed_at is None:
+            self._deadline_s = now_s + GRACE_S
+        self._doomed_at = index if self._doomed_at is None else min(index, self._doomed_at)
 
     def release(self, parts: dict[int, Arrival]) -> None:
         """The meeting has been answered; those who waited for it run again."""
@@ -160,62 +159,66 @@ class CallState:
             lower = self.participants[:replica_id]
             if any(participant.status is Status.RUNNING for participant in lower):
                 return None
-            if not any(self.participants[replica_id].owed.values()):
+            asker = self.participants[replica_id]
+            if self._doomed_at is not None and asker.met > self._doomed_at:
+                continue
+            if not any(asker.owed.values()):
                 del self._asks[replica_id]
                 return replica_id, ask
         return None
 
     # ------------------------------------------------------------ the end
 
-    def end(
-        self,
-        replica_id: int,
-        ended: Returned | Raised,
-        specs: dict[int, VariableSpec],
-        now_s: float,
-    ) -> None:
-        """A replica's function has returned or raised.
-
-        Raises:
-            MismatchError: It returned, and others are at a meeting that it never came to.
-        """
+    def end(self, replica_id: int, ended: Returned | Raised, now_s: float) -> None:
+        """A replica's function has returned or raised."""
         participant = self.participants[replica_id]
         participant.ended = ended
         participant.status = Status.ENDED
         participant.waits_for = None
+        self._any_ended = True
+        missed = [index for index in self._open if index >= participant.met]
         if isinstance(ended, Raised):
-            if self._raise_deadline_s is None:
-                self._raise_deadline_s = now_s + RAISE_GRACE_S
-            return
-        self._returned += 1
-        missed = [] if self.raising else [index for index in self._open if index >= participant.met]
-        if missed:
-            raise MismatchError(self._never_came(min(missed), replica_id, specs))
+            self._doom(participant.met, now_s)
+        elif missed:
+            self._doom(min(missed), now_s)
 
-    def _never_came(self, index: int, ended_id: int, specs: dict[int, VariableSpec]) -> str:
-        present = {i: arrival.meeting for i, arrival in sorted(self._open[index].items())}
-        return mismatch.describe_absence(index, present, self.participants, ended_id, specs)
+    @property
+    def doomed(self) -> bool:
+        """Whether the call can only fail."""
+        return self._doomed_at is not None
 
     @property
     def deadline_s(self) -> float | None:
         """When `failure` may have something new to say although no message came."""
-        return self._raise_deadline_s
+        return None if self._doomed_at is None else self._deadline_s
 
-    def failure(self, now_s: float) -> tuple[int, Raised] | None:
-        """The exception that ends this call, once it is clear whose it is: the lowest replica's."""
-        if self._raise_deadline_s is None:
+    def failure(self, specs: Mapping[int, VariableSpec], now_s: float) -> Failure | None:
+        """What ends this call, once it is clear: when nobody still runs towards where it failed."""
+        index = self._doomed_at
+        if index is None:
+            return None
+        coming = any(p.status is Status.RUNNING and p.met <= index for p in self.participants)
+        if coming and now_s < self._deadline_s:
             return None
         for replica_id, participant in enumerate(self.participants):
-            if isinstance(participant.ended, Raised):
+            if isinstance(participant.ended, Raised) and participant.met == index:
                 return replica_id, participant.ended
-            if participant.status is Status.RUNNING and now_s < self._raise_deadline_s:
-                return None
-        raise AssertionError("a deadline without an exception")
+        return self._mismatch(index, specs)
 
-    @property
-    def raising(self) -> bool:
-        """Whether a replica has raised, so that the call can only fail."""
-        return self._raise_deadline_s is not None
+    def _mismatch(self, index: int, specs: Mapping[int, VariableSpec]) -> MismatchError:
+        present = {i: arrival.meeting for i, arrival in sorted(self._open[index].items())}
+        first, *others = present.items()
+        for other in others:
+            kind = mismatch.difference(first[1], other[1])
+            if kind is not mismatch.Difference.NOTHING:
+                error = ValueMismatchError if kind is mismatch.Difference.VALUE else MismatchError
+                return error(mismatch.describe_difference(kind, first, other, specs))
+        ended_id = next(
+            i for i, p in enumerate(self.participants) if p.ended is not None and p.met <= index
+        )
+        return MismatchError(
+            mismatch.describe_absence(index, present, self.participants, ended_id, specs)
+        )
 
     @property
     def finished(self) -> bool:
@@ -233,9 +236,14 @@ class CallState:
     def validate(self) -> None:
         """Asserts what must hold after every event."""
         for index, parts in self._open.items():
-            assert 0 < len(parts) < len(self.participants)
+            doomed = self._doomed_at is not None and index >= self._doomed_at
+            assert 0 < len(parts) < len(self.participants) + doomed
             assert all(self.participants[i].met > index for i in parts)
         for participant in self.participants:
             assert (participant.status is Status.WAITING) == (participant.waits_for is not None)
             assert (participant.status is Status.ENDED) == (participant.ended is not None)
             assert all(count >= 0 for count in participant.owed.values())
+
+
+def _differ(first: Meeting, second: Meeting) -> bool:
+    return mismatch.difference(first, second) is not mismatch.Difference.NOTHING

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from varsim.errors import ProtocolError, VarsimError
+from varsim.errors import MismatchError, ProtocolError, VarsimError
 from varsim.protocol.messages import (
     Abort,
     AllGather,
@@ -143,7 +143,7 @@ class CoordinatorState:
         try:
             match message:
                 case Contribution() | AllReduce() | AllGather() | MergeCall():
-                    parts = call.arrive(replica_id, message, self.ledger.specs, now_s)
+                    parts = call.arrive(replica_id, message, now_s)
                     if parts is not None:
                         actions += self._meet(call, parts, now_s)
                 case Waiting():
@@ -152,14 +152,14 @@ class CoordinatorState:
                     call.ask(replica_id, message)
                 case Returned() | Raised():
                     self.ledger.take_report(message.report)
-                    call.end(replica_id, message, self.ledger.specs, now_s)
+                    call.end(replica_id, message, now_s)
                 case _:
                     raise ProtocolError(f"the coordinator does not take {message.name} messages")
         except ProtocolError:
             raise
         except VarsimError as error:
             return [*actions, *self._fail(call, error)]
-        if isinstance(message, Contribution):
+        if isinstance(message, Contribution) and not call.doomed:
             return actions
         return [*actions, *self._next_ask(call), *self._conclude(call, now_s)]
 
@@ -170,7 +170,7 @@ class CoordinatorState:
         actions: list[CoordinatorAction]
         match first:
             case Contribution():
-                actions = self.ledger.merge(parts, first, now_s)
+                actions = self.ledger.merge(call.call_id, parts, first, now_s)
             case MergeCall():
                 meetings = tuple(parts[i].meeting for i in range(self.num_replicas))
                 return [RunMerge(call.call_id, first.index, meetings)]  # type: ignore[arg-type]
@@ -203,7 +203,9 @@ class CoordinatorState:
         return [] if ask is None else [AnswerAsk(*ask)]
 
     def _conclude(self, call: CallState, now_s: float) -> list[CoordinatorAction]:
-        failure = call.failure(now_s)
+        failure = call.failure(self.ledger.specs, now_s)
+        if isinstance(failure, MismatchError):
+            return self._fail(call, failure)
         if failure is not None:
             aborts = self.abandon(call.call_id, "another replica raised")
             return [*aborts, Finish(call.call_id, raised=failure)]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from varsim.protocol.messages import (
+    BY_PROGRAM,
     Commit,
     Component,
     Contribution,
@@ -35,7 +36,6 @@ class Tracked:
     account: Account
     mirror: Array | None
     version: int = 0
-    shapes: list[tuple[int, ...]] = field(default_factory=list)  # of what merges, by replica
     waited_until_s: dict[int, float] = field(default_factory=dict)  # by replica
 
     @property
@@ -87,6 +87,8 @@ class Ledger:
         if tracked is None:
             return []
         self._gone.append(tracked.account)
+        if not self.call_running:  # an error of a running call may have to name it
+            del self.specs[variable_id]
         return self._all(Forget(variable_ids=(variable_id,)))
 
     def mirror(self, variable_id: int) -> Array | None:
@@ -120,12 +122,15 @@ class Ledger:
         tracked.account.moved(self.num_replicas, sum(value.nbytes for value in values))
         tracked.version += 1
         if same:
-            return self._commit_all(tracked, operation, values[0], mirror)
+            return self._commit_all(tracked, operation, values[0], mirror, BY_PROGRAM)
         tracked.mirror = None
         return [Send(i, self._commit(tracked, operation, value)) for i, value in enumerate(values)]
 
-    def _commit(self, tracked: Tracked, operation: Operation, value: Array) -> Commit:
+    def _commit(
+        self, tracked: Tracked, operation: Operation, value: Array, call_id: int = BY_PROGRAM
+    ) -> Commit:
         return Commit(
+            call_id=call_id,
             variable_id=tracked.spec.variable_id,
             version=tracked.version,
             operation=operation,
@@ -133,17 +138,18 @@ class Ledger:
         )
 
     def _commit_all(
-        self, tracked: Tracked, operation: Operation, value: Array, mirror: Array | None
+        self,
+        tracked: Tracked,
+        operation: Operation,
+        value: Array,
+        mirror: Array | None,
+        call_id: int,
     ) -> list[CoordinatorAction]:
         if mirror is not None:
             value = reduce.apply(operation, mirror, value)
             operation = Operation.ASSIGN
         tracked.mirror = value if operation is Operation.ASSIGN else None
-        return self._all(self._commit(tracked, operation, value))
-
-    def diverge(self, variable_id: int) -> None:
-        """Something wrote single components; the mirror is not known any more."""
-        self._tracked[variable_id].mirror = None
+        return self._all(self._commit(tracked, operation, value, call_id))
 
     def fetch(
         self, variable_id: int, replica_ids: Sequence[int]
@@ -164,7 +170,7 @@ class Ledger:
         return tuple(account.statistics() for account in accounts)
 
     def merge(
-        self, parts: dict[int, Arrival], first: Contribution, now_s: float
+        self, call_id: int, parts: dict[int, Arrival], first: Contribution, now_s: float
     ) -> list[CoordinatorAction]:
         """All replicas have contributed to one write: agree on its value, and commit it.
 
@@ -193,7 +199,7 @@ class Ledger:
             account.waited_s += now_s - since_s
             tracked.waited_until_s[replica_id] = now_s
         tracked.version += 1
-        return self._commit_all(tracked, first.operation, agreed, mirror)
+        return self._commit_all(tracked, first.operation, agreed, mirror, call_id)
 
     def component(self, replica_id: int, message: Component) -> list[CoordinatorAction]:
         """A replica has sent the component that a fetch asked for."""

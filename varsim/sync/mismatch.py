@@ -63,24 +63,31 @@ def _other_axes(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
 
 
 def describe_difference(
-    first: tuple[int, Meeting], second: tuple[int, Meeting], specs: Mapping[int, VariableSpec]
+    kind: Difference,
+    first: tuple[int, Meeting],
+    second: tuple[int, Meeting],
+    specs: Mapping[int, VariableSpec],
 ) -> str:
     """The text of the error for two parts that are not alike."""
-    index = first[1].index
+    if kind is Difference.VALUE:
+        what, remedy = "gave values that do not match", _ONE_SHAPE
+    else:
+        what, remedy = "did different things", _ONE_ORDER
     lines = [
-        f"replicas did different things at meeting point {index + 1} of this call, "
-        "where all must do the same:"
+        f"replicas {what} at meeting point {first[1].index + 1} of this call, "
+        "where all must do the same:",
+        *(f"  replica {i}: {describe(meeting, specs)}" for i, meeting in (first, second)),
+        f"  {_reason(first[1], specs)}",
+        f"  {remedy}",
     ]
-    lines += [
-        f"  replica {replica_id}: {describe(meeting, specs)}"
-        for replica_id, meeting in sorted((first, second), key=lambda part: part[0])
-    ]
-    lines.append(f"  {_reason(first[1], specs)}")
-    lines.append(
-        "  TensorFlow pairs them by call order alone and mixes their values; varsim refuses (D3). "
-        "Make every replica do the same operations in the same order, with like values."
-    )
     return "\n".join(lines)
+
+
+_ONE_SHAPE = "Give a value of one structure, shape and dtype on every replica."
+_ONE_ORDER = (
+    "TensorFlow pairs them by call order alone and mixes their values; varsim refuses (D3). "
+    "Make every replica do the same operations in the same order."
+)
 
 
 def describe_absence(

@@ -169,6 +169,17 @@ def refusal(spec: VariableSpec, reason: Reason) -> VariableError:
     return kind(spec.name, problem, remedy)
 
 
+def refusal_to_read_back(spec: VariableSpec, operation: Operation, reason: Reason) -> VariableError:
+    """The error for a write that would return a value which cannot be read (D5)."""
+    problem, remedy = reason.value
+    return AggregationError(
+        spec.name,
+        f"{operation.value} in cross-replica context returns the variable to be read, and it "
+        f"{problem}",
+        f"Write without reading: {operation.value}(value, read_value=False). {remedy}",
+    )
+
+
 def resolve(
     name: str,
     synchronization: VariableSynchronization,
@@ -200,9 +211,9 @@ def resolve(
     return _ON_WRITE if synchronization is _AUTO else synchronization
 
 
-def is_trainable(asked: bool | None, synchronization: VariableSynchronization) -> bool:
+def is_trainable(synchronization: VariableSynchronization) -> bool:
     """Whether a variable is trainable where the program did not say: not if it is ON_READ."""
-    return synchronization is not _ON_READ if asked is None else bool(asked)
+    return synchronization is not _ON_READ
 
 
 def check_arithmetic(spec: VariableSpec, operation: Operation, num_replicas: int) -> None:

@@ -124,11 +124,10 @@ class ReplicaState:
             )
         held.value = reduce.apply(commit.operation, held.value, commit.value)
         held.version = commit.version
-        for call in reversed(self._calls):
-            if call.owed[commit.variable_id]:
+        for call in self._calls:
+            if call.call_id == commit.call_id:
                 call.owed[commit.variable_id] -= 1
                 held.pay(1)
-                return
 
     def _component(self, fetch: Fetch) -> Component:
         held = self._get(fetch.variable_id)
