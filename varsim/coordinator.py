@@ -9,7 +9,15 @@ from typing import Protocol
 
 from varsim.errors import CallTimeout, ContextError, WorkerLost
 from varsim.launch.launcher import Link, Lost
-from varsim.protocol.messages import Ask, MergeCall, Message, Payload, Raised, Returned
+from varsim.protocol.messages import (
+    Ask,
+    MergeCall,
+    Message,
+    Payload,
+    Raised,
+    Report,
+    Returned,
+)
 from varsim.spec import Array, Operation, VariableSpec
 from varsim.sync.actions import (
     AnswerAsk,
@@ -42,6 +50,9 @@ class Host(Protocol):
     def answer(self, replica_id: int, ask: Ask) -> tuple[Payload, bool]:
         """Does what a replica asks; the flag says that the payload is an exception."""
 
+    def report(self, replica_id: int, report: Report) -> None:
+        """Takes what a replica saw, at the end of the call, however it ends."""
+
 
 class Coordinator:
     """One cluster, for the program that uses it. Touches the network only inside its methods."""
@@ -59,11 +70,14 @@ class Coordinator:
         self._forgotten: list[int] = []
         self._lost: tuple[int, Lost] | None = None
         self._closed = False
+        self._receiving = False
+        self._process_id = os.getpid()
 
     # ------------------------------------------------------------ variables
 
     def create(self, spec: VariableSpec, value: Array) -> None:
         """Creates a variable on all replicas. The array belongs to the cluster from now on."""
+        self._check()
         self._perform(self.ledger.create(spec, value))
         self._flush()
 
@@ -75,7 +89,16 @@ class Coordinator:
         self, variable_id: int, operation: Operation, values: Sequence[Array], *, same: bool
     ) -> None:
         """Writes all components; see `Ledger.write`."""
+        self._check()
         self._perform(self.ledger.write(variable_id, operation, values, same=same))
+        self._flush()
+
+    def write_component(
+        self, variable_id: int, replica_id: int, operation: Operation, value: Array
+    ) -> None:
+        """Writes one component; see `Ledger.write_component`."""
+        self._check()
+        self._perform(self.ledger.write_component(variable_id, replica_id, operation, value))
         self._flush()
 
     def mirror(self, variable_id: int) -> Array | None:
@@ -122,13 +145,17 @@ class Coordinator:
             self._perform(actions)
             while call_id not in self._finished:
                 self._turn(call_id)
-            self._flush()  # the last commits, or the news that the call has failed
         except BaseException as error:
             self._give_up(call_id, error)
             raise
         finally:
             del self._hosts[call_id]
+            self._work = deque(work for work in self._work if _call_of(work) != call_id)
         finish = self._finished.pop(call_id)
+        for replica_id, report in finish.reports:
+            host.report(replica_id, report)
+        if not finish.returned:
+            self._flush()  # the replicas that wait are to know that it has failed
         if finish.error is not None:
             raise finish.error
         if finish.raised is not None:
@@ -137,8 +164,7 @@ class Coordinator:
 
     def _give_up(self, call_id: int, error: BaseException) -> None:
         self._perform(self.state.abandon(call_id, f"the program raised {type(error).__name__}"))
-        self._work = deque(work for work in self._work if _call_of(work) != call_id)
-        if self._lost is None:
+        if self._lost is None and not self._receiving:
             self._flush()
 
     # ------------------------------------------------------------ the loop
@@ -170,7 +196,11 @@ class Coordinator:
             until_s = started_s + CALL_TIMEOUT_S
             if self.state.deadline_s is not None:
                 until_s = min(until_s, self.state.deadline_s)
-            arrivals = link.receive(max(0.0, min(POLL_S, until_s - now_s)))
+            self._receiving = True
+            try:
+                arrivals = link.receive(max(0.0, min(POLL_S, until_s - now_s)))
+            finally:
+                self._receiving = False
             now_s = link.now_s()
             for replica_id, message in arrivals:
                 if isinstance(message, Lost):
@@ -206,7 +236,7 @@ class Coordinator:
 
     def _flush(self) -> None:
         self._check()
-        while self._forgotten:
+        while self._forgotten and not self._hosts:  # a running call may still name it
             self._perform(self.ledger.forget(self._forgotten.pop()))
         outgoing, self._outgoing = self._outgoing, {}
         for replica_id, messages in outgoing.items():
@@ -215,6 +245,15 @@ class Coordinator:
     def _check(self) -> None:
         if self._closed:
             raise ContextError("this strategy has been closed, and its workers have ended")
+        if self._process_id != os.getpid():
+            raise ContextError(
+                "this strategy belongs to the process that made it, and this one is a fork: "
+                "make a strategy of its own here"
+            )
+        if self._receiving:
+            raise ContextError(
+                "this strategy is in use by another thread: only one at a time can use it"
+            )
         if self._lost is not None:
             replica_id, lost = self._lost
             raise WorkerLost(replica_id, lost.reason, lost.stderr_tail, lost.log_path)

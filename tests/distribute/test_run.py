@@ -172,7 +172,6 @@ def test_all_gather_takes_different_sizes(strategy):
     assert [[0, 0, 1]] * 2 == [value.tolist() for value in strategy.run(step).values]
 
 
-@pytest.mark.xfail(strict=True, reason="simulated replicas share the array that answers them")
 def test_what_was_reduced_is_each_replicas_own(strategy):
     def step():
         total = tf.distribute.get_replica_context().all_reduce("sum", np.ones(2, np.float32))

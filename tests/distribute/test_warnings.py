@@ -76,7 +76,6 @@ def test_a_write_that_parts_the_mirror_says_name_and_place(strategy):
     assert "'parted': assign_add in replica context" in str(caught[0].message)
 
 
-@pytest.mark.xfail(strict=True, reason="every replica warns, so N warnings come at once")
 def test_a_write_that_parts_the_mirror_warns_once(strategy):
     caught, _ = parting(strategy)
 

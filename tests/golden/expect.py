@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.golden.encoding import array, encoded, number
 from tests.golden.recorded import Case, Failure, Json, Outcome
 
 Array = np.ndarray[Any, Any]
@@ -21,8 +22,6 @@ KINDS_OF_NUMBERS = {"b": "b", "i": "iu", "f": "iuf"}
 
 SYNCHRONIZATIONS = frozenset({"AUTO", "NONE", "ON_WRITE", "ON_READ"})
 AGGREGATIONS = frozenset({"NONE", "SUM", "MEAN", "ONLY_FIRST_REPLICA"})
-
-SPECIAL = {"nan": np.nan, "inf": np.inf, "-inf": -np.inf}
 
 
 class Refused(Exception):
@@ -71,6 +70,8 @@ class _Model:
             state["cross_read"] = encoded(self._cross_read())
         except Refused as refused:
             state["cross_read"] = {"error": {"type": refused.kind}}
+        if self._case.program == [["create"]] and self._local and not self._on_read:
+            state["attrs"] = self._attributes_of_local_state()
         return Outcome(state=state, returned=self._returned)
 
     def _perform(self, operation: str, *arguments: Any) -> None:
@@ -110,6 +111,25 @@ class _Model:
             raise Refused("ValueError")
         self._parts = [value] * self._world
 
+    def _attributes_of_local_state(self) -> dict[str, Json]:
+        """What a variable with synchronization NONE says of itself (D1)."""
+        trainable = self._case.record.get("trainable", True)
+        return {
+            "class": "LocalVariable",
+            "trainable": trainable,
+            "synchronization": "NONE",
+            "aggregation": self._aggregation,
+            "dtype": self._case.dtype,
+            "shape": [],
+            "name": "Variable:0",
+            "component_class": "ResourceVariable",
+            "component_sync": ["NONE"],
+            "component_agg": [self._aggregation],
+            "component_trainable": [trainable],
+            "devices": [f"CPU:{i}" for i in range(self._world)],
+            "num_components": self._world,
+        }
+
     # ------------------------------------------------------------ values
 
     def _values(self, recorded: Json) -> list[Any]:
@@ -118,10 +138,10 @@ class _Model:
         kind, value = next((k, x) for k, x in recorded.items() if k != "dtype")
         each = value if kind.startswith("per_replica") else [value] * self._world
         if kind.endswith("tensor"):
-            return [_array(member, dtype) for member in each]
+            return [array(member, dtype) for member in each]
         if kind.endswith("numpy"):
-            return [_array(member, dtype)[()] for member in each]
-        return [_number(member) for member in each]
+            return [array(member, dtype)[()] for member in each]
+        return [number(member) for member in each]
 
     def _fitting(self, value: Any, replica_id: int, method: str) -> Array:
         """The value with the variable's dtype and shape, or a refusal."""
@@ -158,8 +178,7 @@ class _Model:
         values = self._values(recorded)
         if where == "replica":
             if self._local or self._aggregation == "NONE":
-                for replica_id, value in enumerate(values):
-                    self._set(replica_id, method, self._fitting(value, replica_id, method))
+                self._write_locally(method, values)
             else:
                 self._write_all(method, [self._aggregated(values, method)] * self._world)
             return
@@ -169,6 +188,17 @@ class _Model:
         each = next(iter(recorded)).startswith("per_replica") or where == "merge"
         alone = where == "merge" and self._world == 1  # one replica's values are not put together
         self._write_shares(method, values, per_replica=each and not alone)
+
+    def _write_locally(self, method: str, values: list[Any]) -> None:
+        """Each replica its own component, whatever becomes of the others (D4)."""
+        refusals: list[Refused] = []
+        for replica_id, value in enumerate(values):
+            try:
+                self._set(replica_id, method, self._fitting(value, replica_id, method))
+            except Refused as refused:
+                refusals.append(refused)
+        if refusals:
+            raise refusals[0]
 
     def _write_shares(self, method: str, values: list[Any], *, per_replica: bool) -> None:
         """A cross-replica write to an ON_READ variable."""
@@ -289,36 +319,15 @@ def _initial(recorded: Json, dtype: str) -> Array:
     """The initial value: Python's numbers without a dtype become float32 and int32."""
     match recorded:
         case {"callable": value} | {"tensor": value} | {"numpy": value}:
-            return _array(value, dtype or "float64")
+            return array(value, dtype or "float64")
         case {"per_replica": [value]}:
-            return _array(value, dtype)
+            return array(value, dtype)
         case {"counter": _}:
-            return _array(1, dtype)
-    value = np.asarray(_number(recorded))
-    return _array(recorded, dtype or {"f": "float32", "i": "int32"}.get(value.dtype.kind, "bool"))
+            return array(1, dtype)
+    value = np.asarray(number(recorded))
+    return array(recorded, dtype or {"f": "float32", "i": "int32"}.get(value.dtype.kind, "bool"))
 
 
 def _fits(declared: list[int | None], shape: tuple[int, ...]) -> bool:
     sizes = zip(declared, shape, strict=True) if len(declared) == len(shape) else [(0, 1)]
     return all(size is None or size == given for size, given in sizes)
-
-
-def _number(value: Json) -> Any:
-    if isinstance(value, list):
-        return [_number(member) for member in value]
-    return SPECIAL.get(value, value) if isinstance(value, str) else value
-
-
-def _array(value: Json, dtype: str) -> Array:
-    return np.array(_number(value), dtype)
-
-
-def encoded(value: Any) -> Json:
-    """An array in the recording's terms."""
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
-    if isinstance(value, list):
-        return [encoded(member) for member in value]
-    if isinstance(value, float) and not np.isfinite(value):
-        return "nan" if np.isnan(value) else "inf" if value > 0 else "-inf"
-    return value

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tests.golden.expect import Array, encoded
+from tests.golden.encoding import encoded
+from tests.golden.expect import Array
 from tests.golden.expect_python import aggregated, described, on_each
 from tests.golden.recorded import Case, Json, Outcome
 

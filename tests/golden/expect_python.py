@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from tests.golden.expect import Array, encoded, left_fold, mean_of
+from tests.golden.encoding import encoded
+from tests.golden.expect import Array, left_fold, mean_of
 from tests.golden.recorded import Case, Failure, Json, Outcome
 
 REFUSAL = "InvalidArgumentError"
@@ -226,6 +227,17 @@ def a_failed_update_changes_nothing(case: Case) -> Outcome | None:
     return refused(case, v.untouched, "KeyError")
 
 
+def the_others_go_on(case: Case) -> Outcome | None:
+    """D4: when one replica raises, the others still do what they do by themselves."""
+    v = variable_of(case)
+    raises = re.search(r'if rid\(\) == (0|W - 1): raise KeyError\("boom"\)\n +v\.assign', case.text)
+    if v is None or raises is None or v.synchronization != "ON_READ":
+        return None
+    after = [5.0] * v.world
+    after[0 if raises[1] == "0" else -1] = v.untouched[0]
+    return refused(case, after, "KeyError")
+
+
 def a_refused_write_changes_nothing(case: Case) -> Outcome | None:
     """D5: a cross-replica write to ON_READ with aggregation NONE changes nothing, and raises."""
     v = variable_of(case)
@@ -298,6 +310,7 @@ RULES: list[tuple[str, Callable[[Case], Outcome | None]]] = [
     ("D2", lists_are_shared_out),
     ("D3", mixed_deeds_are_refused),
     ("D4", a_failed_update_changes_nothing),
+    ("D4", the_others_go_on),
     ("D5", a_refused_write_changes_nothing),
     ("D6", assigns_chain),
     ("D9", wrong_lengths_are_refused),

@@ -10,16 +10,9 @@ from typing import Any
 import numpy as np
 
 import varsim as tf
+from tests.golden.encoding import array, encoded, number, numpy_number
 from tests.golden.recorded import Case, Failure, Json, Outcome
-from tests.golden.terms import (
-    Descriptions,
-    array,
-    encoded,
-    number,
-    numpy_number,
-    per_replica,
-    per_replica_value,
-)
+from tests.golden.terms import Descriptions, per_replica, per_replica_value
 
 Call = Callable[[Any], Any]
 """A write: takes what to call the method of."""

@@ -32,7 +32,7 @@ STATEMENTS = {
     "D1": "synchronization NONE is local state",
     "D2": "each replica's value is its contribution, whatever objects are the same",
     "D3": "replicas that do different things are told so",
-    "D4": "an operation happens on all replicas or on none",
+    "D4": "an operation happens on all replicas or on none; one that raises stops no other",
     "D5": "a refused write to ON_READ + NONE changes nothing",
     "D6": "assign returns the variable",
     "D7": "nothing is lost on the way to the variable's dtype",
@@ -84,15 +84,20 @@ def _by_operations(
     beside = Outcome(
         error=ours.error,
         state={key: ours.state[key] for key in wanted.state if key in ours.state},
-        returned=None if wanted.returned is None else ours.returned,
+        returned=None if _last_writes(case) else ours.returned,
     )
     unexplained = [f"by the rules, not {one}" for one in differences(wanted, beside)]
+    if _last_writes(case) and ours.error is None and ours.returned["type"] not in ITSELF:
+        unexplained.append(f"by D6, not {ours.returned}")
     rules: set[str] = set()
     for difference in found:
-        if _last_writes(case) and _is_variable(difference, ours):
-            rules.add("D6")
+        if _last_writes(case) and difference.aspect == "returned":
+            if _has_new_state(case, ours) or _is_variable(difference, ours):
+                rules.add("D6")
+            else:
+                unexplained.append(f"by D6, not {difference}")
             continue
-        if case.is_mirrored and (
+        if regroups(case) and (
             _is_regrouped_by_value(difference, case) or _is_kept_as_a_tensor_is(difference, case)
         ):
             rules.add("D2")
@@ -106,8 +111,20 @@ def _by_operations(
     return rules, unexplained
 
 
+ITSELF = frozenset({"self", "component"})
+"""How the recording describes the program's variable, and one of its components."""
+
+
+def _has_new_state(case: Case, ours: Outcome) -> bool:
+    """Whether the state is another than TensorFlow's, so that what it returned is, too."""
+    return not all(
+        same_value(case.recorded.state.get(key), ours.state.get(key))
+        for key in ("per_replica", "cross_read")
+    )
+
+
 def _last_writes(case: Case) -> bool:
-    return str(case.program[-1][1]).startswith("assign")
+    return any("assign" in str(part) for part in case.program[-1][1:2])
 
 
 def _entries(case: Case) -> list[tuple[str, str, str]]:
@@ -131,6 +148,13 @@ def _merges_what_is_no_tensor_of_its_own(case: Case) -> bool:
         or (where == "merge" and kind == "shared_tensor" and case.synchronization == "ON_READ")
         for where, _, kind in _entries(case)
     )
+
+
+def regroups(case: Case) -> bool:
+    """Whether the program ends in reads of which every replica, or component, gives its own."""
+    if not case.is_mirrored or case.world == 1 or case.program[-1][0] != "read":
+        return False
+    return case.program[-1][1] in ("replica", "merge", "update")
 
 
 def _writes_across(case: Case, aggregation: str) -> bool:
@@ -175,8 +199,6 @@ def _by_text(case: Case, ours: Outcome, found: list[Difference]) -> tuple[set[st
             rules.add("D6")
         elif case.is_mirrored and _is_regrouped_by_value(difference, case):
             rules.add("D2")
-        elif _is_early_end(difference, case):
-            rules.add("D4")
         else:
             unexplained.append(f"no rule for {difference}")
     return rules, unexplained
@@ -219,7 +241,7 @@ def _is_regrouped_by_value(difference: Difference, case: Case) -> bool:
     if difference.aspect != "returned":
         return False
     match theirs, ours:
-        case {"type": "Tensor" | "numpy"}, {"type": "PerReplica", "values": values}:
+        case {"type": "Tensor" | "numpy"}, {"type": "PerReplica" | "Mirrored", "values": values}:
             return same_value([theirs] * world, values)
         case {"type": "PerReplica", "values": values}, {"type": "str"}:
             return same_value(values, [ours] * world)
@@ -236,10 +258,3 @@ def _is_kept_as_a_tensor_is(difference: Difference, case: Case) -> bool:
         and difference.theirs == {"type": "None"}
         and same_value(case.recorded.returned["read_value"], difference.ours)
     )
-
-
-def _is_early_end(difference: Difference, case: Case) -> bool:
-    """D4: after a mismatch, a merge that not all replicas had come to has happened on none."""
-    if difference.aspect != "after" or "for _ in range(rid() + 1): v.assign_add" not in case.text:
-        return False
-    return same_value(difference.ours, [1.0] * case.world)

@@ -96,14 +96,11 @@ def ends_with(process: subprocess.Popen[str], workers: list[int], signal_number:
     return said
 
 
-too_long = pytest.mark.xfail(strict=True, reason="close() gives busy workers all of the 2 s")
-
-
 @pytest.mark.parametrize(
     "step",
     [
-        pytest.param("busy", marks=too_long),
-        pytest.param("one_busy", marks=too_long),
+        pytest.param("busy"),
+        pytest.param("one_busy"),
         "merging",
     ],
 )
@@ -148,9 +145,6 @@ print(status, strategy.run(lambda: int(all_reduce("SUM", 1))))
 """
 
 
-@pytest.mark.xfail(
-    strict=True, reason="ProcessLink.close in a copy waits 2 s for workers that are not its own"
-)
 def test_a_copy_of_the_program_ends_quickly_and_harms_nothing() -> None:
     started_s = time.monotonic()
     with running(FORKED) as (process, _):
@@ -175,7 +169,6 @@ print(status, strategy.run(lambda: int(all_reduce("SUM", 1))))
 """
 
 
-@pytest.mark.xfail(strict=True, reason="run() in a copy spins in libzmq for ever")
 def test_a_copy_of_the_program_cannot_use_its_workers() -> None:
     with running(USED_IN_A_COPY) as (process, _):
         out, said = process.communicate(timeout=10_000 * MS)
@@ -218,7 +211,6 @@ print(strategy.run(lambda: int(all_reduce("SUM", 1))))
 """
 
 
-@pytest.mark.xfail(strict=True, reason="two threads in one socket: libzmq aborts the program")
 def test_threads_that_use_one_strategy_at_once_harm_nothing() -> None:
     """Each call takes place, or is refused with a word about threads."""
     with running(THREADS) as (process, _):

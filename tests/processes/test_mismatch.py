@@ -291,10 +291,6 @@ def test_different_kinds_of_meetings(stage: Stage) -> None:
     assert "  replica 1: all_reduce(SUM, float32[])" in text or "  replica 2: merge_call" in text
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="an ask of a call that has failed is answered in the next one: KeyError in Coordinator._do",
-)
 def test_a_variable_that_only_some_replicas_create(stage: Stage) -> None:
     def step() -> float:
         return float(tf.Variable(1.0, name=f"made by {replica_id()}"))

@@ -349,7 +349,6 @@ def test_12_a_value_that_does_not_fit_one_component_changes_none(mortal: Strateg
     assert mortal.run(lambda: True)
 
 
-@pytest.mark.xfail(strict=True, reason="reduce.fold broadcasts")
 def test_12_components_of_different_shapes_are_not_mixed(strategy: Strategy) -> None:
     rows = make(strategy, np.zeros(1), shape=[None], synchronization=Synchronization.ON_READ)
     strategy.run(lambda: rows.assign(np.ones(1 if replica_id() else 3)) is None)

@@ -145,16 +145,18 @@ class ModelVariable:
     def write(self, operation: Operation, value: Any) -> None:
         """A cross-replica write of one value."""
         count = len(self.components)
+        if self.synchronization is ON_READ and self.aggregation is SUM:
+            if operation is not Operation.ASSIGN:
+                raise RefusedError
+            part = share(value, self.components[0].dtype, count)
+            self._change(operation, [self._as_mine(part)] * count)
+            return
         array = self._as_mine(value)
         if operation is not Operation.ASSIGN and array.dtype == bool:
             raise RefusedError
         if self.synchronization is ON_READ:
             if self.aggregation is NONE:
                 raise RefusedError
-            if self.aggregation is SUM:
-                if operation is not Operation.ASSIGN:
-                    raise RefusedError
-                array = share(array, count)
         self._change(operation, [array] * count)
 
     def write_each(self, operation: Operation, values: Sequence[Any]) -> None:
@@ -176,14 +178,20 @@ class ModelVariable:
         return reduced(self.components, op)
 
 
-def share(value: Array, count: int) -> Array:
-    """One replica's share of what is assigned to an ON_READ SUM variable."""
-    if value.dtype == bool:
+def share(value: Any, dtype: Any, count: int) -> Array:
+    """One replica's share of what is assigned to an ON_READ SUM variable: any real number's."""
+    if isinstance(value, bool) and dtype == bool:
+        return np.asarray(value)
+    given = np.asarray(value)
+    if bool in (given.dtype, dtype):
         raise RefusedError
-    if value.dtype.kind == "f":
-        return np.asarray(value / value.dtype.type(count))
-    shares = [truncated(int(number), count) for number in value.reshape(-1)]
-    return np.array(shares, value.dtype).reshape(value.shape)
+    if given.dtype.kind == "f":
+        with np.errstate(all="ignore"):
+            return np.asarray(given / given.dtype.type(count)).astype(dtype)
+    if dtype.kind == "f":
+        return np.asarray(given.astype(dtype) / dtype.type(count))
+    shares = [truncated(int(number), count) for number in given.reshape(-1)]
+    return np.array(shares, given.dtype).reshape(given.shape).astype(dtype)
 
 
 def truncated(number: int, count: int) -> int:

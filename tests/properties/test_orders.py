@@ -40,10 +40,6 @@ def total(strategy: Strategy, **settings: Any) -> Any:
         return tf.Variable(0.0, aggregation=tf.VariableAggregation.SUM, **settings)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="CallState.next_ask lets a replica ask before a lower one has its answer and goes on",
-)
 def test_a_plain_variable_is_used_by_one_replica_after_the_other() -> None:
     def program(strategy: Strategy) -> float:
         plain = tf.Variable(1.0)
@@ -57,9 +53,6 @@ def test_a_plain_variable_is_used_by_one_replica_after_the_other() -> None:
     check(2 * (2 * 2.0 + 1) + 2, program)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="an ask is answered in the middle of another one's fetch: lost update"
-)
 def test_no_write_to_another_replicas_component_is_lost() -> None:
     def program(strategy: Strategy) -> float:
         v = total(strategy, synchronization=tf.VariableSynchronization.ON_READ)
@@ -74,9 +67,6 @@ def test_no_write_to_another_replicas_component_is_lost() -> None:
     check(2.0, program)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="CallState.failure does not wait for meetings that the raiser had come to"
-)
 def test_a_write_of_all_replicas_before_one_raises_takes_effect() -> None:
     def program(strategy: Strategy) -> float:
         v = total(strategy)
@@ -93,9 +83,6 @@ def test_a_write_of_all_replicas_before_one_raises_takes_effect() -> None:
     check(3.0, program)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="in a simulation a committed array is shared by replicas that add in place"
-)
 def test_components_share_no_memory() -> None:
     def program(strategy: Strategy) -> list[float]:
         v = total(strategy, synchronization=tf.VariableSynchronization.NONE)

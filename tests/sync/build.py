@@ -101,9 +101,20 @@ def coordinator(*specs: VariableSpec, num_replicas: int = 2, calls: int = 1) -> 
 
 
 def commit(
-    version: int, value: Any, operation: Operation = ASSIGN, *, variable_id: int = W
+    version: int,
+    value: Any,
+    operation: Operation = ASSIGN,
+    *,
+    variable_id: int = W,
+    call: int = 1,
 ) -> Commit:
-    return Commit(variable_id=variable_id, version=version, operation=operation, value=array(value))
+    return Commit(
+        call_id=call,
+        variable_id=variable_id,
+        version=version,
+        operation=operation,
+        value=array(value),
+    )
 
 
 def contribution(

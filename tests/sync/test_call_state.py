@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.sync.build import (
@@ -23,7 +25,7 @@ from tests.sync.build import (
 )
 from varsim.errors import MismatchError, ValueMismatchError
 from varsim.spec import ReduceOp
-from varsim.sync.call_state import RAISE_GRACE_S, CallState, Status
+from varsim.sync.call_state import GRACE_S, CallState, Status
 
 SPECS = {W: spec(), V: spec(variable_id=V)}
 
@@ -35,13 +37,21 @@ class Call:
         self.state = CallState(1, num_replicas)
 
     def arrive(self, replica_id, meeting, now_s=0.0):
-        parts = self.state.arrive(replica_id, meeting, SPECS, now_s)
+        parts = self.state.arrive(replica_id, meeting, now_s)
         self.state.validate()
         return parts
 
     def end(self, replica_id, ended, now_s=0.0):
-        self.state.end(replica_id, ended, SPECS, now_s)
+        self.state.end(replica_id, ended, now_s)
         self.state.validate()
+
+    def failure(self, now_s=0.0, specs=SPECS):
+        return self.state.failure(specs, now_s)
+
+    def raised(self, now_s=0.0):
+        """The replica whose exception is the call's, and the exception."""
+        replica_id, message = self.failure(now_s)
+        return replica_id, message.traceback
 
     def statuses(self):
         return [participant.status for participant in self.state.participants]
@@ -105,10 +115,10 @@ def test_parts_that_are_not_alike_are_refused_whoever_comes_first(first, second,
     parts = (first, second)
     call.arrive(order[0], parts[order[0]])
 
-    with pytest.raises(error) as caught:
-        call.arrive(order[1], parts[order[1]])
-    assert error is type(caught.value)
-    lines = str(caught.value).splitlines()
+    assert None is call.arrive(order[1], parts[order[1]])
+    failure = call.failure()
+    assert error is type(failure)
+    lines = str(failure).splitlines()
     assert lines[1].startswith("  replica 0: ")
     assert lines[2].startswith("  replica 1: ")
 
@@ -128,28 +138,39 @@ def test_parts_that_are_alike_meet(first, second):
     assert None is not call.arrive(1, second)
 
 
+def test_values_that_do_not_match_are_not_told_as_another_order():
+    call = Call()
+    call.arrive(0, contribution([1.0]))
+    call.arrive(1, contribution([1.0, 2.0]))
+
+    text = str(call.failure())
+    assert "gave values that do not match" in text
+    assert "order" not in text
+
+
 # ---------------------------------------------------------------- who never comes
 
 
 def test_a_return_fails_those_who_are_at_a_meeting_beyond_it():
     call = Call(3)
     call.arrive(2, contribution(1.0))
+    call.end(0, returned())
 
-    with pytest.raises(MismatchError) as caught:
-        call.end(0, returned())
-    text = str(caught.value)
+    text = str(call.failure(GRACE_S))
     assert "replica 2: w.assign (float32 scalar) at train.py:10" in text
     assert "replica 0: never came; its function returned after 0 meeting points" in text
-    assert "replica 1: not there yet (runs)" in text
+    assert "replica 1: did not come (runs)" in text
     assert "'w' (synchronization=ON_WRITE, aggregation=SUM, created at model.py:1)" in text
 
 
 def test_a_meeting_after_a_return_fails_at_once():
     call = Call()
     call.end(1, returned())
+    assert not call.state.doomed
+    assert None is call.arrive(0, contribution(1.0))
 
-    with pytest.raises(MismatchError, match="replica 1: never came"):
-        call.arrive(0, contribution(1.0))
+    assert call.state.doomed
+    assert "replica 1: never came" in str(call.failure())
 
 
 def test_a_return_after_the_same_number_of_meetings_is_well():
@@ -167,19 +188,18 @@ def test_one_step_too_many_names_the_step():
     call.arrive(0, contribution(1.0))
     call.arrive(1, contribution(1.0))
     call.arrive(0, contribution(1.0, index=1))
+    call.end(1, returned())
 
-    with pytest.raises(MismatchError, match=r"meeting point 2 .*(\n.*)*after 1 meeting point\n"):
-        call.end(1, returned())
+    assert re.search(r"meeting point 2 .*(\n.*)*after 1 meeting point\n", str(call.failure()))
 
 
 @pytest.mark.parametrize(("aggregation", "what"), [(FIRST, "replica 0's value"), (NONE, "a value")])
 def test_the_reason_says_what_the_variable_needs(aggregation, what):
-    call = CallState(1, 2)
-    specs = {W: spec(aggregation)}
-    call.arrive(0, contribution(1.0), specs, 0.0)
+    call = Call()
+    call.arrive(0, contribution(1.0))
+    call.end(1, returned())
 
-    with pytest.raises(MismatchError, match=what):
-        call.end(1, returned(), specs, 0.0)
+    assert what in str(call.failure(specs={W: spec(aggregation)}))
 
 
 # ---------------------------------------------------------------- waits
@@ -239,6 +259,20 @@ def test_an_ask_waits_for_every_lower_replica_that_runs():
     assert None is call.state.next_ask()
 
 
+def test_an_ask_waits_for_the_answer_of_the_one_before_it():
+    """The lower replica goes on then, and may come first with its next one."""
+    call = Call()
+    call.state.ask(0, ask("first"))
+    call.state.ask(1, ask("other"))
+    assert 0 == call.state.next_ask()[0]
+    assert None is call.state.next_ask()
+    call.state.answered(0)
+    assert None is call.state.next_ask()
+    call.state.ask(0, ask("second"))
+
+    assert "second" == call.state.next_ask()[1].question.tree
+
+
 def test_an_ask_waits_for_the_meetings_before_it():
     """TensorFlow's replica 0 would not get past its write before replica 1 has come to it."""
     call = Call()
@@ -247,55 +281,172 @@ def test_an_ask_waits_for_the_meetings_before_it():
     call.state.ask(1, ask("before"))
 
     assert 1 == call.state.next_ask()[0]
-    call.state.resume(call.state.participants[1])
+    call.state.answered(1)
     call.state.release(call.arrive(1, contribution(1.0)))
     assert 0 == call.state.next_ask()[0]
 
 
-# ---------------------------------------------------------------- exceptions
+# ---------------------------------------------------------------- a doomed call
 
 
 def test_the_lowest_replicas_exception_is_the_calls():
     call = Call(3)
     call.end(2, raised("third"), 1.0)
-    assert None is call.state.failure(1.0)
+    assert None is call.failure(1.0)
     call.end(1, raised("second"), 1.1)
-    assert None is call.state.failure(1.1)
+    assert None is call.failure(1.1)
     call.end(0, raised("first"), 1.2)
 
-    assert (0, "first") == (call.state.failure(1.2)[0], call.state.failure(1.2)[1].traceback)
+    assert (0, "first") == call.raised(1.2)
 
 
-def test_a_lower_replica_that_runs_has_a_grace_and_no_longer():
+def test_a_replica_that_still_runs_has_a_grace_and_no_longer():
     call = Call()
     call.end(1, raised("second"), 1.0)
 
-    assert 1.0 + RAISE_GRACE_S == call.state.deadline_s
-    assert None is call.state.failure(1.0 + 0.9 * RAISE_GRACE_S)
-    assert 1 == call.state.failure(1.0 + RAISE_GRACE_S)[0]
+    assert 1.0 + GRACE_S == call.state.deadline_s
+    assert None is call.failure(1.0 + 0.9 * GRACE_S)
+    assert (1, "second") == call.raised(1.0 + GRACE_S)
 
 
-@pytest.mark.parametrize("how", ["waits", "returned"])
-def test_a_lower_replica_that_cannot_raise_any_more_is_not_waited_for(how):
+def test_a_mismatch_has_a_grace_too():
+    call = Call(3)
+    call.arrive(0, contribution(1.0), 1.0)
+    call.end(1, returned(), 2.0)
+
+    assert 2.0 + GRACE_S == call.state.deadline_s
+    assert None is call.failure(2.0)
+    assert "replica 2: did not come (runs)" in str(call.failure(2.0 + GRACE_S))
+
+
+def test_the_grace_is_counted_from_when_the_call_was_doomed_first():
+    call = Call(3)
+    call.arrive(0, contribution(1.0), 1.0)
+    call.arrive(0, contribution(1.0, index=1), 1.0)
+    call.end(0, raised("two meetings on"), 1.0)
+    call.end(1, raised("at once"), 1.0 + 0.5 * GRACE_S)
+
+    assert 1.0 + GRACE_S == call.state.deadline_s
+    assert (1, "at once") == call.raised(1.0 + GRACE_S)
+
+
+def test_a_call_that_is_not_doomed_has_no_deadline():
+    call = Call()
+    call.arrive(0, contribution(1.0))
+
+    assert not call.state.doomed
+    assert None is call.state.deadline_s
+    assert None is call.failure(1000.0)
+
+
+@pytest.mark.parametrize("how", ["waits", "returned", "has gone past"])
+def test_a_replica_that_cannot_come_any_more_is_not_waited_for(how):
     call = Call()
     if how == "waits":
         call.arrive(0, all_reduce(1.0))
-    else:
+    elif how == "returned":
         call.end(0, returned())
+    else:
+        call.arrive(0, contribution(1.0))
     call.end(1, raised("second"), 1.0)
 
-    assert 1 == call.state.failure(1.0)[0]
+    assert (1, "second") == call.raised(1.0)
 
 
-def test_an_exception_is_no_mismatch():
-    """Whoever is missing because of it is missed because of it."""
+def test_meetings_before_the_one_that_failed_are_still_complete():
+    """Replica 0 got ahead of the others; what all do before it raised stays in force."""
     call = Call(3)
-    call.end(1, raised("the cause"), 1.0)
-    call.arrive(0, contribution(1.0))
-    call.end(2, returned(), 1.0)
+    for index in (0, 1):
+        call.arrive(0, contribution(1.0, index=index))
+    call.end(0, raised("first"))
 
-    assert call.state.raising
+    for index in (0, 1):
+        assert None is call.arrive(1, contribution(1.0, index=index))
+        assert None is call.failure()
+        assert {0, 1, 2} == set(call.arrive(2, contribution(1.0, index=index)))
+    assert None is call.failure()  # both may raise here too
+    call.end(1, returned())
+    call.end(2, returned())
+    assert (0, "first") == call.raised()
+
+
+def test_meetings_from_the_one_that_failed_on_are_not_complete():
+    call = Call()
+    call.arrive(0, contribution(1.0))
+    call.arrive(1, contribution(1.0, variable_id=V))
+    call.arrive(0, contribution(2.0, index=1))
+
+    assert None is call.arrive(1, contribution(2.0, index=1))
+    assert "meeting point 1 " in str(call.failure())
+
+
+def test_a_wait_for_a_meeting_before_the_one_that_failed_is_still_ended():
+    call = Call()
+    call.arrive(0, contribution(1.0))
+    call.state.wait(0, waiting())
+    parts = call.arrive(1, contribution(1.0))
+    call.end(1, raised("second"))
+    call.state.release(parts)
+
+    assert Status.RUNNING is call.statuses()[0]
+    assert None is call.failure()
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_the_first_meeting_that_fails_is_told_whatever_failed_first(order):
+    """Replica 1 returns before a write that replica 0 makes before it raises."""
+
+    def go(replica_id):
+        if replica_id == 0:
+            call.arrive(0, contribution(1.0))
+            call.end(0, raised("after the write"))
+        else:
+            call.end(1, returned())
+
+    call = Call()
+    for replica_id in order:
+        go(replica_id)
+
+    assert "replica 1: never came" in str(call.failure())
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2), (1, 2, 0)])
+def test_of_an_exception_and_a_mismatch_at_one_meeting_the_exception_is_told(order):
+    ends = {0: contribution(1.0), 1: all_reduce(1.0), 2: raised("the cause")}
+    call = Call(3)
+    for replica_id in order:
+        if replica_id == 2:
+            call.end(2, ends[2])
+        else:
+            call.arrive(replica_id, ends[replica_id])
+
+    assert (2, "the cause") == call.raised()
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 2, 0), (2, 0, 1)])
+def test_whoever_is_missing_because_of_an_exception_is_no_mismatch(order):
+    call = Call(3)
+    does = {
+        0: lambda: call.arrive(0, contribution(1.0)),
+        1: lambda: call.end(1, raised("the cause")),
+        2: lambda: call.end(2, returned()),
+    }
+    for replica_id in order:
+        does[replica_id]()
+
+    assert (1, "the cause") == call.raised()
     assert not call.state.finished
+
+
+def test_an_ask_beyond_the_meeting_that_failed_is_not_answered():
+    call = Call(3)
+    call.end(2, raised("third"))
+    call.arrive(0, contribution(1.0))
+    call.state.ask(0, ask("beyond"))
+    assert None is call.state.next_ask()
+    call.state.ask(1, ask("before"))
+
+    assert "before" == call.state.next_ask()[1].question.tree
 
 
 # ---------------------------------------------------------------- the story

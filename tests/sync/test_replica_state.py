@@ -29,6 +29,7 @@ from tests.sync.build import (
 )
 from varsim.errors import AggregationError, OperationError, ProtocolError, ShapeError
 from varsim.protocol.messages import (
+    BY_PROGRAM,
     Abort,
     Answered,
     Create,
@@ -45,8 +46,8 @@ from varsim.protocol.messages import (
 
 def test_a_second_delivery_of_a_commit_changes_nothing():
     state = replica(spec())
-    state.handle(commit(1, 5.0, ADD))
-    state.handle(commit(1, 5.0, ADD))
+    state.handle(commit(1, 5.0, ADD, call=BY_PROGRAM))
+    state.handle(commit(1, 5.0, ADD, call=BY_PROGRAM))
 
     assert 5.0 == state.read(W)
     assert 1 == state.held[W].version
@@ -54,19 +55,19 @@ def test_a_second_delivery_of_a_commit_changes_nothing():
 
 def test_an_older_commit_is_ignored():
     state = replica(spec())
-    state.handle(commit(1, 5.0))
-    state.handle(commit(2, 6.0))
-    state.handle(commit(1, 5.0))
+    state.handle(commit(1, 5.0, call=BY_PROGRAM))
+    state.handle(commit(2, 6.0, call=BY_PROGRAM))
+    state.handle(commit(1, 5.0, call=BY_PROGRAM))
 
     assert 6.0 == state.read(W)
 
 
 def test_a_gap_between_commits_is_a_protocol_error():
     state = replica(spec())
-    state.handle(commit(1, 5.0))
+    state.handle(commit(1, 5.0, call=BY_PROGRAM))
 
     with pytest.raises(ProtocolError, match="'w': commit 3 came after 1"):
-        state.handle(commit(3, 7.0))
+        state.handle(commit(3, 7.0, call=BY_PROGRAM))
     assert 5.0 == state.read(W)
 
 
@@ -74,15 +75,15 @@ def test_a_commit_applies_its_operation_to_the_replicas_own_component():
     """So components that differ move alike."""
     state = replica(spec(NONE))
     state.write(W, ASSIGN, array(1.0))
-    state.handle(commit(1, 10.0, ADD))
-    state.handle(commit(2, 0.5, SUB))
+    state.handle(commit(1, 10.0, ADD, call=BY_PROGRAM))
+    state.handle(commit(2, 0.5, SUB, call=BY_PROGRAM))
 
     assert 10.5 == state.read(W)
 
 
 def test_a_second_creation_changes_nothing():
     state = replica(spec())
-    state.handle(commit(1, 5.0))
+    state.handle(commit(1, 5.0, call=BY_PROGRAM))
     state.handle(Create(spec=spec(), value=array(9.0)))
 
     assert 5.0 == state.read(W)
@@ -96,7 +97,7 @@ def test_a_read_is_read_only_and_never_changes_later():
     state.write(W, ASSIGN, array(1.0))
     before = state.read(W)
     state.write(W, ADD, array(1.0))
-    state.handle(commit(1, 100.0, ADD))
+    state.handle(commit(1, 100.0, ADD, call=BY_PROGRAM))
 
     assert 1.0 == before
     assert not before.flags.writeable
@@ -141,6 +142,21 @@ def test_a_read_waits_for_every_write_of_its_own():
     state.handle(commit(1, 1.0))
 
     assert state.waits_for(W)
+
+
+def test_a_commit_that_is_not_of_its_own_call_pays_nothing():
+    """The program, or another replica through it, wrote this component meanwhile."""
+    state = replica(spec(), call=1)
+    state.write(W, ADD, array(1.0))
+    state.begin(2)
+    state.handle(commit(1, 100.0, call=BY_PROGRAM))
+    state.handle(commit(2, 101.0, call=7))
+    state.validate()
+
+    assert state.waits_for(W)
+    state.handle(commit(3, 102.0, call=1))
+    assert not state.waits_for(W)
+    assert 102.0 == state.read(W)
 
 
 # ---------------------------------------------------------------- the outbox

@@ -152,6 +152,8 @@ def as_tensor(value: Any) -> Array:
     if getattr(value, "is_variable", False):
         value = value.convert()
     if isinstance(value, np.ndarray | np.generic):
+        if value.dtype not in DTYPES:
+            raise ValueTypeError("(value)", f"dtype {value.dtype} holds no numbers")
         return np.asarray(value, order="C")
     if isinstance(value, DistributedValues):
         return np.asarray(value)

@@ -34,14 +34,32 @@ class CrossReplica:
             value.setflags(write=False)
         return values
 
+    def write_component(
+        self, variable: DistributedVariable, replica_id: int, operation: Operation, value: Array
+    ) -> None:
+        """Writes one component; a mirrored variable has diverged then.
+
+        Raises:
+            ShapeError: The value does not fit; nothing has changed.
+        """
+        spec = variable.spec
+        if operation is not Operation.ASSIGN and None in spec.shape:
+            before = self.components(variable, [replica_id])[0]
+            check_shape(spec, operation, before, value)
+        else:
+            check_shape(spec, operation, value, value)
+        self._coordinator.write_component(spec.variable_id, replica_id, operation, value)
+
     def write_components(self, variable: DistributedVariable, values: dict[int, Array]) -> None:
-        """Sets some components; a mirrored variable may have diverged then."""
-        count = self._num_replicas
-        rest = [i for i in range(count) if i not in values]
-        kept = dict(zip(rest, self.components(variable, rest), strict=True)) if rest else {}
-        everything = [values[i] if i in values else kept[i] for i in range(count)]
+        """Sets several components; if they are all, and the same, they are a mirror again."""
+        number, assign = variable.spec.variable_id, Operation.ASSIGN
+        if len(values) < self._num_replicas:
+            for replica_id, value in values.items():
+                self._coordinator.write_component(number, replica_id, assign, value)
+            return
+        everything = [values[i] for i in range(self._num_replicas)]
         same = all(_identical(value, everything[0]) for value in everything)
-        self._coordinator.write(variable.spec.variable_id, Operation.ASSIGN, everything, same=same)
+        self._coordinator.write(number, assign, everything, same=same)
 
     def read(self, variable: DistributedVariable) -> Array:
         """The cross-replica value of a variable, as the policy says; read-only.

@@ -46,8 +46,13 @@ class DistributedVariable(Variable, DistributedValues):
         self._trainable = spec.trainable
         self._synchronization = spec.synchronization
         self._aggregation = spec.aggregation
-        self._merges = policy.policy(spec, Context.REPLICA, Operation.ASSIGN) != policy.Local()
+        self._is_local = policy.policy(spec, Context.REPLICA, Operation.ASSIGN) == policy.Local()
         self._components: tuple[ResourceVariable, ...] = ()
+
+    @property
+    def merges(self) -> bool:
+        """Whether replicas only change it together."""
+        return policy.policy(self.spec, Context.REPLICA, Operation.ASSIGN) == policy.Merge()
 
     @property
     def is_distributed(self) -> bool:
@@ -134,7 +139,7 @@ class DistributedVariable(Variable, DistributedValues):
             if isinstance(value, DistributedValues) and not isinstance(value, Variable):
                 value = self._own_part(value)
             array = to_array(value, self._dtype, self._name)
-            place = user_place() if self._merges else ""
+            place = "" if self._is_local else user_place()
             frame.replica.session.write(self.spec.variable_id, operation, array, place)
         elif frame is None or self._is_cross(frame):
             self.strategy.cross.write(self, operation, value, read_value=read_value)
@@ -142,7 +147,7 @@ class DistributedVariable(Variable, DistributedValues):
             self._at_hand(frame).write(operation, value)
 
     def _own_part(self, value: DistributedValues) -> Any:
-        if policy.policy(self.spec, Context.REPLICA, Operation.ASSIGN) != policy.Merge():
+        if not self.merges:
             raise DistributedValueError(
                 f"variable {self._name!r}: a {type(value).__name__} of all replicas cannot be "
                 "written to one replica's copy; pass it to strategy.run as an argument"

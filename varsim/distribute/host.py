@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from varsim.distribute.context import Frame, current_frame, entered
+from varsim.distribute.place import warn
 from varsim.distribute.values import is_distributed, regroup, select_replica
 from varsim.distribute.variable import create
 from varsim.errors import CreationError, ProtocolError
 from varsim.launch.launcher import Link
-from varsim.protocol.messages import Ask, MergeCall, Payload
+from varsim.protocol.messages import Ask, MergeCall, Payload, Report
 from varsim.spec import Operation
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ class RunHost:
         self._link = link
         self._around = current_frame()  # of the program that called run
         self._created: list[tuple[str | None, Any]] = []  # by replica 0, in order
+        self._merged: list[Any] = []  # results may hold variables that nobody else holds yet
         self._next_creation = [0] * strategy.num_replicas_in_sync
 
     def merge(self, meetings: Sequence[MergeCall]) -> list[Payload]:
@@ -37,6 +40,7 @@ class RunHost:
         args, kwargs = regroup(arguments)
         with entered(Frame(self._strategy)):
             result = function(self._strategy, *args, **kwargs)
+        self._merged.append(result)
         if not is_distributed(result):
             return [self._link.pack(result)] * count
         return [self._link.pack(select_replica(result, i, count)) for i in range(count)]
@@ -51,6 +55,15 @@ class RunHost:
             error.__traceback__ = None
             return self._link.pack(error), True
         return self._link.pack(result), False
+
+    def report(self, replica_id: int, report: Report) -> None:
+        """Shows what a replica printed, and warns of what it noticed, once for all of them."""
+        for line in report.output.splitlines():
+            sys.stdout.write(f"[replica {replica_id}] {line}\n")
+        for text, place in report.warnings:
+            if text not in self._strategy.warned:
+                self._strategy.warned.add(text)
+                warn(text, place)
 
     def _do(self, replica_id: int, verb: str, arguments: list[Any]) -> Any:
         match verb, arguments:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -84,11 +83,13 @@ class MirroredStrategy(Strategy):
         )
         self._launcher = current_launcher()
         PROGRAM.know("strategy", self.strategy_id, self)
-        self._coordinator: Coordinator | None = None
-        self._warned: set[str] = set()
-        self._shipped: weakref.WeakKeyDictionary[Function, tuple[str, Payload]] = (
+        self._coordinator = None
+        self.warned: set[str] = set()  # what replicas warned of, said once
+        self._shipped: weakref.WeakKeyDictionary[Function, tuple[str, Payload, list[object]]] = (
             weakref.WeakKeyDictionary()
         )
+
+    _coordinator: Coordinator | None = None  # a handle in a worker has none
 
     def _set_up(self, strategy_id: int, devices: tuple[str, ...]) -> None:
         self.strategy_id = strategy_id
@@ -228,19 +229,15 @@ class MirroredStrategy(Strategy):
             returned = coordinator.run(number, function, arguments, host)
         except RaisedBy as raised:
             self._raise(raised.replica_id, raised.raised)
-        for replica_id, one in enumerate(returned):
-            _show(replica_id, one.report.output)
-            for text, place in one.report.warnings:
-                if text not in self._warned:
-                    self._warned.add(text)
-                    warn(text, place)
         return regroup([coordinator.link.unpack(one.result) for one in returned])
 
     def _ship(self, fn: Callable[..., Any]) -> tuple[str, Payload]:
         if isinstance(fn, Function):
             if fn not in self._shipped:
-                self._shipped[fn] = self._packed(fn.python_function)
-            return self._shipped[fn]
+                with PROGRAM.recording() as used:
+                    self._shipped[fn] = *self._packed(fn.python_function), used
+            number, function, _ = self._shipped[fn]
+            return number, function
         return self._packed(fn)
 
     def _packed(self, fn: Callable[..., Any]) -> tuple[str, Payload]:
@@ -256,9 +253,11 @@ class MirroredStrategy(Strategy):
         return [pack(select_replica(structure, i, count)) for i in range(count)]
 
     def _raise(self, replica_id: int, raised: Raised) -> None:
-        _show(replica_id, raised.report.output)
         cause = ReplicaError(replica_id, raised.traceback)
-        error = self.coordinator.link.unpack(raised.exception)
+        try:
+            error = self.coordinator.link.unpack(raised.exception)
+        except Exception:  # what an exception does when it is loaded is its author's business
+            error = None
         if error is None:
             raise cause
         raise error from cause
@@ -297,12 +296,6 @@ class MirroredStrategy(Strategy):
     def replica_context(self) -> ReplicaContext | None:
         """No replica: the program is in cross-replica context."""
         return None
-
-
-def _show(replica_id: int, output: str) -> None:
-    """What a replica printed, on the program's standard output, each line marked."""
-    for line in output.splitlines():
-        sys.stdout.write(f"[replica {replica_id}] {line}\n")
 
 
 def _checked(devices: Sequence[str] | None) -> tuple[str, ...]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -91,14 +93,27 @@ class ProgramReferences:
         self._known: weakref.WeakValueDictionary[tuple[str, int], Any] = (
             weakref.WeakValueDictionary()
         )
+        self._named: list[object] | None = None
 
     def know(self, kind: str, number: int, value: object) -> None:
         """Remembers an object for as long as the program keeps it."""
         self._known[kind, number] = value
 
+    @contextmanager
+    def recording(self) -> Iterator[list[object]]:
+        """Within the block, what is named is also noted in the list, and so kept alive with it."""
+        self._named = []
+        try:
+            yield self._named
+        finally:
+            self._named = None
+
     def name_of(self, value: object) -> Name | None:
         """The name of a variable, a component or a strategy."""
-        return name_of(value)
+        name = name_of(value)
+        if name is not None and self._named is not None:
+            self._named.append(value)
+        return name
 
     def find(self, name: Name) -> object:
         """The program's object of that name.

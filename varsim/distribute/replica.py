@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from varsim.distribute.context import Frame, entered
+from varsim.distribute.distributed import DistributedVariable
 from varsim.distribute.mirrored import MirroredStrategy
 from varsim.distribute.naming import ReplicaReferences
 from varsim.distribute.place import user_place
@@ -121,13 +122,12 @@ class ReplicaSession:
             with entered(Frame(self.strategy, self.context)):
                 args, kwargs = self._link.unpack(start.arguments)
                 result = self._function(start.function_id)(*args, **kwargs)
+            self._check_aborted()
             last = self._returned(start.call_id, result)
         except CallAborted:
-            last = None
+            last = None  # its output comes with the next report
         except Exception as error:  # whatever the user's function raises goes to the program
-            last = self._raised(start.call_id, error)
-        if self.state.aborted is not None:
-            last = None
+            last = None if self.state.aborted else self._raised(start.call_id, error)
         self._perform(self.state.end(last))
 
     def _returned(self, call_id: int, result: Any) -> Returned:
@@ -159,11 +159,19 @@ class ReplicaSession:
     def _check_aborted(self) -> None:
         if self.state.aborted is not None:
             raise CallAborted(self.state.aborted)
+        if self._stopped:
+            raise CallAborted("the cluster is shut down")
 
     # ------------------------------------------------------------ for variables
 
+    def owns(self, variable: DistributedVariable, replica_id: int) -> bool:
+        """Whether a replica's component of a variable is the one that this replica holds."""
+        return variable.strategy is self.strategy and replica_id == self.replica_id
+
     def read(self, variable_id: int) -> Array:
         """This replica's component, after its own writes are committed; read-only."""
+        while self._inbox and self.state.waits_for(variable_id):
+            self._take(self._inbox.popleft())  # the commit may be here already
         if self.state.waits_for(variable_id):
             self._check_aborted()
             self._perform(self.state.wait(variable_id, user_place()))
@@ -219,11 +227,12 @@ class ReplicaSession:
     def merge_call(self, function: Any, arguments: tuple[Any, Any]) -> Any:
         """Has the program run a function once for all replicas."""
         self._check_aborted()
+        packed = self._link.pack(function), self._link.pack(arguments)  # this may fail
         meeting = MergeCall(
             call_id=self.state.call_id,
             index=self.state.next_index(),
-            function=self._link.pack(function),
-            arguments=self._link.pack(arguments),
+            function=packed[0],
+            arguments=packed[1],
             place=user_place(),
         )
         self._perform(self.state.meet(meeting))

@@ -164,7 +164,7 @@ class ComponentOf:
         session = None if frame is None or frame.replica is None else frame.replica.session
         if session is None:
             return variable.strategy.cross.components(variable, [replica_id])[0]
-        if session.strategy is variable.strategy and session.replica_id == replica_id:
+        if session.owns(variable, replica_id):
             return session.read(variable.spec.variable_id)
         return np.asarray(session.ask("read", variable.values[replica_id]))
 
@@ -177,11 +177,8 @@ class ComponentOf:
             return
         session = None if frame is None or frame.replica is None else frame.replica.session
         if session is None:
-            before = variable.strategy.cross.components(variable, [replica_id])[0]
-            check_shape(variable.spec, operation, before, value)
-            after = reduce.apply(operation, before, value)
-            variable.strategy.cross.write_components(variable, {replica_id: after})
-        elif session.strategy is variable.strategy and session.replica_id == replica_id:
+            variable.strategy.cross.write_component(variable, replica_id, operation, value)
+        elif session.owns(variable, replica_id) and not variable.merges:
             session.write_component(variable.spec.variable_id, operation, value)
         else:
             session.ask("write", variable.values[replica_id], operation.value, value)

@@ -169,6 +169,13 @@ def _common_variable(values: Sequence[Any]) -> Any:
     return None
 
 
+def _same(value: Any, first: Any) -> bool:
+    """Equal, where 0.0 and -0.0 are two values and NaN is one."""
+    if isinstance(value, float | complex):
+        return repr(value) == repr(first)
+    return bool(value == first)
+
+
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, Enum, type)
 
 
@@ -177,5 +184,5 @@ def _all_equal(values: Sequence[Any]) -> bool:
     if isinstance(first, np.ndarray | np.generic):
         return False
     if isinstance(first, _PLAIN):
-        return all(type(value) is type(first) and value == first for value in values)
+        return all(type(value) is type(first) and _same(value, first) for value in values)
     return all(value is first for value in values)

@@ -28,7 +28,7 @@ from varsim.protocol.structure import References
 from varsim.transport.keys import AllowList, KeyPair
 from varsim.transport.sockets import MAX_IPC_PATH, Router, timeout_ms
 
-SHUTDOWN_TIMEOUT_S: Final = 2.0
+SHUTDOWN_TIMEOUT_S: Final = 1.0
 """A worker that has not ended by then is killed: it is in user code, and has nothing to save."""
 
 _MAX_STORIES: Final = 3  # of workers that did not start, which is as much as one reads
@@ -161,7 +161,8 @@ class ProcessLink:
 
     def own(self, stack: ExitStack) -> None:
         """Takes over what gives everything back to the system."""
-        self._finalizer = weakref.finalize(self, _free, stack, os.getpid())
+        self._owner = os.getpid()
+        self._finalizer = weakref.finalize(self, _free, stack, self._owner)
 
     def wait_until_ready(self, deadline: float) -> None:
         """Returns when every worker has said that it is ready.
@@ -271,7 +272,8 @@ class ProcessLink:
         if self._finalizer is None or not self._finalizer.alive:
             return
         try:
-            self._shut_down()
+            if os.getpid() == self._owner:  # and not in a process that was forked from it
+                self._shut_down()
         finally:
             self._running.clear()
             self._inbox.clear()

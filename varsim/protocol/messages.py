@@ -86,7 +86,7 @@ class Commit(Message):
 
     call_id: int  # whose merge it ends; BY_PROGRAM if the program wrote by itself
     variable_id: int
-    version: int  # counts this variable's commits from 1; the same for all replicas
+    version: int  # counts the commits to this replica's component from 1
     operation: Operation  # ASSIGN, ASSIGN_ADD or ASSIGN_SUB
     value: Array  # shape and dtype of the variable
 

@@ -13,6 +13,7 @@ from varsim.protocol.messages import (
     Message,
     Raised,
     Reduced,
+    Report,
     Returned,
     Start,
 )
@@ -88,6 +89,7 @@ class Finish:
 
     call_id: int
     returned: tuple[Returned, ...] = ()  # by every replica, in replica order
+    reports: tuple[tuple[int, Report], ...] = ()  # of the replicas whose functions have ended
     error: VarsimError | None = None  # found by the coordinator
     raised: tuple[int, Raised] | None = None  # raised by a replica
 

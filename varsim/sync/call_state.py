@@ -12,6 +12,7 @@ from varsim.protocol.messages import (
     Contribution,
     Meeting,
     Raised,
+    Report,
     Returned,
     Waiting,
 )
@@ -71,6 +72,7 @@ class CallState:
         self.participants = [Participant() for _ in range(num_replicas)]
         self._open: dict[int, dict[int, Arrival]] = {}
         self._asks: dict[int, Ask] = {}
+        self._in_service: int | None = None  # whose ask is being answered
         self._any_ended = False
         self._doomed_at: int | None = None  # the first meeting that cannot be complete
         self._deadline_s = 0.0
@@ -155,6 +157,8 @@ class CallState:
         It waits until no lower replica runs. So what replicas do to things outside the cluster
         happens in replica order between meeting points, as TensorFlow runs them.
         """
+        if self._in_service is not None:
+            return None
         for replica_id, ask in sorted(self._asks.items()):
             lower = self.participants[:replica_id]
             if any(participant.status is Status.RUNNING for participant in lower):
@@ -164,8 +168,14 @@ class CallState:
                 continue
             if not any(asker.owed.values()):
                 del self._asks[replica_id]
+                self._in_service = replica_id
                 return replica_id, ask
         return None
+
+    def answered(self, replica_id: int) -> None:
+        """A replica's ask has been answered; it runs again."""
+        self._in_service = None
+        self.resume(self.participants[replica_id])
 
     # ------------------------------------------------------------ the end
 
@@ -228,6 +238,12 @@ class CallState:
     def returned(self) -> tuple[Returned, ...]:
         """What every replica returned, once the call is finished."""
         return tuple(p.ended for p in self.participants if isinstance(p.ended, Returned))
+
+    def reports(self) -> tuple[tuple[int, Report], ...]:
+        """What the replicas whose functions have ended saw, in replica order."""
+        return tuple(
+            (i, p.ended.report) for i, p in enumerate(self.participants) if p.ended is not None
+        )
 
     def stuck(self, specs: dict[int, VariableSpec]) -> str:
         """Who waits where, and who still runs: for the error when nothing has moved for long."""

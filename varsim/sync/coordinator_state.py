@@ -106,8 +106,10 @@ class CoordinatorState:
         self, call_id: int, replica_id: int, result: Payload, *, failed: bool
     ) -> list[CoordinatorAction]:
         """An ask has been answered; the replica goes on."""
-        call = self._calls[call_id]
-        call.resume(call.participants[replica_id])
+        call = self._calls.get(call_id)
+        if call is None:
+            return []  # it has failed meanwhile
+        call.answered(replica_id)
         answer = Answered(call_id=call_id, result=result, failed=failed)
         return [Send(replica_id, answer), *self._next_ask(call)]
 
@@ -208,15 +210,16 @@ class CoordinatorState:
             return self._fail(call, failure)
         if failure is not None:
             aborts = self.abandon(call.call_id, "another replica raised")
-            return [*aborts, Finish(call.call_id, raised=failure)]
+            return [*aborts, Finish(call.call_id, reports=call.reports(), raised=failure)]
         if call.finished:
             del self._calls[call.call_id]
             self.ledger.call_running = bool(self._calls)
-            return [Finish(call.call_id, returned=call.returned())]
+            return [Finish(call.call_id, returned=call.returned(), reports=call.reports())]
         return []
 
     def _fail(self, call: CallState, error: VarsimError) -> list[CoordinatorAction]:
-        return [*self.abandon(call.call_id, str(error)), Finish(call.call_id, error=error)]
+        aborts = self.abandon(call.call_id, str(error))
+        return [*aborts, Finish(call.call_id, reports=call.reports(), error=error)]
 
     def validate(self) -> None:
         """Asserts what must hold after every event."""

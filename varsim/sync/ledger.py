@@ -35,7 +35,7 @@ class Tracked:
 
     account: Account
     mirror: Array | None
-    version: int = 0
+    versions: list[int]  # of every replica's component
     waited_until_s: dict[int, float] = field(default_factory=dict)  # by replica
 
     @property
@@ -78,7 +78,8 @@ class Ledger:
     def create(self, spec: VariableSpec, value: Array) -> list[CoordinatorAction]:
         """A new variable; every component starts at `value`, which nobody writes to any more."""
         self.specs[spec.variable_id] = spec
-        self._tracked[spec.variable_id] = Tracked(Account(spec), value)
+        value.setflags(write=False)
+        self._tracked[spec.variable_id] = Tracked(Account(spec), value, [0] * self.num_replicas)
         return self._all(Create(spec=spec, value=value))
 
     def forget(self, variable_id: int) -> list[CoordinatorAction]:
@@ -120,22 +121,43 @@ class Ledger:
             check_shape(tracked.spec, operation, value if mirror is None else mirror, value)
         tracked.account.writes += 1
         tracked.account.moved(self.num_replicas, sum(value.nbytes for value in values))
-        tracked.version += 1
         if same:
             return self._commit_all(tracked, operation, values[0], mirror, BY_PROGRAM)
         tracked.mirror = None
-        return [Send(i, self._commit(tracked, operation, value)) for i, value in enumerate(values)]
+        return [self._commit(tracked, i, operation, value) for i, value in enumerate(values)]
+
+    def write_component(
+        self, variable_id: int, replica_id: int, operation: Operation, value: Array
+    ) -> list[CoordinatorAction]:
+        """The program writes one component; the others do not follow.
+
+        Args:
+            value: Of the variable's dtype, and of a shape that fits the component.
+        """
+        tracked = self._tracked[variable_id]
+        tracked.account.writes += 1
+        tracked.account.moved(1, value.nbytes)
+        tracked.mirror = None
+        return [self._commit(tracked, replica_id, operation, value)]
 
     def _commit(
-        self, tracked: Tracked, operation: Operation, value: Array, call_id: int = BY_PROGRAM
-    ) -> Commit:
-        return Commit(
+        self,
+        tracked: Tracked,
+        replica_id: int,
+        operation: Operation,
+        value: Array,
+        call_id: int = BY_PROGRAM,
+    ) -> Send:
+        value.setflags(write=False)  # it may be what several components hold
+        tracked.versions[replica_id] += 1
+        commit = Commit(
             call_id=call_id,
             variable_id=tracked.spec.variable_id,
-            version=tracked.version,
+            version=tracked.versions[replica_id],
             operation=operation,
             value=value,
         )
+        return Send(replica_id, commit)
 
     def _commit_all(
         self,
@@ -149,7 +171,9 @@ class Ledger:
             value = reduce.apply(operation, mirror, value)
             operation = Operation.ASSIGN
         tracked.mirror = value if operation is Operation.ASSIGN else None
-        return self._all(self._commit(tracked, operation, value, call_id))
+        return [
+            self._commit(tracked, i, operation, value, call_id) for i in range(self.num_replicas)
+        ]
 
     def fetch(
         self, variable_id: int, replica_ids: Sequence[int]
@@ -198,7 +222,6 @@ class Ledger:
             since_s = max(arrival.at_s, tracked.waited_until_s.get(replica_id, 0.0))
             account.waited_s += now_s - since_s
             tracked.waited_until_s[replica_id] = now_s
-        tracked.version += 1
         return self._commit_all(tracked, first.operation, agreed, mirror, call_id)
 
     def component(self, replica_id: int, message: Component) -> list[CoordinatorAction]:

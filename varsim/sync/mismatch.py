@@ -111,7 +111,7 @@ def describe_absence(
     )
     for i, participant in enumerate(participants):
         if i not in present and i != ended_id:
-            lines.append(f"  replica {i}: not there yet ({participant.status.value})")
+            lines.append(f"  replica {i}: did not come ({participant.status.value})")
     lines.append(f"  {_reason(first, specs)}")
     lines.append(
         "  Let every replica reach it: move it out of code that only some replicas run, or use "

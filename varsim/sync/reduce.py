@@ -43,12 +43,16 @@ def aggregate(components: Sequence[Array], aggregation: VariableAggregation) -> 
         An array of that shape and dtype. The fixed order makes it bit-for-bit repeatable.
     Raises:
         AggregationError: SUM of bools over several replicas.
+        ValueMismatchError: Components of a variable with an open shape that differ in shape.
     Source: TensorFlow 2.21, behaviour recorded in tests/golden.
     """
     assert aggregation is not VariableAggregation.NONE
     first = components[0]
     if aggregation is VariableAggregation.ONLY_FIRST_REPLICA or len(components) == 1:
         return first
+    if any(component.shape != first.shape for component in components):
+        shapes = ", ".join(f"replica {i}: {list(c.shape)}" for i, c in enumerate(components))
+        raise ValueMismatchError(f"cannot combine components of different shapes: {shapes}")
     if first.dtype.kind == "b":
         raise AggregationError("(value)", "bools have no sum", "Use an integer dtype.")
     total = fold(components)

@@ -23,6 +23,7 @@ from varsim.protocol.messages import (
     MergeCall,
     Message,
     Payload,
+    Report,
     Returned,
     Start,
 )
@@ -230,15 +231,13 @@ class Stage:
             self._wires.untold = (Create, Define, *([Start, Returned] if call.implicit else []))
         arguments = [Payload(((), {}))] * len(self._actors)
         try:
-            returned = self._strategy.coordinator.run("step", Payload("step"), arguments, self)
+            self._strategy.coordinator.run("step", Payload("step"), arguments, self)
         except RaisedBy as raised:
             text = raised.raised.exception.tree
             self.say(f"the call raised what replica {raised.replica_id} raised: {text}")
         except (VarsimError, _Failed) as error:
             self.say(f"the call failed: {type(error).__name__.lstrip('_')}: {error}")
         else:
-            for text, place in (warning for one in returned for warning in one.report.warnings):
-                self.say(f"warning at {place}: {text}")
             if not call.implicit:
                 self.say("the call returned")
         finally:
@@ -262,6 +261,13 @@ class Stage:
         """Does what a replica asks: nothing, and says so."""
         self.say(f"the program answers replica {replica_id}: {ask.question.tree}")
         return Payload(f"{ask.question.tree}, done"), False
+
+    def report(self, replica_id: int, report: Report) -> None:  # noqa: ARG002 - all warn the same
+        """Tells what a replica warns of, once for all of them."""
+        for text, place in report.warnings:
+            if text not in self._strategy.warned:
+                self._strategy.warned.add(text)
+                self.say(f"warning at {place}: {text}")
 
     def _next(self) -> Command | Block:
         if not self._steps:
