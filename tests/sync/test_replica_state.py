@@ -248,6 +248,20 @@ def test_an_add_must_fit_what_was_assigned_before_it_and_is_not_committed_yet():
     assert [4.0, 6.0, 8.0] == state.read(W).tolist()
 
 
+@pytest.mark.xfail(strict=True, reason="ReplicaState.end leaves Held.coming")
+def test_an_add_need_not_fit_what_a_call_before_assigned():
+    """Its commit comes after its end; and the program has assigned since."""
+    state = replica(spec(SUM, shape=(None,)))
+    state.write(W, ASSIGN, array([1.0, 2.0, 3.0]))
+    state.end(returned())
+    state.handle(commit(1, [2.0, 4.0, 6.0]))
+    state.handle(commit(2, [1.0, 1.0], call=BY_PROGRAM))
+    state.begin(2)
+    state.write(W, ADD, array([1.0, 1.0]))
+
+    assert ["-> Contribution w assign_add [1., 1.]"] == describe(state.flush())
+
+
 def test_bools_are_not_summed_and_not_added():
     state = replica(spec(SUM, dtype="bool"), spec(FIRST, dtype="bool", variable_id=V))
 

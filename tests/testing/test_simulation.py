@@ -224,3 +224,24 @@ def test_a_plain_variable_is_used_in_replica_order_between_meetings():
 
         strategy.run(step)
         assert 101.0 == float(plain)
+
+
+@pytest.mark.xfail(strict=True, reason="who waits for an ask is taken for stuck")
+@pytest.mark.parametrize("seed", [None, *range(10)])
+def test_a_replica_that_asks_still_comes_to_the_meetings_before_the_one_that_failed(seed):
+    """It has its answer soon, and writes what the one that raised wrote too."""
+    with simulated_cluster(seed=seed):
+        strategy = cluster()
+        plain = tf.Variable(1.0)
+        w = made(strategy, 0.0, "ON_WRITE", "SUM")
+
+        def step():
+            if rank() > 0:
+                plain.read_value()
+            w.assign_add(1.0)
+            if rank() == 0:
+                raise KeyError
+
+        with pytest.raises(KeyError):
+            strategy.run(step)
+        assert 3.0 == float(w)
