@@ -152,14 +152,13 @@ class Coordinator:
             del self._hosts[call_id]
             self._work = deque(work for work in self._work if _call_of(work) != call_id)
         finish = self._finished.pop(call_id)
-        for replica_id, report in finish.reports:
-            host.report(replica_id, report)
         if not finish.returned:
             self._flush()  # the replicas that wait are to know that it has failed
-        if finish.error is not None:
-            raise finish.error
-        if finish.raised is not None:
-            raise RaisedBy(*finish.raised)
+        try:
+            for replica_id, report in finish.reports:
+                host.report(replica_id, report)
+        finally:  # a warning that is an error must not hide the failure
+            _raise_failure(finish)
         return finish.returned
 
     def _give_up(self, call_id: int, error: BaseException) -> None:
@@ -272,6 +271,13 @@ class RaisedBy(Exception):
         super().__init__(replica_id)
         self.replica_id = replica_id
         self.raised = raised
+
+
+def _raise_failure(finish: Finish) -> None:
+    if finish.error is not None:
+        raise finish.error
+    if finish.raised is not None:
+        raise RaisedBy(*finish.raised)
 
 
 def _call_of(work: RunMerge | AnswerAsk) -> int:

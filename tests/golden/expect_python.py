@@ -300,6 +300,25 @@ def variables_convert_as_arrays(case: Case) -> Outcome | None:
     return Outcome(state=state, returned=_python(conversions[found[1]](value)))
 
 
+def replica_ids_are_numbers(case: Case) -> Outcome | None:
+    """D2: a number is a Python number, also where TensorFlow makes a tensor of it."""
+    if not re.search(r"out = s\.run\(lambda: ctx\(\)\.replica_id_in_sync_group\)", case.text):
+        return None
+    each = [{"type": "int", "value": i} for i in range(case.world)]
+    returned = each[0] if case.world == 1 else {"type": "PerReplica", "values": each}
+    return Outcome(returned=returned)
+
+
+def structures_are_gathered_from_all(case: Case) -> Outcome | None:
+    """D4: a gather is of all replicas, where TensorFlow takes replica 0's part of a structure."""
+    program = r'x = \{"a": PR\((.*), "float32"\)\}\nout = s\.gather\(x, axis=0\)'
+    found = re.search(program, case.text)
+    if not found or not case.is_mirrored or case.world == 1:
+        return None
+    rows = [row for replica in json.loads(found[1]) for row in replica]
+    return Outcome(returned={"a": {"type": "Tensor", "dtype": "float32", "value": rows}})
+
+
 RULES: list[tuple[str, Callable[[Case], Outcome | None]]] = [
     ("D1", none_is_local_state),
     ("D2", each_contributes),
@@ -308,9 +327,11 @@ RULES: list[tuple[str, Callable[[Case], Outcome | None]]] = [
     ("D2", numbers_are_reduced),
     ("D2", values_are_aggregated),
     ("D2", lists_are_shared_out),
+    ("D2", replica_ids_are_numbers),
     ("D3", mixed_deeds_are_refused),
     ("D4", a_failed_update_changes_nothing),
     ("D4", the_others_go_on),
+    ("D4", structures_are_gathered_from_all),
     ("D5", a_refused_write_changes_nothing),
     ("D6", assigns_chain),
     ("D9", wrong_lengths_are_refused),

@@ -154,9 +154,8 @@ class ModelVariable:
         array = self._as_mine(value)
         if operation is not Operation.ASSIGN and array.dtype == bool:
             raise RefusedError
-        if self.synchronization is ON_READ:
-            if self.aggregation is NONE:
-                raise RefusedError
+        if self.synchronization is ON_READ and self.aggregation is NONE:
+            raise RefusedError
         self._change(operation, [array] * count)
 
     def write_each(self, operation: Operation, values: Sequence[Any]) -> None:
@@ -180,10 +179,10 @@ class ModelVariable:
 
 def share(value: Any, dtype: Any, count: int) -> Array:
     """One replica's share of what is assigned to an ON_READ SUM variable: any real number's."""
-    if isinstance(value, bool) and dtype == bool:
+    if isinstance(value, bool) and dtype.kind == "b":
         return np.asarray(value)
     given = np.asarray(value)
-    if bool in (given.dtype, dtype):
+    if "b" in (given.dtype.kind, dtype.kind):
         raise RefusedError
     if given.dtype.kind == "f":
         with np.errstate(all="ignore"):

@@ -248,7 +248,6 @@ def test_an_add_must_fit_what_was_assigned_before_it_and_is_not_committed_yet():
     assert [4.0, 6.0, 8.0] == state.read(W).tolist()
 
 
-@pytest.mark.xfail(strict=True, reason="ReplicaState.end leaves Held.coming")
 def test_an_add_need_not_fit_what_a_call_before_assigned():
     """Its commit comes after its end; and the program has assigned since."""
     state = replica(spec(SUM, shape=(None,)))

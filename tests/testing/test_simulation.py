@@ -226,7 +226,6 @@ def test_a_plain_variable_is_used_in_replica_order_between_meetings():
         assert 101.0 == float(plain)
 
 
-@pytest.mark.xfail(strict=True, reason="who waits for an ask is taken for stuck")
 @pytest.mark.parametrize("seed", [None, *range(10)])
 def test_a_replica_that_asks_still_comes_to_the_meetings_before_the_one_that_failed(seed):
     """It has its answer soon, and writes what the one that raised wrote too."""

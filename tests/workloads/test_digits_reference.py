@@ -49,9 +49,7 @@ def test_real_processes_agree_with_the_model(mode: str) -> None:
         np.testing.assert_array_equal(model.weights, run.components["weights"][replica])
 
 
-@pytest.mark.parametrize(
-    "replicas", [3, 12, 64]
-)
+@pytest.mark.parametrize("replicas", [3, 12, 64])
 def test_parts_of_a_batch_differ_by_one_image_at_most(replicas: int) -> None:
     """Also where the replicas do not divide the batch; so nobody trains on no image at all."""
     expected = train("on_write", replicas, 22)

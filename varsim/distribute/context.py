@@ -107,6 +107,14 @@ def default_strategy() -> Any:
     return DEFAULT
 
 
+def is_on_replica(strategy: Strategy) -> bool:
+    """Whether we are in a function that this strategy's `run` called."""
+    frame = current_frame()
+    if frame is None or frame.replica is None or frame.strategy is not strategy:
+        return False
+    return frame.replica is not strategy.replica_context()
+
+
 def require_cross_replica(strategy: Strategy, what: str) -> None:
     """Refuses what cannot be done on a replica, or in another strategy's scope.
 
@@ -118,7 +126,7 @@ def require_cross_replica(strategy: Strategy, what: str) -> None:
         return
     if frame.strategy is not strategy and not frame.strategy.is_outside:
         raise mixed(frame.strategy, strategy)
-    if frame.replica is not None and frame.strategy is strategy:
+    if frame.replica is not None and is_on_replica(strategy):
         raise ContextError(
             f"{what} needs cross-replica context, and this is replica "
             f"{frame.replica.replica_id_in_sync_group}: use the replica context's own method "

@@ -11,7 +11,7 @@ from varsim.coordinator import Coordinator
 from varsim.distribute.conversion import as_number, to_array
 from varsim.distribute.distributed import DistributedVariable
 from varsim.distribute.place import user_place, warn
-from varsim.distribute.values import DistributedValues
+from varsim.distribute.values import DistributedValues, PerReplica
 from varsim.errors import PerReplicaError
 from varsim.spec import Array, Context, Operation, VariableAggregation, VariableSpec
 from varsim.sync import policy, reduce
@@ -113,6 +113,9 @@ class CrossReplica:
         self, spec: VariableSpec, cell: policy.Broadcast, value: Any
     ) -> tuple[list[Array], bool]:
         count = self._num_replicas
+        if isinstance(value, DistributedVariable) and cell.per_component:
+            everything = list(value.strategy.cross.components(value, range(len(value.values))))
+            value = PerReplica(everything) if count > 1 else everything[0]
         if isinstance(value, DistributedValues) and not isinstance(value, DistributedVariable):
             if not cell.per_component:
                 raise PerReplicaError(

@@ -98,8 +98,7 @@ class Extended:
 
     def variable_created_in_scope(self, v: Any) -> bool:
         """Whether a variable was created under this strategy."""
-        strategy = getattr(v, "strategy", None)
-        return strategy is self._strategy or (strategy is None and self._strategy.is_outside)
+        return getattr(v, "strategy", None) is self._strategy
 
     @contextmanager
     def colocate_vars_with(self, colocate_with_variable: Variable) -> Iterator[None]:

@@ -27,7 +27,7 @@ from varsim.distribute.reduction import (
     reduce_along,
     reduce_over_replicas,
 )
-from varsim.distribute.replica_context import ReplicaContext, check_axis
+from varsim.distribute.replica_context import check_axis
 from varsim.distribute.strategy import Strategy
 from varsim.distribute.values import DistributedValues, is_distributed, regroup, select_replica
 from varsim.errors import DistributedValueError, ReplicaError, StartError
@@ -292,10 +292,6 @@ class MirroredStrategy(Strategy):
         if len(parts) > 1:
             check_axis(parts, axis)
         return reduce.concatenate(parts, axis) if len(parts) > 1 else parts[0]
-
-    def replica_context(self) -> ReplicaContext | None:
-        """No replica: the program is in cross-replica context."""
-        return None
 
 
 def _checked(devices: Sequence[str] | None) -> tuple[str, ...]:

@@ -10,6 +10,8 @@ from varsim.distribute.context import (
     Frame,
     current_frame,
     entered,
+    get_strategy,
+    is_on_replica,
     mixed,
     require_cross_replica,
 )
@@ -51,6 +53,7 @@ def create_plain(**kwargs: Any) -> ResourceVariable:
     )
     variable = ResourceVariable(HeldHere(spec, array), spec)
     variable.constraint = kwargs["constraint"]
+    variable.created_under = get_strategy()
     PROGRAM.know("plain", spec.variable_id, variable)
     return variable
 
@@ -70,10 +73,6 @@ class OneDeviceStrategy(Strategy):
     def extended(self) -> Extended:
         """The operations for those who write optimizers and layers."""
         return self._extended
-
-    def replica_context(self) -> OnlyReplicaContext:
-        """The one replica there is."""
-        return self._context
 
     def create_variable(self, **kwargs: Any) -> ResourceVariable:
         """Makes a plain variable."""
@@ -116,6 +115,10 @@ class OneDeviceStrategy(Strategy):
 class PlainExtended(Extended):
     """`extended` where nothing is distributed: a variable is its own only component."""
 
+    def variable_created_in_scope(self, v: Any) -> bool:
+        """Whether a variable was created under this strategy."""
+        return getattr(v, "created_under", None) is self._strategy
+
     def update(
         self,
         var: Any,
@@ -151,6 +154,10 @@ class _DefaultDistributionStrategy(OneDeviceStrategy):
         super().__init__()
         self._context = _DefaultReplicaContext(self, 0, None)
 
+    def replica_context(self) -> OnlyReplicaContext:
+        """The replica that a program outside every scope is on."""
+        return self._context
+
     @contextmanager
     def scope(self) -> Iterator[Strategy]:
         """Within the block, variables are plain ones; other scopes cannot be entered."""
@@ -179,7 +186,7 @@ def check_call(strategy: Strategy, fn: Any, args: Any) -> None:
     frame = current_frame()
     if frame is not None and frame.strategy is not strategy and not frame.strategy.is_outside:
         raise mixed(frame.strategy, strategy)
-    if frame is not None and frame.replica is not None and frame.strategy is strategy:
+    if is_on_replica(strategy):
         raise ContextError(
             "strategy.run cannot be called on a replica: it needs cross-replica context "
             "(use merge_call)"

@@ -9,7 +9,7 @@ import numpy as np
 
 from varsim.distribute.conversion import as_tensor
 from varsim.distribute.distributed import DistributedVariable, MirroredVariable
-from varsim.distribute.values import DistributedValues, is_distributed, map_structure
+from varsim.distribute.values import DistributedValues, map_structure
 from varsim.errors import AggregationError, DistributedValueError, ShapeError, ValueTypeError
 from varsim.spec import Array, ReduceOp
 from varsim.sync import reduce
@@ -85,15 +85,13 @@ def reduce_along(op: ReduceOp, value: Any, axis: Any, num_replicas: int) -> Any:
     if isinstance(axis, list):
         raise TypeError("axis must be an integer or a tuple of integers, not a list")
     axes = tuple(int(one) for one in (axis if isinstance(axis, tuple) else (axis,)))
-    if isinstance(value, tuple) and is_distributed(value):
+    if isinstance(value, tuple):
         if op is ReduceOp.MEAN:
             raise ValueTypeError("(value)", "cannot take the mean of a tuple along an axis")
-        parts = [components_of(member) for member in value]
+        parts = [_of_each_replica(member, num_replicas) for member in value]
         per_replica = [np.stack(members) for members in zip(*parts, strict=True)]
-    elif isinstance(value, DistributedValues):
-        per_replica = components_of(value)
     else:
-        per_replica = [as_tensor(value)] * num_replicas
+        per_replica = _of_each_replica(value, num_replicas)
     sums = [_sum_axes(array, axes) for array in per_replica]
     total = reduce.reduce(sums, ReduceOp.SUM)
     if op is ReduceOp.SUM:
@@ -105,12 +103,23 @@ def reduce_along(op: ReduceOp, value: Any, axis: Any, num_replicas: int) -> Any:
         return np.asarray(np.divide(total, total.dtype.type(count)))
 
 
+def _of_each_replica(value: Any, num_replicas: int) -> list[Array]:
+    if isinstance(value, DistributedValues):
+        return components_of(value)
+    return [as_tensor(value)] * num_replicas
+
+
 def _sum_axes(array: Array, axes: tuple[int, ...]) -> Array:
     for one in axes:
         if not -array.ndim <= one < array.ndim:
             raise ShapeError("(value)", f"axis {one} of a value of {array.ndim} dimensions")
     if array.dtype.kind == "b":
         raise AggregationError("(value)", "bools have no sum", "Cast them to an integer dtype.")
+    if array.dtype == np.float16 and array.size:  # NumPy would add up in float32
+        summed = tuple(one % array.ndim for one in axes)
+        kept = [size for one, size in enumerate(array.shape) if one not in summed]
+        rows = np.moveaxis(array, summed, range(len(summed))).reshape(-1, *kept)
+        return reduce.fold(list(rows[:, ...]))
     return np.asarray(np.sum(array, axis=axes, dtype=array.dtype))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from varsim.distribute.context import Frame, current_frame, entered
+from varsim.distribute.context import Frame, current_frame, entered, get_replica_context
 from varsim.distribute.conversion import as_tensor
 from varsim.distribute.reduction import parse_op
 from varsim.distribute.values import leaves_of, map_structure, outline
@@ -133,8 +133,7 @@ class OnlyReplicaContext(ReplicaContext):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Calls the function in cross-replica context."""
-        frame = current_frame()
-        if (self if frame is None else frame.replica) is not self:
+        if get_replica_context() is not self:
             raise ContextError("this replica context belongs to a strategy.run that has ended")
         with entered(Frame(self._strategy)):
             return merge_fn(self._strategy, *args, **(kwargs or {}))

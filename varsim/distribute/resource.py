@@ -10,6 +10,7 @@ import numpy as np
 from varsim.distribute.context import current_frame
 from varsim.distribute.conversion import to_array
 from varsim.distribute.variable import Variable
+from varsim.errors import OperationError
 from varsim.spec import Array, Operation
 from varsim.sync import policy, reduce
 from varsim.sync.replica_state import check_shape
@@ -17,6 +18,7 @@ from varsim.sync.replica_state import check_shape
 if TYPE_CHECKING:
     from varsim.distribute.distributed import DistributedVariable
     from varsim.distribute.replica import ReplicaSession
+    from varsim.distribute.strategy import Strategy
     from varsim.spec import VariableSpec
 
 
@@ -32,6 +34,9 @@ class Store(Protocol):
 
 class ResourceVariable(Variable):
     """A variable with one value. Synchronization and aggregation are kept, and mean nothing."""
+
+    created_under: Strategy | None = None
+    """The strategy in whose scope a plain variable was created."""
 
     def __init__(self, store: Store | None, spec: VariableSpec) -> None:
         self._store: Store = store or NotHere()
@@ -85,6 +90,10 @@ class ResourceVariable(Variable):
         if self.container is not None or frame is None or frame.replica is None:
             return None
         return frame.replica.session
+
+    def count_up_to(self, limit: int) -> Any:
+        """Not offered: TensorFlow has deprecated it."""
+        raise OperationError(self._name, "count_up_to is not offered", "Use assign_add(1).")
 
     def sparse_read(self, indices: Any, name: str | None = None) -> Array:
         """The rows at `indices`."""

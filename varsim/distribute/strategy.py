@@ -23,6 +23,7 @@ from varsim.errors import ContextError, DistributedValueError
 
 if TYPE_CHECKING:
     from varsim.distribute.extended import Extended
+    from varsim.distribute.replica_context import ReplicaContext
     from varsim.distribute.variable import Variable
 
 
@@ -74,6 +75,10 @@ class Strategy(ABC):
                 raise ContextError("a scope cannot be entered on a replica: use merge_call")
         with entered(Frame(self)):
             yield self
+
+    def replica_context(self) -> ReplicaContext | None:
+        """The replica that its scope, or the program outside every scope, is on; mostly none."""
+        return None
 
     @abstractmethod
     def create_variable(self, **kwargs: Any) -> Variable:

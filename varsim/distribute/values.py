@@ -158,14 +158,14 @@ def _common_variable(values: Sequence[Any]) -> Any:
     """The variable that all of these are, or whose components they are in replica order."""
     first = values[0]
     if getattr(first, "is_variable", False):
-        if all(value is first for value in values):
-            return first
         container = getattr(first, "container", None)
         if container is not None and all(
             getattr(value, "container", None) is container and value.replica_id == i
             for i, value in enumerate(values)
         ):
             return container
+        if all(value is first for value in values):
+            return first
     return None
 
 

@@ -207,7 +207,10 @@ class CallState:
         index = self._doomed_at
         if index is None:
             return None
-        coming = any(p.status is Status.RUNNING and p.met <= index for p in self.participants)
+        coming = any(
+            p.met <= index and (p.status is Status.RUNNING or isinstance(p.waits_for, Ask))
+            for p in self.participants
+        )
         if coming and now_s < self._deadline_s:
             return None
         for replica_id, participant in enumerate(self.participants):

@@ -311,7 +311,7 @@ class ReplicaState:
         # call, or to nobody. Nobody can read in between, since the coordinator ends the call last.
         for variable_id, count in call.owed.items():
             if variable_id in self.held:
-                self.held[variable_id].owed -= count
+                self.held[variable_id].pay(count)
         return self.flush(last)
 
     def validate(self) -> None:
