@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Sequence
+from threading import get_ident
 from typing import Protocol
 
 from varsim.errors import CallTimeout, ContextError, WorkerLost
@@ -70,16 +71,17 @@ class Coordinator:
         self._forgotten: list[int] = []
         self._lost: tuple[int, Lost] | None = None
         self._closed = False
-        self._receiving = False
+        self._in_use = _OneThread()
         self._process_id = os.getpid()
 
     # ------------------------------------------------------------ variables
 
     def create(self, spec: VariableSpec, value: Array) -> None:
         """Creates a variable on all replicas. The array belongs to the cluster from now on."""
-        self._check()
-        self._perform(self.ledger.create(spec, value))
-        self._flush()
+        with self._in_use:
+            self._check()
+            self._perform(self.ledger.create(spec, value))
+            self._flush()
 
     def forget(self, variable_id: int) -> None:
         """Notes that the program dropped a variable; safe to call from a finalizer."""
@@ -89,17 +91,19 @@ class Coordinator:
         self, variable_id: int, operation: Operation, values: Sequence[Array], *, same: bool
     ) -> None:
         """Writes all components; see `Ledger.write`."""
-        self._check()
-        self._perform(self.ledger.write(variable_id, operation, values, same=same))
-        self._flush()
+        with self._in_use:
+            self._check()
+            self._perform(self.ledger.write(variable_id, operation, values, same=same))
+            self._flush()
 
     def write_component(
         self, variable_id: int, replica_id: int, operation: Operation, value: Array
     ) -> None:
         """Writes one component; see `Ledger.write_component`."""
-        self._check()
-        self._perform(self.ledger.write_component(variable_id, replica_id, operation, value))
-        self._flush()
+        with self._in_use:
+            self._check()
+            self._perform(self.ledger.write_component(variable_id, replica_id, operation, value))
+            self._flush()
 
     def mirror(self, variable_id: int) -> Array | None:
         """What all components of a variable hold, if that is known without asking."""
@@ -114,11 +118,12 @@ class Coordinator:
         mirror = self.ledger.mirror(variable_id)
         if mirror is not None:
             return (mirror,) * len(replica_ids)
-        request_id, actions = self.ledger.fetch(variable_id, replica_ids)
-        self._perform(actions)
-        while request_id not in self._fetched:
-            self._turn(None)
-        return self._fetched.pop(request_id)
+        with self._in_use:
+            request_id, actions = self.ledger.fetch(variable_id, replica_ids)
+            self._perform(actions)
+            while request_id not in self._fetched:
+                self._turn(None)
+            return self._fetched.pop(request_id)
 
     def statistics(self) -> tuple[VariableStatistics, ...]:
         """The accounts of all variables."""
@@ -139,6 +144,20 @@ class Coordinator:
             WorkerLost: A worker died.
             CallTimeout: No replica said anything for `CALL_TIMEOUT_S`.
         """
+        with self._in_use:
+            finish = self._run(function_id, function, arguments, host)
+            if not finish.returned:
+                self._flush()  # the replicas that wait are to know that it has failed
+        try:
+            for replica_id, report in finish.reports:
+                host.report(replica_id, report)
+        finally:  # a warning that is an error must not hide the failure
+            _raise_failure(finish)
+        return finish.returned
+
+    def _run(
+        self, function_id: str, function: Payload, arguments: Sequence[Payload], host: Host
+    ) -> Finish:
         call_id, actions = self.state.start(function_id, function, arguments)
         self._hosts[call_id] = host
         try:
@@ -151,19 +170,11 @@ class Coordinator:
         finally:
             del self._hosts[call_id]
             self._work = deque(work for work in self._work if _call_of(work) != call_id)
-        finish = self._finished.pop(call_id)
-        if not finish.returned:
-            self._flush()  # the replicas that wait are to know that it has failed
-        try:
-            for replica_id, report in finish.reports:
-                host.report(replica_id, report)
-        finally:  # a warning that is an error must not hide the failure
-            _raise_failure(finish)
-        return finish.returned
+        return self._finished.pop(call_id)
 
     def _give_up(self, call_id: int, error: BaseException) -> None:
         self._perform(self.state.abandon(call_id, f"the program raised {type(error).__name__}"))
-        if self._lost is None and not self._receiving:
+        if self._lost is None:
             self._flush()
 
     # ------------------------------------------------------------ the loop
@@ -195,11 +206,7 @@ class Coordinator:
             until_s = started_s + CALL_TIMEOUT_S
             if self.state.deadline_s is not None:
                 until_s = min(until_s, self.state.deadline_s)
-            self._receiving = True
-            try:
-                arrivals = link.receive(max(0.0, min(POLL_S, until_s - now_s)))
-            finally:
-                self._receiving = False
+            arrivals = link.receive(max(0.0, min(POLL_S, until_s - now_s)))
             now_s = link.now_s()
             for replica_id, message in arrivals:
                 if isinstance(message, Lost):
@@ -249,10 +256,6 @@ class Coordinator:
                 "this strategy belongs to the process that made it, and this one is a fork: "
                 "make a strategy of its own here"
             )
-        if self._receiving:
-            raise ContextError(
-                "this strategy is in use by another thread: only one at a time can use it"
-            )
         if self._lost is not None:
             replica_id, lost = self._lost
             raise WorkerLost(replica_id, lost.reason, lost.stderr_tail, lost.log_path)
@@ -262,6 +265,27 @@ class Coordinator:
         if not self._closed:
             self._closed = True
             self.link.close()
+
+
+class _OneThread:
+    """Refuses a second thread while one is using the cluster: a ZeroMQ socket would abort."""
+
+    def __init__(self) -> None:
+        self._user: dict[str, int] = {}
+        self._depth = 0
+
+    def __enter__(self) -> None:
+        me = get_ident()
+        if self._user.setdefault("thread", me) != me:
+            raise ContextError(
+                "this strategy is in use by another thread: only one at a time can use it"
+            )
+        self._depth += 1
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._depth -= 1
+        if not self._depth:
+            del self._user["thread"]
 
 
 class RaisedBy(Exception):
