@@ -34,17 +34,20 @@ def test_the_copy_is_whole(cases: list[Case]) -> None:
 
 
 @pytest.mark.timeout(300)  # twenty seconds of work; the rest is patience with a busy machine
-def test_every_case_is_the_same_or_different_on_purpose(cases: list[Case]) -> None:
+def test_every_case_is_the_same_or_different_on_purpose(
+    cases: list[Case], capsys: pytest.CaptureFixture[str]
+) -> None:
     """On the simulated cluster, nothing differs from TensorFlow but by a rule."""
     tally = run_all(cases)
-    print(f"\n{tally}")
+    with capsys.disabled():  # the counts are the answer, also when all is well
+        print(f"\n{tally}")
     if tally.failures:
         pytest.fail(tally.unexplained(), pytrace=False)
 
 
 @pytest.mark.processes
 @pytest.mark.timeout(300)  # as above
-def test_a_sample_is_so_on_processes(cases: list[Case]) -> None:
+def test_a_sample_is_so_on_processes(cases: list[Case], capsys: pytest.CaptureFixture[str]) -> None:
     """Nor does anything on real worker processes, in a seeded sample."""
     tally = Tally()
     stage = Stage(shared_by=None)
@@ -53,7 +56,8 @@ def test_a_sample_is_so_on_processes(cases: list[Case]) -> None:
             tally.add(case, classify(case, stage.replay(case)))
     finally:
         stage.close()
-    print(f"\n{tally}")
+    with capsys.disabled():  # the counts are the answer, also when all is well
+        print(f"\n{tally}")
     if tally.failures:
         pytest.fail(f"seed {SEED}\n{tally.unexplained()}", pytrace=False)
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import varsim as tf
+from tests.effort import many
 from varsim.testing import simulated_cluster
 
-SEEDS = range(100)
+SEEDS = range(many(100))
 """Each is another order in which messages arrive and replicas run."""
 
 Strategy = tf.distribute.MirroredStrategy

@@ -11,12 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import varsim as tf
+from tests.effort import many
 from tests.properties.generation import programs
 from tests.properties.programs import Program, model_program, run_program, same
 from varsim.testing import simulated_cluster
 
-many = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
-few = settings(many, max_examples=40)
+thorough = settings(max_examples=many(300), deadline=None, suppress_health_check=list(HealthCheck))
+few = settings(thorough, max_examples=many(40))
 
 
 @pytest.fixture(autouse=True)
@@ -36,14 +37,14 @@ def check(program: Program, strategy: tf.distribute.Strategy) -> None:
         assert same(should, did), f"{doing}\n  expected {should!r}\n  got      {did!r}"
 
 
-@many
+@thorough
 @given(programs(st.integers(1, 4)))
 def test_programs_on_the_simulated_cluster(program: Program) -> None:
     with simulated_cluster():
         check(program, strategy_of(program.num_replicas))
 
 
-@many
+@thorough
 @given(programs(st.integers(2, 4)), st.integers(0, 2**32))
 def test_programs_on_the_simulated_cluster_in_any_order(program: Program, seed: int) -> None:
     """Messages are delayed at random, and replicas run ahead of each other."""

@@ -156,6 +156,26 @@ TABLE: dict[tuple[VariableSynchronization, Context, Operation], Cell] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Become:
+    """What a synchronization that is asked for becomes when a variable is created.
+
+    `unless_strict`: a strict strategy refuses it, as TensorFlow does (D1).
+    """
+
+    synchronization: VariableSynchronization
+    unless_strict: bool = False
+
+
+CREATION: dict[VariableSynchronization, Become] = {
+    # The same in replica context, where replica 0 creates for all, and in cross-replica context.
+    _AUTO: Become(_ON_WRITE),
+    _ON_WRITE: Become(_ON_WRITE),
+    _ON_READ: Become(_ON_READ),
+    _NONE_SYNC: Become(_NONE_SYNC, unless_strict=True),
+}
+
+
 def policy(spec: VariableSpec, context: Context, operation: Operation) -> Policy:
     """What `operation` does to a variable in `context`: one cell of the table."""
     cell = TABLE[spec.synchronization, context, operation]
@@ -202,13 +222,14 @@ def resolve(
             f"aggregation=MEAN of dtype {dtype}: a mean of integers is not an integer",
             "Use a float dtype, or aggregation=SUM and divide where you read.",
         )
-    if synchronization is _NONE_SYNC and strict:
+    become = CREATION[synchronization]
+    if become.unless_strict and strict:
         raise SynchronizationError(
             name,
             "synchronization=NONE is not supported under a strict strategy (nor by TensorFlow)",
             "Use ON_READ for values of each replica's own, or a strategy without strict=True.",
         )
-    return _ON_WRITE if synchronization is _AUTO else synchronization
+    return become.synchronization
 
 
 def is_trainable(synchronization: VariableSynchronization) -> bool:
