@@ -25,7 +25,8 @@ from tests.sync.build import (
 )
 from varsim.errors import MismatchError, ValueMismatchError
 from varsim.spec import ReduceOp
-from varsim.sync.call_state import GRACE_S, CallState, Status
+from varsim.sync.call_state import GRACE_S, CallState
+from varsim.sync.participant import Status
 
 SPECS = {W: spec(), V: spec(variable_id=V)}
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import Enum
+from dataclasses import dataclass
 
 from varsim.errors import MismatchError, ValueMismatchError
 from varsim.protocol.messages import (
@@ -18,6 +17,7 @@ from varsim.protocol.messages import (
 )
 from varsim.spec import VariableSpec
 from varsim.sync import mismatch
+from varsim.sync.participant import Participant, Status
 
 GRACE_S = 0.5
 """Once a call can only fail, how long replicas that still run may take to come to where it failed.
@@ -29,25 +29,6 @@ whatever the timing. Replicas that run the same code get there within moments of
 
 Failure = MismatchError | tuple[int, Raised]
 """What ends a call: the replicas did not agree, or one of them raised."""
-
-
-class Status(Enum):
-    """What a replica of a call is doing, as far as its messages tell."""
-
-    RUNNING = "runs"
-    WAITING = "waits"
-    ENDED = "has ended"
-
-
-@dataclass(slots=True)
-class Participant:
-    """One replica's part in one call."""
-
-    status: Status = Status.RUNNING
-    met: int = 0  # meeting points so far
-    waits_for: Meeting | Waiting | Ask | None = None
-    owed: dict[int, int] = field(default_factory=dict)  # variable_id → uncommitted contributions
-    ended: Returned | Raised | None = None
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, assert_never
+from typing import assert_never
 
 from varsim.protocol.messages import (
     AllGather,
@@ -17,9 +17,7 @@ from varsim.protocol.messages import (
     Waiting,
 )
 from varsim.spec import VariableAggregation, VariableSpec
-
-if TYPE_CHECKING:
-    from varsim.sync.call_state import Participant
+from varsim.sync.participant import Participant
 
 
 class Difference(Enum):
