@@ -47,7 +47,10 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
-        raise AttributeError(f"module 'varsim' has no attribute {name!r}")
+        raise AttributeError(
+            f"module 'varsim' has no attribute {name!r}: it has TensorFlow's variables and "
+            "strategies; for tensors and arithmetic use NumPy (tf.constant(1.0) is np.float32(1.0))"
+        )
     module = importlib.import_module(home)
     return module if name == "distribute" else getattr(module, name)
 

@@ -40,6 +40,13 @@ NONE = {"synchronization": "NONE", "requested": "NONE", "messages": 0, "size_byt
             "copies are up to 0.83 apart: something was written past the aggregation.",
         ),
         (
+            {**ON_WRITE, "aggregation": "NONE", "merges": 0},
+            APART,
+            "w was ON_WRITE without an aggregation: a write in a replica changes that replica's "
+            "copy only, and nothing was synchronised there. The replicas' copies are up to 0.83 "
+            "apart, and a read outside shows replica 0's.",
+        ),
+        (
             {},
             APART,
             "w was written by each replica to its own copy; only reads and assigns from outside "
@@ -54,6 +61,13 @@ NONE = {"synchronization": "NONE", "requested": "NONE", "messages": 0, "size_byt
         ),
     ],
 )
+def test_nothing_is_said_of_what_nobody_wrote():
+    """A variable without writes was neither written by replicas nor synchronised."""
+    told = story(summary(variable("w", SAME), variable("untouched", SAME, writes=0)))
+
+    assert ["w was written by each"] == [sentence[:21] for sentence in told]
+
+
 def test_each_synchronization_has_its_sentence(settings: dict[str, Any], seen: Any, expected: str):
     assert [expected] == story(summary(variable("w", seen, **settings)))
 

@@ -14,13 +14,13 @@ VARIABLE = "_VARSIM_COMPLETE"
 @click.command(short_help="Print a shell's completion script.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    r"""Print the completion script for a shell.
+    """Print the completion script for a shell.
 
     \b
     bash:  eval "$(varsim completion bash)"     in ~/.bashrc
     zsh:   eval "$(varsim completion zsh)"      in ~/.zshrc
     fish:  varsim completion fish | source      in ~/.config/fish/config.fish
-    """
+    """  # noqa: D301  # \b keeps the lines below it apart
     from varsim.cli.main import main
 
     kind = get_completion_class(shell)

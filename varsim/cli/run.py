@@ -61,7 +61,7 @@ def run(
     print_config: bool,
     **options: Any,
 ) -> None:
-    r"""Run an experiment: from a YAML file, or the built-in job `digits`.
+    """Run an experiment: from a YAML file, or the built-in job `digits`.
 
     KEY=VALUE overrides any key of the file, as in `params.learning_rate=0.1` or
     `variables.bias.synchronization=on_read`; options override both.
@@ -70,7 +70,7 @@ def run(
     varsim run --workers 4 --mode on_read
     varsim run configs/batch_norm.yaml workers=8 steps=50
     varsim run --workload my_program.py --mode weights=none
-    """
+    """  # noqa: D301  # \b keeps the lines below it apart
     from varsim.errors import ConfigError
 
     try:

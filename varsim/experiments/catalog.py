@@ -126,12 +126,12 @@ def _load_file(path: Path, name: str) -> ModuleType:
         raise WrongKey(_KEYS, f"{name!r} is no Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module  # where dataclasses and pickles look for it
+    _travel_by_value(module)
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # a user's file may raise anything while it is imported
         del sys.modules[module_name]
         raise WrongKey(_KEYS, _unloadable(name, error)) from error
-    _travel_by_value(module)
     return module
 
 

@@ -10,6 +10,7 @@ from varsim.report.words import count, names, number, size
 
 _Group = Sequence[VariableSummary]
 _SAME: Final = "the same"
+_PARTED: Final = "ON_WRITE + NONE"
 
 
 def story(summary: Summary) -> list[str]:
@@ -25,8 +26,14 @@ def story(summary: Summary) -> list[str]:
     told = [v for v in summary.variables if v.free] or summary.variables
     groups: dict[str, list[VariableSummary]] = {}
     for variable in told:
-        groups.setdefault(variable.synchronization, []).append(variable)
+        if variable.writes:
+            groups.setdefault(_kind(variable), []).append(variable)
     return [_SENTENCES[kind](group) for kind, group in groups.items()]
+
+
+def _kind(variable: VariableSummary) -> str:
+    parts = variable.synchronization == "ON_WRITE" and variable.aggregation == "NONE"
+    return _PARTED if parts else variable.synchronization
 
 
 def _names(group: _Group) -> str:
@@ -54,7 +61,7 @@ def _moved(group: _Group) -> str:
 
 
 def _on_write(group: _Group) -> str:
-    merges = max(variable.merges for variable in group)
+    merges = sum(variable.merges for variable in group)
     became = (
         "AUTO became ON_WRITE: " if any(v.requested != v.synchronization for v in group) else ""
     )
@@ -70,6 +77,19 @@ def _on_write(group: _Group) -> str:
     return (
         f"{said} Yet the replicas' copies are {apart}: something was written past the aggregation."
     )
+
+
+def _parted(group: _Group) -> str:
+    said = (
+        f"{_names(group)} {_were(group)} ON_WRITE without an aggregation: a write in a replica "
+        "changes that replica's copy only, and nothing was synchronised there."
+    )
+    apart = _apart(group)
+    if apart is None:
+        return said
+    if apart == _SAME:
+        return f"{said} At the end the copies are the same all the same."
+    return f"{said} The replicas' copies are {apart}, and a read outside shows replica 0's."
 
 
 def _on_read(group: _Group) -> str:
@@ -97,6 +117,7 @@ def _never(group: _Group) -> str:
 
 _SENTENCES: Final[dict[str, Callable[[_Group], str]]] = {
     "ON_WRITE": _on_write,
+    _PARTED: _parted,
     "ON_READ": _on_read,
     "NONE": _never,
 }
