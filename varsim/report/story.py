@@ -10,7 +10,6 @@ from varsim.report.words import count, names, number, size
 
 _Group = Sequence[VariableSummary]
 _SAME: Final = "the same"
-_PARTED: Final = "ON_WRITE + NONE"
 
 
 def story(summary: Summary) -> list[str]:
@@ -32,8 +31,8 @@ def story(summary: Summary) -> list[str]:
 
 
 def _kind(variable: VariableSummary) -> str:
-    parts = variable.synchronization == "ON_WRITE" and variable.aggregation == "NONE"
-    return _PARTED if parts else variable.synchronization
+    both = f"{variable.synchronization} + {variable.aggregation}"
+    return both if both in _SENTENCES else variable.synchronization
 
 
 def _names(group: _Group) -> str:
@@ -117,7 +116,7 @@ def _never(group: _Group) -> str:
 
 _SENTENCES: Final[dict[str, Callable[[_Group], str]]] = {
     "ON_WRITE": _on_write,
-    _PARTED: _parted,
+    "ON_WRITE + NONE": _parted,
     "ON_READ": _on_read,
     "NONE": _never,
 }
