@@ -115,9 +115,12 @@ class Coordinator:
         Raises:
             WorkerLost: One of the workers has died.
         """
-        mirror = self.ledger.mirror(variable_id)
-        if mirror is not None:
-            return (mirror,) * len(replica_ids)
+        known = self.ledger.known(variable_id, replica_ids)
+        missing = [i for i, value in zip(replica_ids, known, strict=True) if value is None]
+        fetched = iter(self._fetch(variable_id, missing) if missing else ())
+        return tuple(next(fetched) if value is None else value for value in known)
+
+    def _fetch(self, variable_id: int, replica_ids: Sequence[int]) -> tuple[Array, ...]:
         with self._in_use:
             request_id, actions = self.ledger.fetch(variable_id, replica_ids)
             self._perform(actions)

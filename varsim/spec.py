@@ -63,6 +63,8 @@ class Operation(Enum):
     ASSIGN_SUB = "assign_sub"
     READ = "read"
 
+    __hash__ = object.__hash__  # members are unique; Enum's own is Python code, in hot lookups
+
 
 DTYPES: frozenset[np.dtype[np.generic]] = frozenset(
     np.dtype(name)

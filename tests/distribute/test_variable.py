@@ -302,5 +302,5 @@ def test_a_variable_that_nobody_has_any_more_is_freed(strategy):
 
     states = [worker.session.state for worker in strategy.coordinator.link._workers]
     strategy.run(lambda: None)
-    assert all(number not in state.held for state in states)
+    assert all(number not in state.components for state in states)
     assert "gone" == strategy.statistics()[0].name

@@ -71,7 +71,7 @@ def test_every_policy_is_consulted_by_the_engine(monkeypatch):
 # ---------------------------------------------------------------- the player itself
 
 EXAMPLE = """\
-# ON_READ + SUM: writes stay local, the read gathers. Messages: 0 for two writes, 4 for one read.
+# ON_READ + SUM: writes stay local; a read fetches the components that have changed, and adds up.
 cluster replicas=2
 variable total synchronization=ON_READ aggregation=SUM shape=()
 assign_add replica=0 total 1.0
@@ -81,9 +81,7 @@ replica 0: total = 1.0
 read total
 ----
 coordinator -> 0: Fetch total
-coordinator -> 1: Fetch total
 0 -> coordinator: Component total 1.0
-1 -> coordinator: Component total 0.0
 read total = 1.0
 """
 

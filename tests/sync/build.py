@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from varsim.protocol.messages import (
+    BY_PROGRAM,
     AllGather,
     AllReduce,
     Ask,
     Commit,
     Contribution,
     Create,
+    Layout,
     MergeCall,
     Message,
     Payload,
@@ -24,6 +27,7 @@ from varsim.protocol.messages import (
     Waiting,
 )
 from varsim.spec import (
+    Array,
     Operation,
     ReduceOp,
     Shape,
@@ -31,21 +35,35 @@ from varsim.spec import (
     VariableSpec,
     VariableSynchronization,
 )
-from varsim.sync.actions import AnswerAsk, Deliver, Fetched, Finish, Run, RunMerge, Send, Stop
+from varsim.sync.actions import (
+    AnswerAsk,
+    CoordinatorAction,
+    Deliver,
+    Fetched,
+    Finish,
+    Run,
+    RunMerge,
+    Send,
+    Stop,
+)
 from varsim.sync.coordinator_state import CoordinatorState
+from varsim.sync.outbox import Outbox
 from varsim.sync.replica_state import ReplicaState
-from varsim.testing.script import describe as describe_message
 from varsim.testing.script import show
+from varsim.testing.telling import Teller
 
 NONE, SUM, MEAN, FIRST = VariableAggregation
 AUTO, LOCAL, ON_WRITE, ON_READ = VariableSynchronization
 ASSIGN, ADD, SUB = Operation.ASSIGN, Operation.ASSIGN_ADD, Operation.ASSIGN_SUB
 
-W, V = 1, 2
+W, V, U = 1, 2, 3
 """Ids of the variables that most tests have."""
 
-NAMES = {W: "w", V: "v", 3: "third"}
+NAMES = {W: "w", V: "v", U: "u"}
 NOTHING = Payload(None)
+
+TELLER = Teller()
+"""Knows the specs that were made last: those of the states of the test at hand."""
 
 
 def spec(
@@ -56,9 +74,9 @@ def spec(
     shape: Shape = (),
     dtype: str = "float32",
 ) -> VariableSpec:
-    return VariableSpec(
+    made = VariableSpec(
         variable_id=variable_id,
-        name=NAMES[variable_id],
+        name=NAMES.get(variable_id, f"variable{variable_id}"),
         shape=shape,
         dtype=np.dtype(dtype),
         requested=synchronization,
@@ -67,6 +85,8 @@ def spec(
         trainable=True,
         created_at="model.py:1",
     )
+    TELLER.specs[variable_id] = made
+    return made
 
 
 def array(value: Any, dtype: str = "float32") -> np.ndarray[Any, Any]:
@@ -107,14 +127,72 @@ def commit(
     *,
     variable_id: int = W,
     call: int = 1,
+    settled: int = 1,
 ) -> Commit:
+    """A commit of one variable; by the program, it settles nothing."""
     return Commit(
         call_id=call,
-        variable_id=variable_id,
-        version=version,
+        settled=0 if call == BY_PROGRAM else settled,
+        variable_ids=np.array([variable_id], np.int64),
+        versions=np.array([version], np.int64),
         operation=operation,
         value=array(value),
     )
+
+
+def commit_of_all(
+    versions: Mapping[int, int], value: Any, *, call: int = 1, settled: int = 0
+) -> Commit:
+    """A commit of several variables, whose new values lie side by side."""
+    return Commit(
+        call_id=call,
+        settled=settled,
+        variable_ids=np.array([*versions], np.int64),
+        versions=np.array([*versions.values()], np.int64),
+        operation=ASSIGN,
+        value=array(value),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Written:
+    """One write with its value; None if that is not sent."""
+
+    variable_id: int
+    operation: Operation
+    shape: tuple[int, ...]
+    value: Array | None
+
+
+def written(
+    value: Any, operation: Operation = ASSIGN, *, variable_id: int = W, dtype: str = "float32"
+) -> Written:
+    own = None if value is None else array(value, dtype)
+    return Written(variable_id, operation, () if own is None else own.shape, own)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Writes:
+    """What an outbox holds, before it is packed."""
+
+    call: int
+    index: int
+    writes: tuple[Written, ...]
+
+    def packed(self, specs: Mapping[int, VariableSpec]) -> tuple[Layout, Contribution]:
+        """The two messages that tell of it."""
+        outbox = Outbox(specs)
+        for place, one in enumerate(self.writes, 10 + self.index):
+            value = None if one.value is None else one.value.tobytes()
+            outbox.add(one.variable_id, one.operation, one.shape, f"train.py:{place}", value)
+        layout, contribution = outbox.leave(self.call, self.index)
+        assert isinstance(layout, Layout)
+        assert isinstance(contribution, Contribution)
+        return layout, contribution
+
+
+def contributions(*writes: Written, index: int = 0, call: int = 1) -> Writes:
+    return Writes(call, index, writes)
 
 
 def contribution(
@@ -124,17 +202,9 @@ def contribution(
     index: int = 0,
     variable_id: int = W,
     call: int = 1,
-) -> Contribution:
-    sent = None if value is None else array(value)
-    return Contribution(
-        call_id=call,
-        index=index,
-        variable_id=variable_id,
-        operation=operation,
-        value=sent,
-        shape=() if sent is None else sent.shape,
-        place=f"train.py:{10 + index}",
-    )
+) -> Writes:
+    """An outbox of one write."""
+    return Writes(call, index, (written(value, operation, variable_id=variable_id),))
 
 
 def all_reduce(value: Any, op: ReduceOp = ReduceOp.SUM, *, index: int = 0) -> AllReduce:
@@ -153,8 +223,8 @@ def merge_call(*, index: int = 0, call: int = 1) -> MergeCall:
     return MergeCall(call_id=call, index=index, function=NOTHING, arguments=NOTHING, place="")
 
 
-def waiting(variable_id: int = W) -> Waiting:
-    return Waiting(call_id=1, variable_id=variable_id, place="train.py:40")
+def waiting(variable_id: int = W, *, index: int = 0) -> Waiting:
+    return Waiting(call_id=1, variable_id=variable_id, index=index, place="train.py:40")
 
 
 def ask(question: str = "?") -> Ask:
@@ -176,20 +246,38 @@ def raised(text: str, *, call: int = 1) -> Raised:
 # ---------------------------------------------------------------- what states do
 
 
+def handle(
+    state: CoordinatorState, replica_id: int, message: Message | Writes, now_s: float = 0.0
+) -> list[CoordinatorAction]:
+    """What the coordinator does about a message, or about an outbox that has left."""
+    messages = message.packed(state.ledger.specs) if isinstance(message, Writes) else (message,)
+    actions: list[CoordinatorAction] = []
+    for one in messages:
+        actions += state.handle(replica_id, one, now_s)
+        state.validate()
+    return actions
+
+
 def describe(actions: Iterable[Any]) -> list[str]:
-    """Actions in a line each."""
-    return [_describe(action) for action in actions]
+    """Actions in a line each; layouts are heard, and not told."""
+    lines = []
+    for action in actions:
+        if isinstance(action, Send):
+            TELLER.hear(0, action.message)
+        if not (isinstance(action, Send) and isinstance(action.message, Layout)):
+            lines.append(_describe(action))
+    return lines
 
 
 def _describe(action: Any) -> str:
     match action:
         case Send(to=to, message=message):
-            text = _described(message)
+            text = TELLER.tell(0, message)
             return f"-> {text}" if to < 0 else f"{to} <- {text}"
         case Run(start=message):
             return f"run {message.call_id}"
         case Deliver(answer=message):
-            return f"deliver {_described(message)}"
+            return f"deliver {TELLER.tell(0, message)}"
         case Stop():
             return "stop"
         case RunMerge(call_id=call, index=index):
@@ -204,7 +292,3 @@ def _describe(action: Any) -> str:
             return f"finish {call}" + ("" if by is None else f": {by[0]} raised {by[1].traceback}")
         case _:
             raise AssertionError(action)
-
-
-def _described(message: Message) -> str:
-    return describe_message(message, NAMES)

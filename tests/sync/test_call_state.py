@@ -13,6 +13,7 @@ from tests.sync.build import (
     SUB,
     V,
     W,
+    Writes,
     all_gather,
     all_reduce,
     ask,
@@ -26,7 +27,7 @@ from tests.sync.build import (
 from varsim.errors import MismatchError, ValueMismatchError
 from varsim.spec import ReduceOp
 from varsim.sync.call_state import GRACE_S, CallState
-from varsim.sync.participant import Status
+from varsim.sync.participant import Plans, Status
 
 SPECS = {W: spec(), V: spec(variable_id=V)}
 
@@ -34,20 +35,32 @@ SPECS = {W: spec(), V: spec(variable_id=V)}
 class Call:
     """A call state with less to write."""
 
-    def __init__(self, num_replicas=2):
-        self.state = CallState(1, num_replicas)
+    def __init__(self, num_replicas=2, specs=SPECS):
+        self.specs = specs
+        self.state = CallState(1, num_replicas, specs)
+        self.plans = Plans(num_replicas, specs)
 
     def arrive(self, replica_id, meeting, now_s=0.0):
-        parts = self.state.arrive(replica_id, meeting, now_s)
+        """The meetings that are complete now."""
+        plan = None
+        if isinstance(meeting, Writes):
+            layout, meeting = meeting.packed(self.specs)
+            self.plans.learn(replica_id, layout)
+            plan = self.plans.plan(replica_id, layout.layout_id)
+        complete = self.state.arrive(replica_id, meeting, now_s, plan)
         self.state.validate()
-        return parts
+        return complete
+
+    def release(self, complete):
+        for met in complete:
+            self.state.release(met)
 
     def end(self, replica_id, ended, now_s=0.0):
         self.state.end(replica_id, ended, now_s)
         self.state.validate()
 
-    def failure(self, now_s=0.0, specs=SPECS):
-        return self.state.failure(specs, now_s)
+    def failure(self, now_s=0.0):
+        return self.state.failure(now_s)
 
     def raised(self, now_s=0.0):
         """The replica whose exception is the call's, and the exception."""
@@ -58,13 +71,18 @@ class Call:
         return [participant.status for participant in self.state.participants]
 
 
+def points(complete):
+    """The points that each of the meetings in a row consists of."""
+    return [(met.index, met.stop) for met in complete]
+
+
 def test_a_meeting_is_complete_when_all_have_come():
     call = Call(3)
-    assert None is call.arrive(2, contribution(1.0), 5.0)
-    assert None is call.arrive(0, contribution(2.0), 6.0)
-    parts = call.arrive(1, contribution(3.0), 7.0)
+    assert [] == call.arrive(2, contribution(1.0), 5.0)
+    assert [] == call.arrive(0, contribution(2.0), 6.0)
+    (met,) = call.arrive(1, contribution(3.0), 7.0)
 
-    assert {0: 6.0, 1: 7.0, 2: 5.0} == {i: arrival.at_s for i, arrival in parts.items()}
+    assert [6.0, 7.0, 5.0] == [part.at_s for part in met.parts]
 
 
 def test_the_k_th_meetings_are_one_however_far_a_replica_is_ahead():
@@ -72,8 +90,9 @@ def test_the_k_th_meetings_are_one_however_far_a_replica_is_ahead():
     call.arrive(0, contribution(1.0, index=0))
     call.arrive(0, contribution(2.0, index=1))
 
-    assert [0, 0] == [a.meeting.index for a in call.arrive(1, contribution(1.0)).values()]
-    assert [1, 1] == [a.meeting.index for a in call.arrive(1, contribution(2.0, index=1)).values()]
+    for index in (0, 1):
+        (met,) = call.arrive(1, contribution(1.0, index=index))
+        assert [index, index] == [part.meeting.index for part in met.parts]
 
 
 def test_a_contribution_does_not_make_its_replica_wait():
@@ -87,8 +106,7 @@ def test_other_meetings_make_a_replica_wait_until_they_are_answered():
     call = Call()
     call.arrive(0, all_reduce(1.0))
     assert [Status.WAITING, Status.RUNNING] == call.statuses()
-    parts = call.arrive(1, all_reduce(1.0))
-    call.state.release(parts)
+    call.release(call.arrive(1, all_reduce(1.0)))
 
     assert [Status.RUNNING, Status.RUNNING] == call.statuses()
 
@@ -116,7 +134,7 @@ def test_parts_that_are_not_alike_are_refused_whoever_comes_first(first, second,
     parts = (first, second)
     call.arrive(order[0], parts[order[0]])
 
-    assert None is call.arrive(order[1], parts[order[1]])
+    assert [] == call.arrive(order[1], parts[order[1]])
     failure = call.failure()
     assert error is type(failure)
     lines = str(failure).splitlines()
@@ -136,7 +154,7 @@ def test_parts_that_are_alike_meet(first, second):
     call = Call()
     call.arrive(0, first)
 
-    assert None is not call.arrive(1, second)
+    assert [] != call.arrive(1, second)
 
 
 def test_values_that_do_not_match_are_not_told_as_another_order():
@@ -168,7 +186,7 @@ def test_a_meeting_after_a_return_fails_at_once():
     call = Call()
     call.end(1, returned())
     assert not call.state.doomed
-    assert None is call.arrive(0, contribution(1.0))
+    assert [] == call.arrive(0, contribution(1.0))
 
     assert call.state.doomed
     assert "replica 1: never came" in str(call.failure())
@@ -196,11 +214,11 @@ def test_one_step_too_many_names_the_step():
 
 @pytest.mark.parametrize(("aggregation", "what"), [(FIRST, "replica 0's value"), (NONE, "a value")])
 def test_the_reason_says_what_the_variable_needs(aggregation, what):
-    call = Call()
+    call = Call(specs={W: spec(aggregation)})
     call.arrive(0, contribution(1.0))
     call.end(1, returned())
 
-    assert what in str(call.failure(specs={W: spec(aggregation)}))
+    assert what in str(call.failure())
 
 
 # ---------------------------------------------------------------- waits
@@ -210,10 +228,10 @@ def test_a_wait_ends_with_the_last_commit_of_that_variable():
     call = Call()
     for index in (0, 1):
         call.arrive(0, contribution(1.0, index=index))
-    call.state.wait(0, waiting())
-    call.state.release(call.arrive(1, contribution(1.0, index=0)))
+    call.state.wait(0, waiting(index=1))
+    call.release(call.arrive(1, contribution(1.0, index=0)))
     assert Status.WAITING is call.statuses()[0]
-    call.state.release(call.arrive(1, contribution(1.0, index=1)))
+    call.release(call.arrive(1, contribution(1.0, index=1)))
 
     assert Status.RUNNING is call.statuses()[0]
 
@@ -222,8 +240,8 @@ def test_a_wait_is_not_ended_by_another_variable():
     call = Call()
     call.arrive(0, contribution(1.0, variable_id=V, index=0))
     call.arrive(0, contribution(1.0, index=1))
-    call.state.wait(0, waiting(W))
-    call.state.release(call.arrive(1, contribution(1.0, variable_id=V, index=0)))
+    call.state.wait(0, waiting(W, index=1))
+    call.release(call.arrive(1, contribution(1.0, variable_id=V, index=0)))
 
     assert Status.WAITING is call.statuses()[0]
 
@@ -231,7 +249,7 @@ def test_a_wait_is_not_ended_by_another_variable():
 def test_a_wait_for_what_is_on_its_way_is_none():
     call = Call()
     call.arrive(0, contribution(1.0))
-    call.state.release(call.arrive(1, contribution(1.0)))
+    call.release(call.arrive(1, contribution(1.0)))
     call.state.wait(0, waiting())
 
     assert Status.RUNNING is call.statuses()[0]
@@ -283,7 +301,7 @@ def test_an_ask_waits_for_the_meetings_before_it():
 
     assert 1 == call.state.next_ask()[0]
     call.state.answered(1)
-    call.state.release(call.arrive(1, contribution(1.0)))
+    call.release(call.arrive(1, contribution(1.0)))
     assert 0 == call.state.next_ask()[0]
 
 
@@ -362,9 +380,9 @@ def test_meetings_before_the_one_that_failed_are_still_complete():
     call.end(0, raised("first"))
 
     for index in (0, 1):
-        assert None is call.arrive(1, contribution(1.0, index=index))
+        assert [] == call.arrive(1, contribution(1.0, index=index))
         assert None is call.failure()
-        assert {0, 1, 2} == set(call.arrive(2, contribution(1.0, index=index)))
+        assert [(index, index + 1)] == points(call.arrive(2, contribution(1.0, index=index)))
     assert None is call.failure()  # both may raise here too
     call.end(1, returned())
     call.end(2, returned())
@@ -377,7 +395,7 @@ def test_meetings_from_the_one_that_failed_on_are_not_complete():
     call.arrive(1, contribution(1.0, variable_id=V))
     call.arrive(0, contribution(2.0, index=1))
 
-    assert None is call.arrive(1, contribution(2.0, index=1))
+    assert [] == call.arrive(1, contribution(2.0, index=1))
     assert "meeting point 1 " in str(call.failure())
 
 
@@ -387,7 +405,7 @@ def test_a_wait_for_a_meeting_before_the_one_that_failed_is_still_ended():
     call.end(2, raised("third"))
     call.arrive(0, contribution(1.0))
     call.state.wait(0, waiting())
-    call.state.release(call.arrive(1, contribution(1.0)))
+    call.release(call.arrive(1, contribution(1.0)))
 
     assert [Status.RUNNING, Status.RUNNING, Status.ENDED] == call.statuses()
     assert None is call.failure()
@@ -464,4 +482,4 @@ def test_a_standstill_is_told_replica_by_replica():
         "  replica 1: runs",
         "  replica 2: waits in a request to the program at train.py:50",
         "  replica 3: runs",
-    ] == call.state.stuck(SPECS).splitlines()
+    ] == call.state.stuck().splitlines()

@@ -30,6 +30,7 @@ from tests.sync.build import (
     spec,
     waiting,
 )
+from tests.sync.build import handle as act
 from varsim.errors import MismatchError, ProtocolError, ShapeError
 from varsim.protocol.messages import Abort, Component, Payload, Ready, Report
 from varsim.spec import ReduceOp
@@ -37,9 +38,7 @@ from varsim.sync.coordinator_state import MAX_FUNCTIONS, CoordinatorState
 
 
 def handle(state, replica_id, message, now_s=0.0):
-    actions = state.handle(replica_id, message, now_s)
-    state.validate()
-    return describe(actions)
+    return describe(act(state, replica_id, message, now_s))
 
 
 # ---------------------------------------------------------------- merges
@@ -61,13 +60,13 @@ def test_replica_order_not_arrival_order_is_the_order_of_a_sum():
     for order in ((0, 1, 2), (2, 0, 1), (1, 2, 0)):
         state = coordinator(spec(), num_replicas=3)
         for replica_id in order:
-            state.handle(replica_id, contribution(values[replica_id]), 0.0)
+            handle(state, replica_id, contribution(values[replica_id]))
         assert expected == state.ledger.mirror(W)
 
 
 def test_a_known_mirror_is_committed_as_the_value_it_leads_to():
     state = coordinator(spec())
-    state.handle(0, contribution(1.0, ADD), 0.0)
+    handle(state, 0, contribution(1.0, ADD))
 
     assert "0 <- Commit w v1 assign 3.0" in handle(state, 1, contribution(2.0, ADD))
     assert 3.0 == state.ledger.mirror(W)
@@ -77,18 +76,18 @@ def test_components_that_differ_each_apply_the_operation_and_an_assign_heals_the
     state = coordinator(spec())
     state.ledger.write(W, ASSIGN, [array(1.0), array(2.0)], same=False)
     assert None is state.ledger.mirror(W)
-    state.handle(0, contribution(1.0, ADD), 0.0)
+    handle(state, 0, contribution(1.0, ADD))
 
     assert "0 <- Commit w v2 assign_add 3.0" in handle(state, 1, contribution(2.0, ADD))
     assert None is state.ledger.mirror(W)
-    state.handle(0, contribution(1.0, index=1), 0.0)
+    handle(state, 0, contribution(1.0, index=1))
     assert "1 <- Commit w v3 assign 3.0" in handle(state, 1, contribution(2.0, index=1))
     assert 3.0 == state.ledger.mirror(W)
 
 
 def test_only_first_replica_commits_what_replica_0_sent():
     state = coordinator(spec(FIRST))
-    state.handle(1, contribution(None), 0.0)
+    handle(state, 1, contribution(None))
 
     assert ["0 <- Commit w v1 assign 5.0", "1 <- Commit w v1 assign 5.0"] == handle(
         state, 0, contribution(5.0)
@@ -98,7 +97,7 @@ def test_only_first_replica_commits_what_replica_0_sent():
 def test_what_does_not_fit_the_mirror_fails_the_call_and_changes_nothing():
     """With an open dimension a replica cannot know; all replicas must do it or none."""
     state = coordinator(spec(shape=(None,)))
-    state.handle(0, contribution([1.0, 2.0], ADD), 0.0)
+    handle(state, 0, contribution([1.0, 2.0], ADD))
 
     assert ["0 <- Abort", "1 <- Abort", "finish 1: ShapeError"] == handle(
         state, 1, contribution([1.0, 2.0], ADD)
@@ -169,7 +168,7 @@ def test_a_mismatch_ends_the_call_on_all_replicas():
     state = coordinator(spec())
     handle(state, 0, contribution(1.0))
 
-    actions = state.handle(1, returned(), 0.0)
+    actions = act(state, 1, returned())
     assert ["0 <- Abort", "1 <- Abort", "finish 1: MismatchError"] == describe(actions)
     assert isinstance(actions[-1].error, MismatchError)
     assert str(actions[-1].error) == actions[0].message.reason
@@ -334,7 +333,7 @@ def test_a_component_that_nobody_asked_for_is_ignored():
 def test_a_merge_counts_two_messages_for_each_replica_and_their_bytes():
     state = coordinator(spec(shape=(4,)), num_replicas=3)
     for replica_id in range(3):
-        state.handle(replica_id, contribution([1.0] * 4), float(replica_id))
+        handle(state, replica_id, contribution([1.0] * 4), float(replica_id))
 
     (account,) = state.ledger.statistics()
     assert (1, 6, 6 * 16) == (account.merges, account.messages, account.size_bytes)

@@ -99,7 +99,7 @@ def test_the_plain_order_runs_replica_0_until_it_waits(sent):
         strategy.run(lambda: w.assign_add(1.0).read_value())
 
     assert [0, 1, 2] == [entry[0] for entry in sent if "Waiting" in entry]
-    assert (0, "Contribution", "Waiting") in sent
+    assert (0, "Layout", "Contribution", "Waiting") in sent
 
 
 def test_both_states_are_validated_after_every_event(monkeypatch):

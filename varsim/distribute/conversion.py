@@ -20,7 +20,7 @@ from varsim.errors import (
     ValueTypeError,
 )
 from varsim.spec import DTYPES, Array, Shape
-from varsim.sync.replica_state import describe_shape
+from varsim.sync.components import describe_shape
 
 _FITS = {
     "b": "b",
@@ -40,8 +40,31 @@ def to_array(value: Any, dtype: np.dtype[np.generic], variable: str) -> Array:
         ValueTypeError: A number that the dtype cannot hold, or no number at all.
         DistributedValueError: A value per replica, where one value is needed.
     """
+    array = as_operand(value, dtype, variable)
+    if array.flags.writeable or array.base is not None:
+        return np.array(array, order="C")
+    return np.asarray(array, order="C")
+
+
+def as_operand(value: Any, dtype: np.dtype[np.generic], variable: str) -> Array:
+    """A value as an array of a variable's dtype; it may be the caller's own.
+
+    Raises:
+        As `to_array`.
+    """
+    kind = type(value)
+    if kind is np.ndarray and value.dtype == dtype:
+        array: Array = value
+        return array
+    if kind is float and dtype.kind == "f":
+        return np.array(value, dtype)
+    if (kind is int or isinstance(value, np.integer)) and dtype.kind in "iuf":
+        try:
+            return np.array(value, dtype)
+        except OverflowError as error:
+            raise _out_of_range(value, dtype, variable) from error
     if getattr(value, "is_variable", False):
-        value = value.convert()
+        return as_operand(value.convert(), dtype, variable)
     if isinstance(value, np.ndarray) and value.dtype.kind != "O":
         if value.dtype != dtype:
             raise DtypeError(
@@ -49,11 +72,7 @@ def to_array(value: Any, dtype: np.dtype[np.generic], variable: str) -> Array:
                 f"it holds {dtype}, and the value is an array of {value.dtype}",
                 f"Arrays are never cast silently: use value.astype({dtype.name!r}).",
             )
-        if value.flags.writeable or value.base is not None:
-            return np.array(value, dtype=dtype, order="C")
-        return np.asarray(value, order="C")
-    if type(value) is float and dtype.kind == "f":
-        return np.array(value, dtype=dtype)
+        return np.asarray(value)
     return _from_numbers(value, dtype, variable)
 
 
@@ -81,7 +100,11 @@ def _from_numbers(value: Any, dtype: np.dtype[np.generic], variable: str) -> Arr
         with np.errstate(over="ignore"):
             return np.array(value, dtype=dtype)
     except OverflowError as error:
-        raise ValueTypeError(variable, f"{_shown(value)} is out of range for {dtype}") from error
+        raise _out_of_range(value, dtype, variable) from error
+
+
+def _out_of_range(value: Any, dtype: np.dtype[np.generic], variable: str) -> ValueTypeError:
+    return ValueTypeError(variable, f"{_shown(value)} is out of range for {dtype}")
 
 
 def _numbers(value: Any, variable: str) -> Array:

@@ -15,7 +15,7 @@ from varsim.distribute.values import DistributedValues, PerReplica
 from varsim.errors import PerReplicaError
 from varsim.spec import Array, Context, Operation, VariableAggregation, VariableSpec
 from varsim.sync import policy, reduce
-from varsim.sync.replica_state import check_shape
+from varsim.sync.components import check_shape
 
 
 class CrossReplica:

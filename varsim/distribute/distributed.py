@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from varsim.distribute.context import Frame, current_frame, mixed
-from varsim.distribute.conversion import to_array
+from varsim.distribute.conversion import as_operand
 from varsim.distribute.place import user_place
 from varsim.distribute.resource import ResourceVariable, component
 from varsim.distribute.values import DistributedValues
@@ -39,6 +39,7 @@ class DistributedVariable(Variable, DistributedValues):
     def __init__(self, strategy: MirroredStrategy, spec: VariableSpec, lease: Lease | None) -> None:
         self.strategy = strategy
         self.spec = spec
+        self._variable_id = spec.variable_id
         self._lease = lease  # shared by copies; when the last is gone, so are the components
         self._name = spec.name
         self._dtype = spec.dtype
@@ -82,7 +83,7 @@ class DistributedVariable(Variable, DistributedValues):
         """
         frame = current_frame()
         if frame is not None and frame.replica is not None and frame.strategy is self.strategy:
-            return frame.replica.session.read(self.spec.variable_id)
+            return frame.replica.session.read(self._variable_id)
         if frame is None or self._is_cross(frame):
             return self.strategy.cross.read(self)
         return self._at_hand(frame).read_value()
@@ -136,23 +137,32 @@ class DistributedVariable(Variable, DistributedValues):
         """
         frame = current_frame()
         if frame is not None and frame.replica is not None and frame.strategy is self.strategy:
-            if isinstance(value, DistributedValues) and not isinstance(value, Variable):
-                value = self._own_part(value)
-            array = to_array(value, self._dtype, self._name)
-            place = "" if self._is_local else user_place()
-            frame.replica.session.write(self.spec.variable_id, operation, array, place)
+            if type(value) is not np.ndarray or value.dtype is not self._dtype:
+                value = self._operand(value)
+            place = "" if self._is_local else user_place(3)
+            frame.replica.session.write(self._variable_id, operation, value, place)
         elif frame is None or self._is_cross(frame):
             self.strategy.cross.write(self, operation, value, read_value=read_value)
         else:
             self._at_hand(frame).write(operation, value)
 
-    def _own_part(self, value: DistributedValues) -> Any:
-        if not self.merges:
-            raise DistributedValueError(
-                f"variable {self._name!r}: a {type(value).__name__} of all replicas cannot be "
-                "written to one replica's copy; pass it to strategy.run as an argument"
-            )
-        return np.asarray(value)
+    def update_buffer(self) -> Array:
+        """An array to build the next update in; see `Variable.update_buffer`."""
+        frame = current_frame()
+        if frame is not None and frame.replica is not None and frame.strategy is self.strategy:
+            return frame.replica.session.state.buffer(self._variable_id)
+        return super().update_buffer()
+
+    def _operand(self, value: Any) -> Array:
+        """What is written to this replica's component, as an array; it may be the caller's."""
+        if isinstance(value, DistributedValues) and not isinstance(value, Variable):
+            if not self.merges:
+                raise DistributedValueError(
+                    f"variable {self._name!r}: a {type(value).__name__} of all replicas cannot be "
+                    "written to one replica's copy; pass it to strategy.run as an argument"
+                )
+            value = np.asarray(value)
+        return as_operand(value, self._dtype, self._name)
 
     # ------------------------------------------------------------ what TensorFlow refuses
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import warnings
-from functools import lru_cache
 from pathlib import Path
+from types import CodeType, FrameType
 
 from varsim.errors import VarsimWarning
 
@@ -20,23 +20,44 @@ _OURS = (
 )
 
 
-def user_place() -> str:
-    """file:line of the innermost frame that is not varsim's own."""
-    frame = sys._getframe(1)  # noqa: SLF001  # inspect.stack() reads every file on the way
+_places: dict[tuple[int, int], tuple[CodeType, str | None]] = {}
+"""(id of a code object, offset in it) → that code, kept alive, and file:line; None if it is ours.
+
+Finding out once is what makes it cheap: programs write in the same lines again and again.
+"""
+
+
+def user_place(depth: int = 2) -> str:
+    """file:line of the innermost frame that is not varsim's own.
+
+    Args:
+        depth: How many frames are certainly ours, this function's among them.
+    """
+    frame: FrameType | None = sys._getframe(depth)  # noqa: SLF001  # inspect.stack() reads files
     while frame is not None:
-        module = frame.f_globals.get("__name__", "")
-        if not module.startswith(_OURS):
-            return f"{_shown(frame.f_code.co_filename)}:{frame.f_lineno}"
-        if frame.f_back is None:
-            return ""
+        key = id(frame.f_code), frame.f_lasti
+        found = _places.get(key)
+        if found is None:
+            found = _places[key] = frame.f_code, _place_of(frame)
+        if found[1] is not None:
+            return found[1]
         frame = frame.f_back
     return ""
 
 
-@lru_cache(maxsize=1024)
-def _shown(filename: str) -> str:
+def _place_of(frame: FrameType) -> str | None:
+    if len(_places) >= _MAX_PLACES:
+        _places.clear()
+    if frame.f_globals.get("__name__", "").startswith(_OURS):
+        return None
+    filename = frame.f_code.co_filename
     path = Path(filename)
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else filename
+    here = Path.cwd()
+    shown = str(path.relative_to(here)) if path.is_relative_to(here) else filename
+    return f"{shown}:{frame.f_lineno}"
+
+
+_MAX_PLACES = 100_000  # functions that are shipped anew for each call have new code each time
 
 
 def warn(text: str, place: str) -> None:

@@ -203,7 +203,7 @@ class ReplicaSession:
             leaves=tuple(leaves),
             place=user_place(),
         )
-        self._perform(self.state.meet(meeting))
+        self._perform(self.state.flush(meeting))
         return self._leaves()
 
     def all_gather(self, axis: int, structure: str, leaves: list[Array]) -> tuple[Array, ...]:
@@ -217,7 +217,7 @@ class ReplicaSession:
             leaves=tuple(leaves),
             place=user_place(),
         )
-        self._perform(self.state.meet(meeting))
+        self._perform(self.state.flush(meeting))
         return self._leaves()
 
     def _leaves(self) -> tuple[Array, ...]:
@@ -235,7 +235,7 @@ class ReplicaSession:
             arguments=packed[1],
             place=user_place(),
         )
-        self._perform(self.state.meet(meeting))
+        self._perform(self.state.flush(meeting))
         return self._link.unpack(self._await().result)
 
     def create(self, kwargs: dict[str, Any]) -> Any:

@@ -13,7 +13,7 @@ from varsim.distribute.variable import Variable
 from varsim.errors import OperationError
 from varsim.spec import Array, Operation
 from varsim.sync import policy, reduce
-from varsim.sync.replica_state import check_shape
+from varsim.sync.components import check_shape
 
 if TYPE_CHECKING:
     from varsim.distribute.distributed import DistributedVariable

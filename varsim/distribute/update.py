@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from varsim.spec import Array, Operation
 from varsim.sync import reduce
-from varsim.sync.replica_state import check_shape
+from varsim.sync.components import check_shape
 
 if TYPE_CHECKING:
     from varsim.distribute.distributed import DistributedVariable

@@ -23,6 +23,12 @@ from varsim.spec import (
 
 Creator = Callable[..., "Variable"]
 
+_ASSIGN, _ASSIGN_ADD, _ASSIGN_SUB = (
+    Operation.ASSIGN,
+    Operation.ASSIGN_ADD,
+    Operation.ASSIGN_SUB,
+)
+
 _creators: ContextVar[tuple[Callable[..., Any], ...]] = ContextVar("varsim_creators", default=())
 
 
@@ -218,6 +224,15 @@ class Variable(ArrayLike, metaclass=_VariableMeta):
         """The value where the program stands, as an array of the caller's own."""
         return np.array(self.read_value())
 
+    def update_buffer(self) -> Array:
+        """An array to build the next update in: of the variable's shape and dtype, uninitialised.
+
+        Given as it is to `assign`, `assign_add` or `assign_sub` of this variable in the same
+        call, a large one is not copied again; it is read-only from then on. Ask for a new one for
+        each update: the memory is used again as soon as nobody looks at it.
+        """
+        return np.empty(self.convert().shape, self._dtype)
+
     def assign(
         self,
         value: Any,
@@ -226,7 +241,7 @@ class Variable(ArrayLike, metaclass=_VariableMeta):
         read_value: bool = True,
     ) -> Variable | Any:
         """Sets the value; returns the variable itself (D6), or None without `read_value`."""
-        self.write(Operation.ASSIGN, value, read_value=read_value)
+        self.write(_ASSIGN, value, read_value=read_value)
         return self if read_value else None
 
     def assign_add(
@@ -237,7 +252,7 @@ class Variable(ArrayLike, metaclass=_VariableMeta):
         read_value: bool = True,
     ) -> Variable | Any:
         """Adds to the value; returns the variable itself (D6), or None without `read_value`."""
-        self.write(Operation.ASSIGN_ADD, delta, read_value=read_value)
+        self.write(_ASSIGN_ADD, delta, read_value=read_value)
         return self if read_value else None
 
     def assign_sub(
@@ -248,7 +263,7 @@ class Variable(ArrayLike, metaclass=_VariableMeta):
         read_value: bool = True,
     ) -> Variable | Any:
         """Subtracts from the value; returns the variable (D6), or None without `read_value`."""
-        self.write(Operation.ASSIGN_SUB, delta, read_value=read_value)
+        self.write(_ASSIGN_SUB, delta, read_value=read_value)
         return self if read_value else None
 
     def __reduce_ex__(self, protocol: Any) -> Any:

@@ -36,10 +36,20 @@ class Payload:
 class Report:
     """What a replica saw during one call, beside the result."""
 
-    accesses: tuple[tuple[int, int, int], ...] = ()  # (variable_id, writes, reads)
+    accesses: tuple[tuple[int, int, int], ...] = ()  # (variable_id, local writes, reads)
     parted: tuple[int, ...] = ()  # variables whose component here was written locally
     warnings: tuple[tuple[str, str], ...] = ()  # (text, place)
     output: str = ""  # what the function printed
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One write of a variable in replica context, as all replicas must do it alike."""
+
+    variable_id: int
+    operation: Operation
+    shape: tuple[int, ...]  # of the value
+    place: str  # file:line in the user's program
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -79,16 +89,19 @@ class Forget(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Commit(Message):
-    """Coordinator → replica: apply `operation` with `value` to your component of a variable.
+    """Coordinator → replica: apply `operation` with `value` to your components of variables.
 
-    A replica that already has `version`, or a later one, ignores it.
+    Of several variables it is always an ASSIGN, and `value` holds their new values side by side,
+    flat and in order. A replica that already has a variable's version, or a later one, leaves that
+    variable as it is.
     """
 
     call_id: int  # whose merge it ends; BY_PROGRAM if the program wrote by itself
-    variable_id: int
-    version: int  # counts the commits to this replica's component from 1
+    settled: int  # how many meetings of that call are settled when this is applied
+    variable_ids: Array  # int64, (n,), each once
+    versions: Array  # int64, (n,); counts each variable's commits from 1
     operation: Operation  # ASSIGN, ASSIGN_ADD or ASSIGN_SUB
-    value: Array  # shape and dtype of the variable
+    value: Array  # shape and dtype of the variable, or one dimension if they are several
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -176,19 +189,28 @@ class Ready(Message):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Contribution(Message):
-    """Replica → coordinator: this replica's part in a merge of one variable.
+class Layout(Message):
+    """Replica → coordinator: what the writes of an outbox are, and in which order.
 
-    Leaves with the outbox. The commit that answers it is not waited for here.
+    Sent once; later `Contribution`s name it. A later layout with the same id takes its place.
+    """
+
+    layout_id: int
+    writes: tuple[Write, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Contribution(Message):
+    """Replica → coordinator: this replica's part in the merges of all writes of an outbox.
+
+    Each write is a meeting of its own, so the outbox has the indices from `index` on. The commits
+    that answer it are not waited for here.
     """
 
     call_id: int
-    index: int
-    variable_id: int
-    operation: Operation
-    value: Array | None  # None: not needed (ONLY_FIRST_REPLICA, and this is not the first)
-    shape: tuple[int, ...]  # of the value, sent or not
-    place: str  # file:line in the user's program
+    index: int  # of the first write
+    layout_id: int
+    buckets: tuple[Array, ...]  # the values, side by side as `sync.buckets` arranges the writes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -235,6 +257,7 @@ class Waiting(Message):
 
     call_id: int
     variable_id: int
+    index: int  # of the last write of it
     place: str
 
 
@@ -294,8 +317,14 @@ ToWorker = (
     | Shutdown
 )
 Meeting = Contribution | AllReduce | AllGather | MergeCall
+"""What a replica comes to meeting points with: a contribution to several in a row, else to one."""
+
+Point = Write | AllReduce | AllGather | MergeCall
+"""What one replica does at one meeting point."""
+
 ToCoordinator = (
     Ready
+    | Layout
     | Contribution
     | AllReduce
     | AllGather

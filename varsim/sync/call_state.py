@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from varsim.errors import MismatchError, ValueMismatchError
 from varsim.protocol.messages import (
@@ -17,7 +16,7 @@ from varsim.protocol.messages import (
 )
 from varsim.spec import VariableSpec
 from varsim.sync import mismatch
-from varsim.sync.participant import Participant, Status
+from varsim.sync.participant import Met, Part, Participant, Plan, Status
 
 GRACE_S = 0.5
 """Once a call can only fail, how long replicas that still run may take to come to where it failed.
@@ -31,14 +30,6 @@ Failure = MismatchError | tuple[int, Raised]
 """What ends a call: the replicas did not agree, or one of them raised."""
 
 
-@dataclass(slots=True)
-class Arrival:
-    """A replica's part in a meeting, and when it came."""
-
-    meeting: Meeting
-    at_s: float
-
-
 class CallState:
     """Pairs the meeting points of the replicas of one call, and notices when they cannot be paired.
 
@@ -48,68 +39,100 @@ class CallState:
     then *doomed* at that meeting: earlier ones still happen, later ones do not.
     """
 
-    def __init__(self, call_id: int, num_replicas: int) -> None:
+    def __init__(self, call_id: int, num_replicas: int, specs: Mapping[int, VariableSpec]) -> None:
         self.call_id = call_id
         self.participants = [Participant() for _ in range(num_replicas)]
-        self._open: dict[int, dict[int, Arrival]] = {}
+        self.next_index = 0  # of the first meeting that has not happened
+        self._specs = specs
+        self._front = self.participants[0]  # who has come to the most meetings
+        self._present = 0  # how many have come to the next meeting
+        self._returned = 0
+        self._least_ended: int | None = None  # the fewest meetings of a replica that has ended
         self._asks: dict[int, Ask] = {}
         self._in_service: int | None = None  # whose ask is being answered
-        self._any_ended = False
         self._doomed_at: int | None = None  # the first meeting that cannot be complete
         self._deadline_s = 0.0
 
     # ------------------------------------------------------------ meetings
 
-    def arrive(self, replica_id: int, meeting: Meeting, now_s: float) -> dict[int, Arrival] | None:
-        """A replica comes to its next meeting point.
+    def arrive(
+        self, replica_id: int, meeting: Meeting, now_s: float, plan: Plan | None = None
+    ) -> list[Met]:
+        """A replica comes to its next meeting point, or with a contribution to several.
 
+        Args:
+            plan: Of a contribution: what it consists of.
         Returns:
-            Every replica's part, if the meeting is complete now.
+            What is complete now, in order.
         """
         participant = self.participants[replica_id]
         assert meeting.index == participant.met, "a replica numbers its meetings in order"
-        participant.met += 1
-        if isinstance(meeting, Contribution):
-            owed = participant.owed
-            owed[meeting.variable_id] = owed.get(meeting.variable_id, 0) + 1
-        else:
+        stop = meeting.index + (1 if plan is None else len(plan.writes))
+        part = Part(meeting.index, stop, meeting, plan, now_s)
+        if not isinstance(meeting, Contribution):
             participant.status = Status.WAITING
             participant.waits_for = meeting
-        parts = self._open.setdefault(meeting.index, {})
-        first = next(iter(parts.values()), None)
-        parts[replica_id] = Arrival(meeting, now_s)
-        if (first is not None and _differ(first.meeting, meeting)) or (
-            self._any_ended
-            and any(
-                other.ended is not None and other.met <= meeting.index
-                for other in self.participants
-            )
-        ):
-            self._doom(meeting.index, now_s)
-        doomed = self._doomed_at is not None and meeting.index >= self._doomed_at
-        if doomed or len(parts) < len(self.participants):
+        differs_at = self._first_difference(participant, part)
+        if differs_at is not None:
+            self._doom(differs_at, now_s)
+        if self._least_ended is not None and self._least_ended < stop:
+            self._doom(self._least_ended, now_s)
+        self._present += not participant.parts
+        participant.parts.append(part)
+        participant.met = stop
+        if stop > self._front.met:
+            self._front = participant
+        return self._complete()
+
+    def _first_difference(self, participant: Participant, part: Part) -> int | None:
+        """Where a new part is not like what the one furthest ahead did there.
+
+        All others agree with that one, or the call is doomed before.
+        """
+        front = self._front
+        if front is participant:
             return None
-        return self._open.pop(meeting.index)
+        for other in front.parts:
+            if other.stop <= part.index:
+                continue
+            if other.index >= part.stop:
+                break
+            if _are_alike(other, part):
+                return None
+            for index in range(max(part.index, other.index), min(part.stop, other.stop)):
+                if mismatch.differ(other.at(index), part.at(index), self._specs):
+                    return index
+        return None
+
+    def _complete(self) -> list[Met]:
+        complete = []
+        while self._present == len(self.participants):
+            heads = [participant.parts[0] for participant in self.participants]
+            stop = min(head.stop for head in heads)
+            if self._doomed_at is not None:
+                stop = min(stop, self._doomed_at)
+            if stop <= self.next_index:
+                break
+            complete.append(Met(self.next_index, stop, heads))
+            self.next_index = stop
+            for participant in self.participants:
+                if participant.parts[0].stop == stop:
+                    participant.parts.popleft()
+                    self._present -= not participant.parts
+        return complete
 
     def _doom(self, index: int, now_s: float) -> None:
         if self._doomed_at is None:
             self._deadline_s = now_s + GRACE_S
         self._doomed_at = index if self._doomed_at is None else min(index, self._doomed_at)
 
-    def release(self, parts: dict[int, Arrival]) -> None:
-        """The meeting has been answered; those who waited for it run again."""
-        for replica_id, arrival in parts.items():
-            participant = self.participants[replica_id]
-            meeting = arrival.meeting
-            if isinstance(meeting, Contribution):
-                left = participant.owed[meeting.variable_id] - 1
-                participant.owed[meeting.variable_id] = left
-                waits = participant.waits_for
-                if left or not isinstance(waits, Waiting):
-                    continue
-                if waits.variable_id != meeting.variable_id:
-                    continue
-            self.resume(participant)
+    def release(self, met: Met) -> None:
+        """Meetings have been answered; those who waited for them run again."""
+        answered = not isinstance(met.parts[0].meeting, Contribution)
+        for participant in self.participants:
+            waits_for = participant.waits_for
+            if answered or (isinstance(waits_for, Waiting) and waits_for.index < met.stop):
+                self.resume(participant)
 
     def resume(self, participant: Participant) -> None:
         """A replica that waited has its answer."""
@@ -117,12 +140,17 @@ class CallState:
             participant.status = Status.RUNNING
             participant.waits_for = None
 
+    def idle(self) -> list[int]:
+        """The replicas that run nothing now: they wait, or have ended."""
+        running = Status.RUNNING
+        return [i for i, p in enumerate(self.participants) if p.status is not running]
+
     # ------------------------------------------------------------ waits and asks
 
     def wait(self, replica_id: int, waiting: Waiting) -> None:
         """A replica's program waits for a commit, unless it is already on its way."""
         participant = self.participants[replica_id]
-        if participant.owed.get(waiting.variable_id, 0):
+        if waiting.index >= self.next_index:
             participant.status = Status.WAITING
             participant.waits_for = waiting
 
@@ -138,7 +166,7 @@ class CallState:
         It waits until no lower replica runs. So what replicas do to things outside the cluster
         happens in replica order between meeting points, as TensorFlow runs them.
         """
-        if self._in_service is not None:
+        if self._in_service is not None or not self._asks:
             return None
         for replica_id, ask in sorted(self._asks.items()):
             lower = self.participants[:replica_id]
@@ -147,7 +175,7 @@ class CallState:
             asker = self.participants[replica_id]
             if self._doomed_at is not None and asker.met > self._doomed_at:
                 continue
-            if not any(asker.owed.values()):
+            if not asker.parts:
                 del self._asks[replica_id]
                 self._in_service = replica_id
                 return replica_id, ask
@@ -166,12 +194,11 @@ class CallState:
         participant.ended = ended
         participant.status = Status.ENDED
         participant.waits_for = None
-        self._any_ended = True
-        missed = [index for index in self._open if index >= participant.met]
-        if isinstance(ended, Raised):
+        self._returned += isinstance(ended, Returned)
+        if self._least_ended is None or participant.met < self._least_ended:
+            self._least_ended = participant.met
+        if isinstance(ended, Raised) or self._front.met > participant.met:
             self._doom(participant.met, now_s)
-        elif missed:
-            self._doom(min(missed), now_s)
 
     @property
     def doomed(self) -> bool:
@@ -183,7 +210,7 @@ class CallState:
         """When `failure` may have something new to say although no message came."""
         return None if self._doomed_at is None else self._deadline_s
 
-    def failure(self, specs: Mapping[int, VariableSpec], now_s: float) -> Failure | None:
+    def failure(self, now_s: float) -> Failure | None:
         """What ends this call, once it is clear: when nobody still runs towards where it failed."""
         index = self._doomed_at
         if index is None:
@@ -197,27 +224,28 @@ class CallState:
         for replica_id, participant in enumerate(self.participants):
             if isinstance(participant.ended, Raised) and participant.met == index:
                 return replica_id, participant.ended
-        return self._mismatch(index, specs)
+        return self._mismatch(index)
 
-    def _mismatch(self, index: int, specs: Mapping[int, VariableSpec]) -> MismatchError:
-        present = {i: arrival.meeting for i, arrival in sorted(self._open[index].items())}
+    def _mismatch(self, index: int) -> MismatchError:
+        points = ((i, p.point(index)) for i, p in enumerate(self.participants))
+        present = {i: point for i, point in points if point is not None}
         first, *others = present.items()
         for other in others:
-            kind = mismatch.difference(first[1], other[1])
+            kind = mismatch.difference(first[1], other[1], self._specs)
             if kind is not mismatch.Difference.NOTHING:
                 error = ValueMismatchError if kind is mismatch.Difference.VALUE else MismatchError
-                return error(mismatch.describe_difference(kind, first, other, specs))
+                return error(mismatch.describe_difference(kind, index, first, other, self._specs))
         ended_id = next(
             i for i, p in enumerate(self.participants) if p.ended is not None and p.met <= index
         )
         return MismatchError(
-            mismatch.describe_absence(index, present, self.participants, ended_id, specs)
+            mismatch.describe_absence(index, present, self.participants, ended_id, self._specs)
         )
 
     @property
     def finished(self) -> bool:
         """Whether every replica has returned, and every meeting was complete."""
-        return all(isinstance(p.ended, Returned) for p in self.participants) and not self._open
+        return self._returned == len(self.participants) and self.next_index == self._front.met
 
     def returned(self) -> tuple[Returned, ...]:
         """What every replica returned, once the call is finished."""
@@ -229,21 +257,26 @@ class CallState:
             (i, p.ended.report) for i, p in enumerate(self.participants) if p.ended is not None
         )
 
-    def stuck(self, specs: dict[int, VariableSpec]) -> str:
+    def stuck(self) -> str:
         """Who waits where, and who still runs: for the error when nothing has moved for long."""
-        return mismatch.describe_standstill(self.participants, specs)
+        return mismatch.describe_standstill(self.participants, self._specs)
 
     def validate(self) -> None:
         """Asserts what must hold after every event."""
-        for index, parts in self._open.items():
-            doomed = self._doomed_at is not None and index >= self._doomed_at
-            assert 0 < len(parts) < len(self.participants) + doomed
-            assert all(self.participants[i].met > index for i in parts)
+        assert self._front.met == max(p.met for p in self.participants)
+        assert self._present == sum(bool(p.parts) for p in self.participants)
         for participant in self.participants:
             assert (participant.status is Status.WAITING) == (participant.waits_for is not None)
             assert (participant.status is Status.ENDED) == (participant.ended is not None)
-            assert all(count >= 0 for count in participant.owed.values())
+            at = self.next_index
+            for part in participant.parts:
+                assert part.index <= at < part.stop
+                at = part.stop
+            assert at == max(participant.met, self.next_index)
 
 
-def _differ(first: Meeting, second: Meeting) -> bool:
-    return mismatch.difference(first, second) is not mismatch.Difference.NOTHING
+def _are_alike(one: Part, other: Part) -> bool:
+    """Whether two contributions have the same writes at the same points."""
+    if one.plan is None or other.plan is None or one.index != other.index:
+        return False
+    return one.plan.arrangement is other.plan.arrangement

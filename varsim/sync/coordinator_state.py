@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from varsim.errors import MismatchError, ProtocolError, VarsimError
 from varsim.protocol.messages import (
@@ -15,6 +15,7 @@ from varsim.protocol.messages import (
     Contribution,
     Define,
     Forget,
+    Layout,
     MergeCall,
     Merged,
     Message,
@@ -28,8 +29,10 @@ from varsim.protocol.messages import (
 from varsim.spec import Array
 from varsim.sync import reduce
 from varsim.sync.actions import AnswerAsk, CoordinatorAction, Finish, RunMerge, Send
-from varsim.sync.call_state import Arrival, CallState
+from varsim.sync.call_state import CallState
 from varsim.sync.ledger import Ledger
+from varsim.sync.merging import Combine
+from varsim.sync.participant import Met, Plans
 
 MAX_FUNCTIONS = 256
 """How many functions a worker remembers; the one not used for longest is forgotten."""
@@ -43,9 +46,10 @@ class CoordinatorState:
     what the returned actions say, in order.
     """
 
-    def __init__(self, num_replicas: int) -> None:
+    def __init__(self, num_replicas: int, combine: Combine = reduce.merge) -> None:
         self.num_replicas = num_replicas
-        self.ledger = Ledger(num_replicas)
+        self.ledger = Ledger(num_replicas, combine)
+        self._plans = Plans(num_replicas, self.ledger.specs)
         self._calls: dict[int, CallState] = {}  # innermost last
         self._next_call_id = 1
         self._functions: dict[str, None] = {}  # what the workers remember, least recent first
@@ -65,7 +69,7 @@ class CoordinatorState:
         """Calls a function on all replicas, each with its arguments; ends in a `Finish`."""
         call_id = self._next_call_id
         self._next_call_id += 1
-        self._calls[call_id] = CallState(call_id, self.num_replicas)
+        self._calls[call_id] = CallState(call_id, self.num_replicas, self.ledger.specs)
         self.ledger.call_running = True
         actions: list[CoordinatorAction] = []
         if function_id not in self._functions:
@@ -115,7 +119,7 @@ class CoordinatorState:
 
     def stuck(self, call_id: int) -> str:
         """Who waits where in a call, for the error when nothing has moved for long."""
-        return self._calls[call_id].stuck(self.ledger.specs)
+        return self._calls[call_id].stuck()
 
     @property
     def deadline_s(self) -> float | None:
@@ -134,29 +138,21 @@ class CoordinatorState:
 
     def handle(self, replica_id: int, message: Message, now_s: float) -> list[CoordinatorAction]:
         """Takes one message of a replica that came at `now_s`, in seconds of any steady clock."""
-        if isinstance(message, Component):
-            return self.ledger.component(replica_id, message)
+        match message:
+            case Component():
+                return self.ledger.component(replica_id, message)
+            case Layout():
+                self._plans.learn(replica_id, message)
+                return []
+            case Returned() | Raised():
+                self.ledger.take_report(replica_id, message.report)
         call = self._calls.get(getattr(message, "call_id", 0))
         if call is None:  # it has failed, and this replica did not know yet
-            if isinstance(message, Returned | Raised):
-                self.ledger.take_report(message.report)
             return []
         actions: list[CoordinatorAction] = []
         try:
-            match message:
-                case Contribution() | AllReduce() | AllGather() | MergeCall():
-                    parts = call.arrive(replica_id, message, now_s)
-                    if parts is not None:
-                        actions += self._meet(call, parts, now_s)
-                case Waiting():
-                    call.wait(replica_id, message)
-                case Ask():
-                    call.ask(replica_id, message)
-                case Returned() | Raised():
-                    self.ledger.take_report(message.report)
-                    call.end(replica_id, message, now_s)
-                case _:
-                    raise ProtocolError(f"the coordinator does not take {message.name} messages")
+            for action in self._advance(call, replica_id, message, now_s):
+                actions.append(action)  # noqa: PERF402  # those before an error count
         except ProtocolError:
             raise
         except VarsimError as error:
@@ -165,31 +161,48 @@ class CoordinatorState:
             return actions
         return [*actions, *self._next_ask(call), *self._conclude(call, now_s)]
 
-    def _meet(
-        self, call: CallState, parts: dict[int, Arrival], now_s: float
-    ) -> list[CoordinatorAction]:
-        first = parts[0].meeting
-        actions: list[CoordinatorAction]
+    def _advance(
+        self, call: CallState, replica_id: int, message: Message, now_s: float
+    ) -> Iterator[CoordinatorAction]:
+        match message:
+            case Contribution():
+                plan = self._plans.plan(replica_id, message.layout_id)
+                for met in call.arrive(replica_id, message, now_s, plan):
+                    yield from self._happen(call, met, now_s)
+            case AllReduce() | AllGather() | MergeCall():
+                for met in call.arrive(replica_id, message, now_s):
+                    yield from self._happen(call, met, now_s)
+            case Waiting():
+                call.wait(replica_id, message)
+            case Ask():
+                call.ask(replica_id, message)
+            case Returned() | Raised():
+                call.end(replica_id, message, now_s)
+            case _:
+                raise ProtocolError(f"the coordinator does not take {message.name} messages")
+
+    def _happen(self, call: CallState, met: Met, now_s: float) -> Iterator[CoordinatorAction]:
+        first = met.parts[0].meeting
         match first:
             case Contribution():
-                actions = self.ledger.merge(call.call_id, parts, first, now_s)
+                yield from self.ledger.merging.merge(call.call_id, met, now_s, call.idle())
             case MergeCall():
-                meetings = tuple(parts[i].meeting for i in range(self.num_replicas))
-                return [RunMerge(call.call_id, first.index, meetings)]  # type: ignore[arg-type]
+                meetings = tuple(part.meeting for part in met.parts)
+                yield RunMerge(call.call_id, first.index, meetings)  # type: ignore[arg-type]
+                return  # its replicas wait until it is done
             case AllReduce():
-                leaves = self._by_leaf(parts)
+                leaves = self._by_leaf(met)
                 reduced = tuple(reduce.reduce(values, first.op) for values in leaves)
-                actions = self._reply(call, first.index, reduced)
+                yield from self._reply(call, first.index, reduced)
             case AllGather():
-                leaves = self._by_leaf(parts)
+                leaves = self._by_leaf(met)
                 gathered = tuple(reduce.concatenate(values, first.axis) for values in leaves)
-                actions = self._reply(call, first.index, gathered)
-        call.release(parts)
-        return actions
+                yield from self._reply(call, first.index, gathered)
+        call.release(met)
 
-    def _by_leaf(self, parts: dict[int, Arrival]) -> Iterable[tuple[Array, ...]]:
+    def _by_leaf(self, met: Met) -> Iterable[tuple[Array, ...]]:
         return zip(
-            *(parts[i].meeting.leaves for i in range(self.num_replicas)),  # type: ignore[union-attr]
+            *(part.meeting.leaves for part in met.parts),  # type: ignore[union-attr]
             strict=True,
         )
 
@@ -205,7 +218,7 @@ class CoordinatorState:
         return [] if ask is None else [AnswerAsk(*ask)]
 
     def _conclude(self, call: CallState, now_s: float) -> list[CoordinatorAction]:
-        failure = call.failure(self.ledger.specs, now_s)
+        failure = call.failure(now_s)
         if isinstance(failure, MismatchError):
             return self._fail(call, failure)
         if failure is not None:

@@ -10,11 +10,11 @@ from varsim.protocol.messages import (
     AllGather,
     AllReduce,
     Ask,
-    Contribution,
-    Meeting,
     MergeCall,
+    Point,
     Raised,
     Waiting,
+    Write,
 )
 from varsim.spec import VariableAggregation, VariableSpec
 from varsim.sync.participant import Participant
@@ -28,16 +28,24 @@ class Difference(Enum):
     VALUE = 2  # the same deed with another shape, dtype or structure
 
 
-def difference(first: Meeting, second: Meeting) -> Difference:
+def differ(first: Point, second: Point, specs: Mapping[int, VariableSpec]) -> bool:
+    """Whether two replicas' parts cannot be one meeting."""
+    return difference(first, second, specs) is not Difference.NOTHING
+
+
+def difference(first: Point, second: Point, specs: Mapping[int, VariableSpec]) -> Difference:
     """Whether two replicas' parts can be one meeting."""
     if type(first) is not type(second):
         return Difference.DEED
     match first, second:
-        case Contribution(), Contribution():
+        case Write(), Write():
             if (first.variable_id, first.operation) != (second.variable_id, second.operation):
                 return Difference.DEED
-            same = first.shape == second.shape or first.value is None or second.value is None
-            return Difference.NOTHING if same else Difference.VALUE
+            first_only = VariableAggregation.ONLY_FIRST_REPLICA  # the others' values do not count
+            same = first.shape == second.shape
+            if same or specs[first.variable_id].aggregation is first_only:
+                return Difference.NOTHING
+            return Difference.VALUE
         case AllReduce(), AllReduce():
             if first.op is not second.op:
                 return Difference.DEED
@@ -62,8 +70,9 @@ def _other_axes(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
 
 def describe_difference(
     kind: Difference,
-    first: tuple[int, Meeting],
-    second: tuple[int, Meeting],
+    index: int,
+    first: tuple[int, Point],
+    second: tuple[int, Point],
     specs: Mapping[int, VariableSpec],
 ) -> str:
     """The text of the error for two parts that are not alike."""
@@ -72,9 +81,8 @@ def describe_difference(
     else:
         what, remedy = "did different things", _ONE_ORDER
     lines = [
-        f"replicas {what} at meeting point {first[1].index + 1} of this call, "
-        "where all must do the same:",
-        *(f"  replica {i}: {describe(meeting, specs)}" for i, meeting in (first, second)),
+        f"replicas {what} at meeting point {index + 1} of this call, where all must do the same:",
+        *(f"  replica {i}: {describe(point, specs)}" for i, point in (first, second)),
         f"  {_reason(first[1], specs)}",
         f"  {remedy}",
     ]
@@ -90,7 +98,7 @@ _ONE_ORDER = (
 
 def describe_absence(
     index: int,
-    present: Mapping[int, Meeting],
+    present: Mapping[int, Point],
     participants: Sequence[Participant],
     ended_id: int,
     specs: Mapping[int, VariableSpec],
@@ -102,7 +110,7 @@ def describe_absence(
     lines = [
         f"replicas wait for one that will not come, at meeting point {index + 1} of this call:"
     ]
-    lines += [f"  replica {i}: {describe(meeting, specs)}" for i, meeting in present.items()]
+    lines += [f"  replica {i}: {describe(point, specs)}" for i, point in present.items()]
     lines.append(
         f"  replica {ended_id}: never came; its function {how} after "
         f"{ended.met} meeting point{'' if ended.met == 1 else 's'}"
@@ -130,11 +138,11 @@ def describe_standstill(
     return "\n".join(lines)
 
 
-def describe(point: Meeting | Waiting | Ask, specs: Mapping[int, VariableSpec]) -> str:
+def describe(point: Point | Waiting | Ask, specs: Mapping[int, VariableSpec]) -> str:
     """What a replica does at a point where it meets or waits, with the place in the program."""
     at = f" at {point.place}" if point.place else ""
     match point:
-        case Contribution():
+        case Write():
             spec = specs[point.variable_id]
             shape = "×".join(map(str, point.shape)) or "scalar"
             return f"{spec.name}.{point.operation.value} ({spec.dtype} {shape}){at}"
@@ -156,10 +164,10 @@ def _leaves(point: AllReduce | AllGather) -> str:
     return ", ".join(f"{leaf.dtype}{list(leaf.shape)}" for leaf in point.leaves) or "nothing"
 
 
-def _reason(meeting: Meeting, specs: Mapping[int, VariableSpec]) -> str:
-    if not isinstance(meeting, Contribution):
+def _reason(point: Point, specs: Mapping[int, VariableSpec]) -> str:
+    if not isinstance(point, Write):
         return "Every replica must take part in it: its result depends on all of them."
-    spec = specs[meeting.variable_id]
+    spec = specs[point.variable_id]
     what = {
         VariableAggregation.SUM: "the sum of all replicas' values",
         VariableAggregation.MEAN: "the mean of all replicas' values",

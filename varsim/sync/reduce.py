@@ -50,15 +50,43 @@ def aggregate(components: Sequence[Array], aggregation: VariableAggregation) -> 
     first = components[0]
     if aggregation is VariableAggregation.ONLY_FIRST_REPLICA or len(components) == 1:
         return first
-    if any(component.shape != first.shape for component in components):
-        shapes = ", ".join(f"replica {i}: {list(c.shape)}" for i, c in enumerate(components))
-        raise ValueMismatchError(f"cannot combine components of different shapes: {shapes}")
+    require_one_shape(components)
     if first.dtype.kind == "b":
         raise AggregationError("(value)", "bools have no sum", "Use an integer dtype.")
     total = fold(components)
     if aggregation is VariableAggregation.MEAN:
         np.divide(total, total.dtype.type(len(components)), out=total)
     return total
+
+
+def require_one_shape(components: Sequence[Array]) -> None:
+    """Refuses to combine what differs in shape, as a variable with an open shape can.
+
+    Raises:
+        ValueMismatchError: The shapes differ.
+    """
+    shape = components[0].shape
+    if any(component.shape != shape for component in components):
+        shapes = ", ".join(f"replica {i}: {list(c.shape)}" for i, c in enumerate(components))
+        raise ValueMismatchError(f"cannot combine components of different shapes: {shapes}")
+
+
+def merge(
+    values: Sequence[Array],
+    aggregation: VariableAggregation,
+    operation: Operation,
+    mirror: Array | None,
+    idle: Sequence[int] = (),  # noqa: ARG001  # other exchanges use them
+) -> Array:
+    """What a merge leads to: `mirror` after `operation` with the combined values.
+
+    Args:
+        values: One per replica, in replica order, of one shape and dtype; for
+            ONLY_FIRST_REPLICA the first is enough.
+        mirror: What all components hold; None for the combined value itself.
+    """
+    agreed = aggregate(values, aggregation)
+    return agreed if mirror is None else apply(operation, mirror, agreed)
 
 
 @_SILENT
@@ -175,10 +203,11 @@ def apply(operation: Operation, component: Array, value: Array) -> Array:
             raise AssertionError(f"{operation} is no write")
 
 
-@_SILENT
 def apply_in_place(operation: Operation, component: Array, value: Array) -> None:
     """Adds to, or subtracts from, a component that nobody has read yet."""
-    if operation is Operation.ASSIGN_ADD:
-        np.add(component, value, out=component)
-    else:
-        np.subtract(component, value, out=component)
+    ufunc = np.add if operation is Operation.ASSIGN_ADD else np.subtract
+    if component.dtype.kind in "iu":  # integers wrap without a word
+        ufunc(component, value, out=component)
+        return
+    with np.errstate(over="ignore", invalid="ignore"):
+        ufunc(component, value, out=component)

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from varsim.errors import ProtocolError, ShapeError
+import numpy as np
+
+from varsim.errors import ProtocolError
 from varsim.protocol.messages import (
     Abort,
     Answered,
     Commit,
     Component,
-    Contribution,
     Create,
     Define,
     Fetch,
     Forget,
-    Meeting,
     Merged,
     Message,
     Reduced,
@@ -26,40 +25,23 @@ from varsim.protocol.messages import (
     Start,
     Waiting,
 )
-from varsim.spec import Array, Context, Operation, VariableAggregation, VariableSpec
-from varsim.sync import policy, reduce
+from varsim.spec import Array, Operation, VariableSpec
+from varsim.sync import policy
 from varsim.sync.actions import COORDINATOR, Deliver, ReplicaAction, Run, Send, Stop
+from varsim.sync.buckets import PACK_LIMIT_BYTES
+from varsim.sync.components import Components, Held, check_shape
+from varsim.sync.outbox import Outbox
 
-
-@dataclass(slots=True)
-class Held:
-    """This replica's component of one variable.
-
-    `value` is never written to once somebody has read it: reading makes the array read-only,
-    and a local add to a read-only array makes a new one.
-    """
-
-    spec: VariableSpec
-    value: Array
-    version: int = 0  # of the last commit that was applied here
-    owed: int = 0  # contributions whose commit has not come yet
-    coming: Array | None = None  # of those the last that was assigned: of the shape to come
-    writes: int = 0
-    reads: int = 0
-    parted: bool = False
-
-    def pay(self, count: int) -> None:
-        """Some contributions have been committed, or never will be."""
-        self.owed -= count
-        if not self.owed:
-            self.coming = None
+Allocate = Callable[[tuple[int, ...], np.dtype[np.generic]], Array]
+"""Makes an array, uninitialised, that is going to be sent."""
 
 
 @dataclass(slots=True)
 class _Call:
     call_id: int
     next_index: int = 0
-    owed: Counter[int] = field(default_factory=Counter)  # variable_id → contributions
+    left: int = 0  # meetings that have left this process
+    settled: int = 0  # meetings whose commits have come
     aborted: str | None = None
 
 
@@ -69,13 +51,21 @@ class ReplicaState:
     The shell calls `handle` with each message, and `write`, `read`, `meet`, … for the program;
     it does what the returned actions say, in order. Nothing here waits: where the program must,
     `waits_for` says so, and the shell handles messages until it does not.
+
+    Args:
+        allocate: Makes the array that a large contribution is copied to.
     """
 
-    def __init__(self, replica_id: int, num_replicas: int) -> None:
+    def __init__(self, replica_id: int, num_replicas: int, allocate: Allocate = np.empty) -> None:
         self.replica_id = replica_id
         self.num_replicas = num_replicas
-        self.held: dict[int, Held] = {}
-        self._outbox: list[Contribution] = []
+        self.components = Components(replica_id)
+        self.aborted: str | None = None
+        """Why the innermost call, or one around it, has failed elsewhere."""
+        self._held = self.components.held
+        self._allocate = allocate
+        self._outbox = Outbox(self.components)
+        self._given: dict[int, Array] = {}  # id → an array for an update, not written yet
         self._calls: list[_Call] = []  # innermost last
         self._warnings: list[tuple[str, str]] = []
         self._warned: set[int] = set()
@@ -87,14 +77,14 @@ class ReplicaState:
         """Takes one message from the coordinator."""
         match message:
             case Commit():
-                self._commit(message)
+                self.components.commit(message)
+                for call in self._calls:
+                    if call.call_id == message.call_id:
+                        call.settled = max(call.settled, message.settled)
             case Create():
-                if message.spec.variable_id not in self.held:
-                    self.held[message.spec.variable_id] = Held(message.spec, message.value)
+                self.components.create(message.spec, message.value)
             case Forget():
-                for variable_id in message.variable_ids:
-                    self.held.pop(variable_id, None)
-                    self._touched.pop(variable_id, None)
+                self._forget(message)
             case Fetch():
                 return [Send(COORDINATOR, self._component(message))]
             case Start():
@@ -106,6 +96,7 @@ class ReplicaState:
                 for call in self._calls:
                     if call.call_id == message.call_id:
                         call.aborted = message.reason
+                self._see_whether_aborted()
             case Shutdown():
                 return [Stop()]
             case Define():
@@ -114,82 +105,63 @@ class ReplicaState:
                 raise ProtocolError(f"a replica does not take {message.name} messages")
         return []
 
-    def _commit(self, commit: Commit) -> None:
-        held = self._get(commit.variable_id)
-        if commit.version <= held.version:
-            return
-        if commit.version != held.version + 1:
-            raise ProtocolError(
-                f"variable {held.spec.name!r}: commit {commit.version} came after {held.version}"
-            )
-        held.value = reduce.apply(commit.operation, held.value, commit.value)
-        held.version = commit.version
-        for call in self._calls:
-            if call.call_id == commit.call_id:
-                call.owed[commit.variable_id] -= 1
-                held.pay(1)
+    def _forget(self, forget: Forget) -> None:
+        for variable_id in forget.variable_ids:
+            self.components.forget(variable_id)
+            self._touched.pop(variable_id, None)
+            self._outbox.forget()
+
+    def _see_whether_aborted(self) -> None:
+        reasons = (call.aborted for call in self._calls if call.aborted is not None)
+        self.aborted = next(reasons, None)
 
     def _component(self, fetch: Fetch) -> Component:
-        held = self._get(fetch.variable_id)
-        held.value.setflags(write=False)
+        held = self.components.find(fetch.variable_id)
+        value = held.show()
         return Component(
             request_id=fetch.request_id,
             variable_id=fetch.variable_id,
             version=held.version,
-            value=held.value,
+            value=value,
         )
-
-    def _get(self, variable_id: int) -> Held:
-        held = self.held.get(variable_id)
-        if held is None:
-            raise ProtocolError(f"replica {self.replica_id} holds no variable {variable_id}")
-        return held
 
     # ------------------------------------------------------------ the program's operations
 
     def spec_of(self, variable_id: int) -> VariableSpec:
         """The spec of a variable that this replica holds."""
-        return self._get(variable_id).spec
+        return self.components[variable_id]
 
-    def write(
-        self, variable_id: int, operation: Operation, value: Array, place: str = ""
-    ) -> list[ReplicaAction]:
+    def write(self, variable_id: int, operation: Operation, value: Array, place: str = "") -> None:
         """Writes a variable in replica context: locally, or as a contribution to a merge.
 
         Args:
-            value: Of the variable's dtype.
+            value: Of the variable's dtype. The caller may change it afterwards.
             place: file:line in the user's program.
         Raises:
             VariableError: The policy, the dtype or the shape refuses it; nothing has changed.
         """
-        held = self._get(variable_id)
-        cell = policy.policy(held.spec, Context.REPLICA, operation)
-        if held.spec.dtype.kind == "b":
-            merges = isinstance(cell, policy.Merge)
-            policy.check_arithmetic(held.spec, operation, self.num_replicas if merges else 1)
-        before = held.value if held.coming is None else held.coming
-        check_shape(held.spec, operation, before, value)
+        held = self._held.get(variable_id) or self.components.find(variable_id)
+        shape = value.shape
+        if shape != held.spec.shape or held.is_bool:
+            self._check(held, operation, value)
+        cell = held.cells[operation]
+        if cell.__class__ is policy.Merge:
+            self._contribute(held, operation, value, shape, place)
+            return
         held.writes += 1
         self._touched[variable_id] = held
-        match cell:
-            case policy.Local(parts=parts):
-                self._write_locally(held, operation, value)
-                if parts:
-                    self._part(held, operation, place)
-            case policy.Merge():
-                self._contribute(held, operation, value, place)
-            case _:
-                raise AssertionError(f"{cell} is no policy of replica context")
-        return []
+        if held.block is not None:
+            self.components.alone(held)
+        held.write_locally(operation, value)
+        if cell.parts:  # type: ignore[union-attr]  # a cell of replica context is Merge or Local
+            self._part(held, operation, place)
 
-    def _write_locally(self, held: Held, operation: Operation, value: Array) -> None:
-        held.parted = True
-        if operation is Operation.ASSIGN:
-            held.value = value
-        elif held.value.flags.writeable:
-            reduce.apply_in_place(operation, held.value, value)
-        else:
-            held.value = reduce.apply(operation, held.value, value)
+    def _check(self, held: Held, operation: Operation, value: Array) -> None:
+        """Refuses what does not fit, where it is not plain that it does."""
+        merges = isinstance(held.cells[operation], policy.Merge)
+        policy.check_arithmetic(held.spec, operation, self.num_replicas if merges else 1)
+        coming = held.coming if held.coming is not None and self._owes(held) else None
+        check_shape(held.spec, operation, held.component() if coming is None else coming, value)
 
     def _part(self, held: Held, operation: Operation, place: str) -> None:
         if held.spec.variable_id in self._warned or self.num_replicas == 1:
@@ -206,55 +178,81 @@ class ReplicaState:
             )
         )
 
-    def _contribute(self, held: Held, operation: Operation, value: Array, place: str) -> None:
+    def _contribute(
+        self,
+        held: Held,
+        operation: Operation,
+        value: Array,
+        shape: tuple[int, ...],
+        place: str,
+    ) -> None:
+        own: bytes | Array | None = None
+        if held.is_needed:
+            own = value.tobytes() if value.nbytes <= PACK_LIMIT_BYTES else self._own(value)
+        self._outbox.add(held.spec.variable_id, operation, shape, place, own)
         call = self._calls[-1]
-        needed = (
-            self.replica_id == 0
-            or held.spec.aggregation is not VariableAggregation.ONLY_FIRST_REPLICA
-        )
-        self._outbox.append(
-            Contribution(
-                call_id=call.call_id,
-                index=call.next_index,
-                variable_id=held.spec.variable_id,
-                operation=operation,
-                value=value if needed else None,
-                shape=value.shape,
-                place=place,
-            )
-        )
+        held.owed_to = call.call_id
+        held.owed_index = call.next_index
         call.next_index += 1
-        call.owed[held.spec.variable_id] += 1
-        held.owed += 1
-        if operation is Operation.ASSIGN:
+        if operation is Operation.ASSIGN and shape != held.spec.shape:
             held.coming = value
+
+    def _own(self, value: Array) -> Array:
+        """An array with the value that the program cannot write to."""
+        if self._given.get(id(value)) is value:
+            own = self._given.pop(id(value))
+        else:
+            own = self._allocate(value.shape, value.dtype)
+            np.copyto(own, value)
+        own.setflags(write=False)
+        return own
+
+    def buffer(self, variable_id: int) -> Array:
+        """An array for the program to build an update in; a large one is written uncopied."""
+        held = self.components.find(variable_id)
+        array = self._allocate(held.component().shape, held.spec.dtype)
+        if array.nbytes > PACK_LIMIT_BYTES:
+            self._given[id(array)] = array
+        return array
+
+    def _owes(self, held: Held) -> bool:
+        for call in self._calls:
+            if call.call_id == held.owed_to:
+                return held.owed_index >= call.settled
+        return False
 
     def waits_for(self, variable_id: int) -> bool:
         """Whether the program must wait before it reads: its own write is not committed yet."""
-        return self._get(variable_id).owed > 0
+        return self._owes(self.components.find(variable_id))
 
     def wait(self, variable_id: int, place: str = "") -> list[ReplicaAction]:
         """Says that the program waits for a variable; the outbox leaves with it."""
-        call_id = self._calls[-1].call_id
-        return self.flush(Waiting(call_id=call_id, variable_id=variable_id, place=place))
+        held = self.components.find(variable_id)
+        return self.flush(
+            Waiting(
+                call_id=self._calls[-1].call_id,
+                variable_id=variable_id,
+                index=held.owed_index,
+                place=place,
+            )
+        )
 
     def read(self, variable_id: int) -> Array:
         """This replica's component: read-only, and the same for ever."""
-        held = self._get(variable_id)
-        assert held.owed == 0, "the shell waits before it reads"
+        held = self.components.find(variable_id)
+        assert not self._owes(held), "the shell waits before it reads"
         held.reads += 1
         self._touched[variable_id] = held
-        held.value.setflags(write=False)
-        return held.value
+        return held.show()
 
     def write_component(self, variable_id: int, operation: Operation, value: Array) -> None:
         """Writes this replica's component itself, past the policy, as `v.values[i].assign` does."""
-        held = self._get(variable_id)
+        held = self.components.alone(self.components.find(variable_id))
         policy.check_arithmetic(held.spec, operation, 1)
         check_shape(held.spec, operation, held.value, value)
         held.writes += 1
         self._touched[variable_id] = held
-        self._write_locally(held, operation, value)
+        held.write_locally(operation, value)
 
     # ------------------------------------------------------------ calls
 
@@ -262,11 +260,6 @@ class ReplicaState:
     def call_id(self) -> int:
         """The innermost call that runs here."""
         return self._calls[-1].call_id
-
-    @property
-    def aborted(self) -> str | None:
-        """Why the innermost call, or one around it, has failed elsewhere."""
-        return next((call.aborted for call in self._calls if call.aborted is not None), None)
 
     def begin(self, call_id: int) -> None:
         """The function of a call starts to run."""
@@ -280,70 +273,40 @@ class ReplicaState:
 
     def flush(self, *last: Message) -> list[ReplicaAction]:
         """The outbox leaves, and then the message that made it leave."""
-        outbox, self._outbox = self._outbox, []
-        return [Send(COORDINATOR, message) for message in (*outbox, *last)]
-
-    def meet(self, meeting: Meeting) -> list[ReplicaAction]:
-        """Comes to a meeting point that the program waits at."""
-        return self.flush(meeting)
+        call = self._calls[-1]
+        writes = self._outbox.leave(call.call_id, call.left)
+        call.left = call.next_index
+        return [Send(COORDINATOR, message) for message in (*writes, *last)]
 
     def report(self, output: str = "") -> Report:
         """What this replica saw since the last report."""
         touched, self._touched = self._touched, {}
         warnings, self._warnings = tuple(self._warnings), []
-        accesses = tuple((i, held.writes, held.reads) for i, held in touched.items())
-        parted = tuple(i for i, held in touched.items() if held.parted)
+        accesses = tuple([(i, held.writes, held.reads) for i, held in touched.items()])
+        parted = tuple([i for i, held in touched.items() if held.parted])
         for held in touched.values():
             held.writes = held.reads = 0
             held.parted = False
         return Report(accesses=accesses, parted=parted, warnings=warnings, output=output)
 
     def end(self, last: Message | None) -> list[ReplicaAction]:
-        """The function of the innermost call has ended; `last` says how, unless it was aborted."""
-        call = self._calls.pop()
-        if last is None:  # what an aborted call still owes will never be committed
-            for variable_id, count in call.owed.items():
-                if variable_id in self.held:
-                    self.held[variable_id].pay(count)
-            self._outbox = []
-            return []
-        # A commit of this call may come after its end: what it pays is accounted to the outer
-        # call, or to nobody. Nobody can read in between, since the coordinator ends the call last.
-        for variable_id, count in call.owed.items():
-            if variable_id in self.held:
-                self.held[variable_id].pay(count)
-        return self.flush(last)
+        """The function of the innermost call has ended; `last` says how, unless it was aborted.
+
+        Commits of the call may still come. Nobody waits for them: they come before anything else.
+        """
+        self._given.clear()
+        if last is None:
+            self._outbox.clear()
+        actions = [] if last is None else self.flush(last)
+        self._calls.pop()
+        self._see_whether_aborted()
+        return actions
 
     def validate(self) -> None:
         """Asserts what must hold after every event."""
-        for variable_id, held in self.held.items():
-            assert held.value.dtype == held.spec.dtype
-            assert held.owed == sum(call.owed[variable_id] for call in self._calls)
-            assert held.version >= 0
-        indices = [c.index for c in self._outbox if self._calls[-1].call_id == c.call_id]
-        assert indices == sorted(set(indices))
-
-
-def check_shape(spec: VariableSpec, operation: Operation, component: Array, value: Array) -> None:
-    """Refuses a value whose shape does not fit; an assign never broadcasts.
-
-    Raises:
-        ShapeError: The shape differs from the variable's, or for an add from the component's.
-    """
-    declared = operation is Operation.ASSIGN or None not in spec.shape
-    wanted = spec.shape if declared else component.shape
-    if len(wanted) == value.ndim and all(
-        size is None or size == got for size, got in zip(wanted, value.shape, strict=True)
-    ):
-        return
-    raise ShapeError(
-        spec.name,
-        f"{operation.value} of a value of shape {list(value.shape)} "
-        f"to a variable of shape {describe_shape(wanted)}: shapes must be equal",
-        "Nothing is broadcast; reshape the value, or use numpy.broadcast_to.",
-    )
-
-
-def describe_shape(shape: Iterable[int | None]) -> str:
-    """A shape as people write it: [3, ?]."""
-    return "[" + ", ".join("?" if size is None else str(size) for size in shape) + "]"
+        self.components.validate()
+        if self._calls:
+            assert len(self._outbox) <= self._calls[-1].next_index - self._calls[-1].left
+            assert all(call.settled <= call.next_index for call in self._calls)
+        else:
+            assert not self._outbox

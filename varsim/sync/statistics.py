@@ -30,6 +30,7 @@ class VariableStatistics:
     messages: int
     size_bytes: int
     waited_s: float  # summed over replicas: while a contribution waited for the others'
+    spared: int  # components that reads did not fetch again, since nobody had written them
 
 
 @dataclass(slots=True)
@@ -43,6 +44,20 @@ class Account:
     messages: int = 0
     size_bytes: int = 0
     waited_s: float = 0.0
+    spared: int = 0
+
+    @property
+    def first_only(self) -> bool:
+        """Whether only the first replica's values are needed."""
+        return self.spec.aggregation is VariableAggregation.ONLY_FIRST_REPLICA
+
+    def merged(self, count: int, num_replicas: int, size_bytes: int, waited_s: float) -> None:
+        """Counts merges of a value of that size: all writes, their values in, and commits out."""
+        self.writes += num_replicas * count
+        values = num_replicas + (1 if self.first_only else num_replicas)
+        self.merges += count
+        self.waited_s += waited_s
+        self.moved(2 * num_replicas * count, values * size_bytes * count)
 
     def moved(self, messages: int, size_bytes: int) -> None:
         """Counts messages and the bytes of the values in them."""
@@ -66,4 +81,5 @@ class Account:
             messages=self.messages,
             size_bytes=self.size_bytes,
             waited_s=self.waited_s,
+            spared=self.spared,
         )

@@ -90,7 +90,8 @@ class Actor:
 
     def changed(self) -> dict[int, Array]:
         """The components that have changed since this was asked last."""
-        before, self._seen = self._seen, {i: h.value.copy() for i, h in self.state.held.items()}
+        held = self.state.components.held
+        before, self._seen = self._seen, {i: h.component().copy() for i, h in held.items()}
         return {
             i: value
             for i, value in self._seen.items()
@@ -177,7 +178,7 @@ class Actor:
         spec, operation = self._scene.variable(name).spec, Operation(command.verb)
         self._scene.used(spec, Context.REPLICA, operation)
         value = to_array(literal(word), spec.dtype, spec.name)
-        self._perform(self.state.write(spec.variable_id, operation, value, command.place))
+        self.state.write(spec.variable_id, operation, value, command.place)
         self.state.validate()
 
     def _meet(self, command: Command) -> list[ReplicaAction]:
@@ -213,7 +214,7 @@ class Actor:
                 )
             case verb:
                 raise ScenarioError(f"{place}: there is no command {verb} of a replica")
-        return self.state.meet(meeting)
+        return self.state.flush(meeting)
 
 
 def _result(answer: Reduced | Merged | Answered) -> Any:

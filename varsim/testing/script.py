@@ -1,35 +1,15 @@
-"""The text of a golden scenario: its blocks and commands, and how a message looks in it."""
+"""The text of a golden scenario: its blocks and commands, and how a value looks in it."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from varsim.distribute.values import PerReplica
-from varsim.protocol.messages import (
-    AllGather,
-    AllReduce,
-    Answered,
-    Ask,
-    Commit,
-    Component,
-    Contribution,
-    Create,
-    Define,
-    Fetch,
-    Forget,
-    MergeCall,
-    Merged,
-    Message,
-    Raised,
-    Reduced,
-    Start,
-    Waiting,
-)
 from varsim.sync.actions import COORDINATOR
 
 EXPECTED = "----"
@@ -141,7 +121,7 @@ def _end_of(word: str) -> int:
     return COORDINATOR if word == "coordinator" else int(word)
 
 
-# ---------------------------------------------------------------- what messages look like
+# ---------------------------------------------------------------- what values look like
 
 
 def show(value: Any) -> str:
@@ -154,44 +134,3 @@ def show(value: Any) -> str:
 def show_each(values: Iterable[Any]) -> str:
     """One value per replica, in one line."""
     return " ".join(f"{replica_id}:{show(value)}" for replica_id, value in enumerate(values))
-
-
-def describe(message: Message, names: Mapping[int, str]) -> str:
-    """A message in one line.
-
-    Args:
-        names: variable_id → the variable's name.
-    """
-    return " ".join([message.name, *(part for part in _parts(message, names) if part)])
-
-
-def _parts(message: Message, names: Mapping[int, str]) -> list[str]:
-    match message:
-        case Create(spec=spec, value=value):
-            return [spec.name, show(value)]
-        case Commit(variable_id=i, version=version, operation=operation, value=value):
-            return [names[i], f"v{version}", operation.value, show(value)]
-        case Contribution(variable_id=i, operation=operation, value=value):
-            return [names[i], operation.value, "(not sent)" if value is None else show(value)]
-        case Component(variable_id=i, value=value):
-            return [names[i], show(value)]
-        case Fetch(variable_id=i) | Waiting(variable_id=i):
-            return [names[i]]
-        case Forget(variable_ids=ids, function_ids=functions):
-            return [*(names[i] for i in ids), *functions]
-        case Define(function_id=function_id) | Start(function_id=function_id):
-            return [function_id]
-        case AllReduce(op=op, leaves=leaves):
-            return [op.name, *map(show, leaves)]
-        case AllGather(axis=axis, leaves=leaves):
-            return [f"axis={axis}", *map(show, leaves)]
-        case MergeCall(arguments=payload):
-            return [show(payload.tree)]
-        case Reduced(leaves=leaves):
-            return [*map(show, leaves)]
-        case Merged(result=payload) | Answered(result=payload) | Ask(question=payload):
-            return [show(payload.tree)]
-        case Raised(exception=payload):
-            return [show(payload.tree)]
-        case _:  # Abort, Returned and others whose name says all
-            return []

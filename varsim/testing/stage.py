@@ -151,10 +151,10 @@ class Stage:
     def _close(self, block: Block) -> None:
         self._wires.settle()
         changed = [actor.changed() for actor in self._actors]
-        for variable_id, name in self._wires.names.items():
+        for variable_id, spec in self._wires.teller.specs.items():
             for replica_id, values in enumerate(changed):
                 if variable_id in values:
-                    self.say(f"replica {replica_id}: {name} = {show(values[variable_id])}")
+                    self.say(f"replica {replica_id}: {spec.name} = {show(values[variable_id])}")
         block.output, self.lines = self.lines, []
 
     def _start(self, step: Command) -> None:

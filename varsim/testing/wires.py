@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from varsim.launch.launcher import Lost
-from varsim.protocol.messages import Create, Define, Message, Payload
+from varsim.protocol.messages import Create, Define, Layout, Message, Payload
 from varsim.sync.actions import COORDINATOR
-from varsim.testing.script import Command, Ends, describe
+from varsim.testing.script import Command, Ends
+from varsim.testing.telling import Teller
 
 
 class Wires:
@@ -31,13 +32,14 @@ class Wires:
         go_on: Callable[[], None],
     ) -> None:
         self.num_replicas = num_replicas
-        self.names: dict[int, str] = {}  # of all variables that there ever were
+        self.teller = Teller()
         self.untold: tuple[type[Message], ...] = (Create, Define)
         self._say = say
         self._deliver = deliver
         self._go_on = go_on
         self._now_s = 0.0
         self._flight: list[tuple[Ends, Message]] = []
+        self._layouts: list[tuple[Ends, Message]] = []
         self._held: set[Ends] = set()
         self._late: Counter[Ends] = Counter()  # messages that were held, and may arrive now
 
@@ -60,9 +62,11 @@ class Wires:
     def post(self, sender: int, receiver: int, message: Message) -> None:
         """Puts a message on its way."""
         ends = sender, receiver
+        self.teller.hear(sender, message)
+        if isinstance(message, Layout):  # how a replica writes is not what scenarios tell of
+            self._layouts.append((ends, message))
+            return
         self._flight.append((ends, message))
-        if isinstance(message, Create):
-            self.names[message.spec.variable_id] = message.spec.name
         if not isinstance(message, self.untold):
             self._tell(ends, message, " (held)" if ends in self._held else "")
 
@@ -73,7 +77,7 @@ class Wires:
 
     def _tell(self, ends: Ends, message: Message, what: str) -> None:
         sender, receiver = ("coordinator" if end == COORDINATOR else end for end in ends)
-        self._say(f"{sender} -> {receiver}: {describe(message, self.names)}{what}")
+        self._say(f"{sender} -> {receiver}: {self.teller.tell(ends[0], message)}{what}")
 
     def _take(self, *, to_replicas: bool = False) -> tuple[Ends, Message] | None:
         for place, (ends, message) in enumerate(self._flight):
@@ -97,6 +101,9 @@ class Wires:
     def receive(self, timeout_s: float) -> list[tuple[int, Message | Lost]]:  # noqa: ARG002 - waits by command
         """The next message; nothing if the scenario lets time pass before it comes."""
         while True:
+            if self._layouts:
+                (sender, _), layout = self._layouts.pop(0)
+                return [(sender, layout)]
             taken = self._take()
             if taken is None:
                 then_s = self._now_s

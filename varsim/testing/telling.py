@@ -1,0 +1,95 @@
+"""How messages look in a golden scenario, and in the tests of the states."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from varsim.protocol.messages import (
+    AllGather,
+    AllReduce,
+    Answered,
+    Ask,
+    Commit,
+    Component,
+    Contribution,
+    Create,
+    Define,
+    Fetch,
+    Forget,
+    Layout,
+    MergeCall,
+    Merged,
+    Message,
+    Raised,
+    Reduced,
+    Start,
+    Waiting,
+    Write,
+)
+from varsim.spec import VariableSpec
+from varsim.sync.buckets import arrange, unpack
+from varsim.testing.script import show
+
+
+class Teller:
+    """Tells messages in a line each; it has to hear those that it should understand."""
+
+    def __init__(self) -> None:
+        self.specs: dict[int, VariableSpec] = {}  # of all variables that there ever were
+        self._layouts: dict[tuple[int, int], tuple[Write, ...]] = {}
+
+    def hear(self, sender: int, message: Message) -> None:
+        """Keeps what later messages refer to."""
+        if isinstance(message, Create):
+            self.specs[message.spec.variable_id] = message.spec
+        elif isinstance(message, Layout):
+            self._layouts[sender, message.layout_id] = message.writes
+
+    def tell(self, sender: int, message: Message) -> str:
+        """A message in one line."""
+        parts = self._parts(sender, message)
+        return " ".join([message.name, *(part for part in parts if part)])
+
+    def _name(self, variable_id: int) -> str:
+        return self.specs[variable_id].name
+
+    def _contribution(self, writes: Sequence[Write], contribution: Contribution) -> str:
+        values = unpack(writes, arrange(writes, self.specs), contribution.buckets)
+        return ", ".join(
+            f"{self._name(write.variable_id)} {write.operation.value} "
+            + (show(value) if value.shape == write.shape else "(not sent)")
+            for write, value in zip(writes, values, strict=True)
+        )
+
+    def _parts(self, sender: int, message: Message) -> list[str]:
+        match message:
+            case Create(spec=spec, value=value):
+                return [spec.name, show(value)]
+            case Commit(variable_ids=ids, versions=versions, operation=operation, value=value):
+                pairs = zip(ids.tolist(), versions.tolist(), strict=True)
+                written = ", ".join(f"{self._name(i)} v{version}" for i, version in pairs)
+                return [written, operation.value, show(value)]
+            case Contribution(layout_id=layout_id):
+                return [self._contribution(self._layouts[sender, layout_id], message)]
+            case Component(variable_id=i, value=value):
+                return [self._name(i), show(value)]
+            case Fetch(variable_id=i) | Waiting(variable_id=i):
+                return [self._name(i)]
+            case Forget(variable_ids=ids, function_ids=functions):
+                return [*(self._name(i) for i in ids), *functions]
+            case Define(function_id=function_id) | Start(function_id=function_id):
+                return [function_id]
+            case AllReduce(op=op, leaves=leaves):
+                return [op.name, *map(show, leaves)]
+            case AllGather(axis=axis, leaves=leaves):
+                return [f"axis={axis}", *map(show, leaves)]
+            case MergeCall(arguments=payload):
+                return [show(payload.tree)]
+            case Reduced(leaves=leaves):
+                return [*map(show, leaves)]
+            case Merged(result=payload) | Answered(result=payload) | Ask(question=payload):
+                return [show(payload.tree)]
+            case Raised(exception=payload):
+                return [show(payload.tree)]
+            case _:  # Abort, Returned and others whose name says all
+                return []
