@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PEERS := .venv-peers
 INSTALLED := $(VENV)/.installed
 PIP_OPTIONS := --quiet --disable-pip-version-check --retries 5 --timeout 60
 WORKERS ?= 4
@@ -12,7 +13,7 @@ EFFORT ?= 20
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-all format lint types scenarios golden soak \
-        docs docs-check wheel-smoke bench check clean
+        docs docs-check wheel-smoke bench bench-peers check clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -79,9 +80,19 @@ wheel-smoke: $(INSTALLED) ## build, install in a fresh environment outside the c
 	venv/bin/python -c 'import json; json.load(open("summary.json"))'; \
 	set +x; echo "wheel-smoke: the wheel installs and runs outside the checkout"
 
-bench: $(INSTALLED) ## measure start-up and a step (two minutes at most)
-	$(BIN)/python -m benchmarks.startup --keep
-	$(BIN)/python -m benchmarks.step --keep
+bench: $(INSTALLED) ## measure varsim beside its peers, and keep the results (six minutes at most)
+	@set -eu; for question in startup step scalars digits reads scale; do \
+		echo "== $$question"; $(BIN)/python -m benchmarks.$$question --keep; done
+
+bench-peers: $(PEERS)/.installed ## install what the benchmarks compare varsim with, once
+
+$(PEERS)/.installed: benchmarks/peers/requirements.txt
+	@$(PEERS)/bin/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(PEERS)
+	@echo "installing PyTorch, TensorFlow and mpi4py into $(PEERS), once (2 GB and more)"
+	@$(PEERS)/bin/python -m pip install $(PIP_OPTIONS) --requirement $<
+	@command -v mpirun >/dev/null || echo \
+		"Open MPI stays out: there is no mpirun (Debian, Ubuntu: apt install openmpi-bin)."
+	@touch $@
 
 check: lint types docs-check test wheel-smoke ## what .ci/run runs
 

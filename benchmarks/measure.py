@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
 import statistics
-import subprocess
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
-from pathlib import Path
+from typing import TypeVar
 
-RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("numpy", "pyzmq", "msgpack")
-LOAD_BEFORE = os.getloadavg()[0]
-"""What else the machine did when the benchmark began: it is a load itself."""
+TURN_S = 0.05  # long enough to drown what switching contenders costs, short enough to interleave
+MAX_STEPS = 50  # of one turn
+MIN_ROUNDS = 5  # fewer say nothing about the spread
+
+Name = TypeVar("Name", bound=Hashable)
+Turn = Callable[[int], list[float]]
+"""Takes so many steps, one after another, and says how many seconds each took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +34,31 @@ class Spread:
         low, median, high = statistics.quantiles(seconds, n=4, method="inclusive")
         return cls(median, low, high, len(seconds))
 
+    def times(self, factor: float) -> Spread:
+        """So many times the seconds."""
+        return Spread(self.median * factor, self.low * factor, self.high * factor, self.count)
+
     def __str__(self) -> str:
         return f"{in_units(self.median)} ({in_units(self.low)} – {in_units(self.high)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """A median over another of the same run, and what it should be at most."""
+
+    value: float
+    target: float | None = None
+
+    @property
+    def met(self) -> bool | None:
+        """Whether it is what it should be; None if nobody said."""
+        return None if self.target is None else self.value <= self.target
+
+    def __str__(self) -> str:
+        shown = f"{self.value:.3g}×"
+        if self.target is None:
+            return shown
+        return f"{shown} ({'met' if self.met else 'missed'}: ≤ {self.target:g})"
 
 
 def in_units(seconds: float) -> str:
@@ -50,6 +69,14 @@ def in_units(seconds: float) -> str:
     return f"{seconds * 1e6:.3g} µs"
 
 
+def in_bytes(size_bytes: int) -> str:
+    """A size as people read it."""
+    for unit, size in (("MiB", 2**20), ("KiB", 2**10)):
+        if size_bytes >= size:
+            return f"{size_bytes / size:g} {unit}"
+    return f"{size_bytes} B"
+
+
 def timed(action: Callable[[], object]) -> float:
     """How many seconds an action takes."""
     start = time.perf_counter()
@@ -57,96 +84,48 @@ def timed(action: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def side_by_side(
-    contenders: dict[str, Callable[[], float]], *, rounds: int, warm_up: int = 0
-) -> dict[str, Spread]:
-    """Lets every contender measure itself once per round, in turn.
+def turn_of(action: Callable[[], object]) -> Turn:
+    """Lets an action take turns."""
+    return lambda steps: [timed(action) for _ in range(steps)]
 
-    Whatever else the machine does then happens to all of them.
+
+def side_by_side(
+    contenders: Mapping[Name, Turn], *, rounds: int, budget_s: float
+) -> dict[Name, Spread]:
+    """Lets the contenders take turns, so that what else the machine does happens to all of them.
+
+    A turn is a few steps one after another, about as many for each as fill `TURN_S`. If they are
+    more than one, the first is not counted: it wakes processes that have slept through the others'
+    turns.
 
     Args:
-        contenders: Each returns the seconds that it took.
-        warm_up: Rounds before those that count.
+        rounds: How many turns each has; fewer, but `MIN_ROUNDS`, once `budget_s` is spent.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    for number in range(warm_up + rounds):
-        for name, contender in contenders.items():
-            took = contender()
-            if number >= warm_up:
-                seconds[name].append(took)
+    seconds: dict[Name, list[float]] = {name: [] for name in contenders}
+    steps = {name: _steps_that_fill_a_turn(turn) for name, turn in contenders.items()}
+    start = time.perf_counter()
+    for number in range(rounds):
+        if number >= MIN_ROUNDS and time.perf_counter() - start > budget_s:
+            break
+        for name, turn in contenders.items():
+            unfair = 1 if steps[name] > 1 else 0
+            seconds[name] += turn(steps[name] + unfair)[unfair:]
     return {name: Spread.of(taken) for name, taken in seconds.items()}
 
 
-Rows = list[dict[str, object]]
+def _steps_that_fill_a_turn(turn: Turn) -> int:
+    turn(2)  # imports, traces, first touches of memory
+    return max(1, min(MAX_STEPS, int(TURN_S / turn(1)[0])))
 
 
-def show(title: str, rows: Rows) -> None:
-    """Prints rows as a table; all have the keys of the first."""
-    table = [list(rows[0]), *[[_shown(cell) for cell in row.values()] for row in rows]]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    print(f"\n{title}")
-    for line in table:
-        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        print(f"  {'  '.join(cells)}".rstrip())
+def once_each(contenders: Mapping[Name, Callable[[], float]], *, rounds: int) -> dict[Name, Spread]:
+    """Lets every contender measure itself once per round: what has no warm state, such as a start.
 
-
-def _shown(cell: object) -> str:
-    return f"{cell:.3g}" if isinstance(cell, float) else str(cell)
-
-
-def keep(question: str, rows: Rows) -> None:
-    """Appends a measurement to `results/`, with all that is needed to compare it with another."""
-    RESULTS.mkdir(exist_ok=True)
-    entry = {
-        "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": _commit(),
-        "machine": {
-            "processor": _processor(),
-            "cores": os.cpu_count(),
-            "system": platform.system(),
-        },
-        "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
-        "load_before": LOAD_BEFORE,
-        "rows": [{name: _plain(cell) for name, cell in row.items()} for row in rows],
-    }
-    path = RESULTS / f"{question}.jsonl"
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(entry, ensure_ascii=False) + "\n")
-    print(f"\nkept in {path.relative_to(Path(__file__).parents[1])}")
-
-
-def _plain(cell: object) -> object:
-    if isinstance(cell, Spread):
-        return [cell.median, cell.low, cell.high, cell.count]
-    return cell
-
-
-def _commit() -> str:
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        said = subprocess.run(
-            command, capture_output=True, text=True, check=True, cwd=RESULTS.parent
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return said.stdout.strip()
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.machine())
-
-
-def arguments(doc: str, workers: Iterable[int]) -> argparse.Namespace:
-    """What every benchmark can be asked."""
-    parser = argparse.ArgumentParser(description=doc)
-    parser.add_argument(
-        "--workers", type=int, nargs="+", default=list(workers), help="numbers of workers"
-    )
-    parser.add_argument("--rounds", type=int, help="measurements of each; fewer if they are slow")
-    parser.add_argument("--keep", action="store_true", help="append to benchmarks/results/")
-    return parser.parse_args()
+    Args:
+        contenders: Each returns the seconds that it took.
+    """
+    seconds: dict[Name, list[float]] = {name: [] for name in contenders}
+    for _ in range(rounds):
+        for name, contender in contenders.items():
+            seconds[name].append(contender())
+    return {name: Spread.of(taken) for name, taken in seconds.items()}

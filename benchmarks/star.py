@@ -1,7 +1,9 @@
-"""The floor of a step: its bytes, and nothing else, over ROUTER and DEALER.
+"""The floor of small steps: their bytes, and nothing else, over ROUTER and DEALER.
 
-A round is what a step's messages are: the hub says go, every spoke answers with its payload, and
-the hub gives every spoke a payload of the same size. No arithmetic, no encoding, no rules.
+A round is a *round trip*: the hub gives every spoke a payload, and each answers with one of that
+size. Or it has *three hops*, as a step whose result everybody waits for: the hub says go, every
+spoke answers with its payload, and the hub gives every spoke one. Or it is a *gather*, the first
+two of these hops. No arithmetic, no encoding, no rules.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from typing import Self
 import zmq
 
 TIMEOUT_MS = 20_000  # a round takes milliseconds; a spoke that died must not hang the benchmark
-GO, END = b"go", b"end"
+GO, TAKE, END = b"go", b"take", b"end"
 
 
 class Star:
@@ -34,15 +36,32 @@ class Star:
             subprocess.Popen([sys.executable, __file__, endpoint]) for _ in range(count)
         ]
         self._spokes = [self._hub.recv_multipart()[0] for _ in range(count)]
+        self._payload = b""
 
-    def round(self, size_bytes: int) -> None:
-        """Moves a step's bytes; returns when the last answer is with ZeroMQ, as a step does."""
+    def round_trip(self, size_bytes: int) -> None:
+        """Gives every spoke a payload; returns when each has answered with one."""
+        if len(self._payload) != size_bytes:
+            self._payload = bytes(size_bytes)
+        answers = self._ask(size_bytes, self._payload)
+        assert all(len(answer) == size_bytes for answer in answers)
+
+    def gather(self, size_bytes: int) -> None:
+        """Says go; returns when each spoke has answered with a payload."""
+        self._ask(size_bytes)
+
+    def three_hops(self, size_bytes: int) -> None:
+        """Gathers payloads and gives one to all; returns when the last is with ZeroMQ."""
+        first, *_ = self._ask(size_bytes)
+        for spoke in self._spokes:
+            self._hub.send_multipart([spoke, TAKE, first], copy=False)
+
+    def _ask(self, size_bytes: int, *payload: bytes) -> list[zmq.Frame]:
         go = size_bytes.to_bytes(8, "little")
         for spoke in self._spokes:
-            self._hub.send_multipart([spoke, GO, go])
-        parts = [self._hub.recv_multipart(copy=False) for _ in self._spokes]
-        for spoke in self._spokes:
-            self._hub.send_multipart([spoke, parts[0][1]], copy=False)
+            self._hub.send_multipart(
+                [spoke, GO, go, *payload], copy=size_bytes < zmq.COPY_THRESHOLD
+            )
+        return [self._hub.recv_multipart(copy=False)[1] for _ in self._spokes]
 
     def __enter__(self) -> Self:
         return self
@@ -72,11 +91,12 @@ def spoke(endpoint: str) -> None:
             message = socket.recv_multipart(copy=False)
             if message[0].buffer == END:
                 return
+            if message[0].buffer == TAKE:
+                continue
             size_bytes = int.from_bytes(message[1].buffer, "little")
             if len(payload) != size_bytes:
                 payload = bytes(size_bytes)
-            socket.send(payload, copy=False)
-            socket.recv(copy=False)
+            socket.send_multipart([payload], copy=size_bytes < zmq.COPY_THRESHOLD)
 
 
 if __name__ == "__main__":

@@ -13,10 +13,11 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
-import varsim as tf
-from benchmarks.measure import Rows, Spread, arguments, keep, show, side_by_side, timed
+from benchmarks.measure import Ratio, Spread, once_each, timed
+from benchmarks.ours import cluster
+from benchmarks.record import Rows, keep, question, show
 
-WORKERS = (1, 2, 4, 16, 64)
+WORKERS = (1, 4, 16, 64)
 IMPORTS = "import zmq, numpy, msgpack; print('ready', flush=True)"
 
 
@@ -40,12 +41,12 @@ class Cluster:
     """A cluster that measures its own start, and keeps how long its end took."""
 
     def __init__(self, count: int) -> None:
-        self._devices = [f"cpu:{i}" for i in range(count)]
+        self._count = count
         self.ends: list[float] = []
 
     def start(self) -> float:
         """Seconds from asking for the workers until all are ready; ends them again."""
-        strategy = tf.distribute.MirroredStrategy(devices=self._devices)
+        strategy = cluster(self._count)
         seconds = timed(strategy.start)
         self.ends.append(timed(strategy.close))
         return seconds
@@ -53,29 +54,31 @@ class Cluster:
 
 def main() -> None:
     """Measures, prints, and keeps if asked."""
-    options = arguments(__doc__ or "", WORKERS)
+    options = question(__doc__, WORKERS).parse_args()
     Cluster(1).start()  # imports, once
     rows: Rows = []
     for count in options.workers:
-        cluster = Cluster(count)
-        spreads = side_by_side(
+        ours = Cluster(count)
+        spreads = once_each(
             {
-                "varsim": cluster.start,
+                "varsim": ours.start,
                 "plain": partial(interpreters, count, "print('ready', flush=True)", ["-I"]),
                 "importing": partial(interpreters, count, IMPORTS),
             },
-            rounds=options.rounds or max(2, min(9, 32 // count)),
+            rounds=options.rounds or max(2, min(7, 32 // count)),
         )
+        varsim, plain = spreads["varsim"], spreads["plain"]
         rows.append(
             {
                 "workers": count,
-                "varsim: ready": spreads["varsim"],
-                "varsim: ended": Spread.of(cluster.ends),
-                "plain interpreters": spreads["plain"],
+                "varsim: ready": varsim,
+                "varsim: ended": Spread.of(ours.ends),
+                "plain interpreters": plain,
                 "interpreters with imports": spreads["importing"],
+                "varsim / plain": Ratio(varsim.median / plain.median),
             }
         )
-        show(f"start-up, {count} workers", rows[-1:])
+        print(f"{count} workers measured", file=sys.stderr)
     show("start-up: median (quartiles)", rows)
     if options.keep:
         keep("startup", rows)

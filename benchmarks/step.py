@@ -1,90 +1,127 @@
-"""How long does a step take that writes ON_WRITE MEAN variables, by number of workers and size?
+"""How long does a step take that writes one ON_WRITE MEAN variable, by size?
 
-A step is one `strategy.run` of a function that writes and returns: one variable of 8 bytes, one of
-1 MiB, or 1,000 scalars. Beside it, in the same run: a bare star of ROUTER and DEALER that moves the
-same bytes and does nothing else.
+A step of varsim is one `strategy.run` of a function that adds a float32 gradient to the variable,
+plainly, or in place through `variable.update_buffer()`. Beside it, in turns: the bare all-reduce of
+gloo and of Open MPI, the same step in TensorFlow (MultiWorkerMirroredStrategy), a bare star of
+ROUTER and DEALER that moves the same bytes; and the memory floor: every contribution read, and the
+mirror read and written, at the speed at which one process copies buffers of that size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
 
-import varsim as tf
-from benchmarks.measure import Rows, arguments, keep, show, side_by_side, timed
+from benchmarks.measure import Ratio, Spread, Turn, in_bytes, side_by_side, turn_of
+from benchmarks.ours import (
+    CAN_WRITE_IN_PLACE,
+    checked_turn,
+    cluster,
+    on_write_mean,
+    step_in_place,
+    step_of,
+)
+from benchmarks.peer import GLOO, MULTI_WORKER, OPENMPI, Group, groups, turns_of
+from benchmarks.record import Rows, keep, question, show
 from benchmarks.star import Star
 
-WORKERS = (1, 2, 4, 8)
-SCALARS = 1_000
-MIB = 2**20
+PLAIN, IN_PLACE = "varsim", "varsim, in place"
+ROUND_TRIP, THREE_HOPS = "raw star, round trip", "raw star, three hops"
+MEMORY = "memory floor"
+KIB, MIB = 2**10, 2**20
+SIZES = (8, 64 * KIB, MIB, 16 * MIB, 100 * MIB)
+MAX_STAR = 16 * MIB  # beyond, sockets say nothing that smaller sizes have not said
+MIN_MEMORY = 64 * KIB  # below, it is calls that cost, and not bytes
+ROUNDS = 20
+BUDGET_S = 12.0  # of one size
 
-
-def variables(strategy: tf.distribute.Strategy, count: int, values: int) -> list[tf.Variable]:
-    """ON_WRITE MEAN variables of float64."""
-    with strategy.scope():
-        return [
-            tf.Variable(
-                np.zeros(values) if values > 1 else np.float64(0),
-                synchronization=tf.VariableSynchronization.ON_WRITE,
-                aggregation=tf.VariableAggregation.MEAN,
-            )
-            for _ in range(count)
-        ]
-
-
-def step_of(written: list[tf.Variable], values: int) -> Callable[[], None]:
-    """A function that writes all of them once."""
-    gradient = np.ones(values) if values > 1 else np.asarray(1.0)
-
-    def step() -> None:
-        for variable in written:
-            variable.assign_add(gradient)
-
-    shipped: Callable[[], None] = tf.function(step)
-    return shipped
-
-
-CASES: dict[str, tuple[int, int]] = {  # name → how many variables, of how many values
-    "8 B": (1, 1),
-    "1 MiB": (1, MIB // 8),
-    f"{SCALARS:,} scalars": (SCALARS, 1),
+TARGETS = {  # with four workers: what varsim's median over the other's should be at most
+    (8, GLOO.name): 0.35,
+    (8, MULTI_WORKER.name): 0.12,
+    (8, ROUND_TRIP): 1.5,
+    (MIB, GLOO.name): 0.25,
+    (MIB, OPENMPI.name): 1.5,
+    (16 * MIB, GLOO.name): 0.25,
+    (16 * MIB, OPENMPI.name): 0.8,
+    (100 * MIB, GLOO.name): 0.2,
+    (100 * MIB, OPENMPI.name): 0.5,
+    (100 * MIB, MEMORY): 2.5,
 }
+
+
+@contextmanager
+def varsim_turns(workers: int, size_bytes: int) -> Iterator[dict[str, Turn]]:
+    """Both ways of writing, on a cluster that ends with the size, and leaves no memory behind."""
+    with cluster(workers) as strategy:
+        shape = (size_bytes // 4,)
+        written = on_write_mean(strategy, 1, shape)
+        turns = {PLAIN: checked_turn(strategy, written, step_of(written))}
+        if CAN_WRITE_IN_PLACE:
+            (in_place,) = others = on_write_mean(strategy, 1, shape)
+            turns[IN_PLACE] = checked_turn(strategy, others, step_in_place(in_place))
+        yield turns
+
+
+def floor_turns(star: Star, size_bytes: int) -> dict[str, Turn]:
+    """The raw stars, and a copy, from which the memory floor follows."""
+    turns: dict[str, Turn] = {}
+    if size_bytes <= MAX_STAR:
+        turns[ROUND_TRIP] = turn_of(partial(star.round_trip, size_bytes))
+        turns[THREE_HOPS] = turn_of(partial(star.three_hops, size_bytes))
+    if size_bytes >= MIN_MEMORY:
+        here, there = np.ones(size_bytes // 4, np.float32), np.zeros(size_bytes // 4, np.float32)
+        turns[MEMORY] = turn_of(partial(np.copyto, there, here))
+    return turns
+
+
+def measure(workers: int, size_bytes: int, rounds: int, peers: list[Group], star: Star) -> Rows:
+    """A row for each contender."""
+    with varsim_turns(workers, size_bytes) as ours:
+        others = turns_of(peers, str(size_bytes))
+        turns = {**ours, **others, **floor_turns(star, size_bytes)}
+        spreads = side_by_side(turns, rounds=rounds, budget_s=BUDGET_S)
+    if MEMORY in spreads:  # a copy moves two buffers' bytes, a step moves so many
+        spreads[MEMORY] = spreads[MEMORY].times((workers + 2) / 2)
+    rows: Rows = []
+    for name, spread in spreads.items():
+        row: dict[str, object] = {"workers": workers, "size": in_bytes(size_bytes)}
+        row |= {"contender": name, "step": spread}
+        rows.append(row | _ratios(list(ours), spreads, name, size_bytes if workers == 4 else 0))
+    return rows
+
+
+def _ratios(
+    ours: list[str], spreads: dict[str, Spread], name: str, size_bytes: int
+) -> dict[str, object]:
+    target = TARGETS.get((size_bytes, name))
+    return {
+        f"{our} / this": None
+        if name == our
+        else Ratio(spreads[our].median / spreads[name].median, target)
+        for our in ours
+    }
 
 
 def main() -> None:
     """Measures, prints, and keeps if asked."""
-    options = arguments(__doc__ or "", WORKERS)
+    parser = question(__doc__, (4,))
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="of it, in bytes")
+    options = parser.parse_args()
     rows: Rows = []
+    versions: dict[str, str] = {}
     for workers in options.workers:
-        devices = [f"cpu:{i}" for i in range(workers)]
-        with tf.distribute.MirroredStrategy(devices=devices) as strategy, Star(workers) as star:
-            for name, (count, values) in CASES.items():
-                step = step_of(variables(strategy, count, values), values)
-                size_bytes = 8 * count * values
-                spreads = side_by_side(
-                    {
-                        "varsim": partial(timed, partial(strategy.run, step)),
-                        "star": partial(timed, partial(star.round, size_bytes)),
-                    },
-                    rounds=options.rounds or (60 if size_bytes == 8 else 20),
-                    warm_up=5,
-                )
-                varsim, floor = spreads["varsim"], spreads["star"]
-                rows.append(
-                    {
-                        "workers": workers,
-                        "step": name,
-                        "varsim": varsim,
-                        "bare star": floor,
-                        "times the floor": varsim.median / floor.median,
-                    }
-                )
-        show(f"a step, {workers} workers", rows[-len(CASES) :])
-    show("a step: median (quartiles)", rows)
+        everybody = (GLOO, OPENMPI, MULTI_WORKER)
+        with groups(everybody, workers) as peers, Star(workers) as star:
+            versions |= {group.peer.name: group.versions for group in peers}
+            for size_bytes in options.sizes:
+                found = measure(workers, size_bytes, options.rounds or ROUNDS, peers, star)
+                show(f"a step that writes {in_bytes(size_bytes)}, {workers} workers", found)
+                rows += found
     if options.keep:
-        keep("step", rows)
+        keep("step", rows, versions)
 
 
 if __name__ == "__main__":

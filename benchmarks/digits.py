@@ -1,0 +1,149 @@
+"""How long does the digits job take: to its first result, and to train?
+
+Both are whole programs, started in turns. *First result* is one epoch, from the command to its end,
+with all imports. *Training* is 20 epochs in a program that has started: as they come, with what the
+first of them compiles or ships; and the 20 epochs after the first.
+
+Beside varsim (ON_WRITE, the same training): the same model, images, batches and steps under
+TensorFlow's MirroredStrategy on as many logical CPU devices, inside a `tf.function` that takes all
+steps of an epoch. It reads its batches as TensorFlow's guides do, from a distributed dataset; or
+from tensors that were split in advance, which no guide does, but the built-in job.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from functools import partial
+from typing import Any
+
+from benchmarks.measure import Ratio, Spread, once_each, timed
+from benchmarks.peer import MIRRORED, PYTHON, PeerFailed
+from benchmarks.record import ROOT, Rows, keep, question, show
+
+EPOCHS = 20
+ROUNDS = 4
+TIMEOUT_S = 120.0
+SAME = 1e-3
+"""How far apart results may be: float32, added up in another order."""
+
+VARSIM, COMMAND = "varsim", "varsim run"
+DATASET, TENSORS = "TF Mirrored, dataset", "TF Mirrored, tensors"
+TARGETS = {"first result": 0.3, "20 epochs": 1.0, "20 after the first": 1.0}
+
+
+class Program:
+    """A program that trains, and what it said."""
+
+    def __init__(self, *words: str) -> None:
+        self._words = words
+        self.said: list[dict[str, Any]] = []
+
+    def run(self, epochs: int) -> None:
+        """Trains for so many epochs, from the command to its end."""
+        environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"}
+        found = subprocess.run(
+            [*self._words, str(epochs)],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=TIMEOUT_S,
+        )
+        if found.returncode:
+            raise PeerFailed(f"{' '.join(self._words)} failed; it said:\n{found.stderr[-2000:]}")
+        self.said.append(json.loads(found.stdout.splitlines()[-1]))
+
+    def reached(self) -> dict[str, float]:
+        """What the last training reached."""
+        reached: dict[str, float] = self.said[-1]["reached"]
+        return reached
+
+    def seconds(self) -> dict[str, Spread]:
+        """Of all trainings, each of one epoch more than counts."""
+        ends = [said["epoch_ends"] for said in self.said]
+        return {
+            "20 epochs": Spread.of([end[EPOCHS - 1] for end in ends]),
+            "20 after the first": Spread.of([end[EPOCHS] - end[0] for end in ends]),
+        }
+
+
+def command(workers: int) -> float:
+    """Seconds of `varsim run` for one epoch: with the report, and everything saved."""
+    words = [sys.executable, "-m", "varsim", "run", "--workers", str(workers)]
+    with tempfile.TemporaryDirectory(prefix="digits-") as out:
+        words += ["--mode", "on_write", "--quiet", "--out", out, "params.epochs=1"]
+        run = partial(subprocess.run, words, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        return timed(run)
+
+
+def programs(workers: int) -> dict[str, Program]:
+    """All that are there, by name."""
+    job = Program(sys.executable, "-m", "benchmarks.digits_job", str(workers))
+    found = {VARSIM: job}
+    if reason := MIRRORED.missing():
+        print(f"{MIRRORED.name} is left out: {reason}", file=sys.stderr)
+        return found
+    words = (PYTHON, "-m", "benchmarks.peers.digits")
+    found[DATASET] = Program(*words, "dataset", str(workers))
+    found[TENSORS] = Program(*words, "tensors", str(workers))
+    return found
+
+
+def check(contenders: dict[str, Program]) -> None:
+    """All have reached the same."""
+    ours = contenders[VARSIM].reached()
+    for name, program in contenders.items():
+        theirs = program.reached()
+        for what in ("train_loss", "train_accuracy", "test_accuracy"):
+            if abs(theirs[what] - ours[what]) > SAME:
+                raise PeerFailed(f"{name}: {what} is {theirs[what]}, and varsim's {ours[what]}")
+
+
+def measure(workers: int, rounds: int) -> tuple[Rows, dict[str, str]]:
+    """The rows, and the peers' versions."""
+    contenders = programs(workers)
+    starts = {name: partial(timed, partial(p.run, 1)) for name, p in contenders.items()}
+    first = once_each(starts | {COMMAND: partial(command, workers)}, rounds=rounds)
+    check(contenders)
+    for program in contenders.values():
+        program.said.clear()
+    trainings = {name: partial(timed, partial(p.run, EPOCHS + 1)) for name, p in contenders.items()}
+    once_each(trainings, rounds=rounds)
+    check(contenders)
+    found = {"first result": first} | {
+        work: {name: program.seconds()[work] for name, program in contenders.items()}
+        for work in ("20 epochs", "20 after the first")
+    }
+    rows: Rows = []
+    for work, spreads in found.items():
+        for name, spread in spreads.items():
+            is_peer = name not in (VARSIM, COMMAND)
+            ratio = Ratio(spreads[VARSIM].median / spread.median, TARGETS[work])
+            row: dict[str, object] = {"workers": workers, "work": work, "contender": name}
+            rows.append(row | {"took": spread, "varsim / this": ratio if is_peer else None})
+    versions = {n: f"tensorflow {p.said[0]['version']}" for n, p in contenders.items()}
+    del versions[VARSIM]
+    return rows, versions
+
+
+def main() -> None:
+    """Measures, prints, and keeps if asked."""
+    options = question(__doc__, (4,)).parse_args()
+    rows: Rows = []
+    versions: dict[str, str] = {}
+    for workers in options.workers:
+        found, more = measure(workers, options.rounds or ROUNDS)
+        show(f"the digits job, {workers} workers", found)
+        rows += found
+        versions |= more
+    if options.keep:
+        keep("digits", rows, versions)
+
+
+if __name__ == "__main__":
+    main()

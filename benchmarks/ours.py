@@ -1,0 +1,92 @@
+"""varsim as a contender: clusters, and steps that write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+import varsim as tf
+from benchmarks.measure import Turn, turn_of
+
+CAN_WRITE_IN_PLACE = hasattr(tf.Variable, "update_buffer")
+FIRST_STEPS = 4  # are checked
+
+
+def cluster(workers: int) -> tf.distribute.MirroredStrategy:
+    """A strategy with so many workers."""
+    return tf.distribute.MirroredStrategy(devices=[f"cpu:{i}" for i in range(workers)])
+
+
+def on_write_mean(
+    strategy: tf.distribute.Strategy, count: int, shape: tuple[int, ...]
+) -> list[tf.Variable]:
+    """So many ON_WRITE MEAN variables of float32 zeros."""
+    with strategy.scope():
+        return [
+            tf.Variable(
+                np.zeros(shape, np.float32),
+                synchronization=tf.VariableSynchronization.ON_WRITE,
+                aggregation=tf.VariableAggregation.MEAN,
+            )
+            for _ in range(count)
+        ]
+
+
+def step_of(written: list[tf.Variable]) -> Callable[[], None]:
+    """A function in which a replica adds a gradient of its own to all of them."""
+    shape = written[0].numpy().shape
+    gradients: list[np.ndarray] = []  # made in the worker, and kept there
+
+    def step() -> None:
+        if not gradients:
+            gradients.append(np.full(shape, replica_number(), np.float32))
+        (gradient,) = gradients
+        for variable in written:
+            variable.assign_add(gradient)
+
+    shipped: Callable[[], None] = tf.function(step)
+    return shipped
+
+
+def step_in_place(variable: tf.Variable) -> Callable[[], None]:
+    """The same, where the gradient comes into being in the place that it is sent from.
+
+    After the first steps a buffer that was filled before keeps the values that it has, but one: as
+    with the arrays of the other contenders, computing the gradient is no part of the step.
+    """
+    filled: list[int] = []  # addresses
+
+    def step() -> None:
+        buffer: np.ndarray = variable.update_buffer()  # type: ignore[attr-defined,unused-ignore]
+        address = buffer.__array_interface__["data"][0]
+        if len(filled) < FIRST_STEPS or address not in filled:
+            filled.append(address)
+            buffer.fill(replica_number())
+        else:
+            buffer[:1] = replica_number()
+        variable.assign_add(buffer)
+
+    shipped: Callable[[], None] = tf.function(step)
+    return shipped
+
+
+def replica_number() -> float:
+    """On a replica: 1 for the first, 2 for the second."""
+    context = tf.distribute.get_replica_context()
+    assert context is not None
+    return float(context.replica_id_in_sync_group) + 1.0
+
+
+def checked_turn(
+    strategy: tf.distribute.Strategy, written: list[tf.Variable], step: Callable[[], None]
+) -> Turn:
+    """Lets a step take turns, after it has given the mean of all replicas' gradients each time."""
+    mean = (strategy.num_replicas_in_sync + 1) / 2
+    for steps_done in range(1, FIRST_STEPS + 1):
+        strategy.run(step)
+        for variable in (written[0], written[-1]):
+            found = variable.numpy()
+            if not np.allclose(found, steps_done * mean):
+                raise AssertionError(f"{found} after {steps_done} steps that add {mean}")
+    return turn_of(lambda: strategy.run(step))

@@ -1,0 +1,237 @@
+"""The peers: what people would use instead, each a group of processes that takes turns with varsim.
+
+They live in an environment of their own, `.venv-peers`, or wherever VARSIM_BENCH_PEERS says.
+`peers/member.py` is the other end of what is said here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Self
+
+from benchmarks.measure import Turn
+from benchmarks.peers.member import ADDRESS
+
+ROOT = Path(__file__).parents[1]
+PEERS = Path(os.environ.get("VARSIM_BENCH_PEERS", ROOT / ".venv-peers"))
+PYTHON = str(PEERS / "bin" / "python")
+
+START_TIMEOUT_S = 120.0  # four processes that import TensorFlow, on a machine that is busy
+ANSWER_TIMEOUT_S = 240.0  # TensorFlow traces a step of 1,000 variables for half a minute
+END_TIMEOUT_S = 20.0
+
+Command = tuple[list[str], dict[str, str]]
+"""A process to start: its words, and what its environment has besides."""
+
+
+class PeerFailed(Exception):
+    """A peer did not start, died, or computed something else; the text says what it said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A contender that is not ours."""
+
+    name: str
+    package: str  # without which it is not there
+    commands: Callable[[int, Path], list[Command]]  # from the members' number, and a folder
+    program: str | None = None  # one of the system that it needs
+    has_members: bool = True  # as many processes as workers; else it is one
+
+    def missing(self) -> str | None:
+        """What has to be done before it can be measured; None if it can be."""
+        if not Path(PYTHON).exists():
+            return f"there is no {PEERS.name}: make bench-peers"
+        look = f"import importlib.util as i; raise SystemExit(not i.find_spec({self.package!r}))"
+        if subprocess.run([PYTHON, "-c", look], check=False, stderr=subprocess.DEVNULL).returncode:
+            return f"{self.package} is not installed in {PEERS.name}: make bench-peers"
+        if self.program is not None and shutil.which(self.program) is None:
+            return f"there is no {self.program} (Debian, Ubuntu: apt install openmpi-bin)"
+        return None
+
+
+def _gloo(count: int, folder: Path) -> list[Command]:
+    words = [PYTHON, "-m", "benchmarks.peers.gloo"]
+    return [([*words, str(i), str(count), str(folder / "meeting")], {}) for i in range(count)]
+
+
+def _openmpi(count: int, _: Path) -> list[Command]:
+    # As anybody would start it: with more ranks than cores it yields by itself when idle. Told
+    # to spin (mpi_yield_when_idle 0), it waits for the system's time slices, and is no contender.
+    as_root = ["--allow-run-as-root"] if os.getuid() == 0 else []
+    words = ["mpirun", *as_root, "--oversubscribe", "-x", ADDRESS, "-n", str(count)]
+    return [([*words, PYTHON, "-m", "benchmarks.peers.openmpi"], {})]
+
+
+def _multi_worker(count: int, _: Path) -> list[Command]:
+    with ExitStack() as stack:  # TensorFlow wants to be told ports, so it is told free ones
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for bound in sockets:
+            bound.bind(("127.0.0.1", 0))
+        addresses = [f"127.0.0.1:{bound.getsockname()[1]}" for bound in sockets]
+
+    def config(index: int) -> str:
+        task = {"type": "worker", "index": index}
+        return json.dumps({"cluster": {"worker": addresses}, "task": task})
+
+    words = [PYTHON, "-m", "benchmarks.peers.multi_worker"]
+    return [(words, {"TF_CONFIG": config(i)}) for i in range(count)]
+
+
+def _mirrored(count: int, _: Path) -> list[Command]:
+    return [([PYTHON, "-m", "benchmarks.peers.mirrored", str(count)], {})]
+
+
+GLOO = Peer("gloo", "torch", _gloo)
+OPENMPI = Peer("Open MPI", "mpi4py", _openmpi, "mpirun")
+MULTI_WORKER = Peer("TF MultiWorkerMirrored", "tensorflow", _multi_worker)
+MIRRORED = Peer("TF Mirrored, logical CPUs", "tensorflow", _mirrored, has_members=False)
+
+
+@dataclass
+class Group:
+    """A peer's processes while they run."""
+
+    peer: Peer
+    count: int
+    versions: str = ""
+    _lines: list[IO[str]] = field(default_factory=list)  # member 0 first
+    _stack: ExitStack = field(default_factory=ExitStack)
+    _log: Path = Path()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._start(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _start(self, stack: ExitStack) -> None:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="peer-")))
+        self._log = folder / "log"
+        log = stack.enter_context(self._log.open("wb"))
+        listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+        address = str(folder / "members")
+        listener.bind(address)
+        listener.listen()
+        environment = os.environ | {ADDRESS: address, "TF_CPP_MIN_LOG_LEVEL": "2"}
+        processes: list[subprocess.Popen[bytes]] = []
+        stack.callback(_end, processes)  # after the members have seen their connections close
+        members = self.count if self.peer.has_members else 1
+        for words, more in self.peer.commands(self.count, folder):
+            processes.append(
+                subprocess.Popen(
+                    words,
+                    env=environment | more,
+                    cwd=ROOT,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                )
+            )
+        lines: dict[int, IO[str]] = {}
+        for connection in self._connections(listener, members, processes):
+            stack.enter_context(connection)
+            connection.settimeout(ANSWER_TIMEOUT_S)
+            said = stack.enter_context(connection.makefile("rw", encoding="utf-8"))
+            hello = self._answer(said)
+            lines[hello["member"]] = said
+            self.versions = hello["versions"]
+        self._lines = [lines[member] for member in sorted(lines)]
+
+    def _connections(
+        self, listener: socket.socket, count: int, processes: list[subprocess.Popen[bytes]]
+    ) -> Iterator[socket.socket]:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while count:
+            if select.select([listener], [], [], 0.2)[0]:
+                yield listener.accept()[0]
+                count -= 1
+            elif time.monotonic() > deadline or any(p.poll() is not None for p in processes):
+                raise self._failed("did not start")
+
+    def turn(self, case: str) -> Turn:
+        """Takes steps of a case, in all members."""
+
+        def take(steps: int) -> list[float]:
+            for lines in self._lines:
+                print(case, steps, file=lines, flush=True)
+            answers = [self._answer(lines) for lines in self._lines]
+            seconds: list[float] = answers[0]["seconds"]
+            return seconds
+
+        return take
+
+    def _answer(self, lines: IO[str]) -> Any:
+        try:
+            line = lines.readline()
+        except OSError as error:  # also the time-out
+            raise self._failed("does not answer") from error
+        if not line:
+            raise self._failed("ended")
+        return json.loads(line)
+
+    def _failed(self, what: str) -> PeerFailed:
+        said = self._log.read_text("utf-8", errors="replace").strip().splitlines()
+        return PeerFailed("\n".join([f"{self.peer.name} {what}; it said:", *said[-15:]]))
+
+
+def _end(processes: list[subprocess.Popen[bytes]]) -> None:
+    """Waits for members that have seen their connections close; ends those that have not."""
+    deadline = time.monotonic() + END_TIMEOUT_S
+    for process in processes:
+        try:
+            process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.terminate()  # mpirun passes it on
+    for process in processes:
+        try:
+            process.wait(END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def turns_of(there: Iterable[Group], case: str) -> dict[str, Turn]:
+    """The turns of those groups that compute what they should; what the others do is said."""
+    turns = {}
+    for group in there:
+        turn = group.turn(case)
+        try:
+            turn(1)  # which also checks
+        except PeerFailed as error:
+            print(f"{group.peer.name} is left out: {error}", file=sys.stderr)
+        else:
+            turns[group.peer.name] = turn
+    return turns
+
+
+@contextmanager
+def groups(peers: Iterable[Peer], count: int) -> Iterator[list[Group]]:
+    """The groups of those peers that are there; what becomes of the others is said."""
+    with ExitStack() as stack:
+        there = []
+        for peer in peers:
+            reason = peer.missing()
+            if reason is None:
+                try:
+                    there.append(stack.enter_context(Group(peer, count)))
+                    continue
+                except PeerFailed as error:
+                    reason = str(error)
+            print(f"{peer.name} is left out: {reason}", file=sys.stderr)
+        yield there

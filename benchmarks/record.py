@@ -1,0 +1,107 @@
+"""What becomes of measurements: a table for people, and a line of JSON to compare with later."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from benchmarks.measure import Ratio, Spread
+
+ROOT = Path(__file__).parents[1]
+RESULTS = Path(__file__).parent / "results"
+PACKAGES = ("numpy", "pyzmq", "msgpack")
+LOAD_BEFORE = os.getloadavg()[0]
+"""What else the machine did when the benchmark began: it is a load itself."""
+
+Rows = list[dict[str, object]]
+
+
+def show(title: str, rows: Rows) -> None:
+    """Prints rows as a table; all have the keys of the first."""
+    table = [list(rows[0]), *[[_shown(cell) for cell in row.values()] for row in rows]]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    print(f"\n{title}")
+    for line in table:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        print(f"  {'  '.join(cells)}".rstrip(), flush=True)
+
+
+def _shown(cell: object) -> str:
+    if cell is None:
+        return ""
+    return f"{cell:.3g}" if isinstance(cell, float) else str(cell)
+
+
+def keep(question: str, rows: Rows, peers: Mapping[str, str] | None = None) -> None:
+    """Appends a measurement to `results/`, with all that is needed to compare it with another.
+
+    Args:
+        peers: The versions of the peers that took part.
+    """
+    RESULTS.mkdir(exist_ok=True)
+    entry = {
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": _commit(),
+        "machine": {
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            "system": platform.system(),
+        },
+        "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
+        "peers": dict(peers or {}),
+        "load_before": LOAD_BEFORE,
+        "rows": [{name: _plain(cell) for name, cell in row.items()} for row in rows],
+    }
+    path = RESULTS / f"{question}.jsonl"
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+    print(f"\nkept in {path.relative_to(ROOT)}")
+
+
+def _plain(cell: object) -> object:
+    match cell:
+        case Spread():
+            return [cell.median, cell.low, cell.high, cell.count]
+        case Ratio(target=None):
+            return cell.value
+        case Ratio():
+            return {"ratio": cell.value, "target": cell.target, "met": cell.met}
+    return cell
+
+
+def _commit() -> str:
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return said.stdout.strip()
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.machine())
+
+
+def question(doc: str | None, workers: Iterable[int]) -> argparse.ArgumentParser:
+    """What every benchmark can be asked; its first line of documentation says what it answers."""
+    parser = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--workers", type=int, nargs="+", default=list(workers), help="numbers of workers"
+    )
+    parser.add_argument("--rounds", type=int, help="turns of each; fewer if they are slow")
+    parser.add_argument("--keep", action="store_true", help="append to benchmarks/results/")
+    return parser

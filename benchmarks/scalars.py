@@ -1,0 +1,72 @@
+"""What does it cost to write 1,000 scalars in a step, and not one?
+
+A step is one `strategy.run` in which every replica adds a gradient of its own to each of some
+ON_WRITE MEAN scalars of float32. Beside it, in turns: the same step under TensorFlow's
+MirroredStrategy on as many logical CPU devices, inside a `tf.function`.
+"""
+
+from __future__ import annotations
+
+from benchmarks.measure import Ratio, Spread, Turn, side_by_side
+from benchmarks.ours import checked_turn, cluster, on_write_mean, step_of
+from benchmarks.peer import MIRRORED, groups, turns_of
+from benchmarks.record import Rows, keep, question, show
+
+COUNTS = (1, 1_000)
+TO_ONE = 3.0  # what so many scalars' step should be at most, measured in steps of one scalar
+TO_TENSORFLOW = 0.05  # and in the same steps of TensorFlow
+ROUNDS = 20
+BUDGET_S = 15.0
+
+
+def rows_of(workers: int, spreads: dict[tuple[str, int], Spread]) -> Rows:
+    """A row for each contender and number of scalars."""
+    rows: Rows = []
+    for (name, count), spread in spreads.items():
+        ours, one = spreads["varsim", count], spreads[name, COUNTS[0]]
+        is_ours, many = name == "varsim", count > 1
+        to_one = Ratio(spread.median / one.median, TO_ONE if is_ours else None)
+        to_this = Ratio(ours.median / spread.median, TO_TENSORFLOW if many else None)
+        rows.append(
+            {
+                "workers": workers,
+                "contender": name,
+                "scalars": count,
+                "step": spread,
+                "this / its one scalar": to_one if many else None,
+                "varsim / this": None if is_ours else to_this,
+            }
+        )
+    return rows
+
+
+def measure(workers: int, rounds: int) -> tuple[Rows, dict[str, str]]:
+    """The rows, and the peers' versions."""
+    turns: dict[tuple[str, int], Turn] = {}
+    with groups([MIRRORED, MIRRORED], workers) as peers, cluster(workers) as strategy:
+        for count in COUNTS:
+            written = on_write_mean(strategy, count, ())
+            turns["varsim", count] = checked_turn(strategy, written, step_of(written))
+        for count, group in zip(COUNTS, peers, strict=False):  # each case has a group of its own
+            found = turns_of([group], str(count))
+            turns |= {(name, count): turn for name, turn in found.items()}
+        spreads = side_by_side(turns, rounds=rounds, budget_s=BUDGET_S)
+        return rows_of(workers, spreads), {group.peer.name: group.versions for group in peers}
+
+
+def main() -> None:
+    """Measures, prints, and keeps if asked."""
+    options = question(__doc__, (4,)).parse_args()
+    rows: Rows = []
+    versions: dict[str, str] = {}
+    for workers in options.workers:
+        found, more = measure(workers, options.rounds or ROUNDS)
+        show(f"a step that writes scalars, {workers} workers", found)
+        rows += found
+        versions |= more
+    if options.keep:
+        keep("scalars", rows, versions)
+
+
+if __name__ == "__main__":
+    main()
