@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from threading import get_ident
 from typing import Protocol
 
-from varsim.errors import CallTimeout, ContextError, WorkerLost
+from varsim.errors import CallTimeout, ContextError, VarsimError, WorkerLost
 from varsim.launch.launcher import Link, Lost
 from varsim.protocol.messages import (
     Ask,
@@ -23,6 +23,7 @@ from varsim.spec import Array, Operation, VariableSpec
 from varsim.sync.actions import (
     AnswerAsk,
     CoordinatorAction,
+    Exchanged,
     Fetched,
     Finish,
     RunMerge,
@@ -61,11 +62,12 @@ class Coordinator:
     def __init__(self, link: Link) -> None:
         self.link = link
         self.num_replicas = link.num_replicas
-        self.state = CoordinatorState(link.num_replicas)
+        self.state = CoordinatorState(link.num_replicas, link.merge)
         self.ledger = self.state.ledger
         self._hosts: dict[int, Host] = {}
         self._work: deque[RunMerge | AnswerAsk] = deque()
         self._fetched: dict[int, tuple[Array, ...]] = {}
+        self._exchanged: dict[int, VarsimError | None] = {}
         self._finished: dict[int, Finish] = {}
         self._outgoing: dict[int, list[Message]] = {}
         self._forgotten: list[int] = []
@@ -93,7 +95,11 @@ class Coordinator:
         """Writes all components; see `Ledger.write`."""
         with self._in_use:
             self._check()
-            self._perform(self.ledger.write(variable_id, operation, values, same=same))
+            if self.state.overwrites(variable_id, operation, same=same):
+                self._perform(self.ledger.overwrite(variable_id, values[0]))
+            else:
+                self._exchange(variable_id)
+                self._perform(self.ledger.write(variable_id, operation, values, same=same))
             self._flush()
 
     def write_component(
@@ -102,6 +108,7 @@ class Coordinator:
         """Writes one component; see `Ledger.write_component`."""
         with self._in_use:
             self._check()
+            self._exchange(variable_id)
             self._perform(self.ledger.write_component(variable_id, replica_id, operation, value))
             self._flush()
 
@@ -115,10 +122,25 @@ class Coordinator:
         Raises:
             WorkerLost: One of the workers has died.
         """
+        if self.ledger.exchanges.defers(variable_id):
+            with self._in_use:
+                self._exchange(variable_id)
         known = self.ledger.known(variable_id, replica_ids)
         missing = [i for i, value in zip(replica_ids, known, strict=True) if value is None]
         fetched = iter(self._fetch(variable_id, missing) if missing else ())
         return tuple(next(fetched) if value is None else value for value in known)
+
+    def _exchange(self, variable_id: int) -> None:
+        """Has deferred writes exchanged, so that the variable's value is what it should be."""
+        request_id, actions = self.state.exchange(variable_id, self.link.now_s())
+        if request_id is None:
+            return
+        self._perform(actions)
+        while request_id not in self._exchanged:
+            self._turn(None)
+        error = self._exchanged.pop(request_id)
+        if error is not None:
+            raise error
 
     def _fetch(self, variable_id: int, replica_ids: Sequence[int]) -> tuple[Array, ...]:
         with self._in_use:
@@ -240,6 +262,8 @@ class Coordinator:
                     self._work.append(action)
                 case Fetched():
                     self._fetched[action.request_id] = action.values
+                case Exchanged():
+                    self._exchanged[action.request_id] = action.error
                 case Finish():
                     self._finished[action.call_id] = action
 

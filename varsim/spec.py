@@ -85,7 +85,7 @@ class VariableSpec:
     shape: Shape
     dtype: np.dtype[np.generic]
     requested: VariableSynchronization  # what the program asked for
-    synchronization: VariableSynchronization  # what is in force: never AUTO
+    synchronization: VariableSynchronization  # what is in force: AUTO only if adaptive
     aggregation: VariableAggregation
     trainable: bool
     created_at: str = ""  # file:line of the creation

@@ -10,7 +10,8 @@ import pytest
 
 from tests.waiting import MS
 from varsim.launch.launcher import LaunchOptions, Lost
-from varsim.launch.process import ProcessLauncher, ProcessLink
+from varsim.launch.process import ProcessLauncher
+from varsim.launch.process_link import ProcessLink
 from varsim.protocol.messages import Abort, Ask
 
 WAIT_S = 5_000 * MS

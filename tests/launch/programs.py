@@ -8,7 +8,7 @@ import sys
 import numpy as np
 
 from varsim.launch.launcher import WorkerLink
-from varsim.protocol.messages import Abort, Ask, Component, Fetch, Payload, Shutdown
+from varsim.protocol.messages import Abort, Ask, Component, Fetch, Message, Payload, Shutdown
 
 
 def serve(link: WorkerLink) -> None:
@@ -40,3 +40,16 @@ def deaf(link: WorkerLink) -> None:
     """Is busy for ever, and does not hear a `Shutdown`."""
     while True:
         os.getpid()
+
+
+def hearing(link: WorkerLink) -> None:
+    """Takes what comes, and keeps nothing of it."""
+    while not any(isinstance(message, Shutdown) for message in link.receive(None)):
+        pass
+
+
+def keeping(link: WorkerLink) -> None:
+    """Keeps all that comes, and ends with the first `Abort`."""
+    kept: list[Message] = []
+    while not any(isinstance(message, Shutdown | Abort) for message in kept):
+        kept += link.receive(None)

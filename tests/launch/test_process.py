@@ -125,7 +125,7 @@ def test_a_link_that_is_dropped_leaves_nothing(launch: Launch, private_temporary
 def test_a_worker_that_does_not_listen_is_killed(
     launch: Launch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("varsim.launch.process.SHUTDOWN_TIMEOUT_S", 10 * MS)
+    monkeypatch.setattr("varsim.launch.process_link.SHUTDOWN_TIMEOUT_S", 10 * MS)
     launch(1, "deaf").link.close()
 
 

@@ -36,6 +36,8 @@ DTYPES: Final = tuple(
     np.dtype(name) for name in "float16 float32 float64 int8 uint8 int32 int64 uint16 bool".split()
 )
 SHAPES: Final = ((), (3,), (0,), (2, 2))
+LARGE: Final = (2, 20_000)
+"""In every dtype of 4 bytes and more it is shared, where memory is; else a frame of its own."""
 WRITES: Final = (Operation.ASSIGN, Operation.ASSIGN_ADD, Operation.ASSIGN_SUB)
 
 synchronizations = st.sampled_from(VariableSynchronization)
@@ -63,6 +65,14 @@ def elements(dtype: np.dtype[Any]) -> st.SearchStrategy[Any]:
 def arrays(draw: Draw, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
     """An array of a dtype and shape."""
     size = int(np.prod(shape))
+    if size > 1000:  # too many to be drawn one by one
+        chance = np.random.default_rng(draw(st.integers(0, 2**32)))
+        if dtype.kind == "f":
+            return chance.uniform(-99, 99, shape).astype(dtype)
+        if dtype.kind == "b":
+            return chance.integers(0, 2, shape).astype(dtype)
+        limits = np.iinfo(dtype)
+        return chance.integers(limits.min, limits.max, shape, dtype, endpoint=True)
     numbers = draw(st.lists(elements(dtype), min_size=size, max_size=size))
     return np.array(numbers, dtype).reshape(shape)
 
@@ -85,7 +95,7 @@ def values_for(draw: Draw, creation: Creation, count: int) -> tuple[Any, ...]:
 
 
 @st.composite
-def creations(draw: Draw) -> Creation:
+def creations(draw: Draw, shapes: st.SearchStrategy[tuple[int, ...]] = shapes) -> Creation:
     """A variable with any settings."""
     initial = draw(arrays(draw(dtypes), draw(shapes)))
     return Creation(draw(synchronizations), draw(aggregations), initial)
@@ -165,10 +175,18 @@ def actions(draw: Draw, made: tuple[Creation, ...], usable: list[int], count: in
 
 
 @st.composite
-def programs(draw: Draw, num_replicas: st.SearchStrategy[int]) -> Program:
-    """A program, with a look at every component at its end."""
+def programs(
+    draw: Draw, num_replicas: st.SearchStrategy[int], *, with_large: bool = False
+) -> Program:
+    """A program, with a look at every component at its end.
+
+    Args:
+        with_large: One of its variables is large.
+    """
     count = draw(num_replicas)
     made = tuple(draw(st.lists(creations(), min_size=1, max_size=3)))
+    if with_large:
+        made = (draw(creations(st.just(LARGE))), *made[1:])
     usable = [i for i, creation in enumerate(made) if not refused(creation)]
     if not usable:
         return Program(count, made, ())

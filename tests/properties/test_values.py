@@ -52,11 +52,18 @@ def test_programs_on_the_simulated_cluster_in_any_order(program: Program, seed: 
         check(program, strategy_of(program.num_replicas))
 
 
+Clusters = dict[tuple[int, str], tf.distribute.MirroredStrategy]
+
+
 @pytest.fixture(scope="module")
-def clusters() -> Iterator[dict[int, tf.distribute.MirroredStrategy]]:
-    """One cluster of real workers for each world size, which all examples share."""
+def clusters() -> Iterator[Clusters]:
+    """One cluster of real workers for each world size and exchange, which all examples share."""
     with ExitStack() as stack:
-        started = {n: stack.enter_context(strategy_of(n)) for n in (2, 3)}
+        started = {
+            (n, exchange): stack.enter_context(strategy_of(n, exchange))
+            for n in (2, 3)
+            for exchange in ("star", "shared")
+        }
         for strategy in started.values():
             strategy.start()
         yield started
@@ -64,12 +71,21 @@ def clusters() -> Iterator[dict[int, tf.distribute.MirroredStrategy]]:
 
 @pytest.mark.processes
 @few
-@given(program=programs(st.sampled_from([2, 3])))
-def test_programs_on_real_workers(
-    clusters: dict[int, tf.distribute.Strategy], program: Program
-) -> None:
-    check(program, clusters[program.num_replicas])
+@given(program=programs(st.sampled_from([2, 3])), exchange=st.sampled_from(["star", "shared"]))
+def test_programs_on_real_workers(clusters: Clusters, program: Program, exchange: str) -> None:
+    check(program, clusters[program.num_replicas, exchange])
 
 
-def strategy_of(num_replicas: int) -> tf.distribute.MirroredStrategy:
-    return tf.distribute.MirroredStrategy([f"cpu:{i}" for i in range(num_replicas)])
+@pytest.mark.processes
+@few
+@given(program=programs(st.sampled_from([2, 3]), with_large=True))
+def test_large_values_on_real_workers(clusters: Clusters, program: Program) -> None:
+    """The same bits whether they travel through sockets or shared memory."""
+    for exchange in ("star", "shared"):
+        check(program, clusters[program.num_replicas, exchange])
+
+
+def strategy_of(num_replicas: int, exchange: str = "auto") -> tf.distribute.MirroredStrategy:
+    return tf.distribute.MirroredStrategy(
+        [f"cpu:{i}" for i in range(num_replicas)], exchange=exchange
+    )

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from tests.protocol.samples import messages, plain
 from varsim.protocol import codec
-from varsim.protocol.buffers import DTYPE_CODES, PACK_LIMIT_BYTES, Frame
-from varsim.protocol.codec import MESSAGES, decode, encode
+from varsim.protocol.buffers import ALIGNMENT, DTYPE_CODES, PACK_LIMIT_BYTES, Frame
+from varsim.protocol.codec import MAX_INLINE_BYTES, MESSAGES, decode, encode
 from varsim.protocol.messages import Component, Message, Payload, Raised, Reduced, Report, Start
 from varsim.spec import DTYPES, Array
 
@@ -41,15 +41,25 @@ def test_every_dtype_of_a_variable_has_a_code() -> None:
 
 
 def test_small_arrays_share_a_frame_and_each_large_one_has_its_own() -> None:
-    small, large = np.arange(3.0), np.zeros(PACK_LIMIT_BYTES // 8 + 1)
+    small, large = np.zeros(MAX_INLINE_BYTES // 8 + 1), np.zeros(PACK_LIMIT_BYTES // 8 + 1)
 
     frames = encode([component(large), component(small), component(large), component(small)])
 
-    assert [64, large.nbytes, large.nbytes] == list(map(len, frames[1:]))
+    packed = 2 * (small.nbytes + small.nbytes % ALIGNMENT)
+    assert [packed, large.nbytes, large.nbytes] == list(map(len, frames[1:]))
 
 
-def test_without_array_bytes_there_is_only_a_header() -> None:
-    assert 1 == len(encode([component(np.zeros((0, 3)))]))
+@pytest.mark.parametrize(
+    ("size_bytes", "frames"), [(0, 1), (8, 1), (MAX_INLINE_BYTES, 1), (MAX_INLINE_BYTES + 1, 2)]
+)
+def test_few_array_bytes_lie_in_the_header(size_bytes: int, frames: int) -> None:
+    value = np.arange(size_bytes, dtype=np.uint8)
+
+    assert frames == len(encode([component(value)]))
+    assert value.tobytes() == sent(value)[0].tobytes()
+
+
+def test_no_messages_are_a_header_too() -> None:
     assert 1 == len(encode([]))
 
 
@@ -62,7 +72,7 @@ def test_a_large_array_is_not_copied_when_encoded() -> None:
 
 
 def test_decoded_arrays_are_read_only_views_of_the_frames() -> None:
-    values = [np.arange(3.0), np.zeros(PACK_LIMIT_BYTES)]
+    values = [np.arange(MAX_INLINE_BYTES / 4), np.zeros(PACK_LIMIT_BYTES)]
     frames = [bytearray(frame) for frame in encode([component(value) for value in values])]
 
     for message, frame in zip(decode(frames), frames[1:], strict=True):
@@ -71,7 +81,14 @@ def test_decoded_arrays_are_read_only_views_of_the_frames() -> None:
         assert not message.value.flags.writeable
 
 
-@pytest.mark.parametrize("size", [5, 300], ids=["packed", "own frame"])
+@pytest.mark.parametrize("dtype", DTYPE_CODES, ids=str)
+def test_arrays_of_the_header_are_read_only_and_aligned(dtype: np.dtype[np.generic]) -> None:
+    for array in sent(np.ones(1, np.int8), np.ones(3, dtype), np.ones((), dtype)):
+        assert array.flags.aligned
+        assert not array.flags.writeable
+
+
+@pytest.mark.parametrize("size", [5, 30, 300], ids=["in the header", "packed", "own frame"])
 def test_any_memory_layout_travels(size: int) -> None:
     array = np.arange(size * size, dtype=np.float64).reshape(size, size)
     layouts = [array.T, array[::2, ::-1], np.asfortranarray(array), array.astype(">f8")]

@@ -14,15 +14,16 @@ from hypothesis import strategies as st
 from tests.protocol.samples import messages
 from varsim.errors import ProtocolError
 from varsim.protocol import codec
-from varsim.protocol.buffers import MAX_DIMENSIONS, PACK_LIMIT_BYTES
+from varsim.protocol.buffers import MAX_DIMENSIONS, PACK_LIMIT_BYTES, SHARED
 from varsim.protocol.codec import MESSAGES, PROTOCOL_VERSION, decode, encode
 from varsim.protocol.messages import Commit, Component, Forget, Message, Payload, Start
 from varsim.protocol.structure import unpack
 
 
-def header(*bodies: Any, packed_bytes: Any = 0, version: Any = PROTOCOL_VERSION) -> bytes:
-    packed: bytes = msgpack.packb([version, packed_bytes, bodies])
-    return packed
+def header(*bodies: Any, packed: Any = b"", version: Any = PROTOCOL_VERSION) -> bytes:
+    """Frame 0; `packed` is the small arrays, or how many bytes of them are in frame 1."""
+    made: bytes = msgpack.packb([version, packed, bodies])
+    return made
 
 
 def tag(cls: type[Message]) -> int:
@@ -46,11 +47,16 @@ F8 = 3  # float64's code
         ([b"\xdd\xff\xff\xff\xff"], "not msgpack"),
         ([b"\x91" * 5000 + b"\x01"], "not msgpack"),
         ([msgpack.packb({})], "not \\[version"),
-        ([header(version=2)], "protocol version 2; this is version 1"),
+        ([header(version=1)], "protocol version 1; this is version 2"),
         ([header(version=True)], "protocol version True"),
-        ([header(packed_bytes="a")], "not \\[version"),
-        ([header(packed_bytes=16)], "the header says 16"),
-        ([header(packed_bytes=-1)], "the header says -1"),
+        ([header(packed="a")], "not \\[version"),
+        ([header(packed=None)], "not \\[version"),
+        ([header(packed=True), b"x"], "not \\[version"),
+        ([header(packed=16)], "have 0 bytes; the header says 16"),
+        ([header(packed=16), b"x"], "have 1 bytes; the header says 16"),
+        ([header(packed=0), b"x"], "have 1 bytes; the header says 0"),
+        ([header(packed=-1)], "the header says -1"),
+        ([header(packed=b"x")], "more array bytes were sent"),
         ([header(), b"x"], "more array bytes were sent"),
         ([header(1)], "not \\[tag"),
         ([header([])], "not \\[tag"),
@@ -75,8 +81,11 @@ F8 = 3  # float64's code
         ([header(component(F8, *[2**34] * 64))], "more large arrays than were sent"),
         ([header(component(F8, 0, *[2**34] * 63))], "an array of shape"),
         ([header(component(F8, 3))], "more small arrays than were sent"),
-        ([header(component(F8, 3), packed_bytes=16), bytes(16)], "more small arrays"),
-        ([header(component(F8, 1), packed_bytes=32), bytes(32)], "more array bytes"),
+        ([header(component(F8, 3), packed=16), bytes(16)], "more small arrays"),
+        ([header(component(F8, 3), packed=bytes(16))], "more small arrays"),
+        ([header(component(F8, 1), packed=32), bytes(32)], "more array bytes"),
+        ([header(component(F8, 1), packed=bytes(32))], "more array bytes"),
+        ([header(component(SHARED + F8, 0, 2**20, 0, 2**15))], "no dtype has the code 67"),
         ([header(component(F8, PACK_LIMIT_BYTES)), b"x"], "in a frame of 1"),
     ],
 )

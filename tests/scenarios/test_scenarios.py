@@ -47,7 +47,7 @@ def test_every_cell_of_the_table_is_in_a_scenario():
         )
     }
 
-    assert 144 == len(wanted)
+    assert 192 == len(wanted)
     assert set() == wanted - shown
 
 

@@ -11,7 +11,7 @@ from tests.sync.build import AUTO, FIRST, LOCAL, MEAN, NONE, ON_READ, ON_WRITE, 
 from varsim.errors import AggregationError, OperationError, SynchronizationError
 from varsim.spec import Context, Operation, VariableAggregation, VariableSynchronization
 from varsim.sync import policy
-from varsim.sync.policy import Broadcast, Gather, Local, Merge, Mirror, Reason, Refuse
+from varsim.sync.policy import Broadcast, Defer, Gather, Local, Merge, Mirror, Reason, Refuse
 
 READ, ASSIGN, ADD, SUB = (
     Operation.READ,
@@ -23,12 +23,10 @@ REPLICA, CROSS, UPDATE = Context
 FLOAT, INT = np.dtype("float32"), np.dtype("int32")
 
 
-def test_the_table_has_a_cell_for_everything_but_auto_and_create():
-    """AUTO is resolved when a variable is made, and what is not made yet has no policy."""
+def test_the_table_has_a_cell_for_everything_but_create():
+    """What is not made yet has no policy."""
     wanted = set(
-        itertools.product(
-            set(VariableSynchronization) - {AUTO}, Context, set(Operation) - {Operation.CREATE}
-        )
+        itertools.product(VariableSynchronization, Context, set(Operation) - {Operation.CREATE})
     )
 
     assert wanted == set(policy.TABLE)
@@ -48,6 +46,9 @@ def test_a_cell_that_asks_for_the_aggregation_knows_all_of_them():
         (ON_WRITE, FIRST, REPLICA, ADD, Merge()),
         (ON_WRITE, NONE, CROSS, READ, Mirror()),
         (ON_WRITE, SUM, CROSS, SUB, Broadcast(per_component=True)),
+        (AUTO, NONE, REPLICA, ASSIGN, Local(parts=True)),
+        (AUTO, MEAN, REPLICA, SUB, Defer()),
+        (AUTO, SUM, CROSS, READ, Mirror()),
         (ON_READ, SUM, REPLICA, ASSIGN, Local()),
         (ON_READ, FIRST, CROSS, READ, Gather()),
         (ON_READ, NONE, CROSS, READ, Refuse(Reason.NO_AGGREGATION)),
@@ -64,11 +65,11 @@ def test_a_cell_is_looked_up(synchronization, aggregation, context, operation, e
 
 
 def test_in_replica_context_a_read_is_always_local_and_nothing_gathers():
-    for synchronization, operation in itertools.product((ON_WRITE, ON_READ, LOCAL), Operation):
+    for synchronization, operation in itertools.product(VariableSynchronization, Operation):
         for aggregation in VariableAggregation:
             if operation is not Operation.CREATE:
                 cell = policy.policy(spec(aggregation, synchronization), REPLICA, operation)
-                assert isinstance(cell, Local if operation is READ else Local | Merge)
+                assert isinstance(cell, Local if operation is READ else Local | Merge | Defer)
 
 
 # ---------------------------------------------------------------- creation
@@ -78,9 +79,35 @@ def test_auto_becomes_on_write():
     assert ON_WRITE is policy.resolve("w", AUTO, MEAN, FLOAT, strict=True)
 
 
+def test_adaptive_auto_stays_auto():
+    assert AUTO is policy.resolve("w", AUTO, MEAN, FLOAT, strict=True, shape=(3,), adaptive=True)
+
+
+def test_adaptive_auto_with_an_open_shape_becomes_on_write():
+    """Values of different shapes do not add up."""
+    shape = (3, None)
+
+    assert ON_WRITE is policy.resolve("w", AUTO, SUM, INT, strict=True, shape=shape, adaptive=True)
+
+
+@pytest.mark.parametrize("adaptive", [False, True])
 @pytest.mark.parametrize("synchronization", [ON_WRITE, ON_READ, LOCAL])
-def test_what_is_said_is_kept(synchronization):
-    assert synchronization is policy.resolve("w", synchronization, SUM, INT, strict=False)
+def test_what_is_said_is_kept(synchronization, adaptive):
+    assert synchronization is policy.resolve(
+        "w", synchronization, SUM, INT, strict=False, adaptive=adaptive
+    )
+
+
+def test_only_auto_with_an_aggregation_defers():
+    deferred = {
+        (synchronization, aggregation)
+        for synchronization, aggregation in itertools.product(
+            VariableSynchronization, VariableAggregation
+        )
+        if policy.defers(spec(aggregation, synchronization))
+    }
+
+    assert {(AUTO, SUM), (AUTO, MEAN), (AUTO, FIRST)} == deferred
 
 
 def test_a_strict_strategy_refuses_none():

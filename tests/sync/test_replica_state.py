@@ -249,7 +249,7 @@ def test_an_add_must_fit_what_was_assigned_before_it_and_is_not_committed_yet():
     assert [4.0, 6.0, 8.0] == state.read(W).tolist()
 
 
-def test_an_add_need_not_fit_what_a_call_before_assigned():
+def test_adds_need_not_fit_what_a_call_before_assigned():
     """Its commit comes after its end; and the program has assigned since."""
     state = replica(spec(SUM, shape=(None,)))
     state.write(W, ASSIGN, array([1.0, 2.0, 3.0]))
@@ -258,8 +258,11 @@ def test_an_add_need_not_fit_what_a_call_before_assigned():
     state.handle(commit(2, [1.0, 1.0], call=BY_PROGRAM))
     state.begin(2)
     state.write(W, ADD, array([1.0, 1.0]))
+    state.write(W, ADD, array([2.0, 2.0]))
 
-    assert ["-> Contribution w assign_add [1., 1.]"] == describe(state.flush())
+    assert ["-> Contribution w assign_add [1., 1.], w assign_add [2., 2.]"] == describe(
+        state.flush()
+    )
 
 
 def test_bools_are_not_summed_and_not_added():

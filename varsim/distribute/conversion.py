@@ -58,6 +58,8 @@ def as_operand(value: Any, dtype: np.dtype[np.generic], variable: str) -> Array:
         return array
     if kind is float and dtype.kind == "f":
         return np.array(value, dtype)
+    if isinstance(value, np.generic) and value.dtype == dtype:
+        return np.asarray(value)
     if (kind is int or isinstance(value, np.integer)) and dtype.kind in "iuf":
         try:
             return np.array(value, dtype)

@@ -47,13 +47,14 @@ class DistributedVariable(Variable, DistributedValues):
         self._trainable = spec.trainable
         self._synchronization = spec.synchronization
         self._aggregation = spec.aggregation
-        self._is_local = policy.policy(spec, Context.REPLICA, Operation.ASSIGN) == policy.Local()
+        cell = policy.policy(spec, Context.REPLICA, Operation.ASSIGN)
+        self._is_local = cell in (policy.Local(), policy.Defer())  # nobody is told where it is
         self._components: tuple[ResourceVariable, ...] = ()
 
     @property
     def merges(self) -> bool:
         """Whether replicas only change it together."""
-        return policy.policy(self.spec, Context.REPLICA, Operation.ASSIGN) == policy.Merge()
+        return policy.merges(self.spec)
 
     @property
     def is_distributed(self) -> bool:
@@ -213,6 +214,10 @@ class MirroredVariable(DistributedVariable):
     is_mirrored = True
 
 
+class AdaptiveVariable(MirroredVariable):
+    """AUTO under auto="adaptive": ON_WRITE's values, exchanged when somebody is about to read."""
+
+
 class SyncOnReadVariable(DistributedVariable):
     """ON_READ: every replica its own value, combined when it is read from outside."""
 
@@ -229,6 +234,7 @@ class LocalVariable(DistributedVariable):
 
 
 CLASSES: dict[VariableSynchronization, type[DistributedVariable]] = {
+    VariableSynchronization.AUTO: AdaptiveVariable,
     VariableSynchronization.ON_WRITE: MirroredVariable,
     VariableSynchronization.ON_READ: SyncOnReadVariable,
     VariableSynchronization.NONE: LocalVariable,

@@ -47,6 +47,10 @@ MAX_WORKERS = 1024
 """More processes than any one machine serves; a larger number is a typing error."""
 
 
+AUTO_MEANS = ("on_write", "adaptive")
+"""What synchronization AUTO can mean under a strategy, the usual first."""
+
+
 class MirroredStrategy(Strategy):
     """Synchronous training on several replicas, each a worker process of its own.
 
@@ -54,10 +58,14 @@ class MirroredStrategy(Strategy):
         devices: One per replica, like `["cpu:0", "gpu:0"]`; they name simulated hardware. None
             means as many CPUs as the environment variable VARSIM_WORKERS says, else 2.
         transport: "ipc" (a private directory) or "tcp" (loopback, encrypted by CURVE).
+        exchange: How large values of a merge travel: "shared" (through shared memory), "star"
+            (through sockets), or "auto": shared where the transport and the system allow it.
         strict: Refuse what TensorFlow refuses: variables with synchronization NONE.
+        auto: What AUTO means. "on_write", as in TensorFlow; or "adaptive": the same values up to
+            rounding, but writes are added up locally and exchanged when somebody reads.
         log_dir: Where each worker's log goes; a private directory by default.
     Raises:
-        ValueError: No device, or one named twice.
+        ValueError: No device, or one named twice; another `auto`.
         StartError: The workers did not come up.
 
     The workers start with the first thing that needs them, and end with `close()`, at the end of a
@@ -70,15 +78,21 @@ class MirroredStrategy(Strategy):
         cross_device_ops: Any = None,
         *,
         transport: str = "ipc",
+        exchange: str = "auto",
         strict: bool = False,
+        auto: str = AUTO_MEANS[0],
         log_dir: str | Path | None = None,
     ) -> None:
         self._set_up(new_id(), _checked(devices))
         self.strict = strict
+        if auto not in AUTO_MEANS:
+            raise DistributedValueError(f"auto={auto!r}: it is one of {', '.join(AUTO_MEANS)}")
+        self.auto = auto
         self._options = LaunchOptions(
             cluster_id=self.strategy_id,
             devices=self.devices,
             transport=transport,
+            exchange=exchange,
             log_dir=None if log_dir is None else Path(log_dir),
         )
         self._launcher = current_launcher()
@@ -156,11 +170,20 @@ class MirroredStrategy(Strategy):
         shape = as_shape(kwargs["shape"])
         array = initial_array(value, kwargs["dtype"], shape, name)
         requested, aggregation = kwargs["synchronization"], kwargs["aggregation"]
-        in_force = policy.resolve(name, requested, aggregation, array.dtype, strict=self.strict)
+        shape = array.shape if shape is None else shape
+        in_force = policy.resolve(
+            name,
+            requested,
+            aggregation,
+            array.dtype,
+            strict=self.strict,
+            shape=shape,
+            adaptive=self.auto == "adaptive",
+        )
         spec = VariableSpec(
             variable_id=new_id(),
             name=name,
-            shape=array.shape if shape is None else shape,
+            shape=shape,
             dtype=array.dtype,
             requested=requested,
             synchronization=in_force,

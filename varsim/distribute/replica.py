@@ -60,7 +60,7 @@ class ReplicaSession:
     ) -> None:
         self.strategy = strategy
         self.replica_id = link.replica_id
-        self.state = ReplicaState(link.replica_id, link.num_replicas)
+        self.state = ReplicaState(link.replica_id, link.num_replicas, link.empty)
         self.context = ReplicaContext(strategy, link.replica_id, self)
         self._link = link
         self._references = references
@@ -170,6 +170,12 @@ class ReplicaSession:
 
     def read(self, variable_id: int) -> Array:
         """This replica's component, after its own writes are committed; read-only."""
+        self._wait_for(variable_id)
+        return self.state.read(variable_id)
+
+    def _wait_for(self, variable_id: int) -> None:
+        if not self.state.waits_for(variable_id):
+            return
         while self._inbox and self.state.waits_for(variable_id):
             self._take(self._inbox.popleft())  # the commit may be here already
         if self.state.waits_for(variable_id):
@@ -178,13 +184,14 @@ class ReplicaSession:
             while self.state.waits_for(variable_id):
                 self._check_aborted()
                 self._take(self._next())
-        return self.state.read(variable_id)
+        self._check_aborted()  # a failed call owes nothing any more, and must not go on
 
     def write(self, variable_id: int, operation: Operation, value: Array, place: str) -> None:
         """Writes a variable in replica context; see `ReplicaState.write`."""
         if self.state.aborted is not None:
             self._check_aborted()
-        self.state.write(variable_id, operation, value, place)
+        if self.state.write(variable_id, operation, value, place):
+            self._wait_for(variable_id)
 
     def write_component(self, variable_id: int, operation: Operation, value: Array) -> None:
         """Writes this replica's component past the policy."""

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from varsim.protocol.messages import Message, Payload
 from varsim.protocol.structure import References
+from varsim.spec import Array, Operation, VariableAggregation
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,7 @@ class LaunchOptions:
     cluster_id: int  # names the cluster within its program
     devices: tuple[str, ...]  # one per replica, as the program named them
     transport: str = "ipc"  # or "tcp": loopback with CURVE
+    exchange: str = "auto"  # "star", "shared", or what fits
     log_dir: Path | None = None  # for each worker's log; a private directory if None
     start_timeout_s: float = 60.0
 
@@ -55,6 +59,16 @@ class Link(Protocol):
     def now_s(self) -> float:
         """The time on a steady clock, in seconds."""
 
+    def merge(
+        self,
+        values: Sequence[Array],
+        aggregation: VariableAggregation,
+        operation: Operation,
+        mirror: Array | None,
+        idle: Sequence[int],
+    ) -> Array:
+        """Computes what a merge leads to; see `varsim.sync.merging.Combine`."""
+
     def pack(self, value: Any) -> Payload:
         """Makes a structure of Python values ready to travel."""
 
@@ -82,6 +96,9 @@ class WorkerLink(Protocol):
 
         Returns an empty list after `timeout_s`; None waits until the process is ended.
         """
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
+        """An uninitialised array that is to be sent: where the other end sees it, if that pays."""
 
     def pack(self, value: Any) -> Payload:
         """Makes a structure of Python values ready to travel."""

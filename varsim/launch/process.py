@@ -7,31 +7,28 @@ import shutil
 import sys
 import tempfile
 import time
-import weakref
-from collections.abc import Sequence
+import warnings
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import zmq
 
-from varsim.errors import ConfigError, ProtocolError, StartError
-from varsim.launch.launcher import LaunchOptions, Lost
+from varsim.errors import ConfigError, StartError, VarsimWarning
+from varsim.launch.envelopes import Envelopes
+from varsim.launch.launcher import LaunchOptions
 from varsim.launch.logs import WorkerLogs
 from varsim.launch.nursery import Nursery
-from varsim.launch.rendezvous import ENTRY_POINT, Rendezvous, routing_id
-from varsim.protocol import structure
-from varsim.protocol.codec import decode, encode
-from varsim.protocol.messages import Message, Payload, Ready, Shutdown
+from varsim.launch.open_files import ensure_open_files
+from varsim.launch.process_link import ProcessLink
+from varsim.launch.rendezvous import ENTRY_POINT, Rendezvous
+from varsim.launch.run_keys import RunKeys
 from varsim.protocol.structure import References
-from varsim.transport.keys import AllowList, KeyPair
-from varsim.transport.sockets import MAX_IPC_PATH, Router, timeout_ms
-
-SHUTDOWN_TIMEOUT_S: Final = 1.0
-"""A worker that has not ended by then is killed: it is in user code, and has nothing to save."""
-
-_MAX_STORIES: Final = 3  # of workers that did not start, which is as much as one reads
+from varsim.transport import arena
+from varsim.transport.arena import Arena
+from varsim.transport.keys import AllowList
+from varsim.transport.sockets import MAX_IPC_PATH, Router
 
 _IPC_NAME: Final = "c"  # short: the path of an ipc endpoint is limited
 
@@ -55,6 +52,8 @@ class ProcessLauncher:
         """
         if options.transport not in ("ipc", "tcp"):
             raise ConfigError(f"there is no transport {options.transport!r}: use 'ipc' or 'tcp'")
+        _check_exchange(options)
+        ensure_open_files(len(options.devices))
         deadline = time.monotonic() + options.start_timeout_s
         with ExitStack() as stack:
             try:
@@ -73,7 +72,7 @@ class ProcessLauncher:
         stack.callback(shutil.rmtree, directory, ignore_errors=True)
         context = zmq.Context[zmq.Socket[bytes]]()
         stack.callback(context.term)
-        keys = _Keys(len(options.devices)) if options.transport == "tcp" else None
+        keys = RunKeys(len(options.devices)) if options.transport == "tcp" else None
         allow_list = AllowList(context, keys.owners()) if keys else None
         if allow_list is not None:
             stack.callback(allow_list.close)
@@ -85,6 +84,10 @@ class ProcessLauncher:
         logs = WorkerLogs(
             log_dir, private=options.log_dir is None, num_replicas=len(options.devices)
         )
+        count = len(options.devices)
+        shared = _shared_memory(options)
+        envelopes = Envelopes(count, shared)
+        stack.callback(envelopes.close)
         nursery = Nursery(
             Rendezvous(
                 cluster_id=options.cluster_id,
@@ -97,12 +100,15 @@ class ProcessLauncher:
                 coordinator_pid=os.getpid(),
                 server_key=keys.server.public.decode() if keys else "",
                 worker_keys=keys.as_text() if keys else (),
+                arena=-1 if shared is None else shared.descriptor,
+                arena_limit_bytes=0 if shared is None else shared.limit_bytes,
             )
         )
         stack.callback(nursery.end)
         return ProcessLink(
-            len(options.devices),
+            count,
             references,
+            envelopes=envelopes,
             router=router,
             allow_list=allow_list,
             nursery=nursery,
@@ -110,191 +116,56 @@ class ProcessLauncher:
         )
 
 
-class _Keys:
-    """Key pairs of one run."""
+def _check_exchange(options: LaunchOptions) -> None:
+    """Refuses an exchange that there is not, or not here.
 
-    def __init__(self, num_replicas: int) -> None:
-        self.server = KeyPair.generate()
-        self._workers = [KeyPair.generate() for _ in range(num_replicas)]
-
-    def owners(self) -> dict[bytes, bytes]:
-        """Public key → routing id of the only peer that may use it."""
-        return {pair.public: routing_id(i) for i, pair in enumerate(self._workers)}
-
-    def as_text(self) -> tuple[tuple[str, str], ...]:
-        """Each worker's public and secret key."""
-        return tuple((pair.public.decode(), pair.secret.decode()) for pair in self._workers)
-
-
-class ProcessLink:
-    """The coordinator's end of the connections to worker processes.
-
-    Frees everything when it is closed, when it is garbage, and when the program ends.
+    Raises:
+        ConfigError: The text says what to use instead.
     """
-
-    def __init__(
-        self,
-        num_replicas: int,
-        references: References,
-        *,
-        router: Router,
-        allow_list: AllowList | None,
-        nursery: Nursery,
-        logs: WorkerLogs,
-    ) -> None:
-        self.num_replicas: Final = num_replicas
-        self.validates = False
-        self._references = references
-        self._router = router
-        self._allow_list = allow_list
-        self._nursery = nursery
-        self._logs = logs
-        self._replica_ids = {routing_id(i): i for i in range(num_replicas)}
-        self._running = set(range(num_replicas))
-        self._inbox: list[tuple[int, Message | Lost]] = []
-        self._poller = zmq.Poller()
-        self._poller.register(router.socket, zmq.POLLIN)
-        self._poller.register(nursery.reports, zmq.POLLIN)
-        if allow_list is not None:
-            self._poller.register(allow_list.socket, zmq.POLLIN)
-        self._finalizer: weakref.finalize[..., ProcessLink] | None = None
-
-    def own(self, stack: ExitStack) -> None:
-        """Takes over what gives everything back to the system."""
-        self._owner = os.getpid()
-        self._finalizer = weakref.finalize(self, _free, stack, self._owner)
-
-    def wait_until_ready(self, deadline: float) -> None:
-        """Returns when every worker has said that it is ready.
-
-        Raises:
-            StartError: A worker has ended, or some are not ready at the deadline.
-        """
-        missing = set(range(self.num_replicas))
-        while missing:
-            received = self.receive(deadline - time.monotonic())
-            for replica_id, message in received:
-                if isinstance(message, Lost):
-                    raise StartError(_obituary(replica_id, message))
-                if isinstance(message, Ready):
-                    missing.discard(replica_id)
-            if not received:
-                raise StartError(self._unready(missing))
-
-    def _unready(self, missing: set[int]) -> str:
-        stories = [
-            f"replica {replica_id} said:\n{self._logs.tail(replica_id) or '(nothing)'}"
-            for replica_id in sorted(missing)[:_MAX_STORIES]
-        ]
-        return "\n".join(
-            [f"{len(missing)} of {self.num_replicas} workers were not ready in time", *stories]
+    if options.exchange not in ("auto", "star", "shared"):
+        raise ConfigError(
+            f"there is no exchange {options.exchange!r}: use 'auto', 'star' or 'shared'"
+        )
+    if options.exchange == "shared" and not _can_share(options):
+        raise ConfigError(
+            "exchange='shared' needs transport='ipc' and a system with anonymous files (memfd): "
+            "use exchange='auto'"
         )
 
-    def send(self, replica_id: int, messages: Sequence[Message]) -> None:
-        """Sends an envelope. Does nothing for a worker that is gone, and after `close`."""
-        if replica_id in self._running:
-            self._router.send(routing_id(replica_id), encode(messages))
 
-    def receive(self, timeout_s: float) -> list[tuple[int, Message | Lost]]:
-        """Waits for messages, and returns all that are there, in order of arrival.
+def _can_share(options: LaunchOptions) -> bool:
+    return options.transport == "ipc" and arena.shared_memory_exists()
 
-        Returns an empty list after `timeout_s`, and when no worker is left. A worker is reported
-        lost once; later messages of it are left out.
 
-        Raises:
-            ProtocolError: A worker sent what is no envelope. Other messages are returned next.
-        """
-        deadline = time.monotonic() + timeout_s
-        while not self._inbox and self._running:
-            remaining_s = deadline - time.monotonic()
-            ready = dict(self._poller.poll(timeout_ms(remaining_s)))
-            if not ready and remaining_s <= 0:
-                break
-            self._collect(ready)
-        received, self._inbox = self._inbox, []
-        return received
+def _shared_memory(options: LaunchOptions) -> Arena | None:
+    """What the cluster's processes share; None if large values are to travel through sockets.
 
-    def _collect(self, ready: dict[Any, int]) -> None:
-        if self._allow_list is not None and self._allow_list.socket in ready:
-            self._allow_list.answer()
+    Raises:
+        StartError: It was asked for, and the system has none to give.
+        ConfigError: The limit in the environment is no number.
+    """
+    if options.exchange == "star" or not _can_share(options):
+        return None
+    owners = len(options.devices) + 1
+    limit_bytes = arena.limit_bytes() // owners
+    with ExitStack() as stack:
         try:
-            if self._router.socket in ready:
-                self._collect_messages()
-        finally:
-            if self._nursery.reports in ready:
-                self._collect_losses()
-
-    def _collect_messages(self) -> None:
-        problems = []
-        for sender, frames in self._router.drain():
-            replica_id = self._replica_ids.get(sender)
-            if replica_id not in self._running:
-                continue  # a stranger, who is ignored; or its end is already reported
-            try:
-                messages = decode(frames)
-            except ProtocolError as error:
-                problems.append(f"replica {replica_id}: {error}")
-            else:
-                self._inbox += [(replica_id, message) for message in messages]
-        if problems:
-            raise ProtocolError("; ".join(problems))
-
-    def _collect_losses(self) -> None:
-        for replica_id, reason in self._nursery.exits():
-            self._lose(replica_id, reason)
-        if self._nursery.ended:
-            ending = self._nursery.ending()
-            for replica_id in sorted(self._running):
-                self._lose(replica_id, f"ended, as the process that started it {ending}")
-
-    def _lose(self, replica_id: int, reason: str) -> None:
-        said, log_path = self._logs.of_lost(replica_id)
-        self._running.discard(replica_id)
-        self._inbox.append((replica_id, Lost(reason, said or self._nursery.said(), log_path)))
-
-    def now_s(self) -> float:
-        """The time on a steady clock, in seconds."""
-        return time.monotonic()
-
-    def pack(self, value: Any) -> Payload:
-        """Makes a structure of Python values ready to travel."""
-        return structure.pack(value, self._references)
-
-    def unpack(self, payload: Payload) -> Any:
-        """The value that a worker packed."""
-        return structure.unpack(payload, self._references)
-
-    def close(self) -> None:
-        """Ends all workers and frees everything. Does nothing the second time.
-
-        Workers are asked to end, and killed after `SHUTDOWN_TIMEOUT_S`.
-        """
-        if self._finalizer is None or not self._finalizer.alive:
-            return
-        try:
-            if os.getpid() == self._owner:  # and not in a process that was forked from it
-                self._shut_down()
-        finally:
-            self._running.clear()
-            self._inbox.clear()
-            self._finalizer()
-
-    def _shut_down(self) -> None:
-        for replica_id in self._running:
-            self.send(replica_id, [Shutdown()])
-        poller = zmq.Poller()
-        poller.register(self._nursery.reports, zmq.POLLIN)
-        deadline = time.monotonic() + SHUTDOWN_TIMEOUT_S
-        while self._running and not self._nursery.ended:
-            if not poller.poll(timeout_ms(deadline - time.monotonic())):
-                break
-            self._running.difference_update(replica_id for replica_id, _ in self._nursery.exits())
+            descriptor = arena.create_file()
+            stack.callback(os.close, descriptor)
+            made = Arena(descriptor, 0, owners, limit_bytes, _warn)
+        except OSError as error:
+            if options.exchange == "shared":
+                raise StartError(
+                    f"there is no shared memory to be had: {error}. Use exchange='star'"
+                ) from error
+            _warn(f"large values travel through sockets: no shared memory is to be had ({error})")
+            return None
+        stack.pop_all()  # the arena closes it
+    return made
 
 
-def _obituary(replica_id: int, lost: Lost) -> str:
-    said = f"; it said:\n{lost.stderr_tail}" if lost.stderr_tail else "; it said nothing"
-    where = f"\n  full log: {lost.log_path}" if lost.log_path else ""
-    return f"replica {replica_id}: worker {lost.reason}, before it was ready{said}{where}"
+def _warn(text: str) -> None:
+    warnings.warn(text, VarsimWarning, stacklevel=2)
 
 
 def _private_directory() -> Path:
@@ -305,8 +176,3 @@ def _private_directory() -> Path:
             return directory
         directory.rmdir()
     raise StartError(f"the path of {tempfile.gettempdir()} is too long: set TMPDIR to a short one")
-
-
-def _free(stack: ExitStack, owner: int) -> None:
-    if os.getpid() == owner:  # and not a process that was forked from it
-        stack.close()

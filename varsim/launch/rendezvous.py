@@ -31,6 +31,8 @@ class Rendezvous:
     coordinator_pid: int
     server_key: str = ""  # public; empty without CURVE
     worker_keys: tuple[tuple[str, str], ...] = ()  # (public, secret) of each replica
+    arena: int = -1  # descriptor of the shared memory, inherited; -1 if there is none
+    arena_limit_bytes: int = 0  # for each process
 
     def to_line(self) -> bytes:
         """One line, which `from_line` takes."""

@@ -4,13 +4,16 @@ A descriptor is `[dtype code, dimension, …]`; a code is a place in `DTYPE_CODE
 `PACK_LIMIT_BYTES` stand side by side in one frame, each from a multiple of `ALIGNMENT` on. Every
 larger array is a frame of its own. So neither offsets nor sizes are sent, and what descriptors
 promise can be held against the frames that came before anything is allocated.
+
+An array that lies in memory which both ends share is not in a frame at all. Its descriptor is
+`[SHARED + dtype code, block, size of the block, start, dimension, …]`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 
@@ -29,6 +32,9 @@ MAX_FRAME_BYTES: Final = 2**34
 MAX_DIMENSIONS: Final = 64
 """Of an array; NumPy has no more."""
 
+SHARED: Final = 64
+"""Added to a dtype's code when the array is in shared memory."""
+
 _DTYPE_NAMES: Final = "? f2 f4 f8 i1 i2 i4 i8 u1 u2 u4 u8 c8 c16"
 
 DTYPE_CODES: Final = tuple(map(np.dtype[np.generic], _DTYPE_NAMES.split(" ")))
@@ -44,15 +50,44 @@ _CODES: Final = {dtype: code for code, dtype in enumerate(DTYPE_CODES)}
 _PADDING: Final = tuple(bytes(-size % ALIGNMENT) for size in range(ALIGNMENT))
 
 
+Place = tuple[int, int, int]
+"""Where an array lies in shared memory: the block, the block's size in bytes, the array's start."""
+
+
+class Memory(Protocol):
+    """Memory that this process shares with the one at the other end."""
+
+    def put(self, array: Array) -> Place | None:
+        """Where an array lies there, after copying it if need be; None: send it by value."""
+
+    def take_back(self, place: Place) -> None:
+        """What was put there last under this place is not sent after all."""
+
+    def get(self, place: Place, size_bytes: int) -> Array:
+        """The bytes of an array that has come by its place.
+
+        Raises:
+            ProtocolError: There is no such place.
+        """
+
+    def take_note(self, note: memoryview) -> None:
+        """Takes what the other end says of the memory.
+
+        Raises:
+            ProtocolError: It makes no sense.
+        """
+
+
 class ArrayWriter:
     """Collects the bytes of an envelope's arrays."""
 
-    __slots__ = ("_large", "_packed", "packed_bytes")
+    __slots__ = ("_large", "_memory", "_packed", "_places")
 
-    def __init__(self) -> None:
+    def __init__(self, memory: Memory | None = None) -> None:
+        self._memory = memory
         self._packed: list[bytes] = []
         self._large: list[Frame] = []
-        self.packed_bytes = 0
+        self._places: list[Place] = []
 
     def add(self, array: Any) -> tuple[int, ...]:
         """Takes an array, and returns its descriptor.
@@ -73,16 +108,25 @@ class ArrayWriter:
         if size > PACK_LIMIT_BYTES:
             if size > MAX_FRAME_BYTES:
                 raise ValueError(f"an array of {size:,} bytes; the limit is {MAX_FRAME_BYTES:,}")
+            place = None if self._memory is None else self._memory.put(array)
+            if place is not None:
+                self._places.append(place)
+                return (SHARED + code, *place, *array.shape)
             self._large.append(np.asarray(array, order="C").reshape(-1).view(np.uint8).data)
         elif size:
             padding = _PADDING[size % ALIGNMENT]
             self._packed += (array.tobytes(), padding)
-            self.packed_bytes += size + len(padding)
         return (code, *array.shape)
 
-    def frames(self) -> list[Frame]:
-        """What follows the header."""
-        return [b"".join(self._packed), *self._large] if self._packed else self._large
+    def frames(self) -> tuple[bytes, list[Frame]]:
+        """The small arrays side by side, and the large ones that are not in shared memory."""
+        return b"".join(self._packed), self._large
+
+    def take_back(self) -> None:
+        """Nothing of it is sent after all."""
+        for place in self._places:
+            assert self._memory is not None, "it gave the place"
+            self._memory.take_back(place)
 
 
 def _native(array: Array) -> tuple[Array, int]:
@@ -97,10 +141,12 @@ def _native(array: Array) -> tuple[Array, int]:
 class ArrayReader:
     """Hands out read-only views of an envelope's frames, as descriptors ask for them."""
 
-    __slots__ = ("_large", "_next_large", "_offset", "_packed", "_packed_bytes")
+    __slots__ = ("_large", "_memory", "_next_large", "_offset", "_packed", "_packed_bytes")
 
-    def __init__(self, packed_bytes: int, frames: Sequence[Buffer]) -> None:
-        """Takes the frames behind the header.
+    def __init__(
+        self, packed: int | bytes, frames: Sequence[Buffer], memory: Memory | None = None
+    ) -> None:
+        """Takes the frames behind the header, and the packed arrays or their length from it.
 
         Raises:
             ProtocolError: They are too large, or the packed one is not as long as the header says.
@@ -108,12 +154,16 @@ class ArrayReader:
         views = [memoryview(frame).toreadonly() for frame in frames]
         if any(view.nbytes > MAX_FRAME_BYTES for view in views):
             raise ProtocolError(f"a frame of more than {MAX_FRAME_BYTES} bytes")
-        self._packed = views.pop(0) if packed_bytes and views else memoryview(b"")
-        if len(self._packed) != packed_bytes:
-            raise ProtocolError(
-                f"the packed arrays have {len(self._packed)} bytes; the header says {packed_bytes}"
-            )
-        self._packed_bytes = packed_bytes
+        if isinstance(packed, bytes):
+            self._packed = memoryview(packed)
+        else:
+            self._packed = views.pop(0) if views else memoryview(b"")
+            if len(self._packed) != packed:
+                raise ProtocolError(
+                    f"the packed arrays have {len(self._packed)} bytes; the header says {packed}"
+                )
+        self._packed_bytes = len(self._packed)
+        self._memory = memory
         self._offset = 0
         self._large = views
         self._next_large = 0
@@ -126,6 +176,8 @@ class ArrayReader:
         """
         if not 0 < len(descriptor) <= MAX_DIMENSIONS + 1:
             raise ProtocolError(f"an array descriptor of length {len(descriptor)}")
+        if self._memory is not None and type(descriptor[0]) is int and descriptor[0] >= SHARED:
+            return self._take_shared(descriptor, self._memory)
         for number in descriptor:
             if type(number) is not int or not 0 <= number <= MAX_FRAME_BYTES:
                 raise ProtocolError(f"an array descriptor holds {number!r}")
@@ -145,6 +197,23 @@ class ArrayReader:
             raise ProtocolError("the header describes more small arrays than were sent")
         return np.ndarray(shape, dtype, self._packed, offset)
 
+    def _take_shared(self, descriptor: list[Any], memory: Memory) -> Array:
+        code, *numbers = descriptor
+        for number in numbers:
+            if type(number) is not int or number < 0:
+                raise ProtocolError(f"an array descriptor holds {number!r}")
+        if len(numbers) < 3 or code - SHARED >= len(DTYPE_CODES):
+            raise ProtocolError(f"{descriptor} describes no array in shared memory")
+        block, size_bytes, start, *shape = numbers
+        dtype = DTYPE_CODES[code - SHARED]
+        size = math.prod(shape) * dtype.itemsize
+        if size <= PACK_LIMIT_BYTES or start % dtype.alignment:
+            raise ProtocolError(f"no array of {dtype}{shape} is shared at the start {start}")
+        view = memory.get((block, size_bytes, start), size)
+        array: Array = view.view(dtype).reshape(shape)
+        array.setflags(write=False)
+        return array
+
     def _large_view(self, size: int) -> memoryview:
         if self._next_large == len(self._large):
             raise ProtocolError("the header describes more large arrays than were sent")
@@ -154,14 +223,18 @@ class ArrayReader:
         self._next_large += 1
         return view
 
-    def finish(self) -> None:
+    def finish(self) -> memoryview | None:
         """Checks that everything was taken.
 
+        Returns:
+            What follows the arrays, if memory is shared: one frame, about that memory.
         Raises:
             ProtocolError: More was sent than the descriptors say.
         """
-        if self._offset != self._packed_bytes or self._next_large != len(self._large):
+        left = self._large[self._next_large :]
+        if self._offset != self._packed_bytes or len(left) > (self._memory is not None):
             raise ProtocolError("more array bytes were sent than the header describes")
+        return left[0] if left else None
 
 
 def _empty(shape: list[int], dtype: np.dtype[np.generic]) -> Array:

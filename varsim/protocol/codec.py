@@ -1,8 +1,10 @@
 """Envelopes on the wire: a list of messages ↔ a list of ZeroMQ frames.
 
-Frame 0 is the header, msgpack: `[PROTOCOL_VERSION, packed bytes, [[tag, field, …], …]]`. A
-message's tag is its place in `MESSAGES`; its fields are as `records` says. Frame 1 holds the small
-arrays, and is left out when there are none; each further frame is one large array (see `buffers`).
+Frame 0 is the header, msgpack: `[PROTOCOL_VERSION, packed, [[tag, field, …], …]]`. A message's tag
+is its place in `MESSAGES`; its fields are as `records` says. `packed` is the small arrays side by
+side; if they are more than `MAX_INLINE_BYTES` it is how many bytes they have, and they are frame 1.
+Each further frame is one large array (see `buffers`).
+Where memory is shared, one more frame may follow, the `note` of what the sender has let go of.
 
 Nothing here is ever unpickled.
 """
@@ -15,15 +17,18 @@ from typing import Any, Final, get_args
 import msgpack
 
 from varsim.errors import ProtocolError
-from varsim.protocol.buffers import ArrayReader, ArrayWriter, Buffer, Frame
+from varsim.protocol.buffers import ArrayReader, ArrayWriter, Buffer, Frame, Memory
 from varsim.protocol.messages import Message, ToCoordinator, ToWorker
 from varsim.protocol.records import Record
 
-PROTOCOL_VERSION: Final = 1
+PROTOCOL_VERSION: Final = 2
 """Both ends must have the same; it changes with any message's fields."""
 
 MAX_HEADER_BYTES: Final = 64 * 2**20
 """Arrays are not in a header, so only millions of Python values can come near."""
+
+MAX_INLINE_BYTES: Final = 4096
+"""Of small arrays in the header: a frame of their own would cost more than to copy them."""
 
 MAX_ELEMENTS: Final = 2**24
 """Of one list in a header, also of the messages of an envelope."""
@@ -35,8 +40,11 @@ _RECORDS: Final = [Record(cls, tag) for tag, cls in enumerate(MESSAGES)]
 _ENCODERS: Final = {record.cls: record.encode for record in _RECORDS}
 
 
-def encode(messages: Sequence[Message]) -> list[Frame]:
+def encode(messages: Sequence[Message], memory: Memory | None = None) -> list[Frame]:
     """The frames of an envelope.
+
+    Args:
+        memory: What is shared with the receiver; large arrays are put there.
 
     Frames of large arrays show the arrays' own memory: whoever owns an array must not write to it
     before the frame is sent.
@@ -45,9 +53,19 @@ def encode(messages: Sequence[Message]) -> list[Frame]:
         TypeError: A field holds what its annotation does not allow, for example a NumPy scalar.
         ValueError: The envelope is larger than the limits.
     """
-    writer = ArrayWriter()
+    writer = ArrayWriter(memory)
+    try:
+        return _encode(messages, writer)
+    except BaseException:
+        writer.take_back()
+        raise
+
+
+def _encode(messages: Sequence[Message], writer: ArrayWriter) -> list[Frame]:
     bodies = [_ENCODERS[type(message)](message, writer) for message in messages]
-    envelope = (PROTOCOL_VERSION, writer.packed_bytes, bodies)
+    packed, large = writer.frames()
+    short = len(packed) <= MAX_INLINE_BYTES
+    envelope = (PROTOCOL_VERSION, packed if short else len(packed), bodies)
     try:
         header: bytes = msgpack.packb(envelope, unicode_errors="surrogatepass")
     except OverflowError as error:
@@ -57,14 +75,16 @@ def encode(messages: Sequence[Message]) -> list[Frame]:
             f"an envelope's header would have {len(header):,} bytes; the limit is "
             f"{MAX_HEADER_BYTES:,}. Pass NumPy arrays instead of long lists of Python values."
         )
-    return [header, *writer.frames()]
+    return [header, *large] if short else [header, packed, *large]
 
 
-def decode(frames: Sequence[Buffer]) -> list[Message]:
+def decode(frames: Sequence[Buffer], memory: Memory | None = None) -> list[Message]:
     """The messages of a received envelope.
 
-    Their arrays are read-only views of the frames, and keep them alive.
+    Their arrays are read-only views of the frames, or of shared memory, and keep them alive.
 
+    Args:
+        memory: What is shared with the sender.
     Raises:
         ProtocolError: The frames are not what `encode` makes of messages; found out before
             anything of a promised size is allocated.
@@ -73,15 +93,17 @@ def decode(frames: Sequence[Buffer]) -> list[Message]:
         raise ProtocolError("an envelope has no frames")
     header = _header(frames[0])
     if type(header) is not list or len(header) != 3:
-        raise ProtocolError("a header is not [version, packed bytes, messages]")
-    version, packed_bytes, bodies = header
+        raise ProtocolError("a header is not [version, packed arrays, messages]")
+    version, packed, bodies = header
     if type(version) is not int or version != PROTOCOL_VERSION:
         raise ProtocolError(f"protocol version {version!r}; this is version {PROTOCOL_VERSION}")
-    if type(packed_bytes) is not int or type(bodies) is not list:
-        raise ProtocolError("a header is not [version, packed bytes, messages]")
-    reader = ArrayReader(packed_bytes, frames[1:])
+    if type(packed) not in {int, bytes} or type(bodies) is not list:
+        raise ProtocolError("a header is not [version, packed arrays, messages]")
+    reader = ArrayReader(packed, frames[1:], memory)
     messages = [_message(body, reader) for body in bodies]
-    reader.finish()
+    note = reader.finish()
+    if note is not None and memory is not None:
+        memory.take_note(note)
     return messages
 
 

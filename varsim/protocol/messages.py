@@ -1,4 +1,4 @@
-"""Every message that processes exchange, in one file.
+"""Every message that processes exchange; those about deferred writes are in `deferral`.
 
 Coordinator and workers send *envelopes*: one or more of these messages in order, encoded together
 (see `codec`). A message is a value: it is never changed after it was made, and the arrays in it
@@ -12,55 +12,24 @@ by that `index` and refuses them when they are not alike.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
-from varsim.spec import Array, Operation, ReduceOp, VariableSpec
+from varsim.protocol.deferral import Collect, Deferred, Demand, Part, Tally
+from varsim.protocol.parts import BY_PROGRAM, OF_DEFERRED, Message, Payload, Report, Write
+from varsim.spec import Array, Operation, ReduceOp, VariableAggregation, VariableSpec
 
-BY_PROGRAM = 0
-"""In place of a call's number: the program did it outside every call's merges."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Payload:
-    """A structure of Python values on its way to another process.
-
-    Opaque to the states: `protocol.structure` packs and unpacks it. On a cluster whose replicas
-    share the program's memory `tree` is the live object itself, and there are no arrays.
-    """
-
-    tree: Any
-    arrays: tuple[Array, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What a replica saw during one call, beside the result."""
-
-    accesses: tuple[tuple[int, int, int], ...] = ()  # (variable_id, local writes, reads)
-    parted: tuple[int, ...] = ()  # variables whose component here was written locally
-    warnings: tuple[tuple[str, str], ...] = ()  # (text, place)
-    output: str = ""  # what the function printed
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """One write of a variable in replica context, as all replicas must do it alike."""
-
-    variable_id: int
-    operation: Operation
-    shape: tuple[int, ...]  # of the value
-    place: str  # file:line in the user's program
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Message:
-    """Base of all messages."""
-
-    name: ClassVar[str] = ""
-
-    def __init_subclass__(cls) -> None:
-        cls.name = cls.__name__
-
+__all__ = [  # what is defined elsewhere; all that follows is public too
+    "BY_PROGRAM",
+    "OF_DEFERRED",
+    "Collect",
+    "Deferred",
+    "Demand",
+    "Message",
+    "Part",
+    "Payload",
+    "Report",
+    "Tally",
+    "Write",
+]
 
 # ---------------------------------------------------------------- coordinator → worker
 
@@ -96,8 +65,8 @@ class Commit(Message):
     variable as it is.
     """
 
-    call_id: int  # whose merge it ends; BY_PROGRAM if the program wrote by itself
-    settled: int  # how many meetings of that call are settled when this is applied
+    call_id: int  # whose merge it ends; BY_PROGRAM if the program wrote by itself, or OF_DEFERRED
+    settled: int  # how many meetings of that call, or deferred writes, are settled by then
     variable_ids: Array  # int64, (n,), each once
     versions: Array  # int64, (n,); counts each variable's commits from 1
     operation: Operation  # ASSIGN, ASSIGN_ADD or ASSIGN_SUB
@@ -176,6 +145,21 @@ class Abort(Message):
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Shutdown(Message):
     """Coordinator → every replica: end your process with exit code 0."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ReduceSlice(Message):
+    """Coordinator → worker that waits: compute a part of a merge, in shared memory.
+
+    Answered by `SliceReduced`, by the link itself: no state takes part in it.
+    """
+
+    request_id: int
+    aggregation: VariableAggregation
+    operation: Operation
+    values: tuple[Array, ...]  # of the replicas, in replica order
+    mirror: tuple[Array, ...]  # one, or none
+    out: Array  # to be written
 
 
 # ---------------------------------------------------------------- worker → coordinator
@@ -303,11 +287,19 @@ class Component(Message):
     value: Array
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SliceReduced(Message):
+    """Worker → coordinator: the part of a merge is computed."""
+
+    request_id: int
+
+
 ToWorker = (
     Create
     | Forget
     | Commit
     | Fetch
+    | Collect
     | Define
     | Start
     | Reduced
@@ -315,6 +307,7 @@ ToWorker = (
     | Answered
     | Abort
     | Shutdown
+    | ReduceSlice
 )
 Meeting = Contribution | AllReduce | AllGather | MergeCall
 """What a replica comes to meeting points with: a contribution to several in a row, else to one."""
@@ -330,8 +323,12 @@ ToCoordinator = (
     | AllGather
     | MergeCall
     | Waiting
+    | Tally
+    | Demand
     | Ask
     | Returned
     | Raised
     | Component
+    | SliceReduced
+    | Deferred
 )

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from itertools import product
-from operator import attrgetter
 from types import NoneType, UnionType
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
@@ -38,47 +37,56 @@ class Wire:
 
 
 class Record:
-    """A dataclass as the list of its fields, in order, with its tag in front if it has one."""
+    """A dataclass as the list of its fields, in order, with its tag in front if it has one.
+
+    `encode` and `decode` are written for each class, as dataclasses write their methods: they run
+    for every message, and a loop over descriptions of fields would take twice as long. Names of
+    their own begin with an underscore, which no field's does.
+    """
 
     def __init__(self, cls: type, tag: int | None = None) -> None:
         hints = get_type_hints(cls)
         names = [field.name for field in fields(cls)]
         wires = [_wire(hints[name]) for name in names]
+        prefix = [] if tag is None else [tag]
         self.cls = cls
-        self._prefix = [] if tag is None else [tag]
-        self._fields = [attrgetter(name) for name in names]
-        self._encoders = [(place, wire.encode) for place, wire in enumerate(wires) if wire.encode]
-        self._skipped = len(self._prefix)
-        tag_types = [(int,)] * self._skipped
-        self._accepted = frozenset(product(*tag_types, *(wire.accepted for wire in wires)))
-        self._decoders = [
-            (place + self._skipped, wire.decode) for place, wire in enumerate(wires) if wire.decode
+        scope: dict[str, Any] = {"cls": cls, "new": object.__new__, "refuse": self._refuse}
+        rows = product(*[(int,)] * len(prefix), *(wire.accepted for wire in wires))
+        scope["accepted"] = frozenset(rows)
+        for name, wire in zip(names, wires, strict=True):
+            # A frozen dataclass costs twice as much when made by its __init__, which sets the same.
+            scope[f"set_{name}"] = getattr(cls, name).__set__
+            scope[f"encode_{name}"], scope[f"decode_{name}"] = wire.encode, wire.decode
+        encoded = [
+            f"encode_{name}(_made.{name}, _writer)" if wire.encode else f"_made.{name}"
+            for name, wire in zip(names, wires, strict=True)
         ]
-        # A frozen dataclass costs twice as much when made by its __init__, which sets the same.
-        self._setters = [getattr(cls, name).__set__ for name in names]
-
-    def encode(self, value: Any, writer: ArrayWriter) -> list[Any]:
+        received = ["_" for _ in prefix] + names
+        lines = [
+            "def encode(_made, _writer):",
+            f"    return [{', '.join([*map(str, prefix), *encoded])}]",
+            "def decode(_body, _reader):",
+            "    if tuple(map(type, _body)) not in accepted:",
+            "        refuse(_body)",
+            f"    [{', '.join(received)}] = _body",
+            "    _made = new(cls)",
+            *(
+                f"    set_{name}(_made, decode_{name}({name}, _reader))"
+                if wire.decode
+                else f"    set_{name}(_made, {name})"
+                for name, wire in zip(names, wires, strict=True)
+            ),
+            "    return _made",
+        ]
+        exec("\n".join(lines), scope)  # noqa: S102  # made of the names of our own fields
+        self.encode: Encode = scope["encode"]
         """The fields as msgpack can hold them."""
-        body = [get(value) for get in self._fields]
-        for place, encode in self._encoders:
-            body[place] = encode(body[place], writer)
-        return self._prefix + body
+        self.decode: Decode = scope["decode"]
+        """The dataclass again; ProtocolError if the list is not what `encode` makes of it."""
 
-    def decode(self, body: list[Any], reader: ArrayReader) -> Any:
-        """The dataclass again.
-
-        Raises:
-            ProtocolError: The list is not what `encode` makes of it.
-        """
-        if tuple(map(type, body)) not in self._accepted:
-            kinds = ", ".join(type(value).__name__ for value in body)
-            raise ProtocolError(f"{self.cls.__name__} cannot have the fields ({kinds})")
-        for place, decode in self._decoders:
-            body[place] = decode(body[place], reader)
-        value: Any = object.__new__(self.cls)
-        for setter, field in zip(self._setters, body[self._skipped :], strict=True):
-            setter(value, field)
-        return value
+    def _refuse(self, body: list[Any]) -> None:
+        kinds = ", ".join(type(value).__name__ for value in body)
+        raise ProtocolError(f"{self.cls.__name__} cannot have the fields ({kinds})")
 
 
 def _wire(hint: Any) -> Wire:

@@ -84,6 +84,14 @@ class Fetched:
 
 
 @dataclass(frozen=True, slots=True)
+class Exchanged:
+    """The deferred writes that the program waited for are committed, or never will be."""
+
+    request_id: int
+    error: VarsimError | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """A call has ended, in one of three ways."""
 
@@ -95,4 +103,4 @@ class Finish:
 
 
 ReplicaAction = Send | Run | Deliver | Stop
-CoordinatorAction = Send | RunMerge | AnswerAsk | Fetched | Finish
+CoordinatorAction = Send | RunMerge | AnswerAsk | Fetched | Exchanged | Finish

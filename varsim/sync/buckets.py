@@ -117,7 +117,7 @@ def size_of(shape: Sequence[int | None]) -> int:
 class Block:
     """The values of several variables in one flat array, with their versions.
 
-    A value that was taken out is a copy: it never changes.
+    A value that was taken out is a copy, so that keeping it does not keep all the others.
     """
 
     __slots__ = ("_ends", "_shapes", "key", "values", "variable_ids", "versions")

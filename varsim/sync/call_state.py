@@ -8,6 +8,7 @@ from varsim.errors import MismatchError, ValueMismatchError
 from varsim.protocol.messages import (
     Ask,
     Contribution,
+    Demand,
     Meeting,
     Raised,
     Report,
@@ -154,6 +155,20 @@ class CallState:
             participant.status = Status.WAITING
             participant.waits_for = waiting
 
+    def demand(self, replica_id: int, demand: Demand) -> None:
+        """A replica's program waits for the exchange of a variable's deferred writes."""
+        self.participants[replica_id].status = Status.WAITING
+        self.participants[replica_id].waits_for = demand
+
+    def settle(self, variable_id: int, count: int) -> None:
+        """So many deferred writes have been exchanged; those who waited for that run again."""
+        for participant in self.participants:
+            waits_for = participant.waits_for
+            if not isinstance(waits_for, Demand):
+                continue
+            if (waits_for.part.variable_id, waits_for.part.count) == (variable_id, count):
+                self.resume(participant)
+
     def ask(self, replica_id: int, ask: Ask) -> None:
         """A replica waits for the program to do something; see `next_ask`."""
         self.participants[replica_id].status = Status.WAITING
@@ -186,6 +201,11 @@ class CallState:
         self._in_service = None
         self.resume(self.participants[replica_id])
 
+    @property
+    def in_service(self) -> int | None:
+        """The replica whose ask is being answered."""
+        return self._in_service
+
     # ------------------------------------------------------------ the end
 
     def end(self, replica_id: int, ended: Returned | Raised, now_s: float) -> None:
@@ -210,13 +230,19 @@ class CallState:
         """When `failure` may have something new to say although no message came."""
         return None if self._doomed_at is None else self._deadline_s
 
-    def failure(self, now_s: float) -> Failure | None:
-        """What ends this call, once it is clear: when nobody still runs towards where it failed."""
+    def failure(self, now_s: float, *, exchanging: bool = False) -> Failure | None:
+        """What ends this call, once it is clear: when nobody still runs towards where it failed.
+
+        Args:
+            exchanging: Parts of deferred writes are on their way, so that who waits may run again.
+        """
         index = self._doomed_at
         if index is None:
             return None
+        running = any(p.status is Status.RUNNING for p in self.participants)
+        passing = (Ask, Demand) if running or exchanging else Ask
         coming = any(
-            p.met <= index and (p.status is Status.RUNNING or isinstance(p.waits_for, Ask))
+            p.met <= index and (p.status is Status.RUNNING or isinstance(p.waits_for, passing))
             for p in self.participants
         )
         if coming and now_s < self._deadline_s:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from varsim.errors import MismatchError, ProtocolError, VarsimError
+from varsim.errors import ContextError, MismatchError, ProtocolError, VarsimError
 from varsim.protocol.messages import (
     Abort,
     AllGather,
@@ -13,7 +13,9 @@ from varsim.protocol.messages import (
     Ask,
     Component,
     Contribution,
+    Deferred,
     Define,
+    Demand,
     Forget,
     Layout,
     MergeCall,
@@ -24,9 +26,10 @@ from varsim.protocol.messages import (
     Reduced,
     Returned,
     Start,
+    Tally,
     Waiting,
 )
-from varsim.spec import Array
+from varsim.spec import Array, Operation
 from varsim.sync import reduce
 from varsim.sync.actions import AnswerAsk, CoordinatorAction, Finish, RunMerge, Send
 from varsim.sync.call_state import CallState
@@ -71,6 +74,7 @@ class CoordinatorState:
         self._next_call_id += 1
         self._calls[call_id] = CallState(call_id, self.num_replicas, self.ledger.specs)
         self.ledger.call_running = True
+        self.ledger.exchanges.begin(call_id)
         actions: list[CoordinatorAction] = []
         if function_id not in self._functions:
             actions += self._all(Define(function_id=function_id, function=function))
@@ -80,19 +84,28 @@ class CoordinatorState:
             oldest = next(iter(self._functions))
             del self._functions[oldest]
             actions += self._all(Forget(function_ids=(oldest,)))
-        actions += [
-            Send(i, Start(call_id=call_id, function_id=function_id, arguments=arguments[i]))
-            for i in range(self.num_replicas)
-        ]
+        start: Start | None = None
+        for i, own in enumerate(arguments):
+            if start is None or start.arguments is not own:  # else one message does for both
+                start = Start(call_id=call_id, function_id=function_id, arguments=own)
+            actions.append(Send(i, start))
         return call_id, actions
 
-    def abandon(self, call_id: int, reason: str) -> list[CoordinatorAction]:
-        """A call is given up: its replicas stop where they wait next."""
+    def abandon(
+        self, call_id: int, reason: str, error: VarsimError | None = None
+    ) -> list[CoordinatorAction]:
+        """A call is given up: its replicas stop where they wait next.
+
+        Args:
+            error: For the program, if it waits on behalf of a replica.
+        """
         if self._calls.pop(call_id, None) is None:
             return []
         self.ledger.call_running = bool(self._calls)
         self.ledger.distrust_local()
-        return self._all(Abort(call_id=call_id, reason=reason))
+        error = error or ContextError(f"the call has ended meanwhile: {reason}")
+        unanswered = self.ledger.exchanges.fail(call_id, error)
+        return [*self._all(Abort(call_id=call_id, reason=reason)), *unanswered]
 
     def merged(
         self, call_id: int, index: int, results: Sequence[Payload]
@@ -134,6 +147,36 @@ class CoordinatorState:
             actions += self._conclude(call, now_s)
         return actions
 
+    # ------------------------------------------------------------ deferred writes
+
+    @property
+    def _innermost(self) -> CallState | None:
+        return next(reversed(self._calls.values()), None)
+
+    @property
+    def _asker(self) -> int | None:
+        """The replica for which the program does something now; None: for all of them."""
+        call = self._innermost
+        return None if call is None else call.in_service
+
+    def exchange(
+        self, variable_id: int, now_s: float
+    ) -> tuple[int | None, list[CoordinatorAction]]:
+        """The program is about to need a variable: what replicas wrote to it is exchanged.
+
+        Returns:
+            What an `Exchanged` will name when it is done; None: nothing is outstanding.
+        Raises:
+            MismatchError: The replicas have not written it alike.
+        """
+        request_id = self.ledger.exchanges.request(variable_id, self._asker, now_s)
+        return request_id, [] if request_id is None else self._go_on(self._innermost, now_s)
+
+    def overwrites(self, variable_id: int, operation: Operation, *, same: bool) -> bool:
+        """Whether a write of the program makes outstanding deferred writes worthless."""
+        deferred = self.ledger.exchanges.defers(variable_id)
+        return deferred and same and operation is Operation.ASSIGN and self._asker is None
+
     # ------------------------------------------------------------ messages
 
     def handle(self, replica_id: int, message: Message, now_s: float) -> list[CoordinatorAction]:
@@ -144,6 +187,9 @@ class CoordinatorState:
             case Layout():
                 self._plans.learn(replica_id, message)
                 return []
+            case Deferred():
+                self.ledger.exchanges.take(replica_id, message)
+                return self._go_on(self._innermost, now_s)
             case Returned() | Raised():
                 self.ledger.take_report(replica_id, message.report)
         call = self._calls.get(getattr(message, "call_id", 0))
@@ -157,7 +203,23 @@ class CoordinatorState:
             raise
         except VarsimError as error:
             return [*actions, *self._fail(call, error)]
-        if isinstance(message, Contribution) and not call.doomed:
+        if isinstance(message, Tally) or (isinstance(message, Contribution) and not call.doomed):
+            return actions
+        return [*actions, *self._go_on(call, now_s)]
+
+    def _go_on(self, call: CallState | None, now_s: float) -> list[CoordinatorAction]:
+        """Whatever can happen now that did not depend on one message alone."""
+        actions: list[CoordinatorAction] = []
+        exchanges = self.ledger.exchanges
+        if exchanges.is_open:
+            idle = range(self.num_replicas) if call is None else call.idle()
+            try:
+                for action in exchanges.advance(call, now_s, idle):
+                    actions.append(action)  # noqa: PERF402  # those before an error count
+            except MismatchError as error:
+                assert call is not None, "what replicas wrote in calls that ended well is alike"
+                return [*actions, *self._fail(call, error)]
+        if call is None:
             return actions
         return [*actions, *self._next_ask(call), *self._conclude(call, now_s)]
 
@@ -174,6 +236,11 @@ class CoordinatorState:
                     yield from self._happen(call, met, now_s)
             case Waiting():
                 call.wait(replica_id, message)
+            case Tally():
+                self.ledger.exchanges.tell(replica_id, message)
+            case Demand():
+                if self.ledger.exchanges.demand(replica_id, message, now_s):
+                    call.demand(replica_id, message)
             case Ask():
                 call.ask(replica_id, message)
             case Returned() | Raised():
@@ -218,12 +285,18 @@ class CoordinatorState:
         return [] if ask is None else [AnswerAsk(*ask)]
 
     def _conclude(self, call: CallState, now_s: float) -> list[CoordinatorAction]:
-        failure = call.failure(now_s)
+        exchanges = self.ledger.exchanges
+        failure = call.failure(now_s, exchanging=exchanges.is_under_way)
         if isinstance(failure, MismatchError):
             return self._fail(call, failure)
         if failure is not None:
             aborts = self.abandon(call.call_id, "another replica raised")
             return [*aborts, Finish(call.call_id, reports=call.reports(), raised=failure)]
+        error = exchanges.standstill(call) if call is self._innermost else None
+        if call.finished:
+            error = exchanges.end(call)
+        if error is not None:
+            return self._fail(call, error)
         if call.finished:
             del self._calls[call.call_id]
             self.ledger.call_running = bool(self._calls)
@@ -231,7 +304,7 @@ class CoordinatorState:
         return []
 
     def _fail(self, call: CallState, error: VarsimError) -> list[CoordinatorAction]:
-        aborts = self.abandon(call.call_id, str(error))
+        aborts = self.abandon(call.call_id, str(error), error)
         return [*aborts, Finish(call.call_id, reports=call.reports(), error=error)]
 
     def validate(self) -> None:

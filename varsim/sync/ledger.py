@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from varsim.protocol.messages import Component, Create, Fetch, Forget, Message, Report
+from varsim.protocol.messages import (
+    OF_DEFERRED,
+    Component,
+    Create,
+    Fetch,
+    Forget,
+    Message,
+    Report,
+)
 from varsim.spec import Array, Operation, VariableSpec
-from varsim.sync import reduce
+from varsim.sync import policy, reduce
 from varsim.sync.actions import CoordinatorAction, Fetched, Send
 from varsim.sync.components import check_shape
+from varsim.sync.exchanges import Exchanges
 from varsim.sync.merging import Combine, Merging
 from varsim.sync.statistics import Account, VariableStatistics
 from varsim.sync.tracked import Tracked, Variables
@@ -36,6 +45,7 @@ class Ledger:
         self.specs: dict[int, VariableSpec] = {}
         self._variables = Variables(num_replicas)
         self.merging = Merging(self._variables, combine)
+        self.exchanges = Exchanges(self._variables, self.specs, combine)
         self._gone: list[Account] = []  # of variables that the program dropped
         self._next_request_id = 1
         self._fetches: dict[int, _Fetching] = {}
@@ -47,6 +57,8 @@ class Ledger:
         """A new variable; every component starts at `value`, which nobody writes to any more."""
         self.specs[spec.variable_id] = spec
         self._variables.add(spec, value)
+        if policy.defers(spec):
+            self.exchanges.add(spec.variable_id)
         return self._all(Create(spec=spec, value=value))
 
     def forget(self, variable_id: int) -> list[CoordinatorAction]:
@@ -55,6 +67,7 @@ class Ledger:
         if tracked is None:
             return []
         self._gone.append(tracked.account)
+        self.exchanges.forget(variable_id)
         if not self.call_running:  # an error of a running call may have to name it
             del self.specs[variable_id]
         return self._all(Forget(variable_ids=(variable_id,)))
@@ -97,6 +110,23 @@ class Ledger:
             self._apply(tracked, operation, value)
             return self._variables.commit_all(tracked, operation, value)
         return [self._to_one(tracked, i, operation, value) for i, value in enumerate(values)]
+
+    def overwrite(self, variable_id: int, value: Array) -> list[CoordinatorAction]:
+        """The program assigns a deferred variable while all replicas wait, or run nothing.
+
+        What they have written and not exchanged would be overwritten: it is dropped.
+
+        Raises:
+            ShapeError: The value does not fit; nothing has changed.
+            MismatchError: The replicas have not written it alike.
+        """
+        tracked = self._variables.alone(variable_id)
+        check_shape(tracked.spec, Operation.ASSIGN, value, value)
+        count = self.exchanges.overwrite(variable_id)
+        tracked.account.writes += 1
+        tracked.account.moved(self.num_replicas, self.num_replicas * value.nbytes)
+        tracked.apply(Operation.ASSIGN, value)
+        return self._variables.commit_all(tracked, Operation.ASSIGN, value, OF_DEFERRED, count)
 
     def _apply(self, tracked: Tracked, operation: Operation, value: Array) -> None:
         if self._is_uncertain(tracked) and operation is not Operation.ASSIGN:
@@ -180,7 +210,7 @@ class Ledger:
         self._variables.settle()
         accounts = [*self._gone, *(tracked.account for tracked in self._variables)]
         accounts.sort(key=lambda account: account.spec.variable_id)
-        return tuple(account.statistics() for account in accounts)
+        return tuple(account.statistics(self.num_replicas) for account in accounts)
 
     def take_report(self, replica_id: int, report: Report) -> None:
         """Counts what a replica saw during a call."""
@@ -205,3 +235,4 @@ class Ledger:
     def validate(self) -> None:
         """Asserts what must hold after every event."""
         self._variables.validate(self.specs)
+        self.exchanges.validate()

@@ -97,8 +97,7 @@ class Merging:
             block = self._variables.block(bucket.variable_ids)
             assert block is not None, "a write before it has changed nothing of that"
             new = self._combine(values, bucket.aggregation, bucket.operation, block.values, idle)
-            block.merges += 1
-            block.waited_s += _waited_s(met, block.waited_until_s, now_s)
+            block.wait([part.at_s for part in met.parts], now_s)
             yield from self._variables.commit_block(block, new, call_id, settled)
 
     def _merge_alone(

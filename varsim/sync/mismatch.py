@@ -10,6 +10,7 @@ from varsim.protocol.messages import (
     AllGather,
     AllReduce,
     Ask,
+    Demand,
     MergeCall,
     Point,
     Raised,
@@ -106,13 +107,12 @@ def describe_absence(
     """The text of the error for a meeting that one replica can no longer come to."""
     first = next(iter(present.values()))
     ended = participants[ended_id]
-    how = "raised" if isinstance(ended.ended, Raised) else "returned"
     lines = [
         f"replicas wait for one that will not come, at meeting point {index + 1} of this call:"
     ]
     lines += [f"  replica {i}: {describe(point, specs)}" for i, point in present.items()]
     lines.append(
-        f"  replica {ended_id}: never came; its function {how} after "
+        f"  replica {ended_id}: never came; its function {_how_it_ended(ended)} after "
         f"{ended.met} meeting point{'' if ended.met == 1 else 's'}"
     )
     for i, participant in enumerate(participants):
@@ -124,6 +124,10 @@ def describe_absence(
         "synchronization=ON_READ if the value may be combined later."
     )
     return "\n".join(lines)
+
+
+def _how_it_ended(participant: Participant) -> str:
+    return "raised" if isinstance(participant.ended, Raised) else "returned"
 
 
 def describe_standstill(
@@ -138,7 +142,48 @@ def describe_standstill(
     return "\n".join(lines)
 
 
-def describe(point: Point | Waiting | Ask, specs: Mapping[int, VariableSpec]) -> str:
+def describe_uneven(
+    spec: VariableSpec,
+    counts: Sequence[int],
+    participants: Sequence[Participant],
+    specs: Mapping[int, VariableSpec],
+) -> str:
+    """The text of the error for a deferred variable that replicas have not written alike.
+
+    Args:
+        counts: By replica, the writes in this call, as far as it is known.
+        participants: Of the call; none if what they do is no matter.
+    """
+    alike = len(set(counts)) == 1
+    what = "by different operations" if alike else "differently often"
+    lines = [f"replicas wrote {spec.name!r} {what} in this call, where all must do the same:"]
+    for replica_id, count in enumerate(counts):
+        now = _now(participants[replica_id], specs) if participants else ""
+        lines.append(f"  replica {replica_id}: {count} write{'' if count == 1 else 's'}{now}")
+    lines += [
+        f"  {spec.name!r} (synchronization=AUTO and adaptive, aggregation={spec.aggregation.name}, "
+        f"created at {spec.created_at or 'an unknown place'}) needs every replica's: what was "
+        "written is combined when somebody reads.",
+        f"  {_ONE_ORDER_ALONE}",
+    ]
+    return "\n".join(lines)
+
+
+def _now(participant: Participant, specs: Mapping[int, VariableSpec]) -> str:
+    if participant.waits_for is not None:
+        return f"; it waits in {describe(participant.waits_for, specs)}"
+    if participant.ended is not None:
+        return f"; its function {_how_it_ended(participant)}"
+    return ""
+
+
+_ONE_ORDER_ALONE = (
+    "Make every replica write it as often, by the same operations in the same order, or use "
+    "synchronization=ON_READ if each may write as it likes."
+)
+
+
+def describe(point: Point | Waiting | Demand | Ask, specs: Mapping[int, VariableSpec]) -> str:
     """What a replica does at a point where it meets or waits, with the place in the program."""
     at = f" at {point.place}" if point.place else ""
     match point:
@@ -154,6 +199,8 @@ def describe(point: Point | Waiting | Ask, specs: Mapping[int, VariableSpec]) ->
             return f"merge_call{at}"
         case Waiting():
             return f"a read of {specs[point.variable_id].name}, after its own write to it{at}"
+        case Demand():
+            return f"a read of {specs[point.part.variable_id].name}, after its own write to it{at}"
         case Ask():
             return f"a request to the program{at}"
         case _:

@@ -14,6 +14,7 @@ from varsim.protocol.messages import (
     AllReduce,
     Ask,
     Contribution,
+    Demand,
     Layout,
     Meeting,
     MergeCall,
@@ -46,7 +47,7 @@ class Arrangement:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """What a layout's id stands for."""
+    """What a layout's id stands for, once a contribution has named it."""
 
     writes: tuple[Write, ...]
     arrangement: Arrangement
@@ -57,30 +58,36 @@ class Plans:
 
     def __init__(self, num_replicas: int, specs: Mapping[int, VariableSpec]) -> None:
         self._specs = specs
-        self._of_replica: list[dict[int, Plan]] = [{} for _ in range(num_replicas)]
+        self._of_replica: list[dict[int, Plan | Layout]] = [{} for _ in range(num_replicas)]
         self._arrangements: WeakValueDictionary[tuple[object, ...], Arrangement] = (
             WeakValueDictionary()
         )
 
     def learn(self, replica_id: int, layout: Layout) -> None:
-        """A replica tells a layout."""
-        writes = layout.writes
-        key = tuple([(write.variable_id, write.operation, write.shape) for write in writes])
-        arrangement = self._arrangements.get(key)
-        if arrangement is None:
-            arrangement = self._arrangements[key] = Arrangement(arrange(writes, self._specs))
-        self._of_replica[replica_id][layout.layout_id] = Plan(writes, arrangement)
+        """A replica tells a layout. It may be of a call that has failed, and never be used."""
+        self._of_replica[replica_id][layout.layout_id] = layout
 
     def plan(self, replica_id: int, layout_id: int) -> Plan:
         """What a contribution of that replica consists of.
 
         Raises:
-            ProtocolError: It has not told such a layout.
+            ProtocolError: It has not told such a layout, or it names what is no variable.
         """
         plan = self._of_replica[replica_id].get(layout_id)
         if plan is None:
             raise ProtocolError(f"replica {replica_id} has told no layout {layout_id}")
+        if isinstance(plan, Layout):
+            plan = self._of_replica[replica_id][layout_id] = self._plan(plan.writes)
         return plan
+
+    def _plan(self, writes: tuple[Write, ...]) -> Plan:
+        key = tuple([(write.variable_id, write.operation, write.shape) for write in writes])
+        arrangement = self._arrangements.get(key)
+        if arrangement is None:
+            if not all(write.variable_id in self._specs for write in writes):
+                raise ProtocolError("a layout names a variable that there is not")
+            arrangement = self._arrangements[key] = Arrangement(arrange(writes, self._specs))
+        return Plan(writes, arrangement)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,7 +137,7 @@ class Participant:
     status: Status = Status.RUNNING
     met: int = 0  # meeting points so far
     parts: deque[Part] = field(default_factory=deque)  # those that have not happened yet
-    waits_for: AllReduce | AllGather | MergeCall | Waiting | Ask | None = None
+    waits_for: AllReduce | AllGather | MergeCall | Waiting | Demand | Ask | None = None
     ended: Returned | Raised | None = None
 
     def point(self, index: int) -> Point | None:

@@ -15,6 +15,7 @@ from varsim.errors import AggregationError, OperationError, SynchronizationError
 from varsim.spec import (
     Context,
     Operation,
+    Shape,
     VariableAggregation,
     VariableSpec,
     VariableSynchronization,
@@ -34,6 +35,11 @@ class Local:
 @dataclass(frozen=True, slots=True)
 class Merge:
     """All replicas meet; their values are aggregated, and every component gets the result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Defer:
+    """As `Merge`, but the replica keeps its value until somebody is about to read the variable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +97,7 @@ class Refuse:
     reason: Reason
 
 
-Policy = Local | Merge | Broadcast | Gather | Mirror | Refuse
+Policy = Local | Merge | Defer | Broadcast | Gather | Mirror | Refuse
 Cell = Policy | dict[VariableAggregation, Policy]
 
 _AUTO, _NONE_SYNC, _ON_WRITE, _ON_READ = VariableSynchronization
@@ -105,6 +111,7 @@ _ASSIGN, _ADD, _SUB, _READ = (
 )
 
 _MERGE: Cell = {_NONE: Local(parts=True), _SUM: Merge(), _MEAN: Merge(), _FIRST: Merge()}
+_DEFER: Cell = {_NONE: Local(parts=True), _SUM: Defer(), _MEAN: Defer(), _FIRST: Defer()}
 _MIRRORED = Broadcast(per_component=True)
 _ALL = Broadcast(reads_back=True)
 _TO_ALL: Cell = {_NONE: _ALL, _SUM: Refuse(Reason.ADDS_TO_SUM), _MEAN: _ALL, _FIRST: _ALL}
@@ -119,6 +126,15 @@ TABLE: dict[tuple[VariableSynchronization, Context, Operation], Cell] = {
     (_ON_WRITE, _CROSS, _ASSIGN): _MIRRORED,
     (_ON_WRITE, _CROSS, _ADD): _MIRRORED,
     (_ON_WRITE, _CROSS, _SUB): _MIRRORED,
+    # AUTO, in force only where a strategy says auto="adaptive": ON_WRITE's values, exchanged late.
+    (_AUTO, _REPLICA, _READ): Local(),
+    (_AUTO, _REPLICA, _ASSIGN): _DEFER,
+    (_AUTO, _REPLICA, _ADD): _DEFER,
+    (_AUTO, _REPLICA, _SUB): _DEFER,
+    (_AUTO, _CROSS, _READ): Mirror(),
+    (_AUTO, _CROSS, _ASSIGN): _MIRRORED,
+    (_AUTO, _CROSS, _ADD): _MIRRORED,
+    (_AUTO, _CROSS, _SUB): _MIRRORED,
     # ON_READ: every replica its own value, combined when somebody outside reads.
     (_ON_READ, _REPLICA, _READ): Local(),
     (_ON_READ, _REPLICA, _ASSIGN): Local(),
@@ -150,7 +166,7 @@ TABLE: dict[tuple[VariableSynchronization, Context, Operation], Cell] = {
     # Inside strategy.extended.update a variable is the component at hand, whatever its settings.
     **{
         (synchronization, _UPDATE, operation): Local()
-        for synchronization in (_ON_WRITE, _ON_READ, _NONE_SYNC)
+        for synchronization in (_ON_WRITE, _AUTO, _ON_READ, _NONE_SYNC)
         for operation in (_READ, _ASSIGN, _ADD, _SUB)
     },
 }
@@ -161,15 +177,17 @@ class Become:
     """What a synchronization that is asked for becomes when a variable is created.
 
     `unless_strict`: a strict strategy refuses it, as TensorFlow does (D1).
+    `if_adaptive`: what it becomes under auto="adaptive", if every dimension of its shape is fixed.
     """
 
     synchronization: VariableSynchronization
     unless_strict: bool = False
+    if_adaptive: VariableSynchronization | None = None
 
 
 CREATION: dict[VariableSynchronization, Become] = {
     # The same in replica context, where replica 0 creates for all, and in cross-replica context.
-    _AUTO: Become(_ON_WRITE),
+    _AUTO: Become(_ON_WRITE, if_adaptive=_AUTO),
     _ON_WRITE: Become(_ON_WRITE),
     _ON_READ: Become(_ON_READ),
     _NONE_SYNC: Become(_NONE_SYNC, unless_strict=True),
@@ -180,6 +198,16 @@ def policy(spec: VariableSpec, context: Context, operation: Operation) -> Policy
     """What `operation` does to a variable in `context`: one cell of the table."""
     cell = TABLE[spec.synchronization, context, operation]
     return cell[spec.aggregation] if isinstance(cell, dict) else cell
+
+
+def merges(spec: VariableSpec) -> bool:
+    """Whether replicas only change a variable together, each with its part."""
+    return isinstance(policy(spec, _REPLICA, _ASSIGN), Merge | Defer)
+
+
+def defers(spec: VariableSpec) -> bool:
+    """Whether replicas keep what they write to a variable until somebody is about to read it."""
+    return isinstance(policy(spec, _REPLICA, _ASSIGN), Defer)
 
 
 def refusal(spec: VariableSpec, reason: Reason) -> VariableError:
@@ -207,10 +235,13 @@ def resolve(
     dtype: np.dtype[np.generic],
     *,
     strict: bool,
+    shape: Shape = (),
+    adaptive: bool = False,
 ) -> VariableSynchronization:
     """The synchronization that is in force when a variable is created under a strategy.
 
-    AUTO becomes ON_WRITE, as in TensorFlow's synchronous strategies.
+    AUTO becomes ON_WRITE, as in TensorFlow's synchronous strategies, or stays AUTO if `adaptive`.
+    With an open shape it becomes ON_WRITE then too: values of different shapes do not add up.
 
     Raises:
         SynchronizationError: NONE with `strict`, as TensorFlow always refuses it (D1).
@@ -229,6 +260,8 @@ def resolve(
             "synchronization=NONE is not supported under a strict strategy (nor by TensorFlow)",
             "Use ON_READ for values of each replica's own, or a strategy without strict=True.",
         )
+    if adaptive and become.if_adaptive is not None and None not in shape:
+        return become.if_adaptive
     return become.synchronization
 
 

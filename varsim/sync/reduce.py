@@ -50,9 +50,7 @@ def aggregate(components: Sequence[Array], aggregation: VariableAggregation) -> 
     first = components[0]
     if aggregation is VariableAggregation.ONLY_FIRST_REPLICA or len(components) == 1:
         return first
-    require_one_shape(components)
-    if first.dtype.kind == "b":
-        raise AggregationError("(value)", "bools have no sum", "Use an integer dtype.")
+    require_addable(components)
     total = fold(components)
     if aggregation is VariableAggregation.MEAN:
         np.divide(total, total.dtype.type(len(components)), out=total)
@@ -69,6 +67,18 @@ def require_one_shape(components: Sequence[Array]) -> None:
     if any(component.shape != shape for component in components):
         shapes = ", ".join(f"replica {i}: {list(c.shape)}" for i, c in enumerate(components))
         raise ValueMismatchError(f"cannot combine components of different shapes: {shapes}")
+
+
+def require_addable(values: Sequence[Array]) -> None:
+    """Refuses what cannot be added up.
+
+    Raises:
+        ValueMismatchError: The shapes differ.
+        AggregationError: bools.
+    """
+    require_one_shape(values)
+    if values[0].dtype.kind == "b":
+        raise AggregationError("(value)", "bools have no sum", "Use an integer dtype.")
 
 
 def merge(
@@ -203,8 +213,28 @@ def apply(operation: Operation, component: Array, value: Array) -> Array:
             raise AssertionError(f"{operation} is no write")
 
 
+_CERTAIN = {
+    np.dtype(name): (
+        (np.iinfo(name).min, np.iinfo(name).max)
+        if np.dtype(name).kind in "iu"
+        else (-float(np.finfo(name).max), float(np.finfo(name).max))
+    )
+    for name in "i1 i2 i4 i8 u1 u2 u4 u8 f4 f8".split()
+}
+"""Between which numbers a sum is certainly no overflow, by dtype."""
+
+
 def apply_in_place(operation: Operation, component: Array, value: Array) -> None:
     """Adds to, or subtracts from, a component that nobody has read yet."""
+    certain = _CERTAIN.get(component.dtype)
+    if component.ndim == 0 and certain is not None:
+        # A counter in a training loop. Python's floats are doubles, in which a sum of float32 is
+        # rounded to the same float32, and they cost a quarter of what keeping NumPy silent does.
+        other = value.item()
+        total = component.item() + (other if operation is Operation.ASSIGN_ADD else -other)
+        if certain[0] < total < certain[1]:
+            component[()] = total
+            return
     ufunc = np.add if operation is Operation.ASSIGN_ADD else np.subtract
     if component.dtype.kind in "iu":  # integers wrap without a word
         ufunc(component, value, out=component)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from varsim.errors import ProtocolError
 from varsim.protocol.messages import (
+    OF_DEFERRED,
     Abort,
     Answered,
+    Collect,
     Commit,
     Component,
     Create,
+    Deferred,
     Define,
+    Demand,
     Fetch,
     Forget,
     Merged,
@@ -30,10 +33,8 @@ from varsim.sync import policy
 from varsim.sync.actions import COORDINATOR, Deliver, ReplicaAction, Run, Send, Stop
 from varsim.sync.buckets import PACK_LIMIT_BYTES
 from varsim.sync.components import Components, Held, check_shape
+from varsim.sync.deferred import Allocate, DeferredWrites
 from varsim.sync.outbox import Outbox
-
-Allocate = Callable[[tuple[int, ...], np.dtype[np.generic]], Array]
-"""Makes an array, uninitialised, that is going to be sent."""
 
 
 @dataclass(slots=True)
@@ -65,6 +66,7 @@ class ReplicaState:
         self._held = self.components.held
         self._allocate = allocate
         self._outbox = Outbox(self.components)
+        self._deferred = DeferredWrites(allocate)
         self._given: dict[int, Array] = {}  # id → an array for an update, not written yet
         self._calls: list[_Call] = []  # innermost last
         self._warnings: list[tuple[str, str]] = []
@@ -78,6 +80,8 @@ class ReplicaState:
         match message:
             case Commit():
                 self.components.commit(message)
+                if message.call_id == OF_DEFERRED:
+                    self._deferred.settle(int(message.variable_ids[0]), message.settled)
                 for call in self._calls:
                     if call.call_id == message.call_id:
                         call.settled = max(call.settled, message.settled)
@@ -87,6 +91,9 @@ class ReplicaState:
                 self._forget(message)
             case Fetch():
                 return [Send(COORDINATOR, self._component(message))]
+            case Collect():
+                part = self._deferred.part(message.variable_id, message.count)
+                return [Send(COORDINATOR, Deferred(request_id=message.request_id, part=part))]
             case Start():
                 return [Run(message)]
             case Reduced() | Merged() | Answered():
@@ -96,6 +103,7 @@ class ReplicaState:
                 for call in self._calls:
                     if call.call_id == message.call_id:
                         call.aborted = message.reason
+                self._deferred.fail(message.call_id)
                 self._see_whether_aborted()
             case Shutdown():
                 return [Stop()]
@@ -110,6 +118,7 @@ class ReplicaState:
             self.components.forget(variable_id)
             self._touched.pop(variable_id, None)
             self._outbox.forget()
+            self._deferred.forget(variable_id)
 
     def _see_whether_aborted(self) -> None:
         reasons = (call.aborted for call in self._calls if call.aborted is not None)
@@ -131,12 +140,14 @@ class ReplicaState:
         """The spec of a variable that this replica holds."""
         return self.components[variable_id]
 
-    def write(self, variable_id: int, operation: Operation, value: Array, place: str = "") -> None:
+    def write(self, variable_id: int, operation: Operation, value: Array, place: str = "") -> bool:
         """Writes a variable in replica context: locally, or as a contribution to a merge.
 
         Args:
             value: Of the variable's dtype. The caller may change it afterwards.
             place: file:line in the user's program.
+        Returns:
+            Whether the program must wait for the variable: more deferred writes are not kept.
         Raises:
             VariableError: The policy, the dtype or the shape refuses it; nothing has changed.
         """
@@ -147,21 +158,27 @@ class ReplicaState:
         cell = held.cells[operation]
         if cell.__class__ is policy.Merge:
             self._contribute(held, operation, value, shape, place)
-            return
+            return False
         held.writes += 1
         self._touched[variable_id] = held
+        if cell.__class__ is policy.Defer:
+            kept = self._kept(value) if held.is_needed else None
+            return self._deferred.write(variable_id, operation, kept)
         if held.block is not None:
             self.components.alone(held)
         held.write_locally(operation, value)
         if cell.parts:  # type: ignore[union-attr]  # a cell of replica context is Merge or Local
             self._part(held, operation, place)
+        return False
 
     def _check(self, held: Held, operation: Operation, value: Array) -> None:
         """Refuses what does not fit, where it is not plain that it does."""
-        merges = isinstance(held.cells[operation], policy.Merge)
+        merges = isinstance(held.cells[operation], policy.Merge | policy.Defer)
         policy.check_arithmetic(held.spec, operation, self.num_replicas if merges else 1)
-        coming = held.coming if held.coming is not None and self._owes(held) else None
-        check_shape(held.spec, operation, held.component() if coming is None else coming, value)
+        if not self._owes(held):
+            held.coming = None
+        before = held.component() if held.coming is None else held.coming
+        check_shape(held.spec, operation, before, value)
 
     def _part(self, held: Held, operation: Operation, place: str) -> None:
         if held.spec.variable_id in self._warned or self.num_replicas == 1:
@@ -170,8 +187,9 @@ class ReplicaState:
         self._warnings.append(
             (
                 f"variable {held.spec.name!r}: {operation.value} in replica context with "
-                "synchronization=ON_WRITE and aggregation=NONE changes this replica's copy only; "
-                "the mirror is broken, and a cross-replica read shows replica 0's value. "
+                f"synchronization={held.spec.synchronization.name} and aggregation=NONE changes "
+                "this replica's copy only; the mirror is broken, and a cross-replica read shows "
+                "replica 0's value. "
                 "Give the variable an aggregation (SUM, MEAN, ONLY_FIRST_REPLICA), or say "
                 "ON_READ if every replica is meant to have a value of its own.",
                 place,
@@ -207,6 +225,13 @@ class ReplicaState:
         own.setflags(write=False)
         return own
 
+    def _kept(self, value: Array) -> Array:
+        """An array with the value, as it is now, that nobody writes to."""
+        given = self._given.get(id(value)) is value
+        kept = self._given.pop(id(value)) if given else np.array(value, order="C")
+        kept.setflags(write=False)
+        return kept
+
     def buffer(self, variable_id: int) -> Array:
         """An array for the program to build an update in; a large one is written uncopied."""
         held = self.components.find(variable_id)
@@ -223,14 +248,18 @@ class ReplicaState:
 
     def waits_for(self, variable_id: int) -> bool:
         """Whether the program must wait before it reads: its own write is not committed yet."""
-        return self._owes(self.components.find(variable_id))
+        return self._owes(self.components.find(variable_id)) or self._deferred.owes(variable_id)
 
     def wait(self, variable_id: int, place: str = "") -> list[ReplicaAction]:
         """Says that the program waits for a variable; the outbox leaves with it."""
         held = self.components.find(variable_id)
+        call_id = self._calls[-1].call_id
+        if self._deferred.owes(variable_id):
+            part = self._deferred.part(variable_id)
+            return self.flush(Demand(call_id=call_id, part=part, place=place))
         return self.flush(
             Waiting(
-                call_id=self._calls[-1].call_id,
+                call_id=call_id,
                 variable_id=variable_id,
                 index=held.owed_index,
                 place=place,
@@ -240,7 +269,8 @@ class ReplicaState:
     def read(self, variable_id: int) -> Array:
         """This replica's component: read-only, and the same for ever."""
         held = self.components.find(variable_id)
-        assert not self._owes(held), "the shell waits before it reads"
+        owes = self._owes(held) or self._deferred.owes(variable_id)
+        assert not owes, "the shell waits before it reads"
         held.reads += 1
         self._touched[variable_id] = held
         return held.show()
@@ -264,6 +294,7 @@ class ReplicaState:
     def begin(self, call_id: int) -> None:
         """The function of a call starts to run."""
         self._calls.append(_Call(call_id))
+        self._deferred.begin(call_id)
 
     def next_index(self) -> int:
         """Numbers the program's next meeting point."""
@@ -276,7 +307,8 @@ class ReplicaState:
         call = self._calls[-1]
         writes = self._outbox.leave(call.call_id, call.left)
         call.left = call.next_index
-        return [Send(COORDINATOR, message) for message in (*writes, *last)]
+        tally = self._deferred.tally()
+        return [Send(COORDINATOR, message) for message in (*writes, *tally, *last)]
 
     def report(self, output: str = "") -> Report:
         """What this replica saw since the last report."""
@@ -299,12 +331,14 @@ class ReplicaState:
             self._outbox.clear()
         actions = [] if last is None else self.flush(last)
         self._calls.pop()
+        self._deferred.end()
         self._see_whether_aborted()
         return actions
 
     def validate(self) -> None:
         """Asserts what must hold after every event."""
         self.components.validate()
+        self._deferred.validate()
         if self._calls:
             assert len(self._outbox) <= self._calls[-1].next_index - self._calls[-1].left
             assert all(call.settled <= call.next_index for call in self._calls)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from varsim.spec import Shape, VariableAggregation, VariableSpec, VariableSynchronization
+from varsim.sync import policy
+from varsim.sync.buckets import size_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +33,16 @@ class VariableStatistics:
     size_bytes: int
     waited_s: float  # summed over replicas: while a contribution waited for the others'
     spared: int  # components that reads did not fetch again, since nobody had written them
+    on_write: Cost | None  # what ON_WRITE would have cost instead; None if no write was deferred
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What synchronising a variable costs."""
+
+    merges: int
+    messages: int
+    size_bytes: int
 
 
 @dataclass(slots=True)
@@ -45,6 +57,9 @@ class Account:
     size_bytes: int = 0
     waited_s: float = 0.0
     spared: int = 0
+    deferred: int = 0  # merges that ON_WRITE would have made by now, of a variable that defers
+    exchange_messages: int = 0  # those of `messages` that exchanges of deferred writes took
+    exchange_bytes: int = 0  # likewise
 
     @property
     def first_only(self) -> bool:
@@ -54,19 +69,48 @@ class Account:
     def merged(self, count: int, num_replicas: int, size_bytes: int, waited_s: float) -> None:
         """Counts merges of a value of that size: all writes, their values in, and commits out."""
         self.writes += num_replicas * count
-        values = num_replicas + (1 if self.first_only else num_replicas)
+        values = self._values_of(num_replicas)
         self.merges += count
         self.waited_s += waited_s
         self.moved(2 * num_replicas * count, values * size_bytes * count)
+
+    def _values_of(self, num_replicas: int) -> int:
+        """How many values one merge moves: those of all that count, and the commits."""
+        return num_replicas + (1 if self.first_only else num_replicas)
+
+    def exchange_moved(self, messages: int, size_bytes: int) -> None:
+        """Counts messages of an exchange of deferred writes, as some of all messages."""
+        self.moved(messages, size_bytes)
+        self.exchange_messages += messages
+        self.exchange_bytes += size_bytes
+
+    def exchanged(self, num_replicas: int, size_bytes: int, waited_s: float) -> None:
+        """Counts an exchange of deferred writes that ends in commits of a value of that size."""
+        self.merges += 1
+        self.waited_s += waited_s
+        self.exchange_moved(num_replicas, num_replicas * size_bytes)
+
+    def _on_write(self, num_replicas: int, size_bytes: int) -> Cost:
+        """What ON_WRITE would have cost: a merge for each write, and what the program did."""
+        messages = 2 * num_replicas * self.deferred
+        moved = self._values_of(num_replicas) * size_bytes * self.deferred
+        return Cost(
+            merges=self.deferred,
+            messages=self.messages - self.exchange_messages + messages,
+            size_bytes=self.size_bytes - self.exchange_bytes + moved,
+        )
 
     def moved(self, messages: int, size_bytes: int) -> None:
         """Counts messages and the bytes of the values in them."""
         self.messages += messages
         self.size_bytes += size_bytes
 
-    def statistics(self) -> VariableStatistics:
+    def statistics(self, num_replicas: int) -> VariableStatistics:
         """The account as it stands."""
         spec = self.spec
+        on_write = None
+        if policy.defers(spec):  # so its shape has no open dimension
+            on_write = self._on_write(num_replicas, size_of(spec.shape) * spec.dtype.itemsize)
         return VariableStatistics(
             variable_id=spec.variable_id,
             name=spec.name,
@@ -82,4 +126,5 @@ class Account:
             size_bytes=self.size_bytes,
             waited_s=self.waited_s,
             spared=self.spared,
+            on_write=on_write,
         )

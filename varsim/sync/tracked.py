@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from varsim.protocol.messages import BY_PROGRAM, Commit
-from varsim.spec import Array, Context, Operation, VariableSpec
+from varsim.spec import Array, Operation, VariableSpec
 from varsim.sync import policy, reduce
 from varsim.sync.actions import CoordinatorAction, Send
 from varsim.sync.buckets import Block
@@ -89,8 +89,14 @@ class TrackedBlock(Block):
         mirrors = [member.mirror for member in members if member.mirror is not None]
         super().__init__(variable_ids, mirrors, [member.versions[0] for member in members])
         self.merges = 0
-        self.waited_s = 0.0
-        self.waited_until_s = [0.0] * len(members[0].versions)
+        self.waited_s: Array = np.zeros(len(members))
+        self.waited_until_s: Array = np.array([member.waited_until_s for member in members])
+
+    def wait(self, since_s: Sequence[float], now_s: float) -> None:
+        """Counts how long the replicas waited for a merge, and not for an earlier one too."""
+        self.merges += 1
+        self.waited_s += (now_s - np.maximum(since_s, self.waited_until_s)).sum(axis=1)
+        self.waited_until_s[:] = now_s
 
 
 class Variables:
@@ -119,7 +125,7 @@ class Variables:
             Account(spec),
             value,
             [0] * count,
-            policy.policy(spec, Context.REPLICA, Operation.ASSIGN) == policy.Merge(),
+            policy.merges(spec),
             waited_until_s=[0.0] * count,
         )
 
@@ -159,8 +165,9 @@ class Variables:
             value = block.value(slot)
             member.mirror = value
             member.versions = [int(block.versions[slot])] * self.num_replicas
-            member.waited_until_s = block.waited_until_s.copy()
-            member.account.merged(block.merges, self.num_replicas, value.nbytes, block.waited_s)
+            member.waited_until_s = block.waited_until_s[slot].tolist()
+            waited_s = float(block.waited_s[slot])
+            member.account.merged(block.merges, self.num_replicas, value.nbytes, waited_s)
             member.block = None
 
     def block(self, variable_ids: Array) -> TrackedBlock | None:

@@ -171,6 +171,8 @@ class Actor:
             if self.state.aborted is not None:
                 return
             yield
+        if self.state.aborted is not None:
+            return
         self._say(f"read {spec.name} = {show(self.state.read(spec.variable_id))}")
 
     def _write(self, command: Command) -> None:

@@ -18,7 +18,7 @@ what the program and the replicas see, and at last the components that have chan
 Python's, without spaces; `0:1.0 1:3.0` is a value per replica. An operation happens at
 `program.py:N` for the N-th command of the file, unless its line ends in `at FILE:LINE`.
 
-    cluster replicas=2 strict=False
+    cluster replicas=2 strict=False auto=on_write
     variable w synchronization=AUTO aggregation=NONE dtype=float32 shape=() value=0
     assign|assign_add|assign_sub replica=0 w 1.0        in replica context
     read replica=0 w · raise replica=0 TEXT · ask replica=0 TEXT

@@ -16,12 +16,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import greenlet
+import numpy as np
 
 from varsim.distribute.mirrored import MirroredStrategy
 from varsim.distribute.replica import ReplicaSession
 from varsim.launch.launcher import LaunchOptions, Lost, use_launcher
 from varsim.protocol.messages import Message, Payload
 from varsim.protocol.structure import References
+from varsim.spec import Array
+from varsim.sync import reduce
 
 STEP_S = 1e-6
 """How much simulated time one step of the simulation takes."""
@@ -83,6 +86,8 @@ class SimulatedLink:
     def now_s(self) -> float:
         """The simulated time."""
         return self._now_s
+
+    merge = staticmethod(reduce.merge)
 
     def pack(self, value: Any) -> Payload:
         """The value itself: replicas share the program's memory."""
@@ -204,6 +209,10 @@ class _SimulatedWorker:
         messages = list(self.inbox)
         self.inbox.clear()
         return messages
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        """An uninitialised array."""
+        return np.empty(shape, dtype)
 
     def pack(self, value: Any) -> Payload:
         """The value itself."""

@@ -161,7 +161,8 @@ class Stage:
         count = int(step.options["replicas"])
         strict = bool(literal(step.options.get("strict", "False")))
         devices = [f"cpu:{i}" for i in range(count)]
-        self._strategy = MirroredStrategy(devices, strict=strict)
+        auto = step.options.get("auto", "on_write")
+        self._strategy = MirroredStrategy(devices, strict=strict, auto=auto)
         self._strategy.start()
 
     def _create(self, step: Command) -> None:

@@ -9,20 +9,25 @@ from varsim.protocol.messages import (
     AllReduce,
     Answered,
     Ask,
+    Collect,
     Commit,
     Component,
     Contribution,
     Create,
+    Deferred,
     Define,
+    Demand,
     Fetch,
     Forget,
     Layout,
     MergeCall,
     Merged,
     Message,
+    Part,
     Raised,
     Reduced,
     Start,
+    Tally,
     Waiting,
     Write,
 )
@@ -61,6 +66,10 @@ class Teller:
             for write, value in zip(writes, values, strict=True)
         )
 
+    def _part(self, part: Part) -> list[str]:
+        values = [show(value) for value in part.values] or ["(not sent)"]
+        return [self._name(part.variable_id), f"#{part.count}", part.operation.value, *values]
+
     def _parts(self, sender: int, message: Message) -> list[str]:
         match message:
             case Create(spec=spec, value=value):
@@ -71,6 +80,13 @@ class Teller:
                 return [written, operation.value, show(value)]
             case Contribution(layout_id=layout_id):
                 return [self._contribution(self._layouts[sender, layout_id], message)]
+            case Collect(variable_id=i, count=count):
+                return [self._name(i), f"#{count}"]
+            case Demand(part=part) | Deferred(part=part):
+                return self._part(part)
+            case Tally(variable_ids=ids, counts=counts):
+                pairs = zip(ids.tolist(), counts.tolist(), strict=True)
+                return [", ".join(f"{self._name(i)} #{count}" for i, count in pairs)]
             case Component(variable_id=i, value=value):
                 return [self._name(i), show(value)]
             case Fetch(variable_id=i) | Waiting(variable_id=i):

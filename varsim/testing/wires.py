@@ -8,6 +8,7 @@ from typing import Any
 
 from varsim.launch.launcher import Lost
 from varsim.protocol.messages import Create, Define, Layout, Message, Payload
+from varsim.sync import reduce
 from varsim.sync.actions import COORDINATOR
 from varsim.testing.script import Command, Ends
 from varsim.testing.telling import Teller
@@ -118,6 +119,8 @@ class Wires:
     def now_s(self) -> float:
         """The scenario's time."""
         return self._now_s
+
+    merge = staticmethod(reduce.merge)
 
     def pack(self, value: Any) -> Payload:
         """The value itself."""

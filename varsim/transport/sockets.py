@@ -33,6 +33,11 @@ MAX_DRAINED: Final = 1000
 MAX_IPC_PATH: Final = zmq.IPC_PATH_MAX_LEN
 """Of the path in an ipc endpoint; the system's limit (107 on Linux)."""
 
+# Plain numbers: to combine pyzmq's enums takes as long as to receive a message.
+_SNDMORE: Final = int(zmq.SNDMORE)
+_NOBLOCK: Final = int(zmq.NOBLOCK)
+_POLLIN: Final = int(zmq.POLLIN)
+
 _CONNECT_TIMEOUT_MS: Final = 10_000  # the other end is on this host, and already listens
 _HANDSHAKE_IVL_MS: Final = 30_000  # an allow-list is asked only while its owner polls
 _HEARTBEAT_IVL_MS: Final = 5_000
@@ -85,12 +90,12 @@ class Router:
     def send(self, routing_id: bytes, frames: Sequence[Frame]) -> bool:
         """Sends an envelope; False if there is no such peer, or no longer."""
         try:
-            self.socket.send(routing_id, zmq.SNDMORE | zmq.NOBLOCK)
+            self.socket.send(routing_id, _SNDMORE | _NOBLOCK)
         except zmq.ZMQError as error:
             if error.errno in (zmq.EHOSTUNREACH, zmq.EAGAIN):
                 return False
             raise
-        _send(self.socket, frames, zmq.NOBLOCK)
+        _send(self.socket, frames, _NOBLOCK)
         return True
 
     def drain(self) -> list[tuple[bytes, list[Buffer]]]:
@@ -168,19 +173,21 @@ def _configure(socket: zmq.Socket[bytes], endpoint: str) -> None:
 
 
 def _send(socket: zmq.Socket[bytes], frames: Sequence[Frame], flags: int) -> None:
-    last = len(frames) - 1
-    for place, frame in enumerate(frames):
-        more = zmq.SNDMORE if place < last else 0
-        socket.send(frame, flags | more, copy=len(frame) < COPY_LIMIT_BYTES)
+    *others, last = frames
+    for frame in others:
+        socket.send(frame, flags | _SNDMORE, copy=len(frame) < COPY_LIMIT_BYTES)
+    socket.send(last, flags, copy=len(last) < COPY_LIMIT_BYTES)
 
 
 def _drain(socket: zmq.Socket[bytes]) -> list[list[zmq.Frame]]:
     envelopes: list[list[zmq.Frame]] = []
-    try:
-        while len(envelopes) < MAX_DRAINED:
-            envelopes.append(socket.recv_multipart(zmq.NOBLOCK, copy=False))
-    except zmq.Again:
-        pass
+    while len(envelopes) < MAX_DRAINED and socket.getsockopt(zmq.EVENTS) & _POLLIN:  # type: ignore[operator]
+        frame = socket.recv(_NOBLOCK, copy=False)
+        envelope = [frame]
+        while frame.more:
+            frame = socket.recv(_NOBLOCK, copy=False)
+            envelope.append(frame)
+        envelopes.append(envelope)
     return envelopes
 
 

@@ -40,6 +40,8 @@ def run(line: bytes) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program
     reports = os.dup(_STDOUT)
     os.dup2(_STDERR, _STDOUT)  # whatever an import prints is not a report
+    if rendezvous.arena >= 0:
+        os.set_inheritable(rendezvous.arena, False)  # for workers, not for what they start
     serve = _load(rendezvous.entry_point)
     nursery = _Nursery(rendezvous, serve, reports)
     try:

@@ -10,15 +10,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import zmq
 
 from varsim.errors import ProtocolError
+from varsim.launch.exchange import empty, reduce_slice
 from varsim.launch.launcher import WorkerLink
 from varsim.launch.rendezvous import Rendezvous, log_name, routing_id
 from varsim.protocol import structure
+from varsim.protocol.buffers import Buffer
 from varsim.protocol.codec import decode, encode
-from varsim.protocol.messages import Message, Payload, Ready
+from varsim.protocol.messages import Message, Payload, Ready, ReduceSlice
 from varsim.protocol.structure import Name, References
+from varsim.spec import Array
+from varsim.transport.arena import Arena
+from varsim.transport.loans import TOLD_FROM_BYTES, Loans
 from varsim.transport.sockets import Dealer
 from varsim_worker import system
 from varsim_worker.output import KeepingOutput
@@ -52,14 +58,46 @@ class DealerLink:
         self.references: References = NoReferences()
         self._dealer = dealer
         self._output = output
+        self._loans = _loans(rendezvous, replica_id)
 
     def send(self, messages: Sequence[Message]) -> None:
         """Sends an envelope."""
-        self._dealer.send(encode(messages))
+        frames = encode(messages, self._loans)
+        note = self._loans and self._loans.note()
+        self._dealer.send([*frames, note] if note else frames)
 
     def receive(self, timeout_s: float | None) -> list[Message]:
-        """Waits for messages, and returns all that are there; none after `timeout_s`."""
-        return [message for frames in self._dealer.receive(timeout_s) for message in decode(frames)]
+        """Waits for messages, and returns all that are there; none after `timeout_s`.
+
+        Meanwhile it computes what the coordinator wants computed: whoever waits has time.
+        """
+        self._give_back()
+        while True:
+            envelopes = self._dealer.receive(timeout_s)
+            messages = [message for frames in envelopes for message in self._taken(frames)]
+            if messages or not envelopes:
+                return messages
+
+    def _give_back(self) -> None:
+        """Tells the coordinator what was let go of, if it has to know before the next envelope."""
+        note = self._loans and self._loans.note(TOLD_FROM_BYTES)
+        if note:
+            self._dealer.send([*encode([]), note])
+
+    def _taken(self, frames: Sequence[Buffer]) -> list[Message]:
+        """The messages of an envelope but for those that the link itself sees to."""
+        messages = decode(frames, self._loans)
+        asked = [message for message in messages if isinstance(message, ReduceSlice)]
+        if asked:
+            messages = [message for message in messages if not isinstance(message, ReduceSlice)]
+            answers = [reduce_slice(request) for request in asked]
+            asked.clear()  # what they lent is given back with the answers
+            self.send(answers)
+        return messages
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
+        """An uninitialised array that is to be sent."""
+        return empty(None if self._loans is None else self._loans.arena, shape, dtype)
 
     def pack(self, value: Any) -> Payload:
         """Makes a structure of Python values ready to travel."""
@@ -72,6 +110,18 @@ class DealerLink:
     def take_output(self) -> str:
         """The end of what was printed since the last call."""
         return self._output.take()
+
+
+def _loans(rendezvous: Rendezvous, replica_id: int) -> Loans | None:
+    if rendezvous.arena < 0:
+        return None
+    owners = len(rendezvous.devices) + 1
+    limit_bytes = rendezvous.arena_limit_bytes
+    return Loans(Arena(rendezvous.arena, replica_id + 1, owners, limit_bytes, _say))
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"varsim: {text}\n")
 
 
 def work(rendezvous: Rendezvous, replica_id: int, serve: Callable[[WorkerLink], None]) -> int:

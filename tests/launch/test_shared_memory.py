@@ -1,0 +1,318 @@
+"""Large values between real processes: by their place, and who sees to it that there is room."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.launch.conftest import WAIT_S, Cluster, Launch
+from tests.waiting import MS, wait_for, wait_for_exit
+from varsim.errors import ConfigError, StartError, VarsimWarning
+from varsim.launch.exchange import SLICE_BYTES
+from varsim.protocol.messages import Ask, Reduced
+from varsim.spec import Array, Operation, VariableAggregation
+from varsim.sync import reduce
+from varsim.transport.arena import LIMIT_VARIABLE
+
+pytestmark = pytest.mark.processes
+
+MIB = 2**20
+LARGE = MIB // 16
+"""Elements of an array that is worth sharing, though ZeroMQ would copy it."""
+
+SUM, MEAN = VariableAggregation.SUM, VariableAggregation.MEAN
+
+
+def large(cluster: Cluster, replica_id: int, value: float, size: int = LARGE) -> Array:
+    """An array that a worker has sent, as it has come."""
+    cluster.tell(replica_id, f"answer = np.full({size}, {value})")
+    received: list[tuple[int, Any]] = []
+    while not any(isinstance(message, Ask) for _, message in received):
+        received += cluster.link.receive(WAIT_S)
+    (question,) = [message.question for _, message in received if isinstance(message, Ask)]
+    (array,) = question.arrays
+    return array
+
+
+def used_bytes(cluster: Cluster) -> int:
+    """What the coordinator holds in its part of the memory, but for blocks that are free."""
+    arena = cluster.link._envelopes.arena
+    assert arena is not None
+    arena.settle()
+    return arena._held_bytes - sum(size * len(free) for size, free in arena._free.items())
+
+
+def is_shared(cluster: Cluster, array: Array) -> bool:
+    arena = cluster.link._envelopes.arena
+    return arena is not None and arena.place_of(array) is not None
+
+
+def send(cluster: Cluster, *arrays: Array) -> None:
+    """Sends arrays that no worker of these tests looks at."""
+    for replica_id in range(cluster.link.num_replicas):
+        cluster.link.send(replica_id, [Reduced(call_id=1, index=1, leaves=arrays)])
+
+
+# ---------------------------------------------------------------- there and back
+
+
+@pytest.mark.parametrize(
+    ("exchange", "transport", "shared"),
+    [
+        ("auto", "ipc", True),
+        ("shared", "ipc", True),
+        ("star", "ipc", False),
+        ("auto", "tcp", False),
+    ],
+)
+def test_a_large_value_arrives(launch: Launch, exchange: str, transport: str, shared: bool) -> None:
+    cluster = launch(1, exchange=exchange, transport=transport)
+    array = large(cluster, 0, 2.5)
+
+    assert shared is is_shared(cluster, array)
+    assert (array == 2.5).all()
+    assert not array.flags.writeable
+
+
+def test_a_value_that_was_read_never_changes(launch: Launch) -> None:
+    """Its memory is the worker's, which writes other values meanwhile."""
+    cluster = launch(2)
+    kept = [large(cluster, replica_id, replica_id + 10) for replica_id in (0, 1)]
+    for value in range(5):
+        assert (large(cluster, value % 2, value) == value).all()
+
+    assert [10, 10, 11, 11] == [number for array in kept for number in (array.min(), array.max())]
+
+
+def test_memory_is_used_again_when_workers_have_let_go(launch: Launch) -> None:
+    cluster = launch(2, "hearing")
+    for value in range(20):
+        send(cluster, np.full(MIB, float(value)))
+        cluster.link._envelopes.forget()
+        wait_for(lambda: cluster.link.reclaim(0) or not used_bytes(cluster))
+    arena = cluster.link._envelopes.arena
+    assert arena is not None
+    assert 8 * MIB == arena._held_bytes
+
+
+def test_what_a_dead_worker_held_is_free(launch: Launch) -> None:
+    cluster = launch(1, "keeping")
+    send(cluster, np.zeros(MIB))
+    assert 8 * MIB == used_bytes(cluster)
+
+    cluster.tell(0, "os._exit(1)")
+    cluster.lost()
+    cluster.link.receive(0)
+
+    assert 0 == used_bytes(cluster)
+
+
+# ---------------------------------------------------------------- no room
+
+
+def test_without_room_values_travel_through_sockets(
+    launch: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(LIMIT_VARIABLE, str(MIB // 2))
+    cluster = launch(1)
+    array = large(cluster, 0, 2.5)
+    large(cluster, 0, 3.5)
+
+    assert (array == 2.5).all()
+    assert not is_shared(cluster, array)
+    said = cluster.link._logs.tail(0)
+    assert "varsim: there is no room in shared memory for 524,288 bytes" in said
+    assert f"{LIMIT_VARIABLE} says how much a cluster may share" in said
+    assert 1 == said.count("there is no room"), "however many values there were"
+
+
+def test_a_program_without_room_is_warned_once(
+    launch: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(LIMIT_VARIABLE, "0")
+    cluster = launch(1, "keeping")
+    with pytest.warns(VarsimWarning, match="there is no room in shared memory") as warned:
+        send(cluster, np.zeros(LARGE))
+    send(cluster, np.zeros(LARGE))
+    assert 1 == len(warned)
+
+
+@pytest.fixture
+def small_files() -> Iterator[None]:
+    """The system refuses files of more than a megabyte."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (MIB, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_system_that_gives_no_memory_is_warned_of(launch: Launch, small_files: None) -> None:
+    with pytest.warns(VarsimWarning, match="no shared memory is to be had.*too large"):
+        cluster = launch(1)
+    assert (large(cluster, 0, 2.5) == 2.5).all()
+    assert 0 == cluster.ask(0, "link._loans or 0")
+
+
+def test_memory_that_was_asked_for_and_is_not_there_is_an_error(
+    launch: Launch, small_files: None
+) -> None:
+    with pytest.raises(StartError, match=r"no shared memory to be had.*exchange='star'"):
+        launch(1, exchange="shared")
+
+
+def test_a_limit_that_is_no_number_is_refused(
+    launch: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(LIMIT_VARIABLE, "plenty")
+    with pytest.raises(ConfigError, match="VARSIM_SHARED_MEMORY_BYTES='plenty': it must be a num"):
+        launch(1)
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"exchange": "fast"}, "no exchange 'fast': use 'auto', 'star' or 'shared'"),
+        ({"exchange": "shared", "transport": "tcp"}, "use exchange='auto'"),
+    ],
+)
+def test_an_exchange_that_there_is_not_is_refused(
+    launch: Launch, options: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        launch(1, **options)
+
+
+# ---------------------------------------------------------------- merges
+
+
+def contributions(cluster: Cluster, size: int) -> list[Array]:
+    return [large(cluster, replica_id, replica_id + 0.1, size) for replica_id in (0, 1)]
+
+
+def check_merge(
+    cluster: Cluster, values: list[Array], operation: Operation, idle: list[int]
+) -> None:
+    """Merges what two workers have sent, and compares it with `reduce.merge`."""
+    mirror = np.linspace(0.0, 1.0, values[0].size)
+    expected = reduce.merge(values, MEAN, operation, mirror)
+
+    got = cluster.link.merge(values, MEAN, operation, mirror, idle)
+
+    assert expected.tobytes() == got.tobytes()
+
+
+@pytest.fixture
+def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+
+
+@pytest.mark.parametrize("size", [1000, MIB // 2 + 1, MIB + 7])
+def test_a_merge_is_the_same_with_help(launch: Launch, two_cores: None, size: int) -> None:
+    """A small one, one that is not worth any help, and one in two slices."""
+    cluster = launch(2)
+    for operation in (Operation.ASSIGN, Operation.ASSIGN_SUB):
+        check_merge(cluster, contributions(cluster, size), operation, [0, 1])
+    assert [] == cluster.link.receive(0), "no program learns of it"
+
+
+def test_other_messages_that_come_during_a_merge_are_received_later(
+    launch: Launch, two_cores: None
+) -> None:
+    cluster = launch(2)
+    values = contributions(cluster, 2 * SLICE_BYTES // 8)
+    cluster.tell(1, "answer = 7")
+    wait_for(lambda: cluster.link._poller.poll(0))
+
+    cluster.link.merge(values, SUM, Operation.ASSIGN, None, [0])
+
+    ((replica_id, message),) = cluster.link.receive(0)
+    assert isinstance(message, Ask)
+    assert (1, 7) == (replica_id, cluster.link.unpack(message.question))
+
+
+def test_a_merge_is_complete_without_a_helper_that_dies(launch: Launch, two_cores: None) -> None:
+    cluster = launch(3)
+    values = contributions(cluster, MIB)
+    cluster.tell(2, "os._exit(3)")  # before it can do its slice
+
+    check_merge(cluster, values, Operation.ASSIGN_ADD, [2])
+
+    assert "exited with code 3" == cluster.lost()[2].reason
+
+
+def test_a_merge_does_not_wait_for_ever_for_a_helper(
+    launch: Launch, two_cores: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("varsim.launch.process_link._SLICE_TIMEOUT_S", 1 * MS)
+    cluster = launch(3)
+    values = contributions(cluster, MIB)
+    stopped = cluster.ask(2, "os.getpid()")
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        check_merge(cluster, values, Operation.ASSIGN_ADD, [2])
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+    assert 2 == cluster.ask(2, "link.replica_id"), "it answers late, and nobody minds"
+
+
+# ---------------------------------------------------------------- what is left
+
+PROGRAM = """
+import os
+from tests.launch.conftest import Cluster, Nothing
+from varsim.launch.launcher import LaunchOptions
+from varsim.launch.process import ProcessLauncher
+
+launcher = ProcessLauncher("tests.launch.programs:serve")
+cluster = Cluster(launcher.launch(LaunchOptions(7, ("CPU:0",)), Nothing()))
+kept = cluster.ask(0, "np.zeros(2**20)")
+file = os.fstat(cluster.link._envelopes.arena.descriptor)
+worker, nursery = cluster.ask(0, "os.getpid(), os.getppid()")
+print(file.st_ino, worker, nursery, flush=True)
+"""
+
+
+def holders(inode: int) -> set[int]:
+    """The processes that have mapped a file without a name, by its number."""
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            rows = [line.split() for line in (process / "maps").read_text().splitlines()]
+            if any(row[4:6] == [str(inode), "/memfd:varsim"] for row in rows):
+                found.add(int(process.name))
+    return found
+
+
+def test_when_all_are_killed_nothing_is_left(private_temporary: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM + "input()"],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stdin is not None
+    inode, worker, nursery = map(int, process.stdout.readline().split())
+    assert {process.pid, worker} <= holders(inode)
+
+    for pid in (nursery, process.pid, worker):
+        os.kill(pid, signal.SIGKILL)
+    process.communicate()
+    wait_for_exit(worker)
+    wait_for_exit(nursery)
+
+    assert not holders(inode)
+    assert not list(Path("/dev/shm").glob("*varsim*"))
+    for directory in private_temporary.glob("varsim-*"):  # the nursery would have removed it
+        shutil.rmtree(directory)

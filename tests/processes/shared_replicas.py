@@ -1,0 +1,89 @@
+"""What replicas do with large values. It imports no pytest, for workers import it too."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+import numpy as np
+
+import varsim as tf
+
+Array = np.ndarray[Any, Any]
+
+SIZE = 40_000
+"""Of float64s: 320 kB, which is shared."""
+
+KEPT: list[tuple[Array, bytes]] = []
+"""What this replica has read, and what it was then."""
+
+
+def mine() -> int:
+    """Which replica this is."""
+    return int(tf.distribute.get_replica_context().replica_id_in_sync_group)
+
+
+def value(seed: int, size: int = SIZE, dtype: str = "f8") -> Array:
+    """Numbers that do not fit evenly, other ones on each replica."""
+    numbers: Array = np.random.default_rng([seed, mine()]).normal(0, 99, size)
+    return numbers.astype(dtype)
+
+
+def keep(array: Array) -> None:
+    """Remembers a read, with a copy."""
+    KEPT.append((array, array.tobytes()))
+
+
+def changed(forget: int = 0) -> int:
+    """How many kept reads are no longer what they were, or can be written to; drops some."""
+    found = sum(now.tobytes() != then or now.flags.writeable for now, then in KEPT)
+    del KEPT[:forget]
+    return found
+
+
+def write(variable: Any, operation: str, seed: int, *, in_place: bool, keeps: bool) -> int:
+    """One write, with or without a buffer; how many kept reads have changed."""
+    if in_place:
+        buffer = variable.update_buffer()
+        buffer[...] = value(seed, variable.shape[0])
+        getattr(variable, operation)(buffer)
+    else:
+        given = value(seed, variable.shape[0])
+        getattr(variable, operation)(given)
+        given.fill(0)  # it is the program's
+    if keeps:
+        keep(variable.read_value())
+    return changed()
+
+
+def address_and_writeable(variable: Any) -> tuple[bool, bool, bool]:
+    """Of a buffer: whether it can be written to before and after it is given, and after a copy."""
+    buffer = variable.update_buffer()
+    buffer.fill(mine() + 1.0)
+    before = buffer.flags.writeable
+    variable.assign(buffer)
+    return before, buffer.flags.writeable, bool((variable.read_value() == buffer).all())
+
+
+def several(variables: list[Any], seed: int) -> list[Array]:
+    """Reads after many kinds of writes."""
+    for place, variable in enumerate(variables):
+        dtype = variable.dtype.as_numpy_dtype if hasattr(variable.dtype, "as_numpy_dtype") else None
+        dtype = dtype or variable.dtype
+        given = value(seed + place, int(np.prod(variable.shape)), "f8")
+        given = given.astype(dtype).reshape(variable.shape)
+        for operation in ("assign", "assign_add", "assign_sub"):
+            getattr(variable, operation)(given)
+    return [variable.numpy() for variable in variables]
+
+
+def end_at(replica_id: int) -> None:
+    """One replica dies."""
+    if mine() == replica_id:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def last_read(variable: Any) -> Array:
+    """The value itself, and no copy of it."""
+    return variable.read_value()

@@ -1,0 +1,247 @@
+"""A cluster of bare states, whose messages arrive in an order that is drawn."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, assert_never
+
+import numpy as np
+
+from tests.properties.deeds import (
+    Account,
+    Array,
+    Call,
+    ComponentWrite,
+    Deed,
+    Look,
+    Meet,
+    Program,
+    ProgramWrite,
+    Read,
+    Step,
+    Write,
+)
+from varsim.protocol.messages import MergeCall, Message, Payload, Returned
+from varsim.sync.actions import Deliver, Fetched, Finish, Run, RunMerge, Send
+from varsim.sync.coordinator_state import CoordinatorState
+from varsim.sync.replica_state import ReplicaState
+
+NOTHING = Payload(None)
+
+
+class BareCluster:
+    """Runs a program on states alone; `seen` is what its reads and looks saw.
+
+    Args:
+        validates: Whether both states are validated after every event. To validate a state looks
+            at all it holds, and so hides what would go wrong if nobody did.
+    """
+
+    def __init__(self, program: Program, seed: int, *, validates: bool) -> None:
+        self.program = program
+        self.coordinator = CoordinatorState(program.num_replicas)
+        self.ledger = self.coordinator.ledger
+        self.replicas = [ReplicaState(i, program.num_replicas) for i in range(program.num_replicas)]
+        self.seen: dict[tuple[int, ...], Array] = {}
+        self.layouts = 0  # that were sent
+        self._before: list[tuple[Array, bytes]] = []  # all that was seen, with what it was
+        self._random = random.Random(seed)
+        self._validates = validates
+        self._to_replica: list[deque[Message]] = [deque() for _ in self.replicas]
+        self._to_coordinator: list[deque[Message]] = [deque() for _ in self.replicas]
+        self._functions: list[Iterator[bool] | None] = [None for _ in self.replicas]
+        self._can_run = [False for _ in self.replicas]
+        self._delivered = [False for _ in self.replicas]
+        self._work: deque[RunMerge] = deque()
+        self._fetched: dict[int, tuple[Array, ...]] = {}
+        self._finished: set[int] = set()
+        self._now_s = 0.0
+        self._at: tuple[int, ...] = ()  # the call that runs
+        self._steps: tuple[Step, ...] = ()
+
+    def run(self) -> None:
+        """Does the whole program."""
+        for spec, value in zip(self.program.specs, self.program.initial, strict=True):
+            self._perform(self.ledger.create(spec, value.copy()))
+        for place, doing in enumerate(self.program.doings):
+            if isinstance(doing, Call):
+                self._call((place,), doing)
+            else:
+                self._do((place,), doing)
+        self._pump(lambda: not self._choices())
+
+    def assert_nothing_changed(self) -> None:
+        """What was read is still what it was."""
+        for value, before in self._before:
+            assert before == value.tobytes()
+            assert not value.flags.writeable
+
+    def _see(self, place: tuple[int, ...], value: Array) -> None:
+        self.seen[place] = value
+        self._before.append((value, value.tobytes()))
+
+    # ------------------------------------------------------------ events
+
+    def _pump(self, done: Callable[[], bool]) -> None:
+        while not done():
+            if self._work:
+                self._merge(self._work.popleft())
+                continue
+            self._now_s += 0.001
+            event, replica_id = self._random.choice(self._choices())
+            event(replica_id)
+            if self._validates:
+                self.coordinator.validate()
+                self.replicas[replica_id].validate()
+
+    def _choices(self) -> list[tuple[Callable[[int], None], int]]:
+        choices: list[tuple[Callable[[int], None], int]] = []
+        for i in range(len(self.replicas)):
+            if self._to_coordinator[i]:
+                choices.append((self._arrive, i))
+            if self._to_replica[i]:
+                choices.append((self._deliver, i))
+            if self._can_run[i]:
+                choices.append((self._step, i))
+        return choices
+
+    def _arrive(self, replica_id: int) -> None:
+        message = self._to_coordinator[replica_id].popleft()
+        self.layouts += message.name == "Layout"
+        self._perform(self.coordinator.handle(replica_id, message, self._now_s))
+
+    def _deliver(self, replica_id: int) -> None:
+        message = self._to_replica[replica_id].popleft()
+        if message.name != "Define":
+            self._act(replica_id, self.replicas[replica_id].handle(message))
+            self._can_run[replica_id] = self._functions[replica_id] is not None
+
+    def _step(self, replica_id: int) -> None:
+        function = self._functions[replica_id]
+        assert function is not None
+        waits = next(function, None)
+        if waits is None:
+            self._functions[replica_id] = None
+        self._can_run[replica_id] = waits is False
+
+    def _act(self, replica_id: int, actions: Sequence[Any]) -> None:
+        for action in actions:
+            match action:
+                case Send(message=message):
+                    self._to_coordinator[replica_id].append(message)
+                case Run(start=start):
+                    self._functions[replica_id] = self._function(replica_id, start.call_id)
+                case Deliver():
+                    self._delivered[replica_id] = True
+                case _:
+                    raise AssertionError(action)
+
+    def _perform(self, actions: Sequence[Any]) -> None:
+        for action in actions:
+            match action:
+                case Send(to=to, message=message):
+                    self._to_replica[to].append(message)
+                case RunMerge():
+                    self._work.append(action)
+                case Fetched():
+                    self._fetched[action.request_id] = action.values
+                case Finish():
+                    assert action.error is None, action.error
+                    assert action.raised is None
+                    self._finished.add(action.call_id)
+                case _:
+                    raise AssertionError(action)
+
+    # ------------------------------------------------------------ a replica
+
+    def _function(self, replica_id: int, call_id: int) -> Iterator[bool]:
+        """Does the steps of the call; yields whether it waits."""
+        state, place = self.replicas[replica_id], self._at
+        state.begin(call_id)
+        for number, step in enumerate(self._steps):
+            yield False
+            match step:
+                case Write():
+                    value = step.values[replica_id].copy()
+                    state.write(self._id(step.variable), step.operation, value, f"a.py:{number}")
+                    value.fill(1)  # it is the program's
+                case Read():
+                    if step.who[replica_id]:
+                        variable_id = self._id(step.variable)
+                        if state.waits_for(variable_id):
+                            self._act(replica_id, state.wait(variable_id))
+                        while state.waits_for(variable_id):
+                            yield True
+                        self._see((*place, number, replica_id), state.read(variable_id))
+                case Meet():
+                    meeting = MergeCall(
+                        call_id=call_id,
+                        index=state.next_index(),
+                        function=NOTHING,
+                        arguments=Payload((*place, number)),
+                        place="",
+                    )
+                    self._act(replica_id, state.flush(meeting))
+                    while not self._delivered[replica_id]:
+                        yield True
+                    self._delivered[replica_id] = False
+                case _:
+                    assert_never(step)
+        returned = Returned(call_id=call_id, result=NOTHING, report=state.report())
+        self._act(replica_id, state.end(returned))
+
+    def _id(self, variable: int) -> int:
+        return self.program.specs[variable].variable_id
+
+    # ------------------------------------------------------------ the program
+
+    def _call(self, place: tuple[int, ...], call: Call) -> None:
+        self._at, self._steps = place, call.steps
+        count = len(self.replicas)
+        call_id, actions = self.coordinator.start("step", NOTHING, [NOTHING] * count)
+        self._perform(actions)
+        self._pump(lambda: call_id in self._finished)
+
+    def _merge(self, work: RunMerge) -> None:
+        place = work.meetings[0].arguments.tree
+        step = self._steps[place[-1]]
+        assert isinstance(step, Meet)
+        for inner, deed in enumerate(step.deeds):
+            self._do((*place, inner), deed)
+        results = [NOTHING] * len(self.replicas)
+        self._perform(self.coordinator.merged(work.call_id, work.index, results))
+
+    def _do(self, place: tuple[int, ...], deed: Deed) -> None:
+        ledger = self.ledger
+        match deed:
+            case ProgramWrite(operation=operation, same=same):
+                value = deed.values[0].copy()
+                values = [value] * len(self.replicas) if same else [v.copy() for v in deed.values]
+                actions = ledger.write(self._id(deed.variable), operation, values, same=same)
+                self._perform(actions)
+            case ComponentWrite(replica_id=i, operation=operation, value=value):
+                variable_id = self._id(deed.variable)
+                self._perform(ledger.write_component(variable_id, i, operation, value.copy()))
+            case Look():
+                self._look(place, self._id(deed.variable), deed.replica_ids)
+            case Account():
+                ledger.statistics()
+            case _:
+                assert_never(deed)
+        if self._validates:
+            self.coordinator.validate()
+
+    def _look(self, place: tuple[int, ...], variable_id: int, replica_ids: tuple[int, ...]) -> None:
+        values = list(self.ledger.known(variable_id, replica_ids))
+        missing = [i for i, value in zip(replica_ids, values, strict=True) if value is None]
+        if missing:
+            request_id, actions = self.ledger.fetch(variable_id, missing)
+            self._perform(actions)
+            self._pump(lambda: request_id in self._fetched)
+            fetched = iter(self._fetched.pop(request_id))
+            values = [next(fetched) if value is None else value for value in values]
+        for replica_id, value in zip(replica_ids, values, strict=True):
+            assert isinstance(value, np.ndarray)
+            self._see((*place, replica_id), value)

@@ -1,0 +1,267 @@
+"""Programs for bare states: writes of many kinds, and what plain NumPy says that they lead to.
+
+The model merges one write at a time, in the order of the program, and knows nothing of outboxes.
+It also says what is fetched: only what a replica may have changed since it was last known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, assert_never
+
+import numpy as np
+
+from varsim.spec import (
+    Operation,
+    VariableAggregation,
+    VariableSpec,
+    VariableSynchronization,
+)
+
+Array = np.ndarray[Any, Any]
+NONE, SUM, MEAN, FIRST = VariableAggregation
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """All replicas write, each its value."""
+
+    variable: int
+    operation: Operation
+    values: tuple[Array, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Some replicas read."""
+
+    variable: int
+    who: tuple[bool, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramWrite:
+    """The program writes all components: with one value, or with one for each."""
+
+    variable: int
+    operation: Operation
+    values: tuple[Array, ...]
+    same: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentWrite:
+    """The program writes one component."""
+
+    variable: int
+    replica_id: int
+    operation: Operation
+    value: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The program looks at the components of some replicas."""
+
+    variable: int
+    replica_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The program asks for all accounts."""
+
+
+Deed = ProgramWrite | ComponentWrite | Look | Account
+"""What the program does, between calls or in a merge_call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Meet:
+    """A merge_call, in which the program does something."""
+
+    deeds: tuple[Deed, ...]
+
+
+Step = Write | Read | Meet
+"""What all replicas do in a call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One `strategy.run`."""
+
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Variables, each with its initial value, and what is done."""
+
+    num_replicas: int
+    specs: tuple[VariableSpec, ...]
+    initial: tuple[Array, ...]
+    doings: tuple[Call | Deed, ...]
+
+
+# ---------------------------------------------------------------- the model
+
+
+def merges(spec: VariableSpec) -> bool:
+    """Whether a write in replica context is one for all replicas."""
+    on_write = spec.synchronization is VariableSynchronization.ON_WRITE
+    return on_write and spec.aggregation is not NONE
+
+
+def merged(values: Sequence[Array], aggregation: VariableAggregation) -> Array:
+    """The replicas' values as one: a sum from the left, rounded at each step."""
+    if aggregation is FIRST or len(values) == 1:
+        return values[0]
+    total = values[0]
+    for value in values[1:]:
+        total = np.asarray(total + value)
+    return total if aggregation is SUM else np.asarray(total / total.dtype.type(len(values)))
+
+
+def changed(component: Array, operation: Operation, value: Array) -> Array:
+    """A component after a write."""
+    if operation is Operation.ASSIGN:
+        return value
+    add = operation is Operation.ASSIGN_ADD
+    return np.asarray(component + value if add else component - value)
+
+
+@dataclass(slots=True)
+class Modelled:
+    """What the model knows of one variable."""
+
+    spec: VariableSpec
+    components: list[Array]
+    known: list[bool] = field(default_factory=list)  # to the program, without asking
+    written: set[int] = field(default_factory=set)  # components that this call wrote locally
+    writes: int = 0
+    reads: int = 0
+    merges: int = 0
+    messages: int = 0
+    size_bytes: int = 0
+    spared: int = 0
+
+    def __post_init__(self) -> None:
+        self.known = [True] * len(self.components)
+
+    def change(self, replica_id: int, operation: Operation, value: Array) -> None:
+        self.components[replica_id] = changed(self.components[replica_id], operation, value)
+
+    def account(self) -> tuple[int, ...]:
+        return (
+            self.writes, self.reads, self.merges, self.messages, self.size_bytes, self.spared
+        )  # fmt: skip
+
+
+class Model:
+    """Does a program; `seen` is all that its reads and looks see, in order of the program."""
+
+    def __init__(self, program: Program) -> None:
+        self.count = program.num_replicas
+        self.variables = [
+            Modelled(spec, [value] * self.count)
+            for spec, value in zip(program.specs, program.initial, strict=True)
+        ]
+        self.seen: dict[tuple[int, ...], Array | None] = {}  # by place in the program, and replica
+        self._in_call = False
+        with np.errstate(all="ignore"):
+            for place, doing in enumerate(program.doings):
+                if isinstance(doing, Call):
+                    self._call((place,), doing)
+                else:
+                    self._do((place,), doing)
+
+    def _call(self, place: tuple[int, ...], call: Call) -> None:
+        self._in_call = True
+        for number, step in enumerate(call.steps):
+            match step:
+                case Write():
+                    self._write(self.variables[step.variable], step)
+                case Read():
+                    variable = self.variables[step.variable]
+                    for i in (i for i, reads in enumerate(step.who) if reads):
+                        self.seen[*place, number, i] = variable.components[i]
+                        variable.reads += 1
+                case Meet():
+                    for inner, deed in enumerate(step.deeds):
+                        self._do((*place, number, inner), deed)
+                case _:
+                    assert_never(step)
+        self._in_call = False
+        for variable in self.variables:
+            for i in variable.written:
+                variable.known[i] = False
+            variable.written.clear()
+
+    def _write(self, variable: Modelled, step: Write) -> None:
+        count = self.count
+        variable.writes += count
+        values: Sequence[Array] = step.values
+        if merges(variable.spec):
+            together = merged(values, variable.spec.aggregation)
+            values = [together] * count
+            sent = 1 if variable.spec.aggregation is FIRST else count
+            variable.merges += 1
+            variable.messages += 2 * count
+            variable.size_bytes += (sent + count) * together.nbytes
+        else:
+            variable.written.update(range(count))
+        for replica_id, value in enumerate(values):
+            variable.change(replica_id, step.operation, value)
+
+    # ------------------------------------------------------------ the program
+
+    def _do(self, place: tuple[int, ...], deed: Deed) -> None:
+        match deed:
+            case ProgramWrite():
+                self._write_all(self.variables[deed.variable], deed)
+            case ComponentWrite():
+                variable = self.variables[deed.variable]
+                variable.writes += 1
+                self._write_one(variable, deed.replica_id, deed.operation, deed.value)
+            case Look():
+                self._look(place, self.variables[deed.variable], deed.replica_ids)
+            case Account():
+                pass
+            case _:
+                assert_never(deed)
+
+    def _is_uncertain(self, variable: Modelled) -> bool:
+        return self._in_call and not merges(variable.spec)
+
+    def _write_all(self, variable: Modelled, deed: ProgramWrite) -> None:
+        variable.writes += 1
+        values = deed.values[:1] * self.count if deed.same else deed.values
+        for replica_id, value in enumerate(values):
+            self._write_one(variable, replica_id, deed.operation, value)
+
+    def _write_one(
+        self, variable: Modelled, replica_id: int, operation: Operation, value: Array
+    ) -> None:
+        variable.messages += 1
+        variable.size_bytes += value.nbytes
+        variable.change(replica_id, operation, value)
+        if operation is Operation.ASSIGN:
+            variable.known[replica_id] = True
+        elif self._is_uncertain(variable):
+            variable.known[replica_id] = False
+
+    def _look(
+        self, place: tuple[int, ...], variable: Modelled, replica_ids: tuple[int, ...]
+    ) -> None:
+        for replica_id in replica_ids:
+            value = variable.components[replica_id]
+            self.seen[*place, replica_id] = value
+            uncertain = self._is_uncertain(variable)
+            if variable.known[replica_id] and not uncertain:
+                variable.spared += not merges(variable.spec)
+                continue
+            variable.messages += 2
+            variable.size_bytes += value.nbytes
+            variable.known[replica_id] = variable.known[replica_id] or not uncertain

@@ -1,0 +1,201 @@
+"""AUTO under auto="adaptive" gives what ON_WRITE gives: integers exactly, floats up to rounding.
+
+The bound. Let a variable be written K times, by N replicas together or by the program, let M be
+the sum of the magnitudes of its first value and of everything that any of them writes, and u half
+of its dtype's eps, the largest relative error of one operation. A number that is written passes
+through N - 1 additions over the replicas, at most one division, and one addition to the mirror for
+its own and each later write: n = K + N operations at most. Adaptive adds k writes up first, and to
+the mirror once instead of k times: k - 1 more and k - 1 fewer, so again at most n. Each operation
+multiplies what passes through it by 1 + d, |d| <= u. So either value is within M n u / (1 - n u)
+of the exact one (Higham, Accuracy and Stability of Numerical Algorithms, lemma 3.1), and they
+differ from each other by at most twice that: to first order by (K + N) eps M.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import varsim as tf
+from tests.effort import many
+from tests.properties import generation
+from tests.properties.programs import (
+    Creation,
+    CrossRead,
+    CrossWrite,
+    Locals,
+    MergeSteps,
+    MergeWrite,
+    Program,
+    Read,
+    Run,
+    Update,
+    UpdateOnReplicas,
+    Write,
+    run_program,
+)
+from varsim.spec import VariableAggregation, VariableSynchronization
+from varsim.sync import deferred
+from varsim.testing import simulated_cluster
+
+thorough = settings(max_examples=many(120), deadline=None, suppress_health_check=list(HealthCheck))
+
+AUTO, ON_WRITE = VariableSynchronization.AUTO, VariableSynchronization.ON_WRITE
+AGGREGATIONS = tuple(a for a in VariableAggregation if a is not VariableAggregation.NONE)
+MOST_MESSAGES = 2
+"""An exchange asks, is answered and commits: at worst twice ON_WRITE's contribute and commit."""
+
+
+@pytest.fixture(autouse=True)
+def no_advice() -> Iterator[None]:
+    """What varsim warns about is what these programs do."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", tf.VarsimWarning)
+        yield
+
+
+@st.composite
+def creations(draw: st.DrawFn) -> Creation:
+    """A variable whose writes are deferred; now and then one whose are not, to wait for."""
+    synchronization = draw(st.sampled_from([AUTO, AUTO, AUTO, ON_WRITE]))
+    aggregation = draw(st.sampled_from(AGGREGATIONS))
+    mean = aggregation is VariableAggregation.MEAN
+    kinds = "f" if mean else "fiu"
+    dtype = draw(generation.dtypes.filter(lambda dtype: dtype.kind in kinds))
+    return Creation(
+        synchronization, aggregation, draw(generation.arrays(dtype, draw(generation.shapes)))
+    )
+
+
+@st.composite
+def programs(draw: st.DrawFn, num_replicas: st.SearchStrategy[int]) -> Program:
+    """A program of AUTO variables: more reads and writes of replicas than in `generation`."""
+    count = draw(num_replicas)
+    made = tuple(draw(st.lists(creations(), min_size=1, max_size=3)))
+    usable = list(range(len(made)))
+    some = st.tuples(*[st.booleans()] * count)
+    action = st.one_of(
+        st.builds(Read, st.sampled_from(usable), some),
+        st.builds(Read, st.just(0), some),
+        writes(made, count),
+        writes(made, count),
+        generation.actions(made, usable, count),
+    )
+    runs = st.lists(action, min_size=1, max_size=10).map(tuple).map(Run)
+    steps = st.lists(runs | runs | generation.steps(made, usable, count), min_size=1, max_size=4)
+    ends = (*map(CrossRead, usable), *map(Locals, usable))
+    return Program(count, made, (*draw(steps), *ends))
+
+
+@st.composite
+def writes(draw: st.DrawFn, made: tuple[Creation, ...], count: int) -> Write:
+    """A write of all replicas that nothing refuses."""
+    place = draw(st.integers(0, len(made) - 1))
+    initial = made[place].initial
+    values = [draw(generation.arrays(initial.dtype, initial.shape)) for _ in range(count)]
+    return Write(place, draw(generation.writes), tuple(values))
+
+
+# ---------------------------------------------------------------- the bound
+
+
+def writes_of(steps: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
+    """The values of every write of a program, wherever it stands."""
+    for step in steps:
+        match step:
+            case Run(actions=inner) | MergeSteps(steps=inner):
+                yield from writes_of(inner)
+            case Write() | MergeWrite() | UpdateOnReplicas() | CrossWrite() | Update():
+                yield step.values
+
+
+def bound(program: Program, eps: float) -> float:
+    """How far two values of any variable of a program may be apart: see above."""
+    replicas = program.num_replicas
+    written = list(writes_of(program.steps))
+    first = sum(magnitude(creation.initial) for creation in program.creations)
+    most = first + sum(magnitude(value) for values in written for value in values)
+    error = (len(written) + replicas) * eps / 2
+    return 2 * most * error / (1 - error)
+
+
+def magnitude(value: Any) -> float:
+    """The largest of its elements."""
+    array = np.abs(np.asarray(value, np.float64))
+    return float(array.max()) if array.size else 0.0
+
+
+def near(program: Program, expected: Any, got: Any) -> bool:
+    """Whether two outcomes are equal up to rounding."""
+    if isinstance(expected, list | tuple):
+        pairs = zip(expected, got, strict=True)
+        return len(expected) == len(got) and all(near(program, a, b) for a, b in pairs)
+    if not isinstance(expected, np.ndarray):
+        return type(expected) is type(got) and bool(expected == got)
+    if (expected.dtype, expected.shape) != (got.dtype, got.shape):
+        return False
+    if expected.dtype.kind != "f":
+        return expected.tobytes() == got.tobytes()
+    apart = np.abs(expected.astype(np.float64) - got.astype(np.float64))
+    return bool(np.all(apart <= bound(program, float(np.finfo(expected.dtype).eps))))
+
+
+# ---------------------------------------------------------------- the facts
+
+
+def run(program: Program, auto: str, seed: int | None) -> tuple[list[Any], list[Any]]:
+    devices = [f"cpu:{i}" for i in range(program.num_replicas)]
+    with simulated_cluster(seed):
+        strategy = tf.distribute.MirroredStrategy(devices, auto=auto)
+        outcomes = run_program(program, strategy)
+        return outcomes, list(strategy.statistics())
+
+
+def compare(program: Program, seed: int | None) -> None:
+    expected, plain = run(program, "on_write", seed)
+    got, adaptive = run(program, "adaptive", seed)
+    for place, (should, did) in enumerate(zip(expected, got, strict=True)):
+        at = place - len(program.creations)
+        doing = program.creations[place] if at < 0 else program.steps[at]
+        assert near(program, should, did), f"{doing}\n  ON_WRITE {should!r}\n  adaptive {did!r}"
+    for one, other in zip(plain, adaptive, strict=True):
+        if other.on_write is None:
+            assert other.synchronization is ON_WRITE
+            continue
+        assert (one.merges, one.messages, one.size_bytes) == (
+            other.on_write.merges,
+            other.on_write.messages,
+            other.on_write.size_bytes,
+        )
+        assert (one.writes, one.reads) == (other.writes, other.reads)
+        assert other.merges <= one.merges
+        assert other.messages <= MOST_MESSAGES * one.messages
+
+
+@thorough
+@given(programs(st.integers(1, 4)))
+def test_every_read_sees_what_on_write_shows(program: Program) -> None:
+    compare(program, None)
+
+
+@thorough
+@given(programs(st.integers(2, 4)), st.integers(0, 2**32))
+def test_every_read_sees_what_on_write_shows_in_any_order(program: Program, seed: int) -> None:
+    """Messages are delayed at random, and replicas run ahead of each other."""
+    compare(program, seed)
+
+
+@thorough
+@given(programs(st.integers(2, 3)), st.integers(0, 2**32), st.integers(1, 3))
+def test_a_full_log_is_exchanged_and_changes_nothing(
+    program: Program, seed: int, limit: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(deferred, "MAX_ENTRIES", limit)
+        compare(program, seed)

@@ -1,0 +1,204 @@
+"""Writes that are packed, merged and committed together are what single writes would be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.effort import many
+from tests.properties.bare_cluster import BareCluster
+from tests.properties.deeds import (
+    Account,
+    Call,
+    ComponentWrite,
+    Deed,
+    Look,
+    Meet,
+    Model,
+    Program,
+    ProgramWrite,
+    Read,
+    Step,
+    Write,
+    merges,
+)
+from varsim.spec import Operation, Shape, VariableAggregation, VariableSpec, VariableSynchronization
+
+Draw = st.DrawFn
+
+NUMBERS = "float32 float32 float64 float16 complex64 int8 int64 uint16".split()
+SHAPES: list[Shape] = [*[()] * 8, *[(3,), (2, 2)] * 4, (0,), (2, 0), (None,), (17_000,)]
+"""The last is beyond what is packed, in every dtype of more than 3 bytes."""
+
+ASSIGN, *ADDS = Operation.ASSIGN, Operation.ASSIGN_ADD, Operation.ASSIGN_SUB
+NONE, SUM, MEAN, FIRST = VariableAggregation
+ON_WRITE, ON_READ = VariableSynchronization.ON_WRITE, VariableSynchronization.ON_READ
+
+
+Kind = tuple[np.dtype[Any], VariableSynchronization, VariableAggregation]
+
+
+@st.composite
+def kinds(draw: Draw) -> Kind:
+    """As a rule something that merges."""
+    dtype = np.dtype(draw(st.sampled_from([*NUMBERS, "bool"])))
+    synchronization = draw(st.sampled_from([ON_WRITE] * 4 + [ON_READ]))
+    aggregations = [SUM, SUM, MEAN, MEAN, FIRST, NONE]
+    if dtype.kind == "b":
+        aggregations = [FIRST, NONE]
+    elif dtype.kind in "iu":
+        aggregations = [SUM, SUM, FIRST, NONE]
+    return dtype, synchronization, draw(st.sampled_from(aggregations))
+
+
+def spec_of(variable_id: int, kind: Kind, shape: Shape) -> VariableSpec:
+    dtype, synchronization, aggregation = kind
+    return VariableSpec(
+        variable_id=variable_id,
+        name=f"v{variable_id}",
+        shape=shape,
+        dtype=dtype,
+        requested=synchronization,
+        synchronization=synchronization,
+        aggregation=aggregation,
+        trainable=True,
+    )
+
+
+class Maker:
+    """Draws a program; knows how long variables with an open shape are at each point of it."""
+
+    def __init__(self, draw: Draw) -> None:
+        self.draw = draw
+        self.count = draw(st.integers(1, 4))
+        few = draw(st.lists(kinds(), min_size=1, max_size=3))
+        drawn = st.tuples(st.sampled_from(few), st.sampled_from(SHAPES))
+        made = draw(st.lists(drawn, min_size=1, max_size=7))
+        self.specs = [spec_of(i, kind, shape) for i, (kind, shape) in enumerate(made, 1)]
+        self.shapes = [tuple(1 if n is None else n for n in s.shape) for s in self.specs]
+        self._numbers = np.random.default_rng(draw(st.integers(0, 2**32)))
+
+    def value(self, variable: int, shape: tuple[int, ...] | None = None) -> Any:
+        """Numbers that do not fit evenly, and integers that wrap."""
+        spec = self.specs[variable]
+        shape = self.shapes[variable] if shape is None else shape
+        if spec.dtype.kind in "iub":
+            info: Any = np.iinfo("int8" if spec.dtype.kind == "b" else spec.dtype.name)
+            number: Any = self._numbers.integers(info.min, info.max, shape, info.dtype, True)
+            return np.asarray(number > 0 if spec.dtype.kind == "b" else number)
+        number = self._numbers.uniform(-99, 99, shape)
+        if spec.dtype.kind == "c":
+            number = number + 1j * self._numbers.uniform(-99, 99, shape)
+        return np.asarray(number, spec.dtype)
+
+    def values(self, variable: int, operation: Operation) -> tuple[Any, ...]:
+        """One value for each replica; an assign may give an open shape another size."""
+        shape = self.shapes[variable]
+        if operation is ASSIGN and None in self.specs[variable].shape:
+            shape = self.shapes[variable] = (self.draw(st.integers(0, 3)),)
+        return tuple(self.value(variable, shape) for _ in range(self.count))
+
+    def operation(self, variable: int) -> Operation:
+        if self.specs[variable].dtype.kind == "b":
+            return ASSIGN
+        return self.draw(st.sampled_from([ASSIGN, ASSIGN, *ADDS]))
+
+    def variable(self) -> int:
+        return self.draw(st.integers(0, len(self.specs) - 1))
+
+    def deed(self) -> Deed:
+        variable, draw = self.variable(), self.draw
+        match draw(st.sampled_from("write write component look account".split())):
+            case "write":
+                operation = self.operation(variable)
+                values = self.values(variable, operation)
+                return ProgramWrite(variable, operation, values, draw(st.booleans()))
+            case "component":
+                replica_id = draw(st.integers(0, self.count - 1))
+                operation = self.operation(variable)
+                return ComponentWrite(variable, replica_id, operation, self.value(variable))
+            case "look":
+                replica_ids = draw(st.permutations(range(self.count)))
+                return Look(variable, tuple(replica_ids[: draw(st.integers(1, self.count))]))
+            case _:
+                return Account()
+
+    def write(self, variable: int, operation: Operation) -> Write:
+        if self.specs[variable].dtype.kind == "b":
+            operation = ASSIGN
+        return Write(variable, operation, self.values(variable, operation))
+
+    def steps(self) -> list[Step]:
+        """One step, or many writes in a row as a training step has them."""
+        variable, draw = self.variable(), self.draw
+        match draw(st.sampled_from("many many many write write read read meet".split())):
+            case "many":
+                some = draw(st.permutations(range(len(self.specs))))
+                operation = self.operation(variable)
+                return [self.write(i, operation) for i in some[: draw(st.integers(1, 6))]]
+            case "write":
+                return [self.write(variable, self.operation(variable))]
+            case "read":
+                return [Read(variable, tuple(draw(st.booleans()) for _ in range(self.count)))]
+            case _:
+                return [Meet(tuple(self.deed() for _ in range(draw(st.integers(0, 2)))))]
+
+    def doing(self) -> Call | Deed:
+        if self.draw(st.integers(0, 2)) == 0:
+            return self.deed()
+        before = list(self.shapes)
+        steps = [step for _ in range(self.draw(st.integers(2, 6))) for step in self.steps()]
+        again = before == self.shapes and self.draw(st.booleans())
+        return Call(tuple(steps * 2 if again else steps))
+
+    def program(self) -> Program:
+        initial = tuple(self.value(variable) for variable in range(len(self.specs)))
+        doings = tuple(self.doing() for _ in range(self.draw(st.integers(1, 5))))
+        everything = tuple(Look(i, tuple(range(self.count))) for i in range(len(self.specs)))
+        return Program(self.count, tuple(self.specs), initial, (*doings, *everything))
+
+
+@st.composite
+def programs(draw: Draw) -> Program:
+    return Maker(draw).program()
+
+
+@settings(max_examples=many(120), deadline=None, suppress_health_check=list(HealthCheck))
+@given(programs(), st.integers(0, 2**32), st.booleans())
+def test_packed_writes_give_what_single_writes_give(
+    program: Program, seed: int, validates: bool
+) -> None:
+    """Whatever the order of messages, and whoever reads in between: bit for bit."""
+    model = Model(program)
+    cluster = BareCluster(program, seed, validates=validates)
+    cluster.run()
+
+    assert model.seen.keys() == cluster.seen.keys()
+    for place, expected in model.seen.items():
+        got = cluster.seen[place]
+        assert (expected.dtype, expected.shape) == (got.dtype, got.shape), place
+        assert expected.tobytes() == got.tobytes(), place
+    cluster.assert_nothing_changed()
+    for variable, replica in ((v, r) for v in range(len(program.specs)) for r in cluster.replicas):
+        spec = program.specs[variable]
+        held = replica.components.held[spec.variable_id]
+        expected = model.variables[variable].components[replica.replica_id]
+        assert expected.tobytes() == held.component().tobytes()
+        assert merges(spec) or replica.components.held[spec.variable_id].block is None
+
+
+@settings(max_examples=many(100), deadline=None, suppress_health_check=list(HealthCheck))
+@given(programs(), st.integers(0, 2**32))
+def test_packed_writes_are_counted_as_single_writes_are(program: Program, seed: int) -> None:
+    """And nothing is fetched that nobody has written since."""
+    model = Model(program)
+    cluster = BareCluster(program, seed, validates=False)
+    cluster.run()
+
+    assert [variable.account() for variable in model.variables] == [
+        (a.writes, a.reads, a.merges, a.messages, a.size_bytes, a.spared)
+        for a in cluster.ledger.statistics()
+    ]

@@ -1,0 +1,209 @@
+"""Arrays of an envelope that lie in memory which both ends share."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import msgpack
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.transport.clusters import SharedCluster
+from varsim.errors import ProtocolError
+from varsim.protocol.buffers import DTYPE_CODES, MAX_DIMENSIONS, PACK_LIMIT_BYTES, SHARED
+from varsim.protocol.codec import MESSAGES, PROTOCOL_VERSION, decode, encode
+from varsim.protocol.messages import Component, Message, Payload, Reduced, Start
+from varsim.transport.loans import SHARED_FROM_BYTES, Loans
+
+Array = np.ndarray[Any, Any]
+LARGE = SHARED_FROM_BYTES
+
+
+@pytest.fixture
+def cluster() -> Iterator[SharedCluster]:
+    made = SharedCluster()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def here(cluster: SharedCluster) -> Loans:
+    return cluster["c"].loans["a"]
+
+
+@pytest.fixture
+def there(cluster: SharedCluster) -> Loans:
+    return cluster["a"].loans["c"]
+
+
+def message(*arrays: Array) -> Reduced:
+    return Reduced(call_id=1, index=2, leaves=arrays)
+
+
+def test_large_arrays_are_not_in_the_frames(here: Loans, there: Loans) -> None:
+    sizes = (1, 1000, PACK_LIMIT_BYTES, PACK_LIMIT_BYTES + 1, LARGE, 10 * LARGE)
+    arrays = [np.arange(size, dtype=np.uint8) for size in sizes]
+
+    frames = encode([message(*arrays)], here)
+    (got,) = decode(frames, there)
+
+    assert 3 == len(frames), "the header, what is packed, and the one that is between"
+    assert sum(map(len, frames)) < 3 * LARGE
+    assert isinstance(got, Reduced)
+    assert [array.tobytes() for array in arrays] == [leaf.tobytes() for leaf in got.leaves]
+    assert not any(leaf.flags.writeable for leaf in got.leaves)
+
+
+@pytest.mark.parametrize("dtype", DTYPE_CODES, ids=str)
+def test_every_dtype_and_shape_travels(
+    here: Loans, there: Loans, dtype: np.dtype[np.generic]
+) -> None:
+    value = (np.arange(LARGE // dtype.itemsize) % 99).astype(dtype).reshape(2, -1, 4, 1)
+    (got,) = decode(encode([message(value, value.T)], here), there)
+    assert isinstance(got, Reduced)
+    for expected, leaf in zip((value, value.T), got.leaves, strict=True):
+        assert (expected.dtype, expected.shape) == (leaf.dtype, leaf.shape)
+        assert expected.tobytes() == leaf.tobytes()
+
+
+def test_a_note_is_one_more_frame(cluster: SharedCluster, here: Loans, there: Loans) -> None:
+    decode(encode([message(np.zeros(LARGE))], here), there)
+    note = there.note()
+    assert note is not None
+    assert here._lent
+
+    for messages in ([], [message(np.zeros(LARGE // 8 - 1))]):
+        here_before = dict(here._lent)
+        decode([*encode(messages, there), *([note] if messages else [])], here)
+        assert bool(messages) is not (here_before == here._lent)
+    assert not here._lent
+
+
+def test_a_block_that_comes_home_with_the_note_that_frees_it_is_kept(
+    cluster: SharedCluster, here: Loans, there: Loans
+) -> None:
+    """Arrays are taken before the note of the same envelope."""
+    (first,) = decode(encode([message(np.full(LARGE, 7.0))], here), there)
+    assert isinstance(first, Reduced)
+    frames = encode([message(*first.leaves)], there)
+    del first
+    note = there.note() or msgpack.packb([[0, 1]])
+
+    (home,) = decode([*frames, note], here)
+
+    assert isinstance(home, Reduced)
+    decode(encode([message(np.full(LARGE, 8.0))], here), there)
+    assert (home.leaves[0] == 7.0).all()
+
+
+@pytest.mark.parametrize(
+    "last", [object(), [1.0], np.float64(1)], ids=["object", "list", "NumPy scalar"]
+)
+def test_what_cannot_travel_leaves_nothing_lent(
+    cluster: SharedCluster, here: Loans, last: Any
+) -> None:
+    with pytest.raises(TypeError):
+        encode([message(np.zeros(LARGE), last)], here)
+    assert not here._lent
+    assert 0 == cluster["c"].used_bytes()
+
+
+def test_an_envelope_that_is_too_large_leaves_nothing_lent(
+    cluster: SharedCluster, here: Loans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("varsim.protocol.codec.MAX_HEADER_BYTES", 100)
+    payload = Payload([1] * 100, (np.zeros(LARGE),))
+    with pytest.raises(ValueError, match="Pass NumPy arrays"):
+        encode([Start(call_id=1, function_id="f", arguments=payload)], here)
+    assert not here._lent
+    assert 0 == cluster["c"].used_bytes()
+
+
+# ---------------------------------------------------------------- what makes no sense
+
+F8 = 3
+TAG = [cls.__name__ for cls in MESSAGES].index("Component")
+
+
+def frame(*descriptor: Any, packed: Any = b"") -> bytes:
+    made: bytes = msgpack.packb([PROTOCOL_VERSION, packed, [[TAG, 1, 2, 3, list(descriptor)]]])
+    return made
+
+
+S = SHARED + F8
+WRONG = [
+    (S,),
+    (S, 0, LARGE),
+    (SHARED + len(DTYPE_CODES), 0, LARGE, 0, LARGE // 8),
+    (2**63, 0, LARGE, 0, LARGE // 8),
+    (S, -1, LARGE, 0, LARGE // 8),
+    (S, 0, LARGE, -8, LARGE // 8),
+    (S, 0, LARGE, 0, -1),
+    (S, 0.0, LARGE, 0, 1),
+    (S, None, LARGE, 0, 1),
+    (S, True, LARGE, 0, 1),
+    (S, 0, LARGE, 4, LARGE // 8 - 1),
+    (S, 0, LARGE, 8, LARGE // 8),
+    (S, 0, LARGE, 0, LARGE // 8 + 1),
+    (S, 0, LARGE, 0, 2**40, 2**40),
+    (S, 0, LARGE, 0, 0, 2**63),
+    (S, 0, LARGE, 0, 0, 2**40, 2**40),
+    (S, 0, LARGE, 0, *[0] * 61),
+    (S, 0, LARGE, 0, *[1] * MAX_DIMENSIONS),
+    (S, 2**16 + 8, LARGE, 0, LARGE // 8),
+    (S, 2**63, LARGE, 0, LARGE // 8),
+    (S, 0, 2 * LARGE, 0, LARGE // 8),
+    (S, 0, 0, 0, LARGE // 8),
+    (S, 0, 2**63, 0, LARGE // 8),
+]
+
+
+@pytest.mark.parametrize("descriptor", WRONG, ids=[str(w)[:50] for w in WRONG])
+def test_a_wrong_descriptor_is_refused_and_changes_nothing(
+    cluster: SharedCluster, here: Loans, there: Loans, descriptor: tuple[Any, ...]
+) -> None:
+    """Block 0 has been lent, and is a place for one array of `LARGE` bytes."""
+    kept = cluster.make("c")
+    cluster.pass_on("c", "a", kept)
+    with pytest.raises(ProtocolError):
+        decode([frame(*descriptor)], there)
+    assert there.note() is None
+    assert [0] == list(cluster["a"].arena._foreign)
+    assert kept.is_unchanged()
+
+
+def test_two_frames_more_are_too_many(here: Loans, there: Loans) -> None:
+    with pytest.raises(ProtocolError, match="more array bytes were sent"):
+        decode([*encode([], here), b"\x90", b"\x90"], there)
+
+
+def test_a_note_without_shared_memory_is_too_much(here: Loans) -> None:
+    with pytest.raises(ProtocolError, match="more array bytes were sent"):
+        decode([*encode([]), b"\x90"])
+
+
+@settings(deadline=None, suppress_health_check=list(HealthCheck))
+@given(seed=st.integers(0, 2**32))
+def test_a_changed_envelope_raises_nothing_else(here: Loans, there: Loans, seed: int) -> None:
+    """Bytes of an envelope with places, and of its note, are changed, inserted and cut."""
+    decode(encode([message(np.zeros(LARGE // 8))], here), there)
+    sample: list[Message] = [
+        message(np.zeros(LARGE // 8), np.zeros(3)),
+        Component(request_id=1, variable_id=2, version=3, value=np.ones((2, LARGE), np.int8)),
+    ]
+    frames = [bytearray(part) for part in encode(sample, there)]
+    frames.append(bytearray(there.note() or b"\x90"))
+    chance = random.Random(seed)  # where blocks lie, and so the frames, differs between examples
+    for _ in range(chance.randint(1, 3)):
+        part = chance.choice(frames)
+        place = chance.randint(0, len(part))
+        part[place : place + chance.randint(0, 9)] = chance.randbytes(chance.randint(0, 9))
+    with suppress(ProtocolError):
+        decode(frames, here)
+    here.forgive()
+    there.forgive()

@@ -1,0 +1,135 @@
+"""A coordinator with its replicas, whose messages arrive when the test says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tests.sync.build import ASSIGN, NOTHING, array, merge_call, returned
+from varsim.protocol.messages import Commit, Contribution, Message
+from varsim.spec import Operation, VariableSpec
+from varsim.sync.actions import CoordinatorAction, Fetched, Finish, Send
+from varsim.sync.coordinator_state import CoordinatorState
+from varsim.sync.replica_state import ReplicaState
+
+
+class Cluster:
+    """Variables of zeros, and one call after the other.
+
+    What the coordinator sends arrives at once; both states are validated after every event.
+    """
+
+    def __init__(self, *specs: VariableSpec, num_replicas: int = 2) -> None:
+        self.coordinator = CoordinatorState(num_replicas)
+        self.ledger = self.coordinator.ledger
+        self.replicas = [ReplicaState(i, num_replicas) for i in range(num_replicas)]
+        self.specs = {spec.variable_id: spec for spec in specs}
+        self.sent: list[tuple[int, Message]] = []  # by the coordinator, since it was asked last
+        self.left: list[Message] = []  # from replicas
+        self.finish: Finish | None = None
+        self.fetched: tuple[Any, ...] = ()
+        self._call_id = 0
+        for spec in specs:
+            shape = tuple(1 if size is None else size for size in spec.shape)
+            self.perform(self.ledger.create(spec, np.zeros(shape, spec.dtype)))
+        self.sent.clear()
+
+    def perform(self, actions: Sequence[CoordinatorAction]) -> None:
+        """Does what the coordinator wants done."""
+        self.coordinator.validate()
+        for action in actions:
+            match action:
+                case Send(to=to, message=message):
+                    self.sent.append((to, message))
+                    for answer in self.replicas[to].handle(message):
+                        if isinstance(answer, Send):
+                            self._arrive(to, answer.message, 0.0)
+                    self.replicas[to].validate()
+                case Finish():
+                    self.finish = action
+                case Fetched(values=values):
+                    self.fetched = values
+                case _:
+                    pass
+
+    def _arrive(self, replica_id: int, message: Message, now_s: float) -> None:
+        self.left.append(message)
+        self.perform(self.coordinator.handle(replica_id, message, now_s))
+
+    # ------------------------------------------------------------ calls
+
+    def start(self) -> None:
+        """A call starts; what the coordinator says of it is not told to the replicas."""
+        count = len(self.replicas)
+        self._call_id, _ = self.coordinator.start("f", NOTHING, [NOTHING] * count)
+        self.finish = None
+        for state in self.replicas:
+            state.begin(self._call_id)
+
+    def end(self) -> None:
+        """All replicas return."""
+        for replica_id, state in enumerate(self.replicas):
+            report = state.report()
+            for action in state.end(returned(report, call=self._call_id)):
+                assert isinstance(action, Send)
+                self._arrive(replica_id, action.message, 0.0)
+
+    def write(
+        self, variable_id: int, *values: Any, operation: Operation = ASSIGN, by: int | None = None
+    ) -> None:
+        """Each replica writes its value; or one of them does."""
+        states = self.replicas if by is None else [self.replicas[by]]
+        for state, value in zip(states, values, strict=True):
+            dtype = str(self.specs[variable_id].dtype)
+            state.write(variable_id, operation, array(value, dtype))
+
+    def leave(self, *replica_ids: int, now_s: float = 0.0) -> None:
+        """The outboxes of these replicas leave, and arrive; of all, if none is named."""
+        for replica_id in replica_ids or range(len(self.replicas)):
+            for action in self.replicas[replica_id].flush():
+                assert isinstance(action, Send)
+                self._arrive(replica_id, action.message, now_s)
+            self.replicas[replica_id].validate()
+
+    def meet(self) -> None:
+        """All replicas come to a merge_call; its function is about to run."""
+        for replica_id, state in enumerate(self.replicas):
+            meeting = merge_call(index=state.next_index(), call=self._call_id)
+            for action in state.flush(meeting):
+                assert isinstance(action, Send)
+                self._arrive(replica_id, action.message, 0.0)
+
+    # ------------------------------------------------------------ what there is to see
+
+    def read(self, variable_id: int) -> list[Any]:
+        """What each replica reads."""
+        return [state.read(variable_id).tolist() for state in self.replicas]
+
+    def look(self, variable_id: int, replica_ids: Iterable[int] | None = None) -> list[Any]:
+        """The components that the program sees; those that it does not know are fetched."""
+        asked = list(range(len(self.replicas)) if replica_ids is None else replica_ids)
+        known = self.ledger.known(variable_id, asked)
+        missing = [i for i, value in zip(asked, known, strict=True) if value is None]
+        if missing:
+            self.perform(self.ledger.fetch(variable_id, missing)[1])
+        fetched = iter(self.fetched if missing else ())
+        return [(next(fetched) if v is None else v).tolist() for v in known]
+
+    def told(self, kind: type[Message], to: int = 0) -> list[Any]:
+        """The messages of a kind that a replica was sent since this was asked."""
+        found = [message for receiver, message in self.sent if receiver == to]
+        self.sent.clear()
+        return [message for message in found if isinstance(message, kind)]
+
+    def contributions(self) -> list[Contribution]:
+        """Those that have left since this was asked."""
+        found = [message for message in self.left if isinstance(message, Contribution)]
+        self.left.clear()
+        return found
+
+
+def commits(cluster: Cluster, to: int = 0) -> list[list[int]]:
+    """The variables of every commit to a replica since this was asked."""
+    return [commit.variable_ids.tolist() for commit in cluster.told(Commit, to)]

@@ -1,0 +1,140 @@
+"""Variables that are written side by side, and what happens to one of them alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.sync.build import (
+    ADD,
+    ASSIGN,
+    NONE,
+    ON_READ,
+    SUM,
+    U,
+    V,
+    W,
+    array,
+    spec,
+)
+from tests.sync.cluster import Cluster, commits
+
+THREE = [spec(variable_id=i) for i in (W, V, U)]
+
+
+@pytest.fixture
+def cluster():
+    """W, V and U hold 2, 4 and 6, in one block on both sides; the call has ended."""
+    made = Cluster(*THREE)
+    made.start()
+    for number, variable_id in enumerate((W, V, U), 1):
+        made.write(variable_id, number, number)
+    made.leave()
+    made.end()
+    commits(made)
+    return made
+
+
+def step(cluster):
+    """Adds 2 to all; the variables of each commit."""
+    cluster.start()
+    for variable_id in (W, V, U):
+        cluster.write(variable_id, 1.0, 1.0, operation=ADD)
+    cluster.leave()
+    cluster.end()
+    return commits(cluster)
+
+
+def values(cluster):
+    cluster.start()
+    found = [cluster.read(i) for i in (W, V, U)]
+    cluster.end()
+    return found
+
+
+def test_a_block_goes_on_as_long_as_all_are_written_together(cluster):
+    assert [[W, V, U]] == step(cluster) == step(cluster)
+    assert [[6.0] * 2, [8.0] * 2, [10.0] * 2] == values(cluster)
+
+
+def test_a_member_assigned_by_the_program_keeps_its_value_and_the_others_theirs(cluster):
+    cluster.perform(cluster.ledger.write(V, ASSIGN, [array(100.0)] * 2, same=True))
+    assert [2.0, 100.0, 6.0] == [float(cluster.ledger.mirror(i)) for i in (W, V, U)]
+    assert [[V]] == commits(cluster)
+
+    assert [[W, V, U]] == step(cluster)
+    assert [[4.0] * 2, [102.0] * 2, [8.0] * 2] == values(cluster)
+
+
+def test_a_member_added_to_by_the_program_starts_from_what_the_block_held(cluster):
+    cluster.perform(cluster.ledger.write(V, ADD, [array(100.0)] * 2, same=True))
+
+    assert [[2.0] * 2, [104.0] * 2, [6.0] * 2] == values(cluster)
+
+
+def test_a_member_written_by_component_parts_and_the_others_do_not(cluster):
+    cluster.perform(cluster.ledger.write_component(V, 1, ADD, array(100.0)))
+    commits(cluster)
+
+    assert [[W], [V], [U]] == step(cluster)
+    assert [[4.0] * 2, [6.0, 106.0], [8.0] * 2] == values(cluster)
+
+
+def test_a_member_that_is_forgotten_takes_nothing_with_it(cluster):
+    cluster.perform(cluster.ledger.forget(V))
+    cluster.start()
+    for variable_id in (W, U):
+        cluster.write(variable_id, 1.0, 1.0, operation=ADD)
+    cluster.leave()
+
+    assert [[W, U]] == commits(cluster)
+    assert [[4.0] * 2, [8.0] * 2] == [cluster.read(i) for i in (W, U)]
+
+
+def test_a_member_may_be_fetched(cluster):
+    cluster.perform(cluster.ledger.fetch(V, [1, 0])[1])
+
+    assert [4.0, 4.0] == [float(value) for value in cluster.fetched]
+    assert [[W, V, U]] == step(cluster)
+
+
+def test_a_member_that_a_replica_wrote_past_the_policy_is_merged_alone(cluster):
+    """`v.values[1].assign` on replica 1: its report parts the variable."""
+    cluster.start()
+    cluster.replicas[1].write_component(V, ASSIGN, array(100.0))
+    cluster.end()
+
+    assert [4.0, 100.0] == cluster.look(V)
+    assert [[W], [V], [U]] == step(cluster)
+    assert [[4.0] * 2, [6.0, 102.0], [8.0] * 2] == values(cluster)
+
+
+def test_a_member_may_be_in_another_block_next(cluster):
+    cluster.start()
+    for variable_id in (V, U):
+        cluster.write(variable_id, 1.0, 1.0, operation=ADD)
+    cluster.leave()
+    cluster.end()
+    assert [[V, U]] == commits(cluster)
+
+    assert [[W, V, U]] == step(cluster)
+    assert [[4.0] * 2, [8.0] * 2, [10.0] * 2] == values(cluster)
+
+
+def test_what_the_program_read_of_a_member_never_changes(cluster):
+    before = [cluster.ledger.mirror(i) for i in (W, V, U)]
+    step(cluster)
+
+    assert [2.0, 4.0, 6.0] == [float(value) for value in before]
+    assert [4.0, 6.0, 8.0] == [float(cluster.ledger.mirror(i)) for i in (W, V, U)]
+
+
+def test_local_variables_are_in_no_block():
+    local = Cluster(spec(NONE), spec(SUM, ON_READ, variable_id=V))
+    local.start()
+    local.write(W, 1.0, 1.0)
+    local.write(V, 1.0, 1.0)
+    local.leave()
+    local.end()
+
+    assert [] == commits(local)
+    assert [] == local.contributions()

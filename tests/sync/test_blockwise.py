@@ -1,0 +1,142 @@
+"""A merge piece by piece gives what a merge of whole arrays gives, bit for bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.effort import many
+from varsim.spec import Operation, VariableAggregation
+from varsim.sync import blockwise, reduce
+
+Array = np.ndarray[Any, Any]
+
+DTYPES = [np.dtype(name) for name in "f2 f4 f8 i1 u1 i4 u4 i8 u8 c8 c16".split()]
+SUM, MEAN, FIRST = (a for a in VariableAggregation if a is not VariableAggregation.NONE)
+ASSIGN, ADD, SUB = Operation.ASSIGN, Operation.ASSIGN_ADD, Operation.ASSIGN_SUB
+PIECE_BYTES = 256
+"""For most examples: as good as the real one, and a thousandth of it."""
+
+SPECIAL = (np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0)
+
+
+def numbers(dtype: np.dtype[Any], size: int, seed: int) -> Array:
+    """Every kind of bits: numbers that overflow, vanish, wrap, and are none."""
+    chance = np.random.default_rng(seed)
+    if dtype.kind == "c":
+        part = np.dtype(f"f{dtype.itemsize // 2}")
+        return numbers(part, 2 * size, seed).view(dtype)
+    bits = chance.integers(0, 256, size * dtype.itemsize, np.uint8).view(dtype)
+    if dtype.kind != "f":
+        return bits
+    kinds = chance.integers(0, 4, size)
+    with np.errstate(over="ignore"):
+        even = chance.normal(0, 10.0 ** chance.integers(-3, 4), size).astype(dtype)
+    special = np.array(SPECIAL, dtype)[chance.integers(0, len(SPECIAL), size)]
+    made: Array = np.select([kinds == 0, kinds == 1], [bits, special], even)
+    return np.asarray(made, dtype)
+
+
+def bits_of(array: Array) -> bytes:
+    """All bits, but for a NaN only that it is one.
+
+    Which of two NaNs a sum of them becomes, and with which sign, depends on the instructions that
+    NumPy takes for the place in the array; no rule says.
+    """
+    if array.dtype.kind not in "fc":
+        return array.tobytes()
+    parts = array.reshape(-1).view(f"f{array.real.itemsize}").copy()
+    parts[np.isnan(parts)] = np.nan
+    return parts.tobytes()
+
+
+def check(
+    values: list[Array],
+    aggregation: VariableAggregation,
+    operation: Operation,
+    mirror: Array | None,
+) -> None:
+    before = [value.tobytes() for value in (*values, *([] if mirror is None else [mirror]))]
+    expected = reduce.merge(values, aggregation, operation, mirror)
+    out = np.full_like(values[0], 7)
+    ignored = None if operation is ASSIGN else mirror
+    blockwise.merge_into(out, values, aggregation, operation, ignored)
+
+    assert (expected.dtype, expected.shape) == (out.dtype, out.shape)
+    assert bits_of(expected) == bits_of(out)
+    after = [value.tobytes() for value in (*values, *([] if mirror is None else [mirror]))]
+    assert before == after
+
+
+@st.composite
+def sizes(draw: st.DrawFn, itemsize: int) -> int:
+    """Around the borders of pieces."""
+    pieces = draw(st.integers(0, 4))
+    return max(0, pieces * PIECE_BYTES // itemsize + draw(st.integers(-2, 2)))
+
+
+@settings(max_examples=many(200), deadline=None)
+@given(
+    st.sampled_from(DTYPES),
+    st.data(),
+    st.integers(1, 5),
+    st.sampled_from([SUM, MEAN, FIRST]),
+    st.sampled_from([ASSIGN, ADD, SUB]),
+    st.booleans(),
+    st.integers(0, 2**32),
+)
+def test_it_is_what_a_merge_of_whole_arrays_gives(
+    dtype: np.dtype[Any],
+    data: st.DataObject,
+    count: int,
+    aggregation: VariableAggregation,
+    operation: Operation,
+    has_mirror: bool,
+    seed: int,
+) -> None:
+    """Warnings are errors here, so none escapes either."""
+    if aggregation is MEAN and dtype.kind in "iu":
+        aggregation = SUM  # there is no such variable
+    size = data.draw(sizes(dtype.itemsize))
+    values = [numbers(dtype, size, seed + place) for place in range(count)]
+    mirror = numbers(dtype, size, seed + count) if has_mirror else None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blockwise, "PIECE_BYTES", PIECE_BYTES)
+        check(values, aggregation, operation, mirror)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("pieces", ["one", "one and a bit", "almost two"])
+def test_pieces_of_the_real_size(dtype: np.dtype[Any], pieces: str) -> None:
+    piece = blockwise.PIECE_BYTES // dtype.itemsize
+    size = {"one": piece, "one and a bit": piece + 1, "almost two": 2 * piece - 1}[pieces]
+    values = [numbers(dtype, size, seed) for seed in range(3)]
+    aggregation = SUM if dtype.kind in "iu" else MEAN
+    check(values, aggregation, SUB, numbers(dtype, size, 3))
+
+
+def test_arrays_of_several_dimensions_keep_their_shape() -> None:
+    values = [numbers(np.dtype("f4"), 60_000, seed).reshape(3, 20, 1000) for seed in range(3)]
+    check(values, MEAN, ADD, values[0][::-1].copy())
+
+
+def test_a_mirror_of_another_memory_layout_is_read_in_its_own_order() -> None:
+    values = [np.arange(40_000.0).reshape(200, 200) for _ in range(2)]
+    check(values, SUM, ADD, np.asfortranarray(values[0]))
+
+
+def test_bools_of_the_first_replica_are_copied() -> None:
+    values = [np.array([True, False]), np.array([False, False])]
+    out = np.empty(2, np.bool_)
+    blockwise.merge_into(out, values, FIRST, ASSIGN, None)
+    assert [True, False] == list(out)
+
+
+def test_it_writes_to_the_memory_it_is_given() -> None:
+    whole = np.zeros(10)
+    blockwise.merge_into(whole[2:5], [np.ones(3), np.ones(3)], SUM, ASSIGN, None)
+    assert [0, 0, 2, 2, 2, 0, 0, 0, 0, 0] == list(whole)

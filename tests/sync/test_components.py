@@ -1,0 +1,204 @@
+"""One replica's components, and commits of several variables at once."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.sync.build import (
+    ADD,
+    ASSIGN,
+    U,
+    V,
+    W,
+    array,
+    commit,
+    commit_of_all,
+    replica,
+    spec,
+)
+from varsim.errors import ProtocolError
+from varsim.protocol.messages import BY_PROGRAM, Fetch, Forget
+
+
+@pytest.fixture
+def state():
+    return replica(spec(), spec(variable_id=V, shape=(2,)), spec(variable_id=U))
+
+
+def values(state):
+    return [state.read(i).tolist() for i in (W, V, U)]
+
+
+def versions(state):
+    found = []
+    for i in (W, V, U):
+        held = state.components.held[i]
+        held.component()
+        found.append(held.version)
+    return found
+
+
+def test_a_commit_of_several_variables_changes_each(state):
+    state.handle(commit_of_all({W: 1, V: 1, U: 1}, [1, 2, 3, 4]))
+    state.validate()
+
+    assert [1.0, [2.0, 3.0], 4.0] == values(state)
+    assert [1, 1, 1] == versions(state)
+
+
+def test_a_second_delivery_of_a_commit_of_several_changes_nothing(state):
+    for _ in range(2):
+        state.handle(commit_of_all({W: 1, V: 1, U: 1}, [1, 2, 3, 4]))
+        state.validate()
+
+    assert [1.0, [2.0, 3.0], 4.0] == values(state)
+    assert [1, 1, 1] == versions(state)
+
+
+def test_an_older_commit_of_several_changes_nothing(state):
+    first = commit_of_all({W: 1, V: 1, U: 1}, [1, 2, 3, 4])
+    state.handle(first)
+    state.handle(commit_of_all({W: 2, V: 2, U: 2}, [5, 6, 7, 8]))
+    state.handle(first)
+    state.validate()
+
+    assert [5.0, [6.0, 7.0], 8.0] == values(state)
+    assert [2, 2, 2] == versions(state)
+
+
+def test_after_a_second_delivery_the_next_commit_is_applied(state):
+    for number in (1, 1, 2, 2, 3):
+        state.handle(commit_of_all({W: number, V: number, U: number}, [number] * 4))
+
+    assert [3.0, [3.0, 3.0], 3.0] == values(state)
+
+
+def test_what_one_variable_already_has_it_does_not_take_again(state):
+    state.handle(commit(1, 100.0, call=BY_PROGRAM))
+    state.handle(commit_of_all({W: 1, V: 1, U: 1}, [1, 2, 3, 4]))
+    state.validate()
+
+    assert [100.0, [2.0, 3.0], 4.0] == values(state)
+
+
+def test_a_gap_in_a_commit_of_several_is_a_protocol_error(state):
+    state.handle(commit_of_all({W: 1, V: 1, U: 1}, [1, 2, 3, 4]))
+
+    with pytest.raises(ProtocolError, match="'w': commit 3 came after 1"):
+        state.handle(commit_of_all({W: 3, V: 3, U: 3}, [5, 6, 7, 8]))
+    assert [1.0, [2.0, 3.0], 4.0] == values(state)
+
+
+def test_a_gap_of_one_of_several_variables_is_a_protocol_error(state):
+    with pytest.raises(ProtocolError, match="'u': commit 2 came after 0"):
+        state.handle(commit_of_all({W: 1, V: 1, U: 2}, [1, 2, 3, 4]))
+
+
+def test_a_commit_of_an_unknown_variable_is_a_protocol_error(state):
+    with pytest.raises(ProtocolError, match="holds no variable 9"):
+        state.handle(commit_of_all({W: 1, 9: 1}, [1, 2]))
+
+
+def test_versions_in_one_commit_may_differ(state):
+    state.handle(commit(1, 9.0, call=BY_PROGRAM))
+    state.handle(commit_of_all({W: 2, V: 1, U: 1}, [1, 2, 3, 4]))
+    state.handle(commit_of_all({W: 3, V: 2, U: 2}, [5, 6, 7, 8]))
+
+    assert [3, 2, 2] == versions(state)
+    assert [5.0, [6.0, 7.0], 8.0] == values(state)
+
+
+# ---------------------------------------------------------------- values never change
+
+
+def test_what_was_read_never_changes_after_later_commits_of_its_block(state):
+    state.handle(commit_of_all({W: 1, V: 1, U: 1}, [1, 2, 3, 4]))
+    before = [state.read(i) for i in (W, V, U)]
+    for number in (2, 3):
+        state.handle(commit_of_all({W: number, V: number, U: number}, [number] * 4))
+
+    assert [1.0, [2.0, 3.0], 4.0] == [value.tolist() for value in before]
+    assert not any(value.flags.writeable for value in before)
+
+
+def test_what_was_read_before_the_block_never_changes(state):
+    state.handle(commit(1, 9.0, call=BY_PROGRAM))
+    before = [state.read(i) for i in (W, V, U)]
+    state.handle(commit_of_all({W: 2, V: 1, U: 1}, [1, 2, 3, 4]))
+
+    assert [9.0, [0.0, 0.0], 0.0] == [value.tolist() for value in before]
+
+
+def test_two_reads_of_one_version_are_one_array(state):
+    state.handle(commit_of_all({W: 1, V: 1, U: 1}, [1, 2, 3, 4]))
+
+    assert state.read(V) is state.read(V)
+
+
+def test_a_fetched_member_of_a_block_has_its_value_and_version(state):
+    state.handle(commit_of_all({W: 1, V: 1, U: 1}, [1, 2, 3, 4]))
+    (sent,) = state.handle(Fetch(request_id=7, variable_id=V))
+    state.handle(commit_of_all({W: 2, V: 2, U: 2}, [5, 6, 7, 8]))
+
+    assert (1, [2.0, 3.0]) == (sent.message.version, sent.message.value.tolist())
+
+
+# ---------------------------------------------------------------- a member alone
+
+
+def test_a_member_committed_alone_leaves_the_others_their_values(state):
+    state.handle(commit_of_all({W: 1, V: 1, U: 1}, [1, 2, 3, 4]))
+    state.handle(commit(2, 10.0, ADD, call=BY_PROGRAM))
+    state.validate()
+
+    assert [11.0, [2.0, 3.0], 4.0] == values(state)
+    assert [2, 1, 1] == versions(state)
+
+
+def test_a_member_that_is_forgotten_leaves_the_others_their_values(state):
+    state.handle(commit_of_all({W: 1, V: 1, U: 1}, [1, 2, 3, 4]))
+    state.handle(Forget(variable_ids=(V,)))
+    state.validate()
+
+    assert [1.0, 4.0] == [state.read(W).tolist(), state.read(U).tolist()]
+    state.handle(commit_of_all({W: 2, U: 2}, [5, 6]))
+    assert [5.0, 6.0] == [state.read(W).tolist(), state.read(U).tolist()]
+
+
+@pytest.mark.parametrize("operation", [ASSIGN, ADD])
+def test_a_member_written_past_the_policy_changes_alone(state, operation):
+    """Also if it was written so before the block was made."""
+    state.write_component(W, ASSIGN, array(9.0))
+    state.handle(commit_of_all({W: 1, V: 1, U: 1}, [1, 2, 3, 4]))
+    state.write_component(W, operation, array(10.0))
+    state.validate()
+
+    assert [10.0 if operation is ASSIGN else 11.0, [2.0, 3.0], 4.0] == values(state)
+
+
+def test_a_second_write_past_the_policy_does_not_change_what_was_read(state):
+    state.handle(commit_of_all({W: 1, V: 1, U: 1}, [1, 2, 3, 4]))
+    state.write_component(W, ADD, array(10.0))
+    before = state.read(W)
+    state.write_component(W, ADD, array(10.0))
+
+    assert (11.0, 21.0) == (float(before), float(state.read(W)))
+
+
+def test_a_component_may_be_written_with_an_array_that_the_program_keeps(state):
+    value = array([1.0, 2.0])
+    state.write_component(V, ASSIGN, value)
+    value.fill(9.0)
+
+    assert [1.0, 2.0] == state.read(V).tolist()
+
+
+def test_a_component_may_be_written_with_a_view_of_what_the_program_keeps(state):
+    """A view may be read-only, and what it looks at be written to."""
+    kept = array([1.0, 2.0])
+    view = kept[:]
+    view.setflags(write=False)
+    state.write_component(V, ASSIGN, view)
+    kept.fill(9.0)
+
+    assert [1.0, 2.0] == state.read(V).tolist()

@@ -1,0 +1,370 @@
+"""The coordinator's part: who is asked for deferred writes when, and what comes too late."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tests.sync.build import (
+    ADD,
+    ASSIGN,
+    AUTO,
+    SUM,
+    V,
+    W,
+    Writes,
+    array,
+    ask,
+    contribution,
+    coordinator,
+    describe,
+    handle,
+    merge_call,
+    raised,
+    returned,
+    spec,
+)
+from varsim.errors import MismatchError
+from varsim.protocol.messages import Collect, Deferred, Demand, Part, Tally
+from varsim.spec import Operation
+from varsim.sync.actions import Exchanged, Finish, Send
+from varsim.sync.coordinator_state import CoordinatorState
+from varsim.sync.deferred import Log
+
+OTHER = 999
+"""What operations other than adds leave as their number."""
+
+
+def state(num_replicas: int = 2, calls: int = 1) -> CoordinatorState:
+    variables = spec(SUM, AUTO), spec(SUM, variable_id=V)
+    return coordinator(*variables, num_replicas=num_replicas, calls=calls)
+
+
+def operations(count: int) -> int:
+    log = Log()
+    for _ in range(count):
+        log.write(ADD, None)
+    return log.operations
+
+
+def part(count: int, value: float, *, since: int = 0, operation: Operation = ADD) -> Part:
+    return Part(
+        variable_id=W,
+        since=since,
+        count=count,
+        operations=operations(count),
+        operation=operation,
+        values=(array(value),),
+    )
+
+
+def tally(count: int, *, call: int = 1, wrong: bool = False) -> Tally:
+    return Tally(
+        call_id=call,
+        variable_ids=np.array([W]),
+        counts=np.array([count]),
+        operations=np.array([OTHER if wrong else operations(count)]),
+    )
+
+
+def demand(count: int, value: float, *, since: int = 0, call: int = 1) -> Demand:
+    return Demand(call_id=call, part=part(count, value, since=since), place="train.py:40")
+
+
+def asked(actions) -> list[Collect]:
+    return [
+        action.message
+        for action in actions
+        if isinstance(action, Send) and isinstance(action.message, Collect)
+    ]
+
+
+def error_of(actions) -> str:
+    (finish,) = [action for action in actions if isinstance(action, Finish)]
+    assert isinstance(finish.error, MismatchError)
+    return str(finish.error)
+
+
+# ---------------------------------------------------------------- who is asked
+
+
+def test_replicas_that_all_read_are_not_asked():
+    own = state()
+    handle(own, 0, tally(1))
+
+    assert [] == describe(handle(own, 0, demand(1, 1.0)))
+    handle(own, 1, tally(1))
+    assert ["0 <- Commit w v1 assign 3.0", "1 <- Commit w v1 assign 3.0"] == describe(
+        handle(own, 1, demand(1, 2.0))
+    )
+
+
+def test_one_who_runs_is_asked_when_it_waits():
+    """It may be about to read, and it would serve nobody before."""
+    own = state()
+    handle(own, 1, tally(1))
+    handle(own, 0, tally(1))
+    assert [] == asked(handle(own, 0, demand(1, 1.0)))
+
+    assert ["1 <- Collect w #1"] == describe(handle(own, 1, merge_call()))
+
+
+def test_one_who_has_not_got_there_is_not_asked():
+    own = state()
+    handle(own, 0, tally(2))
+    handle(own, 0, demand(2, 1.0))
+    handle(own, 1, tally(1))
+
+    assert [] == asked(handle(own, 1, ask()))
+
+
+def test_the_lowest_number_of_writes_comes_first():
+    """And what was given for a higher one is asked for again: it cannot be divided."""
+    own = state()
+    handle(own, 0, tally(2))
+    handle(own, 0, demand(2, 11.0))
+    handle(own, 1, tally(1))
+
+    (collect,) = asked(handle(own, 1, demand(1, 2.0)))
+    assert 1 == collect.count
+    happens = handle(own, 0, Deferred(request_id=collect.request_id, part=part(1, 1.0)))
+    assert ["0 <- Commit w v1 assign 3.0", "1 <- Commit w v1 assign 3.0"] == describe(happens)[:2]
+    assert [2] == [one.count for one in asked(happens)]
+
+
+# ---------------------------------------------------------------- what comes too late
+
+
+def test_an_answer_for_a_higher_number_of_writes_is_dropped():
+    """It was on its way when somebody turned up who needs a lower one."""
+    own = state(num_replicas=3)
+    for replica_id, count in ((2, 3), (1, 2)):
+        handle(own, replica_id, tally(count))
+    handle(own, 2, demand(3, 111.0))
+    (late,) = asked(handle(own, 1, demand(2, 11.0)))
+    handle(own, 0, tally(1))
+    collects = asked(handle(own, 0, demand(1, 1.0)))
+    assert [1, 1] == [one.count for one in collects]
+
+    assert [] == handle(own, 2, Deferred(request_id=late.request_id, part=part(2, 11.0)))
+    answers = [
+        handle(own, i, Deferred(request_id=one.request_id, part=part(1, 1.0)))
+        for i, one in zip((1, 2), collects, strict=True)
+    ]
+    assert "0 <- Commit w v1 assign 3.0" == describe(answers[1])[0]
+
+
+def test_a_demand_whose_commit_is_on_its_way_waits_for_nobody():
+    own = state()
+    handle(own, 0, tally(1))
+    handle(own, 0, demand(1, 1.0))
+    handle(own, 1, tally(1))
+    handle(own, 1, demand(1, 2.0))
+
+    assert [] == handle(own, 1, demand(1, 2.0))
+    assert not own.ledger.exchanges.is_open
+    handle(own, 1, returned())
+    assert ["finish 1"] == describe(handle(own, 0, returned()))
+
+
+def test_a_part_from_before_the_last_exchange_is_asked_for_again():
+    """Its replica had not seen the commit when it sent it."""
+    own = state()
+    handle(own, 0, tally(1))
+    handle(own, 0, demand(1, 1.0))
+    handle(own, 1, tally(1))
+    handle(own, 1, demand(1, 2.0))
+    handle(own, 1, tally(2))
+
+    stale = handle(own, 1, demand(2, 22.0, since=0))
+    assert ["1 <- Collect w #2"] == describe(stale)
+    (collect,) = asked(stale)
+    handle(own, 1, Deferred(request_id=collect.request_id, part=part(2, 20.0, since=1)))
+    handle(own, 0, tally(2))
+    assert "0 <- Commit w v2 assign 33.0" == describe(handle(own, 0, demand(2, 10.0, since=1)))[0]
+
+
+def test_an_answer_of_a_failed_call_is_dropped():
+    own = state()
+    handle(own, 0, tally(1))
+    handle(own, 0, demand(1, 1.0))
+    handle(own, 1, tally(1))
+    (collect,) = asked(handle(own, 1, ask()))
+    own.abandon(1, "no more")
+    own.validate()
+
+    assert [] == handle(own, 1, Deferred(request_id=collect.request_id, part=part(1, 2.0)))
+    assert (None, []) == own.exchange(W, 0.0)
+
+
+def test_a_tally_of_a_failed_call_is_dropped():
+    own = state()
+    own.abandon(1, "no more")
+    handle(own, 0, tally(1))
+
+    assert (None, []) == own.exchange(W, 0.0)
+
+
+# ---------------------------------------------------------------- what cannot happen
+
+
+def test_writes_are_compared_when_all_have_returned():
+    own = state()
+    handle(own, 0, tally(2))
+    handle(own, 0, returned())
+    handle(own, 1, tally(1))
+
+    text = error_of(handle(own, 1, returned()))
+    assert "replica 0: 2 writes" in text
+    assert "replica 1: 1 write;" in text
+
+
+def test_operations_are_compared_when_all_have_returned():
+    own = state()
+    handle(own, 0, tally(1))
+    handle(own, 0, returned())
+    handle(own, 1, tally(1, wrong=True))
+
+    assert "by different operations" in error_of(handle(own, 1, returned()))
+
+
+def test_operations_are_compared_when_they_are_exchanged():
+    own = state()
+    handle(own, 0, tally(1))
+    handle(own, 0, demand(1, 1.0))
+    handle(own, 1, tally(1, wrong=True))
+    other = Part(
+        variable_id=W, since=0, count=1, operations=OTHER, operation=ASSIGN, values=(array(1.0),)
+    )
+
+    failed = handle(own, 1, Demand(call_id=1, part=other, place=""))
+    assert "by different operations" in error_of(failed)
+
+
+def test_one_who_waits_for_a_write_that_cannot_come_is_not_left_waiting():
+    own = state()
+    handle(own, 0, tally(1))
+    handle(own, 0, demand(1, 1.0))
+
+    text = error_of(handle(own, 1, returned()))
+    assert "it waits in a read of w, after its own write to it at train.py:40" in text
+    assert "replica 1: 0 writes; its function returned" in text
+
+
+def test_nobody_fails_while_a_part_is_on_its_way():
+    own = state(num_replicas=3)
+    handle(own, 0, tally(1))
+    handle(own, 0, demand(1, 1.0))
+    handle(own, 1, returned())
+    handle(own, 2, tally(1))
+
+    collected = handle(own, 2, returned())
+    assert ["2 <- Collect w #1"] == describe(collected)
+    (collect,) = asked(collected)
+    text = error_of(handle(own, 2, Deferred(request_id=collect.request_id, part=part(1, 1.0))))
+    assert "replica 1: 0 writes" in text
+
+
+def test_what_a_replica_raises_is_told_and_not_that_others_wait_for_it():
+    own = state()
+    handle(own, 0, tally(1))
+    handle(own, 0, demand(1, 1.0))
+
+    assert "finish 1: 1 raised trouble" == describe(handle(own, 1, raised("trouble")))[-1]
+
+
+def test_the_program_that_waits_for_a_replica_hears_that_its_call_has_failed():
+    """It does something that replica 1 asked for, and replica 0 never writes."""
+    own = state()
+    handle(own, 1, tally(1))
+    handle(own, 1, ask())
+    handle(own, 0, merge_call())
+
+    request_id, actions = own.exchange(W, 0.0)
+    (collect,) = asked(actions)
+    failed = handle(own, 1, Deferred(request_id=collect.request_id, part=part(1, 1.0)))
+    (exchanged,) = [action for action in failed if isinstance(action, Exchanged)]
+    assert request_id == exchanged.request_id
+    assert isinstance(exchanged.error, MismatchError)
+
+
+def test_a_call_that_can_only_fail_waits_for_what_is_on_its_way():
+    """So that what replica 0 reads does not depend on who is faster."""
+    own = state()
+    handle(own, 1, tally(1))
+    handle(own, 1, raised("trouble"))
+    handle(own, 0, tally(1))
+
+    waits = handle(own, 0, demand(1, 1.0))
+    assert ["1 <- Collect w #1"] == describe(waits)
+    (collect,) = asked(waits)
+    happens = handle(own, 1, Deferred(request_id=collect.request_id, part=part(1, 2.0)))
+    assert ["0 <- Commit w v1 assign 3.0", "1 <- Commit w v1 assign 3.0"] == describe(happens)
+    assert "finish 1: 1 raised trouble" == describe(handle(own, 0, returned()))[-1]
+
+
+def test_a_call_that_can_only_fail_waits_for_whoever_runs():
+    """Replica 2 may get to where replica 0 waits, and that to where replica 1 raised."""
+    own = state(num_replicas=3)
+    handle(own, 1, tally(1))
+    handle(own, 1, raised("trouble"))
+    handle(own, 0, tally(1))
+    (collect,) = asked(handle(own, 0, demand(1, 1.0)))
+    handle(own, 2, contribution_to_v())
+
+    assert [] == handle(own, 1, Deferred(request_id=collect.request_id, part=part(1, 2.0)))
+    handle(own, 2, tally(1))
+    assert "0 <- Commit w v1 assign 6.0" == describe(handle(own, 2, demand(1, 3.0)))[0]
+
+
+def contribution_to_v() -> Writes:
+    """A meeting, so that replica 2 is beyond the one at which the call will fail."""
+    return contribution(1.0, variable_id=V)
+
+
+def test_a_call_around_the_one_that_waits_is_not_stuck():
+    """Its replicas all wait in a merge_call, for the program that runs the inner one."""
+    own = state(calls=2)
+    for replica_id in (0, 1):
+        handle(own, replica_id, merge_call())
+    handle(own, 0, tally(1, call=2))
+    handle(own, 0, demand(1, 1.0, call=2))
+
+    assert [] == own.tick(1.0)
+
+
+def test_a_call_takes_back_what_one_within_it_wrote():
+    own = state(calls=2)
+    for replica_id in (0, 1):
+        handle(own, replica_id, tally(1, call=2))
+        handle(own, replica_id, returned(call=2))
+    own.abandon(1, "no more")
+    own.validate()
+
+    assert (None, []) == own.exchange(W, 0.0)
+
+
+# ---------------------------------------------------------------- the program
+
+
+def test_the_program_has_everything_exchanged_once():
+    own = state()
+    for replica_id in (0, 1):
+        handle(own, replica_id, tally(2))
+        handle(own, replica_id, returned())
+
+    request_id, actions = own.exchange(W, 0.0)
+    collects = asked(actions)
+    assert ["0 <- Collect w #2", "1 <- Collect w #2"] == describe(actions)
+    handle(own, 0, Deferred(request_id=collects[0].request_id, part=part(2, 1.0)))
+    happens = handle(own, 1, Deferred(request_id=collects[1].request_id, part=part(2, 2.0)))
+
+    assert [Exchanged(request_id)] == [a for a in happens if isinstance(a, Exchanged)]
+    assert (None, []) == own.exchange(W, 0.0)
+    account = own.ledger.statistics()[0]
+    assert (1, 6, 16) == (account.merges, account.messages, account.size_bytes)
+    assert account.on_write is not None
+    assert (2, 8, 32) == (
+        account.on_write.merges,
+        account.on_write.messages,
+        account.on_write.size_bytes,
+    )

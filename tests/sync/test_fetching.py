@@ -1,0 +1,260 @@
+"""Which components the program fetches: those that may have changed since it last knew them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.sync.build import (
+    ADD,
+    ASSIGN,
+    FIRST,
+    LOCAL,
+    MEAN,
+    NONE,
+    ON_READ,
+    ON_WRITE,
+    SUM,
+    V,
+    W,
+    array,
+    spec,
+)
+from tests.sync.cluster import Cluster
+from varsim.protocol.messages import Fetch
+
+
+def three(one=None):
+    return Cluster(one or spec(SUM, ON_READ), num_replicas=3)
+
+
+def asked(cluster):
+    """The replicas that have been asked since this was asked."""
+    found = [to for to, message in cluster.sent if isinstance(message, Fetch)]
+    cluster.sent.clear()
+    return found
+
+
+def in_call(cluster, **values):
+    """One call in which replicas write what they are told: `by_1=2.0`."""
+    cluster.start()
+    for name, value in values.items():
+        cluster.write(W, value, by=int(name[-1]))
+    cluster.end()
+
+
+def spared(cluster):
+    return cluster.ledger.statistics()[0].spared
+
+
+def test_what_nobody_has_written_is_known():
+    cluster = three()
+    in_call(cluster)
+
+    assert [0.0, 0.0, 0.0] == cluster.look(W)
+    assert [] == asked(cluster)
+    assert 3 == spared(cluster)
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        spec(SUM, ON_READ),
+        spec(MEAN, ON_READ),
+        spec(FIRST, ON_READ),
+        spec(NONE, ON_READ),
+        spec(NONE, ON_WRITE),
+        spec(SUM, LOCAL),
+    ],
+    ids=lambda one: f"{one.synchronization.name} {one.aggregation.name}",
+)
+def test_only_the_replica_that_wrote_is_asked(one):
+    cluster = three(one)
+    in_call(cluster, by_1=5.0)
+
+    assert [0.0, 5.0, 0.0] == cluster.look(W)
+    assert [1] == asked(cluster)
+    assert 2 == spared(cluster)
+
+
+def test_what_was_fetched_is_known_until_it_is_written_again():
+    cluster = three()
+    in_call(cluster, by_1=5.0)
+    cluster.look(W)
+    assert [1] == asked(cluster)
+    in_call(cluster)
+    assert [0.0, 5.0, 0.0] == cluster.look(W)
+    assert [] == asked(cluster)
+    in_call(cluster, by_1=6.0, by_2=7.0)
+    assert [0.0, 6.0, 7.0] == cluster.look(W)
+
+    assert [1, 2] == asked(cluster)
+    assert 2 + 3 + 1 == spared(cluster)
+
+
+def test_only_the_components_that_are_asked_for_are_fetched():
+    cluster = three()
+    in_call(cluster, by_0=1.0, by_1=2.0, by_2=3.0)
+
+    assert [3.0] == cluster.look(W, [2])
+    assert [2] == asked(cluster)
+    assert [2.0, 3.0, 1.0] == cluster.look(W, [1, 2, 0])
+    assert [1, 0] == asked(cluster)
+
+
+def test_a_read_by_a_replica_changes_nothing():
+    cluster = three()
+    cluster.start()
+    cluster.read(W)
+    cluster.end()
+
+    cluster.look(W)
+    assert [] == asked(cluster)
+
+
+def test_an_assign_by_the_program_makes_all_components_known():
+    cluster = three()
+    in_call(cluster, by_0=1.0, by_1=2.0)
+    cluster.perform(cluster.ledger.write(W, ASSIGN, [array(4.0)] * 3, same=True))
+
+    assert [4.0, 4.0, 4.0] == cluster.look(W)
+    assert [] == asked(cluster)
+
+
+def test_an_add_by_the_program_changes_what_is_known_and_what_is_not_is_asked():
+    cluster = three()
+    in_call(cluster, by_1=5.0)
+    cluster.perform(cluster.ledger.write(W, ADD, [array(1.0)] * 3, same=True))
+
+    assert [1.0, 6.0, 1.0] == cluster.look(W)
+    assert [1] == asked(cluster)
+
+
+def test_a_value_per_component_makes_all_of_them_known():
+    cluster = three()
+    in_call(cluster, by_1=5.0)
+    values = [array(1.0), array(2.0), array(3.0)]
+    cluster.perform(cluster.ledger.write(W, ASSIGN, values, same=False))
+    cluster.perform(cluster.ledger.write(W, ADD, values, same=False))
+
+    assert [2.0, 4.0, 6.0] == cluster.look(W)
+    assert [] == asked(cluster)
+
+
+@pytest.mark.parametrize(("operation", "fetched"), [(ASSIGN, []), (ADD, [1])])
+def test_a_component_that_the_program_assigned_is_known(operation, fetched):
+    cluster = three()
+    in_call(cluster, by_1=5.0)
+    cluster.perform(cluster.ledger.write_component(W, 1, operation, array(1.0)))
+
+    assert [0.0, 1.0 if operation is ASSIGN else 6.0, 0.0] == cluster.look(W)
+    assert fetched == asked(cluster)
+
+
+def test_components_of_a_variable_that_merges_are_known_after_a_call_without_reports():
+    """No replica can have changed its component alone."""
+    cluster = three(spec(SUM))
+    cluster.perform(cluster.ledger.write_component(W, 2, ASSIGN, array(9.0)))
+    cluster.start()
+    cluster.write(W, 1.0, by=0)
+    cluster.perform(cluster.coordinator.abandon(1, "over"))
+
+    assert [0.0, 0.0, 9.0] == cluster.look(W)
+    assert [] == asked(cluster)
+
+
+def test_a_merge_moves_the_components_that_are_known():
+    cluster = three(spec(SUM))
+    cluster.perform(cluster.ledger.write_component(W, 2, ASSIGN, array(9.0)))
+    cluster.start()
+    cluster.write(W, 1.0, 2.0, 3.0, operation=ADD)
+    cluster.end()
+
+    assert [6.0, 6.0, 15.0] == cluster.look(W)
+    assert [] == asked(cluster)
+    assert 0 == spared(cluster)  # a mirrored variable's components need no fetch anyway
+
+
+def test_after_a_call_without_reports_all_components_are_asked():
+    """Replicas wrote, and stopped where they waited: nobody has said what."""
+    cluster = three()
+    cluster.start()
+    cluster.write(W, 3.0, by=2)
+    cluster.perform(cluster.coordinator.abandon(1, "the program raised"))
+    for state in cluster.replicas:
+        assert "the program raised" == state.aborted
+        state.end(None)
+
+    assert [0.0, 0.0, 3.0] == cluster.look(W)
+    assert [0, 1, 2] == asked(cluster)
+    cluster.look(W)
+    assert [] == asked(cluster)
+
+
+def test_inside_a_merge_call_all_components_are_asked_and_none_is_remembered():
+    """Replicas may have written before it, and may write after it."""
+    cluster = three()
+    cluster.start()
+    cluster.write(W, 5.0, by=1)
+    cluster.meet()
+    assert [0.0, 5.0, 0.0] == cluster.look(W)
+    assert [0, 1, 2] == asked(cluster)
+    cluster.look(W)
+    assert [0, 1, 2] == asked(cluster)
+    assert 0 == spared(cluster)
+
+    cluster.write(W, 6.0, by=1)
+    cluster.end()
+    assert [0.0, 6.0, 0.0] == cluster.look(W)
+    assert [1] == asked(cluster)
+
+
+def test_what_was_written_before_the_program_assigned_in_a_merge_call_is_asked_too():
+    """A report does not tell when: better to ask once too often."""
+    cluster = three()
+    cluster.start()
+    cluster.write(W, 5.0, by=1)
+    cluster.meet()
+    cluster.perform(cluster.ledger.write(W, ASSIGN, [array(4.0)] * 3, same=True))
+    cluster.write(W, 6.0, by=2)
+    cluster.end()
+
+    assert [4.0, 4.0, 6.0] == cluster.look(W)
+    assert [1, 2] == asked(cluster)
+
+
+def test_after_the_program_added_in_a_merge_call_all_components_are_asked():
+    """It did not know then what it added to."""
+    cluster = three()
+    cluster.start()
+    cluster.meet()
+    cluster.perform(cluster.ledger.write(W, ADD, [array(1.0)] * 3, same=True))
+    cluster.end()
+
+    assert [1.0, 1.0, 1.0] == cluster.look(W)
+    assert [0, 1, 2] == asked(cluster)
+
+
+def test_a_component_that_was_overtaken_by_a_write_is_not_remembered():
+    """A fetch was given up; the program has written since, and then the answer comes."""
+    cluster = three(spec(NONE, LOCAL))
+    in_call(cluster, by_1=5.0)
+    state = cluster.replicas[1]
+    _, (ask,) = cluster.ledger.fetch(W, [1])
+    (late,) = state.handle(ask.message)
+    cluster.perform(cluster.ledger.write_component(W, 1, ADD, array(1.0)))
+    cluster.perform(cluster.coordinator.handle(1, late.message, 0.0))
+
+    assert [6.0] == cluster.look(W, [1])
+    assert [1] == asked(cluster)
+
+
+def test_only_what_is_fetched_costs_messages():
+    cluster = Cluster(spec(SUM, ON_READ, shape=(4,)), spec(variable_id=V), num_replicas=3)
+    cluster.start()
+    cluster.write(W, [1.0] * 4, by=1)
+    cluster.end()
+    cluster.look(W)
+    cluster.look(W)
+
+    (account, _) = cluster.ledger.statistics()
+    assert (2, 16, 5) == (account.messages, account.size_bytes, account.spared)

@@ -1,0 +1,268 @@
+"""Merges of many writes at once: what each variable gets is what it would get alone."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from tests.sync.build import (
+    ADD,
+    ASSIGN,
+    FIRST,
+    MEAN,
+    SUB,
+    SUM,
+    U,
+    V,
+    W,
+    array,
+    contributions,
+    coordinator,
+    describe,
+    handle,
+    spec,
+    written,
+)
+from tests.sync.cluster import Cluster, commits
+from varsim.errors import ShapeError
+from varsim.protocol.messages import Commit
+
+THREE = [spec(variable_id=i) for i in (W, V, U)]
+
+
+def test_a_bucket_is_one_commit_to_each_replica():
+    cluster = Cluster(*THREE)
+    cluster.start()
+    for number, variable_id in enumerate((W, V, U)):
+        cluster.write(variable_id, 1.0, 10.0 * number)
+    cluster.leave()
+
+    assert [0, 1] == [to for to, _ in cluster.sent]
+    assert [[W, V, U]] == commits(cluster, 1)
+    assert [[1.0] * 2, [11.0] * 2, [21.0] * 2] == [cluster.read(i) for i in (W, V, U)]
+
+
+def test_a_sum_in_a_bucket_is_in_replica_order_whoever_comes_first():
+    values = {0: 1e8, 1: 1.0, 2: -1e8}
+    expected = float(np.float32(np.float32(1e8) + np.float32(1.0)) + np.float32(-1e8))
+    for order in itertools.permutations(range(3)):
+        cluster = Cluster(*THREE, num_replicas=3)
+        cluster.start()
+        for variable_id in (W, V):
+            cluster.write(variable_id, *values.values())
+        cluster.leave(*order)
+
+        assert [expected] * 3 == cluster.read(W) == cluster.read(V)
+
+
+def test_each_aggregation_in_its_bucket():
+    specs = [
+        spec(aggregation, variable_id=i)
+        for i, aggregation in enumerate([SUM, MEAN, FIRST, SUM, MEAN, FIRST], 1)
+    ]
+    cluster = Cluster(*specs)
+    cluster.start()
+    for number in range(1, 7):
+        cluster.write(number, number, 3.0 * number)
+    cluster.leave()
+
+    assert [[1, 4], [2, 5], [3, 6]] == commits(cluster)
+    assert [4.0, 4.0, 3.0, 16.0, 10.0, 6.0] == [cluster.read(i)[1] for i in range(1, 7)]
+
+
+def test_only_the_first_replica_sends_values_of_a_bucket_for_only_first_replica():
+    cluster = Cluster(*[spec(FIRST, variable_id=i) for i in (W, V)])
+    cluster.start()
+    for variable_id in (W, V):
+        cluster.write(variable_id, 5.0, 7.0)
+    cluster.leave()
+
+    assert [2, 0] == [c.buckets[0].size for c in cluster.contributions()]
+    assert [[5.0, 5.0]] * 2 == [cluster.read(W), cluster.read(V)]
+
+
+def test_values_of_a_first_replica_may_differ_in_shape_from_the_others():
+    """Theirs do not count."""
+    cluster = Cluster(spec(), spec(FIRST, shape=(None,), variable_id=V), spec(variable_id=U))
+    cluster.start()
+    cluster.write(W, 1.0, 1.0)
+    cluster.write(V, [1.0, 2.0], [1.0])
+    cluster.write(U, 1.0, 2.0)
+    cluster.leave()
+
+    assert [[1.0, 2.0]] * 2 == cluster.read(V)
+    assert [3.0, 3.0] == cluster.read(U)
+
+
+def test_a_contribution_settles_when_its_last_bucket_has_come():
+    """A read in between waits a moment longer than it must; it never sees too little."""
+    cluster = Cluster(spec(), spec(MEAN, variable_id=V))
+    cluster.start()
+    cluster.write(W, 1.0, 1.0)
+    cluster.write(V, 1.0, 1.0)
+    cluster.leave()
+
+    assert [0, 2] == [commit.settled for commit in cluster.told(Commit)]
+
+
+# ---------------------------------------------------------------- what needs an order
+
+
+def test_an_open_shape_among_others_is_merged_in_its_place():
+    cluster = Cluster(*THREE[:2], spec(shape=(None,), variable_id=U))
+    cluster.start()
+    cluster.write(W, 1.0, 1.0)
+    cluster.write(U, [1.0, 2.0], [3.0, 4.0])
+    cluster.write(V, 1.0, 1.0)
+    cluster.write(W, 5.0, 5.0)
+    cluster.leave()
+
+    assert [[W], [U], [V, W]] == commits(cluster)
+    assert [10.0, 2.0, [4.0, 6.0]] == [cluster.read(i)[0] for i in (W, V, U)]
+
+
+def test_of_a_write_that_cannot_be_merged_those_before_stay_and_those_after_do_not_happen():
+    """Both replicas add what does not fit; only the merge can tell."""
+    state = coordinator(*THREE[:2], spec(shape=(None,), variable_id=U))
+    writes = contributions(
+        written(1.0),
+        written(1.0, variable_id=V),
+        written([1.0, 2.0], ADD, variable_id=U),
+        written(7.0),
+    )
+    handle(state, 1, writes)
+    actions = handle(state, 0, writes)
+
+    assert [
+        "0 <- Commit w v1, v v1 assign [2., 2.]",
+        "1 <- Commit w v1, v v1 assign [2., 2.]",
+        "0 <- Abort",
+        "1 <- Abort",
+        "finish 1: ShapeError",
+    ] == describe(actions)
+    assert isinstance(actions[-1].error, ShapeError)
+    assert [2.0, 2.0, [0.0]] == [state.ledger.mirror(i).tolist() for i in (W, V, U)]
+
+
+OTHER_WRITES = {
+    "alone": [],
+    "one in between": [V],
+    "many in between": [V, U],
+}
+
+
+@pytest.mark.parametrize("between", OTHER_WRITES.values(), ids=OTHER_WRITES)
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [(ASSIGN, ADD, 33.0), (ADD, ASSIGN, 30.0), (ASSIGN, SUB, -27.0), (ADD, ADD, 133.0)],
+)
+def test_a_variable_written_twice_gets_what_single_writes_in_order_give(
+    first, second, expected, between
+):
+    cluster = Cluster(*THREE)
+    cluster.perform(cluster.ledger.write(W, ASSIGN, [array(100.0)] * 2, same=True))
+    cluster.start()
+    cluster.write(W, 1.0, 2.0, operation=first)
+    for variable_id in between:
+        cluster.write(variable_id, 5.0, 5.0, operation=ADD)
+    cluster.write(W, 10.0, 20.0, operation=second)
+    for variable_id in between:
+        cluster.write(variable_id, 1.0, 1.0, operation=ADD)
+    cluster.leave()
+
+    assert [expected] * 2 == cluster.read(W)
+    assert [12.0 if i in between else 0.0 for i in (V, U)] == [cluster.read(i)[1] for i in (V, U)]
+
+
+# ---------------------------------------------------------------- mirrors that are not known
+
+
+def test_a_bucket_with_a_parted_variable_is_merged_one_by_one():
+    cluster = Cluster(*THREE)
+    cluster.perform(cluster.ledger.write_component(V, 1, ASSIGN, array(100.0)))
+    cluster.start()
+    for variable_id in (W, V, U):
+        cluster.write(variable_id, 1.0, 2.0, operation=ADD)
+    commits(cluster)
+    cluster.leave()
+
+    assert [[W], [V], [U]] == commits(cluster)
+    assert [[3.0, 3.0], [3.0, 103.0], [3.0, 3.0]] == [cluster.read(i) for i in (W, V, U)]
+
+
+def test_an_assign_unites_the_variable_and_the_next_bucket_is_whole():
+    cluster = Cluster(*THREE)
+    cluster.perform(cluster.ledger.write(V, ASSIGN, [array(7.0), array(9.0)], same=False))
+    cluster.start()
+    told = []
+    for _ in range(2):
+        for variable_id in (W, V, U):
+            cluster.write(variable_id, 1.0, 2.0)
+        commits(cluster)
+        cluster.leave()
+        told.append(commits(cluster))
+
+    assert [[[W], [V], [U]], [[W, V, U]]] == told
+    assert [[3.0, 3.0]] * 3 == [cluster.read(i) for i in (W, V, U)]
+
+
+def test_components_that_have_had_other_numbers_of_commits_are_merged_one_by_one():
+    """An assign has made them equal, and their versions still differ."""
+    cluster = Cluster(*THREE)
+    cluster.perform(cluster.ledger.write_component(V, 1, ASSIGN, array(100.0)))
+    cluster.perform(cluster.ledger.write(V, ASSIGN, [array(100.0)] * 2, same=True))
+    cluster.start()
+    for variable_id in (W, V, U):
+        cluster.write(variable_id, 1.0, 2.0, operation=ADD)
+    cluster.leave()
+
+    assert [2, 3] == [state.components.held[V].version for state in cluster.replicas]
+    assert [[3.0] * 2, [103.0] * 2, [3.0] * 2] == [cluster.read(i) for i in (W, V, U)]
+
+
+# ---------------------------------------------------------------- statistics
+
+
+PATTERNS = {
+    "each once": [(W, ASSIGN), (V, ASSIGN), (U, ASSIGN)],
+    "each twice": [(W, ASSIGN), (V, ASSIGN), (W, ASSIGN), (V, ASSIGN)],
+    "twice in other company": [(W, ADD), (V, ADD), (W, ADD), (U, ADD)],
+    "once alone": [(W, ADD), (V, ADD), (W, ASSIGN), (U, ADD)],
+}
+
+
+def statistics(pattern, *, packed):
+    """The accounts of two steps, in which the replicas' writes come at other times."""
+    specs = [spec(), spec(variable_id=V, shape=(3,)), spec(variable_id=U)]
+    state = coordinator(*specs, num_replicas=3)
+    shapes = {one.variable_id: one.shape for one in specs}
+    writes = [written(np.ones(shapes[i]), operation, variable_id=i) for i, operation in pattern]
+    for step in range(2):
+        for later_s, replica_id in enumerate((2, 0, 1)):
+            index, now_s = step * len(writes), 10.0 * step + later_s
+            if packed:
+                handle(state, replica_id, contributions(*writes, index=index), now_s)
+                continue
+            for place, write in enumerate(writes):
+                handle(state, replica_id, contributions(write, index=index + place), now_s)
+    return state.ledger.statistics()
+
+
+@pytest.mark.parametrize("pattern", PATTERNS.values(), ids=PATTERNS)
+def test_packed_writes_cost_what_each_would_cost_alone(pattern):
+    assert statistics(pattern, packed=False) == statistics(pattern, packed=True)
+
+
+def test_to_look_at_the_accounts_changes_nothing():
+    cluster = Cluster(*THREE)
+    cluster.start()
+    for _ in range(3):
+        for variable_id in (W, V, U):
+            cluster.write(variable_id, 1.0, 1.0, operation=ADD)
+        cluster.leave()
+        cluster.ledger.statistics()
+
+    assert [3, 3, 3] == [account.merges for account in cluster.ledger.statistics()]
+    assert [6.0, 6.0] == cluster.read(V)

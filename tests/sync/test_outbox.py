@@ -1,0 +1,231 @@
+"""What leaves a replica, and what both sides remember of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.sync.build import ADD, ASSIGN, U, V, W, array, contribution, coordinator, replica, spec
+from tests.sync.cluster import Cluster
+from varsim.errors import ProtocolError
+from varsim.protocol.messages import Contribution, Forget, Layout
+from varsim.sync.buckets import PACK_LIMIT_BYTES
+from varsim.sync.outbox import MAX_LAYOUTS
+
+
+def leave(state):
+    """The messages of an outbox."""
+    return [action.message for action in state.flush()]
+
+
+def names(messages):
+    return [message.name for message in messages]
+
+
+def test_an_empty_outbox_says_nothing():
+    assert [] == leave(replica(spec()))
+
+
+def test_all_writes_leave_as_one_contribution():
+    state = replica(spec(), spec(variable_id=V), spec(variable_id=U, dtype="int64"))
+    state.write(W, ASSIGN, array(1.0), "train.py:1")
+    state.write(U, ADD, array(7, "int64"), "train.py:2")
+    state.write(V, ASSIGN, array(2.0), "train.py:3")
+    layout, contribution = leave(state)
+
+    assert ["train.py:1", "train.py:2", "train.py:3"] == [w.place for w in layout.writes]
+    assert [[1.0, 2.0], 7] == [bucket.tolist() for bucket in contribution.buckets]
+    assert 0 == contribution.index
+
+
+def test_the_index_of_a_contribution_is_that_of_its_first_write():
+    state = replica(spec())
+    for _ in range(3):
+        state.write(W, ADD, array(1.0))
+    leave(state)
+    state.next_index()  # something else that all meet at
+    state.flush()
+    state.write(W, ADD, array(1.0))
+
+    assert 4 == leave(state)[-1].index
+
+
+def test_a_layout_is_sent_once():
+    state = replica(spec(), spec(variable_id=V))
+    sent = []
+    for value in (1.0, 2.0):
+        state.write(W, ASSIGN, array(value), "train.py:1")
+        state.write(V, ASSIGN, array(value), "train.py:2")
+        sent.append(leave(state))
+
+    assert [["Layout", "Contribution"], ["Contribution"]] == [names(messages) for messages in sent]
+    assert sent[0][1].layout_id == sent[1][0].layout_id
+
+
+@pytest.mark.parametrize(
+    ("variable_id", "operation", "shape", "place"),
+    [
+        (V, ASSIGN, (1,), "train.py:1"),
+        (W, ADD, (1,), "train.py:1"),
+        (W, ASSIGN, (2,), "train.py:1"),
+        (W, ASSIGN, (1,), "train.py:2"),
+    ],
+    ids=["variable", "operation", "shape", "place"],
+)
+def test_other_writes_are_another_layout(variable_id, operation, shape, place):
+    state = replica(spec(shape=(None,)), spec(variable_id=V, shape=(None,)))
+    state.write(W, ASSIGN, array([0.0]), "train.py:1")
+    first, _ = leave(state)
+    state.write(variable_id, operation, array([0.0] * shape[0]), place)
+    second, _ = leave(state)
+
+    assert first.layout_id != second.layout_id
+
+
+def step_of(cluster, number, replica_id):
+    """A replica makes one of many different sequences of writes: W as often as `number` says."""
+    for place in range(number):
+        cluster.replicas[replica_id].write(W, ADD, array(1.0), f"train.py:{place}")
+    cluster.leave(replica_id)
+
+
+def test_ids_of_layouts_are_used_again_and_both_sides_agree():
+    """Replica 1 makes each step once more than it must learn, so that its ids are others."""
+    cluster = Cluster(spec())
+    cluster.start()
+    numbers = [*range(1, MAX_LAYOUTS + 3), 1, 2, MAX_LAYOUTS + 2, 1]
+    for number in numbers:
+        step_of(cluster, number, 0)
+        for place in range(number):  # one by one: one layout for each place
+            cluster.replicas[1].write(W, ADD, array(1.0), f"train.py:{place}")
+            cluster.leave(1)
+
+    assert [2.0 * sum(numbers)] * 2 == cluster.read(W)
+    layouts = [message for message in cluster.left if isinstance(message, Layout)]
+    assert set(range(MAX_LAYOUTS)) == {layout.layout_id for layout in layouts}
+
+
+def test_the_oldest_layout_is_forgotten_first():
+    state = replica(spec())
+
+    def step(place):
+        state.write(W, ADD, array(1.0), f"train.py:{place}")
+        return names(leave(state))
+
+    for place in range(MAX_LAYOUTS + 1):
+        step(place)
+
+    assert ["Contribution"] == step(MAX_LAYOUTS)
+    assert ["Contribution"] == step(1)
+    assert ["Layout", "Contribution"] == step(0)
+    assert ["Layout", "Contribution"] == step(1)  # for which there was no place any more
+
+
+def test_the_program_may_change_what_it_has_written():
+    state = replica(spec(shape=(2,)))
+    value = array([1.0, 2.0])
+    state.write(W, ASSIGN, value)
+    value.fill(9.0)
+
+    assert [1.0, 2.0] == leave(state)[-1].buckets[0].tolist()
+
+
+def test_the_program_may_change_what_it_has_written_however_large_it_is():
+    size = PACK_LIMIT_BYTES
+    state = replica(spec(shape=(size,)))
+    value = array([1.0] * size)
+    state.write(W, ASSIGN, value)
+    value.fill(9.0)
+
+    assert {1.0} == set(leave(state)[-1].buckets[0].tolist())
+
+
+def test_a_large_value_that_was_built_in_a_buffer_is_not_copied():
+    size = PACK_LIMIT_BYTES
+    state = replica(spec(shape=(size,)))
+    buffer = state.buffer(W)
+    buffer.fill(3.0)
+    state.write(W, ASSIGN, buffer)
+
+    assert leave(state)[-1].buckets[0] is buffer
+    assert not buffer.flags.writeable
+
+
+def test_a_buffer_that_is_written_twice_is_copied_once():
+    """The first write owns it; the second is another value of the same array."""
+    size = PACK_LIMIT_BYTES
+    state = replica(spec(shape=(size,)), spec(variable_id=V, shape=(size,)))
+    buffer = state.buffer(W)
+    buffer.fill(3.0)
+    state.write(W, ASSIGN, buffer)
+    state.write(V, ASSIGN, buffer)
+    first, second = leave(state)[-1].buckets
+
+    assert first is buffer
+    assert second is not buffer
+    assert first.tobytes() == second.tobytes()
+
+
+@pytest.mark.parametrize("shape", [(0,), (2, 0), (0, 3, 1)])
+def test_a_value_without_elements_keeps_its_shape(shape):
+    cluster = Cluster(spec(shape=shape))
+    cluster.start()
+    cluster.write(W, *[array([]).reshape(shape)] * 2)
+    cluster.leave()
+
+    assert [shape, shape] == [state.read(W).shape for state in cluster.replicas]
+
+
+def test_forgetting_a_variable_empties_what_is_remembered():
+    """Else a program that makes and drops variables for ever would fill the memory."""
+    state = replica(spec(), spec(variable_id=V))
+    state.write(W, ASSIGN, array(1.0))
+    state.write(V, ASSIGN, array(1.0))
+    leave(state)
+    state.handle(Forget(variable_ids=(W,)))
+    state.write(V, ASSIGN, array(1.0))
+
+    assert 1 == len(state._outbox._writes)
+    assert ["Layout", "Contribution"] == names(leave(state))
+
+
+def test_forgetting_a_variable_leaves_the_writes_that_wait():
+    state = replica(spec(), spec(variable_id=V))
+    state.write(V, ASSIGN, array(1.0))
+    state.handle(Forget(variable_ids=(W,)))
+
+    assert ["Layout", "Contribution"] == names(leave(state))
+    state.write(V, ASSIGN, array(1.0))
+    assert ["Layout", "Contribution"] == names(leave(state))
+
+
+# ---------------------------------------------------------------- at the coordinator
+
+
+def test_a_contribution_of_an_unknown_layout_is_a_protocol_error():
+    state = coordinator(spec())
+    _, message = contribution(1.0).packed(state.ledger.specs)
+    assert isinstance(message, Contribution)
+
+    with pytest.raises(ProtocolError, match="replica 1 has told no layout 0"):
+        state.handle(1, message, 0.0)
+
+
+def test_a_layout_is_its_replicas_own():
+    state = coordinator(spec())
+    layout, message = contribution(1.0).packed(state.ledger.specs)
+    state.handle(0, layout, 0.0)
+
+    with pytest.raises(ProtocolError, match="replica 1 has told no layout 0"):
+        state.handle(1, message, 0.0)
+
+
+def test_a_replica_of_a_failed_call_may_still_write_what_the_program_has_dropped():
+    """It did not know yet; nobody needs what it says, and the program must not suffer."""
+    state = coordinator(spec(), spec(variable_id=V))
+    layout, message = contribution(1.0).packed(state.ledger.specs)
+    state.abandon(1, "another replica raised")
+    state.ledger.forget(W)
+
+    assert [] == state.handle(0, layout, 0.0)
+    assert [] == state.handle(0, message, 0.0)
+    state.validate()

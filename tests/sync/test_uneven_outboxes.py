@@ -1,0 +1,179 @@
+"""Outboxes that lie differently on the replicas, and those that are not alike."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from tests.sync.build import (
+    ADD,
+    SUB,
+    U,
+    V,
+    W,
+    contributions,
+    coordinator,
+    describe,
+    handle,
+    returned,
+    spec,
+    written,
+)
+from tests.sync.cluster import Cluster, commits
+from varsim.errors import MismatchError
+
+THREE = [spec(variable_id=i) for i in (W, V, U)]
+
+
+def test_a_replica_that_reads_in_between_does_not_change_what_is_merged():
+    cluster = Cluster(*THREE, num_replicas=3)
+    cluster.start()
+    for variable_id in (W, V):
+        cluster.write(variable_id, 1.0, 2.0, 3.0)
+    cluster.leave(1)
+    cluster.write(U, 1.0, 2.0, 3.0)
+    cluster.leave()
+
+    assert [[6.0] * 3] * 3 == [cluster.read(i) for i in (W, V, U)]
+
+
+OUTBOXES = {0: (3, 2), 1: (5,), 2: (2, 3)}
+"""How many of five writes leave together, by replica."""
+
+ORDERS = sorted(set(itertools.permutations([0, 0, 1, 2, 2])))
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=lambda order: "".join(map(str, order)))
+def test_outboxes_of_other_lengths_meet_in_every_order_of_arrival(order):
+    """W, V, U, W, V: as soon as all have come to a point it happens, and to what lies before it."""
+    state = coordinator(*THREE, num_replicas=3)
+    parts = {i: iter(_parts(lengths)) for i, lengths in OUTBOXES.items()}
+    come = dict.fromkeys(OUTBOXES, 0)
+    happened = 0
+    for replica_id in order:
+        index, stop = next(parts[replica_id])
+        writes = [
+            written((k + 1) * 10.0**replica_id, ADD, variable_id=(W, V, U, W, V)[k])
+            for k in range(index, stop)
+        ]
+        actions = handle(state, replica_id, contributions(*writes, index=index))
+        come[replica_id] = stop
+        expected = min(come.values())
+        assert (expected - happened) * 3 == len(actions)
+        assert expected == (actions[-1].message.settled if actions else happened)
+        happened = expected
+
+    mirrors = [float(state.ledger.mirror(i)) for i in (W, V, U)]
+    assert [111.0 * (1 + 4), 111.0 * (2 + 5), 111.0 * 3] == mirrors
+
+
+def _parts(lengths):
+    stops = list(itertools.accumulate(lengths))
+    return list(zip([0, *stops], stops, strict=False))
+
+
+def test_outboxes_of_the_same_writes_may_lie_a_write_apart():
+    """A loop writes W; the replicas look at it after different numbers of times."""
+    state = coordinator(*THREE)
+    for index in (0, 2):
+        writes = [written(float(index + k), ADD) for k in (1, 2)]
+        assert [] == handle(state, 0, contributions(*writes, index=index))
+    seen = []
+    for index, stop in ((0, 1), (1, 3), (3, 4)):
+        writes = [written(10.0 * (k + 1), ADD) for k in range(index, stop)]
+        handle(state, 1, contributions(*writes, index=index))
+        seen.append(float(state.ledger.mirror(W)))
+
+    assert [11.0, 11.0 * (1 + 2 + 3), 11.0 * (1 + 2 + 3 + 4)] == seen
+
+
+def test_outboxes_that_are_alike_again_are_packed_again():
+    cluster = Cluster(*THREE)
+    cluster.start()
+    for variable_id in (W, V, U):
+        cluster.write(variable_id, 1.0, 1.0)
+        cluster.leave(0)
+    cluster.leave(1)
+    assert [[W], [V], [U]] == commits(cluster)
+    for variable_id in (W, V, U):
+        cluster.write(variable_id, 2.0, 2.0)
+    cluster.leave()
+
+    assert [[W, V, U]] == commits(cluster)
+    assert [4.0, 4.0] == cluster.read(V)
+
+
+def test_places_in_the_program_may_differ():
+    """Each branch of the user's `if` makes the same writes."""
+    state = coordinator(*THREE)
+    for replica_id in (0, 1):
+        writes = contributions(written(1.0), written(1.0, variable_id=V))
+        layout, contribution = writes.packed(state.ledger.specs)
+        moved = [type(w)(w.variable_id, w.operation, w.shape, "") for w in layout.writes]
+        if replica_id:
+            layout = type(layout)(layout_id=layout.layout_id, writes=tuple(moved))
+        state.handle(replica_id, layout, 0.0)
+        actions = state.handle(replica_id, contribution, 0.0)
+
+    assert ["0 <- Commit w v1, v v1 assign [2., 2.]", "1 <- Commit w v1, v v1 assign [2., 2.]"] == (
+        describe(actions)
+    )
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_where_outboxes_differ_the_writes_before_happen_and_those_after_do_not(order):
+    state = coordinator(*THREE)
+    deeds = {0: SUB, 1: ADD}
+    for replica_id in order:
+        writes = contributions(
+            written(1.0, ADD),
+            written(1.0, deeds[replica_id], variable_id=V),
+            written(1.0, ADD, variable_id=U),
+        )
+        actions = handle(state, replica_id, writes)
+
+    finish = actions[-1]
+    assert [
+        "0 <- Commit w v1 assign 2.0",
+        "1 <- Commit w v1 assign 2.0",
+        "0 <- Abort",
+        "1 <- Abort",
+        "finish 1: MismatchError",
+    ] == describe(actions)
+    assert isinstance(finish.error, MismatchError)
+    text = str(finish.error)
+    assert "did different things at meeting point 2 of this call" in text
+    assert "replica 0: v.assign_sub (float32 scalar) at train.py:11" in text
+    assert "replica 1: v.assign_add (float32 scalar) at train.py:11" in text
+    assert [2.0, 0.0, 0.0] == [float(state.ledger.mirror(i)) for i in (W, V, U)]
+
+
+ODD = sorted(set(itertools.permutations([0, 1, 1, 2])))
+
+
+@pytest.mark.parametrize("order", ODD, ids=lambda order: "".join(map(str, order)))
+def test_a_difference_beside_outboxes_that_lie_differently_is_found_where_it_is(order):
+    """Replica 1 sends its four writes in two parts; the third of replica 2 is another one."""
+    state = coordinator(*THREE, num_replicas=3)
+    plain = [written(1.0, variable_id=i) for i in (W, V, U, W)]
+    odd = [*plain[:2], written(1.0, ADD, variable_id=U), plain[3]]
+    parts = {
+        0: iter([contributions(*plain)]),
+        1: iter([contributions(plain[0]), contributions(*plain[1:], index=1)]),
+        2: iter([contributions(*odd)]),
+    }
+    actions = [action for i in order for action in handle(state, i, next(parts[i]))]
+
+    assert "meeting point 3 of this call" in str(actions[-1].error)
+    assert [3.0, 3.0, 0.0] == [float(state.ledger.mirror(i)) for i in (W, V, U)]
+
+
+def test_one_write_too_many_in_an_outbox_is_found_where_it_is():
+    state = coordinator(*THREE)
+    handle(state, 0, contributions(written(1.0), written(1.0, variable_id=V)))
+    handle(state, 1, contributions(written(1.0)))
+    actions = handle(state, 1, returned())
+
+    assert "meeting point 2 of this call" in str(actions[-1].error)
+    assert [2.0, 0.0] == [float(state.ledger.mirror(i)) for i in (W, V)]

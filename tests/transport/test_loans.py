@@ -1,0 +1,255 @@
+"""A block is used again only when nobody looks at it any more, in any process."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+
+import msgpack
+import numpy as np
+import pytest
+
+from tests.effort import many
+from tests.transport.clusters import INT, LIMIT_BYTES, SIZES, Array, SharedCluster
+from varsim.errors import ProtocolError
+from varsim.transport.arena import Place, region_bytes
+from varsim.transport.loans import SHARED_FROM_BYTES
+
+
+@pytest.fixture
+def cluster() -> Iterator[SharedCluster]:
+    made = SharedCluster()
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("seed", range(many(20)))
+def test_what_anybody_holds_never_changes(seed: int) -> None:
+    """Random makes, sends, deliveries and drops; in the end all memory is free again."""
+    chance = random.Random(seed)
+    cluster = SharedCluster(limit_bytes=chance.choice([2**20, 2**30]))
+    for _ in range(150):
+        cluster.act(chance)
+        cluster.assert_unchanged()
+    cluster.let_go()
+    cluster.assert_free()
+    cluster.close()
+
+
+def test_a_block_is_used_again_when_all_have_let_go(cluster: SharedCluster) -> None:
+    first = cluster.make("a")
+    place = cluster["a"].arena.place_of(first.array)
+    cluster.pass_on("a", "c", first)
+    cluster["a"].held.clear()
+    del first
+    assert place != cluster["a"].arena.place_of(cluster.make("a").array)
+
+    cluster["c"].held.clear()
+    cluster.settle()
+    assert place == cluster["a"].arena.place_of(cluster.make("a").array)
+
+
+def test_a_forwarded_block_lives_until_the_last_receiver_lets_go(cluster: SharedCluster) -> None:
+    (at_c,) = cluster.pass_on("a", "c", cluster.make("a"))
+    (at_b,) = cluster.pass_on("c", "b", at_c)
+    cluster["a"].held.clear()
+    cluster["c"].held.clear()
+    del at_c
+    cluster.settle()
+    for _ in range(5):
+        cluster.make("a")
+    assert at_b.is_unchanged()
+    assert np.shares_memory(at_b.array, cluster["b"].held[0].array)
+
+    del at_b
+    cluster.let_go()
+    cluster.assert_free()
+
+
+def test_a_block_that_comes_back_over_others_is_let_go_of(cluster: SharedCluster) -> None:
+    """From a to c, to b, back to c, and home: nobody waits for anybody in a circle."""
+    (at_c,) = cluster.pass_on("a", "c", cluster.make("a"))
+    (at_b,) = cluster.pass_on("c", "b", at_c)
+    (back,) = cluster.pass_on("b", "c", at_b)
+    (home,) = cluster.pass_on("c", "a", back)
+    assert cluster["a"].arena.place_of(home.array) == cluster["c"].arena.place_of(back.array)
+    assert home.is_unchanged()
+    del at_c, at_b, back, home
+
+    cluster.let_go()
+    cluster.assert_free()
+
+
+def test_a_block_at_home_is_the_same_memory(cluster: SharedCluster) -> None:
+    kept = cluster.make("c")
+    (at_a,) = cluster.pass_on("c", "a", kept)
+    (home,) = cluster.pass_on("a", "c", at_a)
+
+    assert np.shares_memory(kept.array, home.array)
+    cluster["c"].held.clear()
+    del kept
+    cluster.settle()
+    cluster.make("c")
+    assert home.is_unchanged()
+
+
+def test_what_is_sent_several_times_is_let_go_of_as_often(cluster: SharedCluster) -> None:
+    kept = cluster.make("c")
+    cluster.send("c", "a", kept, kept)
+    cluster.send("c", "a", kept)
+    cluster.deliver("a", "c")
+    cluster["a"].held.clear()
+    cluster["c"].held.clear()
+    cluster["c"].loans["a"].take_note(cluster["a"].loans["c"].note() or b"")
+    del kept
+    cluster.make("c")
+
+    (late,) = cluster.deliver("a", "c")
+    assert late.is_unchanged()
+
+
+def test_an_array_of_the_arena_is_not_copied_and_another_is(cluster: SharedCluster) -> None:
+    inside, outside = cluster.make("c"), cluster.make("c", shared=False)
+    at_a, copied = cluster.pass_on("c", "a", inside, outside)
+
+    inside.array[0], outside.array[0] = -1, -1
+
+    assert -1 == at_a.array[0]
+    assert outside.number == copied.array[0]
+
+
+def test_small_arrays_travel_by_value(cluster: SharedCluster) -> None:
+    loans = cluster["c"].loans["a"]
+    assert loans.put(np.zeros(SHARED_FROM_BYTES - 1, np.uint8)) is None
+    assert loans.put(np.zeros(SHARED_FROM_BYTES, np.uint8)) is not None
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda array: array[::2],
+        lambda array: array[::-1],
+        lambda array: array[1:].reshape(2, -1).T,
+        lambda array: np.broadcast_to(array[:1], array.shape),
+        lambda array: array.view(np.uint8)[3:-5].view(INT),
+        lambda array: array[1:].view(np.complex128),
+    ],
+    ids=["steps", "backwards", "transposed", "repeated", "unaligned", "odd start"],
+)
+def test_any_view_of_the_arena_can_be_sent(
+    cluster: SharedCluster, view: Callable[[Array], Array]
+) -> None:
+    array = cluster.make("c", 100_001).array
+    array[:] = np.arange(array.size)
+    given = view(array)
+    place = cluster["c"].loans["a"].put(given)
+    assert place is not None
+    assert 0 == place.start % given.dtype.alignment
+    got = cluster["a"].loans["c"].get(place, given.nbytes).view(given.dtype)
+    assert given.tobytes() == got.tobytes()
+
+
+def test_when_memory_is_full_arrays_travel_by_value(cluster: SharedCluster) -> None:
+    small = SharedCluster(limit_bytes=SHARED_FROM_BYTES)
+    loans = small["c"].loans["a"]
+    array = np.zeros(SIZES[0], INT)
+    assert loans.put(array) is not None
+    assert loans.put(array) is None
+    small.close()
+
+
+def test_a_peer_that_has_died_holds_nothing(cluster: SharedCluster) -> None:
+    cluster.send("c", "a", cluster.make("c"))
+    cluster["c"].held.clear()
+    assert 0 < cluster["c"].used_bytes()
+
+    cluster["c"].loans["a"].forgive()
+
+    assert 0 == cluster["c"].used_bytes()
+
+
+# ---------------------------------------------------------------- what makes no sense
+
+WRONG_NOTES = [
+    b"",
+    b"\xc1",
+    b"\x05",
+    msgpack.packb([1]),
+    msgpack.packb([[1, 1]]),
+    msgpack.packb([[None, 1]]),
+    msgpack.packb([[[], 1]]),
+    msgpack.packb({0: 1}),
+    msgpack.packb([["0", 1]]),
+    msgpack.packb([[0, 0]]),
+    msgpack.packb([[0, -1]]),
+    msgpack.packb([[0, 3]]),
+    msgpack.packb([[0, 2**63]]),
+    msgpack.packb([[0, 1.5]]),
+    msgpack.packb([[0, "1"]]),
+    msgpack.packb([[0, 1, 1]]),
+    msgpack.packb([[0, 1], [64, 1]]),
+    msgpack.packb([[0, 1], [0, 2]]),
+    bytes(2**21),
+]
+
+
+@pytest.mark.parametrize("note", WRONG_NOTES, ids=[note[:12].hex() or "-" for note in WRONG_NOTES])
+def test_a_wrong_note_is_refused_and_changes_nothing(cluster: SharedCluster, note: bytes) -> None:
+    """Block 0 was lent twice."""
+    kept = cluster.make("c")
+    cluster.send("c", "a", kept, kept)
+    loans = cluster["c"].loans["a"]
+
+    with pytest.raises(ProtocolError):
+        loans.take_note(note)
+
+    assert {0: 2} == {block: len(bases) for block, bases in loans._lent.items()}
+
+
+BLOCK = SHARED_FROM_BYTES
+REGION = region_bytes(LIMIT_BYTES, 3)
+REGION = region_bytes(LIMIT_BYTES, 3)
+WRONG_PLACES = [
+    Place(-BLOCK, BLOCK, 0),
+    Place(3 * REGION, BLOCK, 0),
+    Place(2**70, BLOCK, 0),
+    Place(7, BLOCK, 0),
+    Place(0, 0, 0),
+    Place(0, -1, 0),
+    Place(0, BLOCK - 1, 0),
+    Place(0, 2 * BLOCK, 0),
+    Place(0, 2**50, 0),
+    Place(0, 2**70, 0),
+    Place(REGION - 2**16, BLOCK, 0),
+    Place(0, BLOCK, -1),
+    Place(0, BLOCK, 1),
+    Place(0, BLOCK, 2**70),
+    Place(REGION, BLOCK, 0),
+    Place(REGION + 2**20, BLOCK, 0),
+    Place(0, LIMIT_BYTES + BLOCK, 0),
+]
+
+
+@pytest.mark.parametrize("place", WRONG_PLACES, ids=str)
+def test_a_wrong_place_is_refused_and_changes_nothing(cluster: SharedCluster, place: Place) -> None:
+    """The coordinator's block 0 has been lent to a; a's own region, behind it, is empty."""
+    cluster.pass_on("c", "a", cluster.make("c"))
+    process = cluster["a"]
+
+    with pytest.raises(ProtocolError):
+        process.loans["c"].get(place, BLOCK)
+
+    cluster.assert_unchanged()
+    assert [0] == list(process.arena._foreign)
+    assert process.loans["c"].note() is None
+
+
+def test_a_block_of_ones_own_that_nobody_can_know_of_is_refused(cluster: SharedCluster) -> None:
+    kept = cluster.make("a")
+    place = cluster["a"].arena.place_of(kept.array)
+    assert place is not None
+    del kept
+    cluster["a"].held.clear()
+    cluster["a"].arena.settle()
+    with pytest.raises(ProtocolError):
+        cluster["a"].loans["c"].get(place, BLOCK)

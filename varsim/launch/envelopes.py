@@ -1,0 +1,105 @@
+"""The coordinator's envelopes: encoded once for all who get the same, large arrays by place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from varsim.protocol.buffers import Buffer, Frame
+from varsim.protocol.codec import decode, encode
+from varsim.protocol.messages import Message
+from varsim.spec import Array
+from varsim.transport.arena import Arena, Place
+from varsim.transport.loans import Copies, Loans
+
+
+class Envelopes:
+    """Encodes for every worker, and decodes what comes from it.
+
+    Args:
+        arena: What is shared with the workers, if anything is.
+    """
+
+    def __init__(self, num_replicas: int, arena: Arena | None) -> None:
+        self.arena = arena
+        self._copies: Copies = {}
+        self._loans = [Loans(arena, self._copies) if arena else None for _ in range(num_replicas)]
+        self._served: set[int] = set()  # in the present round, in which nobody gets a second one
+        self._last: Sequence[Message] = ()
+        self._frames: list[Frame] = []
+        self._lent: list[tuple[int, Array]] = []  # blocks in them, and their bases
+
+    def encode(self, replica_id: int, messages: Sequence[Message]) -> list[Frame]:
+        """The frames of an envelope to a worker."""
+        if replica_id in self._served:
+            self._next_round()
+        self._served.add(replica_id)
+        loans = self._loans[replica_id]
+        if not self._is_last(messages):
+            recording = None if loans is None else _Recording(loans)
+            self._frames = encode(messages, recording)
+            self._lent = [] if recording is None else recording.lent
+            self._last = messages
+        elif loans is not None:
+            for block, base in self._lent:
+                loans.lend(block, base)
+        note = None if loans is None else loans.note()
+        return self._frames if note is None else [*self._frames, note]
+
+    def _is_last(self, messages: Sequence[Message]) -> bool:
+        if not messages or len(messages) != len(self._last):
+            return False
+        return all(one is other for one, other in zip(messages, self._last, strict=True))
+
+    def _next_round(self) -> None:
+        self._served.clear()
+        self._copies.clear()
+
+    def forget(self) -> None:
+        """Lets go of what was encoded last."""
+        self._last, self._frames, self._lent = (), [], []
+        self._next_round()
+
+    def decode(self, replica_id: int, frames: Sequence[Buffer]) -> list[Message]:
+        """The messages of a worker's envelope.
+
+        Raises:
+            ProtocolError: They are malformed.
+        """
+        return decode(frames, self._loans[replica_id])
+
+    def forgive(self, replica_id: int) -> None:
+        """A worker has died: it will not give anything back."""
+        loans = self._loans[replica_id]
+        if loans is not None:
+            loans.forgive()
+
+    def close(self) -> None:
+        """Gives up the shared memory. Arrays that still lie in it stay as they are."""
+        self.forget()
+        for replica_id in range(len(self._loans)):
+            self.forgive(replica_id)
+        if self.arena is not None:
+            self.arena.close()
+
+
+class _Recording:
+    """Loans, with a list of what is lent."""
+
+    def __init__(self, loans: Loans) -> None:
+        self._loans = loans
+        self.lent: list[tuple[int, Array]] = []
+
+    def put(self, array: Array) -> Place | None:
+        place = self._loans.put(array)
+        if place is not None:
+            self.lent.append((place.block, self._loans.base(place.block)))
+        return place
+
+    def take_back(self, place: tuple[int, int, int]) -> None:
+        self._loans.take_back(place)
+
+    def get(self, place: tuple[int, int, int], size_bytes: int) -> Array:
+        return self._loans.get(place, size_bytes)
+
+    def take_note(self, note: memoryview) -> None:
+        self._loans.take_note(note)

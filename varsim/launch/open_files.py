@@ -1,0 +1,39 @@
+"""How many files a process may have open: libzmq aborts the program where there are too few."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Final
+
+from varsim.errors import StartError
+
+_SPARE: Final = 64
+"""Beside what is open and one connection for each worker: sockets, pipes, logs, and the program."""
+
+
+def ensure_open_files(num_workers: int) -> None:
+    """Sees to it that a coordinator of so many workers may open what it needs.
+
+    Raises:
+        StartError: The system does not allow it; the text says what to do.
+    """
+    if sys.platform == "win32":
+        return
+    import resource  # only where there is such a thing
+
+    needed = num_workers + _open_files() + _SPARE
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft >= needed or soft == resource.RLIM_INFINITY:
+        return
+    if hard < needed and hard != resource.RLIM_INFINITY:
+        raise StartError(
+            f"{num_workers} workers need about {needed} open files, and this process may have "
+            f"{hard}: raise the limit (ulimit -n {needed}), or start fewer workers"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
+def _open_files() -> int:
+    folders = (Path("/proc/self/fd"), Path("/dev/fd"))
+    return next((len(list(folder.iterdir())) for folder in folders if folder.is_dir()), 0)

@@ -1,0 +1,299 @@
+"""The coordinator's end of the connections to worker processes."""
+
+from __future__ import annotations
+
+import os
+import time
+import weakref
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any, Final
+
+import zmq
+
+from varsim.errors import ProtocolError, StartError
+from varsim.launch.envelopes import Envelopes
+from varsim.launch.exchange import SharedExchange
+from varsim.launch.launcher import Lost
+from varsim.launch.logs import WorkerLogs
+from varsim.launch.nursery import Nursery
+from varsim.launch.rendezvous import routing_id
+from varsim.protocol import structure
+from varsim.protocol.messages import (
+    Message,
+    Payload,
+    Ready,
+    ReduceSlice,
+    Shutdown,
+    SliceReduced,
+)
+from varsim.protocol.structure import References
+from varsim.spec import Array, Operation, VariableAggregation
+from varsim.sync import reduce
+from varsim.transport.keys import AllowList
+from varsim.transport.sockets import Router, timeout_ms
+
+SHUTDOWN_TIMEOUT_S: Final = 1.0
+"""A worker that has not ended by then is killed: it is in user code, and has nothing to save."""
+
+_SLICE_TIMEOUT_S: Final = 5.0
+"""For a worker that waits to compute a part of a merge, which takes milliseconds. One that is
+stopped, or swapped out, is not waited for longer: the coordinator can do it alone."""
+
+_GROWTH_BYTES: Final = 8 * 2**20
+"""So much new shared memory without a look at what comes, and workers are waited for."""
+
+_PATIENCE_S: Final = 0.01
+"""For a worker to say what it has let go of: about what new memory of that size would cost."""
+
+_MAX_STORIES: Final = 3  # of workers that did not start, which is as much as one reads
+
+
+class ProcessLink:
+    """The coordinator's end of the connections to worker processes.
+
+    Frees everything when it is closed, when it is garbage, and when the program ends.
+    """
+
+    def __init__(
+        self,
+        num_replicas: int,
+        references: References,
+        *,
+        envelopes: Envelopes,
+        router: Router,
+        allow_list: AllowList | None,
+        nursery: Nursery,
+        logs: WorkerLogs,
+    ) -> None:
+        self.num_replicas: Final = num_replicas
+        self.validates = False
+        self._references = references
+        self._envelopes = envelopes
+        shared = envelopes.arena
+        self._exchange = None if shared is None else SharedExchange(shared)
+        self._asked: dict[int, int] = {}  # requests that are not answered, and whose they are
+        self._router = router
+        self._allow_list = allow_list
+        self._nursery = nursery
+        self._logs = logs
+        self._replica_ids = {routing_id(i): i for i in range(num_replicas)}
+        self._running = set(range(num_replicas))
+        self._inbox: list[tuple[int, Message | Lost]] = []
+        self._poller = zmq.Poller()
+        self._poller.register(router.socket, zmq.POLLIN)
+        self._poller.register(nursery.reports, zmq.POLLIN)
+        if allow_list is not None:
+            self._poller.register(allow_list.socket, zmq.POLLIN)
+        self._finalizer: weakref.finalize[..., ProcessLink] | None = None
+        self._problems: list[str] = []  # with what workers sent
+        if shared is not None:
+            this = weakref.ref(self)  # else the memory would keep the link from being garbage
+            shared.reclaim = lambda held_bytes: _reclaim(this, held_bytes)
+        self._held_bytes = -1  # of shared memory, when it first grew since `receive`
+        self._growth_bytes = _GROWTH_BYTES
+
+    def own(self, stack: ExitStack) -> None:
+        """Takes over what gives everything back to the system."""
+        self._owner = os.getpid()
+        self._finalizer = weakref.finalize(self, _free, stack, self._owner)
+
+    def wait_until_ready(self, deadline: float) -> None:
+        """Returns when every worker has said that it is ready.
+
+        Raises:
+            StartError: A worker has ended, or some are not ready at the deadline.
+        """
+        missing = set(range(self.num_replicas))
+        while missing:
+            received = self.receive(deadline - time.monotonic())
+            for replica_id, message in received:
+                if isinstance(message, Lost):
+                    raise StartError(_obituary(replica_id, message))
+                if isinstance(message, Ready):
+                    missing.discard(replica_id)
+            if not received:
+                raise StartError(self._unready(missing))
+
+    def _unready(self, missing: set[int]) -> str:
+        stories = [
+            f"replica {replica_id} said:\n{self._logs.tail(replica_id) or '(nothing)'}"
+            for replica_id in sorted(missing)[:_MAX_STORIES]
+        ]
+        return "\n".join(
+            [f"{len(missing)} of {self.num_replicas} workers were not ready in time", *stories]
+        )
+
+    def send(self, replica_id: int, messages: Sequence[Message]) -> None:
+        """Sends an envelope. Does nothing for a worker that is gone, and after `close`."""
+        if replica_id in self._running:
+            self._router.send(routing_id(replica_id), self._envelopes.encode(replica_id, messages))
+
+    def receive(self, timeout_s: float) -> list[tuple[int, Message | Lost]]:
+        """Waits for messages, and returns all that are there, in order of arrival.
+
+        Returns an empty list after `timeout_s`, and when no worker is left. A worker is reported
+        lost once; later messages of it are left out.
+
+        Raises:
+            ProtocolError: A worker sent what is no envelope. Other messages are returned next.
+        """
+        deadline = time.monotonic() + timeout_s
+        self._envelopes.forget()
+        self._held_bytes = -1
+        while not self._inbox and not self._problems and self._running:
+            remaining_s = deadline - time.monotonic()
+            ready = dict(self._poller.poll(timeout_ms(remaining_s)))
+            if not ready and remaining_s <= 0:
+                break
+            self._collect(ready)
+        if self._problems:
+            problems, self._problems = self._problems, []
+            raise ProtocolError("; ".join(problems))
+        received, self._inbox = self._inbox, []
+        return received
+
+    def _collect(self, ready: dict[Any, int]) -> None:
+        if self._allow_list is not None and self._allow_list.socket in ready:
+            self._allow_list.answer()
+        if self._router.socket in ready:
+            self._hear()
+        if self._nursery.reports in ready:
+            self._collect_losses()
+
+    def reclaim(self, held_bytes: int) -> bool:
+        """Hears what workers have let go of; whether any of them said something.
+
+        A program that writes in a loop is faster than workers that read. It waits for them, since
+        memory that they have just let go of is better than new memory for every value. If that was
+        in vain, they need what they have: the next wait is after twice the growth.
+        """
+        if self._held_bytes < 0:
+            self._held_bytes, self._growth_bytes = held_bytes, _GROWTH_BYTES
+        waits = held_bytes - self._held_bytes >= self._growth_bytes
+        ready = dict(self._poller.poll(timeout_ms(_PATIENCE_S if waits else 0)))
+        if self._router.socket in ready:
+            self._hear()
+            return True
+        if waits:
+            self._growth_bytes *= 2
+        return False
+
+    def _hear(self) -> None:
+        for sender, frames in self._router.drain():
+            replica_id = self._replica_ids.get(sender)
+            if replica_id not in self._running:
+                continue  # a stranger, who is ignored; or its end is already reported
+            try:
+                messages = self._envelopes.decode(replica_id, frames)
+            except ProtocolError as error:
+                self._problems.append(f"replica {replica_id}: {error}")
+            else:
+                for message in messages:
+                    if isinstance(message, SliceReduced):
+                        self._asked.pop(message.request_id, None)
+                    else:
+                        self._inbox.append((replica_id, message))
+
+    def _collect_losses(self) -> None:
+        for replica_id, reason in self._nursery.exits():
+            self._lose(replica_id, reason)
+        if self._nursery.ended:
+            ending = self._nursery.ending()
+            for replica_id in sorted(self._running):
+                self._lose(replica_id, f"ended, as the process that started it {ending}")
+
+    def _lose(self, replica_id: int, reason: str) -> None:
+        said, log_path = self._logs.of_lost(replica_id)
+        self._running.discard(replica_id)
+        self._envelopes.forgive(replica_id)
+        self._inbox.append((replica_id, Lost(reason, said or self._nursery.said(), log_path)))
+
+    def now_s(self) -> float:
+        """The time on a steady clock, in seconds."""
+        return time.monotonic()
+
+    # ------------------------------------------------------------ merges of large values
+
+    def merge(
+        self,
+        values: Sequence[Array],
+        aggregation: VariableAggregation,
+        operation: Operation,
+        mirror: Array | None,
+        idle: Sequence[int],
+    ) -> Array:
+        """Computes what a merge leads to, in shared memory if there is any."""
+        if self._exchange is None:
+            return reduce.merge(values, aggregation, operation, mirror)
+        return self._exchange.merge(values, aggregation, operation, mirror, idle, self)
+
+    def ask(self, requests: dict[int, ReduceSlice]) -> None:
+        """Has replicas compute what is asked of each."""
+        self._asked = {request.request_id: i for i, request in requests.items()}
+        for replica_id, request in requests.items():
+            self.send(replica_id, [request])
+        self._envelopes.forget()
+
+    def wait(self) -> bool:
+        """Waits until all is computed; False if some of it is not, and may never be."""
+        deadline = time.monotonic() + _SLICE_TIMEOUT_S
+        while self._running.issuperset(self._asked.values()):
+            if not self._asked:
+                return True
+            remaining_s = deadline - time.monotonic()
+            ready = dict(self._poller.poll(timeout_ms(remaining_s)))
+            if not ready and remaining_s <= 0:
+                return False
+            self._collect(ready)
+        return False
+
+    def pack(self, value: Any) -> Payload:
+        """Makes a structure of Python values ready to travel."""
+        return structure.pack(value, self._references)
+
+    def unpack(self, payload: Payload) -> Any:
+        """The value that a worker packed."""
+        return structure.unpack(payload, self._references)
+
+    def close(self) -> None:
+        """Ends all workers and frees everything. Does nothing the second time.
+
+        Workers are asked to end, and killed after `SHUTDOWN_TIMEOUT_S`.
+        """
+        if self._finalizer is None or not self._finalizer.alive:
+            return
+        try:
+            if os.getpid() == self._owner:  # and not in a process that was forked from it
+                self._shut_down()
+        finally:
+            self._running.clear()
+            self._inbox.clear()
+            self._finalizer()
+
+    def _shut_down(self) -> None:
+        for replica_id in self._running:
+            self.send(replica_id, [Shutdown()])
+        poller = zmq.Poller()
+        poller.register(self._nursery.reports, zmq.POLLIN)
+        deadline = time.monotonic() + SHUTDOWN_TIMEOUT_S
+        while self._running and not self._nursery.ended:
+            if not poller.poll(timeout_ms(deadline - time.monotonic())):
+                break
+            self._running.difference_update(replica_id for replica_id, _ in self._nursery.exits())
+
+
+def _reclaim(link: weakref.ref[ProcessLink], held_bytes: int) -> bool:
+    alive = link()
+    return alive is not None and alive.reclaim(held_bytes)
+
+
+def _obituary(replica_id: int, lost: Lost) -> str:
+    said = f"; it said:\n{lost.stderr_tail}" if lost.stderr_tail else "; it said nothing"
+    where = f"\n  full log: {lost.log_path}" if lost.log_path else ""
+    return f"replica {replica_id}: worker {lost.reason}, before it was ready{said}{where}"
+
+
+def _free(stack: ExitStack, owner: int) -> None:
+    if os.getpid() == owner:  # and not a process that was forked from it
+        stack.close()

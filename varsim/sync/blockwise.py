@@ -1,0 +1,68 @@
+"""A merge of large arrays, computed piece by piece: each contribution is read from memory once.
+
+`reduce` makes a pass over whole arrays for every replica, so all of them travel through the cache
+again and again. Here all replicas' values of one piece are combined before the next piece is
+touched. Every element goes through the same operations in the same order, so it is the same bit
+for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from varsim.spec import Array, Operation, VariableAggregation
+
+PIECE_BYTES: Final = 128 * 1024
+"""What is summed at once stays in a core's own cache, beside the pieces that are added to it."""
+
+
+def merge_into(
+    out: Array,
+    values: Sequence[Array],
+    aggregation: VariableAggregation,
+    operation: Operation,
+    mirror: Array | None,
+) -> None:
+    """Writes to `out` what `reduce.merge` would return.
+
+    Args:
+        out: Of the shape and dtype of all the others, C-contiguous as they are.
+        values: One per replica, in replica order; of ONLY_FIRST_REPLICA the first is enough.
+        mirror: None for the combined value itself.
+    """
+    if aggregation is VariableAggregation.ONLY_FIRST_REPLICA:
+        values = values[:1]
+    flat = [value.reshape(-1) for value in values]
+    before = None if mirror is None else mirror.reshape(-1)
+    target = out.reshape(-1)
+    divides = aggregation is VariableAggregation.MEAN and len(values) > 1
+    count = out.dtype.type(len(values)) if divides else None
+    step = max(1, PIECE_BYTES // out.dtype.itemsize)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        for start in range(0, target.size, step):
+            piece = slice(start, start + step)
+            total = target[piece]
+            _fold([value[piece] for value in flat], total)
+            if count is not None:
+                np.divide(total, count, out=total)
+            if before is not None:
+                _apply(operation, before[piece], total)
+
+
+def _fold(values: Sequence[Array], total: Array) -> None:
+    if len(values) == 1:
+        np.copyto(total, values[0])
+        return
+    np.add(values[0], values[1], out=total)
+    for value in values[2:]:
+        np.add(total, value, out=total)
+
+
+def _apply(operation: Operation, before: Array, total: Array) -> None:
+    if operation is Operation.ASSIGN_ADD:
+        np.add(before, total, out=total)
+    elif operation is Operation.ASSIGN_SUB:
+        np.subtract(before, total, out=total)

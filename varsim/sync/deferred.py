@@ -1,0 +1,257 @@
+"""What a replica has written to deferred variables and not exchanged yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from varsim.protocol.messages import Part, Tally
+from varsim.spec import Array, Operation
+from varsim.sync import reduce
+from varsim.sync.buckets import PACK_LIMIT_BYTES
+
+MAX_ENTRIES: Final = 1024
+"""Writes of one variable that a replica keeps apart; then the program waits for their exchange."""
+
+MAX_LOG_BYTES: Final = 64 * 2**20
+"""Of the values of one variable that a replica keeps; more costs more memory than it saves time."""
+
+Allocate = Callable[[tuple[int, ...], np.dtype[np.generic]], Array]
+"""Makes an array, uninitialised, that is going to be sent."""
+
+_NUMBERS: Final = {Operation.ASSIGN: 1, Operation.ASSIGN_ADD: 2, Operation.ASSIGN_SUB: 3}
+_PRIME: Final = 2**61 - 1  # so that a number for all operations fits into an int64
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Mark:
+    """How far a variable's writes have got: how many there are, and what they were."""
+
+    count: int
+    operations: int  # a number that other sequences of operations do not have
+
+
+NOTHING: Final = Mark(0, 0)
+"""Of a variable that nobody has written yet."""
+
+
+@dataclass(slots=True, eq=False)  # frozen ones take twice as long to make
+class Entry:
+    """One write, or several that nobody can read between any more."""
+
+    count: int  # of all writes with it
+    operations: int  # likewise
+    operation: Operation
+    value: Array | None  # None if this replica's values do not count
+
+    @property
+    def size_bytes(self) -> int:
+        """Of its value."""
+        return 0 if self.value is None else self.value.nbytes
+
+
+class Log:
+    """What one replica has written to one variable, in order.
+
+    The entries of a call are kept apart, because another replica may read after fewer of them.
+    """
+
+    __slots__ = ("count", "entries", "operations", "settled", "size_bytes")
+
+    def __init__(self) -> None:
+        self.settled = NOTHING
+        self.count = 0  # where this replica has got to
+        self.operations = 0  # likewise
+        self.entries: list[Entry] = []
+        self.size_bytes = 0
+
+    @property
+    def mark(self) -> Mark:
+        """Where this replica has got to."""
+        return Mark(self.count, self.operations)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether they must be exchanged although nobody reads."""
+        return len(self.entries) >= MAX_ENTRIES or self.size_bytes >= MAX_LOG_BYTES
+
+    def write(self, operation: Operation, value: Array | None) -> None:
+        """Takes a write; nobody writes to the array any more."""
+        self.count += 1
+        self.operations = (self.operations * 4 + _NUMBERS[operation]) % _PRIME
+        self.entries.append(Entry(self.count, self.operations, operation, value))
+        if value is not None:
+            self.size_bytes += value.nbytes
+
+    def fold(self, after: int) -> None:
+        """Makes one entry of those after so many writes: nobody will read between them."""
+        start = sum(entry.count <= after for entry in self.entries)
+        if len(self.entries) - start > 1:
+            operation, value = combined(self.entries[start:], np.empty)
+            last = Entry(self.count, self.operations, operation, value)
+            self._keep([*self.entries[:start], last])
+
+    def part(self, variable_id: int, count: int, allocate: Allocate) -> Part:
+        """All of it up to a write, as one value."""
+        taken = [entry for entry in self.entries if entry.count <= count]
+        assert taken, "there is nothing to exchange"
+        assert taken[-1].count == count, "entries end where somebody may read"
+        operation, value = combined(taken, allocate)
+        return Part(
+            variable_id=variable_id,
+            since=self.settled.count,
+            count=count,
+            operations=taken[-1].operations,
+            operation=operation,
+            values=() if value is None else (value,),
+        )
+
+    def settle(self, count: int) -> None:
+        """The first so many writes are exchanged, or overwritten by the program."""
+        settled = [entry for entry in self.entries if entry.count <= count]
+        if settled:
+            self.settled = Mark(settled[-1].count, settled[-1].operations)
+            self._keep(self.entries[len(settled) :])
+
+    def truncate(self, count: int) -> None:
+        """The writes after so many have never been: their call has failed."""
+        self._keep([entry for entry in self.entries if entry.count <= count])
+
+    def _keep(self, entries: list[Entry]) -> None:
+        self.entries = entries
+        last = entries[-1] if entries else self.settled
+        self.count, self.operations = last.count, last.operations
+        self.size_bytes = sum(entry.size_bytes for entry in entries)
+
+
+def combined(entries: Sequence[Entry], allocate: Allocate) -> tuple[Operation, Array | None]:
+    """What several writes in a row do: an ASSIGN of a value, or an ASSIGN_ADD of one.
+
+    An assign makes all before it worthless. What is subtracted is added with the other sign,
+    which is exact. The value may be that of an entry.
+    """
+    places = [i for i, entry in enumerate(entries) if entry.operation is Operation.ASSIGN]
+    first, *others = entries[places[-1] :] if places else entries
+    operation = Operation.ASSIGN if places else Operation.ASSIGN_ADD
+    value = first.value
+    negated = first.operation is Operation.ASSIGN_SUB
+    if value is None or not (others or negated):
+        return operation, value
+    large = value.nbytes > PACK_LIMIT_BYTES
+    total = allocate(value.shape, value.dtype) if large else np.empty_like(value)
+    if negated:
+        np.negative(value, out=total)
+    else:
+        np.copyto(total, value)
+    for entry in others:
+        assert entry.value is not None, "a replica's values count, or they do not"
+        reduce.apply_in_place(entry.operation, total, entry.value)
+    total.setflags(write=False)
+    return operation, total
+
+
+class DeferredWrites:
+    """The logs of one replica, and where the calls that run in it began."""
+
+    def __init__(self, allocate: Allocate) -> None:
+        self._allocate = allocate
+        self._logs: dict[int, Log] = {}
+        self._untold: dict[int, Log] = {}  # written since the last tally
+        self._running: list[int] = []  # calls, innermost last
+        self._starts: dict[int, dict[int, int]] = {}  # call → variable → writes before it
+
+    def begin(self, call_id: int) -> None:
+        """A call starts to run. No call that has ended can fail any more."""
+        self._starts = {i: self._starts[i] for i in self._running}
+        self._starts[call_id] = {}
+        self._running.append(call_id)
+
+    def end(self) -> None:
+        """The innermost call has ended here; it may still fail elsewhere."""
+        self._running.pop()
+
+    def write(self, variable_id: int, operation: Operation, value: Array | None) -> bool:
+        """Takes a write in the innermost call.
+
+        Args:
+            value: Nobody writes to it any more; None if it is not needed.
+        Returns:
+            Whether the program must wait until what is kept is exchanged.
+        """
+        log = self._logs.get(variable_id)
+        if log is None:
+            log = self._logs[variable_id] = Log()
+        if variable_id not in self._starts[self._running[-1]]:
+            self._enter(variable_id, log)
+        log.write(operation, value)
+        self._untold[variable_id] = log
+        return log.is_full
+
+    def _enter(self, variable_id: int, log: Log) -> None:
+        """The innermost call writes a variable for the first time."""
+        after = 0
+        for call_id in self._running:
+            starts = self._starts[call_id]
+            if variable_id in starts:
+                after = starts[variable_id]
+            else:
+                starts[variable_id] = log.count
+        log.fold(after)
+
+    def owes(self, variable_id: int) -> bool:
+        """Whether a read must wait: this replica has written what is not exchanged."""
+        log = self._logs.get(variable_id)
+        return log is not None and bool(log.entries)
+
+    def part(self, variable_id: int, count: int | None = None) -> Part:
+        """This replica's part up to a write; None: up to the last."""
+        log = self._logs[variable_id]
+        count = log.count if count is None else count
+        return log.part(variable_id, count, self._allocate)
+
+    def tally(self) -> list[Tally]:
+        """What the coordinator must know before this replica waits or ends, if it does not yet."""
+        if not self._untold:
+            return []
+        untold, self._untold = self._untold, {}
+        return [
+            Tally(
+                call_id=self._running[-1],
+                variable_ids=np.array([*untold], np.int64),
+                counts=np.array([log.count for log in untold.values()], np.int64),
+                operations=np.array([log.operations for log in untold.values()], np.int64),
+            )
+        ]
+
+    def settle(self, variable_id: int, count: int) -> None:
+        """The first so many writes of a variable are settled on all replicas."""
+        log = self._logs.get(variable_id)
+        if log is not None:
+            log.settle(count)
+
+    def fail(self, call_id: int) -> None:
+        """A call has failed: what it wrote and nobody has exchanged is dropped, on all replicas."""
+        for variable_id, count in self._starts.pop(call_id, {}).items():
+            if variable_id in self._logs:
+                self._logs[variable_id].truncate(count)
+                self._untold.pop(variable_id, None)
+        if call_id in self._running:
+            self._starts[call_id] = {}
+
+    def forget(self, variable_id: int) -> None:
+        """Nobody will name a variable again."""
+        self._logs.pop(variable_id, None)
+        self._untold.pop(variable_id, None)
+
+    def validate(self) -> None:
+        """Asserts what must hold after every event."""
+        for log in self._logs.values():
+            at = log.settled.count
+            for entry in log.entries:
+                assert entry.count > at
+                at = entry.count
+            assert log.count == at
+            assert log.size_bytes == sum(entry.size_bytes for entry in log.entries)

@@ -1,0 +1,333 @@
+"""When deferred writes are exchanged: once somebody needs the value, and up to that write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from varsim.errors import MismatchError, VarsimError
+from varsim.protocol.messages import OF_DEFERRED, Collect, Deferred, Demand, Part, Tally
+from varsim.spec import Operation, VariableSpec
+from varsim.sync import mismatch
+from varsim.sync.actions import CoordinatorAction, Exchanged, Send
+from varsim.sync.call_state import CallState
+from varsim.sync.deferred import NOTHING, Mark
+from varsim.sync.merging import Combine
+from varsim.sync.participant import Participant, Status
+from varsim.sync.tracked import Variables
+
+
+@dataclass(slots=True)
+class _Deferral:
+    """What is known of the writes of one deferred variable.
+
+    Its writes are exchanged up to *cuts*, the lowest first: where somebody waits for the value
+    that they lead to. `parts` and `asked` are of the lowest cut.
+    """
+
+    told: list[Mark]  # by every replica
+    exchanged: Mark = NOTHING
+    cuts: dict[int, list[float]] = field(default_factory=dict)  # since when somebody waits for it
+    parts: dict[int, Part] = field(default_factory=dict)  # by replica
+    asked: dict[int, int] = field(default_factory=dict)  # replica → request_id
+
+    def want(self, count: int, now_s: float) -> None:
+        """Somebody waits for what the first so many writes lead to."""
+        if self.cuts and count < min(self.cuts):
+            self.parts.clear()
+            self.asked.clear()  # the answers, of another cut, will be dropped
+        self.cuts.setdefault(count, []).append(now_s)
+
+    def close(self) -> None:
+        """Nobody waits any more."""
+        self.cuts.clear()
+        self.parts.clear()
+        self.asked.clear()
+
+
+class Exchanges:
+    """Exchanges deferred writes for the replicas, and for the program, that need their values.
+
+    How often a replica has written is known whenever it waits or has ended: its `Tally` says so.
+    So a replica is asked for its part when it is certain that it has it.
+    """
+
+    def __init__(
+        self, variables: Variables, specs: Mapping[int, VariableSpec], combine: Combine
+    ) -> None:
+        self._variables = variables
+        self._specs = specs
+        self._combine = combine
+        self._deferrals: dict[int, _Deferral] = {}
+        self._open: dict[int, _Deferral] = {}  # those with cuts
+        self._starts: dict[int, dict[int, list[Mark]]] = {}  # call → variable → told before it
+        self._requests: dict[int, tuple[int, int]] = {}  # of the program → variable, count
+        self._next_request_id = 1
+
+    def add(self, variable_id: int) -> None:
+        """A new variable whose writes are deferred."""
+        self._deferrals[variable_id] = _Deferral([NOTHING] * self._variables.num_replicas)
+
+    def defers(self, variable_id: int) -> bool:
+        """Whether a variable's writes are deferred."""
+        return variable_id in self._deferrals
+
+    def forget(self, variable_id: int) -> None:
+        """The program dropped a variable."""
+        self._deferrals.pop(variable_id, None)
+        self._open.pop(variable_id, None)
+
+    # ------------------------------------------------------------ calls
+
+    def begin(self, call_id: int) -> None:
+        """A call starts."""
+        self._starts[call_id] = {}
+
+    def tell(self, replica_id: int, tally: Tally) -> None:
+        """A replica says how often it has written; it is about to wait, or to end its call."""
+        columns = tally.variable_ids.tolist(), tally.counts.tolist(), tally.operations.tolist()
+        for variable_id, count, operations in zip(*columns, strict=True):
+            deferral = self._deferrals.get(variable_id)
+            if deferral is None:
+                continue  # the program dropped it
+            for starts in self._starts.values():
+                starts.setdefault(variable_id, list(deferral.told))
+            deferral.told[replica_id] = Mark(count, operations)
+
+    def end(self, call: CallState) -> MismatchError | None:
+        """All replicas have returned; what is wrong if they did not write alike."""
+        starts = self._starts[call.call_id]
+        for variable_id, before in starts.items():
+            deferral = self._deferrals.get(variable_id)
+            if deferral is not None and len(set(deferral.told)) > 1:
+                return self._uneven(variable_id, deferral.told, before, call.participants)
+        for variable_id in starts:
+            self._count(variable_id)
+        del self._starts[call.call_id]
+        return None
+
+    def fail(self, call_id: int, error: VarsimError) -> list[CoordinatorAction]:
+        """A call has failed: what was written in it and not exchanged has never been written."""
+        for variable_id, before in self._starts.pop(call_id, {}).items():
+            deferral = self._deferrals.get(variable_id)
+            if deferral is not None:
+                deferral.told = [max(mark, deferral.exchanged) for mark in before]
+                self._count(variable_id)
+        for deferral in self._open.values():
+            deferral.close()
+        self._open.clear()
+        requests, self._requests = self._requests, {}
+        return [Exchanged(request_id, error) for request_id in requests]
+
+    def _count(self, variable_id: int) -> None:
+        """Notes what ON_WRITE would have merged by now."""
+        deferral = self._deferrals.get(variable_id)
+        if deferral is not None:
+            account = self._variables.alone(variable_id).account
+            account.deferred = min(mark.count for mark in deferral.told)
+
+    # ------------------------------------------------------------ what is wanted
+
+    def demand(self, replica_id: int, demand: Demand, now_s: float) -> bool:
+        """A replica's program waits for what its writes lead to.
+
+        Returns:
+            Whether it has to: the commit may be on its way already.
+        """
+        part = demand.part
+        deferral = self._deferrals[part.variable_id]
+        if part.count <= deferral.exchanged.count:
+            return False
+        deferral.want(part.count, now_s)
+        self._open[part.variable_id] = deferral
+        self._moved(part)
+        if part.count == min(deferral.cuts) and part.since == deferral.exchanged.count:
+            deferral.parts[replica_id] = part
+        return True
+
+    def request(self, variable_id: int, asker: int | None, now_s: float) -> int | None:
+        """The program needs a variable's value as it is now.
+
+        Args:
+            asker: The replica for which it does so; None: for all, who wait, or run no call.
+        Returns:
+            A number that an `Exchanged` will have; None if all is exchanged.
+        Raises:
+            MismatchError: The replicas have not written it alike.
+        """
+        count = self.written(variable_id, asker)
+        deferral = self._deferrals.get(variable_id)
+        if deferral is None or count <= deferral.exchanged.count:
+            return None
+        request_id = self._new_id()
+        self._requests[request_id] = variable_id, count
+        deferral.want(count, now_s)
+        self._open[variable_id] = deferral
+        return request_id
+
+    def written(self, variable_id: int, asker: int | None) -> int:
+        """How often a variable has been written up to now.
+
+        Raises:
+            MismatchError: The replicas have not written it alike.
+        """
+        deferral = self._deferrals.get(variable_id)
+        if deferral is None:
+            return 0
+        if asker is not None:
+            return deferral.told[asker].count
+        if len(set(deferral.told)) > 1:
+            raise self._uneven(variable_id, deferral.told)
+        return deferral.told[0].count
+
+    def overwrite(self, variable_id: int) -> int:
+        """The program assigns a value, so that what was written before does not matter any more.
+
+        Returns:
+            How often it has been written up to now.
+        Raises:
+            MismatchError: The replicas have not written it alike.
+        """
+        self.written(variable_id, None)
+        deferral = self._deferrals[variable_id]
+        deferral.exchanged = deferral.told[0]
+        self._count(variable_id)
+        return deferral.exchanged.count
+
+    def take(self, replica_id: int, deferred: Deferred) -> None:
+        """A replica has sent a part that it was asked for."""
+        part = deferred.part
+        deferral = self._open.get(part.variable_id)
+        if deferral is None or deferral.asked.get(replica_id) != deferred.request_id:
+            return  # its call has failed, or another cut comes first
+        assert part.since == deferral.exchanged.count, "commits come before what asks for more"
+        self._moved(part)
+        deferral.parts[replica_id] = part
+
+    # ------------------------------------------------------------ what happens
+
+    def advance(
+        self, call: CallState | None, now_s: float, idle: Sequence[int]
+    ) -> Iterator[CoordinatorAction]:
+        """Collects and exchanges whatever can be now.
+
+        Raises:
+            MismatchError: The replicas have not written alike.
+        """
+        for variable_id, deferral in list(self._open.items()):
+            while deferral.cuts:
+                yield from self._collect(variable_id, deferral, call)
+                if len(deferral.parts) < self._variables.num_replicas:
+                    break
+                yield from self._exchange(variable_id, deferral, call, now_s, idle)
+            if not deferral.cuts:
+                del self._open[variable_id]
+
+    def _collect(
+        self, variable_id: int, deferral: _Deferral, call: CallState | None
+    ) -> Iterator[CoordinatorAction]:
+        """Asks those who have a part of the lowest cut, and will not give it by themselves.
+
+        A replica that runs may be about to demand the same, and would serve nobody before.
+        """
+        cut = min(deferral.cuts)
+        for replica_id, mark in enumerate(deferral.told):
+            if mark.count < cut or replica_id in deferral.parts or replica_id in deferral.asked:
+                continue
+            if call is not None and call.participants[replica_id].status is Status.RUNNING:
+                continue
+            request_id = self._new_id()
+            deferral.asked[replica_id] = request_id
+            self._variables.alone(variable_id).account.exchange_moved(1, 0)
+            ask = Collect(request_id=request_id, variable_id=variable_id, count=cut)
+            yield Send(replica_id, ask)
+
+    def _exchange(
+        self,
+        variable_id: int,
+        deferral: _Deferral,
+        call: CallState | None,
+        now_s: float,
+        idle: Sequence[int],
+    ) -> Iterator[CoordinatorAction]:
+        """All parts of a cut are there: commit what they lead to."""
+        count = self._variables.num_replicas
+        parts = [deferral.parts[i] for i in range(count)]
+        marks = [Mark(part.count, part.operations) for part in parts]
+        cut = marks[0].count
+        if len(set(marks)) > 1:
+            raise self._uneven(variable_id, marks)
+        tracked = self._variables.alone(variable_id)
+        operation, mirror = parts[0].operation, tracked.mirror
+        values = [part.values[0] for part in parts if part.values]
+        new = self._combine(values, tracked.spec.aggregation, operation, mirror, idle)
+        if mirror is not None:
+            operation = Operation.ASSIGN
+        tracked.apply(operation, new)
+        since_s = deferral.cuts.pop(cut)
+        tracked.account.exchanged(count, new.nbytes, sum(now_s - at_s for at_s in since_s))
+        deferral.exchanged = marks[0]
+        deferral.parts.clear()
+        deferral.asked.clear()
+        yield from self._variables.commit_all(tracked, operation, new, OF_DEFERRED, cut)
+        if call is not None:
+            call.settle(variable_id, cut)
+        for request_id, wanted in list(self._requests.items()):
+            if wanted == (variable_id, cut):
+                del self._requests[request_id]
+                yield Exchanged(request_id)
+
+    def _moved(self, part: Part) -> None:
+        size_bytes = sum(value.nbytes for value in part.values)
+        self._variables.alone(part.variable_id).account.exchange_moved(1, size_bytes)
+
+    def _new_id(self) -> int:
+        self._next_request_id += 1
+        return self._next_request_id - 1
+
+    # ------------------------------------------------------------ what cannot happen
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anybody waits for an exchange."""
+        return bool(self._open)
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether a part that was asked for is on its way."""
+        return any(
+            deferral.asked.keys() - deferral.parts.keys() for deferral in self._open.values()
+        )
+
+    def standstill(self, call: CallState) -> MismatchError | None:
+        """What is wrong if somebody waits for a value, and nobody can write so often any more."""
+        if not self._open or self.is_under_way or call.doomed:
+            return None
+        if call.in_service is not None and not self._requests:
+            return None
+        if any(participant.status is Status.RUNNING for participant in call.participants):
+            return None
+        variable_id, deferral = next(iter(self._open.items()))
+        before = self._starts[call.call_id].get(variable_id)
+        return self._uneven(variable_id, deferral.told, before, call.participants)
+
+    def _uneven(
+        self,
+        variable_id: int,
+        marks: Sequence[Mark],
+        before: Sequence[Mark] | None = None,
+        participants: Sequence[Participant] = (),
+    ) -> MismatchError:
+        counts = [mark.count for mark in marks]
+        if before is not None:
+            counts = [after - start.count for after, start in zip(counts, before, strict=True)]
+        text = mismatch.describe_uneven(self._specs[variable_id], counts, participants, self._specs)
+        return MismatchError(text)
+
+    def validate(self) -> None:
+        """Asserts what must hold after every event."""
+        for variable_id, deferral in self._deferrals.items():
+            assert bool(deferral.cuts) == (variable_id in self._open)
+            assert all(mark.count >= deferral.exchanged.count for mark in deferral.told)
+            assert not deferral.cuts or min(deferral.cuts) > deferral.exchanged.count
+        assert not self._requests or self._open
