@@ -84,6 +84,7 @@ def test_every_option_reaches_the_experiment():
         "steps": 2,
         "seed": 7,
         "transport": "tcp",
+        "auto": "on_write",
         "strict": True,
         "out": "elsewhere",
     } == summary.experiment

@@ -16,7 +16,7 @@ from varsim.experiments.config import Experiment
 from varsim.experiments.loading import Override, load_experiment
 from varsim.experiments.runner import run_experiment
 from varsim.experiments.store import load_summary
-from varsim.report.summary import Plain, Status, Summary
+from varsim.report.summary import Cost, Plain, Status, Summary
 from varsim.testing import simulated_cluster
 
 Write = Callable[[str, str], Path]
@@ -354,3 +354,32 @@ def test_the_workload_in_the_documents_runs(write: Write):
 
     assert summary.failure is None
     assert pytest.approx(3.0) == summary.result["total"]
+
+
+# ---------------------------------------------------------------- adaptive AUTO
+
+
+def test_adaptive_auto_says_what_on_write_would_have_cost():
+    """Three steps without a read are one exchange, when the components are looked at."""
+    free, array, fixed = run("auto=adaptive", "workers=2").variables
+
+    assert [("AUTO", "AUTO")] * 2 == [(v.requested, v.synchronization) for v in (free, array)]
+    assert (6, 0, 0) == (array.writes, array.merges, array.messages)
+    assert array.on_write == Cost(merges=3, messages=12, size_bytes=3 * 4 * 20 * 8)
+    assert fixed.on_write is None
+    assert array.lens is not None
+    assert [9, 9] == [sample.components[0] for sample in array.lens.samples[:2]]
+    assert load_summary(Path("runs/latest")).variables[1] == array
+
+
+def test_adaptive_auto_needs_a_variable_to_be_adaptive():
+    with pytest.raises(
+        ConfigError, match=r"auto adaptive is for AUTO .*\n  variables: free, array"
+    ):
+        run("auto=adaptive", "mode=on_read")
+    assert not Path("runs").exists()
+
+
+def test_another_meaning_of_auto_is_refused():
+    with pytest.raises(ConfigError, match="auto"):
+        run("auto=always")

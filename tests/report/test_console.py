@@ -11,7 +11,7 @@ import pytest
 
 from tests.report.summaries import lens, summary, variable
 from varsim.report.console import print_report
-from varsim.report.summary import Status, Summary
+from varsim.report.summary import Cost, Status, Summary
 
 
 def report(of: Summary, width: int = 80) -> str:
@@ -180,3 +180,19 @@ def test_a_path_below_the_current_folder_is_shown_from_there(
 
     assert "saved in runs/x/\n" in report(summary(directory="runs/x"))
     assert "saved in runs/x/\n" in report(summary(directory=str(tmp_path / "runs" / "x")))
+
+
+def test_what_adaptive_has_saved_stands_below_the_table():
+    """Of all adaptive variables together, and of no others."""
+    adaptive = {"requested": "AUTO", "synchronization": "AUTO", "merges": 1, "messages": 6}
+    instead = Cost(merges=100, messages=400, size_bytes=1600)
+    shown = [
+        variable(name, writes=200, size_bytes=16, on_write=instead, **adaptive) for name in "abc"
+    ]
+    text = report(summary(*shown, variable("other", messages=1000)), 100)
+
+    assert (
+        "\nadaptive: 3 exchanges for 600 writes; ON_WRITE: 1,200 messages, 4.69 KiB; now 18, 48 B\n"
+        in text
+    )
+    assert "adaptive" not in report(summary(variable("other")))

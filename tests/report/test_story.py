@@ -8,7 +8,7 @@ import pytest
 
 from tests.report.summaries import lens, summary, variable
 from varsim.report.story import story
-from varsim.report.summary import Status
+from varsim.report.summary import Cost, Status
 
 SAME = lens(1.0, 1.0)
 APART = lens(1.0, 1.83)
@@ -45,6 +45,25 @@ NONE = {"synchronization": "NONE", "requested": "NONE", "messages": 0, "size_byt
             "w was ON_WRITE without an aggregation: a write in a replica changes that replica's "
             "copy only, and nothing was synchronised there. The replicas' copies are up to 0.83 "
             "apart, and a read outside shows replica 0's.",
+        ),
+        (
+            {
+                **ON_WRITE,
+                "synchronization": "AUTO",
+                "merges": 1,
+                "on_write": Cost(merges=10, messages=40, size_bytes=160),
+            },
+            SAME,
+            "AUTO was adaptive: w was exchanged only when somebody was about to read: 1 exchange "
+            "for 20 writes; ON_WRITE: 40 messages, 160 B; now 4, 8 B. Every replica holds the "
+            "same, to the last bit.",
+        ),
+        (
+            {**ON_WRITE, "synchronization": "AUTO", "aggregation": "NONE", "merges": 0},
+            SAME,
+            "w was AUTO without an aggregation: a write in a replica changes that replica's copy "
+            "only, and nothing was synchronised there. At the end the copies are the same all the "
+            "same.",
         ),
         (
             {},

@@ -12,6 +12,7 @@ from varsim.cli.lazy import EXIT_CODES, LazyGroup
     cls=LazyGroup,
     homes={
         "run": "varsim.cli.run:run",
+        "bench": "varsim.cli.bench:bench",
         "workloads": "varsim.cli.workloads:workloads",
         "schema": "varsim.cli.schema:schema",
         "completion": "varsim.cli.completion:completion",

@@ -45,6 +45,12 @@ _EXIT_CODE: Final = {"done": DONE, "failed": FAILED, "interrupted": INTERRUPTED}
 @click.option("--steps", type=int, metavar="N", help="How many steps to train.")
 @click.option("--seed", type=int, metavar="N", help="For what the workload draws at random.")
 @click.option("--transport", type=click.Choice(["ipc", "tcp"]), help="What messages travel over.")
+@click.option(
+    "--auto",
+    metavar="MEANING",
+    type=click.Choice(["on_write", "adaptive"]),
+    help="What AUTO means: on_write, or adaptive (exchanged when somebody reads).",
+)
 @click.option("--strict/--no-strict", default=None, help="Refuse what TensorFlow refuses: none.")
 @click.option("--out", metavar="DIR", help="Where the run's directory is made. [default: runs]")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON, and only that.")

@@ -148,6 +148,11 @@ class Experiment(_Keys):
     transport: Literal["ipc", "tcp"] = Field(
         default="ipc", description="ipc: a private directory. tcp: loopback, encrypted by CURVE."
     )
+    auto: Literal["on_write", "adaptive"] = Field(
+        default="on_write",
+        description="What AUTO means. on_write: as in TensorFlow. adaptive: the same values up to "
+        "rounding, exchanged only when somebody is about to read.",
+    )
     strict: bool = Field(
         default=False,
         description="true or false: refuse what TensorFlow refuses, synchronization NONE.",

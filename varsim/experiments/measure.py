@@ -12,7 +12,8 @@ from varsim.distribute.variable import Variable
 from varsim.errors import VarsimError
 from varsim.experiments.settings import AppliedSettings
 from varsim.report.plain import SMALL_SIZE, digest, furthest_apart, plain
-from varsim.report.summary import Lens, Plain, Sample, VariableSummary
+from varsim.report.summary import Cost, Lens, Plain, Sample, VariableSummary
+from varsim.sync import statistics
 from varsim.sync.statistics import VariableStatistics
 
 if TYPE_CHECKING:
@@ -54,8 +55,13 @@ def _summary(account: VariableStatistics, free_ids: set[int], lens: Lens | None)
         messages=account.messages,
         size_bytes=account.size_bytes,
         waited_s=account.waited_s,
+        on_write=None if account.on_write is None else _cost(account.on_write),
         lens=lens,
     )
+
+
+def _cost(cost: statistics.Cost) -> Cost:
+    return Cost(merges=cost.merges, messages=cost.messages, size_bytes=cost.size_bytes)
 
 
 def look_at(strategy: MirroredStrategy, variable: Any) -> Lens:

@@ -192,6 +192,7 @@ def _train_and_measure(run: _Run, interrupts: Interrupts, began_s: float) -> Non
         experiment.device_names,
         transport=experiment.transport,
         strict=experiment.strict,
+        auto=experiment.auto,
         log_dir=run.directory.logs,
     )
     with strategy:

@@ -16,6 +16,7 @@ from varsim.experiments.mode import Mode
 from varsim.experiments.nearest import did_you_mean, listed
 from varsim.experiments.places import WrongKey
 from varsim.spec import VariableSynchronization
+from varsim.sync import policy
 
 if TYPE_CHECKING:
     from varsim.distribute.strategy import Strategy
@@ -36,6 +37,7 @@ class AppliedSettings:
         self._mode: Mode = experiment.parsed_mode
         self._patterns: dict[str, VariableSettings] = dict(experiment.variables)
         self._strategy = strategy
+        self._adaptive = experiment.auto == "adaptive"
         self._unused = {*self._patterns, *self._mode.named}
         self.created: list[Any] = []
         self.free_ids: set[int] = set()
@@ -84,6 +86,12 @@ class AppliedSettings:
                     (key, pattern) if key == "variables" else (key,),
                     f"there is no variable {pattern!r}{did_you_mean(pattern, names)}{variables}",
                 )
+        if self._adaptive and not any(policy.defers(one.spec) for one in self.created):
+            raise WrongKey(
+                ("auto",),
+                "auto adaptive is for AUTO variables with an aggregation and a fixed shape, and "
+                f"there is none{variables}",
+            )
         if self._mode.free is not None and not self.free_ids:
             raise WrongKey(
                 ("mode",),

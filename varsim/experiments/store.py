@@ -28,14 +28,16 @@ _MAX_SAME_SECOND: Final = 1000  # runs of one name; more means that something el
 class RunDirectory:
     """The files of one run, in a directory of its own that exists from the beginning."""
 
-    def __init__(self, path: Path, made: list[Path], latest_before: str | None) -> None:
+    def __init__(self, path: Path, made: list[Path], latest: Path) -> None:
         self.path = path
         self._made = made  # the directories above it that were made for it, innermost first
-        self._latest_before = latest_before
+        self._latest = latest
+        self._latest_before = _link_target(latest)
+        _link(latest, path.name)
 
     @staticmethod
-    def make(out: Path, title: str, now: datetime) -> RunDirectory:
-        """Makes `<out>/<time>-<title>`, and points `<out>/latest` at it.
+    def make(out: Path, title: str, now: datetime, *, latest: str = LATEST) -> RunDirectory:
+        """Makes `<out>/<time>-<title>`, and points `<out>/<latest>` at it.
 
         Raises:
             WrongKey: It cannot be made there.
@@ -52,9 +54,7 @@ class RunDirectory:
             raise WrongKey(
                 ("out",), f"nothing can be written to {str(out)!r}: {error.strerror}"
             ) from None
-        directory = RunDirectory(path, made, _link_target(out / LATEST))
-        _link(out / LATEST, path.name)
-        return directory
+        return RunDirectory(path, made, out / latest)
 
     @property
     def logs(self) -> Path:
@@ -66,20 +66,23 @@ class RunDirectory:
         (self.path / EXPERIMENT).write_text(text, "utf-8")
 
     def save(self, summary: Summary) -> None:
-        """Writes the summary: the whole of it or, if that fails, nothing."""
-        temporary = self.path / f".{SUMMARY}"
-        temporary.write_text(as_json(summary) + "\n", "utf-8")
-        temporary.replace(self.path / SUMMARY)
+        """Writes the summary."""
+        self.write(SUMMARY, as_json(summary))
+
+    def write(self, name: str, text: str) -> None:
+        """Writes a file and a line's end: the whole of it or, if that fails, nothing."""
+        temporary = self.path / f".{name}"
+        temporary.write_text(text + "\n", "utf-8")
+        temporary.replace(self.path / name)
 
     def discard(self) -> None:
         """Removes everything, as if there had been no run."""
         shutil.rmtree(self.path, ignore_errors=True)
-        latest = self.path.parent / LATEST
-        if _link_target(latest) == self.path.name:
+        if _link_target(self._latest) == self.path.name:
             with suppress(OSError):
-                latest.unlink()
+                self._latest.unlink()
             if self._latest_before is not None:
-                _link(latest, self._latest_before)
+                _link(self._latest, self._latest_before)
         _remove_empty(self._made)
 
 
@@ -121,17 +124,17 @@ def _link(link: Path, target: str) -> None:
 
 def as_json(summary: Summary) -> str:
     """The summary as the text of `summary.json`."""
-    return _written({"version": VERSION, **asdict(summary), "status": summary.status.value}, "")
+    return json_text({"version": VERSION, **asdict(summary), "status": summary.status.value})
 
 
-def _written(value: Any, indent: str) -> str:
+def json_text(value: Any, indent: str = "") -> str:
     """JSON with a line for each value of an object, and lists of plain values in one line."""
     inner = indent + "  "
     if isinstance(value, dict) and value:
-        lines = [f"{json.dumps(key)}: {_written(one, inner)}" for key, one in value.items()]
+        lines = [f"{json.dumps(key)}: {json_text(one, inner)}" for key, one in value.items()]
         brackets = "{}"
     elif isinstance(value, list) and any(isinstance(one, dict | list) for one in value):
-        lines = [_written(one, inner) for one in value]
+        lines = [json_text(one, inner) for one in value]
         brackets = "[]"
     else:
         return json.dumps(value, allow_nan=False, ensure_ascii=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -24,12 +24,17 @@ def print_report(summary: Summary, file: TextIO, width: int | None = None) -> No
 
     Colours and the width are the terminal's, if `file` is one; otherwise there are no colours.
     """
+    print_page(lambda console: _print_to(console, summary), file, width)
+
+
+def print_page(show: Callable[[Console], None], file: TextIO, width: int | None = None) -> None:
+    """Prints what `show` does; without blanks at the ends of lines, if `file` is no terminal."""
     console = Console(file=file, width=width, highlight=False, emoji=False, markup=False)
     if console.is_terminal:
-        _print_to(console, summary)
+        show(console)
         return
     with console.capture() as captured:
-        _print_to(console, summary)
+        show(console)
     file.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
 
 
@@ -45,7 +50,7 @@ def _print_to(console: Console, summary: Summary) -> None:
     for sentence in story(summary):
         console.print(Text(sentence))
         console.print()
-    console.print(Text(f"saved in {_shown(summary.directory)}"), soft_wrap=True)
+    console.print(Text(f"saved in {typed(summary.directory)}"), soft_wrap=True)
 
 
 def _headline(summary: Summary) -> str:
@@ -68,7 +73,7 @@ def _circumstances(summary: Summary) -> str:
     return " · ".join([f"{replicas} worker{'s' * (replicas != 1)}", *took])
 
 
-def _shown(directory: str) -> str:
+def typed(directory: str) -> str:
     """The path as one would type it here."""
     path = Path(directory)
     try:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from varsim.report.summary import Lens, Status, Summary, VariableSummary
+from varsim.report.variable_tables import saving
 from varsim.report.words import count, names, number, size
 
 _Group = Sequence[VariableSummary]
@@ -37,6 +38,10 @@ def _kind(variable: VariableSummary) -> str:
 
 def _names(group: _Group) -> str:
     return names([variable.name for variable in group])
+
+
+def _mode(group: _Group) -> str:
+    return names([variable.synchronization for variable in group])
 
 
 def _were(group: _Group) -> str:
@@ -78,10 +83,25 @@ def _on_write(group: _Group) -> str:
     )
 
 
+def _adaptive(group: _Group) -> str:
+    said = (
+        f"AUTO was adaptive: {_names(group)} {_were(group)} exchanged only when somebody was about "
+        f"to read: {saving(group)}."
+    )
+    apart = _apart(group)
+    if apart is None:
+        return said
+    if apart == _SAME:
+        return f"{said} Every replica holds the same, to the last bit."
+    return (
+        f"{said} Yet the replicas' copies are {apart}: something was written past the aggregation."
+    )
+
+
 def _parted(group: _Group) -> str:
     said = (
-        f"{_names(group)} {_were(group)} ON_WRITE without an aggregation: a write in a replica "
-        "changes that replica's copy only, and nothing was synchronised there."
+        f"{_names(group)} {_were(group)} {_mode(group)} without an aggregation: a write in a "
+        "replica changes that replica's copy only, and nothing was synchronised there."
     )
     apart = _apart(group)
     if apart is None:
@@ -117,6 +137,8 @@ def _never(group: _Group) -> str:
 _SENTENCES: Final[dict[str, Callable[[_Group], str]]] = {
     "ON_WRITE": _on_write,
     "ON_WRITE + NONE": _parted,
+    "AUTO": _adaptive,
+    "AUTO + NONE": _parted,
     "ON_READ": _on_read,
     "NONE": _never,
 }

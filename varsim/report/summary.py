@@ -54,13 +54,22 @@ class Lens:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What synchronising a variable costs."""
+
+    merges: int
+    messages: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VariableSummary:
     """One variable: its settings, what its synchronisation cost, and what it holds."""
 
     name: str  # as the workload gave it; two may have the same
     free: bool  # whether the workload left its synchronization to the experiment
     requested: str  # a member of VariableSynchronization, by name
-    synchronization: str  # what was in force: never AUTO
+    synchronization: str  # what was in force: AUTO only if adaptive
     aggregation: str  # a member of VariableAggregation, by name
     shape: list[int | None]  # null for a dimension that an assign may change
     dtype: str  # NumPy's name
@@ -71,6 +80,7 @@ class VariableSummary:
     size_bytes: int  # of the values in them
     waited_s: float  # summed over replicas: from a contribution's arrival to the commit
     lens: Lens | None  # null if the values could not be had any more
+    on_write: Cost | None = None  # what ON_WRITE would have cost; null unless it is adaptive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

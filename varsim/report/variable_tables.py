@@ -37,8 +37,30 @@ def print_variables(console: Console, variables: Sequence[VariableSummary]) -> N
     else:
         _print(console, "variables", names, settings[: len(shown) + 1])
         _print(console, "what synchronising them cost", names, costs)
+    _print_saving(console, [v for v in variables if v.on_write is not None])
     if len(variables) > MAX_ROWS:
         console.print(f"… and {len(variables) - MAX_ROWS} more variables: see summary.json\n")
+
+
+def _print_saving(console: Console, adaptive: Sequence[VariableSummary]) -> None:
+    """What deferring the writes of adaptive variables has saved, in a line."""
+    if adaptive:
+        console.print(Text("adaptive: " + saving(adaptive)))
+        console.print()
+
+
+def saving(adaptive: Sequence[VariableSummary]) -> str:
+    """What exchanging late has cost, and what exchanging at every write would have."""
+    instead = [variable.on_write for variable in adaptive if variable.on_write is not None]
+    messages = sum(variable.messages for variable in adaptive)
+    moved = size(sum(variable.size_bytes for variable in adaptive))
+    exchanges = sum(variable.merges for variable in adaptive)
+    return (
+        f"{count(exchanges)} exchange{'s' * (exchanges != 1)} for "
+        f"{count(sum(variable.writes for variable in adaptive))} writes; ON_WRITE: "
+        f"{count(sum(cost.messages for cost in instead))} messages, "
+        f"{size(sum(cost.size_bytes for cost in instead))}; now {count(messages)}, {moved}"
+    )
 
 
 def _print(

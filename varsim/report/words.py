@@ -47,6 +47,23 @@ def size(value_bytes: int) -> str:
     return f"{value:.{digits}f} {unit}"
 
 
+def whole_size(value_bytes: int) -> str:
+    """A size that somebody chose, in the largest unit that it is not smaller than."""
+    for unit, unit_bytes in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if value_bytes >= unit_bytes:
+            return f"{value_bytes / unit_bytes:g} {unit}"
+    return f"{value_bytes} B"
+
+
+def duration(value_s: float) -> str:
+    """A time with three significant digits, and its unit."""
+    for unit, unit_s in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        value = value_s / unit_s
+        if value >= 0.9995:  # which is shown as 1
+            return f"{value:.0f} {unit}" if value >= 99.95 else f"{value:#.3g} {unit}"
+    return f"{value_s * 1e9:.0f} ns"
+
+
 def seconds(value_s: float) -> str:
     """A time, without its unit."""
     return "0" if value_s == 0 else f"{value_s:.2f}" if value_s < 100 else f"{value_s:,.0f}"

@@ -1,0 +1,175 @@
+"""Measuring a host: what is measured and saved, however it ends. On the simulated cluster."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from varsim.errors import ConfigError, StartError
+from varsim.experiments import bench_turns, host
+from varsim.experiments.bench import as_json, from_plain, load_bench, run_bench
+from varsim.experiments.host import MAX_CELL_BYTES, QUICK, Plan
+from varsim.report.bench import Quantity
+from varsim.report.summary import Status
+from varsim.testing import simulated_cluster
+
+SMALL = Plan(workers=(1, 2), sizes=(8, 4096), turns_s=0.0)
+
+
+class NoStar:
+    """In place of processes."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def round(self, count: int, size_bytes: int) -> None:
+        assert 0 < count <= self._count
+        bytes(size_bytes)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
+
+
+class Told:
+    """Remembers what was measured, and can do something at one place."""
+
+    def __init__(self, act_at: int = -1, act: Callable[[], None] = lambda: None) -> None:
+        self.told: list[tuple[str, int, int]] = []
+        self._act_at, self._act = act_at, act
+
+    def measuring(self, what: str, done: int, asked: int) -> None:
+        self.told.append((what, done, asked))
+        if len(self.told) == self._act_at:
+            self._act()
+
+
+@pytest.fixture(autouse=True)
+def _in_one_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(host, "BareStar", NoStar)
+    with simulated_cluster():
+        yield
+
+
+def interrupted() -> None:
+    raise KeyboardInterrupt
+
+
+def refused() -> None:
+    raise StartError("there is no process to be had")
+
+
+def test_everything_that_was_asked_for_is_measured_and_positive():
+    found = run_bench(SMALL, Path("runs"), Told())
+
+    assert (Status.DONE, [], SMALL.asked) == (found.status, found.left_out, len(found.figures))
+    assert {*Quantity} == {figure.quantity for figure in found.figures}
+    for figure in found.figures:
+        assert 0 < figure.seconds.low <= figure.seconds.median <= figure.seconds.high
+        assert 1 <= figure.seconds.count
+    for quantity, *cell in itertools.product(
+        (Quantity.STAR, Quantity.STEP, Quantity.READ_CHANGED, Quantity.READ_UNCHANGED),
+        SMALL.workers,
+        SMALL.sizes,
+    ):
+        assert found.seconds(quantity, *cell) is not None
+
+
+def test_a_round_trip_is_measured_whatever_the_number_of_workers():
+    plan = Plan(workers=(2,), sizes=(8,), turns_s=0.0)
+    found = run_bench(plan, Path("runs"), Told())
+
+    assert found.seconds(Quantity.STAR, 1, 8) is not None
+    assert plan.asked == len(found.figures)
+
+
+def test_what_was_measured_survives_the_file():
+    found = run_bench(SMALL, Path("runs"), Told())
+
+    assert found == load_bench(Path("runs/latest-bench")) == load_bench(Path(found.directory))
+    assert found == from_plain(json.loads(as_json(found)), "x")
+    assert ["bench.json"] == [path.name for path in Path(found.directory).iterdir()]
+    assert not Path("runs/latest").exists()
+
+
+def test_who_watches_is_told_what_comes_next_and_how_far_it_is():
+    watcher = Told()
+    run_bench(SMALL, Path("runs"), watcher)
+
+    assert ("copies of 4 KiB", 0, SMALL.asked) == watcher.told[0]
+    assert "reads of 4 KiB, 2 workers" == watcher.told[-1][0]
+    assert sorted(done for _, done, _ in watcher.told) == [done for _, done, _ in watcher.told]
+
+
+def test_ctrl_c_ends_the_measuring_and_keeps_what_was_measured():
+    found = run_bench(SMALL, Path("runs"), Told(5, interrupted))
+
+    assert Status.INTERRUPTED is found.status
+    assert 0 < len(found.figures) < found.asked
+    assert found == load_bench(Path("runs/latest-bench"))
+
+
+def test_ctrl_c_before_the_first_figure_leaves_nothing():
+    with pytest.raises(KeyboardInterrupt):
+        run_bench(SMALL, Path("runs"), Told(1, interrupted))
+
+    assert not Path("runs").exists()
+
+
+def test_a_failure_keeps_what_was_measured_and_is_told():
+    found = run_bench(SMALL, Path("runs"), Told(8, refused))
+
+    assert (Status.FAILED, "there is no process to be had") == (found.status, found.failure)
+    assert found == load_bench(Path("runs/latest-bench"))
+
+
+def test_when_the_time_is_over_nothing_more_is_begun():
+    """What was left out is named."""
+    found = run_bench(Plan(workers=(1,), sizes=(8, 4096), limit_s=0.0), Path("runs"), Told())
+
+    assert [] == found.figures
+    assert "as 0 s were over (this host is slow, or busy)" in found.left_out[0]
+    assert "copies of 4 KiB; the start of 1 worker" in found.left_out[0]
+
+
+def test_values_that_are_too_large_together_are_left_out():
+    plan = Plan(workers=(1, 64), sizes=(8, 16 * 2**20))
+
+    assert [(64, 16 * 2**20)] == plan.too_large
+    assert [(1, 8), (1, 16 * 2**20), (64, 8)] == plan.cells
+    assert all(n * size <= MAX_CELL_BYTES for n, size in Plan().cells)
+
+
+def test_by_default_nothing_is_left_out_and_quick_is_less():
+    assert [] == Plan().too_large == QUICK.too_large
+    assert QUICK.asked < Plan().asked
+    assert QUICK.limit_s < Plan().limit_s < 20
+
+
+def test_a_step_that_adds_up_wrong_is_not_a_figure(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(bench_turns, "_replica_number", lambda: 7.0)
+    with pytest.raises(AssertionError, match="is not"):
+        run_bench(SMALL, Path("runs"), Told())
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (None, "cannot be read"),
+        ("{", "is no JSON"),
+        ('{"version": 2}', "a bench.json of version 2; this varsim reads 1"),
+        ('{"version": 1}', "is no measurement of a host"),
+    ],
+)
+def test_what_is_no_measurement_says_so(text: str | None, problem: str):
+    if text is not None:
+        Path("bench.json").write_text(text)
+    with pytest.raises(ConfigError, match=problem):
+        load_bench(Path())

@@ -1,0 +1,133 @@
+"""`varsim bench`: measures this host, and shows and saves its figures."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from varsim.cli.lazy import DONE, EXIT_CODES, FAILED, INTERRUPTED, WrongUse
+
+if TYPE_CHECKING:
+    from varsim.experiments.host import Plan
+    from varsim.report.bench import Bench
+
+_EXIT_CODE: Final = {"done": DONE, "failed": FAILED, "interrupted": INTERRUPTED}
+_CLEAR_LINE: Final = "\r\x1b[K"
+
+
+class Numbers(click.ParamType[tuple[int, ...]]):
+    """Numbers of workers: "1,2,4"."""
+
+    name = "list"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """In ascending order, each once."""
+        from varsim.experiments.config import MAX_WORKERS
+
+        numbers = set()
+        for word in str(value).split(","):
+            if not word.strip().isdecimal():
+                self.fail(f"{word.strip()!r} is no number; write numbers as in 1,2,4", param, ctx)
+            if not 1 <= int(word) <= MAX_WORKERS:
+                self.fail(f"{int(word)} is not possible: from 1 to {MAX_WORKERS}", param, ctx)
+            numbers.add(int(word))
+        return tuple(sorted(numbers))
+
+
+class _Line:
+    """One line on a terminal that says what is being measured; nothing elsewhere."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._shown = sys.stderr.isatty() and not quiet
+
+    def measuring(self, what: str, done: int, asked: int) -> None:
+        """Writes it over the last one."""
+        if self._shown:
+            click.echo(f"{_CLEAR_LINE}{done}/{asked}  measuring {what}", nl=False, err=True)
+
+    def clear(self) -> None:
+        """Takes it away."""
+        if self._shown:
+            click.echo(_CLEAR_LINE, nl=False, err=True)
+
+
+@click.command(epilog=EXIT_CODES, short_help="Measure this host.")
+@click.option(
+    "-n", "--workers", type=Numbers(), metavar="N,…", help="How many workers. [default: 1,2,4,8]"
+)
+@click.option("--quick", is_flag=True, help="A rough look, in some three seconds.")
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="Compare with what was measured before, or elsewhere: its directory, or bench.json.",
+)
+@click.option("--out", default="runs", metavar="DIR", help="Where a directory is made for it.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON, and only that.")
+@click.option("-q", "--quiet", is_flag=True, help="Print the directory, and only that.")
+@click.pass_context
+def bench(
+    ctx: click.Context,
+    /,
+    *,
+    workers: tuple[int, ...] | None,
+    quick: bool,
+    against: Path | None,
+    out: str,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Measure this host in less than 20 s.
+
+    How long bare ZeroMQ messages take here, one ON_WRITE write, one ON_READ read and a copy of
+    memory, by size and by number of workers; and what that means.
+
+    \b
+    varsim bench
+    varsim bench --workers 1,16,64
+    varsim bench --against runs-of-another-host/latest-bench
+    """  # noqa: D301  # \b keeps the lines below it apart
+    from varsim.errors import ConfigError, VarsimError
+    from varsim.experiments.bench import load_bench, run_bench
+
+    line = _Line(quiet=as_json or quiet)
+    try:
+        other = None if against is None else load_bench(against)
+        found = run_bench(_plan(workers, quick=quick), Path(out), line)
+    except ConfigError as error:
+        raise WrongUse(str(error)) from error
+    except (OSError, VarsimError) as error:
+        raise click.ClickException(str(error)) from error
+    finally:
+        line.clear()
+    _show(found, other, as_json=as_json, quiet=quiet)
+    ctx.exit(_EXIT_CODE[found.status.value])
+
+
+def _plan(workers: tuple[int, ...] | None, *, quick: bool) -> Plan:
+    from varsim.experiments.host import QUICK, Plan
+
+    plan = QUICK if quick else Plan()
+    return plan if workers is None else replace(plan, workers=workers)
+
+
+def _show(found: Bench, other: Bench | None, *, as_json: bool, quiet: bool) -> None:
+    from varsim.experiments.bench import as_json as json_of
+    from varsim.report.bench_tables import print_bench, print_comparison
+
+    if as_json:
+        click.echo(json_of(found))
+    elif quiet:
+        click.echo(found.directory)
+    else:
+        print_bench(found, sys.stdout)
+        if other is not None:
+            click.echo()
+            print_comparison(found, other, sys.stdout)
+    if found.failure is not None:
+        sys.stdout.flush()
+        click.echo(f"{click.style('Error', fg='red')}: {found.failure}", err=True)

@@ -1,0 +1,130 @@
+"""What a host is timed at: steps, reads and copies, each as a contender that takes turns.
+
+Each checks in the end that what it timed was right: a figure of a wrong result says nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+import varsim as tf
+from varsim.experiments.timing import Sample, once, per_call, timed
+
+_LOCAL_S = 0.004  # as long do operations on a replica take together that are too short alone
+_FLOAT_BYTES = 4
+
+
+def copies(size_bytes: int) -> Sample:
+    """A copy of memory that the caches may hold."""
+    here = np.ones(size_bytes, np.uint8)
+    there = np.zeros_like(here)
+    return lambda: (per_call(partial(np.copyto, there, here), _LOCAL_S),)
+
+
+class Step:
+    """One `strategy.run` in which every replica writes one variable: ON_WRITE, MEAN."""
+
+    def __init__(self, strategy: tf.distribute.MirroredStrategy, size_bytes: int) -> None:
+        shape = (size_bytes // _FLOAT_BYTES,)
+        with strategy.scope():
+            self._variable = tf.Variable(
+                np.zeros(shape, np.float32),
+                synchronization=tf.VariableSynchronization.ON_WRITE,
+                aggregation=tf.VariableAggregation.MEAN,
+            )
+        self._strategy = strategy
+        self._step = _writing(self._variable, shape)
+        self._done = 0
+        self.sample = once(self._run)
+
+    def _run(self) -> None:
+        self._strategy.run(self._step)
+        self._done += 1
+
+    def check(self) -> None:
+        """Every step has added the mean of 1…N."""
+        mean = (self._strategy.num_replicas_in_sync + 1) / 2
+        _same(self._done * mean, self._variable.numpy())
+
+
+class Read:
+    """A read outside of an ON_READ SUM variable after all have written it, and one again."""
+
+    def __init__(self, strategy: tf.distribute.MirroredStrategy, size_bytes: int) -> None:
+        shape = (size_bytes // _FLOAT_BYTES,)
+        self._variable = counter(strategy, size_bytes)
+        self._strategy = strategy
+        self._write = _writing(self._variable, shape)
+        self._done = 0
+
+    def sample(self) -> tuple[float, float]:
+        """Both; the write before them is not timed."""
+        self._strategy.run(self._write)
+        self._done += 1
+        return timed(self._variable.read_value), timed(self._variable.read_value)
+
+    def check(self) -> None:
+        """Every write has added 1…N."""
+        replicas = self._strategy.num_replicas_in_sync
+        _same(self._done * replicas * (replicas + 1) / 2, self._variable.numpy())
+
+
+def counter(strategy: tf.distribute.MirroredStrategy, size_bytes: int) -> tf.Variable:
+    """An ON_READ SUM variable of zeros."""
+    with strategy.scope():
+        return tf.Variable(
+            np.zeros((size_bytes // _FLOAT_BYTES,), np.float32),
+            synchronization=tf.VariableSynchronization.ON_READ,
+            aggregation=tf.VariableAggregation.SUM,
+        )
+
+
+def local(strategy: tf.distribute.MirroredStrategy, size_bytes: int) -> Sample:
+    """A read and a write of an ON_READ variable by the first replica, while the others wait."""
+    variable, length = counter(strategy, size_bytes), size_bytes // _FLOAT_BYTES
+
+    def operate() -> tuple[float, float]:
+        if _replica_number() > 1:
+            return 0.0, 0.0
+        ones = np.ones(length, np.float32)
+        return (
+            per_call(variable.read_value, _LOCAL_S),
+            per_call(partial(variable.assign_add, ones), _LOCAL_S),
+        )
+
+    shipped = tf.function(operate)
+
+    def sample() -> tuple[float, float]:
+        read_s, write_s = strategy.run(shipped)
+        first = strategy.experimental_local_results
+        return float(first(read_s)[0]), float(first(write_s)[0])
+
+    return sample
+
+
+def _writing(variable: tf.Variable, shape: tuple[int, ...]) -> Callable[[], None]:
+    """A function that adds 1 on the first replica, 2 on the second; shipped once."""
+    updates: dict[float, np.ndarray] = {}  # made by each replica, and kept where it runs
+
+    def write() -> None:
+        number = _replica_number()
+        if number not in updates:
+            updates[number] = np.full(shape, number, np.float32)
+        variable.assign_add(updates[number])
+
+    shipped: Callable[[], None] = tf.function(write)
+    return shipped
+
+
+def _replica_number() -> float:
+    context = tf.distribute.get_replica_context()
+    assert context is not None
+    return float(context.replica_id_in_sync_group) + 1.0
+
+
+def _same(expected: float, found: np.ndarray) -> None:
+    ends = found[:1], found[-1:]
+    assert all(np.allclose(expected, end) for end in ends), f"{ends} is not {expected}"
