@@ -64,10 +64,10 @@ soak: $(INSTALLED) ## random programs and message orders, EFFORT times as many a
 	VARSIM_TEST_EFFORT=$(EFFORT) $(BIN)/pytest -q --timeout 0 tests/properties tests/testing
 
 docs: $(INSTALLED) ## rewrite the generated parts of the documents
-	$(BIN)/python docs/generate.py
+	$(BIN)/python -m docs.generate
 
 docs-check: $(INSTALLED)
-	$(BIN)/python docs/generate.py --check
+	$(BIN)/python -m docs.generate --check
 
 wheel-smoke: $(INSTALLED) ## build, install in a fresh environment outside the checkout, and run
 	@set -eu; there=$$(mktemp -d); trap 'rm -rf "$$there"' EXIT; set -x; \

@@ -17,12 +17,14 @@ import sys
 import tempfile
 import tokenize
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
 import click
 
+from benchmarks.tables import newest
 from varsim.cli.main import main as cli
 from varsim.experiments import config
 from varsim.protocol import codec, messages
@@ -87,7 +89,7 @@ def message_list() -> str:
 def record_list() -> str:
     """What messages are made of, beside arrays and plain values."""
     parts: list[str] = []
-    for kind in (messages.Payload, messages.Report):
+    for kind in (messages.Payload, messages.Report, messages.Part):
         parts += [f"#### {kind.__name__}", "", *_described(kind)]
     return "\n".join(parts).rstrip()
 
@@ -146,6 +148,7 @@ def summary_fields() -> str:
         summary.Summary,
         summary.Failure,
         summary.VariableSummary,
+        summary.Cost,
         summary.Lens,
         summary.Digest,
         summary.Sample,
@@ -189,10 +192,12 @@ def policy_table() -> str:
     parts: list[str] = []
     for synchronization in (
         VariableSynchronization.ON_WRITE,
+        VariableSynchronization.AUTO,
         VariableSynchronization.ON_READ,
         VariableSynchronization.NONE,
     ):
-        parts += [f"**{synchronization.name}**", ""]
+        adaptive = synchronization is VariableSynchronization.AUTO
+        parts += [f"**{synchronization.name}**" + (" under auto=adaptive" if adaptive else ""), ""]
         names = [aggregation.name for aggregation in VariableAggregation]
         parts += [f"| context | operation | {' | '.join(names)} |"]
         parts += ["| --- " * (2 + len(names)) + "|"]
@@ -225,6 +230,8 @@ def _in_words(cell: policy.Policy) -> str:
             return "own component"
         case policy.Merge():
             return "all meet; every component gets the aggregate"
+        case policy.Defer():
+            return "kept until somebody reads; then every component gets the aggregate"
         case policy.Broadcast(shares=True):
             return "every component, its share"
         case policy.Broadcast(per_component=True):
@@ -261,6 +268,9 @@ def run_output() -> str:
 # ---------------------------------------------------------------- documents
 
 
+QUESTIONS: Final = ("step", "scalars", "digits", "reads", "scale", "startup")
+"""Those of the benchmarks whose newest kept results docs/performance.md shows."""
+
 PARTS: Final[dict[str, Callable[[], str]]] = {
     "modules": modules,
     "messages": message_list,
@@ -272,6 +282,7 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
     "experiment-keys": experiment_keys,
     "commands": commands,
     "run-output": run_output,
+    **{f"bench-{question}": partial(newest, question) for question in QUESTIONS},
 }
 NOT_REPEATABLE: Final = frozenset({"run-output"})
 
