@@ -202,14 +202,15 @@ def contributions(cluster: Cluster, size: int) -> list[Array]:
 
 def check_merge(
     cluster: Cluster, values: list[Array], operation: Operation, idle: list[int]
-) -> None:
-    """Merges what two workers have sent, and compares it with `reduce.merge`."""
+) -> bool:
+    """Compares a merge of what two workers have sent with `reduce.merge`; whether it is shared."""
     mirror = np.linspace(0.0, 1.0, values[0].size)
     expected = reduce.merge(values, MEAN, operation, mirror)
 
     got = cluster.link.merge(values, MEAN, operation, mirror, idle)
 
     assert expected.tobytes() == got.tobytes()
+    return is_shared(cluster, got)
 
 
 @pytest.fixture
@@ -222,7 +223,8 @@ def test_a_merge_is_the_same_with_help(launch: Launch, two_cores: None, size: in
     """A small one, one that is not worth any help, and one in two slices."""
     cluster = launch(2)
     for operation in (Operation.ASSIGN, Operation.ASSIGN_SUB):
-        check_merge(cluster, contributions(cluster, size), operation, [0, 1])
+        shared = check_merge(cluster, contributions(cluster, size), operation, [0, 1])
+        assert shared is (size > 1000), "else a helper was given up"
     assert [] == cluster.link.receive(0), "no program learns of it"
 
 
@@ -241,7 +243,10 @@ def test_other_messages_that_come_during_a_merge_are_received_later(
     assert (1, 7) == (replica_id, cluster.link.unpack(message.question))
 
 
-def test_a_merge_is_complete_without_a_helper_that_dies(launch: Launch, two_cores: None) -> None:
+def test_a_merge_is_complete_without_a_helper_that_dies(
+    launch: Launch, two_cores: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("varsim.launch.process_link._SLICE_TIMEOUT_S", 1e6)
     cluster = launch(3)
     values = contributions(cluster, MIB)
     cluster.tell(2, "os._exit(3)")  # before it can do its slice

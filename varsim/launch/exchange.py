@@ -23,7 +23,10 @@ from varsim.transport.arena import Arena
 from varsim.transport.loans import SHARED_FROM_BYTES
 
 SLICE_BYTES: Final = 2 * 2**20
-"""The least that a worker is asked to compute: for less, to ask takes longer than to do it."""
+"""The least that a worker is asked to compute: for less, to ask takes longer than to do it.
+
+Measured with four replicas and two cores: 4 MiB take as long alone as by two, 8 MiB a fifth longer.
+"""
 
 
 def empty(arena: Arena | None, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
