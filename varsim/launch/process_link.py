@@ -31,6 +31,7 @@ from varsim.protocol.structure import References
 from varsim.spec import Array, Operation, VariableAggregation
 from varsim.sync import reduce
 from varsim.transport.keys import AllowList
+from varsim.transport.loans import TOLD_FROM_BYTES
 from varsim.transport.sockets import Router, timeout_ms
 
 SHUTDOWN_TIMEOUT_S: Final = 1.0
@@ -40,7 +41,7 @@ _SLICE_TIMEOUT_S: Final = 5.0
 """For a worker that waits to compute a part of a merge, which takes milliseconds. One that is
 stopped, or swapped out, is not waited for longer: the coordinator can do it alone."""
 
-_GROWTH_BYTES: Final = 8 * 2**20
+_GROWTH_BYTES: Final = 2 * TOLD_FROM_BYTES
 """So much new shared memory without a look at what comes, and workers are waited for."""
 
 _PATIENCE_S: Final = 0.01

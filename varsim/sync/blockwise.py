@@ -15,7 +15,7 @@ import numpy as np
 
 from varsim.spec import Array, Operation, VariableAggregation
 
-PIECE_BYTES: Final = 128 * 1024
+PIECE_BYTES: Final = 512 * 1024
 """What is summed at once stays in a core's own cache, beside the pieces that are added to it."""
 
 
