@@ -10,6 +10,7 @@ PIP_OPTIONS := --quiet --disable-pip-version-check --retries 5 --timeout 60
 WORKERS ?= 4
 MODE ?= on_read
 EFFORT ?= 20
+TESTS := $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-all format lint types scenarios golden soak \
@@ -38,10 +39,10 @@ run: $(INSTALLED) ## train on handwritten digits with four workers (WORKERS=, MO
 	$(BIN)/varsim run --workers $(WORKERS) --mode $(MODE)
 
 test: $(INSTALLED) ## all tests but the slow ones
-	$(BIN)/pytest -m "not slow"
+	$(TESTS) -m "not slow"
 
 test-all: $(INSTALLED) ## all tests
-	$(BIN)/pytest
+	$(TESTS)
 
 format: $(INSTALLED) ## lay out the code
 	$(BIN)/ruff format .
@@ -61,7 +62,7 @@ golden: $(INSTALLED) ## compare with recorded TensorFlow results; prints the cou
 	$(BIN)/pytest -q -s tests/golden
 
 soak: $(INSTALLED) ## random programs and message orders, EFFORT times as many as a test run has
-	VARSIM_TEST_EFFORT=$(EFFORT) $(BIN)/pytest -q --timeout 0 tests/properties tests/testing
+	VARSIM_TEST_EFFORT=$(EFFORT) $(TESTS) -q --timeout 0 tests/properties tests/testing
 
 docs: $(INSTALLED) ## rewrite the generated parts of the documents
 	$(BIN)/python -m docs.generate

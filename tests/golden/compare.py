@@ -118,7 +118,7 @@ def same_value(theirs: Json, ours: Json) -> bool:
             return same_kind(kind, failure)
         case {"error": _}, _:
             return False
-    return _text(theirs) == _text(ours)
+    return repr(theirs) == repr(ours) or _text(theirs) == _text(ours)
 
 
 def _text(value: Json) -> str:

@@ -187,13 +187,19 @@ def test_a_buffer_is_read_only_once_it_is_given(shared: Strategy) -> None:
 
 @pytest.mark.parametrize("what", ["replicas write", "replicas return", "program writes", "reads"])
 def test_memory_is_used_again(shared: Strategy, what: str) -> None:
-    """After a few steps no step needs more, in whichever process the values come from."""
+    """After a few steps no step needs more, in whichever process the values come from.
+
+    Every ten steps the replicas catch up with a program that only writes: how far it may be ahead
+    of them is the link's to say, and a matter of memory and patience.
+    """
     v = variable(shared, np.zeros(SIZE), FIRST if what == "replicas return" else MEAN)
     write = partial(replicas.write, in_place=True, keeps=False)
     used: list[int] = []
     for number in range(200):
         if what == "program writes":
             v.assign(np.full(SIZE, float(number)))
+            if number % 10 == 9:
+                shared.run(replicas.changed)
         elif what == "reads":
             v.assign(np.full(SIZE, float(number)))
             shared.run(replicas.last_read, args=(v,))
