@@ -77,11 +77,18 @@ def _plain(cell: object) -> object:
 
 
 def _commit() -> str:
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    """What was measured; results that were kept a moment ago do not make it another."""
     try:
-        said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+        commit = _git("rev-parse", "--short=12", "HEAD")
+        changed = _git("status", "--porcelain", "--", ".", f":!{RESULTS.relative_to(ROOT)}")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+    return f"{commit}-dirty" if changed else commit
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", *arguments]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     return said.stdout.strip()
 
 
