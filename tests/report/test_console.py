@@ -192,7 +192,17 @@ def test_what_adaptive_has_saved_stands_below_the_table():
     text = report(summary(*shown, variable("other", messages=1000)), 100)
 
     assert (
-        "\nadaptive: 3 exchanges for 600 writes; ON_WRITE: 1,200 messages, 4.69 KiB; now 18, 48 B\n"
-        in text
-    )
+        "\nadaptive: 3 exchanges, 18 messages, 48 B; "
+        "under ON_WRITE 300 exchanges, 1,200 messages, 4.69 KiB\n"
+    ) in text
     assert "adaptive" not in report(summary(variable("other")))
+
+
+def test_adaptive_says_when_it_has_saved_nothing():
+    """Every write was read before the next, so that each was exchanged."""
+    cost = {"merges": 100, "messages": 400, "size_bytes": 1600}
+    settings = {"requested": "AUTO", "synchronization": "AUTO", "on_write": Cost(**cost)}
+    text = report(summary(variable("w", **settings, **cost)), 100)
+
+    said = "as under ON_WRITE: every write was read before the next one"
+    assert said in " ".join(text.split())

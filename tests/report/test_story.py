@@ -54,9 +54,9 @@ NONE = {"synchronization": "NONE", "requested": "NONE", "messages": 0, "size_byt
                 "on_write": Cost(merges=10, messages=40, size_bytes=160),
             },
             SAME,
-            "AUTO was adaptive: w was exchanged only when somebody was about to read: 1 exchange "
-            "for 20 writes; ON_WRITE: 40 messages, 160 B; now 4, 8 B. Every replica holds the "
-            "same, to the last bit.",
+            "AUTO was adaptive: w was exchanged only when somebody was about to read: 1 exchange, "
+            "4 messages, 8 B; under ON_WRITE 10 exchanges, 40 messages, 160 B. Every replica holds "
+            "the same, to the last bit.",
         ),
         (
             {**ON_WRITE, "synchronization": "AUTO", "aggregation": "NONE", "merges": 0},

@@ -51,15 +51,19 @@ def _print_saving(console: Console, adaptive: Sequence[VariableSummary]) -> None
 
 def saving(adaptive: Sequence[VariableSummary]) -> str:
     """What exchanging late has cost, and what exchanging at every write would have."""
-    instead = [variable.on_write for variable in adaptive if variable.on_write is not None]
-    messages = sum(variable.messages for variable in adaptive)
-    moved = size(sum(variable.size_bytes for variable in adaptive))
-    exchanges = sum(variable.merges for variable in adaptive)
+    now = _cost([(v.merges, v.messages, v.size_bytes) for v in adaptive])
+    costs = [variable.on_write for variable in adaptive if variable.on_write is not None]
+    instead = _cost([(cost.merges, cost.messages, cost.size_bytes) for cost in costs])
+    if now == instead:
+        return f"{now}, as under ON_WRITE: every write was read before the next one"
+    return f"{now}; under ON_WRITE {instead}"
+
+
+def _cost(costs: Sequence[tuple[int, int, int]]) -> str:
+    exchanges, messages, size_bytes = map(sum, zip(*costs, strict=True))
     return (
-        f"{count(exchanges)} exchange{'s' * (exchanges != 1)} for "
-        f"{count(sum(variable.writes for variable in adaptive))} writes; ON_WRITE: "
-        f"{count(sum(cost.messages for cost in instead))} messages, "
-        f"{size(sum(cost.size_bytes for cost in instead))}; now {count(messages)}, {moved}"
+        f"{count(exchanges)} exchange{'s' * (exchanges != 1)}, "
+        f"{count(messages)} messages, {size(size_bytes)}"
     )
 
 
