@@ -268,7 +268,7 @@ def run_output() -> str:
 # ---------------------------------------------------------------- documents
 
 
-QUESTIONS: Final = ("step", "scalars", "digits", "reads", "scale", "startup")
+QUESTIONS: Final = ("step", "scalars", "digits", "reads", "scale", "busy", "startup")
 """Those of the benchmarks whose newest kept results docs/performance.md shows."""
 
 PARTS: Final[dict[str, Callable[[], str]]] = {

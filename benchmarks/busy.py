@@ -1,0 +1,101 @@
+"""Where does the time of a small step go: who computes how long in it, and how often it sleeps?
+
+A step writes scalars, ON_WRITE MEAN. *coordinator* is the processor time of the program's main
+thread in a step, *coordinator I/O* that of its other threads, which are ZeroMQ's; so for a worker.
+*busy* is all of it, over what the cores could have given in the time of the step.
+*sleeps* is how often a worker gave up its core in a step, *shoved* how often it was taken from it.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import statistics
+import sys
+import time
+from typing import NamedTuple
+
+import varsim as tf
+from benchmarks.ours import cluster, on_write_mean, step_of
+from benchmarks.record import Rows, keep, question, show
+
+WORKERS = (1, 4, 64)
+SCALARS = (1, 1000)
+ONLY_ONE_FROM = 16  # workers: a thousand scalars say nothing new there
+WARM_UP = 30
+STEPS = 200
+
+
+class Used(NamedTuple):
+    """What a process has used since it began: seconds, and switches to other processes."""
+
+    thread_s: float
+    process_s: float
+    sleeps: float
+    shoved: float
+
+
+def used() -> Used:
+    """By this process; the thread is the one that calls."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return Used(time.thread_time(), time.process_time(), usage.ru_nvcsw, usage.ru_nivcsw)
+
+
+def measure(workers: int, scalars: int, steps: int) -> dict[str, object]:
+    """One row."""
+    with cluster(workers) as strategy:
+        step = step_of(on_write_mean(strategy, scalars, ()))
+        for _ in range(WARM_UP):
+            strategy.run(step)
+        workers_before, before = of_workers(strategy), used()
+        began = time.perf_counter()
+        for _ in range(steps):
+            strategy.run(step)
+        took_s = (time.perf_counter() - began) / steps
+        own = per_step(before, used(), steps)
+        each = [
+            per_step(then, now, steps)
+            for then, now in zip(workers_before, of_workers(strategy), strict=True)
+        ]
+    worker = Used(*map(statistics.mean, zip(*each, strict=True)))
+    cores = len(os.sched_getaffinity(0))
+    return {
+        "workers": workers,
+        "scalars": scalars,
+        "step, µs": took_s * 1e6,
+        "coordinator, µs": own.thread_s * 1e6,
+        "coordinator I/O, µs": (own.process_s - own.thread_s) * 1e6,
+        "a worker, µs": worker.thread_s * 1e6,
+        "worker I/O, µs": (worker.process_s - worker.thread_s) * 1e6,
+        "busy": (own.process_s + workers * worker.process_s) / (cores * took_s),
+        "sleeps": worker.sleeps,
+        "shoved": worker.shoved,
+    }
+
+
+def of_workers(strategy: tf.distribute.Strategy) -> list[Used]:
+    """What each worker has used, in replica order."""
+    found = strategy.experimental_local_results(strategy.run(tf.function(used)))
+    return [Used(*map(float, one)) for one in found]
+
+
+def per_step(before: Used, after: Used, steps: int) -> Used:
+    """What was used between, for each step."""
+    return Used(*((now - then) / steps for then, now in zip(before, after, strict=True)))
+
+
+def main() -> None:
+    """Measures, prints, and keeps if asked."""
+    options = question(__doc__, WORKERS).parse_args()
+    rows: Rows = []
+    for workers in options.workers:
+        for scalars in SCALARS[: 1 if workers >= ONLY_ONE_FROM else None]:
+            rows.append(measure(workers, scalars, options.rounds or STEPS))
+            print(f"{workers} workers, {scalars} scalars measured", file=sys.stderr)
+    show("in one step", rows)
+    if options.keep:
+        keep("busy", rows)
+
+
+if __name__ == "__main__":
+    main()
