@@ -7,8 +7,8 @@ import pytest
 from tests.sync.build import ADD, ASSIGN, U, V, W, array, contribution, coordinator, replica, spec
 from tests.sync.cluster import Cluster
 from varsim.errors import ProtocolError
+from varsim.protocol.buckets import PACK_LIMIT_BYTES
 from varsim.protocol.messages import Contribution, Forget, Layout
-from varsim.sync.buckets import PACK_LIMIT_BYTES
 from varsim.sync.outbox import MAX_LAYOUTS
 
 

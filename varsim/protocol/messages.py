@@ -194,7 +194,7 @@ class Contribution(Message):
     call_id: int
     index: int  # of the first write
     layout_id: int
-    buckets: tuple[Array, ...]  # the values, side by side as `sync.buckets` arranges the writes
+    buckets: tuple[Array, ...]  # the values, side by side as `protocol.buckets` arranges the writes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -12,7 +12,7 @@ from varsim.errors import ProtocolError, ShapeError
 from varsim.protocol.messages import Commit
 from varsim.spec import Array, Context, Operation, VariableAggregation, VariableSpec
 from varsim.sync import policy, reduce
-from varsim.sync.buckets import Block
+from varsim.sync.block import Block
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

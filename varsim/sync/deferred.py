@@ -8,10 +8,10 @@ from typing import Final
 
 import numpy as np
 
+from varsim.protocol.buckets import PACK_LIMIT_BYTES
 from varsim.protocol.messages import Part, Tally
 from varsim.spec import Array, Operation
 from varsim.sync import reduce
-from varsim.sync.buckets import PACK_LIMIT_BYTES
 
 MAX_ENTRIES: Final = 1024
 """Writes of one variable that a replica keeps apart; then the program waits for their exchange."""

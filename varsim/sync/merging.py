@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
+from varsim.protocol.buckets import unpack
 from varsim.protocol.messages import Contribution, Write
 from varsim.spec import Array, Operation, VariableAggregation
 from varsim.sync import reduce
 from varsim.sync.actions import CoordinatorAction
-from varsim.sync.buckets import unpack
 from varsim.sync.components import check_shape
 from varsim.sync.participant import Arrangement, Met, Part
 from varsim.sync.tracked import Variables

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from varsim.protocol.buckets import Bucket, arrange
 from varsim.protocol.messages import Contribution, Layout, Message, Write
 from varsim.spec import Array, Operation, VariableSpec
-from varsim.sync.buckets import Bucket, arrange
 
 MAX_LAYOUTS: Final = 64
 """How many layouts a replica and the coordinator remember; then the oldest is replaced."""

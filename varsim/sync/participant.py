@@ -9,6 +9,7 @@ from enum import Enum
 from weakref import WeakValueDictionary
 
 from varsim.errors import ProtocolError
+from varsim.protocol.buckets import Bucket, arrange
 from varsim.protocol.messages import (
     AllGather,
     AllReduce,
@@ -25,7 +26,6 @@ from varsim.protocol.messages import (
     Write,
 )
 from varsim.spec import VariableSpec
-from varsim.sync.buckets import Bucket, arrange
 
 
 class Status(Enum):

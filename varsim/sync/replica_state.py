@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from varsim.errors import ProtocolError
+from varsim.protocol.buckets import PACK_LIMIT_BYTES
 from varsim.protocol.messages import (
     OF_DEFERRED,
     Abort,
@@ -31,7 +32,6 @@ from varsim.protocol.messages import (
 from varsim.spec import Array, Operation, VariableSpec
 from varsim.sync import policy
 from varsim.sync.actions import COORDINATOR, Deliver, ReplicaAction, Run, Send, Stop
-from varsim.sync.buckets import PACK_LIMIT_BYTES
 from varsim.sync.components import Components, Held, check_shape
 from varsim.sync.deferred import Allocate, DeferredWrites
 from varsim.sync.outbox import Outbox

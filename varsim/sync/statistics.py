@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from varsim.protocol.buckets import size_of
 from varsim.spec import Shape, VariableAggregation, VariableSpec, VariableSynchronization
 from varsim.sync import policy
-from varsim.sync.buckets import size_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

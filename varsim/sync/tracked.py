@@ -11,7 +11,7 @@ from varsim.protocol.messages import BY_PROGRAM, Commit
 from varsim.spec import Array, Operation, VariableSpec
 from varsim.sync import policy, reduce
 from varsim.sync.actions import CoordinatorAction, Send
-from varsim.sync.buckets import Block
+from varsim.sync.block import Block
 from varsim.sync.statistics import Account
 
 

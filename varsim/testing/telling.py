@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from varsim.protocol.buckets import arrange, unpack
 from varsim.protocol.messages import (
     AllGather,
     AllReduce,
@@ -32,7 +33,6 @@ from varsim.protocol.messages import (
     Write,
 )
 from varsim.spec import VariableSpec
-from varsim.sync.buckets import arrange, unpack
 from varsim.testing.script import show
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from tests.sync.build import ADD, ASSIGN, FIRST, MEAN, SUB, U, V, W, array, spec
+from varsim.protocol.buckets import PACK_LIMIT_BYTES, arrange, unpack
 from varsim.protocol.messages import Write
-from varsim.sync.buckets import PACK_LIMIT_BYTES, Block, arrange, unpack
+from varsim.sync.block import Block
 
 THREE = {W: spec(), V: spec(variable_id=V), U: spec(variable_id=U)}
 
