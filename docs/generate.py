@@ -3,6 +3,8 @@
 A document marks such a part with `<!-- generated: NAME -->` and `<!-- end -->`; NAME is a key of
 `PARTS`. With `--check` nothing is written, and the exit code says whether all parts are current.
 Parts that show the output of a run differ from run to run, and are never checked.
+
+All of docs/modes is written, and checked, too: see `docs.mode_pages`.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import tokenize
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -25,10 +27,12 @@ from typing import Final
 import click
 
 from benchmarks.tables import newest
+from docs.mode_pages import FOLDER, mode_pages
 from varsim.cli.main import main as cli
 from varsim.experiments import config
 from varsim.protocol import codec, messages
 from varsim.report import summary
+from varsim.report.explain_words import in_brief
 from varsim.spec import Context, Operation, VariableAggregation, VariableSynchronization
 from varsim.sync import policy
 
@@ -218,32 +222,8 @@ _OPERATIONS: Final = (
 def _row(synchronization: VariableSynchronization, context: Context, operation: Operation) -> str:
     cell = policy.TABLE[synchronization, context, operation]
     cells = [cell[a] if isinstance(cell, dict) else cell for a in VariableAggregation]
-    words = " | ".join(_in_words(one) for one in cells)
+    words = " | ".join(in_brief(one) for one in cells)
     return f"| {context.value} | {operation.value} | {words} |"
-
-
-def _in_words(cell: policy.Policy) -> str:
-    match cell:
-        case policy.Local(parts=True):
-            return "own component only: the mirror parts (warned)"
-        case policy.Local():
-            return "own component"
-        case policy.Merge():
-            return "all meet; every component gets the aggregate"
-        case policy.Defer():
-            return "kept until somebody reads; then every component gets the aggregate"
-        case policy.Broadcast(shares=True):
-            return "every component, its share"
-        case policy.Broadcast(per_component=True):
-            return "every component; a PerReplica component by component"
-        case policy.Broadcast():
-            return "every component"
-        case policy.Gather():
-            return "the aggregate of the components"
-        case policy.Mirror():
-            return "the mirror; component 0 if it has parted"
-        case policy.Refuse():
-            return "refused"
 
 
 # ---------------------------------------------------------------- pictures of runs
@@ -309,12 +289,39 @@ def current(text: str, *, runs: bool) -> str:
 
 
 def stale() -> list[str]:
-    """The documents whose generated parts are not what the code says today."""
-    return [
-        path.relative_to(ROOT).as_posix()
-        for path in documents()
-        if (text := path.read_text("utf-8")) != current(text, runs=False)
-    ]
+    """The documents that are not what the code says today, or are missing, or too many."""
+    parts = [path for path in documents() if (text := _text_of(path)) != current(text, runs=False)]
+    pages = mode_pages()
+    whole = [path for path, text in pages.items() if _text_of(path) != text]
+    found = [*parts, *whole, *superfluous(pages)]
+    return [path.relative_to(ROOT).as_posix() for path in found]
+
+
+def superfluous(pages: Collection[Path]) -> list[Path]:
+    """What lies in docs/modes and is not generated."""
+    return sorted(path for path in FOLDER.glob("*") if path not in pages)
+
+
+def _text_of(path: Path) -> str:
+    """What a document says; nothing if there is none."""
+    return path.read_text("utf-8") if path.exists() else ""
+
+
+def write_mode_pages() -> None:
+    """Makes docs/modes what it should be."""
+    pages = mode_pages()
+    FOLDER.mkdir(exist_ok=True)
+    for path, text in pages.items():
+        _write(path, text)
+    for path in superfluous(pages):
+        path.unlink()
+        print(f"removed {path.relative_to(ROOT)}")
+
+
+def _write(path: Path, text: str) -> None:
+    if _text_of(path) != text:
+        path.write_text(text, "utf-8")
+        print(f"wrote {path.relative_to(ROOT)}")
 
 
 def main() -> int:
@@ -328,12 +335,9 @@ def main() -> int:
         for name in found:
             print(f"{name} is not current: run `make docs`")
         return 1 if found else 0
+    write_mode_pages()
     for path in documents():
-        text = path.read_text("utf-8")
-        new = current(text, runs=not options.no_runs)
-        if new != text:
-            path.write_text(new, "utf-8")
-            print(f"wrote {path.relative_to(ROOT)}")
+        _write(path, current(_text_of(path), runs=not options.no_runs))
     return 0
 
 

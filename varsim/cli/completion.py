@@ -57,6 +57,15 @@ def modes(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list
     return [incomplete[:start] + mode for mode in MODES if mode.startswith(incomplete[start:])]
 
 
+def setting_names(_ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Synchronizations, or aggregations: what the parameter is called."""
+    from varsim.spec import VariableAggregation, VariableSynchronization
+
+    known = VariableAggregation if param.name == "aggregation" else VariableSynchronization
+    start = incomplete.lower().replace("-", "_")
+    return [one.name.lower() for one in known if one.name.lower().startswith(start)]
+
+
 def _files(incomplete: str, endings: tuple[str, ...]) -> list[CompletionItem]:
     head, slash, start = incomplete.rpartition("/")
     folder = Path(head + slash).expanduser() if slash else Path()

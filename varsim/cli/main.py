@@ -13,6 +13,7 @@ from varsim.cli.lazy import EXIT_CODES, LazyGroup
     homes={
         "run": "varsim.cli.run:run",
         "bench": "varsim.cli.bench:bench",
+        "explain": "varsim.cli.explain:explain",
         "workloads": "varsim.cli.workloads:workloads",
         "schema": "varsim.cli.schema:schema",
         "completion": "varsim.cli.completion:completion",

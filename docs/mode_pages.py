@@ -1,0 +1,105 @@
+"""The pages in docs/modes: what `varsim explain` says, as Markdown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+from varsim.cli.explain import kinds
+from varsim.report.explain import EVERY_AGGREGATION, SHOWN, Page, overview, page
+from varsim.report.explain_layout import (
+    Block,
+    Heading,
+    Item,
+    Paragraph,
+    Table,
+    of_overview,
+    of_page,
+    title,
+)
+from varsim.report.explain_words import DIFFERENCES
+
+FOLDER: Final = Path(__file__).parent / "modes"
+_REPLICAS: Final = 2
+_SEMANTICS: Final = "../semantics.md"
+
+
+def mode_pages() -> dict[Path, str]:
+    """The text of every file in docs/modes: an overview, and a page for each mode."""
+    pages = list(_pages())
+    texts = {FOLDER / _name(one): _text(one) for one in pages}
+    return {FOLDER / "README.md": _contents(pages), **texts}
+
+
+def _pages() -> Iterator[Page]:
+    """A page for each aggregation; one for all of a synchronization that becomes another."""
+    known = kinds()
+    for synchronization in SHOWN:
+        whole = page(synchronization, EVERY_AGGREGATION, _REPLICAS, known)
+        if whole.becomes is not synchronization:
+            yield whole
+            continue
+        for aggregation in EVERY_AGGREGATION:
+            yield page(synchronization, [aggregation], _REPLICAS, known)
+
+
+def _name(of: Page) -> str:
+    return f"{title(of).lower().replace(' + ', '_')}.md"
+
+
+def _text(of: Page) -> str:
+    words = title(of).lower().replace(" + ", " ")
+    return f"{markdown(of_page(of))}\n\n`varsim explain {words}` prints this page.\n"
+
+
+def _contents(pages: Iterable[Page]) -> str:
+    links = [f"- [{title(of)}]({_name(of)})" for of in pages]
+    where = (
+        "Made from the policy table by `make docs`, as are the pages; `varsim explain` prints the "
+        f"same for any number of replicas. [The semantics]({_SEMANTICS}) have every rule, with "
+        "examples."
+    )
+    return "\n".join([markdown(of_overview(overview(_REPLICAS))), "", where, "", *links, ""])
+
+
+# ---------------------------------------------------------------- Markdown
+
+
+def markdown(blocks: Iterable[Block]) -> str:
+    """A page, or the overview."""
+    lines: list[str] = []
+    before: Block | None = None
+    for block in blocks:
+        if before is not None and not (isinstance(before, Item) and isinstance(block, Item)):
+            lines.append("")
+        match block:
+            case Heading():
+                lines.append(f"{'#' * block.level} {block.text}")
+            case Paragraph():
+                lines.append(block.text)
+            case Item():
+                lines.append(f"- {_subject(block)}: {block.text}")
+            case Table():
+                lines += _table(block)
+        before = block
+    return "\n".join(lines)
+
+
+def _subject(item: Item) -> str:
+    if not item.difference:
+        return f"**{item.subject}**"
+    heading = f"{item.difference}: {DIFFERENCES[item.difference].title}"
+    return f"[{heading}]({_SEMANTICS}#{_anchor(heading)})"
+
+
+def _anchor(heading: str) -> str:
+    """How a link names a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def _table(table: Table) -> list[str]:
+    rules = ["--:" if place >= table.numbers else "---" for place in range(len(table.headings))]
+    rows = [table.headings, tuple(rules), *table.rows]
+    return [f"| {' | '.join(row)} |" for row in rows]

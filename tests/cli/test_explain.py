@@ -1,0 +1,94 @@
+"""`varsim explain`: what it takes, and what it says of a wrong word."""
+
+from __future__ import annotations
+
+import pytest
+from click.shell_completion import ShellComplete
+from click.testing import CliRunner, Result
+
+from varsim.cli.completion import VARIABLE
+from varsim.cli.main import main
+
+
+def explain(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["explain", *arguments])
+
+
+def test_without_a_word_it_shows_all_modes_and_how_to_see_one():
+    result = explain()
+
+    assert 0 == result.exit_code
+    assert 24 >= len(result.stdout.splitlines())
+    assert "ON_WRITE  NONE                mirror parts" in result.stdout
+    assert "varsim explain on_read sum" in " ".join(result.stdout.split())
+
+
+def test_a_synchronization_alone_means_all_its_aggregations():
+    result = explain("on_read")
+
+    assert 0 == result.exit_code
+    for name in ("NONE", "SUM", "MEAN", "ONLY_FIRST_REPLICA"):
+        assert f"read        {name} " in result.stdout
+
+
+@pytest.mark.parametrize(
+    "words", [("on_read", "only_first_replica"), ("On-Read", "ONLY-FIRST_REPLICA")]
+)
+def test_names_may_be_written_in_any_case_and_with_hyphens(words: tuple[str, str]):
+    result = explain(*words)
+
+    assert 0 == result.exit_code
+    assert "ON_READ + ONLY_FIRST_REPLICA" == result.stdout.splitlines()[0]
+
+
+def test_the_numbers_are_of_as_many_replicas_as_asked_for():
+    assert "on 2 replicas, which starts at 10" in explain("on_read", "sum").stdout
+    five = " ".join(explain("on_read", "sum", "-n", "5").stdout.split())
+
+    assert "assign_add 11 12 … 15 65 0 10" in five
+    assert "on 1 replica, which" in explain("on_read", "sum", "--replicas", "1").stdout
+
+
+@pytest.mark.parametrize("count", ["0", "65", "many"])
+def test_another_number_of_replicas_is_wrong_use(count: str):
+    result = explain("--replicas", count)
+
+    assert 2 == result.exit_code
+    assert "--replicas" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["on_raed"], "'on_raed' is no synchronization; did you mean 'on_read'?"),
+        (["on_read", "men"], "'men' is no aggregation; did you mean 'mean'?"),
+        (
+            ["on_read", "x"],
+            "'x' is no aggregation; it is one of none, sum, mean, only_first_replica",
+        ),
+    ],
+)
+def test_a_wrong_word_is_one_line_with_the_right_one(words: list[str], expected: str):
+    result = explain(*words)
+
+    assert 2 == result.exit_code
+    assert f"Error: {expected}\n" == result.stderr
+    assert "" == result.stdout
+
+
+def test_what_is_piped_is_plain_text_of_80_columns():
+    said = explain("none", "-n", "64").stdout
+
+    assert "\x1b" not in said
+    assert 80 >= max(map(len, said.splitlines()))
+    assert [] == [line for line in said.splitlines() if line != line.rstrip()]
+
+
+def test_words_are_completed():
+    shell = ShellComplete(main, {}, "varsim", VARIABLE)
+
+    def completed(*words: str, incomplete: str) -> list[str]:
+        return [one.value for one in shell.get_completions(list(words), incomplete)]
+
+    assert ["on_write", "on_read"] == completed("explain", incomplete="ON-")
+    assert ["sum"] == completed("explain", "on_read", incomplete="s")

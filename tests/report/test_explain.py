@@ -1,0 +1,436 @@
+"""What `varsim explain` says: every number and every error is what a cluster gives."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import varsim as tf
+from docs import generate, mode_pages
+from varsim.cli.explain import kinds
+from varsim.errors import MismatchError, VariableError, VarsimError
+from varsim.report.explain import EVERY_AGGREGATION, SHOWN, Page, overview, page
+from varsim.report.explain_layout import Item, of_overview, of_page
+from varsim.report.explain_text import print_blocks
+from varsim.report.explain_troubles import Trouble
+from varsim.report.explain_words import DIFFERENCES
+from varsim.report.explain_worked import START, WRITTEN, Way, Worked
+from varsim.spec import Context, Operation, VariableAggregation, VariableSynchronization
+from varsim.testing import simulated_cluster
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [(one, other) for one in SHOWN for other in EVERY_AGGREGATION]
+REPLICAS = [1, 2, 3, 6]
+
+
+def about(
+    synchronization: VariableSynchronization, aggregation: VariableAggregation, replicas: int = 2
+) -> Page:
+    return page(synchronization, [aggregation], replicas, kinds())
+
+
+def text(of: Page) -> str:
+    file = io.StringIO()
+    print_blocks(of_page(of), file)
+    return file.getvalue()
+
+
+def one_line(of: Page) -> str:
+    return " ".join(text(of).split())
+
+
+def named(name: str, aggregation: str, replicas: int = 2) -> Page:
+    return about(VariableSynchronization[name], VariableAggregation[aggregation], replicas)
+
+
+# ---------------------------------------------------------------- on a cluster
+
+
+@contextmanager
+def cluster(replicas: int) -> Iterator[Any]:
+    """A simulated cluster on which AUTO stays AUTO, without warnings."""
+    with simulated_cluster(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", tf.VarsimWarning)
+        devices = [f"cpu:{i}" for i in range(replicas)]
+        strategy = tf.distribute.MirroredStrategy(devices, auto="adaptive")
+        yield strategy
+        strategy.close()
+
+
+def made(strategy: Any, of: Page, initial_value: Any = START) -> Any:
+    with strategy.scope():
+        return tf.Variable(
+            initial_value,
+            name="v",
+            synchronization=of.synchronization,
+            aggregation=of.aggregations[0],
+        )
+
+
+def in_replicas(strategy: Any, v: Any, operation: Operation) -> list[Any]:
+    def step() -> Any:
+        if operation is Operation.READ:
+            return v.read_value()
+        mine = tf.distribute.get_replica_context().replica_id_in_sync_group + 1
+        return getattr(v, operation.value)(float(mine), read_value=False)
+
+    return list(strategy.experimental_local_results(strategy.run(step)))
+
+
+def in_update(strategy: Any, v: Any, operation: Operation) -> list[Any]:
+    def step(component: Any, mine: Any) -> Any:
+        if operation is Operation.READ:
+            return component.read_value()
+        getattr(component, operation.value)(float(mine), read_value=False)
+        return None
+
+    each = [float(i + 1) for i in range(strategy.num_replicas_in_sync)]
+    args = (tf.distribute.PerReplica(each),)
+    return list(strategy.extended.update(v, step, args=args, group=False))
+
+
+def from_outside(strategy: Any, v: Any, operation: Operation, way: Way) -> Any:
+    if operation is Operation.READ:
+        return v.read_value()
+    value: Any = WRITTEN
+    if way is Way.EACH:
+        each = [np.float32(i + 1) for i in range(strategy.num_replicas_in_sync)]
+        value = tf.distribute.PerReplica(each)
+    read_value = {} if way is Way.PLAINLY else {"read_value": way is not Way.UNREAD}
+    getattr(v, operation.value)(value, **read_value)
+    return None
+
+
+def done(strategy: Any, v: Any, example: Worked) -> None:
+    """Does what an example says, and looks whether a read gives what it says."""
+    operation, reads = example.operation, example.operation is Operation.READ
+    if example.context is Context.CROSS_REPLICA:
+        value = from_outside(strategy, v, operation, example.way)
+        assert not reads or value == example.outside
+        return
+    inside = in_replicas if example.context is Context.REPLICA else in_update
+    values = inside(strategy, v, operation)
+    assert not reads or list(example.components) == values
+
+
+def messages(strategy: Any) -> int:
+    return sum(one.messages for one in strategy.statistics())
+
+
+def outcome(strategy: Any, of: Page, example: Worked) -> tuple[Any, ...]:
+    """What an example's program comes to on a cluster."""
+    v = made(strategy, of)
+    if example.operation is Operation.READ:
+        in_replicas(strategy, v, Operation.ASSIGN_ADD)
+    before, refused, outside = messages(strategy), None, None
+    try:
+        done(strategy, v, example)
+    except VarsimError as error:
+        refused = error
+    after = messages(strategy)
+    try:
+        outside = None if refused else v.read_value()
+    except VarsimError:
+        outside = None
+    end = messages(strategy)
+    components = tuple(one.numpy() for one in v.values)
+    return str(refused), components, outside, after - before, end - after
+
+
+def told(example: Worked) -> tuple[Any, ...]:
+    return (
+        str(example.refused),
+        example.components,
+        example.outside,
+        example.messages,
+        example.read_messages,
+    )
+
+
+@pytest.mark.parametrize("replicas", REPLICAS)
+@pytest.mark.parametrize(("synchronization", "aggregation"), PAGES)
+def test_every_worked_number_is_what_a_cluster_gives(synchronization, aggregation, replicas):
+    """Values bit for bit, messages as statistics count them, refusals word for word."""
+    of = about(synchronization, aggregation, replicas)
+    examples = [example for section in of.sections for example in section.examples]
+
+    with cluster(replicas) as strategy:
+        for example in examples:
+            assert told(example) == outcome(strategy, of, example), example
+    assert 12 <= len(examples)
+
+
+def warned_by(of: Page) -> list[str]:
+    """What a cluster warns of, of a variable that is created, assigned to, and left."""
+    with simulated_cluster(), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        devices = [f"cpu:{i}" for i in range(of.num_replicas)]
+        strategy = tf.distribute.MirroredStrategy(devices, auto="adaptive")
+        v = made(strategy, of)
+        in_replicas(strategy, v, Operation.ASSIGN)
+        strategy.close()
+    said = [" ".join(str(one.message).split()) for one in caught]
+    owes = kinds()[of.synchronization].owes  # which is said with the variable's name before it
+    return [owes if owes and text == f"variable 'v': {owes}" else text for text in said]
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize(("synchronization", "aggregation"), PAGES)
+def test_every_warning_is_the_engines_own(synchronization, aggregation, replicas):
+    of = about(synchronization, aggregation, replicas)
+    about_integers = "of an integer that does not divide"
+    expected = [one.text for one in of.warnings if one.when != about_integers]
+
+    assert expected == warned_by(of)
+
+
+def test_an_integer_that_does_not_divide_loses_what_the_page_says():
+    of = named("ON_READ", "SUM", replicas=2)
+    (warning,) = of.warnings
+
+    with cluster(2) as strategy:
+        v = made(strategy, of, 0)
+        warnings.simplefilter("always")
+        with pytest.warns(tf.VarsimWarning, match="loses its remainder"):
+            v.assign(7)
+        parts, total = [int(one.numpy()) for one in v.values], int(v.numpy())
+
+    assert ([3, 3], 6) == (parts, total)
+    assert "assign(7) from outside to an int32 variable" in warning.text
+    assert "gives each of 2 components 3, and the variable then reads 6:" in warning.text
+
+
+# ---------------------------------------------------------------- errors
+
+
+def raised(act: Any) -> tuple[str, str]:
+    """The class of the error, and what it says is wrong."""
+    with pytest.raises(VariableError) as caught:
+        act()
+    return type(caught.value).__name__, caught.value.problem
+
+
+def find(of: Page, when: str) -> Trouble:
+    (trouble,) = (one for one in of.errors if one.when == when)
+    return trouble
+
+
+@pytest.mark.parametrize(("synchronization", "aggregation"), PAGES)
+def test_errors_of_bools_are_what_a_cluster_raises(synchronization, aggregation):
+    """Those of writes in replica context, and of the read from outside."""
+    of = about(synchronization, aggregation)
+    claimed = [one for one in of.errors if one.when.startswith("of dtype bool")]
+
+    with cluster(2) as strategy:
+        if aggregation is VariableAggregation.MEAN:
+            kind, said = raised(lambda: made(strategy, of, 1))
+            trouble = find(of, "created with an integer or bool dtype")
+            assert (kind, True) == (trouble.kind, said in trouble.text)
+            assert [] == claimed
+            return
+        v = made(strategy, of, False)
+        for trouble in claimed:
+            for operation in trouble.operations:
+                kind, _ = raised(lambda: bool_operation(strategy, v, operation))  # noqa: B023
+                assert trouble.kind == kind
+
+
+def bool_operation(strategy: Any, v: Any, operation: Operation) -> Any:
+    if operation is Operation.READ:
+        return v.read_value()
+    return strategy.run(lambda: getattr(v, operation.value)(True, read_value=False))
+
+
+@pytest.mark.parametrize("aggregation", ["SUM", "MEAN", "ONLY_FIRST_REPLICA"])
+def test_the_mismatch_is_told_in_the_clusters_words(aggregation):
+    of = named("ON_WRITE", aggregation)
+    trouble = find(of, "when replicas do different things")
+
+    with cluster(2) as strategy:
+        v = made(strategy, of)
+
+        def differently() -> None:
+            first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
+            (v.assign if first else v.assign_add)(1.0)
+
+        with pytest.raises(MismatchError) as caught:
+            strategy.run(differently)
+
+    lines = str(caught.value).splitlines()
+    assert trouble.text == f"{lines[0].removesuffix(':')}. {lines[-1].strip()}"
+
+
+def test_strict_refuses_what_the_page_of_none_says():
+    of = named("NONE", "SUM")
+    trouble = find(of, "created with strict=True")
+
+    with simulated_cluster():
+        strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"], strict=True)
+        kind, said = raised(lambda: made(strategy, of))
+        strategy.close()
+
+    assert (trouble.kind, True) == (kind, said in trouble.text)
+
+
+# ---------------------------------------------------------------- beside the examples
+
+
+@pytest.mark.parametrize(("synchronization", "aggregation"), PAGES)
+def test_what_a_fresh_variable_reads_is_what_a_cluster_gives(synchronization, aggregation):
+    """ON_READ with SUM: as many times its initial value as there are replicas."""
+    of = about(synchronization, aggregation, replicas=3)
+
+    with cluster(3) as strategy:
+        v = made(strategy, of)
+        try:
+            read = v.read_value()
+        except VariableError:
+            read = None
+    assert of.fresh == (read,)
+
+
+def test_the_fresh_sum_is_told():
+    assert "Before any write, a read from outside gives 30." in one_line(
+        named("ON_READ", "SUM", replicas=3)
+    )
+
+
+@pytest.mark.parametrize(("operation", "expected"), [("assign_add", 4 * 3), ("assign", 3)])
+def test_deferred_writes_are_exchanged_before_an_add_and_dropped_by_an_assign(operation, expected):
+    """As the page of AUTO says."""
+    of = named("AUTO", "SUM", replicas=3)
+
+    with cluster(3) as strategy:
+        v = made(strategy, of)
+        in_replicas(strategy, v, Operation.ASSIGN_ADD)
+        getattr(v, operation)(WRITTEN)
+        assert expected == messages(strategy)
+    assert "exchanged before it; an assign of one value drops it instead." in one_line(of)
+
+
+def test_a_per_replica_value_is_refused_where_the_page_says_so():
+    of = named("ON_READ", "MEAN")
+
+    with cluster(2) as strategy:
+        v = made(strategy, of)
+        with pytest.raises(TypeError, match=r"assign in strategy\.run"):
+            v.assign(tf.distribute.PerReplica([1.0, 2.0]))
+    assert "A per-replica value is refused" in one_line(of)
+
+
+# ---------------------------------------------------------------- the words
+
+
+def test_a_page_reads_like_this():
+    said = one_line(named("ON_READ", "SUM"))
+
+    assert said.startswith("ON_READ + SUM ON_READ: every replica its own value, combined when")
+    assert "assign_add 11 12 23 0 4" in said
+    assert "assign_add refused" in said
+    assert "Add inside strategy.run (each replica its part), or assign the new total" in said
+    assert "assign with SUM" not in said  # there is only one aggregation
+    assert "TensorFlow: the same, but for D7." in said
+    assert "D7: In TensorFlow a Python number passes through float32" in said
+
+
+def test_what_several_operations_do_is_said_once():
+    said = one_line(named("ON_WRITE", "MEAN"))
+
+    assert 1 == said.count("assign, assign_add and assign_sub: All replicas meet")
+
+
+def test_auto_says_what_it_becomes_and_when_it_does_not():
+    said = one_line(named("AUTO", "SUM", replicas=3))
+
+    assert "AUTO becomes ON_WRITE when a variable is created" in said
+    assert "(in YAML auto: adaptive, or varsim run --auto adaptive)" in said
+    assert "assign_add 16 16 16" not in said
+    assert "assign_add all 16 16 0 9" in said  # 3 messages for each replica, when somebody reads
+
+
+@pytest.mark.parametrize("replicas", [1, 2, 4, 64])
+@pytest.mark.parametrize("synchronization", SHOWN)
+def test_a_page_has_80_columns_and_cuts_nothing(synchronization, replicas):
+    """With all aggregations side by side, too."""
+    said = text(page(synchronization, EVERY_AGGREGATION, replicas, kinds()))
+
+    assert [] == [line for line in said.splitlines() if len(line) > 80]
+    assert [] == [line for line in said.splitlines() if re.search(r"\w…", line)]
+    assert [] == re.findall(r"assign_add,$", said, re.MULTILINE)
+
+
+@pytest.mark.parametrize("replicas", [1, 2, 64])
+def test_the_overview_is_one_screen(replicas):
+    file = io.StringIO()
+    print_blocks(of_overview(overview(replicas)), file)
+    lines = file.getvalue().splitlines()
+
+    assert 22 >= len(lines)  # and a hint, in 24
+    assert 80 >= max(map(len, lines))
+    assert [] == [line for line in lines if "ONLY_FIRST_R…" in line]
+
+
+def test_differences_are_those_of_the_semantics():
+    text = (ROOT / "docs" / "semantics.md").read_text("utf-8")
+    headings = re.findall(r"^### (D\d+): (.*)$", text, re.MULTILINE)
+
+    assert {(key, one.title) for key, one in DIFFERENCES.items()} <= set(headings)
+
+
+def test_every_difference_is_told_somewhere():
+    pages = [about(one, other) for one, other in PAGES]
+
+    assert set(DIFFERENCES) == {key for one in pages for key in one.differences}
+
+
+def test_every_difference_that_a_page_names_is_told_on_it():
+    for one, other in PAGES:
+        of = about(one, other)
+        blocks = list(of_page(of))
+        named_ones = set(re.findall(r"\bD\d+\b", " ".join(map(repr, blocks))))
+        told_ones = {one.difference for one in blocks if isinstance(one, Item)} - {""}
+        assert named_ones <= told_ones, (one, other)
+
+
+# ---------------------------------------------------------------- docs/modes
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """Documents in a folder of the test's own."""
+    folder = tmp_path / "docs" / "modes"
+    folder.parent.mkdir()
+    monkeypatch.setattr(generate, "ROOT", tmp_path)
+    for module in (generate, mode_pages):
+        monkeypatch.setattr(module, "FOLDER", folder)
+    return folder
+
+
+def test_pages_that_are_stale_missing_or_too_many_are_found_and_mended(elsewhere, capsys):
+    generate.write_mode_pages()
+    assert [] == generate.stale()
+
+    (elsewhere / "auto.md").unlink()
+    (elsewhere / "none_sum.md").write_text("something else")
+    (elsewhere / "sometimes.md").touch()
+    names = ["auto.md", "none_sum.md", "sometimes.md"]
+    assert [f"docs/modes/{name}" for name in names] == generate.stale()
+
+    generate.write_mode_pages()
+    assert [] == generate.stale()
+    assert "removed docs/modes/sometimes.md" in capsys.readouterr().out
+
+
+def test_there_is_a_page_for_each_mode_and_one_for_auto():
+    pages = sorted(path.name for path in mode_pages.mode_pages())
+
+    assert 3 * 4 + 1 + 1 == len(pages)
+    assert {"README.md", "auto.md", "on_write_mean.md", "none_only_first_replica.md"} < set(pages)

@@ -1,0 +1,87 @@
+"""`varsim explain`: the modes in words, with worked numbers."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from varsim.cli import completion
+from varsim.cli.lazy import EXIT_CODES, WrongUse
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from varsim.report.explain import Kinds
+    from varsim.report.explain_layout import Block
+
+MAX_REPLICAS: Final = 64
+"""Of more, the examples would show nothing new."""
+
+
+@click.command(epilog=EXIT_CODES, short_help="Explain the modes, with worked numbers.")
+@click.argument("synchronization", required=False, shell_complete=completion.setting_names)
+@click.argument("aggregation", required=False, shell_complete=completion.setting_names)
+@click.option(
+    "-n",
+    "--replicas",
+    type=click.IntRange(1, MAX_REPLICAS),
+    default=2,
+    show_default=True,
+    metavar="N",
+    help="Of how many replicas the numbers are.",
+)
+def explain(synchronization: str | None, aggregation: str | None, *, replicas: int) -> None:
+    """Explain what a variable does in each context, with worked numbers.
+
+    What every operation changes, what a read gives, what both cost in messages, which errors
+    there are and what to do about them, and where TensorFlow differs.
+
+    \b
+    varsim explain
+    varsim explain on_read
+    varsim explain on_read sum --replicas 4
+    """  # noqa: D301  # \b keeps the lines below it apart
+    from varsim.report.explain_text import print_blocks
+
+    print_blocks(_blocks(synchronization, aggregation, replicas), sys.stdout)
+
+
+def _blocks(synchronization: str | None, aggregation: str | None, replicas: int) -> Sequence[Block]:
+    from varsim.report import explain as content
+    from varsim.report.explain_layout import Paragraph, of_overview, of_page
+    from varsim.spec import VariableAggregation, VariableSynchronization
+
+    if synchronization is None:
+        return [*of_overview(content.overview(replicas)), Paragraph(_HINT)]
+    asked = _member(VariableSynchronization, "synchronization", synchronization)
+    aggregations = content.EVERY_AGGREGATION
+    if aggregation is not None:
+        aggregations = (_member(VariableAggregation, "aggregation", aggregation),)
+    return list(of_page(content.page(asked, aggregations, replicas, kinds())))
+
+
+_HINT = "More: `varsim explain on_read`, `varsim explain on_read sum`, and --replicas N."
+
+
+def kinds() -> Kinds:
+    """What the classes of variables say of themselves, by synchronization."""
+    from varsim.distribute.distributed import CLASSES
+    from varsim.report.explain import Kind
+
+    return {
+        synchronization: Kind(kind.__doc__ or "", kind.owes)
+        for synchronization, kind in CLASSES.items()
+    }
+
+
+def _member(settings: Any, what: str, word: str) -> Any:
+    from varsim.experiments.nearest import did_you_mean, listed
+
+    members = {member.name.lower(): member for member in settings}
+    name = word.strip().lower().replace("-", "_")
+    if name not in members:
+        near = did_you_mean(name, members) or f"; it is one of {listed(members)}"
+        raise WrongUse(f"{word!r} is no {what}{near}")
+    return members[name]

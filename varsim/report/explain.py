@@ -1,0 +1,229 @@
+"""What `varsim explain` says of the modes: made from the policy table, so that it stays true.
+
+A page is about one synchronization, and one or several aggregations. `explain_worked` computes its
+numbers, `explain_words` has its sentences, `explain_troubles` its errors; `explain_text` and
+`explain_markdown` lay it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from varsim.report import explain_troubles
+from varsim.report.explain_troubles import Trouble
+from varsim.report.explain_words import (
+    DIFFERENCES,
+    differs_by,
+    replicas_write,
+    sentence,
+)
+from varsim.report.explain_worked import OPERATIONS, Worked, example_spec, fresh, worked
+from varsim.spec import (
+    Array,
+    Context,
+    Operation,
+    VariableAggregation,
+    VariableSpec,
+    VariableSynchronization,
+)
+from varsim.sync import policy
+
+SHOWN: Final = (
+    VariableSynchronization.ON_WRITE,
+    VariableSynchronization.AUTO,
+    VariableSynchronization.ON_READ,
+    VariableSynchronization.NONE,
+)
+"""The synchronizations in the order in which one reads about them."""
+
+EVERY_AGGREGATION: Final = tuple(VariableAggregation)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What the class of the variables with a synchronization says of itself."""
+
+    summary: str  # in one sentence
+    owes: str  # of what it warns at its creation; empty for nothing
+
+
+Kinds = Mapping[VariableSynchronization, Kind]
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What some operations with some aggregations do, and where TensorFlow differs."""
+
+    operations: tuple[Operation, ...]
+    aggregations: tuple[VariableAggregation, ...]  # empty: all of the page
+    sentence: str
+    differences: tuple[str, ...]  # keys of `DIFFERENCES`
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One context."""
+
+    context: Context
+    examples: tuple[Worked, ...]  # by operation, and then by aggregation
+    meanings: tuple[Meaning, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """All that is said of a synchronization with one aggregation, or with several."""
+
+    synchronization: VariableSynchronization
+    becomes: VariableSynchronization  # when a variable is created; usually the same
+    aggregations: tuple[VariableAggregation, ...]
+    fresh: tuple[Array | None, ...]
+    """By aggregation, what a read from outside gives before any write; None if it is refused."""
+    num_replicas: int
+    summary: str
+    sections: tuple[Section, ...]
+    warnings: tuple[Trouble, ...]
+    errors: tuple[Trouble, ...]
+    strict_refuses: bool  # as TensorFlow always does (D1)
+
+    @property
+    def differences(self) -> tuple[str, ...]:
+        """The keys of `DIFFERENCES` that concern it, in their order."""
+        told = {
+            number
+            for section in self.sections
+            for meaning in section.meanings
+            for number in meaning.differences
+        } | ({"D1"} if self.strict_refuses else set())
+        return tuple(number for number in DIFFERENCES if number in told)
+
+
+def page(
+    synchronization: VariableSynchronization,
+    aggregations: Sequence[VariableAggregation],
+    num_replicas: int,
+    kinds: Kinds,
+) -> Page:
+    """The page about a synchronization with some aggregations."""
+    specs = [example_spec(synchronization, aggregation) for aggregation in aggregations]
+    become = policy.CREATION[synchronization]
+    kind = kinds[synchronization]
+    sections = tuple(_section(specs, context, num_replicas) for context in Context)
+    return Page(
+        synchronization=synchronization,
+        becomes=become.synchronization,
+        aggregations=tuple(aggregations),
+        fresh=tuple(fresh(spec, num_replicas) for spec in specs),
+        num_replicas=num_replicas,
+        summary=kind.summary,
+        sections=sections,
+        warnings=_once(
+            trouble
+            for spec in specs
+            for trouble in explain_troubles.warnings(spec, kind.owes, num_replicas)
+        ),
+        errors=_once(
+            trouble
+            for spec in specs
+            for trouble in explain_troubles.errors(spec, _of(spec, sections), num_replicas)
+        ),
+        strict_refuses=become.unless_strict,
+    )
+
+
+def _of(spec: VariableSpec, sections: Iterable[Section]) -> Iterator[Worked]:
+    for section in sections:
+        for example in section.examples:
+            if example.aggregation is spec.aggregation:
+                yield example
+
+
+def _once(troubles: Iterable[Trouble]) -> tuple[Trouble, ...]:
+    """Those that say the same of several operations, or of several aggregations, only once."""
+    told: dict[tuple[str, ...], Trouble] = {}
+    for trouble in troubles:
+        own = trouble.operations[0].value if trouble.operations else ""
+        said = trouble.text.replace(own, "…") if own else trouble.text
+        first = told.setdefault((trouble.kind, trouble.when, said), trouble)
+        both = tuple(dict.fromkeys(first.operations + trouble.operations))
+        told[trouble.kind, trouble.when, said] = replace(first, operations=both)
+    return tuple(told.values())
+
+
+def _section(specs: Sequence[VariableSpec], context: Context, num_replicas: int) -> Section:
+    examples = [one for spec in specs for one in worked(spec, context, num_replicas)]
+    examples.sort(key=lambda one: OPERATIONS.index(one.operation))
+    return Section(context, tuple(examples), tuple(_meanings(specs, context)))
+
+
+def _meanings(specs: Sequence[VariableSpec], context: Context) -> Iterator[Meaning]:
+    """What is said of several operations, or of several aggregations, is said once."""
+    concerned: dict[tuple[str, tuple[Operation, ...]], list[VariableSpec]] = {}
+    for spec in specs:
+        told: dict[str, list[Operation]] = {}
+        for operation in OPERATIONS:
+            told.setdefault(sentence(spec, context, operation), []).append(operation)
+        for text, operations in told.items():
+            concerned.setdefault((text, tuple(operations)), []).append(spec)
+    for (text, told_of), those in concerned.items():
+        differences = {
+            number
+            for spec in those
+            for operation in told_of
+            for number in differs_by(spec, context, operation)
+        }
+        yield Meaning(
+            told_of,
+            () if len(those) == len(specs) else tuple(spec.aggregation for spec in those),
+            text,
+            tuple(number for number in DIFFERENCES if number in differences),
+        )
+
+
+# ---------------------------------------------------------------- the overview
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One synchronization with one aggregation, in a line."""
+
+    synchronization: VariableSynchronization
+    replicas_write: str
+    example: Worked  # of every replica adding its i + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """All synchronizations with all aggregations."""
+
+    num_replicas: int
+    lines: tuple[Line, ...]
+    becoming: tuple[tuple[VariableSynchronization, VariableSynchronization], ...]
+    """Synchronizations that become others when a variable is created."""
+
+
+def overview(num_replicas: int) -> Overview:
+    """What a write in a replica does, what a read from outside gives, and what both cost."""
+    return Overview(
+        num_replicas,
+        tuple(
+            _line(example_spec(synchronization, aggregation), num_replicas)
+            for synchronization in SHOWN
+            for aggregation in EVERY_AGGREGATION
+        ),
+        tuple(
+            (asked, become.synchronization)
+            for asked, become in policy.CREATION.items()
+            if become.synchronization is not asked
+        ),
+    )
+
+
+def _line(spec: VariableSpec, num_replicas: int) -> Line:
+    added = Operation.ASSIGN_ADD
+    (example,) = (
+        one for one in worked(spec, Context.REPLICA, num_replicas) if one.operation is added
+    )
+    words = replicas_write(policy.policy(spec, Context.REPLICA, added))
+    return Line(spec.synchronization, words, example)

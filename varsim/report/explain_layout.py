@@ -1,0 +1,291 @@
+"""The pages of `varsim explain` as blocks: headings, paragraphs, tables and lists of items."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Final
+
+from varsim.report.explain import EVERY_AGGREGATION, Line, Meaning, Overview, Page, Section
+from varsim.report.explain_troubles import Trouble
+from varsim.report.explain_words import AGGREGATIONS, DIFFERENCES
+from varsim.report.explain_worked import OPERATIONS, START, WRITTEN, Way, Worked
+from varsim.report.words import NOTHING, count, names, number
+from varsim.spec import Array, Context, VariableSynchronization
+
+_MOST_SHOWN: Final = 4  # components side by side; of more, the first two and the last
+_ANY: Final = "any"  # aggregation: it makes no difference
+_PAIR: Final = 2  # if more components than these are alike, one is shown
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """A title, of the page or of a part of it."""
+
+    text: str
+    level: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    """Whole sentences."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Cells under headings; those from `numbers` on are numbers."""
+
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numbers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One of a list: what it is about, and what is said of it."""
+
+    subject: str
+    text: str
+    difference: str = ""  # a key of `DIFFERENCES`, if that is its subject
+
+
+Block = Heading | Paragraph | Table | Item
+
+
+def title(page: Page) -> str:
+    """What a page is about."""
+    if len(page.aggregations) > 1:
+        return page.synchronization.name
+    return f"{page.synchronization.name} + {page.aggregations[0].name}"
+
+
+def of_page(page: Page) -> Iterator[Block]:
+    """A page."""
+    yield Heading(title(page), 1)
+    yield Paragraph(page.summary)
+    if page.becomes is not page.synchronization:
+        yield Paragraph(_what_it_becomes(page.synchronization, page.becomes))
+    yield from _aggregations(page)
+    yield Paragraph(_examples(page.num_replicas))
+    for section in page.sections:
+        yield from _section(page, section)
+    yield from _troubles("Warnings", page.warnings)
+    yield from _troubles("Errors", page.errors)
+    yield from _differences(page)
+
+
+def _what_it_becomes(asked: VariableSynchronization, becomes: VariableSynchronization) -> str:
+    return (
+        f"{asked.name} becomes {becomes.name} when a variable is created, as in TensorFlow's "
+        f"synchronous strategies, and does what `varsim explain {becomes.name.lower()}` says. Only "
+        'under a strategy with auto="adaptive" (in YAML `auto: adaptive`, or '
+        f"`varsim run --auto adaptive`) it stays {asked.name}, unless a dimension of its shape is "
+        "open. What follows is for that."
+    )
+
+
+def _aggregations(page: Page) -> Iterator[Block]:
+    """What each makes of the replicas' values, and of those that a variable starts with."""
+    for aggregation, fresh in zip(page.aggregations, page.fresh, strict=True):
+        said = f"{AGGREGATIONS[aggregation]}."
+        if fresh is not None:
+            said += f" Before any write, a read from outside gives {_number(fresh)}."
+        yield Item(f"aggregation={aggregation.name}", said)
+
+
+def _examples(num_replicas: int) -> str:
+    replicas = f"{num_replicas} replica{'s' * (num_replicas != 1)}"
+    return (
+        f"The numbers are of a float32 variable on {replicas}, which starts at {number(START)} "
+        "before each line. Outside: what a read from outside the replicas gives right after it; "
+        "+ read: what that costs. Messages are what the variable would need alone."
+    )
+
+
+# ---------------------------------------------------------------- a context
+
+
+def _section(page: Page, section: Section) -> Iterator[Block]:
+    yield Heading(_TITLES[section.context])
+    yield Paragraph(_caption(section))
+    headings = ("components", "outside", "messages", "+ read")
+    rows = tuple(_outcomes(section.examples))
+    if len(page.aggregations) > 1:
+        yield Table(("", "aggregation", *headings), rows, numbers=2)
+    else:
+        yield Table(("", *headings), tuple((row[0], *row[2:]) for row in rows), numbers=1)
+    for meaning in section.meanings:
+        yield Item(_subject(meaning), f"{meaning.sentence} {_tensorflow(page, meaning)}".strip())
+
+
+_TITLES: Final = {
+    Context.REPLICA: "In replica context, inside strategy.run",
+    Context.CROSS_REPLICA: "In cross-replica context, outside the replicas",
+    Context.UPDATE: "Inside strategy.extended.update",
+}
+
+
+def _caption(section: Section) -> str:
+    each = "each component by its i + 1"
+    said = {
+        Context.REPLICA: "Replica i writes i + 1.",
+        Context.CROSS_REPLICA: f"The program writes {number(WRITTEN)}.",
+        Context.UPDATE: f"The function writes {each}.",
+    }[section.context]
+    ways = {example.way for example in section.examples}
+    told = [said, *(_WAYS[way] for way in Way if way in ways and way in _WAYS)]
+    return " ".join([*told, "Before a read every replica has added its i + 1."])
+
+
+_WAYS: Final = {
+    Way.EACH: "Each: a per-replica value, i + 1 for component i.",
+    Way.UNREAD: "Unread: with read_value=False.",
+}
+
+
+def _outcomes(examples: Iterable[Worked]) -> Iterator[tuple[str, ...]]:
+    """A row for each example; one for all aggregations where they make no difference."""
+    of_each: dict[str, list[tuple[str, ...]]] = {}
+    for example in examples:
+        told = of_each.setdefault(_called(example), [])
+        told.append((example.aggregation.name, *_outcome(example)))
+    for called, rows in of_each.items():
+        alike = len(rows) == len(EVERY_AGGREGATION) and len({row[1:] for row in rows}) == 1
+        for row in rows[:1] if alike else rows:
+            yield called, _ANY if alike else row[0], *row[1:]
+
+
+def _called(example: Worked) -> str:
+    return example.operation.value + (f", {example.way.value}" if example.way.value else "")
+
+
+def _outcome(example: Worked) -> tuple[str, str, str, str]:
+    if example.refused is not None:
+        return "refused", NOTHING, NOTHING, NOTHING
+    return (
+        components(example.components),
+        _outside(example),
+        count(example.messages),
+        NOTHING if example.outside is None else count(example.read_messages),
+    )
+
+
+def _outside(example: Worked) -> str:
+    return "refused" if example.outside is None else _number(example.outside)
+
+
+def components(values: Iterable[Array]) -> str:
+    """The components side by side; the first two and the last if they are many."""
+    shown = [_number(value) for value in values]
+    if len(shown) > _PAIR and len(set(shown)) == 1:
+        return f"all {shown[0]}"
+    if len(shown) > _MOST_SHOWN:
+        shown = [*shown[:2], "…", shown[-1]]
+    return " ".join(shown)
+
+
+def _number(value: Array) -> str:
+    return number(value.item())
+
+
+def _subject(meaning: Meaning) -> str:
+    """Which operations, and with which aggregations, something is said of."""
+    said = names([operation.value for operation in meaning.operations], most=len(OPERATIONS))
+    if not meaning.aggregations:
+        return said
+    those = names([one.name for one in meaning.aggregations], most=len(EVERY_AGGREGATION))
+    return f"{said} with {those}"
+
+
+def _tensorflow(page: Page, meaning: Meaning) -> str:
+    if page.strict_refuses:
+        return ""  # such a variable does not exist there
+    if page.becomes is not page.synchronization:
+        return ""  # nor does one that defers
+    if not meaning.differences:
+        return "TensorFlow: the same."
+    return f"TensorFlow: the same, but for {names(meaning.differences, most=len(DIFFERENCES))}."
+
+
+# ---------------------------------------------------------------- what can go wrong
+
+
+def _troubles(heading: str, troubles: tuple[Trouble, ...]) -> Iterator[Block]:
+    if troubles:
+        yield Heading(heading)
+        for trouble in troubles:
+            yield Item(f"{trouble.kind}, {_when(trouble)}", trouble.text)
+
+
+def _when(trouble: Trouble) -> str:
+    if not trouble.operations:
+        return trouble.when
+    whose = names([one.value for one in trouble.operations], most=len(OPERATIONS))
+    return f"{whose} {trouble.when}"
+
+
+def _differences(page: Page) -> Iterator[Block]:
+    yield Heading("TensorFlow 2.21")
+    if page.strict_refuses:
+        yield Item("D1", DIFFERENCES["D1"].tensorflow, "D1")
+        return
+    if page.becomes is not page.synchronization:
+        yield Paragraph(
+            f"Has nothing like it. The values are those of {page.becomes.name}, up to rounding "
+            f"where sums are formed in another order; what differs there differs here too."
+        )
+    elif page.differences:
+        yield Paragraph("Every value is the same, but for these differences on purpose:")
+    else:
+        yield Paragraph("Every value is the same.")
+    for key in page.differences:
+        yield Item(key, DIFFERENCES[key].tensorflow, key)
+
+
+# ---------------------------------------------------------------- the overview
+
+
+def of_overview(overview: Overview) -> Iterator[Block]:
+    """All synchronizations with all aggregations, on one screen."""
+    replicas = f"{overview.num_replicas} replica{'s' * (overview.num_replicas != 1)}"
+    yield Heading("What a variable does", 1)
+    yield Paragraph(
+        f"On {replicas}; it starts at {number(START)}, and replica i adds i + 1 in strategy.run. "
+        "Messages: of the write + of a read from outside."
+    )
+    of_each = groupby(overview.lines, key=lambda line: line.synchronization)
+    rows = [row for synchronization, lines in of_each for row in _rows(synchronization, [*lines])]
+    headings = ("", "aggregation", "a write", "components", "a read", "messages")
+    yield Table(headings, tuple(rows), numbers=3)
+    for asked, becomes in overview.becoming:
+        yield Paragraph(
+            f"{asked.name} becomes {becomes.name} at its creation; its lines are for "
+            "auto: adaptive."
+        )
+
+
+def _rows(
+    synchronization: VariableSynchronization, lines: Sequence[Line]
+) -> Iterator[tuple[str, ...]]:
+    """A row for each aggregation; only one if they make no difference."""
+    told = [_in_a_line(line) for line in lines]
+    if len(set(told)) == 1:
+        yield synchronization.name, _ANY, *told[0]
+        return
+    for place, (line, said) in enumerate(zip(lines, told, strict=True)):
+        first = "" if place else synchronization.name
+        yield first, line.example.aggregation.name, *said
+
+
+def _in_a_line(line: Line) -> tuple[str, ...]:
+    example = line.example
+    read = "" if example.outside is None else f" + {count(example.read_messages)}"
+    return (
+        line.replicas_write,
+        components(example.components),
+        _outside(example),
+        f"{count(example.messages)}{read}",
+    )

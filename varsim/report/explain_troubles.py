@@ -1,0 +1,145 @@
+"""What can go wrong with a variable: warnings and errors, asked of those who give them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import numpy as np
+
+from varsim.errors import VariableError, VarsimError
+from varsim.protocol.messages import Create, Write
+from varsim.report.explain_worked import START, WRITES, Worked, example_spec
+from varsim.report.words import number
+from varsim.spec import Context, Operation, VariableSpec
+from varsim.sync import mismatch, policy, reduce
+from varsim.sync.replica_state import ReplicaState
+
+_CALL_ID: Final = 1
+_WARNING: Final = "VarsimWarning"
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """An error or a warning: when it comes, and what it says, remedy and all."""
+
+    kind: str  # the class
+    operations: tuple[Operation, ...]  # that can raise it; none if it is not about operations
+    when: str
+    text: str
+
+
+# ---------------------------------------------------------------- warnings
+
+
+def warnings(spec: VariableSpec, owes: str, num_replicas: int) -> Iterator[Trouble]:
+    """What a program is warned of that uses a variable with these settings.
+
+    Args:
+        owes: What the variable's class says when one is created; empty for nothing.
+    """
+    if owes:
+        yield Trouble(_WARNING, (), "when it is created", owes)
+    for text in _said_of_parting(spec, num_replicas):
+        yield Trouble(_WARNING, (), "at the first write in replica context", _flat(text))
+    cell = policy.policy(spec, Context.CROSS_REPLICA, Operation.ASSIGN)
+    if isinstance(cell, policy.Broadcast) and cell.shares and num_replicas > 1:
+        lost = _lost_remainder(spec, num_replicas)
+        yield Trouble(_WARNING, (Operation.ASSIGN,), "of an integer that does not divide", lost)
+
+
+def _said_of_parting(spec: VariableSpec, num_replicas: int) -> list[str]:
+    """What a replica warns of when it assigns to the variable."""
+    replica = ReplicaState(0, num_replicas)
+    start = np.asarray(START, spec.dtype)
+    replica.handle(Create(spec=spec, value=start))
+    replica.begin(_CALL_ID)
+    replica.write(spec.variable_id, Operation.ASSIGN, start)
+    return [text for text, _ in replica.report().warnings]
+
+
+def _lost_remainder(spec: VariableSpec, num_replicas: int) -> str:
+    value, whole = np.asarray(3 * num_replicas + 1), np.dtype("int32")
+    share = reduce.share_of(value, whole, num_replicas, spec.name)
+    total = reduce.fold([share] * num_replicas)
+    return (
+        f"assign({value}) from outside to an int32 variable with aggregation="
+        f"{spec.aggregation.name} gives each of {num_replicas} components {number(int(share))}, "
+        f"and the variable then reads {number(int(total))}: the remainder is lost, as in "
+        "TensorFlow. Use a float dtype, or a multiple."
+    )
+
+
+# ---------------------------------------------------------------- errors
+
+
+def errors(spec: VariableSpec, examples: Iterable[Worked], num_replicas: int) -> Iterator[Trouble]:
+    """What a variable with these settings can raise because of them, in the engine's own words."""
+    yield from _of_creation("created with an integer or bool dtype", spec, "int32")
+    yield from _of_creation("created with strict=True", spec, "float32", strict=True)
+    for example in examples:
+        if example.refused is not None:
+            yield _trouble(example.refused, f"in {example.context.value}", example.operation)
+    if num_replicas > 1 and policy.merges(spec):
+        uneven = _uneven(spec, num_replicas)
+        yield Trouble("MismatchError", (), "when replicas do different things", uneven)
+    yield from _of_bools(spec, num_replicas)
+
+
+def _trouble(error: VarsimError, when: str, *operations: Operation) -> Trouble:
+    text = str(error)
+    if isinstance(error, VariableError) and error.remedy:
+        text = f"variable {error.variable!r}: {error.problem}. {error.remedy}"
+    return Trouble(type(error).__name__, operations, when, _flat(text))
+
+
+def _flat(text: str) -> str:
+    """A text on one line."""
+    return " ".join(text.split())
+
+
+def _caught(attempt: Callable[[], object], when: str, *operations: Operation) -> Iterator[Trouble]:
+    try:
+        attempt()
+    except VarsimError as error:
+        yield _trouble(error, when, *operations)
+
+
+def _of_creation(
+    when: str, spec: VariableSpec, dtype: str, *, strict: bool = False
+) -> Iterator[Trouble]:
+    settings = spec.name, spec.requested, spec.aggregation, np.dtype(dtype)
+    return _caught(partial(policy.resolve, *settings, strict=strict), when)
+
+
+def _of_bools(spec: VariableSpec, num_replicas: int) -> Iterator[Trouble]:
+    """What there is no arithmetic for, of bool variables, if they can be created at all."""
+    if any(_of_creation("", spec, "bool")):
+        return
+    bools = example_spec(spec.synchronization, spec.aggregation, "bool")
+    for operation in WRITES:
+        alone = partial(policy.check_arithmetic, bools, operation, 1)
+        together = partial(policy.check_arithmetic, bools, operation, num_replicas)
+        everywhere = list(_caught(alone, "of dtype bool", operation))
+        if not everywhere and policy.merges(bools):
+            yield from _caught(together, "of dtype bool in replica context", operation)
+        yield from everywhere
+    if isinstance(policy.policy(bools, Context.CROSS_REPLICA, Operation.READ), policy.Gather):
+        attempt = partial(policy.check_gather, bools, num_replicas)
+        yield from _caught(attempt, "of dtype bool in cross-replica context", Operation.READ)
+
+
+def _uneven(spec: VariableSpec, num_replicas: int) -> str:
+    """What replicas are told that do not write alike: what has happened, and what to do."""
+    specs = {spec.variable_id: spec}
+    if policy.defers(spec):
+        text = mismatch.describe_uneven(spec, [1, *[0] * (num_replicas - 1)], (), specs)
+    else:
+        first, second = (Write(spec.variable_id, operation, (), "") for operation in WRITES[:2])
+        text = mismatch.describe_difference(
+            mismatch.Difference.DEED, 0, (0, first), (1, second), specs
+        )
+    lines = text.splitlines()
+    return _flat(f"{lines[0].removesuffix(':')}. {lines[-1]}")
