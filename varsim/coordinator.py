@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Sequence
-from threading import get_ident
 from typing import Protocol
 
 from varsim.errors import CallTimeout, ContextError, VarsimError, WorkerLost
@@ -31,6 +30,7 @@ from varsim.sync.actions import (
 )
 from varsim.sync.coordinator_state import CoordinatorState
 from varsim.sync.statistics import VariableStatistics
+from varsim.transport.one_thread import OneThread
 
 CALL_TIMEOUT_S = float(os.environ.get("VARSIM_CALL_TIMEOUT_S", "600"))
 """How long a running call may go without a message from any replica.
@@ -73,8 +73,10 @@ class Coordinator:
         self._forgotten: list[int] = []
         self._lost: tuple[int, Lost] | None = None
         self._closed = False
-        self._in_use = _OneThread()
+        self._in_use = OneThread()
         self._process_id = os.getpid()
+        self.observed = True
+        """Whether what the program reads is recorded; what varsim itself looks at is not."""
 
     # ------------------------------------------------------------ variables
 
@@ -190,12 +192,19 @@ class Coordinator:
             while call_id not in self._finished:
                 self._turn(call_id)
         except BaseException as error:
+            self._note_finished(call_id, repr(error))
             self._give_up(call_id, error)
             raise
         finally:
             del self._hosts[call_id]
             self._work = deque(work for work in self._work if _call_of(work) != call_id)
-        return self._finished.pop(call_id)
+        finish = self._finished.pop(call_id)
+        self._note_finished(call_id, _story(finish))
+        return finish
+
+    def _note_finished(self, call_id: int, error: str | None) -> None:
+        if self.link.trace is not None:
+            self.link.trace.finished(call_id, error)
 
     def _give_up(self, call_id: int, error: BaseException) -> None:
         self._perform(self.state.abandon(call_id, f"the program raised {type(error).__name__}"))
@@ -294,27 +303,6 @@ class Coordinator:
             self.link.close()
 
 
-class _OneThread:
-    """Refuses a second thread while one is using the cluster: a ZeroMQ socket would abort."""
-
-    def __init__(self) -> None:
-        self._user: dict[str, int] = {}
-        self._depth = 0
-
-    def __enter__(self) -> None:
-        me = get_ident()
-        if self._user.setdefault("thread", me) != me:
-            raise ContextError(
-                "this strategy is in use by another thread: only one at a time can use it"
-            )
-        self._depth += 1
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._depth -= 1
-        if not self._depth:
-            del self._user["thread"]
-
-
 class RaisedBy(Exception):
     """Carries what a replica raised to the strategy, which unpacks it. Never reaches a program."""
 
@@ -329,6 +317,15 @@ def _raise_failure(finish: Finish) -> None:
         raise finish.error
     if finish.raised is not None:
         raise RaisedBy(*finish.raised)
+
+
+def _story(finish: Finish) -> str | None:
+    """What the call's error said, in a line or a few; None if there is none."""
+    if finish.error is not None:
+        return f"{type(finish.error).__name__}: {finish.error}"
+    if finish.raised is not None:
+        return finish.raised[1].traceback.rstrip().rpartition("\n")[2]
+    return None
 
 
 def _call_of(work: RunMerge | AnswerAsk) -> int:

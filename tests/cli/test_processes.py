@@ -14,6 +14,7 @@ import pytest
 from tests.waiting import MS
 from varsim.experiments.store import from_plain, load_summary
 from varsim.report.summary import Status
+from varsim.tracing.history import HISTORY, open_history
 
 pytestmark = pytest.mark.processes
 
@@ -90,6 +91,23 @@ def test_the_built_in_job_on_two_workers():
     assert {"worker-0.log", "worker-1.log"} == {
         path.name for path in Path("runs/latest/logs").iterdir()
     }
+
+
+def test_a_run_leaves_its_history():
+    """Also one whose worker died, up to its end; and none if nothing is to be recorded."""
+    kept = {}
+    for name, words in {
+        "done": ("--steps", "2"),
+        "died": ("--workload", "deep/program.py", "params.trouble=death"),
+        "off": ("--steps", "2", "--trace", "off"),
+    }.items():
+        varsim("-n", "2", *words, "--out", name)
+        assert not Path(name, "latest/trace").exists()
+        if (Path(name) / "latest" / HISTORY).exists():
+            with open_history(Path(name, "latest")) as history:
+                lost = [event.replica for event in history.events("kind = 'lost'")]
+                kept[name] = history.run["complete"], lost
+    assert {"done": (True, []), "died": (False, [1])} == kept
 
 
 def test_only_the_summary_is_on_stdout_with_json():

@@ -70,7 +70,8 @@ def test_the_number_of_workers_has_the_names_that_people_know(flag: str):
 
 
 def test_every_option_reaches_the_experiment():
-    options = "--steps 2 --seed 7 --transport tcp --strict --out elsewhere --mode v=on_read"
+    options = "--steps 2 --seed 7 --transport tcp --strict --out elsewhere --trace messages"
+    options += " --mode v=on_read"
     result = run(*options.split(), "--devices", "cpu:0, gpu:0", "name=mine")
     summary = load_summary(Path("elsewhere/latest"))
 
@@ -85,6 +86,7 @@ def test_every_option_reaches_the_experiment():
         "seed": 7,
         "transport": "tcp",
         "auto": "on_write",
+        "trace": "messages",
         "strict": True,
         "out": "elsewhere",
     } == summary.experiment

@@ -34,6 +34,21 @@ class CrossReplica:
             value.setflags(write=False)
         return values
 
+    def component(self, variable: DistributedVariable, replica_id: int) -> Array:
+        """The component of a variable on a replica, which the program reads; read-only."""
+        value = self.components(variable, [replica_id])[0]
+        self._note_read(variable, replica_id, value)
+        return value
+
+    def _note_read(
+        self, variable: DistributedVariable, replica_id: int | None, value: Array
+    ) -> None:
+        trace = self._coordinator.link.trace
+        if trace is not None and self._coordinator.observed:
+            number = variable.spec.variable_id
+            version = self._coordinator.ledger.version(number, replica_id)
+            trace.read(number, replica_id, version, user_place(), value)
+
     def write_component(
         self, variable: DistributedVariable, replica_id: int, operation: Operation, value: Array
     ) -> None:
@@ -48,18 +63,18 @@ class CrossReplica:
             check_shape(spec, operation, before, value)
         else:
             check_shape(spec, operation, value, value)
-        self._coordinator.write_component(spec.variable_id, replica_id, operation, value)
+        self._to_one(spec.variable_id, replica_id, operation, value)
 
     def write_components(self, variable: DistributedVariable, values: dict[int, Array]) -> None:
         """Sets several components; if they are all, and the same, they are a mirror again."""
         number, assign = variable.spec.variable_id, Operation.ASSIGN
         if len(values) < self._num_replicas:
             for replica_id, value in values.items():
-                self._coordinator.write_component(number, replica_id, assign, value)
+                self._to_one(number, replica_id, assign, value)
             return
         everything = [values[i] for i in range(self._num_replicas)]
         same = all(_identical(value, everything[0]) for value in everything)
-        self._coordinator.write(number, assign, everything, same=same)
+        self._to_all(number, assign, everything, same=same)
 
     def read(self, variable: DistributedVariable) -> Array:
         """The cross-replica value of a variable, as the policy says; read-only.
@@ -67,6 +82,11 @@ class CrossReplica:
         Raises:
             VariableError: The policy refuses it.
         """
+        value = self._value(variable)
+        self._note_read(variable, None, value)
+        return value
+
+    def _value(self, variable: DistributedVariable) -> Array:
         spec = variable.spec
         cell = policy.policy(spec, Context.CROSS_REPLICA, Operation.READ)
         self._coordinator.ledger.count_read(spec.variable_id)
@@ -107,7 +127,25 @@ class CrossReplica:
         if operation is not Operation.ASSIGN and None in spec.shape:
             self._add_to_each(variable, operation, values)
             return
-        self._coordinator.write(spec.variable_id, operation, values, same=same)
+        self._to_all(spec.variable_id, operation, values, same=same)
+
+    def _to_all(
+        self, variable_id: int, operation: Operation, values: list[Array], *, same: bool
+    ) -> None:
+        trace = self._coordinator.link.trace
+        if trace is not None:
+            for replica_id, value in enumerate(values[:1] if same else values):
+                whose = None if same else replica_id
+                trace.wrote(variable_id, whose, operation, user_place(), value)
+        self._coordinator.write(variable_id, operation, values, same=same)
+
+    def _to_one(
+        self, variable_id: int, replica_id: int, operation: Operation, value: Array
+    ) -> None:
+        trace = self._coordinator.link.trace
+        if trace is not None:
+            trace.wrote(variable_id, replica_id, operation, user_place(), value)
+        self._coordinator.write_component(variable_id, replica_id, operation, value)
 
     def _values_to_write(
         self, spec: VariableSpec, cell: policy.Broadcast, value: Any
@@ -152,7 +190,7 @@ class CrossReplica:
             reduce.apply(operation, component, value)
             for component, value in zip(before, values, strict=True)
         ]
-        self._coordinator.write(variable.spec.variable_id, Operation.ASSIGN, after, same=False)
+        self._to_all(variable.spec.variable_id, Operation.ASSIGN, after, same=False)
 
 
 _WHAT_SHARES_LOSE = (

@@ -48,6 +48,7 @@ class DistributedVariable(Variable, DistributedValues):
         self._synchronization = spec.synchronization
         self._aggregation = spec.aggregation
         cell = policy.policy(spec, Context.REPLICA, Operation.ASSIGN)
+        self._contributes = isinstance(cell, policy.Merge)
         self._is_local = cell in (policy.Local(), policy.Defer())  # nobody is told where it is
         self._components: tuple[ResourceVariable, ...] = ()
 
@@ -141,7 +142,10 @@ class DistributedVariable(Variable, DistributedValues):
             if type(value) is not np.ndarray or value.dtype is not self._dtype:
                 value = self._operand(value)
             place = "" if self._is_local else user_place(3)
-            frame.replica.session.write(self._variable_id, operation, value, place)
+            session = frame.replica.session
+            if not self._contributes:
+                session.note_write(self._variable_id, operation, value)
+            session.write(self._variable_id, operation, value, place)
         elif frame is None or self._is_cross(frame):
             self.strategy.cross.write(self, operation, value, read_value=read_value)
         else:

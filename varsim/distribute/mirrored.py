@@ -36,11 +36,11 @@ from varsim.protocol.messages import Payload, Raised
 from varsim.protocol.structure import function_id
 from varsim.spec import (
     Array,
-    Operation,
     VariableSpec,
 )
 from varsim.sync import policy, reduce
 from varsim.sync.statistics import VariableStatistics
+from varsim.tracing.trace import TraceOptions
 
 DEFAULT_WORKERS = 2
 MAX_WORKERS = 1024
@@ -64,6 +64,7 @@ class MirroredStrategy(Strategy):
         auto: What AUTO means. "on_write", as in TensorFlow; or "adaptive": the same values up to
             rounding, but writes are added up locally and exchanged when somebody reads.
         log_dir: Where each worker's log goes; a private directory by default.
+        trace: What every process records, and where; nothing by default.
     Raises:
         ValueError: No device, or one named twice; another `auto`.
         StartError: The workers did not come up.
@@ -82,6 +83,7 @@ class MirroredStrategy(Strategy):
         strict: bool = False,
         auto: str = AUTO_MEANS[0],
         log_dir: str | Path | None = None,
+        trace: TraceOptions | None = None,
     ) -> None:
         self._set_up(new_id(), _checked(devices))
         self.strict = strict
@@ -94,6 +96,7 @@ class MirroredStrategy(Strategy):
             transport=transport,
             exchange=exchange,
             log_dir=None if log_dir is None else Path(log_dir),
+            trace=trace,
         )
         self._launcher = current_launcher()
         PROGRAM.know("strategy", self.strategy_id, self)
@@ -230,7 +233,7 @@ class MirroredStrategy(Strategy):
         copy = self._make(spec, components[0])
         copy.constraint = variable.constraint
         if any(component is not components[0] for component in components):
-            self.coordinator.write(spec.variable_id, Operation.ASSIGN, list(components), same=False)
+            self.cross.write_components(copy, dict(enumerate(components)))
         return copy
 
     # ------------------------------------------------------------ running and combining

@@ -63,6 +63,7 @@ class ReplicaSession:
         self.state = ReplicaState(link.replica_id, link.num_replicas, link.empty)
         self.context = ReplicaContext(strategy, link.replica_id, self)
         self._link = link
+        self._trace = link.trace
         self._references = references
         self._inbox: deque[Message] = deque()
         self._functions: dict[str, Payload | Any] = {}
@@ -171,7 +172,11 @@ class ReplicaSession:
     def read(self, variable_id: int) -> Array:
         """This replica's component, after its own writes are committed; read-only."""
         self._wait_for(variable_id)
-        return self.state.read(variable_id)
+        value = self.state.read(variable_id)
+        if self._trace is not None:
+            version = self.state.components.find(variable_id).version
+            self._trace.read(variable_id, self.replica_id, version, user_place(), value)
+        return value
 
     def _wait_for(self, variable_id: int) -> None:
         if not self.state.waits_for(variable_id):
@@ -195,7 +200,13 @@ class ReplicaSession:
 
     def write_component(self, variable_id: int, operation: Operation, value: Array) -> None:
         """Writes this replica's component past the policy."""
+        self.note_write(variable_id, operation, value)
         self.state.write_component(variable_id, operation, value)
+
+    def note_write(self, variable_id: int, operation: Operation, value: Array) -> None:
+        """Records a write that changes this replica's component alone, and so is not sent."""
+        if self._trace is not None:
+            self._trace.wrote(variable_id, self.replica_id, operation, user_place(), value)
 
     # ------------------------------------------------------------ for the replica context
 

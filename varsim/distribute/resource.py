@@ -172,7 +172,7 @@ class ComponentOf:
             return frame.update.read(variable, replica_id)
         session = None if frame is None or frame.replica is None else frame.replica.session
         if session is None:
-            return variable.strategy.cross.components(variable, [replica_id])[0]
+            return variable.strategy.cross.component(variable, replica_id)
         if session.owns(variable, replica_id):
             return session.read(variable.spec.variable_id)
         return np.asarray(session.ask("read", variable.values[replica_id]))

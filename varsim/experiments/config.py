@@ -153,6 +153,11 @@ class Experiment(_Keys):
         description="What AUTO means. on_write: as in TensorFlow. adaptive: the same values up to "
         "rounding, exchanged only when somebody is about to read.",
     )
+    trace: Literal["ops", "messages", "off"] = Field(
+        default="ops",
+        description="What every process records for the run's history. ops: what was done to "
+        "variables, with values that are not large. messages: all values. off: nothing.",
+    )
     strict: bool = Field(
         default=False,
         description="true or false: refuse what TensorFlow refuses, synchronization NONE.",

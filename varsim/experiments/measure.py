@@ -31,6 +31,7 @@ def measure_variables(
         with_values: Whether to ask the workers for their components; they must be able to answer.
     """
     accounts = strategy.statistics()  # before the values are read, which costs messages
+    strategy.coordinator.observed = False
     variables = {variable.spec.variable_id: variable for variable in settings.created}
     summaries = []
     for account in accounts:

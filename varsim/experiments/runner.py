@@ -22,6 +22,7 @@ from varsim.experiments.config import Experiment
 from varsim.experiments.interrupts import Interrupts, OutOfTime, within
 from varsim.experiments.measure import measure_variables, reached
 from varsim.experiments.parameters import check_params
+from varsim.experiments.recording import trace_options, write_history
 from varsim.experiments.settings import AppliedSettings
 from varsim.experiments.store import RunDirectory
 from varsim.report.plain import plain
@@ -194,6 +195,7 @@ def _train_and_measure(run: _Run, interrupts: Interrupts, began_s: float) -> Non
         strict=experiment.strict,
         auto=experiment.auto,
         log_dir=run.directory.logs,
+        trace=trace_options(experiment, run.directory),
     )
     with strategy:
         run.settings = AppliedSettings(experiment, strategy)
@@ -217,6 +219,9 @@ def _train_and_measure(run: _Run, interrupts: Interrupts, began_s: float) -> Non
         interrupts.ignore()
         if run.status is not Status.DONE:
             _take_a_last_look(run, strategy, run.settings)
+    problem = write_history(run.directory)
+    if problem is not None:
+        run.warn(problem)
 
 
 def _train(run: _Run, strategy: MirroredStrategy) -> object:

@@ -21,6 +21,7 @@ VERSION: Final = 1
 SUMMARY: Final = "summary.json"
 EXPERIMENT: Final = "experiment.yaml"
 LOGS: Final = "logs"
+TRACES: Final = "trace"
 LATEST: Final = "latest"
 _MAX_SAME_SECOND: Final = 1000  # runs of one name; more means that something else is wrong
 
@@ -60,6 +61,11 @@ class RunDirectory:
     def logs(self) -> Path:
         """Where each worker's log goes."""
         return self.path / LOGS
+
+    @property
+    def traces(self) -> Path:
+        """Where each process records what it does, until that is merged into the history."""
+        return self.path / TRACES
 
     def write_experiment(self, text: str) -> None:
         """Writes the experiment as it is run, with all that was left to defaults."""

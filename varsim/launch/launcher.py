@@ -14,6 +14,7 @@ import numpy as np
 from varsim.protocol.messages import Message, Payload
 from varsim.protocol.structure import References
 from varsim.spec import Array, Operation, VariableAggregation
+from varsim.tracing.trace import Trace, TraceOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class LaunchOptions:
     exchange: str = "auto"  # "star", "shared", or what fits
     log_dir: Path | None = None  # for each worker's log; a private directory if None
     start_timeout_s: float = 60.0
+    trace: TraceOptions | None = None  # what every process records, if anything
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,9 @@ class Lost:
 
 class Link(Protocol):
     """The coordinator's end of the connections to all workers of one cluster."""
+
+    trace: Trace | None
+    """Where the program's process records what it does."""
 
     validates: bool
     """Whether the coordinator checks its state after every event, as tests do."""
@@ -87,6 +92,7 @@ class WorkerLink(Protocol):
     num_replicas: int
     devices: tuple[str, ...]  # of all replicas, as the program named them
     references: References  # for `pack` and `unpack`; whoever serves the link sets it
+    trace: Trace | None  # where this process records what it does
 
     def send(self, messages: Sequence[Message]) -> None:
         """Sends an envelope; arrays in it must not be written to before it is answered."""

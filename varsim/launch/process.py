@@ -11,7 +11,7 @@ import warnings
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import zmq
 
@@ -25,6 +25,7 @@ from varsim.launch.process_link import ProcessLink
 from varsim.launch.rendezvous import ENTRY_POINT, Rendezvous
 from varsim.launch.run_keys import RunKeys
 from varsim.protocol.structure import References
+from varsim.tracing.trace import PROGRAM, TraceOptions, open_trace
 from varsim.transport import arena
 from varsim.transport.arena import Arena
 from varsim.transport.keys import AllowList
@@ -102,12 +103,17 @@ class ProcessLauncher:
                 worker_keys=keys.as_text() if keys else (),
                 arena=-1 if shared is None else shared.descriptor,
                 arena_limit_bytes=0 if shared is None else shared.limit_bytes,
+                **_trace_fields(options.trace),
             )
         )
         stack.callback(nursery.end)
+        trace = open_trace(options.trace, PROGRAM, count)
+        if trace is not None:
+            stack.callback(trace.close)
         return ProcessLink(
             count,
             references,
+            trace=trace,
             envelopes=envelopes,
             router=router,
             allow_list=allow_list,
@@ -135,6 +141,16 @@ def _check_exchange(options: LaunchOptions) -> None:
 
 def _can_share(options: LaunchOptions) -> bool:
     return options.transport == "ipc" and arena.shared_memory_exists()
+
+
+def _trace_fields(trace: TraceOptions | None) -> dict[str, Any]:
+    if trace is None:
+        return {}
+    return {
+        "trace_dir": str(trace.directory.absolute()),
+        "trace_level": trace.level,
+        "trace_limit_bytes": trace.limit_bytes,
+    }
 
 
 def _shared_memory(options: LaunchOptions) -> Arena | None:

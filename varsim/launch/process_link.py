@@ -30,6 +30,7 @@ from varsim.protocol.messages import (
 from varsim.protocol.structure import References
 from varsim.spec import Array, Operation, VariableAggregation
 from varsim.sync import reduce
+from varsim.tracing.trace import Trace
 from varsim.transport.keys import AllowList
 from varsim.transport.loans import TOLD_FROM_BYTES
 from varsim.transport.sockets import Router, timeout_ms
@@ -62,6 +63,7 @@ class ProcessLink:
         references: References,
         *,
         envelopes: Envelopes,
+        trace: Trace | None = None,
         router: Router,
         allow_list: AllowList | None,
         nursery: Nursery,
@@ -69,6 +71,7 @@ class ProcessLink:
     ) -> None:
         self.num_replicas: Final = num_replicas
         self.validates = False
+        self.trace = trace
         self._references = references
         self._envelopes = envelopes
         shared = envelopes.arena
@@ -128,7 +131,9 @@ class ProcessLink:
     def send(self, replica_id: int, messages: Sequence[Message]) -> None:
         """Sends an envelope. Does nothing for a worker that is gone, and after `close`."""
         if replica_id in self._running:
-            self._router.send(routing_id(replica_id), self._envelopes.encode(replica_id, messages))
+            frames = self._envelopes.encode(replica_id, messages)
+            if self._router.send(routing_id(replica_id), frames) and self.trace is not None:
+                self.trace.sent(replica_id, frames)
 
     def receive(self, timeout_s: float) -> list[tuple[int, Message | Lost]]:
         """Waits for messages, and returns all that are there, in order of arrival.
@@ -185,6 +190,8 @@ class ProcessLink:
             replica_id = self._replica_ids.get(sender)
             if replica_id not in self._running:
                 continue  # a stranger, who is ignored; or its end is already reported
+            if self.trace is not None:
+                self.trace.received(replica_id)
             try:
                 messages = self._envelopes.decode(replica_id, frames)
             except ProtocolError as error:
@@ -205,6 +212,8 @@ class ProcessLink:
                 self._lose(replica_id, f"ended, as the process that started it {ending}")
 
     def _lose(self, replica_id: int, reason: str) -> None:
+        if self.trace is not None:
+            self.trace.lost(replica_id, reason)
         said, log_path = self._logs.of_lost(replica_id)
         self._running.discard(replica_id)
         self._envelopes.forgive(replica_id)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Final
 
+from varsim.tracing.trace import TraceOptions
 from varsim.transport.keys import KeyPair
 from varsim.transport.sockets import DealerKeys
 
@@ -33,6 +35,9 @@ class Rendezvous:
     worker_keys: tuple[tuple[str, str], ...] = ()  # (public, secret) of each replica
     arena: int = -1  # descriptor of the shared memory, inherited; -1 if there is none
     arena_limit_bytes: int = 0  # for each process
+    trace_dir: str = ""  # where each process records what it does; empty: nowhere
+    trace_level: str = ""
+    trace_limit_bytes: int = 0  # for each process
 
     def to_line(self) -> bytes:
         """One line, which `from_line` takes."""
@@ -46,6 +51,13 @@ class Rendezvous:
             fields[name] = tuple(fields[name])
         fields["worker_keys"] = tuple((public, secret) for public, secret in fields["worker_keys"])
         return Rendezvous(**fields)
+
+    @property
+    def trace(self) -> TraceOptions | None:
+        """What every process records, if anything."""
+        if not self.trace_dir:
+            return None
+        return TraceOptions(Path(self.trace_dir), self.trace_level, self.trace_limit_bytes)
 
     def keys_of(self, replica_id: int) -> DealerKeys | None:
         """What a worker needs to connect with CURVE; None without."""

@@ -82,6 +82,11 @@ class Ledger:
         """Whether a running call may have written components that are not reported yet."""
         return self.call_running and not tracked.merges
 
+    def version(self, variable_id: int, replica_id: int | None) -> int:
+        """How many commits a component has had; the most of all if it is not said which."""
+        versions = self._variables.versions(variable_id)
+        return max(versions) if replica_id is None else versions[replica_id]
+
     def count_read(self, variable_id: int) -> None:
         """The program has read a variable."""
         self._variables.peek(variable_id).account.reads += 1

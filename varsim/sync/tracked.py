@@ -146,6 +146,13 @@ class Variables:
         tracked = self._tracked[variable_id]
         return tracked.mirror if tracked.block is None else tracked.block.value(tracked.slot)
 
+    def versions(self, variable_id: int) -> list[int]:
+        """How many commits each component of a variable has had."""
+        tracked = self._tracked[variable_id]
+        if tracked.block is None:
+            return tracked.versions
+        return [int(tracked.block.versions[tracked.slot])] * self.num_replicas
+
     def alone(self, variable_id: int) -> Tracked:
         """What is known of a variable, after its block is no more, if it was in one."""
         tracked = self._tracked[variable_id]

@@ -25,6 +25,7 @@ from varsim.protocol.messages import Message, Payload
 from varsim.protocol.structure import References
 from varsim.spec import Array
 from varsim.sync import reduce
+from varsim.tracing.trace import Trace
 
 STEP_S = 1e-6
 """How much simulated time one step of the simulation takes."""
@@ -68,6 +69,7 @@ class SimulatedLink:
     """The network between a coordinator and its simulated workers, and their scheduler."""
 
     validates = True
+    trace: Trace | None = None
 
     def __init__(self, options: LaunchOptions, references: References, seed: int | None) -> None:
         self.num_replicas = len(options.devices)
@@ -165,6 +167,7 @@ class _SimulatedWorker:
         self.num_replicas = len(options.devices)
         self.devices = options.devices
         self.references: Any = None
+        self.trace: Trace | None = None
         self.inbox: deque[Message] = deque()
         self.dead = False
         self._link = link

@@ -12,6 +12,7 @@ from varsim.sync import reduce
 from varsim.sync.actions import COORDINATOR
 from varsim.testing.script import Command, Ends
 from varsim.testing.telling import Teller
+from varsim.tracing.trace import Trace
 
 
 class Wires:
@@ -24,6 +25,7 @@ class Wires:
     """
 
     validates = True
+    trace: Trace | None = None
 
     def __init__(
         self,

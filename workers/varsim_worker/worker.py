@@ -18,11 +18,12 @@ from varsim.launch.exchange import empty, reduce_slice
 from varsim.launch.launcher import WorkerLink
 from varsim.launch.rendezvous import Rendezvous, log_name, routing_id
 from varsim.protocol import structure
-from varsim.protocol.buffers import Buffer
+from varsim.protocol.buffers import Buffer, Frame
 from varsim.protocol.codec import decode, encode
 from varsim.protocol.messages import Message, Payload, Ready, ReduceSlice
 from varsim.protocol.structure import Name, References
 from varsim.spec import Array
+from varsim.tracing.trace import PROGRAM, open_trace
 from varsim.transport.arena import Arena
 from varsim.transport.loans import TOLD_FROM_BYTES, Loans
 from varsim.transport.sockets import Dealer
@@ -59,12 +60,18 @@ class DealerLink:
         self._dealer = dealer
         self._output = output
         self._loans = _loans(rendezvous, replica_id)
+        self.trace = open_trace(rendezvous.trace, replica_id, self.num_replicas)
 
     def send(self, messages: Sequence[Message]) -> None:
         """Sends an envelope."""
         frames = encode(messages, self._loans)
         note = self._loans and self._loans.note()
-        self._dealer.send([*frames, note] if note else frames)
+        self._send([*frames, note] if note else frames)
+
+    def _send(self, frames: Sequence[Frame]) -> None:
+        if self.trace is not None:
+            self.trace.sent(PROGRAM, frames)
+        self._dealer.send(frames)
 
     def receive(self, timeout_s: float | None) -> list[Message]:
         """Waits for messages, and returns all that are there; none after `timeout_s`.
@@ -82,10 +89,12 @@ class DealerLink:
         """Tells the coordinator what was let go of, if it has to know before the next envelope."""
         note = self._loans and self._loans.note(TOLD_FROM_BYTES)
         if note:
-            self._dealer.send([*encode([]), note])
+            self._send([*encode([]), note])
 
     def _taken(self, frames: Sequence[Buffer]) -> list[Message]:
         """The messages of an envelope but for those that the link itself sees to."""
+        if self.trace is not None:
+            self.trace.received(PROGRAM)
         messages = decode(frames, self._loans)
         asked = [message for message in messages if isinstance(message, ReduceSlice)]
         if asked:
@@ -151,6 +160,8 @@ def work(rendezvous: Rendezvous, replica_id: int, serve: Callable[[WorkerLink], 
         traceback.print_exc()
         return 1
     finally:
+        if link.trace is not None:
+            link.trace.close()
         dealer.close(LINGER_S)
         context.term()
     return 0

@@ -1,0 +1,53 @@
+"""Values that a trace names and does not have: large ones, of which only the place was recorded."""
+
+from __future__ import annotations
+
+import mmap
+from typing import Final
+
+import numpy as np
+
+from varsim.protocol.buffers import MAX_FRAME_BYTES, Buffer, Place
+from varsim.spec import Array
+
+
+class Absent:
+    """Memory that stands for what was not recorded; nobody reads it, and it takes no room."""
+
+    def __init__(self) -> None:
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE
+        self._memory = mmap.mmap(-1, MAX_FRAME_BYTES, flags=flags)
+        everything = np.frombuffer(self._memory, np.uint8)
+        self._bytes: Array = everything
+        self._first = int(everything.__array_interface__["data"][0])
+
+    def frame(self, kept: bytes | int) -> Buffer:
+        """A recorded frame; of one that was not kept, something of its length."""
+        if isinstance(kept, bytes):
+            return kept
+        return memoryview(self._memory)[:kept]
+
+    def is_absent(self, array: Array) -> bool:
+        """Whether an array's bytes were not recorded."""
+        address = int(array.__array_interface__["data"][0])
+        return self._first <= address < self._first + MAX_FRAME_BYTES
+
+    # ------------------------------------------------------------ as the codec's shared memory
+
+    def put(self, array: Array) -> Place | None:  # noqa: ARG002  # the protocol's name
+        """Nothing is sent from here."""
+        raise AssertionError("what is read back is not sent")
+
+    def take_back(self, place: Place) -> None:  # noqa: ARG002
+        """Nothing is sent from here."""
+        raise AssertionError("what is read back is not sent")
+
+    def get(self, place: Place, size_bytes: int) -> Array:  # noqa: ARG002  # of memory long gone
+        """Something of an array's length."""
+        return self._bytes[:size_bytes]
+
+    def take_note(self, note: memoryview) -> None:
+        """What was let go of says nothing about a run."""
+
+
+_NORESERVE: Final = getattr(mmap, "MAP_NORESERVE", 0)

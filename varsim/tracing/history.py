@@ -1,0 +1,208 @@
+"""The history of a run: one SQLite file, in which every event stands after all that caused it.
+
+`docs/history.md` describes the tables for people; `SCHEMA` is what it is generated from.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from varsim.errors import ConfigError
+from varsim.tracing.trace import PROGRAM as PROGRAM  # noqa: PLC0414  # a word of the tables, too
+
+SCHEMA_VERSION: Final = 1
+"""Of the tables; it grows when a column changes its meaning or goes."""
+
+HISTORY: Final = "history.db"
+
+SCHEMA: Final = """
+CREATE TABLE run (            -- what was run, and whether the record of it is whole
+    key   TEXT PRIMARY KEY,   -- schema, num_replicas, level, complete, …
+    value TEXT NOT NULL       -- JSON
+);
+CREATE TABLE variables (
+    variable        INTEGER PRIMARY KEY,  -- unique in the run, in order of creation
+    name            TEXT NOT NULL,        -- as the program gave it
+    shape           TEXT NOT NULL,        -- JSON list; null is an open dimension
+    dtype           TEXT NOT NULL,        -- as NumPy names it
+    requested       TEXT NOT NULL,        -- the synchronization that the program asked for
+    synchronization TEXT NOT NULL,        -- the one in force; AUTO only if adaptive
+    aggregation     TEXT NOT NULL,
+    trainable       INTEGER NOT NULL,     -- 0 or 1
+    created_at      TEXT NOT NULL         -- file:line
+);
+CREATE TABLE events (
+    event     INTEGER PRIMARY KEY,  -- causal order: what caused it has a smaller number
+    process   INTEGER NOT NULL,     -- replica_id; -1 is the program
+    number    INTEGER NOT NULL,     -- the event's place among those of its process
+    time_s    REAL NOT NULL,        -- since the run began
+    kind      TEXT NOT NULL,        -- see KINDS
+    call      INTEGER,              -- which strategy.run; NULL outside all
+    variable  INTEGER,
+    operation TEXT,                 -- assign, assign_add, assign_sub
+    version   INTEGER,              -- of the variable, before a read or after a commit
+    meeting   INTEGER,              -- the place among the call's meeting points
+    replica   INTEGER,              -- whose component, where that is not all of them
+    place     TEXT,                 -- file:line in the program
+    dtype     TEXT,                 -- of the value, as NumPy names it
+    shape     TEXT,                 -- of the value; JSON list
+    digest    INTEGER,              -- CRC-32 of the value's bytes
+    value     BLOB,                 -- these bytes; NULL if they were not recorded
+    cause     INTEGER,              -- the event of another process that this one follows
+    note      TEXT                  -- what an error said, what an all_reduce computed, …
+);
+CREATE INDEX events_by_variable ON events (variable, event);
+CREATE INDEX events_by_call ON events (call, event);
+"""
+
+KINDS: Final[Mapping[str, str]] = {
+    "create": "the program: a new variable, with the value of every component (version 0)",
+    "forget": "the program dropped a variable",
+    "call": "the program calls a function on all replicas",
+    "begin": "a replica begins a call; caused by `call`",
+    "write": "a write, before it has any effect. `meeting` is set for a contribution to a merge; "
+    "otherwise it is local to `replica`, or the program's own (to all if `replica` is NULL)",
+    "commit": "the program's process makes `version` of a variable: of one component if `replica` "
+    "is set. `value` is the operand of `operation`; of a merge, the new value (assign)",
+    "install": "a replica applies a commit to its component; caused by `commit`",
+    "read": "a read. By the program it is the cross-replica value, or of `replica`'s component",
+    "component": "a replica sends its component to the program; caused by the program's `fetch`",
+    "fetch": "the program asks `replica` for a component",
+    "wait": "a replica waits for the commit of its write to `variable`",
+    "meet": "a replica meets the others in all_reduce, all_gather or merge_call (`note`)",
+    "answer": "the program answers a meeting or a question; `note` says which",
+    "receive": "the program hears of a replica; caused by that replica's last event before it",
+    "return": "a replica's function has returned",
+    "raise": "a replica's function has raised; `note` is the exception",
+    "abort": "the program gives a call up; `note` says why",
+    "finish": "the program has the results of a call, or its error (`note`)",
+    "lost": "a worker process has ended; `note` says how",
+}
+
+
+class Event(NamedTuple):
+    """One row of `events`, in its order of columns; `event` is its number."""
+
+    event: int
+    process: int
+    number: int
+    time_s: float
+    kind: str
+    call: int | None = None
+    variable: int | None = None
+    operation: str | None = None
+    version: int | None = None
+    meeting: int | None = None
+    replica: int | None = None
+    place: str | None = None
+    dtype: str | None = None
+    shape: str | None = None
+    digest: int | None = None
+    value: bytes | None = None
+    cause: int | None = None
+    note: str | None = None
+
+
+class VariableRow(NamedTuple):
+    """One row of `variables`."""
+
+    variable: int
+    name: str
+    shape: str
+    dtype: str
+    requested: str
+    synchronization: str
+    aggregation: str
+    trainable: int
+    created_at: str
+
+
+class History:
+    """A history that is open for reading."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self.run: dict[str, Any] = {
+            key: json.loads(value) for key, value in connection.execute("SELECT * FROM run")
+        }
+        rows = connection.execute("SELECT * FROM variables ORDER BY variable")
+        self.variables: dict[int, VariableRow] = {row[0]: VariableRow(*row) for row in rows}
+
+    @property
+    def num_replicas(self) -> int:
+        """How many replicas the run had."""
+        return int(self.run["num_replicas"])
+
+    def events(self, where: str = "1", parameters: Iterable[Any] = ()) -> Iterator[Event]:
+        """The events for which an SQL condition holds, in causal order, one at a time."""
+        rows = self.connection.execute(
+            f"SELECT * FROM events WHERE {where} ORDER BY event",  # noqa: S608  # our own conditions
+            tuple(parameters),
+        )
+        return map(Event._make, rows)
+
+
+@contextmanager
+def open_history(path: Path) -> Iterator[History]:
+    """Opens a history for reading.
+
+    Args:
+        path: A run's directory, or a `history.db`.
+    Raises:
+        ConfigError: There is none, it is none, or another version wrote it.
+    """
+    file = path / HISTORY if path.is_dir() else path
+    if not file.is_file():
+        raise ConfigError(
+            f"{path} has no {HISTORY}: give a run's directory, of a run that was traced "
+            "(trace: ops, which is the default)"
+        )
+    with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        try:
+            history = History(connection)
+            version = history.run.get("schema")
+        except (sqlite3.Error, ValueError, TypeError) as error:
+            raise ConfigError(f"{file} is no history of a run: {error}") from None
+        if version != SCHEMA_VERSION:
+            raise ConfigError(f"{file}: schema {version}; this varsim reads {SCHEMA_VERSION}")
+        yield history
+
+
+def write_history(
+    path: Path,
+    run: Mapping[str, Any],
+    variables: Iterable[VariableRow],
+    events: Iterable[Event],
+) -> None:
+    """Writes a history: the whole of it or, if that fails, nothing.
+
+    Args:
+        run: What stands in the table of that name; `schema` is added. Looked at last.
+        variables: Looked at after `events`, as only then they are all known.
+    """
+    temporary = path.with_name(f".{path.name}")
+    temporary.unlink(missing_ok=True)
+    with closing(sqlite3.connect(temporary)) as connection:
+        connection.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;")
+        tables, _, indices = SCHEMA.partition("CREATE INDEX")
+        connection.executescript(tables)
+        _insert(connection, "events", Event._fields, events)
+        _insert(connection, "variables", VariableRow._fields, variables)
+        entries = [(key, json.dumps(value)) for key, value in run.items()]
+        entries.append(("schema", json.dumps(SCHEMA_VERSION)))
+        _insert(connection, "run", ("key", "value"), entries)
+        connection.executescript(f"CREATE INDEX {indices}")
+        connection.commit()
+    temporary.replace(path)
+
+
+def _insert(
+    connection: sqlite3.Connection, table: str, columns: tuple[str, ...], rows: Iterable[Any]
+) -> None:
+    marks = ", ".join("?" * len(columns))
+    connection.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)  # noqa: S608  # our own
