@@ -70,7 +70,8 @@ KINDS: Final[Mapping[str, str]] = {
     "commit": "the program's process makes `version` of a variable: of one component if `replica` "
     "is set. `value` is the operand of `operation`; of a merge, the new value (assign)",
     "install": "a replica applies a commit to its component; caused by `commit`",
-    "read": "a read. By the program it is the cross-replica value, or of `replica`'s component",
+    "read": "a read. By the program it is the cross-replica value, or of `replica`'s component; "
+    "`note` counts those that only repeat the one before, if they are several",
     "component": "a replica sends its component to the program; caused by the program's `fetch`",
     "fetch": "the program asks `replica` for a component",
     "wait": "a replica waits for the commit of its write to `variable`",

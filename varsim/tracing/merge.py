@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections import defaultdict, deque
 from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
@@ -78,6 +79,7 @@ class _Merger:
         )  # of each process, innermost last
         self._numbers: defaultdict[int, int] = defaultdict(int)  # events of each process
         self._causes: dict[int, int] = {}  # of each process's next event
+        self._reads: dict[int, Fields] = {}  # each process's last
         self._made: list[Event] = []
         self._next = 1
 
@@ -152,7 +154,11 @@ class _Merger:
             case Kind.READ:
                 variable, replica, version, place, value = what
                 fields = {"variable": variable, "replica": replica, "version": version}
-                emit({"kind": "read", "place": place, **fields, **_value(value)})
+                self._reads[process] = {"kind": "read", "place": place, **fields, **_value(value)}
+                emit(dict(self._reads[process]))
+            case Kind.AGAIN:
+                more = None if what[0] == 1 else f"{what[0]} reads like the one before"
+                emit(self._reads[process] | {"note": more})
             case Kind.WROTE:
                 variable, replica, operation, place, value = what
                 if process == PROGRAM and replica is not None:
@@ -215,4 +221,6 @@ class _Merger:
 def _value(value: tuple[str, list[int], int | None, bytes | None]) -> Fields:
     dtype, shape, digest, content = value
     name = np.dtype(dtype).name
+    if content is not None:
+        digest = zlib.crc32(content)
     return {"dtype": name, "shape": json.dumps(shape), "digest": digest, "value": content}

@@ -43,7 +43,12 @@ FRAME_LIMIT_BYTES: Final = 2**16
 READ_LIMIT_BYTES: Final = 2**10
 """Of a value that a replica reads and whose bytes are kept at `ops`; else it is a digest."""
 
+_MAX_PENDING: Final = 256  # records that are not written yet: those of reads and local writes
+
 _CHUNK_BYTES: Final = 2**20
+_MADV_POPULATE_WRITE: Final = 23
+"""Linux 5.14: makes all pages at once, which takes a third of the time of making one by one."""
+
 _CLOSING_BYTES: Final = 64  # room for the last record, beyond the limit
 
 
@@ -57,12 +62,16 @@ class Kind(IntEnum):
     BEGUN = 1  # process, num_replicas, level, protocol version, seconds since the epoch
     SENT = 2  # peer, frames (a number: so many bytes, not kept), or None: the same as before
     RECEIVED = 3  # peer: the next of its envelopes has come here
-    READ = 4  # variable_id, replica or None, version, place, value
+    READ = 4  # variable_id, replica or None, version, place, value: (dtype, shape, digest, bytes)
     WROTE = 5  # variable_id, replica or None, operation, place, value
     FINISHED = 6  # call_id, what its error said or None
     LOST = 7  # replica, how its worker ended
     ENDED = 8  # the process has closed its trace: nothing is missing
     CUT = 9  # the trace has reached its limit
+    AGAIN = 10  # how often what was read last was read again right after it, in the same place
+
+
+_READ, _WROTE, _AGAIN = int(Kind.READ), int(Kind.WROTE), int(Kind.AGAIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +102,15 @@ class Trace:
         self._file.append(MAGIC)
         self._pack = msgpack.Packer(unicode_errors="surrogatepass").pack
         self._sent: Sequence[Frame] = ()  # last, by the very same list
+        self._pending: list[tuple[Any, ...]] = []  # reads and writes, which come thick and fast
+        self._read: tuple[Any, ...] = ()  # what was read last
+        self._again = 0  # and how often since
         about = (process, num_replicas, options.level, PROTOCOL_VERSION, time.time())
         self._note(Kind.BEGUN, *about)
 
     def _note(self, kind: Kind, *what: Any) -> None:
+        if self._pending:
+            self._settle()
         if not self._file.append(self._pack((kind, time.monotonic_ns(), *what))):
             self._file.close(self._pack((Kind.CUT, time.monotonic_ns())))
 
@@ -124,8 +138,12 @@ class Trace:
         Args:
             replica: Whose component; None: the value of all together.
         """
-        limit = FRAME_LIMIT_BYTES if replica is None else READ_LIMIT_BYTES
-        self._note(Kind.READ, variable_id, replica, version, place, self._value(value, limit))
+        read = variable_id, replica, version, place, id(value)
+        if read == self._read and self._pending:
+            self._again += 1
+            return
+        self._defer(_READ, variable_id, replica, version, place, self._shown(value))
+        self._read = read
 
     def wrote(
         self, variable_id: int, replica: int | None, operation: Operation, place: str, value: Array
@@ -135,17 +153,46 @@ class Trace:
         Args:
             replica: Whose component; None: all of them.
         """
-        kept = self._value(value, FRAME_LIMIT_BYTES)
-        self._note(Kind.WROTE, variable_id, replica, operation.value, place, kept)
+        kept = value.tobytes() if self._is_kept(value) else None  # the caller may change it
+        shown = value.dtype.char, value.shape, None, kept
+        self._defer(_WROTE, variable_id, replica, operation._value_, place, shown)
 
-    def _value(self, value: Array, limit: int) -> tuple[str, tuple[int, ...], int | None, Any]:
-        """Its dtype, its shape, its digest, and its bytes."""
-        size = value.nbytes
-        if size > FRAME_LIMIT_BYTES and not self._everything:
-            return value.dtype.str, value.shape, None, None
+    def _is_kept(self, value: Array) -> bool:
+        return value.nbytes <= FRAME_LIMIT_BYTES or self._everything
+
+    def _shown(self, value: Array) -> Any:
+        """A value that nobody changes any more: itself, until there is time for it."""
+        return value if self._is_kept(value) else (value.dtype.char, value.shape, None, None)
+
+    def _defer(self, *record: Any) -> None:
+        if self._again:
+            self._again = self._note_again()
+        self._pending.append((record[0], time.monotonic_ns(), *record[1:]))
+        if len(self._pending) >= _MAX_PENDING:
+            self._settle()
+
+    def _note_again(self) -> int:
+        self._pending.append((_AGAIN, time.monotonic_ns(), self._again))
+        return 0
+
+    def _settle(self) -> None:
+        """Writes what is pending: before anything else is written, and when it is much."""
+        if self._again:
+            self._again = self._note_again()
+        pending, self._pending = self._pending, []
+        packed = b"".join([self._pack(self._packable(record)) for record in pending])
+        if not self._file.append(packed):
+            self._file.close(self._pack((Kind.CUT, time.monotonic_ns())))
+
+    def _packable(self, record: tuple[Any, ...]) -> tuple[Any, ...]:
+        value = record[-1]
+        if not isinstance(value, np.ndarray | np.generic):
+            return record
         content = value.tobytes()
-        kept = content if size <= limit or self._everything else None
-        return value.dtype.str, value.shape, zlib.crc32(content), kept
+        limit = FRAME_LIMIT_BYTES if record[3] is None else READ_LIMIT_BYTES
+        if len(content) <= limit or self._everything:
+            return (*record[:-1], (value.dtype.char, value.shape, None, content))
+        return (*record[:-1], (value.dtype.char, value.shape, zlib.crc32(content), None))
 
     def finished(self, call_id: int, error: str | None) -> None:
         """The program has what a call led to."""
@@ -157,6 +204,8 @@ class Trace:
 
     def close(self) -> None:
         """Nothing more is recorded. Does nothing the second time."""
+        if self._pending:
+            self._settle()
         self._file.close(self._pack((Kind.ENDED, time.monotonic_ns())))
 
 
@@ -196,6 +245,8 @@ class _MappedFile:
             mapped = mmap.mmap(self._descriptor, size, offset=start)
         except OSError:
             return False
+        with suppress(OSError):  # it is an older Linux: each page is made when it is touched
+            mapped.madvise(_MADV_POPULATE_WRITE)
         if self._map is not None:
             self._map.close()
         self._map, self._start, self._end = mapped, start, start + size

@@ -1,0 +1,107 @@
+"""What does it cost to record what happens?
+
+The same work without a record, at level `ops` and at level `messages`, each on workers of its own,
+in turns: training the built-in job `digits` for two epochs, a step that writes 1,000 ON_WRITE MEAN
+scalars, and one that writes a single one. *off, again* is the work without a record once more: how
+far it is from 1 is how far anything here can be trusted.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import varsim as tf
+from benchmarks.measure import Ratio, Spread, Turn, side_by_side, turn_of
+from benchmarks.ours import checked_turn, on_write_mean, step_of
+from benchmarks.record import Rows, keep, question, show
+from varsim.tracing.trace import MESSAGES, OPS, TraceOptions
+from varsim.workloads import digits
+
+LEVELS = {"off": None, "ops": OPS, "messages": MESSAGES, "off, again": None}
+TARGET = 1.05
+EPOCHS = 2
+ROUNDS = 40
+BUDGET_S = 20.0
+LIMIT_BYTES = 2**33  # nothing is cut off while it is measured
+
+
+@contextmanager
+def cluster(workers: int, level: str | None) -> Iterator[tf.distribute.MirroredStrategy]:
+    """Workers that record on that level, into a folder that goes with them."""
+    with tempfile.TemporaryDirectory(prefix="trace-") as folder:
+        options = None if level is None else TraceOptions(Path(folder), level, LIMIT_BYTES)
+        devices = [f"cpu:{i}" for i in range(workers)]
+        with tf.distribute.MirroredStrategy(devices, trace=options) as strategy:
+            yield strategy
+
+
+def training(strategy: tf.distribute.MirroredStrategy) -> Turn:
+    """Trains from the beginning, each time."""
+    job = tf.Job(strategy=strategy, seed=0, steps=None, progress=lambda *_, **__: None)
+    return turn_of(lambda: digits.run(job, epochs=EPOCHS))
+
+
+def writing(count: int) -> Callable[[tf.distribute.MirroredStrategy], Turn]:
+    """A step that writes so many scalars."""
+
+    def turn(strategy: tf.distribute.MirroredStrategy) -> Turn:
+        written = on_write_mean(strategy, count, ())
+        return checked_turn(strategy, written, step_of(written))
+
+    return turn
+
+
+WORK = {
+    f"digits, {EPOCHS} epochs": training,
+    "1,000 scalars": writing(1000),
+    "one scalar": writing(1),
+}
+WITHOUT_TARGET = "one scalar"
+
+
+def measure(workers: int, work: str, rounds: int) -> Rows:
+    """A row for each level."""
+    with ExitStack() as stack:
+        turns = {
+            name: WORK[work](stack.enter_context(cluster(workers, level)))
+            for name, level in LEVELS.items()
+        }
+        spreads = side_by_side(turns, rounds=rounds, budget_s=BUDGET_S)
+    return [
+        {
+            "workers": workers,
+            "work": work,
+            "record": name,
+            "took": spread,
+            "this / off": _ratio(work, name, spread, spreads["off"]),
+        }
+        for name, spread in spreads.items()
+    ]
+
+
+def _ratio(work: str, name: str, spread: Spread, off: Spread) -> Ratio | None:
+    if name == "off":
+        return None
+    has_target = name == OPS and work != WITHOUT_TARGET
+    return Ratio(spread.median / off.median, TARGET if has_target else None)
+
+
+def main() -> None:
+    """Measures, prints, and keeps if asked."""
+    options = question(__doc__, (4,)).parse_args()
+    rows: Rows = []
+    for workers in options.workers:
+        for work in WORK:
+            rows += measure(workers, work, options.rounds or ROUNDS)
+            print(f"{workers} workers, {work}: measured", file=sys.stderr)
+    show("with a record", rows)
+    if options.keep:
+        keep("tracing", rows)
+
+
+if __name__ == "__main__":
+    main()
