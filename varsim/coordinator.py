@@ -11,6 +11,7 @@ from varsim.errors import CallTimeout, ContextError, VarsimError, WorkerLost
 from varsim.launch.launcher import Link, Lost
 from varsim.protocol.messages import (
     Ask,
+    Commit,
     MergeCall,
     Message,
     Payload,
@@ -203,8 +204,14 @@ class Coordinator:
         return finish
 
     def _note_finished(self, call_id: int, error: str | None) -> None:
-        if self.link.trace is not None:
-            self.link.trace.finished(call_id, error)
+        trace = self.link.trace
+        if trace is None:
+            return
+        unsent = [one for messages in self._outgoing.values() for one in messages]
+        commits = {id(one): one for one in unsent if isinstance(one, Commit)}
+        if commits:
+            trace.decided(list(commits.values()))
+        trace.finished(call_id, error)
 
     def _give_up(self, call_id: int, error: BaseException) -> None:
         self._perform(self.state.abandon(call_id, f"the program raised {type(error).__name__}"))

@@ -165,6 +165,10 @@ class _Merger:
                     self._program.writes_to_one(variable, replica)
                 fields = {"variable": variable, "replica": replica, "operation": operation}
                 emit({"kind": "write", "place": place, **fields, **_value(value)})
+            case Kind.DECIDED:
+                kept = [self._absent.frame(frame) for frame in what[0]]
+                for message in decode(kept, self._absent):
+                    self._program.tell(PROGRAM, message, emit)
             case Kind.FINISHED:
                 emit({"kind": "finish", "call": what[0], "note": what[1]})
                 self._meetings.end(what[0])

@@ -24,7 +24,8 @@ import msgpack
 import numpy as np
 
 from varsim.protocol.buffers import Frame
-from varsim.protocol.codec import PROTOCOL_VERSION
+from varsim.protocol.codec import PROTOCOL_VERSION, encode
+from varsim.protocol.messages import Message
 from varsim.spec import Array, Operation
 
 MAGIC: Final = b"varsim-trace-1\n"
@@ -69,6 +70,7 @@ class Kind(IntEnum):
     ENDED = 8  # the process has closed its trace: nothing is missing
     CUT = 9  # the trace has reached its limit
     AGAIN = 10  # how often what was read last was read again right after it, in the same place
+    DECIDED = 11  # frames: commits that no replica waits for, and that leave with what comes next
 
 
 _READ, _WROTE, _AGAIN = int(Kind.READ), int(Kind.WROTE), int(Kind.AGAIN)
@@ -193,6 +195,10 @@ class Trace:
         if len(content) <= limit or self._everything:
             return (*record[:-1], (value.dtype.char, value.shape, None, content))
         return (*record[:-1], (value.dtype.char, value.shape, zlib.crc32(content), None))
+
+    def decided(self, commits: Sequence[Message]) -> None:
+        """There are commits that have not left yet."""
+        self._note(Kind.DECIDED, [self._kept(frame) for frame in encode(commits)])
 
     def finished(self, call_id: int, error: str | None) -> None:
         """The program has what a call led to."""
