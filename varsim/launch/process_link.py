@@ -133,7 +133,7 @@ class ProcessLink:
         if replica_id in self._running:
             frames = self._envelopes.encode(replica_id, messages)
             if self._router.send(routing_id(replica_id), frames) and self.trace is not None:
-                self.trace.sent(replica_id, frames)
+                self.trace.sent(replica_id, frames, messages)
 
     def receive(self, timeout_s: float) -> list[tuple[int, Message | Lost]]:
         """Waits for messages, and returns all that are there, in order of arrival.

@@ -116,11 +116,13 @@ class Trace:
         if not self._file.append(self._pack((kind, time.monotonic_ns(), *what))):
             self._file.close(self._pack((Kind.CUT, time.monotonic_ns())))
 
-    def sent(self, peer: int, frames: Sequence[Frame]) -> None:
-        """An envelope leaves for a peer."""
+    def sent(self, peer: int, frames: Sequence[Frame], messages: Sequence[Message]) -> None:
+        """An envelope leaves for a peer, as these frames, which may show shared memory."""
         if frames is self._sent:
             self._note(Kind.SENT, peer, None)
             return
+        if self._everything:
+            frames = encode(messages)
         # What shows an array's memory is not held: that memory is to be used again.
         self._sent = frames if all(type(frame) is bytes for frame in frames) else ()
         self._note(Kind.SENT, peer, [self._kept(frame) for frame in frames])
@@ -234,7 +236,7 @@ class _MappedFile:
     def append(self, record: bytes) -> bool:
         """Writes a record; False if there is no more room, or it is closed."""
         end = self._position + len(record)
-        if end > self._end and not self._grow(end):
+        if end > self._limit or (end > self._end and not self._grow(end)):
             return False
         assert self._map is not None
         self._map[self._position - self._start : end - self._start] = record
@@ -242,7 +244,7 @@ class _MappedFile:
         return True
 
     def _grow(self, end: int) -> bool:
-        if self._descriptor < 0 or end > self._limit:
+        if self._descriptor < 0:
             return False
         start = self._position - self._position % mmap.ALLOCATIONGRANULARITY
         size = max(_CHUNK_BYTES, -(-(end - start) // _CHUNK_BYTES) * _CHUNK_BYTES)
@@ -270,7 +272,7 @@ class _MappedFile:
             os.ftruncate(self._descriptor, self._position)
         os.close(self._descriptor)
         self._descriptor = -1
-        self._map, self._end = None, 0
+        self._map, self._limit = None, 0
 
 
 def as_array(dtype: str, shape: Sequence[int], content: bytes) -> Array:

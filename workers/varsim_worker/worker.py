@@ -66,11 +66,11 @@ class DealerLink:
         """Sends an envelope."""
         frames = encode(messages, self._loans)
         note = self._loans and self._loans.note()
-        self._send([*frames, note] if note else frames)
+        self._send([*frames, note] if note else frames, messages)
 
-    def _send(self, frames: Sequence[Frame]) -> None:
+    def _send(self, frames: Sequence[Frame], messages: Sequence[Message]) -> None:
         if self.trace is not None:
-            self.trace.sent(PROGRAM, frames)
+            self.trace.sent(PROGRAM, frames, messages)
         self._dealer.send(frames)
 
     def receive(self, timeout_s: float | None) -> list[Message]:
@@ -89,7 +89,7 @@ class DealerLink:
         """Tells the coordinator what was let go of, if it has to know before the next envelope."""
         note = self._loans and self._loans.note(TOLD_FROM_BYTES)
         if note:
-            self._send([*encode([]), note])
+            self._send([*encode([]), note], [])
 
     def _taken(self, frames: Sequence[Buffer]) -> list[Message]:
         """The messages of an envelope but for those that the link itself sees to."""

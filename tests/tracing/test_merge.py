@@ -1,0 +1,399 @@
+"""From traces to a history: what each message becomes, and that causes come first."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import varsim as tf
+from tests.processes.conftest import cluster
+from varsim.analysis.outcome import Outcome, overall
+from varsim.analysis.verdict import judge
+from varsim.errors import ProtocolError, WorkerLost
+from varsim.protocol.buckets import arrange
+from varsim.protocol.codec import encode
+from varsim.protocol.messages import (
+    Abort,
+    Commit,
+    Component,
+    Contribution,
+    Create,
+    Fetch,
+    Layout,
+    Message,
+    Payload,
+    Report,
+    Returned,
+    Start,
+    Waiting,
+    Write,
+)
+from varsim.spec import Operation, VariableAggregation, VariableSpec, VariableSynchronization
+from varsim.tracing.history import PROGRAM, Event, open_history
+from varsim.tracing.merge import merge
+from varsim.tracing.trace import FRAME_LIMIT_BYTES, Trace, TraceOptions, file_name
+
+ON_WRITE, MEAN = VariableSynchronization.ON_WRITE, VariableAggregation.MEAN
+ADD, ASSIGN = Operation.ASSIGN_ADD, Operation.ASSIGN
+NOTHING = Payload(None)
+
+
+class Wires:
+    """The traces of a program and two replicas, between which envelopes travel."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        options = TraceOptions(folder)
+        self.program, *self.replicas = [Trace(options, i, 2) for i in (PROGRAM, 0, 1)]
+        self.specs: dict[int, VariableSpec] = {}
+
+    def down(self, replica: int, *messages: Message) -> None:
+        """The program sends an envelope, which arrives."""
+        self.program.sent(replica, encode(messages), messages)
+        self.replicas[replica].received(PROGRAM)
+
+    def up(self, replica: int, *messages: Message) -> None:
+        """A replica sends an envelope, which arrives."""
+        self.replicas[replica].sent(PROGRAM, encode(messages), messages)
+        self.program.received(replica)
+
+    def all(self, *messages: Message) -> None:
+        """The program sends the same to all."""
+        frames = encode(messages)
+        for replica, trace in enumerate(self.replicas):
+            self.program.sent(replica, frames, messages)
+            trace.received(PROGRAM)
+
+    def variable(
+        self, number: int, aggregation: VariableAggregation = MEAN, size: int | None = None
+    ) -> None:
+        """A new variable of float32."""
+        shape = () if size is None else (size,)
+        spec = VariableSpec(
+            number,
+            f"v{number}",
+            shape,
+            np.dtype("f4"),
+            ON_WRITE,
+            ON_WRITE,
+            aggregation,
+            True,
+            "p:1",
+        )
+        self.specs[number] = spec
+        self.all(Create(spec=spec, value=np.zeros(shape, "f4")))
+
+    def contribution(self, call: int, *written: tuple[int, float | None]) -> list[Message]:
+        """What a replica sends that adds something to variables; None: it does not count."""
+        writes = tuple(Write(number, ADD, (), f"p:{10 + number}") for number, _ in written)
+        buckets = []
+        for bucket in arrange(writes, self.specs):
+            numbers = [written[position][1] for position in bucket.positions]
+            if None in numbers:
+                buckets.append(np.empty(0, "f4"))
+            else:
+                buckets.append(np.array(numbers, "f4").reshape(bucket.shape))
+        layout = Layout(layout_id=0, writes=writes)
+        return [
+            layout,
+            Contribution(call_id=call, index=0, layout_id=0, buckets=tuple(buckets)),
+        ]
+
+    def step(self, call: int, *of_replicas: tuple[tuple[int, float | None], ...]) -> None:
+        """All replicas begin a call, write, and return."""
+        self.all(Start(call_id=call, function_id="f", arguments=NOTHING))
+        for replica, written in enumerate(of_replicas):
+            returned = Returned(call_id=call, result=NOTHING, report=Report())
+            self.up(replica, *self.contribution(call, *written), returned)
+
+    def history(self) -> list[Event]:
+        """All that happened."""
+        for trace in (self.program, *self.replicas):
+            trace.close()
+        merge(self.folder, self.folder)
+        with open_history(self.folder) as history:
+            self.run = history.run
+            events = list(history.events())
+        _check_order(events)
+        return events
+
+
+def _check_order(events: list[Event]) -> None:
+    """What holds of every history."""
+    assert list(range(1, len(events) + 1)) == [event.event for event in events]
+    for process in {event.process for event in events}:
+        numbers = [event.number for event in events if event.process == process]
+        assert list(range(len(numbers))) == numbers
+    assert all(event.cause is None or event.cause < event.event for event in events)
+
+
+def commit(call: int, version: int, value: float | list[float], *ids: int) -> Commit:
+    return Commit(
+        call_id=call,
+        settled=1,
+        variable_ids=np.array(ids, np.int64),
+        versions=np.full(len(ids), version, np.int64),
+        operation=ASSIGN,
+        value=np.array(value, "f4"),
+    )
+
+
+def number_of(event: Event) -> float | None:
+    return None if event.value is None else float(np.frombuffer(event.value, "f4")[0])
+
+
+def of_kind(events: list[Event], kind: str, *columns: str) -> list[Any]:
+    found = [event for event in events if event.kind == kind]
+    return [tuple(getattr(event, column) for column in columns) for event in found]
+
+
+@pytest.fixture
+def wires(tmp_path: Path) -> Iterator[Wires]:
+    made = Wires(tmp_path)
+    yield made
+    for trace in (made.program, *made.replicas):
+        trace.close()
+
+
+def test_a_merge_is_its_writes_then_its_commit_then_its_installs(wires: Wires) -> None:
+    wires.variable(1)
+    wires.step(1, ((1, 2.0),), ((1, 4.0),))
+    wires.all(commit(1, 1, 3.0, 1))
+    wires.program.finished(1, None)
+    events = wires.history()
+    (made,) = [event for event in events if event.kind == "commit"]
+    written = [event for event in events if event.kind == "write"]
+
+    assert [(0, 1, 0, "p:11", "assign_add"), (1, 1, 0, "p:11", "assign_add")] == of_kind(
+        events, "write", "process", "call", "meeting", "place", "operation"
+    )
+    assert [2.0, 4.0] == [number_of(event) for event in written]
+    assert (1, 1, 0, None, 3.0) == (
+        made.call,
+        made.version,
+        made.meeting,
+        made.replica,
+        number_of(made),
+    )
+    assert [(0, 1, made.event), (1, 1, made.event)] == of_kind(
+        events, "install", "process", "version", "cause"
+    )
+    assert wires.run["complete"]
+
+
+def test_each_write_of_a_call_has_a_meeting_of_its_own(wires: Wires) -> None:
+    """Also two writes of one variable; and variables in one commit are told apart."""
+    wires.variable(1)
+    wires.variable(2)
+    wires.step(1, ((1, 1.0), (2, 2.0), (1, 3.0)), ((1, 1.0), (2, 2.0), (1, 3.0)))
+    wires.all(commit(1, 1, [1.0, 2.0], 1, 2))
+    wires.all(commit(1, 2, 4.0, 1))
+    events = wires.history()
+
+    assert [(1, 0), (2, 1), (1, 2)] * 2 == of_kind(events, "write", "variable", "meeting")
+    assert [(1, 1, 0), (2, 1, 1), (1, 2, 2)] == of_kind(
+        events, "commit", "variable", "version", "meeting"
+    )
+    values = [number_of(event) for event in events if event.kind == "commit"]
+    assert [1.0, 2.0, 4.0] == values
+
+
+def test_what_does_not_count_has_no_value(wires: Wires) -> None:
+    wires.variable(1, VariableAggregation.ONLY_FIRST_REPLICA)
+    wires.step(1, ((1, 5.0),), ((1, None),))
+    written = [event for event in wires.history() if event.kind == "write"]
+
+    assert [5.0, None] == [number_of(event) for event in written]
+
+
+def test_a_commit_of_the_program_to_one_component_says_whose(wires: Wires) -> None:
+    wires.variable(1)
+    wires.program.wrote(1, 1, ASSIGN, "p:5", np.array(7, "f4"))
+    wires.down(1, commit(0, 1, 7.0, 1))
+    wires.program.wrote(1, None, ASSIGN, "p:6", np.array(8, "f4"))
+    wires.all(commit(0, 2, 8.0, 1))
+    events = wires.history()
+
+    assert [(PROGRAM, 1, "p:5"), (PROGRAM, None, "p:6")] == of_kind(
+        events, "write", "process", "replica", "place"
+    )
+    assert [(None, 1, 1), (None, 2, None)] == of_kind(
+        events, "commit", "call", "version", "replica"
+    )
+
+
+def test_commits_that_leave_late_stand_before_the_end_of_their_call(wires: Wires) -> None:
+    wires.variable(1)
+    wires.step(1, ((1, 2.0),), ((1, 4.0),))
+    late = commit(1, 1, 3.0, 1)
+    wires.program.decided([late])
+    wires.program.finished(1, None)
+    wires.program.read(1, None, 1, "p:9", np.array(3, "f4"))
+    wires.all(late)
+    kinds = [event.kind for event in wires.history() if event.process == PROGRAM]
+
+    assert ["commit", "finish", "read"] == kinds[-3:]
+
+
+def test_a_fetch_comes_before_its_component(wires: Wires) -> None:
+    wires.variable(1)
+    wires.down(0, Fetch(request_id=1, variable_id=1))
+    found = Component(request_id=1, variable_id=1, version=0, value=np.array(0, "f4"))
+    wires.up(0, found)
+    events = wires.history()
+    (asked,) = [event.event for event in events if event.kind == "fetch"]
+    ((sent, cause),) = of_kind(events, "component", "event", "cause")
+
+    assert asked == cause
+    assert [(0, sent)] == of_kind(events, "receive", "replica", "cause")
+
+
+def test_reads_waits_and_aborts_are_of_their_call(wires: Wires) -> None:
+    wires.variable(1)
+    wires.all(Start(call_id=4, function_id="f", arguments=NOTHING))
+    wires.replicas[0].read(1, 0, 0, "p:2", np.array(0, "f4"))
+    wires.up(0, Waiting(call_id=4, variable_id=1, index=0, place="p:3"))
+    wires.all(Abort(call_id=4, reason="a reason"))
+    wires.program.lost(1, "was killed")
+    events = wires.history()
+
+    assert [(0, 4, "p:2")] == of_kind(events, "read", "process", "call", "place")
+    assert [(0, 4, "p:3")] == of_kind(events, "wait", "process", "call", "place")
+    assert [(4, "a reason")] == of_kind(events, "abort", "call", "note")
+    assert [(1, "was killed")] == of_kind(events, "lost", "replica", "note")
+
+
+def test_large_values_are_named_and_not_there(wires: Wires) -> None:
+    wires.variable(1, size=FRAME_LIMIT_BYTES)
+    (made,) = [event for event in wires.history() if event.kind == "create"]
+
+    assert ("float32", f"[{FRAME_LIMIT_BYTES}]", None, None) == (
+        made.dtype,
+        made.shape,
+        made.digest,
+        made.value,
+    )
+
+
+@pytest.mark.parametrize("shift_s", [-3600, -0.001, 5])
+def test_causes_come_first_whatever_the_clocks_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shift_s: float
+) -> None:
+    wires, now = Wires(tmp_path), time.monotonic_ns
+    for number, trace in enumerate(wires.replicas):
+        shift_ns = int(shift_s * 1e9) * number
+        note = trace._note
+
+        def shifted(*what: Any, note: Any = note, shift_ns: int = shift_ns) -> None:
+            monkeypatch.setattr(time, "monotonic_ns", lambda: now() + shift_ns)
+            note(*what)
+            monkeypatch.setattr(time, "monotonic_ns", now)
+
+        monkeypatch.setattr(trace, "_note", shifted)
+    wires.variable(1)
+    for call in range(1, 4):
+        wires.step(call, ((1, 2.0),), ((1, 4.0),))
+        wires.all(commit(call, call, 3.0, 1))
+    events = wires.history()  # which checks the order
+
+    assert 6 == len(of_kind(events, "install"))
+    assert wires.run["complete"]
+
+
+@pytest.mark.parametrize("what", ["gone", "open", "torn"])
+def test_a_record_that_is_not_whole_is_said_to_be_so(wires: Wires, what: str) -> None:
+    wires.variable(1)
+    wires.step(1, ((1, 2.0),), ((1, 4.0),))
+    wires.replicas[1].close()
+    path = wires.folder / file_name(1)
+    if what == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[: -12 if what == "open" else -40])
+    events = wires.history()
+
+    assert not wires.run["complete"]
+    assert [0] == [event.process for event in events if event.kind == "write"][:1]
+
+
+def test_without_the_program_there_is_no_history(tmp_path: Path) -> None:
+    (tmp_path / file_name(PROGRAM)).write_bytes(b"nothing")
+    with pytest.raises(ProtocolError, match="does not begin as a trace"):
+        merge(tmp_path, tmp_path)
+    assert not (tmp_path / "history.db").exists()
+
+
+# ---------------------------------------------------------------- real workers
+
+
+@pytest.mark.processes
+def test_a_real_cluster_leaves_a_history_that_is_valid(tmp_path: Path) -> None:
+    with cluster(2, trace=TraceOptions(tmp_path)) as strategy:
+        with strategy.scope():
+            w = tf.Variable([1.0, 2.0], name="w", aggregation=tf.VariableAggregation.MEAN)
+            seen = tf.Variable(
+                0,
+                name="seen",
+                synchronization=tf.VariableSynchronization.ON_READ,
+                aggregation=tf.VariableAggregation.SUM,
+            )
+
+        def step() -> None:
+            replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+            w.assign_add(np.array([replica, 1.0], np.float32))
+            seen.assign_add(replica + 1)
+            w.assign_sub(w.read_value() / 2)
+
+        for _ in range(3):
+            strategy.run(step)
+        assert 9 == seen.numpy()
+        w.assign([0.0, 0.0])
+        w.values[1].assign([5.0, 5.0])
+    merge(tmp_path, tmp_path)
+    with open_history(tmp_path) as history:
+        events = list(history.events())
+        verdicts = judge(history)
+        assert history.run["complete"]
+
+    _check_order(events)
+    assert Outcome.VALID is overall(verdicts), [v for v in verdicts if v.outcome.value != "VALID"]
+    digests = {
+        (event.variable, event.version): event.digest
+        for event in events
+        if event.kind == "commit" and event.replica is None
+    }
+    reads = [event for event in events if event.kind == "read" and event.variable == 1]
+    assert all(digests[event.variable, event.version] == event.digest for event in reads)
+
+
+@pytest.mark.processes
+def test_a_killed_worker_has_told_what_it_did(tmp_path: Path) -> None:
+    with cluster(2, trace=TraceOptions(tmp_path)) as strategy:
+        with strategy.scope():
+            v = tf.Variable(3.0, aggregation=tf.VariableAggregation.SUM)
+
+        def step() -> None:
+            import os
+            import signal
+
+            v.assign_add(v.read_value())
+            if tf.distribute.get_replica_context().replica_id_in_sync_group == 1:
+                v.read_value()
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        with pytest.raises(WorkerLost):
+            strategy.run(step)
+    merge(tmp_path, tmp_path)
+    with open_history(tmp_path) as history:
+        events = list(history.events())
+        verdicts = judge(history)
+
+        assert not history.run["complete"]
+    assert [(1, "was killed by SIGKILL")] == of_kind(events, "lost", "replica", "note")
+    assert {"begin", "write", "wait"} <= {event.kind for event in events if event.process == 1}
+    assert Outcome.INVALID is not overall(verdicts)

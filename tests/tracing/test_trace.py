@@ -1,0 +1,157 @@
+"""The record of one process: what is written comes back, however the process ends."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from varsim.errors import ProtocolError
+from varsim.spec import Operation
+from varsim.tracing.reading import begun, records
+from varsim.tracing.trace import (
+    FRAME_LIMIT_BYTES,
+    MESSAGES,
+    OPS,
+    READ_LIMIT_BYTES,
+    Kind,
+    Trace,
+    TraceOptions,
+    file_name,
+)
+
+VALUE = np.arange(3, dtype=np.float32)
+
+
+def make(folder: Path, level: str = OPS, limit_bytes: int = 2**24) -> Trace:
+    return Trace(TraceOptions(folder, level, limit_bytes), 0, 2)
+
+
+def kinds(folder: Path) -> list[int]:
+    return [record[0] for record in records(folder / file_name(0))]
+
+
+def values(folder: Path, kind: Kind) -> list[list[object]]:
+    found = [record for record in records(folder / file_name(0)) if record[0] == kind]
+    return [record[-1] for record in found]
+
+
+def test_what_happened_comes_back_in_its_order(tmp_path: Path) -> None:
+    trace = make(tmp_path)
+    trace.read(1, 0, 7, "p.py:1", VALUE)
+    trace.wrote(1, 0, Operation.ASSIGN, "p.py:2", VALUE)
+    trace.received(-1)
+    trace.finished(1, None)
+    trace.close()
+    found = list(records(tmp_path / file_name(0)))
+    times = [record[1] for record in found]
+
+    assert [Kind.BEGUN, Kind.READ, Kind.WROTE, Kind.RECEIVED, Kind.FINISHED, Kind.ENDED] == [
+        record[0] for record in found
+    ]
+    assert sorted(times) == times
+    assert [1, 0, 7, "p.py:1", ["f", [3], None, VALUE.tobytes()]] == found[1][2:]
+    assert [1, 0, "assign", "p.py:2", ["f", [3], None, VALUE.tobytes()]] == found[2][2:]
+    assert [0, 2, OPS] == begun(tmp_path / file_name(0))[2:5]
+
+
+def test_a_value_that_is_written_is_kept_as_it_was(tmp_path: Path) -> None:
+    """The program may change its array afterwards."""
+    trace, value = make(tmp_path), VALUE.copy()
+    trace.wrote(1, 0, Operation.ASSIGN, "", value)
+    value.fill(9)
+    trace.close()
+
+    assert VALUE.tobytes() == values(tmp_path, Kind.WROTE)[0][3]
+
+
+@pytest.mark.parametrize("level", [OPS, MESSAGES])
+def test_large_values_are_kept_if_everything_is(tmp_path: Path, level: str) -> None:
+    trace = make(tmp_path, level)
+    middle = np.zeros(READ_LIMIT_BYTES + 1, np.uint8)
+    large = np.zeros(FRAME_LIMIT_BYTES + 1, np.uint8)
+    trace.read(1, 0, 0, "", middle)
+    trace.read(1, 0, 0, "", large)
+    trace.wrote(1, 0, Operation.ASSIGN, "", large)
+    trace.close()
+    (_, _, digest, content), (*_, of_large) = values(tmp_path, Kind.READ)
+    everything = level == MESSAGES
+
+    assert (middle.tobytes() if everything else None) == content
+    assert everything or zlib.crc32(middle.tobytes()) == digest
+    assert everything == (of_large is not None)
+    assert everything == (values(tmp_path, Kind.WROTE)[0][3] is not None)
+
+
+def test_a_read_that_only_repeats_is_counted(tmp_path: Path) -> None:
+    trace = make(tmp_path)
+    for _ in range(1000):
+        trace.read(1, 0, 7, "p.py:1", VALUE)
+    trace.read(1, 0, 8, "p.py:1", VALUE)
+    trace.close()
+
+    assert [Kind.BEGUN, Kind.READ, Kind.AGAIN, Kind.READ, Kind.ENDED] == kinds(tmp_path)
+    assert [999] == values(tmp_path, Kind.AGAIN)
+
+
+def test_records_may_be_larger_than_what_is_mapped_at_once(tmp_path: Path) -> None:
+    trace = make(tmp_path, MESSAGES)
+    sizes = [3_000_000, 1, 2**20, 70_000]
+    for size in sizes:
+        trace.wrote(1, 0, Operation.ASSIGN, "", np.full(size, size % 251, np.uint8))
+    trace.close()
+
+    assert [bytes([size % 251]) * size for size in sizes] == [
+        value[3] for value in values(tmp_path, Kind.WROTE)
+    ]
+
+
+def test_at_its_limit_it_says_so_and_ends(tmp_path: Path) -> None:
+    trace = make(tmp_path, limit_bytes=10_000)
+    for number in range(100_000):
+        trace.finished(number, "what happened")
+    trace.close()
+
+    assert Kind.CUT == kinds(tmp_path)[-1]
+    assert 10_100 >= (tmp_path / file_name(0)).stat().st_size
+
+
+def test_what_was_written_survives_a_kill(tmp_path: Path) -> None:
+    """The file has room behind what was written, and perhaps half a record."""
+    trace = make(tmp_path)
+    trace.finished(1, None)
+    trace.finished(2, None)
+    left = (tmp_path / file_name(0)).read_bytes()
+    trace.close()
+    whole = (tmp_path / file_name(0)).read_bytes()
+    for content in (left, whole[:-15], left.rstrip(b"\0")[:-1] + b"\xc1"):
+        (tmp_path / file_name(0)).write_bytes(content)
+        assert [Kind.BEGUN, Kind.FINISHED] == kinds(tmp_path)[:2]
+        assert Kind.ENDED not in kinds(tmp_path)
+
+
+def test_closing_twice_is_closing_once(tmp_path: Path) -> None:
+    trace = make(tmp_path)
+    trace.close()
+    trace.close()
+    trace.finished(1, None)
+
+    assert [Kind.BEGUN, Kind.ENDED] == kinds(tmp_path)
+
+
+def test_another_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / file_name(0)
+    path.write_bytes(b"varsim-trace-0\n" + bytes(20))
+    with pytest.raises(ProtocolError, match="does not begin as a trace"):
+        list(records(path))
+    path.write_bytes(b"varsim-trace-1\n" + bytes(20))
+    with pytest.raises(ProtocolError, match="does not say of which process"):
+        begun(path)
+
+
+def test_a_trace_is_for_its_user_alone(tmp_path: Path) -> None:
+    make(tmp_path).close()
+
+    assert 0o600 == (tmp_path / file_name(0)).stat().st_mode & 0o777
