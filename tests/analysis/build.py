@@ -1,0 +1,143 @@
+"""Histories from a compact description: one event per line.
+
+    replicas 2
+    variable w ON_WRITE MEAN float32 []
+
+    program create w v=0 = 1.0
+    program call call=1                              as start
+    0 begin call=1                                   after start
+    0 write w assign_add call=1 meeting=0 = 2.0
+
+`= 2.0` is the value; `~ 2.0` is a value of which only the digest was recorded. `as` gives an event
+a name, by which `after` names the cause of another.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from varsim.tracing.history import (
+    HISTORY,
+    KINDS,
+    PROGRAM,
+    Event,
+    History,
+    VariableRow,
+    open_history,
+    write_history,
+)
+
+SHORT = {"v": "version"}
+OPERATIONS = ("assign", "assign_add", "assign_sub")
+LOCAL = ("write", "read")
+
+
+class Story:
+    """A history that is being written down."""
+
+    def __init__(self, replicas: int = 2) -> None:
+        self.run: dict[str, Any] = {
+            "num_replicas": replicas,
+            "level": "ops",
+            "complete": True,
+            "window": None,
+        }
+        self.variables: dict[str, VariableRow] = {}
+        self.events: list[Event] = []
+        self._numbers: defaultdict[int, int] = defaultdict(int)
+
+    def variable(self, name: str, synchronization: str, aggregation: str, dtype: str, shape: str):
+        number = len(self.variables) + 1
+        row = (number, name, shape, dtype, synchronization, synchronization, aggregation)
+        self.variables[name] = VariableRow(*row, 0, "program.py:1")
+
+    def add(
+        self, process: int, kind: str, name: str | None = None, value: Any = None, **columns: Any
+    ) -> int:
+        """One more event. `value` is recorded whole; `digest_of`, only by its digest."""
+        seen = columns.pop("digest_of", None)
+        row = None if name is None else self.variables[name]
+        if row is not None:
+            columns["variable"] = row.variable
+            content = value if seen is None else seen
+            if content is not None:
+                array = np.asarray(content, row.dtype)
+                columns |= {"dtype": row.dtype, "shape": json.dumps(array.shape)}
+                columns["digest"] = zlib.crc32(array.tobytes())
+                columns["value"] = array.tobytes() if seen is None else None
+        if process != PROGRAM and kind in LOCAL and "meeting" not in columns:
+            columns.setdefault("replica", process)
+        number = self._numbers[process]
+        self._numbers[process] += 1
+        event = Event(
+            len(self.events) + 1, process, number, len(self.events) / 1e3, kind, **columns
+        )
+        self.events.append(event)
+        return event.event
+
+    def write(self, path: Path) -> Path:
+        return write(path, self.run, self.variables.values(), self.events)
+
+    @contextmanager
+    def history(self, folder: Path) -> Iterator[History]:
+        with open_history(self.write(folder)) as history:
+            yield history
+
+
+def write(folder: Path, run: Any, rows: Any, events: Sequence[Event]) -> Path:
+    path = folder / HISTORY
+    write_history(path, run, rows, iter(events))
+    return path
+
+
+def told(text: str) -> Story:
+    """The history of which a text tells."""
+    story, names = Story(), dict[str, int]()
+    for line in text.splitlines():
+        words = line.split("#")[0].split()
+        match words:
+            case []:
+                continue
+            case ["replicas", count]:
+                story = Story(int(count))
+            case ["run", *entries]:
+                story.run |= {k: json.loads(v) for k, v in (one.split("=") for one in entries)}
+            case ["variable", name, synchronization, aggregation, dtype, *shape]:
+                story.variable(name, synchronization, aggregation, dtype, " ".join(shape))
+            case _:
+                _tell(story, words, names)
+    return story
+
+
+def _tell(story: Story, words: list[str], names: dict[str, int]) -> None:
+    columns: dict[str, Any] = {}
+    name = label = None
+    rest = iter(words[2:])
+    for word in rest:
+        if word == "as":
+            label = next(rest)
+        elif word == "after":
+            columns["cause"] = names[next(rest)]
+        elif word in {"=", "~"}:
+            columns["value" if word == "=" else "digest_of"] = json.loads(next(rest))
+        elif word in OPERATIONS:
+            columns["operation"] = word
+        elif word in story.variables:
+            name = word
+        else:
+            column, _, value = word.partition("=")
+            known = SHORT.get(column, column)
+            columns[known] = value if known in {"note", "place"} else int(value)
+    assert words[1] in KINDS, f"{words[1]} is no kind of event"
+    process = PROGRAM if words[0] == "program" else int(words[0])
+    number = story.add(process, words[1], name, **columns)
+    if label is not None:
+        names[label] = number

@@ -1,0 +1,157 @@
+"""Ways in which a history can be wrong, and which of them leave it the history of a right run."""
+
+from __future__ import annotations
+
+import random
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tests.analysis.healthy import DEFERRED, Healthy
+from varsim.tracing.history import PROGRAM, Event
+
+
+@dataclass
+class Corrupted:
+    """What became of a history."""
+
+    how: str
+    events: list[Event]
+    harmless: str = ""  # why the history is still that of a right run
+    complete: bool = True
+
+
+def _choose(
+    story: Healthy, chance: random.Random, wanted: Callable[[Event], object]
+) -> tuple[int, Event]:
+    return chance.choice([(i, one) for i, one in enumerate(story.events) if wanted(one)])
+
+
+def another_value(story: Healthy, chance: random.Random) -> Corrupted:
+    """One element of a value is one more; half of the time, with a digest that fits."""
+    index, event = _choose(story, chance, lambda one: one.value is not None)
+    array = np.frombuffer(event.value, event.dtype).copy()
+    array[chance.randrange(len(array))] += 1
+    content = array.tobytes()
+    digest = zlib.crc32(content) if chance.random() < 0.5 else event.digest
+    changed = event._replace(value=content, digest=digest)
+    events = [*story.events]
+    events[index] = changed
+    late = event.kind == "write" and event.variable == story.variables[DEFERRED].variable
+    why = "" if not late or digest == event.digest else "what adaptive variables sum is left out"
+    return Corrupted(f"value of {event}", events, why)
+
+
+def another_digest(story: Healthy, chance: random.Random) -> Corrupted:
+    """A digest is that of something else."""
+    index, event = _choose(story, chance, lambda one: one.digest is not None)
+    events = [*story.events]
+    events[index] = event._replace(digest=event.digest ^ (1 << chance.randrange(32)))
+    return Corrupted(f"digest of {event}", events)
+
+
+def another_version(story: Healthy, chance: random.Random) -> Corrupted:
+    """A version is one more or one less."""
+    index, event = _choose(story, chance, lambda one: one.version is not None)
+    events = [*story.events]
+    events[index] = event._replace(version=event.version + chance.choice([-1, 1]))
+    return Corrupted(f"version of {event}", events)
+
+
+def lost_event(story: Healthy, chance: random.Random) -> Corrupted:
+    """A process has not recorded an event. Of its last, the missing end of the record tells."""
+    index, event = _choose(story, chance, lambda _: True)
+    events = [one for one in story.events if one is not event]
+    last = all(one.process != event.process for one in events[index:])
+    return Corrupted(f"lost {event}", events, complete=not last)
+
+
+def swapped(story: Healthy, chance: random.Random) -> Corrupted:
+    """Two events of a process that follow each other change places; effects know their causes."""
+    index, first = _choose(story, chance, lambda one: _next(story.events, one) is not None)
+    second = _next(story.events, first)
+    other = story.events.index(second)
+    events = [*story.events]
+    events[index] = _at(first, second)
+    events[other] = _at(second, first)
+    moved = {first.event: second.event, second.event: first.event}
+    events = [one._replace(cause=moved[one.cause]) if one.cause in moved else one for one in events]
+    why = "" if _matters(story.events, events, first, second) else "their order means nothing"
+    return Corrupted(f"swapped {first} and {second}", events, why)
+
+
+CORRUPTIONS = (another_value, another_digest, another_version, lost_event, swapped)
+
+
+def _next(events: Sequence[Event], event: Event) -> Event | None:
+    number = event.number + 1
+    later = (one for one in events if one.process == event.process and one.number == number)
+    return next(later, None)
+
+
+def _at(place: Event, what: Event) -> Event:
+    return what._replace(event=place.event, number=place.number, time_s=place.time_s)
+
+
+# ---------------------------------------------------------------- whether an order matters
+
+DEFERRED_NUMBER = 9
+"""Of the adaptive variable, the last that is created: what is committed of it is left out."""
+
+CHANGES = frozenset({"create", "write", "commit", "install"})
+LOOKS = frozenset({"read", "component"})
+ENDS = frozenset({"begin", "return"})
+
+
+def _matters(before: Sequence[Event], after: Sequence[Event], first: Event, second: Event) -> bool:
+    """Whether `second` could not have come before `first` in a right run."""
+    if any(one.cause is not None and one.cause >= one.event for one in after):
+        return True
+    if second.kind == "wait" and first.meeting is not None:
+        return True  # the program hears of a wait, and of what has left before it
+    if first.kind == "receive":
+        return _needs_to_hear(before[first.cause - 1], second)
+    if first.process != PROGRAM and {first.kind, second.kind} & ENDS:
+        return _call_matters(before, first, second)
+    if None not in {first.meeting, second.meeting} and PROGRAM != first.process:
+        return True  # a replica numbers its meetings
+    return (
+        first.variable == second.variable
+        and first.variable is not None
+        and _conflict(first, second)
+    )
+
+
+def _conflict(first: Event, second: Event) -> bool:
+    """Of two events of one variable and process."""
+    kinds = {first.kind, second.kind}
+    if not kinds <= CHANGES | LOOKS or kinds <= LOOKS:
+        return False
+    if first.variable == DEFERRED_NUMBER and kinds == {"write"}:
+        return False  # two adds
+    return not (first.kind == "install" and second.kind == "write" and second.meeting is not None)
+
+
+def _needs_to_hear(heard: Event, then: Event) -> bool:
+    """Whether the program does something because of what it has heard of a replica."""
+    match then.kind:
+        case "commit":
+            return heard.kind == "wait" and heard.variable != DEFERRED_NUMBER
+        case "read":
+            return heard.kind == "component" and heard.variable == then.variable
+        case "answer":
+            return heard.kind == "meet"
+        case "finish":
+            return heard.kind == "return"
+    return False
+
+
+def _call_matters(before: Sequence[Event], first: Event, second: Event) -> bool:
+    """Where a call begins or ends on a replica."""
+    if second.kind == "begin" and first.kind == "install":
+        return first.cause < second.cause  # what was committed before a call comes before it
+    if second.kind == "begin":
+        return first.call is not None
+    return second.call == first.call if first.kind != "begin" else True

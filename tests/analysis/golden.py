@@ -1,0 +1,45 @@
+"""The recorded histories beside this file, and what the judge is expected to say of each.
+
+A file is a history, `----`, and the verdict of the checker that it is named after.
+`python -m tests.analysis.golden` rewrites what stands under `----`.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.analysis.build import told
+from varsim.analysis.verdict import Verdict, judge
+from varsim.report.space_time import space_time
+
+FOLDER = Path(__file__).parent / "histories"
+MARK = "----\n"
+
+
+def verdicts(text: str, folder: Path) -> dict[str, Verdict]:
+    """Every checker's verdict of a history in words."""
+    with told(text.partition(MARK)[0]).history(folder) as history:
+        return {verdict.checker: verdict for verdict in judge(history)}
+
+
+def shown(text: str, checker: str, folder: Path) -> str:
+    """One checker's verdict, as it stands in the files."""
+    verdict = verdicts(text, folder)[checker]
+    names = {row.variable: row.name for row in told(text.partition(MARK)[0]).variables.values()}
+    lines = [f"{verdict.outcome.value}: {verdict.reason}", *space_time(verdict.events, names)]
+    return "\n".join(lines) + "\n"
+
+
+def rewrite() -> None:
+    """Makes what is said now what is expected."""
+    for path in sorted(FOLDER.glob("*.txt")):
+        text = path.read_text("utf-8").partition(MARK)[0].rstrip() + "\n"
+        with tempfile.TemporaryDirectory() as folder:
+            said = shown(text, path.stem.rpartition("-")[0], Path(folder))
+        path.write_text(f"{text}{MARK}{said}", "utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(rewrite())

@@ -1,0 +1,190 @@
+"""A history of a run without a fault, with variables of every kind, and everything observed.
+
+It is made without the engine and without the judge: a few lines of arithmetic, and the events that
+a run would have recorded. Every value is a small whole number, so that no sum rounds; every write
+changes something, and is read before the next one.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from tests.analysis.build import Story
+from varsim.tracing.history import PROGRAM
+
+REPLICAS = 3
+MERGED = {"w": "MEAN", "s": "SUM", "f": "ONLY_FIRST_REPLICA"}
+LOCAL = {"p": "NONE", "t": "SUM", "m": "MEAN", "o": "ONLY_FIRST_REPLICA", "n": "NONE"}
+SHAPED = "w"  # its value is a list: a number, and twice that
+DEFERRED = "a"
+
+
+class Healthy(Story):
+    """A run of a few calls."""
+
+    def __init__(self, seed: int, calls: int = 3) -> None:
+        super().__init__(REPLICAS)
+        self.chance = random.Random(seed)
+        self.variable("w", "ON_WRITE", "MEAN", "float32", "[2]")
+        self.variable("s", "ON_WRITE", "SUM", "int32", "[]")
+        self.variable("f", "ON_WRITE", "ONLY_FIRST_REPLICA", "int64", "[]")
+        self.variable("p", "ON_WRITE", "NONE", "float32", "[]")
+        self.variable("t", "ON_READ", "SUM", "int32", "[]")
+        self.variable("m", "ON_READ", "MEAN", "float64", "[]")
+        self.variable("o", "ON_READ", "ONLY_FIRST_REPLICA", "int32", "[]")
+        self.variable("n", "NONE", "NONE", "float16", "[]")
+        self.variable("a", "AUTO", "SUM", "int32", "[]")
+        self.held = {name: [0] * REPLICAS for name in self.variables}
+        self.versions = dict.fromkeys(self.variables, 0)
+        for name in self.variables:
+            self.add(PROGRAM, "create", name, self._value(name, 0), version=0)
+        for name in self.variables:
+            self._replicas_read(name, None)
+        for call in range(1, calls + 1):
+            self._call(call)
+            self._program_writes()
+        for name in self.variables:
+            self._program_reads(name)
+            self._replicas_read(name, None)
+
+    def _number(self) -> int:
+        """Never 0, and a multiple of the number of replicas."""
+        return REPLICAS * self.chance.randint(1, 30)
+
+    def _value(self, name: str, number: float) -> object:
+        return [number, 2 * number] if name == SHAPED else number
+
+    # ------------------------------------------------------------ a call
+
+    def _call(self, call: int) -> None:
+        start = self.add(PROGRAM, "call", call=call)
+        order = self.chance.sample(range(REPLICAS), REPLICAS)
+        for replica in order:
+            self.add(replica, "begin", call=call, cause=start)
+            for name in self.chance.sample([*LOCAL], 3):
+                self._local_write(replica, name, call)
+        self._merge(call, order)
+        self._deferred(call, order)
+        met = {
+            i: self.add(i, "meet", call=call, meeting=len(MERGED), note="merge_call") for i in order
+        }
+        self._hear(met)
+        answer = self.add(PROGRAM, "answer", call=call, meeting=len(MERGED), note="merged")
+        ends = {i: self.add(i, "return", call=call, cause=answer) for i in order}
+        self._hear(ends)
+        self.add(PROGRAM, "finish", call=call)
+
+    def _local_write(self, replica: int, name: str, call: int) -> None:
+        number = self._number()
+        operation = self.chance.choice(["assign", "assign_add", "assign_sub"])
+        held = self.held[name]
+        after = {"assign": number, "assign_add": held[replica] + number}
+        after["assign_sub"] = held[replica] - number
+        if after[operation] == held[replica]:
+            operation = "assign_add"
+        held[replica] = after[operation]
+        self.add(replica, "write", name, number, operation=operation, call=call)
+        self._read(replica, name, call)
+
+    def _merge(self, call: int, order: Sequence[int]) -> None:
+        sent, operations, numbers = {}, {}, {}
+        for name in MERGED:
+            operations[name] = self.chance.choice(["assign", "assign_add", "assign_sub"])
+            numbers[name] = [self._number() for _ in range(REPLICAS)]
+        for replica in order:
+            for meeting, name in enumerate(MERGED):
+                travels = MERGED[name] != "ONLY_FIRST_REPLICA" or replica == 0
+                value = self._value(name, numbers[name][replica]) if travels else None
+                columns = {"operation": operations[name], "call": call, "meeting": meeting}
+                self.add(replica, "write", name, value, **columns)
+            sent[replica] = self.add(replica, "wait", "w", call=call)
+        self._hear(sent)
+        commits = {}
+        for meeting, (name, aggregation) in enumerate(MERGED.items()):
+            operand = numbers[name][0]
+            if aggregation != "ONLY_FIRST_REPLICA":
+                operand = sum(numbers[name]) // (REPLICAS if aggregation == "MEAN" else 1)
+            commits[name] = self._merged(name, operations[name], operand, call, meeting)
+        for replica in order:
+            for name, commit in commits.items():
+                self._install(replica, name, commit, call)
+            for name in commits:
+                self._read(replica, name, call)
+
+    def _merged(self, name: str, operation: str, operand: int, call: int, meeting: int) -> int:
+        before = self.held[name][0]
+        after = {"assign": operand, "assign_add": before + operand}
+        after["assign_sub"] = before - operand
+        self.held[name] = [after[operation]] * REPLICAS
+        self.versions[name] += 1
+        columns = {"version": self.versions[name], "call": call, "meeting": meeting}
+        return self.add(PROGRAM, "commit", name, self._mirror(name), operation="assign", **columns)
+
+    def _mirror(self, name: str, replica: int = 0) -> object:
+        return self._value(name, self.held[name][replica])
+
+    def _deferred(self, call: int, order: Sequence[int]) -> None:
+        for replica in order:
+            for _ in range(2):
+                number = self._number()
+                self.held[DEFERRED] = [one + number for one in self.held[DEFERRED]]
+                columns = {"operation": "assign_add", "call": call}
+                self.add(replica, "write", DEFERRED, number, **columns)
+        self._hear({i: self.add(i, "wait", DEFERRED, call=call) for i in order})
+        self.versions[DEFERRED] += 1
+        columns = {"operation": "assign", "version": self.versions[DEFERRED]}
+        commit = self.add(PROGRAM, "commit", DEFERRED, self.held[DEFERRED][0], **columns)
+        for replica in order:
+            self._install(replica, DEFERRED, commit, call)
+            self._read(replica, DEFERRED, call)
+
+    # ------------------------------------------------------------ outside
+
+    def _program_writes(self) -> None:
+        for name in self.chance.sample(["w", "s", "p", "t", "m", "n"], 3):
+            number = self._number()
+            number += number in self.held[name]  # so that it changes something everywhere
+            self.held[name] = [number] * REPLICAS
+            self.versions[name] += 1
+            self.add(PROGRAM, "write", name, self._mirror(name), operation="assign")
+            columns = {"operation": "assign", "version": self.versions[name]}
+            commit = self.add(PROGRAM, "commit", name, self._mirror(name), **columns)
+            for replica in range(REPLICAS):
+                self._install(replica, name, commit, None)
+            self._program_reads(name)
+            self._replicas_read(name, None)
+
+    def _program_reads(self, name: str) -> None:
+        held, version = self.held[name], self.versions[name]
+        asked = {"t": range(REPLICAS), "m": range(REPLICAS), "o": [0], "n": [1], "p": [2]}
+        told = {}
+        for replica in asked.get(name, ()):
+            fetch = self.add(PROGRAM, "fetch", name, replica=replica)
+            columns = {"version": version, "cause": fetch}
+            told[replica] = self.add(replica, "component", name, held[replica], **columns)
+        self._hear(told)
+        one = {"n": 1, "p": 2}.get(name)
+        value = self._mirror(name, one or 0)
+        if name in {"t", "m"}:
+            value = sum(held) if name == "t" else sum(held) / REPLICAS
+        self.add(PROGRAM, "read", name, value, version=version, replica=one)
+
+    def _replicas_read(self, name: str, call: int | None) -> None:
+        for replica in range(REPLICAS):
+            self._read(replica, name, call)
+
+    # ------------------------------------------------------------ events
+
+    def _read(self, replica: int, name: str, call: int | None) -> None:
+        value = self._mirror(name, replica)
+        how = "value" if self.chance.random() < 0.5 else "digest_of"
+        self.add(replica, "read", name, **{how: value}, version=self.versions[name], call=call)
+
+    def _install(self, replica: int, name: str, commit: int, call: int | None) -> None:
+        columns = {"version": self.versions[name], "cause": commit, "operation": "assign"}
+        self.add(replica, "install", name, call=call, **columns)
+
+    def _hear(self, last: dict[int, int]) -> None:
+        for replica, event in last.items():
+            self.add(PROGRAM, "receive", replica=replica, cause=event)

@@ -1,0 +1,87 @@
+"""A damaged history is never VALID, unless the damage means nothing; none ends the judge."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.analysis.build import write
+from tests.analysis.corruption import CORRUPTIONS, Corrupted
+from tests.analysis.healthy import Healthy
+from tests.effort import many
+from varsim.analysis.verdict import Outcome, judge, overall
+from varsim.tracing.history import Event, open_history
+
+SEEDS = 200
+STORIES = 10
+
+
+def outcome(story: Healthy, corrupted: Corrupted, folder: Path) -> tuple[Outcome, str]:
+    run = story.run | {"complete": corrupted.complete}
+    with open_history(write(folder, run, story.variables.values(), corrupted.events)) as history:
+        verdicts = judge(history)
+    return overall(verdicts), "\n".join(f"{one.outcome} {one.reason}" for one in verdicts)
+
+
+@pytest.mark.parametrize("seed", range(STORIES))
+def test_a_right_run_is_valid(tmp_path: Path, seed: int):
+    with Healthy(seed).history(tmp_path) as history:
+        assert {Outcome.VALID} == {verdict.outcome for verdict in judge(history)}
+
+
+@pytest.mark.parametrize("number", range(STORIES))
+def test_what_is_damaged_is_not_valid(tmp_path: Path, number: int):
+    """Except where the events that came of it are those of a right run, too."""
+    story = Healthy(number)
+    harmless = 0
+    for seed in range(number, many(SEEDS), STORIES):
+        corrupt = CORRUPTIONS[seed // STORIES % len(CORRUPTIONS)]
+        corrupted = corrupt(story, random.Random(seed))
+        found, reasons = outcome(story, corrupted, tmp_path)
+        expected = {Outcome.VALID} if corrupted.harmless else {Outcome.INVALID, Outcome.UNKNOWN}
+        assert found in expected, f"seed {seed}: {corrupted.how}\n{corrupted.harmless}\n{reasons}"
+        harmless += bool(corrupted.harmless)
+    assert harmless <= many(SEEDS) / STORIES / 2, "most damage means something"
+
+
+GARBAGE: list[Any] = [None, -1, 0, 1, 2**40, -(2**60), 0.5, "x", "", "[", b"", b"\xff\x00\xff"]
+REQUIRED = {"process", "number", "kind"}  # no file has a row without them
+TOLD = [column for column in Event._fields if column not in {"event", "time_s"}]
+
+
+@pytest.mark.parametrize("number", range(STORIES))
+def test_no_garbage_ends_the_judge(tmp_path: Path, number: int):
+    """Whatever stands in whatever column, there is a verdict of every checker."""
+    story = Healthy(number, calls=1)
+    for seed in range(number, many(SEEDS), STORIES):
+        chance = random.Random(seed)
+        events = [*story.events]
+        for _ in range(chance.choice([1, 1, 1, 30])):
+            index = chance.randrange(len(events))
+            column = chance.choice(TOLD)
+            garbage = [one for one in GARBAGE if one is not None or column not in REQUIRED]
+            events[index] = events[index]._replace(**{column: chance.choice(garbage)})
+        found, reasons = outcome(story, Corrupted(f"garbage of seed {seed}", events), tmp_path)
+        assert isinstance(found, Outcome), reasons
+
+
+@pytest.mark.parametrize("column", ["shape", "dtype", "synchronization", "aggregation", "name"])
+@pytest.mark.parametrize("garbage", ["x", "[0.5]", "null", "[[", 7, b"\x00"])
+def test_a_variable_that_makes_no_sense_is_unknown(tmp_path: Path, column: str, garbage: Any):
+    story = Healthy(0, calls=1)
+    row = story.variables["w"]
+    story.variables["w"] = row._replace(**{column: garbage})
+    with story.history(tmp_path) as history:
+        found = overall(judge(history))
+    assert found is not Outcome.VALID or column == "name"
+
+
+@pytest.mark.parametrize("count", [None, "three", -1, 0, 10**9, [3]])
+def test_a_run_without_a_number_of_replicas_is_unknown(tmp_path: Path, count: Any):
+    story = Healthy(0, calls=1)
+    story.run["num_replicas"] = count
+    with story.history(tmp_path) as history:
+        assert {Outcome.UNKNOWN} == {verdict.outcome for verdict in judge(history)}

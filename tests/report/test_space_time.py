@@ -1,0 +1,70 @@
+"""Events as a table in which time runs downwards."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.analysis.build import Story
+from varsim.report.space_time import MOST_ROWS, space_time
+
+NAMES = {1: "w"}
+
+
+def story(replicas: int) -> Story:
+    told = Story(replicas)
+    told.variable("w", "ON_WRITE", "SUM", "float32", "[]")
+    return told
+
+
+def test_every_process_has_a_column():
+    told = story(2)
+    told.add(-1, "write", "w", 3.0, operation="assign", replica=1)
+    told.add(-1, "commit", "w", 3.0, operation="assign", version=4, replica=1)
+    told.add(1, "install", "w", operation="assign", version=4)
+    told.add(1, "read", "w", digest_of=3.0, version=4)
+
+    assert (
+        """\
+event  program                              replica 1
+─────  ───────────────────────────────────  ───────────────────────────────────
+    1  write w of replica 1 assign 3
+    2  commit w of replica 1 assign v4 3
+    3                                       install w v4
+    4                                       read w v4 #3e0f0fc9""".splitlines()[:-1]
+        == (lines := space_time(told.events, NAMES))[:-1]
+    )
+    assert "read w v4 #" in lines[-1]
+
+
+@pytest.mark.parametrize("replicas", [1, 2, 3, 4, 5, 40])
+def test_a_table_fits_in_80_columns(replicas: int):
+    told = story(replicas)
+    told.variable("a_variable_with_a_very_long_name_indeed", "NONE", "NONE", "float64", "[9]")
+    for replica in range(replicas):
+        name = "a_variable_with_a_very_long_name_indeed"
+        value = [1e300 / 3] * 9
+        columns = {"operation": "assign_sub", "call": 10**9, "meeting": 10**6}
+        told.add(replica, "write", name, value, **columns)
+    lines = space_time(told.events, {2: "a_variable_with_a_very_long_name_indeed"})
+
+    assert max(map(len, lines)) <= 80
+    assert len(lines) >= replicas + 2 if replicas <= MOST_ROWS else "16 more" in "\n".join(lines)
+
+
+def test_the_middle_of_many_events_is_left_out():
+    told = story(1)
+    for _ in range(100):
+        told.add(0, "read", "w", 0.0, version=0)
+    lines = space_time(told.events, NAMES)
+
+    assert 2 + MOST_ROWS + 1 == len(lines)
+    assert "⋮  76 more" == lines[2 + MOST_ROWS // 2].strip()
+
+
+def test_what_cannot_be_read_is_shown_all_the_same():
+    told = story(1)
+    told.add(0, "read", "w", 0.0, version=0)
+    event = told.events[0]._replace(dtype="x", variable=9)
+
+    assert "read variable 9 v0 (unreadable)" in space_time([event], NAMES)[-1]
+    assert [] == space_time([], NAMES)

@@ -1,0 +1,108 @@
+"""Sums, means and updates as docs/semantics.md defines them, in plain NumPy, to compare with.
+
+All arrays here are flat: the bytes of a value, read as its dtype.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from varsim.tracing.history import Event
+
+Flat = np.ndarray[tuple[int], np.dtype[Any]]
+"""A value without its shape."""
+
+_QUIET = np.errstate(all="ignore")  # overflow to infinity is a result to compare, no mishap
+
+
+def value_of(event: Event, dtype: np.dtype[Any]) -> Flat | None:
+    """The value that an event recorded; None if it did not."""
+    return None if event.value is None else _flat(event.value, dtype)
+
+
+def _flat(content: bytes, dtype: np.dtype[Any]) -> Flat:
+    return np.frombuffer(content, dtype) if content else np.empty(0, dtype)
+
+
+@_QUIET
+def total(values: Sequence[Flat]) -> Flat:
+    """The sum: from the first replica to the last, rounding to the dtype at each step."""
+    result = values[0]
+    for value in values[1:]:
+        result = np.add(result, value, dtype=result.dtype)
+    return result
+
+
+@_QUIET
+def combined(values: Sequence[Flat], aggregation: str) -> Flat | None:
+    """What the replicas' values come to; None if they cannot be combined.
+
+    Args:
+        values: In replica order. ONLY_FIRST_REPLICA takes the first.
+        aggregation: Its name; there is no way for NONE.
+    """
+    first = values[0]
+    if aggregation == "ONLY_FIRST_REPLICA" or len(values) == 1:
+        return first
+    if first.dtype.kind == "b" or any(len(value) != len(first) for value in values):
+        return None
+    if aggregation == "SUM":
+        return total(values)
+    if aggregation == "MEAN" and first.dtype.kind in "fc":
+        count = np.asarray(len(values)).astype(first.dtype)
+        mean: Flat = np.divide(total(values), count, dtype=first.dtype)
+        return mean
+    return None
+
+
+@_QUIET
+def updated(before: Flat, operation: str | None, operand: Flat) -> Flat | None:
+    """A component after a write; None if there is no such operation on it."""
+    if operation == "assign":
+        return operand
+    if before.dtype.kind == "b" or len(before) != len(operand):
+        return None
+    if operation == "assign_add":
+        return np.add(before, operand, dtype=before.dtype)
+    if operation == "assign_sub":
+        return np.subtract(before, operand, dtype=before.dtype)
+    return None
+
+
+def same(one: Flat, other: Flat) -> bool:
+    """Whether two values are the same bit for bit; any NaN is as good as another."""
+    if one.tobytes() == other.tobytes():
+        return True
+    if len(one) != len(other) or one.dtype.kind not in "fc":
+        return False
+    if one.dtype.kind == "c":
+        part = np.dtype(f"f{one.dtype.itemsize // 2}")
+        one, other = one.view(part), other.view(part)
+    bits = np.dtype(f"u{one.dtype.itemsize}")
+    equal = (one.view(bits) == other.view(bits)) | (np.isnan(one) & np.isnan(other))
+    return bool(equal.all())
+
+
+def digest_of(event: Event) -> int | None:
+    """The CRC-32 of an event's value, if it was recorded in any way."""
+    if event.digest is None and event.value is not None:
+        return zlib.crc32(event.value)
+    return event.digest
+
+
+def matches(expected: Flat, event: Event) -> bool | None:
+    """Whether an event's value is the one expected; None if the record does not say."""
+    if event.value is not None:
+        return event.value == expected.tobytes() or same(
+            _flat(event.value, expected.dtype), expected
+        )
+    if event.digest is None:
+        return None
+    if event.digest == zlib.crc32(expected.tobytes()):
+        return True
+    has_nan = expected.dtype.kind in "fc" and bool(np.isnan(expected).any())
+    return None if has_nan else False

@@ -1,0 +1,112 @@
+"""What all checkers have in common: they see every event once, and keep the shortest proof."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import islice
+from typing import ClassVar, Final
+
+from varsim.analysis.outcome import Outcome
+from varsim.analysis.replay import Component, Replay, Variable
+from varsim.analysis.wholeness import who
+from varsim.tracing.history import KINDS, Event
+
+_ENOUGH: Final = 100
+"""Violations among which the shortest proof is looked for; a broken run may have millions."""
+
+_LONGEST_PROOF: Final = 1000
+"""Events of a proof; the earliest of a longer one are left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """A verdict whose events are still numbers."""
+
+    outcome: Outcome
+    reason: str
+    events: tuple[int, ...] = ()
+    variable: int | None = None
+
+
+class Checker:
+    """One promise, and whether a history keeps it.
+
+    A method `on_read` is given every read, and so on for each kind of event, after the replay
+    has taken it. None of them raises, whatever the event says.
+    """
+
+    name: ClassVar[str]
+    promise: ClassVar[str]
+    """What it means that the history is VALID, in a few words."""
+
+    def __init__(self, replay: Replay) -> None:
+        self.replay = replay
+        self._wrong: Conclusion | None = None
+        self._unknown: Conclusion | None = None
+        self._count = 0
+        self._undecided = 0
+
+    def handlers(self) -> dict[str, Callable[[Event], None]]:
+        """What it does with which kinds of events."""
+        found = {kind: getattr(self, f"on_{kind}", None) for kind in KINDS}
+        return {kind: handler for kind, handler in found.items() if handler is not None}
+
+    def end(self) -> None:
+        """The history is over, and nothing of it is missing."""
+
+    def conclude(self, missing: str) -> Conclusion:
+        """What it has found.
+
+        Args:
+            missing: Why the history could not be judged to its end; "" if it was.
+        """
+        if self._wrong is not None:
+            return self._wrong
+        if missing:
+            return Conclusion(Outcome.UNKNOWN, missing)
+        if self._unknown is not None:
+            more = f" (and {self._undecided - 1:,} more)" if self._undecided > 1 else ""
+            first = self._unknown
+            return Conclusion(
+                Outcome.UNKNOWN, f"{first.reason}{more}", first.events, first.variable
+            )
+        return Conclusion(Outcome.VALID, self.promise)
+
+    def wrong(self, variable: Variable | None, reason: str, events: Iterable[int]) -> None:
+        """Some events break the promise."""
+        self._count += 1
+        if self._count > _ENOUGH:
+            return
+        proof = tuple(sorted({one for one in islice(events, _LONGEST_PROOF) if one > 0}))
+        if self._wrong is None or len(proof) < len(self._wrong.events):
+            self._wrong = self._conclusion(Outcome.INVALID, variable, reason, proof)
+
+    def undecided(self, variable: Variable | None, reason: str, *events: int) -> None:
+        """Whether some events break the promise cannot be told."""
+        self._undecided += 1
+        if self._unknown is None:
+            self._unknown = self._conclusion(Outcome.UNKNOWN, variable, reason, events)
+
+    def _conclusion(
+        self, outcome: Outcome, variable: Variable | None, reason: str, events: tuple[int, ...]
+    ) -> Conclusion:
+        if variable is None:
+            return Conclusion(outcome, reason, events)
+        return Conclusion(outcome, f"{variable.promise.name}: {reason}", events, variable.number)
+
+    # ------------------------------------------------------------ what several of them ask
+
+    def variable_of(self, event: Event) -> Variable:
+        """The variable that an event is about."""
+        assert event.variable is not None, "such rows are not given to checkers"
+        return self.replay.variable(event.variable)
+
+    def own(self, event: Event) -> Component:
+        """What the replica of an event holds of its variable."""
+        return self.variable_of(event).at_replica[event.process]
+
+
+def seen_by(event: Event) -> str:
+    """Who an event is of, in a sentence."""
+    return who(event.process)

@@ -1,0 +1,95 @@
+"""Mirrored copies agree at every version."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from varsim.analysis import arithmetic
+from varsim.analysis.checker import Checker, seen_by
+from varsim.analysis.replay import Replay, Variable
+from varsim.tracing.history import PROGRAM, Event
+
+_MANY: Final = 64
+"""Lineages of one variable after which those that nobody holds any more are dropped."""
+
+
+class Agreement(Checker):
+    """Components of a mirrored variable that were written alike hold the same bytes.
+
+    They differ rightly only after writes to one of them alone. Of an adaptive variable, too,
+    nothing is recomputed here: what was seen of its copies is compared.
+    """
+
+    name = "agreement"
+    promise = "mirrored copies agree at every version"
+
+    def __init__(self, replay: Replay) -> None:
+        super().__init__(replay)
+        self._seen: dict[int, dict[int, tuple[int, int]]] = {}  # variable → lineage → digest, event
+
+    def on_create(self, event: Event) -> None:
+        """All components start as one."""
+        variable = self.variable_of(event)
+        if variable.promise.mirrored:
+            self._seen[variable.number] = {}
+            self._compare(variable, variable.at_program[0].lineage, event)
+
+    def on_forget(self, event: Event) -> None:
+        """Nobody holds it any more."""
+        if event.variable is not None:
+            self._seen.pop(event.variable, None)
+
+    def on_commit(self, event: Event) -> None:
+        """An assigned value is what everybody has to hold."""
+        variable = self.variable_of(event)
+        if event.operation == "assign" and variable.promise.mirrored:
+            self._compare(variable, event.event, event)
+
+    def on_install(self, event: Event) -> None:
+        """What a replica holds after a commit, if it was recorded."""
+        if event.digest is not None or event.value is not None:
+            self.on_component(event)
+
+    def on_component(self, event: Event) -> None:
+        """What a replica holds, as it tells the program."""
+        variable = self.variable_of(event)
+        if variable.promise.mirrored:
+            self._compare(variable, variable.at_replica[event.process].lineage, event)
+
+    def on_read(self, event: Event) -> None:
+        """What somebody sees."""
+        if event.process != PROGRAM:
+            self.on_component(event)
+            return
+        variable = self.variable_of(event)
+        if variable.promise.mirrored:
+            self._compare(variable, variable.at_program[event.replica or 0].lineage, event)
+
+    def _compare(self, variable: Variable, lineage: int, event: Event) -> None:
+        digest = arithmetic.digest_of(event)
+        if digest is None:
+            self.undecided(
+                variable,
+                f"what {seen_by(event)} held at version {event.version} was not recorded",
+                event.event,
+            )
+            return
+        seen = self._seen.setdefault(variable.number, {})
+        first = seen.setdefault(lineage, (digest, event.event))
+        if first[0] != digest:
+            self.wrong(
+                variable,
+                f"{seen_by(event)} holds another value at version {event.version} than all "
+                "that were written alike",
+                (first[1], event.event),
+            )
+        if len(seen) > _MANY:
+            self._drop_old(variable, seen)
+
+    def _drop_old(self, variable: Variable, seen: dict[int, tuple[int, int]]) -> None:
+        held = {one.lineage for one in variable.at_program + variable.at_replica}
+        for replica in self.replay.replicas:
+            coming = self.replay.sent.of(variable.number, replica)
+            held |= {change.components[replica][1].lineage for change in coming}
+        for lineage in seen.keys() - held:
+            del seen[lineage]

@@ -1,0 +1,153 @@
+"""Every call is atomic: what replicas do together is done by all of them, or by none."""
+
+from __future__ import annotations
+
+from varsim.analysis.checker import Checker, seen_by
+from varsim.analysis.pending import Change, Contributions
+from varsim.analysis.replay import Replay, Variable
+from varsim.tracing.history import PROGRAM, Event
+
+
+class Atomic(Checker):
+    """A merge has one contribution of every replica, of one call, and every replica gets it, once.
+
+    After a call was given up, nothing of it is committed.
+    """
+
+    name = "atomic"
+    promise = "every call is atomic"
+
+    def __init__(self, replay: Replay) -> None:
+        super().__init__(replay)
+        self._aborts: dict[int, int] = {}  # call → event
+        self._last: dict[tuple[int, int], tuple[int, int]] = {}  # (process, call) → meeting, event
+        self._met: dict[int, dict[int, list[Event]]] = {}  # call → meeting → who came
+        self._running: dict[int, dict[int, Event]] = {}  # call → replica → begin, or return
+
+    def on_write(self, event: Event) -> None:
+        """A contribution is one more, and the only one of its replica there."""
+        if event.process == PROGRAM or event.meeting is None:
+            return
+        variable = self.variable_of(event)
+        if event.call is None:
+            self.wrong(variable, "a contribution belongs to no call", (event.event,))
+            return
+        if variable.promise.gathered or (variable.promise.mirrored and not _meets(variable)):
+            reason = f"{seen_by(event)} contributes, and its replicas do not meet"
+            self.wrong(variable, reason, (event.event,))
+        before = self.replay.meetings.known(event)
+        if before:
+            reason = f"{seen_by(event)} contributes again to a meeting"
+            self.wrong(variable, reason, (*before, event.event))
+        self.on_meet(event)
+
+    def on_meet(self, event: Event) -> None:
+        """A replica numbers the meetings of a call upwards."""
+        if event.meeting is None or event.call is None:
+            return
+        mine = event.process, event.call
+        meeting, before = self._last.get(mine, (-1, 0))
+        if event.meeting <= meeting:
+            variable = None if event.variable is None else self.variable_of(event)
+            reason = f"{seen_by(event)} comes to meeting {event.meeting} after {meeting}"
+            self.wrong(variable, reason, (before, event.event))
+        self._last[mine] = event.meeting, event.event
+        if event.kind == "meet":
+            self._met.setdefault(event.call, {}).setdefault(event.meeting, []).append(event)
+
+    def on_answer(self, event: Event) -> None:
+        """To all, once all have met and the program has heard of it."""
+        if event.call is None or event.meeting is None or not self.replay.from_start:
+            return
+        came = self._met.get(event.call, {}).pop(event.meeting, [])
+        if len({one.process for one in came if self.replay.heard(one)}) < self.replay.num_replicas:
+            reason = "a meeting is answered before all replicas have come to it"
+            self.wrong(None, reason, (*(one.event for one in came), event.event))
+
+    def on_begin(self, event: Event) -> None:
+        """A replica runs a call."""
+        self._running.setdefault(event.call or 0, {})[event.process] = event
+
+    def on_return(self, event: Event) -> None:
+        """A replica has its result."""
+        self._running.setdefault(event.call or 0, {})[event.process] = event
+
+    def on_abort(self, event: Event) -> None:
+        """Nothing of the call is committed from here on."""
+        assert event.call is not None
+        self._aborts.setdefault(event.call, event.event)
+
+    def on_finish(self, event: Event) -> None:
+        """Nobody meets in the call any more; unless it has failed, all have returned."""
+        self._met.pop(event.call or 0, None)
+        running = self._running.pop(event.call or 0, {})
+        for one in running.values() if event.note is None else ():
+            if one.kind != "return" or not self.replay.heard(one):
+                reason = f"a call has finished before {seen_by(one)} has returned"
+                self.wrong(None, reason, (one.event, event.event))
+        for replica in self.replay.replicas:
+            self._last.pop((replica, event.call or 0), None)
+
+    def on_commit(self, event: Event) -> None:
+        """It has the contributions of all replicas, to one variable, by one operation."""
+        change, variable = self.replay.change, self.variable_of(event)
+        if event.call in self._aborts:
+            proof = (self._aborts[event.call or 0], event.event)
+            self.wrong(variable, "a commit of a call that was given up", proof)
+        if change is None:
+            return
+        if change.contributions is not None:
+            self._check_merge(variable, event, change, change.contributions)
+        elif event.call is not None and not variable.promise.deferred:
+            self.wrong(variable, "a commit of a call belongs to no meeting", (event.event,))
+
+    def _check_merge(
+        self, variable: Variable, event: Event, change: Change, contributions: Contributions
+    ) -> None:
+        earlier = {one for i, one in contributions.served.items() if one != event.event}
+        if earlier and (not contributions.writes or not change.components):
+            reason = "a meeting was committed twice"
+            self.wrong(variable, reason, (*earlier, event.event))
+            return
+        writes = contributions.writes.values()
+        proof = (*(write.event for write in writes), event.event)
+        if len(writes) < self.replay.num_replicas and self.replay.from_start:
+            reason = f"a commit has {len(writes)} contributions of {self.replay.num_replicas}"
+            self.wrong(variable, reason, proof)
+        for write in writes:
+            if not self.replay.heard(write):
+                reason = f"a commit has a write of {seen_by(write)} that has not come yet"
+                self.wrong(variable, reason, (write.event, event.event))
+            if write.variable != event.variable:
+                reason = "a write to another variable is in a commit"
+                self.wrong(variable, reason, (write.event, event.event))
+        if len({write.operation for write in writes}) > 1:
+            self.wrong(variable, "replicas did different things at one meeting", proof)
+
+    def on_install(self, event: Event) -> None:
+        """It was committed for this replica, and is installed once."""
+        assert self.replay.installed is not None
+        _, change = self.replay.installed
+        if change is not None:
+            if change.installed is None:
+                change.installed = event.event
+        elif self.replay.from_start:
+            reason = f"{seen_by(event)} installs what was not sent to it, or not any more"
+            proof = (event.cause or 0, event.event)
+            self.wrong(self.variable_of(event), reason, proof)
+
+    def end(self) -> None:
+        """What some have, all have; but the run may have ended before it came there."""
+        for replica, change in self.replay.sent.left():
+            if change.installed is not None:
+                self.undecided(
+                    self.variable_of(change.event),
+                    f"version {change.event.version} had not reached replica {replica} when the "
+                    "record ended",
+                    change.event.event,
+                    change.installed,
+                )
+
+
+def _meets(variable: Variable) -> bool:
+    return variable.promise.merges or variable.promise.deferred

@@ -1,0 +1,64 @@
+"""An ON_READ read equals the reduction of the components at that moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from varsim.analysis import arithmetic
+from varsim.analysis.arithmetic import Flat
+from varsim.analysis.checker import Checker
+from varsim.analysis.replay import Variable
+from varsim.tracing.history import PROGRAM, Event
+
+
+class GatheredReads(Checker):
+    """What the program reads is what the components that it has come to.
+
+    It has those that it has just asked for, and knows others from what it wrote itself.
+    """
+
+    name = "gathered-reads"
+    promise = "an ON_READ read equals the reduction of the components at that moment"
+
+    def on_read(self, event: Event) -> None:
+        """Combines them again."""
+        variable = self.variable_of(event)
+        if event.process != PROGRAM or event.replica is not None or not variable.promise.gathered:
+            return
+        count = self.replay.num_replicas
+        if variable.promise.aggregation == "ONLY_FIRST_REPLICA":
+            count = 1
+        for replica, answer in variable.answers.items():
+            if replica < count and not self.replay.heard(answer):
+                reason = f"the program reads before replica {replica} has answered"
+                self.wrong(variable, reason, (answer.event, event.event))
+        values = [self._component(variable, replica) for replica in range(count)]
+        known = [value for value in values if value is not None]
+        if len(known) < count:
+            reason = "not all components of a read were recorded"
+            self.undecided(variable, reason, event.event)
+            return
+        expected = arithmetic.combined(known, variable.promise.aggregation)
+        if expected is None:
+            reason = "it was read although its components cannot be combined"
+            self.wrong(variable, reason, (event.event,))
+            return
+        held = arithmetic.matches(expected, event)
+        if held is None:
+            self.undecided(variable, "what the program read was not recorded", event.event)
+        elif not held:
+            reason = f"the program read another value than the {variable.promise.aggregation}"
+            self.wrong(variable, reason, (event.event, *self._because(variable, count)))
+
+    def _component(self, variable: Variable, replica: int) -> Flat | None:
+        answer = variable.answers.get(replica)
+        if answer is not None and answer.value is not None:
+            return arithmetic.value_of(answer, variable.promise.dtype)
+        return variable.at_program[replica].value
+
+    def _because(self, variable: Variable, count: int) -> Iterator[int]:
+        for replica in range(count):
+            if replica in variable.answers:
+                yield variable.answers[replica].event
+            else:
+                yield from variable.at_program[replica].because()

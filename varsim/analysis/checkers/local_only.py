@@ -1,0 +1,70 @@
+"""NONE never travels."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from varsim.analysis.checker import Checker, seen_by
+from varsim.analysis.replay import Replay
+from varsim.tracing.history import PROGRAM, Event
+
+
+class LocalOnly(Checker):
+    """A component of a NONE variable leaves its replica only if the program asks for it.
+
+    And what comes there is what the program itself wrote.
+    """
+
+    name = "local-only"
+    promise = "NONE never travels"
+
+    def __init__(self, replay: Replay) -> None:
+        super().__init__(replay)
+        self._asked: Counter[tuple[int, int]] = Counter()  # (variable, replica)
+
+    def _is_local(self, event: Event) -> bool:
+        return event.variable is not None and self.variable_of(event).promise.stays_local
+
+    def on_write(self, event: Event) -> None:
+        """Replicas do not meet over it."""
+        if self._is_local(event) and event.process != PROGRAM and event.meeting is not None:
+            self._refuse(event, f"{seen_by(event)} contributes to a merge")
+
+    def on_wait(self, event: Event) -> None:
+        """Nor does one wait for another."""
+        if self._is_local(event):
+            self._refuse(event, f"{seen_by(event)} waits for a commit")
+
+    def on_commit(self, event: Event) -> None:
+        """The program commits what it wrote, and nothing else."""
+        change = self.replay.change
+        if change is None or change.write is not None or not self._is_local(event):
+            return
+        if event.meeting is not None or self.replay.from_start:
+            self._refuse(event, "a commit is of no write by the program")
+
+    def on_read(self, event: Event) -> None:
+        """There is no value of all components together."""
+        if event.process == PROGRAM and event.replica is None and self._is_local(event):
+            self._refuse(event, "the program reads a value of all components")
+
+    def on_fetch(self, event: Event) -> None:
+        """The program asks."""
+        if self._is_local(event):
+            assert event.variable is not None
+            assert event.replica is not None
+            self._asked[event.variable, event.replica] += 1
+
+    def on_component(self, event: Event) -> None:
+        """Nobody answers who was not asked."""
+        if not self._is_local(event):
+            return
+        assert event.variable is not None
+        asked = event.variable, event.process
+        if self._asked[asked]:
+            self._asked[asked] -= 1
+        elif self.replay.from_start:
+            self._refuse(event, f"{seen_by(event)} sends a component that nobody asked for")
+
+    def _refuse(self, event: Event, reason: str) -> None:
+        self.wrong(self.variable_of(event), reason, (event.event,))

@@ -1,0 +1,90 @@
+"""No lost update."""
+
+from __future__ import annotations
+
+from varsim.analysis.checker import Checker
+from varsim.analysis.replay import Replay
+from varsim.tracing.history import PROGRAM, Event
+
+
+class LostUpdate(Checker):
+    """What was written is committed, and what was committed reaches every replica.
+
+    In time: before the next call begins there, or a component is asked for. A call that fails may
+    drop what its replicas had not all written.
+    """
+
+    name = "lost-update"
+    promise = "no update is lost"
+
+    def __init__(self, replay: Replay) -> None:
+        super().__init__(replay)
+        self._failed: set[int] = set()
+
+    def on_abort(self, event: Event) -> None:
+        """What is left of the call will not be committed."""
+        if event.call is not None:
+            self._failed.add(event.call)
+
+    def on_finish(self, event: Event) -> None:
+        """Of a call that succeeds, everything is committed."""
+        failed = event.note is not None or event.call in self._failed
+        for contributions in self.replay.left:
+            writes = list(contributions.writes.values())
+            if not failed and writes and writes[0].variable is not None:
+                variable = self.variable_of(writes[0])
+                proof = (writes[0].event, event.event)
+                self.wrong(variable, "a call has finished, and a write in it has no commit", proof)
+
+    def on_commit(self, event: Event) -> None:
+        """Writes by the program are committed in their order."""
+        change = self.replay.change
+        if change is None or change.write is None:
+            return
+        variable = self.variable_of(event)
+        waiting = self.replay.by_program.waiting(variable.number)
+        if waiting is None or event.replica is not None or variable.promise.deferred:
+            return
+        if waiting.event < change.write.event.event:
+            proof = (waiting.event, event.event)
+            self.wrong(variable, "a later write is committed, and this one is not", proof)
+
+    def on_begin(self, event: Event) -> None:
+        """What was committed before the call has come before it."""
+        oldest = self.replay.sent.oldest(event.process)
+        if oldest is not None and event.cause is not None and oldest.event.event < event.cause:
+            self.wrong(
+                self.variable_of(oldest.event),
+                f"version {oldest.event.version} has not reached replica {event.process}, and a "
+                "later call has",
+                (oldest.event.event, event.event),
+            )
+
+    def on_component(self, event: Event) -> None:
+        """What was committed before the program asked is in the answer."""
+        variable = self.variable_of(event)
+        coming = self.replay.sent.of(variable.number, event.process)
+        if coming and event.cause is not None and coming[0].event.event < event.cause:
+            self.wrong(
+                variable,
+                f"replica {event.process} answers without version {coming[0].event.version}",
+                (coming[0].event.event, event.event),
+            )
+
+    def on_read(self, event: Event) -> None:
+        """What the program wrote is committed before it reads."""
+        variable = self.variable_of(event)
+        waiting = self.replay.by_program.waiting(variable.number)
+        if event.process != PROGRAM or waiting is None or variable.promise.deferred:
+            return
+        if None in {event.replica, waiting.replica} or event.replica == waiting.replica:
+            proof = (waiting.event, event.event)
+            self.wrong(variable, "the program reads, and what it wrote has no commit", proof)
+
+    def end(self) -> None:
+        """Nothing that the program wrote is left."""
+        for written in self.replay.by_program.left():
+            variable = self.variable_of(written.event)
+            if not variable.promise.deferred:
+                reason = "whether a write by the program had any effect was not recorded"
+                self.undecided(variable, reason, written.event.event)

@@ -1,0 +1,62 @@
+"""Monotonic reads."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from varsim.analysis import arithmetic
+from varsim.analysis.checker import Checker, seen_by
+from varsim.analysis.replay import Replay
+from varsim.tracing.history import PROGRAM, Event
+
+
+class _Read(NamedTuple):
+    event: int
+    version: int
+    lineage: int | None  # of a replica's own component
+    digest: int | None
+
+
+class MonotonicReads(Checker):
+    """No process reads an older version after a newer one.
+
+    Nor, where nothing was written between, another value.
+    """
+
+    name = "monotonic-reads"
+    promise = "no read goes back"
+
+    def __init__(self, replay: Replay) -> None:
+        super().__init__(replay)
+        self._last: dict[tuple[int, int, int | None], _Read] = {}  # variable, process, replica
+
+    def on_forget(self, event: Event) -> None:
+        """Nobody will read it again."""
+        assert event.variable is not None
+        self._last.pop((event.variable, PROGRAM, None), None)
+        for replica in self.replay.replicas:
+            for process in (PROGRAM, replica):
+                self._last.pop((event.variable, process, replica), None)
+
+    def on_read(self, event: Event) -> None:
+        """Compares it with the one before."""
+        assert event.variable is not None
+        assert event.version is not None
+        lineage, replica = None, event.replica
+        if event.process != PROGRAM:
+            lineage, replica = self.own(event).lineage, event.process
+        digest = arithmetic.digest_of(event)
+        mine = event.variable, event.process, replica
+        last = self._last.get(mine)
+        self._last[mine] = _Read(event.event, event.version, lineage, digest)
+        if last is None:
+            return
+        proof = (last.event, event.event)
+        if event.version < last.version:
+            reason = f"{seen_by(event)} reads version {event.version} after {last.version}"
+            self.wrong(self.variable_of(event), reason, proof)
+            return
+        unwritten = lineage is not None and lineage == last.lineage
+        if unwritten and digest != last.digest and None not in {digest, last.digest}:
+            reason = f"{seen_by(event)} reads two values, and nothing was written between"
+            self.wrong(self.variable_of(event), reason, proof)

@@ -1,0 +1,93 @@
+"""Read-your-writes."""
+
+from __future__ import annotations
+
+from varsim.analysis import arithmetic
+from varsim.analysis.checker import Checker, seen_by
+from varsim.analysis.replay import Component, Replay, Variable
+from varsim.tracing.history import PROGRAM, Event
+
+
+class ReadYourWrites(Checker):
+    """A read shows what its process wrote before, together with what has come from others.
+
+    A replica's contribution is in its next read of the variable. Values of adaptive variables are
+    left out, because they are exchanged in parts.
+    """
+
+    name = "read-your-writes"
+    promise = "every process reads what it wrote"
+
+    def __init__(self, replay: Replay) -> None:
+        super().__init__(replay)
+        self._owed: dict[tuple[int, int], Event] = {}  # (variable, replica): the last contribution
+
+    def on_write(self, event: Event) -> None:
+        """A contribution is owed to its replica."""
+        if event.meeting is not None and event.process != PROGRAM and event.variable is not None:
+            self._owed[event.variable, event.process] = event
+
+    def on_install(self, event: Event) -> None:
+        """It has come, if it is in this commit."""
+        assert self.replay.installed is not None
+        _, change = self.replay.installed
+        assert event.variable is not None
+        mine = event.variable, event.process
+        owed = self._owed.get(mine)
+        if owed is None or change is None or change.contributions is None:
+            return
+        if change.contributions.writes.get(event.process) is owed:
+            del self._owed[mine]
+
+    def on_component(self, event: Event) -> None:
+        """What a replica tells the program is what it has."""
+        variable = self.variable_of(event)
+        if not variable.promise.deferred:
+            self._compare(variable, variable.at_replica[event.process], event)
+
+    def on_read(self, event: Event) -> None:
+        """What somebody sees is what is there."""
+        if event.process == PROGRAM:
+            self._read_by_program(event)
+            return
+        assert event.variable is not None
+        owed = self._owed.get((event.variable, event.process))
+        if owed is not None and owed.call == event.call:
+            reason = f"{seen_by(event)} reads before its own write is committed"
+            self.wrong(self.variable_of(event), reason, (owed.event, event.event))
+            del self._owed[event.variable, event.process]
+            return
+        self.on_component(event)
+
+    def _read_by_program(self, event: Event) -> None:
+        variable = self.variable_of(event)
+        if variable.promise.deferred or (event.replica is None and not variable.promise.mirrored):
+            return
+        replica = event.replica or 0
+        answer = variable.answers.get(replica)
+        if answer is None or arithmetic.digest_of(answer) is None:
+            self._compare(variable, variable.at_program[replica], event)
+            return
+        if not self.replay.heard(answer):
+            reason = f"the program reads before replica {replica} has answered"
+            self.wrong(variable, reason, (answer.event, event.event))
+        digest = arithmetic.digest_of(event)
+        if digest is None:
+            self._undecided_read(variable, event)
+        elif digest != arithmetic.digest_of(answer):
+            reason = "the program reads another value than the replica told"
+            self.wrong(variable, reason, (answer.event, event.event))
+
+    def _compare(self, variable: Variable, held: Component, event: Event) -> None:
+        matching = None if held.value is None else arithmetic.matches(held.value, event)
+        if matching is None:
+            self._undecided_read(variable, event)
+        elif matching:
+            held.prove(event.event)
+        else:
+            reason = f"{seen_by(event)} reads another value than was written"
+            self.wrong(variable, reason, (event.event, *held.because()))
+
+    def _undecided_read(self, variable: Variable, event: Event) -> None:
+        reason = f"what {seen_by(event)} read, or what was written, was not recorded"
+        self.undecided(variable, reason, event.event)

@@ -1,0 +1,67 @@
+"""The history itself: it is a record of something that can have happened."""
+
+from __future__ import annotations
+
+from varsim.analysis.checker import Checker, seen_by
+from varsim.analysis.replay import Replay
+from varsim.analysis.wholeness import Rows
+from varsim.tracing.history import PROGRAM, Event
+
+_ENDS = frozenset({"return", "raise"})
+
+
+class Record(Checker):
+    """Every row makes sense in itself, and the events of each process stand in their order.
+
+    The first event that breaks this is the last that anybody looks at: what comes after it proves
+    nothing.
+    """
+
+    name = "record"
+    promise = "the record is whole, and in causal order"
+
+    def __init__(self, replay: Replay, rows: Rows) -> None:
+        super().__init__(replay)
+        self._rows = rows
+        self._next: dict[int, int] = {}  # of each process, the number of its next event
+        self._at: dict[int, int] = {}  # of each process, its last event
+        self._calls: dict[int, list[int]] = {}  # of each replica, those that run, innermost last
+
+    def accepts(self, event: Event) -> bool:
+        """Whether to go on."""
+        flaw = self._rows.flaw(event)
+        if flaw is not None:
+            at = event.event if type(event.event) is int else 0
+            self.wrong(None, f"event {event.event} makes no sense: {flaw}", (at,))
+            return False
+        process, number = event.process, event.number
+        expected = self._next.get(process, 0 if self.replay.from_start else number)
+        if number != expected:
+            reason = f"{seen_by(event)} has event {number} where {expected} belongs"
+            self.wrong(None, reason, (self._at.get(process, 0), event.event))
+            return False
+        self._next[process] = number + 1
+        self._at[process] = event.event
+        if process != PROGRAM and self.replay.from_start and not self._runs(event):
+            reason = f"{seen_by(event)} does something in call {event.call}, which does not run"
+            self.wrong(None, reason, (event.event,))
+            return False
+        return True
+
+    def _runs(self, event: Event) -> bool:
+        """Whether a replica is in the call of an event. A call that was given up just stops."""
+        call = event.call
+        calls = self._calls.setdefault(event.process, [])
+        if event.kind == "begin":
+            assert call is not None, "a begin without a call makes no sense"
+            calls.append(call)
+            return True
+        if call is None:
+            return True
+        while calls and calls[-1] != call:
+            calls.pop()
+        if not calls:
+            return False
+        if event.kind in _ENDS:
+            calls.pop()
+        return True

@@ -1,0 +1,96 @@
+"""Every commit equals its recomputed reduction."""
+
+from __future__ import annotations
+
+from varsim.analysis import arithmetic
+from varsim.analysis.arithmetic import Flat
+from varsim.analysis.checker import Checker
+from varsim.analysis.pending import Change, Contributions
+from varsim.analysis.replay import Variable
+from varsim.tracing.history import Event
+
+
+class Reduction(Checker):
+    """A merge commits what its contributions come to, the program's write what it wrote.
+
+    A commit of an adaptive variable sums several writes of each replica, in an order that no event
+    tells: those are left out.
+    """
+
+    name = "reduction"
+    promise = "every commit equals its recomputed reduction"
+
+    def on_commit(self, event: Event) -> None:
+        """Computes it again."""
+        change = self.replay.change
+        variable = self.variable_of(event)
+        if change is None or variable.promise.deferred:
+            return
+        if change.write is not None:
+            self._check_write(variable, event, change.write.event)
+        elif change.contributions is not None:
+            self._check_merge(variable, event, change, change.contributions)
+        elif self.replay.from_start:
+            self.wrong(variable, "nobody wrote what was committed", (event.event,))
+
+    def _check_write(self, variable: Variable, event: Event, write: Event) -> None:
+        proof = (write.event, event.event)
+        if write.operation != event.operation:
+            self.wrong(variable, f"{write.operation} was committed as {event.operation}", proof)
+            return
+        value = arithmetic.value_of(write, variable.promise.dtype)
+        if value is None:
+            held = None if event.digest is None else event.digest == write.digest
+        else:
+            held = arithmetic.matches(value, event)
+        self._note(variable, held, proof, "another value was committed than the program wrote")
+
+    def _check_merge(
+        self, variable: Variable, event: Event, change: Change, contributions: Contributions
+    ) -> None:
+        writes = [one for _, one in sorted(contributions.writes.items())]
+        if len(writes) < self.replay.num_replicas:
+            return  # it is not one of all replicas: that is for another checker
+        if variable.promise.aggregation == "ONLY_FIRST_REPLICA":
+            del writes[1:]
+        proof = (*(one.event for one in writes), event.event)
+        values = [arithmetic.value_of(one, variable.promise.dtype) for one in writes]
+        known = [value for value in values if value is not None]
+        operand = None
+        if len(known) == len(values):
+            operand = arithmetic.combined(known, variable.promise.aggregation)
+            if operand is None:
+                self.wrong(variable, "what was written does not add up, but was committed", proof)
+                return
+        operation = writes[0].operation
+        if event.operation == operation:
+            held = None if operand is None else arithmetic.matches(operand, event)
+            self._note(variable, held, proof, "the commit is not what was written comes to")
+        elif event.operation == "assign":
+            self._check_result(variable, event, change, operation, operand, proof)
+        else:
+            self.wrong(variable, f"{operation} was committed as {event.operation}", proof)
+
+    def _check_result(
+        self,
+        variable: Variable,
+        event: Event,
+        change: Change,
+        operation: str | None,
+        operand: Flat | None,
+        proof: tuple[int, ...],
+    ) -> None:
+        """An add was committed as the value that it leads to."""
+        for before, _ in {id(pair[0]): pair for pair in change.components.values()}.values():
+            after = None
+            if operand is not None and before.value is not None:
+                after = arithmetic.updated(before.value, operation, operand)
+            held = None if after is None else arithmetic.matches(after, event)
+            reason = "the commit is not the value before and what was written"
+            self._note(variable, held, (*proof, *before.because()), reason)
+
+    def _note(self, variable: Variable, held: object, proof: tuple[int, ...], reason: str) -> None:
+        if held is None:
+            self.undecided(variable, "not all values of a commit were recorded", *proof)
+        elif not held:
+            self.wrong(variable, reason, proof)

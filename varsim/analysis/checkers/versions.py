@@ -1,0 +1,76 @@
+"""Versions are monotonic at every replica."""
+
+from __future__ import annotations
+
+from varsim.analysis.checker import Checker, seen_by
+from varsim.tracing.history import PROGRAM, Event
+
+
+class Versions(Checker):
+    """Every commit makes the next version, and every replica installs each, in order.
+
+    Whoever looks at a component sees the version that it has then.
+    """
+
+    name = "versions"
+    promise = "versions are monotonic at every replica, without a gap"
+
+    def on_create(self, event: Event) -> None:
+        """A variable begins with version 0."""
+        if event.version != 0:
+            reason = "it begins with another version than 0"
+            self.wrong(self.variable_of(event), reason, (event.event,))
+
+    def on_commit(self, event: Event) -> None:
+        """One more than the component had."""
+        change = self.replay.change
+        for before, _ in change.components.values() if change is not None else ():
+            if before.version is not None and event.version != before.version + 1:
+                self.wrong(
+                    self.variable_of(event),
+                    f"version {event.version} was made after {before.version}",
+                    (before.made, event.event),
+                )
+
+    def on_install(self, event: Event) -> None:
+        """One more than the replica had, and the version of the commit that it installs."""
+        assert self.replay.installed is not None
+        before, change = self.replay.installed
+        if before.version is not None and event.version != before.version + 1:
+            self.wrong(
+                self.variable_of(event),
+                f"{seen_by(event)} installs version {event.version} after {before.version}",
+                (before.made, event.event),
+            )
+        if change is not None and change.event.version != event.version:
+            self.wrong(
+                self.variable_of(event),
+                f"{seen_by(event)} installs version {change.event.version} as {event.version}",
+                (change.event.event, event.event),
+            )
+
+    def on_component(self, event: Event) -> None:
+        """The version that the replica has."""
+        held = self.own(event)
+        self._compare(event, held.version, held.made)
+
+    def on_read(self, event: Event) -> None:
+        """The version that the reader has, or the latest of all components."""
+        if event.process != PROGRAM:
+            self.on_component(event)
+            return
+        variable = self.variable_of(event)
+        if event.replica is not None:
+            held = variable.at_program[event.replica]
+            self._compare(event, held.version, held.made)
+        else:
+            made = max(one.made for one in variable.at_program)
+            self._compare(event, variable.version, made)
+
+    def _compare(self, event: Event, version: int | None, made: int) -> None:
+        if version is not None and event.version != version:
+            self.wrong(
+                self.variable_of(event),
+                f"{seen_by(event)} sees version {event.version} where {version} is",
+                (made, event.event),
+            )

@@ -1,0 +1,237 @@
+"""What every component must hold, if the writes and commits of a history are all that changed it.
+
+A component is kept twice: as its replica has it, which changes when a commit is installed, and as
+the program knows it, which changes when the commit is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from varsim.analysis import arithmetic
+from varsim.analysis.arithmetic import Flat
+from varsim.analysis.pending import ByProgram, Change, Contributions, Meetings, Sent
+from varsim.analysis.promises import Promise
+from varsim.tracing.history import PROGRAM, Event
+
+Why = tuple[int, "Why | None"]
+"""An event, and those before it that made a value what it is."""
+
+
+class Component:
+    """One state of one component; several replicas share it while they hold the same."""
+
+    __slots__ = ("lineage", "made", "value", "version", "why")
+
+    def __init__(
+        self, version: int | None, value: Flat | None, lineage: int, made: int, why: Why
+    ) -> None:
+        self.version = version  # None while it is not known
+        self.value = value  # likewise
+        self.lineage = lineage  # equal for those that were written alike
+        self.made = made  # the event that gave it its version
+        self.why = why  # the events that gave it its value
+
+    def prove(self, event: int) -> None:
+        """An event has shown the value: what came before proves nothing more."""
+        self.why = (event, None)
+
+    def because(self) -> Iterator[int]:
+        """The events that made the value, latest first."""
+        why: Why | None = self.why
+        while why is not None:
+            event, why = why
+            yield event
+
+
+class Variable:
+    """All components of one variable."""
+
+    __slots__ = ("answers", "at_program", "at_replica", "number", "promise")
+
+    def __init__(self, number: int, promise: Promise, components: list[Component]) -> None:
+        self.number = number
+        self.promise = promise
+        self.at_replica = components
+        self.at_program = [*components]
+        self.answers: dict[int, Event] = {}  # components that the program has just asked for
+
+    @property
+    def version(self) -> int | None:
+        """What a read of all components together has: the latest of any."""
+        known = [one.version for one in self.at_program if one.version is not None]
+        return max(known) if len(known) == len(self.at_program) else None
+
+
+class Replay:
+    """Goes through a history, and says before each event what it must find."""
+
+    def __init__(
+        self, num_replicas: int, promises: Mapping[int, Promise], *, from_start: bool = True
+    ) -> None:
+        self.num_replicas: Final = num_replicas
+        self.from_start: Final = from_start
+        """Whether the record begins with the run; else nothing is known until it is seen."""
+        self._promises = promises
+        self._variables: dict[int, Variable] = {}
+        self.meetings = Meetings()
+        self.by_program = ByProgram()
+        self.sent = Sent(num_replicas)
+        self.change: Change | None = None
+        """What a commit that has just been taken does."""
+        self.installed: tuple[Component, Change | None] | None = None
+        """Of an install that has just been taken: what the replica held before, and the commit."""
+        self.left: list[Contributions] = []
+        """Of a call that has just finished: the meetings that no commit ended."""
+        self._answered: set[int] = set()  # variables with answers
+        self._heard = [0] * num_replicas  # of each replica, its last event that has come
+
+    def variable(self, number: int) -> Variable:
+        """What is known of a variable."""
+        found = self._variables.get(number)
+        if found is None:  # it was created before the record began
+            everything = [Component(None, None, -1 - i, 0, (0, None)) for i in self.replicas]
+            found = self._variables[number] = Variable(number, self._promises[number], everything)
+        return found
+
+    @property
+    def replicas(self) -> range:
+        """All replicas."""
+        return range(self.num_replicas)
+
+    # ------------------------------------------------------------ what changes components
+
+    def create(self, event: Event) -> None:
+        """A new variable: all components are alike."""
+        number = event.variable
+        assert number is not None, "rows that make no sense are not replayed"
+        promise = self._promises[number]
+        value = arithmetic.value_of(event, promise.dtype) if self.from_start else None
+        version = event.version if self.from_start else None
+        one = Component(version, value, event.event, event.event, (event.event, None))
+        self._variables[number] = Variable(number, promise, [one] * self.num_replicas)
+
+    def forget(self, event: Event) -> None:
+        """Nobody will name a variable again."""
+        assert event.variable is not None
+        self._variables.pop(event.variable, None)
+        self.by_program.forget(event.variable)
+        self.sent.forget(event.variable)
+
+    def write(self, event: Event) -> None:
+        """A write: the program's own, a contribution, or one of a replica to its component."""
+        assert event.variable is not None
+        if event.process == PROGRAM:
+            self.by_program.write(event, self.num_replicas)
+            return
+        if event.meeting is not None and event.call is not None:
+            self.meetings.write(event)
+            return
+        variable = self.variable(event.variable)
+        operand = arithmetic.value_of(event, variable.promise.dtype)
+        replica = event.process
+        before, known = variable.at_replica[replica], variable.at_program[replica]
+        after = _after(before, event, operand)
+        variable.at_replica[replica] = after
+        variable.at_program[replica] = after if known is before else _after(known, event, operand)
+
+    def commit(self, event: Event) -> None:
+        """A new version of some components; the change says of which, and why."""
+        assert event.variable is not None
+        variable = self.variable(event.variable)
+        contributions, write = None, None
+        if event.meeting is not None and event.call is not None:
+            contributions = self.meetings.commit(event)
+        else:
+            write = self.by_program.commit(event)
+        change = self.change = Change(event, contributions, write)
+        remaining = self._remaining(event, change)
+        fits = [i for i in remaining if _follows(variable.at_program[i], event.version)]
+        operand = arithmetic.value_of(event, variable.promise.dtype)
+        shared: dict[int, Component] = {}  # by what was held before
+        for replica in fits or remaining:
+            before = variable.at_program[replica]
+            after = shared.get(id(before))
+            if after is None:
+                after = shared[id(before)] = _after(before, event, operand)
+                after.version, after.made = event.version, event.event
+            change.components[replica] = before, after
+            variable.at_program[replica] = after
+        self.meetings.served(change) if write is None else self.by_program.served(change)
+        self.sent.add(change)
+
+    def _remaining(self, event: Event, change: Change) -> list[int]:
+        """The components that a commit may be for."""
+        if event.replica is not None:
+            return [event.replica]
+        if change.write is not None:
+            return sorted(change.write.remaining) or list(self.replicas)
+        if change.contributions is not None:
+            return sorted(set(self.replicas) - change.contributions.served.keys())
+        return list(self.replicas)
+
+    def install(self, event: Event) -> None:
+        """A replica has a commit now."""
+        assert event.variable is not None
+        variable = self.variable(event.variable)
+        replica = event.process
+        before = variable.at_replica[replica]
+        change = self.sent.take(event)
+        self.installed = before, change
+        if change is not None and change.components[replica][0] is before:
+            variable.at_replica[replica] = change.components[replica][1]
+            return
+        operand = None
+        if change is not None:
+            operand = arithmetic.value_of(change.event, variable.promise.dtype)
+        after = _after(before, event if change is None else change.event, operand)
+        after.version, after.made = event.version, event.event
+        variable.at_replica[replica] = after
+        if not self.sent.of(event.variable, replica):
+            # Nothing is on its way any more: the program cannot know more than the replica has.
+            after.value = None if change is None else after.value
+            variable.at_program[replica] = after
+
+    def finish(self, event: Event) -> None:
+        """A call is over."""
+        self.left = list(self.meetings.end(event.call))
+
+    # ------------------------------------------------------------ what the program asks for
+
+    def receive(self, event: Event) -> None:
+        """The program hears of a replica: of all up to the cause."""
+        if event.replica is not None and event.cause is not None:
+            self._heard[event.replica] = max(self._heard[event.replica], event.cause)
+
+    def heard(self, event: Event) -> bool:
+        """Whether the program can know of a replica's event."""
+        return event.event <= self._heard[event.process] or not self.from_start
+
+    def component(self, event: Event) -> None:
+        """A component is on its way to the program, which has asked for it."""
+        assert event.variable is not None
+        self.variable(event.variable).answers[event.process] = event
+        self._answered.add(event.variable)
+
+    def moves_on(self) -> None:
+        """The program does something else: what it asked for is old now."""
+        for number in self._answered:
+            if number in self._variables:
+                self._variables[number].answers.clear()
+        self._answered.clear()
+
+
+def _after(before: Component, event: Event, operand: Flat | None) -> Component:
+    """A component after a write to it, or a commit."""
+    if event.operation == "assign":
+        return Component(before.version, operand, event.event, before.made, (event.event, None))
+    value = None
+    if operand is not None and before.value is not None:
+        value = arithmetic.updated(before.value, event.operation, operand)
+    lineage = hash((event.event, before.lineage))
+    return Component(before.version, value, lineage, before.made, (event.event, before.why))
+
+
+def _follows(component: Component, version: int | None) -> bool:
+    return component.version is None or component.version + 1 == version

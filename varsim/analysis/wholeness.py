@@ -1,0 +1,169 @@
+"""Whether a history can be judged at all: rows that make sense, and none that is missing."""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from varsim.analysis.promises import Promise
+from varsim.tracing.history import KINDS, PROGRAM, Event, History
+
+_OPERATIONS: Final = frozenset({None, "assign", "assign_add", "assign_sub"})
+_OFTEN: Final = 4096
+"""Forms of values that are remembered; a run has as many as variables have shapes."""
+
+_NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "create": ("variable", "version"),
+    "forget": ("variable",),
+    "call": ("call",),
+    "begin": ("call", "cause"),
+    "write": ("variable", "operation"),
+    "commit": ("variable", "operation", "version"),
+    "install": ("variable", "version", "cause"),
+    "read": ("variable", "version"),
+    "component": ("variable", "version"),
+    "fetch": ("variable", "replica"),
+    "wait": ("variable",),
+    "receive": ("replica",),
+    "abort": ("call",),
+    "finish": ("call",),
+}
+"""Which columns a kind of event cannot do without."""
+
+_BY_PROGRAM: Final = frozenset(
+    "create forget call commit fetch answer receive abort finish lost".split()
+)
+_BY_REPLICA: Final = frozenset("begin install component wait meet return raise".split())
+
+
+class Rows:
+    """Tells rows that make sense from others."""
+
+    def __init__(self, num_replicas: int, promises: Mapping[int, Promise]) -> None:
+        self._num_replicas = num_replicas
+        self._promises = promises
+        self._sizes: dict[tuple[int, str, str], int] = {}  # of values: variable, dtype, shape
+        index = Event._fields.index
+        self._needs = {
+            kind: tuple((name, index(name)) for name in _NEEDS.get(kind, ())) for kind in KINDS
+        }
+
+    def flaw(self, event: Event) -> str | None:
+        """What is wrong with a row in itself; None if nothing is."""
+        for number in (event.event, event.process, event.number):
+            if type(number) is not int:
+                return "it has no place among the others"
+        if not PROGRAM <= event.process < self._num_replicas:
+            return f"there is no process {event.process}"
+        needs = self._needs.get(event.kind) if type(event.kind) is str else None
+        if needs is None:
+            return f"there is no kind of event called {event.kind!r}"
+        for name, index in needs:
+            if event[index] is None:
+                return f"a {event.kind} without {name}"
+        if event.kind in (_BY_REPLICA if event.process == PROGRAM else _BY_PROGRAM):
+            return f"process {event.process} cannot {event.kind}"
+        return self._wrong_column(event) or self._wrong_value(event)
+
+    def _wrong_column(self, event: Event) -> str | None:
+        for count in (event.call, event.version, event.meeting, event.cause, event.digest):
+            if count is not None and (type(count) is not int or count < 0):
+                return f"{count!r} counts nothing"
+        replica = event.replica
+        if replica is not None and (
+            type(replica) is not int or not 0 <= replica < self._num_replicas
+        ):
+            return f"there is no replica {replica!r}"
+        if event.process != PROGRAM and replica not in {None, event.process}:
+            return f"process {event.process} has no component of replica {replica}"
+        if event.operation not in _OPERATIONS:
+            return f"there is no operation {event.operation!r}"
+        if event.variable is not None and event.variable not in self._promises:
+            return f"there is no variable {event.variable!r}"
+        if event.cause is not None and event.cause >= event.event:
+            return "it stands before what caused it"
+        return None
+
+    def _wrong_value(self, event: Event) -> str | None:
+        value = event.value
+        if value is None:
+            return None
+        if type(value) is not bytes or event.variable is None:
+            return "its value belongs to nothing"
+        form = event.variable, event.dtype, event.shape
+        size = self._sizes.get(form)  # type: ignore[arg-type]  # another type is not found
+        if size is None:
+            size = _size_of(self._promises[event.variable], event.dtype, event.shape)
+            if len(self._sizes) < _OFTEN and size >= 0:
+                self._sizes[form] = size  # type: ignore[index]  # a size was found: these are texts
+        if size != len(value):
+            return "its value does not fit its variable"
+        if event.digest is not None and event.digest != zlib.crc32(value):
+            return "its digest is not that of its value"
+        return None
+
+
+def _size_of(promise: Promise, dtype: Any, shape: Any) -> int:
+    """How many bytes a value of that form has; -1 if the variable cannot hold it."""
+    try:
+        sizes = json.loads(shape)
+        if np.dtype(dtype) != promise.dtype or len(sizes) != len(promise.shape):
+            return -1
+    except (TypeError, ValueError):
+        return -1
+    for size, declared in zip(sizes, promise.shape, strict=True):
+        if type(size) is not int or size < 0 or declared not in {None, size}:
+            return -1
+    return int(math.prod(sizes)) * promise.dtype.itemsize
+
+
+def missing(history: History) -> tuple[int | None, str]:
+    """From which event on something may be missing from a history, and what.
+
+    Returns:
+        The last event up to which nothing is, or None if it is whole; and why.
+    """
+    window = history.run.get("window")
+    rows = history.connection.execute(
+        "SELECT process, COUNT(*), MIN(number), MAX(number), MAX(event) FROM events "
+        "GROUP BY process"
+    ).fetchall()
+    last: int | None = None
+    reason = ""
+    for process, count, first, end, _ in rows:
+        if any(type(one) is not int for one in (process, first, end)):
+            continue  # its rows are found wrong where they stand
+        lowest = first if window else 0
+        if end - lowest + 1 != count:
+            before, number = _gap(history, process, lowest)
+            if last is None or before < last:
+                last, reason = before, f"event {number} of {who(process)} is missing"
+    if history.run.get("complete") is not True:
+        ends = {process: end for process, *_, end in rows if type(end) is int}
+        processes = range(PROGRAM, history.num_replicas)
+        over = min((ends.get(process, 0) for process in processes), default=0)
+        if last is None or over < last:
+            last, reason = over, "not every process's record ended properly"
+    return last, reason
+
+
+def _gap(history: History, process: int, lowest: int) -> tuple[int, int]:
+    """The event before which nothing of a process is missing, and the number of what is."""
+    before, expected = 0, lowest
+    for event, number in history.connection.execute(
+        "SELECT event, number FROM events WHERE process = ? ORDER BY number", (process,)
+    ):
+        if number != expected:
+            break
+        before, expected = event, expected + 1
+    return before, expected
+
+
+def who(process: int) -> str:
+    """A process in a sentence."""
+    return "the program" if process == PROGRAM else f"replica {process}"

@@ -1,0 +1,132 @@
+"""Events as a space-time table: time runs downwards, and every process has a column."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from varsim.report import words
+from varsim.report.plain import plain
+from varsim.tracing.history import PROGRAM, Event
+
+WIDTH: Final = 80
+_GAP: Final = "  "
+_NARROWEST: Final = 17
+"""Of a process's column; with more processes than fit, they share one."""
+
+MOST_ROWS: Final = 24
+"""Of a table; of more events, those in the middle are left out."""
+
+_LAST_ROWS: Final = 12
+_NAME_WIDTH: Final = 16
+_VALUES: Final = 3
+"""Elements of an array that a cell shows."""
+
+
+def space_time(events: Sequence[Event], names: Mapping[int, str], width: int = WIDTH) -> list[str]:
+    """The lines of a table of events.
+
+    Args:
+        events: In causal order.
+        names: Of the variables.
+        width: In characters, of the widest line.
+    """
+    if not events:
+        return []
+    processes = sorted({event.process for event in events})
+    left = max(len("event"), *(len(str(event.event)) for event in events))
+    room = width - left
+    column = room // len(processes) - len(_GAP)
+    if column < _NARROWEST:
+        return _in_one_column(events, names, left, room)
+    heads = [who(process) for process in processes]
+    rows = [_row(["event".rjust(left), *heads], column)]
+    rows.append(_row(["─" * left, *["─" * column] * len(processes)], column))
+    for event in _shown(events):
+        if isinstance(event, str):
+            rows.append(f"{'⋮'.rjust(left)}{_GAP}{event}")
+            continue
+        place = processes.index(event.process)
+        lines = textwrap.wrap(cell(event, names), column)
+        for number, line in enumerate(lines):
+            label = str(event.event) if number == 0 else ""
+            rows.append(_row([label.rjust(left), *[""] * place, line], column))
+    return rows
+
+
+def who(process: int) -> str:
+    """The head of a process's column."""
+    return "program" if process == PROGRAM else f"replica {process}"
+
+
+def cell(event: Event, names: Mapping[int, str]) -> str:
+    """An event in a few words."""
+    parts = [event.kind]
+    if event.variable is not None:
+        name = names.get(event.variable, f"variable {event.variable}")
+        parts.append(words.middle(name, _NAME_WIDTH))
+    elif event.call is not None:
+        parts.append(f"call {event.call}")
+    if event.replica not in {None, event.process}:
+        parts.append(f"of replica {event.replica}")
+    if event.operation is not None and event.kind != "install":
+        parts.append(event.operation)
+    if event.version is not None:
+        parts.append(f"v{event.version}")
+    if event.kind == "write" and event.meeting is not None:
+        parts.append(f"(meeting {event.meeting} of call {event.call})")
+    value = _value(event)
+    if value:
+        parts.append(value)
+    return " ".join(parts)
+
+
+def _value(event: Event) -> str:
+    """A value, or its digest, or nothing."""
+    if event.value is not None:
+        try:
+            array = np.frombuffer(event.value, np.dtype(event.dtype))
+        except (TypeError, ValueError):
+            return "(unreadable)"
+        shown = [words.number(plain(one)) for one in array[:_VALUES]]
+        if len(array) > _VALUES:
+            shown.append("…")
+        return shown[0] if event.shape == "[]" and shown else f"[{' '.join(shown)}]"
+    return "" if event.digest is None else f"#{event.digest:08x}"
+
+
+def _shown(events: Sequence[Event]) -> Iterator[Event | str]:
+    if len(events) <= MOST_ROWS:
+        yield from events
+        return
+    first = MOST_ROWS - _LAST_ROWS
+    yield from events[:first]
+    yield f"{len(events) - MOST_ROWS:,} more"
+    yield from events[-_LAST_ROWS:]
+
+
+def _row(cells: Sequence[str], column: int) -> str:
+    first, *others = cells
+    return (first + "".join(f"{_GAP}{one:{column}}" for one in others)).rstrip()
+
+
+def _in_one_column(
+    events: Sequence[Event], names: Mapping[int, str], left: int, room: int
+) -> list[str]:
+    """For so many processes that their columns would be too narrow."""
+    name = max(len(who(event.process)) for event in events)
+    column = room - name - 2 * len(_GAP)
+    rows = [f"{'event'.rjust(left)}{_GAP}process"]
+    rows.append(f"{'─' * left}{_GAP}{'─' * name}{_GAP}{'─' * column}")
+    for event in _shown(events):
+        if isinstance(event, str):
+            rows.append(f"{'⋮'.rjust(left)}{_GAP}{event}")
+            continue
+        label, process = str(event.event), who(event.process)
+        for line in textwrap.wrap(cell(event, names), column):
+            rows.append(f"{label.rjust(left)}{_GAP}{process:{name}}{_GAP}{line}")
+            label = process = ""
+    return rows
