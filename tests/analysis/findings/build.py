@@ -1,0 +1,235 @@
+"""Histories in a few words: a story says what replicas and the program did, and is examined.
+
+A story keeps what every component of every variable holds (float32 scalars), so that reads and
+commits say what they would in a run. Every event takes 10 µs, unless `takes_ms` says more.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import zlib
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+
+from varsim.analysis.finding import Finding, find
+from varsim.tracing.history import PROGRAM, SCHEMA, Event, History, VariableRow
+
+SHORT_MS = 0.01
+
+
+class Story:
+    """A history that grows by one deed at a time."""
+
+    def __init__(self, num_replicas: int = 2, *, values: bool = True, **variables: str) -> None:
+        self.num_replicas = num_replicas
+        self.replicas = range(num_replicas)
+        self.events: list[Event] = []
+        self.now_s = 0.0
+        self.rows: list[VariableRow] = []
+        self.holds: dict[str, list[float]] = {}
+        self.versions: dict[str, list[int]] = {}
+        self._values = values
+        self._call: int | None = None
+        self._calls = 0
+        self._meetings = 0
+        self._numbers: dict[str, int] = {}
+        for name, settings in variables.items():
+            self._create(name, *settings.split())
+
+    def _create(self, name: str, synchronization: str, aggregation: str) -> None:
+        number = len(self.rows)
+        self._numbers[name] = number
+        self.holds[name] = [0.0] * self.num_replicas
+        self.versions[name] = [0] * self.num_replicas
+        row = (number, name, "[]", "float32", synchronization, synchronization, aggregation)
+        self.rows.append(VariableRow(*row, 1, "model.py:1"))
+        self.event(PROGRAM, "create", name, value=0.0)
+
+    def event(
+        self,
+        process: int,
+        kind: str,
+        name: str | None = None,
+        *,
+        value: float | None = None,
+        takes_ms: float = SHORT_MS,
+        **columns: Any,
+    ) -> int:
+        """Appends an event, and returns its number."""
+        self.now_s += takes_ms / 1e3
+        number = len(self.events) + 1
+        if name is not None:
+            columns["variable"] = self._numbers[name]
+        if value is not None:
+            data = np.float32(value).tobytes()
+            columns |= {"dtype": "float32", "shape": "[]", "digest": zlib.crc32(data)}
+            columns["value"] = data if self._values else None
+        columns.setdefault("call", self._call)
+        self.events.append(Event(number, process, number, self.now_s, kind, **columns))
+        return number
+
+    # The program
+
+    def call(self) -> None:
+        """The program calls a function, and all replicas begin."""
+        self._calls, self._meetings = self._calls + 1, 0
+        self._call = self._calls
+        cause = self.event(PROGRAM, "call")
+        for replica_id in self.replicas:
+            self.event(replica_id, "begin", cause=cause)
+
+    def end(self, order: Iterable[int] | None = None) -> None:
+        """All replicas return, in some order, and the program hears of it."""
+        for replica_id in self.replicas if order is None else order:
+            self.done(replica_id)
+        self.finish()
+
+    def done(self, replica_id: int, takes_ms: float = SHORT_MS) -> None:
+        """One replica returns, and the program hears of it."""
+        cause = self.event(replica_id, "return", takes_ms=takes_ms)
+        self.event(PROGRAM, "receive", cause=cause, replica=replica_id)
+
+    def finish(self) -> None:
+        """The program has the results of the call."""
+        self.event(PROGRAM, "finish")
+        self._call = None
+
+    def assign(self, name: str, value: float, at: str | None = None) -> None:
+        """The program assigns a value to all components."""
+        self.event(PROGRAM, "write", name, value=value, operation="assign", place=at)
+        version = max(self.versions[name]) + 1
+        self.holds[name] = [value] * self.num_replicas
+        self.versions[name] = [version] * self.num_replicas
+        self._commit(name, value, version)
+
+    def assign_one(self, name: str, replica_id: int, value: float, at: str | None = None) -> None:
+        """The program assigns a value to one component."""
+        of = {"operation": "assign", "replica": replica_id}
+        self.event(PROGRAM, "write", name, value=value, place=at, **of)
+        self.holds[name][replica_id] = value
+        self.versions[name][replica_id] = max(self.versions[name]) + 1
+        version = self.versions[name][replica_id]
+        self.event(PROGRAM, "commit", name, value=value, version=version, **of)
+
+    def show(self, name: str, at: str | None = None, replica: int | None = None) -> None:
+        """The program reads a variable, or one of its components."""
+        for asked in self.replicas if replica is None else (replica,):
+            cause = self.event(PROGRAM, "fetch", name, replica=asked)
+            held = self.holds[name][asked]
+            cause = self.event(asked, "component", name, value=held, cause=cause)
+            self.event(PROGRAM, "receive", cause=cause, replica=asked)
+        held = self.holds[name][replica or 0]
+        version = self.versions[name][replica or 0]
+        self.event(PROGRAM, "read", name, value=held, version=version, replica=replica, place=at)
+
+    # Replicas
+
+    def write(
+        self, replica_id: int, name: str, value: float, at: str | None = None, add: bool = False
+    ) -> None:
+        """A replica writes its own component."""
+        operation = "assign_add" if add else "assign"
+        self.holds[name][replica_id] = value + (self.holds[name][replica_id] if add else 0)
+        of = {"operation": operation, "replica": replica_id, "place": at}
+        self.event(replica_id, "write", name, value=value, **of)
+
+    def read(
+        self, replica_id: int, name: str, at: str | None = None, version: int | None = None
+    ) -> None:
+        """A replica reads its own component."""
+        held = self.holds[name][replica_id]
+        version = self.versions[name][replica_id] if version is None else version
+        self.event(replica_id, "read", name, value=held, version=version, place=at)
+
+    def merge(
+        self,
+        name: str,
+        values: Sequence[float],
+        at: str | None = None,
+        works_ms: Sequence[float] | None = None,
+        operation: str = "assign",
+    ) -> None:
+        """All replicas write, wait, and get the mean; each having worked for a while.
+
+        Args:
+            works_ms: How long each works before its write; they work at the same time, so in the
+                history the shortest comes first.
+        """
+        start_s, works = self.now_s, works_ms or [1] * self.num_replicas
+        order = sorted(self.replicas, key=lambda replica_id: works[replica_id])
+        for replica_id in order:
+            self.now_s = max(start_s + works[replica_id] / 1e3, start_s)
+            of = {"operation": operation, "meeting": self._meetings, "place": at}
+            self.event(replica_id, "write", name, value=values[replica_id], takes_ms=0, **of)
+            cause = self.event(replica_id, "wait", name)
+            self.event(PROGRAM, "receive", cause=cause, replica=replica_id)
+        value, version = sum(values) / len(values), max(self.versions[name]) + 1
+        self._commit(name, value, version, meeting=self._meetings)
+        self.holds[name] = [value] * self.num_replicas
+        self.versions[name] = [version] * self.num_replicas
+        self._meetings += 1
+
+    def merge_at_end(self, name: str, values: Sequence[float], at: str | None = None) -> None:
+        """All replicas write as their calls end; the commit leaves with what is sent next."""
+        for replica_id in self.replicas:
+            of = {"operation": "assign", "meeting": self._meetings, "place": at}
+            self.event(replica_id, "write", name, value=values[replica_id], **of)
+        call = self._call
+        self.end()
+        value, version = sum(values) / len(values), max(self.versions[name]) + 1
+        self.holds[name] = [value] * self.num_replicas
+        self.versions[name] = [version] * self.num_replicas
+        self.late = (name, value, version, call)
+
+    def send_late(self) -> None:
+        """The program sends the commit that was due, after its call has finished."""
+        name, value, version, call = self.late
+        of = {"operation": "assign", "version": version, "call": call}
+        cause = self.event(PROGRAM, "commit", name, value=value, **of)
+        for replica_id in self.replicas:
+            self.event(replica_id, "install", name, version=version, cause=cause)
+
+    def meet(self, note: str = "all_reduce", works_ms: Sequence[float] | None = None) -> None:
+        """All replicas meet in an all_reduce, each having worked for a while."""
+        start_s, works = self.now_s, works_ms or [1] * self.num_replicas
+        for replica_id in sorted(self.replicas, key=lambda one: works[one]):
+            self.now_s = start_s + works[replica_id] / 1e3
+            of = {"meeting": self._meetings, "note": note, "takes_ms": 0}
+            cause = self.event(replica_id, "meet", place="step.py:9", **of)
+            self.event(PROGRAM, "receive", cause=cause, replica=replica_id)
+        cause = self.event(PROGRAM, "answer", meeting=self._meetings, note=note)
+        self._answered = cause
+        self._meetings += 1
+
+    def hear(self, replica_id: int, cause: int | None = None) -> None:
+        """A replica hears of the last answer."""
+        self.event(replica_id, "install", cause=self._answered if cause is None else cause)
+
+    def _commit(self, name: str, value: float, version: int, meeting: int | None = None) -> None:
+        of = {"operation": "assign", "version": version, "meeting": meeting}
+        cause = self.event(PROGRAM, "commit", name, value=value, takes_ms=SHORT_MS, **of)
+        for replica_id in self.replicas:
+            self.event(replica_id, "install", name, version=version, cause=cause)
+
+    # What comes of it
+
+    def findings(self) -> tuple[Finding, ...]:
+        """What is found in the story."""
+        with closing(sqlite3.connect(":memory:")) as connection:
+            connection.executescript(SCHEMA)
+            connection.execute("INSERT INTO run VALUES ('num_replicas', ?)", [self.num_replicas])
+            for table, rows in (("variables", self.rows), ("events", self.events)):
+                marks = ", ".join("?" * len(rows[0]))
+                connection.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
+            return find(History(connection))
+
+    def found(self) -> list[str]:
+        """The findings in short: kind, variable, how often, and the place of most."""
+        return [
+            f"{one.kind.value}: {one.variable or '–'} ×{one.count}"
+            + "".join(f" at {place}" for place, _ in one.places[:1])
+            for one in self.findings()
+        ]

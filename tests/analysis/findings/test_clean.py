@@ -1,0 +1,155 @@
+"""Programs that do what their variables are for: there is nothing to say about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.analysis.findings.build import Story
+
+
+def synchronous_training() -> Story:
+    story = Story(w="ON_WRITE MEAN")
+    for step in range(20):
+        story.call()
+        for replica_id in story.replicas:
+            story.read(replica_id, "w", "train.py:5")
+        story.merge("w", [step + 0.5, step + 1.5], "train.py:6")
+        story.end()
+    story.show("w", "train.py:9")
+    return story
+
+
+def many_steps_in_a_call() -> Story:
+    story = Story(3, w="ON_WRITE SUM")
+    story.call()
+    for step in range(20):
+        story.merge("w", [step, 1.0, 2.0], "train.py:6")
+        for replica_id in (2, 0, 1):
+            story.read(replica_id, "w", "train.py:7")
+    story.end()
+    return story
+
+
+def local_sgd() -> Story:
+    story = Story(w="ON_READ MEAN")
+    for epoch in range(5):
+        for step in range(4):
+            story.call()
+            for replica_id in story.replicas:
+                story.read(replica_id, "w", "sgd.py:4")
+                story.write(replica_id, "w", epoch + step + replica_id, "sgd.py:5", add=True)
+            story.end()
+        story.show("w", "sgd.py:8")
+        story.assign("w", float(epoch), "sgd.py:8")
+    story.call()
+    for replica_id in story.replicas:
+        story.read(replica_id, "w", "sgd.py:12")
+    story.end()
+    return story
+
+
+def moving_averages() -> Story:
+    story = Story(m="ON_READ MEAN")
+    for step in range(20):
+        story.call()
+        for replica_id in story.replicas:
+            story.read(replica_id, "m", "norm.py:3")
+            story.write(replica_id, "m", step + replica_id, "norm.py:4")
+        story.end()
+    story.show("m", "norm.py:9")
+    return story
+
+
+def metric_that_is_reset() -> Story:
+    story = Story(seen="ON_READ SUM")
+    for _ in range(6):
+        story.assign("seen", 0.0, "metrics.py:2")
+        for _ in range(3):
+            story.call()
+            for replica_id in story.replicas:
+                story.write(replica_id, "seen", 8, "metrics.py:5", add=True)
+            story.end()
+        story.show("seen", "metrics.py:9")
+    story.show("seen", "metrics.py:10")
+    return story
+
+
+def state_of_each_replica() -> Story:
+    story = Story(state="NONE NONE")
+    for step in range(10):
+        story.call()
+        for replica_id in story.replicas:
+            story.read(replica_id, "state", "rnn.py:3")
+            story.write(replica_id, "state", step + 10.0 * replica_id, "rnn.py:4")
+            story.read(replica_id, "state", "rnn.py:5")
+        story.end()
+        for replica_id in story.replicas:
+            story.show("state", "rnn.py:7", replica_id)
+        story.assign("state", 0.0, "rnn.py:8")
+    return story
+
+
+def the_same_arithmetic_everywhere() -> Story:
+    """NONE, but all replicas write what an all_reduce gave them: the copies never part."""
+    story = Story(w="NONE MEAN")
+    for step in range(10):
+        story.call()
+        story.meet()
+        for replica_id in story.replicas:
+            story.write(replica_id, "w", step / 3, "same.py:4", add=True)
+            story.read(replica_id, "w", "same.py:5")
+        story.end()
+    story.show("w", "same.py:8", 0)
+    return story
+
+
+def adaptive() -> Story:
+    story = Story(hits="AUTO SUM")
+    for _ in range(5):
+        story.call()
+        for replica_id in story.replicas:
+            story.write(replica_id, "hits", replica_id + 1, "hits.py:3", add=True)
+        story.end()
+    story.assign("hits", 15.0)
+    story.show("hits", "hits.py:6")
+    return story
+
+
+PROGRAMS: list[Callable[[], Story]] = [
+    synchronous_training,
+    many_steps_in_a_call,
+    local_sgd,
+    moving_averages,
+    metric_that_is_reset,
+    state_of_each_replica,
+    the_same_arithmetic_everywhere,
+    adaptive,
+]
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_clean_program_has_no_findings(program: Callable[[], Story]) -> None:
+    assert [] == program().found()
+
+
+def test_one_replica_has_nothing_to_synchronise() -> None:
+    story = Story(1, steps="ON_WRITE ONLY_FIRST_REPLICA")
+    for _ in range(5):
+        story.call()
+        story.merge("steps", [1.0])
+        story.end()
+    assert [] == story.found()
+
+
+def test_a_history_without_values_has_no_findings_that_need_them() -> None:
+    """Nothing says that the components differ: no value, no digest."""
+    story = Story(w="NONE NONE")
+    story.call()
+    for replica_id in story.replicas:
+        story.write(replica_id, "w", 1.0 + replica_id, "w.py:2")
+    story.end()
+    story.show("w", "w.py:4", 0)
+    story.events = [one._replace(value=None, digest=None) for one in story.events]
+    assert [] == story.found()

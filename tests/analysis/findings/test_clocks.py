@@ -1,0 +1,70 @@
+"""Vector clocks: who knew of what."""
+
+from __future__ import annotations
+
+from varsim.analysis.clocks import Clocks
+from varsim.tracing.history import PROGRAM, Event
+
+
+def clocks(num_replicas: int, *events: tuple[int, str, dict[str, int]]) -> Clocks:
+    """The clocks after some events, which are numbered from 1."""
+    taken = Clocks(num_replicas)
+    for number, (process, kind, columns) in enumerate(events, 1):
+        taken.take(Event(number, process, number, float(number), kind, **columns))
+    return taken
+
+
+def test_a_process_knows_itself_and_nobody_else() -> None:
+    taken = clocks(2, (0, "write", {}), (1, "read", {}), (0, "write", {}))
+    assert (3, 0) == (taken.known(0, 0), taken.known(0, 1))
+    assert (0, 2) == (taken.known(1, 0), taken.known(1, 1))
+
+
+def test_a_cause_is_known_with_all_that_it_knew() -> None:
+    taken = clocks(
+        2,
+        (0, "write", {}),
+        (0, "return", {}),
+        (PROGRAM, "receive", {"cause": 2}),
+        (PROGRAM, "call", {}),
+        (1, "begin", {"cause": 4}),
+    )
+    assert (2, 4) == (taken.known(1, 0), taken.known(1, PROGRAM))
+
+
+def test_what_a_process_learns_later_its_earlier_events_did_not_know() -> None:
+    """Replica 1 hears of the program's first event, after the program has heard of replica 0."""
+    taken = clocks(
+        2,
+        (PROGRAM, "call", {}),
+        (0, "write", {}),
+        (PROGRAM, "receive", {"cause": 2}),
+        (1, "begin", {"cause": 1}),
+    )
+    assert (0, 1) == (taken.known(1, 0), taken.known(1, PROGRAM))
+
+
+def test_a_commit_knows_all_contributions_to_its_meeting() -> None:
+    at = {"call": 1, "meeting": 0}
+    taken = clocks(2, (0, "write", at), (1, "write", at), (PROGRAM, "commit", at))
+    assert (1, 2) == (taken.known(PROGRAM, 0), taken.known(PROGRAM, 1))
+
+
+def test_an_answer_knows_all_who_met_in_its_meeting_and_not_in_the_next() -> None:
+    at = {"call": 1, "meeting": 0}
+    taken = clocks(
+        2,
+        (0, "meet", at),
+        (1, "meet", at),
+        (0, "meet", at | {"meeting": 1}),
+        (PROGRAM, "answer", at),
+    )
+    assert (1, 2) == (taken.known(PROGRAM, 0), taken.known(PROGRAM, 1))
+
+
+def test_numbers_may_have_gaps() -> None:
+    taken = Clocks(1)
+    taken.take(Event(7, 0, 0, 0.0, "write"))
+    taken.take(Event(100, PROGRAM, 0, 0.0, "receive", cause=7))
+    taken.take(Event(101, PROGRAM, 1, 0.0, "receive", cause=50))  # of which there is no record
+    assert 7 == taken.known(PROGRAM, 0)

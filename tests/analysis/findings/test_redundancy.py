@@ -1,0 +1,176 @@
+"""Redundant synchronisation: again and again, and nobody saw a difference."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.analysis.findings.build import Story
+from varsim.analysis.finding import Kind
+
+
+def merges(settings: str, read_every: int, count: int = 12) -> Story:
+    story = Story(w=settings)
+    for step in range(1, count + 1):
+        story.call()
+        story.merge("w", [step, step + 1.0], "step.py:3")
+        if step % read_every == 0:
+            story.read(1, "w", "step.py:4")
+        story.end()
+    return story
+
+
+def test_merges_that_nobody_reads_are_redundant() -> None:
+    (finding,) = merges("ON_WRITE SUM", read_every=99).findings()
+
+    assert (Kind.UNREAD_MERGES, "w", 11) == (finding.kind, finding.variable, finding.count)
+    assert (("step.py:3", 11),) == finding.places
+    assert "11 of 12 merges" in finding.what
+
+
+def test_most_merges_may_be_unread_although_some_are_read() -> None:
+    story = merges("ON_WRITE MEAN", read_every=4)
+    assert ["merges that nobody reads: w ×9 at step.py:3"] == story.found()
+
+
+@pytest.mark.parametrize(
+    "story",
+    [
+        merges("ON_WRITE MEAN", read_every=1),
+        merges("ON_WRITE MEAN", read_every=99, count=3),
+        merges("AUTO MEAN", read_every=99),
+    ],
+    ids=["every merge is read", "too few", "exchanged late anyway"],
+)
+def test_merges_that_are_read_are_not(story: Story) -> None:
+    assert [] == story.found()
+
+
+def test_a_slower_replica_reads_an_older_version() -> None:
+    """All versions are read, if late: by version, not by the order of events."""
+    story = Story(w="ON_WRITE MEAN")
+    story.call()
+    for version in range(1, 12):
+        story.merge("w", [version, 1.0], "step.py:3")
+        if version > 1:
+            story.read(1, "w", "step.py:4", version=version - 1)
+    story.end()
+    assert [] == story.found()
+
+
+@pytest.mark.parametrize("read", [True, False])
+def test_a_commit_may_be_sent_after_its_call_and_after_the_program_has_read_it(read: bool) -> None:
+    story = Story(w="ON_WRITE MEAN")
+    for step in range(8):
+        story.call()
+        story.merge_at_end("w", [step, step + 1.0], "step.py:3")
+        if read:
+            story.event(-1, "read", "w", value=0.5, version=step + 1, place="step.py:6")
+        story.send_late()
+    expected = [] if read else ["merges that nobody reads: w ×7 at step.py:3"]
+    assert expected == story.found()
+
+
+def steps(contributions: list[float], count: int = 10) -> Story:
+    story = Story(len(contributions), steps="ON_WRITE ONLY_FIRST_REPLICA")
+    for _ in range(count):
+        story.call()
+        story.merge("steps", contributions, "count.py:5", operation="assign_add")
+        story.end()
+        story.show("steps", "count.py:9")
+    return story
+
+
+def test_the_first_of_equal_values_could_be_had_without_a_merge() -> None:
+    (finding,) = steps([1.0, 1.0, 1.0]).findings()
+
+    assert (Kind.SAME_CONTRIBUTIONS, "steps", 10) == (finding.kind, finding.variable, finding.count)
+    assert (("count.py:5", 10),) == finding.places
+
+
+def test_a_counter_that_nobody_reads_is_one_finding() -> None:
+    story = Story(steps="ON_WRITE ONLY_FIRST_REPLICA")
+    for _ in range(10):
+        story.call()
+        story.merge("steps", [1.0, 1.0], "count.py:5", operation="assign_add")
+        story.end()
+    assert ["merges of the same values: steps ×10 at count.py:5"] == story.found()
+
+
+@pytest.mark.parametrize(
+    "story", [steps([1.0, 2.0]), steps([1.0, 1.0], count=2)], ids=["differ", "too few"]
+)
+def test_the_first_of_different_values_could_not(story: Story) -> None:
+    assert [] == story.found()
+
+
+def metric(reads_a_step: int, steps: int, settings: str = "ON_READ SUM") -> Story:
+    story = Story(seen=settings)
+    for _ in range(steps):
+        story.call()
+        for replica_id in story.replicas:
+            story.write(replica_id, "seen", 8, "metric.py:3", add=True)
+        story.end()
+        for _ in range(reads_a_step):
+            story.show("seen", "metric.py:6")
+    return story
+
+
+def test_reads_again_and_again_with_nothing_changed_are_redundant() -> None:
+    (finding,) = metric(reads_a_step=2, steps=5).findings()
+
+    assert (Kind.REPEATED_READS, "seen", 5) == (finding.kind, finding.variable, finding.count)
+    assert (("metric.py:6", 5),) == finding.places
+    assert "5 of 10 reads" in finding.what
+    assert "asked 2 replicas" in finding.what
+
+
+def test_a_read_of_the_first_replicas_component_asks_one() -> None:
+    (finding,) = metric(reads_a_step=9, steps=1, settings="ON_READ ONLY_FIRST_REPLICA").findings()
+    assert "8 of 9 reads" in finding.what
+    assert "asked 1 replica " in finding.what
+
+
+@pytest.mark.parametrize(("reads_a_step", "steps"), [(1, 20), (2, 2)])
+def test_reads_after_writes_are_not(reads_a_step: int, steps: int) -> None:
+    assert [] == metric(reads_a_step, steps).found()
+
+
+def averaged_by_hand(writes: int, *, by_replicas: bool, reset: bool = False) -> Story:
+    story = Story(w="NONE NONE")
+    for step in range(6):
+        story.call()
+        for write in range(writes):
+            for replica_id in story.replicas:
+                story.write(replica_id, "w", step + write + 0.1 * replica_id, "hand.py:3")
+        mean = 0.0 if reset else step + 0.05
+        if by_replicas:
+            story.meet()
+            for replica_id in story.replicas:
+                story.hear(replica_id)
+                story.write(replica_id, "w", mean, "hand.py:5")
+            story.end()
+        else:
+            story.end()
+            for replica_id in story.replicas:
+                story.show("w", "hand.py:7", replica_id)
+            story.assign("w", mean, "hand.py:8")
+    return story
+
+
+@pytest.mark.parametrize(("by_replicas", "place"), [(True, "hand.py:5"), (False, "hand.py:8")])
+def test_synchronising_by_hand_after_every_write_is_on_write(by_replicas: bool, place: str) -> None:
+    (finding,) = averaged_by_hand(1, by_replicas=by_replicas).findings()
+
+    assert (Kind.EAGER_SYNCHRONISATION, "w") == (finding.kind, finding.variable)
+    assert place == finding.places[0][0]
+    assert 5 == finding.count  # the first has nothing to differ from: it could be a reset
+
+
+@pytest.mark.parametrize("by_replicas", [True, False])
+def test_synchronising_after_several_writes_is_local_training(by_replicas: bool) -> None:
+    assert [] == averaged_by_hand(4, by_replicas=by_replicas).found()
+
+
+@pytest.mark.parametrize("by_replicas", [True, False])
+def test_a_reset_after_every_write_is_no_synchronisation(by_replicas: bool) -> None:
+    assert [] == averaged_by_hand(1, by_replicas=by_replicas, reset=True).found()

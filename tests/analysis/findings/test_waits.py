@@ -1,0 +1,79 @@
+"""Waits: one replica makes the others wait, for much of the time, again and again."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.analysis.findings.build import Story
+from varsim.analysis.finding import Kind
+
+
+def training(works_ms: list[list[float]], meeting: str = "merge") -> Story:
+    """A call for each step, in which the replicas work as long as is said."""
+    story = Story(len(works_ms[0]), w="ON_WRITE MEAN")
+    for step, works in enumerate(works_ms):
+        story.call()
+        if meeting == "merge":
+            story.merge("w", [step + 1.0 + r for r in story.replicas], "slow.py:6", works)
+            for replica_id in story.replicas:
+                story.read(replica_id, "w", "slow.py:7")
+        else:
+            story.meet("all_reduce", works)
+        story.end()
+    return story
+
+
+def test_a_slow_replica_is_a_straggler() -> None:
+    (finding,) = training([[10.0, 10.0, 40.0]] * 8).findings()
+
+    assert (Kind.STRAGGLER, "w", 8) == (finding.kind, finding.variable, finding.count)
+    assert (("slow.py:6", 8),) == finding.places
+    assert "the others waited for replica 2, each 240 ms in all" in finding.what
+    assert "100% of it at w" in finding.what
+
+
+def test_an_all_reduce_makes_others_wait_too() -> None:
+    (finding,) = training([[40.0, 10.0]] * 8, meeting="all_reduce").findings()
+
+    assert (Kind.STRAGGLER, "", 8) == (finding.kind, finding.variable, finding.count)
+    assert (("step.py:9", 8),) == finding.places
+    assert "waited for replica 0" in finding.what
+
+
+def test_the_end_of_a_call_is_waited_for_too() -> None:
+    story = Story(w="ON_READ SUM")
+    for _ in range(6):
+        story.call()
+        story.done(0)
+        story.done(1, takes_ms=30)
+        story.finish()
+    (finding,) = story.findings()
+    assert "at the end of the call" in finding.what
+
+
+@pytest.mark.parametrize(
+    "works_ms",
+    [
+        [[10.0, 12.0]] * 20,
+        [[10.0, 40.0], [40.0, 10.0]] * 10,
+        [[1.0, 1.3]] * 50,
+        [[10.0, 400.0], *([[10.0, 11.0]] * 20)],
+        [[10.0, 40.0]] * 3,
+    ],
+    ids=["a little slower", "in turns", "too short to tell", "once", "hardly ever"],
+)
+def test_small_or_rare_waits_are_normal(works_ms: list[list[float]]) -> None:
+    assert [] == training(works_ms).found()
+
+
+def test_a_late_start_is_nobodys_fault() -> None:
+    """Replica 1 always begins last, and works as long as the other."""
+    story = Story(w="ON_READ SUM")
+    for _ in range(8):
+        cause = story.event(-1, "call", call=1)
+        story.event(0, "begin", cause=cause, call=1)
+        story.event(1, "begin", cause=cause, call=1, takes_ms=20)
+        story.event(0, "return", call=1)
+        story.event(1, "return", call=1, takes_ms=20)
+        story.event(-1, "finish", call=1)
+    assert [] == story.found()

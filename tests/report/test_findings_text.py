@@ -1,0 +1,79 @@
+"""Findings as people read them."""
+
+from __future__ import annotations
+
+import pytest
+
+from varsim.analysis.finding import Finding, Kind
+from varsim.report.findings_text import CLEAN, WIDTH, findings_text
+
+
+def finding(**changes) -> Finding:
+    settings = {
+        "kind": Kind.STALE_READ,
+        "variable_id": 3,
+        "variable": "weights",
+        "places": (("train.py:12", 8), ("eval.py:4", 1)),
+        "count": 9,
+        "what": "9 of 19 reads in replicas lacked up to 6 writes of other replicas.",
+        "remedy": "Read it outside strategy.run.",
+        "events": (12, 40),
+        "histogram": ((0, 10), (2, 5), (6, 4)),
+    }
+    return Finding(**(settings | changes))
+
+
+def test_a_finding_says_what_where_how_often_and_what_to_do() -> None:
+    assert [
+        "1 finding",
+        "",
+        "stale read: weights",
+        "  what      9 of 19 reads in replicas lacked up to 6 writes of other replicas.",
+        "  how often 9×",
+        "  where     train.py:12  8×",
+        "            eval.py:4  1×",
+        "  staleness 0  ████████████████████████  10",
+        "            2  ████████████              5",
+        "            6  ██████████                4",
+        "  what to do",
+        "            Read it outside strategy.run.",
+        "  events    12, 40",
+    ] == findings_text([finding()])
+
+
+def test_what_has_no_histogram_shows_none() -> None:
+    assert not any("staleness" in line for line in findings_text([finding(histogram=())]))
+
+
+def test_without_findings_a_sentence_says_so() -> None:
+    assert [CLEAN] == findings_text([])
+
+
+def test_what_concerns_no_variable_names_none() -> None:
+    lines = findings_text([finding(kind=Kind.STRAGGLER, variable_id=None, variable="")])
+    assert "waiting for one replica" == lines[2]
+
+
+def test_many_ages_are_told_in_ranges() -> None:
+    lines = findings_text([finding(histogram=tuple((age, 1) for age in range(16)))])
+    told = [line.split()[-3] for line in lines if "█" in line]
+    assert ["0", "1", "2–3", "4–7", "8–15"] == told
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"what": "so many words " * 40},
+        {"places": (("a/" * 60 + "train.py:12", 8), ("eval.py:4", 1))},
+        {"variable": "block/" * 20},
+        {"histogram": tuple((age, 10**age) for age in range(8))},
+    ],
+    ids=["what", "place", "variable", "histogram"],
+)
+def test_no_line_is_wider_than_80_columns(changes) -> None:
+    assert WIDTH >= max(map(len, findings_text([finding(**changes)])))
+
+
+def test_a_place_that_is_too_wide_keeps_its_end() -> None:
+    lines = findings_text([finding(places=(("a/" * 60 + "train.py:12", 8),))])
+    assert any(line.endswith("/train.py:12") for line in lines)

@@ -1,0 +1,98 @@
+"""Vector clocks over the events of a history: what a process knew of the others, and when.
+
+A clock holds, for each process, the number of the last event of it that is known. So no event needs
+a clock of its own: `a` happened before `b` if `b`'s process knew of `a`, or of a later event of
+`a`'s process, when it did `b`.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from typing import Final
+
+from varsim.tracing.history import PROGRAM, Event
+
+_KEPT: Final = 256
+"""Clocks of one process that are kept for those who hear of it late.
+
+Who hears of something older is taken to know a little more than it did: that can hide that two
+events are unordered, and never makes ordered ones look so.
+"""
+
+_NOBODY: Final = -2  # in place of a process, for numbers that no event has
+
+_ARRIVALS: Final = frozenset({"write", "meet"})
+_RELEASES: Final = frozenset({"commit", "answer"})
+_ENDS: Final = frozenset({"finish", "abort"})
+
+
+class Clocks:
+    """The clock of every process, as far as events have been taken.
+
+    Ordered are the events of one process; what has a `cause` and that cause; the contributions to
+    a meeting and its commit or answer.
+    """
+
+    def __init__(self, num_replicas: int) -> None:
+        size = num_replicas + 1  # the program is process -1, so its entry is the last one
+        self._now: list[list[int]] = [[0] * size for _ in range(size)]
+        self._kept: list[tuple[list[int], list[tuple[int, ...]]]] = [
+            ([0], [(0,) * size]) for _ in range(size)
+        ]
+        self._processes = array("h")  # by event; two bytes each, so that millions fit
+        self._arrived: dict[tuple[int | None, int], list[tuple[int, int]]] = {}
+
+    def take(self, event: Event) -> None:
+        """Moves the clock of the event's process on."""
+        number, process = event.event, event.process
+        if event.cause is not None:
+            self._follow(process, number, event.cause)
+        if event.meeting is not None:
+            self._meet(event, event.meeting)
+        elif event.kind in _ENDS and self._arrived:
+            self._arrived = {k: v for k, v in self._arrived.items() if k[0] != event.call}
+        self._now[process][process] = number
+        processes = self._processes
+        if number == len(processes):  # as it is, if the numbers have no gaps
+            processes.append(process)
+        elif number > len(processes):
+            processes.extend([_NOBODY] * (number - len(processes)))
+            processes.append(process)
+
+    def known(self, by: int, of: int) -> int:
+        """The number of the last event of process `of` that process `by` knows of; 0 for none."""
+        return self._now[by][of]
+
+    def clock(self, process: int) -> list[int]:
+        """All that `known` says of a process, by process. Not to be changed."""
+        return self._now[process]
+
+    def _follow(self, process: int, number: int, cause: int) -> None:
+        if 0 <= cause < len(self._processes):
+            other = self._processes[cause]
+            if other not in (_NOBODY, process):
+                self._join(process, number, other, cause)
+
+    def _meet(self, event: Event, meeting: int) -> None:
+        key = (event.call, meeting)
+        if event.process != PROGRAM:
+            if event.kind in _ARRIVALS:
+                self._arrived.setdefault(key, []).append((event.process, event.event))
+        elif event.kind in _RELEASES:
+            for replica_id, number in self._arrived.pop(key, ()):
+                self._join(PROGRAM, event.event, replica_id, number)
+
+    def _join(self, process: int, number: int, other: int, cause: int) -> None:
+        now = self._now[process]
+        if now[other] >= cause:
+            return
+        numbers, clocks = self._kept[other]
+        known = clocks[max(bisect_right(numbers, cause) - 1, 0)]
+        now[:] = [max(b, a) for a, b in zip(now, known, strict=True)]
+        now[other] = cause
+        own_numbers, own_clocks = self._kept[process]
+        own_numbers.append(number)
+        own_clocks.append(tuple(now))
+        if len(own_numbers) >= 2 * _KEPT:
+            del own_numbers[:_KEPT], own_clocks[:_KEPT]

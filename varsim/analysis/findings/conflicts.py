@@ -1,0 +1,223 @@
+"""Conflicts: accesses by different replicas that nothing orders, and nothing reconciles.
+
+A replica writes its own component. So two accesses conflict only where the components stand for one
+value: of a mirrored variable without aggregation, or of one that the program read as one. What all
+replicas write alike is no conflict: the k-th write of each is compared with the others' k-th.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from varsim.analysis.clocks import Clocks
+from varsim.analysis.findings.components import Components
+from varsim.analysis.findings.found import Evidence, Finding, Kind, times
+from varsim.analysis.findings.subject import Subject
+from varsim.tracing.history import PROGRAM, Event
+
+_MOST_ROUNDS: Final = 10_000
+"""By which one replica may be ahead of another, for their writes to be compared."""
+
+
+@dataclass(slots=True)
+class _Round:
+    """The k-th write of every replica since the components were last assigned together."""
+
+    first: Event
+    chain: int
+    digest: int | None
+    arrived: int = 1
+
+
+@dataclass(slots=True)
+class _Suspect:
+    evidence: Evidence = field(default_factory=Evidence)
+    writers: set[int] = field(default_factory=set)
+    readers: set[int] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class _Accesses:
+    """Those of one variable."""
+
+    counts: list[int]  # of each replica's writes, since all were last assigned together
+    rounds: dict[int, _Round] = field(default_factory=dict)
+    last_read: dict[int, Event] = field(default_factory=dict)  # of the call that runs
+    last_write: dict[int, Event] = field(default_factory=dict)
+    suspects: dict[tuple[int, int], Evidence] = field(default_factory=dict)  # (reader, writer)
+    writes: _Suspect = field(default_factory=_Suspect)
+    reads: _Suspect = field(default_factory=_Suspect)
+
+
+class Conflicts:
+    """Finds write-write and read-write conflicts."""
+
+    kinds = frozenset({"write", "commit", "read", "finish"})
+
+    def __init__(
+        self,
+        num_replicas: int,
+        variables: Mapping[int, Subject],
+        clocks: Clocks,
+        components: Components,
+        taken_as_one: Callable[[int], bool],
+    ) -> None:
+        self._num_replicas = num_replicas
+        self._variables = {
+            number: one
+            for number, one in variables.items()
+            if one.own or (one.mirrored and not one.merged and not one.deferred)
+        }
+        self._clocks = clocks
+        self._components = components
+        self._taken_as_one = taken_as_one
+        self._accesses: dict[int, _Accesses] = {}
+        self._touched: set[int] = set()  # in the call that runs
+
+    def take(self, event: Event) -> None:
+        """Compares an access with those of other replicas that it knows nothing of."""
+        if event.kind == "finish":
+            self._finish_call()
+            return
+        variable = event.variable
+        if variable not in self._variables or variable is None:
+            return
+        accesses = self._accesses.get(variable)
+        if accesses is None:
+            accesses = self._accesses[variable] = _Accesses([0] * self._num_replicas)
+        if event.kind == "commit":
+            if event.replica is None and event.operation == "assign":
+                accesses.counts = [0] * self._num_replicas
+                accesses.rounds.clear()
+        elif event.process == PROGRAM:
+            pass  # which is ordered with every replica: they wait for it, or it for them
+        else:
+            self._touched.add(variable)
+            if event.kind == "read":
+                self._read(event, accesses)
+            else:
+                self._write(event, variable, accesses)
+
+    def finish(self) -> list[Finding]:
+        """One finding for each variable and kind of conflict."""
+        self._finish_call()
+        findings = []
+        for variable, accesses in sorted(self._accesses.items()):
+            subject = self._variables[variable]
+            if subject.mirrored or self._taken_as_one(variable):
+                if accesses.writes.evidence.count:
+                    findings.append(_write_write(subject, accesses.writes))
+                if accesses.reads.evidence.count:
+                    findings.append(_read_write(subject, accesses.reads))
+        return findings
+
+    def _write(self, event: Event, variable: int, accesses: _Accesses) -> None:
+        replica_id = event.process
+        accesses.counts[replica_id] += 1
+        number = accesses.counts[replica_id]
+        copies = self._components[variable]
+        chain, digest = copies.chains[replica_id], copies.digests[replica_id]
+        round_ = accesses.rounds.get(number)
+        if round_ is None:
+            if len(accesses.rounds) < _MOST_ROUNDS:
+                accesses.rounds[number] = _Round(event, chain, digest)
+        else:
+            known = event.digest is not None and round_.first.digest is not None
+            both = digest is not None and round_.digest is not None
+            differ = digest != round_.digest if both else known and chain != round_.chain
+            first = round_.first
+            if differ and self._clocks.known(replica_id, first.process) < first.event:
+                accesses.writes.evidence.add(event, first.event)
+                if first.place is not None and first.place != event.place:
+                    accesses.writes.evidence.places[first.place] += 1
+                accesses.writes.writers |= {replica_id, first.process}
+            round_.arrived += 1
+            if round_.arrived == self._num_replicas:
+                del accesses.rounds[number]
+        accesses.last_write[replica_id] = event
+        for reader, read in accesses.last_read.items():
+            ahead = number > accesses.counts[reader]
+            if ahead and self._clocks.known(replica_id, reader) < read.event:
+                _suspect(accesses, reader, replica_id, read, event)
+
+    def _read(self, event: Event, accesses: _Accesses) -> None:
+        reader = event.process
+        accesses.last_read[reader] = event
+        for writer, write in accesses.last_write.items():
+            ahead = accesses.counts[writer] > accesses.counts[reader]
+            if ahead and self._clocks.known(reader, writer) < write.event:
+                _suspect(accesses, reader, writer, event, write)
+
+    def _finish_call(self) -> None:
+        for variable in self._touched:
+            accesses = self._accesses[variable]
+            copies = self._components[variable]
+            for (reader, writer), evidence in accesses.suspects.items():
+                behind = accesses.counts[reader] < accesses.counts[writer]
+                if behind and not copies.same_as(reader, writer):
+                    accesses.reads.evidence.merge(evidence)
+                    accesses.reads.readers.add(reader)
+                    accesses.reads.writers.add(writer)
+            accesses.suspects.clear()
+            accesses.last_read.clear()
+            accesses.last_write.clear()
+        self._touched.clear()
+
+
+def _suspect(accesses: _Accesses, reader: int, writer: int, read: Event, write: Event) -> None:
+    evidence = accesses.suspects.get((reader, writer))
+    if evidence is None:
+        evidence = accesses.suspects[reader, writer] = Evidence()
+    evidence.add(read, write.event)
+    if write.place is not None and write.place != read.place:
+        evidence.places[write.place] += 1
+
+
+def _replicas(numbers: set[int]) -> str:
+    shown = [str(number) for number in sorted(numbers)]
+    if len(shown) == 1:
+        return f"replica {shown[0]}"
+    if len(shown) > 4:
+        return f"{len(shown)} replicas"
+    return f"replicas {', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def _write_write(subject: Subject, found: _Suspect) -> Finding:
+    return _finding(
+        Kind.WRITE_WRITE,
+        subject,
+        found,
+        f"{_replicas(found.writers)} wrote different values to their components, "
+        f"{times(found.evidence.count, 'time')}, with nothing that orders the writes and no "
+        "aggregation that makes one value of them.",
+        "Give the variable the aggregation that you mean, with ON_WRITE; or assign it outside "
+        "strategy.run, where one write reaches every component.",
+    )
+
+
+def _read_write(subject: Subject, found: _Suspect) -> Finding:
+    return _finding(
+        Kind.READ_WRITE,
+        subject,
+        found,
+        f"{_replicas(found.readers)} read while {_replicas(found.writers)} wrote, with nothing "
+        f"that orders the two and no aggregation: {times(found.evidence.count, 'time')} the "
+        "write never reached the reader's component.",
+        "Let all replicas write it, with ON_WRITE and ONLY_FIRST_REPLICA if one value counts; or "
+        "write it outside strategy.run.",
+    )
+
+
+def _finding(kind: Kind, subject: Subject, found: _Suspect, what: str, remedy: str) -> Finding:
+    return Finding(
+        kind=kind,
+        variable_id=subject.variable_id,
+        variable=subject.name,
+        places=found.evidence.most_places(),
+        count=found.evidence.count,
+        what=what[0].upper() + what[1:],
+        remedy=remedy,
+        events=tuple(found.evidence.events),
+    )

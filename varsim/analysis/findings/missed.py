@@ -1,0 +1,154 @@
+"""Stale reads of variables that replicas write apart: what a component lacks of the others' writes.
+
+A read is stale if it lacks writes of other replicas that happened before it (a clock says so: what
+runs at the same time is out of reach), and the components have not met since. A replica that goes
+on from its own component, by a write of it, accumulates: that is what such variables are for. It
+does so in the same call; or later, if the program makes the components meet now and then, and they
+are not parts of a sum. So is keeping what is one's own: without an aggregation, staleness begins
+when the program synchronises the components.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from varsim.analysis.clocks import Clocks
+from varsim.analysis.findings.components import Components
+from varsim.analysis.findings.found import Finding
+from varsim.analysis.findings.staleness import Age, finding
+from varsim.analysis.findings.subject import Subject
+from varsim.analysis.findings.unmet import Unmet
+from varsim.tracing.history import PROGRAM, Event
+
+
+class Missed:
+    """Finds reads in replicas that lack the others' earlier writes."""
+
+    kinds = frozenset({"write", "commit", "read", "meet", "return", "raise", "finish"})
+
+    def __init__(
+        self,
+        num_replicas: int,
+        variables: Mapping[int, Subject],
+        clocks: Clocks,
+        components: Components,
+    ) -> None:
+        self._num_replicas = num_replicas
+        self._subjects = {n: one for n, one in variables.items() if one.gathered or one.own}
+        self._clocks = clocks
+        self._components = components
+        self._variables: dict[int, Unmet] = {}
+        self._waiting: list[set[int]] = [set() for _ in range(num_replicas)]  # with reads pending
+        self._last_meeting = [-1] * num_replicas
+
+    def take(self, event: Event) -> None:
+        """Counts writes, and what reads lack of them."""
+        variable = event.variable
+        if event.kind == "finish":
+            for replica_id in range(self._num_replicas):
+                self._confirm(replica_id)
+        elif variable is None:
+            if event.kind == "meet":
+                self._last_meeting[event.process] = event.event
+            elif event.process != PROGRAM:
+                self._confirm(event.process)
+        elif variable in self._subjects:
+            state = self._variables.get(variable)
+            if state is None:
+                state = self._variables[variable] = Unmet(self._num_replicas)
+            if event.kind == "commit":
+                _commit(event, state)
+            elif event.process != PROGRAM:
+                if event.kind == "read":
+                    self._read(event, variable, state)
+                elif event.kind == "write":
+                    self._write(event, variable, state)
+
+    def histograms(self) -> dict[int, tuple[tuple[int, int], ...]]:
+        """For each variable: how many writes reads lacked, and how many reads did."""
+        return {number: self._age(number).histogram() for number in self._variables}
+
+    def finish(self) -> list[Finding]:
+        """One finding for each variable with stale reads."""
+        for replica_id in range(self._num_replicas):
+            self._confirm(replica_id)
+        for state in self._variables.values():
+            state.end_of_meeting()
+        return [
+            finding(self._subjects[number], age, "write", _remedy(self._subjects[number]))
+            for number in sorted(self._variables)
+            if (age := self._age(number)).evidence.count
+        ]
+
+    def _age(self, variable: int) -> Age:
+        return self._variables[variable].age(summed=self._subjects[variable].summed)
+
+    def _write(self, event: Event, variable: int, state: Unmet) -> None:
+        replica_id = event.process
+        state.go_on(replica_id)
+        self._waiting[replica_id].discard(variable)
+        numbers = state.writes[replica_id].numbers
+        met_since = self._last_meeting[replica_id] > (numbers[-1] if numbers else -1)
+        state.writes[replica_id].add(event)
+        united = self._components[variable].united_at == event.event
+        if united and not self._subjects[variable].summed:  # of which each is but a part
+            state.meet()
+        elif event.operation == "assign" and met_since:  # of what it heard there, it may be
+            state.met = list(state.met)
+            state.met[replica_id] = self._known(replica_id, state)
+
+    def _known(self, replica_id: int, state: Unmet) -> list[int]:
+        clock = self._clocks.clock(replica_id)
+        return [writes.known(clock[other]) for other, writes in enumerate(state.writes)]
+
+    def _read(self, event: Event, variable: int, state: Unmet) -> None:
+        reader = event.process
+        lacks, since_s = 0, event.time_s
+        if self._matters(reader, variable):
+            clock, met = self._clocks.clock(reader), state.met[reader]
+            for other, writes in enumerate(state.writes):
+                if other != reader and (more := writes.known(clock[other]) - met[other]) > 0:
+                    lacks += more
+                    since_s = min(since_s, writes.time_of(met[other]))
+        if lacks:
+            state.wait(event, lacks, event.time_s - since_s)
+            self._waiting[reader].add(variable)
+        else:
+            state.in_call.reads[0] += 1
+            state.until_met.reads[0] += 1
+
+    def _matters(self, reader: int, variable: int) -> bool:
+        """Whether the component may differ from what it would hold with the others' writes."""
+        subject, copies = self._subjects[variable], self._components[variable]
+        if subject.own and copies.synchronised_at < 0:
+            return False
+        if subject.first:
+            return not copies.same_as(reader, 0)
+        return subject.summed or not copies.same
+
+    def _confirm(self, replica_id: int) -> None:
+        waiting = self._waiting[replica_id]
+        for variable in waiting:
+            self._variables[variable].end_call(replica_id)
+        waiting.clear()
+
+
+def _commit(event: Event, state: Unmet) -> None:
+    if event.operation == "assign":
+        if event.replica is None:
+            state.meet()
+        else:
+            state.met = list(state.met)
+            state.met[event.replica] = [one.count for one in state.writes]
+
+
+def _remedy(subject: Subject) -> str:
+    if subject.gathered:
+        return (
+            "Read it outside strategy.run, where the components are aggregated, or assign that "
+            "aggregate to it more often; ON_WRITE if every read must see every write."
+        )
+    return (
+        "Synchronise it before these reads, more often, or choose ON_WRITE with an aggregation "
+        "if every read must see every write."
+    )
