@@ -11,7 +11,7 @@ import pytest
 
 from tests.report.summaries import lens, summary, variable
 from varsim.report.console import print_report
-from varsim.report.summary import Cost, Status, Summary
+from varsim.report.summary import Cost, Judgement, Status, Summary
 
 
 def report(of: Summary, width: int = 80) -> str:
@@ -206,3 +206,27 @@ def test_adaptive_says_when_it_has_saved_nothing():
 
     said = "as under ON_WRITE: every write was read before the next one"
     assert said in " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("verdict", "expected"),
+    [
+        (Judgement(outcome="VALID", reasons=[]), "varsim check: VALID. All that was recorded"),
+        (
+            Judgement(outcome="UNKNOWN", reasons=["w: a value is missing"]),
+            "varsim check: UNKNOWN: w: a value is missing. Nothing that was recorded is wrong.",
+        ),
+        (
+            Judgement(outcome="INVALID", reasons=["w: two copies differ", "w: a read is old"]),
+            "varsim check: INVALID: w: two copies differ; w: a read is old. This is no fault of",
+        ),
+        (
+            Judgement(outcome="VALID", reasons=[], findings=["divergence: w, p.py:7"]),
+            "found: divergence: w, p.py:7 `varsim check` tells what that means",
+        ),
+    ],
+)
+def test_what_the_record_says_is_said(verdict: Judgement, expected: str):
+    text = report(summary(variable("w"), verdict=verdict), 80)
+
+    assert expected in " ".join(text.split())

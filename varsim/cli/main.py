@@ -13,7 +13,9 @@ from varsim.cli.lazy import EXIT_CODES, LazyGroup
     homes={
         "run": "varsim.cli.run:run",
         "bench": "varsim.cli.bench:bench",
+        "check": "varsim.cli.check:check",
         "explain": "varsim.cli.explain:explain",
+        "lens": "varsim.cli.lens:lens",
         "workloads": "varsim.cli.workloads:workloads",
         "schema": "varsim.cli.schema:schema",
         "completion": "varsim.cli.completion:completion",

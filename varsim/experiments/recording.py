@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import shutil
 
+from varsim.analysis.finding import find
+from varsim.analysis.outcome import Outcome, overall
+from varsim.analysis.verdict import is_whole, judge
 from varsim.errors import ProtocolError
 from varsim.experiments.config import Experiment
 from varsim.experiments.store import RunDirectory
+from varsim.report.findings_text import in_a_line
+from varsim.report.summary import Judgement
+from varsim.tracing.history import HISTORY, open_history
 from varsim.tracing.merge import merge
 from varsim.tracing.trace import OFF, PROGRAM, TraceOptions, file_name
 
@@ -21,6 +27,21 @@ def trace_options(experiment: Experiment, directory: RunDirectory) -> TraceOptio
         return None
     directory.traces.mkdir()
     return TraceOptions(directory.traces, experiment.trace)
+
+
+def judged(directory: RunDirectory) -> Judgement | None:
+    """What the history of a run says of it; None if there is none."""
+    if not (directory.path / HISTORY).exists():
+        return None
+    with open_history(directory.path) as history:
+        verdicts = judge(history)
+        findings = find(history) if is_whole(verdicts) else ()
+    reasons = [one.reason for one in verdicts if one.outcome is not Outcome.VALID]
+    return Judgement(
+        outcome=overall(verdicts).value,
+        reasons=list(dict.fromkeys(reasons)),
+        findings=[in_a_line(finding) for finding in findings],
+    )
 
 
 def write_history(directory: RunDirectory) -> str | None:

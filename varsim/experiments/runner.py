@@ -22,11 +22,11 @@ from varsim.experiments.config import Experiment
 from varsim.experiments.interrupts import Interrupts, OutOfTime, within
 from varsim.experiments.measure import measure_variables, reached
 from varsim.experiments.parameters import check_params
-from varsim.experiments.recording import trace_options, write_history
+from varsim.experiments.recording import judged, trace_options, write_history
 from varsim.experiments.settings import AppliedSettings
 from varsim.experiments.store import RunDirectory
 from varsim.report.plain import plain
-from varsim.report.summary import Failure, Plain, Status, Summary, VariableSummary
+from varsim.report.summary import Failure, Judgement, Plain, Status, Summary, VariableSummary
 from varsim.workloads.job import Job
 
 LAST_LOOK_S: Final = 1.0
@@ -74,6 +74,7 @@ class _Run:
     variables: list[VariableSummary] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    verdict: Judgement | None = None
 
     def progress(self, step: int, total: int, **metrics: float) -> None:
         """What the workload calls after each step."""
@@ -114,6 +115,7 @@ class _Run:
             result=self.result,
             variables=self.variables,
             warnings=self.warnings,
+            verdict=self.verdict,
         )
 
 
@@ -222,6 +224,7 @@ def _train_and_measure(run: _Run, interrupts: Interrupts, began_s: float) -> Non
     problem = write_history(run.directory)
     if problem is not None:
         run.warn(problem)
+    run.verdict = judged(run.directory)
 
 
 def _train(run: _Run, strategy: MirroredStrategy) -> object:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from varsim.report.lens_table import print_lens
 from varsim.report.story import story
-from varsim.report.summary import Plain, Status, Summary
+from varsim.report.summary import Judgement, Plain, Status, Summary
 from varsim.report.variable_tables import GAP, new_table, print_table, print_variables
 from varsim.report.words import count, is_scalar, number, seconds
 
@@ -50,6 +50,13 @@ def _print_to(console: Console, summary: Summary) -> None:
     for sentence in story(summary):
         console.print(Text(sentence))
         console.print()
+    if summary.verdict is not None:
+        console.print(Text(_verdict(summary.verdict)))
+        for finding in summary.verdict.findings:
+            console.print(Text(f"found: {finding}"))
+        if summary.verdict.findings:
+            console.print(Text("`varsim check` tells what that means, and what to do."))
+        console.print()
     console.print(Text(f"saved in {typed(summary.directory)}"), soft_wrap=True)
 
 
@@ -71,6 +78,20 @@ def _circumstances(summary: Summary) -> str:
         if key in summary.seconds
     ]
     return " · ".join([f"{replicas} worker{'s' * (replicas != 1)}", *took])
+
+
+def _verdict(verdict: Judgement) -> str:
+    """What the record of the run says, in a sentence."""
+    if not verdict.reasons:
+        return (
+            "varsim check: VALID. All that was recorded of the run (copies, commits, reads) is as "
+            "its settings promise."
+        )
+    advice = {
+        "INVALID": "This is no fault of the program: please report it, with the run's directory.",
+        "UNKNOWN": "Nothing that was recorded is wrong.",
+    }[verdict.outcome]
+    return f"varsim check: {verdict.outcome}: {'; '.join(verdict.reasons)}. {advice}"
 
 
 def typed(directory: str) -> str:

@@ -63,6 +63,15 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What `varsim check` says of the run."""
+
+    outcome: str  # VALID, INVALID or UNKNOWN
+    reasons: list[str]  # a sentence for each check that is not VALID
+    findings: list[str] = field(default_factory=list)  # about the program: what, whose, where
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VariableSummary:
     """One variable: its settings, what its synchronisation cost, and what it holds."""
 
@@ -110,3 +119,4 @@ class Summary:
     result: dict[str, Plain]  # what it returned
     variables: list[VariableSummary] = field(default_factory=list)  # in order of creation
     warnings: list[str] = field(default_factory=list)  # each once
+    verdict: Judgement | None = None  # null if nothing was recorded

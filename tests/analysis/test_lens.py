@@ -1,0 +1,156 @@
+"""The value lens: what every replica held at the end of each step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from varsim.analysis.lens import Moment, find_variable, moments
+from varsim.errors import ConfigError
+from varsim.report.console import print_page
+from varsim.report.lens_steps import print_steps
+from varsim.tracing.history import Event, History, VariableRow, open_history, write_history
+
+
+class Story:
+    """Events of a run with two replicas, as they come to mind."""
+
+    def __init__(self, synchronization: str, aggregation: str) -> None:
+        self.events: list[Event] = []
+        setting = (synchronization, synchronization, aggregation, 1, "p.py:1")
+        self.variables = [VariableRow(1, "v", "[2]", "float32", *setting)]
+        self.add(-1, "create", version=0, **_value(0, 0))
+
+    def add(self, process: int, kind: str, **fields: Any) -> None:
+        """One more event."""
+        number = sum(event.process == process for event in self.events)
+        about = {} if kind in {"call", "finish"} else {"variable": 1}
+        event = len(self.events) + 1
+        self.events.append(Event(event, process, number, event / 10, kind, **about, **fields))
+
+    def step(self, call: int, *written: tuple[float, float]) -> None:
+        """A step in which each replica adds something to its component."""
+        self.add(-1, "call", call=call)
+        for replica, pair in enumerate(written):
+            add = {"operation": "assign_add", "replica": replica}
+            self.add(replica, "write", call=call, **add, **_value(*pair))
+        self.add(-1, "finish", call=call)
+
+    @contextmanager
+    def history(self, folder: Path) -> Iterator[History]:
+        """It, written down and read."""
+        file = folder / "history.db"
+        run = {"num_replicas": 2, "level": "ops", "complete": True, "window": None}
+        write_history(file, run, self.variables, self.events)
+        with open_history(file) as history:
+            yield history
+
+    def seen(self, folder: Path) -> list[Moment]:
+        """What the lens shows of it."""
+        with self.history(folder) as history:
+            return list(moments(history, find_variable(history, "v")))
+
+
+def _value(*elements: float) -> dict[str, Any]:
+    content = np.array(elements, np.float32).tobytes()
+    return {"dtype": "float32", "shape": "[2]", "value": content}
+
+
+def plain(moment: Moment) -> tuple[int, list[Any], Any, bool]:
+    parts = [None if one is None else one.tolist() for one in moment.components]
+    value = None if moment.value is None else moment.value.tolist()
+    return moment.step, parts, value, moment.parted
+
+
+def test_components_stand_beside_the_value_of_all(tmp_path: Path) -> None:
+    story = Story("ON_READ", "SUM")
+    story.step(1, (1, 0), (2, 0))
+    story.step(2, (1, 5), (0, 5))
+
+    assert [
+        (0, [[0, 0], [0, 0]], [0, 0], False),
+        (1, [[1, 0], [2, 0]], [3, 0], True),
+        (2, [[2, 5], [2, 5]], [4, 10], False),
+    ] == [plain(one) for one in story.seen(tmp_path)]
+
+
+def test_a_mirror_shows_the_commits(tmp_path: Path) -> None:
+    story = Story("ON_WRITE", "MEAN")
+    story.add(-1, "call", call=1)
+    for replica in range(2):
+        add = {"operation": "assign_add", "meeting": 0}
+        story.add(replica, "write", call=1, **add, **_value(replica, 1))
+    commit = {"operation": "assign", "version": 1, "meeting": 0}
+    story.add(-1, "commit", call=1, **commit, **_value(0.5, 1))
+    story.add(-1, "finish", call=1)
+
+    assert (1, [[0.5, 1]] * 2, [0.5, 1], False) == plain(story.seen(tmp_path)[-1])
+
+
+def test_none_has_no_value_of_all(tmp_path: Path) -> None:
+    story = Story("NONE", "MEAN")
+    story.step(1, (1, 0), (2, 0))
+
+    assert (1, [[1, 0], [2, 0]], None, True) == plain(story.seen(tmp_path)[-1])
+
+
+def test_what_was_not_recorded_is_not_made_up(tmp_path: Path) -> None:
+    story = Story("ON_READ", "SUM")
+    story.add(0, "write", operation="assign_add", replica=0, dtype="float32", shape="[2]")
+    story.step(1, (1, 0), (2, 0))
+
+    assert (1, [None, [2, 0]], None, False) == plain(story.seen(tmp_path)[-1])
+
+
+def test_a_name_that_is_not_there_is_answered_with_those_that_are(tmp_path: Path) -> None:
+    story = Story("ON_READ", "SUM")
+    with (
+        story.history(tmp_path) as history,
+        pytest.raises(ConfigError, match=r"no variable 'w'\n  variables: v \(1\)"),
+    ):
+        find_variable(history, "w")
+
+
+def test_a_name_of_several_variables_asks_for_the_number(tmp_path: Path) -> None:
+    story = Story("ON_READ", "SUM")
+    story.variables.append(story.variables[0]._replace(variable=2))
+    with story.history(tmp_path) as history:
+        with pytest.raises(ConfigError, match=r"give the number: v \(1\), v \(2\)"):
+            find_variable(history, "v")
+        assert 2 == find_variable(history, "2").variable
+
+
+def shown(seen: list[Moment], element: int | None = None, width: int = 80) -> list[str]:
+    file = StringIO()
+    print_page(lambda console: print_steps(console, "t", seen, element), file, width)
+    return file.getvalue().splitlines()
+
+
+def test_a_long_run_shows_its_ends_and_the_first_difference(tmp_path: Path) -> None:
+    story = Story("ON_READ", "SUM")
+    for call in range(1, 51):
+        story.step(call, (1, 0), (1, call // 25))
+    lines = shown(story.seen(tmp_path), element=1)
+    steps = [line.split()[0] for line in lines[3 : lines.index("")]]
+
+    assert [*"01234", "…", "23", "24", "25", "26", "27", "…", *map(str, range(46, 51))] == steps
+    assert ["25", "0", "1", "1", "≠", "here", "they", "part"] == next(
+        line.split() for line in lines if "part" in line
+    )
+    assert (
+        "The replicas first differ at the end of step 25, and at the end of 26 of 50" in lines[-2]
+    )
+
+
+@pytest.mark.parametrize("count", [2, 4, 8, 64])
+def test_eighty_columns_are_enough(count: int) -> None:
+    part = np.array([-1.2345e-10], np.float32)
+    seen = [Moment(step, 0.0, (part,) * count, part) for step in range(3)]
+
+    assert 80 >= max(map(len, shown(seen)))

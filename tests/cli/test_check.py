@@ -1,0 +1,113 @@
+"""`varsim check` as people call it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.analysis.build import told
+from tests.analysis.golden import FOLDER, MARK
+from varsim.analysis.verdict import CHECKERS
+from varsim.cli.main import main
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def varsim(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["check", *arguments])
+
+
+def saved(name: str, folder: str = "runs/latest", before: str = "") -> Path:
+    text = before + (FOLDER / f"{name}.txt").read_text("utf-8").partition(MARK)[0]
+    path = Path(folder)
+    path.mkdir(parents=True)
+    return told(text).write(path)
+
+
+def test_the_last_run_is_judged():
+    saved("reduction-valid")
+    result = varsim()
+
+    assert (0, "") == (result.exit_code, result.stderr)
+    lines = result.stdout.splitlines()
+    assert len(CHECKERS) + 5 == len(lines)
+    assert "VALID    reduction         every commit equals its recomputed reduction" in lines
+    assert ["", "VALID", ""] == lines[-4:-1]
+    assert lines[-1].startswith("no findings")
+
+
+def test_what_is_invalid_is_proved_and_told_by_the_exit_code():
+    """A history.db is taken as well as the directory that it is in."""
+    path = saved("reduction-invalid", "elsewhere")
+    result = varsim(str(path))
+
+    assert 3 == result.exit_code
+    assert result.stdout == varsim("elsewhere").stdout
+    assert "INVALID  reduction         w: the commit is not what was written" in result.stdout
+    proof = result.stdout.partition("\nreduction: ")[2].splitlines()
+    assert ["event", "program", "replica", "0", "replica", "1"] == proof[1].split()
+    assert "    9  commit w assign v1 5" in proof
+    assert "\nINVALID\n" in result.stdout
+
+
+PARTED = """
+replicas 2
+variable v NONE NONE float32 []
+program create v v=0 = 0
+program call call=1                                         as start
+0 begin call=1                                              after start
+1 begin call=1                                              after start
+0 write v assign call=1 place=p.py:5 = 1
+1 write v assign call=1 place=p.py:5 = 2
+0 return call=1                                             as done-0
+1 return call=1                                             as done-1
+program receive replica=0                                   after done-0
+program receive replica=1                                   after done-1
+program finish call=1
+program fetch v replica=0                                   as fetch
+0 component v v=0 = 1                                       as told after fetch
+program receive replica=0                                   after told
+program read v v=0 replica=0 place=p.py:9 = 1
+"""
+
+
+def test_what_looks_wrong_in_the_program_is_found_and_changes_no_exit_code(tmp_path: Path):
+    told(PARTED).write(tmp_path)
+    result = varsim(".")
+
+    assert 0 == result.exit_code, result.stdout
+    assert "divergence: v" in result.stdout
+    assert "where     p.py:9" in result.stdout
+    assert "findings" in json.loads(varsim(".", "--json").stdout)
+
+
+def test_what_was_not_recorded_is_unknown():
+    saved("reduction-valid", before="run complete=false\n")
+    result = varsim()
+
+    assert 4 == result.exit_code
+    assert "UNKNOWN  agreement         not every process's record ended properly" in result.stdout
+
+
+def test_json_stands_alone():
+    saved("reduction-invalid")
+    result = varsim("--json")
+    found = json.loads(result.stdout)
+
+    assert (3, "INVALID") == (result.exit_code, found["outcome"])
+    by_name = {one["checker"]: one for one in found["verdicts"]}
+    assert [5, 6, 9] == by_name["reduction"]["events"]
+    assert (1, "INVALID") == (by_name["reduction"]["variable"], by_name["reduction"]["outcome"])
+    assert "VALID" == by_name["versions"]["outcome"]
+
+
+def test_without_a_history_it_is_said_what_is_missing(tmp_path: Path):
+    assert (2, True) == ((result := varsim()).exit_code, "has no history.db" in result.stderr)
+    (tmp_path / "history.db").write_text("no database at all, but some text " * 40)
+    assert 2 == varsim(str(tmp_path)).exit_code

@@ -1,0 +1,58 @@
+"""`varsim lens`: what it refuses, and what it prints for programs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.analysis.test_lens import Story
+from varsim.cli.main import main
+
+
+def lens(*words: str) -> Result:
+    return CliRunner().invoke(main, ["lens", *words])
+
+
+@pytest.fixture(autouse=True)
+def _run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    story = Story("ON_READ", "SUM")
+    story.step(1, (1, 0), (2, 4))
+    with story.history(tmp_path):
+        pass
+
+
+def test_an_element_of_an_array():
+    result = lens(".", "v", "--at", "1")
+
+    assert 0 == result.exit_code
+    assert ["1", "0", "4", "4", "≠", "here", "they", "part"] == result.output.splitlines()[
+        4
+    ].split()
+
+
+def test_json_has_all_elements():
+    steps = json.loads(lens(".", "v", "--json").output)
+
+    assert [[0, 0], [1, 0]] == [step["components"][0] for step in steps]
+    assert [False, True] == [step["parted"] for step in steps]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((".", "w"), "there is no variable 'w'"),
+        (("elsewhere", "v"), "elsewhere has no history.db"),
+        ((".", "v", "--at", "2"), "--at 2: v has the shape [2]"),
+        ((".", "v", "--at", "0,0"), "--at 0,0: v has the shape [2]"),
+        ((".", "v", "--at", "x"), "--at 'x': give whole numbers"),
+    ],
+)
+def test_what_is_not_there_is_refused(words: tuple[str, ...], said: str):
+    result = lens(*words)
+
+    assert 2 == result.exit_code
+    assert said in result.output

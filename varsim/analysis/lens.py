@@ -1,0 +1,81 @@
+"""The value lens: what a variable held on every replica at the end of each step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from varsim.analysis import arithmetic
+from varsim.analysis.arithmetic import Flat
+from varsim.analysis.promises import Promise, promise_of
+from varsim.analysis.replay import Replay
+from varsim.errors import ConfigError
+from varsim.tracing.history import History, VariableRow
+
+_REPLAYED: Final = frozenset("create write commit install finish".split())
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A variable at the end of one call of `strategy.run`, or at its creation."""
+
+    step: int  # how many calls had ended; 0 at the creation
+    time_s: float  # since the run began
+    components: tuple[Flat | None, ...]  # per replica, flat; None where it is not known
+    value: Flat | None  # what a read by the program gives; None if it is refused, or not known
+
+    @property
+    def parted(self) -> bool:
+        """Whether two replicas are known to hold different values."""
+        known = [one for one in self.components if one is not None]
+        return any(not arithmetic.same(known[0], other) for other in known[1:])
+
+
+def find_variable(history: History, name: str) -> VariableRow:
+    """The variable of a name, or of a number where several have one name.
+
+    Raises:
+        ConfigError: There is none, or there are several.
+    """
+    found = [row for row in history.variables.values() if name in {row.name, str(row.variable)}]
+    if len(found) == 1:
+        return found[0]
+    listed = ", ".join(f"{row.name} ({row.variable})" for row in history.variables.values())
+    if found:
+        raise ConfigError(f"several variables are called {name!r}; give the number: {listed}")
+    raise ConfigError(f"there is no variable {name!r}\n  variables: {listed or 'none'}")
+
+
+def moments(history: History, variable: VariableRow) -> Iterator[Moment]:
+    """What a variable held at its creation, and whenever a call had ended.
+
+    Raises:
+        ValueError: Its row makes no sense.
+    """
+    promise = promise_of(variable)
+    number = variable.variable
+    replay = Replay(history.num_replicas, {number: promise})
+    step = 0
+    for event in history.events("variable = ? OR kind IN ('call', 'finish')", (number,)):
+        if event.kind in _REPLAYED:
+            getattr(replay, event.kind)(event)
+        if event.kind == "finish":
+            step += 1
+        if event.kind in {"create", "finish"}:
+            yield _moment(replay, number, promise, step, event.time_s)
+
+
+def _moment(replay: Replay, number: int, promise: Promise, step: int, time_s: float) -> Moment:
+    components = tuple(one.value for one in replay.variable(number).at_program)
+    return Moment(step, time_s, components, _value(components, promise))
+
+
+def _value(components: tuple[Flat | None, ...], promise: Promise) -> Flat | None:
+    """What a read by the program gives, as docs/semantics.md says."""
+    if promise.mirrored or promise.aggregation == "ONLY_FIRST_REPLICA":
+        return None if promise.stays_local else components[0]
+    known = [one for one in components if one is not None]
+    if not promise.gathered or len(known) < len(components):
+        return None
+    return arithmetic.combined(known, promise.aggregation)

@@ -1,0 +1,96 @@
+"""`varsim check`: judges the history of a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from varsim.cli.lazy import DONE, WrongUse
+
+if TYPE_CHECKING:
+    from varsim.analysis.outcome import Verdict
+
+INVALID: Final = 3
+UNKNOWN: Final = 4
+
+_EXIT_CODE: Final = {"VALID": DONE, "INVALID": INVALID, "UNKNOWN": UNKNOWN}
+_COLOR: Final = {"VALID": "green", "INVALID": "red", "UNKNOWN": "yellow"}
+_EXIT_CODES: Final = (
+    "Exit codes: 0 valid; 3 invalid; 4 unknown; 2 there is no history to judge; 130 interrupted."
+)
+
+
+@click.command(epilog=_EXIT_CODES, short_help="Judge what a run did.")
+@click.argument("run", type=click.Path(path_type=Path), default=Path("runs/latest"))
+@click.option("--json", "as_json", is_flag=True, help="Print the verdicts as JSON, and only that.")
+@click.pass_context
+def check(ctx: click.Context, /, *, run: Path, as_json: bool) -> None:
+    """Judge whether a run kept what varsim promises.
+
+    RUN is a run's directory, or its history.db; the last run's if none is given. Whatever is not
+    VALID is shown with the fewest events that prove it: time runs downwards, and every process
+    has a column. Then comes what in the program looks wrong or
+    wasteful, if the record is whole; that changes no exit code.
+
+    \b
+    varsim check
+    varsim check runs/20260101-120000-digits
+    """  # noqa: D301  # \b keeps the lines below it apart
+    from varsim.analysis.finding import find
+    from varsim.analysis.verdict import is_whole, judge, overall
+    from varsim.errors import ConfigError
+    from varsim.report.findings_text import findings_text
+    from varsim.tracing.history import open_history
+
+    try:
+        with open_history(run) as history:
+            verdicts = judge(history)
+            findings = find(history) if is_whole(verdicts) else ()
+            names = {number: str(row.name) for number, row in history.variables.items()}
+    except ConfigError as error:
+        raise WrongUse(str(error)) from error
+    outcome = overall(verdicts).value
+    if as_json:
+        plain = _plain(outcome, verdicts) | {"findings": [asdict(one) for one in findings]}
+        click.echo(json.dumps(plain, indent=2, default=lambda kind: kind.value))
+    else:
+        _show(outcome, verdicts, names)
+        if is_whole(verdicts):
+            click.echo("\n".join(["", *findings_text(findings)]))
+    ctx.exit(_EXIT_CODE[outcome])
+
+
+def _show(outcome: str, verdicts: Sequence[Verdict], names: Mapping[int, str]) -> None:
+    from varsim.report.space_time import space_time
+
+    widest = max(len(verdict.checker) for verdict in verdicts)
+    for verdict in verdicts:
+        said = verdict.outcome.value
+        mark = click.style(f"{said:7}", fg=_COLOR[said])
+        click.echo(f"{mark}  {verdict.checker:{widest}}  {verdict.reason}")
+    for verdict in verdicts:
+        if verdict.events:
+            click.echo(f"\n{verdict.checker}: {verdict.reason}")
+            click.echo("\n".join(space_time(verdict.events, names)))
+    click.echo(f"\n{click.style(outcome, fg=_COLOR[outcome], bold=True)}")
+
+
+def _plain(outcome: str, verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    return {
+        "outcome": outcome,
+        "verdicts": [
+            {
+                "checker": verdict.checker,
+                "outcome": verdict.outcome.value,
+                "reason": verdict.reason,
+                "variable": verdict.variable,
+                "events": [event.event for event in verdict.events],
+            }
+            for verdict in verdicts
+        ],
+    }

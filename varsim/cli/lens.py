@@ -1,0 +1,89 @@
+"""`varsim lens`: what a variable held on every replica, step by step."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from varsim.cli.lazy import WrongUse
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from varsim.analysis.lens import Moment
+
+
+@click.command(short_help="Show what a variable held, step by step.")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("variable")
+@click.option("--at", metavar="I,J,…", help="Which element of an array; by default its mean.")
+@click.option("--all", "everything", is_flag=True, help="Every step, also of long runs.")
+@click.option("--json", "as_json", is_flag=True, help="Print the values as JSON, and only that.")
+def lens(*, run: Path, variable: str, at: str | None, everything: bool, as_json: bool) -> None:
+    """Show what VARIABLE held on every replica at the end of each step of RUN.
+
+    RUN is a run's directory, or its history.db. A step is a call of strategy.run; step 0 is the
+    variable's creation. Beside the components stands what a read from outside gives.
+
+    \b
+    varsim lens runs/latest weights
+    varsim lens runs/latest weights --at 0,3
+    """  # noqa: D301  # \b keeps the lines below it apart
+    from varsim.analysis.lens import find_variable, moments
+    from varsim.errors import ConfigError
+    from varsim.report.console import print_page
+    from varsim.report.lens_steps import print_steps, title_of
+    from varsim.tracing.history import open_history
+
+    try:
+        with open_history(run) as history:
+            row = find_variable(history, variable)
+            shape = json.loads(row.shape)
+            element = None if at is None else _element(at, shape, row.name)
+            found = list(moments(history, row))
+    except ConfigError as error:
+        raise WrongUse(str(error)) from error
+    if not found:
+        raise WrongUse(f"the record of this run does not have the creation of {row.name!r}")
+    if as_json:
+        click.echo(json.dumps([_plain(one) for one in found], indent=1))
+        return
+    title = title_of(row.name, f"({row.synchronization}, {row.aggregation})", shape, element)
+
+    def show(console: Console) -> None:
+        print_steps(console, title, found, element, everything=everything)
+
+    print_page(show, sys.stdout)
+
+
+def _element(text: str, shape: Sequence[int | None], name: str) -> int:
+    """The place of an element in the flat value."""
+    try:
+        index = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise WrongUse(f"--at {text!r}: give whole numbers, as in --at 0,3") from None
+    fits = len(index) == len(shape) and all(
+        size is not None and 0 <= one < size for one, size in zip(index, shape, strict=False)
+    )
+    if not fits:
+        raise WrongUse(f"--at {text}: {name} has the shape {list(shape)}")
+    place = 0
+    for one, size in zip(index, shape, strict=True):
+        assert size is not None, "it fits"
+        place = place * size + one
+    return place
+
+
+def _plain(moment: Moment) -> dict[str, Any]:
+    return {
+        "step": moment.step,
+        "time_s": moment.time_s,
+        "components": [None if one is None else one.tolist() for one in moment.components],
+        "value": None if moment.value is None else moment.value.tolist(),
+        "parted": moment.parted,
+    }
