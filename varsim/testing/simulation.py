@@ -25,7 +25,8 @@ from varsim.protocol.messages import Message, Payload
 from varsim.protocol.structure import References
 from varsim.spec import Array
 from varsim.sync import reduce
-from varsim.tracing.trace import Trace
+from varsim.testing.recording import note_received, note_sent
+from varsim.tracing.trace import PROGRAM, open_trace
 
 STEP_S = 1e-6
 """How much simulated time one step of the simulation takes."""
@@ -69,10 +70,10 @@ class SimulatedLink:
     """The network between a coordinator and its simulated workers, and their scheduler."""
 
     validates = True
-    trace: Trace | None = None
 
     def __init__(self, options: LaunchOptions, references: References, seed: int | None) -> None:
         self.num_replicas = len(options.devices)
+        self.trace = open_trace(options.trace, PROGRAM, self.num_replicas)
         self.delivered = 0  # messages so far, in both directions
         self._random = None if seed is None else random.Random(seed)
         self._now_s = 0.0
@@ -101,6 +102,7 @@ class SimulatedLink:
 
     def send(self, replica_id: int, messages: Sequence[Message]) -> None:
         """Puts messages on their way to a replica."""
+        note_sent(self.trace, replica_id, messages)
         self._to_replica[replica_id].extend(messages)
 
     def receive(self, timeout_s: float) -> list[tuple[int, Message | Lost]]:
@@ -133,7 +135,9 @@ class SimulatedLink:
     def _arrive(self, replica_id: int, count: int) -> list[tuple[int, Message | Lost]]:
         queue = self._to_coordinator[replica_id]
         self.delivered += count
-        return [(replica_id, queue.popleft()) for _ in range(count)]
+        arrived = [queue.popleft() for _ in range(count)]
+        note_received(self.trace, replica_id, arrived)
+        return [(replica_id, message) for message in arrived]
 
     def _run(self, replica_id: int, count: int) -> None:
         queue, worker = self._to_replica[replica_id], self._workers[replica_id]
@@ -147,9 +151,13 @@ class SimulatedLink:
         self._to_coordinator[replica_id].extend(messages)
 
     def close(self) -> None:
-        """Ends all simulated workers."""
-        for worker in self._workers:
+        """Ends all simulated workers, once they have what was sent to them, and all records."""
+        for replica_id, worker in enumerate(self._workers):
+            if not worker.dead:
+                self._run(replica_id, len(self._to_replica[replica_id]))
             worker.kill()
+        if self.trace is not None:
+            self.trace.close()
 
 
 class _SimulatedWorker:
@@ -167,7 +175,7 @@ class _SimulatedWorker:
         self.num_replicas = len(options.devices)
         self.devices = options.devices
         self.references: Any = None
-        self.trace: Trace | None = None
+        self.trace = open_trace(options.trace, replica_id, self.num_replicas)
         self.inbox: deque[Message] = deque()
         self.dead = False
         self._link = link
@@ -195,11 +203,14 @@ class _SimulatedWorker:
         if self._greenlet and not self._greenlet.dead:
             self._greenlet.parent = greenlet.getcurrent()
             self._greenlet.throw()
+        if self.trace is not None:
+            self.trace.close()
 
     # ------------------------------------------------------------ as the session's link
 
     def send(self, messages: Sequence[Message]) -> None:
         """Puts messages on their way to the coordinator."""
+        note_sent(self.trace, PROGRAM, messages)
         self._link.from_worker(self.replica_id, messages)
 
     def receive(self, timeout_s: float | None) -> list[Message]:
@@ -211,6 +222,7 @@ class _SimulatedWorker:
             parent.switch()
         messages = list(self.inbox)
         self.inbox.clear()
+        note_received(self.trace, PROGRAM, messages)
         return messages
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
