@@ -21,10 +21,11 @@ _QUIET = np.errstate(all="ignore")  # overflow to infinity is a result to compar
 
 def value_of(event: Event, dtype: np.dtype[Any]) -> Flat | None:
     """The value that an event recorded; None if it did not."""
-    return None if event.value is None else _flat(event.value, dtype)
+    return None if event.value is None else flat(event.value, dtype)
 
 
-def _flat(content: bytes, dtype: np.dtype[Any]) -> Flat:
+def flat(content: bytes, dtype: np.dtype[Any]) -> Flat:
+    """The value that these bytes are."""
     return np.frombuffer(content, dtype) if content else np.empty(0, dtype)
 
 
@@ -98,7 +99,7 @@ def matches(expected: Flat, event: Event) -> bool | None:
     """Whether an event's value is the one expected; None if the record does not say."""
     if event.value is not None:
         return event.value == expected.tobytes() or same(
-            _flat(event.value, expected.dtype), expected
+            flat(event.value, expected.dtype), expected
         )
     if event.digest is None:
         return None

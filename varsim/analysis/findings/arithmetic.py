@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import zlib
 from typing import Final
 
 import numpy as np
 
+from varsim.analysis.arithmetic import flat, updated
 from varsim.tracing.history import Event
 
 MOST_BYTES: Final = 1024
 """Larger values are compared by their digests alone, so that a pass stays fast and small."""
-
-ASSIGN: Final = "assign"
-_ADD: Final = "assign_add"
-
-
-def digest_of(event: Event) -> int | None:
-    """The digest of an event's value; None if neither it nor the bytes were recorded."""
-    if event.digest is not None or event.value is None:
-        return event.digest
-    return zlib.crc32(event.value)
 
 
 def small_value(event: Event) -> bytes | None:
@@ -32,15 +22,10 @@ def small_value(event: Event) -> bytes | None:
 def applied(operation: str | None, before: bytes | None, event: Event, dtype: str) -> bytes | None:
     """The bytes of a component after a write; None if they cannot be told."""
     operand = small_value(event)
-    if operation == ASSIGN or operand is None:
+    if operation == "assign" or operand is None:
         return operand
-    if before is None or len(before) != len(operand):
+    if before is None:
         return None
-    try:
-        kind = np.dtype(dtype)
-        old, new = np.frombuffer(before, kind), np.frombuffer(operand, kind)
-        with np.errstate(all="ignore"):
-            result = old + new if operation == _ADD else old - new
-    except (TypeError, ValueError):  # a dtype that NumPy cannot add, or does not know
-        return None
-    return bytes(result.astype(kind, copy=False).data)
+    kind = np.dtype(dtype)
+    after = updated(flat(before, kind), operation, flat(operand, kind))
+    return None if after is None else after.tobytes()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from varsim.analysis.findings.arithmetic import ASSIGN, digest_of, small_value
+from varsim.analysis.arithmetic import digest_of
+from varsim.analysis.findings.arithmetic import small_value
 from varsim.analysis.findings.copies import Copies
 from varsim.analysis.findings.subject import Subject
 from varsim.tracing.history import PROGRAM, Event
@@ -71,7 +72,7 @@ class Components:
         if copies.compare(event):
             # A write of its own, and then one of what was agreed on: not the same write by all.
             twice = min(copies.written) >= 2
-            agreed = after_meeting and twice and event.operation == ASSIGN
+            agreed = after_meeting and twice and event.operation == "assign"
             self._united(copies, event, by_replicas=agreed, by_program=False)
 
     def _commit(self, event: Event) -> None:

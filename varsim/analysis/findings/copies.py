@@ -10,7 +10,8 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable
 
-from varsim.analysis.findings.arithmetic import ASSIGN, applied, digest_of, small_value
+from varsim.analysis.arithmetic import digest_of
+from varsim.analysis.findings.arithmetic import applied, small_value
 from varsim.tracing.history import Event
 
 
@@ -74,13 +75,13 @@ class Copies:
         digest = digest_of(event)
         operand = event.event if digest is None else digest
         for replica_id in replicas:
-            if event.operation == ASSIGN:
-                self.chains[replica_id] = hash((ASSIGN, operand, event.shape))
+            if event.operation == "assign":
+                self.chains[replica_id] = hash(("assign", operand, event.shape))
             else:
                 self.chains[replica_id] = hash((self.chains[replica_id], event.operation, operand))
             value = applied(event.operation, self.values[replica_id], event, self.dtype)
             self.values[replica_id] = value
-            if event.operation == ASSIGN:
+            if event.operation == "assign":
                 self.digests[replica_id] = digest
             else:
                 self.digests[replica_id] = None if value is None else zlib.crc32(value)

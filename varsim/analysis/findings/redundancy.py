@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from varsim.analysis.findings.arithmetic import digest_of
+from varsim.analysis.arithmetic import digest_of
 from varsim.analysis.findings.components import Components
 from varsim.analysis.findings.found import Evidence, Finding, Kind, times
 from varsim.analysis.findings.subject import Subject

@@ -1,19 +1,12 @@
-"""What findings ask of a variable's two settings: the only place here that knows them by name."""
+"""What findings ask of a variable, beside what its settings promise."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
+from varsim.analysis.promises import promise_of
 from varsim.tracing.history import VariableRow
-
-_MIRRORED: Final = frozenset({"ON_WRITE", "AUTO"})
-_DEFERRED: Final = frozenset({"AUTO"})
-_GATHERED: Final = frozenset({"ON_READ"})
-_FIRST: Final = frozenset({"ONLY_FIRST_REPLICA"})
-_SUMMED: Final = frozenset({"SUM"})
-_WITHOUT: Final = frozenset({"NONE"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +32,18 @@ def subjects(rows: Mapping[int, VariableRow]) -> dict[int, Subject]:
 
 
 def _subject(row: VariableRow) -> Subject:
-    aggregated = row.aggregation not in _WITHOUT
-    mirrored = row.synchronization in _MIRRORED
-    gathered = row.synchronization in _GATHERED and aggregated
-    deferred = row.synchronization in _DEFERRED and aggregated
+    promise = promise_of(row)
+    gathered = promise.gathered and promise.aggregation != "NONE"
     return Subject(
         variable_id=row.variable,
         name=row.name,
         dtype=row.dtype,
         synchronization=row.synchronization,
-        mirrored=mirrored,
-        merged=mirrored and aggregated and not deferred,
-        deferred=deferred,
+        mirrored=promise.mirrored,
+        merged=promise.merges,
+        deferred=promise.deferred,
         gathered=gathered,
-        own=not mirrored and not gathered,
-        summed=gathered and row.aggregation in _SUMMED,
-        first=row.aggregation in _FIRST,
+        own=not promise.mirrored and not gathered,
+        summed=gathered and promise.aggregation == "SUM",
+        first=promise.aggregation == "ONLY_FIRST_REPLICA",
     )
