@@ -61,8 +61,9 @@ scenarios: $(INSTALLED) ## rewrite the expected parts of the golden scenarios; r
 golden: $(INSTALLED) ## compare with recorded TensorFlow results; prints the counts by class and rule
 	$(BIN)/pytest -q -s tests/golden
 
-soak: $(INSTALLED) ## random programs and message orders, EFFORT times as many as a test run has
-	VARSIM_TEST_EFFORT=$(EFFORT) $(TESTS) -q --timeout 0 tests/properties tests/testing
+soak: $(INSTALLED) ## random programs, message orders and damages, EFFORT times as many as a test run has
+	VARSIM_TEST_EFFORT=$(EFFORT) $(TESTS) -q --timeout 0 tests/properties tests/testing \
+		tests/analysis
 
 docs: $(INSTALLED) ## rewrite the generated parts of the documents
 	$(BIN)/python -m docs.generate
