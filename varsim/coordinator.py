@@ -11,7 +11,6 @@ from varsim.errors import CallTimeout, ContextError, VarsimError, WorkerLost
 from varsim.launch.launcher import Link, Lost
 from varsim.protocol.messages import (
     Ask,
-    Commit,
     MergeCall,
     Message,
     Payload,
@@ -31,6 +30,7 @@ from varsim.sync.actions import (
 )
 from varsim.sync.coordinator_state import CoordinatorState
 from varsim.sync.statistics import VariableStatistics
+from varsim.tracing.program import ProgramNotes
 from varsim.transport.one_thread import OneThread
 
 CALL_TIMEOUT_S = float(os.environ.get("VARSIM_CALL_TIMEOUT_S", "600"))
@@ -76,6 +76,7 @@ class Coordinator:
         self._closed = False
         self._in_use = OneThread()
         self._process_id = os.getpid()
+        self._notes = ProgramNotes(link.trace)
         self.observed = True
         """Whether what the program reads is recorded; what varsim itself looks at is not."""
 
@@ -93,9 +94,19 @@ class Coordinator:
         self._forgotten.append(variable_id)
 
     def write(
-        self, variable_id: int, operation: Operation, values: Sequence[Array], *, same: bool
+        self,
+        variable_id: int,
+        operation: Operation,
+        values: Sequence[Array],
+        place: str = "",
+        *,
+        same: bool,
     ) -> None:
-        """Writes all components; see `Ledger.write`."""
+        """Writes all components; see `Ledger.write`.
+
+        Args:
+            place: file:line in the program, for the record.
+        """
         with self._in_use:
             self._check()
             if self.state.overwrites(variable_id, operation, same=same):
@@ -103,16 +114,23 @@ class Coordinator:
             else:
                 self._exchange(variable_id)
                 self._perform(self.ledger.write(variable_id, operation, values, same=same))
+            self._notes.wrote(variable_id, operation, values, place, same=same)
             self._flush()
 
     def write_component(
-        self, variable_id: int, replica_id: int, operation: Operation, value: Array
+        self,
+        variable_id: int,
+        replica_id: int,
+        operation: Operation,
+        value: Array,
+        place: str = "",
     ) -> None:
         """Writes one component; see `Ledger.write_component`."""
         with self._in_use:
             self._check()
             self._exchange(variable_id)
             self._perform(self.ledger.write_component(variable_id, replica_id, operation, value))
+            self._notes.wrote_to(replica_id, variable_id, operation, value, place)
             self._flush()
 
     def mirror(self, variable_id: int) -> Array | None:
@@ -144,6 +162,7 @@ class Coordinator:
         error = self._exchanged.pop(request_id)
         if error is not None:
             raise error
+        self._notes.decided(self._outgoing.values())
 
     def _fetch(self, variable_id: int, replica_ids: Sequence[int]) -> tuple[Array, ...]:
         with self._in_use:
@@ -193,25 +212,15 @@ class Coordinator:
             while call_id not in self._finished:
                 self._turn(call_id)
         except BaseException as error:
-            self._note_finished(call_id, repr(error))
+            self._notes.finished(call_id, repr(error), self._outgoing.values())
             self._give_up(call_id, error)
             raise
         finally:
             del self._hosts[call_id]
             self._work = deque(work for work in self._work if _call_of(work) != call_id)
         finish = self._finished.pop(call_id)
-        self._note_finished(call_id, _story(finish))
+        self._notes.finished(call_id, _story(finish), self._outgoing.values())
         return finish
-
-    def _note_finished(self, call_id: int, error: str | None) -> None:
-        trace = self.link.trace
-        if trace is None:
-            return
-        unsent = [one for messages in self._outgoing.values() for one in messages]
-        commits = {id(one): one for one in unsent if isinstance(one, Commit)}
-        if commits:
-            trace.decided(list(commits.values()))
-        trace.finished(call_id, error)
 
     def _give_up(self, call_id: int, error: BaseException) -> None:
         self._perform(self.state.abandon(call_id, f"the program raised {type(error).__name__}"))

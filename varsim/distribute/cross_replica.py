@@ -132,20 +132,18 @@ class CrossReplica:
     def _to_all(
         self, variable_id: int, operation: Operation, values: list[Array], *, same: bool
     ) -> None:
-        trace = self._coordinator.link.trace
-        if trace is not None:
-            for replica_id, value in enumerate(values[:1] if same else values):
-                whose = None if same else replica_id
-                trace.wrote(variable_id, whose, operation, user_place(), value)
-        self._coordinator.write(variable_id, operation, values, same=same)
+        place = self._place()
+        self._coordinator.write(variable_id, operation, values, place, same=same)
 
     def _to_one(
         self, variable_id: int, replica_id: int, operation: Operation, value: Array
     ) -> None:
-        trace = self._coordinator.link.trace
-        if trace is not None:
-            trace.wrote(variable_id, replica_id, operation, user_place(), value)
-        self._coordinator.write_component(variable_id, replica_id, operation, value)
+        place = self._place()
+        self._coordinator.write_component(variable_id, replica_id, operation, value, place)
+
+    def _place(self) -> str:
+        """Where the program stands, if that is recorded."""
+        return "" if self._coordinator.link.trace is None else user_place()
 
     def _values_to_write(
         self, spec: VariableSpec, cell: policy.Broadcast, value: Any

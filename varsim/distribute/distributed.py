@@ -143,9 +143,7 @@ class DistributedVariable(Variable, DistributedValues):
                 value = self._operand(value)
             place = "" if self._is_local else user_place(3)
             session = frame.replica.session
-            if not self._contributes:
-                session.note_write(self._variable_id, operation, value)
-            session.write(self._variable_id, operation, value, place)
+            session.write(self._variable_id, operation, value, place, self._contributes)
         elif frame is None or self._is_cross(frame):
             self.strategy.cross.write(self, operation, value, read_value=read_value)
         else:

@@ -191,22 +191,31 @@ class ReplicaSession:
                 self._take(self._next())
         self._check_aborted()  # a failed call owes nothing any more, and must not go on
 
-    def write(self, variable_id: int, operation: Operation, value: Array, place: str) -> None:
-        """Writes a variable in replica context; see `ReplicaState.write`."""
+    def write(
+        self, variable_id: int, operation: Operation, value: Array, place: str, contributes: bool
+    ) -> None:
+        """Writes a variable in replica context; see `ReplicaState.write`.
+
+        Args:
+            contributes: Whether the write is sent, and so recorded, as it is.
+        """
         if self.state.aborted is not None:
             self._check_aborted()
-        if self.state.write(variable_id, operation, value, place):
+        waits = self.state.write(variable_id, operation, value, place)
+        if not contributes and self._trace is not None:
+            self._note_write(variable_id, operation, value)
+        if waits:
             self._wait_for(variable_id)
 
     def write_component(self, variable_id: int, operation: Operation, value: Array) -> None:
         """Writes this replica's component past the policy."""
-        self.note_write(variable_id, operation, value)
         self.state.write_component(variable_id, operation, value)
-
-    def note_write(self, variable_id: int, operation: Operation, value: Array) -> None:
-        """Records a write that changes this replica's component alone, and so is not sent."""
         if self._trace is not None:
-            self._trace.wrote(variable_id, self.replica_id, operation, user_place(), value)
+            self._note_write(variable_id, operation, value)
+
+    def _note_write(self, variable_id: int, operation: Operation, value: Array) -> None:
+        assert self._trace is not None
+        self._trace.wrote(variable_id, self.replica_id, operation, user_place(), value)
 
     # ------------------------------------------------------------ for the replica context
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from varsim.analysis import arithmetic
 from varsim.analysis.arithmetic import Flat
 from varsim.analysis.checker import Checker
 from varsim.analysis.pending import Change, Contributions
 from varsim.analysis.replay import Variable
 from varsim.tracing.history import Event
+
+_ANOTHER: Final = "the commit is not what was written comes to"
 
 
 class Reduction(Checker):
@@ -27,23 +31,20 @@ class Reduction(Checker):
         if change is None or variable.promise.deferred:
             return
         if change.write is not None:
-            self._check_write(variable, event, change.write.event)
+            self._check_write(variable, event, change, change.write.event)
         elif change.contributions is not None:
             self._check_merge(variable, event, change, change.contributions)
         elif self.replay.from_start:
             self.wrong(variable, "nobody wrote what was committed", (event.event,))
 
-    def _check_write(self, variable: Variable, event: Event, write: Event) -> None:
+    def _check_write(self, variable: Variable, event: Event, change: Change, write: Event) -> None:
         proof = (write.event, event.event)
-        if write.operation != event.operation:
-            self.wrong(variable, f"{write.operation} was committed as {event.operation}", proof)
-            return
-        value = arithmetic.value_of(write, variable.promise.dtype)
-        if value is None:
+        operand = arithmetic.value_of(write, variable.promise.dtype)
+        if operand is None and write.operation == event.operation:
             held = None if event.digest is None else event.digest == write.digest
-        else:
-            held = arithmetic.matches(value, event)
-        self._note(variable, held, proof, "another value was committed than the program wrote")
+            self._note(variable, held, proof, _ANOTHER)
+            return
+        self._check_commit(variable, event, change, write.operation, operand, proof)
 
     def _check_merge(
         self, variable: Variable, event: Event, change: Change, contributions: Contributions
@@ -62,10 +63,20 @@ class Reduction(Checker):
             if operand is None:
                 self.wrong(variable, "what was written does not add up, but was committed", proof)
                 return
-        operation = writes[0].operation
+        self._check_commit(variable, event, change, writes[0].operation, operand, proof)
+
+    def _check_commit(
+        self,
+        variable: Variable,
+        event: Event,
+        change: Change,
+        operation: str | None,
+        operand: Flat | None,
+        proof: tuple[int, ...],
+    ) -> None:
         if event.operation == operation:
             held = None if operand is None else arithmetic.matches(operand, event)
-            self._note(variable, held, proof, "the commit is not what was written comes to")
+            self._note(variable, held, proof, _ANOTHER)
         elif event.operation == "assign":
             self._check_result(variable, event, change, operation, operand, proof)
         else:

@@ -1,0 +1,57 @@
+"""What the program's own process writes down, beside the messages that it sends and receives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from varsim.protocol.messages import Commit, Message
+from varsim.spec import Array, Operation
+from varsim.tracing.trace import Trace
+
+
+class ProgramNotes:
+    """Adds to the program's trace, if there is one."""
+
+    def __init__(self, trace: Trace | None) -> None:
+        self._trace = trace
+
+    def wrote(
+        self,
+        variable_id: int,
+        operation: Operation,
+        values: Sequence[Array],
+        place: str,
+        *,
+        same: bool,
+    ) -> None:
+        """The program writes all components, and nothing has refused it; no commit has left yet."""
+        for replica_id, value in enumerate(values[:1] if same else values):
+            self.wrote_to(None if same else replica_id, variable_id, operation, value, place)
+
+    def wrote_to(
+        self,
+        replica_id: int | None,
+        variable_id: int,
+        operation: Operation,
+        value: Array,
+        place: str,
+    ) -> None:
+        """The program writes one component, or all alike."""
+        if self._trace is not None:
+            self._trace.wrote(variable_id, replica_id, operation, place, value)
+
+    def decided(self, outgoing: Iterable[Sequence[Message]]) -> None:
+        """The program goes on, and may see what commits say that have not left yet."""
+        if self._trace is not None:
+            unsent = [message for messages in outgoing for message in messages]
+            commits = {id(one): one for one in unsent if isinstance(one, Commit)}
+            if commits:
+                self._trace.decided(list(commits.values()))
+
+    def finished(
+        self, call_id: int, error: str | None, outgoing: Iterable[Sequence[Message]]
+    ) -> None:
+        """A call is over."""
+        if self._trace is not None:
+            self.decided(outgoing)
+            self._trace.finished(call_id, error)
