@@ -131,7 +131,7 @@ class FromProgram:
         call = commit.call_id if commit.call_id > 0 else None
         events = []
         for variable_id, version, value in zip(ids, versions, values, strict=True):
-            whose = self._whose(variable_id, replica_id)
+            whose = self._whose(variable_id, version, replica_id)
             key = "commit", variable_id, version, whose
             if key not in self._once:
                 meeting = None if call is None else self._meetings.settle(call, variable_id)
@@ -150,8 +150,9 @@ class FromProgram:
             events.append(self._once[key])
         return events
 
-    def _whose(self, variable_id: int, replica_id: int) -> int | None:
-        if not self._to_one[variable_id, replica_id]:
+    def _whose(self, variable_id: int, version: int, replica_id: int) -> int | None:
+        to_all = "commit", variable_id, version, None
+        if to_all in self._once or not self._to_one[variable_id, replica_id]:
             return None
         self._to_one[variable_id, replica_id] -= 1
         return replica_id
