@@ -202,8 +202,11 @@ class ReplicaSession:
         if self.state.aborted is not None:
             self._check_aborted()
         waits = self.state.write(variable_id, operation, value, place)
-        if not contributes and self._trace is not None:
-            self._note_write(variable_id, operation, value)
+        if self._trace is not None:
+            if not contributes:
+                self._note_write(variable_id, operation, value)
+            elif self.state.withholds(variable_id):
+                self._trace.withheld(variable_id, value)
         if waits:
             self._wait_for(variable_id)
 

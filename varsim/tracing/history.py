@@ -108,6 +108,12 @@ class Event(NamedTuple):
     cause: int | None = None
     note: str | None = None
 
+    @property
+    def occurrences(self) -> int:
+        """How often it happened: reads that only repeat the one before are one event."""
+        several = self.kind == "read" and self.note is not None
+        return int(str(self.note).split(maxsplit=1)[0]) if several else 1
+
 
 class VariableRow(NamedTuple):
     """One row of `variables`."""

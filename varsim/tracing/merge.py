@@ -165,6 +165,8 @@ class _Merger:
                     self._program.writes_to_one(variable, replica)
                 fields = {"variable": variable, "replica": replica, "operation": operation}
                 emit({"kind": "write", "place": place, **fields, **_value(value)})
+            case Kind.WITHHELD:
+                self._replicas[process].withheld(what[0], _value(what[1]))
             case Kind.DECIDED:
                 kept = [self._absent.frame(frame) for frame in what[0]]
                 for message in decode(kept, self._absent):

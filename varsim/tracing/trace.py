@@ -71,9 +71,13 @@ class Kind(IntEnum):
     CUT = 9  # the trace has reached its limit
     AGAIN = 10  # how often what was read last was read again right after it, in the same place
     DECIDED = 11  # frames: commits that no replica waits for, and that leave with what comes next
+    WITHHELD = (
+        12  # variable_id, value: of a contribution that is sent without, as it does not count
+    )
 
 
 _READ, _WROTE, _AGAIN = int(Kind.READ), int(Kind.WROTE), int(Kind.AGAIN)
+_WITHHELD: Final = int(Kind.WITHHELD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +164,11 @@ class Trace:
         kept = value.tobytes() if self._is_kept(value) else None  # the caller may change it
         shown = value.dtype.char, value.shape, None, kept
         self._defer(_WROTE, variable_id, replica, operation._value_, place, shown)
+
+    def withheld(self, variable_id: int, value: Array) -> None:
+        """A replica contributes a value that does not count: its digest tells if it differs."""
+        digest = zlib.crc32(value.tobytes()) if self._is_kept(value) else None
+        self._defer(_WITHHELD, variable_id, (value.dtype.char, value.shape, digest, None))
 
     def _is_kept(self, value: Array) -> bool:
         return value.nbytes <= FRAME_LIMIT_BYTES or self._everything

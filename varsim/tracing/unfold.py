@@ -190,6 +190,11 @@ class FromReplica:
         self._absent = absent
         self._meetings = meetings
         self._layouts: dict[int, tuple[Write, ...]] = {}
+        self._withheld: defaultdict[int, deque[Fields]] = defaultdict(deque)  # by variable
+
+    def withheld(self, variable_id: int, value: Fields) -> None:
+        """The next write of a variable that is sent without a value had this one."""
+        self._withheld[variable_id].append(value)
 
     def tell(self, message: Message, emit: Emit) -> list[int]:
         """The events that sending this message is."""
@@ -214,8 +219,10 @@ class FromReplica:
             case Ask(call_id=call, place=place):
                 return [emit({"kind": "meet", "call": call, "place": place, "note": "question"})]
             case Returned(call_id=call):
+                self._withheld.clear()
                 return [emit({"kind": "return", "call": call})]
             case Raised(call_id=call, traceback=story):
+                self._withheld.clear()  # what was written last is not sent any more
                 last = story.rstrip().rpartition("\n")[2]
                 return [emit({"kind": "raise", "call": call, "note": last})]
         return []
@@ -230,7 +237,11 @@ class FromReplica:
             zip(writes, values, strict=True), start=message.index
         ):
             self._meetings.write(message.call_id, write.variable_id, index)
-            sent = value.shape == write.shape  # those that do not count travel without values
+            if value.shape == write.shape:
+                fields = _kept(value, self._absent)
+            else:  # those that do not count travel without values
+                withheld = self._withheld[write.variable_id]
+                fields = withheld.popleft() if withheld else {}
             yield emit(
                 {
                     "kind": "write",
@@ -239,7 +250,7 @@ class FromReplica:
                     "operation": write.operation.value,
                     "meeting": index,
                     "place": write.place,
-                    **(_kept(value, self._absent) if sent else {}),
+                    **fields,
                 }
             )
 

@@ -121,13 +121,26 @@ def test_reads_again_and_again_with_nothing_changed_are_redundant() -> None:
     assert (Kind.REPEATED_READS, "seen", 5) == (finding.kind, finding.variable, finding.count)
     assert (("metric.py:6", 5),) == finding.places
     assert "5 of 10 reads" in finding.what
-    assert "asked 2 replicas" in finding.what
+    assert "copies 2 components" in finding.what
 
 
-def test_a_read_of_the_first_replicas_component_asks_one() -> None:
+def test_a_read_of_the_first_replicas_component_copies_one() -> None:
     (finding,) = metric(reads_a_step=9, steps=1, settings="ON_READ ONLY_FIRST_REPLICA").findings()
     assert "8 of 9 reads" in finding.what
-    assert "asked 1 replica " in finding.what
+    assert "copies 1 component " in finding.what
+
+
+def test_reads_that_the_trace_counts_are_as_many() -> None:
+    """What is read again and again is one event, with a note."""
+    story = metric(reads_a_step=2, steps=4)
+    again = [e.event for e in story.events if e.kind == "read"][1::2]
+    story.events = [
+        e._replace(note="6 reads like the one before") if e.event in again else e
+        for e in story.events
+    ]
+    (finding,) = story.findings()
+    assert "24 of 28 reads" in finding.what
+    assert (24, (("metric.py:6", 24),)) == (finding.count, finding.places)
 
 
 @pytest.mark.parametrize(("reads_a_step", "steps"), [(1, 20), (2, 2)])

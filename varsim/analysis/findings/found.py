@@ -71,9 +71,9 @@ class Evidence:
 
     def add(self, event: Event, *others: int) -> None:
         """Counts one sighting, at the place of `event`; `others` show it too, by number."""
-        self.count += 1
+        self.count += event.occurrences
         if event.place is not None:
-            self.places[event.place] += 1
+            self.places[event.place] += event.occurrences
         if len(self.events) < MOST_EVENTS:
             fresh = (n for n in sorted((*others, event.event)) if n not in self.events)
             self.events.extend(fresh)

@@ -166,7 +166,7 @@ class Redundancy:
         if event.kind != "read":
             reads.unchanged = False
         elif event.process == PROGRAM and event.replica is None:
-            reads.count += 1
+            reads.count += event.occurrences
             if reads.unchanged:
                 reads.repeated.add(event)
             reads.unchanged = True
@@ -223,7 +223,8 @@ def _repeated(subject: Subject, repeated: Evidence, count: int, num_replicas: in
         subject,
         repeated,
         f"{repeated.count:,} of {times(count, 'read')} by the program found nothing changed since "
-        f"the one before, and each asked {times(asked, 'replica')} for a component.",
+        "the one before. varsim keeps what they gave; TensorFlow copies "
+        f"{times(asked, 'component')} for each of them again.",
         "Keep what the first read gave in a Python variable, until somebody has written again.",
     )
 

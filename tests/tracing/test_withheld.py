@@ -1,0 +1,68 @@
+"""Values that do not count do not travel, but the history tells whether they differed."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import varsim as tf
+from varsim.analysis.finding import Kind, find
+from varsim.analysis.outcome import Outcome, overall
+from varsim.analysis.verdict import judge
+from varsim.testing import simulated_cluster
+from varsim.tracing.history import History, open_history
+from varsim.tracing.merge import merge
+from varsim.tracing.trace import FRAME_LIMIT_BYTES, TraceOptions
+
+STEPS = 4
+
+
+def history_of(folder: Path, *, differ: bool, size: int = 2) -> AbstractContextManager[History]:
+    """Replicas contribute to variables of which the first replica's value counts."""
+    strategy = tf.distribute.MirroredStrategy(
+        ["cpu:0", "cpu:1", "cpu:2"], trace=TraceOptions(folder)
+    )
+    with strategy.scope():
+        epoch, other = [
+            tf.Variable(
+                np.zeros(size, np.float32),
+                name=name,
+                aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+            )
+            for name in ("epoch", "other")
+        ]
+
+    def step(number):
+        replica_id = tf.distribute.get_replica_context().replica_id_in_sync_group
+        own = number + replica_id * differ
+        epoch.assign(np.full(size, own, np.float32))
+        other.assign(np.full(size, -own - replica_id, np.float32))
+        return epoch.read_value()
+
+    for number in range(STEPS):
+        strategy.run(step, args=(number,))
+    strategy.close()
+    merge(folder, folder)
+    return open_history(folder)
+
+
+@pytest.mark.parametrize("differ", [False, True])
+def test_merges_of_the_same_values_are_told_from_others(tmp_path: Path, differ: bool):
+    with simulated_cluster(), history_of(tmp_path, differ=differ) as history:
+        found = [(one.kind, one.variable, one.count) for one in find(history)]
+        assert Outcome.VALID is overall(judge(history))
+
+    same = (Kind.SAME_CONTRIBUTIONS, "epoch", STEPS)
+    assert (same in found) is not differ
+    assert (Kind.SAME_CONTRIBUTIONS, "other", STEPS) not in found
+
+
+def test_large_values_are_not_digested(tmp_path: Path):
+    size = FRAME_LIMIT_BYTES // 4 + 1
+    with simulated_cluster(), history_of(tmp_path, differ=False, size=size) as history:
+        writes = [e for e in history.events() if e.kind == "write" and e.process == 2]
+        assert 2 * STEPS == len(writes)
+        assert {(f"[{size}]", None)} == {(e.shape, e.digest) for e in writes}
