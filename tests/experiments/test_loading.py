@@ -183,6 +183,11 @@ def test_an_error_says_what_is_allowed(write: Write):
     ("override", "problem"),
     [
         ("wrokers=3", "wrokers=3: an experiment has no key 'wrokers'; did you mean 'workers'?"),
+        (
+            "epochs=3",
+            "epochs=3: an experiment has no key 'epochs'; the workload has: did you mean "
+            "'params.epochs'?",
+        ),
         ("workers=x", "workers=x: 'x' is not possible: it should be a valid integer"),
         (
             "variables.w.aggregation=avg",

@@ -60,10 +60,12 @@ def built_in() -> dict[str, Path]:
 
 def list_workloads() -> list[Listing]:
     """The workloads that ship with varsim, by name."""
-    return [_listing(name, path) for name, path in built_in().items()]
+    return [listing(name) for name in built_in()]
 
 
-def _listing(name: str, path: Path) -> Listing:
+def listing(name: str) -> Listing:
+    """One of them."""
+    path = built_in()[name]
     tree = ast.parse(path.read_text("utf-8"))
     (run,) = [
         node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "run"

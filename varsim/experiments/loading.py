@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -87,7 +87,7 @@ def load_experiment(path: Path | None = None, overrides: Iterable[Override] = ()
     try:
         experiment = Experiment.model_validate(layers.values)
     except ValidationError as error:
-        raise ConfigError(_story(error, layers.places)) from None
+        raise ConfigError(_story(error, layers)) from None
     experiment.places.by_keys.update(layers.places.by_keys)
     return experiment
 
@@ -128,7 +128,8 @@ def _nearest_file(path: Path) -> str:
 # ---------------------------------------------------------------- errors
 
 
-def _story(error: ValidationError, places: Places) -> str:
+def _story(error: ValidationError, layers: _Layers) -> str:
+    places = layers.places
     problems = error.errors()
     first = problems[0]
     keys = tuple(str(part) for part in first["loc"])
@@ -138,13 +139,21 @@ def _story(error: ValidationError, places: Places) -> str:
         return f"{place + ': ' if place else ''}{_problem(first)}{more}"
     if first["type"] == "extra_forbidden":
         known, whose = keys_of(keys)
-        problem = (
-            f"{whose} no key {keys[-1]!r}{did_you_mean(keys[-1], known)}\n"
-            f"  keys: {listed(known)}{more}"
-        )
+        if len(keys) == 1 and keys[0] in _params(layers.values):
+            nearest = f"; the workload has: did you mean 'params.{keys[0]}'?"
+        else:
+            nearest = did_you_mean(keys[-1], known)
+        problem = f"{whose} no key {keys[-1]!r}{nearest}\n  keys: {listed(known)}{more}"
         place = places.of(keys)
         return f"{place + ': ' if place else ''}{problem}"
     return places.located(keys, f"{_problem(first)}{_allowed(keys)}{more}")
+
+
+def _params(values: Mapping[str, Any]) -> Collection[str]:
+    """Of the workload, if it is one that ships with varsim."""
+    name = values.get("workload", Experiment.model_fields["workload"].default)
+    ours = isinstance(name, str) and name in catalog.built_in()
+    return catalog.listing(name).params if ours else ()
 
 
 def _problem(error: Any) -> str:
