@@ -184,7 +184,7 @@ def write_history(
     path: Path,
     run: Mapping[str, Any],
     variables: Iterable[VariableRow],
-    events: Iterable[Event],
+    events: Iterable[tuple[Any, ...]],
 ) -> None:
     """Writes a history: the whole of it or, if that fails, nothing.
 

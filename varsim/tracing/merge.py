@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import zlib
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from heapq import heapify, heappop, heappush
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from varsim.errors import ProtocolError
 from varsim.protocol.codec import decode
 from varsim.protocol.messages import Commit, Message, Raised, Returned, Start
 from varsim.tracing.absent import Absent
-from varsim.tracing.history import HISTORY, PROGRAM, Event, write_history
+from varsim.tracing.history import HISTORY, PROGRAM, write_history
 from varsim.tracing.reading import Record, begun, records
+from varsim.tracing.rows import Columns, Kept, Rows, recorded
 from varsim.tracing.trace import Kind, file_name
-from varsim.tracing.unfold import (
-    Fields,
-    FromProgram,
-    FromReplica,
-    Meetings,
-    Sent,
-    Variables,
-    installed,
-)
+from varsim.tracing.unfold import Events, FromProgram, FromReplica, Meetings, Variables, installed
+
+Sent = list[tuple[Message, Events]]
+"""The messages of an envelope, and the events that its sending was."""
 
 
 def merge(directory: Path, history: Path) -> None:
@@ -44,7 +36,7 @@ def merge(directory: Path, history: Path) -> None:
     about = {"num_replicas": first[3], "level": first[4], "began": first[6], "window": None}
     merger = _Merger(directory, num_replicas=int(first[3]), began_ns=int(first[1]))
 
-    def events() -> Iterator[Event]:
+    def events() -> Iterator[Columns]:
         yield from merger.events()
         about["complete"] = merger.whole
 
@@ -63,35 +55,31 @@ class _Merger:
         self.variables = Variables()
         self.whole = True
         """Whether every trace was closed by its process, and all of it was understood."""
-        self._began_ns = began_ns
-        self._absent = Absent()
-        meetings = Meetings()
-        self._program = FromProgram(self.variables, self._absent, meetings)
-        self._meetings = meetings
-        self._replicas = [
-            FromReplica(self.variables, self._absent, meetings) for _ in range(num_replicas)
-        ]
         self._directory = directory
+        self._absent = Absent()
+        self._rows = Rows(num_replicas, began_ns)
+        self._meetings = Meetings()
+        self._program = FromProgram(
+            self.variables, self._meetings, num_replicas, self._rows, self._absent
+        )
+        self._replicas = [
+            FromReplica(self.variables, self._meetings, self._rows, self._absent)
+            for _ in range(num_replicas)
+        ]
         self._mail: defaultdict[tuple[int, int], deque[Sent]] = defaultdict(deque)
         self._last_messages: dict[int, list[Message]] = {}  # of each sender, the last that it sent
-        self._calls: defaultdict[int, list[int]] = defaultdict(
-            list
-        )  # of each process, innermost last
-        self._numbers: defaultdict[int, int] = defaultdict(int)  # events of each process
-        self._causes: dict[int, int] = {}  # of each process's next event
-        self._reads: dict[int, Fields] = {}  # each process's last
-        self._made: list[Event] = []
-        self._next = 1
+        self._reads: dict[int, Columns] = {}  # each process's last, without the note
 
-    def events(self) -> Iterator[Event]:
-        """All events, in causal order."""
+    def events(self) -> Iterator[Columns]:
+        """All events, in causal order, as rows of the history."""
+        told = self._rows.told
         for process, record in self._ordered():
             try:
                 self._tell(process, record)
             except (ProtocolError, ValueError, TypeError, LookupError):
                 self.whole = False  # a record that was damaged; what it told is missing
-            yield from self._made
-            self._made.clear()
+            yield from told
+            told.clear()
 
     # ------------------------------------------------------------ the order
 
@@ -142,91 +130,85 @@ class _Merger:
 
     def _tell(self, process: int, record: Record) -> None:
         kind, time_ns, *what = record
-
-        def emit(fields: Fields) -> int:
-            return self._emit(process, time_ns, fields)
-
+        rows = self._rows
+        rows.turn_to(process, time_ns)
         match kind:
             case Kind.SENT:
-                self._sent(process, what[0], what[1], emit)
+                self._sent(process, what[0], what[1])
             case Kind.RECEIVED:
-                self._received(process, what[0], emit)
+                self._received(process, what[0])
             case Kind.READ:
                 variable, replica, version, place, value = what
-                fields = {"variable": variable, "replica": replica, "version": version}
-                self._reads[process] = {"kind": "read", "place": place, **fields, **_value(value)}
-                emit(dict(self._reads[process]))
+                where = variable, None, version, None, replica, place
+                read = self._reads[process] = (*where, *_kept(value), None)
+                rows.tell_all("read", ((*read, None),))
             case Kind.AGAIN:
                 more = None if what[0] == 1 else f"{what[0]} reads like the one before"
-                emit(self._reads[process] | {"note": more})
+                rows.tell_all("read", ((*self._reads[process], more),))
             case Kind.WROTE:
-                variable, replica, operation, place, value = what
-                if process == PROGRAM and replica is not None:
-                    self._program.writes_to_one(variable, replica)
-                fields = {"variable": variable, "replica": replica, "operation": operation}
-                emit({"kind": "write", "place": place, **fields, **_value(value)})
+                self._wrote(process, *what)
             case Kind.WITHHELD:
-                self._replicas[process].withheld(what[0], _value(what[1]))
+                self._replicas[process].withheld(what[0], _kept(what[1]))
             case Kind.DECIDED:
-                kept = [self._absent.frame(frame) for frame in what[0]]
-                for message in decode(kept, self._absent):
-                    self._program.tell(PROGRAM, message, emit)
+                for message in self._messages(what[0]):
+                    self._program.decided(message)
             case Kind.FINISHED:
-                emit({"kind": "finish", "call": what[0], "note": what[1]})
+                rows.tell("finish", call=what[0], note=what[1])
                 self._meetings.end(what[0])
             case Kind.LOST:
-                emit({"kind": "lost", "replica": what[0], "note": what[1]})
+                rows.tell("lost", replica=what[0], note=what[1])
 
-    def _emit(self, process: int, time_ns: int, fields: Fields) -> int:
-        event = self._next
-        self._next += 1
-        number = self._numbers[process]
-        self._numbers[process] = number + 1
-        cause = self._causes.pop(process, None)
-        calls = self._calls[process]
-        time_s = (time_ns - self._began_ns) / 1e9
-        fields.setdefault("call", calls[-1] if calls else None)
-        if fields.get("cause") is None:
-            fields["cause"] = cause
-        self._made.append(Event(event, process, number, time_s, **fields))
-        return event
+    def _messages(self, frames: Iterable[bytes | int]) -> list[Message]:
+        return decode([self._absent.frame(frame) for frame in frames], self._absent)
 
-    def _sent(self, process: int, peer: int, frames: Any, emit: Any) -> None:
+    def _wrote(
+        self,
+        process: int,
+        variable: int,
+        replica: int | None,
+        operation: str,
+        place: str,
+        value: Any,
+    ) -> None:
+        if process == PROGRAM and replica is not None:
+            self._program.writes_to_one(variable, replica)
+        where = variable, operation, None, None, replica, place
+        self._rows.tell_all("write", ((*where, *_kept(value), None, None),))
+
+    def _sent(self, process: int, peer: int, frames: Iterable[bytes | int] | None) -> None:
         if frames is not None:
-            kept = [self._absent.frame(frame) for frame in frames]
-            self._last_messages[process] = decode(kept, self._absent)
+            self._last_messages[process] = self._messages(frames)
         sent: Sent = []
         for message in self._last_messages[process]:
             if process == PROGRAM:
-                events = self._program.tell(peer, message, emit)
+                events = self._program.tell(peer, message)
             else:
-                events = self._replicas[process].tell(message, emit)
-                if isinstance(message, Returned | Raised) and self._calls[process]:
-                    self._calls[process].pop()
+                events = self._replicas[process].tell(message)
+                if isinstance(message, Returned | Raised):
+                    self._rows.end()
             sent.append((message, events))
         self._mail[process, peer].append(sent)
 
-    def _received(self, process: int, peer: int, emit: Any) -> None:
+    def _received(self, process: int, peer: int) -> None:
         sent = self._mail[peer, process].popleft()
+        rows = self._rows
         if process == PROGRAM:
-            told = [event for _, events in sent for event in events]
+            told = [events[-1] for _, events in sent if events]
             if told:
-                emit({"kind": "receive", "replica": peer, "cause": told[-1]})
+                rows.tell("receive", replica=peer, cause=told[-1])
             return
         for message, events in sent:
             match message:
                 case Commit():
-                    installed(message, events, emit)
+                    installed(message, events, rows)
                 case Start(call_id=call):
-                    self._calls[process].append(call)
-                    emit({"kind": "begin", "call": call, "cause": events[0]})
+                    rows.begin(call)
+                    rows.tell("begin", call=call, cause=events[0])
                 case _ if events:
-                    self._causes[process] = events[-1]
+                    rows.because(events[-1])
 
 
-def _value(value: tuple[str, list[int], int | None, bytes | None]) -> Fields:
+def _kept(value: tuple[str, list[int], int | None, bytes | None]) -> Kept:
+    """The columns of a value, as a trace has it."""
     dtype, shape, digest, content = value
-    name = np.dtype(dtype).name
-    if content is not None:
-        digest = zlib.crc32(content)
-    return {"dtype": name, "shape": json.dumps(shape), "digest": digest, "value": content}
+    return recorded(dtype, shape, digest, content)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import zlib
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from varsim.protocol.buckets import arrange, size_of, unpack
+from varsim.protocol.buckets import Bucket, arrange, size_of
 from varsim.protocol.messages import (
     Abort,
     AllGather,
@@ -36,18 +36,14 @@ from varsim.protocol.messages import (
 from varsim.spec import Array, VariableSpec
 from varsim.tracing.absent import Absent
 from varsim.tracing.history import VariableRow
+from varsim.tracing.rows import NO_VALUE, Columns, Kept, Rows, form, kept
 
-Fields = dict[str, Any]
-"""Columns of an event that are not its number, its process or its time."""
-
-Emit = Callable[[Fields], int]
-"""Makes an event of its fields, and returns its number."""
-
-Sent = list[tuple[Message, list[int]]]
-"""The messages of an envelope, and the events that its sending was."""
+Events = Sequence[int]
+"""The numbers of the events that the sending of a message was."""
 
 _ANSWERS: Final = {Reduced: "reduced", Merged: "merged", Answered: "answered"}
 _MEETINGS: Final = {AllReduce: "all_reduce", AllGather: "all_gather", MergeCall: "merge_call"}
+_NOBODY: Final = -1
 
 
 class Variables:
@@ -72,92 +68,6 @@ class Variables:
             )
 
 
-class FromProgram:
-    """What the coordinator sends. To several replicas it is one event, and several deliveries."""
-
-    def __init__(self, variables: Variables, absent: Absent, meetings: Meetings) -> None:
-        self._variables = variables
-        self._absent = absent
-        self._meetings = meetings
-        self._once: dict[tuple[object, ...], int] = {}  # what was told, and in which event
-        self._to_one: defaultdict[tuple[int, int], int] = defaultdict(int)
-
-    def writes_to_one(self, variable_id: int, replica_id: int) -> None:
-        """The program writes a component: the next commit to it is for it alone."""
-        self._to_one[variable_id, replica_id] += 1
-
-    def tell(self, replica_id: int, message: Message, emit: Emit) -> list[int]:
-        """The events that sending this message is, or that sending it to others was."""
-        match message:
-            case Create(spec=spec, value=value):
-                self._variables.specs[spec.variable_id] = spec
-                kept = _kept(value, self._absent)
-                fields = {"kind": "create", "variable": spec.variable_id, "version": 0}
-                place = {"place": spec.created_at}
-                return [self._first(("create", spec.variable_id), fields | place | kept, emit)]
-            case Forget(variable_ids=variable_ids):
-                fields = {"kind": "forget"}
-                return [
-                    self._first(("forget", i), fields | {"variable": i}, emit) for i in variable_ids
-                ]
-            case Start(call_id=call_id):
-                return [self._first(("call", call_id), {"kind": "call", "call": call_id}, emit)]
-            case Abort(call_id=call_id, reason=reason):
-                fields = {"kind": "abort", "call": call_id, "note": reason}
-                return [self._first(("abort", call_id), fields, emit)]
-            case Fetch(variable_id=variable_id):
-                return [emit({"kind": "fetch", "variable": variable_id, "replica": replica_id})]
-            case Commit():
-                return self._commit(replica_id, message, emit)
-            case Reduced(call_id=call_id, index=index) | Merged(call_id=call_id, index=index):
-                note = _ANSWERS[type(message)]
-                fields = {"kind": "answer", "call": call_id, "meeting": index, "note": note}
-                return [self._first((note, call_id, index), fields, emit)]
-            case Answered(call_id=call_id):
-                fields = {"kind": "answer", "call": call_id, "replica": replica_id}
-                return [emit(fields | {"note": _ANSWERS[Answered]})]
-        return []
-
-    def _first(self, what: tuple[object, ...], fields: Fields, emit: Emit) -> int:
-        """The event of what is told to all, made when the first is told."""
-        if what not in self._once:
-            self._once[what] = emit(fields)
-        return self._once[what]
-
-    def _commit(self, replica_id: int, commit: Commit, emit: Emit) -> list[int]:
-        ids, versions = commit.variable_ids.tolist(), commit.versions.tolist()
-        specs = [self._variables.specs.get(variable_id) for variable_id in ids]
-        values = _split(commit.value, specs) if len(ids) > 1 else [commit.value]
-        call = commit.call_id if commit.call_id > 0 else None
-        events = []
-        for variable_id, version, value in zip(ids, versions, values, strict=True):
-            whose = self._whose(variable_id, version, replica_id)
-            key = "commit", variable_id, version, whose
-            if key not in self._once:
-                meeting = None if call is None else self._meetings.settle(call, variable_id)
-                self._once[key] = emit(
-                    {
-                        "kind": "commit",
-                        "call": call,
-                        "variable": variable_id,
-                        "operation": commit.operation.value,
-                        "version": version,
-                        "meeting": meeting,
-                        "replica": whose,
-                        **_kept(value, self._absent),
-                    }
-                )
-            events.append(self._once[key])
-        return events
-
-    def _whose(self, variable_id: int, version: int, replica_id: int) -> int | None:
-        to_all = "commit", variable_id, version, None
-        if to_all in self._once or not self._to_one[variable_id, replica_id]:
-            return None
-        self._to_one[variable_id, replica_id] -= 1
-        return replica_id
-
-
 class Meetings:
     """At which meeting points of a call each variable was written, and is not committed yet."""
 
@@ -165,13 +75,16 @@ class Meetings:
         self._open: dict[int, defaultdict[int, deque[int]]] = {}  # call → variable → indices
         self._seen: dict[int, int] = {}  # call → how many meeting points are known
 
-    def write(self, call: int, variable_id: int, index: int) -> None:
-        """A replica has written; the first that does makes the meeting known."""
-        if index >= self._seen.get(call, 0):
-            self._open.setdefault(call, defaultdict(deque))[variable_id].append(index)
-            self._seen[call] = index + 1
+    def write(self, call: int, first: int, variable_ids: Iterable[int]) -> None:
+        """A replica has written, from a meeting on; the first that does makes them known."""
+        seen = self._seen.get(call, 0)
+        index = first
+        for index, variable_id in enumerate(variable_ids, start=first):
+            if index >= seen:
+                self._open.setdefault(call, defaultdict(deque))[variable_id].append(index)
+        self._seen[call] = max(seen, index + 1)
 
-    def settle(self, call: int, variable_id: int) -> int | None:
+    def settle(self, call: int | None, variable_id: int) -> int | None:
         """The meeting that the next commit of a variable ends."""
         waiting = self._open[call][variable_id] if call in self._open else None
         return waiting.popleft() if waiting else None
@@ -182,108 +95,248 @@ class Meetings:
         self._seen.pop(call, None)
 
 
+class _ToAll:
+    """Events that are one, though each replica is told of them: by what is told, until all are."""
+
+    def __init__(self, num_replicas: int) -> None:
+        self._num_replicas = num_replicas
+        self._told: dict[tuple[object, ...], tuple[Events, set[int]]] = {}
+
+    def __contains__(self, what: tuple[object, ...]) -> bool:
+        return what in self._told
+
+    def first(
+        self, replica_id: int, what: tuple[object, ...], make: Callable[[], Events]
+    ) -> Events:
+        """The events of what is told, made when the first is told."""
+        found = self._told.get(what)
+        if found is None:
+            found = self._told[what] = make(), set()
+        events, who = found
+        if replica_id != _NOBODY:
+            who.add(replica_id)
+            if len(who) == self._num_replicas:
+                del self._told[what]
+        return events
+
+
+class FromProgram:
+    """What the coordinator sends. To several replicas it is one event, and several deliveries."""
+
+    def __init__(
+        self,
+        variables: Variables,
+        meetings: Meetings,
+        num_replicas: int,
+        rows: Rows,
+        absent: Absent,
+    ) -> None:
+        self._variables = variables
+        self._meetings = meetings
+        self._rows = rows
+        self._absent = absent
+        self._to_all = _ToAll(num_replicas)
+        self._to_one: defaultdict[tuple[int, int], int] = defaultdict(int)
+
+    def writes_to_one(self, variable_id: int, replica_id: int) -> None:
+        """The program writes a component: the next commit to it is for it alone."""
+        self._to_one[variable_id, replica_id] += 1
+
+    def decided(self, message: Message) -> None:
+        """A message that leaves later is an event now."""
+        self.tell(_NOBODY, message)
+
+    def tell(self, replica_id: int, message: Message) -> Events:
+        """The events that sending this message is, or that sending it to others was."""
+        match message:
+            case Commit():
+                return self._commit(replica_id, message)
+            case Start(call_id=call_id):
+                return self._once(replica_id, "call", call=call_id)
+            case Reduced(call_id=call_id, index=index) | Merged(call_id=call_id, index=index):
+                note = _ANSWERS[type(message)]
+                return self._once(replica_id, "answer", call=call_id, meeting=index, note=note)
+            case Create(spec=spec, value=value):
+                return self._create(replica_id, spec, value)
+            case Forget(variable_ids=variable_ids):
+                once = [self._once(replica_id, "forget", variable=one) for one in variable_ids]
+                return [event for events in once for event in events]
+            case Abort(call_id=call_id, reason=reason):
+                return self._once(replica_id, "abort", call=call_id, note=reason)
+            case Fetch(variable_id=variable_id):
+                return (self._rows.tell("fetch", variable=variable_id, replica=replica_id),)
+            case Answered(call_id=call_id):
+                note = _ANSWERS[Answered]
+                return (self._rows.tell("answer", call=call_id, replica=replica_id, note=note),)
+        return ()
+
+    def _once(self, replica_id: int, kind: str, **columns: Any) -> Events:
+        what = kind, *columns.values()
+        return self._to_all.first(replica_id, what, lambda: (self._rows.tell(kind, **columns),))
+
+    def _create(self, replica_id: int, spec: VariableSpec, value: Array) -> Events:
+        number = spec.variable_id
+        self._variables.specs[number] = spec
+
+        def make() -> Events:
+            shown, place = kept(value, self._absent), spec.created_at
+            tell = self._rows.tell
+            return (tell("create", variable=number, version=0, place=place, value=shown),)
+
+        return self._to_all.first(replica_id, ("create", number), make)
+
+    def _commit(self, replica_id: int, commit: Commit) -> Events:
+        what = "commit", commit.variable_ids.tobytes(), commit.versions.tobytes()
+        if self._to_one and len(commit.variable_ids) == 1 and what not in self._to_all:
+            whose = self._whose(int(commit.variable_ids[0]), replica_id)
+            if whose is not None:
+                return self._new_commit(commit, whose)
+        return self._to_all.first(replica_id, what, lambda: self._new_commit(commit, None))
+
+    def _whose(self, variable_id: int, replica_id: int) -> int | None:
+        if (variable_id, replica_id) not in self._to_one:
+            return None
+        self._to_one[variable_id, replica_id] -= 1
+        if not self._to_one[variable_id, replica_id]:
+            del self._to_one[variable_id, replica_id]
+        return replica_id
+
+    def _new_commit(self, commit: Commit, whose: int | None) -> range:
+        call = commit.call_id if commit.call_id > 0 else None
+        ids, versions = commit.variable_ids.tolist(), commit.versions.tolist()
+        settle, operation = self._meetings.settle, commit.operation._value_
+        columns = [
+            (i, operation, version, settle(call, i), whose, None, *shown, None, None)
+            for i, version, shown in zip(ids, versions, self._values(commit, ids), strict=True)
+        ]
+        return self._rows.tell_all("commit", columns, call=call)
+
+    def _values(self, commit: Commit, ids: Sequence[int]) -> list[Kept]:
+        if len(ids) == 1:
+            return [kept(commit.value, self._absent)]
+        shapes = [self._variables.specs[i].shape for i in ids]
+        return side_by_side(commit.value, shapes, self._absent)
+
+
 class FromReplica:
     """What one replica sends."""
 
-    def __init__(self, variables: Variables, absent: Absent, meetings: Meetings) -> None:
+    def __init__(
+        self, variables: Variables, meetings: Meetings, rows: Rows, absent: Absent
+    ) -> None:
         self._variables = variables
-        self._absent = absent
         self._meetings = meetings
-        self._layouts: dict[int, tuple[Write, ...]] = {}
-        self._withheld: defaultdict[int, deque[Fields]] = defaultdict(deque)  # by variable
+        self._rows = rows
+        self._absent = absent
+        self._outboxes: dict[int, _Outbox] = {}
+        self._withheld: defaultdict[int, deque[Kept]] = defaultdict(deque)  # by variable
 
-    def withheld(self, variable_id: int, value: Fields) -> None:
+    def withheld(self, variable_id: int, value: Kept) -> None:
         """The next write of a variable that is sent without a value had this one."""
         self._withheld[variable_id].append(value)
 
-    def tell(self, message: Message, emit: Emit) -> list[int]:
+    def tell(self, message: Message) -> Events:
         """The events that sending this message is."""
+        rows = self._rows
         match message:
-            case Layout(layout_id=layout_id, writes=writes):
-                self._layouts[layout_id] = writes
             case Contribution():
-                return list(self._writes(message, emit))
-            case Component(variable_id=variable_id, version=version, value=value):
-                fields = {"kind": "component", "variable": variable_id, "version": version}
-                return [emit(fields | _kept(value, self._absent))]
-            case Waiting(call_id=call, variable_id=variable_id, place=place):
-                fields = {"kind": "wait", "call": call, "variable": variable_id, "place": place}
-                return [emit(fields)]
-            case Demand(call_id=call, part=part, place=place):
-                fields = {"kind": "wait", "call": call, "variable": part.variable_id}
-                return [emit(fields | {"place": place})]
-            case AllReduce() | AllGather() | MergeCall():
-                fields = {"kind": "meet", "call": message.call_id, "meeting": message.index}
-                note = _MEETINGS[type(message)]
-                return [emit(fields | {"place": message.place, "note": note})]
-            case Ask(call_id=call, place=place):
-                return [emit({"kind": "meet", "call": call, "place": place, "note": "question"})]
+                return self._writes(message)
             case Returned(call_id=call):
                 self._withheld.clear()
-                return [emit({"kind": "return", "call": call})]
+                return (rows.tell("return", call=call),)
+            case Waiting(call_id=call, variable_id=variable, place=place):
+                return (rows.tell("wait", call=call, variable=variable, place=place),)
+            case Layout(layout_id=layout_id, writes=writes):
+                specs = self._variables.specs
+                if all(write.variable_id in specs for write in writes):
+                    self._outboxes[layout_id] = _Outbox(writes, arrange(writes, specs))
+            case Component(variable_id=variable, version=version, value=value):
+                shown = kept(value, self._absent)
+                return (rows.tell("component", variable=variable, version=version, value=shown),)
+            case Demand(call_id=call, part=part, place=place):
+                return (rows.tell("wait", call=call, variable=part.variable_id, place=place),)
+            case (
+                AllReduce(call_id=call, index=index, place=place)
+                | AllGather(call_id=call, index=index, place=place)
+                | MergeCall(call_id=call, index=index, place=place)
+            ):
+                note = _MEETINGS[type(message)]
+                return (rows.tell("meet", call=call, meeting=index, place=place, note=note),)
+            case Ask(call_id=call, place=place):
+                return (rows.tell("meet", call=call, place=place, note="question"),)
             case Raised(call_id=call, traceback=story):
                 self._withheld.clear()  # what was written last is not sent any more
                 last = story.rstrip().rpartition("\n")[2]
-                return [emit({"kind": "raise", "call": call, "note": last})]
-        return []
+                return (rows.tell("raise", call=call, note=last),)
+        return ()
 
-    def _writes(self, message: Contribution, emit: Emit) -> Iterator[int]:
-        writes = self._layouts.get(message.layout_id, ())
-        specs = self._variables.specs
-        if not writes or any(write.variable_id not in specs for write in writes):
-            return  # of a trace that has lost its beginning
-        values = unpack(writes, arrange(writes, specs), message.buckets)
-        for index, (write, value) in enumerate(
-            zip(writes, values, strict=True), start=message.index
+    def _writes(self, message: Contribution) -> Events:
+        outbox = self._outboxes.get(message.layout_id)
+        if outbox is None:
+            return ()  # of a trace that has lost its beginning
+        self._meetings.write(message.call_id, message.index, outbox.variable_ids)
+        columns = outbox.columns(message.index, message.buckets, self._absent, self._withheld)
+        return self._rows.tell_all("write", columns, call=message.call_id)
+
+
+class _Outbox:
+    """What the writes of an outbox have in common with those of the next one like it."""
+
+    def __init__(self, writes: Sequence[Write], buckets: Sequence[Bucket]) -> None:
+        self.variable_ids = [write.variable_id for write in writes]
+        self._named = [(one.variable_id, one.operation._value_, one.place) for one in writes]
+        self._buckets = [
+            (bucket, [writes[position].shape for position in bucket.positions])
+            for bucket in buckets
+        ]
+
+    def columns(
+        self,
+        first: int,
+        arrays: Sequence[Array],
+        absent: Absent,
+        withheld: Mapping[int, deque[Kept]],
+    ) -> Iterator[Columns]:
+        """The columns of every write, whose values are in the buckets' arrays, or withheld."""
+        values: list[Kept] = [NO_VALUE] * len(self._named)
+        for (bucket, shapes), array in zip(self._buckets, arrays, strict=True):
+            if array.shape != bucket.shape:
+                continue  # of what does not count
+            for position, shown in zip(
+                bucket.positions, side_by_side(array, shapes, absent), strict=True
+            ):
+                values[position] = shown
+        for index, ((variable, operation, place), value) in enumerate(
+            zip(self._named, values, strict=True), start=first
         ):
-            self._meetings.write(message.call_id, write.variable_id, index)
-            if value.shape == write.shape:
-                fields = _kept(value, self._absent)
-            else:  # those that do not count travel without values
-                withheld = self._withheld[write.variable_id]
-                fields = withheld.popleft() if withheld else {}
-            yield emit(
-                {
-                    "kind": "write",
-                    "call": message.call_id,
-                    "variable": write.variable_id,
-                    "operation": write.operation.value,
-                    "meeting": index,
-                    "place": write.place,
-                    **fields,
-                }
-            )
+            if value is NO_VALUE and withheld.get(variable):
+                value = withheld[variable].popleft()  # noqa: PLW2901
+            yield variable, operation, None, index, None, place, *value, None, None
 
 
-def installed(message: Commit, causes: Iterable[int], emit: Emit) -> None:
+def side_by_side(
+    array: Array, shapes: Sequence[Sequence[int | None]], absent: Absent
+) -> list[Kept]:
+    """The columns of values that lie one behind another in an array; their shapes are whole."""
+    content = None if absent.is_absent(array) else array.tobytes()
+    dtype, size = array.dtype, array.itemsize
+    found: list[Kept] = []
+    start = 0
+    for shape in shapes:
+        end = start + size_of(shape) * size
+        part = None if content is None else content[start:end]
+        digest = None if part is None else zlib.crc32(part)
+        found.append((*form(dtype, tuple(shape)), digest, part))
+        start = end
+    return found
+
+
+def installed(message: Commit, causes: Events, rows: Rows) -> None:
     """A replica applies a commit."""
     ids, versions = message.variable_ids.tolist(), message.versions.tolist()
-    for variable_id, version, cause in zip(ids, versions, causes, strict=True):
-        emit(
-            {
-                "kind": "install",
-                "variable": variable_id,
-                "version": version,
-                "operation": message.operation.value,
-                "cause": cause,
-            }
-        )
-
-
-def _split(value: Array, specs: Iterable[VariableSpec | None]) -> list[Array]:
-    parts: list[Array] = []
-    start = 0
-    for spec in specs:
-        assert spec is not None, "a commit comes after the variable"
-        end = start + size_of(spec.shape)
-        parts.append(value[start:end].reshape(spec.shape))  # type: ignore[arg-type]  # no open ones
-        start = end
-    return parts
-
-
-def _kept(value: Array, absent: Absent) -> Fields:
-    fields: Fields = {"dtype": value.dtype.name, "shape": json.dumps(value.shape)}
-    if absent.is_absent(value):
-        return fields
-    content = value.tobytes()
-    return fields | {"digest": zlib.crc32(content), "value": content}
+    operation = message.operation._value_
+    columns = [
+        (i, operation, version, None, None, None, None, None, None, None, cause, None)
+        for i, version, cause in zip(ids, versions, causes, strict=True)
+    ]
+    rows.tell_all("install", columns)
