@@ -82,8 +82,8 @@ wheel-smoke: $(INSTALLED) ## build, install in a fresh environment outside the c
 	venv/bin/python -c 'import json; json.load(open("summary.json"))'; \
 	set +x; echo "wheel-smoke: the wheel installs and runs outside the checkout"
 
-bench: $(INSTALLED) ## measure varsim beside its peers, and keep the results (six minutes at most)
-	@set -eu; for question in startup step scalars digits reads scale busy; do \
+bench: $(INSTALLED) ## measure varsim beside its peers, and keep the results (nine minutes at most)
+	@set -eu; for question in startup step scalars digits reads scale busy tracing history; do \
 		echo "== $$question"; $(BIN)/python -m benchmarks.$$question --keep; done
 
 bench-peers: $(PEERS)/.installed ## install what the benchmarks compare varsim with, once

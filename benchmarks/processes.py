@@ -37,3 +37,10 @@ def own_bytes(process_id: int) -> int:
     lines = (PROC / str(process_id) / "smaps_rollup").read_text("utf-8").splitlines()
     (kib,) = (line.split()[1] for line in lines if line.startswith("Pss:"))
     return int(kib) * 1024
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has had: of its own program, not of what started it."""
+    lines = (PROC / "self" / "status").read_text("utf-8").splitlines()
+    (kib,) = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
+    return int(kib) * 1024

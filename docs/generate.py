@@ -248,7 +248,17 @@ def run_output() -> str:
 # ---------------------------------------------------------------- documents
 
 
-QUESTIONS: Final = ("step", "scalars", "digits", "reads", "scale", "busy", "startup")
+QUESTIONS: Final = (
+    "step",
+    "scalars",
+    "digits",
+    "reads",
+    "scale",
+    "busy",
+    "startup",
+    "tracing",
+    "history",
+)
 """Those of the benchmarks whose newest kept results docs/performance.md shows."""
 
 PARTS: Final[dict[str, Callable[[], str]]] = {

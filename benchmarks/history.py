@@ -1,0 +1,158 @@
+"""What does it take to make a history of a million events, and to judge it?
+
+A cluster records steps in which every replica writes and reads ON_WRITE MEAN scalars, adds to
+ON_READ counters and writes an ONLY_FIRST_REPLICA one, until its history has so many events. Then
+new processes merge the traces, judge the history, and look for findings, one after another; *peak*
+is the memory that such a process had at its fullest, with its interpreter and all imports.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+import varsim as tf
+from benchmarks.measure import Ratio, Spread, timed
+from benchmarks.processes import peak_bytes
+from benchmarks.record import Rows, keep, question, show
+from varsim.analysis.finding import find
+from varsim.analysis.outcome import Outcome, overall
+from varsim.analysis.verdict import judge
+from varsim.tracing.history import HISTORY, History, open_history
+from varsim.tracing.merge import merge
+from varsim.tracing.trace import TraceOptions
+
+EVENTS = 1_000_000
+ROUNDS = 3
+TARGET_S = 30.0
+TARGET_BYTES = 500e6
+SCALARS, COUNTERS = 20, 5
+STEPS_A_READ = 10  # of the program, of all counters
+LIMIT_BYTES = 2**33  # nothing is cut off
+TASKS = ("merge", "judge", "find")
+ROWS = {
+    "merge": ("merge",),
+    "judge": ("judge",),
+    "merge and judge": ("merge", "judge"),
+    "find": ("find",),
+    "all": TASKS,
+}
+WITH_TARGET = "merge and judge"
+
+
+def record(folder: Path, workers: int, events: int) -> None:
+    """Runs steps until their history has so many events."""
+    devices = [f"cpu:{i}" for i in range(workers)]
+    options = TraceOptions(folder, limit_bytes=LIMIT_BYTES)
+    with tf.distribute.MirroredStrategy(devices, trace=options) as strategy:
+        with strategy.scope():
+            scalars = [
+                tf.Variable(0.0, name=f"w{i}", aggregation=tf.VariableAggregation.MEAN)
+                for i in range(SCALARS)
+            ]
+            counters = [
+                tf.Variable(
+                    0.0,
+                    name=f"c{i}",
+                    synchronization=tf.VariableSynchronization.ON_READ,
+                    aggregation=tf.VariableAggregation.SUM,
+                )
+                for i in range(COUNTERS)
+            ]
+            step = tf.Variable(
+                0, name="step", aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA
+            )
+
+        def train() -> np.float32:
+            for variable in (*scalars, *counters):
+                variable.assign_add(1.0)
+            step.assign_add(1)
+            return np.float32(sum(variable.read_value() for variable in scalars))
+
+        merged = SCALARS + 1
+        # each replica: writes and installs, its counters, its reads, and what a call takes
+        a_step = workers * (2 * merged + COUNTERS + SCALARS + 4) + merged
+        for number in range(1, events // a_step + 2):
+            strategy.run(train)
+            if number % STEPS_A_READ == 0:
+                for variable in counters:
+                    variable.read_value()
+
+
+def do(task: str, folder: Path) -> dict[str, float]:
+    """One of the tasks, in this process: seconds, and bytes at the most."""
+    if task == "merge":
+        took = timed(lambda: merge(folder, folder))
+        return {"took": took, "peak": peak_bytes()}
+    with open_history(folder) as history:
+        took = timed(lambda: find(history) if task == "find" else _check(history))
+    return {"took": took, "peak": peak_bytes()}
+
+
+def _check(history: History) -> None:
+    if overall(judge(history)) is not Outcome.VALID:
+        raise AssertionError("what is not VALID takes another time")
+
+
+def measure(workers: int, events: int, rounds: int) -> Rows:
+    """A row for each task, and for some together."""
+    with tempfile.TemporaryDirectory(prefix="history-") as temporary:
+        folder = Path(temporary)
+        record(folder, workers, events)
+        runs = [{task: _in_new_process(task, folder) for task in TASKS} for _ in range(rounds)]
+        with open_history(folder) as history:
+            (found,) = history.connection.execute("SELECT count(*) FROM events").fetchone()
+        size_mb = (folder / HISTORY).stat().st_size / 1e6
+    rows: Rows = []
+    for name, tasks in ROWS.items():
+        together = [[run[task] for task in tasks] for run in runs]
+        peak = max(one["peak"] for run in together for one in run)
+        took = Spread.of([sum(one["took"] for one in run) for run in together])
+        target = 1.0 if name == WITH_TARGET else None
+        rows.append(
+            {
+                "workers": workers,
+                "events": found,
+                "history MB": size_mb,
+                "work": name,
+                "took": took,
+                "this / 30 s": Ratio(took.median / TARGET_S, target),
+                "peak MB": peak / 1e6,
+                "this / 500 MB": Ratio(peak / TARGET_BYTES, target),
+            }
+        )
+    return rows
+
+
+def _in_new_process(task: str, folder: Path) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks.history", "--do", task, str(folder)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    result: dict[str, float] = json.loads(said)
+    return result
+
+
+def main() -> None:
+    """Measures, prints, and keeps if asked."""
+    parser = question(__doc__, (4,))
+    parser.add_argument("--events", type=int, default=EVENTS, help="in the history")
+    parser.add_argument("--do", nargs=2, metavar=("TASK", "FOLDER"), help="one task, and only that")
+    options = parser.parse_args()
+    if options.do:
+        task, folder = options.do
+        print(json.dumps(do(task, Path(folder))))
+        return
+    rows: Rows = []
+    for workers in options.workers:
+        rows += measure(workers, options.events, options.rounds or ROUNDS)
+    show("a history", rows)
+    if options.keep:
+        keep("history", rows)
+
+
+if __name__ == "__main__":
+    main()
