@@ -248,17 +248,7 @@ def run_output() -> str:
 # ---------------------------------------------------------------- documents
 
 
-QUESTIONS: Final = (
-    "step",
-    "scalars",
-    "digits",
-    "reads",
-    "scale",
-    "busy",
-    "startup",
-    "tracing",
-    "history",
-)
+QUESTIONS: Final = "step scalars digits reads scale busy startup tracing history".split()
 """Those of the benchmarks whose newest kept results docs/performance.md shows."""
 
 PARTS: Final[dict[str, Callable[[], str]]] = {

@@ -18,7 +18,14 @@ from varsim.errors import (
     ReplicaIndexError,
     UnsupportedError,
 )
-from varsim.spec import Array, Context, Operation, VariableSpec, VariableSynchronization
+from varsim.spec import (
+    Array,
+    Context,
+    Operation,
+    VariableAggregation,
+    VariableSpec,
+    VariableSynchronization,
+)
 from varsim.sync import policy
 
 if TYPE_CHECKING:
@@ -48,7 +55,8 @@ class DistributedVariable(Variable, DistributedValues):
         self._synchronization = spec.synchronization
         self._aggregation = spec.aggregation
         cell = policy.policy(spec, Context.REPLICA, Operation.ASSIGN)
-        self._contributes = isinstance(cell, policy.Merge)
+        first_only = spec.aggregation is VariableAggregation.ONLY_FIRST_REPLICA
+        self._travels = isinstance(cell, policy.Merge) and not first_only
         self._is_local = cell in (policy.Local(), policy.Defer())  # nobody is told where it is
         self._components: tuple[ResourceVariable, ...] = ()
 
@@ -143,7 +151,7 @@ class DistributedVariable(Variable, DistributedValues):
                 value = self._operand(value)
             place = "" if self._is_local else user_place(3)
             session = frame.replica.session
-            session.write(self._variable_id, operation, value, place, self._contributes)
+            session.write(self._variable_id, operation, value, place, self._travels)
         elif frame is None or self._is_cross(frame):
             self.strategy.cross.write(self, operation, value, read_value=read_value)
         else:

@@ -34,6 +34,7 @@ from varsim.protocol.messages import (
     Start,
 )
 from varsim.spec import Array, Operation, ReduceOp
+from varsim.sync import policy
 from varsim.sync.actions import Deliver, ReplicaAction, Run, Send, Stop
 from varsim.sync.replica_state import ReplicaState
 
@@ -192,21 +193,18 @@ class ReplicaSession:
         self._check_aborted()  # a failed call owes nothing any more, and must not go on
 
     def write(
-        self, variable_id: int, operation: Operation, value: Array, place: str, contributes: bool
+        self, variable_id: int, operation: Operation, value: Array, place: str, travels: bool
     ) -> None:
         """Writes a variable in replica context; see `ReplicaState.write`.
 
         Args:
-            contributes: Whether the write is sent, and so recorded, as it is.
+            travels: Whether the value is sent, and so recorded, whichever replica this is.
         """
         if self.state.aborted is not None:
             self._check_aborted()
         waits = self.state.write(variable_id, operation, value, place)
-        if self._trace is not None:
-            if not contributes:
-                self._note_write(variable_id, operation, value)
-            elif self.state.withholds(variable_id):
-                self._trace.withheld(variable_id, value)
+        if not travels and self._trace is not None:
+            self._note_write(variable_id, operation, value)
         if waits:
             self._wait_for(variable_id)
 
@@ -214,11 +212,15 @@ class ReplicaSession:
         """Writes this replica's component past the policy."""
         self.state.write_component(variable_id, operation, value)
         if self._trace is not None:
-            self._note_write(variable_id, operation, value)
+            self._trace.wrote(variable_id, self.replica_id, operation, user_place(), value)
 
     def _note_write(self, variable_id: int, operation: Operation, value: Array) -> None:
         assert self._trace is not None
-        self._trace.wrote(variable_id, self.replica_id, operation, user_place(), value)
+        held = self.state.components.find(variable_id)
+        if not isinstance(held.cells[operation], policy.Merge):
+            self._trace.wrote(variable_id, self.replica_id, operation, user_place(), value)
+        elif not held.is_needed:
+            self._trace.withheld(variable_id, value)
 
     # ------------------------------------------------------------ for the replica context
 

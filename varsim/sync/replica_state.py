@@ -232,10 +232,6 @@ class ReplicaState:
         kept.setflags(write=False)
         return kept
 
-    def withholds(self, variable_id: int) -> bool:
-        """Whether contributions leave without their values, since this replica's do not count."""
-        return not self._held[variable_id].is_needed
-
     def buffer(self, variable_id: int) -> Array:
         """An array for the program to build an update in; a large one is written uncopied."""
         held = self.components.find(variable_id)

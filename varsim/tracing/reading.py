@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
 import msgpack
 
 from varsim.errors import ProtocolError
+from varsim.tracing.lasting import chunks
 from varsim.tracing.trace import MAGIC, Kind
 
 Record = list[Any]
@@ -23,18 +25,19 @@ def records(path: Path) -> Iterator[Record]:
     Raises:
         ProtocolError: It is no trace, or another version wrote it.
     """
-    with path.open("rb") as file:
-        if file.read(len(MAGIC)) != MAGIC:
-            raise ProtocolError(f"{path} does not begin as a trace of this version does")
-        unpacker = msgpack.Unpacker(
-            file, max_buffer_size=_MAX_RECORD_BYTES, unicode_errors="surrogatepass"
-        )
+    content = filter(None, chunks(path))
+    first = next(content, b"")
+    if not first.startswith(MAGIC):
+        raise ProtocolError(f"{path} does not begin as a trace of this version does")
+    unpacker = msgpack.Unpacker(max_buffer_size=_MAX_RECORD_BYTES, unicode_errors="surrogatepass")
+    for chunk in chain([first[len(MAGIC) :]], content):
+        unpacker.feed(chunk)
         try:
             for record in unpacker:
                 if type(record) is not list:
-                    return  # behind what was written, there is memory that was not used
+                    return  # it is damaged
                 yield record
-        except ValueError:  # as all of msgpack's own are: the last record is torn
+        except ValueError:  # as all of msgpack's own are: it is damaged
             return
 
 

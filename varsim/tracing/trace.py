@@ -3,18 +3,15 @@
 A trace is a file: `MAGIC`, then msgpack arrays `[kind, time_ns, …]`, the first of which is `BEGUN`.
 The time is the system's steady clock, which all processes of a host share. What is sent is kept as
 the bytes that travel (see `protocol.codec`), so recording it costs next to nothing; whoever
-receives it only notes when. The file is mapped into memory: what is written survives the process,
-however that ends.
+receives it only notes when. Reads and writes wait until something is sent, or until they are many.
+What is written then survives the process, however that ends (see `lasting.py`).
 """
 
 from __future__ import annotations
 
-import mmap
-import os
 import time
 import zlib
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -27,6 +24,7 @@ from varsim.protocol.buffers import Frame
 from varsim.protocol.codec import PROTOCOL_VERSION, encode
 from varsim.protocol.messages import Message
 from varsim.spec import Array, Operation
+from varsim.tracing.lasting import LastingFile
 
 MAGIC: Final = b"varsim-trace-1\n"
 """The number grows when a record changes its meaning."""
@@ -44,14 +42,7 @@ FRAME_LIMIT_BYTES: Final = 2**16
 READ_LIMIT_BYTES: Final = 2**10
 """Of a value that a replica reads and whose bytes are kept at `ops`; else it is a digest."""
 
-_MAX_PENDING: Final = 256  # records that are not written yet: those of reads and local writes
-
-_CHUNK_BYTES: Final = 2**20
-_MADV_POPULATE_WRITE: Final = 23
-"""Linux 5.14: makes all pages at once, which takes a third of the time of making one by one."""
-
-_CLOSING_BYTES: Final = 64  # room for the last record, beyond the limit
-
+_MAX_PENDING: Final = 256  # records that are not written yet; those of reads and writes are many
 
 PROGRAM: Final = -1
 """In place of a replica_id: the coordinator's process, in which the program runs."""
@@ -76,8 +67,8 @@ class Kind(IntEnum):
     )
 
 
-_READ, _WROTE, _AGAIN = int(Kind.READ), int(Kind.WROTE), int(Kind.AGAIN)
-_WITHHELD: Final = int(Kind.WITHHELD)
+_RECEIVED, _READ, _WROTE = int(Kind.RECEIVED), int(Kind.READ), int(Kind.WROTE)
+_AGAIN, _WITHHELD = int(Kind.AGAIN), int(Kind.WITHHELD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,21 +95,45 @@ class Trace:
             OSError: It cannot be made.
         """
         self._everything = options.level == MESSAGES
-        self._file = _MappedFile(options.directory / file_name(process), options.limit_bytes)
+        self._read_limit = FRAME_LIMIT_BYTES if process == PROGRAM else READ_LIMIT_BYTES
+        self._file = LastingFile(options.directory / file_name(process), options.limit_bytes)
         self._file.append(MAGIC)
-        self._pack = msgpack.Packer(unicode_errors="surrogatepass").pack
+        self._packer = msgpack.Packer(
+            default=self._columns, unicode_errors="surrogatepass", autoreset=False
+        )
         self._sent: Sequence[Frame] = ()  # last, by the very same list
-        self._pending: list[tuple[Any, ...]] = []  # reads and writes, which come thick and fast
+        self._pending: list[tuple[Any, ...]] = []
         self._read: tuple[Any, ...] = ()  # what was read last
         self._again = 0  # and how often since
         about = (process, num_replicas, options.level, PROTOCOL_VERSION, time.time())
         self._note(Kind.BEGUN, *about)
 
     def _note(self, kind: Kind, *what: Any) -> None:
-        if self._pending:
+        """Writes a record, and all that are pending before it."""
+        self._defer((int(kind), time.monotonic_ns(), *what))
+        self._settle()
+
+    def _defer(self, record: tuple[Any, ...]) -> None:
+        if self._again:
+            self._again = self._note_again()
+        self._pending.append(record)
+        if len(self._pending) >= _MAX_PENDING:
             self._settle()
-        if not self._file.append(self._pack((kind, time.monotonic_ns(), *what))):
-            self._file.close(self._pack((Kind.CUT, time.monotonic_ns())))
+
+    def _note_again(self) -> int:
+        self._pending.append((_AGAIN, time.monotonic_ns(), self._again))
+        return 0
+
+    def _settle(self) -> None:
+        if self._again:
+            self._again = self._note_again()
+        pack = self._packer.pack
+        for record in self._pending:
+            pack(record)
+        self._pending.clear()
+        if not self._file.append(self._packer.getbuffer()):
+            self._file.close(msgpack.packb((Kind.CUT, time.monotonic_ns())))
+        self._packer.reset()
 
     def sent(self, peer: int, frames: Sequence[Frame], messages: Sequence[Message]) -> None:
         """An envelope leaves for a peer, as these frames, which may show shared memory."""
@@ -136,7 +151,7 @@ class Trace:
 
     def received(self, peer: int) -> None:
         """The next envelope of a peer has come."""
-        self._note(Kind.RECEIVED, peer)
+        self._defer((_RECEIVED, time.monotonic_ns(), peer))
 
     def read(
         self, variable_id: int, replica: int | None, version: int, place: str, value: Array
@@ -150,7 +165,8 @@ class Trace:
         if read == self._read and self._pending:
             self._again += 1
             return
-        self._defer(_READ, variable_id, replica, version, place, self._shown(value))
+        shown = value if type(value) is np.ndarray else np.asarray(value)
+        self._defer((_READ, time.monotonic_ns(), variable_id, replica, version, place, shown))
         self._read = read
 
     def wrote(
@@ -163,49 +179,26 @@ class Trace:
         """
         kept = value.tobytes() if self._is_kept(value) else None  # the caller may change it
         shown = value.dtype.char, value.shape, None, kept
-        self._defer(_WROTE, variable_id, replica, operation._value_, place, shown)
+        what = variable_id, replica, operation._value_, place, shown
+        self._defer((_WROTE, time.monotonic_ns(), *what))
 
     def withheld(self, variable_id: int, value: Array) -> None:
         """A replica contributes a value that does not count: its digest tells if it differs."""
         digest = zlib.crc32(value.tobytes()) if self._is_kept(value) else None
-        self._defer(_WITHHELD, variable_id, (value.dtype.char, value.shape, digest, None))
+        shown = value.dtype.char, value.shape, digest, None
+        self._defer((_WITHHELD, time.monotonic_ns(), variable_id, shown))
 
     def _is_kept(self, value: Array) -> bool:
         return value.nbytes <= FRAME_LIMIT_BYTES or self._everything
 
-    def _shown(self, value: Array) -> Any:
-        """A value that nobody changes any more: itself, until there is time for it."""
-        return value if self._is_kept(value) else (value.dtype.char, value.shape, None, None)
-
-    def _defer(self, *record: Any) -> None:
-        if self._again:
-            self._again = self._note_again()
-        self._pending.append((record[0], time.monotonic_ns(), *record[1:]))
-        if len(self._pending) >= _MAX_PENDING:
-            self._settle()
-
-    def _note_again(self) -> int:
-        self._pending.append((_AGAIN, time.monotonic_ns(), self._again))
-        return 0
-
-    def _settle(self) -> None:
-        """Writes what is pending: before anything else is written, and when it is much."""
-        if self._again:
-            self._again = self._note_again()
-        pending, self._pending = self._pending, []
-        packed = b"".join([self._pack(self._packable(record)) for record in pending])
-        if not self._file.append(packed):
-            self._file.close(self._pack((Kind.CUT, time.monotonic_ns())))
-
-    def _packable(self, record: tuple[Any, ...]) -> tuple[Any, ...]:
-        value = record[-1]
-        if not isinstance(value, np.ndarray | np.generic):
-            return record
+    def _columns(self, value: Array) -> tuple[str, tuple[int, ...], int | None, bytes | None]:
+        """What is kept of a value that was read, and that nobody changes any more."""
+        if not self._is_kept(value):
+            return value.dtype.char, value.shape, None, None
         content = value.tobytes()
-        limit = FRAME_LIMIT_BYTES if record[3] is None else READ_LIMIT_BYTES
-        if len(content) <= limit or self._everything:
-            return (*record[:-1], (value.dtype.char, value.shape, None, content))
-        return (*record[:-1], (value.dtype.char, value.shape, zlib.crc32(content), None))
+        if len(content) <= self._read_limit or self._everything:
+            return value.dtype.char, value.shape, None, content
+        return value.dtype.char, value.shape, zlib.crc32(content), None
 
     def decided(self, commits: Sequence[Message]) -> None:
         """There are commits that have not left yet."""
@@ -223,65 +216,12 @@ class Trace:
         """Nothing more is recorded. Does nothing the second time."""
         if self._pending:
             self._settle()
-        self._file.close(self._pack((Kind.ENDED, time.monotonic_ns())))
+        self._file.close(msgpack.packb((Kind.ENDED, time.monotonic_ns())))
 
 
 def open_trace(options: TraceOptions | None, process: int, num_replicas: int) -> Trace | None:
     """The record of a process; None if nothing is to be recorded."""
     return None if options is None else Trace(options, process, num_replicas)
-
-
-class _MappedFile:
-    """A file that is appended to through memory: no system call for each record."""
-
-    def __init__(self, path: Path, limit_bytes: int) -> None:
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        self._descriptor = os.open(path, flags, 0o600)
-        self._limit = limit_bytes
-        self._map: mmap.mmap | None = None
-        self._start = self._end = self._position = 0
-        self._owner = os.getpid()
-
-    def append(self, record: bytes) -> bool:
-        """Writes a record; False if there is no more room, or it is closed."""
-        end = self._position + len(record)
-        if end > self._limit or (end > self._end and not self._grow(end)):
-            return False
-        assert self._map is not None
-        self._map[self._position - self._start : end - self._start] = record
-        self._position = end
-        return True
-
-    def _grow(self, end: int) -> bool:
-        if self._descriptor < 0:
-            return False
-        start = self._position - self._position % mmap.ALLOCATIONGRANULARITY
-        size = max(_CHUNK_BYTES, -(-(end - start) // _CHUNK_BYTES) * _CHUNK_BYTES)
-        try:
-            os.posix_fallocate(self._descriptor, start, size)  # else SIGBUS on a full disk
-            mapped = mmap.mmap(self._descriptor, size, offset=start)
-        except OSError:
-            return False
-        with suppress(OSError):  # it is an older Linux: each page is made when it is touched
-            mapped.madvise(_MADV_POPULATE_WRITE)
-        if self._map is not None:
-            self._map.close()
-        self._map, self._start, self._end = mapped, start, start + size
-        return True
-
-    def close(self, last: bytes) -> None:
-        """Writes the last record, cuts the file where it ends, and closes it."""
-        if self._descriptor < 0 or os.getpid() != self._owner:
-            return
-        self._limit += _CLOSING_BYTES
-        self.append(last)
-        if self._map is not None:
-            self._map.close()
-        with suppress(OSError):
-            os.ftruncate(self._descriptor, self._position)
-        os.close(self._descriptor)
-        self._descriptor = -1
-        self._map, self._limit = None, 0
 
 
 def as_array(dtype: str, shape: Sequence[int], content: bytes) -> Array:

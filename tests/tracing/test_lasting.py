@@ -1,0 +1,101 @@
+"""Files of records that survive their process, at whatever moment it ends."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from varsim.tracing.lasting import LastingFile, chunks
+from varsim.tracing.reading import records
+from varsim.tracing.trace import Kind, Trace, TraceOptions, file_name
+
+SIZES = st.integers(0, 600_000) | st.integers(0, 3000)
+
+
+def whole(path: Path) -> bytes:
+    return b"".join(chunks(path))
+
+
+def left_by_a_kill(folder: Path, to: Path) -> Path:
+    """What a process would leave behind that ended now."""
+    shutil.rmtree(to, ignore_errors=True)
+    shutil.copytree(folder, to)
+    return to
+
+
+@given(st.lists(SIZES, max_size=12))
+def test_what_was_appended_survives(tmp_path_factory: pytest.TempPathFactory, sizes: list[int]):
+    folder = tmp_path_factory.mktemp("lasting")
+    file = LastingFile(folder / "it", 2**30)
+    expected = b""
+    for number, size in enumerate(sizes):
+        record = bytes([number]) * size
+        expected += record
+        assert file.append(record)
+        assert expected == whole(folder / "it")
+    file.close(b"end")
+
+    assert expected + b"end" == whole(folder / "it") == (folder / "it").read_bytes()
+    assert ["it"] == [path.name for path in folder.iterdir()]
+
+
+def test_a_kill_while_the_tail_moves_doubles_nothing(tmp_path: Path, monkeypatch):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    file = LastingFile(folder / "it", 2**30)
+    file.append(b"a" * 200_000)
+    seen = []
+    write = os.write
+
+    def killed_before_and_after(descriptor: int, content: bytes) -> int:
+        seen.append(whole(left_by_a_kill(folder, tmp_path / "left") / "it"))
+        written = write(descriptor, content)
+        seen.append(whole(left_by_a_kill(folder, tmp_path / "left") / "it"))
+        return written
+
+    monkeypatch.setattr(os, "write", killed_before_and_after)
+    file.append(b"b" * 100_000)
+    assert [b"a" * 200_000] * 2 == seen
+    file.close(b"")
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xc1", b"\x00" * 20])
+def test_the_trace_of_a_killed_process_is_readable(tmp_path: Path, damage: bytes):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    trace = Trace(TraceOptions(folder), 0, 2)
+    for call in range(3):
+        trace.finished(call, None)
+    left = left_by_a_kill(folder, tmp_path / "left")
+    trace.close()
+    tail = left / f"{file_name(0)}-tail"
+    content = tail.read_bytes()
+    (used,) = {content.rstrip(b"\0")}
+    tail.write_bytes(used[: -len(damage)] + damage if damage else content)
+
+    kinds = [record[0] for record in records(left / file_name(0))]
+    assert [Kind.BEGUN, *[Kind.FINISHED] * 3][: len(kinds)] == kinds
+    assert 4 - bool(damage) == len(kinds)
+
+
+def test_a_tail_that_was_just_being_made_says_nothing(tmp_path: Path):
+    (tmp_path / "it").write_bytes(b"what is there")
+    (tmp_path / "it-tail").write_bytes(b"")
+    assert b"what is there" == whole(tmp_path / "it")
+
+
+def test_a_full_disk_ends_it_behind_the_last_whole_record(tmp_path: Path, monkeypatch):
+    file = LastingFile(tmp_path / "it", 2**30)
+    assert file.append(b"a" * 300_000)
+    write = os.write
+    room = iter([5])
+    monkeypatch.setattr(os, "write", lambda file, data: write(file, data[: next(room, None)]))
+    assert not file.append(b"b" * 300_000)
+    file.close(b"end")
+
+    assert b"a" * 300_000 + b"end" == whole(tmp_path / "it")
