@@ -12,12 +12,15 @@ from varsim.analysis.clocks import Clocks
 from varsim.analysis.findings.components import Components
 from varsim.analysis.findings.conflicts import Conflicts
 from varsim.analysis.findings.divergence import Divergence
+from varsim.analysis.findings.factor import Factor
 from varsim.analysis.findings.found import Finder, Finding, Kind
 from varsim.analysis.findings.missed import Missed
+from varsim.analysis.findings.overflow import Overflow
 from varsim.analysis.findings.redundancy import Redundancy
 from varsim.analysis.findings.staleness import Mirrors
 from varsim.analysis.findings.subject import subjects
 from varsim.analysis.findings.waits import Waits
+from varsim.analysis.oracle import Oracle
 from varsim.tracing.history import KINDS, Event, History
 
 __all__ = ["Finding", "Kind", "find"]
@@ -25,10 +28,13 @@ __all__ = ["Finding", "Kind", "find"]
 _ORDER: Final = {kind: place for place, kind in enumerate(Kind)}
 
 
-def find(history: History) -> tuple[Finding, ...]:
+def find(history: History, oracle: History | None = None) -> tuple[Finding, ...]:
     """The findings of a history, one for each kind and variable: by kind, then by variable.
 
     With one replica there is nothing to synchronise, and nothing to find.
+
+    Args:
+        oracle: The history of the same program on one replica with the whole batch, to compare.
     """
     num_replicas = history.num_replicas
     if num_replicas < 2:
@@ -44,8 +50,12 @@ def find(history: History) -> tuple[Finding, ...]:
         divergence,
         conflicts,  # after divergence, which knows what the program takes for one value
         Redundancy(num_replicas, variables, components),
+        Overflow(num_replicas, variables),
         Waits(num_replicas, variables),
     )
+    if oracle is not None:
+        against = Oracle(history, oracle)
+        finders += (Factor(num_replicas, variables, components, against),)
     takes = _by_kind(clocks, components, finders)
     for event in history.events():
         for take in takes[event.kind]:

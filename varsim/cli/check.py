@@ -35,7 +35,8 @@ def check(ctx: click.Context, /, *, run: Path, as_json: bool) -> None:
     RUN is a run's directory, or its history.db; the last run's if none is given. Whatever is not
     VALID is shown with the fewest events that prove it: time runs downwards, and every process
     has a column. Then comes what in the program looks wrong or
-    wasteful, if the record is whole; that changes no exit code.
+    wasteful, if the record is whole; that changes no exit code. Of a run
+    with --oracle it says, too, what differs from a single device by a rule.
 
     \b
     varsim check
@@ -45,12 +46,12 @@ def check(ctx: click.Context, /, *, run: Path, as_json: bool) -> None:
     from varsim.analysis.verdict import is_whole, judge, overall
     from varsim.errors import ConfigError
     from varsim.report.findings_text import findings_text
-    from varsim.tracing.history import open_history
+    from varsim.tracing.history import open_history, open_oracle
 
     try:
-        with open_history(run) as history:
+        with open_history(run) as history, open_oracle(run) as oracle:
             verdicts = judge(history)
-            findings = find(history) if is_whole(verdicts) else ()
+            findings = find(history, oracle) if is_whole(verdicts) else ()
             names = {number: str(row.name) for number, row in history.variables.items()}
     except ConfigError as error:
         raise WrongUse(str(error)) from error

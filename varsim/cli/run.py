@@ -57,6 +57,11 @@ _EXIT_CODE: Final = {"done": DONE, "failed": FAILED, "interrupted": INTERRUPTED}
     type=click.Choice(["ops", "messages", "off"]),
     help="What is recorded for the run's history: ops, messages (all values), or off.",
 )
+@click.option(
+    "--oracle/--no-oracle",
+    default=None,
+    help="Run it on one replica, too, and compare: is a value wrong by a factor?",
+)
 @click.option("--strict/--no-strict", default=None, help="Refuse what TensorFlow refuses: none.")
 @click.option("--out", metavar="DIR", help="Where the run's directory is made. [default: runs]")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON, and only that.")

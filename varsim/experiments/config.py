@@ -158,6 +158,11 @@ class Experiment(_Keys):
         description="What every process records for the run's history. ops: what was done to "
         "variables, with values that are not large. messages: all values. off: nothing.",
     )
+    oracle: bool = Field(
+        default=False,
+        description="true or false: run the program once more, on one replica with the whole "
+        "batch, to find values that are wrong by a factor.",
+    )
     strict: bool = Field(
         default=False,
         description="true or false: refuse what TensorFlow refuses, synchronization NONE.",

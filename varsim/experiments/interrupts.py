@@ -17,7 +17,7 @@ class OutOfTime(Exception):
 
 
 class Interrupts:
-    """Within the block, SIGINT raises KeyboardInterrupt only until `ignore` is called.
+    """Within the block, SIGINT raises KeyboardInterrupt unless `ignore` was called last.
 
     So a second Ctrl-C does not cut off the saving of what the first one has ended. Everything
     after `ignore` must be bounded in time. Outside the main thread it does nothing.
@@ -41,6 +41,10 @@ class Interrupts:
     def ignore(self) -> None:
         """From now on SIGINT does nothing."""
         self._ignored = True
+
+    def heed(self) -> None:
+        """From now on SIGINT raises again."""
+        self._ignored = False
 
     def _handle(self, _signal: int, _frame: FrameType | None) -> None:
         if not self._ignored:

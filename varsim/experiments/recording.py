@@ -9,15 +9,15 @@ from varsim.analysis.outcome import Outcome, overall
 from varsim.analysis.verdict import is_whole, judge
 from varsim.errors import ProtocolError
 from varsim.experiments.config import Experiment
-from varsim.experiments.store import RunDirectory
+from varsim.experiments.store import RunDirectory, RunFiles
 from varsim.report.findings_text import in_a_line
 from varsim.report.summary import Judgement
-from varsim.tracing.history import HISTORY, open_history
+from varsim.tracing.history import HISTORY, open_history, open_oracle
 from varsim.tracing.merge import merge
 from varsim.tracing.trace import OFF, PROGRAM, TraceOptions, file_name
 
 
-def trace_options(experiment: Experiment, directory: RunDirectory) -> TraceOptions | None:
+def trace_options(experiment: Experiment, directory: RunFiles) -> TraceOptions | None:
     """What the processes of a run record, and where.
 
     Raises:
@@ -33,9 +33,9 @@ def judged(directory: RunDirectory) -> Judgement | None:
     """What the history of a run says of it; None if there is none."""
     if not (directory.path / HISTORY).exists():
         return None
-    with open_history(directory.path) as history:
+    with open_history(directory.path) as history, open_oracle(directory.path) as oracle:
         verdicts = judge(history)
-        findings = find(history) if is_whole(verdicts) else ()
+        findings = find(history, oracle) if is_whole(verdicts) else ()
     reasons = [one.reason for one in verdicts if one.outcome is not Outcome.VALID]
     return Judgement(
         outcome=overall(verdicts).value,
@@ -44,7 +44,7 @@ def judged(directory: RunDirectory) -> Judgement | None:
     )
 
 
-def write_history(directory: RunDirectory) -> str | None:
+def write_history(directory: RunFiles) -> str | None:
     """Merges the traces of a run, whose processes have ended, into its history.
 
     Returns:

@@ -21,6 +21,7 @@ from varsim.experiments.catalog import Workload, load_workload
 from varsim.experiments.config import Experiment
 from varsim.experiments.interrupts import Interrupts, OutOfTime, within
 from varsim.experiments.measure import measure_variables, reached
+from varsim.experiments.oracle import Chance, check_oracle, run_oracle
 from varsim.experiments.parameters import check_params
 from varsim.experiments.recording import judged, trace_options, write_history
 from varsim.experiments.settings import AppliedSettings
@@ -128,6 +129,7 @@ def run_experiment(experiment: Experiment, watcher: Watcher | None = None) -> Su
         ConfigError: The experiment cannot be run as it is. Nothing is left behind then.
     """
     with experiment.places.pointed_at():
+        check_oracle(experiment)
         workload, params = _loaded(experiment)
         keys = _all_keys(experiment, workload, params)
         started = datetime.now().astimezone()
@@ -140,7 +142,9 @@ def run_experiment(experiment: Experiment, watcher: Watcher | None = None) -> Su
                 + yaml_lines.dump(keys)
             )
             with Interrupts() as interrupts, _warnings_to(run):
+                chance = Chance()
                 _train_and_measure(run, interrupts, began_s)
+                _record_and_judge(run, interrupts, chance)
                 run.seconds["in_all"] = time.perf_counter() - began_s
                 summary = run.summary()
                 directory.save(summary)
@@ -221,9 +225,18 @@ def _train_and_measure(run: _Run, interrupts: Interrupts, began_s: float) -> Non
         interrupts.ignore()
         if run.status is not Status.DONE:
             _take_a_last_look(run, strategy, run.settings)
+
+
+def _record_and_judge(run: _Run, interrupts: Interrupts, chance: Chance) -> None:
     problem = write_history(run.directory)
     if problem is not None:
         run.warn(problem)
+    elif run.experiment.oracle and run.status is Status.DONE:
+        interrupts.heed()
+        problem = run_oracle(run.experiment, run.params, chance, run.directory.oracle)
+        interrupts.ignore()
+        if problem is not None:
+            run.warn(f"there is no oracle to compare with: {problem}")
     run.verdict = judged(run.directory)
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 from varsim.errors import ConfigError
 from varsim.experiments.places import WrongKey
 from varsim.report.summary import Status, Summary
+from varsim.tracing.history import ORACLE
 
 VERSION: Final = 1
 """Of `summary.json`; it grows when a field changes its meaning or goes."""
@@ -26,11 +27,32 @@ LATEST: Final = "latest"
 _MAX_SAME_SECOND: Final = 1000  # runs of one name; more means that something else is wrong
 
 
-class RunDirectory:
+class RunFiles:
+    """Where the processes of a run leave what they say and do."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def logs(self) -> Path:
+        """Where each worker's log goes."""
+        return self.path / LOGS
+
+    @property
+    def traces(self) -> Path:
+        """Where each process records what it does, until that is merged into the history."""
+        return self.path / TRACES
+
+    def discard(self) -> None:
+        """Removes everything, as if there had been no run."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+class RunDirectory(RunFiles):
     """The files of one run, in a directory of its own that exists from the beginning."""
 
     def __init__(self, path: Path, made: list[Path], latest: Path) -> None:
-        self.path = path
+        super().__init__(path)
         self._made = made  # the directories above it that were made for it, innermost first
         self._latest = latest
         self._latest_before = _link_target(latest)
@@ -58,14 +80,9 @@ class RunDirectory:
         return RunDirectory(path, made, out / latest)
 
     @property
-    def logs(self) -> Path:
-        """Where each worker's log goes."""
-        return self.path / LOGS
-
-    @property
-    def traces(self) -> Path:
-        """Where each process records what it does, until that is merged into the history."""
-        return self.path / TRACES
+    def oracle(self) -> RunFiles:
+        """What the same program did on one replica, if it was run there."""
+        return RunFiles(self.path / ORACLE)
 
     def write_experiment(self, text: str) -> None:
         """Writes the experiment as it is run, with all that was left to defaults."""
@@ -82,8 +99,8 @@ class RunDirectory:
         temporary.replace(self.path / name)
 
     def discard(self) -> None:
-        """Removes everything, as if there had been no run."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Removes everything, and points `latest` at what it pointed at before."""
+        super().discard()
         if _link_target(self._latest) == self.path.name:
             with suppress(OSError):
                 self._latest.unlink()

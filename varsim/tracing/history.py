@@ -20,6 +20,9 @@ SCHEMA_VERSION: Final = 1
 
 HISTORY: Final = "history.db"
 
+ORACLE: Final = "oracle"
+"""In a run's directory: what the same program did on one replica, with a history of its own."""
+
 SCHEMA: Final = """
 CREATE TABLE run (            -- what was run, and whether the record of it is whole
     key   TEXT PRIMARY KEY,   -- schema, num_replicas, level, complete, …
@@ -178,6 +181,23 @@ def open_history(path: Path) -> Iterator[History]:
         if version != SCHEMA_VERSION:
             raise ConfigError(f"{file}: schema {version}; this varsim reads {SCHEMA_VERSION}")
         yield history
+
+
+@contextmanager
+def open_oracle(path: Path) -> Iterator[History | None]:
+    """Opens the history of a run's oracle for reading; None if there is none.
+
+    Args:
+        path: The run's directory, or its `history.db`.
+    Raises:
+        ConfigError: It is no history, or another version wrote it.
+    """
+    folder = (path if path.is_dir() else path.parent) / ORACLE
+    if not (folder / HISTORY).is_file():
+        yield None
+        return
+    with open_history(folder) as oracle:
+        yield oracle
 
 
 def write_history(

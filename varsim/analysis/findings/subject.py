@@ -17,6 +17,7 @@ class Subject:
     name: str
     dtype: str
     synchronization: str
+    aggregation: str  # "" if nothing aggregates what replicas write
     mirrored: bool  # all components are meant to hold one value
     merged: bool  # mirrored, and every write in a replica is a meeting
     deferred: bool  # mirrored; writes stay on a replica until somebody is about to read
@@ -34,11 +35,13 @@ def subjects(rows: Mapping[int, VariableRow]) -> dict[int, Subject]:
 def _subject(row: VariableRow) -> Subject:
     promise = promise_of(row)
     gathered = promise.gathered and promise.aggregation != "NONE"
+    together = gathered or (promise.mirrored and promise.aggregation != "NONE")
     return Subject(
         variable_id=row.variable,
         name=row.name,
         dtype=row.dtype,
         synchronization=row.synchronization,
+        aggregation=promise.aggregation if together else "",
         mirrored=promise.mirrored,
         merged=promise.merges,
         deferred=promise.deferred,

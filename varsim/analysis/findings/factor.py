@@ -1,0 +1,232 @@
+"""Wrong by a rule: what replicas computed, compared with what a single device did.
+
+A relation must be clear: it holds from the first comparison on, and in nearly all. Where a value
+feeds the next one, as weights do, a mistake in the first step makes all later ones incomparable;
+then the first alone decides, if its numbers are related by no chance. If a single device did what
+the first replica did, while others did more of the same, it had not the whole batch, and is none.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from varsim.analysis.findings.components import Components
+from varsim.analysis.findings.factor_words import Comparison, worded
+from varsim.analysis.findings.found import Evidence, Finding, Kind
+from varsim.analysis.findings.shards import Weights, explained, fitted, sizes
+from varsim.analysis.findings.share import Relation, Share, material, relation_of
+from varsim.analysis.findings.shares import Shares
+from varsim.analysis.findings.subject import Subject
+from varsim.analysis.oracle import Oracle
+from varsim.tracing.history import Event
+
+_NEARLY_ALL: Final = 0.9
+
+_AGAIN: Final = 3
+"""How often whole numbers must be related, if replicas differ, to be no chance."""
+
+_MOST_KEPT: Final = 64
+"""Shares of a variable whose values are kept to find the sizes of shards."""
+
+_FACTORS: Final = (Relation.TIMES_N, Relation.OVER_N, Relation.TIMES_N_TWICE)
+
+
+@dataclass(slots=True)
+class _Tally:
+    """The comparisons of one variable, of what replicas or the program wrote."""
+
+    by_program: bool
+    count: int = 0
+    first: Relation | None = None
+    telling: bool = False  # the first
+    alike: int = 0  # replicas had the same
+    related: Counter[Relation] = field(default_factory=Counter)
+    evidence: dict[Relation, Evidence] = field(default_factory=dict)
+    shown: dict[Relation, Share] = field(default_factory=dict)  # the first of each
+    kept: list[Share] = field(default_factory=list)
+    values: set[bytes] = field(default_factory=set)  # of the oracle, the first few
+
+    def add(self, share: Share, aggregation: str) -> None:
+        relation = relation_of(share, aggregation)
+        if self.first is None:
+            self.first, self.telling = relation, share.telling
+        self.count += 1
+        self.alike += share.alike
+        self.related[relation] += 1
+        self.evidence.setdefault(relation, Evidence()).add(share.event, *share.others)
+        self.shown.setdefault(relation, share)
+        if len(self.kept) < _MOST_KEPT:
+            self.kept.append(share)
+            self.values.add(share.wanted.tobytes())
+
+    def clearly(self, relation: Relation, *, by_first: bool = True) -> bool:
+        """Whether this relation is the rule."""
+        held = self.related[relation]
+        if self.first is not relation:
+            return False
+        if held >= _NEARLY_ALL * self.count:
+            return self.telling or self.alike == self.count or held >= _AGAIN
+        return by_first and self.telling and not self.related[Relation.RIGHT]
+
+
+class Factor:
+    """Finds values that are wrong by a factor, or by how replicas are weighed."""
+
+    kinds = Shares.kinds
+
+    def __init__(
+        self,
+        num_replicas: int,
+        variables: Mapping[int, Subject],
+        components: Components,
+        oracle: Oracle,
+    ) -> None:
+        self._variables = variables
+        self._shares = Shares(num_replicas, variables, components, oracle)
+        self._oracle = oracle
+        self._tallies: dict[tuple[int, bool], _Tally] = {}
+
+    def take(self, event: Event) -> None:
+        """Compares what an event completes."""
+        for share in self._shares.of(event):
+            subject = self._variables[share.event.variable or 0]
+            by_program = share.event.kind == "write" and share.event.process < 0
+            if share.comparable:
+                key = subject.variable_id, by_program
+                tally = self._tallies.setdefault(key, _Tally(by_program))
+                tally.add(share, "" if by_program else subject.aggregation)
+
+    def finish(self) -> list[Finding]:
+        """One finding for each variable that is clearly wrong."""
+        aggregated = [
+            (self._variables[number], tally)
+            for (number, by_program), tally in self._tallies.items()
+            if self._variables[number].aggregation and not by_program
+        ]
+        whole_batch = not any(tally.clearly(Relation.ONLY_MINE) for _, tally in aggregated)
+        counted = [
+            known
+            for subject, tally in aggregated
+            if subject.aggregation == "SUM" and tally.related[Relation.RIGHT] == tally.count
+            if (known := sizes(tally.kept)) is not None
+        ]
+        findings: dict[int, Finding] = {}
+        for (number, by_program), tally in sorted(self._tallies.items()):
+            subject = self._variables[number]
+            found = _truncated(tally) if by_program and subject.summed else None
+            if whole_batch and by_program:
+                found = found or self._by_program(subject, tally)
+            elif whole_batch:
+                found = self._by_replicas(subject, tally, counted)
+            if found is not None:
+                findings.setdefault(number, worded(subject, found, self._oracle))
+        return list(findings.values())
+
+    def _by_replicas(
+        self, subject: Subject, tally: _Tally, counted: list[list[Weights]]
+    ) -> Comparison | None:
+        if not subject.aggregation:
+            return self._synchronised_by_hand(subject, tally)
+        for relation in _FACTORS:
+            if tally.clearly(relation) and not self._is_scaled(subject, tally, relation):
+                kind = Kind.FIRST_REPLICA if subject.first else Kind.WRONG_FACTOR
+                return _comparison(kind, tally, relation)
+        if subject.first:
+            return self._first_only(subject, tally, counted)
+        if tally.clearly(Relation.ABOUT_TIMES_N, by_first=False):
+            return _comparison(Kind.WRONG_FACTOR, tally, Relation.ABOUT_TIMES_N)
+        wrong, weights = _unequal(tally, counted) if subject.aggregation == "MEAN" else ([], None)
+        return _of(Kind.MEAN_OF_MEANS, wrong, tally, weights) if wrong else None
+
+    def _is_scaled(self, subject: Subject, tally: _Tally, relation: Relation) -> bool:
+        """Of the first replica's value: whether it says how many replicas there are."""
+        if not subject.first:
+            return False
+        constant = len(tally.values) < min(_AGAIN, tally.count)
+        return relation is not Relation.OVER_N or constant or tally.alike == tally.count
+
+    def _first_only(
+        self, subject: Subject, tally: _Tally, counted: list[list[Weights]]
+    ) -> Comparison | None:
+        for relation in (Relation.FIRST_OF_SUM, Relation.FIRST_OF_MEAN):
+            if tally.clearly(relation):
+                return _comparison(Kind.FIRST_REPLICA, tally, relation)
+        wrong, weights = _unequal(tally, counted)
+        if wrong:
+            return _of(Kind.FIRST_REPLICA, wrong, tally, weights)
+        unknown = all(share.known is None for share in tally.kept)
+        if unknown and subject.variable_id not in self._shares.reduced_before:
+            return _another_throughout(tally)
+        return None
+
+    def _synchronised_by_hand(self, subject: Subject, tally: _Tally) -> Comparison | None:
+        if subject.variable_id not in self._shares.reduced_before or tally.alike < tally.count:
+            return None
+        for relation in _FACTORS:
+            if tally.clearly(relation) and (tally.telling or relation is not Relation.OVER_N):
+                return _comparison(Kind.WRONG_FACTOR, tally, relation)
+        return None
+
+    def _by_program(self, subject: Subject, tally: _Tally) -> Comparison | None:
+        """What replicas read may be scaled on purpose, as a learning rate is."""
+        varied = len(tally.values) >= _AGAIN and tally.telling
+        read = subject.variable_id in self._shares.read_in_replicas
+        if subject.gathered or read or not varied:
+            return None
+        for relation in _FACTORS:
+            if tally.clearly(relation, by_first=False):
+                return _comparison(Kind.WRONG_FACTOR, tally, relation)
+        return None
+
+
+def _comparison(kind: Kind, tally: _Tally, relation: Relation) -> Comparison:
+    return Comparison(kind, relation, tally.evidence[relation], tally.shown[relation], tally.count)
+
+
+def _of(kind: Kind, wrong: list[Share], tally: _Tally, weights: Weights | None) -> Comparison:
+    evidence = Evidence()
+    for share in wrong:
+        evidence.add(share.event, *share.others)
+    return Comparison(kind, Relation.OTHER, evidence, wrong[0], tally.count, weights)
+
+
+def _unequal(tally: _Tally, counted: list[list[Weights]]) -> tuple[list[Share], Weights | None]:
+    """The shares that are wrong because shards are unequal, and the sizes if they are constant."""
+    kept = tally.kept
+    for known in counted:
+        if len(known) in {1, len(kept)} and (wrong := explained(kept, known)):
+            return wrong, known[0] if len(known) == 1 else None
+    for some in (kept, kept[:1] if tally.telling and not tally.related[Relation.RIGHT] else []):
+        weights = fitted(some) if some else None
+        if weights is not None:
+            return [share for share in some if material(share.got, share.wanted)], weights
+    return [], None
+
+
+def _another_throughout(tally: _Tally) -> Comparison | None:
+    """The first replica's value is another than a single device's, from the first to the last."""
+    others = tally.related[Relation.OTHER]
+    ratios = {round(float(one.got[0] / one.wanted[0]), 3) for one in tally.kept if one.wanted[0]}
+    wrong = [one for one in tally.kept if material(one.got, one.wanted)]
+    throughout = others == tally.count and len(wrong) == len(tally.kept) >= _AGAIN
+    if throughout and tally.telling and len(ratios) > 1:
+        return _comparison(Kind.FIRST_REPLICA, tally, Relation.OTHER)
+    return None
+
+
+def _truncated(tally: _Tally) -> Comparison | None:
+    """What the program assigned was split among the replicas, and a remainder was lost."""
+    wrong = [share for share in tally.kept if _is_truncated(share)]
+    return _of(Kind.TRUNCATION, wrong, tally, None) if wrong else None
+
+
+def _is_truncated(share: Share) -> bool:
+    if share.wanted.dtype.kind not in "iu":
+        return False
+    count = len(share.parts)
+    whole = [int(one) for one in share.wanted]
+    split = [abs(one) // count * (1 if one > 0 else -1) for one in whole]
+    return split == [int(one) for one in share.got] and any(one % count for one in whole)

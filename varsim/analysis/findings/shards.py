@@ -1,0 +1,108 @@
+"""Unequal shards: whether a single device's value is a weighted mean of the replicas' values.
+
+A mean of means weighs every replica alike. If one set of weights, the same at every step or known
+from a count of examples, turns what the replicas had into what a single device has, these are the
+sizes of the shards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from varsim.analysis.findings.share import Share, apart, close, material, rounding
+
+_LEAST_UNEQUAL: Final = 1.25
+"""The largest weight by the smallest; a batch that is split as evenly as can be has less."""
+
+_MOST_ELEMENTS: Final = 256
+"""Of one share; they are as good as all of them."""
+
+_CLEARER: Final = 20
+"""How many times worse the plain mean must fit than the weighted one."""
+
+Weights = np.ndarray[tuple[int], np.dtype[np.float64]]
+"""A positive one for each replica; they add up to 1."""
+
+
+def fitted(shares: Sequence[Share]) -> Weights | None:
+    """The unequal weights that explain all shares; None if there are none, or too few shares."""
+    rows, wanted = _equations(shares)
+    if len(wanted) == 0 or _different(rows) <= rows.shape[1]:  # two more than are unknown
+        return None
+    base = rows[:, 0]
+    solved, _, rank, _ = np.linalg.lstsq(rows[:, 1:] - base[:, None], wanted - base, rcond=1e-9)
+    if rank < rows.shape[1] - 1:
+        return None
+    weights = np.array([1 - solved.sum(), *solved])
+    if weights.min() <= 0 or not uneven(weights):
+        return None
+    scale = np.abs(wanted).max()
+    error = np.abs(rows @ weights - wanted).max() / scale
+    error_of_mean = np.abs(rows.mean(axis=1) - wanted).max() / scale
+    least = rounding(shares[0].wanted.dtype)
+    return weights if error <= least and error_of_mean >= _CLEARER * max(error, least / 2) else None
+
+
+def uneven(weights: Weights) -> bool:
+    """Whether shards are more unequal than those of a batch that is split as evenly as can be."""
+    return bool(weights.max() >= _LEAST_UNEQUAL * weights.min())
+
+
+def explained(shares: Sequence[Share], counted: Sequence[Weights]) -> list[Share]:
+    """The shares that plain means get wrong, if the sizes of the shards explain all of them.
+
+    Args:
+        counted: The shards' sizes at each share, or once if they never change.
+    """
+    wrong = []
+    for number, share in enumerate(shares):
+        weights = counted[number if len(counted) > 1 else 0]
+        parts = share.known
+        if parts is None:
+            return []
+        stacked = np.stack(parts).astype(np.float64)
+        weighted, plain = weights @ stacked, stacked.mean(axis=0)
+        if not close(weighted.astype(share.wanted.dtype), share.wanted):
+            return []
+        if uneven(weights) and material(plain.astype(share.wanted.dtype), share.wanted):
+            wrong.append(share)
+    return wrong
+
+
+def sizes(shares: Sequence[Share]) -> list[Weights] | None:
+    """The sizes of shards that a counter tells of; one, if they are the same at every share."""
+    found: list[Weights] = []
+    for share in shares:
+        parts = share.known
+        if parts is None or len(share.wanted) != 1:
+            return None
+        counts = np.array([float(part[0]) for part in parts])
+        if counts.min() <= 0 or (counts != np.round(counts)).any():
+            return None
+        found.append(counts / counts.sum())
+    if not found or not any(uneven(one) for one in found):
+        return None
+    same = all(apart(one, found[0]) <= rounding(one.dtype) for one in found)
+    return found[:1] if same else found
+
+
+def _different(rows: np.ndarray) -> int:
+    """How many rows differ by more than rounding."""
+    scale = np.abs(rows).max()
+    return len(np.unique(np.round(rows / scale, 4), axis=0)) if scale else 0
+
+
+def _equations(shares: Sequence[Share]) -> tuple[np.ndarray, np.ndarray]:
+    """A row for each element: the replicas' values, and the oracle's."""
+    rows, wanted = [], []
+    for share in shares:
+        parts = share.known
+        if parts is None or share.wanted.dtype.kind != "f":
+            return np.empty((0, 0)), np.empty(0)
+        step = max(1, len(share.wanted) // _MOST_ELEMENTS)
+        rows.append(np.stack([part[::step] for part in parts], axis=1).astype(np.float64))
+        wanted.append(share.wanted[::step].astype(np.float64))
+    return np.concatenate(rows), np.concatenate(wanted)

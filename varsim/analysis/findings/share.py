@@ -1,0 +1,181 @@
+"""What a single device's value is of the replicas' values: the arithmetic of being wrong by a rule.
+
+Two numbers are taken for the same within rounding: sums are formed in another order there. What is
+nearly so but not quite has another cause, of which nothing is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any, Final
+
+import numpy as np
+
+from varsim.analysis.arithmetic import Flat
+from varsim.tracing.history import Event
+
+_ROUNDING: Final = 1e-4
+"""Relative to the largest element: many additions in another order, in float32."""
+
+_ROUNDINGS: Final = 16
+"""In units of the dtype's own precision, where that is worse."""
+
+_MATERIAL: Final = 1e-3
+"""A relative difference that is no rounding."""
+
+_ABOUT: Final = 1.5
+"""How far the factor of a sum of unequal parts may be from the number of replicas."""
+
+_TELLING_ELEMENTS: Final = 4
+"""So many different numbers are not related by chance; nor is one that is no whole number."""
+
+
+class Relation(Enum):
+    """Of the value that the replicas' values led to, to the one on a single device."""
+
+    RIGHT = auto()
+    TIMES_N = auto()  # as many times too large as there are replicas
+    OVER_N = auto()  # as many times too small
+    TIMES_N_TWICE = auto()  # by the square of their number
+    ABOUT_TIMES_N = auto()  # a sum, where a single device has something like the mean
+    FIRST_OF_SUM = auto()  # the first replica's alone, where a single device has the sum
+    FIRST_OF_MEAN = auto()  # likewise, the mean
+    ONLY_MINE = auto()  # a single device did what the first replica did; the others did more
+    OTHER = auto()
+
+    __hash__ = object.__hash__
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one write or read made of the replicas' values, and what a single device had."""
+
+    event: Event  # the last of those that show it
+    others: tuple[int, ...]  # the other events, by number
+    parts: tuple[Flat | None, ...]  # of each replica; none where the program wrote
+    got: Flat
+    wanted: Flat  # by the oracle
+
+    @property
+    def known(self) -> list[Flat] | None:
+        """What all replicas had; None if that of some is not known."""
+        parts = [part for part in self.parts if part is not None and len(part) == len(self.wanted)]
+        return parts if parts and len(parts) == len(self.parts) else None
+
+    @property
+    def alike(self) -> bool:
+        """Whether all replicas had the same."""
+        parts = self.known
+        return parts is not None and all(close(part, parts[0]) for part in parts)
+
+    @property
+    def telling(self) -> bool:
+        """Whether a relation of its numbers can be no chance."""
+        numbers = self.wanted[self.wanted != 0]
+        whole = numbers.dtype.kind not in "fc" or bool((numbers == np.round(numbers)).all())
+        return not whole or len(np.unique(numbers)) >= _TELLING_ELEMENTS
+
+    @property
+    def comparable(self) -> bool:
+        """Whether the numbers are some that a factor could be told of."""
+        if len(self.got) != len(self.wanted) or self.wanted.dtype.kind not in "iufc":
+            return False
+        finite = np.isfinite(self.got).all() and np.isfinite(self.wanted).all()
+        return bool(finite and self.got.any() and self.wanted.any())
+
+
+def close(one: Flat, other: Flat) -> bool:
+    """Whether two values are the same within rounding."""
+    return apart(one, other) <= rounding(one.dtype)
+
+
+def apart(one: Flat, other: Flat) -> float:
+    """How far two values are apart, relative to their largest element."""
+    left, right = _wide(one), _wide(other)
+    scale = max(np.abs(left).max(initial=0), np.abs(right).max(initial=0))
+    return float(np.abs(left - right).max(initial=0) / scale) if scale else 0.0
+
+
+def rounding(dtype: np.dtype[Any]) -> float:
+    """How far two values of a dtype may be apart by rounding."""
+    return max(_ROUNDING, _ROUNDINGS * precision(dtype))
+
+
+def precision(dtype: np.dtype[Any]) -> float:
+    """That of one operation; whole numbers are exact."""
+    return float(np.finfo(dtype).eps) if dtype.kind in "fc" else 0.0
+
+
+def relation_of(share: Share, aggregation: str) -> Relation:
+    """How a share's value is related to the oracle's.
+
+    Args:
+        aggregation: Of the variable; "" if none has made the value.
+    """
+    count = len(share.parts)
+    if close(share.got, share.wanted):
+        return Relation.RIGHT
+    first = _of_first(share, aggregation)
+    if first is not None:
+        return first
+    wanted = _wide(share.wanted)
+    for relation, factor in (
+        (Relation.TIMES_N, count),
+        (Relation.OVER_N, 1 / count),
+        (Relation.TIMES_N_TWICE, count**2),
+    ):
+        if close(_as(share, wanted * factor), share.got):
+            return relation
+    if aggregation == "SUM" and _is_about_a_mean(share):
+        return Relation.ABOUT_TIMES_N
+    return Relation.OTHER
+
+
+def _as(share: Share, value: Flat) -> Flat:
+    """With the precision in which the share's numbers were computed."""
+    return value.astype(share.got.dtype) if share.got.dtype.kind in "fc" else value
+
+
+def _of_first(share: Share, aggregation: str) -> Relation | None:
+    parts = share.known
+    if parts is None or share.alike:
+        return None
+    if aggregation == "ONLY_FIRST_REPLICA":
+        together = _total(parts)
+        if close(_as(share, together), share.wanted):
+            return Relation.FIRST_OF_SUM
+        if close(_as(share, together / len(parts)), share.wanted):
+            return Relation.FIRST_OF_MEAN
+        return None
+    others_did = any(part.any() for part in parts[1:])
+    return Relation.ONLY_MINE if others_did and close(parts[0], share.wanted) else None
+
+
+def _is_about_a_mean(share: Share) -> bool:
+    parts = share.known
+    if parts is None:
+        return False
+    every, wanted = np.stack([_wide(part) for part in parts]), _wide(share.wanted)
+    if wanted.dtype.kind == "c":
+        return False
+    slack = rounding(share.got.dtype) * np.abs(wanted).max()
+    between = (every.min(axis=0) - slack <= wanted) & (wanted <= every.max(axis=0) + slack)
+    factor = np.abs(_wide(share.got)).max() / np.abs(wanted).max() / len(parts)
+    return bool(between.all()) and 1 / _ABOUT <= factor <= _ABOUT
+
+
+def _total(parts: Sequence[Flat]) -> Flat:
+    wide: Flat = np.sum([_wide(part) for part in parts], axis=0)
+    return wide
+
+
+def _wide(value: Flat) -> Flat:
+    """As numbers that neither overflow nor round."""
+    return value.astype(np.complex128 if value.dtype.kind == "c" else np.float64)
+
+
+def material(one: Flat, other: Flat) -> bool:
+    """Whether two values differ by more than rounding could explain."""
+    return apart(one, other) >= max(_MATERIAL, _ROUNDINGS * rounding(one.dtype) / 10)
