@@ -70,7 +70,9 @@ def test_the_number_of_workers_has_the_names_that_people_know(flag: str):
 
 
 def test_every_option_reaches_the_experiment():
-    options = "--steps 2 --seed 7 --transport tcp --oracle --strict --out elsewhere --trace messages"
+    options = (
+        "--steps 2 --seed 7 --transport tcp --oracle --strict --out elsewhere --trace messages"
+    )
     options += " --mode v=on_read"
     result = run(*options.split(), "--devices", "cpu:0, gpu:0", "name=mine")
     summary = load_summary(Path("elsewhere/latest"))

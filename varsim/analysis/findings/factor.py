@@ -71,6 +71,14 @@ class _Tally:
             return self.telling or self.alike == self.count or held >= _AGAIN
         return by_first and self.telling and not self.related[Relation.RIGHT]
 
+    @property
+    def only_mine(self) -> bool:
+        """Whether a single device clearly did what the first replica did, and no more."""
+        held = self.related[Relation.ONLY_MINE]
+        if not self.clearly(Relation.ONLY_MINE):
+            return False
+        return held >= _AGAIN or self.shown[Relation.ONLY_MINE].odd
+
 
 class Factor:
     """Finds values that are wrong by a factor, or by how replicas are weighed."""
@@ -106,7 +114,7 @@ class Factor:
             for (number, by_program), tally in self._tallies.items()
             if self._variables[number].aggregation and not by_program
         ]
-        whole_batch = not any(tally.clearly(Relation.ONLY_MINE) for _, tally in aggregated)
+        whole_batch = not any(tally.only_mine for _, tally in aggregated)
         counted = [
             known
             for subject, tally in aggregated

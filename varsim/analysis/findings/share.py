@@ -31,6 +31,11 @@ _ABOUT: Final = 1.5
 _TELLING_ELEMENTS: Final = 4
 """So many different numbers are not related by chance; nor is one that is no whole number."""
 
+_SIMPLE: Final = 100
+"""The largest denominator of a simple fraction."""
+
+_SIMPLE_WITHIN: Final = 1e-6
+
 
 class Relation(Enum):
     """Of the value that the replicas' values led to, to the one on a single device."""
@@ -78,6 +83,15 @@ class Share:
         return not whole or len(np.unique(numbers)) >= _TELLING_ELEMENTS
 
     @property
+    def odd(self) -> bool:
+        """Whether a number is not even a simple fraction, as the accuracy of a batch is."""
+        if self.wanted.dtype.kind not in "fc":
+            return False
+        multiples = np.outer(_wide(self.wanted), np.arange(1, _SIMPLE + 1))
+        off = np.abs(multiples - np.round(multiples)) / np.maximum(np.abs(multiples), 1)
+        return bool((off.min(axis=1) > _SIMPLE_WITHIN).any())
+
+    @property
     def comparable(self) -> bool:
         """Whether the numbers are some that a factor could be told of."""
         if len(self.got) != len(self.wanted) or self.wanted.dtype.kind not in "iufc":
@@ -117,8 +131,7 @@ def relation_of(share: Share, aggregation: str) -> Relation:
     count = len(share.parts)
     if close(share.got, share.wanted):
         return Relation.RIGHT
-    first = _of_first(share, aggregation)
-    if first is not None:
+    if aggregation == "ONLY_FIRST_REPLICA" and (first := _of_first(share)) is not None:
         return first
     wanted = _wide(share.wanted)
     for relation, factor in (
@@ -128,6 +141,8 @@ def relation_of(share: Share, aggregation: str) -> Relation:
     ):
         if close(_as(share, wanted * factor), share.got):
             return relation
+    if _is_only_mine(share):
+        return Relation.ONLY_MINE
     if aggregation == "SUM" and _is_about_a_mean(share):
         return Relation.ABOUT_TIMES_N
     return Relation.OTHER
@@ -138,19 +153,23 @@ def _as(share: Share, value: Flat) -> Flat:
     return value.astype(share.got.dtype) if share.got.dtype.kind in "fc" else value
 
 
-def _of_first(share: Share, aggregation: str) -> Relation | None:
+def _of_first(share: Share) -> Relation | None:
     parts = share.known
     if parts is None or share.alike:
         return None
-    if aggregation == "ONLY_FIRST_REPLICA":
-        together = _total(parts)
-        if close(_as(share, together), share.wanted):
-            return Relation.FIRST_OF_SUM
-        if close(_as(share, together / len(parts)), share.wanted):
-            return Relation.FIRST_OF_MEAN
-        return None
-    others_did = any(part.any() for part in parts[1:])
-    return Relation.ONLY_MINE if others_did and close(parts[0], share.wanted) else None
+    together = _total(parts)
+    if close(_as(share, together), share.wanted):
+        return Relation.FIRST_OF_SUM
+    if close(_as(share, together / len(parts)), share.wanted):
+        return Relation.FIRST_OF_MEAN
+    return None
+
+
+def _is_only_mine(share: Share) -> bool:
+    parts = share.known
+    if parts is None or share.alike:
+        return False
+    return any(part.any() for part in parts[1:]) and close(parts[0], share.wanted)
 
 
 def _is_about_a_mean(share: Share) -> bool:

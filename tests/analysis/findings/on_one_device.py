@@ -1,0 +1,95 @@
+"""Small programs that run on several replicas and on one, in this process, and are compared."""
+
+from __future__ import annotations
+
+import inspect
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import varsim as tf
+from varsim.analysis.finding import Finding, Kind, find
+from varsim.testing import simulated_cluster
+from varsim.tracing.history import open_history
+from varsim.tracing.merge import merge
+from varsim.tracing.trace import TraceOptions
+
+Program = Callable[[tf.distribute.MirroredStrategy], None]
+
+ABOUT_VALUES = {
+    Kind.WRONG_FACTOR,
+    Kind.MEAN_OF_MEANS,
+    Kind.FIRST_REPLICA,
+    Kind.TRUNCATION,
+    Kind.OVERFLOW,
+}
+
+DATA = np.random.default_rng(7).normal(3, 1, (8, 24)).astype(np.float32)
+"""Eight batches of examples."""
+
+
+def variable(initial: Any, settings: str, name: str = "v", **more: Any) -> Any:
+    """A variable, by its settings in words: "ON_WRITE SUM"."""
+    synchronization, aggregation = settings.split()
+    return tf.Variable(
+        initial,
+        name=name,
+        synchronization=tf.VariableSynchronization[synchronization],
+        aggregation=tf.VariableAggregation[aggregation],
+        **more,
+    )
+
+
+def replica_id() -> int:
+    """That of the replica that asks."""
+    return int(tf.distribute.get_replica_context().replica_id_in_sync_group)
+
+
+def part(batch: np.ndarray, *, uneven: bool = False) -> np.ndarray:
+    """A replica's part of a batch: as even as can be, or three times as much for the first."""
+    count = tf.distribute.get_strategy().num_replicas_in_sync
+    cuts = np.arange(count + 1) + (2 * np.minimum(np.arange(count + 1), 1) if uneven else 0)
+    cuts = len(batch) * cuts // cuts[-1]
+    return batch[cuts[replica_id()] : cuts[replica_id() + 1]]
+
+
+def on_each_batch(strategy: tf.distribute.MirroredStrategy, step: Callable[[Any], Any]) -> None:
+    """Runs a step on every replica for each batch."""
+    for batch in DATA:
+        strategy.run(step, args=(batch,))
+
+
+def compared(program: Program, num_replicas: int = 2, *, oracle: bool = True) -> list[Finding]:
+    """What is found in the values of a program."""
+    with tempfile.TemporaryDirectory() as folder:
+        many, one = Path(folder, "many"), Path(folder, "one")
+        _record(program, num_replicas, many)
+        _record(program, 1, one)
+        with open_history(many) as history, open_history(one) as single:
+            found = find(history, single if oracle else None)
+    return [finding for finding in found if finding.kind in ABOUT_VALUES]
+
+
+def in_short(found: list[Finding], program: Program) -> list[str]:
+    """Kind and variable of findings; and the line, unless it is the one that says `# here`."""
+    lines, first = inspect.getsourcelines(program)
+    return [f"{one.kind.value}: {one.variable}{_elsewhere(one, lines, first)}" for one in found]
+
+
+def _elsewhere(finding: Finding, lines: list[str], first: int) -> str:
+    line = lines[int(finding.places[0][0].rpartition(":")[2]) - first].strip()
+    return "" if line.endswith("# here") else f" at {line}"
+
+
+def _record(program: Program, num_replicas: int, folder: Path) -> None:
+    folder.mkdir()
+    devices = [f"cpu:{number}" for number in range(num_replicas)]
+    with simulated_cluster(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with tf.distribute.MirroredStrategy(devices, trace=TraceOptions(folder)) as strategy:
+            program(strategy)
+    merge(folder, folder)

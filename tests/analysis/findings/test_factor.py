@@ -1,0 +1,336 @@
+"""Values that are wrong by a rule: each kind is found in a program that has it, and only there."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import varsim as tf
+from tests.analysis.findings.on_one_device import (
+    DATA,
+    Program,
+    compared,
+    in_short,
+    on_each_batch,
+    part,
+    replica_id,
+    variable,
+)
+
+ReduceOp = tf.distribute.ReduceOp
+Strategy = tf.distribute.MirroredStrategy
+PLANTED: list[tuple[str, Program]] = []
+CLEAN: list[Program] = []
+
+
+def planted(expected: str):
+    """A program in which this is found, and nothing else."""
+    return lambda program: PLANTED.append((expected, program)) or program
+
+
+def clean(program: Program) -> Program:
+    """A program in which nothing is found."""
+    CLEAN.append(program)
+    return program
+
+
+# ---------------------------------------------------------------- by the number of replicas
+
+
+@planted("wrong by the number of replicas: v")
+def a_loss_that_is_summed(strategy: Strategy) -> None:
+    with strategy.scope():
+        v = variable(0.0, "ON_WRITE SUM")
+    on_each_batch(strategy, lambda batch: v.assign(part(batch).mean()))  # here
+
+
+@planted("wrong by the number of replicas: v")
+def an_accuracy_of_more_than_one(strategy: Strategy) -> None:
+    """Read once, at the end."""
+    with strategy.scope():
+        v = variable(0.0, "ON_READ SUM")
+    strategy.run(lambda: v.assign((part(DATA[0]) > 2.7).mean(dtype=np.float32)))
+    assert np.isfinite(v.numpy())  # here
+
+
+@planted("wrong by the number of replicas: w")
+def gradients_that_are_summed(strategy: Strategy) -> None:
+    """After the first step no two weights are the same, but the first step tells."""
+    with strategy.scope():
+        w = variable(0.0, "ON_WRITE SUM", "w")
+
+    def step(batch: np.ndarray) -> None:
+        gradient = 0.1 * (part(batch) * (w.read_value() * part(batch) - 1)).mean()
+        w.assign_sub(gradient)  # here
+
+    on_each_batch(strategy, step)
+
+
+@planted("wrong by the number of replicas: w")
+def gradients_that_are_divided_twice(strategy: Strategy) -> None:
+    """By the size of the whole batch, and then by the number of replicas."""
+    with strategy.scope():
+        w = variable(np.ones(3, np.float32), "ON_WRITE MEAN", "w")
+
+    def step(batch: np.ndarray) -> None:
+        x = part(batch)[:, None] ** np.arange(3)
+        gradient = 0.01 * (x.T @ (x @ w.read_value() - 1)).astype(np.float32) / len(batch)
+        w.assign_sub(gradient)  # here
+
+    on_each_batch(strategy, step)
+
+
+@planted("wrong by the number of replicas: w")
+def gradients_that_are_summed_by_hand(strategy: Strategy) -> None:
+    with strategy.scope():
+        w = variable(0.0, "NONE NONE", "w")
+
+    def step(batch: np.ndarray) -> None:
+        x = part(batch)
+        own = (x * (w.read_value() * x - 1)).mean()
+        gradient = tf.distribute.get_replica_context().all_reduce("SUM", own)
+        w.assign_sub(0.1 * gradient)  # here
+
+    on_each_batch(strategy, step)
+
+
+@planted("wrong by the number of replicas: steps")
+def steps_that_every_replica_counts(strategy: Strategy) -> None:
+    with strategy.scope():
+        steps = variable(0, "ON_WRITE SUM", "steps")
+    for _ in range(4):
+        strategy.run(lambda: steps.assign_add(1))  # here
+
+
+@planted("wrong by the number of replicas: v")
+def an_initial_value_that_is_summed(strategy: Strategy) -> None:
+    with strategy.scope():
+        v = variable(5, "ON_READ SUM")
+    v.read_value()  # here
+
+
+@planted("wrong by the number of replicas: v")
+def a_loss_that_the_program_sums(strategy: Strategy) -> None:
+    with strategy.scope():
+        v = variable(0.0, "ON_WRITE NONE")
+    for batch in DATA:
+        loss = strategy.run(lambda own: part(own).mean(), args=(batch,))
+        v.assign(strategy.reduce(ReduceOp.SUM, loss, axis=None))  # here
+
+
+@planted("wrong by the number of replicas: v")
+def a_sum_that_is_summed_again(strategy: Strategy) -> None:
+    with strategy.scope():
+        v = variable(0.0, "ON_WRITE SUM")
+
+    def summed(batch: np.ndarray) -> np.float32:
+        mean = part(batch).mean()
+        return np.float32(tf.distribute.get_replica_context().all_reduce("SUM", mean))
+
+    def step(batch: np.ndarray) -> None:
+        v.assign(summed(batch))  # here
+
+    on_each_batch(strategy, step)
+
+
+# ---------------------------------------------------------------- by how replicas are weighed
+
+
+@planted("mean of means: v")
+def a_loss_of_unequal_shards(strategy: Strategy) -> None:
+    with strategy.scope():
+        v = variable(0.0, "ON_WRITE MEAN")
+    on_each_batch(strategy, lambda batch: v.assign(part(batch, uneven=True).mean()))  # here
+
+
+@planted("mean of means: v")
+def a_last_batch_that_is_smaller(strategy: Strategy) -> None:
+    """A counter of examples tells that the shards of the last batch were unequal."""
+    with strategy.scope():
+        seen = variable(0, "ON_WRITE SUM", "seen")
+        v = variable(0.0, "ON_WRITE MEAN")
+
+    def step(batch: np.ndarray, uneven: bool) -> None:
+        own = part(batch, uneven=uneven)
+        seen.assign_add(len(own))
+        v.assign(own.mean())  # here
+
+    strategy.run(step, args=(DATA[0], False))
+    strategy.run(step, args=(DATA[1][:5], True))
+
+
+@planted("first replica only: v")
+def a_loss_of_the_first_replica(strategy: Strategy) -> None:
+    with strategy.scope():
+        v = variable(0.0, "ON_WRITE ONLY_FIRST_REPLICA")
+    on_each_batch(strategy, lambda batch: v.assign(part(batch).mean()))  # here
+
+
+@planted("first replica only: seen")
+def examples_that_the_first_replica_counts(strategy: Strategy) -> None:
+    with strategy.scope():
+        seen = variable(0.0, "ON_READ ONLY_FIRST_REPLICA", "seen")
+    for batch in DATA:
+        strategy.run(lambda own: seen.assign_add(part(own).sum()), args=(batch,))
+        seen.read_value()  # here
+
+
+# ---------------------------------------------------------------- by what a dtype can hold
+
+
+@planted("integer truncation: v")
+def a_remainder_that_is_lost(strategy: Strategy) -> None:
+    with strategy.scope():
+        v = variable(0, "ON_READ SUM")
+    v.assign(7)  # here
+    v.read_value()
+
+
+@planted("overflow of a sum: v")
+def a_counter_that_wraps(strategy: Strategy) -> None:
+    with strategy.scope():
+        v = variable(np.int8(0), "ON_WRITE SUM")
+    on_each_batch(strategy, lambda batch: v.assign_add(np.int8(len(part(batch)))))  # here
+
+
+@planted("overflow of a sum: v")
+def a_sum_of_halves(strategy: Strategy) -> None:
+    with strategy.scope():
+        v = variable(np.float16(0), "ON_READ SUM")
+    strategy.run(lambda: v.assign(np.float16(40_000 + 10 * replica_id())))
+    v.read_value()  # here
+
+
+# ---------------------------------------------------------------- as it should be
+
+
+@clean
+def synchronous_training(strategy: Strategy) -> None:
+    with strategy.scope():
+        w = variable(0.0, "ON_WRITE MEAN")
+        momentum = variable(0.0, "ON_WRITE MEAN", "momentum")
+        steps = variable(0, "ON_WRITE ONLY_FIRST_REPLICA", "steps")
+
+    def step(batch: np.ndarray) -> None:
+        x = part(batch)
+        momentum.assign(0.9 * momentum.read_value() + (x * (w.read_value() * x - 1)).mean())
+        w.assign_sub(0.01 * momentum.read_value())
+        steps.assign_add(1)
+
+    on_each_batch(strategy, step)
+
+
+@clean
+def sums_and_counts_of_unequal_shards(strategy: Strategy) -> None:
+    with strategy.scope():
+        total = variable(0.0, "ON_READ SUM", "total")
+        seen = variable(0, "ON_READ SUM", "seen")
+
+    def count(batch: np.ndarray) -> None:
+        own = part(batch, uneven=True)
+        total.assign_add(own.sum())
+        seen.assign_add(len(own))
+
+    for batch in DATA:
+        strategy.run(count, args=(batch,))
+        float(total.read_value() / seen.read_value())
+
+
+@clean
+def shards_that_differ_by_one_example(strategy: Strategy) -> None:
+    with strategy.scope():
+        v = variable(0.0, "ON_WRITE MEAN")
+    on_each_batch(strategy, lambda batch: v.assign(part(batch[:23]).mean()))
+
+
+@clean
+def local_training(strategy: Strategy) -> None:
+    """Copies that are trained apart, and averaged now and then, are not one device's."""
+    with strategy.scope():
+        w = variable(0.0, "ON_READ MEAN")
+
+    def step(batch: np.ndarray) -> None:
+        w.assign_sub(0.1 * (part(batch) * (w.read_value() * part(batch) - 1)).mean())
+
+    for _ in range(3):
+        for batch in DATA:
+            strategy.run(step, args=(batch,))
+        w.assign(w.read_value())
+
+
+@clean
+def a_learning_rate_for_so_many_replicas(strategy: Strategy) -> None:
+    count = strategy.num_replicas_in_sync
+    with strategy.scope():
+        rate = variable(0.1 * count, "ON_WRITE NONE", "rate")
+        decayed = variable(0.0, "ON_WRITE MEAN", "decayed")
+        warm = variable(0.0, "ON_WRITE ONLY_FIRST_REPLICA", "warm")
+    for step in range(6):
+        decayed.assign(0.1 * count * 0.9**step)
+        strategy.run(lambda now: warm.assign(now * rate.read_value()), args=(0.1 * step,))
+        strategy.run(decayed.read_value)
+
+
+@clean
+def numbers_that_each_replica_draws(strategy: Strategy) -> None:
+    with strategy.scope():
+        seed = variable(0, "NONE NONE", "seed")
+        drawn = variable(0.0, "ON_READ SUM", "drawn")
+    strategy.run(lambda: seed.assign(replica_id()))
+
+    def draw() -> None:
+        seed.assign_add(10)
+        drawn.assign_add(np.float32(np.random.default_rng(int(seed.read_value())).random()))
+
+    for _ in range(5):
+        strategy.run(draw)
+        drawn.read_value()
+
+
+@clean
+def a_batch_for_each_replica(strategy: Strategy) -> None:
+    """One replica has not the whole batch here, so it tells nothing of sums and counts."""
+    with strategy.scope():
+        total = variable(0.0, "ON_WRITE SUM", "total")
+        seen = variable(0, "ON_WRITE SUM", "seen")
+
+    def step(number: int) -> None:
+        batch = DATA[(number + replica_id()) % len(DATA)]
+        total.assign_add(batch.sum())
+        seen.assign_add(len(batch))
+
+    for number in range(4):
+        strategy.run(step, args=(number,))
+
+
+@clean
+def a_share_of_the_examples_for_each_replica(strategy: Strategy) -> None:
+    """As many steps fewer as there are replicas: what is done k-th is not the same."""
+    with strategy.scope():
+        seen = variable(0, "ON_WRITE SUM", "seen")
+    for _ in range(12 // strategy.num_replicas_in_sync):
+        strategy.run(lambda: seen.assign_add(3))
+
+
+@clean
+def a_sum_that_fits_in_the_end(strategy: Strategy) -> None:
+    count = strategy.num_replicas_in_sync
+    with strategy.scope():
+        v = variable(np.int8(0), "ON_WRITE SUM")
+    strategy.run(lambda: v.assign(np.int8(100 if 2 * replica_id() < count else -100)))
+
+
+@pytest.mark.parametrize(
+    ("expected", "program"), PLANTED, ids=lambda one: getattr(one, "__name__", "")
+)
+@pytest.mark.parametrize("count", [2, 4])
+def test_what_is_wrong_is_found_with_its_variable_and_place(
+    expected: str, program: Program, count: int
+) -> None:
+    assert [expected] == in_short(compared(program, count), program)
+
+
+@pytest.mark.parametrize("program", CLEAN, ids=lambda program: program.__name__)
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_a_right_program_has_no_findings(program: Program, count: int) -> None:
+    assert [] == in_short(compared(program, count), program)
