@@ -13,11 +13,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+import numpy as np
+
 from varsim.analysis.findings.components import Components
-from varsim.analysis.findings.factor_words import Comparison, worded
+from varsim.analysis.findings.factor_words import Comparison, together, worded
 from varsim.analysis.findings.found import Evidence, Finding, Kind
 from varsim.analysis.findings.shards import Weights, explained, fitted, sizes
-from varsim.analysis.findings.share import Relation, Share, material, relation_of
+from varsim.analysis.findings.share import (
+    Relation,
+    Share,
+    close,
+    is_truncated,
+    material,
+    relation_of,
+)
 from varsim.analysis.findings.shares import Shares
 from varsim.analysis.findings.subject import Subject
 from varsim.analysis.oracle import Oracle
@@ -36,12 +45,13 @@ _FACTORS: Final = (Relation.TIMES_N, Relation.OVER_N, Relation.TIMES_N_TWICE)
 
 @dataclass(slots=True)
 class _Tally:
-    """The comparisons of one variable, of what replicas or the program wrote."""
+    """The comparisons of one variable at one place."""
 
-    by_program: bool
+    by_program: bool  # what is compared is what the program wrote
     count: int = 0
     first: Relation | None = None
     telling: bool = False  # the first
+    first_alike: bool = False
     alike: int = 0  # replicas had the same
     related: Counter[Relation] = field(default_factory=Counter)
     evidence: dict[Relation, Evidence] = field(default_factory=dict)
@@ -53,6 +63,7 @@ class _Tally:
         relation = relation_of(share, aggregation)
         if self.first is None:
             self.first, self.telling = relation, share.telling
+            self.first_alike = share.alike
         self.count += 1
         self.alike += share.alike
         self.related[relation] += 1
@@ -69,7 +80,8 @@ class _Tally:
             return False
         if held >= _NEARLY_ALL * self.count:
             return self.telling or self.alike == self.count or held >= _AGAIN
-        return by_first and self.telling and not self.related[Relation.RIGHT]
+        first = self.telling or self.first_alike
+        return by_first and first and not self.related[Relation.RIGHT]
 
     @property
     def only_mine(self) -> bool:
@@ -95,7 +107,7 @@ class Factor:
         self._variables = variables
         self._shares = Shares(num_replicas, variables, components, oracle)
         self._oracle = oracle
-        self._tallies: dict[tuple[int, bool], _Tally] = {}
+        self._tallies: dict[tuple[int, bool, str], _Tally] = {}
 
     def take(self, event: Event) -> None:
         """Compares what an event completes."""
@@ -103,7 +115,7 @@ class Factor:
             subject = self._variables[share.event.variable or 0]
             by_program = share.event.kind == "write" and share.event.process < 0
             if share.comparable:
-                key = subject.variable_id, by_program
+                key = subject.variable_id, by_program, share.event.place or ""
                 tally = self._tallies.setdefault(key, _Tally(by_program))
                 tally.add(share, "" if by_program else subject.aggregation)
 
@@ -111,7 +123,7 @@ class Factor:
         """One finding for each variable that is clearly wrong."""
         aggregated = [
             (self._variables[number], tally)
-            for (number, by_program), tally in self._tallies.items()
+            for (number, by_program, _), tally in self._tallies.items()
             if self._variables[number].aggregation and not by_program
         ]
         whole_batch = not any(tally.only_mine for _, tally in aggregated)
@@ -121,8 +133,8 @@ class Factor:
             if subject.aggregation == "SUM" and tally.related[Relation.RIGHT] == tally.count
             if (known := sizes(tally.kept)) is not None
         ]
-        findings: dict[int, Finding] = {}
-        for (number, by_program), tally in sorted(self._tallies.items()):
+        compared: dict[int, list[Comparison]] = {}
+        for (number, by_program, _), tally in self._tallies.items():
             subject = self._variables[number]
             found = _truncated(tally) if by_program and subject.summed else None
             if whole_batch and by_program:
@@ -130,8 +142,11 @@ class Factor:
             elif whole_batch:
                 found = self._by_replicas(subject, tally, counted)
             if found is not None:
-                findings.setdefault(number, worded(subject, found, self._oracle))
-        return list(findings.values())
+                compared.setdefault(number, []).append(found)
+        return [
+            worded(self._variables[number], together(some), self._oracle)
+            for number, some in sorted(compared.items())
+        ]
 
     def _by_replicas(
         self, subject: Subject, tally: _Tally, counted: list[list[Weights]]
@@ -144,6 +159,8 @@ class Factor:
                 return _comparison(kind, tally, relation)
         if subject.first:
             return self._first_only(subject, tally, counted)
+        if (lossy := _truncated(tally)) is not None:
+            return lossy
         if tally.clearly(Relation.ABOUT_TIMES_N, by_first=False):
             return _comparison(Kind.WRONG_FACTOR, tally, Relation.ABOUT_TIMES_N)
         wrong, weights = _unequal(tally, counted) if subject.aggregation == "MEAN" else ([], None)
@@ -151,10 +168,10 @@ class Factor:
 
     def _is_scaled(self, subject: Subject, tally: _Tally, relation: Relation) -> bool:
         """Of the first replica's value: whether it says how many replicas there are."""
-        if not subject.first:
-            return False
-        constant = len(tally.values) < min(_AGAIN, tally.count)
-        return relation is not Relation.OVER_N or constant or tally.alike == tally.count
+        if not subject.first or relation is not Relation.OVER_N:
+            return subject.first
+        constant = len(tally.values) < min(_AGAIN, tally.count) or tally.alike == tally.count
+        return constant and subject.variable_id not in self._shares.added_to
 
     def _first_only(
         self, subject: Subject, tally: _Tally, counted: list[list[Weights]]
@@ -165,10 +182,9 @@ class Factor:
         wrong, weights = _unequal(tally, counted)
         if wrong:
             return _of(Kind.FIRST_REPLICA, wrong, tally, weights)
-        unknown = all(share.known is None for share in tally.kept)
-        if unknown and subject.variable_id not in self._shares.reduced_before:
-            return _another_throughout(tally)
-        return None
+        if subject.variable_id in self._shares.reduced_before:
+            return None
+        return _another_throughout(tally)
 
     def _synchronised_by_hand(self, subject: Subject, tally: _Tally) -> Comparison | None:
         if subject.variable_id not in self._shares.reduced_before or tally.alike < tally.count:
@@ -215,26 +231,31 @@ def _unequal(tally: _Tally, counted: list[list[Weights]]) -> tuple[list[Share], 
 
 
 def _another_throughout(tally: _Tally) -> Comparison | None:
-    """The first replica's value is another than a single device's, from the first to the last."""
+    """The first replica's value is another than a single device's, from the first to the last.
+
+    The others must have had another value as well; or, if that is not known, it must not be one
+    that depends on the number of replicas alone.
+    """
     others = tally.related[Relation.OTHER]
-    ratios = {round(float(one.got[0] / one.wanted[0]), 3) for one in tally.kept if one.wanted[0]}
     wrong = [one for one in tally.kept if material(one.got, one.wanted)]
-    throughout = others == tally.count and len(wrong) == len(tally.kept) >= _AGAIN
-    if throughout and tally.telling and len(ratios) > 1:
-        return _comparison(Kind.FIRST_REPLICA, tally, Relation.OTHER)
-    return None
+    if others < tally.count or len(wrong) < len(tally.kept):
+        return None
+    known = [parts for one in tally.kept if (parts := one.known) is not None]
+    if len(known) == len(tally.kept):
+        sure = all(any(material(part, parts[0]) for part in parts) for parts in known)
+    else:
+        sure = len(wrong) >= _AGAIN and not _one_ratio(tally.kept)
+    return _comparison(Kind.FIRST_REPLICA, tally, Relation.OTHER) if sure else None
+
+
+def _one_ratio(shares: list[Share]) -> bool:
+    first = shares[0]
+    ratio = float(np.abs(first.got).max()) / float(np.abs(first.wanted).max())
+    return all(close(one.wanted * ratio, one.got) for one in shares)
 
 
 def _truncated(tally: _Tally) -> Comparison | None:
-    """What the program assigned was split among the replicas, and a remainder was lost."""
-    wrong = [share for share in tally.kept if _is_truncated(share)]
-    return _of(Kind.TRUNCATION, wrong, tally, None) if wrong else None
-
-
-def _is_truncated(share: Share) -> bool:
-    if share.wanted.dtype.kind not in "iu":
-        return False
-    count = len(share.parts)
-    whole = [int(one) for one in share.wanted]
-    split = [abs(one) // count * (1 if one > 0 else -1) for one in whole]
-    return split == [int(one) for one in share.got] and any(one % count for one in whole)
+    """What was split among the replicas lost its remainder; the rest, if any, is right."""
+    wrong = [share for share in tally.kept if is_truncated(share, share.known or [share.got])]
+    right = tally.by_program or len(wrong) + tally.related[Relation.RIGHT] == tally.count
+    return _of(Kind.TRUNCATION, wrong, tally, None) if wrong and right else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -27,6 +27,15 @@ class Comparison:
     shown: Share  # the first that shows it
     count: int  # of all that was compared
     weights: Weights | None = None  # the sizes of unequal shards, if they are constant
+
+
+def together(found: list[Comparison]) -> Comparison:
+    """What was found of one variable at several places: the first, and what is like it."""
+    first, *others = found
+    alike = [one for one in others if one.kind is first.kind and one.relation is first.relation]
+    for one in alike:
+        first.evidence.merge(one.evidence)
+    return replace(first, count=sum(one.count for one in [first, *alike]))
 
 
 def worded(subject: Subject, found: Comparison, oracle: Oracle) -> Finding:

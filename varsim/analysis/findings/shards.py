@@ -7,7 +7,7 @@ sizes of the shards.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -30,20 +30,43 @@ Weights = np.ndarray[tuple[int], np.dtype[np.float64]]
 def fitted(shares: Sequence[Share]) -> Weights | None:
     """The unequal weights that explain all shares; None if there are none, or too few shares."""
     rows, wanted = _equations(shares)
-    if len(wanted) == 0 or _different(rows) <= rows.shape[1]:  # two more than are unknown
+    if not len(wanted):
         return None
-    base = rows[:, 0]
-    solved, _, rank, _ = np.linalg.lstsq(rows[:, 1:] - base[:, None], wanted - base, rcond=1e-9)
-    if rank < rows.shape[1] - 1:
-        return None
-    weights = np.array([1 - solved.sum(), *solved])
-    if weights.min() <= 0 or not uneven(weights):
-        return None
-    scale = np.abs(wanted).max()
-    error = np.abs(rows @ weights - wanted).max() / scale
+    scale, least = np.abs(wanted).max(), rounding(shares[0].wanted.dtype)
     error_of_mean = np.abs(rows.mean(axis=1) - wanted).max() / scale
-    least = rounding(shares[0].wanted.dtype)
-    return weights if error <= least and error_of_mean >= _CLEARER * max(error, least / 2) else None
+    for groups in _groupings(rows.shape[1]):
+        weights = _solved(rows, wanted, groups / groups.sum(axis=0))
+        if weights is not None and weights.min() > 0 and uneven(weights):
+            error = np.abs(rows @ weights - wanted).max() / scale
+            if error <= least and error_of_mean >= _CLEARER * max(error, least / 2):
+                return weights
+    return None
+
+
+def _groupings(count: int) -> Iterator[np.ndarray]:
+    """Which replicas have a weight in common, a column for each.
+
+    Every replica has its own; or all but the last have one, or all but the first, as it is where
+    what is left over goes to one of them.
+    """
+    everyone = np.eye(count)
+    yield everyone
+    if count > 2:
+        for alone in (count - 1, 0):
+            yield np.stack([everyone[alone], 1 - everyone[alone]], axis=1)
+
+
+def _solved(rows: np.ndarray, wanted: np.ndarray, columns: np.ndarray) -> Weights | None:
+    """The best weights of that form; None if there are too few rows to tell that they fit."""
+    grouped = rows @ columns
+    if _different(grouped) <= grouped.shape[1]:  # two more than are unknown
+        return None
+    base = grouped[:, 0]
+    solved, _, rank, _ = np.linalg.lstsq(grouped[:, 1:] - base[:, None], wanted - base, rcond=1e-9)
+    if rank < grouped.shape[1] - 1:
+        return None
+    weights: Weights = columns @ np.array([1 - solved.sum(), *solved])
+    return weights
 
 
 def uneven(weights: Weights) -> bool:

@@ -195,6 +195,17 @@ def _wide(value: Flat) -> Flat:
     return value.astype(np.complex128 if value.dtype.kind == "c" else np.float64)
 
 
+def is_truncated(share: Share, parts: Sequence[Flat]) -> bool:
+    """Whether parts are a whole number, split among all replicas, that has lost its remainder."""
+    if share.wanted.dtype.kind not in "iu":
+        return False
+    count = len(share.parts)
+    whole = [int(one) for one in share.wanted]
+    split = [abs(one) // count * (1 if one > 0 else -1) for one in whole]
+    lossy = any(one % count for one in whole)
+    return lossy and all(split == [int(one) for one in part] for part in parts)
+
+
 def material(one: Flat, other: Flat) -> bool:
     """Whether two values differ by more than rounding could explain."""
     return apart(one, other) >= max(_MATERIAL, _ROUNDINGS * rounding(one.dtype) / 10)

@@ -56,6 +56,7 @@ class Shares:
         self._met: dict[int, int | None] = {}  # by replica, the call of its last all_reduce
         self.read_in_replicas: set[int] = set()
         self.reduced_before: set[int] = set()  # written after an all_reduce in the same call
+        self.added_to: set[int] = set()  # by replicas
 
     def of(self, event: Event) -> Iterator[Share]:
         """The shares that an event completes."""
@@ -75,6 +76,8 @@ class Shares:
             elif subject.gathered and event.replica is None and place is not None:
                 yield from self._read(event, subject, place)
         elif place is not None and event.process != PROGRAM:
+            if event.operation != "assign":
+                self.added_to.add(variable)
             if not subject.gathered:
                 yield from self._write(event, subject, place)
         elif place is not None and event.replica is None:
