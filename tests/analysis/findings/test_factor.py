@@ -102,6 +102,15 @@ def steps_that_every_replica_counts(strategy: Strategy) -> None:
         strategy.run(lambda: steps.assign_add(1))  # here
 
 
+@planted("wrong by the number of replicas: steps")
+def steps_that_every_replica_adds_to_what_it_reads(strategy: Strategy) -> None:
+    """The factor grows from step to step."""
+    with strategy.scope():
+        steps = variable(0, "ON_WRITE SUM", "steps")
+    for _ in range(4):
+        strategy.run(lambda: steps.assign(steps.read_value() + 1))  # here
+
+
 @planted("wrong by the number of replicas: v")
 def an_initial_value_that_is_summed(strategy: Strategy) -> None:
     with strategy.scope():
@@ -159,11 +168,49 @@ def a_last_batch_that_is_smaller(strategy: Strategy) -> None:
     strategy.run(step, args=(DATA[1][:5], True))
 
 
+@planted("mean of means: v")
+def a_few_losses_with_a_smaller_last_shard(strategy: Strategy) -> None:
+    """Too few for a weight of each replica, but all others have the same."""
+    with strategy.scope():
+        v = variable(0.0, "ON_READ MEAN")
+    for batch in DATA[:4]:
+        strategy.run(lambda own: v.assign(part(own, uneven=True).mean()), args=(batch,))
+        v.read_value()  # here
+
+
 @planted("first replica only: v")
 def a_loss_of_the_first_replica(strategy: Strategy) -> None:
     with strategy.scope():
         v = variable(0.0, "ON_WRITE ONLY_FIRST_REPLICA")
     on_each_batch(strategy, lambda batch: v.assign(part(batch).mean()))  # here
+
+
+@planted("first replica only: hits")
+def hits_of_the_first_replica(strategy: Strategy) -> None:
+    """The others' do not travel, and are not recorded."""
+    with strategy.scope():
+        hits = variable(0, "ON_WRITE ONLY_FIRST_REPLICA", "hits")
+    on_each_batch(strategy, lambda own: hits.assign_add(int((part(own) > 3).sum())))  # here
+
+
+@planted("first replica only: moving")
+def a_moving_variance_of_the_first_replica(strategy: Strategy) -> None:
+    """That of the whole batch is not even a mean of the parts'."""
+    with strategy.scope():
+        moving = variable(1.0, "ON_READ ONLY_FIRST_REPLICA", "moving")
+
+    def step(batch: np.ndarray) -> None:
+        moving.assign(0.9 * moving.read_value() + 0.1 * part(batch).var())
+
+    on_each_batch(strategy, step)
+    moving.read_value()  # here
+
+
+@planted("first replica only: seen")
+def examples_that_the_first_replica_sees(strategy: Strategy) -> None:
+    with strategy.scope():
+        seen = variable(0, "ON_WRITE ONLY_FIRST_REPLICA", "seen")
+    on_each_batch(strategy, lambda batch: seen.assign_add(len(part(batch))))  # here
 
 
 @planted("first replica only: seen")
@@ -184,6 +231,15 @@ def a_remainder_that_is_lost(strategy: Strategy) -> None:
         v = variable(0, "ON_READ SUM")
     v.assign(7)  # here
     v.read_value()
+
+
+@planted("integer truncation: v")
+def a_remainder_that_replicas_lose(strategy: Strategy) -> None:
+    with strategy.scope():
+        v = variable(0, "ON_WRITE SUM")
+    count = strategy.num_replicas_in_sync
+    for number in range(5):
+        strategy.run(lambda whole: v.assign_add(whole // count), args=(10 + number,))  # here
 
 
 @planted("overflow of a sum: v")
@@ -272,6 +328,37 @@ def a_learning_rate_for_so_many_replicas(strategy: Strategy) -> None:
 
 
 @clean
+def the_number_of_replicas(strategy: Strategy) -> None:
+    count = strategy.num_replicas_in_sync
+    with strategy.scope():
+        counted = variable(0.0, "ON_WRITE SUM", "counted")
+        weight = variable(0.0, "ON_WRITE MEAN", "weight")
+        scaled = variable(0.0, "ON_WRITE MEAN", "scaled")
+
+    def step(batch: np.ndarray) -> None:
+        counted.assign(1.0)
+        weight.assign(0.3 / count)
+        scaled.assign_sub(0.01 * count * part(batch).mean())
+
+    on_each_batch(strategy, step)
+
+
+@clean
+def statistics_that_are_no_means(strategy: Strategy) -> None:
+    with strategy.scope():
+        variance = variable(0.0, "ON_READ MEAN", "variance")
+        largest = variable(0.0, "ON_WRITE MEAN", "largest")
+
+    def step(batch: np.ndarray) -> None:
+        variance.assign(part(batch).var())
+        largest.assign(part(batch).max())
+
+    for batch in DATA:
+        strategy.run(step, args=(batch,))
+        variance.read_value()
+
+
+@clean
 def numbers_that_each_replica_draws(strategy: Strategy) -> None:
     with strategy.scope():
         seed = variable(0, "NONE NONE", "seed")
@@ -321,7 +408,7 @@ def a_sum_that_fits_in_the_end(strategy: Strategy) -> None:
 
 
 @pytest.mark.parametrize(
-    ("expected", "program"), PLANTED, ids=lambda one: getattr(one, "__name__", "")
+    ("expected", "program"), [pytest.param(*one, id=one[1].__name__) for one in PLANTED]
 )
 @pytest.mark.parametrize("count", [2, 4])
 def test_what_is_wrong_is_found_with_its_variable_and_place(

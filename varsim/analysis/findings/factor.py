@@ -154,7 +154,7 @@ class Factor:
         if not subject.aggregation:
             return self._synchronised_by_hand(subject, tally)
         for relation in _FACTORS:
-            if tally.clearly(relation) and not self._is_scaled(subject, tally, relation):
+            if tally.clearly(relation) and not self._is_meant(subject, tally, relation):
                 kind = Kind.FIRST_REPLICA if subject.first else Kind.WRONG_FACTOR
                 return _comparison(kind, tally, relation)
         if subject.first:
@@ -166,12 +166,20 @@ class Factor:
         wrong, weights = _unequal(tally, counted) if subject.aggregation == "MEAN" else ([], None)
         return _of(Kind.MEAN_OF_MEANS, wrong, tally, weights) if wrong else None
 
-    def _is_scaled(self, subject: Subject, tally: _Tally, relation: Relation) -> bool:
-        """Of the first replica's value: whether it says how many replicas there are."""
-        if not subject.first or relation is not Relation.OVER_N:
-            return subject.first
-        constant = len(tally.values) < min(_AGAIN, tally.count) or tally.alike == tally.count
-        return constant and subject.variable_id not in self._shares.added_to
+    def _is_meant(self, subject: Subject, tally: _Tally, relation: Relation) -> bool:
+        """Whether a program may be after the factor: it scales by the number of replicas."""
+        number = subject.variable_id
+        reduced, added = number in self._shares.reduced_before, number in self._shares.added_to
+        alike = tally.alike == tally.count
+        if subject.first:
+            constant = alike or len(tally.values) < min(_AGAIN, tally.count)
+            return relation is not Relation.OVER_N or (constant and not added)
+        if relation is Relation.OVER_N:
+            return alike and not (added or reduced)
+        if subject.aggregation == "MEAN":
+            return not reduced
+        ones = all((share.wanted == 1).all() for share in tally.kept)
+        return ones and alike and not added  # it counts the replicas
 
     def _first_only(
         self, subject: Subject, tally: _Tally, counted: list[list[Weights]]
@@ -214,7 +222,7 @@ def _of(kind: Kind, wrong: list[Share], tally: _Tally, weights: Weights | None) 
     evidence = Evidence()
     for share in wrong:
         evidence.add(share.event, *share.others)
-    return Comparison(kind, Relation.OTHER, evidence, wrong[0], tally.count, weights)
+    return Comparison(kind, Relation.OTHER, evidence, wrong[0], len(tally.kept), weights)
 
 
 def _unequal(tally: _Tally, counted: list[list[Weights]]) -> tuple[list[Share], Weights | None]:
@@ -236,16 +244,15 @@ def _another_throughout(tally: _Tally) -> Comparison | None:
     The others must have had another value as well; or, if that is not known, it must not be one
     that depends on the number of replicas alone.
     """
-    others = tally.related[Relation.OTHER]
     wrong = [one for one in tally.kept if material(one.got, one.wanted)]
-    if others < tally.count or len(wrong) < len(tally.kept):
+    if tally.first is Relation.RIGHT or len(wrong) < _NEARLY_ALL * len(tally.kept):
         return None
-    known = [parts for one in tally.kept if (parts := one.known) is not None]
-    if len(known) == len(tally.kept):
+    known = [parts for one in wrong if (parts := one.known) is not None]
+    if len(known) == len(wrong):
         sure = all(any(material(part, parts[0]) for part in parts) for parts in known)
     else:
-        sure = len(wrong) >= _AGAIN and not _one_ratio(tally.kept)
-    return _comparison(Kind.FIRST_REPLICA, tally, Relation.OTHER) if sure else None
+        sure = len(wrong) >= _AGAIN and not _one_ratio(wrong)
+    return _of(Kind.FIRST_REPLICA, wrong, tally, None) if sure else None
 
 
 def _one_ratio(shares: list[Share]) -> bool:

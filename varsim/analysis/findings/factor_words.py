@@ -32,10 +32,14 @@ class Comparison:
 def together(found: list[Comparison]) -> Comparison:
     """What was found of one variable at several places: the first, and what is like it."""
     first, *others = found
-    alike = [one for one in others if one.kind is first.kind and one.relation is first.relation]
+    alike = [one for one in others if _sort(one) == _sort(first)]
     for one in alike:
         first.evidence.merge(one.evidence)
     return replace(first, count=sum(one.count for one in [first, *alike]))
+
+
+def _sort(one: Comparison) -> tuple[Kind, Relation, str]:
+    return one.kind, one.relation, one.shown.event.kind
 
 
 def worded(subject: Subject, found: Comparison, oracle: Oracle) -> Finding:

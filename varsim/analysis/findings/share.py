@@ -22,6 +22,9 @@ _ROUNDING: Final = 1e-4
 _ROUNDINGS: Final = 16
 """In units of the dtype's own precision, where that is worse."""
 
+_EXACT: Final = 1e-12
+"""For whole numbers: they are compared as float64, which rounds the largest."""
+
 _MATERIAL: Final = 1e-3
 """A relative difference that is no rounding."""
 
@@ -102,7 +105,7 @@ class Share:
 
 def close(one: Flat, other: Flat) -> bool:
     """Whether two values are the same within rounding."""
-    return apart(one, other) <= rounding(one.dtype)
+    return apart(one, other) <= min(rounding(one.dtype), rounding(other.dtype))
 
 
 def apart(one: Flat, other: Flat) -> float:
@@ -113,13 +116,10 @@ def apart(one: Flat, other: Flat) -> float:
 
 
 def rounding(dtype: np.dtype[Any]) -> float:
-    """How far two values of a dtype may be apart by rounding."""
-    return max(_ROUNDING, _ROUNDINGS * precision(dtype))
-
-
-def precision(dtype: np.dtype[Any]) -> float:
-    """That of one operation; whole numbers are exact."""
-    return float(np.finfo(dtype).eps) if dtype.kind in "fc" else 0.0
+    """How far two values of a dtype may be apart by rounding; whole numbers are exact."""
+    if dtype.kind not in "fc":
+        return _EXACT
+    return max(_ROUNDING, _ROUNDINGS * float(np.finfo(dtype).eps))
 
 
 def relation_of(share: Share, aggregation: str) -> Relation:
@@ -208,4 +208,4 @@ def is_truncated(share: Share, parts: Sequence[Flat]) -> bool:
 
 def material(one: Flat, other: Flat) -> bool:
     """Whether two values differ by more than rounding could explain."""
-    return apart(one, other) >= max(_MATERIAL, _ROUNDINGS * rounding(one.dtype) / 10)
+    return apart(one, other) >= max(_MATERIAL, 2 * rounding(one.dtype))
