@@ -43,10 +43,10 @@ class Story:
         self.add(-1, "finish", call=call)
 
     @contextmanager
-    def history(self, folder: Path) -> Iterator[History]:
+    def history(self, folder: Path, num_replicas: int = 2) -> Iterator[History]:
         """It, written down and read."""
         file = folder / "history.db"
-        run = {"num_replicas": 2, "level": "ops", "complete": True, "window": None}
+        run = {"num_replicas": num_replicas, "level": "ops", "complete": True, "window": None}
         write_history(file, run, self.variables, self.events)
         with open_history(file) as history:
             yield history
@@ -126,6 +126,22 @@ def test_a_name_of_several_variables_asks_for_the_number(tmp_path: Path) -> None
         assert 2 == find_variable(history, "2").variable
 
 
+def test_an_oracle_stands_beside_it_and_its_first_difference_is_marked(tmp_path: Path) -> None:
+    story, oracle = Story("ON_READ", "SUM"), Story("ON_READ", "SUM")
+    for call in range(1, 4):
+        story.step(call, (1, 0), (1 + 1e-7, 0))
+        oracle.step(call, (2, 0) if call < 3 else (1, 0))
+    (tmp_path / "oracle").mkdir()
+    with story.history(tmp_path) as history, oracle.history(tmp_path / "oracle", 1) as single:
+        seen = list(moments(history, find_variable(history, "v"), single))
+
+    assert [0, 2, 4, 5] == [one.oracle[0] for one in seen if one.oracle is not None]
+    assert [False, False, False, True] == [one.unlike for one in seen]
+    lines = shown(seen, element=0)
+    assert ["3", "3", "3", "6", "≠", "5", "≠", "here", "it", "differs"] == lines[6].split()
+    assert "A single device first has something else at the end of step 3" in "\n".join(lines)
+
+
 def shown(seen: list[Moment], element: int | None = None, width: int = 80) -> list[str]:
     file = StringIO()
     print_page(lambda console: print_steps(console, "t", seen, element), file, width)
@@ -151,6 +167,7 @@ def test_a_long_run_shows_its_ends_and_the_first_difference(tmp_path: Path) -> N
 @pytest.mark.parametrize("count", [2, 4, 8, 64])
 def test_eighty_columns_are_enough(count: int) -> None:
     part = np.array([-1.2345e-10], np.float32)
-    seen = [Moment(step, 0.0, (part,) * count, part) for step in range(3)]
-
-    assert 80 >= max(map(len, shown(seen)))
+    parts = (*[part] * (count - 1), 2 * part)
+    for oracle in (None, 3 * part):
+        seen = [Moment(step, 0.0, parts, part, oracle) for step in range(3)]
+        assert 80 >= max(map(len, shown(seen)))

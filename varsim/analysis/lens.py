@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from varsim.analysis import arithmetic
 from varsim.analysis.arithmetic import Flat
+from varsim.analysis.oracle import twins
 from varsim.analysis.promises import Promise, promise_of
 from varsim.analysis.replay import Replay
+from varsim.analysis.rounding import close
 from varsim.errors import ConfigError
 from varsim.tracing.history import History, VariableRow
 
@@ -24,12 +26,25 @@ class Moment:
     time_s: float  # since the run began
     components: tuple[Flat | None, ...]  # per replica, flat; None where it is not known
     value: Flat | None  # what a read by the program gives; None if it is refused, or not known
+    oracle: Flat | None = None  # what a single device held; None if it is not known
 
     @property
     def parted(self) -> bool:
         """Whether two replicas are known to hold different values."""
         known = [one for one in self.components if one is not None]
         return any(not arithmetic.same(known[0], other) for other in known[1:])
+
+    @property
+    def unlike(self) -> bool:
+        """Whether a single device is known to have held something else, by more than rounding.
+
+        It is compared with the value; with all components if there is none.
+        """
+        oracle = self.oracle
+        known = self.components if self.value is None else (self.value,)
+        return oracle is not None and any(
+            one is not None and not close(one, oracle) for one in known
+        )
 
 
 def find_variable(history: History, name: str) -> VariableRow:
@@ -47,12 +62,30 @@ def find_variable(history: History, name: str) -> VariableRow:
     raise ConfigError(f"there is no variable {name!r}\n  variables: {listed or 'none'}")
 
 
-def moments(history: History, variable: VariableRow) -> Iterator[Moment]:
+def moments(
+    history: History, variable: VariableRow, oracle: History | None = None
+) -> Iterator[Moment]:
     """What a variable held at its creation, and whenever a call had ended.
 
+    Args:
+        oracle: The history of the same program on a single device.
     Raises:
         ValueError: Its row makes no sense.
     """
+    twin = None if oracle is None else twins(history, oracle).get(variable.variable)
+    if oracle is None or twin is None:
+        yield from _moments(history, variable)
+        return
+    theirs = _moments(oracle, twin)
+    other = next(theirs, None)
+    for one in _moments(history, variable):
+        while other is not None and other.step < one.step:
+            other = next(theirs, None)
+        known = other is not None and other.step == one.step
+        yield replace(one, oracle=other.components[0]) if known and other is not None else one
+
+
+def _moments(history: History, variable: VariableRow) -> Iterator[Moment]:
     promise = promise_of(variable)
     number = variable.variable
     replay = Replay(history.num_replicas, {number: promise})

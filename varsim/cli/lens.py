@@ -28,7 +28,8 @@ def lens(*, run: Path, variable: str, at: str | None, everything: bool, as_json:
     """Show what VARIABLE held on every replica at the end of each step of RUN.
 
     RUN is a run's directory, or its history.db. A step is a call of strategy.run; step 0 is the
-    variable's creation. Beside the components stands what a read from outside gives.
+    variable's creation. Beside the components stands what a read from outside gives and, of a
+    run with --oracle, what a single device had.
 
     \b
     varsim lens runs/latest weights
@@ -38,14 +39,14 @@ def lens(*, run: Path, variable: str, at: str | None, everything: bool, as_json:
     from varsim.errors import ConfigError
     from varsim.report.console import print_page
     from varsim.report.lens_steps import print_steps, title_of
-    from varsim.tracing.history import open_history
+    from varsim.tracing.history import open_history, open_oracle
 
     try:
-        with open_history(run) as history:
+        with open_history(run) as history, open_oracle(run) as oracle:
             row = find_variable(history, variable)
             shape = json.loads(row.shape)
             element = None if at is None else _element(at, shape, row.name)
-            found = list(moments(history, row))
+            found = list(moments(history, row, oracle))
     except ConfigError as error:
         raise WrongUse(str(error)) from error
     if not found:
@@ -85,5 +86,7 @@ def _plain(moment: Moment) -> dict[str, Any]:
         "time_s": moment.time_s,
         "components": [None if one is None else one.tolist() for one in moment.components],
         "value": None if moment.value is None else moment.value.tolist(),
+        "oracle": None if moment.oracle is None else moment.oracle.tolist(),
         "parted": moment.parted,
+        "unlike": moment.unlike,
     }

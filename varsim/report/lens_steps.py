@@ -18,7 +18,7 @@ _ENDS: Final = 5  # lines at the beginning and at the end that are always shown
 _AROUND: Final = 2  # lines before and after the first difference
 MAX_REPLICAS: Final = 8  # side by side; of more, the first are shown
 PARTED: Final = "≠"
-_BESIDE: Final = 32  # columns for the step, the value and the mark
+_BESIDE: Final = 33  # columns for the step, the value and the mark
 
 
 def print_steps(
@@ -36,33 +36,51 @@ def print_steps(
         everything: All steps, and not only the ends and the first difference.
     """
     parted = next((place for place, one in enumerate(moments) if one.parted), None)
-    places = list(range(len(moments)) if everything else _chosen(len(moments), parted))
+    unlike = next((place for place, one in enumerate(moments) if one.unlike), None)
+    places = list(range(len(moments)) if everything else _chosen(len(moments), parted, unlike))
     rows = {place: _cells(moments[place], element) for place in places}
+    oracle = [_of_oracle(moments[place], element) for place in places]
+    beside = [cell for cell in oracle if cell != NOTHING]
     table = new_table()
     table.add_column("step", justify="right", no_wrap=True)
-    count = _replicas_that_fit(list(rows.values()), console.width)
+    room = console.width - _BESIDE - (GAP + max(map(len, oracle)) if beside else 0)
+    count = _replicas_that_fit(list(rows.values()), room)
     for replica in range(count):
         table.add_column(f"replica {replica}" if count <= 4 else str(replica), justify="right")
-    table.add_column("value", justify="right", no_wrap=True)
+    for heading in ("value", "oracle")[: 2 if beside else 1]:
+        table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     before = -1
-    for place in places:
+    for place, single in zip(places, oracle, strict=True):
         if place != before + 1:
-            table.add_row("…", *[""] * count, "", "")
+            table.add_row("…")
         mark = PARTED if moments[place].parted else ""
-        first = "  here they part" if place == parted else ""
         *components, value = rows[place]
-        table.add_row(str(moments[place].step), *components[:count], value, mark + first)
+        cells = [*components[:count], value, *([single] if beside else [])]
+        first = _first(parted=place == parted, unlike=place == unlike)
+        table.add_row(str(moments[place].step), *cells, mark + first)
         before = place
     print_table(console, title, table)
     console.print(Text(_sentence(moments, parted, count)))
+    if beside:
+        console.print(Text(_about_oracle(moments, unlike)))
 
 
-def _chosen(count: int, parted: int | None) -> Iterator[int]:
+def _first(*, parted: bool, unlike: bool) -> str:
+    if parted and unlike:
+        return "  here both differ"
+    return "  here they part" if parted else "  here it differs" if unlike else ""
+
+
+def _chosen(count: int, *firsts: int | None) -> Iterator[int]:
     for place in range(count):
-        around = parted is not None and abs(place - parted) <= _AROUND
+        around = any(first is not None and abs(place - first) <= _AROUND for first in firsts)
         if place < _ENDS or place >= count - _ENDS or around:
             yield place
+
+
+def _of_oracle(moment: Moment, element: int | None) -> str:
+    return (f"{PARTED} " if moment.unlike else "") + _cell(moment.oracle, element)
 
 
 def _cells(moment: Moment, element: int | None) -> list[str]:
@@ -83,7 +101,7 @@ def _replicas_that_fit(rows: Sequence[Sequence[str]], width: int) -> int:
     while count > 1:
         headings = [f"replica {i}" if count <= 4 else str(i) for i in range(count)]
         widths = [max(len(headings[i]), *(len(row[i]) for row in rows)) for i in range(count)]
-        if sum(widths) + GAP * (count + 2) + _BESIDE <= width:
+        if sum(widths) + GAP * (count + 2) <= width:
             break
         count -= 1
     return count
@@ -101,6 +119,17 @@ def _sentence(moments: Sequence[Moment], parted: int | None, shown: int) -> str:
     return (
         f"The replicas first differ at the end of step {moments[parted].step}, and at the end of "
         f"{differing} of {steps} steps.{left_out}"
+    )
+
+
+def _about_oracle(moments: Sequence[Moment], unlike: int | None) -> str:
+    if unlike is None:
+        return "Within rounding, it is what a single device has."
+    differing = sum(one.unlike for one in moments)
+    steps = len(moments) - (not moments[0].step)
+    return (
+        f"A single device first has something else at the end of step {moments[unlike].step}, and "
+        f"at the end of {differing} of {steps} steps."
     )
 
 

@@ -19,17 +19,11 @@ from varsim.analysis.findings.components import Components
 from varsim.analysis.findings.factor_words import Comparison, together, worded
 from varsim.analysis.findings.found import Evidence, Finding, Kind
 from varsim.analysis.findings.shards import Weights, explained, fitted, sizes
-from varsim.analysis.findings.share import (
-    Relation,
-    Share,
-    close,
-    is_truncated,
-    material,
-    relation_of,
-)
+from varsim.analysis.findings.share import Relation, Share, is_truncated, relation_of
 from varsim.analysis.findings.shares import Shares
 from varsim.analysis.findings.subject import Subject
 from varsim.analysis.oracle import Oracle
+from varsim.analysis.rounding import close, material
 from varsim.tracing.history import Event
 
 _NEARLY_ALL: Final = 0.9

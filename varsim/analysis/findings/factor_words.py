@@ -10,9 +10,10 @@ import numpy as np
 from varsim.analysis.arithmetic import Flat
 from varsim.analysis.findings.found import Evidence, Finding, Kind, times
 from varsim.analysis.findings.shards import Weights
-from varsim.analysis.findings.share import Relation, Share, close
+from varsim.analysis.findings.share import Relation, Share
 from varsim.analysis.findings.subject import Subject
 from varsim.analysis.oracle import Oracle
+from varsim.analysis.rounding import close
 
 _OWN_BATCH: Final = "divide what each replica contributes by its own number of examples"
 

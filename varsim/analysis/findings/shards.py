@@ -12,7 +12,8 @@ from typing import Final
 
 import numpy as np
 
-from varsim.analysis.findings.share import Share, apart, close, material, rounding
+from varsim.analysis.findings.share import Share
+from varsim.analysis.rounding import apart, close, material, rounding
 
 _LEAST_UNEQUAL: Final = 1.25
 """The largest weight by the smallest; a batch that is split as evenly as can be has less."""

@@ -9,24 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from varsim.analysis.arithmetic import Flat
+from varsim.analysis.rounding import close, rounding, wide
 from varsim.tracing.history import Event
-
-_ROUNDING: Final = 1e-4
-"""Relative to the largest element: many additions in another order, in float32."""
-
-_ROUNDINGS: Final = 16
-"""In units of the dtype's own precision, where that is worse."""
-
-_EXACT: Final = 1e-12
-"""For whole numbers: they are compared as float64, which rounds the largest."""
-
-_MATERIAL: Final = 1e-3
-"""A relative difference that is no rounding."""
 
 _ABOUT: Final = 1.5
 """How far the factor of a sum of unequal parts may be from the number of replicas."""
@@ -90,7 +79,7 @@ class Share:
         """Whether a number is not even a simple fraction, as the accuracy of a batch is."""
         if self.wanted.dtype.kind not in "fc":
             return False
-        multiples = np.outer(_wide(self.wanted), np.arange(1, _SIMPLE + 1))
+        multiples = np.outer(wide(self.wanted), np.arange(1, _SIMPLE + 1))
         off = np.abs(multiples - np.round(multiples)) / np.maximum(np.abs(multiples), 1)
         return bool((off.min(axis=1) > _SIMPLE_WITHIN).any())
 
@@ -101,25 +90,6 @@ class Share:
             return False
         finite = np.isfinite(self.got).all() and np.isfinite(self.wanted).all()
         return bool(finite and self.got.any() and self.wanted.any())
-
-
-def close(one: Flat, other: Flat) -> bool:
-    """Whether two values are the same within rounding."""
-    return apart(one, other) <= min(rounding(one.dtype), rounding(other.dtype))
-
-
-def apart(one: Flat, other: Flat) -> float:
-    """How far two values are apart, relative to their largest element."""
-    left, right = _wide(one), _wide(other)
-    scale = max(np.abs(left).max(initial=0), np.abs(right).max(initial=0))
-    return float(np.abs(left - right).max(initial=0) / scale) if scale else 0.0
-
-
-def rounding(dtype: np.dtype[Any]) -> float:
-    """How far two values of a dtype may be apart by rounding; whole numbers are exact."""
-    if dtype.kind not in "fc":
-        return _EXACT
-    return max(_ROUNDING, _ROUNDINGS * float(np.finfo(dtype).eps))
 
 
 def relation_of(share: Share, aggregation: str) -> Relation:
@@ -133,7 +103,7 @@ def relation_of(share: Share, aggregation: str) -> Relation:
         return Relation.RIGHT
     if aggregation == "ONLY_FIRST_REPLICA" and (first := _of_first(share)) is not None:
         return first
-    wanted = _wide(share.wanted)
+    wanted = wide(share.wanted)
     for relation, factor in (
         (Relation.TIMES_N, count),
         (Relation.OVER_N, 1 / count),
@@ -176,23 +146,18 @@ def _is_about_a_mean(share: Share) -> bool:
     parts = share.known
     if parts is None:
         return False
-    every, wanted = np.stack([_wide(part) for part in parts]), _wide(share.wanted)
+    every, wanted = np.stack([wide(part) for part in parts]), wide(share.wanted)
     if wanted.dtype.kind == "c":
         return False
     slack = rounding(share.got.dtype) * np.abs(wanted).max()
     between = (every.min(axis=0) - slack <= wanted) & (wanted <= every.max(axis=0) + slack)
-    factor = np.abs(_wide(share.got)).max() / np.abs(wanted).max() / len(parts)
+    factor = np.abs(wide(share.got)).max() / np.abs(wanted).max() / len(parts)
     return bool(between.all()) and 1 / _ABOUT <= factor <= _ABOUT
 
 
 def _total(parts: Sequence[Flat]) -> Flat:
-    wide: Flat = np.sum([_wide(part) for part in parts], axis=0)
-    return wide
-
-
-def _wide(value: Flat) -> Flat:
-    """As numbers that neither overflow nor round."""
-    return value.astype(np.complex128 if value.dtype.kind == "c" else np.float64)
+    total: Flat = np.sum([wide(part) for part in parts], axis=0)
+    return total
 
 
 def is_truncated(share: Share, parts: Sequence[Flat]) -> bool:
@@ -204,8 +169,3 @@ def is_truncated(share: Share, parts: Sequence[Flat]) -> bool:
     split = [abs(one) // count * (1 if one > 0 else -1) for one in whole]
     lossy = any(one % count for one in whole)
     return lossy and all(split == [int(one) for one in part] for part in parts)
-
-
-def material(one: Flat, other: Flat) -> bool:
-    """Whether two values differ by more than rounding could explain."""
-    return apart(one, other) >= max(_MATERIAL, 2 * rounding(one.dtype))

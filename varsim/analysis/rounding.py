@@ -1,0 +1,55 @@
+"""How near two values are: what the same additions in another order can make of a number."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from varsim.analysis.arithmetic import Flat
+
+_ROUNDING: Final = 1e-4
+"""Relative to the largest element: many additions in another order, in float32."""
+
+_ROUNDINGS: Final = 16
+"""In units of the dtype's own precision, where that is worse."""
+
+_EXACT: Final = 1e-12
+"""For whole numbers: they are compared as float64, which rounds the largest."""
+
+_MATERIAL: Final = 1e-3
+
+
+def close(one: Flat, other: Flat) -> bool:
+    """Whether two values are the same within rounding."""
+    return apart(one, other) <= min(rounding(one.dtype), rounding(other.dtype))
+
+
+def material(one: Flat, other: Flat) -> bool:
+    """Whether two values differ by more than rounding could explain."""
+    return apart(one, other) >= max(_MATERIAL, 2 * rounding(one.dtype))
+
+
+def apart(one: Flat, other: Flat) -> float:
+    """How far two values are apart, relative to their largest element; NaN is far from nothing."""
+    left, right = wide(one), wide(other)
+    if len(left) != len(right):
+        return np.inf
+    same = (left == right) | (np.isnan(left) & np.isnan(right))
+    if same.all():
+        return 0.0
+    scale = max(np.abs(left).max(), np.abs(right).max())
+    distance = np.abs(left - right)[~same].max() / scale if np.isfinite(scale) else np.inf
+    return float(distance)
+
+
+def rounding(dtype: np.dtype[Any]) -> float:
+    """How far two values of a dtype may be apart by rounding; whole numbers are exact."""
+    if dtype.kind not in "fc":
+        return _EXACT
+    return max(_ROUNDING, _ROUNDINGS * float(np.finfo(dtype).eps))
+
+
+def wide(value: Flat) -> Flat:
+    """As numbers that neither overflow nor round."""
+    return value.astype(np.complex128 if value.dtype.kind == "c" else np.float64)
