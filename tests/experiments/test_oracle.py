@@ -1,0 +1,151 @@
+"""Runs with an oracle: the program once more, on one replica with the whole batch."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.analysis.findings.on_one_device import ABOUT_VALUES
+from varsim.analysis.finding import find
+from varsim.errors import ConfigError, VarsimWarning
+from varsim.experiments.loading import Override, load_experiment
+from varsim.experiments.runner import run_experiment
+from varsim.report.summary import Status, Summary
+from varsim.testing import simulated_cluster
+from varsim.tracing.history import open_history, open_oracle
+
+PROGRAM = '''
+"""A program of a user's, which takes the same batch whatever the number of replicas."""
+import numpy as np
+import varsim as tf
+
+calls = 0
+
+def run(job, *, trouble: str = ""):
+    global calls
+    calls += 1
+    print(f"call {calls} on {job.strategy.num_replicas_in_sync}")
+    alone = job.strategy.num_replicas_in_sync == 1
+    if alone and trouble == "raise":
+        raise ValueError("one is too few")
+    if trouble == ("interrupt" if alone else "fail"):
+        raise KeyboardInterrupt
+    with job.strategy.scope():
+        v = tf.Variable(np.float32(np.random.random()), name="v",
+                        aggregation=tf.VariableAggregation.SUM)
+    for step in range(4):
+        job.strategy.run(lambda: v.assign(0.3 * (step + 1)) and None)
+        job.progress(step + 1, 4)
+'''
+
+
+@pytest.fixture(autouse=True)
+def _in_one_process(write: Callable[[str, str], Path]) -> Iterator[None]:
+    write("program.py", PROGRAM)
+    with simulated_cluster(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", VarsimWarning)
+        yield
+
+
+def run(*overrides: str, workload: str = "program.py") -> Summary:
+    texts = (f"workload={workload}", "oracle=true", *overrides)
+    return run_experiment(load_experiment(None, [Override.parse(text) for text in texts]))
+
+
+def values_found(summary: Summary) -> list[str]:
+    """What is found wrong with values, and of which variable."""
+    path = Path(summary.directory)
+    with open_history(path) as history, open_oracle(path) as oracle:
+        assert oracle is not None
+        assert 1 == oracle.num_replicas
+        found = find(history, oracle)
+    return [f"{one.kind.value}: {one.variable}" for one in found if one.kind in ABOUT_VALUES]
+
+
+def test_what_differs_by_a_rule_is_found(capsys: pytest.CaptureFixture[str]):
+    """The second run begins as the first did, says nothing, and is kept beside it."""
+    summary = run("workers=3")
+
+    assert ["wrong by the number of replicas: v"] == values_found(summary)
+    assert summary.verdict is not None
+    assert any(one.startswith("wrong by the number") for one in summary.verdict.findings)
+    assert "call 1 on 3\n" == capsys.readouterr().out
+    assert "call 1 on 1\n" == Path(summary.directory, "oracle/logs/program.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("trouble", "problem"),
+    [
+        ("raise", "on one replica the program fails: ValueError: one is too few"),
+        ("interrupt", "it was interrupted"),
+    ],
+)
+def test_without_an_oracle_the_run_stays(trouble: str, problem: str):
+    summary = run(f"params.trouble={trouble}")
+
+    assert Status.DONE is summary.status
+    assert f"there is no oracle to compare with: {problem}" in summary.warnings
+    assert summary.verdict is not None
+    assert not Path(summary.directory, "oracle").exists()
+
+
+def test_a_run_that_did_not_end_has_no_oracle():
+    summary = run("params.trouble=fail")
+
+    assert Status.INTERRUPTED is summary.status
+    assert [] == summary.warnings
+    assert not Path(summary.directory, "oracle").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "problem"),
+    [
+        ("trace=off", "trace must not be off"),
+        ("workers=1", "a run on one worker is its own oracle"),
+    ],
+)
+def test_an_oracle_that_could_tell_nothing_is_refused(override: str, problem: str):
+    with pytest.raises(ConfigError, match=f"oracle=true: .*{problem}"):
+        run(override)
+    assert not Path("runs").exists()
+
+
+WRONG = {
+    "metrics": [
+        *[f"wrong by the number of replicas: {metric}/sum" for metric in ("loss", "accuracy")],
+        *[f"mean of means: {metric}/mean" for metric in ("loss", "accuracy")],
+        *[f"first replica only: {metric}/first" for metric in ("loss", "accuracy")],
+    ],
+    "step_counter": [
+        "wrong by the number of replicas: steps_summed",
+        "wrong by the number of replicas: starts_at",
+        "integer truncation: assigned",
+    ],
+}
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "digits mode=on_write",
+        "digits mode=on_read steps=50",
+        "digits mode=none",
+        "digits auto=adaptive",
+        "batch_norm",
+        "batch_norm params.by_label=true",
+        "batch_norm params.synchronized=true",
+        "gradient_accumulation",
+        "local_state",
+        "metrics",
+        "step_counter",
+    ],
+)
+def test_of_the_built_in_workloads_the_lessons_in_wrong_values_are_found(words: str, workers: int):
+    workload, *overrides = words.split()
+    summary = run("steps=12", f"workers={workers}", *overrides, workload=workload)
+
+    assert WRONG.get(workload, []) == values_found(summary)
