@@ -110,6 +110,21 @@ def test_a_run_leaves_its_history():
     assert {"done": (True, []), "died": (False, [1])} == kept
 
 
+def test_a_run_with_an_oracle_is_compared_with_one_worker():
+    """The program and its replica are silent the second time."""
+    words = ("--workload", "deep/program.py", "--steps", "2", "--mode", "v=on_write")
+    done = varsim("-n", "3", "--oracle", *words)
+    checked = subprocess.run(
+        [*VARSIM, "check"], capture_output=True, text=True, timeout=TIMEOUT_S
+    ).stdout
+
+    assert (0, 6) == (done.returncode, done.stdout.count("a replica speaks"))
+    assert "found: wrong by the number of replicas: v" in done.stdout
+    assert "Each of the 3 replicas contributes what a single device has" in checked
+    with open_history(Path("runs/latest/oracle")) as oracle:
+        assert (1, True) == (oracle.num_replicas, oracle.run["complete"])
+
+
 def test_only_the_summary_is_on_stdout_with_json():
     """Whoever else speaks: the program, its replicas, the programs that it starts."""
     done = varsim("--json", "--workload", "deep/program.py", "--steps", "2")

@@ -80,6 +80,9 @@ class Seen:
     def progressed(self, step: int, total: int, metrics: dict[str, Plain]) -> None:
         self.events.append((step, total, metrics))
 
+    def ran(self) -> None:
+        self.events.append("oracle")
+
     def warned(self, text: str) -> None:
         words = text.split(" ")
         self.events.append(f"{words[0]} {words[-1]}")

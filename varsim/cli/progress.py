@@ -31,6 +31,9 @@ class Quiet:
     def progressed(self, step: int, total: int, metrics: dict[str, Plain]) -> None:
         """Nothing."""
 
+    def ran(self) -> None:
+        """Nothing."""
+
     def warned(self, text: str) -> None:
         """A paragraph."""
         paragraph = click.wrap_text(f"warning: {text}", width=_width(), subsequent_indent="  ")
@@ -73,6 +76,11 @@ class Bar(Quiet):
             words = _in_words(metrics)
             self._progress.update(self._task, completed=step, total=total, metrics=words)
             self._progress.refresh()
+
+    def ran(self) -> None:
+        """Another title: nobody knows how fast the oracle is."""
+        self._progress.update(self._task, description="oracle on 1 worker", total=None)
+        self._progress.refresh()
 
     def warned(self, text: str) -> None:
         """A paragraph above the bar."""

@@ -6,7 +6,7 @@ import random
 import traceback
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any, Final
 
 import numpy as np
@@ -97,7 +97,12 @@ def _run(experiment: Experiment, params: dict[str, Any], files: RunFiles) -> Non
     )
     job = Job(strategy, experiment.seed, experiment.steps, _say_nothing)
     settings = AppliedSettings(experiment, strategy)
-    with (files.logs / _SAID).open("w") as said, redirect_stdout(said), _without_warnings():
+    with (
+        (files.logs / _SAID).open("w", encoding="utf-8") as said,
+        redirect_stdout(said),
+        redirect_stderr(said),
+        _without_warnings(),
+    ):
         workload = load_workload(experiment.workload)  # what a file's module holds is made anew
         with strategy:
             strategy.start()

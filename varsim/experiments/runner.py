@@ -49,6 +49,9 @@ class Watcher(Protocol):
     def progressed(self, step: int, total: int, metrics: dict[str, Plain]) -> None:
         """The workload has done a step."""
 
+    def ran(self) -> None:
+        """The workload is done; its oracle begins."""
+
     def warned(self, text: str) -> None:
         """The workload does what its author probably does not mean; each text comes once."""
 
@@ -232,6 +235,8 @@ def _record_and_judge(run: _Run, interrupts: Interrupts, chance: Chance) -> None
     if problem is not None:
         run.warn(problem)
     elif run.experiment.oracle and run.status is Status.DONE:
+        if run.watcher is not None:
+            run.watcher.ran()
         interrupts.heed()
         problem = run_oracle(run.experiment, run.params, chance, run.directory.oracle)
         interrupts.ignore()
