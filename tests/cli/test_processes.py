@@ -62,7 +62,8 @@ def run(job, *, trouble: str = ""):
         answers = job.strategy.run(step)
         job.progress(number + 1, 1_000_000)
         print("step", number + 1, file=sys.stderr, flush=True)
-    return {"own": [answer.value for answer in answers.values], "all": v}
+    own = job.strategy.experimental_local_results(answers)
+    return {"own": [answer.value for answer in own], "all": v}
 '''
 
 

@@ -79,7 +79,7 @@ def test_what_differs_by_a_rule_is_found(capsys: pytest.CaptureFixture[str]):
 @pytest.mark.parametrize(
     ("trouble", "problem"),
     [
-        ("raise", "on one replica the program fails: ValueError: one is too few"),
+        ("raise", "on one replica the program fails: ValueError: one is too few ("),
         ("interrupt", "it was interrupted"),
     ],
 )
@@ -87,7 +87,8 @@ def test_without_an_oracle_the_run_stays(trouble: str, problem: str):
     summary = run(f"params.trouble={trouble}")
 
     assert Status.DONE is summary.status
-    assert f"there is no oracle to compare with: {problem}" in summary.warnings
+    (warning,) = (one for one in summary.warnings if "oracle" in one)
+    assert warning.startswith(f"there is no oracle to compare with: {problem}")
     assert summary.verdict is not None
     assert not Path(summary.directory, "oracle").exists()
 

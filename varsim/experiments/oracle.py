@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -16,6 +15,7 @@ from varsim.distribute.variable import variable_creator_scope
 from varsim.errors import VarsimWarning
 from varsim.experiments.catalog import load_workload
 from varsim.experiments.config import Experiment
+from varsim.experiments.failure import in_a_line
 from varsim.experiments.places import WrongKey
 from varsim.experiments.recording import trace_options, write_history
 from varsim.experiments.settings import AppliedSettings
@@ -78,8 +78,7 @@ def run_oracle(
     except KeyboardInterrupt:
         problem = "it was interrupted"
     except (Exception, SystemExit) as error:  # a workload may raise anything
-        last = traceback.format_exception_only(error)[-1].strip()
-        problem = f"on one replica the program fails: {last}"
+        problem = f"on one replica the program fails: {in_a_line(error)}"
     if problem is not None:
         files.discard()
     return problem

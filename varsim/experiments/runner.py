@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,10 +14,11 @@ from typing import Any, Final, Protocol
 import varsim
 from varsim.distribute.mirrored import MirroredStrategy
 from varsim.distribute.variable import variable_creator_scope
-from varsim.errors import ConfigError, ReplicaError, VarsimError, VarsimWarning
+from varsim.errors import ConfigError, VarsimError, VarsimWarning
 from varsim.experiments import yaml_lines
 from varsim.experiments.catalog import Workload, load_workload
 from varsim.experiments.config import Experiment
+from varsim.experiments.failure import failure_of
 from varsim.experiments.interrupts import Interrupts, OutOfTime, within
 from varsim.experiments.measure import measure_variables, reached
 from varsim.experiments.oracle import Chance, check_oracle, run_oracle
@@ -35,9 +35,6 @@ LAST_LOOK_S: Final = 1.0
 
 Replicas may be busy in the workload's code, and whoever pressed Ctrl-C is waiting.
 """
-
-_OURS: Final = Path(varsim.__file__).parent
-_OUR_WORKLOADS: Final = _OURS / "workloads"
 
 
 class Watcher(Protocol):
@@ -224,7 +221,7 @@ def _train_and_measure(run: _Run, interrupts: Interrupts, began_s: float) -> Non
             raise
         except (Exception, SystemExit) as error:  # a workload may raise anything
             interrupts.ignore()
-            run.status, run.failure = Status.FAILED, _failure(error)
+            run.status, run.failure = Status.FAILED, failure_of(error)
         interrupts.ignore()
         if run.status is not Status.DONE:
             _take_a_last_look(run, strategy, run.settings)
@@ -265,26 +262,3 @@ def _take_a_last_look(run: _Run, strategy: MirroredStrategy, settings: AppliedSe
             run.variables = measure_variables(strategy, settings)
     except (VarsimError, OutOfTime):  # the cluster is no more, or busy
         run.variables = measure_variables(strategy, settings, with_values=False)
-
-
-def _failure(error: BaseException) -> Failure:
-    text = str(error)
-    if isinstance(error, SystemExit):
-        text = f"the workload called sys.exit({error.code!r})"
-    return Failure(kind=type(error).__name__, text=text, traceback=_story(error))
-
-
-def _story(error: BaseException) -> str:
-    """Where it happened in the workload, and in the replica's function if it was raised there."""
-    parts = []
-    if isinstance(error.__cause__, ReplicaError):
-        parts.append(str(error.__cause__))
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if _OURS not in Path(frame.filename).parents
-        or _OUR_WORKLOADS in Path(frame.filename).parents
-    ]
-    if frames:
-        parts.append("in the program:\n" + "".join(traceback.format_list(frames)))
-    return "\n".join(part.rstrip() for part in parts)

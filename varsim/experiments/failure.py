@@ -1,0 +1,52 @@
+"""Why a workload failed, and where in the program that was."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from typing import Final
+
+import varsim
+from varsim.errors import ReplicaError
+from varsim.report.summary import Failure
+
+_OURS: Final = Path(varsim.__file__).parent
+_OUR_WORKLOADS: Final = _OURS / "workloads"
+
+
+def failure_of(error: BaseException) -> Failure:
+    """What is kept of an error that a workload raised."""
+    return Failure(kind=type(error).__name__, text=_text(error), traceback=_story(error))
+
+
+def in_a_line(error: BaseException) -> str:
+    """The error, and the innermost place in the program."""
+    frames = _program_frames(error)
+    where = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {_text(error).partition(chr(10))[0]}{where}"
+
+
+def _text(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return f"the workload called sys.exit({error.code!r})"
+    return str(error)
+
+
+def _story(error: BaseException) -> str:
+    """Where it happened in the workload, and in the replica's function if it was raised there."""
+    parts = []
+    if isinstance(error.__cause__, ReplicaError):
+        parts.append(str(error.__cause__))
+    frames = _program_frames(error)
+    if frames:
+        parts.append("in the program:\n" + "".join(traceback.format_list(frames)))
+    return "\n".join(part.rstrip() for part in parts)
+
+
+def _program_frames(error: BaseException) -> list[traceback.FrameSummary]:
+    return [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if _OURS not in Path(frame.filename).parents
+        or _OUR_WORKLOADS in Path(frame.filename).parents
+    ]
