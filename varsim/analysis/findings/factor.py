@@ -62,10 +62,12 @@ class _Tally:
         self.alike += share.alike
         self.related[relation] += 1
         self.evidence.setdefault(relation, Evidence()).add(share.event, *share.others)
-        self.shown.setdefault(relation, share)
-        if len(self.kept) < _MOST_KEPT:
-            self.kept.append(share)
-            self.values.add(share.wanted.tobytes())
+        if relation not in self.shown or len(self.kept) < _MOST_KEPT:
+            few = share.thinned()
+            self.shown.setdefault(relation, few)
+            if len(self.kept) < _MOST_KEPT:
+                self.kept.append(few)
+                self.values.add(few.wanted.tobytes())
 
     def clearly(self, relation: Relation, *, by_first: bool = True) -> bool:
         """Whether this relation is the rule."""

@@ -66,7 +66,7 @@ def _numbers(share: Share) -> str:
     """The two values of a share, and their ratio; of an array, of its largest element."""
     place = int(np.abs(share.wanted).argmax())
     got, wanted = share.got[place].item(), share.wanted[place].item()
-    what = f"element {place}" if len(share.wanted) > 1 else "it"
+    what = f"element {place * share.step}" if len(share.wanted) > 1 else "it"
     ratio = f", {_number(got / wanted)} times as much" if wanted else ""
     return f"At first {what} is {_number(got)} instead of {_number(wanted)}{ratio}"
 

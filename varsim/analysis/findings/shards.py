@@ -18,9 +18,6 @@ from varsim.analysis.rounding import apart, close, material, rounding
 _LEAST_UNEQUAL: Final = 1.25
 """The largest weight by the smallest; a batch that is split as evenly as can be has less."""
 
-_MOST_ELEMENTS: Final = 256
-"""Of one share; they are as good as all of them."""
-
 _CLEARER: Final = 20
 """How many times worse the plain mean must fit than the weighted one."""
 
@@ -126,7 +123,6 @@ def _equations(shares: Sequence[Share]) -> tuple[np.ndarray, np.ndarray]:
         parts = share.known
         if parts is None or share.wanted.dtype.kind != "f":
             return np.empty((0, 0)), np.empty(0)
-        step = max(1, len(share.wanted) // _MOST_ELEMENTS)
-        rows.append(np.stack([part[::step] for part in parts], axis=1).astype(np.float64))
-        wanted.append(share.wanted[::step].astype(np.float64))
+        rows.append(np.stack(parts, axis=1).astype(np.float64))
+        wanted.append(share.wanted.astype(np.float64))
     return np.concatenate(rows), np.concatenate(wanted)

@@ -7,7 +7,7 @@ nearly so but not quite has another cause, of which nothing is said.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Final
 
@@ -22,6 +22,9 @@ _ABOUT: Final = 1.5
 
 _TELLING_ELEMENTS: Final = 4
 """So many different numbers are not related by chance; nor is one that is no whole number."""
+
+_MOST_ELEMENTS: Final = 256
+"""Of a share that is kept."""
 
 _SIMPLE: Final = 100
 """The largest denominator of a simple fraction."""
@@ -54,6 +57,16 @@ class Share:
     parts: tuple[Flat | None, ...]  # of each replica; none where the program wrote
     got: Flat
     wanted: Flat  # by the oracle
+    step: int = 1  # of all elements, these are every so many
+
+    def thinned(self) -> Share:
+        """This one, with few enough elements to be kept."""
+        step = -(-len(self.wanted) // _MOST_ELEMENTS)
+        if step <= 1:
+            return self
+        parts = tuple(None if part is None else part[::step].copy() for part in self.parts)
+        got, wanted = self.got[::step].copy(), self.wanted[::step].copy()
+        return replace(self, parts=parts, got=got, wanted=wanted, step=step)
 
     @property
     def known(self) -> list[Flat] | None:
