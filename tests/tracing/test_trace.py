@@ -150,3 +150,16 @@ def test_a_trace_is_for_its_user_alone(tmp_path: Path) -> None:
     make(tmp_path).close()
 
     assert 0o600 == (tmp_path / file_name(0)).stat().st_mode & 0o777
+
+
+def test_a_value_that_took_the_place_of_another_is_another(tmp_path: Path) -> None:
+    """In memory, as Python reuses it, while something else is pending."""
+    trace = make(tmp_path)
+    for number in range(50):
+        trace.read(1, 0, 7, "p.py:1", np.float32(number))
+        trace.finished(number, None)
+        trace.received(1)
+    trace.close()
+
+    expected = [np.float32(number).tobytes() for number in range(50)]
+    assert expected == [value[3] for value in values(tmp_path, Kind.READ)]

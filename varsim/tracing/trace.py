@@ -104,6 +104,7 @@ class Trace:
         self._sent: Sequence[Frame] = ()  # last, by the very same list
         self._pending: list[tuple[Any, ...]] = []
         self._read: tuple[Any, ...] = ()  # what was read last
+        self._value: Array | None = None  # what that gave, while it is pending
         self._again = 0  # and how often since
         about = (process, num_replicas, options.level, PROTOCOL_VERSION, time.time())
         self._note(Kind.BEGUN, *about)
@@ -131,6 +132,7 @@ class Trace:
         for record in self._pending:
             pack(record)
         self._pending.clear()
+        self._value = None
         if not self._file.append(self._packer.getbuffer()):
             self._file.close(msgpack.packb((Kind.CUT, time.monotonic_ns())))
         self._packer.reset()
@@ -161,13 +163,13 @@ class Trace:
         Args:
             replica: Whose component; None: the value of all together.
         """
-        read = variable_id, replica, version, place, id(value)
-        if read == self._read and self._pending:
+        read = variable_id, replica, version, place
+        if value is self._value and read == self._read:
             self._again += 1
             return
         shown = value if type(value) is np.ndarray else np.asarray(value)
         self._defer((_READ, time.monotonic_ns(), variable_id, replica, version, place, shown))
-        self._read = read
+        self._read, self._value = read, value
 
     def wrote(
         self, variable_id: int, replica: int | None, operation: Operation, place: str, value: Array
