@@ -64,11 +64,11 @@ class Oracle:
             return
         here = _deeds(self._history, variable, kind, process, place)
         there = _deeds(self._oracle, twin.variable, kind, process, place)
-        if sum(how_often(one) for one in here) != sum(how_often(one) for one in there):
+        if sum(one.occurrences for one in here) != sum(one.occurrences for one in there):
             return
         dtype = np.dtype(twin.dtype)
         for event in _deeds(self._oracle, twin.variable, kind, process, place):
-            for _ in range(how_often(event)):
+            for _ in range(event.occurrences):
                 yield value_of(event, dtype)
 
 
@@ -81,14 +81,6 @@ def twins(history: History, oracle: History) -> dict[int, VariableRow]:
         if other is not None and (row.shape, row.dtype) == (other.shape, other.dtype):
             found[row.variable] = other
     return found
-
-
-def how_often(event: Event) -> int:
-    """How many reads an event stands for: those that repeat the one before are counted."""
-    if event.kind != "read" or event.note is None:
-        return 1
-    count = event.note.partition(" ")[0]
-    return int(count) if count.isdecimal() else 1
 
 
 def _numbered(history: History) -> dict[tuple[str, int], VariableRow]:

@@ -114,8 +114,10 @@ class Event(NamedTuple):
     @property
     def occurrences(self) -> int:
         """How often it happened: reads that only repeat the one before are one event."""
-        several = self.kind == "read" and self.note is not None
-        return int(str(self.note).split(maxsplit=1)[0]) if several else 1
+        if self.kind != "read" or self.note is None:
+            return 1
+        count = self.note.partition(" ")[0]
+        return int(count) if count.isdecimal() else 1
 
 
 class VariableRow(NamedTuple):

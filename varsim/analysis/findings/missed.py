@@ -4,8 +4,9 @@ A read is stale if it lacks writes of other replicas that happened before it (a 
 runs at the same time is out of reach), and the components have not met since. A replica that goes
 on from its own component, by a write of it, accumulates: that is what such variables are for. It
 does so in the same call; or later, if the program makes the components meet now and then, and they
-are not parts of a sum. So is keeping what is one's own: without an aggregation, staleness begins
-when the program synchronises the components.
+are not parts of a sum. To a part of a sum it can add without looking: what it read of it before,
+it used for something else. So is keeping what is one's own: without an aggregation, staleness
+begins when the program synchronises the components.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Missed:
         components: Components,
     ) -> None:
         self._num_replicas = num_replicas
-        self._subjects = {n: one for n, one in variables.items() if one.gathered or one.own}
+        self._subjects = {n: one for n, one in variables.items() if _is_apart(one)}
         self._clocks = clocks
         self._components = components
         self._variables: dict[int, Unmet] = {}
@@ -85,8 +86,9 @@ class Missed:
 
     def _write(self, event: Event, variable: int, state: Unmet) -> None:
         replica_id = event.process
-        state.go_on(replica_id)
-        self._waiting[replica_id].discard(variable)
+        if not (self._subjects[variable].summed and event.operation != "assign"):
+            state.go_on(replica_id)
+            self._waiting[replica_id].discard(variable)
         numbers = state.writes[replica_id].numbers
         met_since = self._last_meeting[replica_id] > (numbers[-1] if numbers else -1)
         state.writes[replica_id].add(event)
@@ -131,6 +133,11 @@ class Missed:
         for variable in waiting:
             self._variables[variable].end_call(replica_id)
         waiting.clear()
+
+
+def _is_apart(subject: Subject) -> bool:
+    """Whether a write in a replica changes its own component only."""
+    return not (subject.merged or subject.deferred)
 
 
 def _commit(event: Event, state: Unmet) -> None:

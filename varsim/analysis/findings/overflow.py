@@ -47,6 +47,7 @@ class Overflow:
         }
         self._meetings: dict[tuple[int | None, int, int], dict[int, Event]] = {}
         self._exact: dict[int, list[Exact | None]] = {}  # of gathered ones, by replica
+        self._wrote: dict[int, dict[int, int]] = {}  # of gathered ones, by replica: the last event
         self._mirrors: dict[int, Flat | None] = {}
         self._seen: dict[int, _Seen] = {}
 
@@ -103,9 +104,12 @@ class Overflow:
                 return
             if value is not None and fits:
                 share = 1 if subject.aggregation == "SUM" else 1 / self._num_replicas
-                self._compare(event, (), subject, np.sum(known, axis=0) * share, value)
+                wrote = tuple(self._wrote.get(subject.variable_id, {}).values())
+                self._compare(event, wrote, subject, np.sum(known, axis=0) * share, value)
         elif event.kind != "write" or event.process != PROGRAM:  # whose commits tell of it
             whose = everyone if event.process == PROGRAM else (event.process,)
+            if event.kind == "write":
+                self._wrote.setdefault(subject.variable_id, {})[event.process] = event.event
             operand = _exact(event, subject)
             for replica_id in whose if event.replica is None else (event.replica,):
                 held[replica_id] = _updated(held[replica_id], event.operation, operand)

@@ -18,6 +18,9 @@ from varsim.analysis.rounding import apart, close, material, rounding
 _LEAST_UNEQUAL: Final = 1.25
 """The largest weight by the smallest; a batch that is split as evenly as can be has less."""
 
+_SMALL: Final = 4
+"""Examples in a shard: one more is as unequal as `_LEAST_UNEQUAL` says."""
+
 _CLEARER: Final = 20
 """How many times worse the plain mean must fit than the weighted one."""
 
@@ -32,26 +35,38 @@ def fitted(shares: Sequence[Share]) -> Weights | None:
         return None
     scale, least = np.abs(wanted).max(), rounding(shares[0].wanted.dtype)
     error_of_mean = np.abs(rows.mean(axis=1) - wanted).max() / scale
-    for groups in _groupings(rows.shape[1]):
-        weights = _solved(rows, wanted, groups / groups.sum(axis=0))
-        if weights is not None and weights.min() > 0 and uneven(weights):
+    for weights in _candidates(rows, wanted):
+        if weights.min() > 0 and uneven(weights):
             error = np.abs(rows @ weights - wanted).max() / scale
             if error <= least and error_of_mean >= _CLEARER * max(error, least / 2):
                 return weights
     return None
 
 
+def _candidates(rows: np.ndarray, wanted: np.ndarray) -> Iterator[Weights]:
+    """Weights that may explain the equations: those of small batches, and the best fits."""
+    count = rows.shape[1]
+    for larger in range(1, count):
+        for size in range(1, _SMALL + 1):  # as np.array_split does it
+            examples = np.full(count, float(size))
+            examples[:larger] += 1
+            yield examples / examples.sum()
+    for groups in _groupings(count):
+        solved = _solved(rows, wanted, groups / groups.sum(axis=0))
+        if solved is not None:
+            yield solved
+
+
 def _groupings(count: int) -> Iterator[np.ndarray]:
     """Which replicas have a weight in common, a column for each.
 
-    Every replica has its own; or all but the last have one, or all but the first, as it is where
-    what is left over goes to one of them.
+    Every replica has its own; or the first few have one, and the others another, as it is where
+    what is left over goes to some of them.
     """
-    everyone = np.eye(count)
-    yield everyone
-    if count > 2:
-        for alone in (count - 1, 0):
-            yield np.stack([everyone[alone], 1 - everyone[alone]], axis=1)
+    yield np.eye(count)
+    for first in range(1, count if count > 2 else 1):
+        ours = np.arange(count) < first
+        yield np.stack([ours, ~ours], axis=1).astype(np.float64)
 
 
 def _solved(rows: np.ndarray, wanted: np.ndarray, columns: np.ndarray) -> Weights | None:

@@ -18,7 +18,7 @@ from varsim.analysis.arithmetic import Flat, combined, flat, value_of
 from varsim.analysis.findings.components import Components
 from varsim.analysis.findings.share import Share
 from varsim.analysis.findings.subject import Subject
-from varsim.analysis.oracle import FIRST_REPLICA, Oracle, how_often
+from varsim.analysis.oracle import FIRST_REPLICA, Oracle
 from varsim.tracing.history import PROGRAM, Event
 
 _MOST_PENDING: Final = 1000
@@ -53,6 +53,7 @@ class Shares:
         self._known: dict[int, bool] = {}
         self._writes: dict[tuple[int, str], _Writes] = {}
         self._sent: defaultdict[int, dict[int, Event]] = defaultdict(dict)  # components
+        self._wrote: defaultdict[int, dict[int, Event]] = defaultdict(dict)  # last, by replica
         self._met: dict[int, int | None] = {}  # by replica, the call of its last all_reduce
         self.read_in_replicas: set[int] = set()
         self.reduced_before: set[int] = set()  # written after an all_reduce in the same call
@@ -78,7 +79,9 @@ class Shares:
         elif place is not None and event.process != PROGRAM:
             if event.operation != "assign":
                 self.added_to.add(variable)
-            if not subject.gathered:
+            if subject.gathered:
+                self._wrote[variable][event.process] = event
+            else:
                 yield from self._write(event, subject, place)
         elif place is not None and event.replica is None:
             wanted = self._oracle.next_wrote(variable, PROGRAM, place)
@@ -124,8 +127,8 @@ class Shares:
             shown = sent.get(replica_id)
             part = None if shown is None else value_of(shown, dtype)
             parts.append(flat(content, dtype) if part is None and content is not None else part)
-        others = tuple(one.event for one in sent.values())
-        for _ in range(how_often(event)):
+        others = tuple(one.event for one in self._wrote[variable].values())
+        for _ in range(event.occurrences):
             wanted = self._oracle.next_read(variable, place)
             if wanted is not None and got is not None:
                 yield Share(event, others, tuple(parts), got, wanted)

@@ -140,6 +140,9 @@ class Waits:
         for number in numbers:
             self._meetings[number].came[replica_id] = (event, work_s)
         ends = event.kind == "return"
+        if ends and numbers:  # with the call, what is written last ends
+            last = self._meetings[numbers[-1]]
+            self._end.variable, self._end.place = last.variable, last.place
         if not ends:
             self._paused[replica_id] = (event.time_s, numbers[-1] if numbers else None)
             if numbers:
