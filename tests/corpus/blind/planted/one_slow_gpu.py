@@ -1,0 +1,45 @@
+"""Three GPUs train as fast as the slowest; two of them are idle most of the time."""
+
+import numpy as np
+
+import varsim as tf
+
+REPLICAS = 3
+PROCESSES = True
+STEPS, BATCH = 8, 12
+DATA = np.linspace(-1, 2, STEPS * BATCH, dtype=np.float32)
+MATRIX = np.random.default_rng(0).normal(size=(40, 40))
+
+
+def work(amount):
+    for _ in range(amount):
+        np.linalg.svd(MATRIX)
+
+
+def shard(rows, count):
+    return np.array_split(rows, count)[tf.distribute.get_replica_context().replica_id_in_sync_group]
+
+
+def run(job: tf.Job):
+    strategy = job.strategy
+    n = strategy.num_replicas_in_sync
+    with strategy.scope():
+        weight = tf.Variable(
+            0.0,
+            name="weight",
+            synchronization=tf.VariableSynchronization.ON_WRITE,
+            aggregation=tf.VariableAggregation.MEAN,
+        )
+
+    def train(batch):
+        rows = shard(batch, n)
+        gradient = (weight.read_value() - rows).mean()
+        if tf.distribute.get_replica_context().replica_id_in_sync_group == 1:
+            work(40)
+        # FAULT: waiting for one replica: weight
+        weight.assign_sub(0.4 * gradient)
+
+    for step in range(STEPS):
+        strategy.run(train, args=(DATA[step * BATCH : (step + 1) * BATCH],))
+        job.progress(step + 1, STEPS)
+    return {"weight": float(weight.numpy())}

@@ -1,0 +1,36 @@
+"""Each worker has the longest sequences in turn."""
+
+import numpy as np
+
+import varsim as tf
+
+REPLICAS = 2
+PROCESSES = True
+MATRIX = np.random.default_rng(0).normal(size=(40, 40))
+
+
+def work(amount):
+    for _ in range(amount):
+        np.linalg.svd(MATRIX)
+
+
+def run(job: tf.Job):
+    strategy = job.strategy
+    with strategy.scope():
+        tokens = tf.Variable(
+            0,
+            name="tokens",
+            synchronization=tf.VariableSynchronization.ON_READ,
+            aggregation=tf.VariableAggregation.SUM,
+        )
+
+    def train(number):
+        me = tf.distribute.get_replica_context().replica_id_in_sync_group
+        work(10 + 30 * ((me + number) % 2))
+        tokens.assign_add(10)
+        context = tf.distribute.get_replica_context()
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, np.float32(me))
+
+    for number in range(12):
+        strategy.run(train, args=(number,))
+    return {"tokens": int(tokens.read_value())}

@@ -1,0 +1,36 @@
+"""The size of the data set is read once, and kept."""
+
+import varsim as tf
+
+REPLICAS = 2
+
+
+def run(job: tf.Job):
+    strategy = job.strategy
+    with strategy.scope():
+        total = tf.Variable(
+            0,
+            name="total",
+            synchronization=tf.VariableSynchronization.ON_READ,
+            aggregation=tf.VariableAggregation.SUM,
+        )
+        done = tf.Variable(
+            0,
+            name="done",
+            synchronization=tf.VariableSynchronization.ON_READ,
+            aggregation=tf.VariableAggregation.SUM,
+        )
+
+    def load():
+        total.assign(100)
+
+    def train():
+        done.assign_add(10)
+
+    strategy.run(load)
+    size = int(total.read_value())
+    shown = []
+    for _ in range(8):
+        strategy.run(train)
+        shown.append(int(done.read_value()) / size)
+    return {"done": shown[-1]}

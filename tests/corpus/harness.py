@@ -1,0 +1,117 @@
+"""Runs a program of the corpus, and compares what is found in it with what its marks say."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from varsim.analysis.finding import find
+from varsim.analysis.outcome import Outcome, overall
+from varsim.analysis.verdict import judge
+from varsim.experiments.config import Experiment
+from varsim.experiments.runner import run_experiment
+from varsim.report.summary import Status
+from varsim.testing import simulated_cluster
+from varsim.tracing.history import open_history, open_oracle
+
+FOLDER: Final = Path(__file__).parent
+_MARK: Final = re.compile(r"\s*# (FAULT|ALSO): ([^:]+)(?:: (\S+))?$")
+_REPLICAS: Final = re.compile(r"^REPLICAS = (\d+)$", re.MULTILINE)
+_ORACLE: Final = re.compile(r"^ORACLE = True$", re.MULTILINE)
+_PROCESSES: Final = re.compile(r"^PROCESSES = True$", re.MULTILINE)
+
+
+class Mark(NamedTuple):
+    """A kind of finding, at a variable and a line."""
+
+    kind: str
+    variable: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.variable or 'no variable'}, line {self.line}"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a run of a program gave."""
+
+    missed: set[Mark]  # faults that were not found
+    unexpected: set[str]  # found, and neither a fault nor one of its consequences
+    outcome: Outcome
+    failure: str
+
+    def story(self) -> str:
+        """What is wrong with it, in lines; nothing if all is well."""
+        lines = [f"the program failed: {self.failure}"] if self.failure else []
+        lines += [f"not found: {mark}" for mark in sorted(self.missed)]
+        lines += [f"found, but not planted: {mark}" for mark in sorted(self.unexpected)]
+        if self.outcome is not Outcome.VALID:
+            lines.append(f"the verdict is {self.outcome.value}")
+        return "\n".join(lines)
+
+
+def programs(*folders: str) -> list[Path]:
+    """The programs in these folders of the corpus."""
+    return [path for folder in folders for path in sorted((FOLDER / folder).glob("*.py"))]
+
+
+def marks(path: Path) -> tuple[set[Mark], set[Mark]]:
+    """The faults that are planted in a program, and what may follow from them.
+
+    A mark is a line of its own, above the statement that it is about.
+    """
+    said: list[re.Match[str]] = []
+    found: dict[str, set[Mark]] = {"FAULT": set(), "ALSO": set()}
+    for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
+        mark = _MARK.match(line.rstrip(" :"))
+        if mark is not None:
+            said.append(mark)
+            continue
+        for one in said:
+            found[one[1]].add(Mark(one[2], one[3] or "", number))
+        said.clear()
+    return found["FAULT"], found["ALSO"]
+
+
+def run(path: Path, out: Path) -> Found:
+    """Runs a program in a simulated cluster, and looks for its faults.
+
+    With `PROCESSES = True` it runs on worker processes: where time matters.
+    """
+    text = path.read_text("utf-8")
+    replicas = _REPLICAS.search(text)
+    assert replicas, f"{path} does not say REPLICAS = …"
+    experiment = Experiment(
+        workload=str(path),
+        workers=int(replicas[1]),
+        oracle=_ORACLE.search(text) is not None,
+        out=str(out),
+    )
+    if _PROCESSES.search(text):
+        summary = run_experiment(experiment)
+    else:
+        with simulated_cluster():
+            summary = run_experiment(experiment)
+    failure = "" if summary.status is Status.DONE else str(summary.failure)
+    folder = Path(summary.directory)
+    with open_history(folder) as history, open_oracle(folder) as oracle:
+        outcome = overall(judge(history))
+        found = find(history, oracle)
+        places = {
+            event.event: event.place
+            for one in found
+            for event in history.events(f"event IN ({', '.join(map(str, one.events))})")
+        }
+    faults, also = marks(path)
+    missed, unexpected = set(faults), set()
+    for one in found:
+        where = {place for place, _ in one.places} | {places[event] for event in one.events}
+        lines = {int(place.rpartition(":")[2]) for place in where if place}
+        fit = {Mark(one.kind.value, one.variable, line) for line in lines}
+        missed -= fit
+        if not fit & (faults | also):
+            unexpected.add(f"{one.kind.value}: {one.variable}, lines {sorted(lines)}")
+    return Found(missed, unexpected, outcome, failure)

@@ -1,0 +1,31 @@
+"""Early stopping never fires: the best loss is known to the replica that found it.
+
+And to no other.
+"""
+
+import varsim as tf
+
+REPLICAS = 3
+
+
+def run(job: tf.Job):
+    strategy = job.strategy
+    with strategy.scope():
+        best = tf.Variable(
+            10.0,
+            name="best",
+            synchronization=tf.VariableSynchronization.ON_WRITE,
+        )
+
+    def find_best(loss):
+        me = tf.distribute.get_replica_context().replica_id_in_sync_group
+        if me == 0:
+            best.assign(loss)
+
+    def stop(loss):
+        # FAULT: stale read: best
+        return bool(loss > best.read_value())
+
+    for number in range(6):
+        strategy.run(find_best, args=(5.0 - number,))
+        strategy.run(stop, args=(6.0 - number,))

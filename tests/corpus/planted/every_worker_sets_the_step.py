@@ -1,0 +1,30 @@
+"""global_step jumps back and forth.
+
+Every worker writes its own count into a variable without aggregation.
+"""
+
+import varsim as tf
+
+REPLICAS = 3
+
+
+def run(job: tf.Job):
+    strategy = job.strategy
+    with strategy.scope():
+        global_step = tf.Variable(
+            0,
+            name="global_step",
+            synchronization=tf.VariableSynchronization.ON_WRITE,
+        )
+
+    def train(number):
+        me = tf.distribute.get_replica_context().replica_id_in_sync_group
+        # FAULT: write-write conflict: global_step
+        global_step.assign(10 * number + me)
+
+    shown = []
+    for number in range(5):
+        strategy.run(train, args=(number,))
+        # ALSO: divergence: global_step
+        shown.append(int(global_step.read_value()))
+    return {"steps": shown[-1]}

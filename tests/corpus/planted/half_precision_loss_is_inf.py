@@ -1,0 +1,29 @@
+"""The loss is inf on 8 GPUs with float16, and 40,000 on each of them."""
+
+import numpy as np
+
+import varsim as tf
+
+REPLICAS = 4
+
+
+def run(job: tf.Job):
+    strategy = job.strategy
+    with strategy.scope():
+        loss = tf.Variable(
+            np.float16(0.0),
+            name="loss",
+            synchronization=tf.VariableSynchronization.ON_READ,
+            aggregation=tf.VariableAggregation.SUM,
+        )
+
+    def add(number):
+        me = tf.distribute.get_replica_context().replica_id_in_sync_group
+        # FAULT: overflow of a sum: loss
+        loss.assign(np.float16(9000.0 * number + me))
+
+    shown = []
+    for number in range(1, 5):
+        strategy.run(add, args=(number,))
+        shown.append(float(loss.read_value()))
+    return {"loss": shown[-1]}

@@ -1,0 +1,29 @@
+"""I average the weights myself after each step, since they are local.
+
+It is slower than MirroredStrategy.
+"""
+
+import varsim as tf
+
+REPLICAS = 2
+
+
+def run(job: tf.Job):
+    strategy = job.strategy
+    with strategy.scope():
+        weight = tf.Variable(
+            0.0,
+            name="weight",
+            synchronization=tf.VariableSynchronization.NONE,
+        )
+
+    def train(number):
+        me = tf.distribute.get_replica_context().replica_id_in_sync_group
+        # ALSO: write-write conflict: weight
+        weight.assign_sub(0.1 * (number + me))
+        context = tf.distribute.get_replica_context()
+        # FAULT: manual synchronisation after every write: weight
+        weight.assign(context.all_reduce(tf.distribute.ReduceOp.MEAN, weight.read_value()))
+
+    for number in range(8):
+        strategy.run(train, args=(number,))

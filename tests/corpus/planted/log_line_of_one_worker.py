@@ -1,0 +1,31 @@
+"""Each worker prints the number of samples so far, and prints a quarter.
+
+It reads its own part of the sum.
+"""
+
+import varsim as tf
+
+REPLICAS = 4
+
+
+def run(job: tf.Job):
+    strategy = job.strategy
+    with strategy.scope():
+        samples = tf.Variable(
+            0,
+            name="samples",
+            synchronization=tf.VariableSynchronization.ON_READ,
+            aggregation=tf.VariableAggregation.SUM,
+        )
+
+    def train():
+        samples.assign_add(8)
+
+    def log():
+        # FAULT: stale read: samples
+        return int(samples.read_value())
+
+    for _ in range(5):
+        strategy.run(train)
+        strategy.run(log)
+    return {"samples": int(samples.read_value())}

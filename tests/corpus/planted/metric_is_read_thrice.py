@@ -1,0 +1,32 @@
+"""result() is called by the bar, by the logger and by the checkpoint.
+
+And reduces over all GPUs each time.
+"""
+
+import varsim as tf
+
+REPLICAS = 3
+
+
+def run(job: tf.Job):
+    strategy = job.strategy
+    with strategy.scope():
+        hits = tf.Variable(
+            0,
+            name="hits",
+            synchronization=tf.VariableSynchronization.ON_READ,
+            aggregation=tf.VariableAggregation.SUM,
+        )
+
+    def evaluate():
+        hits.assign_add(3)
+
+    def result():
+        # FAULT: reads with nothing changed: hits
+        return int(hits.read_value())
+
+    shown = {}
+    for _ in range(4):
+        strategy.run(evaluate)
+        shown = {"bar": result(), "log": result(), "checkpoint": result()}
+    return shown

@@ -1,0 +1,28 @@
+"""A mirrored variable without an aggregation: it prints 4.0.
+
+And two of three replicas have something else.
+"""
+
+import varsim as tf
+
+REPLICAS = 3
+
+
+def run(job: tf.Job):
+    strategy = job.strategy
+    with strategy.scope():
+        offset = tf.Variable(
+            0.0,
+            name="offset",
+            synchronization=tf.VariableSynchronization.ON_WRITE,
+        )
+
+    def set_own():
+        me = tf.distribute.get_replica_context().replica_id_in_sync_group
+        # ALSO: write-write conflict: offset
+        offset.assign(4.0 - me)
+
+    for _ in range(4):
+        strategy.run(set_own)
+    # FAULT: divergence: offset
+    return {"offset": float(offset.read_value())}

@@ -1,0 +1,30 @@
+"""One worker moves the threshold, the others decide by it meanwhile.
+
+Results depend on who is faster.
+"""
+
+import varsim as tf
+
+REPLICAS = 3
+
+
+def run(job: tf.Job):
+    strategy = job.strategy
+    with strategy.scope():
+        threshold = tf.Variable(
+            0.5,
+            name="threshold",
+            synchronization=tf.VariableSynchronization.ON_WRITE,
+        )
+
+    def decide(number):
+        me = tf.distribute.get_replica_context().replica_id_in_sync_group
+        if me == 2:
+            threshold.assign(0.5 + 0.1 * number)
+            return False
+        # FAULT: read-write conflict: threshold
+        # ALSO: stale read: threshold
+        return bool(0.7 > threshold.read_value())
+
+    for number in range(1, 7):
+        strategy.run(decide, args=(number,))

@@ -1,0 +1,28 @@
+"""A counter that is restored with 1000 on 3 replicas shows 999: each gets a third.
+
+Rounded down.
+"""
+
+import varsim as tf
+
+REPLICAS = 3
+ORACLE = True
+
+
+def run(job: tf.Job):
+    strategy = job.strategy
+    with strategy.scope():
+        seen = tf.Variable(
+            0,
+            name="seen",
+            synchronization=tf.VariableSynchronization.ON_READ,
+            aggregation=tf.VariableAggregation.SUM,
+        )
+
+    def count():
+        seen.assign_add(10)
+
+    # FAULT: integer truncation: seen
+    seen.assign(1000)
+    strategy.run(count)
+    return {"seen": int(seen.read_value())}

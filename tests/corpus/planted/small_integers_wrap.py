@@ -1,0 +1,30 @@
+"""The histogram has negative counts after a while: int8 on each replica is fine.
+
+The sum is not.
+"""
+
+import numpy as np
+
+import varsim as tf
+
+REPLICAS = 4
+
+
+def run(job: tf.Job):
+    strategy = job.strategy
+    with strategy.scope():
+        histogram = tf.Variable(
+            np.zeros(3, np.int8),
+            name="histogram",
+            synchronization=tf.VariableSynchronization.ON_WRITE,
+            aggregation=tf.VariableAggregation.SUM,
+        )
+
+    def count(number):
+        me = tf.distribute.get_replica_context().replica_id_in_sync_group
+        # FAULT: overflow of a sum: histogram
+        histogram.assign(np.array([10 * number, 5, 7 * me], np.int8))
+        return histogram.read_value().sum()
+
+    for number in range(1, 6):
+        strategy.run(count, args=(number,))

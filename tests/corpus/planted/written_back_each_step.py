@@ -1,0 +1,28 @@
+"""After each step the program collects every copy, and writes the mean back to all."""
+
+import numpy as np
+
+import varsim as tf
+
+REPLICAS = 2
+
+
+def run(job: tf.Job):
+    strategy = job.strategy
+    with strategy.scope():
+        spread = tf.Variable(
+            0.0,
+            name="spread",
+            synchronization=tf.VariableSynchronization.NONE,
+        )
+
+    def measure(number):
+        me = tf.distribute.get_replica_context().replica_id_in_sync_group
+        spread.assign(float(number * me))
+
+    for number in range(1, 9):
+        strategy.run(measure, args=(number,))
+        copies = strategy.experimental_local_results(spread)
+        mean = float(np.mean([copy.numpy() for copy in copies]))
+        # FAULT: manual synchronisation after every write: spread
+        spread.assign(mean)
