@@ -12,7 +12,7 @@ from varsim.analysis.finding import Kind
 
 KNOWN_MISSES = {
     "average_length_rounds_down": "what an all_reduce gave, and int() of it, is not recorded",
-    "budget_leaks": "without an oracle, only each component's share of an assign is recorded",
+    "budget_leaks": "only each component's share of an assign is recorded (varsim warns of it)",
 }
 """Programs of the blind set whose fault is not found, and why."""
 

@@ -16,6 +16,8 @@ from varsim.cli.lazy import EXIT_CODES, LazyGroup
         "check": "varsim.cli.check:check",
         "explain": "varsim.cli.explain:explain",
         "lens": "varsim.cli.lens:lens",
+        "whatif": "varsim.cli.whatif:whatif",
+        "advise": "varsim.cli.advise:advise",
         "workloads": "varsim.cli.workloads:workloads",
         "schema": "varsim.cli.schema:schema",
         "completion": "varsim.cli.completion:completion",

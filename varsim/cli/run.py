@@ -48,8 +48,9 @@ _EXIT_CODE: Final = {"done": DONE, "failed": FAILED, "interrupted": INTERRUPTED}
 @click.option(
     "--auto",
     metavar="MEANING",
-    type=click.Choice(["on_write", "adaptive"]),
-    help="What AUTO means: on_write, or adaptive (exchanged when somebody reads).",
+    type=click.Choice(["on_write", "adaptive", "advised"]),
+    help="What AUTO means: on_write; adaptive (exchanged when somebody reads); or what a pilot run "
+    "advises.",
 )
 @click.option(
     "--trace",

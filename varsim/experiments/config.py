@@ -148,10 +148,11 @@ class Experiment(_Keys):
     transport: Literal["ipc", "tcp"] = Field(
         default="ipc", description="ipc: a private directory. tcp: loopback, encrypted by CURVE."
     )
-    auto: Literal["on_write", "adaptive"] = Field(
+    auto: Literal["on_write", "adaptive", "advised"] = Field(
         default="on_write",
         description="What AUTO means. on_write: as in TensorFlow. adaptive: the same values up to "
-        "rounding, exchanged only when somebody is about to read.",
+        "rounding, exchanged only when somebody is about to read. advised: for each variable what "
+        "`varsim advise` says of a short pilot run.",
     )
     trace: Literal["ops", "messages", "off"] = Field(
         default="ops",

@@ -16,13 +16,15 @@ from varsim.distribute.mirrored import MirroredStrategy
 from varsim.distribute.variable import variable_creator_scope
 from varsim.errors import ConfigError, VarsimError, VarsimWarning
 from varsim.experiments import yaml_lines
+from varsim.experiments.aside import Chance
 from varsim.experiments.catalog import Workload, load_workload
 from varsim.experiments.config import Experiment
 from varsim.experiments.failure import failure_of
 from varsim.experiments.interrupts import Interrupts, OutOfTime, within
 from varsim.experiments.measure import measure_variables, reached
-from varsim.experiments.oracle import Chance, check_oracle, run_oracle
+from varsim.experiments.oracle import check_oracle, run_oracle
 from varsim.experiments.parameters import check_params
+from varsim.experiments.pilot import ADVISED, take_advice
 from varsim.experiments.recording import judged, trace_options, write_history
 from varsim.experiments.settings import AppliedSettings
 from varsim.experiments.store import RunDirectory
@@ -74,6 +76,7 @@ class _Run:
     result: dict[str, Plain] = field(default_factory=dict)
     variables: list[VariableSummary] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    advice: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     verdict: Judgement | None = None
 
@@ -117,6 +120,7 @@ class _Run:
             variables=self.variables,
             warnings=self.warnings,
             verdict=self.verdict,
+            advice=self.advice,
         )
 
 
@@ -143,6 +147,10 @@ def run_experiment(experiment: Experiment, watcher: Watcher | None = None) -> Su
             )
             with Interrupts() as interrupts, _warnings_to(run):
                 chance = Chance()
+                if experiment.auto == ADVISED:
+                    run.experiment, run.advice = take_advice(
+                        experiment, params, chance, directory.pilot
+                    )
                 _train_and_measure(run, interrupts, began_s)
                 _record_and_judge(run, interrupts, chance)
                 run.seconds["in_all"] = time.perf_counter() - began_s

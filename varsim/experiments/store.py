@@ -23,6 +23,7 @@ SUMMARY: Final = "summary.json"
 EXPERIMENT: Final = "experiment.yaml"
 LOGS: Final = "logs"
 TRACES: Final = "trace"
+PILOT: Final = "pilot"
 LATEST: Final = "latest"
 _MAX_SAME_SECOND: Final = 1000  # runs of one name; more means that something else is wrong
 
@@ -83,6 +84,11 @@ class RunDirectory(RunFiles):
     def oracle(self) -> RunFiles:
         """What the same program did on one replica, if it was run there."""
         return RunFiles(self.path / ORACLE)
+
+    @property
+    def pilot(self) -> RunFiles:
+        """What a short run before it did, if it takes that one's advice."""
+        return RunFiles(self.path / PILOT)
 
     def write_experiment(self, text: str) -> None:
         """Writes the experiment as it is run, with all that was left to defaults."""

@@ -47,6 +47,10 @@ def _print_to(console: Console, summary: Summary) -> None:
     if summary.status is Status.DONE or any(variable.writes for variable in summary.variables):
         print_variables(console, summary.variables)
         print_lens(console, summary.variables)
+    for advice in summary.advice:
+        console.print(Text(f"advised: {advice}"))
+    if summary.advice:
+        console.print()
     for sentence in story(summary):
         console.print(Text(sentence))
         console.print()

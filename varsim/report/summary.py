@@ -120,3 +120,4 @@ class Summary:
     variables: list[VariableSummary] = field(default_factory=list)  # in order of creation
     warnings: list[str] = field(default_factory=list)  # each once
     verdict: Judgement | None = None  # null if nothing was recorded
+    advice: list[str] = field(default_factory=list)  # of the pilot run that it took

@@ -1,0 +1,187 @@
+"""Advice saves something and changes nothing, or mends what is wrong; a replay has shown it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from varsim.cli.main import main
+from varsim.experiments.config import Experiment
+from varsim.experiments.runner import run_experiment
+from varsim.report.summary import Status, Summary
+from varsim.testing import simulated_cluster
+from varsim.tracing.history import open_history, open_oracle
+from varsim.whatif.advice import Advice, advise
+from varsim.whatif.compare import Replays
+
+CORPUS = Path(__file__).parents[1] / "corpus"
+JOB = """
+import varsim as tf
+{settings}
+def run(job: tf.Job):
+    strategy = job.strategy
+    with strategy.scope():
+        weight = tf.Variable(0.0, name="weight", aggregation=tf.VariableAggregation.MEAN)
+        seen = tf.Variable(0.0, name="seen", aggregation=tf.VariableAggregation.SUM)
+        rarely = tf.Variable(0.0, name="rarely", aggregation=tf.VariableAggregation.MEAN)
+
+    def step(number):
+        me = tf.distribute.get_replica_context().replica_id_in_sync_group
+        weight.assign_sub(0.1 * (weight.read_value() - me))
+        seen.assign_add(2.0)
+        rarely.assign_add(0.5 * me)
+        return float(rarely.read_value()) if number % 10 == 9 else 0.0
+
+    for number in range(job.steps or 40):
+        strategy.run(step, args=(number,))
+        job.progress(number + 1, job.steps or 40)
+    return {{"seen": float(seen.read_value())}}
+"""
+
+
+def run(tmp_path: Path, text: str = JOB, **keys: Any) -> Summary:
+    program = tmp_path / "program.py"
+    program.write_text(text.format(settings=""), "utf-8")
+    with simulated_cluster():
+        return run_experiment(
+            Experiment(workload=str(program), workers=3, out=str(tmp_path / "runs"), **keys)
+        )
+
+
+def advice(folder: str) -> dict[str, Advice]:
+    with open_history(Path(folder)) as history, open_oracle(Path(folder)) as oracle:
+        advised = advise(Replays(history, oracle))
+    assert () == advised.doubts
+    assert "" == advised.together.failure
+    return {one.effect.name: one for one in advised.advice}
+
+
+def test_each_variable_gets_what_its_reads_need(tmp_path: Path):
+    found = advice(run(tmp_path).directory)
+
+    assert found["weight"].keeps
+    assert "would be cheaper, but change" in found["weight"].proof
+    assert "ON_READ" == found["seen"].effect.after.synchronization.name
+    assert found["seen"].effect.harmless
+    assert "read by the program 1×" in found["seen"].proof
+    assert found["seen"].saves.startswith("99% of the messages (240 → 3)")
+    assert "AUTO" == found["rarely"].effect.after.synchronization.name  # ON_READ changes reads
+    assert (0, 0) == (found["rarely"].effect.changed, found["rarely"].effect.unknown)
+    assert not any(one.mends for one in found.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "variable", "settings"),
+    [
+        ("accuracy_of_3_57_on_4_gpus", "accuracy", ("ON_READ", "MEAN")),
+        ("loss_is_divided_by_the_gpus", "loss", ("ON_READ", "SUM")),
+        ("mirror_is_broken", "offset", ("ON_WRITE", "MEAN")),
+    ],
+)
+def test_what_is_wrong_is_mended_and_it_says_so(
+    tmp_path: Path, name: str, variable: str, settings: tuple[str, str]
+):
+    program = CORPUS / "planted" / f"{name}.py"
+    with simulated_cluster():
+        oracle = "ORACLE = True" in program.read_text("utf-8")
+        ran = run_experiment(
+            Experiment(workload=str(program), workers=4, oracle=oracle, out=str(tmp_path))
+        )
+    one = advice(ran.directory)[variable]
+
+    assert one.mends
+    assert one.effect.changed
+    after = one.effect.after
+    assert settings[1] == after.aggregation.name
+    shown = CliRunner().invoke(main, ["advise", ran.directory]).output
+    assert "would give another value" in shown
+
+
+def test_advice_can_be_pasted(tmp_path: Path):
+    folder = run(tmp_path).directory
+    shown = CliRunner().invoke(main, ["advise", folder], env={"COLUMNS": "80"})
+    assert 0 == shown.exit_code
+    assert max(map(len, shown.output.splitlines())) <= 80
+    pasted = shown.output.partition("in an experiment\n")[2].partition("\n\n")[0]
+    keys = yaml.safe_load(pasted)
+    again = run(tmp_path, **keys)
+
+    assert {"auto", "variables"} == keys.keys()
+    assert {"seen": 240.0} == again.result
+    assert sum(v.messages for v in again.variables) < 300  # it was 720
+    assert all(one.keeps for one in advice(again.directory).values())
+
+
+def test_the_advice_is_there_as_json(tmp_path: Path):
+    folder = run(tmp_path).directory
+    said = json.loads(CliRunner().invoke(main, ["advise", folder, "--json"]).output)
+    assert ["weight", "seen", "rarely"] == [one["name"] for one in said["advice"]]
+    assert [True, False, False] == [one["keep"] for one in said["advice"]]
+
+
+def test_a_run_takes_the_advice_of_a_pilot_run(tmp_path: Path):
+    plain, advised = run(tmp_path), run(tmp_path, auto="advised")
+
+    assert plain.result == advised.result
+    assert ["weight", "seen", "rarely"] == [one.partition(":")[0] for one in advised.advice]
+    modes = {one.name: one.synchronization for one in advised.variables}
+    assert {"weight": "ON_WRITE", "seen": "ON_READ", "rarely": "AUTO"} == modes
+    assert (Path(advised.directory) / "pilot" / "history.db").exists()
+    assert "advised" == advised.experiment["auto"]
+
+
+def test_without_auto_variables_there_is_nothing_to_advise(tmp_path: Path):
+    advised = run(tmp_path, auto="advised", mode="on_read")
+    assert ["no variable is AUTO: there was nothing to advise"] == advised.advice
+
+
+def test_a_pilot_run_that_fails_is_told(tmp_path: Path):
+    failing = JOB.replace(
+        "    for number", "    if job.steps:\n        raise OSError('x')\n    for number"
+    )
+    advised = run(tmp_path, failing, auto="advised")
+    (said,) = advised.advice
+    assert said.startswith("AUTO is ON_WRITE: the pilot run fails: OSError: x (")
+    assert advised.status is Status.DONE
+
+
+def test_whatif_shows_before_and_after_in_80_columns(tmp_path: Path):
+    folder = run(tmp_path).directory
+    command = ["whatif", folder, "--set", "w*=on_read", "--set", "seen=/mean"]
+    shown = CliRunner().invoke(main, command, env={"COLUMNS": "80"})
+
+    assert 0 == shown.exit_code
+    assert max(map(len, shown.output.splitlines())) <= 80
+    assert "→ ON_READ with MEAN" in shown.output
+    assert "→ ON_WRITE with MEAN" in shown.output
+    assert "seen: 1 of 1 read would give another value." in shown.output.replace("\n", " ")
+    said = json.loads(CliRunner().invoke(main, [*command, "--json"]).output)
+    changes = {one["name"]: one["changed"] for one in said["variables"]}
+    assert (1, 0) == (changes["seen"], changes["rarely"])
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ("seem=on_read", "there is no variable 'seem'; did you mean 'seen'?"),
+        ("seen=on_red", "'on_red' is no mode; did you mean 'on_read'?"),
+        ("seen=/avg", "'avg' is no aggregation"),
+        ("seen", "it should be VARIABLE=MODE"),
+    ],
+)
+def test_a_wrong_change_names_what_there_is(tmp_path: Path, change: str, problem: str):
+    result = CliRunner().invoke(main, ["whatif", run(tmp_path).directory, "--set", change])
+    assert 2 == result.exit_code
+    assert problem in result.output
+
+
+def test_a_run_without_a_record_is_refused(tmp_path: Path):
+    for command in (["advise", str(tmp_path)], ["whatif", str(tmp_path), "--set", "v=none"]):
+        result = CliRunner().invoke(main, command)
+        assert 2 == result.exit_code
+        assert "has no history.db" in result.output

@@ -1,0 +1,176 @@
+"""A recorded program, played again: as it was, and as a run under other settings would be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+
+import varsim as tf
+from tests.testing.programs import PROGRAMS
+from varsim.errors import ConfigError
+from varsim.experiments.catalog import list_workloads
+from varsim.experiments.config import Experiment
+from varsim.experiments.runner import run_experiment
+from varsim.spec import VariableAggregation, VariableSynchronization
+from varsim.testing import simulated_cluster
+from varsim.testing.simulation import SimulatedCluster
+from varsim.tracing.history import open_history
+from varsim.tracing.merge import merge
+from varsim.tracing.trace import TraceOptions
+from varsim.whatif.compare import Effect, Replays, WhatIf
+from varsim.whatif.recorded import Settings
+
+ON_WRITE, ON_READ = VariableSynchronization.ON_WRITE, VariableSynchronization.ON_READ
+NONE, ADAPTIVE = VariableSynchronization.NONE, VariableSynchronization.AUTO
+SUM, MEAN = VariableAggregation.SUM, VariableAggregation.MEAN
+
+
+@contextmanager
+def recorded(program, monkeypatch) -> Iterator[Replays]:
+    """A program that makes its own strategies, in a simulated cluster."""
+    launch = SimulatedCluster.launch
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+
+        def traced(self, given, references):
+            return launch(self, replace(given, trace=TraceOptions(folder)), references)
+
+        monkeypatch.setattr(SimulatedCluster, "launch", traced)
+        with simulated_cluster():
+            program()
+        monkeypatch.undo()
+        merge(folder, folder)
+        with open_history(folder) as history:
+            yield Replays(history)
+
+
+def effect_on(result: WhatIf, name: str) -> Effect:
+    (effect,) = [one for one in result.effects if one.name == name]
+    return effect
+
+
+def settings_for(replays: Replays, name: str, settings: Settings) -> dict[int, Settings]:
+    rows = replays.program.variables
+    return {number: settings for number, row in rows.items() if row.name == name}
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.__name__)
+def test_as_it_was_it_gives_what_was_recorded(program, monkeypatch):
+    with recorded(program, monkeypatch) as replays:
+        assert () == replays.doubts
+        assert "" == replays.under({}).failure
+        assert all(effect.harmless for effect in replays.under({}).effects)
+
+
+@pytest.mark.parametrize("workload", [one.name for one in list_workloads()])
+def test_workloads_cost_in_the_replay_what_they_cost_in_the_run(workload: str, tmp_path: Path):
+    with simulated_cluster():
+        ran = run_experiment(Experiment(workload=workload, workers=3, steps=24, out=str(tmp_path)))
+    with open_history(Path(ran.directory)) as history:
+        replays = Replays(history)
+    assert () == replays.doubts
+    costs = [one.cost_before for one in replays.under({}).effects]
+    expected = [(v.name, v.writes, v.messages, v.size_bytes, v.merges) for v in ran.variables]
+    found = [(c.name, c.writes, c.messages, c.size_bytes, c.merges) for c in costs]
+    assert expected == found
+
+
+def counting() -> None:
+    """Replicas count, look at their count, and the program reads it in the end."""
+    strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])
+    with strategy.scope():
+        count = tf.Variable(0.0, name="count", aggregation=tf.VariableAggregation.SUM)
+        total = tf.Variable(0.0, name="total", aggregation=tf.VariableAggregation.SUM)
+
+    def step():
+        count.assign_add(1.0)
+        total.assign_add(2.0)
+        return count.read_value()
+
+    for _ in range(3):
+        strategy.run(step)
+    total.read_value()
+    strategy.close()
+
+
+def test_other_settings_give_what_a_run_under_them_gives(monkeypatch):
+    with recorded(counting, monkeypatch) as replays:
+        to = Settings(ON_READ, SUM)
+        result = replays.under(settings_for(replays, "count", to))
+    effect = effect_on(result, "count")
+
+    assert (6, 6, 0, None) == (effect.reads, effect.changed, effect.unknown, effect.refusal)
+    assert effect.first is not None
+    assert effect.first.after is not None
+    assert (2.0, 1.0, 1) == (effect.first.before, effect.first.after, effect.first.step)
+    assert (3, 12) == (effect.cost_before.merges, effect.cost_before.messages)
+    assert (0, 0) == (effect.cost_after.merges, effect.cost_after.messages)
+    assert (0, 4) == (effect.stale_before, effect.stale_after)  # in the steps after the first
+    assert effect_on(result, "total").harmless
+
+
+@pytest.mark.parametrize(
+    ("settings", "value"),
+    [(Settings(ON_READ, SUM), 12.0), (Settings(ON_READ, MEAN), 6.0), (Settings(ADAPTIVE, SUM), 12)],
+)
+def test_the_value_that_is_read_in_the_end(monkeypatch, settings: Settings, value: float):
+    with recorded(counting, monkeypatch) as replays:
+        result = replays.under(settings_for(replays, "total", settings))
+    effect = effect_on(result, "total")
+    assert value == (12.0 if effect.first is None else effect.first.after)
+    assert effect.harmless is (value == 12.0)
+    assert effect.cost_after.messages < effect.cost_before.messages
+
+
+def test_what_would_be_refused_is_told_with_its_place(monkeypatch):
+    with recorded(counting, monkeypatch) as replays:
+        result = replays.under(settings_for(replays, "total", Settings(NONE, SUM)))
+    refusal = effect_on(result, "total").refusal
+
+    assert refusal is not None
+    assert refusal.place == replays.reads_of(effect_on(result, "total").variable)[0].place
+    assert "total" in refusal.text
+    assert any("synchronization=NONE" in text for text in result.warned)
+
+
+def large_values() -> None:
+    strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])
+    with strategy.scope():
+        large = tf.Variable(
+            np.zeros(20_000, np.float32), name="large", aggregation=tf.VariableAggregation.MEAN
+        )
+
+    def step():
+        large.assign(np.ones(20_000, np.float32))
+        return float(large.read_value()[0])
+
+    strategy.run(step)
+    strategy.close()
+
+
+def test_what_was_not_recorded_is_not_guessed(monkeypatch):
+    with recorded(large_values, monkeypatch) as replays:
+        result = replays.under(settings_for(replays, "large", Settings(ON_READ, MEAN)))
+    effect = effect_on(result, "large")
+
+    assert (2, 0, 2, False) == (effect.reads, effect.changed, effect.unknown, effect.harmless)
+    assert ["trace: messages keeps them" in doubt for doubt in replays.doubts] == [True]
+
+
+def test_a_record_without_variables_is_refused(tmp_path: Path):
+    with simulated_cluster():
+        strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"], trace=TraceOptions(tmp_path))
+        strategy.run(lambda: None)
+        strategy.close()
+    merge(tmp_path, tmp_path)
+    with (
+        open_history(tmp_path) as history,
+        pytest.raises(ConfigError, match="nothing to replay"),
+    ):
+        Replays(history)

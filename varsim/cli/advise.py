@@ -1,0 +1,64 @@
+"""`varsim advise`: which settings to choose for the variables of a run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from varsim.cli.lazy import WrongUse
+from varsim.cli.whatif import plain_effect
+
+if TYPE_CHECKING:
+    from varsim.whatif.advice import Advised
+
+
+@click.command(short_help="Say which settings to choose.")
+@click.argument("run", type=click.Path(path_type=Path), default=Path("runs/latest"))
+@click.option("--json", "as_json", is_flag=True, help="Print the advice as JSON, and only that.")
+def advise(*, run: Path, as_json: bool) -> None:
+    """Say which synchronization and aggregation to choose for the variables of RUN.
+
+    Whatever is advised was replayed with the recorded reads and writes. It saves messages and
+    changes no value; or it mends what `varsim check` found, and then it says which values change.
+
+    \b
+    varsim advise
+    varsim advise runs/20260101-120000-digits
+    """  # noqa: D301  # \b keeps the lines below it apart
+    from varsim.errors import ConfigError
+    from varsim.report.console import print_page
+    from varsim.tracing.history import open_history, open_oracle
+    from varsim.whatif.advice import advise as advised_by
+    from varsim.whatif.compare import Replays
+    from varsim.whatif.text import print_advice
+
+    try:
+        with open_history(run) as history, open_oracle(run) as oracle:
+            advised = advised_by(Replays(history, oracle))
+    except ConfigError as error:
+        raise WrongUse(str(error)) from error
+    if as_json:
+        click.echo(json.dumps(_plain(advised), indent=1))
+        return
+    print_page(lambda console: print_advice(console, advised), sys.stdout)
+
+
+def _plain(advised: Advised) -> dict[str, Any]:
+    return {
+        "advice": [
+            {
+                "keep": one.keeps,
+                "proof": one.proof,
+                "saves": one.saves or None,
+                "risks": one.risks or None,
+                "mends": list(one.mends),
+                **plain_effect(one.effect),
+            }
+            for one in advised.advice
+        ],
+        "doubts": list(advised.doubts),
+    }

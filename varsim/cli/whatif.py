@@ -1,0 +1,168 @@
+"""`varsim whatif`: what other settings would have changed in a run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from varsim.cli.lazy import WrongUse
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from varsim.whatif.compare import Effect, Replays, WhatIf
+    from varsim.whatif.recorded import Settings
+
+_ADAPTIVE: Final = "adaptive"
+
+
+@click.command(short_help="Replay a run under other settings.")
+@click.argument("run", type=click.Path(path_type=Path), default=Path("runs/latest"))
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    required=True,
+    metavar="VARIABLE=MODE",
+    help="MODE[/AGGREGATION], or /AGGREGATION, for a variable or a pattern; several times.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and only that.")
+def whatif(*, run: Path, changes: Sequence[str], as_json: bool) -> None:
+    """Replay what RUN's replicas read and wrote, under other settings.
+
+    It tells which reads would give another value, which would be stale, what would be refused, and
+    what the synchronisation would cost. It trains nothing again: what was written is what the run
+    wrote. MODE is on_write, on_read, none, auto (as in TensorFlow: on_write) or adaptive.
+
+    \b
+    varsim whatif runs/latest --set loss=on_read
+    varsim whatif runs/latest --set 'moving_*=on_read/mean' --set steps=/only_first_replica
+    """  # noqa: D301  # \b keeps the lines below it apart
+    from varsim.errors import ConfigError
+    from varsim.report.console import print_page
+    from varsim.tracing.history import open_history, open_oracle
+    from varsim.whatif.compare import Replays
+    from varsim.whatif.text import print_what_if
+
+    try:
+        with open_history(run) as history, open_oracle(run) as oracle:
+            names = {number: str(row.name) for number, row in history.variables.items()}
+            asked = [_parsed(text, names) for text in changes]
+            replays = Replays(history, oracle)
+            settings = _changed(replays, asked)
+            result = replays.under(settings)
+    except ConfigError as error:
+        raise WrongUse(str(error)) from error
+    if as_json:
+        click.echo(json.dumps(_plain(result, replays), indent=1))
+        return
+    print_page(lambda it: print_what_if(it, result, list(settings), replays.doubts), sys.stdout)
+
+
+def _parsed(text: str, names: Mapping[int, str]) -> tuple[list[int], str, str]:
+    """The variables that are meant, the mode and the aggregation."""
+    from varsim.experiments.mode import MODES
+    from varsim.experiments.nearest import did_you_mean, listed
+    from varsim.spec import VariableAggregation
+
+    pattern, equals, words = text.rpartition("=")
+    mode, _, aggregation = words.lower().strip().partition("/")
+    if not equals or not pattern or not (mode or aggregation):
+        raise WrongUse(f"--set {text}: it should be VARIABLE=MODE, such as loss=on_read")
+    modes = [*MODES, _ADAPTIVE]
+    if mode and mode not in modes:
+        raise WrongUse(
+            f"--set {text}: {mode!r} is no mode{did_you_mean(mode, modes)}\n"
+            f"  modes: {listed(modes)}"
+        )
+    ways = [one.name.lower() for one in VariableAggregation]
+    if aggregation and aggregation not in ways:
+        raise WrongUse(
+            f"--set {text}: {aggregation!r} is no aggregation{did_you_mean(aggregation, ways)}\n"
+            f"  aggregations: {listed(ways)}"
+        )
+    meant = [
+        number
+        for number, name in names.items()
+        if name == pattern or fnmatchcase(name, pattern) or str(number) == pattern
+    ]
+    if not meant:
+        known = list(dict.fromkeys(names.values()))
+        raise WrongUse(
+            f"--set {text}: there is no variable {pattern!r}{did_you_mean(pattern, known)}\n"
+            f"  variables: {listed(known)}"
+        )
+    return meant, mode, aggregation
+
+
+def _changed(
+    replays: Replays, asked: Sequence[tuple[Sequence[int], str, str]]
+) -> dict[int, Settings]:
+    from varsim.experiments.mode import MODES
+    from varsim.spec import VariableAggregation, VariableSynchronization
+    from varsim.whatif.recorded import Settings
+
+    modes = {
+        **MODES,
+        "auto": VariableSynchronization.ON_WRITE,  # which it becomes
+        _ADAPTIVE: VariableSynchronization.AUTO,
+    }
+    settings = replays.program.settings()
+    changed: dict[int, Settings] = {}
+    for meant, mode, aggregation in asked:
+        for number in meant:
+            now = changed.get(number, settings[number])
+            changed[number] = Settings(
+                modes[mode] if mode else now.synchronization,
+                VariableAggregation[aggregation.upper()] if aggregation else now.aggregation,
+            )
+    return changed
+
+
+def _plain(result: WhatIf, replays: Replays) -> dict[str, Any]:
+    return {
+        "variables": [plain_effect(effect) for effect in result.effects],
+        "failure": result.failure or None,
+        "warnings": list(result.warned),
+        "doubts": list(replays.doubts),
+    }
+
+
+def plain_effect(effect: Effect) -> dict[str, Any]:
+    """What becomes of a variable, as JSON has it."""
+    first, refusal = effect.first, effect.refusal
+    return {
+        "name": effect.name,
+        "before": _plain_settings(effect.before),
+        "after": _plain_settings(effect.after),
+        "reads": effect.reads,
+        "changed": effect.changed,
+        "rounded": effect.rounded,
+        "unknown": effect.unknown,
+        "first_change": None
+        if first is None
+        else {"place": first.place, "step": first.step, "process": first.process},
+        "refused": None
+        if refusal is None
+        else {"place": refusal.place, "count": refusal.count, "text": refusal.text},
+        "stale": {"before": effect.stale_before, "after": effect.stale_after},
+        **{
+            key: {
+                "before": getattr(effect.cost_before, key),
+                "after": getattr(effect.cost_after, key),
+            }
+            for key in ("merges", "messages", "size_bytes")
+        },
+    }
+
+
+def _plain_settings(settings: Settings) -> dict[str, str]:
+    return {
+        "synchronization": settings.synchronization.name,
+        "aggregation": settings.aggregation.name,
+    }

@@ -1,0 +1,78 @@
+"""`auto: advised`: a short run first, whose advice the run takes for its AUTO variables."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from varsim.experiments.aside import Chance, run_aside
+from varsim.experiments.config import Experiment, VariableSettings
+from varsim.experiments.failure import in_a_line
+from varsim.experiments.recording import write_history
+from varsim.experiments.store import RunFiles
+from varsim.tracing.history import open_history
+from varsim.tracing.trace import OPS
+
+ADVISED: Final = "advised"
+STEPS: Final = 50
+"""Of a pilot run, at the most."""
+
+_AUTO: Final = "AUTO"
+
+
+def take_advice(
+    experiment: Experiment, params: dict[str, Any], chance: Chance, files: RunFiles
+) -> tuple[Experiment, list[str]]:
+    """The experiment with the settings that a pilot run advises, and what it advises in sentences.
+
+    If the pilot run fails, AUTO is ON_WRITE, and the sentence says why.
+
+    Raises:
+        ConfigError: The simulated cluster, in which advice is checked, is not installed.
+    """
+    as_it_was = experiment.model_copy(update={"auto": "on_write"})
+    steps = min(experiment.steps or STEPS, STEPS)
+    pilot = as_it_was.model_copy(update={"steps": steps, "trace": OPS})
+    problem: str | None
+    try:
+        with chance.again():
+            run_aside(pilot, experiment.device_names, params, files)
+        problem = write_history(files)
+    except (Exception, SystemExit) as error:  # a workload may raise anything
+        problem = f"the pilot run fails: {in_a_line(error)}"
+    if problem is not None:
+        return as_it_was, [f"AUTO is ON_WRITE: {problem}"]
+    chosen, said, adaptive = _advice(files)
+    if not said:
+        return as_it_was, ["no variable is AUTO: there was nothing to advise"]
+    update = {
+        "auto": "adaptive" if adaptive else "on_write",
+        "variables": {**chosen, **experiment.variables},
+    }
+    return experiment.model_copy(update=update), said
+
+
+def _advice(files: RunFiles) -> tuple[dict[str, VariableSettings], list[str], bool]:
+    """By name, the settings of all AUTO variables; a sentence for each; whether any is adaptive."""
+    from varsim.whatif.advice import advise, in_words
+    from varsim.whatif.compare import Replays
+
+    with open_history(files.path) as history:
+        rows = history.variables
+        auto = [number for number, row in rows.items() if row.requested == _AUTO]
+        advised = advise(Replays(history), only=auto) if auto else None
+    chosen: dict[str, VariableSettings] = {}
+    said: list[str] = []
+    adaptive = False
+    names = [row.name for row in rows.values()]
+    for one in advised.advice if advised is not None else ():
+        effect = one.effect
+        if effect.variable not in auto:
+            continue
+        adaptive |= one.adaptive
+        unique = names.count(effect.name) == 1 and not one.mends
+        settings = effect.after if unique else effect.before
+        if settings.aggregation.name != "NONE":
+            chosen[effect.name] = VariableSettings(synchronization=settings.synchronization)
+        saving = f", which saves {one.saves}" if unique and one.saves else ""
+        said.append(f"{effect.name}: {in_words(settings)}{saving}")
+    return chosen, said, adaptive

@@ -1,0 +1,261 @@
+"""Which settings to choose: those that save most and change nothing, which a replay has shown.
+
+Variables are independent of each other: what replicas and the program wrote is what was recorded.
+So one replay under ON_READ tells of all variables, and one replay of all that was chosen proves it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from varsim.analysis.finding import Kind
+from varsim.spec import VariableAggregation, VariableSynchronization
+from varsim.tracing.history import PROGRAM
+from varsim.whatif.compare import Effect, Replays, WhatIf
+from varsim.whatif.recorded import Settings
+
+ON_READ, ON_WRITE, ADAPTIVE = (
+    VariableSynchronization.ON_READ,
+    VariableSynchronization.ON_WRITE,
+    VariableSynchronization.AUTO,
+)
+SUM, MEAN = VariableAggregation.SUM, VariableAggregation.MEAN
+
+_WRONG_AS_IT_IS: Final = frozenset(
+    {
+        Kind.DIVERGENCE,
+        Kind.WRITE_WRITE,
+        Kind.READ_WRITE,
+        Kind.WRONG_FACTOR,
+        Kind.FIRST_REPLICA,
+    }
+)
+"""Findings that another setting can mend, which changes values on purpose."""
+
+_LEAST_SAVED: Final = 0.1
+"""Of the messages: for less, settings stay."""
+
+_MENDING: Final = tuple(
+    Settings(synchronization, aggregation)
+    for synchronization in (ON_WRITE, ON_READ)
+    for aggregation in (MEAN, SUM)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What to choose for one variable."""
+
+    effect: Effect  # of the choice; before and after are the same if it is to be kept
+    proof: str  # which reads need what; sentences
+    saves: str
+    risks: str
+    mends: tuple[str, ...]  # findings that go away; values change, and that is the point
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the settings stay."""
+        return self.effect.before == self.effect.after
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether it is for AUTO as `auto: adaptive` has it."""
+        return self.effect.after.synchronization is ADAPTIVE
+
+
+@dataclass(frozen=True, slots=True)
+class Advised:
+    """The advice for all variables, and what it does together."""
+
+    advice: tuple[Advice, ...]
+    together: WhatIf
+    doubts: tuple[str, ...]
+
+
+def advise(replays: Replays, *, only: Iterable[int] | None = None) -> Advised:
+    """What to choose, each checked by a replay of all choices.
+
+    Args:
+        only: Variables whose settings may change; all, if it is not said which.
+    """
+    before = replays.program.settings()
+    free = {number for number in before if only is None or number in set(only)}
+    chosen, refused = _mended(replays, before, free)
+    tried: dict[int, dict[Settings, Effect]] = {number: {} for number in before}
+    for synchronization in (ON_READ, ON_WRITE, ADAPTIVE):
+        changes = {
+            number: Settings(synchronization, settings.aggregation)
+            for number, settings in before.items()
+            if number in free - chosen.keys() and _possible(synchronization, settings)
+        }
+        for effect in _effects(replays, changes):
+            tried[effect.variable][effect.after] = effect
+    for number in free - chosen.keys():
+        best = _cheapest(tried[number])
+        if best is not None:
+            chosen[number] = best
+    together = replays.under(chosen)
+    return Advised(
+        tuple(_advice(replays, one, tried[one.variable], refused) for one in together.effects),
+        together,
+        replays.doubts,
+    )
+
+
+def _possible(synchronization: VariableSynchronization, settings: Settings) -> bool:
+    if synchronization is settings.synchronization:
+        return False
+    return settings.aggregation is not VariableAggregation.NONE
+
+
+def _effects(replays: Replays, changes: Mapping[int, Settings]) -> list[Effect]:
+    """Of these changes; none if the program would stop."""
+    if not changes:
+        return []
+    result = replays.under(changes)
+    return [] if result.failure else [one for one in result.effects if one.variable in changes]
+
+
+def _cheapest(tried: Mapping[Settings, Effect]) -> Settings | None:
+    """The settings that save most messages, if they change nothing and save anything."""
+    harmless = [one for one in tried.values() if one.harmless and _is_worth_it(one)]
+    return max(harmless, key=_saved).after if harmless else None
+
+
+def _is_worth_it(effect: Effect) -> bool:
+    return effect.cost_before.messages - effect.cost_after.messages > (
+        _LEAST_SAVED * effect.cost_before.messages
+    )
+
+
+def _saved(effect: Effect) -> tuple[int, int]:
+    before, after = effect.cost_before, effect.cost_after
+    return before.messages - after.messages, before.size_bytes - after.size_bytes
+
+
+# ---------------------------------------------------------------- what is wrong as it is
+
+
+def _mended(
+    replays: Replays, before: Mapping[int, Settings], free: set[int]
+) -> tuple[dict[int, Settings], dict[int, tuple[str, ...]]]:
+    """Settings under which findings go away, for variables that have such; and which findings."""
+    troubled = _troubles(replays)
+    chosen: dict[int, Settings] = {}
+    for settings in _MENDING:
+        changes = {
+            number: settings
+            for number in troubled.keys() & free - chosen.keys()
+            if before[number] != settings
+        }
+        if not changes:
+            continue
+        result = replays.under(changes)
+        left = {one.variable for one in result.findings if one.kind in _WRONG_AS_IT_IS}
+        for one in result.effects:
+            fine = one.variable in changes and one.refusal is None and not result.failure
+            if fine and one.name not in left:
+                chosen[one.variable] = settings
+    return chosen, {number: troubled[number] for number in chosen}
+
+
+def _troubles(replays: Replays) -> dict[int, tuple[str, ...]]:
+    found: dict[int, list[str]] = {}
+    by_name = {row.name: number for number, row in replays.program.variables.items()}
+    for one in replays.findings:
+        if one.kind in _WRONG_AS_IT_IS and one.variable in by_name:
+            found.setdefault(by_name[one.variable], []).append(one.kind.value)
+    return {number: tuple(kinds) for number, kinds in found.items()}
+
+
+# ---------------------------------------------------------------- in words
+
+
+def _advice(
+    replays: Replays,
+    effect: Effect,
+    tried: Mapping[Settings, Effect],
+    mended: Mapping[int, tuple[str, ...]],
+) -> Advice:
+    mends = mended.get(effect.variable, ())
+    proof = f"{_uses(replays, effect)} {_reason(effect, tried, mends)}"
+    if effect.before == effect.after:
+        return Advice(effect, proof, "", "", ())
+    return Advice(effect, proof, _saving(effect), _RISKS[effect.after.synchronization], mends)
+
+
+def _uses(replays: Replays, effect: Effect) -> str:
+    """Who reads a variable, how often and where, and how often it is written."""
+    reads = replays.reads_of(effect.variable)
+    who = [
+        ("the program", [one for one in reads if one.process == PROGRAM]),
+        ("replicas", [one for one in reads if one.process != PROGRAM]),
+    ]
+    said = [
+        f"{name} {sum(one.times for one in own):,}× (mostly at {_place(own)})"
+        for name, own in who
+        if own
+    ]
+    writes = effect.cost_before.writes
+    return (
+        f"Written {writes:,}×; read by {' and by '.join(said)}."
+        if said
+        else (f"Written {writes:,}×; read by nobody.")
+    )
+
+
+def _place(reads: Iterable[object]) -> str:
+    ((place, _),) = Counter(one.place for one in reads).most_common(1)  # type: ignore[attr-defined]
+    return str(place)
+
+
+def _reason(effect: Effect, tried: Mapping[Settings, Effect], mends: tuple[str, ...]) -> str:
+    if mends:
+        return f"As it is: {', '.join(mends)}. Under the new settings that is gone."
+    if effect.before != effect.after:
+        rounded = f" ({effect.rounded:,} of them up to rounding)" if effect.rounded else ""
+        return f"Every read gives the same value in the replay{rounded}."
+    if effect.cost_before.messages == 0:
+        return "It costs nothing."
+    cheaper = [one for one in tried.values() if _is_worth_it(one)]
+    if not cheaper:
+        return "Nothing else is much cheaper."
+    other = max(cheaper, key=_saved)
+    name = in_words(other.after)
+    if other.refusal is not None:
+        return f"{name} would be cheaper, but refuses what is done at {other.refusal.place}."
+    if other.first is None:
+        return f"{name} would be cheaper, but {other.unknown:,} reads cannot be checked."
+    return (
+        f"{name} would be cheaper, but change {other.changed:,} of {other.reads:,} reads, first in "
+        f"step {other.first.step} at {other.first.place}."
+    )
+
+
+def _saving(effect: Effect) -> str:
+    before, after = effect.cost_before, effect.cost_after
+    if not before.messages:
+        return f"nothing: it costs {after.messages:,} messages, which were none"
+    share = 1 - after.messages / before.messages
+    return (
+        f"{share:.0%} of the messages ({before.messages:,} → {after.messages:,}), "
+        f"{before.size_bytes:,} → {after.size_bytes:,} bytes"
+    )
+
+
+def in_words(settings: Settings) -> str:
+    """How settings are called: AUTO, where it is in force, is adaptive."""
+    if settings.synchronization is ADAPTIVE:
+        return f"AUTO (adaptive) with {settings.aggregation.name}"
+    return f"{settings.synchronization.name} with {settings.aggregation.name}"
+
+
+_RISKS: Final = {
+    ON_READ: "A read in strategy.run gives the replica's own part only, and what was not read is "
+    "lost with a worker.",
+    ON_WRITE: "Every write waits for all replicas.",
+    ADAPTIVE: "Values may differ by rounding, and a read waits until the deferred writes have met.",
+}

@@ -1,0 +1,232 @@
+"""What other settings would have changed: a recorded program played under them, beside itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from varsim.analysis.arithmetic import matches
+from varsim.analysis.finding import Finding, Kind, find
+from varsim.analysis.rounding import close
+from varsim.errors import ConfigError
+from varsim.spec import Array
+from varsim.sync.statistics import VariableStatistics
+from varsim.tracing.history import History, open_history
+from varsim.tracing.merge import merge
+from varsim.tracing.trace import TraceOptions
+from varsim.whatif.play import CallFailed, Played, Refusal, play
+from varsim.whatif.reading import recorded_program
+from varsim.whatif.recorded import Program, Read, Settings, accesses
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A read that would give another value."""
+
+    place: str
+    step: int  # calls of strategy.run that had begun
+    process: int
+    before: Array
+    after: Array | None  # None: the read would be refused, or never come
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """What other settings do to one variable."""
+
+    variable: int
+    name: str
+    before: Settings
+    after: Settings
+    reads: int
+    changed: int  # of the reads: those that would give another value
+    rounded: int  # those that would differ by rounding only
+    unknown: int  # those that depend on what was not recorded
+    first: Difference | None  # of those that would change
+    refusal: Refusal | None  # the first operation that would be refused, which was not
+    cost_before: VariableStatistics
+    cost_after: VariableStatistics
+    stale_before: int  # reads of a replica that lacked what others had written before
+    stale_after: int
+
+    @property
+    def harmless(self) -> bool:
+        """Whether it is certain that nothing changes."""
+        return not (self.changed or self.unknown or self.refusal)
+
+
+@dataclass(frozen=True, slots=True)
+class WhatIf:
+    """What other settings do to a program."""
+
+    effects: tuple[Effect, ...]  # on every variable, in order of creation
+    findings: tuple[Finding, ...]  # in the program as it would be
+    failure: str  # why the program would stop, if it would; "" if not
+    warned: tuple[str, ...]  # what it would be warned of, and was not
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    played: Played
+    unknown: frozenset[int]  # reads that depend on what was not recorded
+    findings: tuple[Finding, ...]
+    failure: str
+
+    def stale(self) -> dict[int, int]:
+        """By variable: how many reads lacked something."""
+        return {
+            self.played.numbers[one.variable_id]: one.count
+            for one in self.findings
+            if one.kind is Kind.STALE_READ and one.variable_id is not None
+        }
+
+
+class Replays:
+    """Plays a recorded program again and again: as it was, and under other settings.
+
+    It runs no training again. What replicas and the program wrote are the recorded values, whatever
+    they would have read instead.
+    """
+
+    def __init__(self, history: History, oracle: History | None = None) -> None:
+        """Plays it as it was, and sees whether that gives what was recorded.
+
+        Raises:
+            ConfigError: The record has no variable, or the simulated cluster is not installed.
+        """
+        self.program: Program = recorded_program(history)
+        if not self.program.variables:
+            raise ConfigError("the record of this run has no variable: there is nothing to replay")
+        self._oracle = oracle
+        self._reads = [one for one in accesses(self.program.actions) if isinstance(one, Read)]
+        self._as_it_was = self._outcome(self.program.settings())
+        self.findings = self._as_it_was.findings
+        """Those of the program as it was."""
+        self.doubts = tuple(self._doubts())
+        """What the replay does not tell, or tells otherwise than the record; sentences."""
+
+    def under(self, changes: Mapping[int, Settings]) -> WhatIf:
+        """Plays it with other settings for some variables."""
+        now = self._as_it_was
+        settings = self.program.settings() | dict(changes)
+        then = self._outcome(settings) if changes else now
+        unknown = now.unknown | then.unknown
+        stale_before, stale_after = now.stale(), then.stale()
+        effects = []
+        for number, row in self.program.variables.items():
+            if number not in now.played.costs or number not in then.played.costs:
+                continue  # it was dropped
+            own = [one for one in self._reads if one.variable == number]
+            changed, rounded, first = self._differences(own, then, unknown)
+            refusal = then.played.refused.get(number)
+            effects.append(
+                Effect(
+                    variable=number,
+                    name=row.name,
+                    before=self.program.settings()[number],
+                    after=settings[number],
+                    reads=sum(one.times for one in own),
+                    changed=changed,
+                    rounded=rounded,
+                    unknown=sum(one.times for one in own if one.event in unknown),
+                    first=first,
+                    refusal=None if number in now.played.refused else refusal,
+                    cost_before=now.played.costs[number],
+                    cost_after=then.played.costs[number],
+                    stale_before=stale_before.get(number, 0),
+                    stale_after=stale_after.get(number, 0),
+                )
+            )
+        warned = [text for text in then.played.warned if text not in now.played.warned]
+        return WhatIf(tuple(effects), then.findings, then.failure, tuple(warned))
+
+    def reads_of(self, variable: int) -> list[Read]:
+        """All reads of a variable, in the order of the record."""
+        return [one for one in self._reads if one.variable == variable]
+
+    def _differences(
+        self, reads: list[Read], then: _Outcome, unknown: frozenset[int]
+    ) -> tuple[int, int, Difference | None]:
+        changed = rounded = 0
+        first = None
+        for read in reads:
+            before = self._as_it_was.played.values.get(read.event)
+            after = then.played.values.get(read.event)
+            if before is None or read.event in unknown or _same(before, after):
+                continue
+            if after is not None and close(np.ravel(before), np.ravel(after)):
+                rounded += read.times
+                continue
+            changed += read.times
+            if first is None:
+                first = Difference(read.place, read.step, read.process, before, after)
+        return changed, rounded, first
+
+    def _outcome(self, settings: Mapping[int, Settings]) -> _Outcome:
+        with TemporaryDirectory(prefix="varsim-replay-") as name:
+            folder = Path(name)
+            played, failure = self._play(settings, trace=TraceOptions(folder))
+            merge(folder, folder)
+            with open_history(folder) as history:
+                findings = find(history, self._oracle)
+        unknown: frozenset[int] = frozenset()
+        if self.program.unknown:
+            other, _ = self._play(settings, other=True)
+            unknown = frozenset(
+                event
+                for event, value in played.values.items()
+                if not _same(value, other.values.get(event))
+            )
+        return _Outcome(played, unknown, findings, failure)
+
+    def _play(
+        self,
+        settings: Mapping[int, Settings],
+        *,
+        other: bool = False,
+        trace: TraceOptions | None = None,
+    ) -> tuple[Played, str]:
+        try:
+            return play(self.program, settings, other=other, trace=trace), ""
+        except CallFailed as error:
+            return error.played, f"step {error.step}: {error.text}"
+
+    def _doubts(self) -> list[str]:
+        doubts = []
+        if self.program.problem:
+            doubts.append(f"The record is not whole: {self.program.problem}.")
+        if self._as_it_was.failure:
+            doubts.append(f"The replay ends early, at {self._as_it_was.failure}.")
+        values, unknown = self._as_it_was.played.values, self._as_it_was.unknown
+        for number, row in self.program.variables.items():
+            own = self.reads_of(number)
+            hidden = sum(one.times for one in own if one.event in unknown)
+            if hidden:
+                doubts.append(
+                    f"{row.name}: {hidden:,} reads depend on values that are too large to be "
+                    "recorded at trace ops; trace: messages keeps them."
+                )
+            wrong = [
+                one
+                for one in own
+                if one.event not in unknown
+                and one.event in values
+                and matches(np.ravel(values[one.event]), one.recorded) is False
+            ]
+            if wrong:
+                doubts.append(
+                    f"{row.name}: {len(wrong):,} of {len(own):,} reads give another value in the "
+                    f"replay than in the run, first in step {wrong[0].step} at {wrong[0].place}: "
+                    "the order of what happened at the same time may have decided."
+                )
+        return doubts
+
+
+def _same(one: Array, other: Array | None) -> bool:
+    if other is None or one.dtype != other.dtype or one.shape != other.shape:
+        return False
+    return bool(np.array_equal(one, other, equal_nan=one.dtype.kind in "fc"))

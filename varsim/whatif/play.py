@@ -1,0 +1,299 @@
+"""Plays a recorded program in the simulated cluster, under any settings: no process starts.
+
+The program's operations and each replica's are done on the public face, at the places where the
+program did them, so that the engine's errors and the record of the play point there.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+import varsim as tf
+from varsim.errors import ConfigError, VarsimError
+from varsim.spec import Array, Context, Operation
+from varsim.sync import policy
+from varsim.sync.statistics import VariableStatistics
+from varsim.tracing.trace import TraceOptions
+from varsim.whatif.recorded import (
+    Action,
+    Call,
+    Create,
+    Forget,
+    Meet,
+    Program,
+    Read,
+    Settings,
+    Write,
+    spec_of,
+)
+from varsim.whatif.values import Filling, at, whole_of
+
+EXTRA: Final = "whatif"
+"""The extra of the distribution that a replay needs."""
+
+
+@dataclass(slots=True)
+class Refusal:
+    """What the engine said of an operation that it refused, and how often it did."""
+
+    place: str
+    step: int
+    process: int
+    text: str
+    count: int = 1
+
+
+@dataclass(slots=True)
+class Played:
+    """What came of playing a program."""
+
+    values: dict[int, Array] = field(default_factory=dict)  # by the event of the read
+    refused: dict[int, Refusal] = field(default_factory=dict)  # by variable, the first
+    costs: dict[int, VariableStatistics] = field(default_factory=dict)  # by variable
+    numbers: dict[int, int] = field(default_factory=dict)  # by the variable's number in the play
+    warned: list[str] = field(default_factory=list)  # each once
+
+
+class CallFailed(Exception):
+    """A call failed that had not failed in the record; nothing after it is played.
+
+    Attributes:
+        call: Its number.
+        text: What the engine said.
+        played: All up to it.
+    """
+
+    def __init__(self, call: int, step: int, text: str, played: Played) -> None:
+        super().__init__(text)
+        self.call = call
+        self.step = step
+        self.text = text
+        self.played = played
+
+
+def play(
+    program: Program,
+    settings: Mapping[int, Settings],
+    *,
+    other: bool = False,
+    trace: TraceOptions | None = None,
+) -> Played:
+    """Plays a program under these settings of its variables.
+
+    Args:
+        other: Fill in other values where none was recorded: what a read then gives depends on them.
+        trace: Where to record the play, as a run is recorded.
+    Raises:
+        CallFailed: The replicas could not agree in a call.
+        ConfigError: The simulated cluster is not installed.
+    """
+    with _cluster(), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", tf.VarsimWarning)
+        player = _Player(program, settings, other=other, trace=trace)
+        try:
+            player.do(program.actions)
+        finally:
+            player.finish()
+        player.played.warned = list(dict.fromkeys(str(one.message) for one in caught))
+    return player.played
+
+
+def _cluster() -> AbstractContextManager[Any]:
+    try:
+        from varsim.testing import simulated_cluster
+    except ModuleNotFoundError as error:
+        if error.name != "greenlet":
+            raise
+        raise ConfigError(
+            "a replay runs in the simulated cluster, which needs greenlet: "
+            f"pip install 'varsim-distribute[{EXTRA}]'"
+        ) from None
+    return simulated_cluster()
+
+
+class _ReplicaRaised(Exception):
+    """What a replica's function raised in the record, whatever it was."""
+
+
+class _Player:
+    def __init__(
+        self,
+        program: Program,
+        settings: Mapping[int, Settings],
+        *,
+        other: bool,
+        trace: TraceOptions | None,
+    ) -> None:
+        self._program = program
+        self._settings = settings
+        self._fill = Filling(other=other)
+        rows = program.variables
+        adaptive = any(policy.defers(spec_of(rows[n], one)) for n, one in settings.items())
+        devices = [f"cpu:{i}" for i in range(program.num_replicas)]
+        auto = "adaptive" if adaptive else "on_write"
+        self._strategy = tf.distribute.MirroredStrategy(devices, auto=auto, trace=trace)
+        self._variables: dict[int, Any] = {}
+        self.played = Played()
+
+    def do(self, actions: Sequence[Action]) -> None:
+        """What the program does, in order."""
+        for action in actions:
+            match action:
+                case Create():
+                    self._create(action)
+                case Forget(variable=variable):
+                    self._variables.pop(variable, None)
+                case Read():
+                    self._read(action)
+                case Write():
+                    self._write(action)
+                case Call():
+                    self._call(action)
+
+    def finish(self) -> None:
+        """Takes the accounts, and ends the cluster."""
+        for account in self._strategy.statistics():
+            self.played.costs[self.played.numbers[account.variable_id]] = account
+        self._variables.clear()
+        self._strategy.close()
+
+    # ------------------------------------------------------------ the program
+
+    def _create(self, action: Create) -> None:
+        number = action.variable
+        wanted, recorded = self._settings[number], self._program.settings()[number]
+        try:
+            variable = self._made(action, wanted)
+        except VarsimError as error:
+            row = self._program.variables[number]
+            self._refuse(number, row.created_at, 0, -1, error)
+            variable = self._made(action, recorded)
+        self._variables[number] = variable
+        self.played.numbers[variable.spec.variable_id] = number
+
+    def _made(self, action: Create, settings: Settings) -> Any:
+        row = self._program.variables[action.variable]
+        shape = tuple(json.loads(row.shape))
+        value = action.value
+        if value is None:
+            value = self._fill(-action.variable, row.dtype, None, shape)
+        with self._strategy.scope():
+            return at(row.created_at)(
+                tf.Variable,
+                value,
+                name=row.name,
+                dtype=row.dtype,
+                shape=shape,
+                trainable=bool(row.trainable),
+                synchronization=settings.synchronization,
+                aggregation=settings.aggregation,
+            )
+
+    def _call(self, call: Call) -> None:
+        def replica() -> None:
+            context = tf.distribute.get_replica_context()
+            replica_id = context.replica_id_in_sync_group
+            for act in call.replicas[replica_id]:
+                self._act(act, context)
+            if replica_id in call.raised:
+                raise _ReplicaRaised
+
+        try:
+            self._strategy.run(replica)
+        except _ReplicaRaised:
+            pass
+        except VarsimError as error:
+            if not call.failed:
+                raise CallFailed(call.number, call.number, str(error), self.played) from None
+
+    # ------------------------------------------------------------ replicas
+
+    def _act(self, act: Read | Write | Meet, context: Any) -> None:
+        match act:
+            case Read():
+                self._read(act)
+            case Write():
+                self._write(act)
+            case Meet(kind="merge_call"):
+                at(act.place)(context.merge_call, lambda _: self.do(act.body))
+            case Meet(kind="question"):
+                self.do(act.body)  # on the replica: whose component it is, has the program do it
+            case Meet():
+                at(act.place)(context.all_reduce, "SUM", _NOTHING)
+
+    # ------------------------------------------------------------ reads and writes
+
+    def _read(self, read: Read) -> None:
+        variable = self._variables.get(read.variable)
+        if variable is None:
+            return
+        of = variable if read.replica is None else variable.values[read.replica]
+        try:
+            self.played.values[read.event] = np.asarray(at(read.place)(of.read_value))
+        except VarsimError as error:
+            self._refuse(read.variable, read.place, read.step, read.process, error)
+
+    def _write(self, write: Write) -> None:
+        variable = self._variables.get(write.variable)
+        if variable is None:
+            return
+        row = self._program.variables[write.variable]
+        values = [
+            self._fill(write.event + i, row.dtype, shape, variable.shape) if one is None else one
+            for i, (one, shape) in enumerate(zip(write.values, write.shapes, strict=True))
+        ]
+        try:
+            if len(values) > 1:
+                self._write_each(variable, write, values)
+            elif write.replica is not None:
+                part = variable.values[write.replica]
+                at(write.place)(getattr(part, write.operation.value), values[0])
+            else:
+                self._write_all(variable, write, values[0])
+        except VarsimError as error:
+            self._refuse(write.variable, write.place, write.step, write.process, error)
+
+    def _write_all(self, variable: Any, write: Write, value: Array) -> None:
+        """Writes the variable itself; whoever could not read what it wrote, did not ask to."""
+        if write.shares:
+            cell = policy.policy(variable.spec, Context.CROSS_REPLICA, Operation.ASSIGN)
+            splits = isinstance(cell, policy.Broadcast) and cell.shares
+            value = whole_of(value, self._program.num_replicas, splits=splits)
+        recorded = self._program.settings()[write.variable]
+        spec = spec_of(self._program.variables[write.variable], recorded)
+        could_read = policy.policy(spec, Context.CROSS_REPLICA, Operation.READ)
+        read_value = not isinstance(could_read, policy.Refuse)
+        at(write.place)(getattr(variable, write.operation.value), value, read_value=read_value)
+
+    def _write_each(self, variable: Any, write: Write, values: list[Array]) -> None:
+        """Writes a value of its own to each component: past `assign`, where that refuses it."""
+        each = tf.distribute.PerReplica(values)
+        cell = policy.policy(variable.spec, Context.CROSS_REPLICA, write.operation)
+        if isinstance(cell, policy.Broadcast) and cell.per_component:
+            at(write.place)(getattr(variable, write.operation.value), each, read_value=False)
+            return
+        at(write.place)(
+            self._strategy.extended.update,
+            variable,
+            lambda own, value: getattr(own, write.operation.value)(value),
+            args=(each,),
+        )
+
+    def _refuse(
+        self, variable: int, place: str, step: int, process: int, error: VarsimError
+    ) -> None:
+        refusal = self.played.refused.get(variable)
+        if refusal is None:
+            self.played.refused[variable] = Refusal(place, step, process, str(error))
+        else:
+            refusal.count += 1
+
+
+_NOTHING: Final = np.float32(0)  # what replicas reduce where the record says only that they met

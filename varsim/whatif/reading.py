@@ -1,0 +1,251 @@
+"""From a history to the program that it is the record of.
+
+Variables that were created while a call ran are created before it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from varsim.analysis.wholeness import missing
+from varsim.spec import Array, Context, Operation
+from varsim.sync import policy
+from varsim.tracing.history import PROGRAM, Event, History
+from varsim.whatif.recorded import (
+    QUESTION,
+    Action,
+    Call,
+    Create,
+    Forget,
+    Meet,
+    Program,
+    Read,
+    Write,
+    settings_of,
+    spec_of,
+)
+
+_KINDS: Final = "create forget call write read meet answer raise finish"
+_WHERE: Final = (
+    "(kind IN ({}) OR kind = 'commit' AND replica IS NOT NULL)"  # commits end rows of writes
+).format(", ".join(f"'{kind}'" for kind in _KINDS.split()))
+
+
+def recorded_program(history: History) -> Program:
+    """The program that a history is the record of, as far as it goes."""
+    last, problem = missing(history)
+    where = _WHERE if last is None else f"{_WHERE} AND event <= {last:d}"
+    builder = _Builder(history)
+    for event in history.events(where):
+        builder.take(event)
+    if history.run.get("window"):
+        problem = problem or "only a window of steps was recorded"
+    return builder.program(problem)
+
+
+@dataclass(slots=True)
+class _Frame:
+    """A call that has not finished yet."""
+
+    call: Call
+    pending: list[Action] = field(default_factory=list)  # of the program, for whoever is answered
+    bodies: dict[int, list[Action]] = field(default_factory=dict)  # of merge_calls, by meeting
+    asked: dict[int, list[Action]] = field(default_factory=dict)  # of questions, by replica
+
+
+class _Builder:
+    def __init__(self, history: History) -> None:
+        self._num_replicas = history.num_replicas
+        self._variables = history.variables
+        self._shares = {
+            number: policy.policy(
+                spec_of(row, settings_of(row)), Context.CROSS_REPLICA, Operation.ASSIGN
+            )
+            for number, row in history.variables.items()
+        }
+        self._actions: list[Action] = []
+        self._frames: list[_Frame] = []  # innermost last
+        self._by_call: dict[int, _Frame] = {}
+        self._created: set[int] = set()
+        self._unknown: set[int] = set()
+        self._steps = 0
+        self._events = 0
+        self._group: list[Event] = []  # writes to single components by the program, in a row
+
+    def take(self, event: Event) -> None:
+        """Adds what an event tells of the program."""
+        if self._group and not self._belongs(event):
+            self._end_group()
+        if event.process != PROGRAM:
+            frame = self._by_call.get(event.call or 0)
+            if frame is not None:
+                self._of_replica(frame, event)
+            return
+        match event.kind:
+            case "create":
+                self._create(event)
+            case "forget":
+                assert event.variable is not None
+                self._now().append(Forget(event.variable))
+            case "read":
+                self._need(event.variable)
+                self._now().append(self._read(event))
+            case "write" if event.replica is not None:
+                self._group.append(event)
+            case "write":
+                self._need(event.variable)
+                self._now().append(self._write(event, (event,)))
+            case "call":
+                self._call(event)
+            case "answer":
+                self._answer(event)
+            case "finish":
+                self._finish(event)
+
+    def program(self, problem: str) -> Program:
+        """What was found, without a call that the record does not see end."""
+        if self._group:
+            self._end_group()
+        return Program(
+            num_replicas=self._num_replicas,
+            variables=self._variables,
+            actions=tuple(self._actions),
+            events=self._events,
+            unknown=frozenset(self._unknown),
+            problem=problem,
+        )
+
+    # ------------------------------------------------------------ the program
+
+    def _now(self) -> list[Action]:
+        """Where what the program does now belongs."""
+        return self._frames[-1].pending if self._frames else self._actions
+
+    def _create(self, event: Event) -> None:
+        assert event.variable is not None
+        self._created.add(event.variable)
+        value = _value_of(event)
+        if value is None:
+            self._unknown.add(event.variable)
+        self._actions.append(Create(event.variable, value))
+
+    def _need(self, variable: int | None) -> None:
+        """A variable that the record does not see created is there from the start."""
+        if variable is None or variable in self._created:
+            return
+        self._created.add(variable)
+        self._unknown.add(variable)
+        self._actions.append(Create(variable, None))
+
+    def _call(self, event: Event) -> None:
+        assert event.call is not None
+        self._steps += 1
+        call = Call(event.call, tuple([] for _ in range(self._num_replicas)))
+        frame = self._by_call[event.call] = _Frame(call)
+        self._frames.append(frame)
+
+    def _answer(self, event: Event) -> None:
+        frame = self._by_call.get(event.call or 0)
+        if frame is None:
+            return
+        done, frame.pending = frame.pending, []
+        if event.note == "answered" and event.replica is not None:
+            frame.asked.pop(event.replica, []).extend(done)
+        elif event.note == "merged" and event.meeting is not None:
+            frame.bodies.setdefault(event.meeting, []).extend(done)
+
+    def _finish(self, event: Event) -> None:
+        frame = self._by_call.pop(event.call or 0, None)
+        if frame is None:
+            return
+        while self._frames.pop() is not frame:
+            pass
+        if event.note is not None:
+            frame.call.failed.append(event.note)
+        self._now().append(frame.call)
+        self._now().extend(frame.pending)  # of a function that raised in merge_call
+
+    def _belongs(self, event: Event) -> bool:
+        """Whether an event writes the next component, as one write to all of them does."""
+        last = self._group[-1]
+        return (event.process, event.kind, event.variable, event.place, event.operation) == (
+            PROGRAM, "write", last.variable, last.place, last.operation,
+        ) and event.replica == len(self._group)  # fmt: skip
+
+    def _end_group(self) -> None:
+        group, self._group = self._group, []
+        self._need(group[0].variable)
+        if [one.replica for one in group] == list(range(self._num_replicas)) and len(group) > 1:
+            self._now().append(self._write(group[0]._replace(replica=None), tuple(group)))
+        else:
+            self._now().extend(self._write(one, (one,)) for one in group)
+
+    # ------------------------------------------------------------ replicas
+
+    def _of_replica(self, frame: _Frame, event: Event) -> None:
+        own = frame.call.replicas[event.process]
+        match event.kind:
+            case "read":
+                self._need(event.variable)
+                own.append(self._read(event._replace(replica=None)))
+            case "write":
+                self._need(event.variable)
+                own.append(self._write(event._replace(replica=None), (event,)))
+            case "meet":
+                own.append(self._meet(frame, event))
+            case "raise":
+                frame.call.raised.add(event.process)
+
+    def _meet(self, frame: _Frame, event: Event) -> Meet:
+        self._events += 1
+        body: list[Action] = []
+        if event.note == QUESTION:
+            frame.asked[event.process] = body
+        elif event.meeting is not None:
+            body = frame.bodies.setdefault(event.meeting, body)
+        return Meet(
+            event.event, event.process, self._steps, event.place or "", event.note or "", body
+        )
+
+    # ------------------------------------------------------------ reads and writes
+
+    def _read(self, event: Event) -> Read:
+        assert event.variable is not None
+        self._events += 1
+        return Read(
+            event.event, event.variable, event.process, self._steps, event.place or "",
+            event.replica, event, event.occurrences,
+        )  # fmt: skip
+
+    def _write(self, event: Event, each: tuple[Event, ...]) -> Write:
+        assert event.variable is not None
+        self._events += 1
+        values = tuple(_value_of(one) for one in each)
+        if any(value is None for value in values):
+            self._unknown.add(event.variable)
+        operation = Operation(event.operation)
+        shares = (
+            event.process == PROGRAM
+            and event.replica is None
+            and operation is Operation.ASSIGN
+            and self._shares[event.variable] == policy.Broadcast(shares=True, reads_back=True)
+        )
+        return Write(
+            event.event, event.variable, event.process, self._steps, event.place or "",
+            event.replica, operation, values, tuple(_shape_of(one) for one in each), shares,
+        )  # fmt: skip
+
+
+def _shape_of(event: Event) -> tuple[int, ...] | None:
+    return None if event.shape is None else tuple(json.loads(event.shape))
+
+
+def _value_of(event: Event) -> Array | None:
+    shape = _shape_of(event)
+    if event.value is None or event.dtype is None or shape is None:
+        return None
+    return np.frombuffer(event.value, np.dtype(event.dtype)).reshape(shape)

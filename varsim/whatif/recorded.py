@@ -1,0 +1,165 @@
+"""A program as its history tells it: its own operations, and each replica's, in order.
+
+How it was synchronised is left out: no commit, no install, no fetch. So the same program can be
+played under other settings.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from varsim.spec import (
+    Array,
+    Operation,
+    VariableAggregation,
+    VariableSpec,
+    VariableSynchronization,
+)
+from varsim.tracing.history import Event, VariableRow
+
+QUESTION: Final = "question"
+MERGE_CALL: Final = "merge_call"
+
+
+class Settings(NamedTuple):
+    """How a variable is synchronised. AUTO is adaptive; what AUTO became otherwise is in force."""
+
+    synchronization: VariableSynchronization
+    aggregation: VariableAggregation
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """The program makes a variable."""
+
+    variable: int
+    value: Array | None  # of all components; None if it was not recorded
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """The program drops a variable."""
+
+    variable: int
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A read, with what was recorded of the value."""
+
+    event: int
+    variable: int
+    process: int
+    step: int  # calls that had begun
+    place: str
+    replica: int | None  # whose component, if the program or a question reads one
+    recorded: Event
+    times: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A write, with the value as it was written; several where each component got its own."""
+
+    event: int
+    variable: int
+    process: int
+    step: int
+    place: str
+    replica: int | None  # whose component, if it is a write past the aggregation
+    operation: Operation
+    values: tuple[Array | None, ...]  # None: not recorded
+    shapes: tuple[tuple[int, ...] | None, ...]
+    shares: bool = False  # the value is one replica's share of what the program assigned
+
+
+@dataclass(frozen=True, slots=True)
+class Meet:
+    """A replica meets the others, or has the program do something for it."""
+
+    event: int
+    process: int
+    step: int
+    place: str
+    kind: str  # MERGE_CALL, QUESTION, or another
+    body: list[Action]  # what the program does meanwhile; one list for all who meet
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One `strategy.run`: what each replica did, in its own order."""
+
+    number: int
+    replicas: tuple[list[Read | Write | Meet], ...]
+    raised: set[int] = field(default_factory=set)  # replicas whose function did
+    failed: list[str] = field(default_factory=list)  # what the error said, if there was one
+
+
+Action = Create | Forget | Read | Write | Call
+"""What the program itself does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """All that a history says the program did."""
+
+    num_replicas: int
+    variables: Mapping[int, VariableRow]
+    actions: tuple[Action, ...]
+    events: int  # reads, writes and meetings
+    unknown: frozenset[int]  # variables with a value that was not recorded
+    problem: str  # what cannot be told, because the record is not whole; "" if it is
+
+    def settings(self) -> dict[int, Settings]:
+        """What was in force for each variable."""
+        return {number: settings_of(row) for number, row in self.variables.items()}
+
+
+def settings_of(row: VariableRow) -> Settings:
+    """What was in force for a variable."""
+    return Settings(
+        VariableSynchronization[row.synchronization], VariableAggregation[row.aggregation]
+    )
+
+
+def spec_of(row: VariableRow, settings: Settings) -> VariableSpec:
+    """A variable under some settings, as the policy table takes it."""
+    return VariableSpec(
+        variable_id=row.variable,
+        name=row.name,
+        shape=tuple(json.loads(row.shape)),
+        dtype=np.dtype(row.dtype),
+        requested=settings.synchronization,
+        synchronization=settings.synchronization,
+        aggregation=settings.aggregation,
+        trainable=bool(row.trainable),
+        created_at=row.created_at,
+    )
+
+
+def accesses(actions: tuple[Action, ...] | list[Action]) -> Iterator[Read | Write]:
+    """All reads and writes: the program's in order, and within a call replica by replica."""
+    for action in actions:
+        match action:
+            case Read() | Write():
+                yield action
+            case Call(replicas=replicas):
+                yield from _in_call(replicas)
+            case _:
+                pass
+
+
+def _in_call(replicas: tuple[list[Read | Write | Meet], ...]) -> Iterator[Read | Write]:
+    seen: set[int] = set()  # bodies that replicas share
+    for own in replicas:
+        for act in own:
+            if not isinstance(act, Meet):
+                yield act
+            elif act.body and id(act.body) not in seen:
+                seen.add(id(act.body))
+                yield from accesses(act.body)

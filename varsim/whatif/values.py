@@ -1,0 +1,69 @@
+"""What a replay writes where the record has less than the program did, and from where it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+
+from varsim.spec import Array
+
+_MAX_PLACES: Final = 10_000  # as many lines as a program writes and reads variables in
+_SEED: Final = 20_261_123  # of what stands for values that were not recorded
+
+
+class Filling:
+    """Values in place of those that were not recorded."""
+
+    def __init__(self, *, other: bool) -> None:
+        self._other = other
+
+    def __call__(
+        self,
+        number: int,
+        dtype: str,
+        shape: Sequence[int] | None,
+        declared: Sequence[int | None],
+    ) -> Array:
+        """A value of that dtype and shape: zeros, or for each number others."""
+        sizes = [one or 0 for one in declared] if shape is None else list(shape)
+        value = np.zeros(sizes, dtype)
+        if self._other:
+            chance = np.random.default_rng((_SEED, abs(number)))
+            value[...] = True if dtype == "bool" else chance.integers(1, 100, sizes)
+        return value
+
+
+def whole_of(share: Array, num_replicas: int, *, splits: bool) -> Array:
+    """What was assigned, of which each replica got this share.
+
+    Args:
+        splits: It is to be split again, and must give the same shares to the last bit.
+    """
+    if share.dtype.kind in "iu":
+        whole = np.asarray(share.astype(np.int64) * num_replicas)
+        return whole if splits else whole.astype(share.dtype)
+    if splits and share.dtype.kind == "f" and share.dtype.itemsize < 8:
+        return np.asarray(share.astype(np.float64) * num_replicas)  # which is exact
+    with np.errstate(all="ignore"):
+        whole = np.asarray(share * share.dtype.type(num_replicas))
+        if share.dtype.kind != "f":
+            return whole
+        for near in (np.nextafter(whole, np.inf), np.nextafter(whole, -np.inf)):
+            off = whole / share.dtype.type(num_replicas) != share
+            whole = np.where(off & (near / share.dtype.type(num_replicas) == share), near, whole)
+    return np.asarray(whole)
+
+
+@lru_cache(maxsize=_MAX_PLACES)
+def at(place: str) -> Callable[..., Any]:
+    """A function that calls another one as if that stood at file:line in the program."""
+    file, _, line = place.rpartition(":")
+    lines = int(line) if line.isdigit() else 1
+    source = "\n" * (lines - 1) + "def call(deed, *args, **kwargs): return deed(*args, **kwargs)"
+    scope: dict[str, Any] = {"__name__": "program"}
+    exec(compile(source, file or "<program>", "exec"), scope)  # noqa: S102  # for its file and line
+    call: Callable[..., Any] = scope["call"]
+    return call
