@@ -391,6 +391,27 @@ def a_batch_for_each_replica(strategy: Strategy) -> None:
 
 
 @clean
+def examples_that_each_replica_draws_for_itself(strategy: Strategy) -> None:
+    """Other ones than a single device draws, and as many."""
+    chance = np.random.default_rng(strategy.num_replicas_in_sync)
+    drawn = chance.normal(3, 1, (6, strategy.num_replicas_in_sync, 8)).astype(np.float32)
+    with strategy.scope():
+        total = variable(0.0, "ON_READ SUM", "total")
+        loss = variable(0.0, "ON_WRITE SUM", "loss")
+        seen = variable(0, "ON_WRITE SUM", "seen")
+
+    def step(batches: np.ndarray) -> None:
+        batch = batches[replica_id()]
+        total.assign_add(batch.sum())
+        loss.assign(batch.mean())
+        seen.assign_add(len(batch))
+
+    for batches in drawn:
+        strategy.run(step, args=(batches,))
+        total.read_value()
+
+
+@clean
 def a_share_of_the_examples_for_each_replica(strategy: Strategy) -> None:
     """As many steps fewer as there are replicas: what is done k-th is not the same."""
     with strategy.scope():

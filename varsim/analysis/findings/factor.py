@@ -3,13 +3,14 @@
 A relation must be clear: it holds from the first comparison on, and in nearly all. Where a value
 feeds the next one, as weights do, a mistake in the first step makes all later ones incomparable;
 then the first alone decides, if its numbers are related by no chance. If a single device did what
-the first replica did, while others did more of the same, it had not the whole batch, and is none.
+the first replica did, while others did more of the same, or if nothing that it computed is made of
+what the replicas did, it had not the whole batch, and is no oracle.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -18,7 +19,7 @@ import numpy as np
 from varsim.analysis.findings.components import Components
 from varsim.analysis.findings.factor_words import Comparison, together, worded
 from varsim.analysis.findings.found import Evidence, Finding, Kind
-from varsim.analysis.findings.shards import Weights, explained, fitted, sizes
+from varsim.analysis.findings.shards import Weights, explains, fitted, sizes, uneven
 from varsim.analysis.findings.share import Relation, Share, is_truncated, relation_of
 from varsim.analysis.findings.shares import Shares
 from varsim.analysis.findings.subject import Subject
@@ -35,6 +36,8 @@ _MOST_KEPT: Final = 64
 """Shares of a variable whose values are kept to find the sizes of shards."""
 
 _FACTORS: Final = (Relation.TIMES_N, Relation.OVER_N, Relation.TIMES_N_TWICE)
+
+_INEXACT: Final = (Relation.OTHER, Relation.ABOUT_TIMES_N)
 
 
 @dataclass(slots=True)
@@ -122,13 +125,13 @@ class Factor:
             for (number, by_program, _), tally in self._tallies.items()
             if self._variables[number].aggregation and not by_program
         ]
-        whole_batch = not any(tally.only_mine for _, tally in aggregated)
         counted = [
             known
             for subject, tally in aggregated
             if subject.aggregation == "SUM" and tally.related[Relation.RIGHT] == tally.count
             if (known := sizes(tally.kept)) is not None
         ]
+        whole_batch = _had_the_whole_batch(aggregated, counted)
         compared: dict[int, list[Comparison]] = {}
         for (number, by_program, _), tally in self._tallies.items():
             subject = self._variables[number]
@@ -159,8 +162,13 @@ class Factor:
             return lossy
         if tally.clearly(Relation.ABOUT_TIMES_N, by_first=False):
             return _comparison(Kind.WRONG_FACTOR, tally, Relation.ABOUT_TIMES_N)
-        wrong, weights = _unequal(tally, counted) if subject.aggregation == "MEAN" else ([], None)
-        return _of(Kind.MEAN_OF_MEANS, wrong, tally, weights) if wrong else None
+        if tally.clearly(Relation.RIGHT) and subject.aggregation == "SUM":
+            return None
+        weighed = _weighed(tally, counted)
+        if subject.aggregation == "SUM":
+            return _of(Kind.WRONG_FACTOR, _wrong(weighed), tally, Relation.ABOUT_TIMES_N)
+        unequal = [(share, weights) for share, weights in weighed if uneven(weights)]
+        return _of(Kind.MEAN_OF_MEANS, _wrong(unequal), tally)
 
     def _is_meant(self, subject: Subject, tally: _Tally, relation: Relation) -> bool:
         """Whether a program may be after the factor: it scales by the number of replicas."""
@@ -183,12 +191,10 @@ class Factor:
         for relation in (Relation.FIRST_OF_SUM, Relation.FIRST_OF_MEAN):
             if tally.clearly(relation):
                 return _comparison(Kind.FIRST_REPLICA, tally, relation)
-        wrong, weights = _unequal(tally, counted)
-        if wrong:
-            return _of(Kind.FIRST_REPLICA, wrong, tally, weights)
-        if subject.variable_id in self._shares.reduced_before:
-            return None
-        return _another_throughout(tally)
+        found = _of(Kind.FIRST_REPLICA, _wrong(_weighed(tally, counted)), tally)
+        if found is not None or subject.variable_id in self._shares.reduced_before:
+            return found
+        return _another_throughout(tally, added=subject.variable_id in self._shares.added_to)
 
     def _synchronised_by_hand(self, subject: Subject, tally: _Tally) -> Comparison | None:
         if subject.variable_id not in self._shares.reduced_before or tally.alike < tally.count:
@@ -207,34 +213,71 @@ class Factor:
         for relation in _FACTORS:
             if tally.clearly(relation, by_first=False):
                 return _comparison(Kind.WRONG_FACTOR, tally, relation)
+        if tally.related[Relation.ABOUT_TIMES_N] == tally.count:
+            return _comparison(Kind.WRONG_FACTOR, tally, Relation.ABOUT_TIMES_N)
         return None
+
+
+def _had_the_whole_batch(
+    aggregated: list[tuple[Subject, _Tally]], counted: list[list[Weights]]
+) -> bool:
+    """Whether the oracle can be one: some number of it is made of those of all replicas.
+
+    If no number tells anything, there is no reason to doubt it.
+    """
+    if any(tally.only_mine for _, tally in aggregated):
+        return False
+    if any(one.aggregation == "SUM" and tally.first is Relation.RIGHT for one, tally in aggregated):
+        return True
+    telling = [(one, tally) for one, tally in aggregated if tally.telling]
+    if any(tally.first not in _INEXACT for _, tally in telling):
+        return True
+    others = [tally for one, tally in telling if not one.first]
+    return not others or any(_weighed(tally, counted) for tally in others)
 
 
 def _comparison(kind: Kind, tally: _Tally, relation: Relation) -> Comparison:
     return Comparison(kind, relation, tally.evidence[relation], tally.shown[relation], tally.count)
 
 
-def _of(kind: Kind, wrong: list[Share], tally: _Tally, weights: Weights | None) -> Comparison:
+def _of(
+    kind: Kind,
+    wrong: Sequence[tuple[Share, Weights | None]],
+    tally: _Tally,
+    relation: Relation = Relation.OTHER,
+) -> Comparison | None:
+    """A comparison of shares that are wrong, with the sizes of shards; None if none is."""
+    if not wrong:
+        return None
     evidence = Evidence()
-    for share in wrong:
+    for share, _ in wrong:
         evidence.add(share.event, *share.others)
-    return Comparison(kind, Relation.OTHER, evidence, wrong[0], len(tally.kept), weights)
+    first, weights = wrong[0]
+    constant = all(one is weights for _, one in wrong)
+    return Comparison(
+        kind, relation, evidence, first, len(tally.kept), weights if constant else None
+    )
 
 
-def _unequal(tally: _Tally, counted: list[list[Weights]]) -> tuple[list[Share], Weights | None]:
-    """The shares that are wrong because shards are unequal, and the sizes if they are constant."""
+def _wrong(some: list[tuple[Share, Weights]]) -> list[tuple[Share, Weights]]:
+    return [(share, weights) for share, weights in some if material(share.got, share.wanted)]
+
+
+def _weighed(tally: _Tally, counted: list[list[Weights]]) -> list[tuple[Share, Weights]]:
+    """The shares with the sizes of their shards, if these explain what a single device has."""
     kept = tally.kept
     for known in counted:
-        if len(known) in {1, len(kept)} and (wrong := explained(kept, known)):
-            return wrong, known[0] if len(known) == 1 else None
+        if len(known) in {1, len(kept)}:
+            pairs = list(zip(kept, known * (len(kept) // len(known)), strict=True))
+            if all(explains(weights, share) for share, weights in pairs):
+                return pairs
     for some in (kept, kept[:1] if tally.telling and not tally.related[Relation.RIGHT] else []):
-        weights = fitted(some) if some else None
-        if weights is not None:
-            return [share for share in some if material(share.got, share.wanted)], weights
-    return [], None
+        if some and (weights := fitted(some)) is not None:
+            return [(share, weights) for share in some]
+    return []
 
 
-def _another_throughout(tally: _Tally) -> Comparison | None:
+def _another_throughout(tally: _Tally, *, added: bool) -> Comparison | None:
     """The first replica's value is another than a single device's, from the first to the last.
 
     The others must have had another value as well; or, if that is not known, it must not be one
@@ -247,8 +290,8 @@ def _another_throughout(tally: _Tally) -> Comparison | None:
     if len(known) == len(wrong):
         sure = all(any(material(part, parts[0]) for part in parts) for parts in known)
     else:
-        sure = len(wrong) >= _AGAIN and not _one_ratio(wrong)
-    return _of(Kind.FIRST_REPLICA, wrong, tally, None) if sure else None
+        sure = len(wrong) >= _AGAIN and (added or not _one_ratio(wrong))
+    return _of(Kind.FIRST_REPLICA, [(one, None) for one in wrong], tally) if sure else None
 
 
 def _one_ratio(shares: list[Share]) -> bool:
@@ -261,4 +304,4 @@ def _truncated(tally: _Tally) -> Comparison | None:
     """What was split among the replicas lost its remainder; the rest, if any, is right."""
     wrong = [share for share in tally.kept if is_truncated(share, share.known or [share.got])]
     right = tally.by_program or len(wrong) + tally.related[Relation.RIGHT] == tally.count
-    return _of(Kind.TRUNCATION, wrong, tally, None) if wrong and right else None
+    return _of(Kind.TRUNCATION, [(one, None) for one in wrong], tally) if right else None

@@ -91,10 +91,11 @@ def _wrong_factor(subject: Subject, found: Comparison, oracle: Oracle) -> tuple[
             f"Aggregate with SUM; or {_OWN_BATCH}, not by that of all replicas.",
         )
     parts = share.known
+    about = "about " if found.relation is Relation.ABOUT_TIMES_N else ""
     if subject.aggregation != "SUM" or parts is None:
         return (
-            f"It is {count} times what a single device has: SUM is taken where MEAN is meant, "
-            "before the value is written.",
+            f"It is {about}{count} times what a single device has: before it is written, SUM is "
+            "taken where MEAN is meant.",
             "Reduce with MEAN; or divide what each replica contributes by the number of "
             "examples of all replicas together.",
         )
@@ -112,7 +113,6 @@ def _wrong_factor(subject: Subject, found: Comparison, oracle: Oracle) -> tuple[
             "Choose ONLY_FIRST_REPLICA, as all replicas write the same; SUM is for parts of a "
             "whole.",
         )
-    about = "about " if found.relation is Relation.ABOUT_TIMES_N else ""
     return (
         f"It is {about}{count} times what a single device has: SUM is taken where MEAN is meant, "
         "of values that each replica has divided already.",

@@ -12,8 +12,9 @@ from typing import Final
 
 import numpy as np
 
+from varsim.analysis.arithmetic import Flat
 from varsim.analysis.findings.share import Share
-from varsim.analysis.rounding import apart, close, material, rounding
+from varsim.analysis.rounding import apart, close, rounding
 
 _LEAST_UNEQUAL: Final = 1.25
 """The largest weight by the smallest; a batch that is split as evenly as can be has less."""
@@ -29,14 +30,14 @@ Weights = np.ndarray[tuple[int], np.dtype[np.float64]]
 
 
 def fitted(shares: Sequence[Share]) -> Weights | None:
-    """The unequal weights that explain all shares; None if there are none, or too few shares."""
+    """The weights that explain all shares; None if there are none, or too few shares."""
     rows, wanted = _equations(shares)
     if not len(wanted):
         return None
     scale, least = np.abs(wanted).max(), rounding(shares[0].wanted.dtype)
     error_of_mean = np.abs(rows.mean(axis=1) - wanted).max() / scale
     for weights in _candidates(rows, wanted):
-        if weights.min() > 0 and uneven(weights):
+        if weights.min() > 0:
             error = np.abs(rows @ weights - wanted).max() / scale
             if error <= least and error_of_mean >= _CLEARER * max(error, least / 2):
                 return weights
@@ -87,29 +88,17 @@ def uneven(weights: Weights) -> bool:
     return bool(weights.max() >= _LEAST_UNEQUAL * weights.min())
 
 
-def explained(shares: Sequence[Share], counted: Sequence[Weights]) -> list[Share]:
-    """The shares that plain means get wrong, if the sizes of the shards explain all of them.
-
-    Args:
-        counted: The shards' sizes at each share, or once if they never change.
-    """
-    wrong = []
-    for number, share in enumerate(shares):
-        weights = counted[number if len(counted) > 1 else 0]
-        parts = share.known
-        if parts is None:
-            return []
-        stacked = np.stack(parts).astype(np.float64)
-        weighted, plain = weights @ stacked, stacked.mean(axis=0)
-        if not close(weighted.astype(share.wanted.dtype), share.wanted):
-            return []
-        if uneven(weights) and material(plain.astype(share.wanted.dtype), share.wanted):
-            wrong.append(share)
-    return wrong
+def explains(weights: Weights, share: Share) -> bool:
+    """Whether a single device has the mean with these weights."""
+    parts = share.known
+    if parts is None:
+        return False
+    weighted: Flat = weights @ np.stack(parts).astype(np.float64)
+    return close(weighted.astype(share.wanted.dtype), share.wanted)
 
 
 def sizes(shares: Sequence[Share]) -> list[Weights] | None:
-    """The sizes of shards that a counter tells of; one, if they are the same at every share."""
+    """The shards' sizes at each share of a counter of examples; one, if they never change."""
     found: list[Weights] = []
     for share in shares:
         parts = share.known
@@ -119,10 +108,8 @@ def sizes(shares: Sequence[Share]) -> list[Weights] | None:
         if counts.min() <= 0 or (counts != np.round(counts)).any():
             return None
         found.append(counts / counts.sum())
-    if not found or not any(uneven(one) for one in found):
-        return None
     same = all(apart(one, found[0]) <= rounding(one.dtype) for one in found)
-    return found[:1] if same else found
+    return (found[:1] if same else found) or None
 
 
 def _different(rows: np.ndarray) -> int:

@@ -23,6 +23,8 @@ _ABOUT: Final = 1.5
 _TELLING_ELEMENTS: Final = 4
 """So many different numbers are not related by chance; nor is one that is no whole number."""
 
+_NEARLY: Final = 0.05
+
 _MOST_ELEMENTS: Final = 256
 """Of a share that is kept."""
 
@@ -102,7 +104,8 @@ class Share:
         if len(self.got) != len(self.wanted) or self.wanted.dtype.kind not in "iufc":
             return False
         finite = np.isfinite(self.got).all() and np.isfinite(self.wanted).all()
-        return bool(finite and self.got.any() and self.wanted.any())
+        some = self.got.any() or is_truncated(self, [self.got])
+        return bool(finite and some and self.wanted.any())
 
 
 def relation_of(share: Share, aggregation: str) -> Relation:
@@ -124,6 +127,8 @@ def relation_of(share: Share, aggregation: str) -> Relation:
     ):
         if close(_as(share, wanted * factor), share.got):
             return relation
+    if share.known is None and _is_about(share, count):
+        return Relation.ABOUT_TIMES_N
     if _is_only_mine(share):
         return Relation.ONLY_MINE
     if aggregation == "SUM" and _is_about_a_mean(share):
@@ -146,6 +151,15 @@ def _of_first(share: Share) -> Relation | None:
     if close(_as(share, together / len(parts)), share.wanted):
         return Relation.FIRST_OF_MEAN
     return None
+
+
+def _is_about(share: Share, factor: float) -> bool:
+    """Of a value that the program computed: whether each element is nearly so many times as much.
+
+    Sums of means of shards that are almost equal are.
+    """
+    expected = wide(share.wanted) * factor
+    return bool((np.abs(wide(share.got) - expected) <= _NEARLY * np.abs(expected)).all())
 
 
 def _is_only_mine(share: Share) -> bool:
