@@ -49,7 +49,7 @@ class _Tally:
     first: Relation | None = None
     telling: bool = False  # the first
     first_alike: bool = False
-    alike: int = 0  # replicas had the same
+    alike: int = 0  # of those that are not right: replicas had the same
     related: Counter[Relation] = field(default_factory=Counter)
     evidence: dict[Relation, Evidence] = field(default_factory=dict)
     shown: dict[Relation, Share] = field(default_factory=dict)  # the first of each
@@ -58,11 +58,12 @@ class _Tally:
 
     def add(self, share: Share, aggregation: str) -> None:
         relation = relation_of(share, aggregation)
+        alike = relation is not Relation.RIGHT and share.alike
         if self.first is None:
             self.first, self.telling = relation, share.telling
-            self.first_alike = share.alike
+            self.first_alike = alike
         self.count += 1
-        self.alike += share.alike
+        self.alike += alike
         self.related[relation] += 1
         self.evidence.setdefault(relation, Evidence()).add(share.event, *share.others)
         if relation not in self.shown or len(self.kept) < _MOST_KEPT:
@@ -150,6 +151,8 @@ class Factor:
     def _by_replicas(
         self, subject: Subject, tally: _Tally, counted: list[list[Weights]]
     ) -> Comparison | None:
+        if tally.related[Relation.RIGHT] == tally.count:
+            return None
         if not subject.aggregation:
             return self._synchronised_by_hand(subject, tally)
         for relation in _FACTORS:
@@ -288,7 +291,8 @@ def _another_throughout(tally: _Tally, *, added: bool) -> Comparison | None:
         return None
     known = [parts for one in wrong if (parts := one.known) is not None]
     if len(known) == len(wrong):
-        sure = all(any(material(part, parts[0]) for part in parts) for parts in known)
+        differ = sum(any(material(part, parts[0]) for part in parts) for parts in known)
+        sure = 2 * differ > len(known)
     else:
         sure = len(wrong) >= _AGAIN and (added or not _one_ratio(wrong))
     return _of(Kind.FIRST_REPLICA, [(one, None) for one in wrong], tally) if sure else None
