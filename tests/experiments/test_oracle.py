@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import sqlite3
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.analysis.findings.on_one_device import ABOUT_VALUES
 from varsim.analysis.finding import find
+from varsim.analysis.verdict import sound
 from varsim.errors import ConfigError, VarsimWarning
 from varsim.experiments.loading import Override, load_experiment
 from varsim.experiments.runner import run_experiment
 from varsim.report.summary import Status, Summary
 from varsim.testing import simulated_cluster
-from varsim.tracing.history import open_history, open_oracle
+from varsim.tracing.history import HISTORY, open_history, open_oracle
 
 PROGRAM = '''
 """A program of a user's, which takes the same batch whatever the number of replicas."""
@@ -74,6 +77,18 @@ def test_what_differs_by_a_rule_is_found(capsys: pytest.CaptureFixture[str]):
     assert any(one.startswith("wrong by the number") for one in summary.verdict.findings)
     assert "call 1 on 3\n" == capsys.readouterr().out
     assert "call 1 on 1\n" == Path(summary.directory, "oracle/logs/program.log").read_text()
+
+
+def test_an_oracle_whose_record_is_not_whole_is_none():
+    folder = Path(run("workers=3").directory)
+    with open_oracle(folder) as oracle:
+        assert oracle is sound(oracle)
+    with closing(sqlite3.connect(folder / "oracle" / HISTORY)) as connection:
+        connection.execute("DELETE FROM events WHERE event = 9")
+        connection.commit()
+    with open_oracle(folder) as oracle:
+        assert oracle is not None
+        assert sound(oracle) is None
 
 
 @pytest.mark.parametrize(

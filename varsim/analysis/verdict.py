@@ -29,7 +29,7 @@ from varsim.analysis.replay import Replay
 from varsim.analysis.wholeness import Rows, missing
 from varsim.tracing.history import PROGRAM, Event, History
 
-__all__ = ["CHECKERS", "Outcome", "Verdict", "is_whole", "judge", "overall"]
+__all__ = ["CHECKERS", "Outcome", "Verdict", "is_whole", "judge", "overall", "sound"]
 
 CHECKERS: Final[tuple[type[Checker], ...]] = (
     Agreement,
@@ -80,6 +80,13 @@ def judge(history: History) -> tuple[Verdict, ...]:
 def is_whole(verdicts: Sequence[Verdict]) -> bool:
     """Whether the record itself is as it should be, so that more can be asked of it."""
     return all(one.outcome is Outcome.VALID for one in verdicts if one.checker == Record.name)
+
+
+def sound(oracle: History | None) -> History | None:
+    """An oracle that a run can be compared with: the whole record of one replica; else None."""
+    if oracle is None or not is_whole(judge(oracle)) or oracle.num_replicas != 1:
+        return None
+    return oracle
 
 
 def _prepare(history: History) -> tuple[Replay, Rows, int | None, str]:

@@ -43,7 +43,7 @@ def check(ctx: click.Context, /, *, run: Path, as_json: bool) -> None:
     varsim check runs/20260101-120000-digits
     """  # noqa: D301  # \b keeps the lines below it apart
     from varsim.analysis.finding import find
-    from varsim.analysis.verdict import is_whole, judge, overall
+    from varsim.analysis.verdict import is_whole, judge, overall, sound
     from varsim.errors import ConfigError
     from varsim.report.findings_text import findings_text
     from varsim.tracing.history import open_history, open_oracle
@@ -51,7 +51,7 @@ def check(ctx: click.Context, /, *, run: Path, as_json: bool) -> None:
     try:
         with open_history(run) as history, open_oracle(run) as oracle:
             verdicts = judge(history)
-            findings = find(history, oracle) if is_whole(verdicts) else ()
+            findings = find(history, sound(oracle)) if is_whole(verdicts) else ()
             names = {number: str(row.name) for number, row in history.variables.items()}
     except ConfigError as error:
         raise WrongUse(str(error)) from error

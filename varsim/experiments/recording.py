@@ -6,7 +6,7 @@ import shutil
 
 from varsim.analysis.finding import find
 from varsim.analysis.outcome import Outcome, overall
-from varsim.analysis.verdict import is_whole, judge
+from varsim.analysis.verdict import is_whole, judge, sound
 from varsim.errors import ProtocolError
 from varsim.experiments.config import Experiment
 from varsim.experiments.store import RunDirectory, RunFiles
@@ -35,7 +35,7 @@ def judged(directory: RunDirectory) -> Judgement | None:
         return None
     with open_history(directory.path) as history, open_oracle(directory.path) as oracle:
         verdicts = judge(history)
-        findings = find(history, oracle) if is_whole(verdicts) else ()
+        findings = find(history, sound(oracle)) if is_whole(verdicts) else ()
     reasons = [one.reason for one in verdicts if one.outcome is not Outcome.VALID]
     return Judgement(
         outcome=overall(verdicts).value,
