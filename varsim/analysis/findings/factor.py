@@ -130,7 +130,7 @@ class Factor:
             known
             for subject, tally in aggregated
             if subject.aggregation == "SUM" and tally.related[Relation.RIGHT] == tally.count
-            if (known := sizes(tally.kept)) is not None
+            for known in sizes(tally.kept)
         ]
         whole_batch = _had_the_whole_batch(aggregated, counted)
         compared: dict[int, list[Comparison]] = {}

@@ -14,7 +14,7 @@ import numpy as np
 
 from varsim.analysis.arithmetic import Flat
 from varsim.analysis.findings.share import Share
-from varsim.analysis.rounding import apart, close, rounding
+from varsim.analysis.rounding import close, rounding
 
 _LEAST_UNEQUAL: Final = 1.25
 """The largest weight by the smallest; a batch that is split as evenly as can be has less."""
@@ -97,19 +97,23 @@ def explains(weights: Weights, share: Share) -> bool:
     return close(weighted.astype(share.wanted.dtype), share.wanted)
 
 
-def sizes(shares: Sequence[Share]) -> list[Weights] | None:
-    """The shards' sizes at each share of a counter of examples; one, if they never change."""
-    found: list[Weights] = []
+def sizes(shares: Sequence[Share]) -> Iterator[list[Weights]]:
+    """What a counter of examples may tell of shards' sizes.
+
+    That is of all examples, as it counted them at last, or if each of its shares is a count of its
+    own; or at each share.
+    """
+    counts: list[Weights] = []
     for share in shares:
         parts = share.known
         if parts is None or len(share.wanted) != 1:
-            return None
-        counts = np.array([float(part[0]) for part in parts])
-        if counts.min() <= 0 or (counts != np.round(counts)).any():
-            return None
-        found.append(counts / counts.sum())
-    same = all(apart(one, found[0]) <= rounding(one.dtype) for one in found)
-    return (found[:1] if same else found) or None
+            return
+        counts.append(np.array([float(part[0]) for part in parts]))
+        if counts[-1].min() <= 0 or (counts[-1] != np.round(counts[-1])).any():
+            return
+    for everything in (counts[-1], np.sum(counts, axis=0)):
+        yield [everything / everything.sum()]
+    yield [one / one.sum() for one in counts]
 
 
 def _different(rows: np.ndarray) -> int:
