@@ -94,6 +94,37 @@ def gradients_that_are_summed_by_hand(strategy: Strategy) -> None:
     on_each_batch(strategy, step)
 
 
+@planted("wrong by the number of replicas: w")
+def gradients_that_a_merge_call_sums(strategy: Strategy) -> None:
+    with strategy.scope():
+        w = variable(0.5, "ON_WRITE MEAN", "w")
+
+    def apply(strategy: Strategy, gradient: tf.distribute.PerReplica) -> None:
+        together = strategy.extended.reduce_to(ReduceOp.SUM, gradient, w)
+        update = lambda own, by: own.assign_sub(0.01 * by)  # noqa: E731
+        strategy.extended.update(w, update, args=(together,))  # here
+
+    def step(batch: np.ndarray) -> None:
+        gradient = (part(batch) * (w.read_value() * part(batch) - 1)).mean()
+        tf.distribute.get_replica_context().merge_call(apply, args=(gradient,))
+
+    on_each_batch(strategy, step)
+
+
+@planted("wrong by the number of replicas: w")
+def weights_that_begin_somewhere(strategy: Strategy) -> None:
+    """It is the first step from there that is too short."""
+    with strategy.scope():
+        w = variable(np.linspace(-1, 1, 5, dtype=np.float32), "ON_WRITE MEAN", "w")
+
+    def step(batch: np.ndarray) -> None:
+        x = part(batch)[:, None] ** np.linspace(0, 1, 5)
+        gradient = x.T @ (x @ w.read_value() - 1) / len(batch)
+        w.assign((w.read_value() - 0.05 * gradient).astype(np.float32))  # here
+
+    on_each_batch(strategy, step)
+
+
 @planted("wrong by the number of replicas: steps")
 def steps_that_every_replica_counts(strategy: Strategy) -> None:
     with strategy.scope():

@@ -9,87 +9,28 @@ what the replicas did, it had not the whole batch, and is no oracle.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final
 
 import numpy as np
 
 from varsim.analysis.findings.components import Components
 from varsim.analysis.findings.factor_words import Comparison, together, worded
 from varsim.analysis.findings.found import Evidence, Finding, Kind
-from varsim.analysis.findings.shards import Weights, explains, fitted, sizes, uneven
-from varsim.analysis.findings.share import Relation, Share, is_truncated, relation_of
+from varsim.analysis.findings.shards import Weights, sizes, uneven
+from varsim.analysis.findings.share import Relation, Share, is_truncated
 from varsim.analysis.findings.shares import Shares
 from varsim.analysis.findings.subject import Subject
+from varsim.analysis.findings.tally import (
+    AGAIN,
+    FACTORS,
+    NEARLY_ALL,
+    Tally,
+    had_the_whole_batch,
+    weighed,
+)
 from varsim.analysis.oracle import Oracle
 from varsim.analysis.rounding import close, material
 from varsim.tracing.history import Event
-
-_NEARLY_ALL: Final = 0.9
-
-_AGAIN: Final = 3
-"""How often whole numbers must be related, if replicas differ, to be no chance."""
-
-_MOST_KEPT: Final = 64
-"""Shares of a variable whose values are kept to find the sizes of shards."""
-
-_FACTORS: Final = (Relation.TIMES_N, Relation.OVER_N, Relation.TIMES_N_TWICE)
-
-_INEXACT: Final = (Relation.OTHER, Relation.ABOUT_TIMES_N)
-
-
-@dataclass(slots=True)
-class _Tally:
-    """The comparisons of one variable at one place."""
-
-    by_program: bool  # what is compared is what the program wrote
-    count: int = 0
-    first: Relation | None = None
-    telling: bool = False  # the first
-    first_alike: bool = False
-    alike: int = 0  # of those that are not right: replicas had the same
-    related: Counter[Relation] = field(default_factory=Counter)
-    evidence: dict[Relation, Evidence] = field(default_factory=dict)
-    shown: dict[Relation, Share] = field(default_factory=dict)  # the first of each
-    kept: list[Share] = field(default_factory=list)
-    values: set[bytes] = field(default_factory=set)  # of the oracle, the first few
-
-    def add(self, share: Share, aggregation: str) -> None:
-        relation = relation_of(share, aggregation)
-        alike = relation is not Relation.RIGHT and share.alike
-        if self.first is None:
-            self.first, self.telling = relation, share.telling
-            self.first_alike = alike
-        self.count += 1
-        self.alike += alike
-        self.related[relation] += 1
-        self.evidence.setdefault(relation, Evidence()).add(share.event, *share.others)
-        if relation not in self.shown or len(self.kept) < _MOST_KEPT:
-            few = share.thinned()
-            self.shown.setdefault(relation, few)
-            if len(self.kept) < _MOST_KEPT:
-                self.kept.append(few)
-                self.values.add(few.wanted.tobytes())
-
-    def clearly(self, relation: Relation, *, by_first: bool = True) -> bool:
-        """Whether this relation is the rule."""
-        held = self.related[relation]
-        if self.first is not relation:
-            return False
-        if held >= _NEARLY_ALL * self.count:
-            return self.telling or self.alike == self.count or held >= _AGAIN
-        first = self.telling or self.first_alike
-        return by_first and first and not self.related[Relation.RIGHT]
-
-    @property
-    def only_mine(self) -> bool:
-        """Whether a single device clearly did what the first replica did, and no more."""
-        held = self.related[Relation.ONLY_MINE]
-        if not self.clearly(Relation.ONLY_MINE):
-            return False
-        return held >= _AGAIN or self.shown[Relation.ONLY_MINE].odd
 
 
 class Factor:
@@ -107,7 +48,7 @@ class Factor:
         self._variables = variables
         self._shares = Shares(num_replicas, variables, components, oracle)
         self._oracle = oracle
-        self._tallies: dict[tuple[int, bool, str], _Tally] = {}
+        self._tallies: dict[tuple[int, bool, str], Tally] = {}
 
     def take(self, event: Event) -> None:
         """Compares what an event completes."""
@@ -116,7 +57,7 @@ class Factor:
             by_program = share.event.kind == "write" and share.event.process < 0
             if share.comparable:
                 key = subject.variable_id, by_program, share.event.place or ""
-                tally = self._tallies.setdefault(key, _Tally(by_program))
+                tally = self._tallies.setdefault(key, Tally(by_program))
                 tally.add(share, "" if by_program else subject.aggregation)
 
     def finish(self) -> list[Finding]:
@@ -132,7 +73,7 @@ class Factor:
             if subject.aggregation == "SUM" and tally.related[Relation.RIGHT] == tally.count
             for known in sizes(tally.kept)
         ]
-        whole_batch = _had_the_whole_batch(aggregated, counted)
+        whole_batch = had_the_whole_batch(aggregated, counted)
         compared: dict[int, list[Comparison]] = {}
         for (number, by_program, _), tally in self._tallies.items():
             subject = self._variables[number]
@@ -149,13 +90,13 @@ class Factor:
         ]
 
     def _by_replicas(
-        self, subject: Subject, tally: _Tally, counted: list[list[Weights]]
+        self, subject: Subject, tally: Tally, counted: list[list[Weights]]
     ) -> Comparison | None:
         if tally.related[Relation.RIGHT] == tally.count:
             return None
         if not subject.aggregation:
             return self._synchronised_by_hand(subject, tally)
-        for relation in _FACTORS:
+        for relation in FACTORS:
             if tally.clearly(relation) and not self._is_meant(subject, tally, relation):
                 kind = Kind.FIRST_REPLICA if subject.first else Kind.WRONG_FACTOR
                 return _comparison(kind, tally, relation)
@@ -167,19 +108,19 @@ class Factor:
             return _comparison(Kind.WRONG_FACTOR, tally, Relation.ABOUT_TIMES_N)
         if tally.clearly(Relation.RIGHT) and subject.aggregation == "SUM":
             return None
-        weighed = _weighed(tally, counted)
+        pairs = weighed(tally, counted)
         if subject.aggregation == "SUM":
-            return _of(Kind.WRONG_FACTOR, _wrong(weighed), tally, Relation.ABOUT_TIMES_N)
-        unequal = [(share, weights) for share, weights in weighed if uneven(weights)]
+            return _of(Kind.WRONG_FACTOR, _wrong(pairs), tally, Relation.ABOUT_TIMES_N)
+        unequal = [(share, weights) for share, weights in pairs if uneven(weights)]
         return _of(Kind.MEAN_OF_MEANS, _wrong(unequal), tally)
 
-    def _is_meant(self, subject: Subject, tally: _Tally, relation: Relation) -> bool:
+    def _is_meant(self, subject: Subject, tally: Tally, relation: Relation) -> bool:
         """Whether a program may be after the factor: it scales by the number of replicas."""
         number = subject.variable_id
         reduced, added = number in self._shares.reduced_before, number in self._shares.added_to
         alike = tally.alike == tally.count
         if subject.first:
-            constant = alike or len(tally.values) < min(_AGAIN, tally.count)
+            constant = alike or len(tally.values) < min(AGAIN, tally.count)
             return relation is not Relation.OVER_N or (constant and not added)
         if relation is Relation.OVER_N:
             return alike and not (added or reduced)
@@ -189,31 +130,41 @@ class Factor:
         return ones and alike and not added  # it counts the replicas
 
     def _first_only(
-        self, subject: Subject, tally: _Tally, counted: list[list[Weights]]
+        self, subject: Subject, tally: Tally, counted: list[list[Weights]]
     ) -> Comparison | None:
         for relation in (Relation.FIRST_OF_SUM, Relation.FIRST_OF_MEAN):
             if tally.clearly(relation):
                 return _comparison(Kind.FIRST_REPLICA, tally, relation)
-        found = _of(Kind.FIRST_REPLICA, _wrong(_weighed(tally, counted)), tally)
+        found = _of(Kind.FIRST_REPLICA, _wrong(weighed(tally, counted)), tally)
         if found is not None or subject.variable_id in self._shares.reduced_before:
             return found
         return _another_throughout(tally, added=subject.variable_id in self._shares.added_to)
 
-    def _synchronised_by_hand(self, subject: Subject, tally: _Tally) -> Comparison | None:
+    def _synchronised_by_hand(self, subject: Subject, tally: Tally) -> Comparison | None:
         if subject.variable_id not in self._shares.reduced_before or tally.alike < tally.count:
             return None
-        for relation in _FACTORS:
+        for relation in FACTORS:
             if tally.clearly(relation) and (tally.telling or relation is not Relation.OVER_N):
                 return _comparison(Kind.WRONG_FACTOR, tally, relation)
         return None
 
-    def _by_program(self, subject: Subject, tally: _Tally) -> Comparison | None:
+    def _by_program(self, subject: Subject, tally: Tally) -> Comparison | None:
         """What replicas read may be scaled on purpose, as a learning rate is."""
-        varied = len(tally.values) >= _AGAIN and tally.telling
+        varied = len(tally.values) >= AGAIN and tally.telling
         read = subject.variable_id in self._shares.read_in_replicas
+        merged = subject.variable_id in self._shares.merged
+        if merged and not subject.gathered:
+            return next(
+                (
+                    _comparison(Kind.WRONG_FACTOR, tally, one)
+                    for one in FACTORS
+                    if tally.clearly(one)
+                ),
+                None,
+            )
         if subject.gathered or read or not varied:
             return None
-        for relation in _FACTORS:
+        for relation in FACTORS:
             if tally.clearly(relation, by_first=False):
                 return _comparison(Kind.WRONG_FACTOR, tally, relation)
         if tally.related[Relation.ABOUT_TIMES_N] == tally.count:
@@ -221,32 +172,14 @@ class Factor:
         return None
 
 
-def _had_the_whole_batch(
-    aggregated: list[tuple[Subject, _Tally]], counted: list[list[Weights]]
-) -> bool:
-    """Whether the oracle can be one: some number of it is made of those of all replicas.
-
-    If no number tells anything, there is no reason to doubt it.
-    """
-    if any(tally.only_mine for _, tally in aggregated):
-        return False
-    if any(one.aggregation == "SUM" and tally.first is Relation.RIGHT for one, tally in aggregated):
-        return True
-    telling = [(one, tally) for one, tally in aggregated if tally.telling]
-    if any(tally.first not in _INEXACT for _, tally in telling):
-        return True
-    others = [tally for one, tally in telling if not one.first]
-    return not others or any(_weighed(tally, counted) for tally in others)
-
-
-def _comparison(kind: Kind, tally: _Tally, relation: Relation) -> Comparison:
+def _comparison(kind: Kind, tally: Tally, relation: Relation) -> Comparison:
     return Comparison(kind, relation, tally.evidence[relation], tally.shown[relation], tally.count)
 
 
 def _of(
     kind: Kind,
     wrong: Sequence[tuple[Share, Weights | None]],
-    tally: _Tally,
+    tally: Tally,
     relation: Relation = Relation.OTHER,
 ) -> Comparison | None:
     """A comparison of shares that are wrong, with the sizes of shards; None if none is."""
@@ -266,35 +199,21 @@ def _wrong(some: list[tuple[Share, Weights]]) -> list[tuple[Share, Weights]]:
     return [(share, weights) for share, weights in some if material(share.got, share.wanted)]
 
 
-def _weighed(tally: _Tally, counted: list[list[Weights]]) -> list[tuple[Share, Weights]]:
-    """The shares with the sizes of their shards, if these explain what a single device has."""
-    kept = tally.kept
-    for known in counted:
-        if len(known) in {1, len(kept)}:
-            pairs = list(zip(kept, known * (len(kept) // len(known)), strict=True))
-            if all(explains(weights, share) for share, weights in pairs):
-                return pairs
-    for some in (kept, kept[:1] if tally.telling and not tally.related[Relation.RIGHT] else []):
-        if some and (weights := fitted(some)) is not None:
-            return [(share, weights) for share in some]
-    return []
-
-
-def _another_throughout(tally: _Tally, *, added: bool) -> Comparison | None:
+def _another_throughout(tally: Tally, *, added: bool) -> Comparison | None:
     """The first replica's value is another than a single device's, from the first to the last.
 
     The others must have had another value as well; or, if that is not known, it must not be one
     that depends on the number of replicas alone.
     """
     wrong = [one for one in tally.kept if material(one.got, one.wanted)]
-    if tally.first is Relation.RIGHT or len(wrong) < _NEARLY_ALL * len(tally.kept):
+    if tally.first is Relation.RIGHT or len(wrong) < NEARLY_ALL * len(tally.kept):
         return None
     known = [parts for one in wrong if (parts := one.known) is not None]
     if len(known) == len(wrong):
         differ = sum(any(material(part, parts[0]) for part in parts) for parts in known)
         sure = 2 * differ > len(known)
     else:
-        sure = len(wrong) >= _AGAIN and (added or not _one_ratio(wrong))
+        sure = len(wrong) >= AGAIN and (added or not _one_ratio(wrong))
     return _of(Kind.FIRST_REPLICA, [(one, None) for one in wrong], tally) if sure else None
 
 
@@ -304,7 +223,7 @@ def _one_ratio(shares: list[Share]) -> bool:
     return all(close(one.wanted * ratio, one.got) for one in shares)
 
 
-def _truncated(tally: _Tally) -> Comparison | None:
+def _truncated(tally: Tally) -> Comparison | None:
     """What was split among the replicas lost its remainder; the rest, if any, is right."""
     wrong = [share for share in tally.kept if is_truncated(share, share.known or [share.got])]
     right = tally.by_program or len(wrong) + tally.related[Relation.RIGHT] == tally.count

@@ -68,7 +68,8 @@ def _numbers(share: Share) -> str:
     got, wanted = share.got[place].item(), share.wanted[place].item()
     what = f"element {place * share.step}" if len(share.wanted) > 1 else "it"
     ratio = f", {_number(got / wanted)} times as much" if wanted else ""
-    return f"At first {what} is {_number(got)} instead of {_number(wanted)}{ratio}"
+    verb = "changes by" if share.is_change else "is"
+    return f"At first {what} {verb} {_number(got)} instead of {_number(wanted)}{ratio}"
 
 
 def _number(value: complex) -> str:

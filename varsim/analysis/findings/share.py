@@ -59,7 +59,23 @@ class Share:
     parts: tuple[Flat | None, ...]  # of each replica; none where the program wrote
     got: Flat
     wanted: Flat  # by the oracle
+    before: Flat | None = None  # what both runs had before, if this is an assign
+    is_change: bool = False  # the numbers are by how much the variable changed
     step: int = 1  # of all elements, these are every so many
+
+    def change(self) -> Share | None:
+        """By how much the variable changed; None if it is not known what it was before."""
+        before = self.before
+        if before is None or not before.any() or len(before) != len(self.wanted):
+            return None
+        parts = None if self.known is None else tuple(part - before for part in self.known)
+        return replace(
+            self,
+            parts=parts or (None,) * len(self.parts),
+            got=self.got - before,
+            wanted=self.wanted - before,
+            is_change=True,
+        )
 
     def thinned(self) -> Share:
         """This one, with few enough elements to be kept."""
@@ -68,7 +84,8 @@ class Share:
             return self
         parts = tuple(None if part is None else part[::step].copy() for part in self.parts)
         got, wanted = self.got[::step].copy(), self.wanted[::step].copy()
-        return replace(self, parts=parts, got=got, wanted=wanted, step=step)
+        before = None if self.before is None else self.before[::step].copy()
+        return replace(self, parts=parts, got=got, wanted=wanted, before=before, step=step)
 
     @property
     def known(self) -> list[Flat] | None:

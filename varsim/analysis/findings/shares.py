@@ -37,7 +37,7 @@ class _Writes:
 class Shares:
     """Takes the events of a history, and makes shares of them."""
 
-    kinds = frozenset({"write", "component", "read", "meet"})
+    kinds = frozenset({"call", "finish", "write", "component", "read", "meet"})
 
     def __init__(
         self,
@@ -55,16 +55,19 @@ class Shares:
         self._sent: defaultdict[int, dict[int, Event]] = defaultdict(dict)  # components
         self._wrote: defaultdict[int, dict[int, Event]] = defaultdict(dict)  # last, by replica
         self._met: dict[int, int | None] = {}  # by replica, the call of its last all_reduce
+        self._first: dict[int, tuple[str, int]] = {}  # where a variable was written first
+        self._in_call = False
         self.read_in_replicas: set[int] = set()
+        self.merged: set[int] = set()  # written by the program in a merge_call
         self.reduced_before: set[int] = set()  # written after an all_reduce in the same call
         self.added_to: set[int] = set()  # by replicas
 
     def of(self, event: Event) -> Iterator[Share]:
         """The shares that an event completes."""
-        if event.kind == "meet":
-            if event.note == "all_reduce":
-                self._met[event.process] = event.call
-            return
+        if event.kind in {"call", "finish"}:
+            self._in_call = event.kind == "call"
+        elif event.kind == "meet" and event.note == "all_reduce":
+            self._met[event.process] = event.call
         variable = event.variable
         if variable is None or variable not in self._variables or not self._is_known(variable):
             return
@@ -76,23 +79,39 @@ class Shares:
                 self.read_in_replicas.add(variable)
             elif subject.gathered and event.replica is None and place is not None:
                 yield from self._read(event, subject, place)
-        elif place is not None and event.process != PROGRAM:
+        elif place is not None:
+            yield from self._written(event, subject, place)
+
+    def _is_known(self, variable: int) -> bool:
+        if variable not in self._known:
+            self._known[variable] = self._oracle.knows(variable)
+        return self._known[variable]
+
+    def _written(self, event: Event, subject: Subject, place: str) -> Iterator[Share]:
+        variable = subject.variable_id
+        fresh = variable not in self._first
+        self._first.setdefault(variable, (place, event.process))
+        if event.process != PROGRAM:
             if event.operation != "assign":
                 self.added_to.add(variable)
             if subject.gathered:
                 self._wrote[variable][event.process] = event
             else:
                 yield from self._write(event, subject, place)
-        elif place is not None and event.replica is None:
+        elif event.replica is None:
+            if self._in_call:
+                self.merged.add(variable)
             wanted = self._oracle.next_wrote(variable, PROGRAM, place)
             got = value_of(event, np.dtype(subject.dtype))
             if wanted is not None and got is not None:
-                yield Share(event, (), (None,) * self._num_replicas, got, wanted)
+                before = self._before(event) if fresh else None
+                yield Share(event, (), (None,) * self._num_replicas, got, wanted, before)
 
-    def _is_known(self, variable: int) -> bool:
-        if variable not in self._known:
-            self._known[variable] = self._oracle.knows(variable)
-        return self._known[variable]
+    def _before(self, event: Event) -> Flat | None:
+        """What a variable was before the first write of all, if that replaces it."""
+        if event.variable is None or event.operation != "assign":
+            return None
+        return self._oracle.created(event.variable)
 
     def _write(self, event: Event, subject: Subject, place: str) -> Iterator[Share]:
         """One of a write by all replicas, which the last of them completes."""
@@ -112,7 +131,9 @@ class Shares:
             del writes.open[number]
             wanted = self._oracle.next_wrote(subject.variable_id, FIRST_REPLICA, place)
             if wanted is not None:
-                yield from _merged(event, together, subject, wanted)
+                fresh = not number and self._first[subject.variable_id][0] == place
+                before = self._before(event) if fresh else None
+                yield from _merged(event, together, subject, wanted, before)
         elif len(writes.open) > _MOST_PENDING:
             writes.lost = True
             writes.open.clear()
@@ -135,7 +156,11 @@ class Shares:
 
 
 def _merged(
-    event: Event, together: Mapping[int, Event], subject: Subject, wanted: Flat
+    event: Event,
+    together: Mapping[int, Event],
+    subject: Subject,
+    wanted: Flat,
+    before: Flat | None,
 ) -> Iterator[Share]:
     dtype = np.dtype(subject.dtype)
     parts = tuple(value_of(together[i], dtype) for i in sorted(together))
@@ -147,4 +172,4 @@ def _merged(
         got = combined(known, subject.aggregation)
     if got is not None:
         others = tuple(one.event for one in together.values() if one is not event)
-        yield Share(event, others, parts, got, wanted)
+        yield Share(event, others, parts, got, wanted, before)
