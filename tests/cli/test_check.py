@@ -111,3 +111,13 @@ def test_without_a_history_it_is_said_what_is_missing(tmp_path: Path):
     assert (2, True) == ((result := varsim()).exit_code, "has no history.db" in result.stderr)
     (tmp_path / "history.db").write_text("no database at all, but some text " * 40)
     assert 2 == varsim(str(tmp_path)).exit_code
+
+
+def test_an_oracle_whose_record_is_not_whole_is_not_compared_with(tmp_path: Path):
+    told(PARTED).write(tmp_path)
+    (tmp_path / "oracle").mkdir()
+    told(PARTED).write(tmp_path / "oracle")
+    result = varsim(".")
+
+    assert 0 == result.exit_code, result.stdout
+    assert "the record of the oracle is not whole" in result.stdout

@@ -128,7 +128,9 @@ def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_files")
 def test_words_are_completed():
-    assert [*"run bench check explain lens workloads schema completion".split()] == completed()
+    assert [
+        *"run bench check explain lens whatif advise workloads schema completion".split()
+    ] == completed()
     assert ["configs/", "one.yaml", "two.yml"] == completed("run")
     assert ["configs/x.yaml"] == completed("run", incomplete="configs/")
     assert [] == completed("run", incomplete="nowhere/")

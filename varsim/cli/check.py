@@ -51,7 +51,8 @@ def check(ctx: click.Context, /, *, run: Path, as_json: bool) -> None:
     try:
         with open_history(run) as history, open_oracle(run) as oracle:
             verdicts = judge(history)
-            findings = find(history, sound(oracle)) if is_whole(verdicts) else ()
+            compared = sound(oracle)
+            findings = find(history, compared) if is_whole(verdicts) else ()
             names = {number: str(row.name) for number, row in history.variables.items()}
     except ConfigError as error:
         raise WrongUse(str(error)) from error
@@ -63,6 +64,8 @@ def check(ctx: click.Context, /, *, run: Path, as_json: bool) -> None:
         _show(outcome, verdicts, names)
         if is_whole(verdicts):
             click.echo("\n".join(["", *findings_text(findings)]))
+        if oracle is not None and compared is None:
+            click.echo("\nthe record of the oracle is not whole: nothing was compared with it")
     ctx.exit(_EXIT_CODE[outcome])
 
 

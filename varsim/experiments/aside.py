@@ -15,6 +15,7 @@ from varsim.distribute.variable import variable_creator_scope
 from varsim.errors import VarsimWarning
 from varsim.experiments.catalog import load_workload
 from varsim.experiments.config import Experiment
+from varsim.experiments.interrupts import Interrupts
 from varsim.experiments.recording import trace_options
 from varsim.experiments.settings import AppliedSettings
 from varsim.experiments.store import RunFiles
@@ -46,10 +47,16 @@ class Chance:
 
 
 def run_aside(
-    experiment: Experiment, device_names: Sequence[str], params: dict[str, Any], files: RunFiles
+    experiment: Experiment,
+    device_names: Sequence[str],
+    params: dict[str, Any],
+    interrupts: Interrupts,
+    files: RunFiles,
 ) -> None:
     """Runs an experiment's workload on these devices, and leaves its traces.
 
+    Args:
+        interrupts: Heeded while the workload runs, and ignored afterwards.
     Raises:
         Exception: Whatever the workload raises.
     """
@@ -69,12 +76,16 @@ def run_aside(
         redirect_stdout(said),
         redirect_stderr(said),
         _without_warnings(),
+        strategy,
     ):
-        workload = load_workload(experiment.workload)  # what a file's module holds is made anew
-        with strategy:
+        interrupts.heed()
+        try:
+            workload = load_workload(experiment.workload)  # a file's module is made anew
             strategy.start()
             with variable_creator_scope(settings):
                 workload.run(job, **params)
+        finally:
+            interrupts.ignore()
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Any
 from varsim.experiments.aside import Chance, run_aside
 from varsim.experiments.config import Experiment
 from varsim.experiments.failure import in_a_line
+from varsim.experiments.interrupts import Interrupts
 from varsim.experiments.places import WrongKey
 from varsim.experiments.recording import write_history
 from varsim.experiments.store import RunFiles
@@ -28,17 +29,23 @@ def check_oracle(experiment: Experiment) -> None:
 
 
 def run_oracle(
-    experiment: Experiment, params: dict[str, Any], chance: Chance, files: RunFiles
+    experiment: Experiment,
+    params: dict[str, Any],
+    chance: Chance,
+    interrupts: Interrupts,
+    files: RunFiles,
 ) -> str | None:
     """Runs an experiment's workload on one replica, and keeps its history.
 
+    Args:
+        interrupts: Ignored; heeded while the workload runs.
     Returns:
         Why there is no history, if that failed; nothing is kept then.
     """
     problem: str | None
     try:
         with chance.again():
-            run_aside(experiment, experiment.device_names[:1], params, files)
+            run_aside(experiment, experiment.device_names[:1], params, interrupts, files)
         problem = write_history(files)
     except KeyboardInterrupt:
         problem = "it was interrupted"

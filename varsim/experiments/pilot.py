@@ -7,6 +7,7 @@ from typing import Any, Final
 from varsim.experiments.aside import Chance, run_aside
 from varsim.experiments.config import Experiment, VariableSettings
 from varsim.experiments.failure import in_a_line
+from varsim.experiments.interrupts import Interrupts
 from varsim.experiments.recording import write_history
 from varsim.experiments.store import RunFiles
 from varsim.tracing.history import open_history
@@ -20,7 +21,11 @@ _AUTO: Final = "AUTO"
 
 
 def take_advice(
-    experiment: Experiment, params: dict[str, Any], chance: Chance, files: RunFiles
+    experiment: Experiment,
+    params: dict[str, Any],
+    chance: Chance,
+    interrupts: Interrupts,
+    files: RunFiles,
 ) -> tuple[Experiment, list[str]]:
     """The experiment with the settings that a pilot run advises, and what it advises in sentences.
 
@@ -35,7 +40,7 @@ def take_advice(
     problem: str | None
     try:
         with chance.again():
-            run_aside(pilot, experiment.device_names, params, files)
+            run_aside(pilot, experiment.device_names, params, interrupts, files)
         problem = write_history(files)
     except (Exception, SystemExit) as error:  # a workload may raise anything
         problem = f"the pilot run fails: {in_a_line(error)}"

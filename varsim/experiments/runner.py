@@ -149,8 +149,9 @@ def run_experiment(experiment: Experiment, watcher: Watcher | None = None) -> Su
                 chance = Chance()
                 if experiment.auto == ADVISED:
                     run.experiment, run.advice = take_advice(
-                        experiment, params, chance, directory.pilot
+                        experiment, params, chance, interrupts, directory.pilot
                     )
+                    interrupts.heed()
                 _train_and_measure(run, interrupts, began_s)
                 _record_and_judge(run, interrupts, chance)
                 run.seconds["in_all"] = time.perf_counter() - began_s
@@ -242,9 +243,8 @@ def _record_and_judge(run: _Run, interrupts: Interrupts, chance: Chance) -> None
     elif run.experiment.oracle and run.status is Status.DONE:
         if run.watcher is not None:
             run.watcher.ran()
-        interrupts.heed()
-        problem = run_oracle(run.experiment, run.params, chance, run.directory.oracle)
-        interrupts.ignore()
+        files = run.directory.oracle
+        problem = run_oracle(run.experiment, run.params, chance, interrupts, files)
         if problem is not None:
             run.warn(f"there is no oracle to compare with: {problem}")
     run.verdict = judged(run.directory)
