@@ -53,6 +53,15 @@ def an_accuracy_of_more_than_one(strategy: Strategy) -> None:
     assert np.isfinite(v.numpy())  # here
 
 
+@planted("wrong by the number of replicas: v")
+def an_accuracy_over_unequal_parts(strategy: Strategy) -> None:
+    """It is about as many times too large as there are replicas."""
+    with strategy.scope():
+        v = variable(0.0, "ON_READ SUM")
+    strategy.run(lambda: v.assign((part(DATA[0], uneven=True) > 2).mean(dtype=np.float32)))
+    v.read_value()  # here
+
+
 @planted("wrong by the number of replicas: w")
 def gradients_that_are_summed(strategy: Strategy) -> None:
     """After the first step no two weights are the same, but the first step tells."""

@@ -116,6 +116,15 @@ class Share:
         return bool((off.min(axis=1) > _SIMPLE_WITHIN).any())
 
     @property
+    def sums_fractions(self) -> bool:
+        """Whether fractions of something, an accuracy for example, add up to more than 1."""
+        parts = self.known
+        if parts is None or self.wanted.dtype.kind != "f":
+            return False
+        every = np.stack([*parts, self.wanted])
+        return bool((every >= 0).all() and (every <= 1).all() and (self.got > 1).all())
+
+    @property
     def comparable(self) -> bool:
         """Whether the numbers are some that a factor could be told of."""
         if len(self.got) != len(self.wanted) or self.wanted.dtype.kind not in "iufc":

@@ -98,7 +98,10 @@ def had_the_whole_batch(
     if any(tally.first not in INEXACT for _, tally in telling):
         return True
     others = [tally for one, tally in telling if not one.first]
-    return not others or any(weighed(tally, counted) for tally in others)
+    return not others or any(
+        weighed(tally, counted) or all(share.sums_fractions for share in tally.kept)
+        for tally in others
+    )
 
 
 def weighed(tally: Tally, counted: list[list[Weights]]) -> list[tuple[Share, Weights]]:
