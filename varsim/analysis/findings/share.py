@@ -25,6 +25,8 @@ _TELLING_ELEMENTS: Final = 4
 
 _NEARLY: Final = 0.05
 
+_LARGE: Final = 100
+
 _MOST_ELEMENTS: Final = 256
 """Of a share that is kept."""
 
@@ -105,6 +107,11 @@ class Share:
         numbers = self.wanted[self.wanted != 0]
         whole = numbers.dtype.kind not in "fc" or bool((numbers == np.round(numbers)).all())
         return not whole or len(np.unique(numbers)) >= _TELLING_ELEMENTS
+
+    @property
+    def large(self) -> bool:
+        """Whether even whole numbers are so large that a relation can hardly be chance."""
+        return bool(np.abs(wide(self.wanted)).max(initial=0) >= _LARGE)
 
     @property
     def odd(self) -> bool:

@@ -70,7 +70,8 @@ class Tally:
         if self.first is not relation:
             return False
         if held >= NEARLY_ALL * self.count:
-            return self.telling or self.alike == self.count or held >= AGAIN
+            sure = self.telling or self.alike == self.count or self.shown[relation].large
+            return sure or held >= AGAIN
         first = self.telling or self.first_alike
         return by_first and first and not self.related[Relation.RIGHT]
 
