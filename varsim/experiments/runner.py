@@ -152,7 +152,8 @@ def run_experiment(experiment: Experiment, watcher: Watcher | None = None) -> Su
                         experiment, params, chance, interrupts, directory.pilot
                     )
                     interrupts.heed()
-                _train_and_measure(run, interrupts, began_s)
+                launched_s = began_s if not run.advice else time.perf_counter()
+                _train_and_measure(run, interrupts, launched_s)
                 _record_and_judge(run, interrupts, chance)
                 run.seconds["in_all"] = time.perf_counter() - began_s
                 summary = run.summary()
