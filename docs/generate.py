@@ -27,6 +27,7 @@ from typing import Final
 import click
 
 from benchmarks.tables import newest
+from docs.history_parts import history_kinds, history_schema
 from docs.mode_pages import FOLDER, mode_pages
 from varsim.cli.main import main as cli
 from varsim.experiments import config
@@ -257,6 +258,8 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
     "records": record_list,
     "wire": wire,
     "limits": limits,
+    "history-schema": history_schema,
+    "history-kinds": history_kinds,
     "policy-table": policy_table,
     "summary-fields": summary_fields,
     "experiment-keys": experiment_keys,

@@ -35,7 +35,7 @@ CREATE TABLE variables (
     dtype           TEXT NOT NULL,        -- as NumPy names it
     requested       TEXT NOT NULL,        -- the synchronization that the program asked for
     synchronization TEXT NOT NULL,        -- the one in force; AUTO only if adaptive
-    aggregation     TEXT NOT NULL,
+    aggregation     TEXT NOT NULL,        -- NONE, SUM, MEAN or ONLY_FIRST_REPLICA
     trainable       INTEGER NOT NULL,     -- 0 or 1
     created_at      TEXT NOT NULL         -- file:line
 );
@@ -46,7 +46,7 @@ CREATE TABLE events (
     time_s    REAL NOT NULL,        -- since the run began
     kind      TEXT NOT NULL,        -- see KINDS
     call      INTEGER,              -- which strategy.run; NULL outside all
-    variable  INTEGER,
+    variable  INTEGER,              -- which of `variables`
     operation TEXT,                 -- assign, assign_add, assign_sub
     version   INTEGER,              -- of the variable, before a read or after a commit
     meeting   INTEGER,              -- the place among the call's meeting points

@@ -1,0 +1,31 @@
+"""The generated parts of docs/history.md: the tables of a history, and the kinds of its events."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from varsim.tracing.history import KINDS, SCHEMA
+
+_TABLE = re.compile(r"CREATE TABLE (\w+) \((.*?)\n\);", re.DOTALL)
+_COLUMN = re.compile(r" +(\w+) +([A-Z ]+?),? +-- (.*)")
+
+
+def history_schema() -> str:
+    """Each table, with a row for each column."""
+    return "\n".join(_tables())
+
+
+def _tables() -> Iterator[str]:
+    for name, body in _TABLE.findall(SCHEMA):
+        yield from (f"**{name}**", "", "| column | type | |", "| --- | --- | --- |")
+        for line in body.splitlines():
+            if (column := _COLUMN.fullmatch(line)) is not None:
+                yield f"| `{column[1]}` | {column[2]} | {column[3]} |"
+        yield ""
+
+
+def history_kinds() -> str:
+    """Each kind of event, and what it means."""
+    rows = [f"| `{kind}` | {meaning} |" for kind, meaning in KINDS.items()]
+    return "\n".join(["| kind | |", "| --- | --- |", *rows])
