@@ -27,7 +27,21 @@ VarsimError
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fix:
+    """A legal way out of an error: what to change, and what the program gets then."""
+
+    change: str  # as it is written in the program
+    gives: str  # in words, with the value where it is known, or why there is none
+    value: Any = None  # the value itself, an array; None if it is not known
+
+    def __str__(self) -> str:
+        return f"{self.change}: {self.gives}"
 
 
 class VarsimError(Exception):
@@ -35,6 +49,27 @@ class VarsimError(Exception):
 
     definite: ClassVar[bool] = True
     """Whether the failed operation certainly changed no copy of any variable."""
+
+    fixes: tuple[Fix, ...] = ()
+    """What to do about it: the legal ways, the nearest first."""
+
+    place: str = ""
+    """Where in the user's program it happened, as file:line; empty if that is not known."""
+
+    def fixed_by(self, fixes: Iterable[Fix]) -> Self:
+        """The same error, with at most `MAX_FIXES` ways out."""
+        self.fixes = tuple(fixes)[:MAX_FIXES]
+        return self
+
+    def __str__(self) -> str:
+        return self._with_fixes(super().__str__())
+
+    def _with_fixes(self, text: str) -> str:
+        return "\n".join([text, *(f"  - {fix}" for fix in self.fixes)])
+
+
+MAX_FIXES = 4
+"""An error that offers more choices than that is a page to read, and there is one."""
 
 
 class VarsimWarning(UserWarning):
@@ -47,7 +82,7 @@ class VariableError(VarsimError):
     Attributes:
         variable: The variable's name.
         problem: What is wrong, as a sentence.
-        remedy: What to do about it, as a sentence.
+        remedy: What to do about it, as a sentence, where no fix says it.
     """
 
     def __init__(self, variable: str, problem: str, remedy: str = "") -> None:
@@ -57,9 +92,9 @@ class VariableError(VarsimError):
         self.remedy = remedy
 
     def __str__(self) -> str:
-        return f"variable {self.variable!r}: {self.problem}" + (
-            f"\n  {self.remedy}" if self.remedy else ""
-        )
+        at = f" at {self.place}" if self.place else ""
+        remedy = f"\n  {self.remedy}" if self.remedy and not self.fixes else ""
+        return self._with_fixes(f"variable {self.variable!r}{at}: {self.problem}{remedy}")
 
 
 class SynchronizationError(VariableError, ValueError):

@@ -10,7 +10,7 @@ import pytest
 from tests.sync.build import AUTO, FIRST, LOCAL, MEAN, NONE, ON_READ, ON_WRITE, SUM, spec
 from varsim.errors import AggregationError, OperationError, SynchronizationError
 from varsim.spec import Context, Operation, VariableAggregation, VariableSynchronization
-from varsim.sync import policy
+from varsim.sync import fixes, policy
 from varsim.sync.policy import Broadcast, Defer, Gather, Local, Merge, Mirror, Reason, Refuse
 
 READ, ASSIGN, ADD, SUB = (
@@ -140,20 +140,24 @@ def test_a_mean_of_fractions_is_taken(dtype):
     ],
 )
 def test_a_refusal_names_the_variable_and_a_remedy(reason, kind):
-    error = policy.refusal(spec(), reason)
+    error = fixes.refusal(spec(), reason, ADD if reason is Reason.ADDS_TO_SUM else READ)
 
     assert kind is type(error)
     assert "w" == error.variable
     assert error.problem in str(error)
-    assert error.remedy in str(error)
+    assert error.fixes
+    assert all(str(fix) in str(error) for fix in error.fixes)
     assert error.definite
 
 
 def test_a_refused_read_of_none_names_the_three_ways_to_look():
-    remedy = policy.refusal(spec(), Reason.LOCAL_ONLY).remedy
+    local = spec(SUM, LOCAL)
+    error = fixes.refusal(local, Reason.LOCAL_ONLY, READ)
 
-    for way in ("experimental_local_results", "strategy.reduce", "strategy.run"):
-        assert way in remedy
+    changes = [fix.change for fix in error.fixes]
+    assert "synchronization=ON_READ" == changes[0]
+    for way, change in zip(("experimental_local_results", "reduce"), changes[1:], strict=True):
+        assert change.startswith(f"strategy.{way}(")
 
 
 def test_bools_are_assigned_but_not_added():

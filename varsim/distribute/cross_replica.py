@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -12,9 +14,9 @@ from varsim.distribute.conversion import as_number, to_array
 from varsim.distribute.distributed import DistributedVariable
 from varsim.distribute.place import user_place, warn
 from varsim.distribute.values import DistributedValues, PerReplica
-from varsim.errors import PerReplicaError
+from varsim.errors import PerReplicaError, VariableError, VarsimError
 from varsim.spec import Array, Context, Operation, VariableAggregation, VariableSpec
-from varsim.sync import policy, reduce
+from varsim.sync import fixes, policy, reduce
 from varsim.sync.components import check_shape
 
 
@@ -82,7 +84,11 @@ class CrossReplica:
         Raises:
             VariableError: The policy refuses it.
         """
-        value = self._value(variable)
+        try:
+            value = self._value(variable)
+        except VariableError as error:
+            error.place = error.place or user_place()
+            raise
         self._note_read(variable, None, value)
         return value
 
@@ -101,7 +107,7 @@ class CrossReplica:
                 value.setflags(write=False)
                 return value
             case policy.Refuse(reason=reason):
-                raise policy.refusal(spec, reason)
+                raise self._refusal(spec, reason, Operation.READ)
             case _:
                 raise AssertionError(f"{cell} is no policy of a cross-replica read")
 
@@ -116,18 +122,33 @@ class CrossReplica:
         spec = variable.spec
         cell = policy.policy(spec, Context.CROSS_REPLICA, operation)
         if isinstance(cell, policy.Refuse):
-            raise policy.refusal(spec, cell.reason)
+            raise self._refusal(spec, cell.reason, operation, _operand(spec, value))
         assert isinstance(cell, policy.Broadcast), f"{cell} is no policy of a cross-replica write"
         policy.check_arithmetic(spec, operation, num_replicas=1)
         values, same = self._values_to_write(spec, cell, value)
         if cell.reads_back and read_value:
             read_back = policy.policy(spec, Context.CROSS_REPLICA, Operation.READ)
             if isinstance(read_back, policy.Refuse):
-                raise policy.refusal_to_read_back(spec, operation, read_back.reason)
+                raise self._refusal(spec, read_back.reason, operation, _operand(spec, value))
         if operation is not Operation.ASSIGN and None in spec.shape:
             self._add_to_each(variable, operation, values)
             return
         self._to_all(spec.variable_id, operation, values, same=same)
+
+    def _refusal(
+        self,
+        spec: VariableSpec,
+        reason: policy.Reason,
+        operation: Operation,
+        value: Array | None = None,
+    ) -> VariableError:
+        """The error of a cell that refuses, with what each fix would give."""
+        components: tuple[Array, ...] | None = None
+        if fixes.looks(reason) and _is_small(spec):
+            with suppress(VarsimError):  # the refusal says more than that a worker is lost
+                everybody = range(self._num_replicas)
+                components = self._coordinator.components(spec.variable_id, everybody)
+        return fixes.refusal(spec, reason, operation, components, value)
 
     def _to_all(
         self, variable_id: int, operation: Operation, values: list[Array], *, same: bool
@@ -196,6 +217,20 @@ _WHAT_SHARES_LOSE = (
     "{count} replicas an equal share, and an integer that {count} does not divide loses its "
     "remainder, as in TensorFlow. Use a float dtype, or a multiple."
 )
+
+
+def _operand(spec: VariableSpec, value: Any) -> Array | None:
+    """What is written, to say what a fix would give; None if it is large, or does not fit."""
+    try:
+        array = to_array(value, spec.dtype, spec.name)
+    except VarsimError:
+        return None
+    return array if fixes.are_few([array]) else None
+
+
+def _is_small(spec: VariableSpec) -> bool:
+    size = math.prod(size for size in spec.shape if size is not None)
+    return None not in spec.shape and size * spec.dtype.itemsize <= fixes.FEW_BYTES
 
 
 def _identical(value: Array, first: Array) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 
 from varsim.distribute.context import Frame, current_frame, mixed
 from varsim.distribute.conversion import as_operand
+from varsim.distribute.operands import explain
 from varsim.distribute.place import user_place
 from varsim.distribute.resource import ResourceVariable, component
 from varsim.distribute.values import DistributedValues
@@ -17,6 +18,7 @@ from varsim.errors import (
     OperationError,
     ReplicaIndexError,
     UnsupportedError,
+    VariableError,
 )
 from varsim.spec import (
     Array,
@@ -147,15 +149,30 @@ class DistributedVariable(Variable, DistributedValues):
         """
         frame = current_frame()
         if frame is not None and frame.replica is not None and frame.strategy is self.strategy:
-            if type(value) is not np.ndarray or value.dtype is not self._dtype:
-                value = self._operand(value)
-            place = "" if self._is_local else user_place(3)
-            session = frame.replica.session
-            session.write(self._variable_id, operation, value, place, self._travels)
+            given = value
+            try:
+                if type(value) is not np.ndarray or value.dtype is not self._dtype:
+                    value = self._operand(value)
+                place = "" if self._is_local else user_place(3)
+                session = frame.replica.session
+                session.write(self._variable_id, operation, value, place, self._travels)
+            except VariableError as error:
+                self._explain(error, Context.REPLICA, operation, given)
+                raise
         elif frame is None or self._is_cross(frame):
-            self.strategy.cross.write(self, operation, value, read_value=read_value)
+            try:
+                self.strategy.cross.write(self, operation, value, read_value=read_value)
+            except VariableError as error:
+                self._explain(error, Context.CROSS_REPLICA, operation, value)
+                raise
         else:
             self._at_hand(frame).write(operation, value)
+
+    def _explain(
+        self, error: VariableError, context: Context, operation: Operation, value: Any
+    ) -> None:
+        count = self.strategy.num_replicas_in_sync
+        explain(error, self.spec, context, operation, value, count)
 
     def update_buffer(self) -> Array:
         """An array to build the next update in; see `Variable.update_buffer`."""

@@ -61,8 +61,9 @@ class RunHost:
         for line in report.output.splitlines():
             sys.stdout.write(f"[replica {replica_id}] {line}\n")
         for text, place in report.warnings:
-            if text not in self._strategy.warned:
-                self._strategy.warned.add(text)
+            what = text.partition("\n")[0]  # the fixes below it name each replica's own value
+            if what not in self._strategy.warned:
+                self._strategy.warned.add(what)
                 warn(text, place)
 
     def _do(self, replica_id: int, verb: str, arguments: list[Any]) -> Any:

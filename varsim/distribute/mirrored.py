@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ from varsim.spec import (
     Array,
     VariableSpec,
 )
-from varsim.sync import policy, reduce
+from varsim.sync import creation, policy, reduce
 from varsim.sync.statistics import VariableStatistics
 from varsim.tracing.trace import TraceOptions
 
@@ -173,31 +174,22 @@ class MirroredStrategy(Strategy):
         shape = as_shape(kwargs["shape"])
         array = initial_array(value, kwargs["dtype"], shape, name)
         requested, aggregation = kwargs["synchronization"], kwargs["aggregation"]
-        shape = array.shape if shape is None else shape
-        in_force = policy.resolve(
-            name,
-            requested,
-            aggregation,
-            array.dtype,
-            strict=self.strict,
-            shape=shape,
-            adaptive=self.auto == "adaptive",
-        )
-        spec = VariableSpec(
+        asked = VariableSpec(
             variable_id=new_id(),
             name=name,
-            shape=shape,
+            shape=array.shape if shape is None else shape,
             dtype=array.dtype,
             requested=requested,
-            synchronization=in_force,
+            synchronization=requested,
             aggregation=aggregation,
-            trainable=(
-                policy.is_trainable(in_force)
-                if kwargs["trainable"] is None
-                else bool(kwargs["trainable"])
-            ),
+            trainable=bool(kwargs["trainable"]),
             created_at=user_place(),
         )
+        count, adaptive = self.num_replicas_in_sync, self.auto == "adaptive"
+        in_force = creation.in_force(asked, array, count, strict=self.strict, adaptive=adaptive)
+        trainable = kwargs["trainable"] is None and policy.is_trainable(in_force)
+        trainable = asked.trainable or trainable
+        spec = replace(asked, synchronization=in_force, trainable=trainable)
         if CLASSES[in_force].owes:
             warn(f"variable {name!r}: {CLASSES[in_force].owes}", spec.created_at)
         variable = self._make(spec, array)

@@ -9,9 +9,10 @@ import numpy as np
 
 from varsim.distribute.context import current_frame
 from varsim.distribute.conversion import to_array
+from varsim.distribute.operands import explain
 from varsim.distribute.variable import Variable
-from varsim.errors import OperationError
-from varsim.spec import Array, Operation
+from varsim.errors import OperationError, VariableError
+from varsim.spec import Array, Context, Operation
 from varsim.sync import policy, reduce
 from varsim.sync.components import check_shape
 
@@ -75,14 +76,18 @@ class ResourceVariable(Variable):
         Raises:
             VariableError: The value does not fit; nothing has changed.
         """
-        if self._dtype.kind == "b":
-            policy.check_arithmetic(self.spec, operation, num_replicas=1)
-        array = to_array(value, self._dtype, self._name)
-        session = self._from_a_replica()
-        if session is None:
-            self._store.write(operation, array)
-        else:
-            session.ask("write", self, operation.value, array)
+        try:
+            if self._dtype.kind == "b":
+                policy.check_arithmetic(self.spec, operation, num_replicas=1)
+            array = to_array(value, self._dtype, self._name)
+            session = self._from_a_replica()
+            if session is None:
+                self._store.write(operation, array)
+            else:
+                session.ask("write", self, operation.value, array)
+        except VariableError as error:  # it has one component at hand, as in an update
+            explain(error, self.spec, Context.UPDATE, operation, value, 1)
+            raise
 
     def _from_a_replica(self) -> ReplicaSession | None:
         """The replica that uses this plain variable, which only the program has."""

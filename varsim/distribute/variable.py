@@ -12,7 +12,8 @@ import numpy as np
 
 from varsim.distribute.array_like import ArrayLike
 from varsim.distribute.context import get_strategy
-from varsim.errors import SynchronizationError
+from varsim.distribute.place import user_place
+from varsim.errors import SynchronizationError, VariableError
 from varsim.spec import (
     Array,
     Operation,
@@ -50,7 +51,11 @@ def create(**kwargs: Any) -> Variable:
     next_creator: Creator = lambda **kw: get_strategy().create_variable(**kw)  # noqa: E731
     for creator in _creators.get():
         next_creator = _bind(creator, next_creator)
-    return next_creator(**kwargs)
+    try:
+        return next_creator(**kwargs)
+    except VariableError as error:
+        error.place = error.place or user_place()
+        raise
 
 
 def _bind(creator: Callable[..., Any], next_creator: Creator) -> Creator:

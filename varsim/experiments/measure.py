@@ -9,7 +9,7 @@ import numpy as np
 
 from varsim.distribute.values import DistributedValues, map_structure
 from varsim.distribute.variable import Variable
-from varsim.errors import VarsimError
+from varsim.errors import VariableError, VarsimError
 from varsim.experiments.settings import AppliedSettings
 from varsim.report.plain import SMALL_SIZE, digest, furthest_apart, plain
 from varsim.report.summary import Cost, Lens, Plain, Sample, VariableSummary
@@ -75,7 +75,9 @@ def look_at(strategy: MirroredStrategy, variable: Any) -> Lens:
     except VarsimError as error:
         if not isinstance(error, ValueError):
             raise
-        refused = str(error).splitlines()[0].removeprefix(f"variable {variable.spec.name!r}: ")
+        refused = str(error).splitlines()[0]
+        if isinstance(error, VariableError):
+            refused = error.problem
     apart, index = furthest_apart(components)
     return Lens(
         components=[digest(component) for component in components],

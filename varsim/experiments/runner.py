@@ -96,8 +96,8 @@ class _Run:
     def warn(self, text: str) -> None:
         """Takes a warning, unless it has been taken before."""
         if text not in self.warnings:
-            who, _, what = text.partition(": ")
-            likewise = any(other.partition(": ")[2] == what for other in self.warnings)
+            who, what = _who_and_what(text)
+            likewise = any(_who_and_what(other)[1] == what for other in self.warnings)
             self.warnings.append(text)
             if self.watcher is not None:
                 self.watcher.warned(f"{who}: likewise" if what and likewise else text)
@@ -271,3 +271,9 @@ def _take_a_last_look(run: _Run, strategy: MirroredStrategy, settings: AppliedSe
             run.variables = measure_variables(strategy, settings)
     except (VarsimError, OutOfTime):  # the cluster is no more, or busy
         run.variables = measure_variables(strategy, settings, with_values=False)
+
+
+def _who_and_what(warning: str) -> tuple[str, str]:
+    """The variable that a warning is about, and what it says of it, but for the fixes below."""
+    who, _, what = warning.partition("\n")[0].partition(": ")
+    return who, what

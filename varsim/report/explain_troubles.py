@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -15,6 +15,8 @@ from varsim.report.explain_worked import START, WRITES, Worked, example_spec
 from varsim.report.words import number
 from varsim.spec import Context, Operation, VariableSpec
 from varsim.sync import mismatch, policy, reduce
+from varsim.sync.creation import in_force
+from varsim.sync.meeting_fixes import of_meeting
 from varsim.sync.replica_state import ReplicaState
 
 _CALL_ID: Final = 1
@@ -51,12 +53,12 @@ def warnings(spec: VariableSpec, owes: str, num_replicas: int) -> Iterator[Troub
 
 
 def _said_of_parting(spec: VariableSpec, num_replicas: int) -> list[str]:
-    """What a replica warns of when it assigns to the variable."""
+    """What replica 0 warns of when it assigns 1 to the variable."""
     replica = ReplicaState(0, num_replicas)
     start = np.asarray(START, spec.dtype)
     replica.handle(Create(spec=spec, value=start))
     replica.begin(_CALL_ID)
-    replica.write(spec.variable_id, Operation.ASSIGN, start)
+    replica.write(spec.variable_id, Operation.ASSIGN, np.asarray(1, spec.dtype))
     return [text for text, _ in replica.report().warnings]
 
 
@@ -77,8 +79,9 @@ def _lost_remainder(spec: VariableSpec, num_replicas: int) -> str:
 
 def errors(spec: VariableSpec, examples: Iterable[Worked], num_replicas: int) -> Iterator[Trouble]:
     """What a variable with these settings can raise because of them, in the engine's own words."""
-    yield from _of_creation("created with an integer or bool dtype", spec, "int32")
-    yield from _of_creation("created with strict=True", spec, "float32", strict=True)
+    new = partial(_of_creation, spec, num_replicas)
+    yield from new("created with an integer or bool dtype", "int32")
+    yield from new("created with strict=True", "float32", strict=True)
     for example in examples:
         if example.refused is not None:
             yield _trouble(example.refused, f"in {example.context.value}", example.operation)
@@ -90,8 +93,9 @@ def errors(spec: VariableSpec, examples: Iterable[Worked], num_replicas: int) ->
 
 def _trouble(error: VarsimError, when: str, *operations: Operation) -> Trouble:
     text = str(error)
-    if isinstance(error, VariableError) and error.remedy:
-        text = f"variable {error.variable!r}: {error.problem}. {error.remedy}"
+    if isinstance(error, VariableError):
+        ways = "; ".join(map(str, error.fixes)) or error.remedy.removesuffix(".")
+        text = f"variable {error.variable!r}: {error.problem}." + (f" {ways}." if ways else "")
     return Trouble(type(error).__name__, operations, when, _flat(text))
 
 
@@ -108,15 +112,16 @@ def _caught(attempt: Callable[[], object], when: str, *operations: Operation) ->
 
 
 def _of_creation(
-    when: str, spec: VariableSpec, dtype: str, *, strict: bool = False
+    spec: VariableSpec, num_replicas: int, when: str, dtype: str, *, strict: bool = False
 ) -> Iterator[Trouble]:
-    settings = spec.name, spec.requested, spec.aggregation, np.dtype(dtype)
-    return _caught(partial(policy.resolve, *settings, strict=strict), when)
+    asked = replace(spec, dtype=np.dtype(dtype), synchronization=spec.requested)
+    start = np.asarray(START, dtype)
+    return _caught(partial(in_force, asked, start, num_replicas, strict=strict), when)
 
 
 def _of_bools(spec: VariableSpec, num_replicas: int) -> Iterator[Trouble]:
     """What there is no arithmetic for, of bool variables, if they can be created at all."""
-    if any(_of_creation("", spec, "bool")):
+    if any(_of_creation(spec, num_replicas, "", "bool")):
         return
     bools = example_spec(spec.synchronization, spec.aggregation, "bool")
     for operation in WRITES:
@@ -132,14 +137,19 @@ def _of_bools(spec: VariableSpec, num_replicas: int) -> Iterator[Trouble]:
 
 
 def _uneven(spec: VariableSpec, num_replicas: int) -> str:
-    """What replicas are told that do not write alike: what has happened, and what to do."""
+    """What replicas are told that do not write alike: what has happened, and what to do.
+
+    The first one assigns 1, and all others add 1.
+    """
     specs = {spec.variable_id: spec}
     if policy.defers(spec):
-        text = mismatch.describe_uneven(spec, [1, *[0] * (num_replicas - 1)], (), specs)
-    else:
-        first, second = (Write(spec.variable_id, operation, (), "") for operation in WRITES[:2])
-        text = mismatch.describe_difference(
-            mismatch.Difference.DEED, 0, (0, first), (1, second), specs
-        )
-    lines = text.splitlines()
-    return _flat(f"{lines[0].removesuffix(':')}. {lines[-1]}")
+        counts = [1, *[0] * (num_replicas - 1)]
+        lines = mismatch.describe_uneven(spec, counts, (), specs).splitlines()
+        return _flat(f"{lines[0].removesuffix(':')}. {lines[-1]}")
+    first, second = (Write(spec.variable_id, operation, (), "") for operation in WRITES[:2])
+    deed = mismatch.Difference.DEED
+    lines = mismatch.describe_difference(deed, 0, (0, first), (1, second), specs).splitlines()
+    points = [first, *[second] * (num_replicas - 1)]
+    ways = of_meeting(points, [[np.asarray(1, spec.dtype)]] * num_replicas, specs)
+    fixes = "; ".join(map(str, ways))
+    return _flat(f"{lines[0].removesuffix(':')}. {lines[-1]} {fixes}.")

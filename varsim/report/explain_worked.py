@@ -23,7 +23,7 @@ from varsim.spec import (
     VariableSpec,
     VariableSynchronization,
 )
-from varsim.sync import policy, reduce
+from varsim.sync import fixes, policy, reduce
 
 START: Final = 10.0
 """What the variable of every example starts at, on every replica."""
@@ -183,18 +183,20 @@ class _Variable:
                 self._apply(operation, values)
                 self.messages += count
             case policy.Broadcast(shares=shares) as cell:
-                self._require_readable(cell, operation, way)
+                self._require_readable(cell, operation, way, values[0])
                 self._apply(operation, [self._share(x) for x in values] if shares else values)
                 self.messages += count
             case policy.Refuse(reason=reason):
-                raise policy.refusal(self._spec, reason)
+                raise self._refusal(reason, operation, values[0])
             case cell:
                 raise AssertionError(f"{cell} is no policy of a write")
 
-    def _require_readable(self, cell: policy.Broadcast, operation: Operation, way: Way) -> None:
+    def _require_readable(
+        self, cell: policy.Broadcast, operation: Operation, way: Way, value: Array
+    ) -> None:
         reason = _unreadable(self._spec)
         if cell.reads_back and way is not Way.UNREAD and reason is not None:
-            raise policy.refusal_to_read_back(self._spec, operation, reason)
+            raise self._refusal(reason, operation, value)
 
     def _share(self, value: Array) -> Array:
         spec = self._spec
@@ -225,10 +227,20 @@ class _Variable:
                 self._ask(self._replicas[:1] if first else self._replicas)
                 return reduce.aggregate(self.components, spec.aggregation)
             case policy.Refuse(reason=reason):
-                raise policy.refusal(spec, reason)
+                raise self._refusal(reason, Operation.READ)
             case cell:
                 raise AssertionError(f"{cell} is no policy of a read")
         return self.components[0]
+
+    def _refusal(
+        self, reason: policy.Reason, operation: Operation, value: Array | None = None
+    ) -> VariableError:
+        """The error of a cell that refuses; it tells of components that are fetched for it."""
+        components = None
+        if fixes.looks(reason):
+            self._ask(self._replicas)
+            components = self.components
+        return fixes.refusal(self._spec, reason, operation, components, value)
 
     def _ask(self, replica_ids: Iterable[int]) -> None:
         """The program finds out what components hold: a question and an answer for each."""

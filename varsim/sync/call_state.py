@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from varsim.errors import MismatchError, ValueMismatchError
+from varsim.errors import Fix, MismatchError, ValueMismatchError
 from varsim.protocol.messages import (
     Ask,
     Contribution,
     Demand,
     Meeting,
+    Point,
     Raised,
     Report,
     Returned,
@@ -17,6 +18,7 @@ from varsim.protocol.messages import (
 )
 from varsim.spec import VariableSpec
 from varsim.sync import mismatch
+from varsim.sync.meeting_fixes import of_meeting
 from varsim.sync.participant import Met, Part, Participant, Plan, Status
 
 GRACE_S = 0.5
@@ -260,13 +262,21 @@ class CallState:
             kind = mismatch.difference(first[1], other[1], self._specs)
             if kind is not mismatch.Difference.NOTHING:
                 error = ValueMismatchError if kind is mismatch.Difference.VALUE else MismatchError
-                return error(mismatch.describe_difference(kind, index, first, other, self._specs))
+                text = mismatch.describe_difference(kind, index, first, other, self._specs)
+                return error(text).fixed_by(self._fixes(index, list(present.values())))
         ended_id = next(
             i for i, p in enumerate(self.participants) if p.ended is not None and p.met <= index
         )
         return MismatchError(
             mismatch.describe_absence(index, present, self.participants, ended_id, self._specs)
         )
+
+    def _fixes(self, index: int, points: list[Point]) -> Iterable[Fix]:
+        """What would have made these parts one meeting, if all replicas have come to it."""
+        if len(points) < len(self.participants):
+            return ()
+        values = [participant.values(index) for participant in self.participants]
+        return of_meeting(points, values, self._specs)
 
     @property
     def finished(self) -> bool:

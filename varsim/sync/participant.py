@@ -9,7 +9,7 @@ from enum import Enum
 from weakref import WeakValueDictionary
 
 from varsim.errors import ProtocolError
-from varsim.protocol.buckets import Bucket, arrange
+from varsim.protocol.buckets import Bucket, arrange, unpack
 from varsim.protocol.messages import (
     AllGather,
     AllReduce,
@@ -25,7 +25,7 @@ from varsim.protocol.messages import (
     Waiting,
     Write,
 )
-from varsim.spec import VariableSpec
+from varsim.spec import Array, VariableSpec
 
 
 class Status(Enum):
@@ -107,6 +107,16 @@ class Part:
         assert not isinstance(self.meeting, Contribution), "a contribution has a plan"
         return self.meeting
 
+    def values_at(self, index: int) -> Sequence[Array]:
+        """What it brought to one of them; nothing if that does not count."""
+        if isinstance(self.meeting, AllReduce):
+            return self.meeting.leaves
+        if self.plan is None or not isinstance(self.meeting, Contribution):
+            return ()
+        writes, place = self.plan.writes, index - self.index
+        value = unpack(writes, self.plan.arrangement.buckets, self.meeting.buckets)[place]
+        return (value,) if value.shape == writes[place].shape else ()
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Met:
@@ -145,3 +155,8 @@ class Participant:
         return next(
             (part.at(index) for part in self.parts if part.index <= index < part.stop), None
         )
+
+    def values(self, index: int) -> Sequence[Array]:
+        """What it brought to a meeting point that has not happened yet."""
+        parts = (part for part in self.parts if part.index <= index < part.stop)
+        return next((part.values_at(index) for part in parts), ())

@@ -11,7 +11,7 @@ from enum import Enum
 
 import numpy as np
 
-from varsim.errors import AggregationError, OperationError, SynchronizationError, VariableError
+from varsim.errors import AggregationError, OperationError, SynchronizationError
 from varsim.spec import (
     Context,
     Operation,
@@ -67,26 +67,20 @@ class Mirror:
 
 
 class Reason(Enum):
-    """Why a cell refuses, and what to do: the sentence that the error carries."""
+    """Why a cell refuses: the sentence that the error carries. `fixes` says what to do."""
 
     NO_AGGREGATION = (
         "cannot be read in cross-replica context: its components may differ, and "
-        "aggregation=NONE says no way to combine them",
-        "Give it an aggregation, or look at the components: "
-        "strategy.experimental_local_results(v), or strategy.reduce(op, v, axis=None).",
+        "aggregation=NONE says no way to combine them"
     )
     ADDS_TO_SUM = (
         "cannot be added to in cross-replica context: synchronization=ON_READ with "
         "aggregation=SUM reads the sum of its components, and it is not clear which of them "
-        "should change",
-        "Add inside strategy.run (each replica its part), or assign the new total: "
-        "v.assign(v.read_value() + x).",
+        "should change"
     )
     LOCAL_ONLY = (
         "cannot be read in cross-replica context: with synchronization=NONE every replica has "
-        "a value of its own, and none of them is the variable's",
-        "Look at all of them: strategy.experimental_local_results(v); combine them: "
-        "strategy.reduce(op, v, axis=None); or read inside strategy.run.",
+        "a value of its own, and none of them is the variable's"
     )
 
 
@@ -208,24 +202,6 @@ def merges(spec: VariableSpec) -> bool:
 def defers(spec: VariableSpec) -> bool:
     """Whether replicas keep what they write to a variable until somebody is about to read it."""
     return isinstance(policy(spec, _REPLICA, _ASSIGN), Defer)
-
-
-def refusal(spec: VariableSpec, reason: Reason) -> VariableError:
-    """The error that a refusing cell stands for."""
-    problem, remedy = reason.value
-    kind = OperationError if reason is Reason.ADDS_TO_SUM else AggregationError
-    return kind(spec.name, problem, remedy)
-
-
-def refusal_to_read_back(spec: VariableSpec, operation: Operation, reason: Reason) -> VariableError:
-    """The error for a write that would return a value which cannot be read (D5)."""
-    problem, remedy = reason.value
-    return AggregationError(
-        spec.name,
-        f"{operation.value} in cross-replica context returns the variable to be read, and it "
-        f"{problem}",
-        f"Write without reading: {operation.value}(value, read_value=False). {remedy}",
-    )
 
 
 def resolve(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
-from varsim.errors import ProtocolError
+from varsim.errors import MAX_FIXES, ProtocolError
 from varsim.protocol.buckets import PACK_LIMIT_BYTES
 from varsim.protocol.messages import (
     OF_DEFERRED,
@@ -30,7 +31,7 @@ from varsim.protocol.messages import (
     Waiting,
 )
 from varsim.spec import Array, Operation, VariableSpec
-from varsim.sync import policy
+from varsim.sync import fixes, policy
 from varsim.sync.actions import COORDINATOR, Deliver, ReplicaAction, Run, Send, Stop
 from varsim.sync.components import Components, Held, check_shape
 from varsim.sync.deferred import Allocate, DeferredWrites
@@ -168,7 +169,7 @@ class ReplicaState:
             self.components.alone(held)
         held.write_locally(operation, value)
         if cell.parts:  # type: ignore[union-attr]  # a cell of replica context is Merge or Local
-            self._part(held, operation, place)
+            self._part(held, operation, value, place)
         return False
 
     def _check(self, held: Held, operation: Operation, value: Array) -> None:
@@ -180,21 +181,19 @@ class ReplicaState:
         before = held.component() if held.coming is None else held.coming
         check_shape(held.spec, operation, before, value)
 
-    def _part(self, held: Held, operation: Operation, place: str) -> None:
-        if held.spec.variable_id in self._warned or self.num_replicas == 1:
+    def _part(self, held: Held, operation: Operation, value: Array, place: str) -> None:
+        spec = held.spec
+        if spec.variable_id in self._warned or self.num_replicas == 1:
             return
-        self._warned.add(held.spec.variable_id)
-        self._warnings.append(
-            (
-                f"variable {held.spec.name!r}: {operation.value} in replica context with "
-                f"synchronization={held.spec.synchronization.name} and aggregation=NONE changes "
-                "this replica's copy only; the mirror is broken, and a cross-replica read shows "
-                "replica 0's value. "
-                "Give the variable an aggregation (SUM, MEAN, ONLY_FIRST_REPLICA), or say "
-                "ON_READ if every replica is meant to have a value of its own.",
-                place,
-            )
+        self._warned.add(spec.variable_id)
+        text = (
+            f"variable {spec.name!r}: {operation.value} in replica context with "
+            f"synchronization={spec.synchronization.name} and aggregation=NONE changes "
+            "this replica's copy only; the mirror is broken, and a cross-replica read shows "
+            "replica 0's value."
         )
+        ways = islice(fixes.of_parting(spec, operation, value, self.num_replicas), MAX_FIXES)
+        self._warnings.append(("\n  - ".join([text, *map(str, ways)]), place))
 
     def _contribute(
         self,

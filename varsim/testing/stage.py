@@ -266,8 +266,9 @@ class Stage:
     def report(self, replica_id: int, report: Report) -> None:  # noqa: ARG002 - all warn the same
         """Tells what a replica warns of, once for all of them."""
         for text, place in report.warnings:
-            if text not in self._strategy.warned:
-                self._strategy.warned.add(text)
+            what = text.partition("\n")[0]  # the fixes below it name each replica's own value
+            if what not in self._strategy.warned:
+                self._strategy.warned.add(what)
                 self.say(f"warning at {place}: {text}")
 
     def _next(self) -> Command | Block:

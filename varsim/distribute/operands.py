@@ -1,0 +1,112 @@
+"""What fits a variable instead of a value that was refused: found by trying, never from a list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from varsim.distribute.conversion import as_number, as_tensor, to_array
+from varsim.distribute.place import user_place
+from varsim.errors import AggregationError, Fix, VariableError, VarsimError
+from varsim.spec import Array, Context, Operation, VariableSpec
+from varsim.sync import policy
+from varsim.sync.components import check_shape
+from varsim.sync.fixes import DOES, alternatives, are_few, if_legal, merged, shown
+
+
+def explain(
+    error: VariableError,
+    spec: VariableSpec,
+    context: Context,
+    operation: Operation,
+    value: Any,
+    num_replicas: int,
+) -> None:
+    """Tells the error of a refused write its place in the program, and what to write instead."""
+    error.place = error.place or user_place()
+    if not error.fixes:
+        does = partial(_done, context=context, operation=operation, num_replicas=num_replicas)
+        error.fixed_by(_of_operand(error, spec, value, does))
+
+
+def _of_operand(
+    error: VariableError, spec: VariableSpec, value: Any, does: partial[Fix]
+) -> Iterator[Fix]:
+    array = _number(value)
+    if array is None or not are_few([array]):
+        return
+    for change, candidate in _recast(array, spec):
+        yield from if_legal(partial(does, change, spec, candidate))
+    if isinstance(error, AggregationError):
+        for change, other in alternatives(spec):
+            yield from if_legal(partial(does, change, other, array))
+    own = np.dtype("int32") if array.dtype.kind == "b" else array.dtype
+    if own != spec.dtype and _can_be_created(spec, own):
+        change, other = f"dtype={own.name} of the variable", replace(spec, dtype=own)
+        yield from if_legal(partial(does, change, other, array.astype(own)))
+
+
+def _can_be_created(spec: VariableSpec, dtype: np.dtype[Any]) -> bool:
+    try:
+        policy.resolve(spec.name, spec.requested, spec.aggregation, dtype, strict=False)
+    except VariableError:
+        return False
+    return True
+
+
+def _number(value: Any) -> Array | None:
+    """The value as an array of the dtype that TensorFlow gives it, or a wider one if it must."""
+    for convert in (as_tensor, partial(as_number, variable="")):
+        try:
+            return convert(value)
+        except VarsimError:
+            continue
+    return None
+
+
+def _recast(array: Array, spec: VariableSpec) -> Iterator[tuple[str, Array]]:
+    """The value in the variable's dtype, or in its shape, where that loses at most a fraction."""
+    dtype, kinds = spec.dtype, array.dtype.kind + spec.dtype.kind
+    if array.dtype != dtype and "b" not in kinds and kinds != "cf" and kinds[1:] != "u":
+        with np.errstate(all="ignore"):
+            cast = array.astype(dtype)
+        if dtype.kind != "i" or np.array_equal(np.trunc(array), cast):
+            yield f"np.asarray(value).astype({dtype.name!r})", cast
+    if None in spec.shape or array.shape == spec.shape:
+        return
+    shape = tuple(size for size in spec.shape if size is not None)
+    try:
+        yield f"np.broadcast_to(value, {shape})", np.broadcast_to(array, shape)
+    except ValueError:
+        if array.size == np.prod(shape):
+            yield f"np.reshape(value, {shape})", array.reshape(shape)
+
+
+def _done(
+    change: str,
+    spec: VariableSpec,
+    value: Array,
+    *,
+    context: Context,
+    operation: Operation,
+    num_replicas: int,
+) -> Fix:
+    """The same write of another value, or to another variable.
+
+    Raises:
+        VariableError: It is refused, too.
+    """
+    value = to_array(value, spec.dtype, spec.name)
+    cell = policy.policy(spec, context, operation)
+    merges = isinstance(cell, policy.Merge | policy.Defer)
+    policy.check_arithmetic(spec, operation, num_replicas if merges else 1)
+    check_shape(spec, operation, value, value)
+    if merges:
+        return merged(change, spec, operation, value, num_replicas)
+    if isinstance(policy.policy(spec, Context.CROSS_REPLICA, Operation.READ), policy.Gather):
+        policy.check_gather(spec, num_replicas)
+    return Fix(change, f"{DOES[operation]} {shown(value)}", value)

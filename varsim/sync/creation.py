@@ -1,0 +1,50 @@
+"""Which synchronization a new variable gets, or the error that says what it could be instead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from varsim.errors import Fix, VariableError
+from varsim.spec import Array, VariableSpec, VariableSynchronization
+from varsim.sync import policy
+from varsim.sync.fixes import alternatives, are_few, if_legal, is_created, is_readable, reads
+
+
+def in_force(
+    asked: VariableSpec, initial: Array, num_replicas: int, *, strict: bool, adaptive: bool = False
+) -> VariableSynchronization:
+    """The synchronization that is in force for a variable which a program asks for.
+
+    Raises:
+        VariableError: As `policy.resolve`, with what can be created, and would read at first.
+    """
+    settings = asked.name, asked.requested, asked.aggregation, asked.dtype
+    try:
+        return policy.resolve(*settings, strict=strict, shape=asked.shape, adaptive=adaptive)
+    except VariableError as error:
+        raise error.fixed_by(_fixes(asked, initial, num_replicas, strict=strict)) from None
+
+
+def _fixes(
+    asked: VariableSpec, initial: Array, num_replicas: int, *, strict: bool
+) -> Iterator[Fix]:
+    """Other settings, and a dtype with fractions, with which it can be created."""
+    fractions = replace(asked, dtype=np.dtype("float32"))
+    if asked.dtype != fractions.dtype and is_created(fractions, strict=strict):
+        yield from _reads_at_first("dtype=float32", fractions, initial, num_replicas)
+    for change, other in alternatives(asked, strict=strict):
+        yield from _reads_at_first(change, other, initial, num_replicas)
+
+
+def _reads_at_first(
+    change: str, spec: VariableSpec, initial: Array, num_replicas: int
+) -> Iterator[Fix]:
+    if not is_readable(spec):
+        yield Fix(change, "every replica keeps a value of its own")
+        return
+    components = [initial.astype(spec.dtype)] * num_replicas
+    yield from if_legal(partial(reads, change, spec, components if are_few([initial]) else None))
