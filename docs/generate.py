@@ -28,6 +28,7 @@ import click
 
 from benchmarks.tables import newest
 from docs.history_parts import history_kinds, history_schema
+from docs.error_page import errors
 from docs.mode_pages import FOLDER, mode_pages
 from varsim.cli.main import main as cli
 from varsim.experiments import config
@@ -264,6 +265,7 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
     "summary-fields": summary_fields,
     "experiment-keys": experiment_keys,
     "commands": commands,
+    "errors": errors,
     "run-output": run_output,
     **{f"bench-{question}": partial(newest, question) for question in QUESTIONS},
 }

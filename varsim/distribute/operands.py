@@ -39,7 +39,7 @@ def _of_operand(
     array = _number(value)
     if array is None or not are_few([array]):
         return
-    for change, candidate in _recast(array, spec):
+    for change, candidate in _recast(value, array, spec):
         yield from if_legal(partial(does, change, spec, candidate))
     if isinstance(error, AggregationError):
         for change, other in alternatives(spec):
@@ -68,7 +68,7 @@ def _number(value: Any) -> Array | None:
     return None
 
 
-def _recast(array: Array, spec: VariableSpec) -> Iterator[tuple[str, Array]]:
+def _recast(value: Any, array: Array, spec: VariableSpec) -> Iterator[tuple[str, Array]]:
     """The value in the variable's dtype, or in its shape, where that loses at most a fraction."""
     dtype, kinds = spec.dtype, array.dtype.kind + spec.dtype.kind
     if array.dtype != dtype and "b" not in kinds and kinds != "cf" and kinds[1:] != "u":
@@ -78,12 +78,16 @@ def _recast(array: Array, spec: VariableSpec) -> Iterator[tuple[str, Array]]:
             yield f"np.asarray(value).astype({dtype.name!r})", cast
     if None in spec.shape or array.shape == spec.shape:
         return
-    shape = tuple(size for size in spec.shape if size is not None)
+    shape, text = tuple(size for size in spec.shape if size is not None), "value"
+    if not np.can_cast(array.dtype, dtype, "same_kind"):
+        return
+    if not isinstance(value, np.ndarray | np.generic):  # numbers take the variable's dtype
+        array, text = array.astype(dtype), f"np.asarray(value, {dtype.name!r})"
     try:
-        yield f"np.broadcast_to(value, {shape})", np.broadcast_to(array, shape)
+        yield f"np.broadcast_to({text}, {shape})", np.broadcast_to(array, shape)
     except ValueError:
         if array.size == np.prod(shape):
-            yield f"np.reshape(value, {shape})", array.reshape(shape)
+            yield f"np.reshape({text}, {shape})", array.reshape(shape)
 
 
 def _done(

@@ -41,8 +41,9 @@ def _of_writes(
     spec: VariableSpec, writes: Sequence[Write], values: Sequence[Array]
 ) -> Iterator[Fix]:
     """One operation for all, or settings with which these writes need not be alike."""
+    one_shape = len({write.shape for write in writes}) == 1  # others cannot be combined
     for operation in dict.fromkeys(write.operation for write in writes):
-        if len({write.shape for write in writes}) == 1:
+        if one_shape:
             change = f"v.{operation.value} on every replica"
             yield from if_legal(partial(_agreed, change, spec, operation, values))
     for change, other in alternatives(spec):
@@ -51,7 +52,7 @@ def _of_writes(
             if not any(differ(writes[0], write, as_other) for write in writes[1:]):
                 operation = writes[0].operation
                 yield from if_legal(partial(_agreed, change, other, operation, values))
-        elif is_readable(other) and _is_local(other):
+        elif one_shape and is_readable(other) and _is_local(other):
             yield Fix(change, "each replica writes as it likes; a read outside combines")
 
 
