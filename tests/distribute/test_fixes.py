@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import varsim as tf
+from docs.error_page import EXAMPLES, said
 from varsim.errors import MAX_FIXES, Fix, MismatchError, VariableError, VarsimError
 from varsim.spec import Operation, VariableAggregation, VariableSynchronization
 from varsim.testing import simulated_cluster
@@ -357,3 +358,20 @@ def test_the_warning_of_a_broken_mirror_says_what_settings_would_give(operation)
         got = together(new.after(change), [operation] * 2, [3.0, 3.0])
         assert f" {got}" in gives.replace("replica 0's", "")
     assert "synchronization=ON_READ" in lines[3]
+
+
+# ---------------------------------------------------------------- the page
+
+
+def test_the_page_of_errors_shows_every_error_of_a_variable():
+    shown = {said(example)[0] for example in EXAMPLES}
+
+    assert {kind.__name__ for kind in everything_below(VariableError)} <= shown
+
+
+def everything_below(kind: type) -> Iterator[type]:
+    below: type
+    for below in kind.__subclasses__():
+        if below.__module__ == kind.__module__:
+            yield below
+            yield from everything_below(below)

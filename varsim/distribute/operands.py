@@ -15,7 +15,7 @@ from varsim.errors import AggregationError, Fix, VariableError, VarsimError
 from varsim.spec import Array, Context, Operation, VariableSpec
 from varsim.sync import policy
 from varsim.sync.components import check_shape
-from varsim.sync.fixes import DOES, alternatives, are_few, if_legal, merged, shown
+from varsim.sync.fixes import DOES, alternatives, are_few, if_legal, is_readable, merged, shown
 
 
 def explain(
@@ -42,12 +42,19 @@ def _of_operand(
     for change, candidate in _recast(value, array, spec):
         yield from if_legal(partial(does, change, spec, candidate))
     if isinstance(error, AggregationError):
-        for change, other in alternatives(spec):
+        for change, other in filter(_is_whole, alternatives(spec)):
             yield from if_legal(partial(does, change, other, array))
     own = np.dtype("int32") if array.dtype.kind == "b" else array.dtype
     if own != spec.dtype and _can_be_created(spec, own):
         change, other = f"dtype={own.name} of the variable", replace(spec, dtype=own)
         yield from if_legal(partial(does, change, other, array.astype(own)))
+
+
+def _is_whole(alternative: tuple[str, VariableSpec]) -> bool:
+    """Whether replicas that write a variable keep a value that can be read from outside."""
+    _, spec = alternative
+    cell = policy.policy(spec, Context.REPLICA, Operation.ASSIGN)
+    return cell != policy.Local(parts=True) and is_readable(spec)
 
 
 def _can_be_created(spec: VariableSpec, dtype: np.dtype[Any]) -> bool:

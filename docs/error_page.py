@@ -1,0 +1,216 @@
+"""docs/errors.md: what the engine says of programs that it refuses, from running them."""
+
+from __future__ import annotations
+
+import textwrap
+import warnings
+from dataclasses import dataclass
+from typing import Any, Final
+
+from varsim.errors import VarsimError
+from varsim.testing import simulated_cluster
+
+_FILE: Final = "train.py"
+_PRELUDE_FILE: Final = "new.py"
+
+PRELUDE: Final = """\
+import numpy as np
+import varsim as tf
+
+ON_READ, NONE = tf.VariableSynchronization.ON_READ, tf.VariableSynchronization.NONE
+SUM, MEAN = tf.VariableAggregation.SUM, tf.VariableAggregation.MEAN
+strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])
+
+def new(value, **settings):
+    with strategy.scope():
+        return tf.Variable(value, name="v", **settings)
+
+def replica():
+    return tf.distribute.get_replica_context().replica_id_in_sync_group
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A small program, after the prelude, that is refused or warned."""
+
+    title: str
+    program: str
+
+
+EXAMPLES: Final = (
+    Example(
+        "A read that nothing combines",
+        """
+        v = new(0.0, synchronization=ON_READ)
+        strategy.run(lambda: v.assign_add(3.0 + replica()))
+        v.read_value()
+        """,
+    ),
+    Example(
+        "A write that would be read back",
+        """
+        v = new(0.0, synchronization=ON_READ)
+        strategy.run(lambda: v.assign_add(3.0 + replica()))
+        v.assign_add(5.0)
+        """,
+    ),
+    Example(
+        "An add to a sum",
+        """
+        v = new(0.0, synchronization=ON_READ, aggregation=SUM)
+        strategy.run(lambda: v.assign_add(3.0 + replica()))
+        v.assign_add(5.0)
+        """,
+    ),
+    Example(
+        "A read of what never travels",
+        """
+        v = new(0.0, synchronization=NONE, aggregation=SUM)
+        strategy.run(lambda: v.assign_add(3.0 + replica()))
+        v.read_value()
+        """,
+    ),
+    Example(
+        "A broken mirror",
+        """
+        v = new(0.0)
+        strategy.run(lambda: v.assign_add(3.0))
+        """,
+    ),
+    Example(
+        "A mean of integers",
+        """
+        new(7, aggregation=MEAN)
+        """,
+    ),
+    Example(
+        "NONE under a strict strategy",
+        """
+        strict = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"], strict=True)
+        with strict.scope():
+            tf.Variable(7.0, name="v", synchronization=NONE)
+        """,
+    ),
+    Example(
+        "A setting that there is not",
+        """
+        new(0.0, aggregation="average")
+        """,
+    ),
+    Example(
+        "Another shape",
+        """
+        v = new([0.0, 0.0], aggregation=SUM)
+        strategy.run(lambda: v.assign_add(3.0))
+        """,
+    ),
+    Example(
+        "Another dtype",
+        """
+        v = new([0.0, 0.0])
+        v.assign(np.array([3, 4]))
+        """,
+    ),
+    Example(
+        "A fraction for an integer",
+        """
+        v = new(0)
+        v.assign(2.5)
+        """,
+    ),
+    Example(
+        "No value",
+        """
+        v = new(0.0)
+        v.assign(None)
+        """,
+    ),
+    Example(
+        "Arithmetic of bools",
+        """
+        v = new(False)
+        v.assign_add(True)
+        """,
+    ),
+    Example(
+        "A sum of bools",
+        """
+        v = new(False, aggregation=SUM)
+        strategy.run(lambda: v.assign(True))
+        """,
+    ),
+    Example(
+        "A value per replica, from outside",
+        """
+        v = new(0.0, synchronization=ON_READ, aggregation=SUM)
+        v.assign(tf.distribute.PerReplica([3.0, 4.0]))
+        """,
+    ),
+    Example(
+        "Replicas that write differently",
+        """
+        v = new(0.0, aggregation=SUM)
+
+        def step():
+            write = v.assign if replica() == 0 else v.assign_add
+            write(3.0 + replica())
+
+        strategy.run(step)
+        """,
+    ),
+    Example(
+        "Replicas that write other shapes",
+        """
+        v = new([0.0], shape=[None], aggregation=SUM)
+        strategy.run(lambda: v.assign(np.ones(replica() + 1, np.float32)))
+        """,
+    ),
+    Example(
+        "Replicas that reduce differently",
+        """
+        def step():
+            context = tf.distribute.get_replica_context()
+            return context.all_reduce("SUM" if replica() == 0 else "MEAN", 3.0 + replica())
+
+        strategy.run(step)
+        """,
+    ),
+    Example(
+        "A replica that never comes",
+        """
+        v = new(0.0, aggregation=SUM)
+
+        def step():
+            if replica() == 0:
+                v.assign_add(3.0)
+
+        strategy.run(step)
+        """,
+    ),
+)
+
+
+def errors() -> str:
+    """Every example: its program, and what is printed when it runs."""
+    parts = ["```python", PRELUDE.rstrip(), "```"]
+    for example in EXAMPLES:
+        kind, text = said(example)
+        program = textwrap.dedent(example.program).strip()
+        parts += ["", f"## {example.title}", "", "```python", program, "```", ""]
+        parts += ["```text", f"{kind}: {text}", "```"]
+    return "\n".join(parts)
+
+
+def said(example: Example) -> tuple[str, str]:
+    """The class and the text of the error, or of the warning, that a program ends in."""
+    names: dict[str, Any] = {"__name__": "__main__"}
+    program = textwrap.dedent(example.program).strip()
+    with simulated_cluster(), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        exec(compile(PRELUDE, _PRELUDE_FILE, "exec"), names)  # noqa: S102  # this page's own
+        try:
+            exec(compile(program, _FILE, "exec"), names)  # noqa: S102
+        except VarsimError as error:
+            return type(error).__name__, str(error)
+        return caught[-1].category.__name__, str(caught[-1].message)
