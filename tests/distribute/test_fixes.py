@@ -310,6 +310,15 @@ def test_one_operation_for_all_gives_what_the_mismatch_says(second, aggregation)
     together(new.after(free.change), operations, values)
 
 
+def test_a_mismatch_of_large_values_names_the_fixes_without_their_values():
+    new = New(aggregation=VariableAggregation.MEAN, start=np.zeros(1000))
+    values = [np.ones(1000, np.float32)] * 2
+
+    fixes = raised(lambda: together(new, [*WRITES[:2]], values), MismatchError).fixes
+    assert [None] * 3 == [fix.value for fix in fixes]
+    assert "v.assign on every replica: assigns the mean of the replicas' values" == str(fixes[0])
+
+
 def test_values_of_different_shapes_fit_the_settings_that_the_mismatch_says():
     new = New(aggregation=VariableAggregation.SUM, start=[0.0], shape=[None])
     values = [np.float32([1, 2]), np.float32([1, 2, 3])]

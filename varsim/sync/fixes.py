@@ -188,16 +188,17 @@ def _each(components: Sequence[Array]) -> str:
 def reads(change: str, spec: VariableSpec, components: Sequence[Array] | None) -> Fix:
     """What a read from outside gives with settings that allow it."""
     if components is None:
-        return Fix(change, f"reads {_COMBINED[spec.aggregation]} of the replicas' values")
+        return Fix(change, f"reads {COMBINED[spec.aggregation]} of the replicas' values")
     value = _read_outside(spec, components)
     return Fix(change, f"reads {shown(value)}", value)
 
 
-_COMBINED: Final = {
+COMBINED: Final = {
     VariableAggregation.SUM: "the sum",
     VariableAggregation.MEAN: "the mean",
     VariableAggregation.ONLY_FIRST_REPLICA: "the first",
 }
+"""What an aggregation makes of values that are not known, in the words of a fix."""
 
 
 def _of_write(
@@ -282,7 +283,7 @@ def merged(
     """What a write in replica context does, if every replica writes the same."""
     does = DOES[operation]
     if value is None:
-        return Fix(change, f"{does} {_COMBINED[spec.aggregation]} of the replicas' values")
+        return Fix(change, f"{does} {COMBINED[spec.aggregation]} of the replicas' values")
     agreed = np.array(reduce.aggregate([value] * num_replicas, spec.aggregation))
     if spec.aggregation is VariableAggregation.ONLY_FIRST_REPLICA:
         return Fix(change, f"{does} replica 0's {shown(value)}", agreed)

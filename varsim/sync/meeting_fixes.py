@@ -12,7 +12,7 @@ from varsim.errors import Fix
 from varsim.protocol.messages import AllReduce, Point, Write
 from varsim.spec import Array, Context, Operation, ReduceOp, VariableAggregation, VariableSpec
 from varsim.sync import policy, reduce
-from varsim.sync.fixes import DOES, alternatives, are_few, if_legal, is_readable, shown
+from varsim.sync.fixes import COMBINED, DOES, alternatives, are_few, if_legal, is_readable, shown
 from varsim.sync.mismatch import differ
 
 
@@ -27,18 +27,18 @@ def of_meeting(
         points: Of all replicas, in replica order; they are not alike.
         values: What each of them came with; nothing where that does not count.
     """
-    if not are_few(chain.from_iterable(values)):
-        return
+    few = are_few(chain.from_iterable(values))
     writes = [point for point in points if isinstance(point, Write)]
     reductions = [point for point in points if isinstance(point, AllReduce)]
     if len(writes) == len(points) and len({write.variable_id for write in writes}) == 1:
-        yield from _of_writes(specs[writes[0].variable_id], writes, [*chain(*values)])
-    elif len(reductions) == len(points):
+        known = [*chain(*values)] if few else None
+        yield from _of_writes(specs[writes[0].variable_id], writes, known)
+    elif few and len(reductions) == len(points):
         yield from _of_reductions(reductions, values)
 
 
 def _of_writes(
-    spec: VariableSpec, writes: Sequence[Write], values: Sequence[Array]
+    spec: VariableSpec, writes: Sequence[Write], values: Sequence[Array] | None
 ) -> Iterator[Fix]:
     """One operation for all, or settings with which these writes need not be alike."""
     one_shape = len({write.shape for write in writes}) == 1  # others cannot be combined
@@ -60,8 +60,14 @@ def _is_local(spec: VariableSpec) -> bool:
     return policy.policy(spec, Context.REPLICA, Operation.ASSIGN) == policy.Local()
 
 
-def _agreed(change: str, spec: VariableSpec, operation: Operation, values: Sequence[Array]) -> Fix:
-    """The merge of these values."""
+def _agreed(
+    change: str, spec: VariableSpec, operation: Operation, values: Sequence[Array] | None
+) -> Fix:
+    """The merge of these values, if they are known."""
+    if values is None:
+        return Fix(
+            change, f"{DOES[operation]} {COMBINED[spec.aggregation]} of the replicas' values"
+        )
     value = np.array(reduce.aggregate(values, spec.aggregation))
     whose = "replica 0's " if spec.aggregation is VariableAggregation.ONLY_FIRST_REPLICA else ""
     return Fix(change, f"{DOES[operation]} {whose}{shown(value)}", value)
