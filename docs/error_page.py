@@ -21,9 +21,11 @@ ON_READ, NONE = tf.VariableSynchronization.ON_READ, tf.VariableSynchronization.N
 SUM, MEAN = tf.VariableAggregation.SUM, tf.VariableAggregation.MEAN
 strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])
 
+
 def new(value, **settings):
     with strategy.scope():
         return tf.Variable(value, name="v", **settings)
+
 
 def replica():
     return tf.distribute.get_replica_context().replica_id_in_sync_group
@@ -152,9 +154,11 @@ EXAMPLES: Final = (
         """
         v = new(0.0, aggregation=SUM)
 
+
         def step():
             write = v.assign if replica() == 0 else v.assign_add
             write(3.0 + replica())
+
 
         strategy.run(step)
         """,
@@ -173,6 +177,7 @@ EXAMPLES: Final = (
             context = tf.distribute.get_replica_context()
             return context.all_reduce("SUM" if replica() == 0 else "MEAN", 3.0 + replica())
 
+
         strategy.run(step)
         """,
     ),
@@ -181,9 +186,11 @@ EXAMPLES: Final = (
         """
         v = new(0.0, aggregation=SUM)
 
+
         def step():
             if replica() == 0:
                 v.assign_add(3.0)
+
 
         strategy.run(step)
         """,
