@@ -13,7 +13,7 @@ import pytest
 
 import varsim as tf
 from docs.error_page import EXAMPLES, said
-from varsim.errors import MAX_FIXES, Fix, MismatchError, VariableError, VarsimError
+from varsim.errors import MAX_FIXES, Fix, MismatchError, PerReplicaError, VariableError, VarsimError
 from varsim.spec import Operation, VariableAggregation, VariableSynchronization
 from varsim.testing import simulated_cluster
 
@@ -281,6 +281,17 @@ def test_a_value_that_does_not_fit_can_be_written_as_the_error_says(
         code = "value" if changed != new else fix.change
         fit = eval(code, {"np": np, "value": value})
         is_given(fix, written(changed, operation, fit, inside=inside))
+
+
+@pytest.mark.parametrize("aggregation", ["SUM", "MEAN", "ONLY_FIRST_REPLICA"])
+def test_the_parts_of_a_value_are_assigned_in_the_replicas_as_the_error_says(aggregation):
+    new = New(VariableSynchronization.ON_READ, VariableAggregation[aggregation])
+    strategy, v = new.made()
+    value = tf.distribute.PerReplica([3.0, 4.0])
+
+    (fix,) = raised(lambda: v.assign(value), PerReplicaError).fixes
+    eval(fix.change, {"strategy": strategy, "v": v, "value": value})
+    is_given(fix, v.read_value())
 
 
 # ---------------------------------------------------------------- replicas that do not agree

@@ -125,7 +125,7 @@ class CrossReplica:
             raise self._refusal(spec, cell.reason, operation, _operand(spec, value))
         assert isinstance(cell, policy.Broadcast), f"{cell} is no policy of a cross-replica write"
         policy.check_arithmetic(spec, operation, num_replicas=1)
-        values, same = self._values_to_write(spec, cell, value)
+        values, same = self._values_to_write(spec, operation, cell, value)
         if cell.reads_back and read_value:
             read_back = policy.policy(spec, Context.CROSS_REPLICA, Operation.READ)
             if isinstance(read_back, policy.Refuse):
@@ -167,7 +167,7 @@ class CrossReplica:
         return "" if self._coordinator.link.trace is None else user_place()
 
     def _values_to_write(
-        self, spec: VariableSpec, cell: policy.Broadcast, value: Any
+        self, spec: VariableSpec, operation: Operation, cell: policy.Broadcast, value: Any
     ) -> tuple[list[Array], bool]:
         count = self._num_replicas
         if isinstance(value, DistributedVariable) and cell.per_component:
@@ -175,11 +175,15 @@ class CrossReplica:
             value = PerReplica(everything) if count > 1 else everything[0]
         if isinstance(value, DistributedValues) and not isinstance(value, DistributedVariable):
             if not cell.per_component:
-                raise PerReplicaError(
-                    f"variable {spec.name!r}: a {type(value).__name__} cannot be assigned to an "
-                    "ON_READ variable in cross-replica context; assign in strategy.run, where "
-                    "every replica writes its own part"
+                error = PerReplicaError(
+                    f"variable {spec.name!r} at {user_place()}: a {type(value).__name__} cannot be "
+                    "assigned to an ON_READ variable in cross-replica context; assign in "
+                    "strategy.run, where every replica writes its own part"
                 )
+                each = [_operand(spec, value.select(i, count)) for i in range(count)]
+                known = [part for part in each if part is not None]
+                parts = known if len(known) == count else None
+                raise error.fixed_by(fixes.of_parts(spec, operation, parts))
             parts = [value.select(i, count) for i in range(count)]
             return [to_array(part, spec.dtype, spec.name) for part in parts], False
         convert = self._share if cell.shares else _as_the_variable

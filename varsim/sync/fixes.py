@@ -261,6 +261,19 @@ def _after(
     return Fix(change, f"reads {shown(read)} then", read)
 
 
+def of_parts(
+    spec: VariableSpec, operation: Operation, parts: Sequence[Array] | None
+) -> Iterator[Fix]:
+    """How every replica writes its own part of a value that cannot be written from outside."""
+    change = f"strategy.run(v.{operation.value}, args=(value,))"
+    if operation is not Operation.ASSIGN:
+        yield Fix(change, "every replica changes its component by its part")
+    elif is_readable(spec):
+        yield from if_legal(partial(reads, change, spec, parts))
+    else:
+        yield Fix(change, "every replica keeps its part")
+
+
 # ---------------------------------------------------------------- writes in replica context
 
 
