@@ -27,8 +27,8 @@ from typing import Final
 import click
 
 from benchmarks.tables import newest
-from docs.history_parts import history_kinds, history_schema
 from docs.error_page import errors
+from docs.history_parts import history_kinds, history_schema
 from docs.mode_pages import FOLDER, mode_pages
 from varsim.cli.main import main as cli
 from varsim.experiments import config
