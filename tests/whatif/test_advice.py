@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -185,3 +188,44 @@ def test_a_run_without_a_record_is_refused(tmp_path: Path):
         result = CliRunner().invoke(main, command)
         assert 2 == result.exit_code
         assert "has no history.db" in result.output
+
+
+UNREAD = """
+import varsim as tf
+{settings}
+def run(job: tf.Job):
+    with job.strategy.scope():
+        weight = tf.Variable(0.0, name="weight", aggregation=tf.VariableAggregation.MEAN)
+
+    def step():
+        weight.assign_add(1.0)
+
+    for _ in range(10):
+        job.strategy.run(step)
+"""
+
+
+def test_what_nobody_reads_stays(tmp_path: Path):
+    weight = advice(run(tmp_path, UNREAD).directory)["weight"]
+
+    assert weight.keeps
+    assert "with no read nothing shows what its readers need" in weight.proof
+
+
+def test_what_the_replay_gets_wrong_is_not_taken_for_certain(tmp_path: Path):
+    """The record of the last read is changed, as if something unseen had happened before it."""
+    folder = Path(run(tmp_path).directory)
+    with closing(sqlite3.connect(folder / "history.db")) as connection:
+        connection.execute(
+            "UPDATE events SET value = ?, digest = 1 WHERE event = "
+            "(SELECT MAX(event) FROM events WHERE kind = 'read')",
+            (np.float32(99).tobytes(),),
+        )
+        connection.commit()
+    with open_history(folder) as history:
+        advised = advise(Replays(history))
+    found = {one.effect.name: one for one in advised.advice}
+
+    assert "seen: " in advised.doubts[0]
+    assert 1 == found["seen"].effect.unknown
+    assert found["seen"].keeps

@@ -28,7 +28,6 @@ _WRONG_AS_IT_IS: Final = frozenset(
     {
         Kind.DIVERGENCE,
         Kind.WRITE_WRITE,
-        Kind.READ_WRITE,
         Kind.WRONG_FACTOR,
         Kind.FIRST_REPLICA,
     }
@@ -97,12 +96,32 @@ def advise(replays: Replays, *, only: Iterable[int] | None = None) -> Advised:
         best = _cheapest(tried[number])
         if best is not None:
             chosen[number] = best
-    together = replays.under(chosen)
+    together = _together(replays, chosen, refused)
     return Advised(
         tuple(_advice(replays, one, tried[one.variable], refused) for one in together.effects),
         together,
         replays.doubts,
     )
+
+
+def _together(
+    replays: Replays, chosen: dict[int, Settings], mended: Mapping[int, tuple[str, ...]]
+) -> WhatIf:
+    """All of it played at once; what does no longer keep values then, is taken back."""
+    while True:
+        result = replays.under(chosen)
+        wrong = {
+            one.variable
+            for one in result.effects
+            if one.variable in chosen
+            and (one.refusal is not None or not (one.variable in mended or one.harmless))
+        }
+        if result.failure:
+            wrong = set(chosen)
+        if not wrong:
+            return result
+        for number in wrong:
+            del chosen[number]
 
 
 def _possible(synchronization: VariableSynchronization, settings: Settings) -> bool:
@@ -120,8 +139,11 @@ def _effects(replays: Replays, changes: Mapping[int, Settings]) -> list[Effect]:
 
 
 def _cheapest(tried: Mapping[Settings, Effect]) -> Settings | None:
-    """The settings that save most messages, if they change nothing and save anything."""
-    harmless = [one for one in tried.values() if one.harmless and _is_worth_it(one)]
+    """The settings that save most messages, if they change nothing and save anything.
+
+    What nobody has read shows nothing of what its readers need.
+    """
+    harmless = [one for one in tried.values() if one.reads and one.harmless and _is_worth_it(one)]
     return max(harmless, key=_saved).after if harmless else None
 
 
@@ -227,6 +249,10 @@ def _reason(effect: Effect, tried: Mapping[Settings, Effect], mends: tuple[str, 
     name = in_words(other.after)
     if other.refusal is not None:
         return f"{name} would be cheaper, but refuses what is done at {other.refusal.place}."
+    if not other.reads:
+        return f"{name} would be cheaper, but with no read nothing shows what its readers need."
+    if other.first is None and not other.unknown:
+        return f"{name} would be cheaper, but not with what is chosen for other variables."
     if other.first is None:
         return f"{name} would be cheaper, but {other.unknown:,} reads cannot be checked."
     return (
@@ -239,9 +265,10 @@ def _saving(effect: Effect) -> str:
     before, after = effect.cost_before, effect.cost_after
     if not before.messages:
         return f"nothing: it costs {after.messages:,} messages, which were none"
-    share = 1 - after.messages / before.messages
+    saved = before.messages - after.messages
+    share = f"{saved / before.messages:.0%} of the messages" if saved > 0 else "nothing"
     return (
-        f"{share:.0%} of the messages ({before.messages:,} → {after.messages:,}), "
+        f"{share} ({before.messages:,} → {after.messages:,}), "
         f"{before.size_bytes:,} → {after.size_bytes:,} bytes"
     )
 

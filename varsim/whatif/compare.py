@@ -106,6 +106,7 @@ class Replays:
         self._as_it_was = self._outcome(self.program.settings())
         self.findings = self._as_it_was.findings
         """Those of the program as it was."""
+        self._astray = self._reads_astray()
         self.doubts = tuple(self._doubts())
         """What the replay does not tell, or tells otherwise than the record; sentences."""
 
@@ -114,7 +115,7 @@ class Replays:
         now = self._as_it_was
         settings = self.program.settings() | dict(changes)
         then = self._outcome(settings) if changes else now
-        unknown = now.unknown | then.unknown
+        unknown = now.unknown | then.unknown | self._astray
         stale_before, stale_after = now.stale(), then.stale()
         effects = []
         for number, row in self.program.variables.items():
@@ -194,6 +195,19 @@ class Replays:
             return play(self.program, settings, other=other, trace=trace), ""
         except CallFailed as error:
             return error.played, f"step {error.step}: {error.text}"
+
+    def _reads_astray(self) -> frozenset[int]:
+        """Reads whose value the replay does not give as it was recorded, though it should."""
+        values, unknown = self._as_it_was.played.values, self._as_it_was.unknown
+        return frozenset(
+            one.event
+            for one in self._reads
+            if one.event not in unknown
+            and (
+                one.event not in values
+                or matches(np.ravel(values[one.event]), one.recorded) is False
+            )
+        )
 
     def _doubts(self) -> list[str]:
         doubts = []
