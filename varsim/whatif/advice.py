@@ -167,11 +167,12 @@ def _mended(
     """Settings under which findings go away, for variables that have such; and which findings."""
     troubled = _troubles(replays)
     chosen: dict[int, Settings] = {}
-    for settings in _MENDING:
+    order = {number: _nearest_first(before[number]) for number in troubled.keys() & free}
+    for place in range(len(_MENDING)):
         changes = {
-            number: settings
-            for number in troubled.keys() & free - chosen.keys()
-            if before[number] != settings
+            number: settings[place]
+            for number, settings in order.items()
+            if number not in chosen and before[number] != settings[place]
         }
         if not changes:
             continue
@@ -180,8 +181,19 @@ def _mended(
         for one in result.effects:
             fine = one.variable in changes and one.refusal is None and not result.failure
             if fine and one.name not in left:
-                chosen[one.variable] = settings
+                chosen[one.variable] = changes[one.variable]
     return chosen, {number: troubled[number] for number in chosen}
+
+
+def _nearest_first(now: Settings) -> list[Settings]:
+    """What may mend a variable: with its own synchronization first, then its own aggregation."""
+    return sorted(
+        _MENDING,
+        key=lambda one: (
+            one.synchronization is not now.synchronization,
+            one.aggregation is not now.aggregation,
+        ),
+    )
 
 
 def _troubles(replays: Replays) -> dict[int, tuple[str, ...]]:
