@@ -395,3 +395,12 @@ def everything_below(kind: type) -> Iterator[type]:
         if below.__module__ == kind.__module__:
             yield below
             yield from everything_below(below)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "bool"])
+def test_values_that_are_too_many_to_compute_with_are_told_in_words(dtype):
+    strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])
+    with strategy.scope(), pytest.raises(VariableError) as caught:
+        tf.Variable(np.zeros(20_000, dtype), aggregation=VariableAggregation.MEAN)
+    assert caught.value.fixes
+    assert all(fix.value is None for fix in caught.value.fixes)

@@ -194,6 +194,7 @@ def reads(change: str, spec: VariableSpec, components: Sequence[Array] | None) -
 
 
 COMBINED: Final = {
+    VariableAggregation.NONE: "the first",  # of a mirror, whose components are meant to be alike
     VariableAggregation.SUM: "the sum",
     VariableAggregation.MEAN: "the mean",
     VariableAggregation.ONLY_FIRST_REPLICA: "the first",
