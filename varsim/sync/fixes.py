@@ -24,7 +24,7 @@ from varsim.spec import (
     VariableSynchronization,
 )
 from varsim.sync import policy, reduce
-from varsim.sync.components import describe_shape
+from varsim.sync.components import check_shape, describe_shape
 
 FEW_BYTES: Final = 1024
 """A larger value is not fetched, and not computed with, to say what a fix would give."""
@@ -145,6 +145,8 @@ def refusal(
         components: Of all replicas; None if they are not known.
         value: What would be written; None for a read, or if it is not known.
     """
+    if value is not None and not _fits(spec, operation, components or (), value):
+        components = value = None  # it has another trouble, too
     kind = OperationError if reason is policy.Reason.ADDS_TO_SUM else AggregationError
     problem = reason.value
     if operation is Operation.READ:
@@ -155,6 +157,17 @@ def refusal(
             f"{problem}"
         )
     return kind(spec.name, problem).fixed_by(_of_write(spec, operation, components, value))
+
+
+def _fits(
+    spec: VariableSpec, operation: Operation, components: Sequence[Array], value: Array
+) -> bool:
+    try:
+        for component in components:
+            check_shape(spec, operation, component, value)
+    except VarsimError:
+        return False
+    return True
 
 
 def looks(reason: policy.Reason) -> bool:
