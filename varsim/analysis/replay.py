@@ -91,7 +91,8 @@ class Replay:
         """What is known of a variable."""
         found = self._variables.get(number)
         if found is None:  # it was created before the record began
-            everything = [Component(None, None, -1 - i, 0, (0, None)) for i in self.replicas]
+            lineages = range(-2, -2 - self.num_replicas, -1)  # -1 has the hash of -2
+            everything = [Component(None, None, one, 0, (0, None)) for one in lineages]
             found = self._variables[number] = Variable(number, self._promises[number], everything)
         return found
 

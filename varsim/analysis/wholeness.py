@@ -148,7 +148,9 @@ def missing(history: History) -> tuple[int | None, str]:
         processes = range(PROGRAM, history.num_replicas)
         over = min((ends.get(process, 0) for process in processes), default=0)
         if last is None or over < last:
-            last, reason = over, "not every process's record ended properly"
+            known = history.run.get("missing") or []
+            why = f" ({'; '.join(map(str, known))})" if isinstance(known, list) and known else ""
+            last, reason = over, f"not every process's record ended properly{why}"
     return last, reason
 
 

@@ -118,6 +118,8 @@ class ReplicaSession:
     def _run(self, start: Start) -> None:
         if any(isinstance(m, Abort) and m.call_id == start.call_id for m in self._inbox):
             return  # it has failed before it began here
+        if self._trace is not None:
+            self._trace.begins(start.call_id)
         self.state.begin(start.call_id)
         last: Message | None
         try:

@@ -27,6 +27,7 @@ from varsim.experiments import catalog
 from varsim.experiments.mode import MODES, SYNTAX, Mode, parse_mode
 from varsim.experiments.nearest import did_you_mean
 from varsim.experiments.places import Places
+from varsim.experiments.trace_keys import JSON_SCHEMA, TraceKeys, parse_trace
 from varsim.spec import VariableAggregation, VariableSynchronization
 
 MAX_WORKERS: Final = 128
@@ -69,6 +70,11 @@ def _checked_mode(text: str) -> str:
     return text
 
 
+def _checked_trace(value: Any) -> Any:
+    parse_trace(value)
+    return value
+
+
 _Synchronization = Annotated[VariableSynchronization, *_choice(VariableSynchronization)]
 _Aggregation = Annotated[VariableAggregation, *_choice(VariableAggregation)]
 _Mode = Annotated[
@@ -79,6 +85,13 @@ _Mode = Annotated[
 _Workload = Annotated[
     str,
     WithJsonSchema({"anyOf": [{"enum": list(catalog.built_in())}, {"type": "string"}]}),
+]
+
+
+_Trace = Annotated[
+    Any,
+    AfterValidator(_checked_trace),
+    WithJsonSchema(JSON_SCHEMA),
 ]
 
 
@@ -154,10 +167,12 @@ class Experiment(_Keys):
         "rounding, exchanged only when somebody is about to read. advised: for each variable what "
         "`varsim advise` says of a short pilot run.",
     )
-    trace: Literal["ops", "messages", "off"] = Field(
+    trace: _Trace = Field(
         default="ops",
         description="What every process records for the run's history. ops: what was done to "
-        "variables, with values that are not large. messages: all values. off: nothing.",
+        "variables, with values that are not large. messages: all values. off: nothing. Or a "
+        "mapping with level, steps (100:200 records the calls of strategy.run from the 100th to "
+        "the 199th) and limit (of each process: 64 MiB).",
     )
     oracle: bool = Field(
         default=False,
@@ -188,6 +203,11 @@ class Experiment(_Keys):
         if twice:
             raise ValueError(f"devices: {twice[0]!r} stands there twice")
         return self
+
+    @property
+    def tracing(self) -> TraceKeys:
+        """What is recorded."""
+        return parse_trace(self.trace)
 
     @property
     def places(self) -> Places:

@@ -22,7 +22,7 @@ def check_oracle(experiment: Experiment) -> None:
     """
     if not experiment.oracle:
         return
-    if experiment.trace == OFF:
+    if experiment.tracing.level == OFF:
         raise WrongKey(("oracle",), "an oracle is compared by its record: trace must not be off")
     if len(experiment.device_names) == 1:
         raise WrongKey(("oracle",), "a run on one worker is its own oracle: give more workers")

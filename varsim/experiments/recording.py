@@ -23,10 +23,11 @@ def trace_options(experiment: Experiment, directory: RunFiles) -> TraceOptions |
     Raises:
         OSError: The directory cannot be made.
     """
-    if experiment.trace == OFF:
+    level, window, limit_bytes = experiment.tracing
+    if level == OFF:
         return None
     directory.traces.mkdir()
-    return TraceOptions(directory.traces, experiment.trace)
+    return TraceOptions(directory.traces, level, limit_bytes, window)
 
 
 def judged(directory: RunDirectory) -> Judgement | None:

@@ -33,12 +33,13 @@ def merge(directory: Path, history: Path) -> None:
         OSError: The history cannot be written.
     """
     first = begun(directory / file_name(PROGRAM))
-    about = {"num_replicas": first[3], "level": first[4], "began": first[6], "window": None}
-    merger = _Merger(directory, num_replicas=int(first[3]), began_ns=int(first[1]))
+    about = {"num_replicas": first[3], "level": first[4], "began": first[6], "window": first[7]}
+    merger = _Merger(directory, num_replicas=int(first[3]), began_ns=int(first[1]), window=first[7])
 
     def events() -> Iterator[Columns]:
         yield from merger.events()
         about["complete"] = merger.whole
+        about["missing"] = merger.missing
 
     file = history / HISTORY if history.is_dir() else history
     write_history(file, about, merger.variables.rows(), events())
@@ -51,10 +52,18 @@ class _Merger:
     clocks say.
     """
 
-    def __init__(self, directory: Path, num_replicas: int, began_ns: int) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        num_replicas: int,
+        began_ns: int,
+        window: tuple[int, int] | None = None,
+    ) -> None:
         self.variables = Variables()
         self.whole = True
         """Whether every trace was closed by its process, and all of it was understood."""
+        self.missing: list[str] = []
+        """Why not, as far as that is known."""
         self._directory = directory
         self._absent = Absent()
         self._rows = Rows(num_replicas, began_ns)
@@ -68,6 +77,9 @@ class _Merger:
         ]
         self._mail: defaultdict[tuple[int, int], deque[Sent]] = defaultdict(deque)
         self._last_messages: dict[int, list[Message]] = {}  # of each sender, the last that it sent
+        self._window = window
+        self._open = window is None
+        """Whether what is told is in the window: what came before it is not known, for anybody."""
         self._reads: dict[int, Columns] = {}  # each process's last, without the note
 
     def events(self) -> Iterator[Columns]:
@@ -78,7 +90,8 @@ class _Merger:
                 self._tell(process, record)
             except (ProtocolError, ValueError, TypeError, LookupError):
                 self.whole = False  # a record that was damaged; what it told is missing
-            yield from told
+            if self._open:
+                yield from told
             told.clear()
 
     # ------------------------------------------------------------ the order
@@ -125,6 +138,10 @@ class _Merger:
             self.whole = False
         if last is None or last[0] != Kind.ENDED:
             self.whole = False
+            who = "the program" if process == PROGRAM else f"replica {process}"
+            cut = last is not None and last[0] == Kind.CUT
+            why = "reached its limit" if cut else "was not closed, as of a process that is killed"
+            self.missing.append(f"the record of {who} {why}")
 
     # ------------------------------------------------------------ what a record tells
 
@@ -177,10 +194,12 @@ class _Merger:
 
     def _sent(self, process: int, peer: int, frames: Iterable[bytes | int] | None) -> None:
         if frames is not None:
-            self._last_messages[process] = self._messages(frames)
+            self._last_messages[process] = self._messages(frames) if frames else []
         sent: Sent = []
         for message in self._last_messages[process]:
             if process == PROGRAM:
+                if self._window is not None and isinstance(message, Start):
+                    self._open = self._window[0] <= message.call_id < self._window[1]
                 events = self._program.tell(peer, message)
             else:
                 events = self._replicas[process].tell(message)

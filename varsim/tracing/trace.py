@@ -22,7 +22,16 @@ import numpy as np
 
 from varsim.protocol.buffers import Frame
 from varsim.protocol.codec import PROTOCOL_VERSION, encode
-from varsim.protocol.messages import Message
+from varsim.protocol.messages import (
+    Abort,
+    Create,
+    Forget,
+    Layout,
+    Message,
+    Raised,
+    Returned,
+    Start,
+)
 from varsim.spec import Array, Operation
 from varsim.tracing.lasting import LastingFile
 
@@ -51,7 +60,7 @@ PROGRAM: Final = -1
 class Kind(IntEnum):
     """Of a record: its first member. What follows the time is said behind each."""
 
-    BEGUN = 1  # process, num_replicas, level, protocol version, seconds since the epoch
+    BEGUN = 1  # process, num_replicas, level, protocol version, seconds since the epoch, window
     SENT = 2  # peer, frames (a number: so many bytes, not kept), or None: the same as before
     RECEIVED = 3  # peer: the next of its envelopes has come here
     READ = 4  # variable_id, replica or None, version, place, value: (dtype, shape, digest, bytes)
@@ -71,6 +80,10 @@ _RECEIVED, _READ, _WROTE = int(Kind.RECEIVED), int(Kind.READ), int(Kind.WROTE)
 _AGAIN, _WITHHELD = int(Kind.AGAIN), int(Kind.WITHHELD)
 
 
+_SKELETON: Final = (Create, Forget, Layout, Start, Returned, Raised, Abort)
+"""What is recorded outside of a window: without it, nothing in the window could be understood."""
+
+
 @dataclass(frozen=True, slots=True)
 class TraceOptions:
     """What a run records, and where."""
@@ -78,6 +91,7 @@ class TraceOptions:
     directory: Path
     level: str = OPS  # or MESSAGES
     limit_bytes: int = LIMIT_BYTES  # of each process
+    window: tuple[int, int] | None = None  # calls that are recorded: the first, and the first after
 
 
 def file_name(process: int) -> str:
@@ -106,8 +120,13 @@ class Trace:
         self._read: tuple[Any, ...] = ()  # what was read last
         self._value: Array | None = None  # what that gave, while it is pending
         self._again = 0  # and how often since
+        self._window = options.window
+        self._open = options.window is None
+        """Whether more is recorded than what one needs to understand the calls of the window."""
+        peers = range(num_replicas) if process == PROGRAM else ()
+        self._open_to = dict.fromkeys(peers, self._open)  # as far as each has been told
         about = (process, num_replicas, options.level, PROTOCOL_VERSION, time.time())
-        self._note(Kind.BEGUN, *about)
+        self._note(Kind.BEGUN, *about, options.window)
 
     def _note(self, kind: Kind, *what: Any) -> None:
         """Writes a record, and all that are pending before it."""
@@ -137,16 +156,42 @@ class Trace:
             self._file.close(msgpack.packb((Kind.CUT, time.monotonic_ns())))
         self._packer.reset()
 
+    def begins(self, call_id: int) -> None:
+        """A call begins, which may be one of the window, or the first after it."""
+        if self._window is not None:
+            self._open = self._window[0] <= call_id < self._window[1]
+
     def sent(self, peer: int, frames: Sequence[Frame], messages: Sequence[Message]) -> None:
         """An envelope leaves for a peer, as these frames, which may show shared memory."""
         if frames is self._sent:
             self._note(Kind.SENT, peer, None)
             return
+        if self._window is not None:
+            kept = self._in_window(peer, messages)
+            if len(kept) < len(messages):
+                self._sent = ()
+                self._note(Kind.SENT, peer, [*map(self._kept, encode(kept))] if kept else [])
+                return
         if self._everything:
             frames = encode(messages)
         # What shows an array's memory is not held: that memory is to be used again.
         self._sent = frames if all(type(frame) is bytes for frame in frames) else ()
         self._note(Kind.SENT, peer, [self._kept(frame) for frame in frames])
+
+    def _in_window(self, peer: int, messages: Sequence[Message]) -> list[Message]:
+        """Those that are recorded: all in the window, and before and after it the skeleton.
+
+        What leaves with the start of the window's first call, and before it, came before.
+        """
+        found = []
+        to_peer = self._open_to.get(peer, self._open)
+        for message in messages:
+            if isinstance(message, Start):
+                self.begins(message.call_id)
+                self._open_to[peer] = to_peer = self._open
+            if to_peer or isinstance(message, _SKELETON):
+                found.append(message)
+        return found
 
     def _kept(self, frame: Frame) -> bytes | memoryview | int:
         return frame if self._everything or len(frame) <= FRAME_LIMIT_BYTES else len(frame)
@@ -163,6 +208,8 @@ class Trace:
         Args:
             replica: Whose component; None: the value of all together.
         """
+        if not self._open:
+            return
         read = variable_id, replica, version, place
         if value is self._value and read == self._read:
             self._again += 1
@@ -179,6 +226,8 @@ class Trace:
         Args:
             replica: Whose component; None: all of them.
         """
+        if not self._open:
+            return
         kept = value.tobytes() if self._is_kept(value) else None  # the caller may change it
         shown = value.dtype.char, value.shape, None, kept
         what = variable_id, replica, operation._value_, place, shown
@@ -186,6 +235,8 @@ class Trace:
 
     def withheld(self, variable_id: int, value: Array) -> None:
         """A replica contributes a value that does not count: its digest tells if it differs."""
+        if not self._open:
+            return
         digest = zlib.crc32(value.tobytes()) if self._is_kept(value) else None
         shown = value.dtype.char, value.shape, digest, None
         self._defer((_WITHHELD, time.monotonic_ns(), variable_id, shown))
@@ -204,7 +255,8 @@ class Trace:
 
     def decided(self, commits: Sequence[Message]) -> None:
         """There are commits that have not left yet."""
-        self._note(Kind.DECIDED, [self._kept(frame) for frame in encode(commits)])
+        if self._open:
+            self._note(Kind.DECIDED, [self._kept(frame) for frame in encode(commits)])
 
     def finished(self, call_id: int, error: str | None) -> None:
         """The program has what a call led to."""

@@ -98,7 +98,9 @@ class Atomic(Checker):
             return
         if change.contributions is not None:
             self._check_merge(variable, event, change, change.contributions)
-        elif event.call is not None and not variable.promise.deferred:
+        elif event.call is None or variable.promise.deferred:
+            return
+        elif self.replay.from_start:  # else it may have met before the window
             self.wrong(variable, "a commit of a call belongs to no meeting", (event.event,))
 
     def _check_merge(

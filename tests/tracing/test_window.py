@@ -1,0 +1,84 @@
+"""A window of steps: what is in it is recorded, and nothing that came before it is made up."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+import varsim as tf
+from tests.effort import many
+from tests.properties.generation import programs
+from tests.properties.programs import Program, run_program
+from varsim.analysis.finding import find
+from varsim.analysis.outcome import Outcome, overall
+from varsim.analysis.verdict import judge
+from varsim.errors import ConfigError
+from varsim.experiments.config import Experiment
+from varsim.experiments.loading import Override, load_experiment
+from varsim.experiments.runner import run_experiment
+from varsim.testing import simulated_cluster
+from varsim.tracing.history import open_history
+from varsim.tracing.merge import merge
+from varsim.tracing.trace import PROGRAM, TraceOptions, file_name
+
+AUTO = st.sampled_from(["on_write", "adaptive"])
+
+
+@settings(max_examples=many(40), deadline=None, suppress_health_check=list(HealthCheck))
+@given(programs(st.integers(2, 4)), st.none() | st.integers(0, 2**32), AUTO, st.integers(1, 3))
+def test_of_no_program_is_a_window_invalid(
+    program: Program, seed: int | None, auto: str, first: int
+) -> None:
+    with TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore", tf.VarsimWarning)
+        options = TraceOptions(Path(folder), window=(first, first + 1))
+        devices = [f"cpu:{i}" for i in range(program.num_replicas)]
+        with simulated_cluster(seed):
+            run_program(program, tf.distribute.MirroredStrategy(devices, auto=auto, trace=options))
+        assume((options.directory / file_name(PROGRAM)).exists())
+        merge(options.directory, options.directory)
+        with open_history(options.directory) as history:
+            assert history.run["complete"]
+            assert Outcome.UNKNOWN is overall(judge(history))
+            find(history)
+
+
+def recorded(tmp_path: Path, trace: object) -> Path:
+    with simulated_cluster():
+        ran = run_experiment(
+            Experiment(workload="step_counter", workers=3, out=str(tmp_path), trace=trace)
+        )
+    return Path(ran.directory)
+
+
+def test_only_the_calls_of_the_window_are_recorded(tmp_path: Path):
+    with open_history(recorded(tmp_path, {"steps": "10:12"})) as history:
+        calls = {event.call for event in history.events() if event.kind == "write"}
+        assert [10, 12] == history.run["window"]
+    assert {10, 11} == calls - {None}
+
+
+def test_a_record_that_reached_its_limit_says_so(tmp_path: Path):
+    with open_history(recorded(tmp_path, {"limit": "64 KiB"})) as history:
+        reasons = {one.reason for one in judge(history)}
+    assert any("the record of the program reached its limit" in reason for reason in reasons)
+
+
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        ("trace=opps", "'opps' is not one of ops, messages, off; did you mean 'ops'?"),
+        ("trace.steps=9:5", "'9:5' is no window: write 100:200"),
+        ("trace.limit=3", "3 is no size: write 64 MiB"),
+        ("trace.stps=1:2", "there is no 'stps' under trace; did you mean 'steps'?"),
+    ],
+)
+def test_a_wrong_trace_names_what_it_could_be(said: str, problem: str):
+    with pytest.raises(ConfigError) as caught:
+        load_experiment(None, [Override.parse(said)])
+    assert problem in str(caught.value)
