@@ -109,7 +109,12 @@ def run(path: Path, out: Path) -> Found:
     missed, unexpected = set(faults), set()
     for one in found:
         where = {place for place, _ in one.places} | {places[event] for event in one.events}
-        lines = {int(place.rpartition(":")[2]) for place in where if place}
+        lines = {
+            int(line)
+            for place in where
+            if place and (file := place.rpartition(":"))[0].endswith(path.name)
+            for line in file[2:]
+        }
         fit = {Mark(one.kind.value, one.variable, line) for line in lines}
         missed -= fit
         if not fit & (faults | also):

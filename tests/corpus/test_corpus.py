@@ -46,7 +46,7 @@ def test_there_are_enough_of_each():
     assert not [path for path in clean if any(marks(path))]
 
 
-def test_nine_of_ten_of_the_blind_set_are_found():
+def test_nine_of_ten_of_the_blind_set_are_found_now():
     blind = programs("blind/planted")
     assert 0.9 <= 1 - len(KNOWN_MISSES) / len(blind)
 

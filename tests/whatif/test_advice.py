@@ -138,6 +138,16 @@ def test_a_run_takes_the_advice_of_a_pilot_run(tmp_path: Path):
     assert "advised" == advised.experiment["auto"]
 
 
+def test_a_pilot_run_lets_alone_what_replicas_read(tmp_path: Path):
+    """They have written the same so far, so ON_READ would change nothing yet."""
+    alike = JOB.replace("0.5 * me", "0.5")
+    modes = {
+        one.name: one.synchronization for one in run(tmp_path, alike, auto="advised").variables
+    }
+    assert "ON_READ" == modes["seen"]
+    assert "ON_READ" != modes["rarely"]
+
+
 def test_without_auto_variables_there_is_nothing_to_advise(tmp_path: Path):
     advised = run(tmp_path, auto="advised", mode="on_read")
     assert ["no variable is AUTO: there was nothing to advise"] == advised.advice

@@ -64,7 +64,7 @@ def _advice(files: RunFiles) -> tuple[dict[str, VariableSettings], list[str], bo
     with open_history(files.path) as history:
         rows = history.variables
         auto = [number for number, row in rows.items() if row.requested == _AUTO]
-        advised = advise(Replays(history), only=auto) if auto else None
+        advised = advise(Replays(history), only=auto, careful=True) if auto else None
     chosen: dict[str, VariableSettings] = {}
     said: list[str] = []
     adaptive = False

@@ -74,11 +74,15 @@ class Advised:
     doubts: tuple[str, ...]
 
 
-def advise(replays: Replays, *, only: Iterable[int] | None = None) -> Advised:
+def advise(
+    replays: Replays, *, only: Iterable[int] | None = None, careful: bool = False
+) -> Advised:
     """What to choose, each checked by a replay of all choices.
 
     Args:
         only: Variables whose settings may change; all, if it is not said which.
+        careful: Whether other steps will follow than those that are replayed. Then nothing becomes
+            ON_READ that replicas read: they may have written the same so far.
     """
     before = replays.program.settings()
     free = {number for number in before if only is None or number in set(only)}
@@ -88,7 +92,9 @@ def advise(replays: Replays, *, only: Iterable[int] | None = None) -> Advised:
         changes = {
             number: Settings(synchronization, settings.aggregation)
             for number, settings in before.items()
-            if number in free - chosen.keys() and _possible(synchronization, settings)
+            if number in free - chosen.keys()
+            and _possible(synchronization, settings)
+            and not (careful and synchronization is ON_READ and _is_read_inside(replays, number))
         }
         for effect in _effects(replays, changes):
             tried[effect.variable][effect.after] = effect
@@ -128,6 +134,10 @@ def _possible(synchronization: VariableSynchronization, settings: Settings) -> b
     if synchronization is settings.synchronization:
         return False
     return settings.aggregation is not VariableAggregation.NONE
+
+
+def _is_read_inside(replays: Replays, variable: int) -> bool:
+    return any(read.process != PROGRAM for read in replays.reads_of(variable))
 
 
 def _effects(replays: Replays, changes: Mapping[int, Settings]) -> list[Effect]:

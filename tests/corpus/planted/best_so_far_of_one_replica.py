@@ -1,6 +1,8 @@
 """Early stopping never fires: the best loss is known to the replica that found it.
 
 And to no other.
+
+The like of it: tensorflow#60128 (an assign is not seen by the other worker).
 """
 
 import varsim as tf

@@ -1,6 +1,8 @@
 """global_step jumps back and forth.
 
 Every worker writes its own count into a variable without aggregation.
+
+The like of it: tensorflow#24875 ("synced or never synced?").
 """
 
 import varsim as tf

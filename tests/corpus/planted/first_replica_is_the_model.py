@@ -1,6 +1,8 @@
 """The saved model is worse than what training showed: the weights are local.
 
 And replica 0's are saved.
+
+The like of it: tensorflow#41980 (replicas' statistics differ by orders of magnitude).
 """
 
 import numpy as np

@@ -1,6 +1,8 @@
 """The same learning rate diverges on several GPUs: gradients are summed.
 
 And each is a mean already.
+
+The like of it: keras#20601.
 """
 
 import numpy as np

@@ -1,6 +1,8 @@
 """Each worker prints the number of samples so far, and prints a quarter.
 
 It reads its own part of the sum.
+
+The like of it: seed_rl#21 ("what does ON_READ mean here?").
 """
 
 import varsim as tf

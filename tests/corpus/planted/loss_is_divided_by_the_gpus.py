@@ -1,6 +1,8 @@
 """With 2 GPUs the loss that I log is half of that on one.
 
 Each replica divides by the global batch.
+
+The like of it: keras#16285 (the loss is 1/x of what it was).
 """
 
 import numpy as np

@@ -1,6 +1,8 @@
 """Two GPUs are slower than one: the loss is averaged at each step.
 
 And the log shows every tenth.
+
+The like of it: tensorflow#33809 ("bought a second GPU").
 """
 
 import varsim as tf

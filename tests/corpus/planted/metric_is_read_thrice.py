@@ -1,6 +1,8 @@
 """result() is called by the bar, by the logger and by the checkpoint.
 
 And reduces over all GPUs each time.
+
+The like of it: tensorflow#32653 (ON_READ with MEAN makes a save slow).
 """
 
 import varsim as tf

@@ -1,6 +1,8 @@
 """A counter that is restored with 1000 on 3 replicas shows 999: each gets a third.
 
 Rounded down.
+
+The like of it: keras#21054 (a count that is divided when it is restored).
 """
 
 import varsim as tf

@@ -1,4 +1,7 @@
-"""The spectral norm is the same on all GPUs, since the weights are; it is sent at each step."""
+"""The spectral norm is the same on all GPUs, since the weights are; it is sent at each step.
+
+The like of it: tensorflow#35347 (the vector u of spectral normalisation).
+"""
 
 import numpy as np
 

@@ -1,4 +1,7 @@
-"""A broadcast of the step at each step, though every worker counts the same."""
+"""A broadcast of the step at each step, though every worker counts the same.
+
+The like of it: tensorflow#34203.
+"""
 
 import varsim as tf
 

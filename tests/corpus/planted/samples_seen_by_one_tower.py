@@ -1,4 +1,7 @@
-"""samples_seen says 128 after 512 samples on 4 GPUs."""
+"""samples_seen says 128 after 512 samples on 4 GPUs.
+
+The like of it: keras#15509 ("first" or "sum"?).
+"""
 
 import numpy as np
 

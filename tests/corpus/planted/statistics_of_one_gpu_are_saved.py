@@ -1,4 +1,7 @@
-"""Batch norm on several GPUs: the moving mean that is saved is one replica's, not the batch's."""
+"""Batch norm on several GPUs: the moving mean that is saved is one replica's, not the batch's.
+
+The like of it: models#100 ("which tower's moving_mean is saved?").
+"""
 
 import numpy as np
 
