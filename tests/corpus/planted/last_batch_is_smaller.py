@@ -1,6 +1,7 @@
 """The validation accuracy depends on the number of GPUs: each one's mean weighs the same.
 
-And the shards are 5, 5 and 2."""
+And the shards are 5, 5 and 2.
+"""
 
 import numpy as np
 
