@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Final
 
 from varsim.analysis import arithmetic
 from varsim.analysis.arithmetic import Flat
@@ -14,8 +13,6 @@ from varsim.analysis.replay import Replay
 from varsim.analysis.rounding import close
 from varsim.errors import ConfigError
 from varsim.tracing.history import History, VariableRow
-
-_REPLAYED: Final = frozenset("create write commit install finish".split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +87,11 @@ def _moments(history: History, variable: VariableRow) -> Iterator[Moment]:
     number = variable.variable
     replay = Replay(history.num_replicas, {number: promise})
     step = 0
+    takes = replay.handlers()
     for event in history.events("variable = ? OR kind IN ('call', 'finish')", (number,)):
-        if event.kind in _REPLAYED:
-            getattr(replay, event.kind)(event)
+        take = takes.get(event.kind)
+        if take is not None:
+            take(event)
         if event.kind == "finish":
             step += 1
         if event.kind in {"create", "finish"}:

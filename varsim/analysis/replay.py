@@ -6,7 +6,7 @@ the program knows it, which changes when the commit is made.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from varsim.analysis import arithmetic
@@ -100,6 +100,19 @@ class Replay:
     def replicas(self) -> range:
         """All replicas."""
         return range(self.num_replicas)
+
+    def handlers(self) -> dict[str, Callable[[Event], None]]:
+        """What takes events, by their kind."""
+        return {
+            "create": self.create,
+            "forget": self.forget,
+            "write": self.write,
+            "commit": self.commit,
+            "install": self.install,
+            "component": self.component,
+            "receive": self.receive,
+            "finish": self.finish,
+        }
 
     # ------------------------------------------------------------ what changes components
 

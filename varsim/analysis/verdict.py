@@ -107,17 +107,7 @@ def _nothing_known(error: Exception) -> Iterator[Verdict]:
 def _pass(history: History, record: Record, checkers: Sequence[Checker], last: int | None) -> bool:
     """Shows every event to all that want it; whether the record made sense to the end."""
     replay = record.replay
-    takes: dict[str, Handler] = {
-        "create": replay.create,
-        "forget": replay.forget,
-        "write": replay.write,
-        "commit": replay.commit,
-        "install": replay.install,
-        "component": replay.component,
-        "receive": replay.receive,
-        "finish": replay.finish,
-    }
-    handlers: dict[str, list[Handler]] = {kind: [take] for kind, take in takes.items()}
+    handlers = {kind: [take] for kind, take in replay.handlers().items()}
     for checker in checkers:
         for kind, handler in checker.handlers().items():
             handlers.setdefault(kind, []).append(handler)

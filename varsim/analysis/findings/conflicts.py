@@ -14,7 +14,7 @@ from typing import Final
 from varsim.analysis.clocks import Clocks
 from varsim.analysis.findings.components import Components
 from varsim.analysis.findings.found import Evidence, Finding, Kind, times
-from varsim.analysis.findings.subject import Subject
+from varsim.analysis.findings.subject import Subject, finding_of
 from varsim.tracing.history import PROGRAM, Event
 
 _MOST_ROUNDS: Final = 10_000
@@ -185,10 +185,10 @@ def _replicas(numbers: set[int]) -> str:
 
 
 def _write_write(subject: Subject, found: _Suspect) -> Finding:
-    return _finding(
+    return finding_of(
         Kind.WRITE_WRITE,
         subject,
-        found,
+        found.evidence,
         f"{_replicas(found.writers)} wrote different values to their components, "
         f"{times(found.evidence.count, 'time')}, with nothing that orders the writes and no "
         "aggregation that makes one value of them.",
@@ -198,26 +198,13 @@ def _write_write(subject: Subject, found: _Suspect) -> Finding:
 
 
 def _read_write(subject: Subject, found: _Suspect) -> Finding:
-    return _finding(
+    return finding_of(
         Kind.READ_WRITE,
         subject,
-        found,
+        found.evidence,
         f"{_replicas(found.readers)} read while {_replicas(found.writers)} wrote, with nothing "
         f"that orders the two and no aggregation: {times(found.evidence.count, 'time')} the "
         "write never reached the reader's component.",
         "Let all replicas write it, with ON_WRITE and ONLY_FIRST_REPLICA if one value counts; or "
         "write it outside strategy.run.",
-    )
-
-
-def _finding(kind: Kind, subject: Subject, found: _Suspect, what: str, remedy: str) -> Finding:
-    return Finding(
-        kind=kind,
-        variable_id=subject.variable_id,
-        variable=subject.name,
-        places=found.evidence.most_places(),
-        count=found.evidence.count,
-        what=what[0].upper() + what[1:],
-        remedy=remedy,
-        events=tuple(found.evidence.events),
     )

@@ -13,7 +13,7 @@ from typing import Final
 from varsim.analysis.arithmetic import digest_of
 from varsim.analysis.findings.components import Components
 from varsim.analysis.findings.found import Evidence, Finding, Kind, times
-from varsim.analysis.findings.subject import Subject
+from varsim.analysis.findings.subject import Subject, finding_of
 from varsim.tracing.history import PROGRAM, Event
 
 AGAIN_AND_AGAIN: Final = 3
@@ -193,7 +193,7 @@ class Redundancy:
 
 
 def _alike(subject: Subject, merges: _Merges) -> Finding:
-    return _finding(
+    return finding_of(
         Kind.SAME_CONTRIBUTIONS,
         subject,
         merges.shown_alike,
@@ -205,7 +205,7 @@ def _alike(subject: Subject, merges: _Merges) -> Finding:
 
 
 def _unread(subject: Subject, merges: _Merges) -> Finding:
-    return _finding(
+    return finding_of(
         Kind.UNREAD_MERGES,
         subject,
         merges.unread,
@@ -218,7 +218,7 @@ def _unread(subject: Subject, merges: _Merges) -> Finding:
 
 def _repeated(subject: Subject, repeated: Evidence, count: int, num_replicas: int) -> Finding:
     asked = 1 if subject.first else num_replicas
-    return _finding(
+    return finding_of(
         Kind.REPEATED_READS,
         subject,
         repeated,
@@ -230,7 +230,7 @@ def _repeated(subject: Subject, repeated: Evidence, count: int, num_replicas: in
 
 
 def _eager(subject: Subject, one: _Synchronisations) -> Finding:
-    return _finding(
+    return finding_of(
         Kind.EAGER_SYNCHRONISATION,
         subject,
         one.eager,
@@ -238,17 +238,4 @@ def _eager(subject: Subject, one: _Synchronisations) -> Finding:
         "write in each replica.",
         "Choose ON_WRITE with the aggregation that you compute by hand: it takes one exchange a "
         "write; or synchronise after several writes.",
-    )
-
-
-def _finding(kind: Kind, subject: Subject, evidence: Evidence, what: str, remedy: str) -> Finding:
-    return Finding(
-        kind=kind,
-        variable_id=subject.variable_id,
-        variable=subject.name,
-        places=evidence.most_places(),
-        count=evidence.count,
-        what=what,
-        remedy=remedy,
-        events=tuple(evidence.events),
     )

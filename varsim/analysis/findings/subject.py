@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from varsim.analysis.findings.found import Evidence, Finding, Kind
 from varsim.analysis.promises import promise_of
 from varsim.tracing.history import VariableRow
 
@@ -25,6 +26,20 @@ class Subject:
     own: bool  # every component is its replica's own: nothing ever aggregates them
     summed: bool  # gathered, and a component is only a part of the value
     first: bool  # of values that replicas wrote, the first replica's counts
+
+
+def finding_of(kind: Kind, subject: Subject, evidence: Evidence, what: str, remedy: str) -> Finding:
+    """What is said of a variable, with all that shows it."""
+    return Finding(
+        kind=kind,
+        variable_id=subject.variable_id,
+        variable=subject.name,
+        places=evidence.most_places(),
+        count=evidence.count,
+        what=what[0].upper() + what[1:],
+        remedy=remedy,
+        events=tuple(evidence.events),
+    )
 
 
 def subjects(rows: Mapping[int, VariableRow]) -> dict[int, Subject]:
