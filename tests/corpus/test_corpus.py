@@ -13,20 +13,24 @@ from varsim.analysis.finding import Kind
 KNOWN_MISSES = {
     "average_length_rounds_down": "what an all_reduce gave, and int() of it, is not recorded",
     "budget_leaks": "only each component's share of an assign is recorded (varsim warns of it)",
+    "mean_of_accuracies": "a few scalar means of unequal shards, and no count of examples",
+    "uneven_gradients": "weights of unequal shards feed the next step, so one comparison is left",
 }
-"""Programs of the blind set whose fault is not found, and why."""
+"""Programs of the blind sets whose fault is not found, and why."""
 
 
 def name(path: Path) -> str:
     return str(path.relative_to(FOLDER).with_suffix(""))
 
 
-@pytest.mark.parametrize("path", programs("planted", "clean", "blind/clean"), ids=name)
+@pytest.mark.parametrize(
+    "path", programs("planted", "clean", "blind/clean", "blind2/clean"), ids=name
+)
 def test_what_is_found_is_what_is_planted(path: Path, tmp_path: Path):
     assert "" == run(path, tmp_path).story()
 
 
-@pytest.mark.parametrize("path", programs("blind/planted"), ids=name)
+@pytest.mark.parametrize("path", programs("blind/planted", "blind2/planted"), ids=name)
 def test_what_was_written_without_looking_at_the_checkers_is_found(path: Path, tmp_path: Path):
     found = run(path, tmp_path)
     if path.stem in KNOWN_MISSES:
@@ -37,7 +41,7 @@ def test_what_was_written_without_looking_at_the_checkers_is_found(path: Path, t
 
 def test_there_are_enough_of_each():
     planted = Counter(mark.kind for path in programs("planted") for mark in marks(path)[0])
-    clean = programs("clean", "blind/clean")
+    clean = programs("clean", "blind/clean", "blind2/clean")
 
     assert 30 <= sum(planted.values())
     assert 30 <= len(programs("clean"))
@@ -47,7 +51,7 @@ def test_there_are_enough_of_each():
 
 
 def test_nine_of_ten_of_the_blind_set_are_found_now():
-    blind = programs("blind/planted")
+    blind = programs("blind/planted", "blind2/planted")
     assert 0.9 <= 1 - len(KNOWN_MISSES) / len(blind)
 
 

@@ -5,7 +5,6 @@ import numpy as np
 import varsim as tf
 
 REPLICAS = 2
-PROCESSES = True
 MATRIX = np.random.default_rng(0).normal(size=(40, 40))
 
 

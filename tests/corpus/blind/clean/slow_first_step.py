@@ -5,7 +5,6 @@ import numpy as np
 import varsim as tf
 
 REPLICAS = 3
-PROCESSES = True
 ORACLE = True
 STEPS, BATCH = 9, 12
 DATA = np.linspace(-1, 2, STEPS * BATCH, dtype=np.float32)

@@ -1,0 +1,43 @@
+"""The log says that an epoch has half the images that I know it has. Where is the rest?"""
+
+import numpy as np
+
+import varsim as tf
+
+REPLICAS = 2
+ORACLE = True
+
+
+def run(job: tf.Job):
+    strategy = job.strategy
+    count = strategy.num_replicas_in_sync
+    with strategy.scope():
+        per_class = tf.Variable(
+            np.zeros(4, np.float32),
+            name="per_class",
+            synchronization=tf.VariableSynchronization.ON_READ,
+            aggregation=tf.VariableAggregation.MEAN,
+        )
+        loss = tf.Variable(
+            0.0,
+            name="loss",
+            synchronization=tf.VariableSynchronization.ON_READ,
+            aggregation=tf.VariableAggregation.SUM,
+        )
+
+    def step(labels, losses):
+        me = tf.distribute.get_replica_context().replica_id_in_sync_group
+        per_class.assign_add(np.bincount(labels[me::count], minlength=4).astype(np.float32))
+        loss.assign_add(float(losses[me::count].sum()))
+
+    random = np.random.default_rng(19)
+    for _ in range(9):
+        # the images come in pairs, one of each for each worker
+        strategy.run(step, args=(np.repeat(random.integers(0, 4, size=10), 2), random.random(20)))
+    # FAULT: wrong by the number of replicas: per_class
+    images = np.asarray(per_class.read_value())
+    return {
+        "images": float(images.sum()),
+        "of each class": images.tolist(),
+        "loss": float(loss.read_value()),
+    }

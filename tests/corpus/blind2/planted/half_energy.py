@@ -1,0 +1,34 @@
+"""With float16 on two workers my squared norm becomes infinite.
+
+Each worker alone prints a sane number.
+"""
+
+import numpy as np
+
+import varsim as tf
+
+REPLICAS = 2
+
+
+def run(job: tf.Job):
+    strategy = job.strategy
+    with strategy.scope():
+        energy = tf.Variable(
+            np.float16(0.0),
+            name="energy",
+            synchronization=tf.VariableSynchronization.ON_WRITE,
+            aggregation=tf.VariableAggregation.SUM,
+        )
+
+    def step(signal):
+        me = tf.distribute.get_replica_context().replica_id_in_sync_group
+        half = np.split(signal, 2)[me]
+        # FAULT: overflow of a sum: energy
+        energy.assign(np.float16(np.sum(half.astype(np.float64) ** 2)))
+
+    infinite = 0
+    for number in range(7):
+        signal = np.full(20, 30.0 + 5.0 * number, np.float32)
+        strategy.run(step, args=(signal,))
+        infinite += int(np.isinf(energy.read_value()))
+    return {"infinite": infinite}
