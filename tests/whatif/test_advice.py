@@ -17,10 +17,13 @@ from varsim.cli.main import main
 from varsim.experiments.config import Experiment
 from varsim.experiments.runner import run_experiment
 from varsim.report.summary import Status, Summary
+from varsim.spec import VariableSynchronization
 from varsim.testing import simulated_cluster
 from varsim.tracing.history import open_history, open_oracle
 from varsim.whatif.advice import Advice, advise
 from varsim.whatif.compare import Replays
+from varsim.whatif.lines import experiment_keys
+from varsim.whatif.recorded import Settings
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 JOB = """
@@ -117,13 +120,54 @@ def test_advice_can_be_pasted(tmp_path: Path):
     assert {"auto", "variables"} == keys.keys()
     assert {"seen": 240.0} == again.result
     assert sum(v.messages for v in again.variables) < 300  # it was 720
+    modes = {one.name: one.synchronization for one in again.variables}
+    assert {"weight": "ON_WRITE", "seen": "ON_READ", "rarely": "AUTO"} == modes
     assert all(one.keeps for one in advice(again.directory).values())
+
+
+@pytest.mark.parametrize("name", ["a: b", "yes", "w[0]", 'say "it"'])
+def test_lines_to_paste_take_any_name(tmp_path: Path, name: str):
+    text = JOB.replace('name="seen"', f"name={name!r}")
+    shown = CliRunner().invoke(main, ["advise", run(tmp_path, text).directory]).output
+    pasted = shown.partition("in an experiment\n")[2].partition("\n\n")[0]
+    again = run(tmp_path, text, **yaml.safe_load(pasted))
+
+    modes = {one.name: one.synchronization for one in again.variables}
+    assert {"weight": "ON_WRITE", name: "ON_READ", "rarely": "AUTO"} == modes
+
+
+def test_variables_of_one_name_get_the_same_advice_or_none(tmp_path: Path):
+    same = JOB.replace(
+        'name="seen", aggregation=tf.VariableAggregation.SUM',
+        'name="weight", aggregation=tf.VariableAggregation.SUM',
+    )
+    with open_history(Path(run(tmp_path, same).directory)) as history:
+        advised = advise(Replays(history))
+
+    assert [True, True, False] == [one.keeps for one in advised.advice]
+    assert "rarely" in advised.experiment["variables"]
+
+
+def test_lines_to_paste_turn_adaptive_off_where_nothing_is(tmp_path: Path):
+    """Else the experiment would be refused: it has no variable for `auto: adaptive`."""
+    with open_history(Path(run(tmp_path, auto="adaptive").directory)) as history:
+        program = Replays(history).program
+    on_read = {
+        number: Settings(VariableSynchronization.ON_READ, settings.aggregation)
+        for number, settings in program.settings().items()
+    }
+    keys = experiment_keys(program, on_read)
+
+    assert "on_write" == keys["auto"]
+    assert {"ON_READ"} == {one.synchronization for one in run(tmp_path, **keys).variables}
+    assert {} == experiment_keys(program, {})
 
 
 def test_the_advice_is_there_as_json(tmp_path: Path):
     folder = run(tmp_path).directory
     said = json.loads(CliRunner().invoke(main, ["advise", folder, "--json"]).output)
     assert ["weight", "seen", "rarely"] == [one["name"] for one in said["advice"]]
+    assert {"auto": "adaptive"}.items() <= said["experiment"].items()
     assert [True, False, False] == [one["keep"] for one in said["advice"]]
 
 
@@ -136,6 +180,19 @@ def test_a_run_takes_the_advice_of_a_pilot_run(tmp_path: Path):
     assert {"weight": "ON_WRITE", "seen": "ON_READ", "rarely": "AUTO"} == modes
     assert (Path(advised.directory) / "pilot" / "history.db").exists()
     assert "advised" == advised.experiment["auto"]
+
+
+@pytest.mark.parametrize(
+    "keys", [{"variables": {"seen": {"synchronization": "auto"}}}, {"mode": "see*=auto"}]
+)
+def test_the_advice_is_for_what_the_experiment_makes_auto(tmp_path: Path, keys: dict[str, Any]):
+    text = JOB.replace('name="seen",', 'name="seen", synchronization=NONE,')
+    text = text.replace("{settings}", "NONE = tf.VariableSynchronization.NONE")
+    advised = run(tmp_path, text, auto="advised", **keys)
+
+    modes = {one.name: one.synchronization for one in advised.variables}
+    assert {"weight": "ON_WRITE", "seen": "ON_READ", "rarely": "AUTO"} == modes
+    assert "seen: ON_READ with SUM, which saves" in advised.advice[1]
 
 
 def test_a_pilot_run_lets_alone_what_replicas_read(tmp_path: Path):

@@ -30,6 +30,7 @@ def advise(*, run: Path, as_json: bool) -> None:
     varsim advise runs/20260101-120000-digits
     """  # noqa: D301  # \b keeps the lines below it apart
     from varsim.errors import ConfigError
+    from varsim.experiments import yaml_lines
     from varsim.report.console import print_page
     from varsim.tracing.history import open_history, open_oracle
     from varsim.whatif.advice import advise as advised_by
@@ -44,7 +45,8 @@ def advise(*, run: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(_plain(advised), indent=1))
         return
-    print_page(lambda console: print_advice(console, advised), sys.stdout)
+    yaml = yaml_lines.dump(advised.experiment)
+    print_page(lambda console: print_advice(console, advised, yaml), sys.stdout)
 
 
 def _plain(advised: Advised) -> dict[str, Any]:
@@ -60,5 +62,6 @@ def _plain(advised: Advised) -> dict[str, Any]:
             }
             for one in advised.advice
         ],
+        "experiment": advised.experiment,
         "doubts": list(advised.doubts),
     }

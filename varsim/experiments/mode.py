@@ -45,6 +45,13 @@ def parse_mode(text: str) -> Mode:
     return Mode(free, named)
 
 
+def without_auto(text: str) -> str | None:
+    """What a mode's text says of other modes than AUTO; None if that is nothing."""
+    auto = VariableSynchronization.AUTO
+    parts = text.split(",")
+    return ",".join(p for p in parts if _mode(p.rpartition("=")[2].strip()) is not auto) or None
+
+
 def _mode(word: str) -> VariableSynchronization:
     mode = MODES.get(word.lower())
     if mode is None:

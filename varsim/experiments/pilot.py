@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from glob import escape
 from typing import Any, Final
 
 from varsim.experiments.aside import Chance, run_aside
 from varsim.experiments.config import Experiment, VariableSettings
 from varsim.experiments.failure import in_a_line
 from varsim.experiments.interrupts import Interrupts
+from varsim.experiments.mode import without_auto
 from varsim.experiments.recording import write_history
 from varsim.experiments.store import RunFiles
 from varsim.tracing.history import open_history
@@ -49,9 +51,11 @@ def take_advice(
     chosen, said, adaptive = _advice(files)
     if not said:
         return as_it_was, ["no variable is AUTO: there was nothing to advise"]
+    kept = {key: value for key, value in experiment.variables.items() if key not in chosen}
     update = {
         "auto": "adaptive" if adaptive else "on_write",
-        "variables": {**chosen, **experiment.variables},
+        "mode": None if experiment.mode is None else without_auto(experiment.mode),
+        "variables": {**kept, **chosen},
     }
     return experiment.model_copy(update=update), said
 
@@ -60,24 +64,30 @@ def _advice(files: RunFiles) -> tuple[dict[str, VariableSettings], list[str], bo
     """By name, the settings of all AUTO variables; a sentence for each; whether any is adaptive."""
     from varsim.whatif.advice import advise, in_words
     from varsim.whatif.compare import Replays
+    from varsim.whatif.lines import at_odds, is_adaptive
 
     with open_history(files.path) as history:
         rows = history.variables
         auto = [number for number, row in rows.items() if row.requested == _AUTO]
-        advised = advise(Replays(history), only=auto, careful=True) if auto else None
-    chosen: dict[str, VariableSettings] = {}
-    said: list[str] = []
-    adaptive = False
-    names = [row.name for row in rows.values()]
-    for one in advised.advice if advised is not None else ():
-        effect = one.effect
-        if effect.variable not in auto:
-            continue
-        adaptive |= one.adaptive
-        unique = names.count(effect.name) == 1 and not one.mends
-        settings = effect.after if unique else effect.before
-        if settings.aggregation.name != "NONE":
-            chosen[effect.name] = VariableSettings(synchronization=settings.synchronization)
-        saving = f", which saves {one.saves}" if unique and one.saves else ""
-        said.append(f"{effect.name}: {in_words(settings)}{saving}")
-    return chosen, said, adaptive
+        if not auto:
+            return {}, [], False
+        replays = Replays(history)
+        advised = advise(replays, only=auto, careful=True)
+    own = [one for one in advised.advice if one.effect.variable in auto]
+    settings = replays.program.settings()
+    chosen = {number: settings[number] for number in auto}
+    chosen |= {one.effect.variable: one.effect.after for one in own}
+    said = [
+        f"{one.effect.name}: {in_words(one.effect.after)}"
+        + (f", which saves {one.saves}" if one.saves else "")
+        for one in own
+    ]
+    odd = at_odds(replays.program, chosen)
+    by_name = {
+        escape(rows[number].name): VariableSettings(
+            synchronization=one.synchronization, aggregation=one.aggregation
+        )
+        for number, one in chosen.items()
+        if number not in odd
+    }
+    return by_name, said, is_adaptive(replays.program, chosen)

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from varsim.analysis.finding import Kind
 from varsim.spec import VariableAggregation, VariableSynchronization
 from varsim.tracing.history import PROGRAM
 from varsim.whatif.compare import Effect, Replays, WhatIf
+from varsim.whatif.lines import at_odds, experiment_keys, python_lines
 from varsim.whatif.recorded import Settings
 
 ON_READ, ON_WRITE, ADAPTIVE = (
@@ -59,11 +60,6 @@ class Advice:
         """Whether the settings stay."""
         return self.effect.before == self.effect.after
 
-    @property
-    def adaptive(self) -> bool:
-        """Whether it is for AUTO as `auto: adaptive` has it."""
-        return self.effect.after.synchronization is ADAPTIVE
-
 
 @dataclass(frozen=True, slots=True)
 class Advised:
@@ -71,6 +67,8 @@ class Advised:
 
     advice: tuple[Advice, ...]
     together: WhatIf
+    experiment: dict[str, Any]  # the keys that choose it
+    program: tuple[str, ...]  # the lines that choose it
     doubts: tuple[str, ...]
 
 
@@ -81,12 +79,13 @@ def advise(
 
     Args:
         only: Variables whose settings may change; all, if it is not said which.
-        careful: Whether other steps will follow than those that are replayed. Then nothing becomes
-            ON_READ that replicas read: they may have written the same so far.
+        careful: Whether other steps will follow than those that are replayed. Then no value is
+            to change, and nothing becomes ON_READ that replicas read: they may have written the
+            same so far.
     """
     before = replays.program.settings()
     free = {number for number in before if only is None or number in set(only)}
-    chosen, refused = _mended(replays, before, free)
+    chosen, mended = _mended(replays, before, set() if careful else free)
     tried: dict[int, dict[Settings, Effect]] = {number: {} for number in before}
     for synchronization in (ON_READ, ON_WRITE, ADAPTIVE):
         changes = {
@@ -102,10 +101,12 @@ def advise(
         best = _cheapest(tried[number])
         if best is not None:
             chosen[number] = best
-    together = _together(replays, chosen, refused)
+    together = _together(replays, chosen, mended)
     return Advised(
-        tuple(_advice(replays, one, tried[one.variable], refused) for one in together.effects),
+        tuple(_advice(replays, one, tried[one.variable], mended) for one in together.effects),
         together,
+        experiment_keys(replays.program, chosen),
+        tuple(python_lines(replays.program, chosen)),
         replays.doubts,
     )
 
@@ -115,6 +116,8 @@ def _together(
 ) -> WhatIf:
     """All of it played at once; what does no longer keep values then, is taken back."""
     while True:
+        for number in at_odds(replays.program, chosen):
+            del chosen[number]
         result = replays.under(chosen)
         wrong = {
             one.variable

@@ -12,10 +12,10 @@ from rich.text import Text
 from varsim.analysis.findings.found import times
 from varsim.report.variable_tables import new_table, print_table
 from varsim.report.words import count, middle, number, size
-from varsim.spec import Array, VariableAggregation
+from varsim.spec import Array
 from varsim.sync.statistics import VariableStatistics
 from varsim.tracing.history import PROGRAM
-from varsim.whatif.advice import Advice, Advised, in_words
+from varsim.whatif.advice import Advised, in_words
 from varsim.whatif.compare import Difference, Effect, WhatIf
 
 _NAME_WIDTH: Final = 40
@@ -41,8 +41,8 @@ def print_what_if(
     )
 
 
-def print_advice(console: Console, advised: Advised) -> None:
-    """What to choose for each variable, why, and the lines to paste."""
+def print_advice(console: Console, advised: Advised, yaml: str) -> None:
+    """What to choose for each variable, why, and the lines to paste: an experiment's are `yaml`."""
     for one in advised.advice:
         before, after = in_words(one.effect.before), in_words(one.effect.after)
         title = f"keep {before}" if one.keeps else f"{before} → {after}"
@@ -57,36 +57,12 @@ def print_advice(console: Console, advised: Advised) -> None:
     changes = [one for one in advised.advice if not one.keeps]
     if changes:
         _print_costs(console, "all of it together", [one.effect for one in changes])
-        _print_lines(console, "in an experiment", list(yaml_lines(changes)))
-        _print_lines(console, "in the program", list(python_lines(changes)))
+        _print_lines(console, "in an experiment", yaml.splitlines())
+        _print_lines(console, "in the program", advised.program)
     else:
         _say(console, "Nothing to change: no other setting is cheaper and changes nothing.")
     for text in advised.doubts:
         _say(console, text)
-
-
-def yaml_lines(changes: Sequence[Advice]) -> Iterator[str]:
-    """The lines of an experiment that choose what is advised."""
-    if any(one.adaptive for one in changes):
-        yield "auto: adaptive"
-    yield "variables:"
-    for one in changes:
-        yield f"  {one.effect.name}:"
-        yield f"    synchronization: {one.effect.after.synchronization.name.lower()}"
-        if one.effect.before.aggregation is not one.effect.after.aggregation:
-            yield f"    aggregation: {one.effect.after.aggregation.name.lower()}"
-
-
-def python_lines(changes: Sequence[Advice]) -> Iterator[str]:
-    """The arguments of `tf.Variable` that choose what is advised."""
-    if any(one.adaptive for one in changes):
-        yield 'strategy = tf.distribute.MirroredStrategy(…, auto="adaptive")'
-    for one in changes:
-        yield f'tf.Variable(…, name="{one.effect.name}",'
-        after = one.effect.after
-        yield f"    synchronization=tf.VariableSynchronization.{after.synchronization.name},"
-        if after.aggregation is not VariableAggregation.NONE:
-            yield f"    aggregation=tf.VariableAggregation.{after.aggregation.name})"
 
 
 def _print_costs(console: Console, title: str, effects: Sequence[Effect]) -> None:

@@ -1,0 +1,77 @@
+"""The lines that choose settings: in an experiment, and in a program."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from glob import escape
+from typing import Any, Final
+
+from varsim.spec import VariableSynchronization
+from varsim.sync import policy
+from varsim.whatif.recorded import Program, Settings, spec_of
+
+_AUTO: Final = VariableSynchronization.AUTO
+
+
+def at_odds(program: Program, chosen: Mapping[int, Settings]) -> set[int]:
+    """Of those chosen: variables with the name of one that has other settings then.
+
+    An experiment names variables, so it cannot tell them apart.
+    """
+    settings = program.settings() | dict(chosen)
+    by_name: dict[str, set[Settings]] = {}
+    for number, row in program.variables.items():
+        by_name.setdefault(row.name, set()).add(settings[number])
+    return {one for one in chosen if len(by_name[program.variables[one].name]) > 1}
+
+
+def experiment_keys(program: Program, chosen: Mapping[int, Settings]) -> dict[str, Any]:
+    """The keys of an experiment that choose these settings, and leave the others as they are."""
+    keys: dict[str, Any] = {}
+    if not chosen:
+        return keys
+    if is_adaptive(program, chosen):
+        keys["auto"] = "adaptive"
+    elif is_adaptive(program, {}):
+        keys["auto"] = "on_write"  # adaptive is refused where nothing is
+    keys["variables"] = {}
+    for number, settings in _written(program, chosen).items():
+        row = program.variables[number]
+        of_variable = {"synchronization": settings.synchronization.name.lower()}
+        if settings.aggregation.name != row.aggregation:
+            of_variable["aggregation"] = settings.aggregation.name.lower()
+        keys["variables"][escape(row.name)] = of_variable  # which may be a pattern
+    return keys
+
+
+def python_lines(program: Program, chosen: Mapping[int, Settings]) -> Iterator[str]:
+    """The arguments of `tf.Variable` that choose these settings."""
+    if is_adaptive(program, chosen):
+        yield 'strategy = tf.distribute.MirroredStrategy(…, auto="adaptive")'
+    for number, settings in _written(program, chosen).items():
+        name = json.dumps(program.variables[number].name, ensure_ascii=False)
+        yield f"tf.Variable(…, name={name},"
+        yield f"    synchronization=tf.VariableSynchronization.{settings.synchronization.name},"
+        yield f"    aggregation=tf.VariableAggregation.{settings.aggregation.name})"
+
+
+def is_adaptive(program: Program, chosen: Mapping[int, Settings]) -> bool:
+    """Whether any variable defers what is written to it."""
+    settings = program.settings() | dict(chosen)
+    return any(policy.defers(spec_of(row, settings[n])) for n, row in program.variables.items())
+
+
+def _written(program: Program, chosen: Mapping[int, Settings]) -> dict[int, Settings]:
+    """What is chosen; and, where AUTO becomes adaptive, what was AUTO and stays ON_WRITE."""
+    turns = is_adaptive(program, chosen) and not is_adaptive(program, {})
+    stays = {
+        number: settings
+        for number, settings in program.settings().items()
+        if turns
+        and program.variables[number].requested == _AUTO.name
+        and is_adaptive(program, {number: Settings(_AUTO, settings.aggregation)})
+    }
+    both = stays | dict(chosen)
+    told = both.keys() - at_odds(program, both)
+    return {number: both[number] for number in program.variables if number in told}
