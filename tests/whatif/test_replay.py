@@ -139,6 +139,29 @@ def test_what_would_be_refused_is_told_with_its_place(monkeypatch):
     assert any("synchronization=NONE" in text for text in result.warned)
 
 
+def first_counts() -> None:
+    """Only what the first replica writes counts; others' values are recorded all the same."""
+    strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])
+    with strategy.scope():
+        one = tf.Variable(0.0, name="one", aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
+
+    def step():
+        one.assign_add(1.0 + tf.distribute.get_replica_context().replica_id_in_sync_group)
+
+    strategy.run(step)
+    one.read_value()
+    strategy.close()
+
+
+def test_values_that_did_not_count_do_under_other_settings(monkeypatch):
+    with recorded(first_counts, monkeypatch) as replays:
+        result = replays.under(settings_for(replays, "one", Settings(ON_READ, SUM)))
+    first = effect_on(result, "one").first
+
+    assert first is not None
+    assert (1.0, 3.0) == (first.before, first.after)
+
+
 def large_values() -> None:
     strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])
     with strategy.scope():

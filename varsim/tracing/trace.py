@@ -49,7 +49,7 @@ FRAME_LIMIT_BYTES: Final = 2**16
 """Of a frame whose bytes are kept at `ops`, or of a value that the program reads or writes."""
 
 READ_LIMIT_BYTES: Final = 2**10
-"""Of a value that a replica reads and whose bytes are kept at `ops`; else it is a digest."""
+"""Of a value that a replica reads, or contributes in vain, and whose bytes are kept at `ops`."""
 
 _MAX_PENDING: Final = 256  # records that are not written yet; those of reads and writes are many
 
@@ -234,18 +234,16 @@ class Trace:
         self._defer((_WROTE, time.monotonic_ns(), *what))
 
     def withheld(self, variable_id: int, value: Array) -> None:
-        """A replica contributes a value that does not count: its digest tells if it differs."""
-        if not self._open:
-            return
-        digest = zlib.crc32(value.tobytes()) if self._is_kept(value) else None
-        shown = value.dtype.char, value.shape, digest, None
-        self._defer((_WITHHELD, time.monotonic_ns(), variable_id, shown))
+        """A replica contributes a value that does not count, and so is not in what it sends."""
+        if self._open:
+            shown = self._columns(value)  # the caller may change it
+            self._defer((_WITHHELD, time.monotonic_ns(), variable_id, shown))
 
     def _is_kept(self, value: Array) -> bool:
         return value.nbytes <= FRAME_LIMIT_BYTES or self._everything
 
     def _columns(self, value: Array) -> tuple[str, tuple[int, ...], int | None, bytes | None]:
-        """What is kept of a value that was read, and that nobody changes any more."""
+        """What is kept of a value that was read, or of a contribution that does not count."""
         if not self._is_kept(value):
             return value.dtype.char, value.shape, None, None
         content = value.tobytes()
