@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Sequence
+from types import CodeType
 from typing import TYPE_CHECKING, Any, Final
 
 import cloudpickle
@@ -17,6 +18,15 @@ if TYPE_CHECKING:  # `structure` imports this module only when a pickle is neede
 
 _PROTOCOL: Final = 5  # the first with buffers outside the pickle
 _NEVER_NAMED: Final = frozenset((type(None), bool, int, float, str, bytes, tuple, list, dict))
+
+_CODE_FIELDS: Final = (
+    "co_argcount co_posonlyargcount co_kwonlyargcount co_nlocals co_stacksize co_flags co_code "
+    "co_consts co_names co_varnames co_filename co_name co_qualname co_firstlineno co_linetable "
+    "co_exceptiontable co_freevars co_cellvars"
+).split()
+"""All that `CodeType.replace` takes: together they are the code object."""
+
+_ANY_CODE: Final = (lambda: None).__code__
 
 
 def dumps(value: object, references: References) -> tuple[bytes, list[memoryview]]:
@@ -51,6 +61,20 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no annotati
 
     def persistent_id(self, value: object) -> Name | None:
         return None if type(value) in _NEVER_NAMED else self._references.name_of(value)
+
+    def reducer_override(self, value: object) -> Any:
+        """How a value is pickled; code objects by their fields, `co_filename` among them.
+
+        Every file:line that varsim shows of a function comes from there, and cloudpickle does not
+        promise to keep it.
+        """
+        if isinstance(value, CodeType):
+            return _code, tuple(getattr(value, name) for name in _CODE_FIELDS)
+        return super().reducer_override(value)
+
+
+def _code(*fields: Any) -> CodeType:
+    return _ANY_CODE.replace(**dict(zip(_CODE_FIELDS, fields, strict=True)))
 
 
 class _Unpickler(pickle.Unpickler):
