@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import traceback
-from types import CodeType, FunctionType
+from collections.abc import Callable
+from types import CodeType
 from typing import Any
 
 from tests.protocol.test_structure import Things
@@ -29,7 +30,7 @@ def fields(code: CodeType) -> dict[str, object]:
     return found
 
 
-def sample(scale: int) -> FunctionType:
+def sample(scale: int) -> Callable[..., Any]:
     """A function by value, with most of what code can have."""
 
     def outer(first, /, second=2, *rest, third: int = 3, **more):
