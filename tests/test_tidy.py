@@ -96,7 +96,7 @@ WRONG: list[tuple[Rule, str, str, int]] = [
     (layers.imports_point_down, "varsim/errors.py", "import varsim", 1),
     (layers.imports_point_down, "workers/varsim_worker/x.py", "import varsim.launch.process", 1),
     (layers.every_module_has_a_layer, "varsim/stray.py", "", 1),
-    (rules.files_are_short, "varsim/x.py", "\n" * 351, 350),
+    (rules.files_are_short, "varsim/x.py", "\n" * 501, 500),
     (rules.functions_are_short, "tests/x.py", LONG_FUNCTION, 1),
     (rules.decisions_are_pure, "varsim/sync/x.py", "import time", 1),
     (rules.decisions_are_pure, "varsim/sync/x.py", "def f():\n    from os import path", 2),
