@@ -20,8 +20,9 @@ from tests.waiting import MS, wait_for
 from varsim.cli.main import main
 from varsim.errors import StartError
 from varsim.experiments import bench as experiment
-from varsim.experiments.bench import FILE, as_json, from_plain
+from varsim.experiments.bench import as_json, from_plain
 from varsim.experiments.host import Plan
+from varsim.experiments.store import BENCH
 from varsim.report.bench import Bench
 from varsim.report.summary import Status
 
@@ -90,7 +91,7 @@ def test_quiet_prints_where_it_is_saved():
 
 @pytest.mark.usefixtures("asked")
 def test_two_hosts_are_compared():
-    Path(FILE).write_text(as_json(bench(seconds=lambda *_: 0.002)))
+    Path(BENCH).write_text(as_json(bench(seconds=lambda *_: 0.002)))
     result = varsim("--against", ".")
 
     assert "this host's time over that of h" in result.stdout
@@ -134,7 +135,7 @@ def test_a_failure_before_the_first_figure_is_an_error(asked: Asked):
         (["--workers", "-1"], "'-1' is no number"),
         (["--wrokers", "1"], "Did you mean '--workers'?"),
         (["4"], "unexpected extra argument"),
-        (["--against", "nowhere"], "nowhere cannot be read: No such file or directory"),
+        (["--against", "nowhere"], "there is no measured host 'nowhere': it is no path, and runs/"),
         (["--out", "file"], "nothing can be written to 'file'"),
     ],
 )

@@ -108,7 +108,7 @@ def test_json_stands_alone():
 
 
 def test_without_a_history_it_is_said_what_is_missing(tmp_path: Path):
-    assert (2, True) == ((result := varsim()).exit_code, "has no history.db" in result.stderr)
+    assert (2, True) == ((result := varsim()).exit_code, "there is no run" in result.stderr)
     (tmp_path / "history.db").write_text("no database at all, but some text " * 40)
     assert 2 == varsim(str(tmp_path)).exit_code
 

@@ -45,7 +45,7 @@ def test_json_has_all_elements():
     ("words", "said"),
     [
         ((".", "w"), "there is no variable 'w'"),
-        (("elsewhere", "v"), "elsewhere has no history.db"),
+        (("elsewhere", "v"), "there is no run 'elsewhere'"),
         ((".", "v", "--at", "2"), "--at 2: v has the shape [2]"),
         ((".", "v", "--at", "0,0"), "--at 0,0: v has the shape [2]"),
         ((".", "v", "--at", "x"), "--at 'x': give whole numbers"),

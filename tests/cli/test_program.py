@@ -13,6 +13,7 @@ from click.shell_completion import ShellComplete
 from click.testing import CliRunner, Result
 
 import varsim
+from tests.analysis.test_lens import Story
 from varsim.cli.completion import VARIABLE
 from varsim.cli.main import main
 
@@ -140,6 +141,22 @@ def test_words_are_completed():
     assert ["mine.py"] == completed("run", "--workload", incomplete="min")
     assert "step_counter" in completed("run", "--workload")
     assert ["--workers", "--workload"] == completed("run", incomplete="--work")
+
+
+@pytest.mark.usefixtures("_files")
+def test_runs_and_their_variables_are_completed():
+    """The newest run first; of a run that is none, or has no record, no variables."""
+    story = Story("ON_READ", "SUM")
+    for name in ("20260101-080000-x", "20260102-080000-x"):
+        Path("runs", name).mkdir(parents=True)
+        with story.history(Path("runs", name)):
+            pass
+    folders = ["configs/", "runs/"]
+
+    assert ["latest", "20260102-080000-x", "20260101-080000-x", *folders] == completed("check")
+    assert ["20260101-080000-x"] == completed("lens", incomplete="20260101")
+    assert ["v"] == completed("lens", "20260101") == completed("lens", "latest", incomplete="v")
+    assert [] == completed("lens", "latest", incomplete="w") == completed("lens", "nothing")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from varsim.report.words import dimensions, middle, names, number, seconds, size
+from varsim.report.words import dimensions, middle, names, number, seconds, size, visible
 
 
 @pytest.mark.parametrize(
@@ -76,3 +76,19 @@ def test_a_shape_is_written_as_in_tensorflow():
 )
 def test_names_make_a_list_that_is_read_aloud(words: list[str], expected: str):
     assert expected == names(words)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("w/kernel:0 – µ\n\tnext", "w/kernel:0 – µ\n\tnext"),
+        ("\x1b[31mred\x1b[0m", r"\x1b[31mred\x1b[0m"),
+        ("over\rwritten\x07\x7f", r"over\x0dwritten\x07\x7f"),
+        ("a line\r\nanother", "a line\nanother"),
+        ("\x9b2J", r"\x9b2J"),
+        ("\u202eesrever\u2066", r"\u202eesrever\u2066"),
+    ],
+)
+def test_what_a_terminal_would_obey_is_shown_instead(text: str, expected: str):
+    """Control characters, one-byte ones too, and what turns the direction of the text."""
+    assert expected == visible(text) == visible(visible(text))

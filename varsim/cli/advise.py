@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from varsim.cli import completion
 from varsim.cli.lazy import WrongUse
 from varsim.cli.whatif import plain_effect
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Say which settings to choose.")
-@click.argument("run", type=click.Path(path_type=Path), default=Path("runs/latest"))
+@click.argument("run", default="runs/latest", shell_complete=completion.runs)
 @click.option("--json", "as_json", is_flag=True, help="Print the advice as JSON, and only that.")
-def advise(*, run: Path, as_json: bool) -> None:
+def advise(*, run: str, as_json: bool) -> None:
     """Say which synchronization and aggregation to choose for the variables of RUN.
 
     Whatever is advised was replayed with the recorded reads and writes. It saves messages and
@@ -27,10 +27,11 @@ def advise(*, run: Path, as_json: bool) -> None:
 
     \b
     varsim advise
-    varsim advise runs/20260101-120000-digits
+    varsim advise 20260101
     """  # noqa: D301  # \b keeps the lines below it apart
     from varsim.errors import ConfigError
     from varsim.experiments import yaml_lines
+    from varsim.experiments.found_runs import find_record
     from varsim.report.console import print_page
     from varsim.tracing.history import open_history, open_oracle
     from varsim.whatif.advice import advise as advised_by
@@ -38,7 +39,8 @@ def advise(*, run: Path, as_json: bool) -> None:
     from varsim.whatif.text import print_advice
 
     try:
-        with open_history(run) as history, open_oracle(run) as oracle:
+        path = find_record(run)
+        with open_history(path) as history, open_oracle(path) as oracle:
             advised = advised_by(Replays(history, oracle))
     except ConfigError as error:
         raise WrongUse(str(error)) from error

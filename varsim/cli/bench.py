@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from varsim.cli import completion
 from varsim.cli.lazy import DONE, EXIT_CODES, FAILED, INTERRUPTED, WrongUse
 
 if TYPE_CHECKING:
@@ -62,9 +63,9 @@ class _Line:
 @click.option("--quick", is_flag=True, help="A rough look, in some three seconds.")
 @click.option(
     "--against",
-    type=click.Path(path_type=Path),
-    metavar="PATH",
-    help="Compare with what was measured before, or elsewhere: its directory, or bench.json.",
+    metavar="BENCH",
+    shell_complete=completion.benches,
+    help="Compare with what was measured before: `latest`, the beginning of its name, or a path.",
 )
 @click.option("--out", default="runs", metavar="DIR", help="Where a directory is made for it.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON, and only that.")
@@ -76,7 +77,7 @@ def bench(
     *,
     workers: tuple[int, ...] | None,
     quick: bool,
-    against: Path | None,
+    against: str | None,
     out: str,
     as_json: bool,
     quiet: bool,
@@ -93,10 +94,11 @@ def bench(
     """  # noqa: D301  # \b keeps the lines below it apart
     from varsim.errors import ConfigError, VarsimError
     from varsim.experiments.bench import load_bench, run_bench
+    from varsim.experiments.found_runs import find_bench
 
     line = _Line(quiet=as_json or quiet)
     try:
-        other = None if against is None else load_bench(against)
+        other = None if against is None else load_bench(find_bench(against, Path(out)))
         found = run_bench(_plan(workers, quick=quick), Path(out), line)
     except ConfigError as error:
         raise WrongUse(str(error)) from error

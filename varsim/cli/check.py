@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from varsim.cli import completion
 from varsim.cli.lazy import DONE, WrongUse
 
 if TYPE_CHECKING:
@@ -26,13 +26,14 @@ _EXIT_CODES: Final = (
 
 
 @click.command(epilog=_EXIT_CODES, short_help="Judge what a run did.")
-@click.argument("run", type=click.Path(path_type=Path), default=Path("runs/latest"))
+@click.argument("run", default="runs/latest", shell_complete=completion.runs)
 @click.option("--json", "as_json", is_flag=True, help="Print the verdicts as JSON, and only that.")
 @click.pass_context
-def check(ctx: click.Context, /, *, run: Path, as_json: bool) -> None:
+def check(ctx: click.Context, /, *, run: str, as_json: bool) -> None:
     """Judge whether a run kept what varsim promises.
 
-    RUN is a run's directory, or its history.db; the last run's if none is given. Whatever is not
+    RUN is a run's directory or its history.db, `latest`, or the beginning of its name; the last
+    run if none is given. Whatever is not
     VALID is shown with the fewest events that prove it: time runs downwards, and every process
     has a column. Then comes what in the program looks wrong or
     wasteful, if the record is whole; that changes no exit code. Of a run
@@ -40,16 +41,18 @@ def check(ctx: click.Context, /, *, run: Path, as_json: bool) -> None:
 
     \b
     varsim check
-    varsim check runs/20260101-120000-digits
+    varsim check 20260101
     """  # noqa: D301  # \b keeps the lines below it apart
     from varsim.analysis.finding import find
     from varsim.analysis.verdict import is_whole, judge, overall, sound
     from varsim.errors import ConfigError
+    from varsim.experiments.found_runs import find_record
     from varsim.report.findings_text import findings_text
     from varsim.tracing.history import open_history, open_oracle
 
     try:
-        with open_history(run) as history, open_oracle(run) as oracle:
+        path = find_record(run)
+        with open_history(path) as history, open_oracle(path) as oracle:
             verdicts = judge(history)
             compared = sound(oracle)
             findings = find(history, compared) if is_whole(verdicts) else ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -64,6 +65,44 @@ def setting_names(_ctx: click.Context, param: click.Parameter, incomplete: str) 
     known = VariableAggregation if param.name == "aggregation" else VariableSynchronization
     start = incomplete.lower().replace("-", "_")
     return [one.name.lower() for one in known if one.name.lower().startswith(start)]
+
+
+def runs(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """`latest`, the names of runs, the newest first, and folders."""
+    from varsim.experiments.found_runs import run_names
+
+    return _named(run_names(), incomplete) + _files(incomplete, (".db",))
+
+
+def benches(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Likewise, of what was measured of hosts."""
+    from varsim.experiments.found_runs import bench_names
+
+    return _named(bench_names(), incomplete) + _files(incomplete, (".json",))
+
+
+def variables(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The variables of the run that stands before it."""
+    from varsim.errors import ConfigError
+    from varsim.experiments.found_runs import find_record
+    from varsim.tracing.history import open_history
+
+    try:
+        with open_history(find_record(ctx.params.get("run") or "latest")) as history:
+            rows = list(history.variables.values())
+    except (ConfigError, OSError):  # there is nothing to offer, and no one to tell
+        return []
+    settings = {row.name: f"{row.synchronization}, {row.aggregation}" for row in rows}
+    return [
+        CompletionItem(name, help=said)
+        for name, said in settings.items()
+        if name.startswith(incomplete)
+    ]
+
+
+def _named(names: Sequence[str], incomplete: str) -> list[CompletionItem]:
+    offered = ["latest", *names] if names else []
+    return [CompletionItem(name) for name in offered if name.startswith(incomplete)]
 
 
 def _files(incomplete: str, endings: tuple[str, ...]) -> list[CompletionItem]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from varsim.cli import completion
 from varsim.cli.lazy import WrongUse
 
 if TYPE_CHECKING:
@@ -19,30 +19,32 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Show what a variable held, step by step.")
-@click.argument("run", type=click.Path(path_type=Path))
-@click.argument("variable")
+@click.argument("run", shell_complete=completion.runs)
+@click.argument("variable", shell_complete=completion.variables)
 @click.option("--at", metavar="I,J,…", help="Which element of an array; by default its mean.")
 @click.option("--all", "everything", is_flag=True, help="Every step, also of long runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print the values as JSON, and only that.")
-def lens(*, run: Path, variable: str, at: str | None, everything: bool, as_json: bool) -> None:
+def lens(*, run: str, variable: str, at: str | None, everything: bool, as_json: bool) -> None:
     """Show what VARIABLE held on every replica at the end of each step of RUN.
 
-    RUN is a run's directory, or its history.db. A step is a call of strategy.run; step 0 is the
-    variable's creation. Beside the components stands what a read from outside gives and, of a
-    run with --oracle, what a single device had.
+    RUN is a run's directory or its history.db, `latest`, or the beginning of its name. A step is a
+    call of strategy.run; step 0 is the variable's creation. Beside the components stands what a
+    read from outside gives and, of a run with --oracle, what a single device had.
 
     \b
-    varsim lens runs/latest weights
-    varsim lens runs/latest weights --at 0,3
+    varsim lens latest weights
+    varsim lens latest weights --at 0,3
     """  # noqa: D301  # \b keeps the lines below it apart
     from varsim.analysis.lens import find_variable, moments
     from varsim.errors import ConfigError
+    from varsim.experiments.found_runs import find_record
     from varsim.report.console import print_page
     from varsim.report.lens_steps import print_steps, title_of
     from varsim.tracing.history import open_history, open_oracle
 
     try:
-        with open_history(run) as history, open_oracle(run) as oracle:
+        path = find_record(run)
+        with open_history(path) as history, open_oracle(path) as oracle:
             row = find_variable(history, variable)
             shape = json.loads(row.shape)
             element = None if at is None else _element(at, shape, row.name)

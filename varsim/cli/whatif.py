@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from varsim.cli import completion
 from varsim.cli.lazy import WrongUse
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _ADAPTIVE: Final = "adaptive"
 
 
 @click.command(short_help="Replay a run under other settings.")
-@click.argument("run", type=click.Path(path_type=Path), default=Path("runs/latest"))
+@click.argument("run", default="runs/latest", shell_complete=completion.runs)
 @click.option(
     "--set",
     "changes",
@@ -32,7 +32,7 @@ _ADAPTIVE: Final = "adaptive"
     help="MODE[/AGGREGATION], or /AGGREGATION, for a variable or a pattern; several times.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and only that.")
-def whatif(*, run: Path, changes: Sequence[str], as_json: bool) -> None:
+def whatif(*, run: str, changes: Sequence[str], as_json: bool) -> None:
     """Replay what RUN's replicas read and wrote, under other settings.
 
     It tells which reads would give another value, which would be stale, what would be refused, and
@@ -40,17 +40,19 @@ def whatif(*, run: Path, changes: Sequence[str], as_json: bool) -> None:
     wrote. MODE is on_write, on_read, none, auto (as in TensorFlow: on_write) or adaptive.
 
     \b
-    varsim whatif runs/latest --set loss=on_read
-    varsim whatif runs/latest --set 'moving_*=on_read/mean' --set steps=/only_first_replica
+    varsim whatif latest --set loss=on_read
+    varsim whatif latest --set 'moving_*=on_read/mean' --set steps=/only_first_replica
     """  # noqa: D301  # \b keeps the lines below it apart
     from varsim.errors import ConfigError
+    from varsim.experiments.found_runs import find_record
     from varsim.report.console import print_page
     from varsim.tracing.history import open_history, open_oracle
     from varsim.whatif.compare import Replays
     from varsim.whatif.text import print_what_if
 
     try:
-        with open_history(run) as history, open_oracle(run) as oracle:
+        path = find_record(run)
+        with open_history(path) as history, open_oracle(path) as oracle:
             names = {number: str(row.name) for number, row in history.variables.items()}
             asked = [_parsed(text, names) for text in changes]
             replays = Replays(history, oracle)

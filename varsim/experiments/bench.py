@@ -12,15 +12,13 @@ from varsim.errors import ConfigError, VarsimError
 from varsim.experiments.host import MAX_CELL_BYTES, Host, Plan, Watcher, in_words
 from varsim.experiments.interrupts import Interrupts
 from varsim.experiments.machine import this_machine, versions
-from varsim.experiments.store import RunDirectory, json_text
+from varsim.experiments.store import BENCH, LATEST_BENCH, RunDirectory, json_text
 from varsim.experiments.timing import now_s
 from varsim.report.bench import Bench
 from varsim.report.summary import Status
 from varsim.report.words import whole_size
 
-FILE: Final = "bench.json"
 TITLE: Final = "bench"
-LATEST: Final = "latest-bench"
 
 VERSION: Final = 1
 """Of `bench.json`; it grows when a field changes its meaning or goes."""
@@ -36,7 +34,7 @@ def run_bench(plan: Plan, out: Path, watcher: Watcher) -> Bench:
     """
     machine = this_machine()  # first: its load is what others do
     started, began_s = datetime.now().astimezone(), now_s()
-    directory = RunDirectory.make(out, TITLE, started, latest=LATEST)
+    directory = RunDirectory.make(out, TITLE, started, latest=LATEST_BENCH)
     status, failure = Status.DONE, None
     with Interrupts() as interrupts:
         host = Host(plan, watcher, interrupts, began_s + plan.limit_s)
@@ -63,7 +61,7 @@ def run_bench(plan: Plan, out: Path, watcher: Watcher) -> Bench:
             left_out=_left_out(plan, host.out_of_time),
             figures=host.figures,
         )
-        directory.write(FILE, as_json(bench))
+        directory.write(BENCH, as_json(bench))
     return bench
 
 
@@ -99,7 +97,7 @@ def load_bench(path: Path) -> Bench:
     Raises:
         ConfigError: There is none, or it is none, or another version wrote it.
     """
-    file = path / FILE if path.is_dir() else path
+    file = path / BENCH if path.is_dir() else path
     try:
         values = json.loads(file.read_text("utf-8"))
     except OSError as error:

@@ -9,15 +9,23 @@ from typing import Final
 _MAX_LISTED: Final = 20  # as many words as one reads in an error
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A clause such as "; did you mean 'workers'?", or nothing if no word is near."""
-    words = list(known)
-    by_small_letters = {one.lower(): one for one in words}
+def nearest(word: str, known: Iterable[str], most: int = 3) -> list[str]:
+    """The words that are like it, the nearest first; one alone if no other begins with it."""
+    words = list(dict.fromkeys(known))
     begun = [one for one in words if len(word) > 1 and one.lower().startswith(word.lower())]
     if len(begun) == 1:
-        return f"; did you mean {begun[0]!r}?"
-    near = difflib.get_close_matches(word.lower(), by_small_letters, n=1, cutoff=0.5)
-    return f"; did you mean {by_small_letters[near[0]]!r}?" if near else ""
+        return begun
+    by_small_letters = {one.lower(): one for one in reversed(words)}
+    near = difflib.get_close_matches(word.lower(), by_small_letters, n=most, cutoff=0.5)
+    return [by_small_letters[one] for one in near]
+
+
+def did_you_mean(word: str, known: Iterable[str], most: int = 1) -> str:
+    """A clause such as "; did you mean 'workers'?", or nothing if no word is near."""
+    near = [repr(one) for one in nearest(word, known, most)]
+    if not near:
+        return ""
+    return f"; did you mean {' or '.join(filter(None, [', '.join(near[:-1]), near[-1]]))}?"
 
 
 def listed(known: Iterable[str], *, none: str = "none") -> str:

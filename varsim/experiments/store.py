@@ -25,6 +25,8 @@ LOGS: Final = "logs"
 TRACES: Final = "trace"
 PILOT: Final = "pilot"
 LATEST: Final = "latest"
+BENCH: Final = "bench.json"
+LATEST_BENCH: Final = "latest-bench"
 _MAX_SAME_SECOND: Final = 1000  # runs of one name; more means that something else is wrong
 
 

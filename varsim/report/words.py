@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -10,6 +11,9 @@ from varsim.report.summary import Plain
 NOTHING: Final = "–"
 _LONGEST_INTEGER: Final = 10  # digits; a longer one is shown as a float is
 _TEXT_WIDTH: Final = 24
+_OBEYED: Final = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
+)
 
 
 def number(value: Plain) -> str:
@@ -75,6 +79,19 @@ def middle(text: str, width: int) -> str:
         return text
     left = (width - 1) // 2
     return f"{text[:left]}…{text[len(text) - (width - 1 - left) :]}"
+
+
+def visible(text: str) -> str:
+    """The text, with what a terminal would obey rather than show written as an escape.
+
+    That is every control character but the line feed and the tab, and what changes the direction
+    of the text. So names, values and errors of a program cannot colour, move or hide anything.
+    """
+    return _OBEYED.sub(lambda found: _escape(ord(found[0])), text.replace("\r\n", "\n"))
+
+
+def _escape(code: int) -> str:
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def dimensions(shape: Sequence[int | None]) -> str:

@@ -1,0 +1,123 @@
+"""Which run is meant by a path, a name or `latest`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from varsim.errors import ConfigError
+from varsim.experiments.found_runs import (
+    OUT,
+    bench_names,
+    find_bench,
+    find_record,
+    find_run,
+    run_names,
+)
+
+FIRST, SECOND, THIRD = "20260101-080000-digits", "20260101-090000-digits", "20260102-080000-loss"
+
+
+@pytest.fixture(autouse=True)
+def _runs() -> None:
+    """Three runs, of which the second is the last one started, and a measured host."""
+    for name in (FIRST, SECOND, THIRD):
+        made(name, "experiment.yaml", "summary.json", "history.db")
+    made("20260103-080000-bench", "bench.json")
+    Path("runs", "latest").symlink_to(SECOND)
+
+
+def made(name: str, *files: str, out: Path = OUT) -> Path:
+    for file in files:
+        path = out / name / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return out / name
+
+
+def refused(text: str, find=find_run) -> str:
+    with pytest.raises(ConfigError) as caught:
+        find(text)
+    return str(caught.value)
+
+
+def test_a_run_is_meant_by_its_name_its_beginning_its_path_or_latest() -> None:
+    assert OUT / THIRD == find_run(THIRD) == find_run("20260102") == find_run("runs/20260102")
+    assert OUT / SECOND == find_run("latest")
+    assert Path("runs/latest") == find_run("runs/latest")
+    assert OUT / FIRST / "history.db" == find_run(f"runs/{FIRST}/history.db")
+
+
+def test_a_path_goes_before_a_name() -> None:
+    made("20260102", out=Path())
+    Path("20260102").mkdir()
+
+    assert Path("20260102") == find_run("20260102")
+
+
+def test_a_name_that_another_begins_with_is_a_name() -> None:
+    longer = made(f"{THIRD}-2", "experiment.yaml")
+
+    assert OUT / THIRD == find_run(THIRD)
+    assert longer == find_run(f"{THIRD}-")
+
+
+def test_without_a_link_the_newest_is_the_last() -> None:
+    """On a file system that has no links, or if the last run was deleted."""
+    Path("runs", "latest").unlink()
+    assert OUT / THIRD == find_run("latest") == find_run("runs/latest")
+
+    Path("runs", "latest").symlink_to("gone")
+    assert OUT / THIRD == find_run("latest") == find_run("runs/latest")
+
+
+def test_what_begins_several_names_is_refused_with_them() -> None:
+    said = f"2 runs in runs/ begin with '20260101': {SECOND}, {FIRST}"
+
+    assert said == refused("20260101")
+
+
+@pytest.mark.parametrize("text", ["loss", "2026102-080000-loss", "runs/loss", "runs/los"])
+def test_an_unknown_run_names_the_nearest(text: str) -> None:
+    said = refused(text)
+
+    assert said.startswith(f"there is no run '{text}': it is no path, and no name in ")
+    assert THIRD in said.partition("nearest: ")[2].split(", ")
+
+
+def test_where_no_run_is_it_is_said_how_to_make_one() -> None:
+    assert "it is no path, and elsewhere/ has none; `varsim run` makes one" in refused(
+        "elsewhere/latest"
+    )
+
+
+def test_measured_hosts_are_found_apart_from_runs() -> None:
+    """`latest` means the last of its sort."""
+    assert ["20260103-080000-bench"] == bench_names()
+    assert [THIRD, SECOND, FIRST] == run_names()
+    assert OUT / "20260103-080000-bench" == find_bench("latest") == find_bench("20260103")
+    assert "no measured host '20260102'" in refused("20260102", find_bench)
+
+
+def test_a_run_without_a_record_says_why() -> None:
+    """It was off; or the run is not at its end; or it could not be written."""
+    off = made("20260104-off", "experiment.yaml", "summary.json")
+    (off / "experiment.yaml").write_text("trace: off\n")
+    assert "it ran with `trace: off`; run it again with --trace ops" in refused(
+        "20260104", find_record
+    )
+    (off / "experiment.yaml").write_text("trace: {level: off, limit: 64 MiB}\n")
+    assert "`trace: off`" in refused(str(off), find_record)
+
+    made("20260105-running", "experiment.yaml")
+    assert "has no history.db yet: it still runs, or" in refused("20260105", find_record)
+
+    made("20260106-full", "experiment.yaml", "summary.json", "trace/program.trace")
+    assert "what its processes recorded is kept in trace/" in refused("20260106", find_record)
+
+
+def test_a_folder_that_is_no_run_is_refused() -> None:
+    Path("empty").mkdir()
+
+    assert refused("empty", find_record).startswith("empty has no history.db: give a run's")

@@ -1,0 +1,161 @@
+"""Which run is meant: by its path, by a unique beginning of its name, or as `latest`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from varsim.errors import ConfigError
+from varsim.experiments.nearest import nearest
+from varsim.experiments.store import BENCH, EXPERIMENT, LATEST, LATEST_BENCH, SUMMARY, TRACES
+from varsim.tracing.history import HISTORY
+from varsim.tracing.trace import OFF
+
+OUT: Final = Path("runs")
+"""Where runs are looked for by name: where `varsim run` puts them by default."""
+
+_MAX_LISTED: Final = 5  # names in an error
+
+
+class _Sort(NamedTuple):
+    """What is looked for: a run, or what was measured of a host."""
+
+    what: str
+    files: tuple[str, ...]  # a directory that has one of them is one
+    latest: str  # the link to the last
+    maker: str  # the command that makes one
+
+
+_RUN: Final = _Sort("run", (EXPERIMENT, HISTORY, SUMMARY), LATEST, "varsim run")
+_BENCH: Final = _Sort("measured host", (BENCH,), LATEST_BENCH, "varsim bench")
+
+
+def find_run(text: str, out: Path = OUT) -> Path:
+    """The run that a word of the command line means.
+
+    Args:
+        text: A path, which goes first; `latest`; or the beginning of a run's name in `out` that no
+            other run has. Behind a path (`elsewhere/latest`) the name is one of that folder's.
+    Returns:
+        The run's directory; or the file, if `text` is the path of one.
+    Raises:
+        ConfigError: There is no such run, or there are several; the text names the nearest.
+    """
+    return _found(text, out, _RUN)
+
+
+def find_record(text: str, out: Path = OUT) -> Path:
+    """Likewise, of a run that has a record.
+
+    Raises:
+        ConfigError: Further: it has none; the text says why, and names the option.
+    """
+    path = find_run(text, out)
+    if path.is_dir() and not (path / HISTORY).is_file():
+        raise ConfigError(_without_record(path))
+    return path
+
+
+def find_bench(text: str, out: Path = OUT) -> Path:
+    """What was measured of a host: likewise, and `latest` is the last that was measured."""
+    return _found(text, out, _BENCH)
+
+
+def run_names(out: Path = OUT) -> list[str]:
+    """The names of the runs in a folder, the newest first."""
+    return _names(out, _RUN)
+
+
+def bench_names(out: Path = OUT) -> list[str]:
+    """The names of what was measured in a folder, the newest first."""
+    return _names(out, _BENCH)
+
+
+def _found(text: str, out: Path, sort: _Sort) -> Path:
+    path = Path(text).expanduser()
+    if text and path.exists():
+        return path
+    if os.sep in text:
+        out = path.parent
+    name = path.name
+    names = _names(out, sort)
+    if name in {LATEST, sort.latest} and names:
+        return out / _last(out, sort, names)
+    begun = [one for one in names if name and one.startswith(name)]
+    if name in begun:  # although others may begin with it
+        begun = [name]
+    if len(begun) != 1:
+        raise ConfigError(_unclear(text, out, sort, begun, names))
+    return out / begun[0]
+
+
+def _names(out: Path, sort: _Sort) -> list[str]:
+    """They begin with the time at which they were started."""
+    try:
+        folders = [one.name for one in os.scandir(out) if one.is_dir() and not one.is_symlink()]
+    except OSError:
+        return []
+    found = [one for one in folders if any((out / one / file).exists() for file in sort.files)]
+    return sorted(found, reverse=True)
+
+
+def _last(out: Path, sort: _Sort, names: Sequence[str]) -> str:
+    """What the link points at; the newest by name if there is no link, or a dangling one."""
+    try:
+        target = (out / sort.latest).readlink().name
+    except OSError:
+        return names[0]
+    return target if target in names else names[0]
+
+
+def _unclear(text: str, out: Path, sort: _Sort, begun: Sequence[str], names: Sequence[str]) -> str:
+    if begun:
+        return f"{len(begun)} {sort.what}s in {out}/ begin with {text!r}: {_listed(begun)}"
+    if not names:
+        return (
+            f"there is no {sort.what} {text!r}: it is no path, and {out}/ has none; "
+            f"`{sort.maker}` makes one"
+        )
+    name = Path(text).name
+    within = [one for one in names if name and name in one]
+    near = within or nearest(name, names) or names[:1]
+    return (
+        f"there is no {sort.what} {text!r}: it is no path, and no name in {out}/ begins with it"
+        f"\n  nearest: {_listed(near)}"
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _MAX_LISTED
+    return ", ".join(names[:_MAX_LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
+# ---------------------------------------------------------------- runs without a record
+
+
+def _without_record(path: Path) -> str:
+    if not any((path / file).is_file() for file in _RUN.files):
+        return f"{path} has no {HISTORY}: give a run's directory, its name, or `latest`"
+    if _traced_at(path) == OFF:
+        return (
+            f"{path} has no record: it ran with `trace: off`; run it again with --trace ops, "
+            "which is the default"
+        )
+    if not (path / SUMMARY).is_file():
+        return f"{path} has no {HISTORY} yet: it still runs, or it was killed before it was written"
+    kept = f"; what its processes recorded is kept in {TRACES}/" if (path / TRACES).is_dir() else ""
+    return f"{path} has no {HISTORY}: it could not be written when the run ended{kept}"
+
+
+def _traced_at(path: Path) -> object:
+    """What the experiment says under `trace`: a level, or a mapping that has one."""
+    from varsim.experiments import yaml_lines  # only for an error: completion should be quick
+
+    try:
+        text = (path / EXPERIMENT).read_text("utf-8")
+        said = yaml_lines.load(text, EXPERIMENT).values.get("trace")
+    except (OSError, ConfigError):
+        return None
+    return said.get("level") if isinstance(said, dict) else said
