@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
+from varsim import environment
 from varsim.errors import CallTimeout, ContextError, VarsimError, WorkerLost
 from varsim.launch.launcher import Link, Lost
 from varsim.protocol.messages import (
@@ -33,11 +34,12 @@ from varsim.sync.statistics import VariableStatistics
 from varsim.tracing.program import ProgramNotes
 from varsim.transport.one_thread import OneThread
 
-CALL_TIMEOUT_S = float(os.environ.get("VARSIM_CALL_TIMEOUT_S", "600"))
+CALL_TIMEOUT_S = 600.0
 """How long a running call may go without a message from any replica.
 
 Long, because one step of a user's program may rightly take minutes; finite, because nothing may
-hang for ever. Mismatches between replicas do not wait for it: they are found when they happen.
+hang for ever. VARSIM_CALL_TIMEOUT_S may say otherwise. Mismatches between replicas do not wait for
+it: they are found when they happen.
 """
 
 POLL_S = 1.0
@@ -60,7 +62,7 @@ class Host(Protocol):
 class Coordinator:
     """One cluster, for the program that uses it. Touches the network only inside its methods."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, call_timeout_s: float = CALL_TIMEOUT_S) -> None:
         self.link = link
         self.num_replicas = link.num_replicas
         self.state = CoordinatorState(link.num_replicas, link.merge)
@@ -75,6 +77,7 @@ class Coordinator:
         self._lost: tuple[int, Lost] | None = None
         self._closed = False
         self._in_use = OneThread()
+        self.call_timeout_s = call_timeout_s
         self._process_id = os.getpid()
         self._notes = ProgramNotes(link.trace)
         self.observed = True
@@ -189,7 +192,7 @@ class Coordinator:
             RaisedBy: A replica raised; the lowest that did.
             MismatchError: The replicas did different things where they must agree.
             WorkerLost: A worker died.
-            CallTimeout: No replica said anything for `CALL_TIMEOUT_S`.
+            CallTimeout: No replica said anything for `call_timeout_s`.
         """
         with self._in_use:
             finish = self._run(function_id, function, arguments, host)
@@ -253,7 +256,7 @@ class Coordinator:
         started_s = link.now_s()
         while True:
             now_s = link.now_s()
-            until_s = started_s + CALL_TIMEOUT_S
+            until_s = started_s + self.call_timeout_s
             if self.state.deadline_s is not None:
                 until_s = min(until_s, self.state.deadline_s)
             arrivals = link.receive(max(0.0, min(POLL_S, until_s - now_s)))
@@ -271,10 +274,10 @@ class Coordinator:
             if self.state.deadline_s is not None and now_s >= self.state.deadline_s:
                 self._perform(self.state.tick(now_s))
                 return
-            if now_s - started_s >= CALL_TIMEOUT_S:
+            if now_s - started_s >= self.call_timeout_s:
                 story = "" if call_id is None else "\n" + self.state.stuck(call_id)
                 raise CallTimeout(
-                    f"no replica said anything for {CALL_TIMEOUT_S:g} s{story}\n"
+                    f"no replica said anything for {self.call_timeout_s:g} s{story}\n"
                     "  VARSIM_CALL_TIMEOUT_S changes how long to wait."
                 )
 
@@ -317,6 +320,15 @@ class Coordinator:
         if not self._closed:
             self._closed = True
             self.link.close()
+
+
+def call_timeout_s() -> float:
+    """How long a running call may go without a message.
+
+    Raises:
+        ConfigError: The environment says something else than a time.
+    """
+    return environment.seconds(environment.CALL_TIMEOUT) or CALL_TIMEOUT_S
 
 
 class RaisedBy(Exception):

@@ -7,7 +7,7 @@ import pytest
 
 import varsim as tf
 from tests.distribute.programs import components, each, made, rank
-from varsim.errors import StartError
+from varsim.errors import ConfigError
 
 # ---------------------------------------------------------------- contexts
 
@@ -202,7 +202,7 @@ def test_varsim_workers_says_how_many(simulated, monkeypatch):
 def test_an_impossible_number_of_workers_is_refused(simulated, monkeypatch, count):
     monkeypatch.setenv("VARSIM_WORKERS", count)
 
-    with pytest.raises(StartError, match=r"VARSIM_WORKERS=.*from 1 to"):
+    with pytest.raises(ConfigError, match=r"VARSIM_WORKERS=.*from 1 to"):
         tf.distribute.MirroredStrategy()
 
 

@@ -18,12 +18,12 @@ import pytest
 
 from tests.launch.conftest import WAIT_S, Cluster, Launch
 from tests.waiting import MS, wait_for, wait_for_exit
+from varsim.environment import SHARED_MEMORY
 from varsim.errors import ConfigError, StartError, VarsimWarning
 from varsim.launch.exchange import SLICE_BYTES
 from varsim.protocol.messages import Ask, Reduced
 from varsim.spec import Array, Operation, VariableAggregation
 from varsim.sync import reduce
-from varsim.transport.arena import LIMIT_VARIABLE
 from varsim.transport.loans import TOLD_FROM_BYTES
 
 pytestmark = pytest.mark.processes
@@ -127,7 +127,7 @@ def test_what_a_dead_worker_held_is_free(launch: Launch) -> None:
 def test_without_room_values_travel_through_sockets(
     launch: Launch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(LIMIT_VARIABLE, str(MIB // 2))
+    monkeypatch.setenv(SHARED_MEMORY, str(MIB // 2))
     cluster = launch(1)
     array = large(cluster, 0, 2.5)
     large(cluster, 0, 3.5)
@@ -136,14 +136,14 @@ def test_without_room_values_travel_through_sockets(
     assert not is_shared(cluster, array)
     said = cluster.link._logs.tail(0)
     assert "varsim: there is no room in shared memory for 524,288 bytes" in said
-    assert f"{LIMIT_VARIABLE} says how much a cluster may share" in said
+    assert f"{SHARED_MEMORY} says how much a cluster may share" in said
     assert 1 == said.count("there is no room"), "however many values there were"
 
 
 def test_a_program_without_room_is_warned_once(
     launch: Launch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(LIMIT_VARIABLE, "0")
+    monkeypatch.setenv(SHARED_MEMORY, "0")
     cluster = launch(1, "keeping")
     with pytest.warns(VarsimWarning, match="there is no room in shared memory") as warned:
         send(cluster, np.zeros(LARGE))
@@ -177,8 +177,8 @@ def test_memory_that_was_asked_for_and_is_not_there_is_an_error(
 def test_a_limit_that_is_no_number_is_refused(
     launch: Launch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(LIMIT_VARIABLE, "plenty")
-    with pytest.raises(ConfigError, match="VARSIM_SHARED_MEMORY_BYTES='plenty': it must be a num"):
+    monkeypatch.setenv(SHARED_MEMORY, "plenty")
+    with pytest.raises(ConfigError, match=f"{SHARED_MEMORY}='plenty'"):
         launch(1)
 
 

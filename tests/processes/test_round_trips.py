@@ -239,10 +239,8 @@ def test_what_no_sum_can_hold_is_refused_and_nothing_waits(
             return float(v)
         return -1.0
 
-    from varsim import coordinator
-
     with pytest.MonkeyPatch.context() as patch, soon():
-        patch.setattr(coordinator, "CALL_TIMEOUT_S", 0.3)
+        patch.setattr(strategy.coordinator, "call_timeout_s", 0.3)
         assert 3.0 == strategy.run(step)
 
 

@@ -17,9 +17,10 @@ from tests.effort import many
 from tests.processes import shared_replicas as replicas
 from tests.processes.conftest import Strategy, cluster
 from tests.processes.shared_replicas import SIZE, Array
+from varsim.environment import SHARED_MEMORY
 from varsim.errors import ConfigError
 from varsim.launch.exchange import SLICE_BYTES
-from varsim.transport.arena import LIMIT_VARIABLE, Arena
+from varsim.transport.arena import Arena
 
 pytestmark = pytest.mark.processes
 
@@ -240,7 +241,7 @@ def test_a_lost_worker_holds_nothing() -> None:
 
 
 def test_when_memory_is_full_values_travel_through_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(LIMIT_VARIABLE, "1000000")
+    monkeypatch.setenv(SHARED_MEMORY, "1000000")
     with cluster(2) as strategy, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         v = variable(strategy, np.zeros(SIZE), SUM)
@@ -255,12 +256,12 @@ def test_when_memory_is_full_values_travel_through_sockets(monkeypatch: pytest.M
         result = strategy.run(replicas.changed)
         assert {0} == set(strategy.experimental_local_results(result))
     texts = [str(one.message) for one in caught if one.category is tf.VarsimWarning]
-    assert 1 == sum(LIMIT_VARIABLE in text for text in texts), texts
+    assert 1 == sum(SHARED_MEMORY in text for text in texts), texts
 
 
 def test_a_limit_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(LIMIT_VARIABLE, "lots")
-    with pytest.raises(ConfigError, match=f"{LIMIT_VARIABLE}='lots'"):
+    monkeypatch.setenv(SHARED_MEMORY, "lots")
+    with pytest.raises(ConfigError, match=f"{SHARED_MEMORY}='lots'"):
         cluster(1)
 
 

@@ -14,7 +14,6 @@ import varsim as tf
 from tests.processes.conftest import Strategy, cluster, place, soon
 from tests.processes.replicas import all_gather, all_reduce, replica_id
 from tests.waiting import MS
-from varsim import coordinator
 from varsim.errors import (
     AggregationError,
     CallTimeout,
@@ -69,7 +68,7 @@ def test_2_a_timeout_says_who_waits_where_and_for_whom(
     strategy: Strategy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     loss = make(strategy, name="loss")
-    monkeypatch.setattr(coordinator, "CALL_TIMEOUT_S", 100 * MS)
+    monkeypatch.setattr(strategy.coordinator, "call_timeout_s", 100 * MS)
     gate = tmp_path / "gate"
     os.mkfifo(gate)
 

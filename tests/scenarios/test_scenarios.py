@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import varsim.coordinator
+from varsim import environment
 from varsim.spec import VariableAggregation
 from varsim.sync import policy
 from varsim.testing.scenario import difference, main, play
@@ -21,7 +21,7 @@ SCENARIOS = sorted(HERE.glob("*.txt"))
 @pytest.fixture(autouse=True)
 def ten_minutes(monkeypatch):
     """What the scenarios say of the timeout does not depend on the environment."""
-    monkeypatch.setattr(varsim.coordinator, "CALL_TIMEOUT_S", 600.0)
+    monkeypatch.delenv(environment.CALL_TIMEOUT, raising=False)
 
 
 @pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -61,6 +62,36 @@ def test_only_the_calls_of_the_window_are_recorded(tmp_path: Path):
         calls = {event.call for event in history.events() if event.kind == "write"}
         assert [10, 12] == history.run["window"]
     assert {10, 11} == calls - {None}
+
+
+@pytest.mark.processes
+def test_the_window_holds_on_worker_processes_too(tmp_path: Path):
+    """50 calls, of which the 10th and the 11th are recorded; the directory is named by a str."""
+    options = TraceOptions(str(tmp_path / "trace"), window=(10, 12))  # type: ignore[arg-type]
+    with tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"], trace=options) as strategy:
+        with strategy.scope():
+            v = tf.Variable(0.0, name="v", aggregation=tf.VariableAggregation.SUM)
+        step = tf.function(lambda: v.assign_add(1.0))
+        for _ in range(50):
+            strategy.run(step)
+    merge(options.directory, tmp_path)
+    with open_history(tmp_path) as history:
+        writes = [event.call for event in history.events() if event.kind == "write"]
+        assert [10, 12] == history.run["window"]
+    assert {10, 11} == set(writes) - {None}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [
+        ({"level": "opps"}, "level='opps': it must be 'ops' or 'messages'"),
+        ({"level": "off"}, "to record nothing, give no TraceOptions"),
+        ({"window": (12, 10)}, r"window=\(12, 10\): it must be \(first, first after\), from 1"),
+    ],
+)
+def test_wrong_trace_options_are_refused_where_they_are_made(wrong: Any, problem: str):
+    with pytest.raises(ConfigError, match=problem):
+        TraceOptions("somewhere", **wrong)  # type: ignore[arg-type]
 
 
 def test_a_record_that_reached_its_limit_says_so(tmp_path: Path):

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.leaks import SEGMENTS
+from varsim.environment import SHARED_MEMORY
 from varsim.errors import ConfigError
 from varsim.transport.arena import (
-    LIMIT_VARIABLE,
     Arena,
     create_file,
     limit_bytes,
@@ -173,7 +173,7 @@ def test_when_it_is_full_there_is_none_and_one_warning(make: Make, warnings: lis
     kept = [take(arena, MIB), take(arena, MIB)]
     assert [None, None] == [arena.empty((n,), BYTE) for n in (1, MIB)]
     (warning,) = warnings
-    assert LIMIT_VARIABLE in warning
+    assert SHARED_MEMORY in warning
     assert "2,097,152" in warning
 
     kept.pop()
@@ -247,7 +247,7 @@ def test_a_warning_that_is_an_error_is_raised_once(make: Make) -> None:
 
 @pytest.mark.parametrize("asked", ["", "lots", "-1", "1.5", "1 GiB", "²", "0x10"])
 def test_a_limit_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch, asked: str) -> None:
-    monkeypatch.setenv(LIMIT_VARIABLE, asked)
+    monkeypatch.setenv(SHARED_MEMORY, asked)
     with pytest.raises(ConfigError, match="it must be a number of bytes"):
         limit_bytes()
 
@@ -255,9 +255,9 @@ def test_a_limit_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch, a
 def test_the_limit_is_half_of_the_memory_or_what_the_environment_says(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delenv(LIMIT_VARIABLE, raising=False)
+    monkeypatch.delenv(SHARED_MEMORY, raising=False)
     assert 0 < limit_bytes() <= 2**50
-    monkeypatch.setenv(LIMIT_VARIABLE, "123456789")
+    monkeypatch.setenv(SHARED_MEMORY, "123456789")
     assert 123456789 == limit_bytes()
 
 

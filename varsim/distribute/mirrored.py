@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -11,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from varsim.coordinator import Coordinator, RaisedBy
+from varsim import environment
+from varsim.coordinator import Coordinator, RaisedBy, call_timeout_s
 from varsim.distribute.context import current_frame, require_cross_replica
 from varsim.distribute.conversion import as_shape, initial_array
 from varsim.distribute.cross_replica import CrossReplica
@@ -31,7 +31,7 @@ from varsim.distribute.reduction import (
 from varsim.distribute.replica_context import check_axis
 from varsim.distribute.strategy import Strategy
 from varsim.distribute.values import DistributedValues, is_distributed, regroup, select_replica
-from varsim.errors import DistributedValueError, ReplicaError, StartError
+from varsim.errors import DistributedValueError, ReplicaError
 from varsim.launch.launcher import LaunchOptions, current_launcher
 from varsim.protocol.messages import Payload, Raised
 from varsim.protocol.structure import function_id
@@ -135,8 +135,9 @@ class MirroredStrategy(Strategy):
     def coordinator(self) -> Coordinator:
         """The cluster of workers, which starts now if it has not yet."""
         if self._coordinator is None:
+            timeout_s = call_timeout_s()  # which may refuse, and no worker has started yet
             link = self._launcher.launch(self._options, PROGRAM)
-            self._coordinator = Coordinator(link)
+            self._coordinator = Coordinator(link, timeout_s)
             weakref.finalize(self, self._coordinator.close)  # also when the program ends
         return self._coordinator
 
@@ -209,19 +210,8 @@ class MirroredStrategy(Strategy):
 
     def duplicate(self, variable: DistributedVariable) -> DistributedVariable:
         """A new variable with the same settings and components."""
-        old = variable.spec
         components = self.cross.components(variable, range(self.num_replicas_in_sync))
-        spec = VariableSpec(
-            variable_id=new_id(),
-            name=old.name,
-            shape=old.shape,
-            dtype=old.dtype,
-            requested=old.requested,
-            synchronization=old.synchronization,
-            aggregation=old.aggregation,
-            trainable=old.trainable,
-            created_at=user_place(),
-        )
+        spec = replace(variable.spec, variable_id=new_id(), created_at=user_place())
         copy = self._make(spec, components[0])
         copy.constraint = variable.constraint
         if any(component is not components[0] for component in components):
@@ -314,12 +304,9 @@ class MirroredStrategy(Strategy):
 
 def _checked(devices: Sequence[str] | None) -> tuple[str, ...]:
     if devices is None:
-        asked = os.environ.get("VARSIM_WORKERS", str(DEFAULT_WORKERS))
-        if not asked.isdigit() or not 1 <= int(asked) <= MAX_WORKERS:
-            raise StartError(
-                f"VARSIM_WORKERS={asked!r}: it must be a number from 1 to {MAX_WORKERS}"
-            )
-        return tuple(f"cpu:{i}" for i in range(int(asked)))
+        must_be = f"a number from 1 to {MAX_WORKERS}"
+        asked = environment.whole_number(environment.WORKERS, must_be, 1, MAX_WORKERS)
+        return tuple(f"cpu:{i}" for i in range(asked or DEFAULT_WORKERS))
     if isinstance(devices, str):
         raise DistributedValueError(f"devices must be a list of names: write [{devices!r}]")
     names = tuple(devices)

@@ -6,16 +6,16 @@ import itertools
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Final
 
 from varsim.distribute.distributed import CLASSES, DistributedVariable
 from varsim.distribute.resource import ResourceVariable
 from varsim.distribute.strategy import Strategy
 from varsim.errors import ProtocolError
+from varsim.protocol.buffers import ArrayReader, ArrayWriter
+from varsim.protocol.records import Record
 from varsim.protocol.structure import Name
-from varsim.spec import VariableAggregation, VariableSpec, VariableSynchronization
+from varsim.spec import VariableSpec
 
 if TYPE_CHECKING:
     from varsim.distribute.mirrored import MirroredStrategy
@@ -24,33 +24,20 @@ new_id = itertools.count(1).__next__
 """Numbers variables and strategies, uniquely within the program's process."""
 
 
+_SPEC: Final = Record(VariableSpec)
+_NO_ARRAYS: Final = ArrayWriter(), ArrayReader(b"", [])  # a spec has none
+
+
 def _spec_name(spec: VariableSpec) -> Name:
-    return (
-        spec.variable_id,
-        spec.name,
-        list(spec.shape),
-        spec.dtype.name,
-        spec.requested.value,
-        spec.synchronization.value,
-        spec.aggregation.value,
-        spec.trainable,
-        spec.created_at,
-    )
+    """All fields; the first is `variable_id`."""
+    fields = _SPEC.encode(spec, _NO_ARRAYS[0])
+    return tuple([list(field) if type(field) is tuple else field for field in fields])
 
 
 def _spec_of(name: Any) -> VariableSpec:
-    variable_id, label, shape, dtype, requested, synchronization, aggregation, trainable, at = name
-    return VariableSpec(
-        variable_id=variable_id,
-        name=label,
-        shape=tuple(shape),
-        dtype=np.dtype(dtype),
-        requested=VariableSynchronization(requested),
-        synchronization=VariableSynchronization(synchronization),
-        aggregation=VariableAggregation(aggregation),
-        trainable=trainable,
-        created_at=at,
-    )
+    spec = _SPEC.decode(name, _NO_ARRAYS[1])
+    assert isinstance(spec, VariableSpec)
+    return spec
 
 
 def name_of(value: object) -> Name | None:

@@ -10,13 +10,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from varsim.distribute.mirrored import MirroredStrategy
 from varsim.distribute.variable import variable_creator_scope
 from varsim.errors import VarsimWarning
 from varsim.experiments.catalog import load_workload
+from varsim.experiments.cluster import strategy_of
 from varsim.experiments.config import Experiment
 from varsim.experiments.interrupts import Interrupts
-from varsim.experiments.recording import trace_options
 from varsim.experiments.settings import AppliedSettings
 from varsim.experiments.store import RunFiles
 from varsim.workloads.job import Job
@@ -61,14 +60,7 @@ def run_aside(
         Exception: Whatever the workload raises.
     """
     files.logs.mkdir(parents=True)
-    strategy = MirroredStrategy(
-        device_names,
-        transport=experiment.transport,
-        strict=experiment.strict,
-        auto=experiment.auto,
-        log_dir=files.logs,
-        trace=trace_options(experiment, files),
-    )
+    strategy = strategy_of(experiment, device_names, files)
     job = Job(strategy, experiment.seed, experiment.steps, _say_nothing)
     settings = AppliedSettings(experiment, strategy)
     with (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,9 +10,10 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from varsim import environment
 from varsim.errors import ConfigError
 from varsim.experiments import catalog, yaml_lines
-from varsim.experiments.config import Experiment, keys_of
+from varsim.experiments.config import MAX_WORKERS, Experiment, keys_of
 from varsim.experiments.nearest import did_you_mean, listed
 from varsim.experiments.places import KeyPath, Places
 
@@ -77,13 +77,11 @@ def load_experiment(path: Path | None = None, overrides: Iterable[Override] = ()
     layers = _Layers({}, Places()) if path is None else _read(path)
     for override in overrides:
         layers.put(override)
-    if not {"workers", "devices"} & layers.values.keys() and "VARSIM_WORKERS" in os.environ:
-        asked = os.environ["VARSIM_WORKERS"]
-        layers.put(
-            Override(
-                ("workers",), yaml_lines.value_of(asked), f"VARSIM_WORKERS={asked} (environment)"
-            )
-        )
+    if not {"workers", "devices"} & layers.values.keys():
+        must_be = f"a number from 1 to {MAX_WORKERS}"
+        asked = environment.whole_number(environment.WORKERS, must_be, 1, MAX_WORKERS)
+        if asked is not None:
+            layers.put(Override(("workers",), asked, f"{environment.WORKERS} (environment)"))
     try:
         experiment = Experiment.model_validate(layers.values)
     except ValidationError as error:

@@ -23,11 +23,11 @@ def trace_options(experiment: Experiment, directory: RunFiles) -> TraceOptions |
     Raises:
         OSError: The directory cannot be made.
     """
-    level, window, limit_bytes = experiment.tracing
-    if level == OFF:
+    asked = experiment.tracing
+    if asked.level == OFF:
         return None
     directory.traces.mkdir()
-    return TraceOptions(directory.traces, level, limit_bytes, window)
+    return TraceOptions(directory.traces, **asked._asdict())
 
 
 def judged(directory: RunDirectory) -> Judgement | None:

@@ -18,6 +18,7 @@ from varsim.errors import ConfigError, VarsimError, VarsimWarning
 from varsim.experiments import yaml_lines
 from varsim.experiments.aside import Chance
 from varsim.experiments.catalog import Workload, load_workload
+from varsim.experiments.cluster import strategy_of
 from varsim.experiments.config import Experiment
 from varsim.experiments.failure import failure_of
 from varsim.experiments.interrupts import Interrupts, OutOfTime, within
@@ -25,7 +26,7 @@ from varsim.experiments.measure import measure_variables, reached
 from varsim.experiments.oracle import check_oracle, run_oracle
 from varsim.experiments.parameters import check_params
 from varsim.experiments.pilot import ADVISED, take_advice
-from varsim.experiments.recording import judged, trace_options, write_history
+from varsim.experiments.recording import judged, write_history
 from varsim.experiments.settings import AppliedSettings
 from varsim.experiments.store import RunDirectory
 from varsim.report.plain import plain
@@ -205,15 +206,7 @@ def _warnings_to(run: _Run) -> Iterator[None]:
 
 def _train_and_measure(run: _Run, interrupts: Interrupts, began_s: float) -> None:
     experiment = run.experiment
-    strategy = MirroredStrategy(
-        experiment.device_names,
-        transport=experiment.transport,
-        strict=experiment.strict,
-        auto=experiment.auto,
-        log_dir=run.directory.logs,
-        trace=trace_options(experiment, run.directory),
-    )
-    with strategy:
+    with strategy_of(experiment, experiment.device_names, run.directory) as strategy:
         run.settings = AppliedSettings(experiment, strategy)
         try:
             strategy.start()

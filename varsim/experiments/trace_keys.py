@@ -33,7 +33,7 @@ JSON_SCHEMA: Final = {
 
 
 class TraceKeys(NamedTuple):
-    """What is recorded."""
+    """What is recorded: named as in `TraceOptions`, which takes them as they are."""
 
     level: str = OPS
     window: tuple[int, int] | None = None  # calls of strategy.run: the first, and the first after

@@ -11,7 +11,7 @@ import warnings
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import zmq
 
@@ -25,7 +25,7 @@ from varsim.launch.process_link import ProcessLink
 from varsim.launch.rendezvous import ENTRY_POINT, Rendezvous
 from varsim.launch.run_keys import RunKeys
 from varsim.protocol.structure import References
-from varsim.tracing.trace import PROGRAM, TraceOptions, open_trace
+from varsim.tracing.trace import PROGRAM, open_trace
 from varsim.transport import arena
 from varsim.transport.arena import Arena
 from varsim.transport.keys import AllowList
@@ -91,9 +91,8 @@ class ProcessLauncher:
         stack.callback(envelopes.close)
         nursery = Nursery(
             Rendezvous(
-                cluster_id=options.cluster_id,
+                options=options,
                 endpoint=router.endpoint,
-                devices=options.devices,
                 entry_point=self.entry_point,
                 search_path=tuple(sys.path),
                 log_dir=str(log_dir),
@@ -103,7 +102,6 @@ class ProcessLauncher:
                 worker_keys=keys.as_text() if keys else (),
                 arena=-1 if shared is None else shared.descriptor,
                 arena_limit_bytes=0 if shared is None else shared.limit_bytes,
-                **_trace_fields(options.trace),
             )
         )
         stack.callback(nursery.end)
@@ -141,16 +139,6 @@ def _check_exchange(options: LaunchOptions) -> None:
 
 def _can_share(options: LaunchOptions) -> bool:
     return options.transport == "ipc" and arena.shared_memory_exists()
-
-
-def _trace_fields(trace: TraceOptions | None) -> dict[str, Any]:
-    if trace is None:
-        return {}
-    return {
-        "trace_dir": str(trace.directory.absolute()),
-        "trace_level": trace.level,
-        "trace_limit_bytes": trace.limit_bytes,
-    }
 
 
 def _shared_memory(options: LaunchOptions) -> Arena | None:

@@ -6,12 +6,11 @@ holds secret keys.
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Final
 
-from varsim.tracing.trace import TraceOptions
+from varsim.launch.as_json import from_json, to_json
+from varsim.launch.launcher import LaunchOptions
 from varsim.transport.keys import KeyPair
 from varsim.transport.sockets import DealerKeys
 
@@ -23,9 +22,8 @@ ENTRY_POINT: Final = "varsim.distribute.replica:serve"
 class Rendezvous:
     """Where workers find their coordinator, and what they must know before they connect."""
 
-    cluster_id: int
+    options: LaunchOptions  # as the program gave them, all of them
     endpoint: str
-    devices: tuple[str, ...]  # one per replica
     entry_point: str
     search_path: tuple[str, ...]  # the program's sys.path, so that its modules are found
     log_dir: str
@@ -35,29 +33,15 @@ class Rendezvous:
     worker_keys: tuple[tuple[str, str], ...] = ()  # (public, secret) of each replica
     arena: int = -1  # descriptor of the shared memory, inherited; -1 if there is none
     arena_limit_bytes: int = 0  # for each process
-    trace_dir: str = ""  # where each process records what it does; empty: nowhere
-    trace_level: str = ""
-    trace_limit_bytes: int = 0  # for each process
 
     def to_line(self) -> bytes:
         """One line, which `from_line` takes."""
-        return json.dumps(asdict(self)).encode("ascii") + b"\n"
+        return to_json(self).encode("ascii") + b"\n"
 
     @staticmethod
     def from_line(line: bytes) -> Rendezvous:
         """What `to_line` was called on."""
-        fields = json.loads(line)
-        for name in ("devices", "search_path"):
-            fields[name] = tuple(fields[name])
-        fields["worker_keys"] = tuple((public, secret) for public, secret in fields["worker_keys"])
-        return Rendezvous(**fields)
-
-    @property
-    def trace(self) -> TraceOptions | None:
-        """What every process records, if anything."""
-        if not self.trace_dir:
-            return None
-        return TraceOptions(Path(self.trace_dir), self.trace_level, self.trace_limit_bytes)
+        return from_json(Rendezvous, line)
 
     def keys_of(self, replica_id: int) -> DealerKeys | None:
         """What a worker needs to connect with CURVE; None without."""

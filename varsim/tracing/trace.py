@@ -20,6 +20,7 @@ from typing import Any, Final
 import msgpack
 import numpy as np
 
+from varsim.errors import ConfigError
 from varsim.protocol.buffers import Frame
 from varsim.protocol.codec import PROTOCOL_VERSION, encode
 from varsim.protocol.messages import (
@@ -86,12 +87,33 @@ _SKELETON: Final = (Create, Forget, Layout, Start, Returned, Raised, Abort)
 
 @dataclass(frozen=True, slots=True)
 class TraceOptions:
-    """What a run records, and where."""
+    """What a run records, and where.
 
-    directory: Path
+    Raises:
+        ConfigError: A value is not possible; the text says which one is.
+    """
+
+    directory: Path  # or its name; it is made if it is not there
     level: str = OPS  # or MESSAGES
     limit_bytes: int = LIMIT_BYTES  # of each process
     window: tuple[int, int] | None = None  # calls that are recorded: the first, and the first after
+
+    def __post_init__(self) -> None:
+        # Workers may stand in another directory than the program does by then.
+        object.__setattr__(self, "directory", Path(self.directory).absolute())
+        if self.level not in (OPS, MESSAGES):
+            raise ConfigError(
+                f"TraceOptions: level={self.level!r}: it must be {OPS!r} or {MESSAGES!r}; to "
+                "record nothing, give no TraceOptions"
+            )
+        if self.window is not None:
+            first, after = self.window
+            object.__setattr__(self, "window", (first, after))
+            if not 1 <= first < after:
+                raise ConfigError(
+                    f"TraceOptions: window={self.window}: it must be (first, first after), from 1: "
+                    "(10, 12) records the 10th and the 11th call of strategy.run"
+                )
 
 
 def file_name(process: int) -> str:
@@ -110,6 +132,7 @@ class Trace:
         """
         self._everything = options.level == MESSAGES
         self._read_limit = FRAME_LIMIT_BYTES if process == PROGRAM else READ_LIMIT_BYTES
+        options.directory.mkdir(parents=True, exist_ok=True)
         self._file = LastingFile(options.directory / file_name(process), options.limit_bytes)
         self._file.append(MAGIC)
         self._packer = msgpack.Packer(

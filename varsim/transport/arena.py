@@ -23,12 +23,10 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from varsim.errors import ConfigError, ProtocolError
+from varsim import environment
+from varsim.errors import ProtocolError
 from varsim.spec import Array
 from varsim.transport import forks
-
-LIMIT_VARIABLE: Final = "VARSIM_SHARED_MEMORY_BYTES"
-"""The environment variable that says how much memory all processes of a cluster may share."""
 
 _SMALLEST_BYTES: Final = 2**16
 _CLASSES_PER_DOUBLING: Final = 4  # so at most a fifth of a large block is not used
@@ -41,6 +39,12 @@ _MAX_FILE_BYTES: Final = 2**45
 
 _MADV_POPULATE_WRITE: Final = 23
 """Linux 5.14: touches all pages at once, which takes half the time of touching one by one."""
+
+
+_WHAT_TO_DO: Final = (
+    f"{environment.SHARED_MEMORY} says how much a cluster may share; values that were read long "
+    "ago, and kept, hold it."
+)
 
 
 class Place(NamedTuple):
@@ -81,14 +85,12 @@ def limit_bytes() -> int:
     """How much memory a cluster may share: half of the machine's, unless the environment says.
 
     Raises:
-        ConfigError: The environment variable holds no number.
+        ConfigError: The environment says something else than a number.
     """
-    asked = os.environ.get(LIMIT_VARIABLE)
+    asked = environment.whole_number(environment.SHARED_MEMORY, "a number of bytes")
     if asked is None:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-    if not asked.isdecimal():
-        raise ConfigError(f"{LIMIT_VARIABLE}={asked!r}: it must be a number of bytes")
-    return int(asked)
+    return asked
 
 
 def create_file() -> int:
@@ -163,8 +165,7 @@ class Arena:
             warn(
                 f"there is no room in shared memory for {size_bytes:,} bytes: this process holds "
                 f"{self._held_bytes:,} of the {self.limit_bytes:,} that are its share. Large "
-                f"values travel through sockets instead, which is slower. {LIMIT_VARIABLE} says "
-                "how much a cluster may share; values that were read long ago, and kept, hold it."
+                f"values travel through sockets instead, which is slower. {_WHAT_TO_DO}"
             )
 
     def _take(self, size_bytes: int) -> _Block | None:

@@ -77,7 +77,7 @@ class _Nursery:
         """Starts all workers. In each of them it does not return."""
         gc.collect()
         gc.freeze()  # no collection writes to the pages that workers share
-        for replica_id in range(len(self._rendezvous.devices)):
+        for replica_id in range(len(self._rendezvous.options.devices)):
             process_id = os.fork()
             if process_id == 0:
                 self._be_worker(replica_id)

@@ -52,15 +52,15 @@ class DealerLink:
     def __init__(
         self, rendezvous: Rendezvous, replica_id: int, dealer: Dealer, output: KeepingOutput
     ) -> None:
-        self.cluster_id = rendezvous.cluster_id
+        self.cluster_id = rendezvous.options.cluster_id
         self.replica_id = replica_id
-        self.num_replicas = len(rendezvous.devices)
-        self.devices = rendezvous.devices
+        self.num_replicas = len(rendezvous.options.devices)
+        self.devices = rendezvous.options.devices
         self.references: References = NoReferences()
         self._dealer = dealer
         self._output = output
         self._loans = _loans(rendezvous, replica_id)
-        self.trace = open_trace(rendezvous.trace, replica_id, self.num_replicas)
+        self.trace = open_trace(rendezvous.options.trace, replica_id, self.num_replicas)
 
     def send(self, messages: Sequence[Message]) -> None:
         """Sends an envelope."""
@@ -124,7 +124,7 @@ class DealerLink:
 def _loans(rendezvous: Rendezvous, replica_id: int) -> Loans | None:
     if rendezvous.arena < 0:
         return None
-    owners = len(rendezvous.devices) + 1
+    owners = len(rendezvous.options.devices) + 1
     limit_bytes = rendezvous.arena_limit_bytes
     return Loans(Arena(rendezvous.arena, replica_id + 1, owners, limit_bytes, _say))
 

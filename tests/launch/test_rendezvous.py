@@ -1,0 +1,79 @@
+"""What is told to the processes of a cluster arrives whole: no option is left behind."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from varsim.launch.launcher import LaunchOptions
+from varsim.launch.rendezvous import Rendezvous
+from varsim.tracing.trace import TraceOptions
+
+
+def altered(value: Any) -> Any:
+    """Another value of the same kind as what a field holds."""
+    match value:
+        case bool():
+            return not value
+        case int() | float():
+            return value + 7
+        case str():
+            return value + "\udce9 é"
+        case Path():
+            return value / "below"
+        case None:
+            return None
+        case TraceOptions() | LaunchOptions():
+            return replace(
+                value, **{f.name: altered(getattr(value, f.name)) for f in fields(value)}
+            )
+        case _:
+            return (*value, *value)
+
+
+WHOLE = Rendezvous(
+    options=LaunchOptions(
+        7, ("a", "b"), log_dir=Path("/logs"), trace=TraceOptions(Path("/t"), window=(10, 12))
+    ),
+    endpoint="ipc://x",
+    entry_point="m:f",
+    search_path=("/one", ""),
+    log_dir="/logs",
+    private_dir="/private",
+    coordinator_pid=1,
+    worker_keys=(("public", "secret"),),
+)
+
+
+def test_what_arrives_is_what_was_sent() -> None:
+    assert WHOLE == Rendezvous.from_line(WHOLE.to_line())
+    assert 1 == WHOLE.to_line().count(b"\n")
+
+
+def test_no_field_is_forgotten() -> None:
+    """Each field with another value than its default, one at a time."""
+    for name in (field.name for field in fields(Rendezvous)):
+        if name == "options":
+            continue
+        other = replace(WHOLE, **{name: altered(getattr(WHOLE, name))})
+        assert other == Rendezvous.from_line(other.to_line()) != WHOLE, name
+
+
+def test_no_option_is_forgotten() -> None:
+    for name in (field.name for field in fields(LaunchOptions)):
+        if name == "trace":
+            continue
+        options = replace(WHOLE.options, **{name: altered(getattr(WHOLE.options, name))})
+        other = replace(WHOLE, options=options)
+        assert options == Rendezvous.from_line(other.to_line()).options != WHOLE.options, name
+
+
+def test_all_of_what_is_recorded_is_told() -> None:
+    trace = TraceOptions(Path("/elsewhere"), "messages", 12345, (3, 4))
+    for name in (field.name for field in fields(TraceOptions)):
+        given = WHOLE.options.trace
+        assert given is not None
+        one = replace(given, **{name: getattr(trace, name)})
+        other = replace(WHOLE, options=replace(WHOLE.options, trace=one))
+        assert one == Rendezvous.from_line(other.to_line()).options.trace != given, name

@@ -1,0 +1,54 @@
+"""Environment variables: each is read in one way, and a wrong value is one clear error."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import varsim as tf
+from varsim import environment
+from varsim.errors import ConfigError
+from varsim.testing import simulated_cluster
+
+SOURCES = [
+    path
+    for folder in ("varsim", "workers")
+    for path in (Path(__file__).parents[1] / folder).rglob("*.py")
+]
+
+
+@pytest.mark.parametrize("asked", ["abc", "", "0", "-1", "nan", "inf"])
+def test_a_time_out_that_is_none_is_refused_before_a_worker_starts(
+    monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    monkeypatch.setenv("VARSIM_CALL_TIMEOUT_S", asked)
+
+    with simulated_cluster() as cluster, pytest.raises(ConfigError) as caught:
+        tf.distribute.MirroredStrategy(["cpu:0"]).start()
+
+    expected = "it must be a number of seconds above 0, such as 600 or 0.5"
+    assert f"VARSIM_CALL_TIMEOUT_S={asked!r} (environment): {expected}" == str(caught.value)
+    assert [] == cluster.links
+
+
+def test_a_time_out_may_be_a_fraction(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VARSIM_CALL_TIMEOUT_S", "0.25")
+    with simulated_cluster():
+        assert 0.25 == tf.distribute.MirroredStrategy(["cpu:0"]).coordinator.call_timeout_s
+
+
+def test_importing_varsim_reads_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong value must not end a program at its import."""
+    readers = [
+        str(path) for path in SOURCES if re.search(r"os\.environ\b|os\.getenv", path.read_text())
+    ]
+    assert {"environment.py", "nursery.py"} == {Path(path).name for path in readers}
+
+
+@pytest.mark.parametrize("asked", ["1.5", "many", "", "-3", "²"])
+def test_a_count_is_a_whole_number(monkeypatch: pytest.MonkeyPatch, asked: str) -> None:
+    monkeypatch.setenv("VARSIM_WORKERS", asked)
+    with pytest.raises(ConfigError, match=rf"VARSIM_WORKERS='{asked}' \(environment\): it must be"):
+        environment.whole_number(environment.WORKERS, "a number")
