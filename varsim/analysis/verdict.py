@@ -28,6 +28,7 @@ from varsim.analysis.promises import promise_of
 from varsim.analysis.replay import Replay
 from varsim.analysis.wholeness import Rows, missing
 from varsim.tracing.history import PROGRAM, Event, History
+from varsim.tracing.progress import Tell, telling
 
 __all__ = ["CHECKERS", "Outcome", "Verdict", "is_whole", "judge", "overall", "sound"]
 
@@ -50,9 +51,11 @@ MAX_REPLICAS: Final = 2**16
 Handler = Callable[[Event], None]
 
 
-def judge(history: History) -> tuple[Verdict, ...]:
+def judge(history: History, *, tell: Tell | None = None) -> tuple[Verdict, ...]:
     """What every checker says of a history.
 
+    Args:
+        tell: Is told how much of the history has been seen.
     Returns:
         One verdict for the record itself and one for each promise, in the order of `CHECKERS`.
         INVALID is said only of what stands before the first event that may be missing; VALID only
@@ -65,7 +68,7 @@ def judge(history: History) -> tuple[Verdict, ...]:
     record = Record(replay, rows)
     checkers = [checker(replay) for checker in CHECKERS]
     try:
-        if not _pass(history, record, checkers, last):
+        if not _pass(history, record, checkers, last, tell):
             reason = reason or "the record makes no sense from some event on"
     except sqlite3.Error as error:
         reason = f"the record cannot be read to its end: {error}"
@@ -104,7 +107,13 @@ def _nothing_known(error: Exception) -> Iterator[Verdict]:
         yield Verdict(name, Outcome.UNKNOWN, reason)
 
 
-def _pass(history: History, record: Record, checkers: Sequence[Checker], last: int | None) -> bool:
+def _pass(
+    history: History,
+    record: Record,
+    checkers: Sequence[Checker],
+    last: int | None,
+    tell: Tell | None,
+) -> bool:
     """Shows every event to all that want it; whether the record made sense to the end."""
     replay = record.replay
     handlers = {kind: [take] for kind, take in replay.handlers().items()}
@@ -112,7 +121,7 @@ def _pass(history: History, record: Record, checkers: Sequence[Checker], last: i
         for kind, handler in checker.handlers().items():
             handlers.setdefault(kind, []).append(handler)
     events = history.events() if last is None else history.events("event <= ?", (last,))
-    for event in events:
+    for event in telling(events, history.last_event, tell):
         if not record.accepts(event):
             return False
         for handler in handlers.get(event.kind, ()):

@@ -43,8 +43,7 @@ def check(ctx: click.Context, /, *, run: str, as_json: bool) -> None:
     varsim check
     varsim check 20260101
     """  # noqa: D301  # \b keeps the lines below it apart
-    from varsim.analysis.finding import find
-    from varsim.analysis.verdict import is_whole, judge, overall, sound
+    from varsim.analysis.examination import examine
     from varsim.errors import ConfigError
     from varsim.experiments.found_runs import find_record
     from varsim.report.findings_text import findings_text
@@ -53,21 +52,20 @@ def check(ctx: click.Context, /, *, run: str, as_json: bool) -> None:
     try:
         path = find_record(run)
         with open_history(path) as history, open_oracle(path) as oracle:
-            verdicts = judge(history)
-            compared = sound(oracle)
-            findings = find(history, compared) if is_whole(verdicts) else ()
+            found = examine(history, oracle)
             names = {number: str(row.name) for number, row in history.variables.items()}
     except ConfigError as error:
         raise WrongUse(str(error)) from error
-    outcome = overall(verdicts).value
+    outcome = found.outcome.value
     if as_json:
-        plain = _plain(outcome, verdicts) | {"findings": [asdict(one) for one in findings]}
+        plain = _plain(outcome, found.verdicts)
+        plain |= {"findings": [asdict(one) for one in found.findings]}
         click.echo(json.dumps(plain, indent=2, default=lambda kind: kind.value))
     else:
-        _show(outcome, verdicts, names)
-        if is_whole(verdicts):
-            click.echo("\n".join(["", *findings_text(findings)]))
-        if oracle is not None and compared is None:
+        _show(outcome, found.verdicts, names)
+        if found.is_whole:
+            click.echo("\n".join(["", *findings_text(found.findings)]))
+        if oracle is not None and not found.compared:
             click.echo("\nthe record of the oracle is not whole: nothing was compared with it")
     ctx.exit(_EXIT_CODE[outcome])
 

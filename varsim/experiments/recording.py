@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import shutil
 
-from varsim.analysis.finding import find
-from varsim.analysis.outcome import Outcome, overall
-from varsim.analysis.verdict import is_whole, judge, sound
+from varsim.analysis.examination import examine
+from varsim.analysis.outcome import Outcome
 from varsim.errors import ProtocolError
 from varsim.experiments.config import Experiment
 from varsim.experiments.store import RunDirectory, RunFiles
@@ -14,6 +13,7 @@ from varsim.report.findings_text import in_a_line
 from varsim.report.summary import Judgement
 from varsim.tracing.history import HISTORY, open_history, open_oracle
 from varsim.tracing.merge import merge
+from varsim.tracing.progress import Tell
 from varsim.tracing.trace import OFF, PROGRAM, TraceOptions, file_name
 
 
@@ -30,30 +30,37 @@ def trace_options(experiment: Experiment, directory: RunFiles) -> TraceOptions |
     return TraceOptions(directory.traces, **asked._asdict())
 
 
-def judged(directory: RunDirectory) -> Judgement | None:
-    """What the history of a run says of it; None if there is none."""
+def judged(directory: RunDirectory, *, tell: Tell | None = None) -> Judgement | None:
+    """What the history of a run says of it; None if there is none.
+
+    Args:
+        tell: Is told how much of the history has been seen.
+    """
     if not (directory.path / HISTORY).exists():
         return None
     with open_history(directory.path) as history, open_oracle(directory.path) as oracle:
-        verdicts = judge(history)
-        findings = find(history, sound(oracle)) if is_whole(verdicts) else ()
-    reasons = [one.reason for one in verdicts if one.outcome is not Outcome.VALID]
+        found = examine(history, oracle, tell=tell)
+    reasons = [one.reason for one in found.verdicts if one.outcome is not Outcome.VALID]
     return Judgement(
-        outcome=overall(verdicts).value,
+        outcome=found.outcome.value,
         reasons=list(dict.fromkeys(reasons)),
-        findings=[in_a_line(finding) for finding in findings],
+        findings=[in_a_line(finding) for finding in found.findings],
     )
 
 
-def write_history(directory: RunFiles) -> str | None:
+def write_history(directory: RunFiles, *, tell: Tell | None = None) -> str | None:
     """Merges the traces of a run, whose processes have ended, into its history.
 
+    What `tell` raises, or a signal's handler, leaves the traces as they are, and no history.
+
+    Args:
+        tell: Is told how much of the traces is merged.
     Returns:
         Why that failed, if it did; the traces are kept then.
     """
     if (directory.traces / file_name(PROGRAM)).exists():
         try:
-            merge(directory.traces, directory.path)
+            merge(directory.traces, directory.path, tell=tell)
         except (ProtocolError, OSError) as error:
             return f"no history of the run was written: {error}"
     shutil.rmtree(directory.traces, ignore_errors=True)

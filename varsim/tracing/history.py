@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from varsim.errors import ConfigError
+from varsim.tracing.signals import heeding_signals
 from varsim.tracing.trace import PROGRAM as PROGRAM  # noqa: PLC0414  # a word of the tables, too
 
 SCHEMA_VERSION: Final = 1
@@ -150,6 +151,12 @@ class History:
         """How many replicas the run had."""
         return int(self.run["num_replicas"])
 
+    @property
+    def last_event(self) -> int:
+        """The number of the last event; 0 if there is none."""
+        ((last,),) = self.connection.execute("SELECT max(event) FROM events")
+        return int(last or 0)
+
     def events(self, where: str = "1", parameters: Iterable[Any] = ()) -> Iterator[Event]:
         """The events for which an SQL condition holds, in causal order, one at a time."""
         rows = self.connection.execute(
@@ -216,18 +223,21 @@ def write_history(
     """
     temporary = path.with_name(f".{path.name}")
     temporary.unlink(missing_ok=True)
-    with closing(sqlite3.connect(temporary)) as connection:
-        connection.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;")
-        tables, _, indices = SCHEMA.partition("CREATE INDEX")
-        connection.executescript(tables)
-        _insert(connection, "events", Event._fields, events)
-        _insert(connection, "variables", VariableRow._fields, variables)
-        entries = [(key, json.dumps(value)) for key, value in run.items()]
-        entries.append(("schema", json.dumps(SCHEMA_VERSION)))
-        _insert(connection, "run", ("key", "value"), entries)
-        connection.executescript(f"CREATE INDEX {indices}")
-        connection.commit()
-    temporary.replace(path)
+    try:
+        with closing(sqlite3.connect(temporary)) as connection, heeding_signals(connection):
+            connection.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;")
+            tables, _, indices = SCHEMA.partition("CREATE INDEX")
+            connection.executescript(tables)
+            _insert(connection, "events", Event._fields, events)
+            _insert(connection, "variables", VariableRow._fields, variables)
+            entries = [(key, json.dumps(value)) for key, value in run.items()]
+            entries.append(("schema", json.dumps(SCHEMA_VERSION)))
+            _insert(connection, "run", ("key", "value"), entries)
+            connection.executescript(f"CREATE INDEX {indices}")
+            connection.commit()
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _insert(

@@ -13,7 +13,8 @@ from varsim.protocol.codec import decode
 from varsim.protocol.messages import Commit, Message, Raised, Returned, Start
 from varsim.tracing.absent import Absent
 from varsim.tracing.history import HISTORY, PROGRAM, write_history
-from varsim.tracing.reading import Record, begun, records
+from varsim.tracing.progress import EVERY, Tell
+from varsim.tracing.reading import Reading, Record, begun
 from varsim.tracing.rows import Columns, Kept, Rows, recorded
 from varsim.tracing.trace import Kind, file_name
 from varsim.tracing.unfold import Events, FromProgram, FromReplica, Meetings, Variables, installed
@@ -22,12 +23,13 @@ Sent = list[tuple[Message, Events]]
 """The messages of an envelope, and the events that its sending was."""
 
 
-def merge(directory: Path, history: Path) -> None:
-    """Writes the history that the traces in a directory tell.
+def merge(directory: Path, history: Path, *, tell: Tell | None = None) -> None:
+    """Writes the history that the traces in a directory tell: the whole of it, or nothing.
 
     Args:
         directory: Where the traces are.
         history: The file to be written, or a directory for a `history.db`.
+        tell: Is told how much of the traces is merged.
     Raises:
         ProtocolError: There is no trace of the program, or another version wrote it.
         OSError: The history cannot be written.
@@ -37,7 +39,7 @@ def merge(directory: Path, history: Path) -> None:
     merger = _Merger(directory, num_replicas=int(first[3]), began_ns=int(first[1]), window=first[7])
 
     def events() -> Iterator[Columns]:
-        yield from merger.events()
+        yield from merger.events(tell)
         about["complete"] = merger.whole
         about["missing"] = merger.missing
 
@@ -81,11 +83,14 @@ class _Merger:
         self._open = window is None
         """Whether what is told is in the window: what came before it is not known, for anybody."""
         self._reads: dict[int, Columns] = {}  # each process's last, without the note
+        self._traces: list[Reading] = []
 
-    def events(self) -> Iterator[Columns]:
+    def events(self, tell: Tell | None = None) -> Iterator[Columns]:
         """All events, in causal order, as rows of the history."""
         told = self._rows.told
-        for process, record in self._ordered():
+        for count, (process, record) in enumerate(self._ordered()):
+            if tell is not None and not count % EVERY:
+                tell(self._done())
             try:
                 self._tell(process, record)
             except (ProtocolError, ValueError, TypeError, LookupError):
@@ -93,6 +98,13 @@ class _Merger:
             if self._open:
                 yield from told
             told.clear()
+        if tell is not None:
+            tell(1.0)
+
+    def _done(self) -> float:
+        """How much of all traces has been read, as a fraction."""
+        size_bytes = sum(trace.size_bytes for trace in self._traces)
+        return min(sum(trace.done_bytes for trace in self._traces) / max(size_bytes, 1), 1.0)
 
     # ------------------------------------------------------------ the order
 
@@ -131,8 +143,10 @@ class _Merger:
 
     def _source(self, process: int) -> Iterator[Record]:
         last = None
+        trace = Reading(self._directory / file_name(process))
+        self._traces.append(trace)
         try:
-            for last in records(self._directory / file_name(process)):
+            for last in trace:
                 yield last
         except ProtocolError:
             self.whole = False

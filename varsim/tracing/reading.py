@@ -19,26 +19,51 @@ Record = list[Any]
 _MAX_RECORD_BYTES: Final = 2**34
 
 
+class Reading:
+    """The records of a trace, one after another; of a killed process's, those that are whole."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._unpacker = msgpack.Unpacker(
+            max_buffer_size=_MAX_RECORD_BYTES, unicode_errors="surrogatepass"
+        )
+        self.size_bytes = path.stat().st_size
+        """About: of a process that was killed, a little may lie beside the file."""
+
+    @property
+    def done_bytes(self) -> int:
+        """How much has been read."""
+        return int(self._unpacker.tell())
+
+    def __iter__(self) -> Iterator[Record]:
+        """The records.
+
+        Raises:
+            ProtocolError: It is no trace, or another version wrote it.
+        """
+        content = filter(None, chunks(self._path))
+        first = next(content, b"")
+        if not first.startswith(MAGIC):
+            raise ProtocolError(f"{self._path} does not begin as a trace of this version does")
+        unpacker = self._unpacker
+        for chunk in chain([first[len(MAGIC) :]], content):
+            unpacker.feed(chunk)
+            try:
+                for record in unpacker:
+                    if type(record) is not list:
+                        return  # it is damaged
+                    yield record
+            except ValueError:  # as all of msgpack's own are: it is damaged
+                return
+
+
 def records(path: Path) -> Iterator[Record]:
-    """The records of a trace; of one whose process was killed, those that are whole.
+    """The records of a trace.
 
     Raises:
         ProtocolError: It is no trace, or another version wrote it.
     """
-    content = filter(None, chunks(path))
-    first = next(content, b"")
-    if not first.startswith(MAGIC):
-        raise ProtocolError(f"{path} does not begin as a trace of this version does")
-    unpacker = msgpack.Unpacker(max_buffer_size=_MAX_RECORD_BYTES, unicode_errors="surrogatepass")
-    for chunk in chain([first[len(MAGIC) :]], content):
-        unpacker.feed(chunk)
-        try:
-            for record in unpacker:
-                if type(record) is not list:
-                    return  # it is damaged
-                yield record
-        except ValueError:  # as all of msgpack's own are: it is damaged
-            return
+    return iter(Reading(path))
 
 
 def begun(path: Path) -> Record:

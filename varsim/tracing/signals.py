@@ -1,0 +1,43 @@
+"""Long SQL statements that a signal can end, as Ctrl-C does."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+_STEPS: Final = 100_000
+"""Of SQLite's machine between two looks for signals; it does some millions a second."""
+
+
+@contextmanager
+def heeding_signals(connection: sqlite3.Connection) -> Iterator[None]:
+    """Lets what a signal's handler raises end a statement, such as the making of an index.
+
+    Without it, Python runs no handler before the statement has ended. SQLite itself only says that
+    it was interrupted: what was raised is raised again here.
+    """
+    raised: list[BaseException] = []
+    looks = _looks(raised)
+    connection.set_progress_handler(looks.__next__, _STEPS)
+    try:
+        yield
+    except sqlite3.OperationalError:
+        if raised:
+            raise raised[0] from None
+        raise
+    finally:
+        connection.set_progress_handler(None, 0)
+
+
+def _looks(raised: list[BaseException]) -> Iterator[bool]:
+    """Whether to stop. Python runs handlers when a generator goes on, and so inside of `try`."""
+    try:
+        while True:
+            yield False
+    except GeneratorExit:
+        raise
+    except BaseException as error:  # it is raised again, in the right place
+        raised.append(error)
+    yield True
