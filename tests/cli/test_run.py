@@ -63,6 +63,17 @@ def test_a_report_goes_to_stdout_and_progress_to_stderr():
     assert "step 3/3  loss 0.5\n" == result.stderr
 
 
+def test_a_program_or_a_workload_can_stand_where_an_experiment_does():
+    assert varsim("run", "program.py", "-n", "3").stdout.startswith("the program speaks\nprogram:")
+    assert varsim("run", "step_counter", "steps=2").stdout.startswith("step_counter: ")
+    assert (
+        str(Path("program.py").absolute())
+        == load_summary(Path(varsim("run", "program.py", "--quiet").stdout.strip())).experiment[
+            "workload"
+        ]
+    )
+
+
 @pytest.mark.parametrize("flag", ["-n", "-np", "--workers"])
 def test_the_number_of_workers_has_the_names_that_people_know(flag: str):
     assert 0 == run(flag, "4", "--quiet").exit_code
@@ -160,6 +171,8 @@ def test_an_interrupted_run_exits_with_130_and_is_saved():
         (["-n", "1000"], "Error: --workers 1000: 1000 is not possible"),
         (["-n", "x"], "'x' is not a valid integer"),
         (["--devices", "a,a"], "Error: --devices a,a: devices: 'a' stands there twice"),
+        (["--devices", "a,,b"], "Error: --devices a,,b: devices: name 2 of 3 is empty: each"),
+        (["--devices", "a b,c"], "Error: --devices a b,c: devices: 'a b' has blanks in it"),
         (["--out", "program.py"], "Error: --out program.py: nothing can be written"),
         (["--workload", "digit"], "there is no workload 'digit'; did you mean 'digits'?"),
         (["params.troubel=1"], "has no parameter 'troubel'; did you mean 'trouble'?"),
@@ -169,6 +182,15 @@ def test_an_interrupted_run_exits_with_130_and_is_saved():
             ["x.yaml"],
             "Error: x.yaml:2: an experiment has no key 'wrokers'; did you mean 'workers'?",
         ),
+        (["x.y"], "Error: there is no 'x.y'; did you mean 'x.yaml'?\n  varsim run takes an"),
+        (["digist"], "Error: there is no 'digist'; did you mean 'digits'?"),
+        (["progam.py"], "Error: progam.py: workload: there is no file 'progam.py'; did you"),
+        (
+            ["script.py"],
+            "no function run(job, *, ...): give it one that trains under job.strategy ",
+        ),
+        (["script.py"], "; or run it as it is: varsim exec script.py\n"),
+        (["."], "Error: '.' is a folder"),
         (["a.yaml", "b.yaml"], "Error: one experiment at a time: a.yaml or b.yaml?"),
         (["--wrokers", "3"], "Did you mean '--workers'?"),
         (["--transport", "udp"], "'udp' is not one of 'ipc', 'tcp'"),
@@ -176,7 +198,9 @@ def test_an_interrupted_run_exits_with_130_and_is_saved():
 )
 def test_wrong_use_exits_with_2_and_leaves_nothing(arguments: list[str], problem: str):
     Path("x.yaml").write_text("steps: 1\nwrokers: 4\n")
-    result = run(*arguments)
+    Path("script.py").write_text("raise SystemExit('it is executed')\n")
+    named = any("=" not in word and not word.startswith("-") for word in arguments[:1])
+    result = varsim("run", *arguments) if named else run(*arguments)
 
     assert 2 == result.exit_code
     assert problem in result.stderr

@@ -208,7 +208,11 @@ def test_an_impossible_number_of_workers_is_refused(simulated, monkeypatch, coun
 
 @pytest.mark.parametrize(
     ("devices", "problem"),
-    [([], "at least one"), (["cpu:0", "cpu:0"], "named twice"), ("cpu:0", r"write \['cpu:0'\]")],
+    [
+        ([], "at least one"),
+        (["cpu:0", "cpu:0"], "stands there twice"),
+        ("cpu:0", r"write \['cpu:0'\]"),
+    ],
 )
 def test_impossible_devices_are_refused(simulated, devices, problem):
     with pytest.raises(ValueError, match=problem):

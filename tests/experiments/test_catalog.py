@@ -81,14 +81,14 @@ def test_a_module_is_found_from_the_current_folder(write: Write):
 def test_what_is_no_workload_says_why(write: Write, name: str, problem: str):
     write("mine.py", "walk = 1\n")
     write("nojob.py", "def run(*, job): pass\n")
-    write("broken.py", "\nx\n")
+    write("broken.py", "\nx\ndef run(job): ...\n")
     write("syntax.py", "def run(:\n")
 
     assert problem in error_of(lambda: load_workload(name))
 
 
 def test_an_error_in_a_workloads_file_names_its_line(write: Write):
-    path = write("broken.py", "\n\nimport nothing_like_that\n")
+    path = write("broken.py", "\n\nimport nothing_like_that\ndef run(job): ...\n")
 
     assert f"({path}:3)" in error_of(lambda: load_workload("broken.py"))
 

@@ -101,6 +101,36 @@ def test_the_command_line_goes_before_the_file(write: Write):
     assert VariableAggregation.SUM is experiment.variables["bias"].aggregation
 
 
+def settings_of(path: Path | None, *overrides: str) -> object:
+    return load(path, *overrides).as_keys()["variables"]
+
+
+def test_a_variables_settings_have_a_short_form(write: Write):
+    """A mode, an aggregation, or both; in a file, on the command line, and from Python."""
+    short = {"w": "on_read", "b": "on_write/sum", "c": "/mean", "d*": "ON-READ"}
+    long = {
+        "w": {"synchronization": "on_read"},
+        "b": {"synchronization": "on_write", "aggregation": "sum"},
+        "c": {"aggregation": "mean"},
+        "d*": {"synchronization": "on_read"},
+    }
+    file = write("x.yaml", f"variables: {short}".replace("'", '"'))
+
+    assert long == settings_of(file)
+    assert long == settings_of(None, *(f"variables.{key}={short[key]}" for key in short))
+    assert long == Experiment.model_validate({"variables": short}).as_keys()["variables"]
+
+
+def test_a_short_form_changes_only_what_it_names(write: Write):
+    """Whichever of the two forms comes first."""
+    file = write("x.yaml", "variables: {v: on_read, w: {aggregation: sum}}")
+
+    assert {
+        "v": {"synchronization": "on_read", "aggregation": "mean"},
+        "w": {"synchronization": "none", "aggregation": "sum"},
+    } == settings_of(file, "variables.v.aggregation=mean", "variables.w=none")
+
+
 def test_a_number_of_workers_replaces_the_files_devices_and_the_other_way_round(write: Write):
     devices = write("d.yaml", "devices: [a, b]")
     workers = write("w.yaml", "workers: 5")
@@ -117,8 +147,17 @@ def test_the_environment_says_how_many_if_nobody_else_does(
     assert 5 == load().workers
     assert 3 == load(None, "workers=3").workers
     assert 1 == len(load(None, "devices=[a]").device_names)
-    monkeypatch.setenv("VARSIM_WORKERS", "many")
-    assert "VARSIM_WORKERS='many' (environment): it must be a number from 1 to 128" == error_of()
+
+
+@pytest.mark.parametrize("count", ["many", "", "0", "-1", "2.5", "129", "²", "2 3"])
+def test_a_wrong_number_in_the_environment_is_one_clear_error(
+    monkeypatch: pytest.MonkeyPatch, count: str
+):
+    monkeypatch.setenv("VARSIM_WORKERS", count)
+
+    assert (
+        f"VARSIM_WORKERS={count!r} (environment): it must be a number from 1 to 128" == error_of()
+    )
 
 
 @pytest.mark.parametrize(
@@ -131,6 +170,15 @@ def test_the_environment_says_how_many_if_nobody_else_does(
         (
             "variables:\n  w: {sync: none}",
             "x.yaml:2: a variable's settings have no key 'sync'; did you mean 'synchronization'?",
+        ),
+        (
+            "variables:\n  w: on_raed",
+            "x.yaml:2: variables.w.synchronization: 'on_raed' is not one of auto, none, on_write, "
+            "on_read; did you mean 'on_read'?",
+        ),
+        (
+            "variables: {w: on_read/avg}",
+            "x.yaml:1: variables.w.aggregation: 'avg' is not one of none, sum, mean, only_first",
         ),
         (
             "variables:\n  w:\n    synchronization: on_raed",
@@ -147,6 +195,8 @@ def test_the_environment_says_how_many_if_nobody_else_does(
         ("devices: []", "x.yaml:1: devices: [] is not possible"),
         ("devices: [a, b]\nworkers: 3", "x.yaml:1: 2 devices for 3 workers: give one of the two"),
         ("\ndevices: [a, a]", "x.yaml:2: devices: 'a' stands there twice"),
+        ("devices: [a, ' ']", "x.yaml:1: devices: name 2 of 2 is empty: each replica's device"),
+        ("devices: [a b]", "x.yaml:1: devices: 'a b' has blanks in it: a name has none, and"),
         ("devices:\n- a\n- 1", "x.yaml:3: devices.1: 1 is not possible"),
         ("steps: 0", "x.yaml:1: steps: 0 is not possible"),
         ("seed: -1", "x.yaml:1: seed: -1 is not possible"),
@@ -156,7 +206,10 @@ def test_the_environment_says_how_many_if_nobody_else_does(
         ),
         ("name: a/b", "x.yaml:1: name: 'a/b' has other characters in it"),
         ("params: 3", "x.yaml:1: params: 3 is not possible: it should be a mapping"),
-        ("variables:\n  w: 3", "x.yaml:2: variables.w: 3 is not possible: it should be a mapping"),
+        (
+            "variables:\n  w: 3",
+            "x.yaml:2: variables.w: 3 is not possible: it should be a mode (auto, none",
+        ),
         ("steps: x\nseed: x", "x.yaml:1: steps: 'x' is not possible"),
     ],
 )

@@ -18,6 +18,7 @@ AUTO, NONE, ON_WRITE, ON_READ = VariableSynchronization
         ("none", Mode(NONE, {})),
         ("on_write", Mode(ON_WRITE, {})),
         ("ON_READ", Mode(ON_READ, {})),
+        ("on-read", Mode(ON_READ, {})),
         ("w=on_read", Mode(None, {"w": ON_READ})),
         ("w=on_read, b=on_write", Mode(None, {"w": ON_READ, "b": ON_WRITE})),
         ("on_write,moving_*=on_read", Mode(ON_WRITE, {"moving_*": ON_READ})),

@@ -29,25 +29,28 @@ def completion(shell: str) -> None:
     click.echo(kind(main, {}, "varsim", VARIABLE).source())
 
 
-def experiment_files(
+def what_to_run(
     _ctx: click.Context, _param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """YAML files, and folders that may hold some."""
-    return _files(incomplete, (".yaml", ".yml"))
+    """YAML files beside what a workload can be."""
+    return _workloads(incomplete) + _files(incomplete, (".py", ".yaml", ".yml"))
 
 
 def workload_names(
     _ctx: click.Context, _param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Built-in workloads, Python files, and folders that may hold some."""
+    return _workloads(incomplete) + _files(incomplete, (".py",))
+
+
+def _workloads(incomplete: str) -> list[CompletionItem]:
     from varsim.experiments.catalog import list_workloads
 
-    known = [
+    return [
         CompletionItem(listing.name, help=listing.description)
         for listing in list_workloads()
         if listing.name.startswith(incomplete)
     ]
-    return known + _files(incomplete, (".py",))
 
 
 def modes(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:

@@ -22,8 +22,8 @@ _EXIT_CODE: Final = {"done": DONE, "failed": FAILED, "interrupted": INTERRUPTED}
 @click.argument(
     "words",
     nargs=-1,
-    metavar="[EXPERIMENT.yaml] [KEY=VALUE]...",
-    shell_complete=completion.experiment_files,
+    metavar="[WHAT] [KEY=VALUE]...",
+    shell_complete=completion.what_to_run,
 )
 @click.option("-n", "-np", "--workers", type=int, metavar="N", help="How many replicas: 1 to 128.")
 @click.option(
@@ -79,15 +79,15 @@ def run(
     print_config: bool,
     **options: Any,
 ) -> None:
-    """Run an experiment: from a YAML file, or the built-in job `digits`.
+    """Run WHAT: an experiment in YAML, a program with a function `run(job)`, or a workload.
 
-    KEY=VALUE overrides any key of the file, as in `params.learning_rate=0.1` or
-    `variables.bias.synchronization=on_read`; options override both.
+    Without it, that is the built-in job `digits`. KEY=VALUE overrides any key of the experiment,
+    as in `params.learning_rate=0.1` or `variables.bias=on_read`; options override both.
 
     \b
     varsim run --workers 4 --mode on_read
     varsim run configs/batch_norm.yaml workers=8 steps=50
-    varsim run --workload my_program.py --mode weights=none
+    varsim run my_program.py --mode weights=none
     """  # noqa: D301  # \b keeps the lines below it apart
     from varsim.errors import ConfigError
 
@@ -106,17 +106,18 @@ def run(
 
 
 def _experiment(words: tuple[str, ...], options: dict[str, Any]) -> Experiment:
-    from varsim.experiments.loading import Override, load_experiment
+    from varsim.experiments.loading import Override
+    from varsim.experiments.subject import experiment_of
 
-    files = [word for word in words if "=" not in word or Path(word).is_file()]
-    if len(files) > 1:
-        raise WrongUse(f"one experiment at a time: {' or '.join(files)}?")
-    overrides = [Override.parse(word) for word in words if word not in files]
+    named = [word for word in words if "=" not in word or Path(word).is_file()]
+    if len(named) > 1:
+        raise WrongUse(f"one experiment at a time: {' or '.join(named)}?")
+    overrides = [Override.parse(word) for word in words if word not in named]
     for key, value in options.items():
         if value is not None:
             listed = [name.strip() for name in value.split(",")] if key == "devices" else value
             overrides.append(Override((key,), listed, f"--{key} {value}"))
-    return load_experiment(Path(files[0]) if files else None, overrides)
+    return experiment_of(named[0] if named else None, overrides)
 
 
 def _as_yaml(experiment: Experiment) -> str:

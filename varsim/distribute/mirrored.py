@@ -32,6 +32,7 @@ from varsim.distribute.replica_context import check_axis
 from varsim.distribute.strategy import Strategy
 from varsim.distribute.values import DistributedValues, is_distributed, regroup, select_replica
 from varsim.errors import DistributedValueError, ReplicaError
+from varsim.launch.devices import DEFAULT_WORKERS, cpus, problem_with
 from varsim.launch.launcher import LaunchOptions, current_launcher
 from varsim.protocol.messages import Payload, Raised
 from varsim.protocol.structure import function_id
@@ -43,7 +44,6 @@ from varsim.sync import creation, policy, reduce
 from varsim.sync.statistics import VariableStatistics
 from varsim.tracing.trace import TraceOptions
 
-DEFAULT_WORKERS = 2
 MAX_WORKERS = 1024
 """More processes than any one machine serves; a larger number is a typing error."""
 
@@ -306,7 +306,7 @@ def _checked(devices: Sequence[str] | None) -> tuple[str, ...]:
     if devices is None:
         must_be = f"a number from 1 to {MAX_WORKERS}"
         asked = environment.whole_number(environment.WORKERS, must_be, 1, MAX_WORKERS)
-        return tuple(f"cpu:{i}" for i in range(asked or DEFAULT_WORKERS))
+        return cpus(asked or DEFAULT_WORKERS)
     if isinstance(devices, str):
         raise DistributedValueError(f"devices must be a list of names: write [{devices!r}]")
     names = tuple(devices)
@@ -314,9 +314,7 @@ def _checked(devices: Sequence[str] | None) -> tuple[str, ...]:
         raise DistributedValueError("devices: a strategy needs at least one")
     if len(names) > MAX_WORKERS:
         raise DistributedValueError(f"devices: at most {MAX_WORKERS}, and these are {len(names)}")
-    twice = {name for name in names if names.count(name) > 1}
-    if twice:
-        raise DistributedValueError(
-            f"devices: {sorted(twice)} named twice; each replica needs its own"
-        )
+    problem = problem_with(names)
+    if problem:
+        raise DistributedValueError(f"devices: {problem}")
     return names

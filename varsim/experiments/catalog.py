@@ -9,7 +9,7 @@ import inspect
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -100,12 +100,38 @@ def load_workload(name: str) -> Workload:
         module = _load_module(name)
     run = getattr(module, "run", None)
     if not callable(run) or not _takes_a_job(run):
-        raise WrongKey(
-            _KEYS,
-            f"{name!r} has no function run(job, *, ...): "
-            "give it one that trains under job.strategy and returns what it reached",
-        )
+        raise WrongKey(_KEYS, _without_run(name))
     return Workload(name, run, module)
+
+
+def _without_run(name: str) -> str:
+    as_it_is = f"; or run it as it is: varsim exec {name}" if is_path(name) else ""
+    return (
+        f"{name!r} has no function run(job, *, ...): give it one that trains under job.strategy "
+        f"and returns what it reached{as_it_is}"
+    )
+
+
+def _may_define_run(path: Path) -> bool:
+    """Whether a module binds the name `run` when it is imported, as far as its text shows."""
+    try:
+        body = ast.parse(path.read_bytes()).body
+    except (OSError, ValueError, SyntaxError):
+        return True  # the import tells what is wrong
+    return any({"run", "*"} & set(_bound(node)) for node in body)
+
+
+def _bound(node: ast.stmt) -> Iterator[str]:
+    """The names that a statement may bind."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        yield node.name
+        return
+    for part in ast.walk(node):
+        match part:
+            case ast.Name(id=name) | ast.FunctionDef(name=name):
+                yield name
+            case ast.alias(name=name, asname=other):
+                yield other or name
 
 
 def _takes_a_job(run: Callable[..., Any]) -> bool:
@@ -121,6 +147,8 @@ def _load_file(path: Path, name: str) -> ModuleType:
     if not path.is_file():
         near = did_you_mean(name, _neighbours(path, name))
         raise WrongKey(_KEYS, f"there is no file {name!r}{near}")
+    if not _may_define_run(path):  # do not execute a script to find that out
+        raise WrongKey(_KEYS, _without_run(name))
     _import_from(path.parent)
     module_name = f"workload_{path.stem}"  # not its stem: another module may be called that
     spec = importlib.util.spec_from_file_location(module_name, path)

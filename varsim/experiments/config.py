@@ -16,24 +16,26 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     PlainSerializer,
     PrivateAttr,
     WithJsonSchema,
     model_validator,
 )
+from pydantic_core import CoreSchema
 
 from varsim.errors import ConfigError
 from varsim.experiments import catalog
-from varsim.experiments.mode import MODES, SYNTAX, Mode, parse_mode
+from varsim.experiments.mode import MODES, SYNTAX, Mode, as_member, parse_mode
 from varsim.experiments.nearest import did_you_mean
 from varsim.experiments.places import Places
 from varsim.experiments.trace_keys import JSON_SCHEMA, TraceKeys, parse_trace
+from varsim.launch.devices import DEFAULT_WORKERS, cpus, problem_with
 from varsim.spec import VariableAggregation, VariableSynchronization
 
 MAX_WORKERS: Final = 128
 """More processes than a desktop machine serves well; a larger number is a typing error."""
 
-DEFAULT_WORKERS: Final = 2
 _MAX_NAME_LENGTH: Final = 80  # a file system allows 255 bytes, of which the time takes some
 
 
@@ -47,8 +49,8 @@ def _member(kind: type[E]) -> Callable[[Any], E]:
     def read(value: Any) -> E:
         if isinstance(value, kind):
             return value
-        if isinstance(value, str) and value.upper() in kind.__members__:
-            return kind[value.upper()]
+        if isinstance(value, str) and as_member(value) in kind.__members__:
+            return kind[as_member(value)]
         raise ValueError(
             f"{value!r} is not one of {', '.join(names)}{did_you_mean(str(value), names)}"
         )
@@ -99,8 +101,47 @@ class _Keys(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+_SHORT: Final = f"a mode ({', '.join(MODES)}), mode/aggregation or /aggregation"
+
+
+def long_form(value: Any) -> Any:
+    """A variable's settings as a mapping: `on_read/sum` is short for both of its keys.
+
+    Raises:
+        ValueError: It is neither a text nor a mapping.
+    """
+    if isinstance(value, str):
+        mode, slash, aggregation = (part.strip() for part in value.partition("/"))
+        said = {"synchronization": mode} if mode or not slash else {}
+        return said | ({"aggregation": aggregation} if slash else {})
+    if isinstance(value, dict | VariableSettings):
+        return value
+    raise ValueError(
+        f"{value!r} is not possible: it should be {_SHORT}; or a mapping with synchronization "
+        "and aggregation"
+    )
+
+
 class VariableSettings(_Keys):
     """What an experiment says about some variables, whatever the workload says."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_or_long(cls, value: Any) -> Any:
+        return long_form(value)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """A word for both keys, or a mapping with them."""
+        ways = "|".join(one.name.lower() for one in VariableAggregation)
+        mapping = handler.resolve_ref_schema(handler(core_schema))
+        text = {"type": "string", "pattern": f"^({'|'.join(MODES)})?(/({ways}))?$", "minLength": 1}
+        return {
+            "description": f"In short {_SHORT}; or a mapping.",
+            "anyOf": [{"enum": list(MODES)}, text, mapping],
+        }
 
     synchronization: _Synchronization | None = Field(
         default=None, description="When to synchronise."
@@ -147,8 +188,9 @@ class Experiment(_Keys):
     )
     variables: dict[str, VariableSettings] = Field(
         default_factory=dict,
-        description="Settings by variable name, or by pattern such as 'moving_*'. "
-        "They override what the workload says; later ones override earlier ones.",
+        description="Settings by variable name, or by pattern such as 'moving_*': a mode, as in "
+        "weights: on_read; mode/aggregation, as in on_read/sum; or a mapping with synchronization "
+        "and aggregation. They override what the workload says; later ones override earlier ones.",
     )
     steps: int | None = Field(
         default=None,
@@ -199,9 +241,9 @@ class Experiment(_Keys):
             raise ValueError(
                 f"{len(self.devices)} devices for {self.workers} workers: give one of the two"
             )
-        twice = sorted({name for name in self.devices if self.devices.count(name) > 1})
-        if twice:
-            raise ValueError(f"devices: {twice[0]!r} stands there twice")
+        problem = problem_with(self.devices)
+        if problem:
+            raise ValueError(f"devices: {problem}")
         return self
 
     @property
@@ -225,7 +267,7 @@ class Experiment(_Keys):
         """One for each replica."""
         if self.devices is not None:
             return tuple(self.devices)
-        return tuple(f"cpu:{i}" for i in range(self.workers or DEFAULT_WORKERS))
+        return cpus(self.workers or DEFAULT_WORKERS)
 
     @property
     def parsed_mode(self) -> Mode:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from varsim import environment
 from varsim.errors import ConfigError
 from varsim.experiments import catalog, yaml_lines
-from varsim.experiments.config import MAX_WORKERS, Experiment, keys_of
+from varsim.experiments.config import MAX_WORKERS, Experiment, keys_of, long_form
 from varsim.experiments.nearest import did_you_mean, listed
 from varsim.experiments.places import KeyPath, Places
 
@@ -54,13 +54,19 @@ class _Layers:
     overridden: set[str] = field(default_factory=set)  # outermost keys
 
     def put(self, override: Override) -> None:
-        keys = override.keys
+        keys, value = override.keys, override.value
+        of_a_variable = keys[0] == "variables" and len(keys) > 1
         inner = self.values
-        for key in keys[:-1]:
-            if not isinstance(inner.get(key), dict):
-                inner[key] = {}
+        for depth, key in enumerate(keys[:-1], start=1):
+            before = inner.get(key)
+            if of_a_variable and depth == 2 and isinstance(before, str):
+                before = long_form(before)
+            inner[key] = before if isinstance(before, dict) else {}
             inner = inner[key]
-        inner[keys[-1]] = override.value
+        if of_a_variable and len(keys) == 2 and isinstance(value, str):
+            before = inner.get(keys[-1])
+            value = (long_form(before) if isinstance(before, str | dict) else {}) | long_form(value)
+        inner[keys[-1]] = value
         self.places.by_keys[keys] = override.place
         self.overridden.add(keys[0])
         other = _ONE_OF_TWO.get(keys[0])

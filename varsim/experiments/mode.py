@@ -52,8 +52,13 @@ def without_auto(text: str) -> str | None:
     return ",".join(p for p in parts if _mode(p.rpartition("=")[2].strip()) is not auto) or None
 
 
+def as_member(word: str) -> str:
+    """A member's name as an enum has it: words may be in small letters, and have hyphens."""
+    return word.strip().upper().replace("-", "_")
+
+
 def _mode(word: str) -> VariableSynchronization:
-    mode = MODES.get(word.lower())
+    mode = MODES.get(as_member(word).lower())
     if mode is None:
         raise ConfigError(f"{word!r} is no mode{did_you_mean(word, MODES)}")
     return mode
