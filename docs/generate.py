@@ -150,15 +150,8 @@ def limits() -> str:
 
 def summary_fields() -> str:
     """What `summary.json` holds, object by object."""
-    kinds = (
-        summary.Summary,
-        summary.Failure,
-        summary.VariableSummary,
-        summary.Cost,
-        summary.Lens,
-        summary.Digest,
-        summary.Sample,
-    )
+    names = "Summary Failure Judgement Note VariableSummary Cost Lens Digest Sample"
+    kinds = [getattr(summary, name) for name in names.split()]
     parts: list[str] = []
     for kind in kinds:
         parts += [f"### {kind.__name__}", "", *_described(kind)]

@@ -36,10 +36,17 @@ def test_the_last_run_is_judged():
 
     assert (0, "") == (result.exit_code, result.stderr)
     lines = result.stdout.splitlines()
-    assert len(CHECKERS) + 5 == len(lines)
     assert "VALID    reduction         every commit equals its recomputed reduction" in lines
-    assert ["", "VALID", ""] == lines[-4:-1]
-    assert lines[-1].startswith("no findings")
+    assert [
+        "",
+        "none of the 10 kinds of finding that need no oracle was found in 22 events",
+        "",
+        "varsim kept every promise of these settings (VALID). This does not say that your",
+        "program is right.",
+        "",
+        "not looked at",
+        "  - whether the values are those of a single device: use --oracle",
+    ] == lines[len(CHECKERS) + 1 :]
 
 
 def test_what_is_invalid_is_proved_and_told_by_the_exit_code():
@@ -53,7 +60,7 @@ def test_what_is_invalid_is_proved_and_told_by_the_exit_code():
     proof = result.stdout.partition("\nreduction: ")[2].splitlines()
     assert ["event", "program", "replica", "0", "replica", "1"] == proof[1].split()
     assert "    9  commit w assign v1 5" in proof
-    assert "\nINVALID\n" in result.stdout
+    assert "promise of these settings (INVALID): w: the commit is not what" in result.stdout
 
 
 PARTED = """
@@ -120,4 +127,4 @@ def test_an_oracle_whose_record_is_not_whole_is_not_compared_with(tmp_path: Path
     result = varsim(".")
 
     assert 0 == result.exit_code, result.stdout
-    assert "the record of the oracle is not whole" in result.stdout
+    assert "the record of the oracle is not whole" in " ".join(result.stdout.split())

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.report.summaries import lens, summary, variable
+from varsim.analysis.notes import Note
 from varsim.report.console import print_report
 from varsim.report.summary import Cost, Judgement, Status, Summary
 
@@ -88,6 +89,9 @@ pair: it has no value
 weights was written by each replica to its own copy; only reads and assigns from
 outside made copies meet: 1,200 messages, 121 KiB. The replicas' copies are up
 to 1 apart.
+
+There is no record of this run: whether varsim kept its promises was not judged,
+and nothing was looked for in your program. `--trace ops` makes a record.
 
 saved in /somewhere/runs/x/
 """
@@ -211,18 +215,34 @@ def test_adaptive_says_when_it_has_saved_nothing():
 @pytest.mark.parametrize(
     ("verdict", "expected"),
     [
-        (Judgement(outcome="VALID", reasons=[]), "varsim check: VALID. All that was recorded"),
+        (
+            Judgement(outcome="VALID", reasons=[]),
+            "varsim kept every promise of these settings (VALID). This does not say that your "
+            "program is right.",
+        ),
         (
             Judgement(outcome="UNKNOWN", reasons=["w: a value is missing"]),
-            "varsim check: UNKNOWN: w: a value is missing. Nothing that was recorded is wrong.",
+            "It is not known whether varsim kept every promise of these settings (UNKNOWN): w: a "
+            "value is missing. Nothing that was recorded breaks one.",
         ),
         (
             Judgement(outcome="INVALID", reasons=["w: two copies differ", "w: a read is old"]),
-            "varsim check: INVALID: w: two copies differ; w: a read is old. This is no fault of",
+            "(INVALID): w: two copies differ; w: a read is old. This is a fault of varsim,",
         ),
         (
             Judgement(outcome="VALID", reasons=[], findings=["divergence: w, p.py:7"]),
             "found: divergence: w, p.py:7 `varsim check` tells what that means",
+        ),
+        (
+            Judgement(
+                outcome="VALID",
+                reasons=[],
+                not_looked_at=[
+                    Note(text="whether values are right", option="--oracle"),
+                    Note(text="what is never recorded"),
+                ],
+            ),
+            "not looked at - whether values are right: use --oracle - what is never recorded saved",
         ),
     ],
 )

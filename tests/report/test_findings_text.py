@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from varsim.analysis.finding import Finding, Kind
-from varsim.report.findings_text import CLEAN, WIDTH, findings_text
+from varsim.report.findings_text import WIDTH, findings_text
 
 
 def finding(**changes) -> Finding:
@@ -43,10 +43,6 @@ def test_a_finding_says_what_where_how_often_and_what_to_do() -> None:
 
 def test_what_has_no_histogram_shows_none() -> None:
     assert not any("staleness" in line for line in findings_text([finding(histogram=())]))
-
-
-def test_without_findings_a_sentence_says_so() -> None:
-    assert [CLEAN] == findings_text([])
 
 
 def test_what_concerns_no_variable_names_none() -> None:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
-from varsim.analysis.finding import Finding, find
+from varsim.analysis.finding import Finding, Kind, find
+from varsim.analysis.notes import Note, not_looked_at
 from varsim.analysis.outcome import Outcome, Verdict, overall
 from varsim.analysis.verdict import is_whole, judge, sound
 from varsim.tracing.history import History
 from varsim.tracing.progress import Tell
+
+NEED_AN_ORACLE: Final = frozenset(
+    {Kind.WRONG_FACTOR, Kind.MEAN_OF_MEANS, Kind.FIRST_REPLICA, Kind.TRUNCATION}
+)
+"""What is found by comparing with a single device, and not otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +26,9 @@ class Examination:
     findings: tuple[Finding, ...]  # none if the record is not whole
     compared: bool
     """Whether there was an oracle whose record is whole, to compare with."""
+    num_events: int
+    num_replicas: int
+    not_looked_at: tuple[Note, ...]
 
     @property
     def outcome(self) -> Outcome:
@@ -30,17 +40,39 @@ class Examination:
         """Whether the record is as it should be, so that findings were looked for."""
         return is_whole(self.verdicts)
 
+    @property
+    def num_kinds(self) -> int:
+        """How many kinds of finding were looked for; with one replica there are none."""
+        if not self.is_whole or self.num_replicas < 2:
+            return 0
+        return len(Kind) - (0 if self.compared else len(NEED_AN_ORACLE))
+
 
 def examine(
-    history: History, oracle: History | None = None, *, tell: Tell | None = None
+    history: History,
+    oracle: History | None = None,
+    *,
+    no_oracle: str = "",
+    tell: Tell | None = None,
 ) -> Examination:
     """Judges a history, and looks for findings if its record is whole.
 
     Args:
         oracle: The history of the same program on one replica with the whole batch, to compare.
+        no_oracle: Why there is none, though one was asked for; "" if none was.
         tell: Is told how much of the history has been seen.
     """
     compared = sound(oracle)
+    if oracle is not None and compared is None:
+        no_oracle = "the record of the oracle is not whole"
     verdicts = judge(history, tell=tell)
     findings = find(history, compared) if is_whole(verdicts) else ()
-    return Examination(verdicts, findings, compared is not None)
+    notes = not_looked_at(history, verdicts, no_oracle, compared=compared is not None)
+    return Examination(
+        verdicts=verdicts,
+        findings=findings,
+        compared=compared is not None,
+        num_events=history.last_event,
+        num_replicas=history.num_replicas if is_whole(verdicts) else 0,
+        not_looked_at=tuple(notes),
+    )

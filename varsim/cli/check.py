@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +13,7 @@ from varsim.cli import completion
 from varsim.cli.lazy import DONE, WrongUse
 
 if TYPE_CHECKING:
-    from varsim.analysis.outcome import Verdict
+    from varsim.analysis.examination import Examination
 
 INVALID: Final = 3
 UNKNOWN: Final = 4
@@ -33,11 +33,11 @@ def check(ctx: click.Context, /, *, run: str, as_json: bool) -> None:
     """Judge whether a run kept what varsim promises.
 
     RUN is a run's directory or its history.db, `latest`, or the beginning of its name; the last
-    run if none is given. Whatever is not
-    VALID is shown with the fewest events that prove it: time runs downwards, and every process
-    has a column. Then comes what in the program looks wrong or
-    wasteful, if the record is whole; that changes no exit code. Of a run
-    with --oracle it says, too, what differs from a single device by a rule.
+    run if none is given. Whatever is not VALID is shown with the fewest events that prove it: time
+    runs downwards, and every process has a column. Then come findings: what in the program looks
+    wrong or wasteful, if the record is whole; that changes no exit code. Of a run with --oracle it
+    says, too, what differs from a single device by a rule. It ends with the verdict, and with what
+    was not looked at.
 
     \b
     varsim check
@@ -46,7 +46,6 @@ def check(ctx: click.Context, /, *, run: str, as_json: bool) -> None:
     from varsim.analysis.examination import examine
     from varsim.errors import ConfigError
     from varsim.experiments.found_runs import find_record
-    from varsim.report.findings_text import findings_text
     from varsim.tracing.history import open_history, open_oracle
 
     try:
@@ -56,38 +55,34 @@ def check(ctx: click.Context, /, *, run: str, as_json: bool) -> None:
             names = {number: str(row.name) for number, row in history.variables.items()}
     except ConfigError as error:
         raise WrongUse(str(error)) from error
-    outcome = found.outcome.value
     if as_json:
-        plain = _plain(outcome, found.verdicts)
-        plain |= {"findings": [asdict(one) for one in found.findings]}
-        click.echo(json.dumps(plain, indent=2, default=lambda kind: kind.value))
+        click.echo(json.dumps(_plain(found), indent=2, default=lambda kind: kind.value))
     else:
-        _show(outcome, found.verdicts, names)
-        if found.is_whole:
-            click.echo("\n".join(["", *findings_text(found.findings)]))
-        if oracle is not None and not found.compared:
-            click.echo("\nthe record of the oracle is not whole: nothing was compared with it")
-    ctx.exit(_EXIT_CODE[outcome])
+        _show(found, names)
+    ctx.exit(_EXIT_CODE[found.outcome.value])
 
 
-def _show(outcome: str, verdicts: Sequence[Verdict], names: Mapping[int, str]) -> None:
+def _show(found: Examination, names: Mapping[int, str]) -> None:
+    from varsim.report.findings_text import findings_text
     from varsim.report.space_time import space_time
+    from varsim.report.verdict_text import end_of, nothing_found
 
-    widest = max(len(verdict.checker) for verdict in verdicts)
-    for verdict in verdicts:
+    widest = max(len(verdict.checker) for verdict in found.verdicts)
+    for verdict in found.verdicts:
         said = verdict.outcome.value
         mark = click.style(f"{said:7}", fg=_COLOR[said])
         click.echo(f"{mark}  {verdict.checker:{widest}}  {verdict.reason}")
-    for verdict in verdicts:
+    for verdict in found.verdicts:
         if verdict.events:
             click.echo(f"\n{verdict.checker}: {verdict.reason}")
             click.echo("\n".join(space_time(verdict.events, names)))
-    click.echo(f"\n{click.style(outcome, fg=_COLOR[outcome], bold=True)}")
+    lines = findings_text(found.findings) or [nothing_found(found)]
+    click.echo("\n".join(["", *lines, "", *end_of(found)]))
 
 
-def _plain(outcome: str, verdicts: Sequence[Verdict]) -> dict[str, Any]:
+def _plain(found: Examination) -> dict[str, Any]:
     return {
-        "outcome": outcome,
+        "outcome": found.outcome.value,
         "verdicts": [
             {
                 "checker": verdict.checker,
@@ -96,6 +91,8 @@ def _plain(outcome: str, verdicts: Sequence[Verdict]) -> dict[str, Any]:
                 "variable": verdict.variable,
                 "events": [event.event for event in verdict.events],
             }
-            for verdict in verdicts
+            for verdict in found.verdicts
         ],
+        "findings": [asdict(one) for one in found.findings],
+        "not_looked_at": [asdict(one) for one in found.not_looked_at],
     }

@@ -30,21 +30,25 @@ def trace_options(experiment: Experiment, directory: RunFiles) -> TraceOptions |
     return TraceOptions(directory.traces, **asked._asdict())
 
 
-def judged(directory: RunDirectory, *, tell: Tell | None = None) -> Judgement | None:
+def judged(
+    directory: RunDirectory, *, no_oracle: str = "", tell: Tell | None = None
+) -> Judgement | None:
     """What the history of a run says of it; None if there is none.
 
     Args:
+        no_oracle: Why there is no oracle, though one was asked for; "" if none was.
         tell: Is told how much of the history has been seen.
     """
     if not (directory.path / HISTORY).exists():
         return None
     with open_history(directory.path) as history, open_oracle(directory.path) as oracle:
-        found = examine(history, oracle, tell=tell)
+        found = examine(history, oracle, no_oracle=no_oracle, tell=tell)
     reasons = [one.reason for one in found.verdicts if one.outcome is not Outcome.VALID]
     return Judgement(
         outcome=found.outcome.value,
         reasons=list(dict.fromkeys(reasons)),
         findings=[in_a_line(finding) for finding in found.findings],
+        not_looked_at=list(found.not_looked_at),
     )
 
 

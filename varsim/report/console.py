@@ -14,6 +14,7 @@ from varsim.report.lens_table import print_lens
 from varsim.report.story import story
 from varsim.report.summary import Judgement, Plain, Status, Summary
 from varsim.report.variable_tables import GAP, new_table, print_table, print_variables
+from varsim.report.verdict_text import NOTHING_RECORDED, not_looked_at, verdict_text
 from varsim.report.words import count, is_scalar, number, seconds
 
 _MAX_LISTED: Final = 16  # elements of a list in one line
@@ -54,13 +55,7 @@ def _print_to(console: Console, summary: Summary) -> None:
     for sentence in story(summary):
         console.print(Text(sentence))
         console.print()
-    if summary.verdict is not None:
-        console.print(Text(_verdict(summary.verdict)))
-        for finding in summary.verdict.findings:
-            console.print(Text(f"found: {finding}"))
-        if summary.verdict.findings:
-            console.print(Text("`varsim check` tells what that means, and what to do."))
-        console.print()
+    _print_verdict(console, summary.verdict)
     console.print(Text(f"saved in {typed(summary.directory)}"), soft_wrap=True)
 
 
@@ -84,18 +79,23 @@ def _circumstances(summary: Summary) -> str:
     return " · ".join([f"{replicas} worker{'s' * (replicas != 1)}", *took])
 
 
-def _verdict(verdict: Judgement) -> str:
-    """What the record of the run says, in a sentence."""
-    if not verdict.reasons:
-        return (
-            "varsim check: VALID. All that was recorded of the run (copies, commits, reads) is as "
-            "its settings promise."
-        )
-    advice = {
-        "INVALID": "This is no fault of the program: please report it, with the run's directory.",
-        "UNKNOWN": "Nothing that was recorded is wrong.",
-    }[verdict.outcome]
-    return f"varsim check: {verdict.outcome}: {'; '.join(verdict.reasons)}. {advice}"
+def _print_verdict(console: Console, verdict: Judgement | None) -> None:
+    """What the record of the run says, and what was not looked at."""
+    if verdict is None:
+        console.print(Text(NOTHING_RECORDED))
+        console.print()
+        return
+    for finding in verdict.findings:
+        console.print(Text(f"found: {finding}"))
+    if verdict.findings:
+        console.print(Text("`varsim check` tells what that means, and what to do."))
+        console.print()
+    console.print(Text(verdict_text(verdict.outcome, verdict.reasons)))
+    console.print()
+    if verdict.not_looked_at:
+        for line in not_looked_at(verdict.not_looked_at, console.width):
+            console.print(Text(line))
+        console.print()
 
 
 def typed(directory: str) -> str:

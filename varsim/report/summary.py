@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, TypeAlias
 
+from varsim.analysis.notes import Note
+
 Plain: TypeAlias = Any
 """What JSON can hold: see `varsim.report.plain`, which makes it."""
 
@@ -66,9 +68,10 @@ class Cost:
 class Judgement:
     """What `varsim check` says of the run."""
 
-    outcome: str  # VALID, INVALID or UNKNOWN
+    outcome: str  # VALID: varsim kept its promises; INVALID: it broke one; UNKNOWN: not known
     reasons: list[str]  # a sentence for each check that is not VALID
     findings: list[str] = field(default_factory=list)  # about the program: what, whose, where
+    not_looked_at: list[Note] = field(default_factory=list)  # and what would have looked at it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,107 @@
+"""What was not looked at: what a record does not have, and the option that would have it.
+
+A judge that says only what it found sounds as if it had looked at everything.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from varsim.analysis.findings.found import times
+from varsim.analysis.outcome import Verdict
+from varsim.analysis.verdict import is_whole
+from varsim.tracing.history import History
+from varsim.tracing.trace import FRAME_LIMIT_BYTES, READ_LIMIT_BYTES
+
+ORACLE: Final = "--oracle"
+EVERYTHING: Final = "--trace messages"
+LIMIT: Final = "a larger `trace: {limit: …}`"
+WHOLE: Final = "--trace ops"
+
+_MOST_NAMES: Final = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """Something that was not looked at."""
+
+    text: str  # what, and why not
+    option: str = ""  # with what it would be; "" if nothing helps
+
+    def __str__(self) -> str:
+        return f"{self.text}: use {self.option}" if self.option else self.text
+
+
+def not_looked_at(
+    history: History, verdicts: Sequence[Verdict], no_oracle: str, *, compared: bool
+) -> Iterator[Note]:
+    """What was not looked at: a part of the record, a single device, values.
+
+    Args:
+        no_oracle: Why there is no oracle though one was asked for; "" if none was.
+        compared: Whether there is one.
+    """
+    whole = is_whole(verdicts)
+    if not whole:
+        yield _of_record(history, verdicts[0].reason)
+    elif not compared and history.num_replicas > 1:
+        text = "whether the values are those of a single device"
+        yield Note(text=f"{text}: {no_oracle}") if no_oracle else Note(text=text, option=ORACLE)
+    try:
+        yield from _of_values(history)
+    except sqlite3.Error:
+        assert not whole, "a whole record can be read"
+
+
+def _of_record(history: History, flaw: str) -> Note:
+    """What a record that is not whole cannot tell."""
+    match history.run.get("window"):
+        case [int(first), int(after)]:
+            text = f"the calls of strategy.run before number {first} and after number {after - 1}"
+            return Note(text=f"{text}, and findings: only this window was recorded", option=WHOLE)
+    option = LIMIT if "limit" in flaw else ""
+    return Note(text=f"findings, as the record is not whole: {flaw}", option=option)
+
+
+def _of_values(history: History) -> Iterator[Note]:
+    """Values of which nothing was recorded, and those of which only a checksum was."""
+    rows = history.connection.execute(
+        "SELECT kind, +variable, COUNT(*), SUM(digest IS NULL) FROM events "
+        "WHERE (value IS NULL AND dtype IS NOT NULL) OR kind = 'meet' GROUP BY kind, +variable"
+    ).fetchall()
+    of_values = [(variable, count, bare) for kind, variable, count, bare in rows if kind != "meet"]
+    bare = [(variable, count) for variable, _, count in of_values if count]
+    summed = [(variable, count - bare) for variable, count, bare in of_values if count > bare]
+    if bare:
+        yield Note(
+            text=f"{_values(history, bare)}, which were not recorded: they are larger than "
+            f"{_kib(FRAME_LIMIT_BYTES)}, alone or with what travelled beside them",
+            option=EVERYTHING,
+        )
+    if summed:
+        yield Note(
+            text=f"{_values(history, summed)}, of which only a checksum was recorded, so that they "
+            f"were compared for equality alone: they are larger than {_kib(READ_LIMIT_BYTES)}",
+            option=EVERYTHING,
+        )
+    if len(of_values) < len(rows):
+        yield Note(text="what all_reduce, all_gather and merge_call gave: it is never recorded")
+
+
+def _values(history: History, counted: Iterable[tuple[int | None, int]]) -> str:
+    """So many values of some variables."""
+    total, names = 0, dict[str, None]()
+    for variable, count in counted:
+        total += count
+        row = None if variable is None else history.variables.get(variable)
+        names[row.name if row is not None else f"variable {variable}"] = None
+    shown = list(names)[:_MOST_NAMES]
+    more = len(names) - len(shown)
+    return f"{times(total, 'value')} of {', '.join(shown)}" + (f" and {more} more" if more else "")
+
+
+def _kib(size_bytes: int) -> str:
+    return f"{size_bytes // 1024} KiB"

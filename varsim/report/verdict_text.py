@@ -1,0 +1,69 @@
+"""What is said of a run as a whole: what was judged, what was looked for, and what was not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from textwrap import wrap
+from typing import Final
+
+from varsim.analysis.examination import Examination
+from varsim.analysis.finding import Kind
+from varsim.analysis.notes import Note
+from varsim.report.words import count
+
+WIDTH: Final = 80
+
+_OF_VARSIM: Final = "This does not say that your program is right."
+
+NOTHING_RECORDED: Final = (
+    "There is no record of this run: whether varsim kept its promises was not judged, and nothing "
+    "was looked for in your program. `--trace ops` makes a record."
+)
+
+
+def verdict_text(outcome: str, reasons: Iterable[str] = ()) -> str:
+    """What a verdict means, and what it does not.
+
+    Args:
+        outcome: VALID, INVALID or UNKNOWN.
+        reasons: A clause for each check that is not VALID.
+    """
+    why = "; ".join(dict.fromkeys(reasons))
+    return {
+        "VALID": f"varsim kept every promise of these settings (VALID). {_OF_VARSIM}",
+        "INVALID": f"varsim broke a promise of these settings (INVALID): {why}. This is a fault of "
+        "varsim, not of your program: please report it, with the run's directory.",
+        "UNKNOWN": "It is not known whether varsim kept every promise of these settings "
+        f"(UNKNOWN): {why}. Nothing that was recorded breaks one. {_OF_VARSIM}",
+    }[outcome]
+
+
+def nothing_found(examination: Examination) -> str:
+    """What it means that there are no findings."""
+    num_kinds = examination.num_kinds
+    if not num_kinds:
+        alone = examination.num_replicas == 1
+        return f"no findings were looked for{': one replica has nothing to synchronise' * alone}"
+    which = "" if num_kinds == len(Kind) else " that need no oracle"
+    return (
+        f"none of the {num_kinds} kinds of finding{which} was found in "
+        f"{count(examination.num_events)} events"
+    )
+
+
+def not_looked_at(notes: Sequence[Note], width: int = WIDTH) -> list[str]:
+    """The lines about what was not looked at, and the options that would; none without notes."""
+    if not notes:
+        return []
+    lines = ["not looked at"]
+    for note in notes:
+        lines += wrap(str(note), width, initial_indent="  - ", subsequent_indent="    ")
+    return lines
+
+
+def end_of(examination: Examination, width: int = WIDTH) -> list[str]:
+    """The last lines about a run: the verdict in a sentence, and what it leaves out."""
+    reasons = (one.reason for one in examination.verdicts if one.outcome.value != "VALID")
+    said = wrap(verdict_text(examination.outcome.value, reasons), width)
+    notes = not_looked_at(examination.not_looked_at, width)
+    return [*said, "", *notes] if notes else said
