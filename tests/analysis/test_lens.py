@@ -13,8 +13,8 @@ import pytest
 
 from varsim.analysis.lens import Moment, find_variable, moments
 from varsim.errors import ConfigError
-from varsim.report.console import print_page
 from varsim.report.lens_steps import print_steps
+from varsim.report.page import print_page
 from varsim.tracing.history import Event, History, VariableRow, open_history, write_history
 
 

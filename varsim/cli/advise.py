@@ -32,7 +32,7 @@ def advise(*, run: str, as_json: bool) -> None:
     from varsim.errors import ConfigError
     from varsim.experiments import yaml_lines
     from varsim.experiments.found_runs import find_record
-    from varsim.report.console import print_page
+    from varsim.report.page import print_page
     from varsim.tracing.history import open_history, open_oracle
     from varsim.whatif.advice import advise as advised_by
     from varsim.whatif.compare import Replays

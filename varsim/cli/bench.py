@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from varsim.cli import completion
-from varsim.cli.lazy import DONE, EXIT_CODES, FAILED, INTERRUPTED, WrongUse
+from varsim.cli.lazy import DONE, EXIT_CODES, FAILED, INTERRUPTED, Failed, WrongUse
+from varsim.report.terminal import takes_escapes, width_of
 
 if TYPE_CHECKING:
     from varsim.experiments.host import Plan
@@ -43,12 +44,13 @@ class _Line:
     """One line on a terminal that says what is being measured; nothing elsewhere."""
 
     def __init__(self, *, quiet: bool) -> None:
-        self._shown = sys.stderr.isatty() and not quiet
+        self._shown = takes_escapes(sys.stderr) and not quiet
 
     def measuring(self, what: str, done: int, asked: int) -> None:
         """Writes it over the last one."""
         if self._shown:
-            click.echo(f"{_CLEAR_LINE}{done}/{asked}  measuring {what}", nl=False, err=True)
+            said = f"{done}/{asked}  measuring {what}"[: width_of(sys.stderr) - 1]
+            click.echo(f"{_CLEAR_LINE}{said}", nl=False, err=True)
 
     def clear(self) -> None:
         """Takes it away."""
@@ -103,7 +105,7 @@ def bench(
     except ConfigError as error:
         raise WrongUse(str(error)) from error
     except (OSError, VarsimError) as error:
-        raise click.ClickException(str(error)) from error
+        raise Failed(str(error)) from error
     finally:
         line.clear()
     _show(found, other, as_json=as_json, quiet=quiet)
@@ -118,6 +120,7 @@ def _plan(workers: tuple[int, ...] | None, *, quick: bool) -> Plan:
 
 
 def _show(found: Bench, other: Bench | None, *, as_json: bool, quiet: bool) -> None:
+    from varsim.cli.output import complain
     from varsim.experiments.bench import as_json as json_of
     from varsim.report.bench_tables import print_bench, print_comparison
 
@@ -132,4 +135,4 @@ def _show(found: Bench, other: Bench | None, *, as_json: bool, quiet: bool) -> N
             print_comparison(found, other, sys.stdout)
     if found.failure is not None:
         sys.stdout.flush()
-        click.echo(f"{click.style('Error', fg='red')}: {found.failure}", err=True)
+        complain("Error", found.failure)

@@ -43,6 +43,13 @@ def workload_names(
     return _workloads(incomplete) + _files(incomplete, (".py",))
 
 
+def built_in_workloads(
+    _ctx: click.Context, _param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """The workloads that ship with varsim."""
+    return _workloads(incomplete)
+
+
 def _workloads(incomplete: str) -> list[CompletionItem]:
     from varsim.experiments.catalog import list_workloads
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any, Final
+from typing import IO, Any, Final, TextIO, cast
 
 import click
 
@@ -23,6 +23,18 @@ class WrongUse(click.ClickException):
     """What the user asked for is not to be had; the text says what is."""
 
     exit_code = WRONG_USE
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Prints it, by default to stderr."""
+        from varsim.cli.output import complain
+
+        complain("Error", self.message, cast("TextIO | None", file))
+
+
+class Failed(WrongUse):
+    """What the user asked for could not be done; the text says why."""
+
+    exit_code = FAILED
 
 
 class LazyGroup(click.Group):

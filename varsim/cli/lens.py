@@ -38,8 +38,8 @@ def lens(*, run: str, variable: str, at: str | None, everything: bool, as_json: 
     from varsim.analysis.lens import find_variable, moments
     from varsim.errors import ConfigError
     from varsim.experiments.found_runs import find_record
-    from varsim.report.console import print_page
     from varsim.report.lens_steps import print_steps, title_of
+    from varsim.report.page import print_page
     from varsim.tracing.history import open_history, open_oracle
 
     try:

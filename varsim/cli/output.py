@@ -1,12 +1,71 @@
-"""Standard output for the report alone: whatever else is printed goes to standard error."""
+"""What a command prints beside its report: complaints, and what the program under it prints."""
 
 from __future__ import annotations
 
 import io
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from typing import Any, Final, TextIO
+
+import click
+
+from varsim.report.terminal import is_terminal, takes_escapes, width_of
+from varsim.report.words import visible, wrapped
+
+_WIDEST_TEXT: Final = 100  # longer lines are hard to read
+_COLORS: Final = {"Error": "red", "warning": "yellow"}
+
+
+def complain(label: str, text: str, stream: TextIO | None = None, *, more: str = "") -> None:
+    """Prints `label: text` to a stream, which is stderr by default.
+
+    Args:
+        label: "Error" or "warning".
+        text: A paragraph, or several: on a terminal its lines break between words.
+        more: Lines that stay as they are, such as a traceback.
+    """
+    stream = sys.stderr if stream is None else stream
+    said = visible(f"{label}: {text}")
+    if is_terminal(stream):
+        width = min(width_of(stream), _WIDEST_TEXT)
+        said = "\n".join(wrapped(said, width, indent="  "))
+    if takes_escapes(stream):
+        said = click.style(label, fg=_COLORS[label]) + said.removeprefix(label)
+    click.echo(f"{said}\n{visible(more)}" if more else said, file=stream)
+
+
+class _Visible:
+    """A stream on which control characters of what is printed are shown, and not obeyed.
+
+    A carriage return begins a new line, so that a bar that is drawn again and again can be read.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Prints it."""
+        self._stream.write(visible(text.replace("\r\n", "\n").replace("\r", "\n")))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Prints them."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def printed_visibly() -> Iterator[None]:
+    """Within the block, what Python code prints has no effect on a terminal but to be shown."""
+    out: Any = _Visible(sys.stdout)
+    err: Any = _Visible(sys.stderr)
+    with redirect_stdout(out), redirect_stderr(err):
+        yield
 
 
 @contextmanager

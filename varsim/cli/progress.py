@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -11,19 +10,23 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from varsim.cli.output import complain
 from varsim.report.summary import Plain, Summary
-from varsim.report.words import number
+from varsim.report.terminal import is_terminal, takes_escapes
+from varsim.report.words import number, visible
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 BAR_EVERY_S: Final = 0.1  # as often as the eye follows
-_WIDEST_TEXT: Final = 100  # longer lines are hard to read
 LINE_EVERY_S: Final = 2.0  # a log of an hour has not more lines than one reads
 
 
 class Quiet:
     """Shows warnings only."""
+
+    def __init__(self) -> None:
+        self._stream = sys.stderr  # while a program runs, that is another
 
     def started(self, summary_so_far: Summary) -> None:
         """Nothing."""
@@ -36,14 +39,14 @@ class Quiet:
 
     def warned(self, text: str) -> None:
         """A paragraph."""
-        paragraph = click.wrap_text(f"warning: {text}", width=_width(), subsequent_indent="  ")
-        click.echo(paragraph.replace("warning", click.style("warning", fg="yellow"), 1), err=True)
+        complain("warning", text, self._stream)
 
 
 class Lines(Quiet):
     """A line when enough time has passed, and the last one."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._shown_s = time.monotonic()
 
     def progressed(self, step: int, total: int, metrics: dict[str, Plain]) -> None:
@@ -51,13 +54,15 @@ class Lines(Quiet):
         now_s = time.monotonic()
         if now_s - self._shown_s >= LINE_EVERY_S or step == total:
             self._shown_s = now_s
-            click.echo(f"step {step}/{total}  {_in_words(metrics)}".rstrip(), err=True)
+            said = f"step {step}/{total}  {_in_words(metrics)}".rstrip()
+            click.echo(said, file=self._stream)
 
 
 class Bar(Quiet):
     """A bar that is drawn again and again. No thread draws it: each step may."""
 
     def __init__(self, progress: Progress) -> None:
+        super().__init__()
         self._progress = progress
         self._task = progress.add_task("starting workers", total=None, metrics="")
         self._shown_s = 0.0
@@ -94,7 +99,7 @@ def watching(*, quiet: bool) -> Iterator[Quiet]:
     """Who shows how a run goes on, while it does."""
     if quiet:
         yield Quiet()
-    elif not sys.stderr.isatty():
+    elif not takes_escapes(sys.stderr):
         yield Lines()
     else:
         with _bar() as progress:
@@ -102,26 +107,23 @@ def watching(*, quiet: bool) -> Iterator[Quiet]:
 
 
 def _bar() -> Progress:
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+    from varsim.report.page import page_on
+
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[metrics]}"),
-        console=Console(stderr=True, highlight=False),
+        TextColumn("{task.fields[metrics]}", markup=False),
+        console=page_on(sys.stderr),
         auto_refresh=False,  # which would be done by a thread
         transient=True,
         expand=True,
-        redirect_stdout=sys.stdout.isatty(),  # what is printed appears above the bar
+        redirect_stdout=is_terminal(sys.stdout),  # what is printed appears above the bar
         redirect_stderr=True,
     )
 
 
-def _width() -> int:
-    return min(shutil.get_terminal_size().columns, _WIDEST_TEXT)
-
-
 def _in_words(metrics: dict[str, Plain]) -> str:
-    return "  ".join(f"{name} {number(value)}" for name, value in metrics.items())
+    return "  ".join(f"{visible(name)} {number(value)}" for name, value in metrics.items())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from varsim.cli import completion
-from varsim.cli.lazy import DONE, EXIT_CODES, FAILED, INTERRUPTED, WrongUse
+from varsim.cli.lazy import DONE, EXIT_CODES, FAILED, INTERRUPTED, Failed, WrongUse
 
 if TYPE_CHECKING:
     from varsim.experiments.config import Experiment
@@ -100,7 +100,7 @@ def run(
     except ConfigError as error:
         raise WrongUse(str(error)) from error
     except OSError as error:
-        raise click.ClickException(f"the run could not be saved: {error}") from error
+        raise Failed(f"the run could not be saved: {error}") from error
     _show(summary, as_json=as_json, quiet=quiet)
     ctx.exit(_EXIT_CODE[summary.status.value])
 
@@ -131,15 +131,17 @@ def _run(experiment: Experiment, *, alone: bool) -> Summary:
     """Runs it, with stdout left to the report if that is to stand there alone."""
     from contextlib import nullcontext
 
-    from varsim.cli.output import stdout_as_stderr
+    from varsim.cli.output import printed_visibly, stdout_as_stderr
     from varsim.cli.progress import watching
     from varsim.experiments.runner import run_experiment
 
-    with stdout_as_stderr() if alone else nullcontext(), watching(quiet=alone) as watcher:
+    aside = stdout_as_stderr() if alone else nullcontext()
+    with aside, watching(quiet=alone) as watcher, printed_visibly():
         return run_experiment(experiment, watcher)
 
 
 def _show(summary: Summary, *, as_json: bool, quiet: bool) -> None:
+    from varsim.cli.output import complain
     from varsim.experiments.store import as_json as json_of
     from varsim.report.console import print_report
 
@@ -151,9 +153,6 @@ def _show(summary: Summary, *, as_json: bool, quiet: bool) -> None:
         print_report(summary, sys.stdout)
     if summary.failure is not None:
         sys.stdout.flush()
-        story = f"\n{summary.failure.traceback}" if summary.failure.traceback else ""
-        click.echo(
-            f"{click.style('Error', fg='red')}: the run failed: "
-            f"{summary.failure.kind}: {summary.failure.text}{story}",
-            err=True,
-        )
+        failure = summary.failure
+        said = f"the run failed: {failure.kind}: {failure.text}"
+        complain("Error", said, more=failure.traceback)

@@ -45,7 +45,7 @@ def whatif(*, run: str, changes: Sequence[str], as_json: bool) -> None:
     """  # noqa: D301  # \b keeps the lines below it apart
     from varsim.errors import ConfigError
     from varsim.experiments.found_runs import find_record
-    from varsim.report.console import print_page
+    from varsim.report.page import print_page
     from varsim.tracing.history import open_history, open_oracle
     from varsim.whatif.compare import Replays
     from varsim.whatif.text import print_what_if

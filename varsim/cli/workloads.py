@@ -2,33 +2,51 @@
 
 from __future__ import annotations
 
+import sys
+from typing import TYPE_CHECKING
+
 import click
 
+from varsim.cli import completion
 from varsim.cli.lazy import WrongUse
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 @click.command(short_help="List the built-in workloads, or tell about one.")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completion.built_in_workloads)
 def workloads(name: str | None) -> None:
     """List the built-in workloads and their parameters, or tell all about one.
 
     Your own is a Python file, or a module, with a function `run(job, *, ...)`:
     `varsim run --workload my_file.py`.
     """
+    from rich.text import Text
+
     from varsim.experiments.catalog import list_workloads
     from varsim.experiments.nearest import did_you_mean
+    from varsim.report.page import print_page
+    from varsim.report.words import wrapped
 
     listings = {listing.name: listing for listing in list_workloads()}
-    if name is None:
-        for listing in listings.values():
-            click.echo(f"{click.style(listing.name, bold=True)}\n  {listing.description}")
-            for parameter in listing.params.values():
-                click.echo(f"    {parameter}")
-        return
-    if name not in listings:
+    if name is not None and name not in listings:
         raise WrongUse(f"there is no workload {name!r}{did_you_mean(name, listings)}")
-    listing = listings[name]
-    click.echo(f"{click.style(name, bold=True)}\n\n{listing.docstring}\n")
-    for parameter in listing.params.values():
-        click.echo(f"params.{parameter}")
-    click.echo(f"\n{listing.path}")
+
+    def show_all(console: Console) -> None:
+        for listing in listings.values():
+            console.print(Text(listing.name, style="bold"))
+            parameters = [f"    {parameter}" for parameter in listing.params.values()]
+            for line in (f"  {listing.description}", *parameters):
+                console.print(Text("\n".join(wrapped(line, console.width))))
+
+    def show(console: Console) -> None:
+        assert name is not None
+        listing = listings[name]
+        console.print(Text(name, style="bold"))
+        console.print(Text(f"\n{listing.docstring}\n"))
+        for parameter in listing.params.values():
+            console.print(Text(f"params.{parameter}"))
+        console.print(Text(f"\n{listing.path}"), soft_wrap=True)
+
+    print_page(show_all if name is None else show, sys.stdout)

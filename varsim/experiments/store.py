@@ -14,6 +14,7 @@ from typing import Any, Final
 from varsim.errors import ConfigError
 from varsim.experiments.places import WrongKey
 from varsim.report.summary import Status, Summary
+from varsim.report.words import OBEYED
 from varsim.tracing.history import ORACLE
 
 VERSION: Final = 1
@@ -168,7 +169,8 @@ def json_text(value: Any, indent: str = "") -> str:
         lines = [json_text(one, inner) for one in value]
         brackets = "[]"
     else:
-        return json.dumps(value, allow_nan=False, ensure_ascii=False)
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        return OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
     body = ",\n".join(inner + line for line in lines)
     return f"{brackets[0]}\n{body}\n{indent}{brackets[1]}"
 

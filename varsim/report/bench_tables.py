@@ -11,7 +11,8 @@ from rich.text import Text
 
 from varsim.report.bench import Bench, Machine, Quantity, Spread
 from varsim.report.bench_story import ratio, reading, reference
-from varsim.report.console import print_page, typed
+from varsim.report.console import typed
+from varsim.report.page import print_page
 from varsim.report.summary import Status
 from varsim.report.variable_tables import new_table, print_table
 from varsim.report.words import NOTHING, duration, size, whole_size

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from varsim.report.lens_table import print_lens
+from varsim.report.page import print_page
 from varsim.report.story import story
 from varsim.report.summary import Judgement, Plain, Status, Summary
 from varsim.report.variable_tables import GAP, new_table, print_table, print_variables
@@ -26,17 +27,6 @@ def print_report(summary: Summary, file: TextIO, width: int | None = None) -> No
     Colours and the width are the terminal's, if `file` is one; otherwise there are no colours.
     """
     print_page(lambda console: _print_to(console, summary), file, width)
-
-
-def print_page(show: Callable[[Console], None], file: TextIO, width: int | None = None) -> None:
-    """Prints what `show` does; without blanks at the ends of lines, if `file` is no terminal."""
-    console = Console(file=file, width=width, highlight=False, emoji=False, markup=False)
-    if console.is_terminal:
-        show(console)
-        return
-    with console.capture() as captured:
-        show(console)
-    file.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
 
 
 def _print_to(console: Console, summary: Summary) -> None:

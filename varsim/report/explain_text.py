@@ -10,8 +10,9 @@ from typing import Final, TextIO
 from rich.console import Console
 from rich.text import Text
 
-from varsim.report.console import print_page
 from varsim.report.explain_layout import Block, Heading, Item, Paragraph, Table
+from varsim.report.page import print_page
+from varsim.report.terminal import width_of
 from varsim.report.variable_tables import new_table
 
 _WIDTH: Final = 80  # of lines that one reads
@@ -19,7 +20,7 @@ _WIDTH: Final = 80  # of lines that one reads
 
 def print_blocks(blocks: Iterable[Block], file: TextIO) -> None:
     """Shows a page, or the overview."""
-    width = min(_WIDTH, Console(file=file).width)
+    width = min(_WIDTH, width_of(file))
     print_page(partial(_print_to, list(blocks), width), file, width)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -11,9 +12,10 @@ from varsim.report.summary import Plain
 NOTHING: Final = "–"
 _LONGEST_INTEGER: Final = 10  # digits; a longer one is shown as a float is
 _TEXT_WIDTH: Final = 24
-_OBEYED: Final = re.compile(
+OBEYED: Final = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
 )
+"""What a terminal obeys rather than shows: control characters, and what turns the direction."""
 
 
 def number(value: Plain) -> str:
@@ -74,7 +76,8 @@ def seconds(value_s: float) -> str:
 
 
 def middle(text: str, width: int) -> str:
-    """The text, cut in its middle if it is wider: the ends of long names differ."""
+    """The text in one line, cut in its middle if it is wider: the ends of long names differ."""
+    text = visible(text).replace("\n", r"\n").replace("\t", r"\t")
     if len(text) <= width:
         return text
     left = (width - 1) // 2
@@ -87,11 +90,31 @@ def visible(text: str) -> str:
     That is every control character but the line feed and the tab, and what changes the direction
     of the text. So names, values and errors of a program cannot colour, move or hide anything.
     """
-    return _OBEYED.sub(lambda found: _escape(ord(found[0])), text.replace("\r\n", "\n"))
+    return OBEYED.sub(lambda found: _escape(ord(found[0])), text.replace("\r\n", "\n"))
 
 
 def _escape(code: int) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def wrapped(text: str, width: int, indent: str = "") -> list[str]:
+    """The lines of a text, broken between words; a word that is wider than a line has its own.
+
+    Args:
+        indent: Before what is broken off a line, beside the blanks that the line begins with.
+    """
+    lines = []
+    for line in text.splitlines():
+        begin = line[: len(line) - len(line.lstrip())]
+        lines += textwrap.wrap(
+            line.lstrip(),
+            width,
+            initial_indent=begin,
+            subsequent_indent=begin + indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        ) or [""]
+    return lines
 
 
 def dimensions(shape: Sequence[int | None]) -> str:

@@ -1,0 +1,63 @@
+"""The program on a terminal: in this process, with a pseudo-terminal as its stdout and stderr."""
+
+from __future__ import annotations
+
+import os
+import pty
+import sys
+import termios
+import threading
+from contextlib import suppress
+from typing import NamedTuple
+from unittest import mock
+
+from varsim.cli.main import main
+
+_LINES = 50
+
+
+class Shown(NamedTuple):
+    """What a command left on a terminal."""
+
+    exit_code: int
+    text: str
+
+
+def on_terminal(*arguments: str, columns: int = 80, **environment: str) -> Shown:
+    """Runs a command on a terminal of so many columns.
+
+    Args:
+        environment: In place of what NO_COLOR, TERM, COLUMNS, … are here.
+    """
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (_LINES, columns))
+    read: list[bytes] = []
+    reader = threading.Thread(target=_read_all, args=(ours, read))
+    reader.start()
+    settings = {"TERM": "xterm-256color", "NO_COLOR": "", "FORCE_COLOR": "", "COLUMNS": ""}
+    try:
+        with (
+            os.fdopen(theirs, "w") as stream,
+            mock.patch.multiple(sys, stdout=stream, stderr=stream),
+            mock.patch.dict(os.environ, settings | environment),
+        ):
+            exit_code = _exit_code(arguments)
+    finally:
+        reader.join()
+        os.close(ours)
+    return Shown(exit_code, b"".join(read).decode().replace("\r\n", "\n"))
+
+
+def _exit_code(arguments: tuple[str, ...]) -> int:
+    try:
+        main(list(arguments), prog_name="varsim")
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    raise AssertionError("it always exits")
+
+
+def _read_all(descriptor: int, read: list[bytes]) -> None:
+    """Until the other end is closed, which Linux tells by an error."""
+    with suppress(OSError):
+        while part := os.read(descriptor, 65536):
+            read.append(part)

@@ -1,0 +1,106 @@
+"""Escape sequences on a terminal: whose, and when there are none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from tests.analysis.build import told
+from tests.cli.on_terminal import on_terminal
+from tests.cli.test_check import PARTED
+from tests.report.benches import bench
+from tests.report.summaries import lens, summary, variable
+from varsim.cli.main import main
+from varsim.experiments import bench as measuring
+from varsim.experiments import runner
+from varsim.report.summary import Failure, Status, Summary
+
+ESCAPE = "\x1b"
+COMMANDS = [
+    ["run"],
+    ["bench"],
+    ["explain", "on_read"],
+    ["lens", "latest", "v"],
+    ["whatif", "latest", "--set", "v=on_read"],
+    ["advise"],
+    ["workloads"],
+    ["workloads", "digits"],
+    ["schema"],
+    ["completion", "bash"],
+    ["--help"],
+    ["lens", "nothing", "v"],
+    ["explain", "nothing"],
+]
+DULL = {"NO_COLOR": {"NO_COLOR": "1"}, "dumb": {"TERM": "dumb"}}
+
+HOSTILE = f"w{ESCAPE}[31m\x9b2J\u202e"
+SHOWN = r"w\x1b[31m\x9b2J\u202e"
+
+
+@pytest.fixture(autouse=True)
+def _runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that looks wrong; and to run and to measure takes no time."""
+    monkeypatch.chdir(tmp_path)
+    folder = Path("runs/latest")
+    folder.mkdir(parents=True)
+    told(PARTED).write(folder)
+    monkeypatch.setattr(runner, "run_experiment", _ran)
+    monkeypatch.setattr(measuring, "run_bench", _measured)
+
+
+def _ran(_experiment: Any, watcher: Any) -> Summary:
+    print(f"printed {HOSTILE}\rover")
+    done = summary(variable(HOSTILE, lens(1, 2)), result={HOSTILE: HOSTILE, "accuracy": 0.5})
+    watcher.started(done)
+    watcher.progressed(1, 10, {HOSTILE: 1.0})
+    watcher.warned(f"warned of {HOSTILE}")
+    watcher.progressed(10, 10, {HOSTILE: 1.0})
+    failure = Failure(kind="Trouble", text=HOSTILE, traceback=f"at {HOSTILE}")
+    fields = {name: getattr(done, name) for name in Summary.__slots__}
+    return Summary(**fields | {"status": Status.FAILED, "failure": failure})
+
+
+def _measured(_plan: Any, _out: Path, watcher: Any) -> Any:
+    watcher.measuring("something", 1, 2)
+    return bench()
+
+
+@pytest.mark.parametrize("environment", DULL.values(), ids=DULL)
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_no_command_writes_an_escape_where_none_is_wanted(
+    words: list[str], environment: dict[str, str]
+) -> None:
+    """No colour, and nothing that moves the cursor."""
+    shown = on_terminal(*words, **environment)
+
+    assert len(shown.text) > 20
+    assert ESCAPE not in shown.text
+
+
+@pytest.mark.parametrize("words", [["run"], ["bench"], ["check"], ["workloads"]], ids=" ".join)
+def test_a_terminal_has_colours_and_a_file_has_none(
+    words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever FORCE_COLOR says."""
+    assert ESCAPE in on_terminal(*words).text
+
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert ESCAPE not in CliRunner().invoke(main, words).output
+
+
+@pytest.mark.parametrize("environment", [*DULL.values(), {}], ids=[*DULL, "colours"])
+def test_escapes_of_a_program_are_shown_and_not_obeyed(environment: dict[str, str]) -> None:
+    """In what it prints, its names, its results, its warnings and its errors."""
+    shown = on_terminal("run", columns=120, **environment)
+
+    assert f"printed {SHOWN}\n" in shown.text
+    assert "over\n" in shown.text
+    assert f"warned of {SHOWN}" in shown.text
+    assert f"the run failed: Trouble: {SHOWN}\nat {SHOWN}" in shown.text
+    assert f"{SHOWN}  {SHOWN}" in shown.text  # a result
+    assert f"{SHOWN}  ON_READ  ON_READ" in shown.text  # a variable
+    for obeyed in (f"{ESCAPE}[31m\x9b", "\x9b", "\u202e"):
+        assert obeyed not in shown.text

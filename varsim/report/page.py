@@ -1,0 +1,59 @@
+"""Where all that varsim shows is printed: the one console, on a terminal or in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.text import Text
+
+from varsim.report.terminal import takes_escapes, width_of
+from varsim.report.words import visible
+
+
+class Page(Console):
+    """A console that shows the control characters of a text, and does not obey them."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Prints texts, tables and empty lines."""
+        super().print(*map(_shown, objects), **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """The text of a cell, for its width and for its print."""
+        return super().render_str(visible(text), **options)
+
+
+def _shown(one: Any) -> Any:
+    if not isinstance(one, Text) or visible(one.plain) == one.plain:
+        return one
+    return Text(visible(one.plain), style=one.style, no_wrap=one.no_wrap, overflow=one.overflow)
+
+
+def page_on(stream: TextIO, width: int | None = None) -> Page:
+    """The console that writes to a stream.
+
+    Args:
+        width: In columns; by default the stream's own.
+    """
+    escapes = takes_escapes(stream)
+    return Page(
+        file=stream,
+        width=width_of(stream) if width is None else width,
+        force_terminal=escapes,
+        color_system="auto" if escapes else None,
+        highlight=False,
+        emoji=False,
+        markup=False,
+    )
+
+
+def print_page(show: Callable[[Console], None], file: TextIO, width: int | None = None) -> None:
+    """Prints what `show` does; without escapes there are no blanks at the ends of lines either."""
+    console = page_on(file, width)
+    if console.is_terminal:
+        show(console)
+        return
+    with console.capture() as captured:
+        show(console)
+    file.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
