@@ -132,7 +132,8 @@ def test_words_are_completed():
     assert [
         *"run bench check explain lens whatif advise workloads schema completion".split()
     ] == completed()
-    assert ["configs/", "one.yaml", "two.yml"] == completed("run")
+    assert ["configs/", "mine.py", "one.yaml", "two.yml"] == completed("run")[-4:]
+    assert "digits" in completed("run")
     assert ["configs/x.yaml"] == completed("run", incomplete="configs/")
     assert [] == completed("run", incomplete="nowhere/")
     assert ["on_write", "on_read"] == completed("run", "--mode", incomplete="on")
