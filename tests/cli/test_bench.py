@@ -25,6 +25,7 @@ from varsim.experiments.host import Plan
 from varsim.experiments.store import BENCH
 from varsim.report.bench import Bench
 from varsim.report.summary import Status
+from varsim.report.terminal import FILE_WIDTH
 
 TIMEOUT_S = 30_000 * MS
 
@@ -162,7 +163,7 @@ def test_a_quick_look_on_real_processes():
     )
 
     assert (0, "") == (done.returncode, done.stderr)
-    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert max(map(len, done.stdout.splitlines())) <= FILE_WIDTH
     assert "With 2 workers a step that writes 8 B takes" in done.stdout
     assert Path("runs/latest-bench/bench.json").is_file()
 
