@@ -1,0 +1,127 @@
+"""What is known of a run while it goes on, and who is told."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+import varsim
+from varsim.distribute.mirrored import MirroredStrategy
+from varsim.experiments.config import Experiment
+from varsim.experiments.observed import Observed
+from varsim.experiments.store import RunDirectory, RunFiles
+from varsim.report.plain import plain
+from varsim.report.summary import Failure, Judgement, Plain, Status, Summary
+
+
+class Watcher(Protocol):
+    """Who wants to know how a run goes on."""
+
+    def started(self, summary_so_far: Summary) -> None:
+        """The workers are ready, and the workload begins."""
+
+    def progressed(self, step: int, total: int, metrics: dict[str, Plain]) -> None:
+        """The workload has done a step."""
+
+    def ran(self) -> None:
+        """The workload is done; its oracle begins."""
+
+    def warned(self, text: str) -> None:
+        """The workload does what its author probably does not mean; each text comes once."""
+
+
+@dataclass
+class Going:
+    """A run that goes on."""
+
+    experiment: Experiment
+    keys: dict[str, Any]  # of the experiment, with all that was left to defaults
+    directory: RunDirectory
+    started: datetime
+    watcher: Watcher | None
+    status: Status = Status.DONE
+    failure: Failure | None = None
+    strategies: list[Observed] = field(default_factory=list)  # the first is what the report is of
+    step: int = 0
+    total: int | None = None
+    metrics: dict[str, Plain] = field(default_factory=dict)
+    result: dict[str, Plain] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    advice: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    verdict: Judgement | None = None
+
+    def observe(
+        self, strategy: MirroredStrategy, files: RunFiles | None = None, place: str = ""
+    ) -> Observed:
+        """Watches a strategy, whose files are the run's own unless it has others."""
+        observed = Observed(self.experiment, strategy, files or self.directory, place)
+        self.strategies.append(observed)
+        return observed
+
+    def launched(self, began_s: float) -> None:
+        """The first workers are ready."""
+        self.seconds["start_up"] = time.perf_counter() - began_s
+        if self.watcher is not None:
+            self.watcher.started(self.summary())
+
+    def progress(self, step: int, total: int, **metrics: float) -> None:
+        """What the workload calls after each step."""
+        self.check_settings()
+        self.step, self.total, self.metrics = step, total, plain(metrics)
+        if self.watcher is not None:
+            self.watcher.progressed(step, total, self.metrics)
+
+    def check_settings(self) -> None:
+        """Once: whether the experiment fits the variables that the program has.
+
+        Raises:
+            WrongKey: A name that it mentions is no variable's.
+        """
+        for observed in self.strategies:
+            observed.check_settings()
+
+    def take_a_last_look(self) -> None:
+        """After a run that has not come to its end: measures what still answers."""
+        for observed in self.strategies:
+            observed.take_a_last_look()
+
+    def warn(self, text: str) -> None:
+        """Takes a warning, unless it has been taken before."""
+        if text not in self.warnings:
+            who, what = _who_and_what(text)
+            likewise = any(_who_and_what(other)[1] == what for other in self.warnings)
+            self.warnings.append(text)
+            if self.watcher is not None:
+                self.watcher.warned(f"{who}: likewise" if what and likewise else text)
+
+    def summary(self) -> Summary:
+        """All of it; of several strategies, that of the first."""
+        first = self.strategies[0] if self.strategies else None
+        names = self.experiment.device_names if first is None else first.strategy.devices
+        return Summary(
+            status=self.status,
+            failure=self.failure,
+            varsim=varsim.__version__,
+            started=self.started.isoformat(timespec="seconds"),
+            directory=str(self.directory.path),
+            experiment=self.keys,
+            devices=list(names),
+            seconds=self.seconds,
+            step=self.step,
+            total_steps=self.total,
+            metrics=self.metrics,
+            result=self.result,
+            variables=[] if first is None else first.variables,
+            warnings=self.warnings,
+            verdict=self.verdict,
+            advice=self.advice,
+        )
+
+
+def _who_and_what(warning: str) -> tuple[str, str]:
+    """The variable that a warning is about, and what it says of it, but for the fixes below."""
+    who, _, what = warning.partition("\n")[0].partition(": ")
+    return who, what

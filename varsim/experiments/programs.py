@@ -1,0 +1,80 @@
+"""What a run runs: a program, which makes or is given strategies that the run observes."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Protocol
+
+from varsim.distribute.mirrored import MirroredStrategy
+from varsim.distribute.variable import variable_creator_scope
+from varsim.experiments.catalog import Workload, load_workload
+from varsim.experiments.config import Experiment
+from varsim.experiments.going import Going
+from varsim.experiments.parameters import check_params
+from varsim.experiments.recording import trace_options
+from varsim.report.plain import plain
+from varsim.workloads.job import Job
+
+
+class Program(Protocol):
+    """What a run runs."""
+
+    params: dict[str, Any]  # its arguments, with the defaults of those that the experiment left out
+
+    def keys(self) -> dict[str, Any]:
+        """What it adds to the experiment's keys, so that they say all."""
+
+    def play(self, going: Going, began_s: float) -> object:
+        """Runs it, and returns what it returned.
+
+        The strategies that `going` then observes are still open.
+
+        Raises:
+            BaseException: Whatever the program raises.
+        """
+
+
+class WorkloadProgram:
+    """A function `run(job, ...)`, which gets a strategy as the experiment wants it."""
+
+    def __init__(self, workload: Workload, params: dict[str, Any]) -> None:
+        self.workload = workload
+        self.params = params
+
+    def keys(self) -> dict[str, Any]:
+        """The workload by its whole name, and all arguments."""
+        return {"workload": self.workload.name, "params": plain(self.params)}
+
+    def play(self, going: Going, began_s: float) -> object:
+        """What the workload returned."""
+        experiment = going.experiment
+        strategy = MirroredStrategy(
+            experiment.device_names,
+            transport=experiment.transport,
+            strict=experiment.strict,
+            auto=experiment.auto,
+            log_dir=going.directory.logs,
+            trace=trace_options(experiment, going.directory),
+        )
+        observed = going.observe(strategy)
+        strategy.start()
+        going.launched(began_s)
+        job = Job(strategy, experiment.seed, experiment.steps, going.progress)
+        trained_s = time.perf_counter()
+        try:
+            with variable_creator_scope(observed.settings):
+                result: object = self.workload.run(job, **self.params)
+        finally:
+            going.seconds["training"] = time.perf_counter() - trained_s
+        going.check_settings()
+        return result
+
+
+def load_program(experiment: Experiment) -> Program:
+    """The program that an experiment runs.
+
+    Raises:
+        WrongKey: There is none, or it cannot be loaded, or it takes no such arguments.
+    """
+    workload = load_workload(experiment.workload)
+    return WorkloadProgram(workload, check_params(workload, experiment.params))
