@@ -195,6 +195,20 @@ EXAMPLES: Final = (
         strategy.run(step)
         """,
     ),
+    Example(
+        "A thread of a replica",
+        """
+        from concurrent.futures import ThreadPoolExecutor
+
+
+        def step():
+            with ThreadPoolExecutor(thread_name_prefix="loader") as pool:
+                return pool.submit(lambda: 3.0 + replica()).result()
+
+
+        strategy.run(step)
+        """,
+    ),
 )
 
 

@@ -29,6 +29,7 @@ from varsim.sync.actions import (
     RunMerge,
     Send,
 )
+from varsim.sync.call_site import CallSite
 from varsim.sync.coordinator_state import CoordinatorState
 from varsim.sync.statistics import VariableStatistics
 from varsim.tracing.program import ProgramNotes
@@ -76,7 +77,7 @@ class Coordinator:
         self._forgotten: list[int] = []
         self._lost: tuple[int, Lost] | None = None
         self._closed = False
-        self._in_use = OneThread()
+        self.in_use = OneThread()
         self.call_timeout_s = call_timeout_s
         self._process_id = os.getpid()
         self._notes = ProgramNotes(link.trace)
@@ -87,7 +88,7 @@ class Coordinator:
 
     def create(self, spec: VariableSpec, value: Array) -> None:
         """Creates a variable on all replicas. The array belongs to the cluster from now on."""
-        with self._in_use:
+        with self.in_use:
             self._check()
             self._perform(self.ledger.create(spec, value))
             self._flush()
@@ -110,7 +111,7 @@ class Coordinator:
         Args:
             place: file:line in the program, for the record.
         """
-        with self._in_use:
+        with self.in_use:
             self._check()
             if self.state.overwrites(variable_id, operation, same=same):
                 self._perform(self.ledger.overwrite(variable_id, values[0]))
@@ -129,7 +130,7 @@ class Coordinator:
         place: str = "",
     ) -> None:
         """Writes one component; see `Ledger.write_component`."""
-        with self._in_use:
+        with self.in_use:
             self._check()
             self._exchange(variable_id)
             self._perform(self.ledger.write_component(variable_id, replica_id, operation, value))
@@ -147,7 +148,7 @@ class Coordinator:
             WorkerLost: One of the workers has died.
         """
         if self.ledger.exchanges.defers(variable_id):
-            with self._in_use:
+            with self.in_use:
                 self._exchange(variable_id)
         known = self.ledger.known(variable_id, replica_ids)
         missing = [i for i, value in zip(replica_ids, known, strict=True) if value is None]
@@ -168,7 +169,7 @@ class Coordinator:
         self._notes.decided(self._outgoing.values())
 
     def _fetch(self, variable_id: int, replica_ids: Sequence[int]) -> tuple[Array, ...]:
-        with self._in_use:
+        with self.in_use:
             request_id, actions = self.ledger.fetch(variable_id, replica_ids)
             self._perform(actions)
             while request_id not in self._fetched:
@@ -182,10 +183,17 @@ class Coordinator:
     # ------------------------------------------------------------ calls
 
     def run(
-        self, function_id: str, function: Payload, arguments: Sequence[Payload], host: Host
+        self,
+        function_id: str,
+        function: Payload,
+        arguments: Sequence[Payload],
+        host: Host,
+        site: CallSite,
     ) -> tuple[Returned, ...]:
         """Calls a function on all replicas.
 
+        Args:
+            site: What it is called and where, for errors.
         Returns:
             What every replica returned, in replica order.
         Raises:
@@ -194,7 +202,7 @@ class Coordinator:
             WorkerLost: A worker died.
             CallTimeout: No replica said anything for `call_timeout_s`.
         """
-        with self._in_use:
+        with self.in_use.running(site):
             finish = self._run(function_id, function, arguments, host)
             if not finish.returned:
                 self._flush()  # the replicas that wait are to know that it has failed
@@ -220,9 +228,9 @@ class Coordinator:
             raise
         finally:
             del self._hosts[call_id]
-            self._work = deque(work for work in self._work if _call_of(work) != call_id)
+            self._work = deque(work for work in self._work if work.call_id != call_id)
         finish = self._finished.pop(call_id)
-        self._notes.finished(call_id, _story(finish), self._outgoing.values())
+        self._notes.finished(call_id, finish.story, self._outgoing.values())
         return finish
 
     def _give_up(self, call_id: int, error: BaseException) -> None:
@@ -241,7 +249,7 @@ class Coordinator:
         self._receive(call_id)
 
     def _do(self, work: RunMerge | AnswerAsk) -> None:
-        host = self._hosts[_call_of(work)]
+        host = self._hosts[work.call_id]
         if isinstance(work, RunMerge):
             results = host.merge(work.meetings)
             self._perform(self.state.merged(work.call_id, work.index, results))
@@ -345,16 +353,3 @@ def _raise_failure(finish: Finish) -> None:
         raise finish.error
     if finish.raised is not None:
         raise RaisedBy(*finish.raised)
-
-
-def _story(finish: Finish) -> str | None:
-    """What the call's error said, in a line or a few; None if there is none."""
-    if finish.error is not None:
-        return f"{type(finish.error).__name__}: {finish.error}"
-    if finish.raised is not None:
-        return finish.raised[1].traceback.rstrip().rpartition("\n")[2]
-    return None
-
-
-def _call_of(work: RunMerge | AnswerAsk) -> int:
-    return work.call_id if isinstance(work, RunMerge) else work.ask.call_id

@@ -12,7 +12,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from varsim.distribute.home import Home, check_thread
 from varsim.errors import ContextError
+from varsim.transport.one_thread import this_thread
 
 if TYPE_CHECKING:
     from varsim.distribute.replica_context import ReplicaContext
@@ -30,6 +32,7 @@ class Frame:
     strategy: Strategy
     replica: ReplicaContext | None = None
     update: Update | None = None
+    home: Home | None = None  # of the replica, if only its own thread may use it
 
 
 _frame: ContextVar[Frame | None] = ContextVar("varsim_frame", default=None)
@@ -38,10 +41,19 @@ _global: list[Strategy] = []
 
 
 def current_frame() -> Frame | None:
-    """The innermost frame; None outside every scope."""
+    """The innermost frame; None outside every scope.
+
+    All that needs a context, or a variable's component, comes by here.
+
+    Raises:
+        ContextError: This is a thread of a replica, but not the one that runs its function.
+    """
     frame = _frame.get()
-    if frame is None and _global:
-        return Frame(_global[0])
+    if frame is None:
+        check_thread()
+        return Frame(_global[0]) if _global else None
+    if frame.home is not None and frame.home.thread != this_thread():
+        raise frame.home.refuse()  # the context was copied into another thread
     return frame
 
 

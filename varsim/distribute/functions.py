@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
+
+from varsim.distribute.place import place_of_code, user_place
+from varsim.sync.call_site import CallSite
 
 
 class Function:
@@ -40,3 +44,33 @@ def function(func: Callable[..., Any] | None = None, **options: Any) -> Any:
     if func is None:
         return Function
     return Function(func)
+
+
+def bare(function: Any) -> Any:
+    """The Python function inside a shipped one, a partial, a bound method or a callable object.
+
+    What is none of these, as a builtin, comes back as it is.
+    """
+    while True:
+        match function:
+            case Function():
+                function = function.python_function
+            case functools.partial():
+                function = function.func
+            case _ if inspect.ismethod(function):
+                function = function.__func__
+            case _:
+                call = getattr(type(function), "__call__", None)  # noqa: B004  # to see its code
+                return function if not inspect.isfunction(call) else call
+
+
+def site_of(function: Any) -> CallSite:
+    """What `strategy.run` is given, and where the program stands, for errors about the call."""
+    inner = bare(function)
+    code = getattr(inner, "__code__", None)
+    name = str(getattr(inner, "__qualname__", type(inner).__name__))
+    return CallSite(
+        function=name.rpartition("<locals>.")[2],
+        defined_at="" if code is None else place_of_code(code),
+        called_at=user_place(),
+    )

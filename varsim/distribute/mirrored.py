@@ -17,7 +17,7 @@ from varsim.distribute.conversion import as_shape, initial_array
 from varsim.distribute.cross_replica import CrossReplica
 from varsim.distribute.distributed import CLASSES, DistributedVariable
 from varsim.distribute.extended import Extended
-from varsim.distribute.functions import Function
+from varsim.distribute.functions import Function, site_of
 from varsim.distribute.host import RunHost
 from varsim.distribute.naming import PROGRAM, Lease, new_id
 from varsim.distribute.one_device import check_call
@@ -153,7 +153,8 @@ class MirroredStrategy(Strategy):
     def close(self) -> None:
         """Ends the workers, and with them the variables. Does nothing the second time."""
         if self._coordinator is not None:
-            self._coordinator.close()
+            with self._coordinator.in_use:  # or another thread waits in a call
+                self._coordinator.close()
 
     def statistics(self) -> tuple[VariableStatistics, ...]:
         """What each variable's synchronisation has cost so far, in order of creation."""
@@ -234,7 +235,7 @@ class MirroredStrategy(Strategy):
         arguments = self._pack_per_replica((tuple(args), dict(kwargs or {})))
         host = RunHost(self, coordinator.link)
         try:
-            returned = coordinator.run(number, function, arguments, host)
+            returned = coordinator.run(number, function, arguments, host, site_of(fn))
         except RaisedBy as raised:
             self._raise(raised.replica_id, raised.raised)
         return regroup([coordinator.link.unpack(one.result) for one in returned])

@@ -9,15 +9,19 @@ from types import CodeType, FrameType
 
 from varsim.errors import VarsimWarning
 
-_OURS = (
+_NOT_THE_USERS = (
     "varsim.distribute",
     "varsim.coordinator",
     "varsim.sync",
     "varsim.testing",
     "varsim.experiments",
     "varsim_worker",
+    "asyncio",
+    "concurrent.futures",
     "contextlib",
+    "threading",
 )
+"""Modules whose lines are never shown: our own, and those that only call functions for others."""
 
 
 _places: dict[tuple[int, int], tuple[CodeType, str | None]] = {}
@@ -48,15 +52,29 @@ def user_place(depth: int = 2) -> str:
 def _place_of(frame: FrameType) -> str | None:
     if len(_places) >= _MAX_PLACES:
         _places.clear()
-    if frame.f_globals.get("__name__", "").startswith(_OURS):
+    module = frame.f_globals.get("__name__", "")
+    if any(module == name or module.startswith(f"{name}.") for name in _NOT_THE_USERS):
         return None
-    filename = frame.f_code.co_filename
+    return _shown(frame.f_code.co_filename, frame.f_lineno)
+
+
+def place_of_code(code: CodeType) -> str:
+    """file:line of the first line of a function's code."""
+    key = id(code), _FIRST_LINE
+    found = _places.get(key)
+    if found is None:
+        found = _places[key] = code, _shown(code.co_filename, code.co_firstlineno)
+    return found[1] or ""
+
+
+def _shown(filename: str, line: int) -> str:
     path = Path(filename)
     here = Path.cwd()
     shown = str(path.relative_to(here)) if path.is_relative_to(here) else filename
-    return f"{shown}:{frame.f_lineno}"
+    return f"{shown}:{line}"
 
 
+_FIRST_LINE = -1  # in place of an offset
 _MAX_PLACES = 100_000  # functions that are shipped anew for each call have new code each time
 
 

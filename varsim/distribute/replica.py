@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import traceback
 from collections import deque
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from varsim.distribute.context import Frame, entered
 from varsim.distribute.distributed import DistributedVariable
+from varsim.distribute.home import Home, settle
 from varsim.distribute.mirrored import MirroredStrategy
 from varsim.distribute.naming import ReplicaReferences
 from varsim.distribute.place import user_place
@@ -30,6 +32,7 @@ from varsim.protocol.messages import (
     Payload,
     Raised,
     Reduced,
+    Report,
     Returned,
     Start,
 )
@@ -44,7 +47,9 @@ def serve(link: WorkerLink) -> None:
     strategy = MirroredStrategy.handle(link.cluster_id, link.devices)
     references = ReplicaReferences(strategy)
     link.references = references
-    ReplicaSession(link, strategy, references).serve()
+    session = ReplicaSession(link, strategy, references)
+    settle(session.home)
+    session.serve()
 
 
 class ReplicaSession:
@@ -63,6 +68,7 @@ class ReplicaSession:
         self.replica_id = link.replica_id
         self.state = ReplicaState(link.replica_id, link.num_replicas, link.empty)
         self.context = ReplicaContext(strategy, link.replica_id, self)
+        self.home = Home(link.replica_id)
         self._link = link
         self._trace = link.trace
         self._references = references
@@ -123,7 +129,7 @@ class ReplicaSession:
         self.state.begin(start.call_id)
         last: Message | None
         try:
-            with entered(Frame(self.strategy, self.context)):
+            with entered(Frame(self.strategy, self.context, home=self.home)):
                 args, kwargs = self._link.unpack(start.arguments)
                 result = self._function(start.function_id)(*args, **kwargs)
             self._check_aborted()
@@ -136,10 +142,17 @@ class ReplicaSession:
 
     def _returned(self, call_id: int, result: Any) -> Returned:
         payload = self._link.pack(result)
-        report = self.state.report(self._link.take_output())
+        report = self._report()
         return Returned(call_id=call_id, result=payload, report=report)
 
+    def _report(self) -> Report:
+        report = self.state.report(self._link.take_output())
+        noticed = tuple(self.home.warnings())
+        return replace(report, warnings=report.warnings + noticed) if noticed else report
+
     def _raised(self, call_id: int, error: Exception) -> Raised:
+        for refused in self.home.silent(error):
+            error.add_note(f"before that, {refused}")
         own = error.__traceback__
         tail = own.tb_next if own is not None and own.tb_next is not None else own
         text = "".join(traceback.format_exception(type(error), error, tail))
@@ -149,7 +162,7 @@ class ReplicaSession:
         except Exception as unpackable:  # an exception may hold anything, even a socket
             payload = self._link.pack(None)
             text += f"\n(the exception itself cannot travel: {unpackable})"
-        report = self.state.report(self._link.take_output())
+        report = self._report()
         return Raised(call_id=call_id, exception=payload, traceback=text, report=report)
 
     def _await(self) -> Any:

@@ -74,6 +74,11 @@ class AnswerAsk:
     replica_id: int
     ask: Ask
 
+    @property
+    def call_id(self) -> int:
+        """Of the call in which the replica asks."""
+        return self.ask.call_id
+
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
@@ -100,6 +105,15 @@ class Finish:
     reports: tuple[tuple[int, Report], ...] = ()  # of the replicas whose functions have ended
     error: VarsimError | None = None  # found by the coordinator
     raised: tuple[int, Raised] | None = None  # raised by a replica
+
+    @property
+    def story(self) -> str | None:
+        """What the call's error said, in a line or a few; None if there is none."""
+        if self.error is not None:
+            return f"{type(self.error).__name__}: {self.error}"
+        if self.raised is not None:
+            return self.raised[1].traceback.rstrip().rpartition("\n")[2]
+        return None
 
 
 ReplicaAction = Send | Run | Deliver | Stop

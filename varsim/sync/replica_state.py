@@ -286,6 +286,11 @@ class ReplicaState:
     # ------------------------------------------------------------ calls
 
     @property
+    def is_running(self) -> bool:
+        """Whether the function of a call runs here."""
+        return bool(self._calls)
+
+    @property
     def call_id(self) -> int:
         """The innermost call that runs here."""
         return self._calls[-1].call_id

@@ -18,6 +18,7 @@ from typing import Any
 import greenlet
 import numpy as np
 
+from varsim.distribute.home import inhabited
 from varsim.distribute.mirrored import MirroredStrategy
 from varsim.distribute.replica import ReplicaSession
 from varsim.launch.launcher import LaunchOptions, Lost, use_launcher
@@ -27,6 +28,7 @@ from varsim.spec import Array
 from varsim.sync import reduce
 from varsim.testing.recording import note_received, note_sent
 from varsim.tracing.trace import PROGRAM, open_trace
+from varsim.transport.one_thread import threads
 
 STEP_S = 1e-6
 """How much simulated time one step of the simulation takes."""
@@ -178,6 +180,7 @@ class _SimulatedWorker:
         self.trace = open_trace(options.trace, replica_id, self.num_replicas)
         self.inbox: deque[Message] = deque()
         self.dead = False
+        self._guests: frozenset[int] = frozenset()
         self._link = link
         self.session = ReplicaSession(self, strategy)
         self._greenlet = greenlet.greenlet(self._serve)
@@ -195,7 +198,10 @@ class _SimulatedWorker:
     def resume(self) -> None:
         """Runs the worker until it waits for messages or ends."""
         self._greenlet.parent = greenlet.getcurrent()
-        self._greenlet.switch()
+        if not self.session.state.is_running:
+            self._guests = threads()  # a thread that is new while a replica runs is its own
+        with inhabited(self.session.home, self._guests):
+            self._greenlet.switch()
 
     def kill(self) -> None:
         """Ends the worker where it stands."""

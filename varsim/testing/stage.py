@@ -35,6 +35,7 @@ from varsim.spec import (
     VariableSpec,
     VariableSynchronization,
 )
+from varsim.sync.call_site import CallSite
 from varsim.testing.actor import Actor
 from varsim.testing.script import (
     Block,
@@ -232,7 +233,9 @@ class Stage:
             self._wires.untold = (Create, Define, *([Start, Returned] if call.implicit else []))
         arguments = [Payload(((), {}))] * len(self._actors)
         try:
-            self._strategy.coordinator.run("step", Payload("step"), arguments, self)
+            self._strategy.coordinator.run(
+                "step", Payload("step"), arguments, self, CallSite("step")
+            )
         except RaisedBy as raised:
             text = raised.raised.exception.tree
             self.say(f"the call raised what replica {raised.replica_id} raised: {text}")

@@ -1,0 +1,113 @@
+"""Steps that let another thread than the replica's own use varsim, one for each way."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import varsim as tf
+
+Deed = Callable[[], Any]
+
+
+def thread(deed: Deed) -> Any:
+    """In a plain thread, whose error comes back by hand."""
+    box: list[Any] = []
+
+    def run() -> None:
+        try:
+            box.append(deed())
+        except Exception as error:  # whatever it is, it is the caller's
+            box.append(error)
+
+    started = threading.Thread(target=run, name="mine")
+    started.start()
+    started.join()
+    if isinstance(box[0], Exception):
+        raise box[0]
+    return box[0]
+
+
+def with_context(deed: Deed) -> Any:
+    context = contextvars.copy_context()
+    return thread(lambda: context.run(deed))
+
+
+def pool(deed: Deed) -> Any:
+    with ThreadPoolExecutor(1, thread_name_prefix="mine") as executor:
+        return executor.submit(deed).result()
+
+
+def loop(deed: Deed) -> Any:
+    """asyncio.to_thread copies the context."""
+    return asyncio.run(asyncio.to_thread(deed))
+
+
+WAYS = (thread, with_context, pool, loop)
+
+
+def deeds(v: Any) -> dict[str, Deed]:
+    """All that needs a context, or a variable's component."""
+    context = tf.distribute.get_replica_context()
+
+    def merge(strategy: Any, value: Any) -> Any:
+        return value
+
+    return {
+        "get_replica_context": tf.distribute.get_replica_context,
+        "get_strategy": tf.distribute.get_strategy,
+        "has_strategy": tf.distribute.has_strategy,
+        "in_cross_replica_context": tf.distribute.in_cross_replica_context,
+        "read": v.read_value,
+        "numpy": v.numpy,
+        "float": lambda: float(v),
+        "assign": lambda: v.assign_add(1.0),
+        "component": lambda: float(v.values[0]),
+        "repr": lambda: repr(v),
+        "buffer": v.update_buffer,
+        "create": lambda: tf.Variable(1.0),
+        "all_reduce": lambda: context.all_reduce("SUM", 1.0),
+        "all_gather": lambda: context.all_gather([1.0], 0),
+        "merge_call": lambda: context.merge_call(merge, (1.0,)),
+        "reduce": lambda: context.strategy.reduce("SUM", 1.0, axis=None),
+        "run": lambda: context.strategy.run(merge),
+    }
+
+
+def outcomes(v: Any, way: Callable[[Deed], Any]) -> dict[str, str]:
+    """By deed, what came of it in another thread."""
+    found = {}
+    for name, deed in deeds(v).items():
+        try:
+            found[name] = repr(way(deed))
+        except tf.VarsimError as error:
+            found[name] = str(error)
+    return found
+
+
+def reported(deed: Deed) -> Any:
+    """The case of the report: a thread dies of its error, and the function goes on."""
+    box: list[Any] = []
+    background = threading.Thread(target=lambda: box.append(deed()), name="mine")
+    background.start()
+    background.join()
+    return box[0] if box else None
+
+
+def asks_and_returns() -> None:
+    reported(tf.distribute.get_replica_context)
+
+
+def asks_and_raises() -> None:
+    reported(tf.distribute.get_replica_context)
+    raise IndexError("list index out of range")
+
+
+def computes() -> float:
+    """What the error says to do."""
+    mine = thread(lambda: 1.0 + 1.0)
+    return float(tf.distribute.get_replica_context().all_reduce("SUM", mine))

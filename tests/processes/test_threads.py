@@ -1,0 +1,165 @@
+"""Threads: one of a replica that is not its own, and a second one of the program."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import varsim as tf
+from tests.processes import foreign_threads as foreign
+from tests.processes.conftest import Strategy, cluster, place
+from tests.waiting import MS
+from varsim.errors import ContextError
+from varsim.testing import simulated_cluster
+from varsim.transport.one_thread import OneThread
+
+WHAT_TO_DO = (
+    "  Compute in the thread, hand the result to the replica's function (a list and thread.join(), "
+    "or future.result()), and read, write, all_reduce, … there."
+)
+
+
+@pytest.fixture(scope="module", params=["processes", "simulated"])
+def strategy(request: pytest.FixtureRequest) -> Any:
+    if request.param == "simulated":
+        with simulated_cluster():
+            yield Strategy(["cpu:0", "cpu:1"])
+    else:
+        with cluster(2) as started:
+            yield started
+
+
+@pytest.mark.parametrize("way", foreign.WAYS, ids=lambda way: way.__name__)
+def test_another_thread_of_a_replica_gets_one_error_whatever_it_does(
+    strategy: Strategy, way: Callable[..., Any]
+) -> None:
+    with strategy.scope():
+        v = tf.Variable(0.0, name="v", aggregation=tf.VariableAggregation.SUM)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", tf.VarsimWarning)  # that the function keeps them silent
+        every = strategy.experimental_local_results(strategy.run(foreign.outcomes, (v, way)))
+
+    for replica_id, one in enumerate(every):
+        wrong = {
+            deed: said
+            for deed, said in one.items()
+            if f" of replica {replica_id} uses varsim" not in said or not said.endswith(WHAT_TO_DO)
+        }
+        assert {} == wrong
+        assert f"uses varsim at {place(foreign.deeds, 'float(v)')}, and only" in one["float"]
+    assert 0.0 == float(v)
+
+
+def test_the_error_names_the_thread_and_the_replica(strategy: Strategy) -> None:
+    with pytest.raises(ContextError, match=r"^thread 'mine' of replica 0 uses varsim at .*\.py:\d"):
+        strategy.run(foreign.thread, (tf.distribute.get_replica_context,))
+
+
+def test_what_the_error_says_to_do_works(strategy: Strategy) -> None:
+    assert 4.0 == strategy.run(foreign.computes)
+
+
+def test_an_error_that_died_in_its_thread_is_a_warning_once(strategy: Strategy) -> None:
+    with warnings.catch_warnings(record=True) as caught, quiet_threads():
+        warnings.simplefilter("always")
+        for _ in range(3):
+            strategy.run(foreign.asks_and_returns)
+
+    (warning,) = [one for one in caught if one.category is tf.VarsimWarning]
+    at = place(foreign.reported, "target=")
+    assert str(warning.message).startswith(
+        f"a thread that a replica's function started uses varsim at {at} and was refused; the "
+        "function has returned without that error\n  thread 'mine' of replica 0"
+    )
+    assert at == f"{warning.filename}:{warning.lineno}"
+
+
+def test_what_a_function_raises_afterwards_tells_of_it(strategy: Strategy) -> None:
+    with quiet_threads(), pytest.raises(IndexError) as caught:
+        strategy.run(foreign.asks_and_raises)
+
+    (note,) = caught.value.__notes__
+    assert note.startswith("before that, thread 'mine' of replica 0 uses varsim at ")
+
+
+def test_a_thread_of_the_program_is_its_own(strategy: Strategy) -> None:
+    """Outside every replica a thread is on the default strategy, as in TensorFlow."""
+    strategy.run(foreign.computes)
+    seen = foreign.thread(lambda: repr(tf.distribute.get_replica_context()))
+    assert "ReplicaContext(replica 0 of 1)" == seen
+
+
+class quiet_threads:  # noqa: N801  # used like a function
+    """Within the block the death of a thread is not printed, nor a warning of pytest's."""
+
+    def __enter__(self) -> None:
+        self._hook, threading.excepthook = threading.excepthook, lambda _: None
+
+    def __exit__(self, *exc_info: object) -> None:
+        threading.excepthook = self._hook
+
+
+# ---------------------------------------------------------------- the program's threads
+
+
+def test_a_second_thread_hears_which_call_runs_and_where() -> None:
+    inside, told = threading.Event(), threading.Event()
+
+    def merge(strategy: Any) -> None:
+        inside.set()
+        assert told.wait(5_000 * MS)
+
+    def step() -> None:
+        tf.distribute.get_replica_context().merge_call(merge)
+
+    refused: list[str] = []
+
+    def second(own: Strategy) -> None:
+        inside.wait(5_000 * MS)
+        for use in (lambda: own.run(print), own.close):
+            try:
+                use()
+            except ContextError as error:
+                refused.append(str(error))
+        told.set()
+
+    with simulated_cluster():
+        own = Strategy(["cpu:0", "cpu:1"])
+        other = threading.Thread(target=second, args=(own,), name="second")
+        other.start()
+        own.run(step)
+    other.join()
+
+    this = test_a_second_thread_hears_which_call_runs_and_where
+    defined, called = place(this, "def step"), place(this, "own.run(step)")
+    assert 2 == len(refused)
+    first, *_, last = refused[0].splitlines()
+    assert first.startswith(
+        "this strategy is in use by thread 'MainThread', which runs "
+        f"step ({defined}), called by strategy.run at {called}, since "
+    )
+    assert first.endswith(" s; this is thread 'second'.")
+    assert last.endswith("or give each thread a strategy of its own.")
+
+
+def test_a_thread_that_only_reads_is_named_too() -> None:
+    use, refused = OneThread(), []
+
+    def second() -> None:
+        try:
+            with use:
+                pass
+        except ContextError as error:
+            refused.append(str(error))
+
+    with use:
+        other = threading.Thread(target=second, name="second")
+        other.start()
+        other.join()
+
+    assert "thread 'MainThread', which reads or writes a variable now; this is" in refused[0]

@@ -1,0 +1,19 @@
+"""What a call runs, and where in the program it was called."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class CallSite:
+    """What a call runs, and where in the program it was called, for errors about it."""
+
+    function: str = "a function"
+    defined_at: str = ""  # file:line; empty if that is not known
+    called_at: str = ""  # file:line of strategy.run
+
+    def __str__(self) -> str:
+        defined = f" ({self.defined_at})" if self.defined_at else ""
+        called = f" at {self.called_at}" if self.called_at else ""
+        return f"{self.function}{defined}, called by strategy.run{called},"
