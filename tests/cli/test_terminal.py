@@ -22,6 +22,7 @@ ESCAPE = "\x1b"
 COMMANDS = [
     ["run"],
     ["bench"],
+    ["check"],
     ["explain", "on_read"],
     ["lens", "latest", "v"],
     ["whatif", "latest", "--set", "v=on_read"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from varsim.analysis.finding import Finding, Kind
-from varsim.report.findings_text import WIDTH, findings_text
+from varsim.report.findings_text import findings_text, in_lines
 
 
 def finding(**changes) -> Finding:
@@ -56,20 +56,72 @@ def test_many_ages_are_told_in_ranges() -> None:
     assert ["0", "1", "2–3", "4–7", "8–15"] == told
 
 
+@pytest.mark.parametrize("width", [40, 60, 80])
 @pytest.mark.parametrize(
     "changes",
     [
+        {},
         {"what": "so many words " * 40},
         {"places": (("a/" * 60 + "train.py:12", 8), ("eval.py:4", 1))},
         {"variable": "block/" * 20},
         {"histogram": tuple((age, 10**age) for age in range(8))},
     ],
-    ids=["what", "place", "variable", "histogram"],
+    ids=["nothing", "what", "place", "variable", "histogram"],
 )
-def test_no_line_is_wider_than_80_columns(changes) -> None:
-    assert WIDTH >= max(map(len, findings_text([finding(**changes)])))
+def test_no_line_is_wider_than_the_console(changes, width: int) -> None:
+    assert width >= max(map(len, findings_text([finding(**changes)], width)))
 
 
 def test_a_place_that_is_too_wide_keeps_its_end() -> None:
     lines = findings_text([finding(places=(("a/" * 60 + "train.py:12", 8),))])
     assert any(line.endswith("/train.py:12") for line in lines)
+
+
+LAYERS = [
+    finding(
+        variable=f"layer_{number:02}/kernel",
+        variable_id=number,
+        what=f"{number} of 19 reads of layer_{number:02}/kernel lacked writes.",
+        places=(("train.py:12", number),),
+        count=number,
+        histogram=((0, 1), (number, 1)),
+    )
+    for number in range(1, 65)
+]
+
+
+def test_findings_that_are_alike_are_told_once() -> None:
+    """With sums, the words of the one that was seen most often, and what they are all about."""
+    assert [
+        "64 findings, 1 told: what is alike is told once (--all shows each)",
+        "",
+        "stale read: layer_*/kernel (64 variables)",
+        "  what      layer_64/kernel: 64 of 19 reads of layer_64/kernel lacked writes.",
+        "  how often 2,080×",
+        "  where     train.py:12",
+        "  staleness 0      ████████████████████████  64",
+    ] == findings_text(LAYERS)[:7]
+    assert ["stale read: layer_*/kernel (64 variables), train.py:12"] == in_lines(LAYERS)
+
+
+def test_each_finding_is_told_if_that_is_asked_for() -> None:
+    lines = findings_text(LAYERS, everything=True)
+
+    assert "64 findings" == lines[0]
+    assert 64 == sum(line.startswith("stale read: ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"kind": Kind.DIVERGENCE},
+        {"places": (("train.py:13", 8), ("eval.py:4", 1))},
+        {"what": "9 of 19 reads in replicas lacked nothing."},
+        {"remedy": "Read it elsewhere."},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_what_differs_in_more_than_variable_and_numbers_is_told_apart(other) -> None:
+    lines = findings_text([finding(), finding(variable="bias", **other)])
+
+    assert "2 findings" == lines[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +19,6 @@ INVALID: Final = 3
 UNKNOWN: Final = 4
 
 _EXIT_CODE: Final = {"VALID": DONE, "INVALID": INVALID, "UNKNOWN": UNKNOWN}
-_COLOR: Final = {"VALID": "green", "INVALID": "red", "UNKNOWN": "yellow"}
 _EXIT_CODES: Final = (
     "Exit codes: 0 valid; 3 invalid; 4 unknown; 2 there is no history to judge; 130 interrupted."
 )
@@ -28,8 +27,11 @@ _EXIT_CODES: Final = (
 @click.command(epilog=_EXIT_CODES, short_help="Judge what a run did.")
 @click.argument("run", default="runs/latest", shell_complete=completion.runs)
 @click.option("--json", "as_json", is_flag=True, help="Print the verdicts as JSON, and only that.")
+@click.option(
+    "--all", "everything", is_flag=True, help="Each finding, also of those that are alike."
+)
 @click.pass_context
-def check(ctx: click.Context, /, *, run: str, as_json: bool) -> None:
+def check(ctx: click.Context, /, *, run: str, as_json: bool, everything: bool) -> None:
     """Judge whether a run kept what varsim promises.
 
     RUN is a run's directory or its history.db, `latest`, or the beginning of its name; the last
@@ -46,6 +48,8 @@ def check(ctx: click.Context, /, *, run: str, as_json: bool) -> None:
     from varsim.analysis.examination import examine
     from varsim.errors import ConfigError
     from varsim.experiments.found_runs import find_record
+    from varsim.report.check_page import print_check
+    from varsim.report.page import print_page
     from varsim.tracing.history import open_history, open_oracle
 
     try:
@@ -58,26 +62,8 @@ def check(ctx: click.Context, /, *, run: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(_plain(found), indent=2, default=lambda kind: kind.value))
     else:
-        _show(found, names)
+        print_page(lambda it: print_check(it, found, names, everything=everything), sys.stdout)
     ctx.exit(_EXIT_CODE[found.outcome.value])
-
-
-def _show(found: Examination, names: Mapping[int, str]) -> None:
-    from varsim.report.findings_text import findings_text
-    from varsim.report.space_time import space_time
-    from varsim.report.verdict_text import end_of, nothing_found
-
-    widest = max(len(verdict.checker) for verdict in found.verdicts)
-    for verdict in found.verdicts:
-        said = verdict.outcome.value
-        mark = click.style(f"{said:7}", fg=_COLOR[said])
-        click.echo(f"{mark}  {verdict.checker:{widest}}  {verdict.reason}")
-    for verdict in found.verdicts:
-        if verdict.events:
-            click.echo(f"\n{verdict.checker}: {verdict.reason}")
-            click.echo("\n".join(space_time(verdict.events, names)))
-    lines = findings_text(found.findings) or [nothing_found(found)]
-    click.echo("\n".join(["", *lines, "", *end_of(found)]))
 
 
 def _plain(found: Examination) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from varsim.analysis.outcome import Outcome
 from varsim.errors import ProtocolError
 from varsim.experiments.config import Experiment
 from varsim.experiments.store import RunDirectory, RunFiles
-from varsim.report.findings_text import in_a_line
+from varsim.report.findings_text import in_lines
 from varsim.report.summary import Judgement
 from varsim.tracing.history import HISTORY, open_history, open_oracle
 from varsim.tracing.merge import merge
@@ -47,7 +47,7 @@ def judged(
     return Judgement(
         outcome=found.outcome.value,
         reasons=list(dict.fromkeys(reasons)),
-        findings=[in_a_line(finding) for finding in found.findings],
+        findings=in_lines(found.findings),
         not_looked_at=list(found.not_looked_at),
     )
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from textwrap import wrap
 from typing import Final
 
 from varsim.analysis.finding import Finding
-from varsim.report.words import count, middle
+from varsim.analysis.findings.found import most
+from varsim.report.alike import grouped, name_of, short, without_numbers
+from varsim.report.words import count, middle, visible
 
 WIDTH: Final = 80
 _INDENT: Final = 2
@@ -16,66 +19,115 @@ _MOST_BARS: Final = 8
 _BAR_WIDTH: Final = 24
 
 
-def findings_text(findings: Sequence[Finding]) -> list[str]:
-    """The lines of a report on findings, at most 80 columns wide; none without findings."""
+def findings_text(
+    findings: Sequence[Finding], width: int = WIDTH, *, everything: bool = False
+) -> list[str]:
+    """The lines of a report on findings; none without findings.
+
+    Args:
+        width: In columns, of the widest line.
+        everything: Each finding for itself, and not once for all that are alike.
+    """
     if not findings:
         return []
     lines = [f"{count(len(findings))} finding{'' if len(findings) == 1 else 's'}"]
-    for finding in findings:
-        lines += ["", *_finding(finding)]
+    groups = [[one] for one in findings] if everything else grouped(findings, _likeness)
+    if len(groups) < len(findings):
+        lines[0] += f", {count(len(groups))} told: what is alike is told once (--all shows each)"
+        lines = wrap(lines[0], width)
+    for group in groups:
+        lines += ["", *_told(group, width)]
     return lines
 
 
-def in_a_line(finding: Finding) -> str:
-    """What was found, of which variable, and where."""
-    place = f", {finding.places[0][0]}" if finding.places else ""
-    return f"{_title(finding)}{place}"
+def in_lines(findings: Sequence[Finding]) -> list[str]:
+    """What was found, of which variables, and where: a line for all findings that are alike."""
+    return [_in_a_line(group) for group in grouped(findings, _likeness)]
 
 
-def _title(finding: Finding) -> str:
-    kind = finding.kind.value
-    return f"{kind}: {finding.variable}" if finding.variable else kind
+def _in_a_line(group: Sequence[Finding]) -> str:
+    places = group[0].places
+    return f"{_title(group)}, {places[0][0]}" if places else _title(group)
 
 
-def _finding(finding: Finding) -> Iterator[str]:
-    yield middle(_title(finding), WIDTH)
-    yield from _labelled("what", finding.what)
-    yield from _labelled("how often", f"{count(finding.count)}×")
-    for number, (place, times) in enumerate(finding.places):
+def _likeness(finding: Finding) -> tuple[object, ...]:
+    """What findings have in common that are told once: all but the variable and the numbers."""
+    name = finding.variable
+    said = without_numbers(finding.what, name), without_numbers(finding.remedy, name)
+    return finding.kind, frozenset(place for place, _ in finding.places), *said
+
+
+def _title(group: Sequence[Finding]) -> str:
+    kind = group[0].kind.value
+    names = [finding.variable for finding in group if finding.variable]
+    return f"{kind}: {name_of(names)}" if names else kind
+
+
+def _told(group: Sequence[Finding], width: int) -> Iterator[str]:
+    """Findings that are alike: their sums, and the words of the one that was seen most often."""
+    words = max(group, key=lambda finding: finding.count)
+    differ = len({finding.what.replace(finding.variable, "") for finding in group}) > 1
+    yield from _heading(_title(group), width)
+    of_one = f"{short(words.variable, width // 2)}: " if differ else ""
+    yield from _labelled("what", f"{of_one}{words.what}", width)
+    yield from _labelled("how often", f"{count(sum(one.count for one in group))}×", width)
+    places: Counter[str] = Counter()
+    staleness: Counter[int] = Counter()
+    for finding in group:
+        places.update(dict(finding.places))
+        staleness.update(dict(finding.histogram))
+    for number, (place, times) in enumerate(most(places)):
         label = "" if number else "where"
-        often = f"  {count(times)}×" if len(finding.places) > 1 else ""
-        room = WIDTH - _INDENT - _LABEL_WIDTH - len(often)
+        often = f"  {count(times)}×" if len(places) > 1 else ""
+        room = width - _INDENT - _LABEL_WIDTH - len(often)
         yield f"{'':{_INDENT}}{label:{_LABEL_WIDTH}}{_end_of(place, room)}{often}"
-    if finding.histogram:
-        yield from _histogram(finding.histogram)
-    yield from _labelled("what to do", finding.remedy)
-    if finding.events:
-        yield from _labelled("events", ", ".join(map(str, finding.events)))
+    if staleness:
+        yield from _histogram(sorted(staleness.items()), width)
+    yield from _labelled("what to do", words.remedy, width)
+    if words.events:
+        yield from _labelled("events", ", ".join(map(str, words.events)), width)
 
 
-def _labelled(label: str, text: str) -> list[str]:
+def _heading(title: str, width: int) -> list[str]:
+    """A kind and the variables it is about; these on a line of their own if they need one."""
+    kind, colon, name = title.partition(": ")
+    if len(title) <= width or not colon:
+        return [middle(title, width)]
+    return [f"{kind}:", f"{'':{_INDENT}}{short(name, width - _INDENT)}"]
+
+
+def _labelled(label: str, text: str, width: int) -> list[str]:
     """Lines of text beside a label, or below one that is too wide."""
     indent = " " * (_INDENT + _LABEL_WIDTH)
     first = f"{'':{_INDENT}}{label:{_LABEL_WIDTH}}"
-    if len(label) >= _LABEL_WIDTH:
-        return [first.rstrip(), *wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent)]
-    return wrap(text, WIDTH, initial_indent=first, subsequent_indent=indent)
+    above = [first.rstrip()] if len(label) >= _LABEL_WIDTH else []
+    lines = wrap(
+        visible(text),
+        width,
+        initial_indent=indent if above else first,
+        subsequent_indent=indent,
+        break_on_hyphens=False,
+    )
+    return [*above, *lines]
 
 
 def _end_of(place: str, width: int) -> str:
     """A place, cut at its beginning if it is too wide: the file and the line are at its end."""
+    place = visible(place)
     return place if len(place) <= width else f"…{place[len(place) - width + 1 :]}"
 
 
-def _histogram(histogram: Sequence[tuple[int, int]]) -> Iterator[str]:
+def _histogram(histogram: Sequence[tuple[int, int]], width: int) -> Iterator[str]:
     """How old what was read was: a bar for each staleness, or for ranges of it."""
     bars = _ranges(histogram)
-    most = max(reads for _, reads in bars)
+    most_reads = max(reads for _, reads in bars)
     widest = max(len(label) for label, _ in bars)
+    beside = _INDENT + _LABEL_WIDTH + widest + 4 + len(count(most_reads))
+    longest = max(1, min(_BAR_WIDTH, width - beside))
     for number, (label, reads) in enumerate(bars):
-        bar = "█" * max(1, round(reads / most * _BAR_WIDTH)) if reads else ""
+        bar = "█" * max(1, round(reads / most_reads * longest)) if reads else ""
         name = "" if number else "staleness"
-        said = f"{label:>{widest}}  {bar:{_BAR_WIDTH}}  {count(reads)}"
+        said = f"{label:>{widest}}  {bar:{longest}}  {count(reads)}"
         yield f"{'':{_INDENT}}{name:{_LABEL_WIDTH}}{said}"
 
 

@@ -1,0 +1,142 @@
+"""What is alike is told once: groups, one name for several variables, and names that are short."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from itertools import takewhile
+from typing import Final, TypeVar
+
+from varsim.report.words import count, middle, visible
+
+CUT: Final = "…"
+_MOST_NAMES: Final = 3  # that are listed; of more, a pattern tells as much
+_NUMBER: Final = re.compile(r"\d[\d,.]*")
+
+T = TypeVar("T")
+
+
+def grouped(items: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
+    """The items in groups that have the same key, in the order in which the first of each comes."""
+    groups: dict[Hashable, list[T]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return list(groups.values())
+
+
+def without_numbers(text: str, name: str) -> str:
+    """A text about a variable, without its name and numbers: what else is alike in such texts."""
+    return _NUMBER.sub("#", text.replace(name, "*") if name else text)
+
+
+def name_of(names: Sequence[str]) -> str:
+    """One name for several variables: `layer_*/kernel (64 variables)`, or a list of a few names."""
+    unique = list(dict.fromkeys(names))
+    if len(names) == 1:
+        return names[0]
+    if len(unique) == 1:
+        return f"{unique[0]} ({count(len(names))} variables)"
+    pattern = pattern_of(unique)
+    says_something = any(letter.isalnum() for letter in pattern)
+    if len(unique) == len(names) <= _MOST_NAMES and not says_something:
+        return " and ".join([", ".join(unique[:-1]), unique[-1]])
+    if not says_something:
+        pattern = f"{unique[0]}, {unique[1]}, {CUT}"
+    return f"{pattern} ({count(len(names))} variables)"
+
+
+def pattern_of(names: Sequence[str]) -> str:
+    """What names have in common, part by part; `*` stands for what differs in a part.
+
+    Of names with different numbers of parts, `…` stands for those in the middle.
+    """
+    parts = [name.split("/") for name in names]
+    fewest = min(map(len, parts))
+    if all(len(one) == fewest for one in parts):
+        return "/".join(_pattern(list(column)) for column in zip(*parts, strict=True))
+    head = [column[0] for column in takewhile(_same, zip(*parts, strict=False))]
+    backwards = zip(*(one[::-1] for one in parts), strict=False)
+    tail = [column[0] for column in takewhile(_same, backwards)]
+    tail = tail[: fewest - len(head)][::-1]
+    return "/".join([*head, CUT, *tail])
+
+
+def _same(column: Sequence[str]) -> bool:
+    return len(set(column)) == 1
+
+
+def _pattern(words: Sequence[str]) -> str:
+    """Of words that differ: what all begin and end with, but for digits, which count something."""
+    if _same(words):
+        return words[0]
+    head = _begin(words)
+    tail = _begin([word[len(head) :][::-1] for word in words])[::-1]
+    return f"{head.rstrip('0123456789')}*{tail.lstrip('0123456789')}"
+
+
+def _begin(words: Sequence[str]) -> str:
+    """What all words begin with, letter by letter."""
+    first, last = min(words), max(words)
+    same = takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
+    return "".join(letter for letter, _ in same)
+
+
+# ---------------------------------------------------------------- short names
+
+
+def short_names(names: Sequence[str], width: int) -> list[str]:
+    """The names in at most so many columns, cut in the middle, and no two of them alike.
+
+    Of several variables with one name, all but the first have a number.
+    """
+    whole = [visible(name) for name in names]
+    seen: dict[str, int] = {}
+    numbers = []
+    for name in whole:
+        seen[name] = seen.get(name, 0) + 1
+        numbers.append("" if seen[name] == 1 else f" #{seen[name]}")
+    cut = {name: short(name, width - 3 * (seen[name] > 1)) for name in seen}
+    for alike in grouped(cut, cut.__getitem__):
+        if len(alike) > 1:
+            cut |= zip(alike, _apart(alike, width), strict=True)
+    if len(set(cut.values())) < len(cut):  # after all that, a number tells them apart
+        cut = {
+            name: f"{middle(name, max(1, width - 1 - len(str(place))))}~{place}"
+            for place, name in enumerate(cut, 1)
+        }
+    return [cut[name] + number for name, number in zip(whole, numbers, strict=True)]
+
+
+def short(name: str, width: int) -> str:
+    """The name in at most so many columns: `encoder/…/kernel`, with parts whole where they fit."""
+    name = visible(name)
+    if len(name) <= width:
+        return name
+    parts = name.split("/")
+    for heads in (range(1, len(parts)), (0,)):  # without its beginning if that cannot be whole
+        best = ""
+        for head in heads:
+            for tail in range(1, len(parts) - head):
+                candidate = "/".join([*parts[:head], CUT, *parts[len(parts) - tail :]])
+                if len(best) < len(candidate) <= width:
+                    best = candidate
+        if len(best) * 2 > width:
+            return best
+    return middle(name, width)  # letters say more than the few whole parts that fit
+
+
+def _apart(names: Sequence[str], width: int) -> list[str]:
+    """Names that are alike at both ends: what differs is kept, and what surrounds it is cut."""
+    head = len(_begin(names))
+    tail = len(_begin([name[head:][::-1] for name in names]))
+    differs = [name[head : len(name) - tail] for name in names]
+    room = width - max(map(len, differs)) - 2 * len(CUT)
+    if room < 0:
+        return [middle(name, width) for name in differs]
+    before = min(head, (room + 1) // 2)
+    after = min(tail, room - before)
+    return [
+        f"{CUT if before < head else ''}{name[head - before : len(name) - tail + after]}"
+        f"{CUT if after < tail else ''}"
+        for name in names
+    ]

@@ -1,0 +1,64 @@
+"""What `varsim check` shows: each promise, the events that break one, findings, and the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from textwrap import wrap
+from typing import Final
+
+from rich.console import Console
+from rich.text import Text
+
+from varsim.analysis.examination import Examination
+from varsim.analysis.outcome import Outcome, Verdict
+from varsim.report.findings_text import findings_text
+from varsim.report.space_time import space_time
+from varsim.report.verdict_text import end_of, nothing_found
+
+WIDEST: Final = 80
+"""Of lines that one reads; a narrower console has narrower ones."""
+
+_LEAST_REASON: Final = 24  # columns; with less, a reason stands below its promise
+_COLOR: Final = {Outcome.VALID: "green", Outcome.INVALID: "red", Outcome.UNKNOWN: "yellow"}
+
+
+def print_check(
+    console: Console, found: Examination, names: Mapping[int, str], *, everything: bool = False
+) -> None:
+    """The page about a run.
+
+    Args:
+        names: Of the variables, by number.
+        everything: Findings that are alike are told one by one.
+    """
+    width = min(console.width, WIDEST)
+    _print_promises(console, found.verdicts, width)
+    for verdict in found.verdicts:
+        if verdict.events:
+            told = wrap(f"{verdict.checker}: {verdict.reason}", width, break_on_hyphens=False)
+            _print_lines(console, ["", *told, *space_time(verdict.events, names, width)])
+    lines = findings_text(found.findings, width, everything=everything)
+    lines = lines or wrap(nothing_found(found), width)
+    _print_lines(console, ["", *lines, "", *end_of(found, width)])
+
+
+def _print_promises(console: Console, verdicts: Sequence[Verdict], width: int) -> None:
+    marks = max(len(outcome.value) for outcome in Outcome)
+    widest = max(len(verdict.checker) for verdict in verdicts)
+    indent = marks + widest + 4
+    stacked = width - indent < _LEAST_REASON
+    for verdict in verdicts:
+        room = width - 2 if stacked else width - indent
+        reason = wrap(verdict.reason, room, break_on_hyphens=False)
+        said = verdict.outcome.value
+        line = Text.assemble((f"{said:{marks}}", _COLOR[verdict.outcome]), f"  {verdict.checker}")
+        if not stacked:
+            line.append(f"{'':{widest - len(verdict.checker)}}  {reason.pop(0)}")
+        console.print(line, soft_wrap=True)
+        _print_lines(console, [f"{'':{2 if stacked else indent}}{one}" for one in reason])
+
+
+def _print_lines(console: Console, lines: Sequence[str]) -> None:
+    """Lines that have been laid out."""
+    for line in lines:
+        console.print(Text(line), soft_wrap=True)
