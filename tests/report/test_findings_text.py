@@ -99,7 +99,7 @@ def test_findings_that_are_alike_are_told_once() -> None:
         "  what      layer_64/kernel: 64 of 19 reads of layer_64/kernel lacked writes.",
         "  how often 2,080×",
         "  where     train.py:12",
-        "  staleness 0      ████████████████████████  64",
+        "  staleness      0  ████████████████████████  64",
     ] == findings_text(LAYERS)[:7]
     assert ["stale read: layer_*/kernel (64 variables), train.py:12"] == in_lines(LAYERS)
 
