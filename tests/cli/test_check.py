@@ -47,6 +47,8 @@ def test_the_last_run_is_judged():
         "",
         "not looked at",
         "  - whether the values are those of a single device: use --oracle",
+        "  - values that are in no variable, such as what all_reduce gives, and what",
+        "    functions return: they are not recorded",
     ] == lines[lines.index("") :]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from varsim.analysis.finding import Finding, Kind, find
+from varsim.analysis.finding import Compared, Finding, Kind, find_and_compare
 from varsim.analysis.notes import Note, not_looked_at
 from varsim.analysis.outcome import Outcome, Verdict, overall
 from varsim.analysis.verdict import is_whole, judge, sound
@@ -24,8 +24,8 @@ class Examination:
 
     verdicts: tuple[Verdict, ...]
     findings: tuple[Finding, ...]  # none if the record is not whole
-    compared: bool
-    """Whether there was an oracle whose record is whole, to compare with."""
+    compared: Compared | None
+    """With a single device; None if there was no oracle whose record is whole."""
     num_events: int
     num_replicas: int
     not_looked_at: tuple[Note, ...]
@@ -45,7 +45,7 @@ class Examination:
         """How many kinds of finding were looked for; with one replica there are none."""
         if not self.is_whole or self.num_replicas < 2:
             return 0
-        return len(Kind) - (0 if self.compared else len(NEED_AN_ORACLE))
+        return len(Kind) - (len(NEED_AN_ORACLE) if self.compared is None else 0)
 
 
 def examine(
@@ -62,17 +62,18 @@ def examine(
         no_oracle: Why there is none, though one was asked for; "" if none was.
         tell: Is told how much of the history has been seen.
     """
-    compared = sound(oracle)
-    if oracle is not None and compared is None:
+    one_device = sound(oracle)
+    if oracle is not None and one_device is None:
         no_oracle = "the record of the oracle is not whole"
     verdicts = judge(history, tell=tell)
-    findings = find(history, compared) if is_whole(verdicts) else ()
+    whole = is_whole(verdicts)
+    findings, compared = find_and_compare(history, one_device) if whole else ((), None)
     notes = not_looked_at(history, verdicts, no_oracle, compared=compared is not None)
     return Examination(
         verdicts=verdicts,
         findings=findings,
-        compared=compared is not None,
+        compared=compared,
         num_events=history.last_event,
-        num_replicas=history.num_replicas if is_whole(verdicts) else 0,
+        num_replicas=history.num_replicas if whole else 0,
         not_looked_at=tuple(notes),
     )

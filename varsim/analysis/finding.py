@@ -5,10 +5,11 @@ None of them is an error of varsim. A clean program has none.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from varsim.analysis.clocks import Clocks
+from varsim.analysis.findings.account import Compared
 from varsim.analysis.findings.components import Components
 from varsim.analysis.findings.conflicts import Conflicts
 from varsim.analysis.findings.divergence import Divergence
@@ -23,7 +24,7 @@ from varsim.analysis.findings.waits import Waits
 from varsim.analysis.oracle import Oracle
 from varsim.tracing.history import KINDS, Event, History
 
-__all__ = ["Finding", "Kind", "find"]
+__all__ = ["Compared", "Finding", "Kind", "find", "find_and_compare"]
 
 _ORDER: Final = {kind: place for place, kind in enumerate(Kind)}
 
@@ -36,9 +37,16 @@ def find(history: History, oracle: History | None = None) -> tuple[Finding, ...]
     Args:
         oracle: The history of the same program on one replica with the whole batch, to compare.
     """
+    return find_and_compare(history, oracle)[0]
+
+
+def find_and_compare(
+    history: History, oracle: History | None
+) -> tuple[tuple[Finding, ...], Compared | None]:
+    """The findings of a history, and what all its comparisons with an oracle came to."""
     num_replicas = history.num_replicas
     if num_replicas < 2:
-        return ()
+        return (), None
     variables = subjects(history.variables)
     clocks = Clocks(num_replicas)
     components = Components(num_replicas, variables)
@@ -53,15 +61,28 @@ def find(history: History, oracle: History | None = None) -> tuple[Finding, ...]
         Overflow(num_replicas, variables),
         Waits(num_replicas, variables),
     )
+    factor: Factor | None = None
     if oracle is not None:
-        against = Oracle(history, oracle)
-        finders += (Factor(num_replicas, variables, components, against),)
+        factor = Factor(num_replicas, variables, components, Oracle(history, oracle))
+        finders += (factor,)
     takes = _by_kind(clocks, components, finders)
     for event in history.events():
         for take in takes[event.kind]:
             take(event)
     found = [finding for finder in finders for finding in finder.finish()]
-    return tuple(sorted(found, key=lambda one: (_ORDER[one.kind], one.variable_id or 0)))
+    found.sort(key=lambda one: (_ORDER[one.kind], one.variable_id or 0))
+    return tuple(found), None if factor is None else _explained(factor.compared(), found)
+
+
+def _explained(compared: Compared, found: Sequence[Finding]) -> Compared:
+    """What was compared, with what findings explain without an oracle."""
+    known = {
+        (one.variable_id, place)
+        for one in found
+        if one.kind is Kind.OVERFLOW
+        for place, _ in one.places
+    }
+    return compared.explained_at(known)
 
 
 def _by_kind(

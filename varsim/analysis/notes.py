@@ -21,6 +21,10 @@ EVERYTHING: Final = "--trace messages"
 LIMIT: Final = "a larger `trace: {limit: …}`"
 WHOLE: Final = "--trace ops"
 
+IN_NO_VARIABLE: Final = (
+    "values that are in no variable, such as what all_reduce gives, and what functions return"
+)
+
 _MOST_NAMES: Final = 3
 
 
@@ -69,12 +73,11 @@ def _of_record(history: History, flaw: str) -> Note:
 def _of_values(history: History) -> Iterator[Note]:
     """Values of which nothing was recorded, and those of which only a checksum was."""
     rows = history.connection.execute(
-        "SELECT kind, +variable, COUNT(*), SUM(digest IS NULL) FROM events "
-        "WHERE (value IS NULL AND dtype IS NOT NULL) OR kind = 'meet' GROUP BY kind, +variable"
+        "SELECT +variable, COUNT(*), SUM(digest IS NULL) FROM events "
+        "WHERE value IS NULL AND dtype IS NOT NULL GROUP BY +variable"
     ).fetchall()
-    of_values = [(variable, count, bare) for kind, variable, count, bare in rows if kind != "meet"]
-    bare = [(variable, count) for variable, _, count in of_values if count]
-    summed = [(variable, count - bare) for variable, count, bare in of_values if count > bare]
+    bare = [(variable, count) for variable, _, count in rows if count]
+    summed = [(variable, count - bare) for variable, count, bare in rows if count > bare]
     if bare:
         yield Note(
             text=f"{_values(history, bare)}, which were not recorded: they are larger than "
@@ -87,8 +90,7 @@ def _of_values(history: History) -> Iterator[Note]:
             f"were compared for equality alone: they are larger than {_kib(READ_LIMIT_BYTES)}",
             option=EVERYTHING,
         )
-    if len(of_values) < len(rows):
-        yield Note(text="what all_reduce, all_gather and merge_call gave: it is never recorded")
+    yield Note(text=f"{IN_NO_VARIABLE}: they are not recorded")
 
 
 def _values(history: History, counted: Iterable[tuple[int | None, int]]) -> str:

@@ -19,6 +19,10 @@ FIRST_REPLICA = 0
 """The only one that an oracle has; and the one of a run whose deeds are counted."""
 
 
+Place = tuple[int, str, int, str]
+"""Of what can be counted: the variable, the kind of event, the process, file:line."""
+
+
 class Oracle:
     """The record of the run on one replica, which is asked in the order of the other run."""
 
@@ -26,16 +30,25 @@ class Oracle:
         self._history = history
         self._oracle = oracle
         self._twins = twins(history, oracle)
-        self._deeds: dict[tuple[int, str, int, str], Iterator[Flat | None]] = {}
+        self._deeds: dict[Place, Iterator[Flat | None]] = {}
+        self.uneven: dict[Place, tuple[int, int]] = {}
+        """How often the run did something, and how often the oracle, where that is not the same."""
 
     def knows(self, variable: int) -> bool:
         """Whether both runs have a variable, alike and with the same value when it was created."""
+        return not self.why_unknown(variable)
+
+    def why_unknown(self, variable: int) -> str:
+        """Why a variable of the run can be compared with none, in a clause; "" if it can."""
         twin = self._twins.get(variable)
         if twin is None:
-            return False
-        begins = (self.created(variable), _created(self._oracle, twin))
-        one, other = begins
-        return one is not None and other is not None and one.tobytes() == other.tobytes()
+            return "on a single device there is none of that name, shape and dtype"
+        one, other = self.created(variable), _created(self._oracle, twin)
+        if one is None or other is None:
+            return "its initial value was not recorded"
+        if one.tobytes() == other.tobytes():
+            return ""
+        return f"it begins with {_shown(one)}, and on a single device with {_shown(other)}"
 
     def created(self, variable: int) -> Flat | None:
         """The value with which a variable of this run began."""
@@ -64,7 +77,9 @@ class Oracle:
             return
         here = _deeds(self._history, variable, kind, process, place)
         there = _deeds(self._oracle, twin.variable, kind, process, place)
-        if sum(one.occurrences for one in here) != sum(one.occurrences for one in there):
+        often = sum(one.occurrences for one in here), sum(one.occurrences for one in there)
+        if often[0] != often[1]:
+            self.uneven[variable, kind, process, place] = often
             return
         dtype = np.dtype(twin.dtype)
         for event in _deeds(self._oracle, twin.variable, kind, process, place):
@@ -102,3 +117,9 @@ def _deeds(history: History, variable: int, kind: str, process: int, place: str)
     whole = "AND replica IS NULL" if process == PROGRAM else ""
     where = f"variable = ? AND kind = ? AND process = ? AND place = ? {whole}"
     return history.events(where, (variable, kind, process, place))
+
+
+def _shown(value: Flat) -> str:
+    """A value in a sentence: a scalar, or the first elements."""
+    few = [f"{one:.6g}" if isinstance(one, float) else str(one) for one in value[:3].tolist()]
+    return few[0] if len(value) == 1 else f"[{' '.join(few)}{' …' if len(value) > 3 else ''}]"

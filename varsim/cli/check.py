@@ -14,6 +14,7 @@ from varsim.cli.lazy import DONE, WrongUse
 
 if TYPE_CHECKING:
     from varsim.analysis.examination import Examination
+    from varsim.analysis.finding import Compared
 
 INVALID: Final = 3
 UNKNOWN: Final = 4
@@ -28,7 +29,10 @@ _EXIT_CODES: Final = (
 @click.argument("run", default="runs/latest", shell_complete=completion.runs)
 @click.option("--json", "as_json", is_flag=True, help="Print the verdicts as JSON, and only that.")
 @click.option(
-    "--all", "everything", is_flag=True, help="Each finding, also of those that are alike."
+    "--all",
+    "everything",
+    is_flag=True,
+    help="Each finding and difference, also those that are alike.",
 )
 @click.pass_context
 def check(ctx: click.Context, /, *, run: str, as_json: bool, everything: bool) -> None:
@@ -38,7 +42,7 @@ def check(ctx: click.Context, /, *, run: str, as_json: bool, everything: bool) -
     run if none is given. Whatever is not VALID is shown with the fewest events that prove it: time
     runs downwards, and every process has a column. Then come findings: what in the program looks
     wrong or wasteful, if the record is whole; that changes no exit code. Of a run with --oracle it
-    says, too, what differs from a single device by a rule. It ends with the verdict, and with what
+    says, too, what differs from a single device. It ends with the verdict, and with what
     was not looked at.
 
     \b
@@ -80,5 +84,15 @@ def _plain(found: Examination) -> dict[str, Any]:
             for verdict in found.verdicts
         ],
         "findings": [asdict(one) for one in found.findings],
+        "compared": None if found.compared is None else _plain_comparison(found.compared),
         "not_looked_at": [asdict(one) for one in found.not_looked_at],
     }
+
+
+def _plain_comparison(compared: Compared) -> dict[str, Any]:
+    from varsim.report.plain import plain
+
+    told: dict[str, Any] = plain(asdict(compared))
+    for one, difference in zip(told["differences"], compared.differences, strict=True):
+        one["deed"] = difference.deed.value
+    return told

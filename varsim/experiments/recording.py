@@ -9,6 +9,7 @@ from varsim.analysis.outcome import Outcome
 from varsim.errors import ProtocolError
 from varsim.experiments.config import Experiment
 from varsim.experiments.store import RunDirectory, RunFiles
+from varsim.report.compared_text import in_short
 from varsim.report.findings_text import in_lines
 from varsim.report.summary import Judgement
 from varsim.tracing.history import HISTORY, open_history, open_oracle
@@ -48,6 +49,7 @@ def judged(
         outcome=found.outcome.value,
         reasons=list(dict.fromkeys(reasons)),
         findings=in_lines(found.findings),
+        compared="" if found.compared is None else in_short(found.compared),
         not_looked_at=list(found.not_looked_at),
     )
 

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from varsim.analysis.examination import Examination
 from varsim.analysis.outcome import Outcome, Verdict
+from varsim.report.compared_text import MOST, compared_text
 from varsim.report.findings_text import findings_text
 from varsim.report.space_time import space_time
 from varsim.report.verdict_text import end_of, nothing_found
@@ -37,6 +38,9 @@ def print_check(
         if verdict.events:
             told = wrap(f"{verdict.checker}: {verdict.reason}", width, break_on_hyphens=False)
             _print_lines(console, ["", *told, *space_time(verdict.events, names, width)])
+    if found.compared is not None:
+        most = None if everything else MOST
+        _print_lines(console, ["", *compared_text(found.compared, width, most)])
     lines = findings_text(found.findings, width, everything=everything)
     lines = lines or wrap(nothing_found(found), width)
     _print_lines(console, ["", *lines, "", *end_of(found, width)])

@@ -71,6 +71,7 @@ class Judgement:
     outcome: str  # VALID: varsim kept its promises; INVALID: it broke one; UNKNOWN: not known
     reasons: list[str]  # a sentence for each check that is not VALID
     findings: list[str] = field(default_factory=list)  # what, whose and where; alike ones once
+    compared: str = ""  # with a single device: how much, what differs; "" if nothing was
     not_looked_at: list[Note] = field(default_factory=list)  # and what would have looked at it
 
 

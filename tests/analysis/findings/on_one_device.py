@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import varsim as tf
-from varsim.analysis.finding import Finding, Kind, find
+from varsim.analysis.finding import Compared, Finding, Kind, find_and_compare
 from varsim.testing import simulated_cluster
 from varsim.tracing.history import open_history
 from varsim.tracing.merge import merge
@@ -65,13 +65,27 @@ def on_each_batch(strategy: tf.distribute.MirroredStrategy, step: Callable[[Any]
 
 def compared(program: Program, num_replicas: int = 2, *, oracle: bool = True) -> list[Finding]:
     """What is found in the values of a program."""
+    return [
+        one for one in _seen(program, num_replicas, oracle=oracle)[0] if one.kind in ABOUT_VALUES
+    ]
+
+
+def comparison(program: Program, num_replicas: int = 2) -> Compared:
+    """What the comparison of a program with a single device came to."""
+    compared = _seen(program, num_replicas, oracle=True)[1]
+    assert compared is not None
+    return compared
+
+
+def _seen(
+    program: Program, num_replicas: int, *, oracle: bool
+) -> tuple[tuple[Finding, ...], Compared | None]:
     with tempfile.TemporaryDirectory() as folder:
         many, one = Path(folder, "many"), Path(folder, "one")
         _record(program, num_replicas, many)
         _record(program, 1, one)
         with open_history(many) as history, open_history(one) as single:
-            found = find(history, single if oracle else None)
-    return [finding for finding in found if finding.kind in ABOUT_VALUES]
+            return find_and_compare(history, single if oracle else None)
 
 
 def in_short(found: list[Finding], program: Program) -> list[str]:

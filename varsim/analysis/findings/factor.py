@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from varsim.analysis.findings.account import Compared
 from varsim.analysis.findings.components import Components
 from varsim.analysis.findings.factor_words import Comparison, together, worded
 from varsim.analysis.findings.found import Evidence, Finding, Kind
@@ -49,6 +50,7 @@ class Factor:
         self._shares = Shares(num_replicas, variables, components, oracle)
         self._oracle = oracle
         self._tallies: dict[tuple[int, bool, str], Tally] = {}
+        self._explained: set[tuple[int | None, str]] = set()  # variables and places
 
     def take(self, event: Event) -> None:
         """Compares what an event completes."""
@@ -84,10 +86,17 @@ class Factor:
                 found = self._by_replicas(subject, tally, counted)
             if found is not None:
                 compared.setdefault(number, []).append(found)
+        conclusions = {number: together(some) for number, some in sorted(compared.items())}
+        for number, one in conclusions.items():
+            self._explained |= {(number, place) for place in one.evidence.places}
         return [
-            worded(self._variables[number], together(some), self._oracle)
-            for number, some in sorted(compared.items())
+            worded(self._variables[number], one, self._oracle)
+            for number, one in conclusions.items()
         ]
+
+    def compared(self) -> Compared:
+        """What all comparisons came to; asked after `finish`, which explains some differences."""
+        return self._shares.compared().explained_at(self._explained)
 
     def _by_replicas(
         self, subject: Subject, tally: Tally, counted: list[list[Weights]]

@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 
 from varsim.analysis.arithmetic import Flat, combined, flat, value_of
+from varsim.analysis.findings.account import Account, Compared, spot_of
 from varsim.analysis.findings.components import Components
 from varsim.analysis.findings.share import Share
 from varsim.analysis.findings.subject import Subject
@@ -57,6 +58,7 @@ class Shares:
         self._met: dict[int, int | None] = {}  # by replica, the call of its last all_reduce
         self._first: dict[int, tuple[str, int]] = {}  # where a variable was written first
         self._in_call = False
+        self.account = Account(variables)
         self.read_in_replicas: set[int] = set()
         self.merged: set[int] = set()  # written by the program in a merge_call
         self.reduced_before: set[int] = set()  # written after an all_reduce in the same call
@@ -64,8 +66,14 @@ class Shares:
 
     def of(self, event: Event) -> Iterator[Share]:
         """The shares that an event completes."""
+        for share in self._of(event):
+            self.account.add(share)
+            yield share
+
+    def _of(self, event: Event) -> Iterator[Share]:
         if event.kind in {"call", "finish"}:
             self._in_call = event.kind == "call"
+            self.account.step += self._in_call
         elif event.kind == "meet" and event.note == "all_reduce":
             self._met[event.process] = event.call
         variable = event.variable
@@ -106,6 +114,8 @@ class Shares:
             if wanted is not None and got is not None:
                 before = self._before(event) if fresh else None
                 yield Share(event, (), (None,) * self._num_replicas, got, wanted, before)
+            else:
+                self.account.lacks(event)
 
     def _before(self, event: Event) -> Flat | None:
         """What a variable was before the first write of all, if that replaces it."""
@@ -130,13 +140,26 @@ class Shares:
         if len(together) == self._num_replicas:
             del writes.open[number]
             wanted = self._oracle.next_wrote(subject.variable_id, FIRST_REPLICA, place)
+            fresh = not number and self._first[subject.variable_id][0] == place
+            before = self._before(event) if fresh else None
+            share = None
             if wanted is not None:
-                fresh = not number and self._first[subject.variable_id][0] == place
-                before = self._before(event) if fresh else None
-                yield from _merged(event, together, subject, wanted, before)
+                share = _merged(event, together, subject, wanted, before)
+            if share is not None:
+                yield share
+            else:
+                self.account.lacks(event)
         elif len(writes.open) > _MOST_PENDING:
             writes.lost = True
             writes.open.clear()
+            self.account.unlike.add(spot_of(event))
+
+    def compared(self) -> Compared:
+        """What all comparisons came to, after the last event."""
+        for writes in self._writes.values():
+            left = [event for together in writes.open.values() for event in together.values()]
+            self.account.unlike.update(map(spot_of, left[:1]))
+        return self.account.compared(self._oracle)
 
     def _read(self, event: Event, subject: Subject, place: str) -> Iterator[Share]:
         variable, dtype = subject.variable_id, np.dtype(subject.dtype)
@@ -153,6 +176,8 @@ class Shares:
             wanted = self._oracle.next_read(variable, place)
             if wanted is not None and got is not None:
                 yield Share(event, others, tuple(parts), got, wanted)
+            else:
+                self.account.lacks(event)
 
 
 def _merged(
@@ -161,7 +186,8 @@ def _merged(
     subject: Subject,
     wanted: Flat,
     before: Flat | None,
-) -> Iterator[Share]:
+) -> Share | None:
+    """What a write by all replicas came to; None if that is not known."""
     dtype = np.dtype(subject.dtype)
     parts = tuple(value_of(together[i], dtype) for i in sorted(together))
     known = [part for part in parts if part is not None]
@@ -170,6 +196,7 @@ def _merged(
         got = parts[FIRST_REPLICA]
     elif len(known) == len(parts):
         got = combined(known, subject.aggregation)
-    if got is not None:
-        others = tuple(one.event for one in together.values() if one is not event)
-        yield Share(event, others, parts, got, wanted, before)
+    if got is None:
+        return None
+    others = tuple(one.event for one in together.values() if one is not event)
+    return Share(event, others, parts, got, wanted, before)

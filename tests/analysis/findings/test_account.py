@@ -1,0 +1,141 @@
+"""What was compared with a single device, and what was not: nothing that differs is left out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import varsim as tf
+from tests.analysis.findings.on_one_device import (
+    DATA,
+    Program,
+    comparison,
+    on_each_batch,
+    part,
+    replica_id,
+    variable,
+)
+from varsim.analysis.finding import Compared
+from varsim.analysis.findings.account import Deed, Difference
+
+Strategy = tf.distribute.MirroredStrategy
+
+
+def uncompared(program: Program) -> list[str]:
+    return [f"{one.variable}: {one.why}" for one in comparison(program).uncompared]
+
+
+def only(compared: Compared) -> Difference:
+    (difference,) = compared.differences
+    return difference
+
+
+def mean_of_maxima(strategy: Strategy) -> None:
+    """The maximum of the batch is no mean of the parts' maxima, and no rule says so."""
+    with strategy.scope():
+        v = variable(0.0, "ON_WRITE MEAN")
+    on_each_batch(strategy, lambda batch: v.assign(part(batch).max()))
+
+
+def test_what_differs_by_no_rule_is_shown_with_step_place_and_both_values():
+    compared = comparison(mean_of_maxima)
+    one = only(compared)
+    halves = np.split(DATA[0], 2)
+
+    assert (8, 1) == (compared.values, compared.places)
+    assert (compared.unexplained, compared.uncompared, compared.own) == ((one,), (), ())
+    assert ("v", Deed.MERGED, 1, True) == (one.variable, one.deed, one.step, one.inside)
+    assert one.place.partition(":")[0].endswith("test_account.py")
+    assert np.float32(np.mean([half.max() for half in halves], dtype=np.float32)) == one.got
+    assert DATA[0].max() == np.float32(one.wanted)
+    assert (one.element, one.compared) == (None, 8)
+
+
+def test_nothing_differs_that_differs_by_rounding_alone():
+    def means(strategy: Strategy) -> None:
+        with strategy.scope():
+            v = variable(0.0, "ON_WRITE MEAN")
+        on_each_batch(strategy, lambda batch: v.assign(part(batch).mean()))
+
+    compared = comparison(means)
+    assert (8, ()) == (compared.values, compared.differences)
+
+
+def test_what_a_finding_explains_is_not_unexplained():
+    def summed(strategy: Strategy) -> None:
+        with strategy.scope():
+            v = variable(0.0, "ON_WRITE SUM")
+        on_each_batch(strategy, lambda batch: v.assign(part(batch).mean()))
+
+    compared = comparison(summed)
+    assert (only(compared).count, compared.unexplained) == (8, ())
+
+
+def test_a_value_that_is_not_finite_differs():
+    """No rule can be told of such numbers; they are compared all the same."""
+
+    def mean_of_nothing(strategy: Strategy) -> None:
+        with strategy.scope():
+            v = variable(np.zeros(2, np.float32), "ON_READ SUM")
+        alone = strategy.num_replicas_in_sync == 1
+        share = np.float32([1, 2]) if alone else np.float32([1, np.nan])
+        strategy.run(lambda: v.assign_add(share))
+        v.read_value()
+
+    one = only(comparison(mean_of_nothing))
+    assert (1, True, 2.0) == (one.element, np.isnan(one.got), one.wanted)
+    assert (Deed.READ, 1, False) == (one.deed, one.step, one.inside)
+
+
+def test_a_place_that_is_passed_more_often_is_not_compared_and_said():
+    def more_steps(strategy: Strategy) -> None:
+        with strategy.scope():
+            v = variable(0.0, "ON_WRITE MEAN")
+        for _ in range(4 // strategy.num_replicas_in_sync):
+            strategy.run(lambda: v.assign_add(1.0) and None)
+
+    assert 0 == comparison(more_steps).values
+    assert ["v: written by all replicas 2 times, and on a single device 4 times"] == uncompared(
+        more_steps
+    )
+
+
+def test_a_variable_that_begins_otherwise_is_not_compared_and_said():
+    def scaled(strategy: Strategy) -> None:
+        with strategy.scope():
+            v = variable(0.5 * strategy.num_replicas_in_sync, "ON_WRITE MEAN")
+            variable(np.zeros(strategy.num_replicas_in_sync), "ON_WRITE MEAN", "w")
+        strategy.run(lambda: v.assign_add(1.0) and None)
+
+    assert [
+        "v: it begins with 1, and on a single device with 0.5",
+        "w: on a single device there is none of that name, shape and dtype",
+    ] == uncompared(scaled)
+
+
+def test_a_sum_that_the_program_never_reads_is_not_compared_and_said():
+    def unread(strategy: Strategy) -> None:
+        with strategy.scope():
+            v = variable(0.0, "ON_READ SUM")
+        strategy.run(lambda: v.assign_add(1.0) and None)
+
+    assert ["v: it was not read outside strategy.run, nor written there"] == uncompared(unread)
+
+
+def test_values_that_were_not_recorded_are_not_compared_and_said():
+    def large(strategy: Strategy) -> None:
+        with strategy.scope():
+            v = variable(np.zeros(20_000, np.float32), "ON_READ SUM")
+        strategy.run(lambda: v.assign_add(np.ones(20_000, np.float32)))
+        v.read_value()
+
+    assert "v: its initial value was not recorded" in uncompared(large)
+
+
+def test_what_each_replica_has_for_itself_is_not_compared():
+    def own(strategy: Strategy) -> None:
+        with strategy.scope():
+            v = variable(0.0, "NONE NONE")
+        strategy.run(lambda: v.assign(float(replica_id())) and None)
+
+    compared = comparison(own)
+    assert (0, (), ("v",)) == (compared.values, compared.uncompared, compared.own)

@@ -1,0 +1,106 @@
+"""What a comparison with a single device came to, as people read it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from varsim.analysis.findings.account import Compared, Deed, Difference, Uncompared
+from varsim.report.compared_text import MOST, WIDTH, compared_text, in_short
+
+DIFFERENCE = Difference(
+    variable_id=3,
+    variable="score",
+    deed=Deed.READ,
+    place="train.py:44",
+    count=2,
+    compared=4,
+    step=8,
+    inside=False,
+    event=108,
+    element=None,
+    got=638.205,
+    wanted=211.342,
+)
+NONE = Compared(values=8, places=2, differences=(), uncompared=(), own=())
+ONE = replace(NONE, differences=(DIFFERENCE,))
+
+
+def flat(compared: Compared) -> str:
+    return " ".join(" ".join(compared_text(compared)).split())
+
+
+def test_a_difference_says_variable_step_place_and_both_values():
+    assert [
+        "compared with a single device: 8 values at 2 places, 2 of them different; no",
+        "  rule explains it",
+        "  - score, read by the program after step 8 at train.py:44: 638.205 instead of",
+        "    211.342; so 2 of 4 differ there",
+        "  It is not known whether that matters: other random numbers, other batches and",
+        "  the rounding of many steps make such a difference, and so do mistakes.",
+    ] == compared_text(ONE)
+    assert (
+        "8 values at 2 places compared with a single device; 2 different, and no rule explains it; "
+        "first: score, read by the program after step 8 at train.py:44: 638.205 instead of 211.342"
+    ) == in_short(ONE)
+
+
+def test_where_nothing_differs_it_is_said_how_much_was_compared():
+    said = "8 values at 2 places, and none differs"
+    assert [f"compared with a single device: {said}"] == compared_text(NONE)
+
+
+def test_nothing_compared_is_no_all_clear():
+    nothing = Compared(values=0, places=0, differences=(), uncompared=(), own=("a", "b"))
+    assert [
+        "compared with a single device: no value could be compared",
+        "  not compared, as each replica has its own by design: a and b",
+    ] == compared_text(nothing)
+    assert "no value could be compared with a single device" == in_short(nothing)
+
+
+def test_what_could_not_be_compared_says_why():
+    some = replace(
+        NONE, uncompared=(Uncompared(variable="w", place="a.py:3", why="it was not recorded"),)
+    )
+    assert ["  could not be compared:", "  - w at a.py:3: it was not recorded"] == compared_text(
+        some
+    )[1:]
+    assert in_short(some).endswith("none differs (w at a.py:3 could not be compared)")
+
+
+def test_what_findings_explain_is_told_apart():
+    explained = replace(DIFFERENCE, explained=True, variable="w")
+    both = replace(NONE, differences=(explained, DIFFERENCE))
+    assert "4 of them different; no rule explains 2 of these" in flat(both)
+    assert "w" not in flat(both).split()
+    all_of_them = replace(NONE, differences=(explained,))
+    assert [
+        "compared with a single device: 8 values at 2 places, 2 of them different, as",
+        "  findings explain",
+    ] == compared_text(all_of_them)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"element": 14}, "score (element 14), read"),
+        ({"got": None, "wanted": None}, "another number of elements than on a single device"),
+        ({"got": float("nan"), "wanted": 1}, "nan instead of 1"),
+        ({"deed": Deed.MERGED, "inside": True}, "score, written by all replicas in step 8"),
+    ],
+)
+def test_every_difference_has_words(changes: dict[str, object], expected: str):
+    assert expected in flat(replace(ONE, differences=(replace(DIFFERENCE, **changes),)))
+
+
+def test_many_places_are_counted():
+    many = tuple(replace(DIFFERENCE, place=f"{'a/' * 60}train.py:{i}") for i in range(MOST + 3))
+    lines = compared_text(replace(NONE, differences=many))
+    assert "  - and 3 more places (--all shows them)" in lines
+    assert MOST + 1 == sum(line.startswith("  - ") for line in lines)
+
+
+def test_no_line_of_short_words_is_wider_than_80_columns():
+    assert WIDTH >= max(map(len, compared_text(ONE)))

@@ -1,0 +1,137 @@
+"""What a comparison with a single device came to, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from textwrap import wrap
+from typing import Final
+
+from varsim.analysis.findings.account import Compared, Difference, Uncompared
+from varsim.analysis.findings.found import times
+from varsim.report.plain import plain
+from varsim.report.words import count, names, number, visible
+
+WIDTH: Final = 80
+
+MOST: Final = 5
+"""Places that are listed; of more, the first ones and how many more there are."""
+
+_UNKNOWN: Final = (
+    "It is not known whether that matters: other random numbers, other batches and the rounding of "
+    "many steps make such a difference, and so do mistakes."
+)
+
+
+def in_short(compared: Compared) -> str:
+    """The comparison in a sentence or a few: how much, what differs, and the first of it."""
+    if not compared.values:
+        return f"no value could be compared with a single device{_left_out(compared)}"
+    said = f"{_counted(compared)} compared with a single device"
+    if not compared.differences:
+        return f"{said}, and none differs{_left_out(compared)}"
+    found = compared.unexplained
+    if not found:
+        return f"{said}; what differs is in the findings{_left_out(compared)}"
+    besides = "" if len(found) == len(compared.differences) else " beside those of the findings"
+    return (
+        f"{said}; {count(sum(one.count for one in found))} different{besides}, and no rule "
+        f"explains it; first: {_told(found[0])}{_left_out(compared)}"
+    )
+
+
+def compared_text(compared: Compared, width: int = WIDTH, most: int | None = MOST) -> list[str]:
+    """The lines about a comparison with a single device.
+
+    Args:
+        most: Places that are listed; None: all.
+    """
+    lines = [*_wrapped(f"compared with a single device: {_summed(compared)}", width, "")]
+    found = compared.unexplained
+    for place, one in enumerate(found[:most]):
+        first = "first: " if place == 0 and len(found) > 1 else ""
+        lines += _item(f"{first}{_told(one)}{_often(one)}", width)
+    lines += _more(len(found), most, "places", width)
+    if found:
+        lines += _wrapped(_UNKNOWN, width, "  ")
+    lines += _uncompared(compared.uncompared, width, most)
+    if compared.own:
+        own = f"not compared, as each replica has its own by design: {names(compared.own)}"
+        lines += _wrapped(own, width, "  ")
+    return lines
+
+
+def _counted(compared: Compared) -> str:
+    return f"{times(compared.values, 'value')} at {times(compared.places, 'place')}"
+
+
+def _summed(compared: Compared) -> str:
+    if not compared.values:
+        return "no value could be compared"
+    differ = sum(one.count for one in compared.differences)
+    if not differ:
+        return f"{_counted(compared)}, and none differs"
+    left = sum(one.count for one in compared.unexplained)
+    if not left:
+        return f"{_counted(compared)}, {count(differ)} of them different, as findings explain"
+    some = "no rule explains it" if left == differ else f"no rule explains {count(left)} of these"
+    return f"{_counted(compared)}, {count(differ)} of them different; {some}"
+
+
+def _told(one: Difference) -> str:
+    """Which variable, when, where, and both values."""
+    element = "" if one.element is None else f" (element {one.element})"
+    when = f"{'in' if one.inside else 'after'} step {one.step}"
+    where = f"{one.variable}{element}, {one.deed.value} {when} at {one.place}"
+    if one.got is None:
+        return f"{where}: another number of elements than on a single device"
+    return f"{where}: {_number(one.got)} instead of {_number(one.wanted)}"
+
+
+def _number(value: complex) -> str:
+    """With as many digits as tell it from what is not the same within rounding."""
+    return f"{value:.6g}" if isinstance(value, float) else number(plain(value))
+
+
+def _often(one: Difference) -> str:
+    if one.compared == 1:
+        return ""
+    return f"; so {count(one.count)} of {count(one.compared)} differ there"
+
+
+def _left_out(compared: Compared) -> str:
+    """That not everything was compared, for those who read no further."""
+    if not compared.uncompared:
+        return ""
+    return f" ({names(_who(compared.uncompared))} could not be compared)"
+
+
+def _who(uncompared: Sequence[Uncompared]) -> list[str]:
+    return [f"{one.variable} at {one.place}" if one.place else one.variable for one in uncompared]
+
+
+def _uncompared(uncompared: Sequence[Uncompared], width: int, most: int | None) -> Iterator[str]:
+    if not uncompared:
+        return
+    yield "  could not be compared:"
+    for one, who in zip(uncompared[:most], _who(uncompared), strict=False):
+        yield from _item(f"{who}: {one.why}", width)
+    yield from _more(len(uncompared), most, "of these", width)
+
+
+def _more(number: int, most: int | None, what: str, width: int) -> list[str]:
+    left = number - (number if most is None else most)
+    return _item(f"and {count(left)} more {what} (--all shows them)", width) if left > 0 else []
+
+
+def _item(text: str, width: int) -> list[str]:
+    return _wrapped(text, width, "  - ", "    ")
+
+
+def _wrapped(text: str, width: int, first: str, indent: str = "  ") -> list[str]:
+    return wrap(
+        visible(text),
+        width,
+        initial_indent=first,
+        subsequent_indent=indent,
+        break_on_hyphens=False,
+    )
