@@ -34,7 +34,11 @@ def altered(value: Any) -> Any:
 
 WHOLE = Rendezvous(
     options=LaunchOptions(
-        7, ("a", "b"), log_dir=Path("/logs"), trace=TraceOptions(Path("/t"), window=(10, 12))
+        7,
+        ("a", "b"),
+        seed=1,
+        log_dir=Path("/logs"),
+        trace=TraceOptions(Path("/t"), window=(10, 12)),
     ),
     endpoint="ipc://x",
     entry_point="m:f",

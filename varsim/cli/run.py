@@ -43,7 +43,7 @@ _EXIT_CODE: Final = {"done": DONE, "failed": FAILED, "interrupted": INTERRUPTED}
     help="A built-in workload (see `varsim workloads`), package.module, or path.py.",
 )
 @click.option("--steps", type=int, metavar="N", help="How many steps to train.")
-@click.option("--seed", type=int, metavar="N", help="For what the workload draws at random.")
+@click.option("--seed", type=int, metavar="N", help="For all that is drawn at random. [default: 0]")
 @click.option("--transport", type=click.Choice(["ipc", "tcp"]), help="What messages travel over.")
 @click.option(
     "--auto",

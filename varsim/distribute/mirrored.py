@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +67,10 @@ class MirroredStrategy(Strategy):
             rounding, but writes are added up locally and exchanged when somebody reads.
         log_dir: Where each worker's log goes; a private directory by default.
         trace: What every process records, and where; nothing by default.
+        seed: Seeds `random` and `numpy.random` of each worker, by its replica id, so that two runs
+            draw the same; by default they differ at every start. The program's own are left alone.
     Raises:
-        ValueError: No device, or one named twice; another `auto`.
+        ValueError: No device, or one named twice; another `auto`; a seed below 0.
         StartError: The workers did not come up.
 
     The workers start with the first thing that needs them, and end with `close()`, at the end of a
@@ -85,6 +88,7 @@ class MirroredStrategy(Strategy):
         auto: str = AUTO_MEANS[0],
         log_dir: str | Path | None = None,
         trace: TraceOptions | None = None,
+        seed: int | None = None,
     ) -> None:
         self._set_up(new_id(), _checked(devices))
         self.strict = strict
@@ -98,6 +102,7 @@ class MirroredStrategy(Strategy):
             exchange=exchange,
             log_dir=None if log_dir is None else Path(log_dir),
             trace=trace,
+            seed=_checked_seed(seed),
         )
         self._launcher = current_launcher()
         PROGRAM.know("strategy", self.strategy_id, self)
@@ -301,6 +306,12 @@ class MirroredStrategy(Strategy):
         if len(parts) > 1:
             check_axis(parts, axis)
         return reduce.concatenate(parts, axis) if len(parts) > 1 else parts[0]
+
+
+def _checked_seed(seed: int | None) -> int | None:
+    if seed is not None and (not hasattr(seed, "__index__") or index(seed) < 0):
+        raise DistributedValueError(f"seed={seed!r}: it must be an int from 0, or None")
+    return None if seed is None else index(seed)
 
 
 def _checked(devices: Sequence[str] | None) -> tuple[str, ...]:

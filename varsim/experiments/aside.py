@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import random
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any, Final
-
-import numpy as np
 
 from varsim.distribute.variable import variable_creator_scope
 from varsim.errors import VarsimWarning
@@ -18,31 +15,10 @@ from varsim.experiments.config import Experiment
 from varsim.experiments.interrupts import Interrupts
 from varsim.experiments.settings import AppliedSettings
 from varsim.experiments.store import RunFiles
+from varsim.launch.chance import AT_IMPORT, seeded
 from varsim.workloads.job import Job
 
 _SAID: Final = "program.log"  # beside the workers' logs
-
-
-class Chance:
-    """The state of what programs draw from at random, so that two runs can draw the same."""
-
-    def __init__(self) -> None:
-        self._python = random.getstate()
-        self._numpy = np.random.get_state()  # noqa: NPY002  # which programs still use
-
-    @contextmanager
-    def again(self) -> Iterator[None]:
-        """Within the block everything is drawn again; after it, chance goes on where it was."""
-        before = Chance()
-        self._restore()
-        try:
-            yield
-        finally:
-            before._restore()
-
-    def _restore(self) -> None:
-        random.setstate(self._python)
-        np.random.set_state(self._numpy)  # noqa: NPY002
 
 
 def run_aside(
@@ -72,9 +48,10 @@ def run_aside(
     ):
         interrupts.heed()
         try:
-            workload = load_workload(experiment.workload)  # a file's module is made anew
+            with seeded(experiment.seed, *AT_IMPORT).here():
+                workload = load_workload(experiment.workload)  # a file's module is made anew
             strategy.start()
-            with variable_creator_scope(settings):
+            with variable_creator_scope(settings), seeded(experiment.seed).here():
                 workload.run(job, **params)
         finally:
             interrupts.ignore()

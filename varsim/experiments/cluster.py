@@ -25,4 +25,5 @@ def strategy_of(
         auto=experiment.auto,
         log_dir=files.logs,
         trace=trace_options(experiment, files),
+        seed=experiment.seed,
     )

@@ -198,7 +198,10 @@ class Experiment(_Keys):
         description="How many steps, from 1; by default as the workload finds right.",
     )
     seed: int = Field(
-        default=0, ge=0, description="For whatever the workload draws at random: from 0."
+        default=0,
+        ge=0,
+        description="For whatever is drawn at random, from 0: it is job.seed, and it seeds "
+        "`random` and `numpy.random`, in the program and, with the replica's id, in each worker.",
     )
     transport: Literal["ipc", "tcp"] = Field(
         default="ipc", description="ipc: a private directory. tcp: loopback, encrypted by CURVE."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from varsim.experiments.aside import Chance, run_aside
+from varsim.experiments.aside import run_aside
 from varsim.experiments.config import Experiment
 from varsim.experiments.failure import in_a_line
 from varsim.experiments.interrupts import Interrupts
@@ -31,7 +31,6 @@ def check_oracle(experiment: Experiment) -> None:
 def run_oracle(
     experiment: Experiment,
     params: dict[str, Any],
-    chance: Chance,
     interrupts: Interrupts,
     files: RunFiles,
 ) -> str | None:
@@ -44,8 +43,7 @@ def run_oracle(
     """
     problem: str | None
     try:
-        with chance.again():
-            run_aside(experiment, experiment.device_names[:1], params, interrupts, files)
+        run_aside(experiment, experiment.device_names[:1], params, interrupts, files)
         problem = write_history(files)
     except KeyboardInterrupt:
         problem = "it was interrupted"

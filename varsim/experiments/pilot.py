@@ -5,7 +5,7 @@ from __future__ import annotations
 from glob import escape
 from typing import Any, Final
 
-from varsim.experiments.aside import Chance, run_aside
+from varsim.experiments.aside import run_aside
 from varsim.experiments.config import Experiment, VariableSettings
 from varsim.experiments.failure import in_a_line
 from varsim.experiments.interrupts import Interrupts
@@ -25,7 +25,6 @@ _AUTO: Final = "AUTO"
 def take_advice(
     experiment: Experiment,
     params: dict[str, Any],
-    chance: Chance,
     interrupts: Interrupts,
     files: RunFiles,
 ) -> tuple[Experiment, list[str]]:
@@ -41,8 +40,7 @@ def take_advice(
     pilot = as_it_was.model_copy(update={"steps": steps, "trace": OPS})
     problem: str | None
     try:
-        with chance.again():
-            run_aside(pilot, experiment.device_names, params, interrupts, files)
+        run_aside(pilot, experiment.device_names, params, interrupts, files)
         problem = write_history(files)
     except (Exception, SystemExit) as error:  # a workload may raise anything
         problem = f"the pilot run fails: {in_a_line(error)}"

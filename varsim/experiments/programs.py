@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from typing import Any, Protocol
 
-from varsim.distribute.mirrored import MirroredStrategy
 from varsim.distribute.variable import variable_creator_scope
 from varsim.experiments.catalog import Workload, load_workload
+from varsim.experiments.cluster import strategy_of
 from varsim.experiments.config import Experiment
 from varsim.experiments.going import Going
 from varsim.experiments.parameters import check_params
-from varsim.experiments.recording import trace_options
+from varsim.launch.chance import AT_IMPORT, seeded
 from varsim.report.plain import plain
 from varsim.workloads.job import Job
 
@@ -48,14 +48,7 @@ class WorkloadProgram:
     def play(self, going: Going, began_s: float) -> object:
         """What the workload returned."""
         experiment = going.experiment
-        strategy = MirroredStrategy(
-            experiment.device_names,
-            transport=experiment.transport,
-            strict=experiment.strict,
-            auto=experiment.auto,
-            log_dir=going.directory.logs,
-            trace=trace_options(experiment, going.directory),
-        )
+        strategy = strategy_of(experiment, experiment.device_names, going.directory)
         observed = going.observe(strategy)
         strategy.start()
         going.launched(began_s)
@@ -76,5 +69,6 @@ def load_program(experiment: Experiment) -> Program:
     Raises:
         WrongKey: There is none, or it cannot be loaded, or it takes no such arguments.
     """
-    workload = load_workload(experiment.workload)
+    with seeded(experiment.seed, *AT_IMPORT).here():
+        workload = load_workload(experiment.workload)
     return WorkloadProgram(workload, check_params(workload, experiment.params))

@@ -13,7 +13,6 @@ from typing import Any
 import varsim
 from varsim.errors import ConfigError, VarsimWarning
 from varsim.experiments import yaml_lines
-from varsim.experiments.aside import Chance
 from varsim.experiments.config import Experiment
 from varsim.experiments.failure import failure_of
 from varsim.experiments.going import Going, Watcher
@@ -24,6 +23,7 @@ from varsim.experiments.pilot import ADVISED, take_advice
 from varsim.experiments.programs import Program, load_program
 from varsim.experiments.recording import judged, write_history
 from varsim.experiments.store import RunDirectory
+from varsim.launch.chance import seeded
 from varsim.report.summary import Status, Summary
 
 
@@ -49,15 +49,14 @@ def run_experiment(experiment: Experiment, watcher: Watcher | None = None) -> Su
                 + yaml_lines.dump(keys)
             )
             with Interrupts() as interrupts, _warnings_to(going):
-                chance = Chance()
                 if experiment.auto == ADVISED:
                     going.experiment, going.advice = take_advice(
-                        experiment, program.params, chance, interrupts, directory.pilot
+                        experiment, program.params, interrupts, directory.pilot
                     )
                     interrupts.heed()
                 launched_s = began_s if not going.advice else time.perf_counter()
                 _play_and_measure(going, program, interrupts, launched_s)
-                _record_and_judge(going, program, interrupts, chance)
+                _record_and_judge(going, program, interrupts)
                 going.seconds["in_all"] = time.perf_counter() - began_s
                 summary = going.summary()
                 directory.save(summary)
@@ -107,7 +106,8 @@ def _play_and_measure(
     """Runs the program; the workers have ended when this returns."""
     try:
         try:
-            result = program.play(going, began_s)
+            with seeded(going.experiment.seed).here():
+                result = program.play(going, began_s)
             for observed in going.strategies:
                 observed.measure()
             going.result = reached(result)
@@ -130,9 +130,7 @@ def _play_and_measure(
             observed.strategy.close()
 
 
-def _record_and_judge(
-    going: Going, program: Program, interrupts: Interrupts, chance: Chance
-) -> None:
+def _record_and_judge(going: Going, program: Program, interrupts: Interrupts) -> None:
     problem = write_history(going.directory)
     if problem is not None:
         going.warn(problem)
@@ -140,7 +138,7 @@ def _record_and_judge(
         if going.watcher is not None:
             going.watcher.ran()
         files = going.directory.oracle
-        problem = run_oracle(going.experiment, program.params, chance, interrupts, files)
+        problem = run_oracle(going.experiment, program.params, interrupts, files)
         if problem is not None:
             going.warn(f"there is no oracle to compare with: {problem}")
     going.verdict = judged(going.directory)

@@ -28,6 +28,7 @@ class LaunchOptions:
     log_dir: Path | None = None  # for each worker's log; a private directory if None
     start_timeout_s: float = 60.0
     trace: TraceOptions | None = None  # what every process records, if anything
+    seed: int | None = None  # of each worker's global generators; None: they differ at every start
 
 
 @dataclass(frozen=True, slots=True)

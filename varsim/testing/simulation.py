@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import greenlet
@@ -21,6 +21,7 @@ import numpy as np
 from varsim.distribute.home import inhabited
 from varsim.distribute.mirrored import MirroredStrategy
 from varsim.distribute.replica import ReplicaSession
+from varsim.launch.chance import seeded
 from varsim.launch.launcher import LaunchOptions, Lost, use_launcher
 from varsim.protocol.messages import Message, Payload
 from varsim.protocol.structure import References
@@ -181,6 +182,9 @@ class _SimulatedWorker:
         self.inbox: deque[Message] = deque()
         self.dead = False
         self._guests: frozenset[int] = frozenset()
+        self._chance = (
+            nullcontext if options.seed is None else seeded(options.seed, replica_id).here
+        )
         self._link = link
         self.session = ReplicaSession(self, strategy)
         self._greenlet = greenlet.greenlet(self._serve)
@@ -200,7 +204,7 @@ class _SimulatedWorker:
         self._greenlet.parent = greenlet.getcurrent()
         if not self.session.state.is_running:
             self._guests = threads()  # a thread that is new while a replica runs is its own
-        with inhabited(self.session.home, self._guests):
+        with inhabited(self.session.home, self._guests), self._chance():
             self._greenlet.switch()
 
     def kill(self) -> None:

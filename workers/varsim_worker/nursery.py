@@ -42,7 +42,7 @@ def run(line: bytes) -> None:
     os.dup2(_STDERR, _STDOUT)  # whatever an import prints is not a report
     if rendezvous.arena >= 0:
         os.set_inheritable(rendezvous.arena, False)  # for workers, not for what they start
-    serve = _load(rendezvous.entry_point)
+    serve = _load(rendezvous)
     nursery = _Nursery(rendezvous, serve, reports)
     try:
         nursery.fork_workers()
@@ -51,10 +51,12 @@ def run(line: bytes) -> None:
         nursery.end()
 
 
-def _load(entry_point: str) -> Serve:
+def _load(rendezvous: Rendezvous) -> Serve:
     """The function that workers run; imports all they need, once for all of them."""
     import_module("varsim.protocol.pickling")
-    module, _, name = entry_point.partition(":")
+    if rendezvous.options.seed is not None:
+        import_module("varsim.launch.chance")
+    module, _, name = rendezvous.entry_point.partition(":")
     serve: Serve = getattr(import_module(module), name)
     return serve
 

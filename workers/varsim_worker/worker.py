@@ -142,7 +142,7 @@ def work(rendezvous: Rendezvous, replica_id: int, serve: Callable[[WorkerLink], 
     """
     system.name_process(f"varsim-{replica_id}")
     faulthandler.enable()  # a crash in native code leaves a traceback, too
-    _reseed()
+    _reseed(rendezvous.options.seed, replica_id)
     log_path = str(Path(rendezvous.log_dir) / log_name(replica_id))
     output = KeepingOutput(os.fdopen(1, "wb", closefd=False), log_path)
     sys.stdout = output
@@ -167,9 +167,13 @@ def work(rendezvous: Rendezvous, replica_id: int, serve: Callable[[WorkerLink], 
     return 0
 
 
-def _reseed() -> None:
+def _reseed(seed: int | None, replica_id: int) -> None:
+    if seed is not None:
+        from varsim.launch.chance import seed_generators  # imports numpy.random, as the nursery did
+
+        seed_generators(seed, replica_id)
     # A fork copies the state of NumPy's global generator; Python's own sees to it itself.
-    if "numpy.random" in sys.modules:
+    elif "numpy.random" in sys.modules:
         sys.modules["numpy.random"].seed()
 
 

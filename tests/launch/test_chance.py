@@ -1,0 +1,112 @@
+"""What a seed seeds: the global generators of the program, and of each replica."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import varsim as tf
+from varsim.errors import DistributedValueError
+from varsim.experiments.config import Experiment
+from varsim.experiments.runner import run_experiment
+from varsim.launch.chance import AT_IMPORT, Chance, seeded
+from varsim.testing import simulated_cluster
+
+HUGE = 2**100
+STREAMS: tuple[tuple[int, ...], ...] = ((), AT_IMPORT, (0,), (1,), (2,))
+
+
+def draw() -> tuple[float, float]:
+    return random.random(), float(np.random.random())  # noqa: NPY002  # as programs still do
+
+
+def drawn(seed: int, *stream: int) -> tuple[float, float]:
+    with seeded(seed, *stream).here():
+        return draw()
+
+
+def test_the_program_and_each_replica_have_numbers_of_their_own() -> None:
+    everybody = [drawn(seed, *who) for seed in (0, 1, HUGE) for who in STREAMS]
+    for one in zip(*everybody, strict=True):  # of `random`, then of `numpy.random`
+        assert len(everybody) == len(set(one))
+
+
+def test_one_seed_gives_the_same_numbers_and_leaves_nothing_behind() -> None:
+    before = Chance()
+    assert drawn(5, 1) == drawn(5, 1)
+    expected = draw()
+    before.restore()
+    assert expected == draw()
+
+
+def test_a_state_goes_on_where_it_was() -> None:
+    own = seeded(5)
+    with own.here():
+        first = draw()
+    draw()
+    with own.here():
+        second = draw()
+    with seeded(5).here():
+        assert [first, second] == [draw(), draw()]
+
+
+def draws_of(strategy: Any) -> list[Any]:
+    return [strategy.experimental_local_results(strategy.run(draw)) for _ in range(2)]
+
+
+@pytest.mark.processes
+def test_worker_processes_draw_what_their_seed_says() -> None:
+    """So does a simulated cluster, and both as `seeded` gives it."""
+    devices = ["cpu:0", "cpu:1"]
+    with simulated_cluster():
+        simulated = draws_of(tf.distribute.MirroredStrategy(devices, seed=5))
+    with tf.distribute.MirroredStrategy(devices, seed=5) as strategy:
+        first, second = draws_of(strategy)
+
+    assert (drawn(5, 0), drawn(5, 1)) == first
+    assert first != second
+    assert [first, second] == simulated
+
+
+@pytest.mark.parametrize("seed", [-1, 0.5, "1"])
+def test_a_seed_is_a_whole_number_from_0(seed: Any) -> None:
+    with pytest.raises(DistributedValueError, match=f"seed={seed!r}: it must be an int from 0"):
+        tf.distribute.MirroredStrategy(["cpu:0"], seed=seed)
+
+
+WORKLOAD = """
+import random
+import numpy as np
+
+AT_IMPORT = random.random()
+
+
+def run(job):
+    drawn = [AT_IMPORT, random.random(), float(np.random.random())]
+    noise = job.strategy.run(lambda: float(np.random.random()) + random.random())
+    return {"drawn": drawn, "noise": list(job.strategy.experimental_local_results(noise))}
+"""
+
+
+def test_two_runs_agree_and_the_program_s_generators_are_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "draws.py"
+    path.write_text(WORKLOAD)
+
+    def results(seed: int) -> Any:
+        with simulated_cluster():
+            asked = Experiment(workload=str(path), seed=seed, out=str(tmp_path / "runs"))
+            return run_experiment(asked).result
+
+    before = Chance()
+    expected = draw()
+    before.restore()
+    first = results(7)
+
+    assert expected == draw()
+    assert first == results(7)
+    assert 5 == len({*first["drawn"], *first["noise"]})
+    assert first != results(8)
