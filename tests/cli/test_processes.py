@@ -179,3 +179,29 @@ def test_a_wrong_name_leaves_no_process_and_no_file():
     assert 2 == done.returncode
     assert "there is no variable 'stpes'; did you mean 'steps'?" in done.stderr
     assert not Path("runs").exists()
+
+
+def test_a_script_runs_as_it_is_and_is_recorded(tmp_path: Path):
+    """With functions and classes of `__main__`, and a module of its folder, in the workers."""
+    (tmp_path / "deep" / "script.py").write_text(
+        PROGRAM.partition("def run(job")[0]
+        + """
+strategy = tf.distribute.MirroredStrategy()
+with strategy.scope():
+    v = tf.Variable(0.0, name="v", aggregation=tf.VariableAggregation.SUM)
+
+def step():
+    v.assign_add(doubled(1.0))
+    return Answer(float(v.read_value()))
+
+print(strategy.experimental_local_results(strategy.run(step))[1])
+"""
+    )
+    words = [*VARSIM, "exec", "-n", "3", "deep/script.py"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=TIMEOUT_S)
+
+    assert (0, "") == (done.returncode, done.stderr)
+    assert done.stdout.startswith("Answer(value=6.0)\n\nscript: ")
+    with open_history(Path("runs/latest")) as history:
+        places = {event.place for event in history.events("kind = 'write'")}
+    assert {"deep/script.py:22"} == places

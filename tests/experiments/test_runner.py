@@ -304,7 +304,7 @@ def test_a_program_that_exits_has_failed():
     summary = run("params.trouble=exit")
 
     assert summary.failure is not None
-    assert "the workload called sys.exit(4)" == summary.failure.text
+    assert "the program called sys.exit(4)" == summary.failure.text
 
 
 def test_an_interrupted_run_is_saved_as_far_as_it_came():

@@ -50,6 +50,11 @@ def built_in_workloads(
     return _workloads(incomplete)
 
 
+def scripts(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Python files, and folders that may hold some."""
+    return _files(incomplete, (".py",))
+
+
 def _workloads(incomplete: str) -> list[CompletionItem]:
     from varsim.experiments.catalog import list_workloads
 

@@ -12,6 +12,7 @@ from varsim.cli.lazy import EXIT_CODES, LazyGroup
     cls=LazyGroup,
     homes={
         "run": "varsim.cli.run:run",
+        "exec": "varsim.cli.exec:exec_",
         "bench": "varsim.cli.bench:bench",
         "check": "varsim.cli.check:check",
         "explain": "varsim.cli.explain:explain",

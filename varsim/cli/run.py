@@ -13,6 +13,7 @@ from varsim.cli.lazy import DONE, EXIT_CODES, FAILED, INTERRUPTED, Failed, Wrong
 
 if TYPE_CHECKING:
     from varsim.experiments.config import Experiment
+    from varsim.experiments.loading import Override
     from varsim.report.summary import Summary
 
 _EXIT_CODE: Final = {"done": DONE, "failed": FAILED, "interrupted": INTERRUPTED}
@@ -113,11 +114,19 @@ def _experiment(words: tuple[str, ...], options: dict[str, Any]) -> Experiment:
     if len(named) > 1:
         raise WrongUse(f"one experiment at a time: {' or '.join(named)}?")
     overrides = [Override.parse(word) for word in words if word not in named]
+    return experiment_of(named[0] if named else None, [*overrides, *overrides_of(options)])
+
+
+def overrides_of(options: dict[str, Any]) -> list[Override]:
+    """The options of the command line that are keys of an experiment; None was not given."""
+    from varsim.experiments.loading import Override
+
+    overrides = []
     for key, value in options.items():
         if value is not None:
             listed = [name.strip() for name in value.split(",")] if key == "devices" else value
             overrides.append(Override((key,), listed, f"--{key} {value}"))
-    return experiment_of(named[0] if named else None, overrides)
+    return overrides
 
 
 def _as_yaml(experiment: Experiment) -> str:

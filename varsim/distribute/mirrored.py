@@ -31,6 +31,7 @@ from varsim.distribute.reduction import (
 )
 from varsim.distribute.replica_context import check_axis
 from varsim.distribute.strategy import Strategy
+from varsim.distribute.supervision import Choices, Supervisor, current_supervisor
 from varsim.distribute.values import DistributedValues, is_distributed, regroup, select_replica
 from varsim.errors import DistributedValueError, ReplicaError
 from varsim.launch.devices import DEFAULT_WORKERS, cpus, problem_with
@@ -90,6 +91,20 @@ class MirroredStrategy(Strategy):
         trace: TraceOptions | None = None,
         seed: int | None = None,
     ) -> None:
+        self._supervisor = current_supervisor()
+        place = ""
+        if self._supervisor is not None:
+            place = user_place()
+            said = Choices(
+                devices=None if devices is None else _checked(devices),
+                transport=transport,
+                strict=strict,
+                auto=auto,
+                place=place,
+            )
+            chosen = self._supervisor.choose(said)
+            devices, transport = chosen.devices, chosen.transport
+            strict, auto = chosen.strict, chosen.auto
         self._set_up(new_id(), _checked(devices))
         self.strict = strict
         if auto not in AUTO_MEANS:
@@ -111,7 +126,10 @@ class MirroredStrategy(Strategy):
         self._shipped: weakref.WeakKeyDictionary[Function, tuple[str, Payload, list[object]]] = (
             weakref.WeakKeyDictionary()
         )
+        if self._supervisor is not None:
+            self._supervisor.made(self, place)
 
+    _supervisor: Supervisor | None = None
     _coordinator: Coordinator | None = None  # a handle in a worker has none
 
     def _set_up(self, strategy_id: int, devices: tuple[str, ...]) -> None:
@@ -141,10 +159,20 @@ class MirroredStrategy(Strategy):
         """The cluster of workers, which starts now if it has not yet."""
         if self._coordinator is None:
             timeout_s = call_timeout_s()  # which may refuse, and no worker has started yet
-            link = self._launcher.launch(self._options, PROGRAM)
+            options = self._options
+            if self._supervisor is not None:
+                options = self._supervisor.launching(self, options)
+            link = self._launcher.launch(options, PROGRAM)
             self._coordinator = Coordinator(link, timeout_s)
             weakref.finalize(self, self._coordinator.close)  # also when the program ends
+            if self._supervisor is not None:
+                self._supervisor.launched(self)
         return self._coordinator
+
+    @property
+    def has_workers(self) -> bool:
+        """Whether its workers have been started; they may have ended since."""
+        return self._coordinator is not None
 
     @property
     def cross(self) -> CrossReplica:
@@ -158,6 +186,8 @@ class MirroredStrategy(Strategy):
     def close(self) -> None:
         """Ends the workers, and with them the variables. Does nothing the second time."""
         if self._coordinator is not None:
+            if self._supervisor is not None:
+                self._supervisor.closing(self)
             with self._coordinator.in_use:  # or another thread waits in a call
                 self._coordinator.close()
 

@@ -28,7 +28,7 @@ from varsim.errors import ConfigError
 from varsim.experiments import catalog
 from varsim.experiments.mode import MODES, SYNTAX, Mode, as_member, parse_mode
 from varsim.experiments.nearest import did_you_mean
-from varsim.experiments.places import Places
+from varsim.experiments.places import Places, WrongKey
 from varsim.experiments.trace_keys import JSON_SCHEMA, TraceKeys, parse_trace
 from varsim.launch.devices import DEFAULT_WORKERS, cpus, problem_with
 from varsim.spec import VariableAggregation, VariableSynchronization
@@ -122,6 +122,18 @@ def long_form(value: Any) -> Any:
     )
 
 
+_OF_WORKLOADS: Final = {
+    "workload": "give one of the two",
+    "params": "a script has args",
+    "steps": "a script counts its own; give it as one of its args, if it takes one",
+    "oracle": "it would run twice, and cannot be given one replica; put the training into a "
+    "function run(job), and `varsim run` it",
+    "auto": "advised needs a pilot run of fewer steps, and a script counts its own; use on_write "
+    "or adaptive",
+}
+"""What an experiment with a script cannot say, and why."""
+
+
 class VariableSettings(_Keys):
     """What an experiment says about some variables, whatever the workload says."""
 
@@ -165,6 +177,15 @@ class Experiment(_Keys):
         default="digits",
         description="A built-in workload, a dotted module, or the path of a .py file "
         "(relative to this file) with a function run(job, *, ...).",
+    )
+    script: str | None = Field(
+        default=None,
+        min_length=1,
+        description="In place of workload: a Python script (its path is relative to this file), "
+        "run as it is, as `varsim exec` does.",
+    )
+    args: list[str] = Field(
+        default_factory=list, description="What the script finds in sys.argv behind its own name."
     )
     params: dict[str, Any] = Field(
         default_factory=dict,
@@ -237,6 +258,21 @@ class Experiment(_Keys):
     _places: Places = PrivateAttr(default_factory=Places)
 
     @model_validator(mode="after")
+    def _check_script(self) -> Experiment:
+        if self.script is None:
+            if self.args:
+                raise ValueError(
+                    "args: they are a script's, and there is none; params: has a workload's"
+                )
+            return self
+        advised = self.auto == "advised"
+        for key, why in _OF_WORKLOADS.items():
+            said = advised if key == "auto" else key in self.model_fields_set
+            if said and getattr(self, key) is not False:
+                raise WrongKey((key,), f"not with a script: {why}")
+        return self
+
+    @model_validator(mode="after")
     def _check_devices(self) -> Experiment:
         if self.devices is None:
             return self
@@ -262,7 +298,8 @@ class Experiment(_Keys):
     @property
     def title(self) -> str:
         """What the run is called."""
-        stem = re.split(r"[/\\.]", self.workload.removesuffix(".py"))[-1]
+        program = self.script or self.workload
+        stem = re.split(r"[/\\.]", program.removesuffix(".py"))[-1]
         return self.name or re.sub(r"[^\w-]+", "_", stem)[:_MAX_NAME_LENGTH] or "run"
 
     @property
@@ -279,8 +316,9 @@ class Experiment(_Keys):
 
     def as_keys(self) -> dict[str, Any]:
         """The keys and values of a YAML file that means the same, without those left out."""
-        keys: dict[str, Any] = self.model_dump(mode="json", exclude_none=True)
-        return {key: value for key, value in keys.items() if value not in ({}, None)}
+        left_out = _OF_WORKLOADS.keys() - {"auto"} if self.script is not None else set()
+        keys: dict[str, Any] = self.model_dump(mode="json", exclude_none=True, exclude=left_out)
+        return {key: value for key, value in keys.items() if value not in ({}, [], None)}
 
 
 def schema() -> dict[str, Any]:

@@ -16,7 +16,12 @@ _OUR_WORKLOADS: Final = _OURS / "workloads"
 
 def failure_of(error: BaseException) -> Failure:
     """What is kept of an error that a workload raised."""
-    return Failure(kind=type(error).__name__, text=_text(error), traceback=_story(error))
+    return Failure(
+        kind=type(error).__name__,
+        text=_text(error),
+        traceback=_story(error),
+        exit_code=_exit_code(error),
+    )
 
 
 def in_a_line(error: BaseException) -> str:
@@ -26,9 +31,15 @@ def in_a_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {_text(error).partition(chr(10))[0]}{where}"
 
 
+def _exit_code(error: BaseException) -> int:
+    """With which Python ends a process that raises it."""
+    code = error.code if isinstance(error, SystemExit) else 1
+    return code & 0xFF if isinstance(code, int) else 1
+
+
 def _text(error: BaseException) -> str:
     if isinstance(error, SystemExit):
-        return f"the workload called sys.exit({error.code!r})"
+        return f"the program called sys.exit({error.code!r})"
     return str(error)
 
 

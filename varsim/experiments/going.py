@@ -11,9 +11,10 @@ import varsim
 from varsim.distribute.mirrored import MirroredStrategy
 from varsim.experiments.config import Experiment
 from varsim.experiments.observed import Observed
-from varsim.experiments.store import RunDirectory, RunFiles
+from varsim.experiments.settings import AppliedSettings
+from varsim.experiments.store import RunDirectory
 from varsim.report.plain import plain
-from varsim.report.summary import Failure, Judgement, Plain, Status, Summary
+from varsim.report.summary import Failure, Plain, Status, Summary
 
 
 class Watcher(Protocol):
@@ -43,6 +44,8 @@ class Going:
     watcher: Watcher | None
     status: Status = Status.DONE
     failure: Failure | None = None
+    settings: AppliedSettings = field(init=False)
+    checked: bool = False
     strategies: list[Observed] = field(default_factory=list)  # the first is what the report is of
     step: int = 0
     total: int | None = None
@@ -51,13 +54,20 @@ class Going:
     warnings: list[str] = field(default_factory=list)
     advice: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
-    verdict: Judgement | None = None
 
-    def observe(
-        self, strategy: MirroredStrategy, files: RunFiles | None = None, place: str = ""
-    ) -> Observed:
-        """Watches a strategy, whose files are the run's own unless it has others."""
-        observed = Observed(self.experiment, strategy, files or self.directory, place)
+    def __post_init__(self) -> None:
+        self.settings = AppliedSettings(self.experiment)
+
+    def follow(self, experiment: Experiment) -> None:
+        """Goes on with other settings than it was begun with; no program plays yet."""
+        self.experiment = experiment
+        self.settings = AppliedSettings(experiment)
+
+    def observe(self, strategy: MirroredStrategy) -> Observed:
+        """Watches a strategy; the first has the run's own files, each other one its own folder."""
+        number = len(self.strategies) + 1
+        files = self.directory if number == 1 else self.directory.strategy(number)
+        observed = Observed(strategy, self.settings, files)
         self.strategies.append(observed)
         return observed
 
@@ -80,8 +90,9 @@ class Going:
         Raises:
             WrongKey: A name that it mentions is no variable's.
         """
-        for observed in self.strategies:
-            observed.check_settings()
+        if not self.checked:
+            self.checked = True
+            self.settings.check()
 
     def take_a_last_look(self) -> None:
         """After a run that has not come to its end: measures what still answers."""
@@ -99,24 +110,29 @@ class Going:
 
     def summary(self) -> Summary:
         """All of it; of several strategies, that of the first."""
-        first = self.strategies[0] if self.strategies else None
-        names = self.experiment.device_names if first is None else first.strategy.devices
+        return self.summary_of(self.strategies[0] if self.strategies else None)
+
+    def summary_of(self, observed: Observed | None) -> Summary:
+        """What is known of the run, and of this strategy alone."""
+        experiment = self.experiment
+        devices = experiment.device_names if observed is None else observed.strategy.devices
+        files = self.directory if observed is None else observed.files
         return Summary(
             status=self.status,
             failure=self.failure,
             varsim=varsim.__version__,
             started=self.started.isoformat(timespec="seconds"),
-            directory=str(self.directory.path),
+            directory=str(files.path),
             experiment=self.keys,
-            devices=list(names),
+            devices=list(devices),
             seconds=self.seconds,
             step=self.step,
             total_steps=self.total,
             metrics=self.metrics,
             result=self.result,
-            variables=[] if first is None else first.variables,
+            variables=[] if observed is None else observed.variables,
             warnings=self.warnings,
-            verdict=self.verdict,
+            verdict=None if observed is None else observed.verdict,
             advice=self.advice,
         )
 

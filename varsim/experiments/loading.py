@@ -15,7 +15,7 @@ from varsim.errors import ConfigError
 from varsim.experiments import catalog, yaml_lines
 from varsim.experiments.config import MAX_WORKERS, Experiment, keys_of, long_form
 from varsim.experiments.nearest import did_you_mean, listed
-from varsim.experiments.places import KeyPath, Places
+from varsim.experiments.places import KeyPath, Places, WrongKey
 
 EXPERIMENT_FILES: Final = (".yaml", ".yml")
 _ONE_OF_TWO: Final = {"workers": "devices", "devices": "workers"}
@@ -83,7 +83,8 @@ def load_experiment(path: Path | None = None, overrides: Iterable[Override] = ()
     layers = _Layers({}, Places()) if path is None else _read(path)
     for override in overrides:
         layers.put(override)
-    if not {"workers", "devices"} & layers.values.keys():
+    # A strategy that a script makes without devices asks the environment itself.
+    if not {"workers", "devices", "script"} & layers.values.keys():
         must_be = f"a number from 1 to {MAX_WORKERS}"
         asked = environment.whole_number(environment.WORKERS, must_be, 1, MAX_WORKERS)
         if asked is not None:
@@ -111,9 +112,11 @@ def _read(path: Path) -> _Layers:
         Places({keys: f"{path}:{line}" for keys, line in document.lines.items()}),
     )
     layers.values.setdefault("name", re.sub(r"[^\w.-]+", "_", path.stem))
-    workload = layers.values.get("workload")
+    workload, script = layers.values.get("workload"), layers.values.get("script")
     if isinstance(workload, str) and catalog.is_path(workload):
         layers.values["workload"] = str(path.parent / Path(workload).expanduser())
+    if isinstance(script, str):
+        layers.values["script"] = str(path.parent / Path(script).expanduser())
     return layers
 
 
@@ -138,7 +141,10 @@ def _story(error: ValidationError, layers: _Layers) -> str:
     first = problems[0]
     keys = tuple(str(part) for part in first["loc"])
     more = f"\n  ({len(problems) - 1} more like this)" if len(problems) > 1 else ""
-    if not keys:  # the model's own check, which is of the devices
+    if not keys:  # the model's own checks
+        wrong = first["ctx"]["error"]
+        if isinstance(wrong, WrongKey):
+            return places.located(wrong.keys, wrong.problem)
         place = places.of(("devices",))
         return f"{place + ': ' if place else ''}{_problem(first)}{more}"
     if first["type"] == "extra_forbidden":

@@ -1,4 +1,4 @@
-"""One strategy of a run: the settings that its variables get, its files, and what is measured."""
+"""One strategy of a run: the files of its processes, and what is measured of its variables."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from typing import Final
 
 from varsim.distribute.mirrored import MirroredStrategy
 from varsim.errors import VarsimError
-from varsim.experiments.config import Experiment
 from varsim.experiments.interrupts import OutOfTime, within
 from varsim.experiments.measure import measure_variables
 from varsim.experiments.settings import AppliedSettings
 from varsim.experiments.store import RunFiles
-from varsim.report.summary import VariableSummary
+from varsim.report.summary import Judgement, VariableSummary
 
 LAST_LOOK_S: Final = 1.0
 """After a run that failed or was interrupted, how long its variables' values may take to come.
@@ -21,28 +20,17 @@ Replicas may be busy in the workload's code, and whoever pressed Ctrl-C is waiti
 
 
 class Observed:
-    """A strategy that a run watches, from its first variable until its workers end."""
+    """A strategy that a run watches until its workers end."""
 
     def __init__(
-        self, experiment: Experiment, strategy: MirroredStrategy, files: RunFiles, place: str = ""
+        self, strategy: MirroredStrategy, settings: AppliedSettings, files: RunFiles
     ) -> None:
         self.strategy = strategy
         self.files = files
-        self.place = place  # where the program made it; "" if the run has
-        self.settings = AppliedSettings(experiment, strategy)
         self.variables: list[VariableSummary] = []
-        self._checked = False
+        self.verdict: Judgement | None = None
+        self._settings = settings
         self._measured = False
-
-    def check_settings(self) -> None:
-        """Once: whether the experiment fits the variables that the program has.
-
-        Raises:
-            WrongKey: A name that it mentions is no variable's.
-        """
-        if not self._checked:
-            self._checked = True
-            self.settings.check()
 
     def measure(self) -> None:
         """Measures its variables, whose workers answer. Does nothing the second time.
@@ -51,16 +39,28 @@ class Observed:
             VarsimError: A worker has ended.
         """
         if not self._measured:
-            self.variables = measure_variables(self.strategy, self.settings)
+            self.variables = measure_variables(self.strategy, self._settings)
             self._measured = True
+
+    def look(self) -> None:
+        """Measures its variables; without their values if workers do not answer any more."""
+        if not self.strategy.has_workers:  # they could not be started, and the script went on
+            return
+        try:
+            self.measure()
+        except VarsimError:
+            self._measure_without_values()
 
     def take_a_last_look(self) -> None:
         """Measures its variables in bounded time, as far as that is still possible."""
-        if self._measured:
+        if self._measured or not self.strategy.has_workers:
             return
         try:
             with within(LAST_LOOK_S):
                 self.measure()
         except (VarsimError, OutOfTime):  # the cluster is no more, or busy
-            self.variables = measure_variables(self.strategy, self.settings, with_values=False)
-            self._measured = True
+            self._measure_without_values()
+
+    def _measure_without_values(self) -> None:
+        self.variables = measure_variables(self.strategy, self._settings, with_values=False)
+        self._measured = True

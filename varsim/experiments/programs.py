@@ -11,6 +11,7 @@ from varsim.experiments.cluster import strategy_of
 from varsim.experiments.config import Experiment
 from varsim.experiments.going import Going
 from varsim.experiments.parameters import check_params
+from varsim.experiments.scripts import ScriptProgram
 from varsim.launch.chance import AT_IMPORT, seeded
 from varsim.report.plain import plain
 from varsim.workloads.job import Job
@@ -20,6 +21,7 @@ class Program(Protocol):
     """What a run runs."""
 
     params: dict[str, Any]  # its arguments, with the defaults of those that the experiment left out
+    no_oracle: str  # why it cannot have an oracle; "" if it can
 
     def keys(self) -> dict[str, Any]:
         """What it adds to the experiment's keys, so that they say all."""
@@ -37,6 +39,8 @@ class Program(Protocol):
 class WorkloadProgram:
     """A function `run(job, ...)`, which gets a strategy as the experiment wants it."""
 
+    no_oracle = ""
+
     def __init__(self, workload: Workload, params: dict[str, Any]) -> None:
         self.workload = workload
         self.params = params
@@ -49,13 +53,14 @@ class WorkloadProgram:
         """What the workload returned."""
         experiment = going.experiment
         strategy = strategy_of(experiment, experiment.device_names, going.directory)
-        observed = going.observe(strategy)
+        going.observe(strategy)
+        going.settings.watch(strategy)
         strategy.start()
         going.launched(began_s)
         job = Job(strategy, experiment.seed, experiment.steps, going.progress)
         trained_s = time.perf_counter()
         try:
-            with variable_creator_scope(observed.settings):
+            with variable_creator_scope(going.settings):
                 result: object = self.workload.run(job, **self.params)
         finally:
             going.seconds["training"] = time.perf_counter() - trained_s
@@ -69,6 +74,8 @@ def load_program(experiment: Experiment) -> Program:
     Raises:
         WrongKey: There is none, or it cannot be loaded, or it takes no such arguments.
     """
+    if experiment.script is not None:
+        return ScriptProgram(experiment.script, experiment.args)
     with seeded(experiment.seed, *AT_IMPORT).here():
         workload = load_workload(experiment.workload)
     return WorkloadProgram(workload, check_params(workload, experiment.params))

@@ -8,7 +8,7 @@ from varsim.analysis.examination import examine
 from varsim.analysis.outcome import Outcome
 from varsim.errors import ProtocolError
 from varsim.experiments.config import Experiment
-from varsim.experiments.store import RunDirectory, RunFiles
+from varsim.experiments.store import RunFiles
 from varsim.report.compared_text import in_short
 from varsim.report.findings_text import in_lines
 from varsim.report.summary import Judgement
@@ -27,12 +27,12 @@ def trace_options(experiment: Experiment, directory: RunFiles) -> TraceOptions |
     asked = experiment.tracing
     if asked.level == OFF:
         return None
-    directory.traces.mkdir()
+    directory.traces.mkdir(parents=True)
     return TraceOptions(directory.traces, **asked._asdict())
 
 
 def judged(
-    directory: RunDirectory, *, no_oracle: str = "", tell: Tell | None = None
+    directory: RunFiles, *, no_oracle: str = "", tell: Tell | None = None
 ) -> Judgement | None:
     """What the history of a run says of it; None if there is none.
 

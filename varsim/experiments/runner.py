@@ -50,14 +50,17 @@ def run_experiment(experiment: Experiment, watcher: Watcher | None = None) -> Su
             )
             with Interrupts() as interrupts, _warnings_to(going):
                 if experiment.auto == ADVISED:
-                    going.experiment, going.advice = take_advice(
+                    followed, going.advice = take_advice(
                         experiment, program.params, interrupts, directory.pilot
                     )
+                    going.follow(followed)
                     interrupts.heed()
                 launched_s = began_s if not going.advice else time.perf_counter()
                 _play_and_measure(going, program, interrupts, launched_s)
                 _record_and_judge(going, program, interrupts)
                 going.seconds["in_all"] = time.perf_counter() - began_s
+                for observed in going.strategies[1:]:
+                    observed.files.save(going.summary_of(observed))
                 summary = going.summary()
                 directory.save(summary)
         except (ConfigError, KeyboardInterrupt):  # the latter before anything could be measured
@@ -78,7 +81,7 @@ def resolved(experiment: Experiment) -> dict[str, Any]:
 
 def _all_keys(experiment: Experiment, program: Program) -> dict[str, Any]:
     keys = experiment.as_keys()
-    if "devices" not in keys:
+    if "devices" not in keys and experiment.script is None:
         keys["workers"] = len(experiment.device_names)
     keys |= {"name": experiment.title, **program.keys()}
     return {key: keys[key] for key in Experiment.model_fields if keys.get(key) not in (None, {})}
@@ -131,14 +134,18 @@ def _play_and_measure(
 
 
 def _record_and_judge(going: Going, program: Program, interrupts: Interrupts) -> None:
-    problem = write_history(going.directory)
-    if problem is not None:
-        going.warn(problem)
-    elif going.experiment.oracle and going.status is Status.DONE:
+    problems = [write_history(observed.files) for observed in going.strategies]
+    for problem in problems:
+        if problem is not None:
+            going.warn(problem)
+    no_oracle = program.no_oracle
+    if going.experiment.oracle and going.status is Status.DONE and not any(problems):
         if going.watcher is not None:
             going.watcher.ran()
         files = going.directory.oracle
         problem = run_oracle(going.experiment, program.params, interrupts, files)
         if problem is not None:
+            no_oracle = problem
             going.warn(f"there is no oracle to compare with: {problem}")
-    going.verdict = judged(going.directory)
+    for observed in going.strategies:
+        observed.verdict = judged(observed.files, no_oracle=no_oracle)

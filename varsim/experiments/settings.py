@@ -31,20 +31,27 @@ class AppliedSettings:
 
     Use it with `variable_creator_scope`. The variables are kept so that their values can be shown
     after the workload has dropped them.
+
+    Args:
+        strategies: Those whose variables it is for; `watch` adds one.
     """
 
-    def __init__(self, experiment: Experiment, strategy: Strategy) -> None:
+    def __init__(self, experiment: Experiment, *strategies: Strategy) -> None:
         self._mode: Mode = experiment.parsed_mode
         self._patterns: dict[str, VariableSettings] = dict(experiment.variables)
-        self._strategy = strategy
+        self._strategies = [*strategies]
         self._adaptive = experiment.auto == "adaptive"
         self._unused = {*self._patterns, *self._mode.named}
         self.created: list[Any] = []
         self.free_ids: set[int] = set()
 
+    def watch(self, strategy: Strategy) -> None:
+        """From now on it is for this strategy's variables, too."""
+        self._strategies.append(strategy)
+
     def __call__(self, next_creator: Callable[..., Any], **kwargs: Any) -> Any:
-        """Creates a variable, with the experiment's settings if it is the strategy's."""
-        if get_strategy() is not self._strategy:
+        """Creates a variable, with the experiment's settings if it is one of the strategies'."""
+        if get_strategy() not in self._strategies:
             return next_creator(**kwargs)
         name = kwargs.get("name") or _UNNAMED
         free = kwargs["synchronization"] is _UNSPECIFIED

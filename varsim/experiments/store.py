@@ -25,6 +25,7 @@ EXPERIMENT: Final = "experiment.yaml"
 LOGS: Final = "logs"
 TRACES: Final = "trace"
 PILOT: Final = "pilot"
+STRATEGY: Final = "strategy-"
 LATEST: Final = "latest"
 BENCH: Final = "bench.json"
 LATEST_BENCH: Final = "latest-bench"
@@ -46,6 +47,17 @@ class RunFiles:
     def traces(self) -> Path:
         """Where each process records what it does, until that is merged into the history."""
         return self.path / TRACES
+
+    def save(self, summary: Summary) -> None:
+        """Writes the summary."""
+        self.path.mkdir(exist_ok=True)
+        self.write(SUMMARY, as_json(summary))
+
+    def write(self, name: str, text: str) -> None:
+        """Writes a file and a line's end: the whole of it or, if that fails, nothing."""
+        temporary = self.path / f".{name}"
+        temporary.write_text(text + "\n", "utf-8")
+        temporary.replace(self.path / name)
 
     def discard(self) -> None:
         """Removes everything, as if there had been no run."""
@@ -93,19 +105,13 @@ class RunDirectory(RunFiles):
         """What a short run before it did, if it takes that one's advice."""
         return RunFiles(self.path / PILOT)
 
+    def strategy(self, number: int) -> RunFiles:
+        """What the strategy of this number did; the first one's files are the run's own."""
+        return RunFiles(self.path / f"{STRATEGY}{number}")
+
     def write_experiment(self, text: str) -> None:
         """Writes the experiment as it is run, with all that was left to defaults."""
         (self.path / EXPERIMENT).write_text(text, "utf-8")
-
-    def save(self, summary: Summary) -> None:
-        """Writes the summary."""
-        self.write(SUMMARY, as_json(summary))
-
-    def write(self, name: str, text: str) -> None:
-        """Writes a file and a line's end: the whole of it or, if that fails, nothing."""
-        temporary = self.path / f".{name}"
-        temporary.write_text(text + "\n", "utf-8")
-        temporary.replace(self.path / name)
 
     def discard(self) -> None:
         """Removes everything, and points `latest` at what it pointed at before."""
@@ -202,6 +208,17 @@ def load_summary(path: Path) -> Summary:
     except ValueError as error:
         raise ConfigError(f"{file} is no JSON: {error}") from None
     return from_plain(values, str(file))
+
+
+def further(path: Path) -> list[Summary]:
+    """The summaries of a run's strategies after the first, in their order.
+
+    Raises:
+        ConfigError: One cannot be read.
+    """
+    folders = [one for one in path.glob(f"{STRATEGY}*") if (one / SUMMARY).is_file()]
+    folders.sort(key=lambda one: int(one.name.removeprefix(STRATEGY)))
+    return [load_summary(folder) for folder in folders]
 
 
 def from_plain(values: Any, name: str) -> Summary:

@@ -103,6 +103,7 @@ class Failure:
     kind: str  # the exception's class
     text: str  # its message
     traceback: str  # the replica's, if it was raised there, and where the workload was
+    exit_code: int = 1  # of `varsim exec`: what the program gave to sys.exit, else 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

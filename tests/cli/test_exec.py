@@ -1,0 +1,280 @@
+"""`varsim exec` in this process, on the simulated cluster."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from varsim.cli.main import main
+from varsim.experiments.store import further, load_summary
+from varsim.report.summary import Status, Summary
+from varsim.testing import simulated_cluster
+from varsim.tracing.history import open_history
+
+SCRIPT = """
+import random, sys
+import varsim as tf
+
+print(__name__, *sys.argv, random.random())
+strategy = tf.distribute.MirroredStrategy()
+with strategy.scope():
+    w = tf.Variable(0.0, name="w", aggregation=tf.VariableAggregation.MEAN)
+
+@tf.function
+def step():
+    w.assign_add(1.0)
+
+for _ in range(3):
+    strategy.run(step)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _in_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("VARSIM_WORKERS", raising=False)
+    with simulated_cluster():
+        yield
+
+
+def write(more: str = "", *, start: str = SCRIPT, name: str = "script.py") -> None:
+    Path(name).parent.mkdir(exist_ok=True)
+    Path(name).write_text(start + more)
+
+
+def execute(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["exec", *arguments])
+
+
+def latest() -> Summary:
+    return load_summary(Path("runs/latest"))
+
+
+def test_a_script_is_run_as_python_would_and_leaves_a_record():
+    """Under its own name, with its own arguments; afterwards everything is as it was."""
+    write()
+    before = sys.modules["__main__"], sys.argv, sys.path[:]
+    result = execute("-n", "3", "script.py", "--epochs", "2", "-n", "9")
+
+    assert 0 == result.exit_code
+    assert result.stdout.startswith("__main__ script.py --epochs 2 -n 9 ")
+    assert "\n\nscript: " in result.stdout
+    assert before == (sys.modules["__main__"], sys.argv, sys.path[:])
+    assert ("w", 9, 3) == (latest().variables[0].name, latest().variables[0].writes, 3)
+    assert ["cpu:0", "cpu:1", "cpu:2"] == latest().devices
+    with open_history(Path("runs/latest")) as history:
+        assert 3 == history.num_replicas
+
+
+def test_what_the_experiment_says_holds_for_a_script_too():
+    write()
+    execute("--mode", "on_read", "--auto", "adaptive", "--name", "mine", "-q", "script.py", "x")
+    (w,) = latest().variables
+
+    assert ("ON_READ", True) == (w.synchronization, w.free)
+    assert {
+        "name": "mine",
+        "script": str(Path("script.py").absolute()),
+        "args": ["x"],
+        "mode": "on_read",
+        "seed": 0,
+        "transport": "ipc",
+        "auto": "adaptive",
+        "trace": "ops",
+        "strict": False,
+        "out": "runs",
+    } == latest().experiment
+
+
+def test_a_seed_is_for_what_the_script_draws():
+    write()
+    drawn = [execute("--seed", seed, "-q", "script.py").stdout for seed in "778"]
+
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_quiet_leaves_the_scripts_output_alone_and_json_goes_to_a_file():
+    write("print('done')")
+    result = execute("-q", "--json", "out.json", "script.py")
+
+    assert 2 == result.stdout.count("\n")
+    assert "done" == json.loads(Path("out.json").read_text())["status"]
+
+
+def test_a_script_imports_from_its_own_folder():
+    write(name="deep/script.py", start="import beside\n" + SCRIPT)
+    Path("deep/beside.py").write_text("")
+
+    assert 0 == execute("deep/script.py").exit_code
+
+
+def test_what_a_script_raises_is_shown_as_python_shows_it_and_saved():
+    write("strategy.close()\nraise KeyError('mine')\n")
+    result = execute("script.py")
+
+    assert 1 == result.exit_code
+    assert result.stderr.startswith("Traceback (most recent call last):\n")
+    assert 'script.py", line 17, in <module>\n' in result.stderr
+    assert result.stderr.endswith("KeyError: 'mine'\n")
+    assert "varsim" not in result.stderr
+    assert Status.FAILED is latest().status
+    assert 3 == latest().variables[0].lens.value.elements  # type: ignore[union-attr]
+
+
+def test_a_script_that_is_no_python_is_shown_as_python_shows_it():
+    write("def\n", start="")
+    result = execute("script.py")
+
+    assert 1 == result.exit_code
+    assert "SyntaxError" in result.stderr
+    assert "SyntaxError" == latest().failure.kind  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "status"),
+    [
+        ("", 0, Status.DONE),
+        ("0", 0, Status.DONE),
+        ("7", 7, Status.FAILED),
+        ("256 + 3", 3, Status.FAILED),
+        ("'no more'", 1, Status.FAILED),
+    ],
+)
+def test_the_exit_code_is_the_scripts(said: str, code: int, status: Status):
+    write(f"sys.exit({said})")
+    result = execute("script.py")
+
+    assert code == result.exit_code
+    assert status is latest().status
+    assert ("no more\n" if said == "'no more'" else "") == result.stderr
+
+
+def test_an_interrupted_script_exits_with_130_and_is_saved():
+    write("raise KeyboardInterrupt")
+
+    assert 130 == execute("script.py").exit_code
+    assert (Status.INTERRUPTED, 6) == (latest().status, latest().variables[0].writes)
+
+
+@pytest.mark.parametrize(("end", "code"), [("", 0), ("import sys; sys.exit(4)", 4)])
+def test_a_script_without_a_strategy_leaves_nothing(end: str, code: int):
+    write(end, start="print('alone')\n")
+    result = execute("script.py")
+
+    assert (code, "alone\n") == (result.exit_code, result.stdout)
+    assert (
+        "varsim exec: the script made no strategy that distributes; nothing to record\n"
+        == result.stderr
+    )
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(("option", "value"), [("--workers", "2"), ("--devices", "x,y")])
+def test_a_script_that_names_its_devices_cannot_be_given_others(option: str, value: str):
+    write(start=SCRIPT.replace("Strategy()", "Strategy(['a', 'b'])"))
+    result = execute(option, value, "script.py")
+
+    assert 2 == result.exit_code
+    assert (
+        f"Error: {option} {value}: script.py:6: this MirroredStrategy names its devices, ['a', "
+        f"'b']: leave {option[2:]} out, or write MirroredStrategy() there\n" == result.stderr
+    )
+    assert not Path("runs").exists()
+    assert 0 == execute("script.py").exit_code
+    assert ["a", "b"] == latest().devices
+
+
+def test_every_strategy_that_has_workers_is_recorded():
+    """The first is the run's; each other one has a folder with a summary and a history."""
+    write(
+        """
+unused = tf.distribute.MirroredStrategy(["nobody"])
+with tf.distribute.MirroredStrategy(["x"]) as other, other.scope():
+    z = tf.Variable(1, name="z")
+    other.run(lambda: None)
+"""
+    )
+    result = execute("script.py")
+    (other,) = further(Path("runs/latest"))
+
+    assert ["w"] == [variable.name for variable in latest().variables]
+    assert (["z"], ["x"]) == ([variable.name for variable in other.variables], other.devices)
+    assert {"strategy-2"} == {path.name for path in Path("runs/latest").glob("strategy*")}
+    assert f"saved in {other.directory}/\n" in result.stdout
+    with open_history(Path(other.directory)) as history:
+        assert ["z"] == [row.name for row in history.variables.values()]
+
+
+def test_a_name_that_no_variable_has_is_a_warning():
+    """At the end, as a script may make variables at any time: what it did is kept."""
+    write()
+    result = execute("--mode", "v=none", "script.py")
+
+    assert 0 == result.exit_code
+    assert "warning: --mode v=none: there is no variable 'v'" in result.stderr
+    assert 1 == len(latest().warnings)
+
+
+def test_a_variable_that_cannot_be_read_any_more_keeps_its_account():
+    write("""
+try:
+    strategy.run(lambda: 1 / 0)
+except ZeroDivisionError:
+    strategy.close()
+""")
+    assert 0 == execute("script.py").exit_code
+    assert 6 == latest().variables[0].writes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["scirpt.py"], "script: there is no file 'scirpt.py'; did you mean 'script.py'?"),
+        (["-n", "0", "script.py"], "Error: --workers 0: 0 is not possible"),
+        (["--mode", "on_raed", "script.py"], "did you mean 'on_read'?"),
+        (["--oracle", "script.py"], "Error: --oracle True: not with a script: it would run twice"),
+        (["--steps", "3", "script.py"], "Error: --steps 3: not with a script: a script counts"),
+        ([], "Missing argument 'SCRIPT.py'"),
+    ],
+)
+def test_wrong_use_runs_nothing(arguments: list[str], problem: str):
+    write("print('it runs')")
+    result = execute(*arguments)
+
+    assert 2 == result.exit_code
+    assert problem in result.stderr
+    assert "" == result.stdout
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("workload: digits", "x.yaml:2: workload: not with a script: give one of the two"),
+        ("steps: 3", "x.yaml:2: steps: not with a script: a script counts its own"),
+        ("oracle: true", "x.yaml:2: oracle: not with a script: it would run twice"),
+        ("auto: advised", "x.yaml:2: auto: not with a script: advised needs a pilot run"),
+    ],
+)
+def test_an_experiment_says_of_a_script_only_what_makes_sense(text: str, problem: str):
+    write()
+    Path("x.yaml").write_text(f"script: script.py\n{text}\n")
+    result = CliRunner().invoke(main, ["run", "x.yaml"])
+
+    assert 2 == result.exit_code
+    assert problem in result.stderr
+
+
+def test_an_experiment_in_yaml_may_run_a_script():
+    write()
+    Path("x.yaml").write_text("script: script.py\nargs: [one, two]\nworkers: 3\noracle: false\n")
+    result = CliRunner().invoke(main, ["run", "x.yaml"])
+
+    assert 0 == result.exit_code
+    assert result.stdout.startswith("__main__ script.py one two ")
+    assert ("x", 3) == (latest().experiment["name"], len(latest().devices))

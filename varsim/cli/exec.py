@@ -1,0 +1,135 @@
+"""`varsim exec`: runs a script as it is, and shows and saves what its strategies did."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from varsim.cli import completion
+from varsim.cli.lazy import DONE, INTERRUPTED, Failed, WrongUse
+
+if TYPE_CHECKING:
+    from varsim.report.summary import Summary
+
+_EXIT_CODES = (
+    "Exit codes: the script's own (0 done; what it gives to sys.exit; 1 if it raises); 2 wrong "
+    "use; 130 interrupted."
+)
+
+
+@click.command(
+    "exec",
+    epilog=_EXIT_CODES,
+    short_help="Run a script, and keep a record of it.",
+    context_settings={"allow_interspersed_args": False},
+)
+@click.argument("script", metavar="SCRIPT.py", shell_complete=completion.scripts)
+@click.argument("args", nargs=-1, metavar="[ARGS]...", type=click.UNPROCESSED)
+@click.option(
+    "-n",
+    "-np",
+    "--workers",
+    type=int,
+    metavar="N",
+    help="How many replicas a MirroredStrategy() without devices has: 1 to 128.",
+)
+@click.option(
+    "--devices", metavar="NAME,…", help="In place of --workers: a name for each replica's device."
+)
+@click.option(
+    "--mode",
+    metavar="MODE",
+    shell_complete=completion.modes,
+    help="auto, none, on_read or on_write for the script's free variables; "
+    "or NAME=MODE,NAME=MODE for some.",
+)
+@click.option(
+    "--auto",
+    metavar="MEANING",
+    type=click.Choice(["on_write", "adaptive"]),
+    help="What AUTO means: on_write; or adaptive (exchanged when somebody reads).",
+)
+@click.option(
+    "--trace",
+    metavar="LEVEL",
+    type=click.Choice(["ops", "messages", "off"]),
+    help="What is recorded for the run's history: ops, messages (all values), or off.",
+)
+@click.option("--seed", type=int, metavar="N", help="Seeds random and numpy.random. [default: 0]")
+@click.option("--transport", type=click.Choice(["ipc", "tcp"]), help="What messages travel over.")
+@click.option("--strict/--no-strict", default=None, help="Refuse what TensorFlow refuses: none.")
+@click.option("--oracle", is_flag=True, default=None, hidden=True)  # the error says why not
+@click.option("--steps", type=int, hidden=True)  # likewise
+@click.option("--name", metavar="NAME", help="Names the run. [default: the script's name]")
+@click.option("--out", metavar="DIR", help="Where the run's directory is made. [default: runs]")
+@click.option("--json", "json_file", metavar="FILE", help="Write the summary there, as JSON.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing beside what the script prints.")
+@click.pass_context
+def exec_(
+    ctx: click.Context,
+    /,
+    script: str,
+    args: tuple[str, ...],
+    *,
+    json_file: str | None,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Run SCRIPT.py as `python SCRIPT.py ARGS` would, and keep a record of it as of any run.
+
+    Its MirroredStrategy() gets as many workers as you say. What it prints is left as it is; the
+    report comes after it. Options of varsim stand before SCRIPT.py, those of the script behind it.
+
+    \b
+    varsim exec -n 4 my_program.py
+    varsim exec --mode weights=on_read my_program.py --epochs 3
+    """  # noqa: D301  # \b keeps the lines below it apart
+    from varsim.errors import ConfigError
+    from varsim.experiments.scripts import NothingToRecord
+
+    try:
+        summary = _run(script, args, options)
+    except NothingToRecord as nothing:
+        if not quiet:
+            click.echo(f"varsim exec: {nothing}", err=True)
+        ctx.exit(nothing.exit_code)
+    except ConfigError as error:
+        raise WrongUse(str(error)) from error
+    except OSError as error:
+        raise Failed(f"the run could not be saved: {error}") from error
+    _show(summary, json_file, quiet=quiet)
+    ctx.exit(_exit_code(summary))
+
+
+def _run(script: str, args: tuple[str, ...], options: dict[str, Any]) -> Summary:
+    from varsim.cli.progress import Quiet
+    from varsim.cli.run import overrides_of
+    from varsim.experiments.loading import Override, load_experiment
+    from varsim.experiments.runner import run_experiment
+
+    said = [Override(("script",), script, script)]
+    said += [Override(("args",), list(args), f"{script} {' '.join(args)}")] if args else []
+    return run_experiment(load_experiment(None, [*said, *overrides_of(options)]), Quiet())
+
+
+def _show(summary: Summary, json_file: str | None, *, quiet: bool) -> None:
+    from varsim.experiments.store import as_json, further
+    from varsim.report.console import print_report
+
+    if json_file is not None:
+        Path(json_file).write_text(as_json(summary) + "\n", "utf-8")
+    if quiet:
+        return
+    sys.stdout.flush()
+    for one in (summary, *further(Path(summary.directory))):
+        click.echo()
+        print_report(one, sys.stdout)
+
+
+def _exit_code(summary: Summary) -> int:
+    if summary.failure is not None:
+        return summary.failure.exit_code
+    return INTERRUPTED if summary.status.value == "interrupted" else DONE
