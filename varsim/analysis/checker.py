@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 from typing import ClassVar, Final
 
+from varsim.analysis.observer import Observer
 from varsim.analysis.outcome import Outcome
+from varsim.analysis.promises import Promise
 from varsim.analysis.replay import Component, Replay, Variable
 from varsim.analysis.wholeness import who
-from varsim.tracing.history import KINDS, Event
+from varsim.tracing.history import Event
 
 _ENOUGH: Final = 100
 """Violations among which the shortest proof is looked for; a broken run may have millions."""
@@ -29,11 +31,10 @@ class Conclusion:
     variable: int | None = None
 
 
-class Checker:
+class Checker(Observer):
     """One promise, and whether a history keeps it.
 
-    A method `on_read` is given every read, and so on for each kind of event, after the replay
-    has taken it. None of them raises, whatever the event says.
+    It takes each event after the replay has taken it. No method raises, whatever the event says.
     """
 
     name: ClassVar[str]
@@ -42,15 +43,11 @@ class Checker:
 
     def __init__(self, replay: Replay) -> None:
         self.replay = replay
+        self.variables = replay.variables
         self._wrong: Conclusion | None = None
         self._unknown: Conclusion | None = None
         self._count = 0
         self._undecided = 0
-
-    def handlers(self) -> dict[str, Callable[[Event], None]]:
-        """What it does with which kinds of events."""
-        found = {kind: getattr(self, f"on_{kind}", None) for kind in KINDS}
-        return {kind: handler for kind, handler in found.items() if handler is not None}
 
     def end(self) -> None:
         """The history is over, and nothing of it is missing."""
@@ -97,14 +94,17 @@ class Checker:
 
     # ------------------------------------------------------------ what several of them ask
 
+    def promise_about(self, variable: int | None) -> Promise | None:
+        """What a variable promises; None of no variable."""
+        return None if variable is None else self.replay.promises[variable]
+
     def variable_of(self, event: Event) -> Variable:
         """The variable that an event is about."""
-        assert event.variable is not None, "such rows are not given to checkers"
-        return self.replay.variable(event.variable)
+        return self.variables[event.variable]
 
     def own(self, event: Event) -> Component:
         """What the replica of an event holds of its variable."""
-        return self.variable_of(event).at_replica[event.process]
+        return self.variables[event.variable].at_replica[event.process]
 
 
 def seen_by(event: Event) -> str:

@@ -11,6 +11,7 @@ from array import array
 from bisect import bisect_right
 from typing import Final
 
+from varsim.analysis.observer import Observer, Take
 from varsim.tracing.history import PROGRAM, Event
 
 _KEPT: Final = 256
@@ -27,7 +28,7 @@ _RELEASES: Final = frozenset({"commit", "answer"})
 _ENDS: Final = frozenset({"finish", "abort"})
 
 
-class Clocks:
+class Clocks(Observer):
     """The clock of every process, as far as events have been taken.
 
     Ordered are the events of one process; what has a `cause` and that cause; the contributions to
@@ -42,6 +43,10 @@ class Clocks:
         ]
         self._processes = array("h")  # by event; two bytes each, so that millions fit
         self._arrived: dict[tuple[int | None, int], list[tuple[int, int]]] = {}
+
+    def taker(self, kind: str, *, by_program: bool) -> Take:  # noqa: ARG002  # of all
+        """Every event."""
+        return self.take
 
     def take(self, event: Event) -> None:
         """Moves the clock of the event's process on."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from varsim.analysis.finding import Compared, Finding, Kind, find_and_compare
+from varsim.analysis.finding import Compared, Finding, Kind, Search
 from varsim.analysis.notes import Note, not_looked_at
 from varsim.analysis.outcome import Outcome, Verdict, overall
-from varsim.analysis.verdict import is_whole, judge, sound
+from varsim.analysis.verdict import Judges, is_whole, sound
 from varsim.tracing.history import History
 from varsim.tracing.progress import Tell
 
@@ -55,7 +55,7 @@ def examine(
     no_oracle: str = "",
     tell: Tell | None = None,
 ) -> Examination:
-    """Judges a history, and looks for findings if its record is whole.
+    """Judges a history, and looks for findings if its record is whole, in one pass over it.
 
     Args:
         oracle: The history of the same program on one replica with the whole batch, to compare.
@@ -65,9 +65,12 @@ def examine(
     one_device = sound(oracle)
     if oracle is not None and one_device is None:
         no_oracle = "the record of the oracle is not whole"
-    verdicts = judge(history, tell=tell)
+    judges = Judges(history)
+    search = Search(history, one_device) if judges.expect_a_whole_record else None
+    judges.see((*judges.observers, *(search.observers if search is not None else ())), tell=tell)
+    verdicts = judges.conclude()
     whole = is_whole(verdicts)
-    findings, compared = find_and_compare(history, one_device) if whole else ((), None)
+    findings, compared = search.conclude() if search is not None and whole else ((), None)
     notes = not_looked_at(history, verdicts, no_oracle, compared=compared is not None)
     return Examination(
         verdicts=verdicts,

@@ -5,7 +5,7 @@ None of them is an error of varsim. A clean program has none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from varsim.analysis.clocks import Clocks
@@ -21,18 +21,17 @@ from varsim.analysis.findings.redundancy import Redundancy
 from varsim.analysis.findings.staleness import Mirrors
 from varsim.analysis.findings.subject import subjects
 from varsim.analysis.findings.waits import Waits
+from varsim.analysis.observer import Audience, Observer
 from varsim.analysis.oracle import Oracle
-from varsim.tracing.history import KINDS, Event, History
+from varsim.tracing.history import History
 
-__all__ = ["Compared", "Finding", "Kind", "find", "find_and_compare"]
+__all__ = ["Compared", "Finding", "Kind", "Search", "find", "find_and_compare"]
 
 _ORDER: Final = {kind: place for place, kind in enumerate(Kind)}
 
 
 def find(history: History, oracle: History | None = None) -> tuple[Finding, ...]:
     """The findings of a history, one for each kind and variable: by kind, then by variable.
-
-    With one replica there is nothing to synchronise, and nothing to find.
 
     Args:
         oracle: The history of the same program on one replica with the whole batch, to compare.
@@ -44,34 +43,55 @@ def find_and_compare(
     history: History, oracle: History | None
 ) -> tuple[tuple[Finding, ...], Compared | None]:
     """The findings of a history, and what all its comparisons with an oracle came to."""
-    num_replicas = history.num_replicas
-    if num_replicas < 2:
-        return (), None
-    variables = subjects(history.variables)
-    clocks = Clocks(num_replicas)
-    components = Components(num_replicas, variables)
-    divergence = Divergence(variables, components)
-    conflicts = Conflicts(num_replicas, variables, clocks, components, divergence.taken_as_one)
-    finders: tuple[Finder, ...] = (
-        Mirrors(variables),
-        Missed(num_replicas, variables, clocks, components),
-        divergence,
-        conflicts,  # after divergence, which knows what the program takes for one value
-        Redundancy(num_replicas, variables, components),
-        Overflow(num_replicas, variables),
-        Waits(num_replicas, variables),
-    )
-    factor: Factor | None = None
-    if oracle is not None:
-        factor = Factor(num_replicas, variables, components, Oracle(history, oracle))
-        finders += (factor,)
-    takes = _by_kind(clocks, components, finders)
-    for event in history.events():
-        for take in takes[event.kind]:
-            take(event)
-    found = [finding for finder in finders for finding in finder.finish()]
-    found.sort(key=lambda one: (_ORDER[one.kind], one.variable_id or 0))
-    return tuple(found), None if factor is None else _explained(factor.compared(), found)
+    search = Search(history, oracle)
+    if search.observers:
+        Audience(search.observers).show(history.events())
+    return search.conclude()
+
+
+class Search:
+    """Those who look for findings in one history."""
+
+    def __init__(self, history: History, oracle: History | None = None) -> None:
+        """With one replica there is nothing to synchronise, and nothing to find.
+
+        Args:
+            oracle: The history of the same program on one replica, to compare with.
+        """
+        self._finders: tuple[Finder, ...] = ()
+        self._factor: Factor | None = None
+        self.observers: tuple[Observer, ...] = ()
+        """Those to whom the events are to be shown, in this order."""
+        if history.num_replicas > 1:
+            self._prepare(history, oracle)
+
+    def conclude(self) -> tuple[tuple[Finding, ...], Compared | None]:
+        """What was found, once all events were shown, and what all comparisons came to."""
+        found = [finding for finder in self._finders for finding in finder.finish()]
+        found.sort(key=lambda one: (_ORDER[one.kind], one.variable_id or 0))
+        factor = self._factor
+        return tuple(found), None if factor is None else _explained(factor.compared(), found)
+
+    def _prepare(self, history: History, oracle: History | None) -> None:
+        num_replicas, variables = history.num_replicas, subjects(history.variables)
+        clocks = Clocks(num_replicas)
+        components = Components(num_replicas, variables)
+        divergence = Divergence(variables, components)
+        conflicts = Conflicts(num_replicas, variables, clocks, components, divergence.taken_as_one)
+        self._finders = (
+            Mirrors(variables),
+            Missed(num_replicas, variables, clocks, components),
+            divergence,
+            conflicts,  # after divergence, which knows what the program takes for one value
+            Redundancy(num_replicas, variables, components),
+            Overflow(num_replicas, variables),
+            Waits(num_replicas, variables),
+        )
+        if oracle is not None:
+            against = Oracle(history, oracle)
+            self._factor = Factor(num_replicas, variables, components, against)
+            self._finders += (self._factor,)
+        self.observers = (clocks, components, *self._finders)
 
 
 def _explained(compared: Compared, found: Sequence[Finding]) -> Compared:
@@ -83,17 +103,3 @@ def _explained(compared: Compared, found: Sequence[Finding]) -> Compared:
         for place, _ in one.places
     }
     return compared.explained_at(known)
-
-
-def _by_kind(
-    clocks: Clocks, components: Components, finders: tuple[Finder, ...]
-) -> dict[str, tuple[Callable[[Event], None], ...]]:
-    """Who takes the events of each kind, in order: what finders ask is up to date."""
-    return {
-        kind: (
-            clocks.take,
-            *([components.take] if kind in components.kinds else []),
-            *(finder.take for finder in finders if kind in finder.kinds),
-        )
-        for kind in KINDS
-    }

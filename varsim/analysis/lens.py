@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from varsim.analysis import arithmetic
 from varsim.analysis.arithmetic import Flat
+from varsim.analysis.observer import Audience
 from varsim.analysis.oracle import twins
 from varsim.analysis.promises import Promise, promise_of
 from varsim.analysis.replay import Replay
@@ -87,11 +88,9 @@ def _moments(history: History, variable: VariableRow) -> Iterator[Moment]:
     number = variable.variable
     replay = Replay(history.num_replicas, {number: promise})
     step = 0
-    takes = replay.handlers()
+    audience = Audience((replay,))
     for event in history.events("variable = ? OR kind IN ('call', 'finish')", (number,)):
-        take = takes.get(event.kind)
-        if take is not None:
-            take(event)
+        audience.show((event,))
         if event.kind == "finish":
             step += 1
         if event.kind in {"create", "finish"}:
@@ -99,7 +98,7 @@ def _moments(history: History, variable: VariableRow) -> Iterator[Moment]:
 
 
 def _moment(replay: Replay, number: int, promise: Promise, step: int, time_s: float) -> Moment:
-    components = tuple(one.value for one in replay.variable(number).at_program)
+    components = tuple(one.value for one in replay.variables[number].at_program)
     return Moment(step, time_s, components, _value(components, promise))
 
 

@@ -6,14 +6,15 @@ the program knows it, which changes when the commit is made.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from varsim.analysis import arithmetic
 from varsim.analysis.arithmetic import Flat
+from varsim.analysis.observer import Observer, Take
 from varsim.analysis.pending import ByProgram, Change, Contributions, Meetings, Sent
 from varsim.analysis.promises import Promise
-from varsim.tracing.history import PROGRAM, Event
+from varsim.tracing.history import Event
 
 Why = tuple[int, "Why | None"]
 """An event, and those before it that made a value what it is."""
@@ -64,7 +65,23 @@ class Variable:
         return max(known) if len(known) == len(self.at_program) else None
 
 
-class Replay:
+class Variables(dict[int | None, Variable]):
+    """The variables of a history, by number; those of before the record began are made up."""
+
+    def __init__(self, num_replicas: int, promises: Mapping[int, Promise]) -> None:
+        super().__init__()
+        self._num_replicas = num_replicas
+        self._promises = promises
+
+    def __missing__(self, number: int | None) -> Variable:
+        assert number is not None, "rows that make no sense are not replayed"
+        lineages = range(-2, -2 - self._num_replicas, -1)  # -1 has the hash of -2
+        everything = [Component(None, None, one, 0, (0, None)) for one in lineages]
+        found = self[number] = Variable(number, self._promises[number], everything)
+        return found
+
+
+class Replay(Observer):
     """Goes through a history, and says before each event what it must find."""
 
     def __init__(
@@ -73,8 +90,8 @@ class Replay:
         self.num_replicas: Final = num_replicas
         self.from_start: Final = from_start
         """Whether the record begins with the run; else nothing is known until it is seen."""
-        self._promises = promises
-        self._variables: dict[int, Variable] = {}
+        self.promises: Final = promises
+        self.variables: Final = Variables(num_replicas, promises)
         self.meetings = Meetings()
         self.by_program = ByProgram()
         self.sent = Sent(num_replicas)
@@ -87,62 +104,40 @@ class Replay:
         self._answered: set[int] = set()  # variables with answers
         self._heard = [0] * num_replicas  # of each replica, its last event that has come
 
-    def variable(self, number: int) -> Variable:
-        """What is known of a variable."""
-        found = self._variables.get(number)
-        if found is None:  # it was created before the record began
-            lineages = range(-2, -2 - self.num_replicas, -1)  # -1 has the hash of -2
-            everything = [Component(None, None, one, 0, (0, None)) for one in lineages]
-            found = self._variables[number] = Variable(number, self._promises[number], everything)
-        return found
-
     @property
     def replicas(self) -> range:
         """All replicas."""
         return range(self.num_replicas)
 
-    def handlers(self) -> dict[str, Callable[[Event], None]]:
-        """What takes events, by their kind."""
-        return {
-            "create": self.create,
-            "forget": self.forget,
-            "write": self.write,
-            "commit": self.commit,
-            "install": self.install,
-            "component": self.component,
-            "receive": self.receive,
-            "finish": self.finish,
-        }
-
     # ------------------------------------------------------------ what changes components
 
-    def create(self, event: Event) -> None:
+    def on_create(self, event: Event) -> None:
         """A new variable: all components are alike."""
         number = event.variable
         assert number is not None, "rows that make no sense are not replayed"
-        promise = self._promises[number]
+        promise = self.promises[number]
         value = arithmetic.value_of(event, promise.dtype) if self.from_start else None
         version = event.version if self.from_start else None
         one = Component(version, value, event.event, event.event, (event.event, None))
-        self._variables[number] = Variable(number, promise, [one] * self.num_replicas)
+        self.variables[number] = Variable(number, promise, [one] * self.num_replicas)
 
-    def forget(self, event: Event) -> None:
+    def on_forget(self, event: Event) -> None:
         """Nobody will name a variable again."""
         assert event.variable is not None
-        self._variables.pop(event.variable, None)
+        self.variables.pop(event.variable, None)
         self.by_program.forget(event.variable)
         self.sent.forget(event.variable)
 
-    def write(self, event: Event) -> None:
-        """A write: the program's own, a contribution, or one of a replica to its component."""
-        assert event.variable is not None
-        if event.process == PROGRAM:
-            self.by_program.write(event, self.num_replicas)
-            return
+    def on_write_by_program(self, event: Event) -> None:
+        """The program's own, which has its effect by commits."""
+        self.by_program.write(event, self.num_replicas)
+
+    def on_write_by_replica(self, event: Event) -> None:
+        """A contribution, or a write of a replica to its component."""
         if event.meeting is not None and event.call is not None:
             self.meetings.write(event)
             return
-        variable = self.variable(event.variable)
+        variable = self.variables[event.variable]
         operand = arithmetic.value_of(event, variable.promise.dtype)
         replica = event.process
         before, known = variable.at_replica[replica], variable.at_program[replica]
@@ -150,10 +145,9 @@ class Replay:
         variable.at_replica[replica] = after
         variable.at_program[replica] = after if known is before else _after(known, event, operand)
 
-    def commit(self, event: Event) -> None:
+    def on_commit(self, event: Event) -> None:
         """A new version of some components; the change says of which, and why."""
-        assert event.variable is not None
-        variable = self.variable(event.variable)
+        variable = self.variables[event.variable]
         contributions, write = None, None
         if event.meeting is not None and event.call is not None:
             contributions = self.meetings.commit(event)
@@ -185,10 +179,9 @@ class Replay:
             return sorted(set(self.replicas) - change.contributions.served.keys())
         return list(self.replicas)
 
-    def install(self, event: Event) -> None:
+    def on_install(self, event: Event) -> None:
         """A replica has a commit now."""
-        assert event.variable is not None
-        variable = self.variable(event.variable)
+        variable = self.variables[event.variable]
         replica = event.process
         before = variable.at_replica[replica]
         change = self.sent.take(event)
@@ -202,18 +195,18 @@ class Replay:
         after = _after(before, event if change is None else change.event, operand)
         after.version, after.made = event.version, event.event
         variable.at_replica[replica] = after
-        if not self.sent.of(event.variable, replica):
+        if not self.sent.of(variable.number, replica):
             # Nothing is on its way any more: the program cannot know more than the replica has.
             after.value = None if change is None else after.value
             variable.at_program[replica] = after
 
-    def finish(self, event: Event) -> None:
+    def on_finish(self, event: Event) -> None:
         """A call is over."""
         self.left = list(self.meetings.end(event.call))
 
     # ------------------------------------------------------------ what the program asks for
 
-    def receive(self, event: Event) -> None:
+    def on_receive(self, event: Event) -> None:
         """The program hears of a replica: of all up to the cause."""
         if event.replica is not None and event.cause is not None:
             self._heard[event.replica] = max(self._heard[event.replica], event.cause)
@@ -222,18 +215,32 @@ class Replay:
         """Whether the program can know of a replica's event."""
         return event.event <= self._heard[event.process] or not self.from_start
 
-    def component(self, event: Event) -> None:
+    def on_component(self, event: Event) -> None:
         """A component is on its way to the program, which has asked for it."""
-        assert event.variable is not None
-        self.variable(event.variable).answers[event.process] = event
-        self._answered.add(event.variable)
+        variable = self.variables[event.variable]
+        variable.answers[event.process] = event
+        self._answered.add(variable.number)
 
     def moves_on(self) -> None:
         """The program does something else: what it asked for is old now."""
         for number in self._answered:
-            if number in self._variables:
-                self._variables[number].answers.clear()
+            if number in self.variables:
+                self.variables[number].answers.clear()
         self._answered.clear()
+
+
+class MovesOn(Observer):
+    """Tells the replay that the program has done something else than to ask; after the checkers."""
+
+    def __init__(self, replay: Replay) -> None:
+        self._replay = replay
+
+    def taker(self, kind: str, *, by_program: bool) -> Take | None:
+        """Whatever the program does."""
+        return self._take if by_program and kind not in {"fetch", "receive"} else None
+
+    def _take(self, event: Event) -> None:  # noqa: ARG002  # that there is one says it
+        self._replay.moves_on()
 
 
 def _after(before: Component, event: Event, operand: Flat | None) -> Component:

@@ -8,7 +8,7 @@ concluded from it is UNKNOWN, with the reason.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Final
 
@@ -23,14 +23,15 @@ from varsim.analysis.checkers.read_your_writes import ReadYourWrites
 from varsim.analysis.checkers.record import Record
 from varsim.analysis.checkers.reduction import Reduction
 from varsim.analysis.checkers.versions import Versions
+from varsim.analysis.observer import Audience, Observer
 from varsim.analysis.outcome import Outcome, Verdict, overall
 from varsim.analysis.promises import promise_of
-from varsim.analysis.replay import Replay
+from varsim.analysis.replay import MovesOn, Replay
 from varsim.analysis.wholeness import Rows, missing
-from varsim.tracing.history import PROGRAM, Event, History
+from varsim.tracing.history import Event, History
 from varsim.tracing.progress import Tell, telling
 
-__all__ = ["CHECKERS", "Outcome", "Verdict", "is_whole", "judge", "overall", "sound"]
+__all__ = ["CHECKERS", "Judges", "Outcome", "Verdict", "is_whole", "judge", "overall", "sound"]
 
 CHECKERS: Final[tuple[type[Checker], ...]] = (
     Agreement,
@@ -48,8 +49,6 @@ CHECKERS: Final[tuple[type[Checker], ...]] = (
 MAX_REPLICAS: Final = 2**16
 """More than a run can have: a number above it is a damaged one, and would fill the memory."""
 
-Handler = Callable[[Event], None]
-
 
 def judge(history: History, *, tell: Tell | None = None) -> tuple[Verdict, ...]:
     """What every checker says of a history.
@@ -61,23 +60,9 @@ def judge(history: History, *, tell: Tell | None = None) -> tuple[Verdict, ...]:
         INVALID is said only of what stands before the first event that may be missing; VALID only
         if none is.
     """
-    try:
-        replay, rows, last, reason = _prepare(history)
-    except (sqlite3.Error, LookupError, ValueError, TypeError) as error:
-        return tuple(_nothing_known(error))
-    record = Record(replay, rows)
-    checkers = [checker(replay) for checker in CHECKERS]
-    try:
-        if not _pass(history, record, checkers, last, tell):
-            reason = reason or "the record makes no sense from some event on"
-    except sqlite3.Error as error:
-        reason = f"the record cannot be read to its end: {error}"
-    if not reason:
-        for checker in checkers:
-            checker.end()
-    if not reason and history.run.get("window"):
-        reason = "in what was recorded nothing is wrong, but only a window of steps was"
-    return tuple(_with_events(history, one, one.conclude(reason)) for one in (record, *checkers))
+    judges = Judges(history)
+    judges.see(judges.observers, tell=tell)
+    return judges.conclude()
 
 
 def is_whole(verdicts: Sequence[Verdict]) -> bool:
@@ -87,48 +72,73 @@ def is_whole(verdicts: Sequence[Verdict]) -> bool:
 
 def sound(oracle: History | None) -> History | None:
     """An oracle that a run can be compared with: the whole record of one replica; else None."""
-    if oracle is None or not is_whole(judge(oracle)) or oracle.num_replicas != 1:
+    if oracle is None:
         return None
-    return oracle
+    judges = Judges(oracle, checkers=())
+    judges.see(())
+    return oracle if is_whole(judges.conclude()) and oracle.num_replicas == 1 else None
 
 
-def _prepare(history: History) -> tuple[Replay, Rows, int | None, str]:
-    promises = {number: promise_of(row) for number, row in history.variables.items()}
-    num_replicas = history.run["num_replicas"]
-    if type(num_replicas) is not int or not 1 <= num_replicas <= MAX_REPLICAS:
-        raise ValueError(f"a run of {num_replicas!r} replicas")
-    replay = Replay(num_replicas, promises, from_start=not history.run.get("window"))
-    return replay, Rows(num_replicas, promises), *missing(history)
+class Judges:
+    """Those who judge one history: of the record itself, and a checker of each promise."""
 
+    def __init__(self, history: History, checkers: Sequence[type[Checker]] = CHECKERS) -> None:
+        self._history = history
+        self._types = checkers
+        self._checkers: list[Checker] = []
+        self.observers: Sequence[Observer] = ()
+        """Those to whom the events are to be shown, in this order."""
+        self._record: Record | None = None
+        self._last: int | None = None  # the last event before the first that may be missing
+        self._reason = ""  # why the history cannot be judged to its end
+        try:
+            self._prepare(history.run["num_replicas"])
+        except (sqlite3.Error, LookupError, ValueError, TypeError) as error:
+            self._reason = f"the history does not say what was run: {error}"
 
-def _nothing_known(error: Exception) -> Iterator[Verdict]:
-    reason = f"the history does not say what was run: {error}"
-    for name in (Record.name, *(checker.name for checker in CHECKERS)):
-        yield Verdict(name, Outcome.UNKNOWN, reason)
+    def _prepare(self, num_replicas: object) -> None:
+        history = self._history
+        promises = {number: promise_of(row) for number, row in history.variables.items()}
+        if type(num_replicas) is not int or not 1 <= num_replicas <= MAX_REPLICAS:
+            raise ValueError(f"a run of {num_replicas!r} replicas")
+        replay = Replay(num_replicas, promises, from_start=not history.run.get("window"))
+        self._last, self._reason = missing(history)
+        self._record = Record(replay, Rows(num_replicas, promises))
+        self._checkers = [checker(replay) for checker in self._types]
+        self.observers = (replay, *self._checkers, MovesOn(replay))
 
+    @property
+    def expect_a_whole_record(self) -> bool:
+        """Whether nothing speaks against it before the events are seen."""
+        return not self._reason and not self._history.run.get("window")
 
-def _pass(
-    history: History,
-    record: Record,
-    checkers: Sequence[Checker],
-    last: int | None,
-    tell: Tell | None,
-) -> bool:
-    """Shows every event to all that want it; whether the record made sense to the end."""
-    replay = record.replay
-    handlers = {kind: [take] for kind, take in replay.handlers().items()}
-    for checker in checkers:
-        for kind, handler in checker.handlers().items():
-            handlers.setdefault(kind, []).append(handler)
-    events = history.events() if last is None else history.events("event <= ?", (last,))
-    for event in telling(events, history.last_event, tell):
-        if not record.accepts(event):
-            return False
-        for handler in handlers.get(event.kind, ()):
-            handler(event)
-        if event.process == PROGRAM and event.kind not in {"fetch", "receive"}:
-            replay.moves_on()
-    return True
+    def see(self, observers: Sequence[Observer], *, tell: Tell | None = None) -> None:
+        """Shows the events to observers, as far as the history can be judged."""
+        if self._record is None:
+            return
+        history = self._history
+        events = history.events(*(() if self._last is None else ("event <= ?", (self._last,))))
+        try:
+            events = telling(events, history.last_event, tell)
+            if not Audience(observers).show(events, self._record.accepts):
+                self._reason = self._reason or "the record makes no sense from some event on"
+        except sqlite3.Error as error:
+            self._reason = f"the record cannot be read to its end: {error}"
+
+    def conclude(self) -> tuple[Verdict, ...]:
+        """What each says, once the events were shown."""
+        if self._record is None:
+            names = (Record.name, *(checker.name for checker in self._types))
+            return tuple(Verdict(name, Outcome.UNKNOWN, self._reason) for name in names)
+        if not self._reason:
+            for checker in self._checkers:
+                checker.end()
+        if not self._reason and self._history.run.get("window"):
+            self._reason = "in what was recorded nothing is wrong, but only a window of steps was"
+        return tuple(
+            _with_events(self._history, one, one.conclude(self._reason))
+            for one in (self._record, *self._checkers)
+        )
 
 
 _AT_ONCE: Final = 500

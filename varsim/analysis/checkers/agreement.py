@@ -7,7 +7,7 @@ from typing import Final
 from varsim.analysis import arithmetic
 from varsim.analysis.checker import Checker, seen_by
 from varsim.analysis.replay import Replay, Variable
-from varsim.tracing.history import PROGRAM, Event
+from varsim.tracing.history import Event
 
 _MANY: Final = 64
 """Lineages of one variable after which those that nobody holds any more are dropped."""
@@ -27,12 +27,16 @@ class Agreement(Checker):
         super().__init__(replay)
         self._seen: dict[int, dict[int, tuple[int, int]]] = {}  # variable → lineage → digest, event
 
+    def concerns(self, variable: int | None) -> bool:
+        """Mirrored variables."""
+        promise = self.promise_about(variable)
+        return promise is not None and promise.mirrored
+
     def on_create(self, event: Event) -> None:
         """All components start as one."""
         variable = self.variable_of(event)
-        if variable.promise.mirrored:
-            self._seen[variable.number] = {}
-            self._compare(variable, variable.at_program[0].lineage, event)
+        self._seen[variable.number] = {}
+        self._compare(variable, variable.at_program[0].lineage, event)
 
     def on_forget(self, event: Event) -> None:
         """Nobody holds it any more."""
@@ -41,9 +45,8 @@ class Agreement(Checker):
 
     def on_commit(self, event: Event) -> None:
         """An assigned value is what everybody has to hold."""
-        variable = self.variable_of(event)
-        if event.operation == "assign" and variable.promise.mirrored:
-            self._compare(variable, event.event, event)
+        if event.operation == "assign":
+            self._compare(self.variable_of(event), event.event, event)
 
     def on_install(self, event: Event) -> None:
         """What a replica holds after a commit, if it was recorded."""
@@ -52,18 +55,17 @@ class Agreement(Checker):
 
     def on_component(self, event: Event) -> None:
         """What a replica holds, as it tells the program."""
-        variable = self.variable_of(event)
-        if variable.promise.mirrored:
-            self._compare(variable, variable.at_replica[event.process].lineage, event)
+        variable = self.variables[event.variable]
+        self._compare(variable, variable.at_replica[event.process].lineage, event)
 
-    def on_read(self, event: Event) -> None:
-        """What somebody sees."""
-        if event.process != PROGRAM:
-            self.on_component(event)
-            return
+    def on_read_by_replica(self, event: Event) -> None:
+        """What a replica sees."""
+        self.on_component(event)
+
+    def on_read_by_program(self, event: Event) -> None:
+        """What the program sees."""
         variable = self.variable_of(event)
-        if variable.promise.mirrored:
-            self._compare(variable, variable.at_program[event.replica or 0].lineage, event)
+        self._compare(variable, variable.at_program[event.replica or 0].lineage, event)
 
     def _compare(self, variable: Variable, lineage: int, event: Event) -> None:
         digest = arithmetic.digest_of(event)

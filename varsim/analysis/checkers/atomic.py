@@ -5,7 +5,7 @@ from __future__ import annotations
 from varsim.analysis.checker import Checker, seen_by
 from varsim.analysis.pending import Change, Contributions
 from varsim.analysis.replay import Replay, Variable
-from varsim.tracing.history import PROGRAM, Event
+from varsim.tracing.history import Event
 
 
 class Atomic(Checker):
@@ -24,9 +24,9 @@ class Atomic(Checker):
         self._met: dict[int, dict[int, list[Event]]] = {}  # call → meeting → who came
         self._running: dict[int, dict[int, Event]] = {}  # call → replica → begin, or return
 
-    def on_write(self, event: Event) -> None:
+    def on_write_by_replica(self, event: Event) -> None:
         """A contribution is one more, and the only one of its replica there."""
-        if event.process == PROGRAM or event.meeting is None:
+        if event.meeting is None:
             return
         variable = self.variable_of(event)
         if event.call is None:

@@ -8,7 +8,7 @@ from varsim.analysis import arithmetic
 from varsim.analysis.arithmetic import Flat
 from varsim.analysis.checker import Checker
 from varsim.analysis.replay import Variable
-from varsim.tracing.history import PROGRAM, Event
+from varsim.tracing.history import Event
 
 
 class GatheredReads(Checker):
@@ -20,10 +20,15 @@ class GatheredReads(Checker):
     name = "gathered-reads"
     promise = "an ON_READ read equals the reduction of the components at that moment"
 
-    def on_read(self, event: Event) -> None:
+    def concerns(self, variable: int | None) -> bool:
+        """Variables that a read aggregates."""
+        promise = self.promise_about(variable)
+        return promise is not None and promise.gathered
+
+    def on_read_by_program(self, event: Event) -> None:
         """Combines them again."""
         variable = self.variable_of(event)
-        if event.process != PROGRAM or event.replica is not None or not variable.promise.gathered:
+        if event.replica is not None:
             return
         count = self.replay.num_replicas
         if variable.promise.aggregation == "ONLY_FIRST_REPLICA":

@@ -6,7 +6,7 @@ from collections import Counter
 
 from varsim.analysis.checker import Checker, seen_by
 from varsim.analysis.replay import Replay
-from varsim.tracing.history import PROGRAM, Event
+from varsim.tracing.history import Event
 
 
 class LocalOnly(Checker):
@@ -22,43 +22,41 @@ class LocalOnly(Checker):
         super().__init__(replay)
         self._asked: Counter[tuple[int, int]] = Counter()  # (variable, replica)
 
-    def _is_local(self, event: Event) -> bool:
-        return event.variable is not None and self.variable_of(event).promise.stays_local
+    def concerns(self, variable: int | None) -> bool:
+        """Local variables."""
+        promise = self.promise_about(variable)
+        return promise is not None and promise.stays_local
 
-    def on_write(self, event: Event) -> None:
+    def on_write_by_replica(self, event: Event) -> None:
         """Replicas do not meet over it."""
-        if self._is_local(event) and event.process != PROGRAM and event.meeting is not None:
+        if event.meeting is not None:
             self._refuse(event, f"{seen_by(event)} contributes to a merge")
 
     def on_wait(self, event: Event) -> None:
         """Nor does one wait for another."""
-        if self._is_local(event):
-            self._refuse(event, f"{seen_by(event)} waits for a commit")
+        self._refuse(event, f"{seen_by(event)} waits for a commit")
 
     def on_commit(self, event: Event) -> None:
         """The program commits what it wrote, and nothing else."""
         change = self.replay.change
-        if change is None or change.write is not None or not self._is_local(event):
+        if change is None or change.write is not None:
             return
         if event.meeting is not None or self.replay.from_start:
             self._refuse(event, "a commit is of no write by the program")
 
-    def on_read(self, event: Event) -> None:
+    def on_read_by_program(self, event: Event) -> None:
         """There is no value of all components together."""
-        if event.process == PROGRAM and event.replica is None and self._is_local(event):
+        if event.replica is None:
             self._refuse(event, "the program reads a value of all components")
 
     def on_fetch(self, event: Event) -> None:
         """The program asks."""
-        if self._is_local(event):
-            assert event.variable is not None
-            assert event.replica is not None
-            self._asked[event.variable, event.replica] += 1
+        assert event.variable is not None
+        assert event.replica is not None
+        self._asked[event.variable, event.replica] += 1
 
     def on_component(self, event: Event) -> None:
         """Nobody answers who was not asked."""
-        if not self._is_local(event):
-            return
         assert event.variable is not None
         asked = event.variable, event.process
         if self._asked[asked]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from varsim.analysis.checker import Checker
 from varsim.analysis.replay import Replay
-from varsim.tracing.history import PROGRAM, Event
+from varsim.tracing.history import Event
 
 
 class LostUpdate(Checker):
@@ -71,11 +71,11 @@ class LostUpdate(Checker):
                 (coming[0].event.event, event.event),
             )
 
-    def on_read(self, event: Event) -> None:
+    def on_read_by_program(self, event: Event) -> None:
         """What the program wrote is committed before it reads."""
         variable = self.variable_of(event)
         waiting = self.replay.by_program.waiting(variable.number)
-        if event.process != PROGRAM or waiting is None or variable.promise.deferred:
+        if waiting is None or variable.promise.deferred:
             return
         if None in {event.replica, waiting.replica} or event.replica == waiting.replica:
             proof = (waiting.event, event.event)

@@ -38,13 +38,17 @@ class MonotonicReads(Checker):
             for process in (PROGRAM, replica):
                 self._last.pop((event.variable, process, replica), None)
 
-    def on_read(self, event: Event) -> None:
+    def on_read_by_program(self, event: Event) -> None:
         """Compares it with the one before."""
+        self._compare(event, event.replica, None)
+
+    def on_read_by_replica(self, event: Event) -> None:
+        """Compares it with the one before."""
+        self._compare(event, event.process, self.own(event).lineage)
+
+    def _compare(self, event: Event, replica: int | None, lineage: int | None) -> None:
         assert event.variable is not None
         assert event.version is not None
-        lineage, replica = None, event.replica
-        if event.process != PROGRAM:
-            lineage, replica = self.own(event).lineage, event.process
         digest = arithmetic.digest_of(event)
         mine = event.variable, event.process, replica
         last = self._last.get(mine)

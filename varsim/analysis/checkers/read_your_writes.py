@@ -5,7 +5,7 @@ from __future__ import annotations
 from varsim.analysis import arithmetic
 from varsim.analysis.checker import Checker, seen_by
 from varsim.analysis.replay import Component, Replay, Variable
-from varsim.tracing.history import PROGRAM, Event
+from varsim.tracing.history import Event
 
 
 class ReadYourWrites(Checker):
@@ -22,9 +22,9 @@ class ReadYourWrites(Checker):
         super().__init__(replay)
         self._owed: dict[tuple[int, int], Event] = {}  # (variable, replica): the last contribution
 
-    def on_write(self, event: Event) -> None:
+    def on_write_by_replica(self, event: Event) -> None:
         """A contribution is owed to its replica."""
-        if event.meeting is not None and event.process != PROGRAM and event.variable is not None:
+        if event.meeting is not None and event.variable is not None:
             self._owed[event.variable, event.process] = event
 
     def on_install(self, event: Event) -> None:
@@ -45,11 +45,8 @@ class ReadYourWrites(Checker):
         if not variable.promise.deferred:
             self._compare(variable, variable.at_replica[event.process], event)
 
-    def on_read(self, event: Event) -> None:
-        """What somebody sees is what is there."""
-        if event.process == PROGRAM:
-            self._read_by_program(event)
-            return
+    def on_read_by_replica(self, event: Event) -> None:
+        """What a replica sees is what it has."""
         assert event.variable is not None
         owed = self._owed.get((event.variable, event.process))
         if owed is not None and owed.call == event.call:
@@ -59,7 +56,8 @@ class ReadYourWrites(Checker):
             return
         self.on_component(event)
 
-    def _read_by_program(self, event: Event) -> None:
+    def on_read_by_program(self, event: Event) -> None:
+        """What the program sees is what was told, or what it wrote."""
         variable = self.variable_of(event)
         if variable.promise.deferred or (event.replica is None and not variable.promise.mirrored):
             return

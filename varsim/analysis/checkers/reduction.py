@@ -24,11 +24,16 @@ class Reduction(Checker):
     name = "reduction"
     promise = "every commit equals its recomputed reduction"
 
+    def concerns(self, variable: int | None) -> bool:
+        """All but adaptive variables."""
+        promise = self.promise_about(variable)
+        return promise is not None and not promise.deferred
+
     def on_commit(self, event: Event) -> None:
         """Computes it again."""
         change = self.replay.change
         variable = self.variable_of(event)
-        if change is None or variable.promise.deferred:
+        if change is None:
             return
         if change.write is not None:
             self._check_write(variable, event, change, change.write.event)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from varsim.analysis.checker import Checker, seen_by
-from varsim.tracing.history import PROGRAM, Event
+from varsim.tracing.history import Event
 
 
 class Versions(Checker):
@@ -54,11 +54,12 @@ class Versions(Checker):
         held = self.own(event)
         self._compare(event, held.version, held.made)
 
-    def on_read(self, event: Event) -> None:
-        """The version that the reader has, or the latest of all components."""
-        if event.process != PROGRAM:
-            self.on_component(event)
-            return
+    def on_read_by_replica(self, event: Event) -> None:
+        """The version that the replica has."""
+        self.on_component(event)
+
+    def on_read_by_program(self, event: Event) -> None:
+        """The version of a component, or the latest of all."""
         variable = self.variable_of(event)
         if event.replica is not None:
             held = variable.at_program[event.replica]

@@ -9,10 +9,11 @@ from varsim.analysis.arithmetic import digest_of
 from varsim.analysis.findings.arithmetic import small_value
 from varsim.analysis.findings.copies import Copies
 from varsim.analysis.findings.subject import Subject
-from varsim.tracing.history import PROGRAM, Event
+from varsim.analysis.observer import Observer
+from varsim.tracing.history import Event
 
 
-class Components:
+class Components(Observer):
     """The components of all variables, as far as events have been taken."""
 
     def __init__(self, num_replicas: int, variables: Mapping[int, Subject]) -> None:
@@ -21,16 +22,6 @@ class Components:
         self._met = [-1] * num_replicas  # each replica's last meeting other than a write
         self._wrote: dict[tuple[int, int], int] = {}  # (variable, replica): its last local write
         self._copies: dict[int, Copies] = {}
-        self._takes = {
-            "create": self._create,
-            "forget": self._forget,
-            "write": self._write,
-            "commit": self._commit,
-            "read": self._read,
-            "component": self._component,
-            "meet": self._meet,
-        }
-        self.kinds = frozenset(self._takes)
 
     def __getitem__(self, variable: int) -> Copies:
         copies = self._copies.get(variable)
@@ -39,27 +30,31 @@ class Components:
             self._copies[variable] = copies
         return copies
 
-    def take(self, event: Event) -> None:
-        """Applies an event of one of `kinds`."""
-        if event.variable is None or event.variable in self._variables:
-            self._takes[event.kind](event)
+    def concerns(self, variable: int | None) -> bool:
+        """All that the history tells of."""
+        return variable is None or variable in self._variables
 
-    def _create(self, event: Event) -> None:
+    def on_create(self, event: Event) -> None:
+        """All components are alike."""
         if event.variable is not None and event.digest is not None:
             copies = self[event.variable]
             copies.digests = [event.digest] * len(self._replicas)
             copies.values = [small_value(event)] * len(self._replicas)
 
-    def _forget(self, event: Event) -> None:
+    def on_forget(self, event: Event) -> None:
+        """Its components are no more."""
         if event.variable is not None:
             self._copies.pop(event.variable, None)
 
-    def _write(self, event: Event) -> None:
+    def on_write_by_program(self, event: Event) -> None:
+        """Its effect comes by a commit."""
+        if event.variable is not None and event.meeting is None:
+            self[event.variable].asked = event
+
+    def on_write_by_replica(self, event: Event) -> None:
+        """A local write changes a component at once; the others have their effect by commits."""
         variable, replica_id = event.variable, event.process
         if variable is None or event.meeting is not None:
-            return  # which has its effect by a commit
-        if replica_id == PROGRAM:
-            self[variable].asked = event  # likewise
             return
         if self._variables[variable].deferred:
             return
@@ -75,7 +70,8 @@ class Components:
             agreed = after_meeting and twice and event.operation == "assign"
             self._united(copies, event, by_replicas=agreed, by_program=False)
 
-    def _commit(self, event: Event) -> None:
+    def on_commit(self, event: Event) -> None:
+        """Changes components."""
         if event.variable is None:
             return
         copies = self[event.variable]
@@ -98,24 +94,29 @@ class Components:
             copies.synchronised_by_program = by_program
         copies.synchronised_to = digest
 
-    def _read(self, event: Event) -> None:
+    def on_read_by_replica(self, event: Event) -> None:
+        """Shows what a component holds."""
+        if event.variable is not None and not self._variables[event.variable].deferred:
+            self[event.variable].learn(event.process, event)
+
+    def on_read_by_program(self, event: Event) -> None:
+        """Likewise."""
         if event.variable is None:
             return
-        if event.process != PROGRAM:
-            if not self._variables[event.variable].deferred:
-                self[event.variable].learn(event.process, event)
-        elif event.replica is not None:
+        if event.replica is not None:
             copies = self[event.variable]
             copies.learn(event.replica, event)
             copies.gathered_by_program.add(event.replica)
         elif self._variables[event.variable].mirrored:
             self[event.variable].learn(0, event)
 
-    def _component(self, event: Event) -> None:
+    def on_component(self, event: Event) -> None:
+        """Likewise."""
         if event.variable is not None and not self._variables[event.variable].deferred:
             copies = self[event.variable]
             copies.learn(event.process, event)
             copies.gathered_by_program.add(event.process)
 
-    def _meet(self, event: Event) -> None:
+    def on_meet(self, event: Event) -> None:
+        """A meeting other than a write."""
         self._met[event.process] = event.event

@@ -13,9 +13,9 @@ from typing import Final
 
 from varsim.analysis.clocks import Clocks
 from varsim.analysis.findings.components import Components
-from varsim.analysis.findings.found import Evidence, Finding, Kind, times
+from varsim.analysis.findings.found import Evidence, Finder, Finding, Kind, times
 from varsim.analysis.findings.subject import Subject, finding_of
-from varsim.tracing.history import PROGRAM, Event
+from varsim.tracing.history import Event
 
 _MOST_ROUNDS: Final = 10_000
 """By which one replica may be ahead of another, for their writes to be compared."""
@@ -51,10 +51,8 @@ class _Accesses:
     reads: _Suspect = field(default_factory=_Suspect)
 
 
-class Conflicts:
+class Conflicts(Finder):
     """Finds write-write and read-write conflicts."""
-
-    kinds = frozenset({"write", "commit", "read", "finish"})
 
     def __init__(
         self,
@@ -76,29 +74,40 @@ class Conflicts:
         self._accesses: dict[int, _Accesses] = {}
         self._touched: set[int] = set()  # in the call that runs
 
-    def take(self, event: Event) -> None:
-        """Compares an access with those of other replicas that it knows nothing of."""
-        if event.kind == "finish":
-            self._finish_call()
-            return
-        variable = event.variable
-        if variable not in self._variables or variable is None:
-            return
+    def concerns(self, variable: int | None) -> bool:
+        """Variables of which replicas write their own components."""
+        return variable is None or variable in self._variables
+
+    def on_finish(self, event: Event) -> None:  # noqa: ARG002  # that there is one says it
+        """Nothing of the call is to come."""
+        self._finish_call()
+
+    def on_commit(self, event: Event) -> None:
+        """All components are one again, if it assigns to all of them."""
+        if event.variable is not None and event.replica is None and event.operation == "assign":
+            accesses = self._of(event.variable)
+            accesses.counts = [0] * self._num_replicas
+            accesses.rounds.clear()
+
+    # The program is ordered with every replica: they wait for it, or it for them.
+
+    def on_read_by_replica(self, event: Event) -> None:
+        """Compares it with writes of other replicas that the reader knows nothing of."""
+        if event.variable is not None:
+            self._touched.add(event.variable)
+            self._read(event, self._of(event.variable))
+
+    def on_write_by_replica(self, event: Event) -> None:
+        """Compares it with reads and writes of other replicas that know nothing of it."""
+        if event.variable is not None:
+            self._touched.add(event.variable)
+            self._write(event, event.variable, self._of(event.variable))
+
+    def _of(self, variable: int) -> _Accesses:
         accesses = self._accesses.get(variable)
         if accesses is None:
             accesses = self._accesses[variable] = _Accesses([0] * self._num_replicas)
-        if event.kind == "commit":
-            if event.replica is None and event.operation == "assign":
-                accesses.counts = [0] * self._num_replicas
-                accesses.rounds.clear()
-        elif event.process == PROGRAM:
-            pass  # which is ordered with every replica: they wait for it, or it for them
-        else:
-            self._touched.add(variable)
-            if event.kind == "read":
-                self._read(event, accesses)
-            else:
-                self._write(event, variable, accesses)
+        return accesses
 
     def finish(self) -> list[Finding]:
         """One finding for each variable and kind of conflict."""

@@ -13,7 +13,15 @@ from typing import Final
 
 from varsim.analysis.findings.components import Components
 from varsim.analysis.findings.copies import Copies
-from varsim.analysis.findings.found import Evidence, Finding, Kind, milliseconds, most, times
+from varsim.analysis.findings.found import (
+    Evidence,
+    Finder,
+    Finding,
+    Kind,
+    milliseconds,
+    most,
+    times,
+)
 from varsim.analysis.findings.subject import Subject
 from varsim.tracing.history import PROGRAM, Event
 
@@ -41,10 +49,8 @@ class _Trouble:
     first: Event | None = None  # the first event by which they parted
 
 
-class Divergence:
+class Divergence(Finder):
     """Finds reads of one component as the truth."""
-
-    kinds = frozenset({"write", "commit", "read", "forget"})
 
     def __init__(self, variables: Mapping[int, Subject], components: Components) -> None:
         self._variables = variables
@@ -52,16 +58,27 @@ class Divergence:
         self._looks: dict[int, _Look] = {}
         self._troubles: dict[int, _Trouble] = {}
 
-    def take(self, event: Event) -> None:
-        """Notes what the program reads, and judges it when the variable changes."""
-        variable = event.variable
-        if variable is None or variable not in self._variables:
-            return
-        if event.kind != "read":
-            if variable in self._looks:
-                self._judge(variable)
-        elif event.process == PROGRAM and event.place is not None:
-            self._look(event, variable, self._components[variable])
+    def concerns(self, variable: int | None) -> bool:
+        """All that the history tells of."""
+        return variable in self._variables
+
+    def on_read_by_program(self, event: Event) -> None:
+        """Notes what the program sees."""
+        if event.variable is not None and event.place is not None:
+            self._look(event, event.variable, self._components[event.variable])
+
+    def on_write(self, event: Event) -> None:
+        """Judges what the program saw: the variable changes."""
+        if event.variable is not None and event.variable in self._looks:
+            self._judge(event.variable)
+
+    def on_commit(self, event: Event) -> None:
+        """Likewise."""
+        self.on_write(event)
+
+    def on_forget(self, event: Event) -> None:
+        """Likewise."""
+        self.on_write(event)
 
     def taken_as_one(self, variable: int) -> bool:
         """Whether the program read one component as the value of all, while others differed."""

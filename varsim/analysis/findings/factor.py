@@ -16,7 +16,7 @@ import numpy as np
 from varsim.analysis.findings.account import Compared
 from varsim.analysis.findings.components import Components
 from varsim.analysis.findings.factor_words import Comparison, together, worded
-from varsim.analysis.findings.found import Evidence, Finding, Kind
+from varsim.analysis.findings.found import Evidence, Finder, Finding, Kind
 from varsim.analysis.findings.shards import Weights, sizes, uneven
 from varsim.analysis.findings.share import Relation, Share, is_truncated
 from varsim.analysis.findings.shares import Shares
@@ -29,15 +29,14 @@ from varsim.analysis.findings.tally import (
     had_the_whole_batch,
     weighed,
 )
+from varsim.analysis.observer import Take
 from varsim.analysis.oracle import Oracle
 from varsim.analysis.rounding import close, material
 from varsim.tracing.history import Event
 
 
-class Factor:
+class Factor(Finder):
     """Finds values that are wrong by a factor, or by how replicas are weighed."""
-
-    kinds = Shares.kinds
 
     def __init__(
         self,
@@ -52,7 +51,11 @@ class Factor:
         self._tallies: dict[tuple[int, bool, str], Tally] = {}
         self._explained: set[tuple[int | None, str]] = set()  # variables and places
 
-    def take(self, event: Event) -> None:
+    def taker(self, kind: str, *, by_program: bool) -> Take | None:  # noqa: ARG002  # of both
+        """What makes shares."""
+        return self._take if kind in Shares.kinds else None
+
+    def _take(self, event: Event) -> None:
         """Compares what an event completes."""
         for share in self._shares.of(event):
             subject = self._variables[share.event.variable or 0]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final, Protocol
+from typing import Final
 
+from varsim.analysis.observer import Observer
 from varsim.tracing.history import Event
 
 MOST_EVENTS: Final = 6
@@ -52,18 +54,15 @@ class Finding:
     histogram: tuple[tuple[int, int], ...] = ()  # staleness in versions, and how many reads
 
 
-class Finder(Protocol):
-    """What looks for one family of findings, in one pass over the events of a history."""
+class Finder(Observer):
+    """What looks for one family of findings, in one pass over the events of a history.
 
-    kinds: frozenset[str]  # of the events that `take` wants
+    It takes each event after the clocks and the components have taken it.
+    """
 
-    def take(self, event: Event) -> None:
-        """Looks at the next event, which the clocks and components have taken already."""
-        ...
-
+    @abstractmethod
     def finish(self) -> list[Finding]:
         """What has been found, after the last event."""
-        ...
 
 
 @dataclass(slots=True)

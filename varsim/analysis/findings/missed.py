@@ -15,17 +15,15 @@ from collections.abc import Mapping
 
 from varsim.analysis.clocks import Clocks
 from varsim.analysis.findings.components import Components
-from varsim.analysis.findings.found import Finding
+from varsim.analysis.findings.found import Finder, Finding
 from varsim.analysis.findings.staleness import Age, finding
 from varsim.analysis.findings.subject import Subject
 from varsim.analysis.findings.unmet import Unmet
-from varsim.tracing.history import PROGRAM, Event
+from varsim.tracing.history import Event
 
 
-class Missed:
+class Missed(Finder):
     """Finds reads in replicas that lack the others' earlier writes."""
-
-    kinds = frozenset({"write", "commit", "read", "meet", "return", "raise", "finish"})
 
     def __init__(
         self,
@@ -42,32 +40,55 @@ class Missed:
         self._waiting: list[set[int]] = [set() for _ in range(num_replicas)]  # with reads pending
         self._last_meeting = [-1] * num_replicas
 
-    def take(self, event: Event) -> None:
-        """Counts writes, and what reads lack of them."""
-        variable = event.variable
-        if event.kind == "finish":
-            for replica_id in range(self._num_replicas):
-                self._confirm(replica_id)
-        elif variable is None:
-            if event.kind == "meet":
-                self._last_meeting[event.process] = event.event
-            elif event.process != PROGRAM:
-                self._confirm(event.process)
-        elif variable in self._subjects:
-            state = self._variables.get(variable)
-            if state is None:
-                state = self._variables[variable] = Unmet(self._num_replicas)
-            if event.kind == "commit":
-                _commit(event, state)
-            elif event.process != PROGRAM:
-                if event.kind == "read":
-                    self._read(event, variable, state)
-                elif event.kind == "write":
-                    self._write(event, variable, state)
+    def concerns(self, variable: int | None) -> bool:
+        """Variables that a write in a replica changes on that replica only."""
+        return variable is None or variable in self._subjects
 
-    def histograms(self) -> dict[int, tuple[tuple[int, int], ...]]:
-        """For each variable: how many writes reads lacked, and how many reads did."""
-        return {number: self._age(number).histogram() for number in self._variables}
+    def on_finish(self, event: Event) -> None:  # noqa: ARG002  # that there is one says it
+        """The calls of all replicas have ended."""
+        for replica_id in range(self._num_replicas):
+            self._confirm(replica_id)
+
+    def on_meet(self, event: Event) -> None:
+        """A replica hears of the others."""
+        if event.variable is None:
+            self._last_meeting[event.process] = event.event
+
+    def on_return(self, event: Event) -> None:
+        """The call of a replica has ended."""
+        if event.variable is None:
+            self._confirm(event.process)
+
+    def on_raise(self, event: Event) -> None:
+        """Likewise."""
+        self.on_return(event)
+
+    def on_commit(self, event: Event) -> None:
+        """What all get, or what one component gets, they have met over."""
+        if event.variable is None or event.operation != "assign":
+            return
+        state = self._state(event.variable)
+        if event.replica is None:
+            state.meet()
+        else:
+            state.met = list(state.met)
+            state.met[event.replica] = [one.count for one in state.writes]
+
+    def on_write_by_replica(self, event: Event) -> None:
+        """Counts it."""
+        if event.variable is not None:
+            self._write(event, event.variable, self._state(event.variable))
+
+    def on_read_by_replica(self, event: Event) -> None:
+        """Counts what it lacks."""
+        if event.variable is not None:
+            self._read(event, event.variable, self._state(event.variable))
+
+    def _state(self, variable: int) -> Unmet:
+        state = self._variables.get(variable)
+        if state is None:
+            state = self._variables[variable] = Unmet(self._num_replicas)
+        return state
 
     def finish(self) -> list[Finding]:
         """One finding for each variable with stale reads."""
@@ -138,15 +159,6 @@ class Missed:
 def _is_apart(subject: Subject) -> bool:
     """Whether a write in a replica changes its own component only."""
     return not (subject.merged or subject.deferred)
-
-
-def _commit(event: Event, state: Unmet) -> None:
-    if event.operation == "assign":
-        if event.replica is None:
-            state.meet()
-        else:
-            state.met = list(state.met)
-            state.met[event.replica] = [one.count for one in state.writes]
 
 
 def _remedy(subject: Subject) -> str:

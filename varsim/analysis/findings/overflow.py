@@ -5,14 +5,14 @@ That is certain without an oracle: the sum is made again, of numbers that do not
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 
 from varsim.analysis.arithmetic import Flat, value_of
-from varsim.analysis.findings.found import Evidence, Finding, Kind, times
+from varsim.analysis.findings.found import Evidence, Finder, Finding, Kind, times
 from varsim.analysis.findings.subject import Subject
 from varsim.tracing.history import PROGRAM, Event
 
@@ -31,10 +31,8 @@ class _Seen:
     got: float = 0.0
 
 
-class Overflow:
+class Overflow(Finder):
     """Finds sums that do not fit."""
-
-    kinds = frozenset({"create", "write", "commit", "read", "abort"})
 
     def __init__(self, num_replicas: int, variables: Mapping[int, Subject]) -> None:
         self._num_replicas = num_replicas
@@ -51,25 +49,51 @@ class Overflow:
         self._mirrors: dict[int, Flat | None] = {}
         self._seen: dict[int, _Seen] = {}
 
-    def take(self, event: Event) -> None:
-        """Adds up again what a merge, or a read by the program, has added up."""
-        if event.kind == "abort":
-            self._meetings = {k: v for k, v in self._meetings.items() if k[0] != event.call}
+    def concerns(self, variable: int | None) -> bool:
+        """Variables of which replicas' values are added up."""
+        return variable is None or variable in self._variables
+
+    def on_abort(self, event: Event) -> None:
+        """What was written in the call is not merged any more."""
+        self._meetings = {k: v for k, v in self._meetings.items() if k[0] != event.call}
+
+    def on_write(self, event: Event) -> None:
+        """Keeps what is to be added up."""
+        if event.variable is None:
             return
-        subject = self._variables.get(-1 if event.variable is None else event.variable)
-        if subject is None:
-            return
+        subject = self._variables[event.variable]
         if subject.gathered:
-            self._take_gathered(event, subject)
-        elif event.kind == "write" and event.meeting is not None:
-            key = event.call, subject.variable_id, event.meeting
+            if event.process != PROGRAM:  # whose commits tell of it
+                self._wrote.setdefault(event.variable, {})[event.process] = event.event
+                self._change(event, subject, (event.process,))
+        elif event.meeting is not None:
+            key = event.call, event.variable, event.meeting
             self._meetings.setdefault(key, {})[event.process] = event
-        elif event.kind in {"create", "commit"}:
-            value = value_of(event, np.dtype(subject.dtype))
-            if event.meeting is not None and value is not None:
-                self._merge(event, event.meeting, subject, value)
-            whole = event.operation in {None, "assign"} and event.replica is None
-            self._mirrors[subject.variable_id] = value if whole else None
+
+    def on_create(self, event: Event) -> None:
+        """Keeps what there is in the beginning."""
+        self.on_commit(event)
+
+    def on_commit(self, event: Event) -> None:
+        """Adds up again what a merge has added up."""
+        if event.variable is None:
+            return
+        subject = self._variables[event.variable]
+        if subject.gathered:
+            whose = range(self._num_replicas) if event.replica is None else (event.replica,)
+            self._change(event, subject, whose)
+            return
+        value = value_of(event, np.dtype(subject.dtype))
+        if event.meeting is not None and value is not None:
+            self._merge(event, event.meeting, subject, value)
+        whole = event.operation in {None, "assign"} and event.replica is None
+        self._mirrors[subject.variable_id] = value if whole else None
+
+    def on_read_by_program(self, event: Event) -> None:
+        """Adds up again what a read has added up."""
+        subject = None if event.variable is None else self._variables[event.variable]
+        if subject is not None and subject.gathered and event.replica is None:
+            self._gather(event, subject)
 
     def finish(self) -> list[Finding]:
         """One finding for each variable with a sum that did not fit."""
@@ -95,26 +119,25 @@ class Overflow:
         shown = event._replace(place=first.place)
         self._compare(shown, tuple(one.event for one in met.values()), subject, together, value)
 
-    def _take_gathered(self, event: Event, subject: Subject) -> None:
-        everyone = range(self._num_replicas)
-        held = self._exact.setdefault(subject.variable_id, [None for _ in everyone])
-        if event.kind == "read":
-            value = value_of(event, np.dtype(subject.dtype))
-            known = [part for part in held if part is not None]
-            fits = value is not None and all(len(part) == len(value) for part in known)
-            if event.process != PROGRAM or event.replica is not None or len(known) < len(held):
-                return
-            if value is not None and fits:
-                share = 1 if subject.aggregation == "SUM" else 1 / self._num_replicas
-                wrote = tuple(self._wrote.get(subject.variable_id, {}).values())
-                self._compare(event, wrote, subject, np.sum(known, axis=0) * share, value)
-        elif event.kind != "write" or event.process != PROGRAM:  # whose commits tell of it
-            whose = everyone if event.process == PROGRAM else (event.process,)
-            if event.kind == "write":
-                self._wrote.setdefault(subject.variable_id, {})[event.process] = event.event
-            operand = _exact(event, subject)
-            for replica_id in whose if event.replica is None else (event.replica,):
-                held[replica_id] = _updated(held[replica_id], event.operation, operand)
+    def _gather(self, event: Event, subject: Subject) -> None:
+        value = value_of(event, np.dtype(subject.dtype))
+        held = self._held(subject)
+        known = [part for part in held if part is not None]
+        if value is None or len(known) < len(held):
+            return
+        if all(len(part) == len(value) for part in known):
+            share = 1 if subject.aggregation == "SUM" else 1 / self._num_replicas
+            wrote = tuple(self._wrote.get(subject.variable_id, {}).values())
+            self._compare(event, wrote, subject, np.sum(known, axis=0) * share, value)
+
+    def _change(self, event: Event, subject: Subject, whose: Iterable[int]) -> None:
+        operand, held = _exact(event, subject), self._held(subject)
+        for replica_id in whose:
+            held[replica_id] = _updated(held[replica_id], event.operation, operand)
+
+    def _held(self, subject: Subject) -> list[Exact | None]:
+        nothing: list[Exact | None] = [None] * self._num_replicas
+        return self._exact.setdefault(subject.variable_id, nothing)
 
     def _compare(
         self, event: Event, others: tuple[int, ...], subject: Subject, exact: Exact, value: Flat

@@ -6,13 +6,14 @@ to happen again and again.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from varsim.analysis.arithmetic import digest_of
 from varsim.analysis.findings.components import Components
-from varsim.analysis.findings.found import Evidence, Finding, Kind, times
+from varsim.analysis.findings.found import Evidence, Finder, Finding, Kind, times
 from varsim.analysis.findings.subject import Subject, finding_of
 from varsim.tracing.history import PROGRAM, Event
 
@@ -69,36 +70,62 @@ class _Meeting:
     alike: bool = True
 
 
-class Redundancy:
+class Redundancy(Finder):
     """Finds merges and reads that were not needed."""
-
-    kinds = frozenset({"write", "commit", "read", "abort"})
 
     def __init__(
         self, num_replicas: int, variables: Mapping[int, Subject], components: Components
     ) -> None:
         self._num_replicas = num_replicas
-        self._variables = variables
+        self._variables = {
+            number: one
+            for number, one in variables.items()
+            if one.merged or one.gathered or one.own
+        }
         self._components = components
         self._meetings: dict[tuple[int | None, int], dict[int, _Meeting]] = {}  # call, variable
-        self._merges: dict[int, _Merges] = {}
-        self._reads: dict[int, _Reads] = {}
+        self._merges: defaultdict[int, _Merges] = defaultdict(_Merges)
+        self._reads: defaultdict[int, _Reads] = defaultdict(_Reads)
         self._synchronisations: dict[int, _Synchronisations] = {}
 
-    def take(self, event: Event) -> None:
-        """Counts what was exchanged, and what came of it."""
-        if event.kind == "abort":
-            self._meetings = {k: v for k, v in self._meetings.items() if k[0] != event.call}
-            return
-        if event.variable is None or event.variable not in self._variables:
+    def on_abort(self, event: Event) -> None:
+        """What was written in the call is not merged any more."""
+        self._meetings = {k: v for k, v in self._meetings.items() if k[0] != event.call}
+
+    def on_write(self, event: Event) -> None:
+        """What is to be exchanged, or changes a component."""
+        if event.variable is None:
             return
         subject = self._variables[event.variable]
         if subject.merged:
-            self._take_merged(event, event.variable)
-        elif subject.gathered:
-            self._take_gathered(event, event.variable)
-        elif subject.own and event.kind != "read":
-            self._take_own(event, event.variable)
+            if event.meeting is not None:
+                self._contribute(event, event.variable, event.meeting)
+        else:
+            self._changed(event, subject)
+
+    def on_commit(self, event: Event) -> None:
+        """What was exchanged, or changes components."""
+        if event.variable is None:
+            return
+        subject = self._variables[event.variable]
+        if subject.merged:
+            self._committed(event, event.variable)
+        else:
+            self._changed(event, subject)
+
+    def on_read(self, event: Event) -> None:
+        """What came of it."""
+        if event.variable is None:
+            return
+        subject = self._variables[event.variable]
+        if subject.merged:
+            self._was_read(event, event.variable)
+        elif subject.gathered and event.process == PROGRAM and event.replica is None:
+            self._gather(event, self._reads[event.variable])
+
+    def concerns(self, variable: int | None) -> bool:
+        """All but adaptive variables."""
+        return variable is None or variable in self._variables
 
     def finish(self) -> list[Finding]:
         """One finding for each variable and kind of redundancy."""
@@ -115,25 +142,21 @@ class Redundancy:
         ]
         return [one for one in found if one is not None]
 
-    def _take_merged(self, event: Event, variable: int) -> None:
-        if event.kind == "write":
-            if event.meeting is not None:
-                self._contribute(event, variable, event.meeting)
-        elif event.kind == "commit":
-            # A commit tells of a merge if contributions to one have come: the first of them.
-            meetings = self._meetings.get((event.call, variable))
-            if meetings and event.replica is None:
-                meeting = meetings.pop(next(iter(meetings)))
-                if not meetings:
-                    del self._meetings[event.call, variable]
-                self._merge(event, self._merges.setdefault(variable, _Merges()), meeting)
-        else:
-            merges = self._merges.get(variable)
-            if merges is None:  # it may be read before the first commit is sent
-                merges = self._merges[variable] = _Merges()
-            version = merges.newest if event.version is None else event.version
-            merges.open.pop(version, None)
-            merges.read = max(merges.read, version)
+    def _committed(self, event: Event, variable: int) -> None:
+        """A commit tells of a merge if contributions to one have come: the first of them."""
+        meetings = self._meetings.get((event.call, variable))
+        if meetings and event.replica is None:
+            meeting = meetings.pop(next(iter(meetings)))
+            if not meetings:
+                del self._meetings[event.call, variable]
+            self._merge(event, self._merges[variable], meeting)
+
+    def _was_read(self, event: Event, variable: int) -> None:
+        merges = self._merges[variable]  # it may be read before the first commit is sent
+        version = merges.newest if event.version is None else event.version
+        if version in merges.open:
+            del merges.open[version]
+        merges.read = max(merges.read, version)
 
     def _contribute(self, event: Event, variable: int, number: int) -> None:
         meetings = self._meetings.setdefault((event.call, variable), {})
@@ -159,19 +182,17 @@ class Redundancy:
             if len(merges.open) > _OPEN_VERSIONS:
                 merges.unread.add(merges.open.pop(next(iter(merges.open))))
 
-    def _take_gathered(self, event: Event, variable: int) -> None:
-        reads = self._reads.get(variable)
-        if reads is None:
-            reads = self._reads[variable] = _Reads()
-        if event.kind != "read":
-            reads.unchanged = False
-        elif event.process == PROGRAM and event.replica is None:
-            reads.count += event.occurrences
-            if reads.unchanged:
-                reads.repeated.add(event)
-            reads.unchanged = True
+    def _gather(self, event: Event, reads: _Reads) -> None:
+        reads.count += event.occurrences
+        if reads.unchanged:
+            reads.repeated.add(event)
+        reads.unchanged = True
 
-    def _take_own(self, event: Event, variable: int) -> None:
+    def _changed(self, event: Event, subject: Subject) -> None:
+        variable = subject.variable_id
+        if subject.gathered:
+            self._reads[variable].unchanged = False
+            return
         copies = self._components[variable]
         if copies.synchronised_at != event.event:
             return

@@ -7,14 +7,14 @@ write apart. Both keep an `Age` for each variable: a histogram, and what shows t
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from varsim.analysis.findings.found import Evidence, Finding, Kind, milliseconds, times
+from varsim.analysis.findings.found import Evidence, Finder, Finding, Kind, milliseconds, times
 from varsim.analysis.findings.subject import Subject
-from varsim.tracing.history import PROGRAM, Event
+from varsim.tracing.history import Event
 
 _KEPT: Final = 128
 """Commits of a variable whose times are kept; what is older is taken to be as old as the oldest."""
@@ -55,53 +55,59 @@ class _Mirror:
     newest_used: int = 0
 
 
-class Mirrors:
+class Mirrors(Finder):
     """Finds reads of a mirrored variable that saw an older version than others had used before.
 
     What was committed and used by nobody is on its way, and no read could have waited for it.
     """
 
-    kinds = frozenset({"commit", "read"})
-
     def __init__(self, variables: Mapping[int, Subject]) -> None:
         self._variables = {number: one for number, one in variables.items() if one.mirrored}
-        self._mirrors: dict[int, _Mirror] = {}
+        self._mirrors: defaultdict[int | None, _Mirror] = defaultdict(_Mirror)
 
-    def take(self, event: Event) -> None:
-        """Notes what was committed, and how old what is read is."""
-        variable, version = event.variable, event.version
-        if variable is None or version is None or variable not in self._variables:
+    def concerns(self, variable: int | None) -> bool:
+        """Mirrored variables."""
+        return variable in self._variables
+
+    def on_commit(self, event: Event) -> None:
+        """Notes what was committed."""
+        version = event.version
+        if version is None:
             return
-        mirror = self._mirrors.get(variable)
-        if mirror is None:
-            mirror = self._mirrors[variable] = _Mirror()
-        if event.kind == "commit":
-            mirror.versions.append(version)
-            mirror.times_s.append(event.time_s)
-            mirror.of.append(event.replica)
-            if len(mirror.versions) >= 2 * _KEPT:
-                del mirror.versions[:_KEPT], mirror.times_s[:_KEPT], mirror.of[:_KEPT]
+        mirror = self._mirrors[event.variable]
+        mirror.versions.append(version)
+        mirror.times_s.append(event.time_s)
+        mirror.of.append(event.replica)
+        if len(mirror.versions) >= 2 * _KEPT:
+            del mirror.versions[:_KEPT], mirror.times_s[:_KEPT], mirror.of[:_KEPT]
+
+    def on_read_by_program(self, event: Event) -> None:
+        """Notes what was used."""
+        if event.version is not None:
+            _use(event, event.version, self._mirrors[event.variable])
+
+    def on_read_by_replica(self, event: Event) -> None:
+        """Judges how old it is, and notes that it was used."""
+        version = event.version
+        if version is None:
             return
-        if event.process != PROGRAM:
+        mirror = self._mirrors[event.variable]
+        if version < mirror.newest_used:
             self._judge(event, version, mirror)
-        if version > mirror.used.get(event.process, (0, 0.0))[0]:
-            mirror.used[event.process] = (version, event.time_s)
-            mirror.newest_used = max(mirror.newest_used, version)
-
-    def histograms(self) -> dict[int, tuple[tuple[int, int], ...]]:
-        """For each variable: staleness in versions, and how many reads by replicas were so."""
-        return {number: mirror.age.histogram() for number, mirror in self._mirrors.items()}
+        else:
+            mirror.age.reads[0] += 1
+        _use(event, version, mirror)
 
     def finish(self) -> list[Finding]:
         """One finding for each variable with stale reads."""
         return [
-            finding(self._variables[number], mirror.age, "version", _WAIT)
-            for number, mirror in sorted(self._mirrors.items())
-            if mirror.age.evidence.count
+            finding(self._variables[number], self._mirrors[number].age, "version", _WAIT)
+            for number in sorted(self._variables)
+            if number in self._mirrors and self._mirrors[number].age.evidence.count
         ]
 
     def _judge(self, event: Event, version: int, mirror: _Mirror) -> None:
-        missed = self._missed(event, version, mirror) if version < mirror.newest_used else []
+        missed = self._missed(event, version, mirror)
         if missed and any(
             used >= missed[0][0] and when_s < event.time_s
             for process, (used, when_s) in mirror.used.items()
@@ -120,6 +126,12 @@ class Mirrors:
             for i in range(start, len(mirror.versions))
             if mirror.of[i] in {None, event.process} and mirror.times_s[i] < event.time_s
         ]
+
+
+def _use(event: Event, version: int, mirror: _Mirror) -> None:
+    if version > mirror.used.get(event.process, (0, 0.0))[0]:
+        mirror.used[event.process] = (version, event.time_s)
+        mirror.newest_used = max(mirror.newest_used, version)
 
 
 _WAIT: Final = (

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from varsim.analysis.findings.found import Evidence, Finding, Kind, milliseconds, times
+from varsim.analysis.findings.found import Evidence, Finder, Finding, Kind, milliseconds, times
 from varsim.analysis.findings.subject import Subject
-from varsim.tracing.history import PROGRAM, Event
+from varsim.tracing.history import Event
 
 _SHARE: Final = 0.2
 """Of the measured time, that the others must have waited for one replica."""
@@ -33,8 +33,6 @@ _NOTICEABLE_S: Final = 0.5e-3
 
 _END: Final = -1  # in place of a variable: the end of a call
 _GATHERING: Final = -2  # or an all_reduce, all_gather or merge_call
-
-_FLUSHES: Final = frozenset({"wait", "meet", "return"})
 
 
 @dataclass(slots=True)
@@ -58,10 +56,8 @@ class _Late:
     critical_s: float = 0.0  # its work on the critical path
 
 
-class Waits:
+class Waits(Finder):
     """Finds replicas for which the others wait."""
-
-    kinds = frozenset("call begin write wait meet install answer read return finish".split())
 
     def __init__(self, num_replicas: int, variables: Mapping[int, Subject]) -> None:
         self._num_replicas = num_replicas
@@ -72,28 +68,65 @@ class Waits:
         self._call: int | None = None
         self._reset(None)
 
-    def take(self, event: Event) -> None:
-        """Follows each replica from meeting to meeting."""
+    def on_call(self, event: Event) -> None:
+        """A call is followed if it is in no other."""
         if event.call is None or event.call != self._call:
-            if event.kind == "call":
-                self._reset(event)
-            return
-        if event.process == PROGRAM:
-            self._take_program(event)
+            self._reset(event)
+
+    def on_begin(self, event: Event) -> None:
+        """A replica's work begins."""
+        if event.call is not None and event.call == self._call:
+            self._resumed[event.process] = event.time_s
+
+    def on_install(self, event: Event) -> None:
+        """It goes on, as it does with whatever a replica does."""
+        if event.process in self._paused and event.call == self._call:
+            self._resume(event.process, event.time_s)
+
+    def on_read_by_replica(self, event: Event) -> None:
+        """Likewise."""
+        self.on_install(event)
+
+    def on_write_by_replica(self, event: Event) -> None:
+        """Likewise; and there may be a meeting to which it will come."""
+        if event.call is None or event.call != self._call:
             return
         replica_id = event.process
-        if event.kind == "begin":
-            self._resumed[replica_id] = event.time_s
-        elif replica_id in self._paused:
+        if replica_id in self._paused:
             self._resume(replica_id, event.time_s)
-        if event.kind == "write" and event.meeting is not None and event.variable is not None:
-            meeting = self._meetings.get(event.meeting)
-            if meeting is None:
-                meeting = _Arrivals(event.variable, event.place)
-                self._meetings[event.meeting] = meeting
+        if event.meeting is not None and event.variable is not None:
+            if event.meeting not in self._meetings:
+                self._meetings[event.meeting] = _Arrivals(event.variable, event.place)
             self._outbox[replica_id].append(event.meeting)
-        elif event.kind in _FLUSHES:
-            self._arrive(event, replica_id)
+
+    def on_wait(self, event: Event) -> None:
+        """It comes to a meeting."""
+        if event.call is not None and event.call == self._call:
+            if event.process in self._paused:
+                self._resume(event.process, event.time_s)
+            self._arrive(event, event.process)
+
+    def on_meet(self, event: Event) -> None:
+        """Likewise."""
+        self.on_wait(event)
+
+    def on_return(self, event: Event) -> None:
+        """It comes to the end of the call."""
+        self.on_wait(event)
+
+    def on_answer(self, event: Event) -> None:
+        """All have met: those who waited go on."""
+        if event.call is None or event.call != self._call:
+            return
+        for replica_id, (_, meeting) in list(self._paused.items()):
+            if event.replica == replica_id or event.meeting == meeting is not None:
+                self._resume(replica_id, event.time_s)
+
+    def on_finish(self, event: Event) -> None:
+        """The call is over."""
+        if event.call is not None and event.call == self._call and self._began_s is not None:
+            self._measured_s += event.time_s - self._began_s
+            self._reset(None)
 
     def finish(self) -> list[Finding]:
         """One finding for each straggler."""
@@ -104,15 +137,6 @@ class Waits:
             for replica_id, late in enumerate(self._late)
             if late.lost_s > _MOST_OF_IT * lost_s and self._is_straggler(late)
         ]
-
-    def _take_program(self, event: Event) -> None:
-        if event.kind == "finish" and self._began_s is not None:
-            self._measured_s += event.time_s - self._began_s
-            self._reset(None)
-        elif event.kind == "answer":
-            for replica_id, (_, meeting) in list(self._paused.items()):
-                if event.replica == replica_id or event.meeting == meeting is not None:
-                    self._resume(replica_id, event.time_s)
 
     def _resume(self, replica_id: int, time_s: float) -> None:
         """Its work goes on; it began anew, unless it had not come to a meeting."""

@@ -1,0 +1,79 @@
+"""What takes the events of a history, and one pass that shows each event to all that ask for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from varsim.tracing.history import Event
+
+Take = Callable[[Event], None]
+
+
+class Observer:
+    """What takes events in causal order, each of them once.
+
+    A method `on_read` takes every read; `on_read_by_program` and `on_read_by_replica` take those of
+    the program, or of replicas; and so on for each kind. What it has no method for, or what is
+    about a variable that it is not concerned with, it is not shown.
+    """
+
+    def concerns(self, variable: int | None) -> bool:  # noqa: ARG002  # of all, unless it is told
+        """Whether it takes events about a variable; None: about no variable. Always the same."""
+        return True
+
+    def taker(self, kind: str, *, by_program: bool) -> Take | None:
+        """What takes events of a kind by the program, or by replicas; None: nothing does."""
+        by = "program" if by_program else "replica"
+        found: Take | None = getattr(self, f"on_{kind}_by_{by}", None)
+        if found is None:
+            found = getattr(self, f"on_{kind}", None)
+        return found
+
+
+class Audience:
+    """Observers, each of which is shown an event before those that come after it."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self._program = _Kinds(observers, by_program=True)
+        self._replicas = _Kinds(observers, by_program=False)
+
+    def show(self, events: Iterable[Event], accepts: Callable[[Event], bool] | None = None) -> bool:
+        """Shows events.
+
+        Args:
+            accepts: Sees each event before everybody else; False: neither it nor what follows is
+                shown.
+        Returns:
+            Whether all events were shown.
+        """
+        program, replicas = self._program, self._replicas
+        for event in events:
+            if accepts is not None and not accepts(event):
+                return False
+            for take in (program if event.process < 0 else replicas)[event.kind][event.variable]:
+                take(event)
+        return True
+
+
+class _Kinds(dict[str, "_Variables"]):
+    """By kind, and then by variable: what takes such events. Found when it is asked first."""
+
+    def __init__(self, observers: Sequence[Observer], *, by_program: bool) -> None:
+        super().__init__()
+        self._observers = observers
+        self._by_program = by_program
+
+    def __missing__(self, kind: str) -> _Variables:
+        found = [(one, one.taker(kind, by_program=self._by_program)) for one in self._observers]
+        self[kind] = _Variables([(one, take) for one, take in found if take is not None])
+        return self[kind]
+
+
+class _Variables(dict[int | None, tuple[Take, ...]]):
+    def __init__(self, takers: Sequence[tuple[Observer, Take]]) -> None:
+        super().__init__()
+        self._takers = takers
+
+    def __missing__(self, variable: int | None) -> tuple[Take, ...]:
+        self[variable] = tuple(take for one, take in self._takers if one.concerns(variable))
+        return self[variable]
