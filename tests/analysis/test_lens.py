@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from varsim.analysis.lens import Moment, find_variable, moments
-from varsim.errors import ConfigError
-from varsim.report.lens_steps import print_steps
+from varsim.analysis.apart import Reason, Telling, telling_of
+from varsim.analysis.lens import Moment, moments
+from varsim.report.lens_steps import print_steps, why_element
 from varsim.report.page import print_page
 from varsim.tracing.history import Event, History, VariableRow, open_history, write_history
 
@@ -54,7 +54,7 @@ class Story:
     def seen(self, folder: Path) -> list[Moment]:
         """What the lens shows of it."""
         with self.history(folder) as history:
-            return list(moments(history, find_variable(history, "v")))
+            return list(moments(history, history.variables[1]))
 
 
 def _value(*elements: float) -> dict[str, Any]:
@@ -108,24 +108,6 @@ def test_what_was_not_recorded_is_not_made_up(tmp_path: Path) -> None:
     assert (1, [None, [2, 0]], None, False) == plain(story.seen(tmp_path)[-1])
 
 
-def test_a_name_that_is_not_there_is_answered_with_those_that_are(tmp_path: Path) -> None:
-    story = Story("ON_READ", "SUM")
-    with (
-        story.history(tmp_path) as history,
-        pytest.raises(ConfigError, match=r"no variable 'w'\n  variables: v \(1\)"),
-    ):
-        find_variable(history, "w")
-
-
-def test_a_name_of_several_variables_asks_for_the_number(tmp_path: Path) -> None:
-    story = Story("ON_READ", "SUM")
-    story.variables.append(story.variables[0]._replace(variable=2))
-    with story.history(tmp_path) as history:
-        with pytest.raises(ConfigError, match=r"give the number: v \(1\), v \(2\)"):
-            find_variable(history, "v")
-        assert 2 == find_variable(history, "2").variable
-
-
 def test_an_oracle_stands_beside_it_and_its_first_difference_is_marked(tmp_path: Path) -> None:
     story, oracle = Story("ON_READ", "SUM"), Story("ON_READ", "SUM")
     for call in range(1, 4):
@@ -133,7 +115,7 @@ def test_an_oracle_stands_beside_it_and_its_first_difference_is_marked(tmp_path:
         oracle.step(call, (2, 0) if call < 3 else (1, 0))
     (tmp_path / "oracle").mkdir()
     with story.history(tmp_path) as history, oracle.history(tmp_path / "oracle", 1) as single:
-        seen = list(moments(history, find_variable(history, "v"), single))
+        seen = list(moments(history, history.variables[1], single))
 
     assert [0, 2, 4, 5] == [one.oracle[0] for one in seen if one.oracle is not None]
     assert [False, False, False, True] == [one.unlike for one in seen]
@@ -171,3 +153,42 @@ def test_eighty_columns_are_enough(count: int) -> None:
     for oracle in (None, 3 * part):
         seen = [Moment(step, 0.0, parts, part, oracle) for step in range(3)]
         assert 80 >= max(map(len, shown(seen)))
+
+
+def test_all_replicas_stand_side_by_side_if_they_fit() -> None:
+    """Without the words about the first difference, if these leave no room."""
+    parts = [np.array([part], np.float32) for part in (0.1234, 0.2345, 0.3456, 0.4567)]
+    seen = [Moment(step, 0.0, tuple(parts), parts[0]) for step in range(3)]
+
+    assert "step  replica 0  replica 1  replica 2  replica 3   value" == shown(seen, width=80)[1]
+    assert shown(seen, width=60)[1] == shown(seen, width=80)[1]
+    assert "step       0       1       2       3   value" == shown(seen, width=50)[1]
+    assert "step  replica 0  …  replica 3   value" == shown(seen, width=40)[1]
+    assert "Of 4 replicas, replicas 0 and 3 fit in." in " ".join(shown(seen, width=40)[-3:])
+
+
+def test_the_element_is_told_in_which_replicas_differ_most(tmp_path: Path) -> None:
+    """At the end of any step; else the one that changes most; else the largest."""
+    story = Story("ON_READ", "SUM")
+    story.step(1, (1, 5), (2, 9))
+    story.step(2, (1, 4), (0, 0))
+    assert Telling(Reason.DIFFERS, (1, 0), (4.0, 1.0)) == telling_of(story.seen(tmp_path), 3)
+
+    alike = Story("ON_READ", "SUM")
+    alike.step(1, (3, -5), (3, -5))
+    assert Telling(Reason.CHANGES, (1, 0), (5.0, 3.0)) == telling_of(alike.seen(tmp_path), 3)
+
+    part = np.array([1, -2, 0], np.float32)
+    still = [Moment(step, 0.0, (part, part), part) for step in range(2)]
+    assert Telling(Reason.IS_LARGE, (1, 0), (2.0, 1.0)) == telling_of(still, 3)
+    assert "Element [0,1] is shown: it is the largest: 2. Next are 0,0 (1)" in why_element(
+        Telling(Reason.IS_LARGE, (1, 0), (2.0, 1.0)), [1, 3]
+    )
+
+
+def test_a_shape_that_changes_has_no_element_that_says_most() -> None:
+    long, short = np.zeros(3, np.float32), np.zeros(2, np.float32)
+
+    assert None is telling_of(
+        [Moment(0, 0.0, (long, long), long), Moment(1, 0.0, (short,), short)], 1
+    )

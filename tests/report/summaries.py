@@ -13,16 +13,16 @@ from varsim.report.summary import Lens, Sample, Status, Summary, VariableSummary
 def lens(*components: Any, value: Any = None, refused: str = "") -> Lens:
     """What the value lens shows of these components; arrays of more than four get a sample."""
     arrays = [np.asarray(component) for component in components]
-    apart, index = furthest_apart(arrays)
+    apart, indices = furthest_apart(arrays, 2)
     samples = []
     if arrays[0].size > 4 and apart is not None:
-        of_value = None if value is None else plain(np.asarray(value)[index])
         samples = [
             Sample(
                 index=list(index),
                 components=[plain(array[index]) for array in arrays],
-                value=of_value,
+                value=None if value is None else plain(np.asarray(value)[index]),
             )
+            for index in indices
         ]
     return Lens(
         components=[digest(array) for array in arrays],

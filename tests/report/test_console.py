@@ -76,9 +76,9 @@ value lens: each replica's component, and what a read outside gives
 ──────────────────────────────────────────────
 weights                                      1
   [2, 3]            1          2    1.5
+  [2, 2]       0.9091      1.818  1.364
   min               0          0      0
   mean            0.5          1   0.75
-  max               1          2    1.5
 steps_done         10         10     10      0
 pair                                  –      1
   [0]               1          1
@@ -133,14 +133,22 @@ def test_nothing_is_wider_than_the_console(width: int, workers: int):
 
 def test_of_many_replicas_the_first_and_the_last_are_shown():
     """And the distance is over all of them."""
-    text = report(summary(variable("n", lens(*range(20), value=190)), workers=20), 200)
+    text = report(summary(variable("n", lens(*range(20), value=190)), workers=20), 80)
     heading, _, row = text[text.index("value lens") :].splitlines()[1:4]
 
-    assert (
-        "replica 0 replica 1 replica 2 replica 3 … replica 17 replica 18 replica 19".split()
-        == (heading.split()[:-2])
-    )
-    assert ["n", "0", "1", "2", "3", "17", "18", "19", "190", "19"] == row.split()
+    assert [*"012345678", "…", *map(str, range(12, 20))] == heading.split()[:-2]
+    assert ["190", "19"] == row.split()[-2:]
+
+
+def test_a_mean_is_shown_where_it_says_something():
+    """Not of values around zero, nor of one value; and what a row says is not said again."""
+    around_zero = np.array([-2.0, -1.0, 0.0, 1.0, 2.0, 1e-9])
+    text = report(summary(variable("w", lens(around_zero, around_zero), shape=[6])))
+    rows = [line.split() for line in text[text.index("value lens") :].splitlines()[3:]]
+
+    assert [["w", "–", "0"], ["[0]", "-2", "-2"], ["max", "2", "2"], []] == rows[:4]
+    assert "mean" not in report(summary(variable("w", lens(np.full(6, 3.0)), shape=[6])))
+    assert "mean" in report(summary(variable("w", lens(np.arange(6)), shape=[6])))
 
 
 def test_components_of_different_shapes_are_shown_by_their_shapes():

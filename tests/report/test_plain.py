@@ -96,11 +96,14 @@ NAN = np.nan
         ([[np.inf], [-np.inf]], ("Infinity", (0,))),
         ([[3 + 4j], [0j]], (5.0, (0,))),
         ([[1, 2], [1, 2, 3]], (None, ())),
-        ([[], []], (0.0, (0,))),
+        ([[], []], (0.0, ())),
+        ([[1, -3, 2], [1, -3, 2]], (0.0, (1,))),
     ],
 )
 def test_how_far_components_are_apart(components: list[Any], expected: Any):
-    assert expected == furthest_apart([np.asarray(component) for component in components])
+    apart, places = furthest_apart([np.asarray(component) for component in components])
+
+    assert expected == (apart, next(iter(places), ()))
 
 
 def test_equal_components_are_not_apart_whatever_they_hold():

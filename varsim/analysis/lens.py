@@ -12,7 +12,6 @@ from varsim.analysis.oracle import twins
 from varsim.analysis.promises import Promise, promise_of
 from varsim.analysis.replay import Replay
 from varsim.analysis.rounding import close
-from varsim.errors import ConfigError
 from varsim.tracing.history import History, VariableRow
 
 
@@ -43,21 +42,6 @@ class Moment:
         return oracle is not None and any(
             one is not None and not close(one, oracle) for one in known
         )
-
-
-def find_variable(history: History, name: str) -> VariableRow:
-    """The variable of a name, or of a number where several have one name.
-
-    Raises:
-        ConfigError: There is none, or there are several.
-    """
-    found = [row for row in history.variables.values() if name in {row.name, str(row.variable)}]
-    if len(found) == 1:
-        return found[0]
-    listed = ", ".join(f"{row.name} ({row.variable})" for row in history.variables.values())
-    if found:
-        raise ConfigError(f"several variables are called {name!r}; give the number: {listed}")
-    raise ConfigError(f"there is no variable {name!r}\n  variables: {listed or 'none'}")
 
 
 def moments(

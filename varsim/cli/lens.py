@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -16,38 +16,55 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from varsim.analysis.lens import Moment
+    from varsim.tracing.history import VariableRow
+
+_ELEMENTS: Final = 3
+"""Of an array: one is shown, and the next are named."""
 
 
 @click.command(short_help="Show what a variable held, step by step.")
-@click.argument("run", shell_complete=completion.runs)
-@click.argument("variable", shell_complete=completion.variables)
-@click.option("--at", metavar="I,J,…", help="Which element of an array; by default its mean.")
+@click.argument("run", default="runs/latest", shell_complete=completion.runs)
+@click.argument("variable", required=False, shell_complete=completion.variables)
+@click.option(
+    "--at",
+    metavar="I,J,…",
+    help="Which element of an array, or `mean`; by default the one that says most.",
+)
 @click.option("--all", "everything", is_flag=True, help="Every step, also of long runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print the values as JSON, and only that.")
-def lens(*, run: str, variable: str, at: str | None, everything: bool, as_json: bool) -> None:
+def lens(
+    *, run: str, variable: str | None, at: str | None, everything: bool, as_json: bool
+) -> None:
     """Show what VARIABLE held on every replica at the end of each step of RUN.
 
-    RUN is a run's directory or its history.db, `latest`, or the beginning of its name. A step is a
-    call of strategy.run; step 0 is the variable's creation. Beside the components stands what a
-    read from outside gives and, of a run with --oracle, what a single device had.
+    RUN is a run's directory or its history.db, `latest`, or the beginning of its name; the last
+    run if none is given. VARIABLE is a name, or a number where several have one name; without it,
+    the variable is shown that says most: one that `varsim check` has a finding about, or whose
+    replicas are furthest apart. A step is a call of strategy.run; step 0 is the variable's
+    creation. Beside the components stands what a read from outside gives and, of a run with
+    --oracle, what a single device had.
 
     \b
+    varsim lens
     varsim lens latest weights
     varsim lens latest weights --at 0,3
     """  # noqa: D301  # \b keeps the lines below it apart
-    from varsim.analysis.lens import find_variable, moments
+    from varsim.analysis.lens import moments
     from varsim.errors import ConfigError
     from varsim.experiments.found_runs import find_record
-    from varsim.report.lens_steps import print_steps, title_of
+    from varsim.experiments.found_variables import find_variable, most_telling, shape_of
     from varsim.report.page import print_page
     from varsim.tracing.history import open_history, open_oracle
 
     try:
         path = find_record(run)
         with open_history(path) as history, open_oracle(path) as oracle:
-            row = find_variable(history, variable)
-            shape = json.loads(row.shape)
-            element = None if at is None else _element(at, shape, row.name)
+            if variable is None:
+                row, why = most_telling(history, path)
+            else:
+                row, why = find_variable(history, variable), ""
+            shape = shape_of(row)
+            element = None if at is None or at == "mean" else _element(at, shape, row.name)
             found = list(moments(history, row, oracle))
     except ConfigError as error:
         raise WrongUse(str(error)) from error
@@ -56,12 +73,48 @@ def lens(*, run: str, variable: str, at: str | None, everything: bool, as_json: 
     if as_json:
         click.echo(json.dumps([_plain(one) for one in found], indent=1))
         return
-    title = title_of(row.name, f"({row.synchronization}, {row.aggregation})", shape, element)
+    if why:
+        why = f"No variable was named. {row.name} is shown: {why}."
 
     def show(console: Console) -> None:
-        print_steps(console, title, found, element, everything=everything)
+        _show(console, row, found, element, why=why, free=at is None, everything=everything)
 
     print_page(show, sys.stdout)
+
+
+def _show(
+    console: Console,
+    row: VariableRow,
+    found: Sequence[Moment],
+    element: int | None,
+    *,
+    why: str,
+    free: bool,
+    everything: bool,
+) -> None:
+    """The table, and what it means.
+
+    Args:
+        why: Why this variable is shown, if it was not asked for.
+        free: Of an array, the element is shown that says most.
+    """
+    from rich.text import Text
+
+    from varsim.analysis.apart import telling_of
+    from varsim.experiments.found_variables import shape_of
+    from varsim.report.lens_steps import print_steps, title_of, why_element
+
+    shape = shape_of(row)
+    told = telling_of(found, _ELEMENTS) if free and shape else None
+    if told is not None:
+        element = told.places[0]
+    if why:
+        console.print(Text(why))
+        console.print()
+    title = title_of(row.name, f"({row.synchronization}, {row.aggregation})", shape, element)
+    print_steps(console, title, found, element, everything=everything)
+    if told is not None:
+        console.print(Text(why_element(told, shape)))
 
 
 def _element(text: str, shape: Sequence[int | None], name: str) -> int:
@@ -69,7 +122,7 @@ def _element(text: str, shape: Sequence[int | None], name: str) -> int:
     try:
         index = [int(part) for part in text.split(",")]
     except ValueError:
-        raise WrongUse(f"--at {text!r}: give whole numbers, as in --at 0,3") from None
+        raise WrongUse(f"--at {text!r}: give whole numbers, as in --at 0,3, or `mean`") from None
     fits = len(index) == len(shape) and all(
         size is not None and 0 <= one < size for one, size in zip(index, shape, strict=False)
     )

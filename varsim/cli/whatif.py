@@ -69,7 +69,7 @@ def whatif(*, run: str, changes: Sequence[str], as_json: bool) -> None:
 def _parsed(text: str, names: Mapping[int, str]) -> tuple[list[int], str, str]:
     """The variables that are meant, the mode and the aggregation."""
     from varsim.experiments.mode import MODES
-    from varsim.experiments.nearest import did_you_mean, listed
+    from varsim.experiments.nearest import did_you_mean, listed, no_variable
     from varsim.spec import VariableAggregation
 
     pattern, equals, words = text.rpartition("=")
@@ -94,11 +94,7 @@ def _parsed(text: str, names: Mapping[int, str]) -> tuple[list[int], str, str]:
         if name == pattern or fnmatchcase(name, pattern) or str(number) == pattern
     ]
     if not meant:
-        known = list(dict.fromkeys(names.values()))
-        raise WrongUse(
-            f"--set {text}: there is no variable {pattern!r}{did_you_mean(pattern, known)}\n"
-            f"  variables: {listed(known)}"
-        )
+        raise WrongUse(f"--set {text}: {no_variable(pattern, names.values())}")
     return meant, mode, aggregation
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -19,7 +19,7 @@ from varsim.sync.statistics import VariableStatistics
 if TYPE_CHECKING:
     from varsim.distribute.mirrored import MirroredStrategy
 
-_FIRST_ELEMENTS: Final = 2  # of a large array, beside the one where components differ most
+_ELEMENTS: Final = 2  # that are shown of a large array
 
 
 def measure_variables(
@@ -78,31 +78,29 @@ def look_at(strategy: MirroredStrategy, variable: Any) -> Lens:
         refused = str(error).splitlines()[0]
         if isinstance(error, VariableError):
             refused = error.problem
-    apart, index = furthest_apart(components)
+    apart, indices = furthest_apart(components, _ELEMENTS)
     return Lens(
         components=[digest(component) for component in components],
         value=None if value is None else digest(value),
         refused=refused,
         apart=apart,
-        samples=_samples(components, value, index) if apart is not None else [],
+        samples=_samples(components, value, indices),
     )
 
 
 def _samples(
-    components: list[np.ndarray], value: np.ndarray | None, furthest: tuple[int, ...]
+    components: list[np.ndarray], value: np.ndarray | None, indices: Sequence[tuple[int, ...]]
 ) -> list[Sample]:
-    first = components[0]
-    if first.size <= SMALL_SIZE:
+    """What components hold in some elements; small arrays are shown whole, and need none."""
+    if components[0].size <= SMALL_SIZE:
         return []
-    unravelled = (np.unravel_index(i, first.shape) for i in range(_FIRST_ELEMENTS))
-    indices = [furthest, *(tuple(int(i) for i in index) for index in unravelled)]
     return [
         Sample(
             index=list(index),
             components=[plain(component[index]) for component in components],
             value=None if value is None else plain(value[index]),
         )
-        for index in dict.fromkeys(indices)
+        for index in indices
     ]
 
 

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from typing import Final
 
 _MAX_LISTED: Final = 20  # as many words as one reads in an error
+_MAX_NEAR: Final = 3
 
 
-def nearest(word: str, known: Iterable[str], most: int = 3) -> list[str]:
+def nearest(word: str, known: Iterable[str], most: int = _MAX_NEAR) -> list[str]:
     """The words that are like it, the nearest first; one alone if no other begins with it."""
     words = list(dict.fromkeys(known))
     begun = [one for one in words if len(word) > 1 and one.lower().startswith(word.lower())]
@@ -34,3 +35,15 @@ def listed(known: Iterable[str], *, none: str = "none") -> str:
     more = len(words) - _MAX_LISTED
     shown = words[:_MAX_LISTED] if more > 0 else words
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "") or none
+
+
+def no_variable(name: str, names: Iterable[str]) -> str:
+    """An error about a variable that is not there: the nearest three, or those that there are."""
+    known = list(dict.fromkeys(names))
+    near = did_you_mean(name, known, most=_MAX_NEAR)
+    said = f"there is no variable {name!r}{near}"
+    if near and len(known) > _MAX_LISTED:
+        return said
+    few = known if len(known) <= _MAX_LISTED else known[:_MAX_NEAR]
+    more = len(known) - len(few)
+    return f"{said}\n  variables: {listed(few)}" + (f" and {more} more" if more else "")

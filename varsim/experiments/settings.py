@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from varsim.distribute.context import get_strategy
 from varsim.experiments.mode import Mode
-from varsim.experiments.nearest import did_you_mean, listed
+from varsim.experiments.nearest import listed, no_variable
 from varsim.experiments.places import WrongKey
 from varsim.spec import VariableSynchronization
 from varsim.sync import policy
@@ -91,7 +91,7 @@ class AppliedSettings:
             if pattern in self._unused:
                 raise WrongKey(
                     (key, pattern) if key == "variables" else (key,),
-                    f"there is no variable {pattern!r}{did_you_mean(pattern, names)}{variables}",
+                    no_variable(pattern, names),
                 )
         if self._adaptive and not any(policy.defers(one.spec) for one in self.created):
             raise WrongKey(

@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+import numpy as np
 from rich.console import Console
 from rich.text import Text
 
+from varsim.analysis.apart import Telling
 from varsim.analysis.arithmetic import Flat
 from varsim.analysis.lens import Moment
+from varsim.report.replica_columns import GAP, replica_columns
 from varsim.report.summary import Plain
-from varsim.report.variable_tables import GAP, new_table, print_table
-from varsim.report.words import NOTHING, dimensions, number
+from varsim.report.variable_tables import new_table, print_table
+from varsim.report.words import NOTHING, dimensions, names, number
 
 _ENDS: Final = 5  # lines at the beginning and at the end that are always shown
 _AROUND: Final = 2  # lines before and after the first difference
-MAX_REPLICAS: Final = 8  # side by side; of more, the first are shown
 PARTED: Final = "≠"
-_BESIDE: Final = 33  # columns for the step, the value and the mark
 
 
 def print_steps(
@@ -38,31 +39,36 @@ def print_steps(
     parted = next((place for place, one in enumerate(moments) if one.parted), None)
     unlike = next((place for place, one in enumerate(moments) if one.unlike), None)
     places = list(range(len(moments)) if everything else _chosen(len(moments), parted, unlike))
-    rows = {place: _cells(moments[place], element) for place in places}
-    oracle = [_of_oracle(moments[place], element) for place in places]
-    beside = [cell for cell in oracle if cell != NOTHING]
+    components = [[_cell(one, element) for one in moments[p].components] for p in places]
+    beside = {"value": [_cell(moments[place].value, element) for place in places]}
+    oracle = [_cell(moments[place].oracle, element) for place in places]
+    if any(cell != NOTHING for cell in oracle):
+        unlikes = (f"{PARTED} " if moments[place].unlike else "" for place in places)
+        beside["oracle"] = [f"{mark}{cell}" for mark, cell in zip(unlikes, oracle, strict=True)]
+    steps = [str(moments[place].step) for place in places]
+    marks = [PARTED if moments[place].parted else "" for place in places]
+    firsts = [_first(parted=place == parted, unlike=place == unlike) for place in places]
+    for mark in ([f"{a}{b}" for a, b in zip(marks, firsts, strict=True)], marks):
+        used = [max(map(len, column)) for column in (["step", *steps], mark)]
+        used += [max(len(heading), *map(len, cells)) for heading, cells in beside.items()]
+        columns = replica_columns(components, console.width - sum(used) - GAP * (len(used) - 1))
+        if None not in columns.replicas:  # all are shown; otherwise fewer words may make room
+            break
     table = new_table()
-    table.add_column("step", justify="right", no_wrap=True)
-    room = console.width - _BESIDE - (GAP + max(map(len, oracle)) if beside else 0)
-    count = _replicas_that_fit(list(rows.values()), room)
-    for replica in range(count):
-        table.add_column(f"replica {replica}" if count <= 4 else str(replica), justify="right")
-    for heading in ("value", "oracle")[: 2 if beside else 1]:
+    for heading in ("step", *columns.headings, *beside):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     before = -1
-    for place, single in zip(places, oracle, strict=True):
+    for row, place in enumerate(places):
         if place != before + 1:
             table.add_row("…")
-        mark = PARTED if moments[place].parted else ""
-        *components, value = rows[place]
-        cells = [*components[:count], value, *([single] if beside else [])]
-        first = _first(parted=place == parted, unlike=place == unlike)
-        table.add_row(str(moments[place].step), *cells, mark + first)
+        cells = [cells[row] for cells in beside.values()]
+        table.add_row(steps[row], *columns.cells(components[row]), *cells, mark[row])
         before = place
     print_table(console, title, table)
-    console.print(Text(_sentence(moments, parted, count)))
-    if beside:
+    said = [_sentence(moments, parted), columns.sentence(len(components[0])), _missing(moments)]
+    console.print(Text(" ".join(filter(None, said))))
+    if "oracle" in beside:
         console.print(Text(_about_oracle(moments, unlike)))
 
 
@@ -79,14 +85,6 @@ def _chosen(count: int, *firsts: int | None) -> Iterator[int]:
             yield place
 
 
-def _of_oracle(moment: Moment, element: int | None) -> str:
-    return (f"{PARTED} " if moment.unlike else "") + _cell(moment.oracle, element)
-
-
-def _cells(moment: Moment, element: int | None) -> list[str]:
-    return [_cell(one, element) for one in (*moment.components, moment.value)]
-
-
 def _cell(value: Flat | None, element: int | None) -> str:
     if value is None or not len(value):
         return NOTHING
@@ -96,30 +94,20 @@ def _cell(value: Flat | None, element: int | None) -> str:
     return number(found if isinstance(found, int | float) else str(found))
 
 
-def _replicas_that_fit(rows: Sequence[Sequence[str]], width: int) -> int:
-    count = min(len(rows[0]) - 1, MAX_REPLICAS)
-    while count > 1:
-        headings = [f"replica {i}" if count <= 4 else str(i) for i in range(count)]
-        widths = [max(len(headings[i]), *(len(row[i]) for row in rows)) for i in range(count)]
-        if sum(widths) + GAP * (count + 2) <= width:
-            break
-        count -= 1
-    return count
-
-
-def _sentence(moments: Sequence[Moment], parted: int | None, shown: int) -> str:
-    everyone = len(moments[0].components)
-    left_out = "" if shown == everyone else f" Of {everyone} replicas the first {shown} are shown."
-    if any(part is None for one in moments for part in one.components):
-        left_out += f" {NOTHING}: it was not recorded."
+def _sentence(moments: Sequence[Moment], parted: int | None) -> str:
     if parted is None:
-        return f"The replicas never differ.{left_out}"
+        return "The replicas never differ."
     differing = sum(one.parted for one in moments)
     steps = len(moments) - (not moments[0].step)
     return (
         f"The replicas first differ at the end of step {moments[parted].step}, and at the end of "
-        f"{differing} of {steps} steps.{left_out}"
+        f"{differing} of {steps} steps."
     )
+
+
+def _missing(moments: Sequence[Moment]) -> str:
+    missing = any(part is None for one in moments for part in one.components)
+    return f"{NOTHING}: it was not recorded." if missing else ""
 
 
 def _about_oracle(moments: Sequence[Moment], unlike: int | None) -> str:
@@ -135,7 +123,28 @@ def _about_oracle(moments: Sequence[Moment], unlike: int | None) -> str:
 
 def title_of(name: str, settings: str, shape: Sequence[int | None], element: int | None) -> str:
     """What a table of steps shows, in a line."""
-    if element is not None:
-        return f"{name} {settings}: element {element} of {dimensions(shape)}"
-    what = "mean of its elements" if list(shape) else "value"
-    return f"{name} {settings}: {what} at the end of each step"
+    if not list(shape):
+        return f"{name} {settings}: value at the end of each step"
+    if element is None:
+        return f"{name} {settings}: mean of its elements at the end of each step"
+    place = index_text(element, shape)
+    return f"{name} {settings}: element [{place}] of {dimensions(shape)}"
+
+
+def why_element(told: Telling, shape: Sequence[int | None]) -> str:
+    """Why an element is shown, and which others say most, in a sentence or two."""
+    first, *others = zip(told.places, told.by, strict=True)
+    place = index_text(first[0], shape)
+    said = f"Element [{place}] is shown: {told.reason.value} {number(first[1])}."
+    if others:
+        listed = names([f"{index_text(place, shape)} ({number(by)})" for place, by in others])
+        said += f" Next are {listed}; --at shows an element, and --at mean their mean."
+    return said
+
+
+def index_text(element: int, shape: Sequence[int | None]) -> str:
+    """The index of a place in the flat value, as --at takes it; a place where it has none."""
+    sizes = [size for size in shape if size is not None]
+    if len(sizes) < len(shape):
+        return str(element)
+    return ",".join(str(int(one)) for one in np.unravel_index(element, sizes))

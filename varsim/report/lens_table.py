@@ -9,13 +9,15 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
+from varsim.report.alike import short_names
+from varsim.report.replica_columns import GAP, replica_columns
 from varsim.report.summary import Digest, Lens, Plain, VariableSummary
-from varsim.report.variable_tables import GAP, MAX_ROWS, new_table, print_table
-from varsim.report.words import NOTHING, dimensions, middle, names, number
+from varsim.report.variable_tables import MAX_ROWS, new_table, print_table
+from varsim.report.words import NOTHING, dimensions, names, number
 
-MAX_REPLICAS: Final = 8  # side by side; of more, the first and the last are shown
 _LABEL_WIDTH: Final = 18
 _SHORT_LABEL_WIDTH: Final = 12
+_LEAST_MEAN: Final = 1e-3  # of the spread; a smaller mean is that of values around zero
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +36,21 @@ def print_lens(console: Console, variables: Sequence[VariableSummary]) -> None:
     if not shown:
         return
     for width in (_LABEL_WIDTH, _SHORT_LABEL_WIDTH):
-        rows = [row for variable, lens in shown for row in _rows(variable, lens, width)]
-        replicas = _chosen(rows, console.width)
-        if None not in replicas:  # all are shown; otherwise shorter names may make room
+        labels = short_names([v.name for v, _ in shown], width)
+        rows = [
+            row
+            for label, (_, lens) in zip(labels, shown, strict=True)
+            for row in _rows(label, lens)
+        ]
+        columns = replica_columns([row.components for row in rows], console.width - _beside(rows))
+        if None not in columns.replicas:  # all are shown; otherwise shorter names may make room
             break
-    headings = [_heading(i, rows, replicas, console.width) for i in replicas]
     table = new_table()
     table.add_column("", no_wrap=True)
-    for heading in [*headings, "value", "apart"]:
+    for heading in [*columns.headings, "value", "apart"]:
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        cells = [NOTHING if i is None else row.components[i] for i in replicas]
-        cells = [("" if i is None else cell) for i, cell in zip(replicas, cells, strict=True)]
-        table.add_row(row.label, *cells, row.value, row.apart)
+        table.add_row(row.label, *columns.cells(row.components), row.value, row.apart)
     print_table(
         console, "value lens: each replica's component, and what a read outside gives", table
     )
@@ -56,32 +60,60 @@ def print_lens(console: Console, variables: Sequence[VariableSummary]) -> None:
         console.print()
 
 
-def _rows(variable: VariableSummary, lens: Lens, label_width: int) -> list[_Row]:
-    name = middle(variable.name, label_width)
+def _beside(rows: Sequence[_Row]) -> int:
+    """How many columns the cells beside the replicas' take."""
+    label = max(len(row.label) for row in rows)
+    value = max(len("value"), *(len(row.value) for row in rows))
+    apart = max(len("apart"), *(len(row.apart) for row in rows))
+    return label + GAP + value + GAP + apart
+
+
+def _rows(name: str, lens: Lens) -> list[_Row]:
     apart = number(lens.apart)
     parts, value = lens.components, lens.value
     if all(part.shape == [] for part in parts):
         cells = [number(part.elements) for part in parts]
         return [_Row(name, cells, _cell(value, "elements"), apart)]
-    rows = [_Row(name, [""] * len(parts), "" if value else NOTHING, apart)]
+    first = _Row(name, [""] * len(parts), "" if value else NOTHING, apart)
     if lens.apart is None:
-        rows.append(_Row("  shape", [dimensions(part.shape) for part in parts]))
-    elif lens.samples:
-        rows += [
-            _Row(
-                "  " + dimensions(sample.index),
-                [number(one) for one in sample.components],
-                "" if sample.value is None else number(sample.value),
-            )
-            for sample in lens.samples
-        ]
-    else:
-        rows += _elements(parts, value)
-        return rows
-    for label, key in (("min", "minimum"), ("mean", "mean"), ("max", "maximum")):
-        cells = [_cell(part, key) for part in parts]
-        rows.append(_Row(f"  {label}", cells, "" if value is None else _cell(value, key)))
-    return rows
+        shapes = _Row("  shape", [dimensions(part.shape) for part in parts])
+        return [first, shapes, *_in_short(parts, value)]
+    if not lens.samples:
+        return [first, *_elements(parts, value)]
+    samples = [
+        _Row(
+            "  " + dimensions(sample.index),
+            [number(one) for one in sample.components],
+            "" if sample.value is None else number(sample.value),
+        )
+        for sample in lens.samples
+    ]
+    told = {(*row.components, row.value) for row in samples}
+    rest = [row for row in _in_short(parts, value) if (*row.components, row.value) not in told]
+    return [first, *samples, *rest]
+
+
+def _in_short(parts: Sequence[Digest], value: Digest | None) -> list[_Row]:
+    """The smallest and the largest element, and the mean where that says something."""
+    kinds = [("min", "minimum"), ("mean", "mean"), ("max", "maximum")]
+    return [
+        _Row(
+            f"  {label}",
+            [_cell(part, key) for part in parts],
+            "" if value is None else _cell(value, key),
+        )
+        for label, key in kinds
+        if key != "mean" or any(map(_says_something, parts))
+    ]
+
+
+def _says_something(part: Digest) -> bool:
+    """Whether the mean is more than rounding about zero, and more than the one value there is."""
+    extremes = part.minimum, part.mean, part.maximum
+    if not all(isinstance(one, int | float) for one in extremes):
+        return any(one is not None for one in extremes)
+    spread = part.maximum - part.minimum
+    return bool(abs(part.mean) > _LEAST_MEAN * spread > 0)
 
 
 def _elements(parts: Sequence[Digest], value: Digest | None) -> list[_Row]:
@@ -106,42 +138,3 @@ def _flat(elements: Plain) -> list[Plain]:
 
 def _cell(digest: Digest | None, key: str) -> str:
     return NOTHING if digest is None else number(getattr(digest, key))
-
-
-# ---------------------------------------------------------------- what fits
-
-
-def _chosen(rows: Sequence[_Row], width: int) -> list[int | None]:
-    """The replicas to show, in order; None stands for those between."""
-    count = len(rows[0].components)
-    everyone: list[int | None] = list(range(count))
-    if count <= MAX_REPLICAS and _fits(rows, everyone, width, long_headings=False):
-        return everyone
-    for most in range(min(count, MAX_REPLICAS) - 1, 1, -1):
-        first = (most + 1) // 2
-        some: list[int | None] = [*range(first), None, *range(count - (most - first), count)]
-        if _fits(rows, some, width, long_headings=False):
-            return some
-    return [0, None] if count > 1 else everyone
-
-
-def _fits(
-    rows: Sequence[_Row], replicas: Sequence[int | None], width: int, *, long_headings: bool
-) -> bool:
-    least = len("replica 0") if long_headings else 1
-    used = max(len(row.label) for row in rows)
-    for i in replicas:
-        cells = [1 if i is None else len(row.components[i]) for row in rows]
-        used += GAP + max(1 if i is None else least, *cells)
-    used += GAP + max(len("value"), *(len(row.value) for row in rows))
-    used += GAP + max(len("apart"), *(len(row.apart) for row in rows))
-    return used <= width
-
-
-def _heading(
-    replica: int | None, rows: Sequence[_Row], replicas: Sequence[int | None], width: int
-) -> str:
-    if replica is None:
-        return "…"
-    long = _fits(rows, replicas, width, long_headings=True)
-    return f"replica {replica}" if long else str(replica)

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from varsim.analysis.apart import Reason, telling
 from varsim.report.summary import Digest, Plain
 
 SMALL_SIZE: Final = 4
@@ -68,39 +69,28 @@ def digest(array: np.ndarray) -> Digest:
         )
 
 
-def furthest_apart(components: Iterable[np.ndarray]) -> tuple[Plain, tuple[int, ...]]:
-    """How far components are apart in the element where they differ most, and which that is.
+def furthest_apart(
+    components: Iterable[np.ndarray], most: int = 1
+) -> tuple[Plain, list[tuple[int, ...]]]:
+    """How far components are apart, and the elements that say most.
 
     Args:
         components: At least one, of one dtype.
+        most: How many elements.
     Returns:
         The largest difference between two components in any element (for complex numbers an upper
-        bound of it), and that element's index; None if the components' shapes differ. NaN equals
-        NaN, and is infinitely far from everything else.
+        bound of it), and the indices of the elements in which they differ most; if they do not
+        differ, of the largest. None, and no element, if the components' shapes differ. NaN
+        equals NaN, and is infinitely far from everything else.
     """
     arrays = list(components)
-    first = arrays[0]
-    if any(array.shape != first.shape for array in arrays):
-        return None, ()
-    if first.size == 0 or all(array is first for array in arrays):
-        return 0.0, (0,) * first.ndim
-    if first.dtype.kind == "c":
-        parts = [_ranges([getattr(a, part) for a in arrays]) for part in ("real", "imag")]
-        ranges = np.hypot(*parts)
-    else:
-        ranges = _ranges(arrays)
-    index = np.unravel_index(int(ranges.argmax()), ranges.shape)
-    return plain(float(ranges[index])), tuple(int(i) for i in index)
-
-
-def _ranges(arrays: list[np.ndarray]) -> np.ndarray:
-    """For each element the largest minus the smallest component, in float64."""
-    low = arrays[0].astype(np.float64)
-    high, some_nan, all_nan = low.copy(), np.isnan(low), np.isnan(low)
-    with np.errstate(all="ignore"):
-        for array in arrays[1:]:
-            values = array.astype(np.float64)
-            low, high = np.fmin(low, values), np.fmax(high, values)
-            some_nan, all_nan = some_nan | np.isnan(values), all_nan & np.isnan(values)
-        ranges = np.where((low == high) | all_nan, 0.0, high - low)
-    return np.asarray(np.where(some_nan & ~all_nan, np.inf, ranges))
+    shape = arrays[0].shape
+    if any(array.shape != shape for array in arrays):
+        return None, []
+    if not arrays[0].size:
+        return 0.0, []
+    found = telling(arrays, most)
+    differ = found.reason is Reason.DIFFERS
+    places = found.places if differ else found.places[:1]
+    indices = [tuple(map(int, np.unravel_index(place, shape))) for place in places]
+    return plain(found.by[0] if differ else 0.0), indices

@@ -52,7 +52,7 @@ class Lens:
     value: Digest | None  # what a cross-replica read gives; null if it is refused
     refused: str  # why; "" if it is not
     apart: Plain  # the largest difference between components in any element; null if shapes differ
-    samples: list[Sample]  # of large arrays: where components differ most, and the first elements
+    samples: list[Sample]  # of large arrays: where components differ most; else the largest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

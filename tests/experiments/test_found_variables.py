@@ -1,0 +1,99 @@
+"""Which variable of a run is meant, and which says most."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.analysis.test_lens import Story
+from tests.report.summaries import lens, summary, variable
+from varsim.errors import ConfigError
+from varsim.experiments import found_variables
+from varsim.experiments.found_variables import find_variable, most_telling
+from varsim.experiments.nearest import no_variable
+from varsim.experiments.store import SUMMARY, as_json
+from varsim.tracing.history import History
+
+
+def test_a_name_of_several_variables_asks_for_the_number(tmp_path: Path) -> None:
+    story = Story("ON_READ", "SUM")
+    story.variables.append(story.variables[0]._replace(variable=2))
+    with story.history(tmp_path) as history:
+        with pytest.raises(ConfigError, match=r"2 variables are called 'v'; give a number: 1, 2"):
+            find_variable(history, "v")
+        assert 2 == find_variable(history, "2").variable
+
+
+@pytest.mark.parametrize(
+    ("name", "names", "expected"),
+    [
+        ("w", ["v"], "there is no variable 'w'\n  variables: v"),
+        ("vv", ["v"], "there is no variable 'vv'; did you mean 'v'?\n  variables: v"),
+        (
+            "layer_77/kernel",
+            [f"layer_{i}/{part}" for i in range(70, 100) for part in ("krenel", "bias")],
+            "there is no variable 'layer_77/kernel'; did you mean 'layer_77/krenel', ",
+        ),
+        (
+            "?",
+            [f"layer_{i}" for i in range(200)],
+            "there is no variable '?'\n  variables: layer_0, layer_1, layer_2 and 197 more",
+        ),
+    ],
+)
+def test_a_wrong_name_is_answered_with_the_nearest_three(
+    name: str, names: list[str], expected: str
+) -> None:
+    said = no_variable(name, names)
+
+    assert said.startswith(expected)
+    assert said.count("krenel") in {0, 3}
+
+
+@contextmanager
+def two_variables(folder: Path, *written: tuple[float, float]) -> Iterator[History]:
+    """A run in which replicas write these to `v`, and the same to `other`, which has no writes."""
+    story = Story("ON_READ", "MEAN")
+    story.variables.insert(0, story.variables[0]._replace(variable=2, name="other"))
+    story.step(1, *written)
+    with story.history(folder) as history:
+        yield history
+
+
+def test_the_variable_that_differs_most_says_most(tmp_path: Path) -> None:
+    with two_variables(tmp_path, (1, 0), (2, 4)) as history:
+        row, why = most_telling(history, tmp_path)
+
+    assert "v" == row.name
+    assert "its replicas are furthest apart, by 100 % of its largest element" in why
+    assert why.endswith("at the end of step 1")
+
+
+def test_if_none_differ_the_one_with_most_writes_is_shown(tmp_path: Path) -> None:
+    with two_variables(tmp_path, (1, 0), (1, 0)) as history:
+        assert ("v", "no replicas differ, and it has most writes") == (
+            (chosen := most_telling(history, tmp_path)).row.name,
+            chosen.why,
+        )
+
+
+def test_of_a_long_run_the_summary_is_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(found_variables, "_MOST_EVENTS", 1)
+    (tmp_path / SUMMARY).write_text(
+        as_json(summary(variable("v", lens(10, 9)), variable("other", lens(1, 2))))
+    )
+    with two_variables(tmp_path, (1, 0), (2, 4)) as history:
+        row, why = most_telling(history, tmp_path)
+
+    assert (
+        "other",
+        "its replicas are furthest apart, by 50 % of its largest element at the end",
+    ) == (
+        row.name,
+        why,
+    )

@@ -1,0 +1,129 @@
+"""How far the components of a variable are apart, and the elements that say most about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+import numpy as np
+
+from varsim.analysis.arithmetic import Flat
+from varsim.analysis.lens import Moment
+
+_QUIET: Final = np.errstate(all="ignore")  # infinities and NaN are what is looked at
+
+
+class Reason(Enum):
+    """Why elements say more than others."""
+
+    DIFFERS = "replicas are furthest apart in it, by"
+    CHANGES = "it changes most, by"
+    IS_LARGE = "it is the largest:"
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """The elements of a variable that say most, by their place in the flat value."""
+
+    reason: Reason
+    places: tuple[int, ...]  # the most telling first
+    by: tuple[float, ...]  # how far apart, how much change, or how large, of each
+
+
+def ranges(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """For each element the largest minus the smallest component, in float64.
+
+    Args:
+        arrays: Of one shape and dtype. NaN equals NaN, and is infinitely far from all else; of
+            complex numbers the result is an upper bound.
+    """
+    if arrays[0].dtype.kind == "c":
+        parts = [_ranges([getattr(array, part) for array in arrays]) for part in ("real", "imag")]
+        return np.asarray(np.hypot(*parts))
+    return _ranges(arrays)
+
+
+@_QUIET
+def _ranges(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    low = arrays[0].astype(np.float64)
+    high, some_nan, all_nan = low.copy(), np.isnan(low), np.isnan(low)
+    for array in arrays[1:]:
+        values = array.astype(np.float64)
+        low, high = np.fmin(low, values), np.fmax(high, values)
+        some_nan, all_nan = some_nan | np.isnan(values), all_nan & np.isnan(values)
+    found = np.where((low == high) | all_nan, 0.0, high - low)
+    return np.asarray(np.where(some_nan & ~all_nan, np.inf, found))
+
+
+@_QUIET
+def magnitudes(array: np.ndarray) -> np.ndarray:
+    """How far each element is from zero, in float64; NaN is infinitely far."""
+    kind = np.complex128 if array.dtype.kind == "c" else np.float64
+    return np.nan_to_num(np.abs(array.astype(kind)), nan=np.inf, posinf=np.inf)
+
+
+def largest(measured: np.ndarray, most: int) -> list[int]:
+    """The flat places of the largest numbers above zero, the largest first, then in order."""
+    numbers = measured.ravel()
+    count = min(most, int(np.count_nonzero(numbers)))
+    if not count:
+        return []
+    least = np.partition(numbers, len(numbers) - count)[len(numbers) - count]
+    above = np.flatnonzero(numbers > least)
+    places = [*above, *np.flatnonzero(numbers == least)[: count - len(above)]]
+    return sorted(map(int, places), key=lambda place: (-numbers[place], place))
+
+
+def telling(components: Sequence[np.ndarray], most: int) -> Telling:
+    """The elements of components of one shape: where they differ most, else the largest."""
+    differs = ranges(components)
+    if differs.any():
+        return _telling(Reason.DIFFERS, differs, most)
+    return _telling(Reason.IS_LARGE, magnitudes(components[0]), most)
+
+
+def telling_of(moments: Sequence[Moment], most: int) -> Telling | None:
+    """The elements of a variable over its steps; None if its shape changes, or it has no elements.
+
+    Those in which replicas are furthest apart at the end of any step; if they never differ, those
+    that change most; if nothing changes, the largest.
+    """
+    known = [[one for one in moment.components if one is not None] for moment in moments]
+    sizes = {len(one) for parts in known for one in parts}
+    if len(sizes) != 1 or not min(sizes):
+        return None
+    of_replicas = _over_all([ranges(parts) for parts in known if len(parts) > 1])
+    if of_replicas is not None and of_replicas.any():
+        return _telling(Reason.DIFFERS, of_replicas, most)
+    first = [parts[0] for parts in known if parts]
+    changes = ranges(first)
+    if changes.any():
+        return _telling(Reason.CHANGES, changes, most)
+    return _telling(Reason.IS_LARGE, magnitudes(first[-1]), most)
+
+
+def _telling(reason: Reason, measured: np.ndarray, most: int) -> Telling:
+    places = largest(measured, most) or [0]
+    numbers = measured.ravel()
+    return Telling(reason, tuple(places), tuple(float(numbers[place]) for place in places))
+
+
+def _over_all(measured: Sequence[np.ndarray]) -> np.ndarray | None:
+    """The largest number of each place."""
+    if not measured:
+        return None
+    found = measured[0]
+    for one in measured[1:]:
+        found = np.maximum(found, one)
+    return found
+
+
+def relative(components: Sequence[Flat]) -> float:
+    """How far the components are apart, by their largest element; 0 if shapes differ."""
+    if len({len(one) for one in components}) != 1 or not len(components[0]):
+        return 0.0
+    apart = float(ranges(components).max())
+    scale = max(float(magnitudes(one).max()) for one in components)
+    return 0.0 if not apart else apart / scale if np.isfinite(scale) else np.inf

@@ -1,0 +1,150 @@
+"""Which variable of a run is meant: by its name or number, or as the one that says most."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from varsim.analysis.apart import relative
+from varsim.analysis.finding import Kind, find
+from varsim.analysis.lens import moments
+from varsim.errors import ConfigError
+from varsim.experiments.nearest import listed, no_variable
+from varsim.experiments.store import load_summary
+from varsim.report.summary import Digest, VariableSummary
+from varsim.report.words import number
+from varsim.tracing.history import History, VariableRow
+
+_MOST_EVENTS: Final = 50_000  # of a history that is looked through in about a second
+_OF_VALUES: Final = frozenset(
+    {
+        Kind.STALE_READ,
+        Kind.DIVERGENCE,
+        Kind.WRITE_WRITE,
+        Kind.READ_WRITE,
+        Kind.WRONG_FACTOR,
+        Kind.MEAN_OF_MEANS,
+        Kind.FIRST_REPLICA,
+        Kind.TRUNCATION,
+        Kind.OVERFLOW,
+    }
+)
+"""Findings about what a variable holds, which a look at its values explains."""
+
+
+class Chosen(NamedTuple):
+    """A variable that was not asked for."""
+
+    row: VariableRow
+    why: str  # a clause
+
+
+def find_variable(history: History, name: str) -> VariableRow:
+    """The variable of a name, or of a number where several have one name.
+
+    Raises:
+        ConfigError: There is none, or there are several; the text names the nearest.
+    """
+    rows = list(history.variables.values())
+    found = [row for row in rows if name in {row.name, str(row.variable)}]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        numbers = listed(str(row.variable) for row in found)
+        raise ConfigError(f"{len(found)} variables are called {name!r}; give a number: {numbers}")
+    raise ConfigError(no_variable(name, (row.name for row in rows)))
+
+
+def most_telling(history: History, run: Path) -> Chosen:
+    """The variable that says most: a finding is about it, or its replicas are furthest apart.
+
+    Args:
+        run: Its directory, or its history: of a long run, what its summary says is enough.
+    Raises:
+        ConfigError: There is no variable.
+    """
+    if not history.variables:
+        raise ConfigError("the record of this run has no variable")
+    (last,) = history.connection.execute("SELECT MAX(event) FROM events").fetchone()
+    for choice in _of_all(history) if (last or 0) <= _MOST_EVENTS else _of_summary(history, run):
+        return choice
+    written = _most_written(history)
+    return Chosen(history.variables[written], "no replicas differ, and it has most writes")
+
+
+def _of_all(history: History) -> Iterator[Chosen]:
+    """What a look through the whole history tells."""
+    for finding in find(history):
+        if finding.variable_id is not None and finding.kind in _OF_VALUES:
+            row = history.variables[finding.variable_id]
+            yield Chosen(row, f"`varsim check` finds about it: {finding.kind.value}")
+    best, chosen = 0.0, None
+    for row in history.variables.values():
+        for moment in moments(history, row):
+            known = [one for one in moment.components if one is not None]
+            apart = relative(known) if moment.parted else 0.0
+            if apart > best:
+                best, chosen = (
+                    apart,
+                    Chosen(row, _apart(apart, f"at the end of step {moment.step}")),
+                )
+    if chosen is not None:
+        yield chosen
+
+
+def _of_summary(history: History, run: Path) -> Iterator[Chosen]:
+    """What the run's summary tells: how far replicas are apart at its end."""
+    try:
+        summary = load_summary(run if run.is_dir() else run.parent)
+    except ConfigError:
+        return
+    best, chosen = 0.0, None
+    for variable in summary.variables:
+        rows = [row for row in history.variables.values() if row.name == variable.name]
+        apart = _relative(variable)
+        if len(rows) == 1 and apart > best:
+            best, chosen = apart, Chosen(rows[0], _apart(apart, "at the end"))
+    if chosen is not None:
+        yield chosen
+
+
+def _apart(apart: float, when: str) -> str:
+    by = (
+        "infinitely far"
+        if np.isinf(apart)
+        else f"by {number(apart * 100)} % of its largest element"
+    )
+    return f"its replicas are furthest apart, {by} {when}"
+
+
+def _relative(variable: VariableSummary) -> float:
+    lens = variable.lens
+    if lens is None or not lens.apart:
+        return 0.0
+    sizes = [size for one in lens.components for size in _extremes(one)]
+    scale = max(sizes, default=0.0)
+    return float(lens.apart) / scale if isinstance(lens.apart, int | float) and scale else np.inf
+
+
+def _extremes(digest: Digest) -> list[float]:
+    numbers = (digest.minimum, digest.maximum)
+    return [abs(float(one)) for one in numbers if isinstance(one, int | float)]
+
+
+def _most_written(history: History) -> int:
+    rows = history.connection.execute(
+        "SELECT variable FROM events WHERE kind = 'write' AND variable IS NOT NULL "
+        "GROUP BY variable ORDER BY COUNT(*) DESC, variable"
+    )
+    return next(
+        (int(row[0]) for row in rows if row[0] in history.variables), min(history.variables)
+    )
+
+
+def shape_of(row: VariableRow) -> list[int | None]:
+    """A variable's shape; None for an open dimension."""
+    return list(json.loads(row.shape))

@@ -1,0 +1,68 @@
+"""Replicas side by side in a table: those that fit, under headings that fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+from varsim.report.words import names
+
+GAP: Final = 2  # columns between the cells of a table
+
+
+class Columns(NamedTuple):
+    """The columns of a table that stand for replicas."""
+
+    replicas: list[int | None]  # in order; None stands for those between
+    headings: list[str]
+
+    def cells(self, row: Sequence[str]) -> list[str]:
+        """Those of a row that has one for every replica."""
+        return ["" if one is None else row[one] for one in self.replicas]
+
+    def sentence(self, num_replicas: int) -> str:
+        """Which replicas are shown; "" if all are."""
+        if None not in self.replicas:
+            return ""
+        shown = names(
+            [str(one) for one in self.replicas if one is not None], most=len(self.replicas)
+        )
+        several = "s" * (len(self.replicas) > 2)
+        return f"Of {num_replicas} replicas, replica{several} {shown} fit{'s' * (not several)} in."
+
+
+def replica_columns(rows: Sequence[Sequence[str]], room: int) -> Columns:
+    """All replicas if they fit, else the first and the last of them.
+
+    Args:
+        rows: A cell for every replica.
+        room: For these cells, each with GAP columns before it.
+    """
+    count = len(rows[0])
+    widest = [max(1, len(str(i)), *(len(row[i]) for row in rows)) for i in range(count)]
+    everyone: list[int | None] = list(range(count))
+    if sum(widest) + GAP * count <= room:
+        long = [f"replica {i}" for i in range(count)]
+        wide = [max(len(long[i]), widest[i]) for i in range(count)]
+        fits = sum(wide) + GAP * count <= room
+        return Columns(everyone, long if fits else [str(i) for i in range(count)])
+    some = next((one for one in _fewer(count) if _width(one, widest) <= room), [0, None][:count])
+    return Columns(
+        some, ["…" if one is None else _heading(one, some, widest, room) for one in some]
+    )
+
+
+def _fewer(count: int) -> Iterator[list[int | None]]:
+    """The first and the last replicas, ever fewer."""
+    for shown in range(count - 1, 1, -1):
+        first = (shown + 1) // 2
+        yield [*range(first), None, *range(count - (shown - first), count)]
+
+
+def _width(replicas: Sequence[int | None], widest: Sequence[int]) -> int:
+    return sum(GAP + (1 if one is None else widest[one]) for one in replicas)
+
+
+def _heading(replica: int, replicas: Sequence[int | None], widest: Sequence[int], room: int) -> str:
+    long = [max(len(f"replica {i}"), width) for i, width in enumerate(widest)]
+    return f"replica {replica}" if _width(replicas, long) <= room else str(replica)
