@@ -223,7 +223,8 @@ class Coordinator:
             while call_id not in self._finished:
                 self._turn(call_id)
         except BaseException as error:
-            self._notes.finished(call_id, repr(error), self._outgoing.values())
+            said = f"{type(error).__name__}: {error}".removesuffix(": ")
+            self._notes.finished(call_id, said, self._outgoing.values())
             self._give_up(call_id, error)
             raise
         finally:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from tests.analysis.build import told
 from tests.analysis.golden import FOLDER, MARK
+from tests.report.summaries import summary
 from varsim.analysis.verdict import CHECKERS
 from varsim.cli.main import main
+from varsim.experiments.store import as_json
+from varsim.report.summary import Failure, Status
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +53,7 @@ def test_the_last_run_is_judged():
         "  - whether the values are those of a single device: use --oracle",
         "  - values that are in no variable, such as what all_reduce gives, and what",
         "    functions return: they are not recorded",
+        "  - how the program ended: there is no summary.json beside the record",
     ] == lines[lines.index("") :]
 
 
@@ -102,7 +107,8 @@ def test_what_was_not_recorded_is_unknown():
     result = varsim()
 
     assert 4 == result.exit_code
-    assert "UNKNOWN  agreement         not every process's record ended properly" in result.stdout
+    assert "UNKNOWN  record            not every process's record ended properly" in result.stdout
+    assert "UNKNOWN  agreement         likewise" in result.stdout
 
 
 def test_json_stands_alone():
@@ -131,3 +137,47 @@ def test_an_oracle_whose_record_is_not_whole_is_not_compared_with(tmp_path: Path
 
     assert 0 == result.exit_code, result.stdout
     assert "the record of the oracle is not whole" in " ".join(result.stdout.split())
+
+
+def with_summary(folder: Path, **changes: Any) -> None:
+    told(PARTED).write(folder)
+    (folder / "summary.json").write_text(as_json(summary(**changes)), "utf-8")
+
+
+FAILURE = Failure(kind="ValueError", text="no data", traceback="…", place="p.py:20")
+
+
+def test_the_failure_of_a_run_leads_and_is_told_by_the_exit_code(tmp_path: Path):
+    with_summary(tmp_path, status=Status.FAILED, failure=FAILURE)
+    result = varsim(".")
+
+    assert 1 == result.exit_code, result.stderr
+    assert ["failed run", "  what      ValueError: no data"] == result.stdout.splitlines()[:2]
+    assert "  where     p.py:20" in result.stdout
+    found = json.loads(varsim(".", "--json").stdout)
+    assert ("failed", "failed run") == (found["status"], found["findings"][0]["kind"])
+    assert "divergence" == found["findings"][1]["kind"]
+
+
+def test_a_broken_promise_weighs_more_than_a_failed_run():
+    folder = saved("reduction-invalid").parent
+    (folder / "summary.json").write_text(
+        as_json(summary(status=Status.FAILED, failure=FAILURE)), "utf-8"
+    )
+    assert 3 == varsim().exit_code
+
+
+def test_an_interrupted_run_is_judged_as_far_as_it_came(tmp_path: Path):
+    with_summary(tmp_path, status=Status.INTERRUPTED, step=3)
+    result = varsim(".")
+
+    assert 0 == result.exit_code, result.stderr
+    assert result.stdout.startswith("The run was interrupted after 3 of 10 steps:")
+
+
+def test_why_an_oracle_is_missing_is_said(tmp_path: Path):
+    with_summary(tmp_path, no_oracle="it was interrupted")
+    said = "whether the values are those of a single device: it was interrupted"
+    assert said in [
+        one["text"] for one in json.loads(varsim(".", "--json").stdout)["not_looked_at"]
+    ]

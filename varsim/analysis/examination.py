@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from varsim.analysis.failures import Ending, failures
 from varsim.analysis.finding import Compared, Finding, Kind, Search
-from varsim.analysis.notes import Note, not_looked_at
+from varsim.analysis.findings.found import FAILURES
+from varsim.analysis.notes import ENDING, Note, not_looked_at
 from varsim.analysis.outcome import Outcome, Verdict, overall
 from varsim.analysis.verdict import Judges, is_whole, sound
 from varsim.tracing.history import History
@@ -17,18 +19,24 @@ NEED_AN_ORACLE: Final = frozenset(
 )
 """What is found by comparing with a single device, and not otherwise."""
 
+NUM_KINDS: Final = len(Kind) - len(FAILURES)
+"""Of findings that are looked for in the events of a whole record."""
+
 
 @dataclass(frozen=True, slots=True)
 class Examination:
     """All that a history says of a run."""
 
     verdicts: tuple[Verdict, ...]
-    findings: tuple[Finding, ...]  # none if the record is not whole
+    findings: tuple[Finding, ...]  # what failed, and more if the record is whole
     compared: Compared | None
     """With a single device; None if there was no oracle whose record is whole."""
     num_events: int
     num_replicas: int
     not_looked_at: tuple[Note, ...]
+    ending: Ending | None
+    """How the program ended; None if that is not known."""
+    run_failed: bool
 
     @property
     def outcome(self) -> Outcome:
@@ -45,13 +53,15 @@ class Examination:
         """How many kinds of finding were looked for; with one replica there are none."""
         if not self.is_whole or self.num_replicas < 2:
             return 0
-        return len(Kind) - (len(NEED_AN_ORACLE) if self.compared is None else 0)
+        without = len(NEED_AN_ORACLE) if self.compared is None else 0
+        return NUM_KINDS - without
 
 
 def examine(
     history: History,
     oracle: History | None = None,
     *,
+    ending: Ending | None = None,
     no_oracle: str = "",
     tell: Tell | None = None,
 ) -> Examination:
@@ -59,6 +69,7 @@ def examine(
 
     Args:
         oracle: The history of the same program on one replica with the whole batch, to compare.
+        ending: How the program ended; None if that is not known.
         no_oracle: Why there is none, though one was asked for; "" if none was.
         tell: Is told how much of the history has been seen.
     """
@@ -71,12 +82,17 @@ def examine(
     verdicts = judges.conclude()
     whole = is_whole(verdicts)
     findings, compared = search.conclude() if search is not None and whole else ((), None)
-    notes = not_looked_at(history, verdicts, no_oracle, compared=compared is not None)
+    failed = failures(history, ending)
+    notes = [*not_looked_at(history, verdicts, no_oracle, compared=compared is not None)]
+    if ending is None:
+        notes.append(ENDING)
     return Examination(
         verdicts=verdicts,
-        findings=findings,
+        findings=(*failed.findings, *findings),
         compared=compared,
         num_events=history.last_event,
         num_replicas=history.num_replicas if whole else 0,
         not_looked_at=tuple(notes),
+        ending=ending,
+        run_failed=failed.run_failed,
     )

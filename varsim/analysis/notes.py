@@ -39,6 +39,9 @@ class Note:
         return f"{self.text}: use {self.option}" if self.option else self.text
 
 
+ENDING: Final = Note(text="how the program ended: there is no summary.json beside the record")
+
+
 def not_looked_at(
     history: History, verdicts: Sequence[Verdict], no_oracle: str, *, compared: bool
 ) -> Iterator[Note]:
@@ -51,7 +54,7 @@ def not_looked_at(
     whole = is_whole(verdicts)
     if not whole:
         yield _of_record(history, verdicts[0].reason)
-    elif not compared and history.num_replicas > 1:
+    if not compared and history.run.get("num_replicas") != 1:
         text = "whether the values are those of a single device"
         yield Note(text=f"{text}: {no_oracle}") if no_oracle else Note(text=text, option=ORACLE)
     try:

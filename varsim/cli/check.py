@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from varsim.cli import completion
-from varsim.cli.lazy import DONE, WrongUse
+from varsim.cli.lazy import DONE, FAILED, WrongUse
 
 if TYPE_CHECKING:
     from varsim.analysis.examination import Examination
@@ -51,6 +51,7 @@ def check(ctx: click.Context, /, *, run: str, as_json: bool, everything: bool) -
     """  # noqa: D301  # \b keeps the lines below it apart
     from varsim.analysis.examination import examine
     from varsim.errors import ConfigError
+    from varsim.experiments.ending import ending_of, summary_beside
     from varsim.experiments.found_runs import find_record
     from varsim.report.check_page import print_check
     from varsim.report.page import print_page
@@ -59,7 +60,10 @@ def check(ctx: click.Context, /, *, run: str, as_json: bool, everything: bool) -
     try:
         path = find_record(run)
         with open_history(path) as history, open_oracle(path) as oracle:
-            found = examine(history, oracle)
+            summary = summary_beside(path)
+            ending = None if summary is None else ending_of(summary)
+            no_oracle = "" if summary is None else summary.no_oracle
+            found = examine(history, oracle, ending=ending, no_oracle=no_oracle)
             names = {number: str(row.name) for number, row in history.variables.items()}
     except ConfigError as error:
         raise WrongUse(str(error)) from error
@@ -67,11 +71,19 @@ def check(ctx: click.Context, /, *, run: str, as_json: bool, everything: bool) -
         click.echo(json.dumps(_plain(found), indent=2, default=lambda kind: kind.value))
     else:
         print_page(lambda it: print_check(it, found, names, everything=everything), sys.stdout)
-    ctx.exit(_EXIT_CODE[found.outcome.value])
+    ctx.exit(_exit_code(found))
+
+
+def _exit_code(found: Examination) -> int:
+    """A fault of varsim weighs most, then that the run failed."""
+    if found.run_failed and found.outcome.value != "INVALID":
+        return FAILED
+    return _EXIT_CODE[found.outcome.value]
 
 
 def _plain(found: Examination) -> dict[str, Any]:
     return {
+        "status": None if found.ending is None else found.ending.status,
         "outcome": found.outcome.value,
         "verdicts": [
             {

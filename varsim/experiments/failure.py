@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Final
 
 import varsim
-from varsim.errors import ReplicaError
+from varsim.errors import ReplicaError, VarsimError
+from varsim.protocol.story import place_in
 from varsim.report.summary import Failure
 
 _OURS: Final = Path(varsim.__file__).parent
@@ -21,7 +22,19 @@ def failure_of(error: BaseException) -> Failure:
         text=_text(error),
         traceback=_story(error),
         exit_code=_exit_code(error),
+        place=_place(error),
     )
+
+
+def _place(error: BaseException) -> str:
+    """Where it was raised: as it says itself, or in the replica's function, or in the program."""
+    if isinstance(error, VarsimError) and error.place:
+        return error.place
+    cause = error.__cause__
+    if isinstance(cause, ReplicaError) and (place := place_in(cause.traceback)):
+        return place
+    frames = _program_frames(error)
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
 
 
 def in_a_line(error: BaseException) -> str:

@@ -54,6 +54,7 @@ class Going:
     warnings: list[str] = field(default_factory=list)
     advice: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    no_oracle: str = ""
 
     def __post_init__(self) -> None:
         self.settings = AppliedSettings(self.experiment)
@@ -134,6 +135,7 @@ class Going:
             warnings=self.warnings,
             verdict=None if observed is None else observed.verdict,
             advice=self.advice,
+            no_oracle=self.no_oracle,
         )
 
 

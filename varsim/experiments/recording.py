@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 
 from varsim.analysis.examination import examine
+from varsim.analysis.failures import Ending
+from varsim.analysis.finding import Kind
 from varsim.analysis.outcome import Outcome
 from varsim.errors import ProtocolError
 from varsim.experiments.config import Experiment
@@ -32,23 +34,24 @@ def trace_options(experiment: Experiment, directory: RunFiles) -> TraceOptions |
 
 
 def judged(
-    directory: RunFiles, *, no_oracle: str = "", tell: Tell | None = None
+    directory: RunFiles, ending: Ending, *, no_oracle: str = "", tell: Tell | None = None
 ) -> Judgement | None:
     """What the history of a run says of it; None if there is none.
 
     Args:
+        ending: How the run ended. That it failed is no finding here: its summary says it.
         no_oracle: Why there is no oracle, though one was asked for; "" if none was.
         tell: Is told how much of the history has been seen.
     """
     if not (directory.path / HISTORY).exists():
         return None
     with open_history(directory.path) as history, open_oracle(directory.path) as oracle:
-        found = examine(history, oracle, no_oracle=no_oracle, tell=tell)
+        found = examine(history, oracle, ending=ending, no_oracle=no_oracle, tell=tell)
     reasons = [one.reason for one in found.verdicts if one.outcome is not Outcome.VALID]
     return Judgement(
         outcome=found.outcome.value,
         reasons=list(dict.fromkeys(reasons)),
-        findings=in_lines(found.findings),
+        findings=in_lines([one for one in found.findings if one.kind is not Kind.FAILED_RUN]),
         compared="" if found.compared is None else in_short(found.compared),
         not_looked_at=list(found.not_looked_at),
     )

@@ -14,6 +14,7 @@ import varsim
 from varsim.errors import ConfigError, VarsimWarning
 from varsim.experiments import yaml_lines
 from varsim.experiments.config import Experiment
+from varsim.experiments.ending import ending_of
 from varsim.experiments.failure import failure_of
 from varsim.experiments.going import Going, Watcher
 from varsim.experiments.interrupts import Interrupts
@@ -138,14 +139,18 @@ def _record_and_judge(going: Going, program: Program, interrupts: Interrupts) ->
     for problem in problems:
         if problem is not None:
             going.warn(problem)
-    no_oracle = program.no_oracle
-    if going.experiment.oracle and going.status is Status.DONE and not any(problems):
+    going.no_oracle = program.no_oracle
+    if going.experiment.oracle and going.status is not Status.DONE:
+        how = "failed" if going.status is Status.FAILED else "was interrupted"
+        going.no_oracle = f"the run {how}, so it was not repeated on a single device"
+    elif going.experiment.oracle and not any(problems):
         if going.watcher is not None:
             going.watcher.ran()
         files = going.directory.oracle
         problem = run_oracle(going.experiment, program.params, interrupts, files)
         if problem is not None:
-            no_oracle = problem
+            going.no_oracle = problem
             going.warn(f"there is no oracle to compare with: {problem}")
+    ending = ending_of(going.summary())
     for observed in going.strategies:
-        observed.verdict = judged(observed.files, no_oracle=no_oracle)
+        observed.verdict = judged(observed.files, ending, no_oracle=going.no_oracle)

@@ -10,9 +10,11 @@ from rich.console import Console
 from rich.text import Text
 
 from varsim.analysis.examination import Examination
+from varsim.analysis.failures import INTERRUPTED
+from varsim.analysis.finding import Finding, Kind
 from varsim.analysis.outcome import Outcome, Verdict
 from varsim.report.compared_text import MOST, compared_text
-from varsim.report.findings_text import findings_text
+from varsim.report.findings_text import finding_text, findings_text
 from varsim.report.space_time import space_time
 from varsim.report.verdict_text import end_of, nothing_found
 
@@ -33,6 +35,10 @@ def print_check(
         everything: Findings that are alike are told one by one.
     """
     width = min(console.width, WIDEST)
+    failed = [one for one in found.findings if one.kind is Kind.FAILED_RUN]
+    others = [one for one in found.findings if one not in failed]
+    for line in _ended(found, failed, width):
+        console.print(Text(line, style="red" if failed else "yellow"), soft_wrap=True)
     _print_promises(console, found.verdicts, width)
     for verdict in found.verdicts:
         if verdict.events:
@@ -41,9 +47,22 @@ def print_check(
     if found.compared is not None:
         most = None if everything else MOST
         _print_lines(console, ["", *compared_text(found.compared, width, most)])
-    lines = findings_text(found.findings, width, everything=everything)
+    lines = findings_text(others, width, everything=everything)
     lines = lines or wrap(nothing_found(found), width)
     _print_lines(console, ["", *lines, "", *end_of(found, width)])
+
+
+def _ended(found: Examination, failed: Sequence[Finding], width: int) -> list[str]:
+    """How the run ended, if it did not come to its end."""
+    if failed:
+        return [*finding_text(failed[0], width), ""]
+    if found.ending is not None and found.ending.status == INTERRUPTED:
+        said = (
+            f"The run was interrupted {found.ending.reached}: what follows is about what was "
+            "recorded until then."
+        )
+        return [*wrap(said, width), ""]
+    return []
 
 
 def _print_promises(console: Console, verdicts: Sequence[Verdict], width: int) -> None:
@@ -51,9 +70,12 @@ def _print_promises(console: Console, verdicts: Sequence[Verdict], width: int) -
     widest = max(len(verdict.checker) for verdict in verdicts)
     indent = marks + widest + 4
     stacked = width - indent < _LEAST_REASON
+    before = ""
     for verdict in verdicts:
         room = width - 2 if stacked else width - indent
-        reason = wrap(verdict.reason, room, break_on_hyphens=False)
+        told = "likewise" if verdict.reason == before else verdict.reason
+        before = verdict.reason
+        reason = wrap(told, room, break_on_hyphens=False)
         said = verdict.outcome.value
         line = Text.assemble((f"{said:{marks}}", _COLOR[verdict.outcome]), f"  {verdict.checker}")
         if not stacked:

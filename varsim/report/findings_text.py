@@ -10,7 +10,7 @@ from typing import Final
 from varsim.analysis.finding import Finding
 from varsim.analysis.findings.found import most
 from varsim.report.alike import grouped, name_of, short, without_numbers
-from varsim.report.words import count, middle, visible
+from varsim.report.words import count, middle, visible, wrapped
 
 WIDTH: Final = 80
 _INDENT: Final = 2
@@ -38,6 +38,11 @@ def findings_text(
     for group in groups:
         lines += ["", *_told(group, width)]
     return lines
+
+
+def finding_text(finding: Finding, width: int = WIDTH) -> list[str]:
+    """The lines about one finding."""
+    return list(_told([finding], width))
 
 
 def in_lines(findings: Sequence[Finding]) -> list[str]:
@@ -100,15 +105,10 @@ def _labelled(label: str, text: str, width: int) -> list[str]:
     """Lines of text beside a label, or below one that is too wide."""
     indent = " " * (_INDENT + _LABEL_WIDTH)
     first = f"{'':{_INDENT}}{label:{_LABEL_WIDTH}}"
-    above = [first.rstrip()] if len(label) >= _LABEL_WIDTH else []
-    lines = wrap(
-        visible(text),
-        width,
-        initial_indent=indent if above else first,
-        subsequent_indent=indent,
-        break_on_hyphens=False,
-    )
-    return [*above, *lines]
+    lines = [f"{indent}{line}" for line in wrapped(visible(text), width - len(indent))]
+    if len(label) >= _LABEL_WIDTH:
+        return [first.rstrip(), *lines]
+    return [first + lines[0][len(indent) :], *lines[1:]] if lines else [first.rstrip()]
 
 
 def _end_of(place: str, width: int) -> str:

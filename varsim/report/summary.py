@@ -104,6 +104,7 @@ class Failure:
     text: str  # its message
     traceback: str  # the replica's, if it was raised there, and where the workload was
     exit_code: int = 1  # of `varsim exec`: what the program gave to sys.exit, else 1
+    place: str = ""  # where in the program, as file:line; "" if that is not known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,3 +127,4 @@ class Summary:
     warnings: list[str] = field(default_factory=list)  # each once
     verdict: Judgement | None = None  # null if nothing was recorded
     advice: list[str] = field(default_factory=list)  # of the pilot run that it took
+    no_oracle: str = ""  # why an oracle that was asked for could not be compared with

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Sequence
 from textwrap import wrap
 from typing import Final
 
-from varsim.analysis.examination import Examination
-from varsim.analysis.finding import Kind
+from varsim.analysis.examination import NUM_KINDS, Examination
 from varsim.analysis.notes import Note
 from varsim.report.words import count
 
@@ -44,7 +43,7 @@ def nothing_found(examination: Examination) -> str:
     if not num_kinds:
         alone = examination.num_replicas == 1
         return f"no findings were looked for{': one replica has nothing to synchronise' * alone}"
-    which = "" if num_kinds == len(Kind) else " that need no oracle"
+    which = "" if num_kinds == NUM_KINDS else " that need no oracle"
     return (
         f"none of the {num_kinds} kinds of finding{which} was found in "
         f"{count(examination.num_events)} events"

@@ -17,6 +17,7 @@ from varsim.protocol.messages import (
     Returned,
     Start,
 )
+from varsim.protocol.story import said_in
 from varsim.spec import Array
 
 # ---------------------------------------------------------------- of either state
@@ -112,7 +113,7 @@ class Finish:
         if self.error is not None:
             return f"{type(self.error).__name__}: {self.error}"
         if self.raised is not None:
-            return self.raised[1].traceback.rstrip().rpartition("\n")[2]
+            return said_in(self.raised[1].traceback)
         return None
 
 

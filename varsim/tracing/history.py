@@ -83,7 +83,7 @@ KINDS: Final[Mapping[str, str]] = {
     "answer": "the program answers a meeting or a question; `note` says which",
     "receive": "the program hears of a replica; caused by that replica's last event before it",
     "return": "a replica's function has returned",
-    "raise": "a replica's function has raised; `note` is the exception",
+    "raise": "a replica's function has raised, at `place`; `note` is the exception",
     "abort": "the program gives a call up; `note` says why",
     "finish": "the program has the results of a call, or its error (`note`)",
     "lost": "a worker process has ended; `note` says how",

@@ -33,6 +33,7 @@ from varsim.protocol.messages import (
     Waiting,
     Write,
 )
+from varsim.protocol.story import place_in, said_in
 from varsim.spec import Array, VariableSpec
 from varsim.tracing.absent import Absent
 from varsim.tracing.history import VariableRow
@@ -266,8 +267,8 @@ class FromReplica:
                 return (rows.tell("meet", call=call, place=place, note="question"),)
             case Raised(call_id=call, traceback=story):
                 self._withheld.clear()  # what was written last is not sent any more
-                last = story.rstrip().rpartition("\n")[2]
-                return (rows.tell("raise", call=call, note=last),)
+                where, said = place_in(story), said_in(story)
+                return (rows.tell("raise", call=call, place=where, note=said),)
         return ()
 
     def _writes(self, message: Contribution) -> Events:

@@ -21,6 +21,8 @@ MOST_PLACES: Final = 5
 class Kind(Enum):
     """What a program can suffer from; the value is what people call it."""
 
+    FAILED_RUN = "failed run"
+    FAILED_CALL = "failed call"
     STALE_READ = "stale read"
     DIVERGENCE = "divergence"
     WRITE_WRITE = "write-write conflict"
@@ -37,6 +39,10 @@ class Kind(Enum):
     STRAGGLER = "waiting for one replica"
 
     __hash__ = object.__hash__
+
+
+FAILURES: Final = (Kind.FAILED_RUN, Kind.FAILED_CALL)
+"""What is told even if the record is not whole; all other kinds are looked for in whole ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,145 @@
+"""What failed in a run: by whom, where, and whether the program went on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.analysis.build import Story, told
+from varsim.analysis.examination import Examination, examine
+from varsim.analysis.failures import DONE, FAILED, INTERRUPTED, Ending
+from varsim.analysis.finding import Finding, Kind
+
+RAISED = """
+replicas 2
+program call call=1                                         as start-1
+0 begin call=1                                              after start-1
+1 begin call=1                                              after start-1
+1 raise call=1 place=p.py:7 note=ValueError:_empty          as raised-1
+program receive replica=1                                   after raised-1
+program finish call=1 note=ValueError:_empty
+program abort call=1 note=another_replica_raised
+"""
+WELL = """
+program call call=2                                         as start-2
+0 begin call=2                                              after start-2
+1 begin call=2                                              after start-2
+0 return call=2                                             as done-0
+1 return call=2                                             as done-1
+program receive replica=0                                   after done-0
+program receive replica=1                                   after done-1
+program finish call=2
+"""
+AGAIN = RAISED.partition("\n")[2].partition("\n")[2].replace("-1", "-3").replace("call=1", "call=3")
+
+RAN = Ending(status=DONE)
+FAILED_SO = Ending(status=FAILED, kind="ValueError", text="empty", place="p.py:20")
+
+
+def examined(text: str, folder: Path, ending: Ending | None = RAN, **run: object) -> Examination:
+    story: Story = told(text)
+    story.run |= run
+    story.events = [
+        one if one.note is None else one._replace(note=one.note.replace("_", " "))
+        for one in story.events
+    ]
+    with story.history(folder) as history:
+        return examine(history, ending=ending)
+
+
+def only(found: Examination) -> Finding:
+    (finding,) = found.findings
+    return finding
+
+
+def test_a_failed_call_that_the_program_caught_is_a_finding(tmp_path: Path):
+    found = examined(RAISED + WELL, tmp_path)
+    finding = only(found)
+
+    assert Kind.FAILED_CALL is finding.kind
+    assert "call 1 failed on replica 1: ValueError: empty" == finding.what
+    assert ((("p.py:7", 1),), (4, 6)) == (finding.places, finding.events)
+    assert not found.run_failed
+
+
+def test_calls_that_fail_alike_are_told_once(tmp_path: Path):
+    finding = only(examined(RAISED + WELL + AGAIN + WELL.replace("2", "4"), tmp_path))
+
+    assert 2 == finding.count
+    assert finding.what.endswith("\nSo did 1 later call, the last of them call 3.")
+
+
+def test_the_call_that_a_failed_run_failed_in_is_one_finding_with_it(tmp_path: Path):
+    """Who and where come from the record, which knows the replica."""
+    found = examined(RAISED, tmp_path, FAILED_SO)
+    finding = only(found)
+
+    assert Kind.FAILED_RUN is finding.kind
+    assert "ValueError: empty\nThat was in call 1 on replica 1." == finding.what
+    assert (("p.py:7", 1),) == finding.places
+    assert found.run_failed
+
+
+@pytest.mark.parametrize("text", [RAISED + WELL, WELL.replace("\n", "\nreplicas 2\n", 1)])
+def test_a_run_may_fail_outside_all_calls(text: str, tmp_path: Path):
+    found = examined(text, tmp_path, FAILED_SO)
+    first = found.findings[0]
+
+    assert (Kind.FAILED_RUN, "ValueError: empty") == (first.kind, first.what)
+    assert (("p.py:20", 1),) == first.places
+
+
+def test_without_a_summary_the_last_call_tells(tmp_path: Path):
+    found = examined(RAISED, tmp_path, None)
+
+    assert only(found).what.endswith("\nNo later call is in the record.")
+    assert found.run_failed
+    assert any(note.text.startswith("how the program ended") for note in found.not_looked_at)
+    assert not examined(RAISED + WELL, tmp_path, None).run_failed
+
+
+def test_a_failure_is_told_though_the_record_is_not_whole(tmp_path: Path):
+    """Of a worker that is killed no record is closed; then nothing else is looked for."""
+    found = examined(
+        """
+        replicas 2
+        program call call=1                                 as start
+        0 begin call=1                                      after start
+        1 begin call=1                                      after start
+        1 meet call=1 meeting=0 place=p.py:5
+        program lost replica=1 note=was_killed
+        program finish call=1 note=WorkerLost:_replica_1
+        """,
+        tmp_path,
+        Ending(status=FAILED, kind="WorkerLost", text="replica 1"),
+        complete=False,
+    )
+
+    assert not found.is_whole
+    assert "WorkerLost: replica 1\nThat was in call 1 on replica 1." == only(found).what
+    assert (("p.py:5", 1),) == only(found).places
+
+
+def test_where_replicas_were_is_told_by_the_error(tmp_path: Path):
+    said = (
+        "MismatchError:_x\n__replica_0:_v_at_a_b.py:3\n__'v'_created_at_c.py:1,\n__1:_w_at_d.py:4"
+    )
+    text = RAISED.replace("1 raise call=1 place=p.py:7 note=ValueError:_empty  ", "1 return call=1")
+    story = told(text)
+    story.events = [
+        one._replace(note=said.replace("_", " ")) if one.kind == "finish" else one
+        for one in story.events
+    ]
+    with story.history(tmp_path) as history:
+        finding = only(examine(history, ending=RAN))
+    assert (("a b.py:3", 1), ("d.py:4", 1)) == finding.places
+
+
+def test_an_interrupt_is_no_failure(tmp_path: Path):
+    text = RAISED.replace(
+        "program finish call=1 note=ValueError:_empty",
+        "program finish call=1 note=KeyboardInterrupt",
+    )
+    found = examined(text, tmp_path, Ending(status=INTERRUPTED, reached="after 1 of 4 steps"))
+    assert ((), False) == (found.findings, found.run_failed)

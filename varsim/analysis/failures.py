@@ -1,0 +1,188 @@
+"""What failed: calls of `strategy.run`, as the record tells of them, and the run itself.
+
+A program may catch what a call raises and go on, so a run that ended well may have failed calls.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from varsim.analysis.findings.found import MOST_EVENTS, MOST_PLACES, Finding, Kind, times
+from varsim.tracing.history import Event, History
+
+DONE, FAILED, INTERRUPTED = "done", "failed", "interrupted"
+
+_DIGITS: Final = re.compile(r"\d+")
+_PLACE: Final = re.compile(r"(?<!created) at (.+?:\d+)(?=$|[\s,;)])", re.MULTILINE)
+"""Where something happened, in the text of an error."""
+
+_INTERRUPT: Final = "KeyboardInterrupt"
+_LOST: Final = "WorkerLost"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How the program ended, which its record does not tell."""
+
+    status: str  # DONE, FAILED or INTERRUPTED
+    reached: str = ""  # how far it came, in words
+    kind: str = ""  # of a run that failed: the class of its error
+    text: str = ""  # what that said
+    place: str = ""  # where in the program, as file:line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failures:
+    """What failed in a run."""
+
+    findings: tuple[Finding, ...]  # the run's own first
+    run_failed: bool  # as far as that is known
+
+
+@dataclass(slots=True)
+class _Call:
+    """A call that failed, and those after it that failed likewise."""
+
+    finish: Event
+    said: str
+    raised: list[Event]  # by replicas, or the loss of their workers
+    count: int = 1
+    last: int = 0  # call
+
+
+def failures(history: History, ending: Ending | None) -> Failures:
+    """What failed in a run, also if its record is not whole.
+
+    Args:
+        ending: How the program ended; None if that is not known.
+    """
+    try:
+        calls = list(_failed_calls(history))
+        last = _last_call_failed(history, calls)
+    except (sqlite3.Error, TypeError):  # a damaged record
+        calls, last = [], False
+    if ending is None:
+        found = [_finding(history, one) for one in _alike(calls)]
+        if last:
+            what = f"{found[-1].what}\nNo later call is in the record."
+            found[-1] = replace(found[-1], what=what)
+        return Failures(findings=tuple(found), run_failed=last)
+    if ending.status == INTERRUPTED and last and calls[-1].said.startswith(_INTERRUPT):
+        calls.pop()
+    own: list[Finding] = []
+    if ending.status == FAILED:
+        ended = calls.pop() if last and _is_said(calls[-1].said, ending) else None
+        own.append(_of_run(history, ending, ended))
+    others = [_finding(history, one) for one in _alike(calls)]
+    return Failures(findings=(*own, *others), run_failed=ending.status == FAILED)
+
+
+def _failed_calls(history: History) -> Iterator[_Call]:
+    raised: dict[int | None, list[Event]] = {}
+    lost: list[Event] = []
+    where = "kind IN ('finish', 'raise', 'lost') AND note IS NOT NULL"
+    for event in history.events(where):
+        if event.kind == "lost":
+            lost.append(event)
+        elif event.kind == "raise":
+            raised.setdefault(event.call, []).append(event)
+        else:
+            said = str(event.note)
+            by = lost if said.startswith(_LOST) else raised.pop(event.call, [])
+            yield _Call(event, said, list(by), last=event.call or 0)
+
+
+def _last_call_failed(history: History, calls: Sequence[_Call]) -> bool:
+    """Whether no call has ended well after the last that failed."""
+    if not calls:
+        return False
+    after = history.events("event > ? AND kind = 'finish'", (calls[-1].finish.event,))
+    return next(after, None) is None
+
+
+def _alike(calls: Sequence[_Call]) -> list[_Call]:
+    """The first of all calls that failed likewise, which counts them."""
+    groups: dict[str, _Call] = {}
+    for one in calls:
+        known = groups.setdefault(_DIGITS.sub("#", one.said), one)
+        if known is not one:
+            known.count += 1
+            known.last = one.last
+    return list(groups.values())
+
+
+def _is_said(said: str, ending: Ending) -> bool:
+    """Whether what ended a call is what ended the run."""
+    first = ending.text.partition("\n")[0]
+    return ending.kind in said.partition("\n")[0] and first in said
+
+
+def _finding(history: History, call: _Call) -> Finding:
+    more = ""
+    if call.count > 1:
+        others = times(call.count - 1, "later call")
+        more = f"\nSo did {others}, the last of them call {call.last:,}."
+    return Finding(
+        kind=Kind.FAILED_CALL,
+        variable_id=None,
+        variable="",
+        places=_places(history, call),
+        count=call.count,
+        what=f"call {call.finish.call} failed{_by(call)}: {call.said}{more}",
+        remedy="Whatever this call did not do is missing in what follows. If the program means to "
+        "go on after it, nothing is to be done.",
+        events=_events(call),
+    )
+
+
+def _of_run(history: History, ending: Ending, call: _Call | None) -> Finding:
+    """The failure of a run, with the call that it failed in, if it was one."""
+    said = f"{ending.kind}: {ending.text}"
+    finding = Finding(
+        kind=Kind.FAILED_RUN,
+        variable_id=None,
+        variable="",
+        places=((ending.place, 1),) if ending.place else (),
+        count=1,
+        what=said,
+        remedy="`failure` in summary.json has the whole story. What was done before it was judged.",
+        events=(),
+    )
+    if call is None:
+        return finding
+    where = f"\nThat was in call {call.finish.call}{_by(call)}."
+    places = _places(history, call) or finding.places
+    return replace(finding, what=said + where, places=places, events=_events(call))
+
+
+def _by(call: _Call) -> str:
+    """Of which replicas: those that raised, or whose workers were lost."""
+    who = {one.process if one.kind == "raise" else one.replica or 0 for one in call.raised}
+    if not who:
+        return ""
+    return f" on replica{'s' * (len(who) > 1)} {', '.join(map(str, sorted(who)))}"
+
+
+def _places(history: History, call: _Call) -> tuple[tuple[str, int], ...]:
+    """Where it was raised; or where the error says that replicas were, or where they were last."""
+    places = [one.place for one in call.raised if one.place]
+    places = places or _PLACE.findall(call.said) or list(_last_places(history, call))
+    return tuple((place, places.count(place)) for place in dict.fromkeys(places))[:MOST_PLACES]
+
+
+def _last_places(history: History, call: _Call) -> Iterator[str]:
+    lost = {one.replica for one in call.raised}
+    rows = history.connection.execute(
+        "SELECT process, place, MAX(event) FROM events "
+        "WHERE call = ? AND process >= 0 AND place IS NOT NULL GROUP BY process",
+        (call.finish.call,),
+    )
+    return (place for process, place, _ in rows if not lost or process in lost)
+
+
+def _events(call: _Call) -> tuple[int, ...]:
+    return tuple(one.event for one in (*call.raised, call.finish))[:MOST_EVENTS]
