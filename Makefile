@@ -1,42 +1,63 @@
 # The vocabulary of the project. `make run` and `make test` need Python >= 3.11 and make, no more:
-# what they stand on is installed into .venv the first time, and again when pyproject.toml changes.
+# what they stand on is installed into .venv the first time, and again when locks/newest.txt or
+# pyproject.toml changes. Tools are called as modules: a console script names its Python in its
+# first line, where a blank or a very long path needs luck.
 
 PYTHON ?= python3
+PYTHON_LOWEST ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+LOWEST := .venv-lowest
+LOCKER := .venv-locker
 PEERS := .venv-peers
 INSTALLED := $(VENV)/.installed
 PIP_OPTIONS := --quiet --disable-pip-version-check --retries 5 --timeout 60
 WORKERS ?= 4
 MODE ?= on_read
 EFFORT ?= 20
-TESTS := $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+PYTEST_PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
+TESTS := $(BIN)/python -m pytest $(PYTEST_PARALLEL)
+
+# A fresh environment (1) of a Python (2) with exactly what a lock (3) says.
+define install_locked
+	@"$(2)" -m venv --clear $(1)
+	@$(1)/bin/python -m pip install $(PIP_OPTIONS) --no-deps --no-compile --require-hashes --requirement $(3)
+	@$(1)/bin/python -m compileall -q -j 0 $(1)/lib
+endef
+# varsim itself, from this checkout, built by what the lock brought.
+define install_varsim
+	@$(1)/bin/python -m pip install $(PIP_OPTIONS) --no-deps --no-build-isolation --editable .
+	@touch $@
+endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-all format lint types scenarios golden soak \
-        docs docs-check wheel-smoke bench bench-peers check clean
+.PHONY: help setup run test test-all test-lowest format lint types scenarios golden soak docs \
+        docs-check wheel-smoke bench bench-peers check upgrade clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
-setup: $(INSTALLED) ## create .venv and install everything into it
+setup: $(INSTALLED) ## create .venv and install into it what locks/newest.txt says
+	@echo "ready; for the command varsim in this shell: . $(BIN)/activate"
 
-$(INSTALLED): pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-		version=$$(command -v $(PYTHON) >/dev/null && $(PYTHON) --version 2>&1 || echo "not there"); \
+$(VENV)/.locked: locks/newest.txt
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		version=$$(command -v "$(PYTHON)" >/dev/null && "$(PYTHON)" --version 2>&1 || echo "not there"); \
 		echo "varsim needs Python 3.11 or newer, and $(PYTHON) is $$version." \
 			"Name another: make PYTHON=/path/to/python3.11" >&2; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo "$(PYTHON) cannot create environments: install its venv module" \
 			"(Debian, Ubuntu: apt install python3-venv)." >&2; exit 1; }
-	@$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
 	@echo "installing varsim and its tools into $(VENV), once"
-	@$(BIN)/python -m pip install $(PIP_OPTIONS) --editable '.[dev]'
-	@$(BIN)/python -m compileall -q varsim workers
+	$(call install_locked,$(VENV),$(PYTHON),$<)
 	@touch $@
 
+$(INSTALLED): pyproject.toml $(VENV)/.locked
+	$(call install_varsim,$(VENV))
+	@$(BIN)/python -m compileall -q varsim workers
+
 run: $(INSTALLED) ## train on handwritten digits with four workers (WORKERS=, MODE=)
-	$(BIN)/varsim run --workers $(WORKERS) --mode $(MODE)
+	$(BIN)/python -m varsim run --workers $(WORKERS) --mode $(MODE)
 
 test: $(INSTALLED) ## all tests but the slow ones
 	$(TESTS) -m "not slow"
@@ -44,22 +65,42 @@ test: $(INSTALLED) ## all tests but the slow ones
 test-all: $(INSTALLED) ## all tests
 	$(TESTS)
 
+test-lowest: $(LOWEST)/.installed ## the tests with the oldest releases that pyproject.toml allows
+	$(LOWEST)/bin/python -m pytest $(PYTEST_PARALLEL) -m "not slow"
+
+$(LOWEST)/.installed: pyproject.toml locks/lowest.txt
+	@"$(PYTHON_LOWEST)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \
+		echo "the oldest releases have wheels for Python 3.11 only, and $(PYTHON_LOWEST) is none." \
+			"Name one: make test-lowest PYTHON_LOWEST=/path/to/python3.11" >&2; exit 1; }
+	@echo "installing the oldest releases that varsim allows into $(LOWEST), once"
+	$(call install_locked,$(LOWEST),$(PYTHON_LOWEST),locks/lowest.txt)
+	$(call install_varsim,$(LOWEST))
+
+upgrade: $(INSTALLED) ## lock the newest releases, install them, check, and show what changed
+	@$(PYTHON) -m venv --clear $(LOCKER)
+	@$(LOCKER)/bin/python -m pip install $(PIP_OPTIONS) uv
+	@$(BIN)/python -m locks.relock --uv $(LOCKER)/bin/uv >$(LOCKER)/changes
+	@$(MAKE) setup
+	$(BIN)/python -m docs.generate --no-runs
+	$(BIN)/python -m varsim schema >configs/experiment.schema.json
+	@$(MAKE) check test-lowest; status=$$?; cat $(LOCKER)/changes; git diff --stat; exit $$status
+
 format: $(INSTALLED) ## lay out the code
-	$(BIN)/ruff format .
-	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/python -m ruff format .
+	$(BIN)/python -m ruff check --fix-only --quiet .
 
 lint: $(INSTALLED) ## layout and rules of style
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m ruff check .
 
 types: $(INSTALLED) ## mypy, strict
-	$(BIN)/mypy
+	$(BIN)/python -m mypy
 
 scenarios: $(INSTALLED) ## rewrite the expected parts of the golden scenarios; review the diff
 	$(BIN)/python -m varsim.testing.scenario --rewrite tests/scenarios
 
 golden: $(INSTALLED) ## compare with recorded TensorFlow results; prints the counts by class and rule
-	$(BIN)/pytest -q -s tests/golden
+	$(BIN)/python -m pytest -q -s tests/golden
 
 soak: $(INSTALLED) ## random programs, message orders and damages, EFFORT times as many as a test run has
 	VARSIM_TEST_EFFORT=$(EFFORT) $(TESTS) -q --timeout 0 tests/properties tests/testing \
@@ -71,14 +112,18 @@ docs: $(INSTALLED) ## rewrite the generated parts of the documents
 docs-check: $(INSTALLED)
 	$(BIN)/python -m docs.generate --check
 
+# The wheel asks for ranges; here it gets what is locked of them, so that a release made today fails
+# no check. `make upgrade` and `make test-lowest` try the ends of the ranges.
 wheel-smoke: $(INSTALLED) ## build, install in a fresh environment outside the checkout, and run
 	@set -eu; there=$$(mktemp -d); trap 'rm -rf "$$there"' EXIT; set -x; \
-	$(BIN)/python -m build --outdir "$$there/dist" . >"$$there/build.log" 2>&1 \
+	$(BIN)/python -m locks.installed --pins >"$$there/pins.txt"; \
+	$(BIN)/python -m build --no-isolation --outdir "$$there/dist" . >"$$there/build.log" 2>&1 \
 		|| { cat "$$there/build.log"; exit 1; }; \
 	$(BIN)/python -m venv "$$there/venv"; \
-	"$$there/venv/bin/python" -m pip install $(PIP_OPTIONS) "$$there"/dist/*.whl; \
+	"$$there/venv/bin/python" -m pip install $(PIP_OPTIONS) \
+		--constraint "$$there/pins.txt" "$$there"/dist/*.whl; \
 	cd "$$there"; \
-	venv/bin/varsim run --workers 2 --mode on_read --json >summary.json; \
+	venv/bin/python -m varsim run --workers 2 --mode on_read --json >summary.json; \
 	venv/bin/python -c 'import json; json.load(open("summary.json"))'; \
 	set +x; echo "wheel-smoke: the wheel installs and runs outside the checkout"
 
@@ -99,6 +144,6 @@ $(PEERS)/.installed: benchmarks/peers/requirements.txt
 check: lint types docs-check test wheel-smoke ## what .ci/run runs
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) build dist runs .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(LOWEST) $(LOCKER) build dist runs .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	find . -maxdepth 1 -name '.coverage*' -type f -delete

@@ -2,7 +2,8 @@
 
 A document marks such a part with `<!-- generated: NAME -->` and `<!-- end -->`; NAME is a key of
 `PARTS`. With `--check` nothing is written, and the exit code says whether all parts are current.
-Parts that show the output of a run differ from run to run, and are never checked.
+Parts that show the output of a run differ from run to run, and are never checked; nothing is where
+other releases are installed than those of locks/newest.txt, which the documents follow.
 
 All of docs/modes is written, and checked, too: see `docs.mode_pages`.
 """
@@ -30,13 +31,12 @@ from benchmarks.tables import newest
 from docs.error_page import errors
 from docs.history_parts import history_kinds, history_schema
 from docs.mode_pages import FOLDER, mode_pages
+from docs.policy_table import policy_table
+from locks.installed import why_documents_may_differ
 from varsim.cli.main import main as cli
 from varsim.experiments import config
 from varsim.protocol import codec, messages
 from varsim.report import summary
-from varsim.report.explain_words import in_brief
-from varsim.spec import Context, Operation, VariableAggregation, VariableSynchronization
-from varsim.sync import policy
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 _PART: Final = re.compile(
@@ -183,44 +183,6 @@ def _help(command: click.Command, name: str, parent: click.Context | None = None
     return command.get_help(click.Context(command, parent, name, **settings))
 
 
-# ---------------------------------------------------------------- semantics
-
-
-def policy_table() -> str:
-    """The policy table, a section for each synchronization and context."""
-    parts: list[str] = []
-    for synchronization in (
-        VariableSynchronization.ON_WRITE,
-        VariableSynchronization.AUTO,
-        VariableSynchronization.ON_READ,
-        VariableSynchronization.NONE,
-    ):
-        adaptive = synchronization is VariableSynchronization.AUTO
-        parts += [f"**{synchronization.name}**" + (" under auto=adaptive" if adaptive else ""), ""]
-        names = [aggregation.name for aggregation in VariableAggregation]
-        parts += [f"| context | operation | {' | '.join(names)} |"]
-        parts += ["| --- " * (2 + len(names)) + "|"]
-        for context in (Context.REPLICA, Context.CROSS_REPLICA):
-            parts += [_row(synchronization, context, operation) for operation in _OPERATIONS]
-        parts += [""]
-    return "\n".join(parts).rstrip()
-
-
-_OPERATIONS: Final = (
-    Operation.READ,
-    Operation.ASSIGN,
-    Operation.ASSIGN_ADD,
-    Operation.ASSIGN_SUB,
-)
-
-
-def _row(synchronization: VariableSynchronization, context: Context, operation: Operation) -> str:
-    cell = policy.TABLE[synchronization, context, operation]
-    cells = [cell[a] if isinstance(cell, dict) else cell for a in VariableAggregation]
-    words = " | ".join(in_brief(one) for one in cells)
-    return f"| {context.value} | {operation.value} | {words} |"
-
-
 # ---------------------------------------------------------------- pictures of runs
 
 
@@ -329,6 +291,9 @@ def main() -> int:
     parser.add_argument("--no-runs", action="store_true", help="leave pictures of runs alone")
     options = parser.parse_args()
     if options.check:
+        if why := why_documents_may_differ():
+            print(why)
+            return 0
         found = stale()
         for name in found:
             print(f"{name} is not current: run `make docs`")

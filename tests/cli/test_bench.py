@@ -134,7 +134,7 @@ def test_a_failure_before_the_first_figure_is_an_error(asked: Asked):
         (["--workers", "two"], "'two' is no number; write numbers as in 1,2,4"),
         (["--workers", "1,,2"], "'' is no number"),
         (["--workers", "-1"], "'-1' is no number"),
-        (["--wrokers", "1"], "Did you mean '--workers'?"),
+        (["--wrokers", "1"], "--workers"),
         (["4"], "unexpected extra argument"),
         (["--against", "nowhere"], "there is no measured host 'nowhere': it is no path, and runs/"),
         (["--out", "file"], "nothing can be written to 'file'"),

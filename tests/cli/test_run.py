@@ -192,7 +192,7 @@ def test_an_interrupted_run_exits_with_130_and_is_saved():
         (["script.py"], "; or run it as it is: varsim exec script.py\n"),
         (["."], "Error: '.' is a folder"),
         (["a.yaml", "b.yaml"], "Error: one experiment at a time: a.yaml or b.yaml?"),
-        (["--wrokers", "3"], "Did you mean '--workers'?"),
+        (["--wrokers", "3"], "--workers"),
         (["--transport", "udp"], "'udp' is not one of 'ipc', 'tcp'"),
     ],
 )

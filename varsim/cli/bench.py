@@ -17,11 +17,15 @@ if TYPE_CHECKING:
     from varsim.experiments.host import Plan
     from varsim.report.bench import Bench
 
+    _Parameter = click.ParamType[tuple[int, ...]]
+else:
+    _Parameter = click.ParamType  # which older releases of click do not let be subscripted
+
 _EXIT_CODE: Final = {"done": DONE, "failed": FAILED, "interrupted": INTERRUPTED}
 _CLEAR_LINE: Final = "\r\x1b[K"
 
 
-class Numbers(click.ParamType[tuple[int, ...]]):
+class Numbers(_Parameter):
     """Numbers of workers: "1,2,4"."""
 
     name = "list"

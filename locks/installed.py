@@ -1,0 +1,75 @@
+"""Whether what is installed is what `locks/newest.txt` says; `--pins` prints what that is here."""
+
+from __future__ import annotations
+
+import re
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+from packaging.markers import Marker
+from packaging.utils import canonicalize_name
+
+FOLDER: Final = Path(__file__).resolve().parent
+NEWEST: Final = FOLDER / "newest.txt"
+
+TELL_IN_DOCUMENTS: Final = ("click", "numpy", "pydantic", "pydantic-core", "rich")
+"""What they print or describe stands in generated documents and schemas."""
+
+_PIN: Final = re.compile(r"^(?P<name>[\w.-]+)==(?P<version>[^\s;\\]+)(?: ; (?P<marker>[^\\]+))?")
+
+
+def pins(lock: Path, environment: dict[str, str] | None = None) -> dict[str, str]:
+    """Each package of a lock with its version, for this Python and system.
+
+    Args:
+        environment: What markers see instead, such as `{"python_full_version": "3.14.0"}`.
+    """
+    found: dict[str, str] = {}
+    for line in lock.read_text("utf-8").splitlines():
+        if pin := _PIN.match(line):
+            marker = pin["marker"]
+            if not marker or Marker(marker).evaluate(environment):
+                found[canonicalize_name(pin["name"])] = pin["version"]
+    return found
+
+
+def other_versions() -> dict[str, tuple[str, str]]:
+    """What generated documents depend on and is not installed as locked → locked, installed."""
+    locked = pins(NEWEST)
+    found: dict[str, tuple[str, str]] = {}
+    for name in TELL_IN_DOCUMENTS:
+        try:
+            version = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            version = "nothing"
+        if version != locked[name]:
+            found[name] = (locked[name], version)
+    return found
+
+
+def why_documents_may_differ() -> str:
+    """Why this environment cannot tell whether generated documents are current; "" if it can."""
+    others = [
+        f"{name} {here} instead of {locked}" for name, (locked, here) in other_versions().items()
+    ]
+    if not others:
+        return ""
+    return (
+        "generated documents and schemas follow locks/newest.txt, and this environment has "
+        f"{', '.join(others)}: not compared (`make setup` installs what is locked)"
+    )
+
+
+def main() -> int:
+    """Prints the pins of this Python without hashes, as constraints for pip."""
+    if sys.argv[1:] != ["--pins"]:
+        raise SystemExit("usage: python -m locks.installed --pins")
+    for name, version in sorted(pins(NEWEST).items()):
+        print(f"{name}=={version}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

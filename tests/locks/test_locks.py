@@ -1,0 +1,114 @@
+"""The locks hold what pyproject.toml asks for, for every Python, and no address."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from locks import installed, relock
+
+PROJECT = tomllib.loads(relock.PYPROJECT.read_text("utf-8"))
+ASKED = [
+    Requirement(text)
+    for group in (
+        PROJECT["project"]["dependencies"],
+        PROJECT["build-system"]["requires"],
+        *PROJECT["project"]["optional-dependencies"].values(),
+    )
+    for text in group
+    if not text.startswith(PROJECT["project"]["name"])
+]
+LOCKS = sorted(relock.RESOLUTION)
+
+
+def on(python: str) -> dict[str, str]:
+    return {"python_version": python, "python_full_version": f"{python}.0"}
+
+
+@pytest.mark.parametrize("python", relock.PYTHONS)
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
+def test_a_lock_has_all_that_is_asked_for(lock: Path, python: str):
+    """Whoever changes a requirement locks it, too: `make upgrade`."""
+    pins = installed.pins(lock, on(python))
+
+    wrong = [
+        f"{asked}: {pins.get(canonicalize_name(asked.name))}"
+        for asked in ASKED
+        if not asked.specifier.contains(pins.get(canonicalize_name(asked.name), "0"))
+    ]
+
+    assert [] == wrong
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
+def test_a_lock_has_hashes_and_no_address(lock: Path):
+    """The configuration of pip says where packages come from, on each machine."""
+    text = lock.read_text("utf-8")
+    entry = re.compile(r"[\w.-]+==\S+( ; [^\\/]+)? \\(\n    --hash=sha256:[0-9a-f]{64}( \\)?)+")
+    rest = re.sub(r"^(#.*)$", "", entry.sub("", text), flags=re.MULTILINE)
+
+    assert "" == rest.strip()
+    assert not re.search(r"[/@]", text)
+
+
+def test_the_oldest_releases_are_those_that_are_promised():
+    """A bound that no release has is no promise that a test could keep."""
+    lowest = installed.pins(relock.LOWEST, on("3.11"))
+    newest = installed.pins(installed.NEWEST, on("3.11"))
+    bound = {canonicalize_name(a.name): str(a.specifier).removeprefix(">=") for a in ASKED}
+
+    assert [] == [
+        f"{name}>={version}: {lowest[name]}"
+        for name, version in bound.items()
+        if not f"{lowest[name]}.".startswith(f"{version}.")
+    ]
+    assert lowest["cloudpickle"] != newest["cloudpickle"]
+
+
+def test_other_versions_are_named_and_documents_not_compared(monkeypatch: pytest.MonkeyPatch):
+    """So a release of click or pydantic fails no check, and the output says what was left out."""
+    here = installed.pins(installed.NEWEST) | {"click": "99.0"}
+    monkeypatch.setattr(metadata, "version", here.__getitem__)
+
+    why = installed.why_documents_may_differ()
+
+    assert f"click 99.0 instead of {installed.pins(installed.NEWEST)['click']}" in why
+    assert "pydantic" not in why
+
+
+def test_what_is_installed_as_locked_is_compared(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(metadata, "version", installed.pins(installed.NEWEST).__getitem__)
+
+    assert "" == installed.why_documents_may_differ()
+
+
+def test_changes_are_told_by_package():
+    before = {"click": "8.1", "gone": "1.0", "same": "3"}
+    after = {"click": "8.2", "new": "2.0", "same": "3"}
+
+    told = [line.split() for line in relock.changes(before, after)]
+
+    assert [
+        ["click", "8.1", "→", "8.2"],
+        ["gone", "1.0", "→", "-"],
+        ["new", "-", "→", "2.0"],
+    ] == told
+
+
+def test_a_version_that_differs_by_python_is_told_so(tmp_path: Path):
+    lock = tmp_path / "lock.txt"
+    lock.write_text(
+        "one==1.0 ; python_full_version < '3.12' \\\n    --hash=sha256:0\n"
+        "one==2.0 ; python_full_version >= '3.12' \\\n    --hash=sha256:0\n"
+        "two==5 \\\n    --hash=sha256:0\n"
+    )
+
+    assert {"one": "1.0 on 3.11, 2.0 on 3.12, 2.0 on 3.13, 2.0 on 3.14", "two": "5"} == (
+        relock.everywhere(lock)
+    )
