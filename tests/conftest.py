@@ -28,6 +28,8 @@ def private_temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
     patch = pytest.MonkeyPatch()
     patch.setenv("TMPDIR", str(path))
     patch.setenv(MARK, uuid.uuid4().hex)
+    (path / "state").mkdir()
+    patch.setenv("XDG_STATE_HOME", str(path / "state"))  # where varsim keeps a user's key
     patch.setattr(tempfile, "tempdir", None)
     yield path
     patch.undo()

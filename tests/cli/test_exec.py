@@ -79,7 +79,7 @@ def test_what_the_experiment_says_holds_for_a_script_too():
     assert ("ON_READ", True) == (w.synchronization, w.free)
     assert {
         "name": "mine",
-        "script": str(Path("script.py").absolute()),
+        "script": "program/script.py",
         "args": ["x"],
         "mode": "on_read",
         "seed": 0,

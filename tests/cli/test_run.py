@@ -67,7 +67,7 @@ def test_a_program_or_a_workload_can_stand_where_an_experiment_does():
     assert varsim("run", "program.py", "-n", "3").stdout.startswith("the program speaks\nprogram:")
     assert varsim("run", "step_counter", "steps=2").stdout.startswith("step_counter: ")
     assert (
-        str(Path("program.py").absolute())
+        "program/program.py"
         == load_summary(Path(varsim("run", "program.py", "--quiet").stdout.strip())).experiment[
             "workload"
         ]
@@ -91,7 +91,7 @@ def test_every_option_reaches_the_experiment():
     assert 0 == result.exit_code
     assert {
         "name": "mine",
-        "workload": str(Path("program.py").absolute()),
+        "workload": "program/program.py",
         "params": {"trouble": ""},
         "devices": ["cpu:0", "gpu:0"],
         "mode": "v=on_read",

@@ -32,8 +32,11 @@ def completion(shell: str) -> None:
 def what_to_run(
     _ctx: click.Context, _param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """YAML files beside what a workload can be."""
-    return _workloads(incomplete) + _files(incomplete, (".py", ".yaml", ".yml"))
+    """YAML files and runs, beside what a workload can be."""
+    from varsim.experiments.found_runs import run_names
+
+    named = _workloads(incomplete) + _named(run_names(), incomplete)
+    return named + _files(incomplete, (".py", ".yaml", ".yml"))
 
 
 def workload_names(

@@ -68,6 +68,9 @@ _EXIT_CODE: Final = {"done": DONE, "failed": FAILED, "interrupted": INTERRUPTED}
 @click.option("--out", metavar="DIR", help="Where the run's directory is made. [default: runs]")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON, and only that.")
 @click.option("-q", "--quiet", is_flag=True, help="Print the run's directory, and only that.")
+@click.option(
+    "--trust", is_flag=True, help="Run the program that a run carries, also one from elsewhere."
+)
 @click.option("--print-config", is_flag=True, help="Print the experiment as YAML, and run nothing.")
 @click.pass_context
 def run(
@@ -78,22 +81,25 @@ def run(
     as_json: bool,
     quiet: bool,
     print_config: bool,
+    trust: bool,
     **options: Any,
 ) -> None:
-    """Run WHAT: an experiment in YAML, a program with a function `run(job)`, or a workload.
+    """Run WHAT: an experiment in YAML, a program with a function `run(job)`, a workload, or a RUN.
 
-    Without it, that is the built-in job `digits`. KEY=VALUE overrides any key of the experiment,
-    as in `params.learning_rate=0.1` or `variables.bias=on_read`; options override both.
+    Without it, that is the built-in job `digits`. A RUN is run again from what it carries.
+    KEY=VALUE overrides any key of the experiment, as in `params.learning_rate=0.1` or
+    `variables.bias=on_read`; options override both.
 
     \b
     varsim run --workers 4 --mode on_read
     varsim run configs/batch_norm.yaml workers=8 steps=50
     varsim run my_program.py --mode weights=none
+    varsim run latest --workers 8
     """  # noqa: D301  # \b keeps the lines below it apart
     from varsim.errors import ConfigError
 
     try:
-        experiment = _experiment(words, options)
+        experiment = _experiment(words, options, trust=trust)
         if print_config:
             click.echo(_as_yaml(experiment), nl=False)
             return
@@ -106,7 +112,7 @@ def run(
     ctx.exit(_EXIT_CODE[summary.status.value])
 
 
-def _experiment(words: tuple[str, ...], options: dict[str, Any]) -> Experiment:
+def _experiment(words: tuple[str, ...], options: dict[str, Any], *, trust: bool) -> Experiment:
     from varsim.experiments.loading import Override
     from varsim.experiments.subject import experiment_of
 
@@ -114,7 +120,8 @@ def _experiment(words: tuple[str, ...], options: dict[str, Any]) -> Experiment:
     if len(named) > 1:
         raise WrongUse(f"one experiment at a time: {' or '.join(named)}?")
     overrides = [Override.parse(word) for word in words if word not in named]
-    return experiment_of(named[0] if named else None, [*overrides, *overrides_of(options)])
+    overrides += overrides_of(options)
+    return experiment_of(named[0] if named else None, overrides, trust=trust)
 
 
 def overrides_of(options: dict[str, Any]) -> list[Override]:

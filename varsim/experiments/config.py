@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from enum import Enum
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import (
@@ -256,6 +257,7 @@ class Experiment(_Keys):
     )
 
     _places: Places = PrivateAttr(default_factory=Places)
+    _file: Path | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _check_script(self) -> Experiment:
@@ -294,6 +296,15 @@ class Experiment(_Keys):
     def places(self) -> Places:
         """Where its values were said, if it was loaded."""
         return self._places
+
+    @property
+    def file(self) -> Path | None:
+        """The YAML file in which somebody wrote it, if one did."""
+        return self._file
+
+    def loaded_from(self, file: Path | None) -> None:
+        """Says so."""
+        self._file = file
 
     @property
     def title(self) -> str:

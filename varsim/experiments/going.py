@@ -14,7 +14,7 @@ from varsim.experiments.observed import Observed
 from varsim.experiments.settings import AppliedSettings
 from varsim.experiments.store import RunDirectory
 from varsim.report.plain import plain
-from varsim.report.summary import Failure, Plain, Status, Summary
+from varsim.report.summary import Carried, Failure, Plain, Status, Summary
 
 
 class Watcher(Protocol):
@@ -52,6 +52,7 @@ class Going:
     metrics: dict[str, Plain] = field(default_factory=dict)
     result: dict[str, Plain] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    carried: Carried | None = None
     advice: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     no_oracle: str = ""
@@ -136,6 +137,7 @@ class Going:
             verdict=None if observed is None else observed.verdict,
             advice=self.advice,
             no_oracle=self.no_oracle,
+            carried=self.carried,
         )
 
 

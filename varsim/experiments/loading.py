@@ -94,6 +94,8 @@ def load_experiment(path: Path | None = None, overrides: Iterable[Override] = ()
     except ValidationError as error:
         raise ConfigError(_story(error, layers)) from None
     experiment.places.by_keys.update(layers.places.by_keys)
+    if path is not None:
+        experiment.loaded_from(path)
     return experiment
 
 

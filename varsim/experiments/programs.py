@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any, Protocol
 
 from varsim.distribute.variable import variable_creator_scope
-from varsim.experiments.catalog import Workload, load_workload
+from varsim.experiments.catalog import Workload, built_in, is_path, load_workload
 from varsim.experiments.cluster import strategy_of
 from varsim.experiments.config import Experiment
 from varsim.experiments.going import Going
 from varsim.experiments.parameters import check_params
 from varsim.experiments.scripts import ScriptProgram
+from varsim.experiments.sources import Home, home_of_file, home_of_module
 from varsim.launch.chance import AT_IMPORT, seeded
 from varsim.report.plain import plain
 from varsim.workloads.job import Job
@@ -22,6 +24,9 @@ class Program(Protocol):
 
     params: dict[str, Any]  # its arguments, with the defaults of those that the experiment left out
     no_oracle: str  # why it cannot have an oracle; "" if it can
+
+    home: Home | None  # where its sources stand; None if a run keeps none of them
+    not_kept: str  # why it keeps none, though they are not varsim's; "" otherwise
 
     def keys(self) -> dict[str, Any]:
         """What it adds to the experiment's keys, so that they say all."""
@@ -44,6 +49,9 @@ class WorkloadProgram:
     def __init__(self, workload: Workload, params: dict[str, Any]) -> None:
         self.workload = workload
         self.params = params
+        self.home = _home_of(workload)
+        foreign = self.home is None and workload.name not in built_in()
+        self.not_kept = f"module {workload.name!r}: it is installed" if foreign else ""
 
     def keys(self) -> dict[str, Any]:
         """The workload by its whole name, and all arguments."""
@@ -66,6 +74,14 @@ class WorkloadProgram:
             going.seconds["training"] = time.perf_counter() - trained_s
         going.check_settings()
         return result
+
+
+def _home_of(workload: Workload) -> Home | None:
+    if workload.name in built_in():
+        return None
+    if is_path(workload.name):
+        return home_of_file(Path(workload.name))
+    return home_of_module(workload.name, workload.module.__file__)
 
 
 def load_program(experiment: Experiment) -> Program:

@@ -12,7 +12,8 @@ from typing import Any
 
 import varsim
 from varsim.errors import ConfigError, VarsimWarning
-from varsim.experiments import yaml_lines
+from varsim.experiments import catalog, yaml_lines
+from varsim.experiments.carried import carry, program_key
 from varsim.experiments.config import Experiment
 from varsim.experiments.ending import ending_of
 from varsim.experiments.failure import failure_of
@@ -40,6 +41,9 @@ def run_experiment(experiment: Experiment, watcher: Watcher | None = None) -> Su
         check_oracle(experiment)
         program = load_program(experiment)
         keys = _all_keys(experiment, program)
+        key = "workload" if experiment.script is None else "script"
+        if program.home is not None and catalog.is_path(keys[key]):
+            keys[key] = program_key(program.home)
         started = datetime.now().astimezone()
         began_s = time.perf_counter()
         directory = RunDirectory.make(Path(experiment.out), experiment.title, started)
@@ -49,6 +53,7 @@ def run_experiment(experiment: Experiment, watcher: Watcher | None = None) -> Su
                 f"# Run by varsim {varsim.__version__} on {started:%Y-%m-%d at %H:%M:%S}\n"
                 + yaml_lines.dump(keys)
             )
+            going.carried = carry(directory, program.home, experiment.file, program.not_kept)
             with Interrupts() as interrupts, _warnings_to(going):
                 if experiment.auto == ADVISED:
                     followed, going.advice = take_advice(

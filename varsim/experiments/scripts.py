@@ -23,6 +23,7 @@ from varsim.experiments.nearest import did_you_mean
 from varsim.experiments.observed import Observed
 from varsim.experiments.places import KeyPath, WrongKey
 from varsim.experiments.recording import trace_options
+from varsim.experiments.sources import Home, home_of_file
 from varsim.launch.launcher import LaunchOptions
 from varsim.report.summary import Status
 
@@ -41,6 +42,7 @@ class ScriptProgram:
     """A Python file that is run as `python FILE` would."""
 
     no_oracle = "a script runs once; `varsim run --oracle` compares what a function run(job) does"
+    not_kept = ""
 
     def __init__(self, path: str, args: Sequence[str]) -> None:
         """Reads it.
@@ -51,6 +53,7 @@ class ScriptProgram:
         self.params: dict[str, Any] = {}
         self._said, self._args = path, list(args)
         self.path = Path(path).expanduser().absolute()
+        self.home: Home | None = home_of_file(self.path)
         try:
             self.source = self.path.read_bytes()
         except FileNotFoundError:

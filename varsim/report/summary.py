@@ -108,6 +108,18 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Carried:
+    """The program that a run carries, and what it ran with."""
+
+    files: list[str]  # in `program/`, what was run first; of a built-in workload none
+    left_out: list[str]  # what it imports from its own folder and is not there, and why
+    commit: str | None  # of the git repository that it stands in; null if there is none
+    dirty: bool | None  # whether tracked files there differed from the commit
+    versions: dict[str, str]  # of varsim, Python and NumPy
+    system: str  # "Linux x86_64"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     """One run."""
 
@@ -128,3 +140,4 @@ class Summary:
     verdict: Judgement | None = None  # null if nothing was recorded
     advice: list[str] = field(default_factory=list)  # of the pilot run that it took
     no_oracle: str = ""  # why an oracle that was asked for could not be compared with
+    carried: Carried | None = None  # null in runs of varsim before it kept this

@@ -1,0 +1,237 @@
+"""A run carries its program, and is run again from it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from varsim.errors import ConfigError
+from varsim.experiments import mark
+from varsim.experiments.loading import Override
+from varsim.experiments.runner import run_experiment
+from varsim.experiments.store import load_summary
+from varsim.experiments.subject import experiment_of
+from varsim.report.summary import Summary
+from varsim.testing import simulated_cluster
+
+Write = Callable[[str, str], Path]
+
+PROGRAM = """
+import beside
+import varsim as tf
+
+def run(job, *, times: int = 1):
+    with job.strategy.scope():
+        v = tf.Variable(0.0, name="v", aggregation=tf.VariableAggregation.SUM)
+    for _ in range(times):
+        job.strategy.run(lambda: v.assign_add(beside.ONE))
+    return {"v": v}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _in_one_process(write: Write) -> Iterator[None]:
+    write("far/program.py", PROGRAM)
+    write("far/beside.py", "ONE = 1.0\n")
+    with simulated_cluster():
+        yield
+    sys.modules.pop("beside", None)
+
+
+def run(word: str, *overrides: str, trust: bool = False) -> Summary:
+    sys.modules.pop("beside", None)  # as in another process
+    parsed = [Override.parse(text) for text in overrides]
+    return run_experiment(experiment_of(word, parsed, trust=trust))
+
+
+def error_of(word: str, *overrides: str) -> str:
+    with pytest.raises(ConfigError) as raised:
+        run(word, *overrides)
+    return str(raised.value)
+
+
+def moved(folder: str, to: str) -> Path:
+    """A run as it comes to another machine: without what made it, and under another user's key."""
+    path = Path(to)
+    shutil.copytree(folder, path, symlinks=True)
+    shutil.rmtree("far", ignore_errors=True)
+    return path
+
+
+def test_a_run_carries_its_program_and_says_what_it_ran_with():
+    summary = run("far/program.py", "params.times=2")
+    folder = Path(summary.directory)
+
+    assert PROGRAM == (folder / "program/program.py").read_text()
+    assert "program/program.py" == summary.experiment["workload"]
+    assert summary.carried is not None
+    assert ["program.py", "beside.py"] == summary.carried.files
+    assert {"varsim", "python", "numpy"} == summary.carried.versions.keys()
+    assert summary == load_summary(folder)
+    told = (folder / "summary.json").read_text() + (folder / "experiment.yaml").read_text()
+    assert str(Path.cwd()) not in told
+
+
+def test_the_experiment_is_kept_as_it_was_written(write: Write):
+    text = "# my comment\nworkload: program.py\n"
+    write("far/mine.yaml", text)
+    summary = run("far/mine.yaml")
+
+    assert text == (Path(summary.directory) / "program/mine.yaml").read_text()
+    assert summary.carried is not None
+    assert ["program.py", "beside.py", "mine.yaml"] == summary.carried.files
+
+
+def test_a_built_in_workload_needs_no_source():
+    summary = run("step_counter", "steps=1")
+
+    assert summary.carried is not None
+    assert ([], [], None) == (
+        summary.carried.files,
+        summary.carried.left_out,
+        summary.carried.commit,
+    )
+    assert 1 == run("latest").step
+
+
+def test_a_run_is_run_again_from_what_it_carries():
+    """By its path, its file, its name, the beginning of it, or as the latest; overrides hold."""
+    first = run("far/program.py", "params.times=2", "workers=3", "name=mine")
+    shutil.move("far", "gone")
+    name = Path(first.directory).name
+
+    for word in (first.directory, f"{first.directory}/experiment.yaml", name, "latest"):
+        again = run(word)
+        assert first.result == again.result
+        assert (first.devices, first.experiment) == (again.devices, again.experiment)
+        assert ["program.py", "beside.py"] == again.carried.files  # type: ignore[union-attr]
+    assert {"v": 12.0} == run("latest", "params.times=4").result
+
+
+def test_a_run_of_a_run_writes_where_runs_are_written():
+    run("far/program.py", "out=elsewhere")
+
+    assert Path(run("elsewhere/latest").directory).parent == Path("runs")
+
+
+def test_a_program_that_came_from_elsewhere_needs_trust(monkeypatch: pytest.MonkeyPatch):
+    """Another user has another key. Nothing is executed before the user says so."""
+    folder = moved(run("far/program.py").directory, "theirs")
+    monkeypatch.setattr(mark, "_key", lambda: b"another user's")
+    (folder / "program/program.py").write_text("raise SystemExit('executed')\ndef run(job): ...\n")
+
+    assert (
+        "theirs carries a program that your varsim did not put there as it is: it came from "
+        "another machine or user, or was changed after the run. To run it, look at "
+        "theirs/program/program.py, and at what else is in theirs/program/, then add --trust"
+        == error_of("theirs")
+    )
+    (folder / "program/program.py").write_text(PROGRAM)
+    (folder / "origin.json").unlink()
+    assert error_of("theirs").endswith("then add --trust")
+    assert {"v": 2.0} == run("theirs", trust=True).result
+
+
+@pytest.mark.parametrize(
+    "change", ["program/beside.py", "program/numpy.py", "program/a.so", "experiment.yaml"]
+)
+def test_a_change_to_anything_that_decides_what_is_run_needs_trust(change: str):
+    folder = Path(run("far/program.py").directory)
+    with (folder / change).open("a") as file:
+        file.write("# other\n")
+
+    assert "was changed after the run" in error_of("latest")
+
+
+def test_compiled_code_beside_the_sources_is_not_executed():
+    """Nobody can look at it; Python would take it for the source if the dates fit."""
+    folder = Path(run("far/program.py").directory)
+    cache = folder / "program/__pycache__"
+    cache.mkdir()
+    (cache / "beside.cpython-311.pyc").write_bytes(b"")
+
+    assert {"v": 2.0} == run("latest").result
+    assert not (cache / "beside.cpython-311.pyc").exists() or (
+        (cache / "beside.cpython-311.pyc").stat().st_size > 0
+    )
+
+
+def test_an_experiment_with_a_program_of_ones_own_needs_no_trust(write: Write):
+    run("far/program.py")
+    (Path("runs/latest") / "origin.json").unlink()
+    own = write("own.py", PROGRAM.replace("beside.ONE", "5.0").replace("import beside", ""))
+
+    assert {"v": 10.0} == run("latest", f"workload={own}").result
+
+
+def test_a_run_without_its_source_says_so():
+    folder = Path(run("far/program.py").directory)
+    shutil.rmtree(folder / "program")
+
+    assert error_of("latest").endswith(
+        f"cannot be run again: its program is not in it, and {folder}/program/program.py does not "
+        "exist; give the program as workload=PATH"
+    )
+
+
+def test_a_module_is_run_again_too(write: Write, monkeypatch: pytest.MonkeyPatch):
+    write("pack_for_rerun/__init__.py", "")
+    write("pack_for_rerun/age.py", "from . import one\n" + PROGRAM.replace("beside", "one", 2))
+    write("pack_for_rerun/one.py", "ONE = 3.0\n")
+    write("one.py", "ONE = 3.0\n")
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    first = run("step_counter", "workload=pack_for_rerun.age")
+    Path("pack_for_rerun").rename("gone")
+    for module in ("pack_for_rerun.age", "pack_for_rerun.one", "pack_for_rerun", "one"):
+        sys.modules.pop(module, None)
+    sys.path.remove(str(Path.cwd()))
+
+    assert {"v": 6.0} == first.result == run("latest").result
+
+
+def test_a_user_without_a_place_for_a_key_can_run_but_is_not_recognised(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "far/program.py"))  # no folder
+    folder = run("far/program.py").directory
+
+    assert None is json.loads((Path(folder) / "origin.json").read_text())["mark"]
+    assert "add --trust" in error_of("latest")
+
+
+def test_a_runs_key_is_private_and_stays_out_of_it():
+    folder = Path(run("far/program.py").directory)
+    key = mark._state_directory() / "key"
+
+    assert 0o600 == key.stat().st_mode & 0o777
+    assert not any(
+        key.read_text() in file.read_text("utf-8", "replace")
+        for file in folder.rglob("*")
+        if file.is_file()
+    )
+
+
+def test_the_commit_and_whether_the_tree_was_dirty_are_kept():
+    def git(*words: str) -> str:
+        who = ("-c", "user.name=a", "-c", "user.email=a@b.example")
+        command = ["git", "-C", "far", *who, *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "-q")
+    assert None is run("far/program.py").carried.commit  # type: ignore[union-attr]
+    git("add", ".")
+    git("commit", "-qm", "one")
+    clean = run("far/program.py").carried
+    Path("far/beside.py").write_text("ONE = 2.0\n")
+    dirty = run("far/program.py").carried
+
+    assert clean is not None
+    assert dirty is not None
+    assert (git("rev-parse", "HEAD"), False) == (clean.commit, clean.dirty)
+    assert (clean.commit, True) == (dirty.commit, dirty.dirty)

@@ -1,0 +1,79 @@
+"""Which files a program is made of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from varsim.experiments import sources
+from varsim.experiments.sources import Home, home_of_file, home_of_module, sources_of
+
+Write = Callable[[str, str], Path]
+
+
+def names(home: Home | None) -> list[str]:
+    assert home is not None
+    return list(sources_of(home).files)
+
+
+def test_what_a_file_imports_from_its_folder_is_followed(write: Write):
+    """Wherever the statement stands, through packages, and relative ones; each file once."""
+    write(
+        "program.py", "import numpy, a.b\nimport varsim as tf\ndef f():\n  from c import d, name\n"
+    )
+    write("a/__init__.py", "from . import near\nfrom .deep.er import x")
+    write("a/b.py", "from .near import y\nfrom ..outside import z")
+    write("a/near.py", "import program")
+    write("a/deep/er.py", "import near")
+    write("c/d.py", "import e")
+    write("e.py", "")
+    write("unused.py", "")
+
+    assert [
+        "program.py",
+        "a/__init__.py",
+        "a/b.py",
+        "c/d.py",
+        "a/near.py",
+        "a/deep/er.py",
+        "e.py",
+    ] == names(home_of_file(write("program.py", Path("program.py").read_text())))
+
+
+def test_varsim_itself_is_none_of_them(write: Write, monkeypatch: pytest.MonkeyPatch):
+    """Also of a program beside it, as in a checkout."""
+    monkeypatch.setattr(sources, "_OURS", write("varsim/__init__.py", "").parent)
+
+    assert ["program.py"] == names(home_of_file(write("program.py", "import varsim as tf")))
+
+
+def test_a_file_that_is_no_python_is_kept_as_it_is(write: Write):
+    assert ["program.py"] == names(home_of_file(write("program.py", "def\nimport beside")))
+
+
+def test_what_is_too_large_is_left_out_and_named(write: Write):
+    write("large.py", "#" * 2**21)
+    found = sources_of(home_of_file(write("program.py", "import large")))
+
+    assert ["program.py"] == list(found.files)
+    assert ["large.py: there would be too many files, or too large ones"] == found.left_out
+
+
+def test_a_module_stands_below_the_folder_of_its_topmost_package(write: Write):
+    write("pack/__init__.py", "")
+    module = write("pack/age.py", "from . import beside")
+    package = write("pack/sub/__init__.py", "")
+    root = module.parents[1]
+
+    assert Home(module, root) == home_of_module("pack.age", str(module))
+    assert Home(package, root) == home_of_module("pack.sub", str(package))
+    assert ["pack/age.py", "pack/__init__.py"] == names(home_of_module("pack.age", str(module)))
+
+
+def test_an_installed_module_has_no_home():
+    assert home_of_module("json", json.__file__) is None
+    assert home_of_module("x.y", "/v/lib/python3.11/site-packages/x/y.py") is None
+    assert home_of_module("built_in", None) is None

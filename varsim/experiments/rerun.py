@@ -1,0 +1,87 @@
+"""`varsim run RUN`: runs a run again, from what it carries."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from varsim.errors import ConfigError
+from varsim.experiments import catalog, yaml_lines
+from varsim.experiments.carried import ORIGIN, PROGRAM, forget_caches, is_own
+from varsim.experiments.config import Experiment
+from varsim.experiments.loading import Override, load_experiment
+from varsim.experiments.store import EXPERIMENT, SUMMARY
+from varsim.tracing.history import HISTORY
+
+_IS_ONE: Final = (SUMMARY, HISTORY, ORIGIN)
+"""Beside an `experiment.yaml`: it is a run's, and not a user's own file of that name."""
+
+_OF_THE_PROGRAM: Final = ("workload", "script")
+
+
+def run_folder(path: Path) -> Path | None:
+    """The run that a path names, by its folder or its `experiment.yaml`; None if it is another."""
+    folder = path.parent if path.name == EXPERIMENT and path.is_file() else path
+    if not (folder / EXPERIMENT).is_file():
+        return None
+    return folder if any((folder / name).is_file() for name in _IS_ONE) else None
+
+
+def experiment_again(folder: Path, overrides: Sequence[Override], *, trust: bool) -> Experiment:
+    """The experiment of a run, with the program that the run carries.
+
+    Its `out` is not taken over: that is a place of whoever ran it.
+
+    Args:
+        trust: Whether a program may be run that this user's varsim did not put there.
+    Raises:
+        ConfigError: It may not, or the run does not carry its program.
+    """
+    file = folder / EXPERIMENT
+    said = yaml_lines.load(file.read_text("utf-8"), str(file)).values
+    replaced = any(one.keys[0] in _OF_THE_PROGRAM for one in overrides)
+    code = None if replaced else _code(folder, said)
+    if code is not None:
+        if not code.exists():
+            raise ConfigError(_without_source(folder, code, said))
+        if not trust and not is_own(folder):
+            raise ConfigError(_untrusted(folder, code))
+        forget_caches(folder)
+        if code.parent != folder / PROGRAM or code.is_dir():
+            sys.path.insert(0, str((folder / PROGRAM).absolute()))  # of a dotted module
+    out = Override(("out",), Experiment.model_fields["out"].default, "out")
+    experiment = load_experiment(file, [out, *overrides])
+    experiment.loaded_from(None)  # nobody wrote it
+    return experiment
+
+
+def _code(folder: Path, said: dict[str, Any]) -> Path | None:
+    """What is executed if the run is run again; None if that is varsim's own."""
+    script, workload = said.get("script"), str(said.get("workload", ""))
+    if script is not None:
+        return folder / str(script)
+    if workload in catalog.built_in():
+        return None
+    if catalog.is_path(workload):
+        return folder / workload
+    module = folder / PROGRAM / Path(*workload.split("."))
+    return module if module.is_dir() else module.with_suffix(".py")
+
+
+def _without_source(folder: Path, code: Path, said: dict[str, Any]) -> str:
+    key = "script" if "script" in said else "workload"
+    why = "its program is not in it" if code.is_relative_to(folder) else "its program is elsewhere"
+    return (
+        f"{folder} cannot be run again: {why}, and {code} does not exist; give the program as "
+        f"{key}=PATH"
+    )
+
+
+def _untrusted(folder: Path, code: Path) -> str:
+    return (
+        f"{folder} carries a program that your varsim did not put there as it is: it came from "
+        f"another machine or user, or was changed after the run. To run it, look at {code}, and "
+        f"at what else is in {folder / PROGRAM}/, then add --trust"
+    )

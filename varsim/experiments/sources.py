@@ -1,0 +1,116 @@
+"""The sources of a program: its file, and what that imports from its own folder.
+
+They are found by reading import statements, not by looking at what was imported: so what only a
+worker imports, or only a branch that was not taken, is found too. What a program loads in another
+way (`importlib`, data files) is not.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import varsim
+
+_MAX_FILES: Final = 200
+_MAX_FILE_BYTES: Final = 2**20
+_MAX_BYTES: Final = 2**23  # of all files: beyond what people write by hand
+_OURS: Final = Path(varsim.__file__).parent
+_INSTALLED: Final = frozenset({"site-packages", "dist-packages"})
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where a program stands."""
+
+    file: Path  # what is run
+    root: Path  # the folder that it imports from; the file is in it, or below
+
+
+@dataclass(slots=True)
+class Sources:
+    """What was found, by its path below the root; what is run comes first."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    left_out: list[str] = field(
+        default_factory=list
+    )  # what else it imports, and why it is not here
+
+
+def home_of_file(path: Path) -> Home:
+    """Of a file that is run by its path: it imports from its folder."""
+    return Home(path, path.parent)
+
+
+def home_of_module(name: str, file: str | None) -> Home | None:
+    """Of a dotted module: the folder that its topmost package is in; None if it is installed."""
+    if file is None:
+        return None
+    path = Path(file).absolute()
+    depth = name.count(".") + (path.name == "__init__.py")
+    root = path.parents[depth]
+    return None if _is_installed(path, root) else Home(path, root)
+
+
+def _is_installed(path: Path, root: Path) -> bool:
+    libraries = {Path(sys.prefix), Path(sys.base_prefix)}
+    return bool(_INSTALLED & {*path.parts}) or root.parent.parent in libraries
+
+
+def sources_of(home: Home) -> Sources:
+    """The sources of a program, as they are now."""
+    found = Sources()
+    total, seen, waiting = 0, {home.file}, [home.file]
+    while waiting:
+        path = waiting.pop(0)
+        name = path.relative_to(home.root).as_posix()
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            found.left_out.append(f"{name}: {error.strerror}")
+            continue
+        total += len(content)
+        if len(content) > _MAX_FILE_BYTES or total > _MAX_BYTES or len(found.files) >= _MAX_FILES:
+            found.left_out.append(f"{name}: there would be too many files, or too large ones")
+            total -= len(content)
+            continue
+        found.files[name] = content
+        for imported in _imported(content, path, home.root):
+            if imported not in seen:
+                seen.add(imported)
+                waiting.append(imported)
+    return found
+
+
+def _imported(content: bytes, path: Path, root: Path) -> Iterator[Path]:
+    """The files below the root that a module's import statements may mean."""
+    try:
+        tree = ast.parse(content)
+    except (SyntaxError, ValueError):
+        return
+    package = path.relative_to(root).parent.parts
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                for alias in names:
+                    yield from _files(root, tuple(alias.name.split(".")))
+            case ast.ImportFrom(module=module, names=names, level=level):
+                above = package[: len(package) - level + 1] if level else ()
+                base = (*above, *(module.split(".") if module else ()))
+                yield from _files(root, base)
+                for alias in names:
+                    yield from _files(root, (*base, alias.name))
+
+
+def _files(root: Path, parts: tuple[str, ...]) -> Iterator[Path]:
+    """The files that importing a module executes: its packages' and its own."""
+    for depth in range(1, len(parts) + 1):
+        stem = root.joinpath(*parts[:depth])
+        for path in (stem / "__init__.py", stem.with_name(f"{stem.name}.py")):
+            if path.is_file() and _OURS not in path.parents:
+                yield path
+                break
