@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgpack
 import numpy as np
 import pytest
 
@@ -36,11 +37,12 @@ from varsim.protocol.messages import (
 from varsim.spec import Operation, VariableAggregation, VariableSpec, VariableSynchronization
 from varsim.tracing.history import PROGRAM, Event, open_history
 from varsim.tracing.merge import merge
-from varsim.tracing.trace import FRAME_LIMIT_BYTES, Trace, TraceOptions, file_name
+from varsim.tracing.trace import FRAME_LIMIT_BYTES, Kind, Trace, TraceOptions, file_name
 
 ON_WRITE, MEAN = VariableSynchronization.ON_WRITE, VariableAggregation.MEAN
 ADD, ASSIGN = Operation.ASSIGN_ADD, Operation.ASSIGN
 NOTHING = Payload(None)
+END_BYTES = len(msgpack.packb((Kind.ENDED, 2**60)))
 
 
 class Wires:
@@ -319,6 +321,26 @@ def test_a_record_that_is_not_whole_is_said_to_be_so(wires: Wires, what: str) ->
 
     assert not wires.run["complete"]
     assert [0] == [event.process for event in events if event.kind == "write"][:1]
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [[2, "yesterday", -1, []], [3, 10**15, [-1]], [3, 10**15], [5], 7],
+    ids=["no time", "no peer", "no peer at all", "only a kind", "no record"],
+)
+def test_a_record_without_a_place_among_the_others_ends_its_trace(
+    wires: Wires, damaged: object
+) -> None:
+    wires.variable(1)
+    wires.program.close()
+    for trace in wires.replicas:
+        trace.close()
+    path = wires.folder / file_name(0)
+    before, end = path.read_bytes()[:-END_BYTES], path.read_bytes()[-END_BYTES:]
+    path.write_bytes(before + msgpack.packb(damaged) + end)
+
+    assert ["create"] == [event.kind for event in wires.history()]
+    assert not wires.run["complete"]
 
 
 def test_without_the_program_there_is_no_history(tmp_path: Path) -> None:

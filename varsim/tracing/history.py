@@ -9,6 +9,8 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from itertools import chain, groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -209,17 +211,32 @@ def open_oracle(path: Path) -> Iterator[History | None]:
         yield oracle
 
 
+Told = tuple[tuple[str, ...], Iterable[tuple[Any, ...]]]
+"""Some events, and which columns they have: the others are NULL."""
+
+
 def write_history(
     path: Path,
     run: Mapping[str, Any],
     variables: Iterable[VariableRow],
     events: Iterable[tuple[Any, ...]],
 ) -> None:
+    """Writes a history of events that are there already; see `write_told`."""
+    write_told(path, run, variables, [(Event._fields, events)])
+
+
+def write_told(
+    path: Path,
+    run: Mapping[str, Any],
+    variables: Iterable[VariableRow],
+    told: Iterable[Told],
+) -> None:
     """Writes a history: the whole of it or, if that fails, nothing.
 
     Args:
         run: What stands in the table of that name; `schema` is added. Looked at last.
-        variables: Looked at after `events`, as only then they are all known.
+        variables: Looked at after the events, as only then they are all known.
+        told: The events, in their order.
     """
     temporary = path.with_name(f".{path.name}")
     temporary.unlink(missing_ok=True)
@@ -228,7 +245,9 @@ def write_history(
             connection.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;")
             tables, _, indices = SCHEMA.partition("CREATE INDEX")
             connection.executescript(tables)
-            _insert(connection, "events", Event._fields, events)
+            for columns, some in groupby(told, key=itemgetter(0)):  # a NULL costs as much as a text
+                rows = chain.from_iterable(rows for _, rows in some)
+                _insert(connection, "events", columns, rows)
             _insert(connection, "variables", VariableRow._fields, variables)
             entries = [(key, json.dumps(value)) for key, value in run.items()]
             entries.append(("schema", json.dumps(SCHEMA_VERSION)))
@@ -244,4 +263,5 @@ def _insert(
     connection: sqlite3.Connection, table: str, columns: tuple[str, ...], rows: Iterable[Any]
 ) -> None:
     marks = ", ".join("?" * len(columns))
-    connection.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)  # noqa: S608  # our own
+    names = ", ".join(columns)
+    connection.executemany(f"INSERT INTO {table} ({names}) VALUES ({marks})", rows)  # noqa: S608  # our own

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator
-from heapq import heapify, heappop, heappush
+from collections.abc import Callable, Iterable, Iterator
+from heapq import heapify, heappop, heappush, heappushpop
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 from varsim.errors import ProtocolError
 from varsim.protocol.codec import decode
 from varsim.protocol.messages import Commit, Message, Raised, Returned, Start
 from varsim.tracing.absent import Absent
-from varsim.tracing.history import HISTORY, PROGRAM, write_history
+from varsim.tracing.history import HISTORY, PROGRAM, Told, write_told
 from varsim.tracing.progress import EVERY, Tell
 from varsim.tracing.reading import Reading, Record, begun
-from varsim.tracing.rows import Columns, Kept, Rows, recorded
+from varsim.tracing.rows import Columns, Form, Rows, recorded
 from varsim.tracing.trace import Kind, file_name
 from varsim.tracing.unfold import Events, FromProgram, FromReplica, Meetings, Variables, installed
 
 Sent = list[tuple[Message, Events]]
 """The messages of an envelope, and the events that its sending was."""
+
+Recorded = tuple[str, list[int], int | None, bytes | None]
+"""A value, as a trace has it: dtype, shape, digest and bytes."""
+
+_SENT, _RECEIVED = int(Kind.SENT), int(Kind.RECEIVED)
+
+_READS: Final = Form("variable", "version", "replica", "place", "value")
+_REPEATED_READS: Final = Form("variable", "version", "replica", "place", "value", "note")
+_WRITES: Final = Form("variable", "operation", "replica", "place", "value")
 
 
 def merge(directory: Path, history: Path, *, tell: Tell | None = None) -> None:
@@ -38,13 +47,13 @@ def merge(directory: Path, history: Path, *, tell: Tell | None = None) -> None:
     about = {"num_replicas": first[3], "level": first[4], "began": first[6], "window": first[7]}
     merger = _Merger(directory, num_replicas=int(first[3]), began_ns=int(first[1]), window=first[7])
 
-    def events() -> Iterator[Columns]:
+    def told() -> Iterator[Told]:
         yield from merger.events(tell)
         about["complete"] = merger.whole
         about["missing"] = merger.missing
 
     file = history / HISTORY if history.is_dir() else history
-    write_history(file, about, merger.variables.rows(), events())
+    write_told(file, about, merger.variables.rows(), told())
 
 
 class _Merger:
@@ -85,14 +94,18 @@ class _Merger:
         self._reads: dict[int, Columns] = {}  # each process's last, without the note
         self._traces: list[Reading] = []
 
-    def events(self, tell: Tell | None = None) -> Iterator[Columns]:
-        """All events, in causal order, as rows of the history."""
-        told = self._rows.told
+    def events(self, tell: Tell | None = None) -> Iterator[Told]:
+        """All events, in causal order."""
+        rows, tells = self._rows, self._by_kind()
+        told = rows.told
         for count, (process, record) in enumerate(self._ordered()):
             if tell is not None and not count % EVERY:
                 tell(self._done())
             try:
-                self._tell(process, record)
+                rows.turn_to(process, record[1])
+                what = tells.get(record[0])
+                if what is not None:
+                    what(process, *record[2:])
             except (ProtocolError, ValueError, TypeError, LookupError):
                 self.whole = False  # a record that was damaged; what it told is missing
             if self._open:
@@ -109,8 +122,8 @@ class _Merger:
     # ------------------------------------------------------------ the order
 
     def _ordered(self) -> Iterator[tuple[int, Record]]:
-        sources = {process: self._source(process) for process in self._processes()}
-        heads = {process: next(source, None) for process, source in sources.items()}
+        sources = {process: self._open_trace(process) for process in self._processes()}
+        heads = {process: self._first(process, source) for process, source in sources.items()}
         ready = [(record[1], process) for process, record in heads.items() if record is not None]
         heapify(ready)
         late: set[int] = set()  # processes whose next envelope has not been sent yet
@@ -121,18 +134,21 @@ class _Merger:
                 self._mail[heads[process][2], process].append([])  # type: ignore[index]
             else:
                 _, process = heappop(ready)
-            record = heads[process]
-            assert record is not None, "only those with a record are ready or late"
-            if record[0] == Kind.RECEIVED and not self._mail[record[2], process]:
-                late.add(process)
-                continue
-            yield process, record
-            head = heads[process] = next(sources[process], None)
-            if head is not None:
-                heappush(ready, (head[1], process))
-            if record[0] == Kind.SENT and record[2] in late:
-                late.discard(record[2])
-                heappush(ready, (heads[record[2]][1], record[2]))  # type: ignore[index]
+            while True:
+                record = heads[process]
+                assert record is not None, "only those with a record are ready or late"
+                if record[0] == _RECEIVED and not self._mail[record[2], process]:
+                    late.add(process)
+                    break
+                yield process, record
+                head = heads[process] = next(sources[process], None)
+                if record[0] == _SENT and record[2] in late:
+                    late.discard(record[2])
+                    heappush(ready, (heads[record[2]][1], record[2]))  # type: ignore[index]
+                if head is None:
+                    self._check_end(process, record)
+                    break
+                _, process = heappushpop(ready, (head[1], process))
 
     def _processes(self) -> Iterator[int]:
         for process in range(PROGRAM, len(self._replicas)):
@@ -141,15 +157,23 @@ class _Merger:
             else:
                 self.whole = False
 
-    def _source(self, process: int) -> Iterator[Record]:
-        last = None
+    def _open_trace(self, process: int) -> Iterator[Record]:
         trace = Reading(self._directory / file_name(process))
         self._traces.append(trace)
+        return iter(trace)
+
+    def _first(self, process: int, source: Iterator[Record]) -> Record | None:
+        """The first record of a trace; None if there is none, or it is no trace."""
         try:
-            for last in trace:
-                yield last
+            first = next(source, None)
         except ProtocolError:
-            self.whole = False
+            self.whole, first = False, None
+        if first is None:
+            self._check_end(process, None)
+        return first
+
+    def _check_end(self, process: int, last: Record | None) -> None:
+        """A trace has ended."""
         if last is None or last[0] != Kind.ENDED:
             self.whole = False
             who = "the program" if process == PROGRAM else f"replica {process}"
@@ -159,35 +183,52 @@ class _Merger:
 
     # ------------------------------------------------------------ what a record tells
 
-    def _tell(self, process: int, record: Record) -> None:
-        kind, time_ns, *what = record
-        rows = self._rows
-        rows.turn_to(process, time_ns)
-        match kind:
-            case Kind.SENT:
-                self._sent(process, what[0], what[1])
-            case Kind.RECEIVED:
-                self._received(process, what[0])
-            case Kind.READ:
-                variable, replica, version, place, value = what
-                where = variable, None, version, None, replica, place
-                read = self._reads[process] = (*where, *_kept(value), None)
-                rows.tell_all("read", ((*read, None),))
-            case Kind.AGAIN:
-                more = None if what[0] == 1 else f"{what[0]} reads like the one before"
-                rows.tell_all("read", ((*self._reads[process], more),))
-            case Kind.WROTE:
-                self._wrote(process, *what)
-            case Kind.WITHHELD:
-                self._replicas[process].withheld(what[0], _kept(what[1]))
-            case Kind.DECIDED:
-                for message in self._messages(what[0]):
-                    self._program.decided(message)
-            case Kind.FINISHED:
-                rows.tell("finish", call=what[0], note=what[1])
-                self._meetings.end(what[0])
-            case Kind.LOST:
-                rows.tell("lost", replica=what[0], note=what[1])
+    def _by_kind(self) -> dict[int, Callable[..., None]]:
+        """What records tell, by their kind; other kinds tell nothing."""
+        return {
+            int(Kind.SENT): self._sent,
+            int(Kind.RECEIVED): self._received,
+            int(Kind.READ): self._read,
+            int(Kind.AGAIN): self._again,
+            int(Kind.WROTE): self._wrote,
+            int(Kind.WITHHELD): self._withheld,
+            int(Kind.DECIDED): self._decided,
+            int(Kind.FINISHED): self._finished,
+            int(Kind.LOST): self._lost,
+        }
+
+    def _read(
+        self,
+        process: int,
+        variable: int,
+        replica: int | None,
+        version: int,
+        place: str,
+        value: Recorded,
+    ) -> None:
+        columns = self._reads[process] = (variable, version, replica, place, *recorded(*value))
+        self._rows.tell_one("read", _READS, columns)
+
+    def _again(self, process: int, count: int) -> None:
+        if count == 1:
+            self._rows.tell_one("read", _READS, self._reads[process])
+        else:
+            columns = (*self._reads[process], f"{count} reads like the one before")
+            self._rows.tell_one("read", _REPEATED_READS, columns)
+
+    def _withheld(self, process: int, variable: int, value: Recorded) -> None:
+        self._replicas[process].withheld(variable, recorded(*value))
+
+    def _decided(self, process: int, frames: Iterable[bytes | int]) -> None:  # noqa: ARG002
+        for message in self._messages(frames):
+            self._program.decided(message)
+
+    def _finished(self, process: int, call: int, note: str | None) -> None:  # noqa: ARG002
+        self._rows.tell("finish", call=call, note=note)
+        self._meetings.end(call)
+
+    def _lost(self, process: int, replica: int, note: str) -> None:  # noqa: ARG002
+        self._rows.tell("lost", replica=replica, note=note)
 
     def _messages(self, frames: Iterable[bytes | int]) -> list[Message]:
         return decode([self._absent.frame(frame) for frame in frames], self._absent)
@@ -199,12 +240,12 @@ class _Merger:
         replica: int | None,
         operation: str,
         place: str,
-        value: Any,
+        value: Recorded,
     ) -> None:
         if process == PROGRAM and replica is not None:
             self._program.writes_to_one(variable, replica)
-        where = variable, operation, None, None, replica, place
-        self._rows.tell_all("write", ((*where, *_kept(value), None, None),))
+        columns = variable, operation, replica, place, *recorded(*value)
+        self._rows.tell_one("write", _WRITES, columns)
 
     def _sent(self, process: int, peer: int, frames: Iterable[bytes | int] | None) -> None:
         if frames is not None:
@@ -239,9 +280,3 @@ class _Merger:
                     rows.tell("begin", call=call, cause=events[0])
                 case _ if events:
                     rows.because(events[-1])
-
-
-def _kept(value: tuple[str, list[int], int | None, bytes | None]) -> Kept:
-    """The columns of a value, as a trace has it."""
-    dtype, shape, digest, content = value
-    return recorded(dtype, shape, digest, content)

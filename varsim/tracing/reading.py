@@ -17,6 +17,7 @@ Record = list[Any]
 """`[kind, time_ns, …]`: see `Kind`."""
 
 _MAX_RECORD_BYTES: Final = 2**34
+_ENVELOPES: Final = (int(Kind.SENT), int(Kind.RECEIVED))
 
 
 class Reading:
@@ -50,11 +51,18 @@ class Reading:
             unpacker.feed(chunk)
             try:
                 for record in unpacker:
-                    if type(record) is not list:
-                        return  # it is damaged
+                    if _is_damaged(record):
+                        return
                     yield record
             except ValueError:  # as all of msgpack's own are: it is damaged
                 return
+
+
+def _is_damaged(record: object) -> bool:
+    """Whether it cannot be put into an order, or among the envelopes."""
+    if type(record) is not list or len(record) < 2 or type(record[1]) is not int:
+        return True
+    return record[0] in _ENVELOPES and (len(record) < 3 or type(record[2]) is not int)
 
 
 def records(path: Path) -> Iterator[Record]:

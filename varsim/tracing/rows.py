@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import count
 from typing import Any, Final
 
@@ -13,24 +13,44 @@ import numpy as np
 
 from varsim.spec import Array
 from varsim.tracing.absent import Absent
-from varsim.tracing.history import Event
+from varsim.tracing.history import Told
 
 Kept = tuple[str | None, str | None, int | None, bytes | None]
 """The columns of a value: dtype, shape, digest and value."""
 
 Columns = tuple[Any, ...]
-"""Of an event, all from `variable` to `note`."""
+"""Of an event, those that its form has behind the common ones."""
 
 NO_VALUE: Final[Kept] = (None, None, None, None)
-_CAUSE: Final = Event._fields.index("cause")
 _OWN_CALL: Final = -1  # in place of a call: the one that the process is in
+
+_COMMON: Final = ("event", "process", "number", "time_s", "kind", "call")
+_VALUE: Final = ("dtype", "shape", "digest", "value")
+
+
+class Form:
+    """Which columns some events have; the others are NULL."""
+
+    def __init__(self, *columns: str) -> None:
+        """Of columns beside those that all have; `value` stands for all of a value."""
+        own = [part for one in columns for part in (_VALUE if one == "value" else (one,))]
+        self.columns = (*_COMMON, *own)
+        self.cause = self.columns.index("cause") if "cause" in own else None
+
+    @cached_property
+    def caused(self) -> Form:
+        """The same, with a cause in the end."""
+        form = Form()
+        form.columns = (*self.columns, "cause")
+        form.cause = len(self.columns)
+        return form
 
 
 class Rows:
     """The events that were told and not taken yet. Whoever tells says first whose they are."""
 
     def __init__(self, num_replicas: int, began_ns: int) -> None:
-        self.told: list[Columns] = []
+        self.told: list[Told] = []
         self._began_ns = began_ns
         self._count = 0
         everybody = range(num_replicas + 1)  # the program is process -1, so it is the last one
@@ -44,26 +64,31 @@ class Rows:
         self._process, self._time_s = process, (time_ns - self._began_ns) / 1e9
 
     def tell(
-        self,
-        kind: str,
-        *,
-        call: int | None = _OWN_CALL,
-        variable: int | None = None,
-        operation: str | None = None,
-        version: int | None = None,
-        meeting: int | None = None,
-        replica: int | None = None,
-        place: str | None = None,
-        value: Kept = NO_VALUE,
-        cause: int | None = None,
-        note: str | None = None,
+        self, kind: str, *, call: int | None = _OWN_CALL, value: Kept | None = None, **columns: Any
     ) -> int:
         """One more event; its number."""
-        where = (variable, operation, version, meeting, replica, place)
-        return self.tell_all(kind, ((*where, *value, cause, note),), call=call)[0]
+        form = _form(*columns, *(() if value is None else ("value",)))
+        return self.tell_one(kind, form, (*columns.values(), *(value or ())), call=call)
+
+    def tell_one(
+        self, kind: str, form: Form, columns: Columns, *, call: int | None = _OWN_CALL
+    ) -> int:
+        """One more event; its number."""
+        process = self._process
+        if call == _OWN_CALL:
+            calls = self._calls[process]
+            call = calls[-1] if calls else None
+        self._count = event = self._count + 1
+        number = self._numbers[process]
+        self._numbers[process] = number + 1
+        row = (event, process, number, self._time_s, kind, call, *columns)
+        if self._causes[process] is not None:
+            form, row = self._caused(form, row)
+        self.told.append((form.columns, (row,)))
+        return event
 
     def tell_all(
-        self, kind: str, columns: Iterable[Columns], *, call: int | None = _OWN_CALL
+        self, kind: str, form: Form, columns: Iterable[Columns], *, call: int | None = _OWN_CALL
     ) -> range:
         """Events that happened one after another, at once; their numbers."""
         process, time_s = self._process, self._time_s
@@ -77,13 +102,21 @@ class Rows:
         ]
         self._count += len(rows)
         self._numbers[process] = number + len(rows)
-        cause = self._causes[process]
-        if cause is not None and rows:
-            self._causes[process] = None
-            if rows[0][_CAUSE] is None:
-                rows[0] = (*rows[0][:_CAUSE], cause, *rows[0][_CAUSE + 1 :])
-        self.told += rows
+        if rows and self._causes[process] is not None:
+            other, row = self._caused(form, rows[0])
+            self.told.append((other.columns, (row,)))
+            del rows[0]
+        self.told.append((form.columns, rows))
         return range(first, self._count + 1)
+
+    def _caused(self, form: Form, row: Columns) -> tuple[Form, Columns]:
+        """An event of a process with what caused it, unless it has a cause of its own."""
+        cause, self._causes[self._process] = self._causes[self._process], None
+        if form.cause is None:
+            return form.caused, (*row, cause)
+        if row[form.cause] is None:
+            return form, (*row[: form.cause], cause, *row[form.cause + 1 :])
+        return form, row
 
     def because(self, event: int) -> None:
         """The next event of this process is caused by that one."""
@@ -107,6 +140,9 @@ class Rows:
             self._calls[self._process].pop()
 
 
+_form = lru_cache(Form)
+
+
 def kept(value: Array, absent: Absent) -> Kept:
     """The columns of a value, of which the bytes may be absent."""
     content = None if absent.is_absent(value) else value.tobytes()
@@ -119,7 +155,8 @@ def recorded(
     """The columns of a value, of which the bytes or at least their digest may be known."""
     if content is not None:
         digest = zlib.crc32(content)
-    return (*form(dtype, tuple(shape)), digest, content)
+    name, sizes = form(dtype, tuple(shape))
+    return name, sizes, digest, content
 
 
 @lru_cache(4096)

@@ -37,7 +37,7 @@ from varsim.protocol.story import place_in, said_in
 from varsim.spec import Array, VariableSpec
 from varsim.tracing.absent import Absent
 from varsim.tracing.history import VariableRow
-from varsim.tracing.rows import NO_VALUE, Columns, Kept, Rows, form, kept
+from varsim.tracing.rows import NO_VALUE, Columns, Form, Kept, Rows, form, kept
 
 Events = Sequence[int]
 """The numbers of the events that the sending of a message was."""
@@ -45,6 +45,11 @@ Events = Sequence[int]
 _ANSWERS: Final = {Reduced: "reduced", Merged: "merged", Answered: "answered"}
 _MEETINGS: Final = {AllReduce: "all_reduce", AllGather: "all_gather", MergeCall: "merge_call"}
 _NOBODY: Final = -1
+
+_CONTRIBUTIONS: Final = Form("variable", "operation", "meeting", "place", "value")
+_COMMITS: Final = Form("variable", "operation", "version", "meeting", "value")
+_COMMITS_TO_ONE: Final = Form("variable", "operation", "version", "meeting", "value", "replica")
+_INSTALLS: Final = Form("variable", "operation", "version", "cause")
 
 
 class Variables:
@@ -206,11 +211,13 @@ class FromProgram:
         call = commit.call_id if commit.call_id > 0 else None
         ids, versions = commit.variable_ids.tolist(), commit.versions.tolist()
         settle, operation = self._meetings.settle, commit.operation._value_
+        one = () if whose is None else (whose,)
         columns = [
-            (i, operation, version, settle(call, i), whose, None, *shown, None, None)
+            (i, operation, version, settle(call, i), *shown, *one)
             for i, version, shown in zip(ids, versions, self._values(commit, ids), strict=True)
         ]
-        return self._rows.tell_all("commit", columns, call=call)
+        form = _COMMITS_TO_ONE if one else _COMMITS
+        return self._rows.tell_all("commit", form, columns, call=call)
 
     def _values(self, commit: Commit, ids: Sequence[int]) -> list[Kept]:
         if len(ids) == 1:
@@ -277,7 +284,7 @@ class FromReplica:
             return ()  # of a trace that has lost its beginning
         self._meetings.write(message.call_id, message.index, outbox.variable_ids)
         columns = outbox.columns(message.index, message.buckets, self._absent, self._withheld)
-        return self._rows.tell_all("write", columns, call=message.call_id)
+        return self._rows.tell_all("write", _CONTRIBUTIONS, columns, call=message.call_id)
 
 
 class _Outbox:
@@ -312,7 +319,7 @@ class _Outbox:
         ):
             if value is NO_VALUE and withheld.get(variable):
                 value = withheld[variable].popleft()  # noqa: PLW2901
-            yield variable, operation, None, index, None, place, *value, None, None
+            yield variable, operation, index, place, *value
 
 
 def side_by_side(
@@ -337,7 +344,7 @@ def installed(message: Commit, causes: Events, rows: Rows) -> None:
     ids, versions = message.variable_ids.tolist(), message.versions.tolist()
     operation = message.operation._value_
     columns = [
-        (i, operation, version, None, None, None, None, None, None, None, cause, None)
+        (i, operation, version, cause)
         for i, version, cause in zip(ids, versions, causes, strict=True)
     ]
-    rows.tell_all("install", columns)
+    rows.tell_all("install", _INSTALLS, columns)
