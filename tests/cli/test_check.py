@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.analysis.build import told
 from tests.analysis.golden import FOLDER, MARK
 from tests.report.summaries import summary
 from varsim.analysis.verdict import CHECKERS
+from varsim.cli import fail_on
 from varsim.cli.main import main
 from varsim.experiments.store import as_json
 from varsim.report.summary import Failure, Status
@@ -181,3 +183,85 @@ def test_why_an_oracle_is_missing_is_said(tmp_path: Path):
     assert said in [
         one["text"] for one in json.loads(varsim(".", "--json").stdout)["not_looked_at"]
     ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "code"),
+    [
+        (["--fail-on", "any"], 5),
+        (["--fail-on", "stale-read,Divergence"], 5),
+        (["--fail-on", "stale read", "--fail-on", "divergence"], 5),
+        (["--fail-on", "stale-read"], 0),
+        (["--fail-on", "mean-of-means"], 4),
+        (["--fail-on", "any,unexplained-difference"], 5),
+        (["--fail-on", "unexplained_difference"], 4),
+        ([], 0),
+    ],
+)
+def test_findings_that_are_asked_for_are_told_by_the_exit_code(
+    asked: list[str], code: int, tmp_path: Path
+):
+    """What was not looked for is no success either."""
+    told(PARTED).write(tmp_path)
+    assert code == varsim(".", *asked).exit_code
+
+
+def test_a_kind_of_finding_that_there_is_not_names_the_nearest(tmp_path: Path):
+    told(PARTED).write(tmp_path)
+    result = varsim(".", "--fail-on", "stale-raed")
+
+    assert 2 == result.exit_code
+    assert "no such kind of finding; did you mean 'stale-read'" in result.stderr
+
+
+def test_the_help_has_every_kind_of_finding():
+    said = re.sub("[,;`]", " ", varsim("--help").stdout).split()
+    assert [] == [word for word in fail_on.words() if word not in said]
+
+
+def test_a_failed_run_weighs_more_than_its_findings(tmp_path: Path):
+    with_summary(tmp_path, status=Status.FAILED, failure=FAILURE)
+    assert 1 == varsim(".", "--fail-on", "any").exit_code
+
+
+def test_an_event_is_shown_with_what_happened_around_it(tmp_path: Path):
+    told(PARTED).write(tmp_path)
+    result = varsim(".", "--event", "5")
+    lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
+
+    assert 0 == result.exit_code, result.stderr
+    assert "event 5 of 15" == lines[0]
+    for expected in (
+        "process replica 0; it is the process's event 1",
+        "step in call 1 of strategy.run; in step 1",
+        "variable v (NONE, NONE, float32 []), created at program.py:1",
+        "operation assign",
+        "place p.py:5",
+        "value float32 []: 1",
+        "what happened around it to v",
+        "5 write v assign 1",
+        "6 write v assign 2",
+    ):
+        assert expected in lines
+
+
+def test_events_are_shown_as_json(tmp_path: Path):
+    told(PARTED).write(tmp_path)
+    first, second = json.loads(varsim(".", "--json", "--event", "5", "--event", "2").stdout)
+
+    assert (5, "write", 1.0, 1) == tuple(first[key] for key in ("event", "kind", "value", "step"))
+    assert (2, "call", None) == tuple(second[key] for key in ("event", "kind", "value"))
+    assert 5 in first["around"]
+
+
+def test_an_event_that_there_is_not_is_refused(tmp_path: Path):
+    told(PARTED).write(tmp_path)
+    result = varsim(".", "--event", "99")
+    assert (2, True) == (result.exit_code, "the record has 1 to 15" in result.stderr)
+
+
+def test_a_value_that_was_not_recorded_says_why(tmp_path: Path):
+    told(PARTED.replace("place=p.py:5 = 1", "place=p.py:5 ~ 1")).write(tmp_path)
+    assert "was recorded, as it is larger than 1 KiB: use --trace messages" in " ".join(
+        varsim(".", "--event", "5").stdout.split()
+    )

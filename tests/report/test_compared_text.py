@@ -36,7 +36,7 @@ def test_a_difference_says_variable_step_place_and_both_values():
         "compared with a single device: 8 values at 2 places, 2 of them different; no",
         "  rule explains it",
         "  - score, read by the program after step 8 at train.py:44: 638.205 instead of",
-        "    211.342; so 2 of 4 differ there",
+        "    211.342; so 2 of 4 differ there (event 108)",
         "  It is not known whether that matters: other random numbers, other batches and",
         "  the rounding of many steps make such a difference, and so do mistakes.",
     ] == compared_text(ONE)

@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from varsim.cli import completion
-from varsim.cli.lazy import DONE, FAILED, WrongUse
+from varsim.cli import completion, fail_on
+from varsim.cli.lazy import (
+    DONE,
+    FAILED,
+    FOUND,
+    INTERRUPTED,
+    INVALID,
+    UNKNOWN,
+    WRONG_USE,
+    WrongUse,
+    exit_codes,
+)
 
 if TYPE_CHECKING:
     from varsim.analysis.examination import Examination
     from varsim.analysis.finding import Compared
-
-INVALID: Final = 3
-UNKNOWN: Final = 4
+    from varsim.tracing.history import History
 
 _EXIT_CODE: Final = {"VALID": DONE, "INVALID": INVALID, "UNKNOWN": UNKNOWN}
-_EXIT_CODES: Final = (
-    "Exit codes: 0 valid; 3 invalid; 4 unknown; 2 there is no history to judge; 130 interrupted."
-)
+_EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, UNKNOWN, FOUND, INTERRUPTED)
 
 
 @click.command(epilog=_EXIT_CODES, short_help="Judge what a run did.")
@@ -34,36 +42,74 @@ _EXIT_CODES: Final = (
     is_flag=True,
     help="Each finding and difference, also those that are alike.",
 )
+@click.option(
+    "--fail-on",
+    "kinds",
+    metavar="KIND,…",
+    multiple=True,
+    shell_complete=fail_on.complete,
+    help="Exit with 5 if there is such a finding; `any` is each kind. See below.",
+)
+@click.option(
+    "--event",
+    "events",
+    metavar="N",
+    type=int,
+    multiple=True,
+    help="Show event N of the record, and what happened around it, and nothing else.",
+)
 @click.pass_context
-def check(ctx: click.Context, /, *, run: str, as_json: bool, everything: bool) -> None:
+def check(
+    ctx: click.Context,
+    /,
+    *,
+    run: str,
+    as_json: bool,
+    everything: bool,
+    kinds: tuple[str, ...],
+    events: tuple[int, ...],
+) -> None:
     """Judge whether a run kept what varsim promises.
 
     RUN is a run's directory or its history.db, `latest`, or the beginning of its name; the last
-    run if none is given. Whatever is not VALID is shown with the fewest events that prove it: time
-    runs downwards, and every process has a column. Then come findings: what in the program looks
-    wrong or wasteful, if the record is whole; that changes no exit code. Of a run with --oracle it
-    says, too, what differs from a single device. It ends with the verdict, and with what
-    was not looked at.
+    run if none is given. If the run failed, it begins with that. Whatever is not VALID is shown
+    with the fewest events that prove it: time runs downwards, and every process has a column. Of a
+    run with --oracle it says what differs from a single device. Then come findings: what in the
+    program looks wrong or wasteful, if the record is whole; they change no exit code, unless
+    --fail-on asks for it. It ends with the verdict, and with what was not looked at.
 
     \b
     varsim check
-    varsim check 20260101
+    varsim check 20260101 --fail-on any
+    varsim check --event 108
+
+    The kinds of --fail-on:
+
+    \b
+    failed-run, failed-call, stale-read, divergence, write-write-conflict,
+    read-write-conflict, wrong-by-the-number-of-replicas, mean-of-means,
+    first-replica-only, integer-truncation, overflow-of-a-sum,
+    merges-that-nobody-reads, reads-with-nothing-changed,
+    merges-of-the-same-values, manual-synchronisation-after-every-write,
+    waiting-for-one-replica
+
+    `any` is each of these; unexplained-difference, which it leaves out, is a value that differs
+    from a single device's by no rule.
     """  # noqa: D301  # \b keeps the lines below it apart
-    from varsim.analysis.examination import examine
     from varsim.errors import ConfigError
-    from varsim.experiments.ending import ending_of, summary_beside
     from varsim.experiments.found_runs import find_record
     from varsim.report.check_page import print_check
     from varsim.report.page import print_page
-    from varsim.tracing.history import open_history, open_oracle
+    from varsim.tracing.history import open_history
 
+    asked = fail_on.asked_for(kinds)
     try:
         path = find_record(run)
-        with open_history(path) as history, open_oracle(path) as oracle:
-            summary = summary_beside(path)
-            ending = None if summary is None else ending_of(summary)
-            no_oracle = "" if summary is None else summary.no_oracle
-            found = examine(history, oracle, ending=ending, no_oracle=no_oracle)
+        with open_history(path) as history:
+            if events:
+                _show_events(history, events, as_json=as_json)
+                return
+            found = _examined(history, path)
             names = {number: str(row.name) for number, row in history.variables.items()}
     except ConfigError as error:
         raise WrongUse(str(error)) from error
@@ -71,14 +117,45 @@ def check(ctx: click.Context, /, *, run: str, as_json: bool, everything: bool) -
         click.echo(json.dumps(_plain(found), indent=2, default=lambda kind: kind.value))
     else:
         print_page(lambda it: print_check(it, found, names, everything=everything), sys.stdout)
-    ctx.exit(_exit_code(found))
+    ctx.exit(_exit_code(found, asked))
 
 
-def _exit_code(found: Examination) -> int:
-    """A fault of varsim weighs most, then that the run failed."""
-    if found.run_failed and found.outcome.value != "INVALID":
-        return FAILED
-    return _EXIT_CODE[found.outcome.value]
+def _examined(history: History, path: Path) -> Examination:
+    from varsim.analysis.examination import examine
+    from varsim.experiments.ending import ending_of, summary_beside
+    from varsim.tracing.history import open_oracle
+
+    summary = summary_beside(path)
+    ending = None if summary is None else ending_of(summary)
+    no_oracle = "" if summary is None else summary.no_oracle
+    with open_oracle(path) as oracle:
+        return examine(history, oracle, ending=ending, no_oracle=no_oracle)
+
+
+def _exit_code(found: Examination, asked: frozenset[str]) -> int:
+    """A fault of varsim weighs most, then that the run failed, then what --fail-on asks for."""
+    verdict = _EXIT_CODE[found.outcome.value]
+    if verdict == INVALID or found.run_failed:
+        return verdict if verdict == INVALID else FAILED
+    seen = fail_on.seen(found, asked)
+    if seen:
+        click.echo(f"--fail-on: found {', '.join(seen)}", err=True)
+        return FOUND
+    unseen = fail_on.not_looked_for(found, asked)
+    if unseen:
+        click.echo(f"--fail-on: not looked for without --oracle: {', '.join(unseen)}", err=True)
+        return UNKNOWN
+    return verdict
+
+
+def _show_events(history: History, events: Sequence[int], *, as_json: bool) -> None:
+    from varsim.report.event_text import event_plain, print_events
+    from varsim.report.page import print_page
+
+    if as_json:
+        click.echo(json.dumps([event_plain(history, one) for one in events], indent=2))
+    else:
+        print_page(lambda it: print_events(it, history, events), sys.stdout)
 
 
 def _plain(found: Examination) -> dict[str, Any]:

@@ -12,11 +12,30 @@ from varsim.experiments.nearest import did_you_mean
 DONE: Final = 0
 FAILED: Final = 1
 WRONG_USE: Final = 2
+INVALID: Final = 3
+UNKNOWN: Final = 4
+FOUND: Final = 5
 INTERRUPTED: Final = 130  # as a shell reports a program that SIGINT has ended
 
-EXIT_CODES: Final = (
-    "Exit codes: 0 done; 1 the run failed; 2 wrong use or a wrong experiment; 130 interrupted."
-)
+_CODES: Final = {
+    DONE: "done",
+    FAILED: "the run failed",
+    WRONG_USE: "wrong use, or a wrong experiment",
+    INVALID: "varsim broke a promise (INVALID)",
+    UNKNOWN: "it is not known whether it did (UNKNOWN)",
+    FOUND: "--fail-on found something",
+    INTERRUPTED: "interrupted",
+}
+
+
+def exit_codes(*codes: int) -> str:
+    """What the exit codes of a command mean; without any, those of all commands."""
+    said = (f"{code} {what}" for code, what in _CODES.items() if not codes or code in codes)
+    return f"Exit codes: {'; '.join(said)}."
+
+
+EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INTERRUPTED)
+"""Of a command that judges nothing."""
 
 
 class WrongUse(click.ClickException):

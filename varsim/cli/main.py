@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from varsim import __version__
-from varsim.cli.lazy import EXIT_CODES, LazyGroup
+from varsim.cli.lazy import LazyGroup, exit_codes
 
 
 @click.group(
@@ -24,7 +24,7 @@ from varsim.cli.lazy import EXIT_CODES, LazyGroup
         "completion": "varsim.cli.completion:completion",
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog=EXIT_CODES,
+    epilog=exit_codes(),
 )
 @click.version_option(__version__, prog_name="varsim", message="%(prog)s %(version)s")
 def main() -> None:

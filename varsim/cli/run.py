@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from varsim.cli import completion
-from varsim.cli.lazy import DONE, EXIT_CODES, FAILED, INTERRUPTED, Failed, WrongUse
+from varsim.cli.lazy import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    INVALID,
+    WRONG_USE,
+    Failed,
+    WrongUse,
+    exit_codes,
+)
 
 if TYPE_CHECKING:
     from varsim.experiments.config import Experiment
@@ -17,9 +26,10 @@ if TYPE_CHECKING:
     from varsim.report.summary import Summary
 
 _EXIT_CODE: Final = {"done": DONE, "failed": FAILED, "interrupted": INTERRUPTED}
+_EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, INTERRUPTED)
 
 
-@click.command(epilog=EXIT_CODES, short_help="Run an experiment, or the built-in job.")
+@click.command(epilog=_EXIT_CODES, short_help="Run an experiment, or the built-in job.")
 @click.argument(
     "words",
     nargs=-1,
@@ -109,7 +119,14 @@ def run(
     except OSError as error:
         raise Failed(f"the run could not be saved: {error}") from error
     _show(summary, as_json=as_json, quiet=quiet)
-    ctx.exit(_EXIT_CODE[summary.status.value])
+    ctx.exit(_exit_code(summary))
+
+
+def _exit_code(summary: Summary) -> int:
+    """A fault of varsim weighs most, but for an interrupt: then somebody knows why it ended."""
+    code = _EXIT_CODE[summary.status.value]
+    invalid = summary.verdict is not None and summary.verdict.outcome == "INVALID"
+    return INVALID if invalid and code != INTERRUPTED else code
 
 
 def _experiment(words: tuple[str, ...], options: dict[str, Any], *, trust: bool) -> Experiment:

@@ -49,7 +49,18 @@ def print_check(
         _print_lines(console, ["", *compared_text(found.compared, width, most)])
     lines = findings_text(others, width, everything=everything)
     lines = lines or wrap(nothing_found(found), width)
-    _print_lines(console, ["", *lines, "", *end_of(found, width)])
+    _print_lines(console, ["", *lines, *_how_to_see(found, width), "", *end_of(found, width)])
+
+
+def _how_to_see(found: Examination, width: int) -> list[str]:
+    """How the events of findings and differences are shown; nothing if there are none."""
+    events = [event for one in found.findings for event in one.events]
+    if found.compared is not None:
+        events += [one.event for one in found.compared.unexplained]
+    if not events:
+        return []
+    said = f"`--event {events[0]}` shows that event, and what happened around it."
+    return ["", *wrap(said, width, break_on_hyphens=False)]
 
 
 def _ended(found: Examination, failed: Sequence[Finding], width: int) -> list[str]:

@@ -49,7 +49,7 @@ def compared_text(compared: Compared, width: int = WIDTH, most: int | None = MOS
     found = compared.unexplained
     for place, one in enumerate(found[:most]):
         first = "first: " if place == 0 and len(found) > 1 else ""
-        lines += _item(f"{first}{_told(one)}{_often(one)}", width)
+        lines += _item(f"{first}{_told(one)}{_often(one)} (event {one.event})", width)
     lines += _more(len(found), most, "places", width)
     if found:
         lines += _wrapped(_UNKNOWN, width, "  ")

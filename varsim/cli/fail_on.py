@@ -1,0 +1,72 @@
+"""`varsim check --fail-on`: which findings are worth an exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from varsim.cli.lazy import WrongUse
+from varsim.experiments.nearest import did_you_mean
+
+if TYPE_CHECKING:
+    from varsim.analysis.examination import Examination
+
+ANY: Final = "any"
+"""Every kind of finding."""
+
+DIFFERENCE: Final = "unexplained-difference"
+"""No finding: a value that differs from a single device's by no rule."""
+
+
+def words() -> list[str]:
+    """What can be asked for: the kinds of finding as one word each, and more."""
+    from varsim.analysis.finding import Kind
+
+    return [*(_word(kind.value) for kind in Kind), DIFFERENCE, ANY]
+
+
+def complete(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """For the shell."""
+    return [word for word in words() if word.startswith(incomplete)]
+
+
+def asked_for(texts: Iterable[str]) -> frozenset[str]:
+    """The words of all options, of which each may be a list.
+
+    Raises:
+        WrongUse: One is no kind of finding.
+    """
+    known = words()
+    asked = [_word(part) for text in texts for part in text.split(",") if part.strip()]
+    for word in asked:
+        if word not in known:
+            near = did_you_mean(word, known, most=3)
+            raise WrongUse(
+                f"--fail-on {word}: there is no such kind of finding{near}"
+                f"\n  kinds: {', '.join(known)}"
+            )
+    return frozenset(asked)
+
+
+def seen(found: Examination, asked: frozenset[str]) -> list[str]:
+    """Which of the words something was found for."""
+    kinds = [_word(one.kind.value) for one in found.findings]
+    if found.compared is not None and found.compared.unexplained:
+        kinds.append(DIFFERENCE)
+    return sorted({one for one in kinds if one in asked or (ANY in asked and one != DIFFERENCE)})
+
+
+def not_looked_for(found: Examination, asked: frozenset[str]) -> list[str]:
+    """Which of the words nothing was looked for: that nothing was found then says nothing."""
+    from varsim.analysis.examination import NEED_AN_ORACLE
+
+    if found.compared is not None or found.num_replicas == 1:
+        return []
+    need = {DIFFERENCE, *(_word(kind.value) for kind in NEED_AN_ORACLE)}
+    return sorted(asked & need)
+
+
+def _word(kind: str) -> str:
+    return "-".join(kind.lower().replace("_", " ").replace("-", " ").split())

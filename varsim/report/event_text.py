@@ -1,0 +1,172 @@
+"""One event of a history: all that was recorded of it in words, and what happened around it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import numpy as np
+from rich.console import Console
+from rich.text import Text
+
+from varsim.errors import ConfigError
+from varsim.report.plain import plain
+from varsim.report.space_time import space_time, who
+from varsim.report.words import count, number, visible, wrapped
+from varsim.tracing.history import KINDS, Event, History
+from varsim.tracing.trace import FRAME_LIMIT_BYTES, READ_LIMIT_BYTES
+
+WIDEST: Final = 100
+"""Of lines; a narrower console has narrower ones."""
+
+_LABEL_WIDTH: Final = 11
+_INDENT: Final = 2
+_AROUND: Final = 4  # events before and after it, of the same variable or else of the same call
+_MOST_ELEMENTS: Final = 64  # of a value that is shown
+
+
+def event_text(history: History, wanted: int, width: int) -> list[str]:
+    """The lines about one event.
+
+    Raises:
+        ConfigError: There is no such event.
+    """
+    event = _event(history, wanted)
+    lines = [f"event {event.event} of {count(history.last_event)}"]
+    room = width - _INDENT - _LABEL_WIDTH
+    for label, text in _fields(history, event):
+        told = wrapped(visible(text), room)
+        for place, line in enumerate(told):
+            lines.append(f"{'':{_INDENT}}{label if not place else '':{_LABEL_WIDTH}}{line}")
+    around = _around(history, event)
+    if len(around) > 1:
+        names = {key: row.name for key, row in history.variables.items()}
+        lines += ["", _about(history, event), *space_time(around, names, width)]
+    return lines
+
+
+def print_events(console: Console, history: History, wanted: Sequence[int]) -> None:
+    """Shows events, one below the other.
+
+    Raises:
+        ConfigError: There is no such event.
+    """
+    told = [event_text(history, one, min(console.width, WIDEST)) for one in wanted]
+    for place, lines in enumerate(told):
+        for line in ["", *lines] if place else lines:
+            console.print(Text(line), soft_wrap=True)
+
+
+def event_plain(history: History, wanted: int) -> dict[str, Any]:
+    """The event as a JSON object: its columns, with its value as a list.
+
+    Raises:
+        ConfigError: There is no such event.
+    """
+    event = _event(history, wanted)
+    told = event._asdict()
+    told["value"] = None if event.value is None else plain(_array(event))
+    told["shape"] = None if event.shape is None else json.loads(event.shape)
+    told["step"] = _step(history, event)
+    told["around"] = [one.event for one in _around(history, event)]
+    return told
+
+
+def _event(history: History, wanted: int) -> Event:
+    event = next(history.events("event = ?", (wanted,)), None)
+    if event is None:
+        raise ConfigError(
+            f"--event {wanted}: there is no such event; the record has 1 to {history.last_event}"
+        )
+    return event
+
+
+def _fields(history: History, event: Event) -> Iterator[tuple[str, str]]:
+    """Every column that says something, with its name."""
+    yield "kind", f"{event.kind}: {KINDS.get(event.kind, 'of another version').replace('`', '')}"
+    yield "process", f"{who(event.process)}; it is the process's event {count(event.number)}"
+    yield "time", f"{event.time_s:.6f} s into the run"
+    step = _step(history, event)
+    inside = f"in call {event.call} of strategy.run; " if event.call is not None else ""
+    yield "step", f"{inside}{'in' if inside else 'outside all calls, after'} step {step}"
+    if event.meeting is not None:
+        yield "meeting", f"{event.meeting}, among the meeting points of the call"
+    row = history.variables.get(event.variable or 0)
+    if row is not None:
+        settings = f"{row.synchronization}, {row.aggregation}, {row.dtype} {row.shape}"
+        yield "variable", f"{row.name} ({settings}), created at {row.created_at}"
+    if event.operation is not None:
+        yield "operation", event.operation
+    if event.version is not None:
+        yield "version", str(event.version)
+    if event.replica is not None:
+        yield "component", f"of replica {event.replica}"
+    if event.place:
+        yield "place", event.place
+    if event.dtype is not None:
+        yield "value", _value(event)
+    if event.note is not None:
+        yield "note", event.note
+    if event.cause is not None:
+        yield "cause", f"event {event.cause}"
+
+
+def _value(event: Event) -> str:
+    """The value, or why it was not recorded."""
+    form = f"{event.dtype} {event.shape}"
+    if event.value is not None:
+        array = _array(event).ravel()
+        shown = " ".join(number(plain(one)) for one in array[:_MOST_ELEMENTS])
+        more = len(array) - _MOST_ELEMENTS
+        return f"{form}: {shown}{f' and {count(more)} more' if more > 0 else ''}"
+    if event.digest is not None:
+        limit = f"larger than {READ_LIMIT_BYTES // 1024} KiB"
+        known = f"only its checksum, #{event.digest:08x}, was recorded"
+    else:
+        limit = f"larger than {FRAME_LIMIT_BYTES // 1024} KiB, alone or with what travelled with it"
+        known = "it was not recorded"
+    return f"{form}; {known}, as it is {limit}: use --trace messages"
+
+
+def _array(event: Event) -> np.ndarray:
+    assert event.value is not None, "it was recorded"
+    shape = json.loads(event.shape or "[]")
+    return np.frombuffer(event.value, np.dtype(event.dtype)).reshape(shape)
+
+
+def _step(history: History, event: Event) -> int:
+    """How many calls had begun."""
+    ((step,),) = history.connection.execute(
+        "SELECT COUNT(*) FROM events WHERE kind = 'call' AND event <= ?", (event.event,)
+    )
+    return int(step)
+
+
+def _around(history: History, event: Event) -> list[Event]:
+    """The event with those before and after it about the same variable or call, and its cause."""
+    where, of = "1", tuple[int, ...]()
+    for column in ("call", "variable"):
+        number = getattr(event, column)
+        if number is not None:
+            where, of = f"{column} = ?", (number,)
+    found = {event.event: event}
+    for compare, order in (("<", "DESC"), (">", "ASC")):
+        rows = history.connection.execute(
+            f"SELECT * FROM events WHERE {where} AND event {compare} ? "  # noqa: S608  # our own
+            f"ORDER BY event {order} LIMIT {_AROUND}",
+            (*of, event.event),
+        )
+        found |= {one.event: one for one in map(Event._make, rows)}
+    if event.cause is not None:
+        found |= {one.event: one for one in history.events("event = ?", (event.cause,))}
+    return [found[key] for key in sorted(found)]
+
+
+def _about(history: History, event: Event) -> str:
+    row = history.variables.get(event.variable or 0)
+    if row is not None:
+        what = f" to {visible(row.name)}"
+    else:
+        what = "" if event.call is None else f" in call {event.call}"
+    return f"what happened around it{what}{', and its cause' if event.cause is not None else ''}"
