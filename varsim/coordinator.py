@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
 from varsim import environment
@@ -32,6 +32,7 @@ from varsim.sync.actions import (
 from varsim.sync.call_site import CallSite
 from varsim.sync.coordinator_state import CoordinatorState
 from varsim.sync.statistics import VariableStatistics
+from varsim.sync.stragglers import PATIENCE_S, REMINDER_S, still_running
 from varsim.tracing.program import ProgramNotes
 from varsim.transport.one_thread import OneThread
 
@@ -157,6 +158,7 @@ class Coordinator:
 
     def _exchange(self, variable_id: int) -> None:
         """Has deferred writes exchanged, so that the variable's value is what it should be."""
+        self._await_departures(range(self.num_replicas))
         request_id, actions = self.state.exchange(variable_id, self.link.now_s())
         if request_id is None:
             return
@@ -170,6 +172,7 @@ class Coordinator:
 
     def _fetch(self, variable_id: int, replica_ids: Sequence[int]) -> tuple[Array, ...]:
         with self.in_use:
+            self._await_departures(replica_ids)
             request_id, actions = self.ledger.fetch(variable_id, replica_ids)
             self._perform(actions)
             while request_id not in self._fetched:
@@ -203,7 +206,7 @@ class Coordinator:
             CallTimeout: No replica said anything for `call_timeout_s`.
         """
         with self.in_use.running(site):
-            finish = self._run(function_id, function, arguments, host)
+            finish = self._run(function_id, function, arguments, host, site)
             if not finish.returned:
                 self._flush()  # the replicas that wait are to know that it has failed
         try:
@@ -214,9 +217,16 @@ class Coordinator:
         return finish.returned
 
     def _run(
-        self, function_id: str, function: Payload, arguments: Sequence[Payload], host: Host
+        self,
+        function_id: str,
+        function: Payload,
+        arguments: Sequence[Payload],
+        host: Host,
+        site: CallSite,
     ) -> Finish:
-        call_id, actions = self.state.start(function_id, function, arguments)
+        self._await_departures(range(self.num_replicas))
+        now_s = self.link.now_s()
+        call_id, actions = self.state.start(function_id, function, arguments, site, now_s)
         self._hosts[call_id] = host
         try:
             self._perform(actions)
@@ -235,9 +245,35 @@ class Coordinator:
         return finish
 
     def _give_up(self, call_id: int, error: BaseException) -> None:
-        self._perform(self.state.abandon(call_id, f"the program raised {type(error).__name__}"))
+        now_s = self.link.now_s()
+        self._perform(self.state.give_up(call_id, type(error).__name__, now_s))
         if self._lost is None:
             self._flush()
+
+    def _await_departures(self, replica_ids: Collection[int]) -> None:
+        """Waits a little for replicas to leave calls that the program gave up.
+
+        Raises:
+            StillRunning: Some have not, and nobody can say when they will.
+        """
+        asked_s = self.link.now_s()
+        stages_s = [REMINDER_S, PATIENCE_S]
+        while late := self.state.stragglers.given_up(replica_ids):
+            left_s = asked_s + stages_s[0] - self.link.now_s()
+            if left_s > 0:
+                self._hear(left_s)
+            elif len(stages_s) > 1:
+                stages_s.pop(0)
+                self._perform(self.state.stragglers.reminders(replica_ids))
+                self._flush()
+            else:
+                now_at = self._where([one.replica_id for one in late])
+                raise still_running(late, now_at, self.link.now_s())
+
+    def _where(self, replica_ids: Iterable[int]) -> dict[int, str]:
+        """The lines at which replicas are now, as far as they can be seen."""
+        found = {replica_id: self.link.where(replica_id) for replica_id in replica_ids}
+        return {replica_id: place for replica_id, place in found.items() if place}
 
     # ------------------------------------------------------------ the loop
 
@@ -268,27 +304,33 @@ class Coordinator:
             until_s = started_s + self.call_timeout_s
             if self.state.deadline_s is not None:
                 until_s = min(until_s, self.state.deadline_s)
-            arrivals = link.receive(max(0.0, min(POLL_S, until_s - now_s)))
-            now_s = link.now_s()
-            for replica_id, message in arrivals:
-                if isinstance(message, Lost):
-                    self._lost = replica_id, message
-                    continue
-                self._perform(self.state.handle(replica_id, message, now_s))
-                if link.validates:
-                    self.state.validate()
-            self._check()
-            if arrivals:
+            if self._hear(until_s - now_s):
                 return
+            now_s = link.now_s()
             if self.state.deadline_s is not None and now_s >= self.state.deadline_s:
                 self._perform(self.state.tick(now_s))
                 return
             if now_s - started_s >= self.call_timeout_s:
-                story = "" if call_id is None else "\n" + self.state.stuck(call_id)
+                now_at = self._where(self.state.busy(call_id))
+                story = self.state.stuck(call_id, now_at, now_s)
                 raise CallTimeout(
                     f"no replica said anything for {self.call_timeout_s:g} s{story}\n"
                     "  VARSIM_CALL_TIMEOUT_S changes how long to wait."
                 )
+
+    def _hear(self, timeout_s: float) -> bool:
+        """Takes the messages that come within a time; whether there were any."""
+        arrivals = self.link.receive(max(0.0, min(POLL_S, timeout_s)))
+        now_s = self.link.now_s()
+        for replica_id, message in arrivals:
+            if isinstance(message, Lost):
+                self._lost = replica_id, message
+                continue
+            self._perform(self.state.handle(replica_id, message, now_s))
+            if self.link.validates:
+                self.state.validate()
+        self._check()
+        return bool(arrivals)
 
     def _perform(self, actions: Sequence[CoordinatorAction]) -> None:
         for action in actions:
@@ -328,7 +370,8 @@ class Coordinator:
         """Ends all workers. Does nothing the second time."""
         if not self._closed:
             self._closed = True
-            self.link.close()
+            late = self.state.stragglers.among(range(self.num_replicas))
+            self.link.close({one.replica_id for one in late})
 
 
 def call_timeout_s() -> float:

@@ -18,6 +18,7 @@ VarsimError
 ├── MismatchError                 (RuntimeError)  replicas did different things
 │   └── ValueMismatchError        (ValueError)    … and it is a shape, dtype or structure
 ├── CallTimeout                   (TimeoutError)  no replica said anything for too long
+├── StillRunning                  (RuntimeError)  a replica has not left a call that was given up
 ├── WorkerLost                    (RuntimeError)  a worker process ended
 ├── ReplicaError                  (RuntimeError)  a replica raised what cannot travel
 ├── StartError                    (RuntimeError)  the workers did not come up
@@ -165,6 +166,22 @@ class CallTimeout(VarsimError, TimeoutError):
     """No replica of a running call said anything for longer than the deadline."""
 
     definite = False
+
+
+class StillRunning(VarsimError, RuntimeError):
+    """A replica that is needed has not left a call that the program gave up.
+
+    Attributes:
+        replica_ids: Who they are; the text says what each runs, since when, and where.
+    """
+
+    def __init__(self, text: str, replica_ids: tuple[int, ...]) -> None:
+        super().__init__(text, replica_ids)
+        self.text = text
+        self.replica_ids = replica_ids
+
+    def __str__(self) -> str:
+        return self.text
 
 
 class WorkerLost(VarsimError, RuntimeError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -223,3 +224,35 @@ def test_threads_may_use_one_strategy_after_each_other() -> None:
     with running(program) as (process, _):
         out, said = process.communicate(timeout=20_000 * MS)
     assert (0, "180.0 True\n2\n", "") == (process.returncode, out, said)
+
+
+STILL_BUSY = """
+import time
+import varsim.coordinator
+
+varsim.coordinator.PATIENCE_S = 0.05
+try:
+    strategy.run(one_busy)
+except KeyboardInterrupt:
+    try:
+        strategy.run(replica_id)
+    except tf.VarsimError as error:
+        print(type(error).__name__, error)
+began = time.monotonic()
+strategy.close()
+print(time.monotonic() - began)
+"""
+
+
+def test_after_ctrl_c_the_next_use_says_which_replica_is_still_busy() -> None:
+    """And closing does not wait for it."""
+    with running(STILL_BUSY) as (process, _):
+        process.send_signal(signal.SIGINT)
+        out, said = process.communicate(timeout=10_000 * MS)
+    first, second, *_, took_s = out.splitlines()
+    assert (0, "") == (process.returncode, said)
+    assert first.startswith("StillRunning replica 0 has not left a call that was given up ")
+    assert first.endswith(" s ago (KeyboardInterrupt):")
+    assert second.startswith("  replica 0: still runs one_busy (<string>:")
+    assert re.search(r"; now at tests/processes/replicas\.py:\d+$", second)
+    assert float(took_s) < 500 * MS

@@ -14,12 +14,14 @@ import varsim as tf
 from tests.processes.conftest import Strategy, cluster, place, soon
 from tests.processes.replicas import all_gather, all_reduce, replica_id
 from tests.waiting import MS
+from varsim import coordinator
 from varsim.errors import (
     AggregationError,
     CallTimeout,
     DistributedValueError,
     MismatchError,
     OperationError,
+    StillRunning,
     ValueMismatchError,
     WorkerLost,
 )
@@ -86,7 +88,17 @@ def test_2_a_timeout_says_who_waits_where_and_for_whom(
     assert f"no replica said anything for {100 * MS:g} s" in text
     waits = "waits in a read of loss, after its own write to it"
     assert f"  replica 0: {waits} at {place(step, 'here')}" in text
-    assert "  replica 1: runs\n" in text
+    here = place(step, "gate.open")
+    assert f"  replica 1: runs, now at {here}\n" in text  # its stack, at this moment
+
+    monkeypatch.setattr(coordinator, "PATIENCE_S", 50 * MS)
+    monkeypatch.setattr(coordinator, "REMINDER_S", 10 * MS)
+    with soon(), pytest.raises(StillRunning) as caught_again:
+        strategy.run(replica_id)
+    text = str(caught_again.value)
+    assert (1,) == caught_again.value.replica_ids
+    assert f"  replica 1: still runs step ({place(step, 'def step')}), called by" in text
+    assert f"; now at {here}\n" in text
     monkeypatch.undo()
     with gate.open("w"), soon():
         assert strategy.run(lambda: True)  # nothing is poisoned

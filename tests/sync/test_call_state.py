@@ -481,5 +481,5 @@ def test_a_standstill_is_told_replica_by_replica():
         "  replica 0: waits in a read of w, after its own write to it at train.py:40",
         "  replica 1: runs",
         "  replica 2: waits in a request to the program at train.py:50",
-        "  replica 3: runs",
-    ] == call.state.stuck().splitlines()
+        "  replica 3: runs, now at train.py:60",
+    ] == call.state.stuck({3: "train.py:60"})

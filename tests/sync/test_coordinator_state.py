@@ -198,8 +198,8 @@ def test_an_exception_ends_the_call_when_the_grace_is_over():
 def test_an_abandoned_call_is_aborted_once():
     state = coordinator()
 
-    assert ["0 <- Abort", "1 <- Abort"] == describe(state.abandon(1, "the program raised"))
-    assert [] == describe(state.abandon(1, "the program raised"))
+    assert ["0 <- Abort", "1 <- Abort"] == describe(state.give_up(1, "KeyboardInterrupt", 0.0))
+    assert [] == describe(state.give_up(1, "KeyboardInterrupt", 0.0))
     state.validate()
 
 
@@ -298,7 +298,7 @@ def test_a_report_of_a_parted_component_makes_its_mirror_unknown():
 
 def test_a_call_without_reports_leaves_local_variables_unknown():
     state = coordinator(spec(), spec(SUM, ON_READ, variable_id=V))
-    state.abandon(1, "the program raised")
+    state.give_up(1, "KeyboardInterrupt", 0.0)
 
     assert 0.0 == state.ledger.mirror(W)
     assert None is state.ledger.mirror(V)

@@ -189,7 +189,7 @@ def test_an_answer_of_a_failed_call_is_dropped():
     handle(own, 0, demand(1, 1.0))
     handle(own, 1, tally(1))
     (collect,) = asked(handle(own, 1, ask()))
-    own.abandon(1, "no more")
+    own.give_up(1, "KeyboardInterrupt", 0.0)
     own.validate()
 
     assert [] == handle(own, 1, Deferred(request_id=collect.request_id, part=part(1, 2.0)))
@@ -198,7 +198,7 @@ def test_an_answer_of_a_failed_call_is_dropped():
 
 def test_a_tally_of_a_failed_call_is_dropped():
     own = state()
-    own.abandon(1, "no more")
+    own.give_up(1, "KeyboardInterrupt", 0.0)
     handle(own, 0, tally(1))
 
     assert (None, []) == own.exchange(W, 0.0)
@@ -337,7 +337,7 @@ def test_a_call_takes_back_what_one_within_it_wrote():
     for replica_id in (0, 1):
         handle(own, replica_id, tally(1, call=2))
         handle(own, replica_id, returned(call=2))
-    own.abandon(1, "no more")
+    own.give_up(1, "KeyboardInterrupt", 0.0)
     own.validate()
 
     assert (None, []) == own.exchange(W, 0.0)

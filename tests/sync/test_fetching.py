@@ -156,7 +156,7 @@ def test_components_of_a_variable_that_merges_are_known_after_a_call_without_rep
     cluster.perform(cluster.ledger.write_component(W, 2, ASSIGN, array(9.0)))
     cluster.start()
     cluster.write(W, 1.0, by=0)
-    cluster.perform(cluster.coordinator.abandon(1, "over"))
+    cluster.perform(cluster.coordinator.give_up(1, "KeyboardInterrupt", 0.0))
 
     assert [0.0, 0.0, 9.0] == cluster.look(W)
     assert [] == asked(cluster)
@@ -179,9 +179,9 @@ def test_after_a_call_without_reports_all_components_are_asked():
     cluster = three()
     cluster.start()
     cluster.write(W, 3.0, by=2)
-    cluster.perform(cluster.coordinator.abandon(1, "the program raised"))
+    cluster.perform(cluster.coordinator.give_up(1, "KeyboardInterrupt", 0.0))
     for state in cluster.replicas:
-        assert "the program raised" == state.aborted
+        assert "the program raised KeyboardInterrupt" == state.aborted
         state.end(None)
 
     assert [0.0, 0.0, 3.0] == cluster.look(W)

@@ -223,7 +223,7 @@ def test_a_replica_of_a_failed_call_may_still_write_what_the_program_has_dropped
     """It did not know yet; nobody needs what it says, and the program must not suffer."""
     state = coordinator(spec(), spec(variable_id=V))
     layout, message = contribution(1.0).packed(state.ledger.specs)
-    state.abandon(1, "another replica raised")
+    state.give_up(1, "KeyboardInterrupt", 0.0)
     state.ledger.forget(W)
 
     assert [] == state.handle(0, layout, 0.0)

@@ -344,9 +344,10 @@ def test_an_answer_is_delivered_to_the_innermost_call_only():
     assert ["deliver Answered None"] == describe(state.handle(Answered(call_id=2, result=NOTHING)))
 
 
-def test_an_abort_of_a_call_that_has_not_begun_is_ignored():
+def test_an_abort_of_a_call_that_does_not_run_is_answered_at_once():
+    """The message that starts it may never have left the program."""
     state = replica(spec(), call=None)
-    assert [] == state.handle(Abort(call_id=1, reason="over"))
+    assert ["-> Left"] == describe(state.handle(Abort(call_id=1, reason="over")))
     state.begin(1)
 
     assert state.aborted is None
@@ -360,12 +361,12 @@ def test_an_abort_of_an_outer_call_aborts_what_runs_inside_it():
     assert "another replica raised" == state.aborted
 
 
-def test_an_aborted_call_owes_nothing_and_sends_nothing():
+def test_an_aborted_call_owes_nothing_and_sends_only_that_it_has_ended():
     state = replica(spec())
     state.write(W, ASSIGN, array(1.0))
     state.handle(Abort(call_id=1, reason="over"))
 
-    assert [] == state.end(None)
+    assert ["-> Left"] == describe(state.end(None))
     state.begin(2)
     assert not state.waits_for(W)
     assert ["-> Returned"] == describe(state.end(returned(call=2)))
@@ -415,7 +416,7 @@ def test_a_forgotten_variable_may_still_be_owed():
     state.handle(Abort(call_id=1, reason="over"))
     state.handle(Forget(variable_ids=(W,)))
 
-    assert [] == state.end(None)
+    assert ["-> Left"] == describe(state.end(None))
     state.validate()
 
 

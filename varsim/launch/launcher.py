@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -81,8 +81,15 @@ class Link(Protocol):
     def unpack(self, payload: Payload) -> Any:
         """The value that a worker packed."""
 
-    def close(self) -> None:
-        """Ends all workers and frees everything. Does nothing the second time."""
+    def where(self, replica_id: int) -> str | None:
+        """file:line at which a replica's function is now; None if that cannot be seen."""
+
+    def close(self, busy: Collection[int] = ()) -> None:
+        """Ends all workers and frees everything. Does nothing the second time.
+
+        Args:
+            busy: Replicas that are known not to listen: they are not waited for.
+        """
 
 
 class WorkerLink(Protocol):

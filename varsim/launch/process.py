@@ -24,6 +24,7 @@ from varsim.launch.open_files import ensure_open_files
 from varsim.launch.process_link import ProcessLink
 from varsim.launch.rendezvous import ENTRY_POINT, Rendezvous
 from varsim.launch.run_keys import RunKeys
+from varsim.launch.stacks import Stacks
 from varsim.protocol.structure import References
 from varsim.tracing.trace import PROGRAM, open_trace
 from varsim.transport import arena
@@ -117,6 +118,7 @@ class ProcessLauncher:
             allow_list=allow_list,
             nursery=nursery,
             logs=logs,
+            stacks=Stacks(directory),
         )
 
 

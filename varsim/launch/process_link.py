@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from varsim.launch.launcher import Lost
 from varsim.launch.logs import WorkerLogs
 from varsim.launch.nursery import Nursery
 from varsim.launch.rendezvous import routing_id
+from varsim.launch.stacks import Stacks
 from varsim.protocol import structure
 from varsim.protocol.messages import (
     Message,
@@ -68,6 +69,7 @@ class ProcessLink:
         allow_list: AllowList | None,
         nursery: Nursery,
         logs: WorkerLogs,
+        stacks: Stacks,
     ) -> None:
         self.num_replicas: Final = num_replicas
         self.validates = False
@@ -83,6 +85,8 @@ class ProcessLink:
         self._logs = logs
         self._replica_ids = {routing_id(i): i for i in range(num_replicas)}
         self._running = set(range(num_replicas))
+        self._process_ids: dict[int, int] = {}
+        self._stacks = stacks
         self._inbox: list[tuple[int, Message | Lost]] = []
         self._poller = zmq.Poller()
         self._poller.register(router.socket, zmq.POLLIN)
@@ -116,6 +120,7 @@ class ProcessLink:
                     raise StartError(_obituary(replica_id, message))
                 if isinstance(message, Ready):
                     missing.discard(replica_id)
+                    self._process_ids[replica_id] = message.process_id
             if not received:
                 raise StartError(self._unready(missing))
 
@@ -266,28 +271,38 @@ class ProcessLink:
         """The value that a worker packed."""
         return structure.unpack(payload, self._references)
 
-    def close(self) -> None:
+    def where(self, replica_id: int) -> str | None:
+        """file:line at which a replica's function is now; None if that cannot be seen."""
+        process_id = self._process_ids.get(replica_id)
+        if process_id is None or replica_id not in self._running:
+            return None
+        return self._stacks.place(replica_id, process_id)
+
+    def close(self, busy: Collection[int] = ()) -> None:
         """Ends all workers and frees everything. Does nothing the second time.
 
         Workers are asked to end, and killed after `SHUTDOWN_TIMEOUT_S`.
+
+        Args:
+            busy: Replicas that are known not to listen, and are killed at once.
         """
         if self._finalizer is None or not self._finalizer.alive:
             return
         try:
             if os.getpid() == self._owner:  # and not in a process that was forked from it
-                self._shut_down()
+                self._shut_down(frozenset(busy))
         finally:
             self._running.clear()
             self._inbox.clear()
             self._finalizer()
 
-    def _shut_down(self) -> None:
+    def _shut_down(self, busy: frozenset[int]) -> None:
         for replica_id in self._running:
             self.send(replica_id, [Shutdown()])
         poller = zmq.Poller()
         poller.register(self._nursery.reports, zmq.POLLIN)
         deadline = time.monotonic() + SHUTDOWN_TIMEOUT_S
-        while self._running and not self._nursery.ended:
+        while self._running - busy and not self._nursery.ended:
             if not poller.poll(timeout_ms(deadline - time.monotonic())):
                 break
             self._running.difference_update(replica_id for replica_id, _ in self._nursery.exits())

@@ -96,7 +96,7 @@ class Define(Message):
 class Start(Message):
     """Coordinator → replica: call a function in replica context.
 
-    Ends in exactly one `Returned` or `Raised`, unless an `Abort` comes first.
+    Ends in exactly one `Returned` or `Raised`; or in nothing, if an `Abort` comes first.
     """
 
     call_id: int
@@ -135,7 +135,7 @@ class Answered(Message):
 class Abort(Message):
     """Coordinator → every replica of a call: it has failed; raise in the program that waits.
 
-    Ignored by a replica that is not in that call.
+    Answered by `Left`: when the function has ended, or at once where that call does not run.
     """
 
     call_id: int
@@ -278,6 +278,16 @@ class Raised(Message):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Left(Message):
+    """Replica → coordinator: nothing of a call runs here, nor will: the answer to its `Abort`.
+
+    The function has ended, or was never called. A second delivery changes nothing.
+    """
+
+    call_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Component(Message):
     """Replica → coordinator: one replica's value of a variable, as a `Fetch` asked."""
 
@@ -328,6 +338,7 @@ ToCoordinator = (
     | Ask
     | Returned
     | Raised
+    | Left
     | Component
     | SliceReduced
     | Deferred

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,3 +18,7 @@ class CallSite:
         defined = f" ({self.defined_at})" if self.defined_at else ""
         called = f" at {self.called_at}" if self.called_at else ""
         return f"{self.function}{defined}, called by strategy.run{called},"
+
+
+UNKNOWN: Final = CallSite()
+"""Of a call about which nothing was said."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from varsim.errors import Fix, MismatchError, ValueMismatchError
 from varsim.protocol.messages import (
@@ -18,8 +18,10 @@ from varsim.protocol.messages import (
 )
 from varsim.spec import VariableSpec
 from varsim.sync import mismatch
+from varsim.sync.call_site import UNKNOWN, CallSite
 from varsim.sync.meeting_fixes import of_meeting
 from varsim.sync.participant import Met, Part, Participant, Plan, Status
+from varsim.sync.stragglers import Straggler
 
 GRACE_S = 0.5
 """Once a call can only fail, how long replicas that still run may take to come to where it failed.
@@ -42,8 +44,17 @@ class CallState:
     then *doomed* at that meeting: earlier ones still happen, later ones do not.
     """
 
-    def __init__(self, call_id: int, num_replicas: int, specs: Mapping[int, VariableSpec]) -> None:
+    def __init__(
+        self,
+        call_id: int,
+        num_replicas: int,
+        specs: Mapping[int, VariableSpec],
+        site: CallSite = UNKNOWN,
+        started_s: float = 0.0,
+    ) -> None:
         self.call_id = call_id
+        self.site = site
+        self.started_s = started_s
         self.participants = [Participant() for _ in range(num_replicas)]
         self.next_index = 0  # of the first meeting that has not happened
         self._specs = specs
@@ -72,6 +83,7 @@ class CallState:
         assert meeting.index == participant.met, "a replica numbers its meetings in order"
         stop = meeting.index + (1 if plan is None else len(plan.writes))
         part = Part(meeting.index, stop, meeting, plan, now_s)
+        participant.seen_at = part.at(stop - 1).place
         if not isinstance(meeting, Contribution):
             participant.status = Status.WAITING
             participant.waits_for = meeting
@@ -153,6 +165,7 @@ class CallState:
     def wait(self, replica_id: int, waiting: Waiting) -> None:
         """A replica's program waits for a commit, unless it is already on its way."""
         participant = self.participants[replica_id]
+        participant.seen_at = waiting.place
         if waiting.index >= self.next_index:
             participant.status = Status.WAITING
             participant.waits_for = waiting
@@ -161,6 +174,7 @@ class CallState:
         """A replica's program waits for the exchange of a variable's deferred writes."""
         self.participants[replica_id].status = Status.WAITING
         self.participants[replica_id].waits_for = demand
+        self.participants[replica_id].seen_at = demand.place
 
     def settle(self, variable_id: int, count: int) -> None:
         """So many deferred writes have been exchanged; those who waited for that run again."""
@@ -175,6 +189,7 @@ class CallState:
         """A replica waits for the program to do something; see `next_ask`."""
         self.participants[replica_id].status = Status.WAITING
         self.participants[replica_id].waits_for = ask
+        self.participants[replica_id].seen_at = ask.place
         self._asks[replica_id] = ask
 
     def next_ask(self) -> tuple[int, Ask] | None:
@@ -293,9 +308,28 @@ class CallState:
             (i, p.ended.report) for i, p in enumerate(self.participants) if p.ended is not None
         )
 
-    def stuck(self) -> str:
-        """Who waits where, and who still runs: for the error when nothing has moved for long."""
-        return mismatch.describe_standstill(self.participants, self._specs)
+    def running(self) -> list[int]:
+        """The replicas that neither wait nor have ended."""
+        return [i for i, p in enumerate(self.participants) if p.status is Status.RUNNING]
+
+    def stuck(self, now_at: Mapping[int, str]) -> list[str]:
+        """Who waits where, and who still runs: for the error when nothing has moved for long.
+
+        Args:
+            now_at: The lines at which replicas are now, as far as that is known.
+        """
+        lines = mismatch.describe_standstill(self.participants, self._specs).split("\n")
+        return [
+            f"{line}, now at {now_at[i]}" if i in now_at else line for i, line in enumerate(lines)
+        ]
+
+    def stragglers(self, because: str, *, by_program: bool, now_s: float) -> Iterator[Straggler]:
+        """The replicas whose functions have not ended, when the call is over for some reason."""
+        for replica_id, one in enumerate(self.participants):
+            if one.ended is None:
+                yield Straggler(
+                    replica_id, self.site, self.started_s, now_s, because, by_program, one.seen_at
+                )
 
     def validate(self) -> None:
         """Asserts what must hold after every event."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from varsim.errors import ContextError, MismatchError, ProtocolError, VarsimError
 from varsim.protocol.messages import (
@@ -18,6 +18,7 @@ from varsim.protocol.messages import (
     Demand,
     Forget,
     Layout,
+    Left,
     MergeCall,
     Merged,
     Message,
@@ -32,10 +33,12 @@ from varsim.protocol.messages import (
 from varsim.spec import Array, Operation
 from varsim.sync import reduce
 from varsim.sync.actions import AnswerAsk, CoordinatorAction, Finish, RunMerge, Send
+from varsim.sync.call_site import UNKNOWN, CallSite
 from varsim.sync.call_state import CallState
 from varsim.sync.ledger import Ledger
 from varsim.sync.merging import Combine
 from varsim.sync.participant import Met, Plans
+from varsim.sync.stragglers import Stragglers, describe
 
 MAX_FUNCTIONS = 256
 """How many functions a worker remembers; the one not used for longest is forgotten."""
@@ -55,6 +58,7 @@ class CoordinatorState:
         self._plans = Plans(num_replicas, self.ledger.specs)
         self._calls: dict[int, CallState] = {}  # innermost last
         self._next_call_id = 1
+        self.stragglers = Stragglers()
         self._functions: dict[str, None] = {}  # what the workers remember, least recent first
 
     def _all(self, message: Message) -> list[CoordinatorAction]:
@@ -67,12 +71,18 @@ class CoordinatorState:
         return function_id in self._functions
 
     def start(
-        self, function_id: str, function: Payload, arguments: Sequence[Payload]
+        self,
+        function_id: str,
+        function: Payload,
+        arguments: Sequence[Payload],
+        site: CallSite = UNKNOWN,
+        now_s: float = 0.0,
     ) -> tuple[int, list[CoordinatorAction]]:
         """Calls a function on all replicas, each with its arguments; ends in a `Finish`."""
         call_id = self._next_call_id
         self._next_call_id += 1
-        self._calls[call_id] = CallState(call_id, self.num_replicas, self.ledger.specs)
+        specs = self.ledger.specs
+        self._calls[call_id] = CallState(call_id, self.num_replicas, specs, site, now_s)
         self.ledger.call_running = True
         self.ledger.exchanges.begin(call_id)
         actions: list[CoordinatorAction] = []
@@ -91,16 +101,32 @@ class CoordinatorState:
             actions.append(Send(i, start))
         return call_id, actions
 
-    def abandon(
-        self, call_id: int, reason: str, error: VarsimError | None = None
+    def give_up(self, call_id: int, why: str, now_s: float) -> list[CoordinatorAction]:
+        """The program gives up a call, by an interrupt or a time-out."""
+        return self._abandon(call_id, f"the program raised {why}", why, now_s, by_program=True)
+
+    def _abandon(
+        self,
+        call_id: int,
+        reason: str,
+        because: str,
+        now_s: float,
+        *,
+        by_program: bool = False,
+        error: VarsimError | None = None,
     ) -> list[CoordinatorAction]:
-        """A call is given up: its replicas stop where they wait next.
+        """A call is over: its replicas stop where they wait next.
 
         Args:
+            reason: For the replicas.
+            because: The same in a word or two, for errors about replicas that do not stop.
             error: For the program, if it waits on behalf of a replica.
         """
-        if self._calls.pop(call_id, None) is None:
+        call = self._calls.pop(call_id, None)
+        if call is None:
             return []
+        for late in call.stragglers(because, by_program=by_program, now_s=now_s):
+            self.stragglers.add(call_id, late)
         self.ledger.call_running = bool(self._calls)
         self.ledger.distrust_local()
         error = error or ContextError(f"the call has ended meanwhile: {reason}")
@@ -130,9 +156,22 @@ class CoordinatorState:
         answer = Answered(call_id=call_id, result=result, failed=failed)
         return [Send(replica_id, answer), *self._next_ask(call)]
 
-    def stuck(self, call_id: int) -> str:
-        """Who waits where in a call, for the error when nothing has moved for long."""
-        return self._calls[call_id].stuck()
+    def stuck(self, call_id: int | None, now_at: Mapping[int, str], now_s: float) -> str:
+        """What replicas do, a line each, for the error when nothing has moved for long.
+
+        Args:
+            call_id: Of a call that the program waits for; None: it waits for an answer.
+            now_at: The lines at which replicas are now, as far as that is known.
+        """
+        lines = [] if call_id is None else self._calls[call_id].stuck(now_at)
+        late = self.stragglers.among(range(self.num_replicas))
+        return "".join(f"\n{line}" for line in (*lines, *describe(late, now_at, now_s)))
+
+    def busy(self, call_id: int | None) -> list[int]:
+        """The replicas that run their functions now, as far as is known: those of `stuck`."""
+        late = {one.replica_id for one in self.stragglers.among(range(self.num_replicas))}
+        running = [] if call_id is None else self._calls[call_id].running()
+        return sorted(late.union(running))
 
     @property
     def deadline_s(self) -> float | None:
@@ -192,6 +231,10 @@ class CoordinatorState:
                 return self._go_on(self._innermost, now_s)
             case Returned() | Raised():
                 self.ledger.take_report(replica_id, message.report)
+                self.stragglers.left(replica_id, message.call_id)
+            case Left():
+                self.stragglers.left(replica_id, message.call_id)
+                return []
         call = self._calls.get(getattr(message, "call_id", 0))
         if call is None:  # it has failed, and this replica did not know yet
             return []
@@ -202,7 +245,7 @@ class CoordinatorState:
         except ProtocolError:
             raise
         except VarsimError as error:
-            return [*actions, *self._fail(call, error)]
+            return [*actions, *self._fail(call, error, now_s)]
         if isinstance(message, Tally) or (isinstance(message, Contribution) and not call.doomed):
             return actions
         return [*actions, *self._go_on(call, now_s)]
@@ -218,7 +261,7 @@ class CoordinatorState:
                     actions.append(action)  # noqa: PERF402  # those before an error count
             except MismatchError as error:
                 assert call is not None, "what replicas wrote in calls that ended well is alike"
-                return [*actions, *self._fail(call, error)]
+                return [*actions, *self._fail(call, error, now_s)]
         if call is None:
             return actions
         return [*actions, *self._next_ask(call), *self._conclude(call, now_s)]
@@ -288,23 +331,25 @@ class CoordinatorState:
         exchanges = self.ledger.exchanges
         failure = call.failure(now_s, exchanging=exchanges.is_under_way)
         if isinstance(failure, MismatchError):
-            return self._fail(call, failure)
+            return self._fail(call, failure, now_s)
         if failure is not None:
-            aborts = self.abandon(call.call_id, "another replica raised")
+            because = f"replica {failure[0]} raised"
+            aborts = self._abandon(call.call_id, "another replica raised", because, now_s)
             return [*aborts, Finish(call.call_id, reports=call.reports(), raised=failure)]
         error = exchanges.standstill(call) if call is self._innermost else None
         if call.finished:
             error = exchanges.end(call)
         if error is not None:
-            return self._fail(call, error)
+            return self._fail(call, error, now_s)
         if call.finished:
             del self._calls[call.call_id]
             self.ledger.call_running = bool(self._calls)
             return [Finish(call.call_id, returned=call.returned(), reports=call.reports())]
         return []
 
-    def _fail(self, call: CallState, error: VarsimError) -> list[CoordinatorAction]:
-        aborts = self.abandon(call.call_id, str(error), error)
+    def _fail(self, call: CallState, error: VarsimError, now_s: float) -> list[CoordinatorAction]:
+        because = type(error).__name__
+        aborts = self._abandon(call.call_id, str(error), because, now_s, error=error)
         return [*aborts, Finish(call.call_id, reports=call.reports(), error=error)]
 
     def validate(self) -> None:

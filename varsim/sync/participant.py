@@ -149,6 +149,7 @@ class Participant:
     parts: deque[Part] = field(default_factory=deque)  # those that have not happened yet
     waits_for: AllReduce | AllGather | MergeCall | Waiting | Demand | Ask | None = None
     ended: Returned | Raised | None = None
+    seen_at: str = ""  # file:line where it last waited, met or contributed
 
     def point(self, index: int) -> Point | None:
         """What it did at a meeting point that has not happened yet."""

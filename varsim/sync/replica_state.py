@@ -22,6 +22,7 @@ from varsim.protocol.messages import (
     Demand,
     Fetch,
     Forget,
+    Left,
     Merged,
     Message,
     Reduced,
@@ -101,11 +102,7 @@ class ReplicaState:
                 if self._calls and self._calls[-1].call_id == message.call_id:
                     return [Deliver(message)]
             case Abort():
-                for call in self._calls:
-                    if call.call_id == message.call_id:
-                        call.aborted = message.reason
-                self._deferred.fail(message.call_id)
-                self._see_whether_aborted()
+                return self._abort(message)
             case Shutdown():
                 return [Stop()]
             case Define():
@@ -120,6 +117,14 @@ class ReplicaState:
             self._touched.pop(variable_id, None)
             self._outbox.forget()
             self._deferred.forget(variable_id)
+
+    def _abort(self, abort: Abort) -> list[ReplicaAction]:
+        self._deferred.fail(abort.call_id)
+        inside = [call for call in self._calls if call.call_id == abort.call_id]
+        for call in inside:
+            call.aborted = abort.reason
+        self._see_whether_aborted()
+        return [] if inside else self._leave(abort.call_id)
 
     def _see_whether_aborted(self) -> None:
         reasons = (call.aborted for call in self._calls if call.aborted is not None)
@@ -328,16 +333,21 @@ class ReplicaState:
     def end(self, last: Message | None) -> list[ReplicaAction]:
         """The function of the innermost call has ended; `last` says how, unless it was aborted.
 
+        The coordinator is told of every end: of an aborted call's, too, since it waits for it.
+
         Commits of the call may still come. Nobody waits for them: they come before anything else.
         """
         self._given.clear()
         if last is None:
             self._outbox.clear()
-        actions = [] if last is None else self.flush(last)
+        actions = self._leave(self.call_id) if last is None else self.flush(last)
         self._calls.pop()
         self._deferred.end()
         self._see_whether_aborted()
         return actions
+
+    def _leave(self, call_id: int) -> list[ReplicaAction]:
+        return [Send(COORDINATOR, Left(call_id=call_id))]
 
     def validate(self) -> None:
         """Asserts what must hold after every event."""

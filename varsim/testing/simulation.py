@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -153,7 +153,11 @@ class SimulatedLink:
         """Puts messages on their way to the coordinator."""
         self._to_coordinator[replica_id].extend(messages)
 
-    def close(self) -> None:
+    def where(self, replica_id: int) -> str | None:  # noqa: ARG002  # the link's name
+        """None: while the program runs, no replica does."""
+        return None
+
+    def close(self, busy: Collection[int] = ()) -> None:  # noqa: ARG002  # nobody is
         """Ends all simulated workers, once they have what was sent to them, and all records."""
         for replica_id, worker in enumerate(self._workers):
             if not worker.dead:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from varsim.launch.launcher import Lost
@@ -132,5 +132,9 @@ class Wires:
         """The value itself."""
         return payload.tree
 
-    def close(self) -> None:
+    def where(self, replica_id: int) -> str | None:  # noqa: ARG002  # the link's name
+        """None: replicas do what the scenario tells them."""
+        return None
+
+    def close(self, busy: Collection[int] = ()) -> None:
         """Nothing: there are no processes."""

@@ -17,6 +17,7 @@ from varsim.errors import ProtocolError
 from varsim.launch.exchange import empty, reduce_slice
 from varsim.launch.launcher import WorkerLink
 from varsim.launch.rendezvous import Rendezvous, log_name, routing_id
+from varsim.launch.stacks import show_stack_on_signal
 from varsim.protocol import structure
 from varsim.protocol.buffers import Buffer, Frame
 from varsim.protocol.codec import decode, encode
@@ -142,6 +143,7 @@ def work(rendezvous: Rendezvous, replica_id: int, serve: Callable[[WorkerLink], 
     """
     system.name_process(f"varsim-{replica_id}")
     faulthandler.enable()  # a crash in native code leaves a traceback, too
+    show_stack_on_signal(rendezvous.private_dir, replica_id)
     _reseed(rendezvous.options.seed, replica_id)
     log_path = str(Path(rendezvous.log_dir) / log_name(replica_id))
     output = KeepingOutput(os.fdopen(1, "wb", closefd=False), log_path)

@@ -1,0 +1,90 @@
+"""Where a worker's program is now: it writes its stack into a pipe when it gets a signal.
+
+The signal is one that a process ignores unless it asks for it, so that nothing happens where user
+code has taken it, or given it up. Python's own handler writes the stack, in whatever code it is.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import re
+import select
+import signal
+import sysconfig
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from varsim.transport.sockets import timeout_ms
+
+_SIGNAL: Final = signal.SIGURG
+_ANSWER_S: Final = 0.2
+"""For a stack to be written, which takes microseconds; a process that is stopped never does."""
+
+_MORE_S: Final = 0.01  # between the lines of a stack, at the most
+_READ_BYTES: Final = 2**16
+_FRAME: Final = re.compile(r'^  File "(.*)", line (\d+) in ', re.MULTILINE)
+_OURS: Final = Path(__file__).parents[1]  # the package
+_WORKERS: Final = "varsim_worker"
+_INSTALLED: Final = tuple(f"{sysconfig.get_path(name)}{os.sep}" for name in ("stdlib", "purelib"))
+
+
+def show_stack_on_signal(directory: str, replica_id: int) -> None:
+    """From now on this process writes its stack when it is asked where it is."""
+    path = _path(Path(directory), replica_id)
+    os.mkfifo(path, 0o600)
+    # Open for both: it need not wait for a reader, and lives when there is none.
+    pipe = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    faulthandler.register(_SIGNAL, file=pipe, all_threads=False)
+
+
+class Stacks:
+    """Asks workers of this machine where they are."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def place(self, replica_id: int, process_id: int) -> str | None:
+        """file:line in the user's program; None if there is no answer."""
+        try:
+            pipe = os.open(_path(self._directory, replica_id), os.O_RDONLY | os.O_NONBLOCK)
+        except OSError:  # it has not come so far, or this process has no descriptor left
+            return None
+        try:
+            _read(pipe, 0)  # what an earlier question has left
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(process_id, _SIGNAL)
+            return _user_place(_read(pipe, _ANSWER_S))
+        finally:
+            os.close(pipe)
+
+
+def _path(directory: Path, replica_id: int) -> Path:
+    return directory / f"stack-{replica_id}"
+
+
+def _read(pipe: int, timeout_s: float) -> str:
+    """What comes through a pipe within a time, until no more comes."""
+    poll = select.poll()
+    poll.register(pipe, select.POLLIN)
+    parts: list[bytes] = []
+    while any(event & select.POLLIN for _, event in poll.poll(timeout_ms(timeout_s))):
+        parts.append(os.read(pipe, _READ_BYTES))
+        timeout_s = _MORE_S
+    return b"".join(parts).decode("utf-8", "replace")
+
+
+def _user_place(stack: str) -> str | None:
+    """Of the innermost frame that is the user's own; else of what it is in, as a library's."""
+    here, others = Path.cwd(), None
+    for filename, line in _FRAME.findall(stack):
+        path = Path(filename)
+        if _OURS in path.parents or path.parent.name == _WORKERS:
+            continue
+        shown = str(path.relative_to(here)) if path.is_relative_to(here) else filename
+        place = f"{shown}:{line}"
+        if not filename.startswith(_INSTALLED):
+            return place
+        others = others or place
+    return others

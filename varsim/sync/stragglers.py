@@ -1,0 +1,115 @@
+"""Replicas that are still in the function of a call that is over for everybody else.
+
+A replica cannot be interrupted in its own code: it hears that its call has failed when it waits
+next, or when its function ends, and then says that it has left. Until then it answers nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from varsim.errors import StillRunning
+from varsim.protocol.messages import Abort
+from varsim.sync.actions import Send
+from varsim.sync.call_site import CallSite
+
+PATIENCE_S: Final = 1.0
+"""How long the program waits for replicas to leave a call that it has given up itself.
+
+Whoever pressed Ctrl-C sits before the screen; a replica that waits for a message leaves within
+milliseconds. Of a call that failed by itself replicas are waited for as in any call.
+"""
+
+REMINDER_S: Final = 0.2
+"""Of that time, when they are told again that the call is over: an interrupt may have come just
+when they were told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Straggler:
+    """A replica's part in a call that has failed, or was given up."""
+
+    replica_id: int
+    site: CallSite
+    started_s: float
+    over_s: float  # when the call was over
+    because: str  # what ended it
+    by_program: bool  # whether the program gave it up: by an interrupt, or by a time-out
+    seen_at: str  # file:line where the replica last met the coordinator; empty: nowhere
+
+
+class Stragglers:
+    """Who is still in which call that is over, as far as the replicas have told."""
+
+    def __init__(self) -> None:
+        self._inside: dict[tuple[int, int], Straggler] = {}  # by replica and call
+
+    def add(self, call_id: int, straggler: Straggler) -> None:
+        """The call is over, and this replica's function has not ended."""
+        self._inside[straggler.replica_id, call_id] = straggler
+
+    def left(self, replica_id: int, call_id: int) -> None:
+        """The replica's function of that call has ended."""
+        self._inside.pop((replica_id, call_id), None)
+
+    def among(self, replica_ids: Collection[int]) -> list[Straggler]:
+        """Those of these replicas, in replica order, each in the outermost call it is in."""
+        outermost: dict[int, Straggler] = {}
+        for (replica_id, _), straggler in sorted(self._inside.items()):
+            if replica_id in replica_ids:
+                outermost.setdefault(replica_id, straggler)
+        return list(outermost.values())
+
+    def reminders(self, replica_ids: Collection[int]) -> list[Send]:
+        """Tells these replicas again which calls are over."""
+        return [
+            Send(replica_id, Abort(call_id=call_id, reason=one.because))
+            for (replica_id, call_id), one in self._inside.items()
+            if replica_id in replica_ids
+        ]
+
+    def given_up(self, replica_ids: Collection[int]) -> list[Straggler]:
+        """Those that are still in a call that the program gave up, and not just failed."""
+        return [one for one in self.among(replica_ids) if one.by_program]
+
+
+def still_running(
+    stragglers: Iterable[Straggler], now_at: Mapping[int, str], now_s: float
+) -> StillRunning:
+    """The error for a use of replicas that have not left a call that was given up.
+
+    Args:
+        now_at: The lines at which replicas are now, as far as that is known.
+    """
+    late = list(stragglers)
+    who = "replicas " if len(late) > 1 else "replica "
+    who += ", ".join(str(one.replica_id) for one in late)
+    have = "have" if len(late) > 1 else "has"
+    first = late[0]
+    lines = [
+        f"{who} {have} not left a call that was given up {now_s - first.over_s:.1f} s ago "
+        f"({first.because}):",
+        *describe(late, now_at, now_s),
+        "  A replica cannot be interrupted in its own code. Nothing was begun now: try again when "
+        "its function has ended; or end the workers by strategy.close(), and their variables with "
+        "them, and make a new strategy.",
+    ]
+    return StillRunning("\n".join(lines), tuple(one.replica_id for one in late))
+
+
+def describe(stragglers: Iterable[Straggler], now_at: Mapping[int, str], now_s: float) -> list[str]:
+    """What each of them runs, since when and where, a line each."""
+    lines = []
+    for one in stragglers:
+        where = now_at.get(one.replica_id)
+        if where:
+            at = f"now at {where}"
+        elif one.seen_at:
+            at = f"last heard of at {one.seen_at}"
+        else:
+            at = "not heard of since it began"
+        since_s = now_s - one.started_s
+        lines.append(f"  replica {one.replica_id}: still runs {one.site} for {since_s:.1f} s; {at}")
+    return lines
