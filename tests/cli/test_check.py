@@ -119,6 +119,7 @@ def test_json_stands_alone():
     found = json.loads(result.stdout)
 
     assert (3, "INVALID") == (result.exit_code, found["outcome"])
+    assert found["verdict"].startswith("varsim broke a promise of these settings (INVALID): w: ")
     by_name = {one["checker"]: one for one in found["verdicts"]}
     assert [5, 6, 9] == by_name["reduction"]["events"]
     assert (1, "INVALID") == (by_name["reduction"]["variable"], by_name["reduction"]["outcome"])

@@ -165,3 +165,13 @@ def test_of_the_built_in_workloads_the_lessons_in_wrong_values_are_found(words: 
     summary = run("steps=12", f"workers={workers}", *overrides, workload=workload)
 
     assert WRONG.get(workload, []) == values_found(summary)
+
+
+def test_what_the_program_returns_is_kept_of_both(write: Callable[[str, str], Path]):
+    """So that check can compare it, too, though it is in no variable."""
+    write("alone.py", "def run(job):\n    return {'n': job.strategy.num_replicas_in_sync}\n")
+    summary = run("workers=3", workload="alone.py")
+
+    assert ({"n": 3}, {"n": 1}) == (summary.result, summary.oracle_result)
+    assert summary.verdict is not None
+    assert summary.verdict.compared.endswith("returned by the program: n: 3 instead of 1")

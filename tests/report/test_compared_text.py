@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from varsim.analysis.findings.account import Compared, Deed, Difference, Uncompared
+from varsim.analysis.returned import compare_returned
 from varsim.report.compared_text import MOST, WIDTH, compared_text, in_short
 
 DIFFERENCE = Difference(
@@ -54,10 +55,10 @@ def test_where_nothing_differs_it_is_said_how_much_was_compared():
 def test_nothing_compared_is_no_all_clear():
     nothing = Compared(values=0, places=0, differences=(), uncompared=(), own=("a", "b"))
     assert [
-        "compared with a single device: no value could be compared",
+        "compared with a single device: no value of a variable could be compared",
         "  not compared, as each replica has its own by design: a and b",
     ] == compared_text(nothing)
-    assert "no value could be compared with a single device" == in_short(nothing)
+    assert "no value of a variable could be compared with a single device" == in_short(nothing)
 
 
 def test_what_could_not_be_compared_says_why():
@@ -104,3 +105,26 @@ def test_many_places_are_counted():
 
 def test_no_line_of_short_words_is_wider_than_80_columns():
     assert WIDTH >= max(map(len, compared_text(ONE)))
+
+
+def test_what_the_program_returned_is_compared_too():
+    returned = compare_returned(
+        {"loss": 0.5, "each": [1.0, 2.0], "n": 3}, {"loss": 0.25, "each": [1.0], "n": 3}
+    )
+    some = replace(NONE, returned=returned)
+    assert [
+        "compared with a single device: 8 values at 2 places, and none differs",
+        "  returned by the program: 1 of 3 values different",
+        "  - loss: 0.5 instead of 0.25",
+        "  - each could not be compared: it has the shape [2], and on a single device the",
+        "    shape [1]",
+    ] == compared_text(some)[:5]
+    assert in_short(some).endswith(
+        "none differs; returned by the program: loss: 0.5 instead of 0.25"
+    )
+
+
+def test_where_no_rule_was_tried_it_is_said():
+    said = "No rule was tried, as no number of the single device is a sum or a mean"
+    assert said in flat(replace(ONE, rules_tried=False))
+    assert said not in flat(ONE)

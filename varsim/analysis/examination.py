@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from varsim.analysis.failures import Ending, failures
@@ -82,6 +82,8 @@ def examine(
     verdicts = judges.conclude()
     whole = is_whole(verdicts)
     findings, compared = search.conclude() if search is not None and whole else ((), None)
+    if compared is not None and ending is not None:
+        compared = replace(compared, returned=ending.returned)
     failed = failures(history, ending)
     notes = [*not_looked_at(history, verdicts, no_oracle, compared=compared is not None)]
     if ending is None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from varsim.analysis.findings.found import MOST_EVENTS, MOST_PLACES, Finding, Kind, times
+from varsim.analysis.returned import Returned
 from varsim.tracing.history import Event, History
 
 DONE, FAILED, INTERRUPTED = "done", "failed", "interrupted"
@@ -33,6 +34,7 @@ class Ending:
     kind: str = ""  # of a run that failed: the class of its error
     text: str = ""  # what that said
     place: str = ""  # where in the program, as file:line
+    returned: tuple[Returned, ...] = ()  # beside what the program returned on a single device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -159,9 +159,12 @@ def _show_events(history: History, events: Sequence[int], *, as_json: bool) -> N
 
 
 def _plain(found: Examination) -> dict[str, Any]:
+    from varsim.report.verdict_text import verdict_of
+
     return {
         "status": None if found.ending is None else found.ending.status,
         "outcome": found.outcome.value,
+        "verdict": verdict_of(found),
         "verdicts": [
             {
                 "checker": verdict.checker,

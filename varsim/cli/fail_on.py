@@ -53,7 +53,7 @@ def asked_for(texts: Iterable[str]) -> frozenset[str]:
 def seen(found: Examination, asked: frozenset[str]) -> list[str]:
     """Which of the words something was found for."""
     kinds = [_word(one.kind.value) for one in found.findings]
-    if found.compared is not None and found.compared.unexplained:
+    if found.compared is not None and found.compared.differs:
         kinds.append(DIFFERENCE)
     return sorted({one for one in kinds if one in asked or (ANY in asked and one != DIFFERENCE)})
 

@@ -13,9 +13,11 @@ from varsim.experiments.catalog import load_workload
 from varsim.experiments.cluster import strategy_of
 from varsim.experiments.config import Experiment
 from varsim.experiments.interrupts import Interrupts
+from varsim.experiments.measure import reached
 from varsim.experiments.settings import AppliedSettings
 from varsim.experiments.store import RunFiles
 from varsim.launch.chance import AT_IMPORT, seeded
+from varsim.report.summary import Plain
 from varsim.workloads.job import Job
 
 _SAID: Final = "program.log"  # beside the workers' logs
@@ -27,11 +29,13 @@ def run_aside(
     params: dict[str, Any],
     interrupts: Interrupts,
     files: RunFiles,
-) -> None:
+) -> dict[str, Plain]:
     """Runs an experiment's workload on these devices, and leaves its traces.
 
     Args:
         interrupts: Heeded while the workload runs, and ignored afterwards.
+    Returns:
+        What it returned.
     Raises:
         Exception: Whatever the workload raises.
     """
@@ -52,7 +56,7 @@ def run_aside(
                 workload = load_workload(experiment.workload)  # a file's module is made anew
             strategy.start()
             with variable_creator_scope(settings), seeded(experiment.seed).here():
-                workload.run(job, **params)
+                return reached(workload.run(job, **params))
         finally:
             interrupts.ignore()
 

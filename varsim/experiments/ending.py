@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from varsim.analysis.failures import Ending
+from varsim.analysis.returned import Returned, compare_returned
 from varsim.errors import ConfigError
 from varsim.experiments.store import SUMMARY, load_summary
 from varsim.report.summary import Summary
@@ -20,7 +21,14 @@ def ending_of(summary: Summary) -> Ending:
         kind="" if failure is None else failure.kind,
         text="" if failure is None else failure.text,
         place="" if failure is None else failure.place,
+        returned=_returned(summary),
     )
+
+
+def _returned(summary: Summary) -> tuple[Returned, ...]:
+    if summary.oracle_result is None:
+        return ()
+    return compare_returned(summary.result, summary.oracle_result)
 
 
 def summary_beside(record: Path) -> Summary | None:

@@ -56,6 +56,7 @@ class Going:
     advice: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     no_oracle: str = ""
+    oracle_result: dict[str, Plain] | None = None
 
     def __post_init__(self) -> None:
         self.settings = AppliedSettings(self.experiment)
@@ -137,6 +138,7 @@ class Going:
             verdict=None if observed is None else observed.verdict,
             advice=self.advice,
             no_oracle=self.no_oracle,
+            oracle_result=self.oracle_result,
             carried=self.carried,
         )
 

@@ -11,6 +11,7 @@ from varsim.experiments.interrupts import Interrupts
 from varsim.experiments.places import WrongKey
 from varsim.experiments.recording import write_history
 from varsim.experiments.store import RunFiles
+from varsim.report.summary import Plain
 from varsim.tracing.trace import OFF
 
 
@@ -33,17 +34,17 @@ def run_oracle(
     params: dict[str, Any],
     interrupts: Interrupts,
     files: RunFiles,
-) -> str | None:
+) -> dict[str, Plain] | str:
     """Runs an experiment's workload on one replica, and keeps its history.
 
     Args:
         interrupts: Ignored; heeded while the workload runs.
     Returns:
-        Why there is no history, if that failed; nothing is kept then.
+        What it returned; or why there is no history, and nothing is kept then.
     """
     problem: str | None
     try:
-        run_aside(experiment, experiment.device_names[:1], params, interrupts, files)
+        returned = run_aside(experiment, experiment.device_names[:1], params, interrupts, files)
         problem = write_history(files)
     except KeyboardInterrupt:
         problem = "it was interrupted"
@@ -51,4 +52,5 @@ def run_oracle(
         problem = f"on one replica the program fails: {in_a_line(error)}"
     if problem is not None:
         files.discard()
-    return problem
+        return problem
+    return returned

@@ -152,10 +152,12 @@ def _record_and_judge(going: Going, program: Program, interrupts: Interrupts) ->
         if going.watcher is not None:
             going.watcher.ran()
         files = going.directory.oracle
-        problem = run_oracle(going.experiment, program.params, interrupts, files)
-        if problem is not None:
-            going.no_oracle = problem
-            going.warn(f"there is no oracle to compare with: {problem}")
+        returned = run_oracle(going.experiment, program.params, interrupts, files)
+        if isinstance(returned, str):
+            going.no_oracle = returned
+            going.warn(f"there is no oracle to compare with: {returned}")
+        else:
+            going.oracle_result = returned
     ending = ending_of(going.summary())
     for observed in going.strategies:
         observed.verdict = judged(observed.files, ending, no_oracle=going.no_oracle)

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from textwrap import wrap
-from typing import Final
+from typing import Any, Final
 
 from varsim.analysis.findings.account import Compared, Difference, Uncompared
 from varsim.analysis.findings.found import times
+from varsim.analysis.returned import Returned
 from varsim.report.plain import plain
 from varsim.report.words import count, names, number, visible
 
 WIDTH: Final = 80
+
+_NO_RULES: Final = (
+    "No rule was tried, as no number of the single device is a sum or a mean of the replicas'. If "
+    "it had another batch, let the program split batches by strategy.num_replicas_in_sync."
+)
 
 MOST: Final = 5
 """Places that are listed; of more, the first ones and how many more there are."""
@@ -24,19 +30,31 @@ _UNKNOWN: Final = (
 
 def in_short(compared: Compared) -> str:
     """The comparison in a sentence or a few: how much, what differs, and the first of it."""
+    said = f"{_of_variables(compared)}{_left_out(compared)}"
+    differ = [one for one in compared.returned if one.differs]
+    if not differ:
+        return said
+    return f"{said}; returned by the program: {_of_returned(differ[0])}{_and_more(len(differ))}"
+
+
+def _of_variables(compared: Compared) -> str:
     if not compared.values:
-        return f"no value could be compared with a single device{_left_out(compared)}"
+        return "no value of a variable could be compared with a single device"
     said = f"{_counted(compared)} compared with a single device"
     if not compared.differences:
-        return f"{said}, and none differs{_left_out(compared)}"
+        return f"{said}, and none differs"
     found = compared.unexplained
     if not found:
-        return f"{said}; what differs is in the findings{_left_out(compared)}"
+        return f"{said}; what differs is in the findings"
     besides = "" if len(found) == len(compared.differences) else " beside those of the findings"
     return (
         f"{said}; {count(sum(one.count for one in found))} different{besides}, and no rule "
-        f"explains it; first: {_told(found[0])}{_left_out(compared)}"
+        f"explains it; first: {_told(found[0])}"
     )
+
+
+def _and_more(number: int) -> str:
+    return f", and {count(number - 1)} more differ" if number > 1 else ""
 
 
 def compared_text(compared: Compared, width: int = WIDTH, most: int | None = MOST) -> list[str]:
@@ -51,13 +69,34 @@ def compared_text(compared: Compared, width: int = WIDTH, most: int | None = MOS
         first = "first: " if place == 0 and len(found) > 1 else ""
         lines += _item(f"{first}{_told(one)}{_often(one)} (event {one.event})", width)
     lines += _more(len(found), most, "places", width)
-    if found:
-        lines += _wrapped(_UNKNOWN, width, "  ")
+    lines += _returned(compared.returned, width, most)
+    if compared.differs:
+        without = "" if compared.rules_tried else f"{_NO_RULES} "
+        lines += _wrapped(f"{without}{_UNKNOWN}", width, "  ")
     lines += _uncompared(compared.uncompared, width, most)
     if compared.own:
         own = f"not compared, as each replica has its own by design: {names(compared.own)}"
         lines += _wrapped(own, width, "  ")
     return lines
+
+
+def _returned(returned: Sequence[Returned], width: int, most: int | None) -> Iterator[str]:
+    """What the program returned and that differs, or could not be compared."""
+    differ = [one for one in returned if one.differs]
+    if differ:
+        of_all = f"{count(len(differ))} of {times(len(returned), 'value')}"
+        yield from _wrapped(f"returned by the program: {of_all} different", width, "  ")
+    for one in differ[:most]:
+        yield from _item(_of_returned(one), width)
+    yield from _more(len(differ), most, "of these", width)
+    for one in returned:
+        if one.why:
+            yield from _item(f"{one.name} could not be compared: {one.why}", width)
+
+
+def _of_returned(one: Returned) -> str:
+    element = "" if one.element is None else f" (element {one.element})"
+    return f"{one.name}{element}: {_number(one.got)} instead of {_number(one.wanted)}"
 
 
 def _counted(compared: Compared) -> str:
@@ -66,7 +105,7 @@ def _counted(compared: Compared) -> str:
 
 def _summed(compared: Compared) -> str:
     if not compared.values:
-        return "no value could be compared"
+        return "no value of a variable could be compared"
     differ = sum(one.count for one in compared.differences)
     if not differ:
         return f"{_counted(compared)}, and none differs"
@@ -87,7 +126,7 @@ def _told(one: Difference) -> str:
     return f"{where}: {_number(one.got)} instead of {_number(one.wanted)}"
 
 
-def _number(value: complex) -> str:
+def _number(value: Any) -> str:
     """With as many digits as tell it from what is not the same within rounding."""
     return f"{value:.6g}" if isinstance(value, float) else number(plain(value))
 

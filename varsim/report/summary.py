@@ -139,5 +139,6 @@ class Summary:
     warnings: list[str] = field(default_factory=list)  # each once
     verdict: Judgement | None = None  # null if nothing was recorded
     advice: list[str] = field(default_factory=list)  # of the pilot run that it took
+    oracle_result: dict[str, Plain] | None = None  # what it returned on a single device
     no_oracle: str = ""  # why an oracle that was asked for could not be compared with
     carried: Carried | None = None  # null in runs of varsim before it kept this

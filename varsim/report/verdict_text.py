@@ -37,6 +37,12 @@ def verdict_text(outcome: str, reasons: Iterable[str] = ()) -> str:
     }[outcome]
 
 
+def verdict_of(examination: Examination) -> str:
+    """The verdict on a run, in a sentence."""
+    reasons = (one.reason for one in examination.verdicts if one.outcome.value != "VALID")
+    return verdict_text(examination.outcome.value, reasons)
+
+
 def nothing_found(examination: Examination) -> str:
     """What it means that there are no findings."""
     num_kinds = examination.num_kinds
@@ -62,7 +68,6 @@ def not_looked_at(notes: Sequence[Note], width: int = WIDTH) -> list[str]:
 
 def end_of(examination: Examination, width: int = WIDTH) -> list[str]:
     """The last lines about a run: the verdict in a sentence, and what it leaves out."""
-    reasons = (one.reason for one in examination.verdicts if one.outcome.value != "VALID")
-    said = wrap(verdict_text(examination.outcome.value, reasons), width)
+    said = wrap(verdict_of(examination), width)
     notes = not_looked_at(examination.not_looked_at, width)
     return [*said, "", *notes] if notes else said

@@ -139,3 +139,18 @@ def test_what_each_replica_has_for_itself_is_not_compared():
 
     compared = comparison(own)
     assert (0, (), ("v",)) == (compared.values, compared.uncompared, compared.own)
+
+
+def test_a_single_device_with_a_part_of_the_batch_is_told():
+    """Then the rules are silent, and that they are is said."""
+
+    def always_two_shards(strategy: Strategy) -> None:
+        with strategy.scope():
+            v = variable(0.0, "ON_WRITE SUM")
+        halves = [np.split(batch, 2) for batch in DATA]
+        for shards in halves:
+            strategy.run(lambda some: v.assign(some[replica_id()].sum()), args=(shards,))
+
+    compared = comparison(always_two_shards)
+    assert (False, 8) == (compared.rules_tried, only(compared).count)
+    assert compared.unexplained

@@ -19,6 +19,7 @@ from varsim.analysis.findings.found import times
 from varsim.analysis.findings.share import Share
 from varsim.analysis.findings.subject import Subject
 from varsim.analysis.oracle import FIRST_REPLICA, Oracle
+from varsim.analysis.returned import Returned
 from varsim.analysis.rounding import close, wide
 from varsim.tracing.history import PROGRAM, Event
 
@@ -88,11 +89,18 @@ class Compared:
     differences: tuple[Difference, ...]  # the one that showed first comes first
     uncompared: tuple[Uncompared, ...]
     own: tuple[str, ...]  # variables of which each replica has its own by design
+    rules_tried: bool = True  # not if no number of the single device is made of the replicas'
+    returned: tuple[Returned, ...] = ()  # by the program
 
     @property
     def unexplained(self) -> tuple[Difference, ...]:
         """The differences of which no finding says by which rule."""
         return tuple(one for one in self.differences if not one.explained)
+
+    @property
+    def differs(self) -> bool:
+        """Whether anything differs that no finding explains."""
+        return bool(self.unexplained) or any(one.differs for one in self.returned)
 
     def explained_at(self, known: Collection[tuple[int | None, str]]) -> Compared:
         """The same, of which findings explain some.

@@ -10,6 +10,7 @@ what the replicas did, it had not the whole batch, and is no oracle.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -49,6 +50,7 @@ class Factor(Finder):
         self._shares = Shares(num_replicas, variables, components, oracle)
         self._oracle = oracle
         self._tallies: dict[tuple[int, bool, str], Tally] = {}
+        self._whole_batch = True
         self._explained: set[tuple[int | None, str]] = set()  # variables and places
 
     def taker(self, kind: str, *, by_program: bool) -> Take | None:  # noqa: ARG002  # of both
@@ -78,7 +80,7 @@ class Factor(Finder):
             if subject.aggregation == "SUM" and tally.related[Relation.RIGHT] == tally.count
             for known in sizes(tally.kept)
         ]
-        whole_batch = had_the_whole_batch(aggregated, counted)
+        whole_batch = self._whole_batch = had_the_whole_batch(aggregated, counted)
         compared: dict[int, list[Comparison]] = {}
         for (number, by_program, _), tally in self._tallies.items():
             subject = self._variables[number]
@@ -99,7 +101,8 @@ class Factor(Finder):
 
     def compared(self) -> Compared:
         """What all comparisons came to; asked after `finish`, which explains some differences."""
-        return self._shares.compared().explained_at(self._explained)
+        compared = self._shares.compared().explained_at(self._explained)
+        return replace(compared, rules_tried=self._whole_batch)
 
     def _by_replicas(
         self, subject: Subject, tally: Tally, counted: list[list[Weights]]

@@ -1,0 +1,60 @@
+"""What a program returned, beside what it returned on a single device."""
+
+from __future__ import annotations
+
+import pytest
+
+from varsim.analysis.returned import Returned, compare_returned
+
+
+def only(got: object, wanted: object) -> Returned:
+    (one,) = compare_returned({"x": got}, {"x": wanted})
+    return one
+
+
+@pytest.mark.parametrize(
+    ("got", "wanted"),
+    [
+        (0.5, 0.50001),
+        (3, 3),
+        ("text", "text"),
+        ([1.0, "NaN"], [1.0, "NaN"]),
+        ([[1, 2], [3, 4]], [[1, 2], [3, 4]]),
+        ([], []),
+        (True, True),
+        (None, None),
+    ],
+)
+def test_the_same_within_rounding_does_not_differ(got: object, wanted: object):
+    assert (False, "") == (only(got, wanted).differs, only(got, wanted).why)
+
+
+@pytest.mark.parametrize(
+    ("got", "wanted", "shown"),
+    [
+        (0.5, 0.51, (0.5, 0.51, None)),
+        ([1.0, 2.0, 3.0], [1.0, 9.0, 4.0], (2.0, 9.0, 1)),
+        ("a", "b", ("a", "b", None)),
+        (True, False, (True, False, None)),
+        (1.0, None, (1.0, None, None)),
+        ([[1], [2, 3]], 1.0, ([[1], [2, 3]], 1.0, None)),
+    ],
+)
+def test_what_differs_shows_both_values(got: object, wanted: object, shown: tuple[object, ...]):
+    one = only(got, wanted)
+    assert one.differs
+    assert shown == (one.got, one.wanted, one.element)
+
+
+def test_what_is_not_finite_differs_from_what_is():
+    assert only("NaN", 0.5).differs
+    assert 1 == only([1.0, "NaN"], [1.0, 2.0]).element
+
+
+def test_lists_of_other_sizes_are_not_compared():
+    assert "it has the shape [2], and on a single device one number" == only([1, 2], 1).why
+
+
+def test_structures_are_compared_name_by_name():
+    found = compare_returned({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}})
+    assert [("a.b", False), ("a.c", True)] == [(one.name, one.differs) for one in found]

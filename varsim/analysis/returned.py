@@ -1,0 +1,85 @@
+"""What a program returned, beside what it returned on a single device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from varsim.analysis.rounding import close
+
+Plain = Any
+"""What JSON can hold, of which a number that it lacks is a text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Returned:
+    """One of the values that a program returned."""
+
+    name: str  # "accuracy", "layers.bias"
+    got: Plain
+    wanted: Plain  # on a single device; None if there is none of that name
+    element: int | None = None  # of a list, the one that differs most
+    differs: bool = False  # by more than rounding
+    why: str = ""  # why it could not be compared; "" if it was
+
+
+def compare_returned(got: Mapping[str, Plain], wanted: Mapping[str, Plain]) -> tuple[Returned, ...]:
+    """Compares all that was returned, name by name."""
+    return tuple(_all(got, wanted, ""))
+
+
+def _all(got: Mapping[str, Plain], wanted: Mapping[str, Plain], prefix: str) -> Iterator[Returned]:
+    for key, value in got.items():
+        name = f"{prefix}{key}"
+        other = wanted.get(key)
+        if isinstance(value, Mapping) and isinstance(other, Mapping):
+            yield from _all(value, other, f"{name}.")
+        else:
+            yield _one(name, value, other)
+
+
+def _one(name: str, got: Plain, wanted: Plain) -> Returned:
+    one, other = _numbers(got), _numbers(wanted)
+    if one is None or other is None:
+        return Returned(name=name, got=got, wanted=wanted, differs=got != wanted)
+    if one.shape != other.shape:
+        why = f"it has {_size(one)}, and on a single device {_size(other)}"
+        return Returned(name=name, got=None, wanted=None, why=why)
+    if not one.size or close(one.ravel(), other.ravel()):
+        return Returned(name=name, got=got, wanted=wanted)
+    with np.errstate(all="ignore"):
+        apart = np.abs(one - other).ravel()
+    element = int(np.where(np.isnan(apart), np.inf, apart).argmax())
+    return Returned(
+        name=name,
+        got=one.ravel()[element].item(),
+        wanted=other.ravel()[element].item(),
+        element=element if one.ndim else None,
+        differs=True,
+    )
+
+
+def _numbers(value: Plain) -> np.ndarray | None:
+    """A number, or nested lists of numbers of one shape; None if it is something else."""
+    if isinstance(value, bool) or value is None:
+        return None
+    try:
+        array = np.asarray(value)
+        return array.astype(np.float64) if array.dtype.kind in "iuf" else _texts(array)
+    except ValueError:  # lists of different lengths
+        return None
+
+
+def _texts(array: np.ndarray) -> np.ndarray | None:
+    """Numbers that JSON lacks are among them, as texts."""
+    try:
+        return array.astype(np.float64) if array.dtype.kind == "U" else None
+    except ValueError:
+        return None
+
+
+def _size(array: np.ndarray) -> str:
+    return f"the shape {list(array.shape)}" if array.ndim else "one number"
