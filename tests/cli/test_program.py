@@ -131,7 +131,8 @@ def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_files")
 def test_words_are_completed():
     assert [
-        *"run exec bench check explain lens whatif advise workloads schema completion".split()
+        *"run exec bench check explain lens whatif advise export".split(),
+        *"workloads schema completion".split(),
     ] == completed()
     assert ["configs/", "mine.py", "one.yaml", "two.yml"] == completed("run")[-4:]
     assert "digits" in completed("run")

@@ -13,7 +13,7 @@ from typing import Final
 from varsim.analysis.findings.found import times
 from varsim.analysis.outcome import Verdict
 from varsim.analysis.verdict import is_whole
-from varsim.tracing.history import History
+from varsim.tracing.history import LEFT_OUT, History
 from varsim.tracing.trace import FRAME_LIMIT_BYTES, READ_LIMIT_BYTES
 
 ORACLE: Final = "--oracle"
@@ -75,6 +75,9 @@ def _of_record(history: History, flaw: str) -> Note:
 
 def _of_values(history: History) -> Iterator[Note]:
     """Values of which nothing was recorded, and those of which only a checksum was."""
+    if history.run.get(LEFT_OUT):
+        yield Note(text="values: they were left out when the run was exported")
+        return
     rows = history.connection.execute(
         "SELECT +variable, COUNT(*), SUM(digest IS NULL) FROM events "
         "WHERE value IS NULL AND dtype IS NOT NULL GROUP BY +variable"

@@ -19,6 +19,7 @@ from varsim.cli.lazy import LazyGroup, exit_codes
         "lens": "varsim.cli.lens:lens",
         "whatif": "varsim.cli.whatif:whatif",
         "advise": "varsim.cli.advise:advise",
+        "export": "varsim.cli.export:export",
         "workloads": "varsim.cli.workloads:workloads",
         "schema": "varsim.cli.schema:schema",
         "completion": "varsim.cli.completion:completion",

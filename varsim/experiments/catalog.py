@@ -82,6 +82,12 @@ def is_path(name: str) -> bool:
     return name.endswith(".py") or os.sep in name
 
 
+def whole_path(name: str) -> Path:
+    """A file's path from the root, through no link and no `..` above the file itself."""
+    path = Path(name).expanduser()
+    return path.parent.resolve() / path.name
+
+
 def load_workload(name: str) -> Workload:
     """The workload of that name, dotted module or path.
 
@@ -94,7 +100,7 @@ def load_workload(name: str) -> Workload:
     if name in built_in():
         module = importlib.import_module(f"{_PACKAGE}.{name}")
     elif is_path(name):
-        path = Path(name).expanduser().absolute()
+        path = whole_path(name)
         module, name = _load_file(path, name), str(path)
     else:
         module = _load_module(name)

@@ -17,6 +17,7 @@ from varsim.distribute.mirrored import MirroredStrategy
 from varsim.distribute.supervision import Choices, supervised
 from varsim.distribute.variable import variable_creator_scope
 from varsim.errors import ConfigError
+from varsim.experiments.catalog import whole_path
 from varsim.experiments.failure import failure_of
 from varsim.experiments.going import Going
 from varsim.experiments.nearest import did_you_mean
@@ -52,7 +53,7 @@ class ScriptProgram:
         """
         self.params: dict[str, Any] = {}
         self._said, self._args = path, list(args)
-        self.path = Path(path).expanduser().absolute()
+        self.path = whole_path(path)
         self.home: Home | None = home_of_file(self.path)
         try:
             self.source = self.path.read_bytes()

@@ -26,9 +26,12 @@ HISTORY: Final = "history.db"
 ORACLE: Final = "oracle"
 """In a run's directory: what the same program did on one replica, with a history of its own."""
 
+LEFT_OUT: Final = "left_out"
+"""A key of `run`: what was taken out of the record when it was exported; a list, with "values"."""
+
 SCHEMA: Final = """
 CREATE TABLE run (            -- what was run, and whether the record of it is whole
-    key   TEXT PRIMARY KEY,   -- schema, num_replicas, level, complete, …
+    key   TEXT PRIMARY KEY,   -- schema, num_replicas, level, complete, left_out, …
     value TEXT NOT NULL       -- JSON
 );
 CREATE TABLE variables (

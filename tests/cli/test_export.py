@@ -1,0 +1,197 @@
+"""`varsim export` in this process: what is in an archive, and what is not."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import platform
+import sys
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from varsim.analysis.verdict import judge
+from varsim.cli.main import main
+from varsim.experiments.store import load_summary
+from varsim.testing import simulated_cluster
+from varsim.tracing.history import open_history
+
+SECRET = 1234.5678
+PROGRAM = f"""
+import varsim as tf
+
+def run(job, *, data: str = "", trouble: bool = False):
+    with job.strategy.scope():
+        v = tf.Variable({SECRET}, name="v", aggregation=tf.VariableAggregation.SUM)
+    job.strategy.run(lambda: v.assign_add(1.0))
+    job.progress(1, 1, loss={SECRET})
+    if trouble:
+        raise ValueError(f"{{__file__}} has {SECRET}")
+    return {{"v": {SECRET}}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _in_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A program outside of the directory in which it is run."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(platform, "node", lambda: "my-host.example")
+    monkeypatch.setattr(getpass, "getuser", lambda: "myself")
+    for name in ("mine", "here"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "mine/program.py").write_text(PROGRAM)
+    with simulated_cluster():
+        yield
+
+
+def varsim(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments))
+
+
+def ran(*arguments: str) -> Path:
+    return Path(varsim("run", "../mine/program.py", "-q", *arguments).stdout.strip())
+
+
+def unpacked(*options: str, file: str = "sent.tar.gz") -> Path:
+    result = varsim("export", "latest", file, *options)
+    assert 0 == result.exit_code, result.output
+    with tarfile.open(file) if file.endswith("gz") else zipfile.ZipFile(file) as archive:
+        archive.extractall("sent", **({"filter": "data"} if file.endswith("gz") else {}))
+    (folder,) = Path("sent").iterdir()
+    return folder
+
+
+def everything_in(folder: Path) -> bytes:
+    return b"\n".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+@pytest.mark.parametrize("file", ["sent.tar.gz", "sent.zip"])
+def test_an_exported_run_can_be_looked_at_and_run_again(file: str):
+    run = ran()
+    folder = unpacked(file=file)
+    again = varsim("run", str(folder), "--trust", "-q")
+
+    assert run.name == folder.name
+    assert {"experiment.yaml", "summary.json", "history.db", "program"} == {
+        path.name for path in folder.iterdir()
+    }
+    assert load_summary(run).variables == load_summary(folder).variables
+    with open_history(folder) as history:
+        assert {"VALID"} == {one.outcome.value for one in judge(history)}
+    assert 0 == again.exit_code
+    assert load_summary(run).result == load_summary(Path(again.stdout.strip())).result
+
+
+def test_an_exported_run_is_not_ones_own_any_more():
+    ran()
+
+    assert "then add --trust" in varsim("run", str(unpacked())).stderr
+
+
+def test_nothing_in_an_exported_run_names_the_machine(tmp_path: Path):
+    """Not the error, the logs, the history's pages that were freed, or the archive's headers."""
+    run = ran("params.trouble=true", f"params.data={Path.home()}/data.csv", f"out={tmp_path}/runs")
+    (run / "logs").mkdir()
+    log = f"{tmp_path}/mine/program.py said myself@my-host.example in {sys.prefix}/x.py\n"
+    (run / "logs/worker-0.log").write_text(log)
+    result = varsim("export", str(run), "sent.tar")
+    assert "the name must end in .tar.gz, .tgz, .zip" in result.stderr
+    assert 0 == varsim("export", str(run), "sent.tgz").exit_code
+    with tarfile.open("sent.tgz") as archive:
+        archive.extractall("sent", filter="data")
+        assert {("", "", 0, 0)} == {(m.uname, m.gname, m.uid, m.gid) for m in archive.getmembers()}
+    folder = Path("sent") / run.name
+    found = everything_in(folder)
+
+    for told in (str(tmp_path), str(Path.home()), "myself", "my-host", sys.prefix):
+        assert told.encode() not in found, told
+    failure = load_summary(folder).failure
+    assert failure is not None
+    assert f"program.py has {SECRET}" == failure.text
+    assert 'File "program.py", line 10, in run' in failure.traceback
+    assert (
+        "program.py said user@host in python/x.py\n" == (folder / "logs/worker-0.log").read_text()
+    )
+    assert "~/data.csv" == load_summary(folder).experiment["params"]["data"]
+    assert run.name == load_summary(folder).directory
+
+
+def test_without_source_there_is_none():
+    ran()
+    folder = unpacked("--no-source")
+    carried = load_summary(folder).carried
+
+    assert not (folder / "program").exists()
+    assert carried is not None
+    assert ([], ["program.py: left out of the export"]) == (carried.files, carried.left_out)
+    assert "cannot be run again: its program is not in it" in varsim("run", str(folder)).stderr
+
+
+def test_without_values_there_are_none():
+    """Nor digests of them, which could be guessed; what was done stays known."""
+    run = ran("params.trouble=true")
+    folder = unpacked("--no-values", "--no-source")
+    found = everything_in(folder)
+    summary = load_summary(folder)
+
+    assert np.float32(SECRET).tobytes() in everything_in(run)
+    for told in (str(SECRET).encode(), np.float32(SECRET).tobytes()):
+        assert told not in found
+    assert ({}, {}, None) == (summary.result, summary.metrics, summary.variables[0].lens)
+    assert "ValueError" == summary.failure.kind  # type: ignore[union-attr]
+    with open_history(folder) as history, open_history(run) as before:
+        kinds = "SELECT kind, place FROM events ORDER BY event"
+        assert [kind for kind, _ in before.connection.execute(kinds).fetchall()] == [
+            kind for kind, _ in history.connection.execute(kinds).fetchall()
+        ]
+        digests = history.connection.execute("SELECT COUNT(digest), COUNT(value) FROM events")
+        assert (0, 0) == digests.fetchone()
+    checked = varsim("check", str(folder)).stdout
+    assert "values: they were left out when the run was exported" in checked
+
+
+def test_what_is_in_an_archive_and_what_is_not_is_said(tmp_path: Path):
+    run = ran()
+    (run / "notes.txt").write_text("")
+    program = run / "program/program.py"
+    program.write_text(program.read_text() + f"# see {tmp_path}/mine\n")
+    result = varsim("export", run.name[:15], "--no-values")
+    lines = result.stdout.splitlines()
+
+    assert lines[0].startswith(f"{run.name}.tar.gz: ")
+    assert "in it: experiment.yaml, history.db, program/program.py, summary.json" == lines[1]
+    assert [
+        "left out: values: what variables held, results, metrics, findings, logs, texts of errors",
+        "left out: notes.txt",
+    ] == lines[2:]
+    assert (
+        "warning: the program is kept as it is, and names this machine or its user: "
+        "program/program.py:12\n" == result.stderr
+    )
+
+
+def test_what_cannot_be_exported_leaves_no_file():
+    ran()
+
+    assert "there is no run 'xyz'" in varsim("export", "xyz").stderr
+    assert 1 == varsim("export", "latest", "nowhere/x.zip").exit_code
+    (Path("runs/latest") / "summary.json").write_text("{}")
+    assert 0 != varsim("export", "latest", "x.zip").exit_code
+    assert [] == list(Path().glob("*.zip")) + list(Path().glob(".x*"))
+
+
+def test_summaries_of_earlier_runs_can_be_exported():
+    """They did not say what they carry."""
+    run = ran()
+    values = json.loads((run / "summary.json").read_text())
+    del values["carried"]
+    (run / "summary.json").write_text(json.dumps(values))
+    (run / "origin.json").unlink()
+
+    assert load_summary(unpacked()).carried is None

@@ -1,0 +1,63 @@
+"""`varsim export`: writes a run into one file, to be sent to others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from varsim.cli import completion
+from varsim.cli.lazy import Failed, WrongUse
+
+_MAX_LINES = 5  # lines of the program that are named, of those that name this machine
+
+
+@click.command(short_help="Write a run into one file, to send it.")
+@click.argument("run", shell_complete=completion.runs)
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.option("--no-source", is_flag=True, help="Leave out the program.")
+@click.option(
+    "--no-values",
+    is_flag=True,
+    help="Leave out what variables held, results, findings, logs and texts of errors.",
+)
+def export(run: str, file: Path | None, *, no_source: bool, no_values: bool) -> None:
+    """Write RUN into FILE: a .tar.gz (by default, named as the run), or a .zip.
+
+    It says nothing of this machine: paths are relative, and the names of the host and of the user
+    are replaced, but for what stands in the program itself. Whoever unpacks it can look into it
+    (`varsim check FOLDER`) and run it again (`varsim run FOLDER --trust`).
+
+    \b
+    varsim export latest
+    varsim export 20260101 mine.zip --no-source --no-values
+    """  # noqa: D301  # \b keeps the lines below it apart
+    from varsim.errors import ConfigError
+    from varsim.experiments.export import DEFAULT_FORMAT, export_run
+    from varsim.experiments.found_runs import find_run
+
+    try:
+        found = find_run(run)
+        folder = found if found.is_dir() else found.parent
+        if file is None:
+            file = Path(f"{folder.resolve().name}{DEFAULT_FORMAT}")
+        exported = export_run(folder, file, source=not no_source, values=not no_values)
+    except ConfigError as error:
+        raise WrongUse(str(error)) from error
+    except OSError as error:
+        raise Failed(f"{file} cannot be written: {error.strerror}") from error
+    click.echo(f"{file}: {file.stat().st_size:,} bytes")
+    click.echo(f"in it: {', '.join(exported.names)}")
+    for what in exported.left_out:
+        click.echo(f"left out: {what}")
+    _name_lines(exported.look_at)
+
+
+def _name_lines(lines: list[str]) -> None:
+    if lines:
+        more = len(lines) - _MAX_LINES
+        which = ", ".join(lines[:_MAX_LINES]) + (f" and {more} more" if more > 0 else "")
+        click.echo(
+            f"warning: the program is kept as it is, and names this machine or its user: {which}",
+            err=True,
+        )

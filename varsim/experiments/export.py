@@ -1,0 +1,235 @@
+"""`varsim export`: a run as one archive, without what it says of this machine."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sqlite3
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from varsim.errors import ConfigError
+from varsim.experiments import yaml_lines
+from varsim.experiments.carried import ORIGIN, PROGRAM, origin_of
+from varsim.experiments.redaction import Redaction
+from varsim.experiments.store import EXPERIMENT, LOGS, PILOT, STRATEGY, SUMMARY, TRACES, json_text
+from varsim.tracing.history import HISTORY, LEFT_OUT, ORACLE
+
+_CLASS: Final = re.compile(r"[A-Za-z_][\w.]*(?=:|$)")
+_FORMATS: Final = (".tar.gz", ".tgz", ".zip")
+DEFAULT_FORMAT: Final = _FORMATS[0]
+
+
+@dataclass(slots=True)
+class Exported:
+    """What was put into an archive."""
+
+    file: Path
+    names: list[str] = field(default_factory=list)  # of files, below the run's folder
+    left_out: list[str] = field(default_factory=list)  # sentences
+    look_at: list[str] = field(default_factory=list)  # what still names this machine: file:line
+
+
+def export_run(run: Path, file: Path, *, source: bool = True, values: bool = True) -> Exported:
+    """Writes a run into an archive: the whole of it or, if that fails, nothing.
+
+    Args:
+        file: Its name says the format: .tar.gz, .tgz or .zip.
+        source: Whether to put the program in.
+        values: Whether to put in what variables held, and what the program reached and said.
+    Raises:
+        ConfigError: It is no run, or the format is another.
+        OSError: The archive cannot be written.
+    """
+    if not (run / SUMMARY).is_file():
+        raise ConfigError(f"{run} has no {SUMMARY}: it is no run, or one that has not ended")
+    if not file.name.endswith(_FORMATS):
+        raise ConfigError(f"{file}: the name must end in {', '.join(_FORMATS)}")
+    exported = Exported(file)
+    with tempfile.TemporaryDirectory(prefix="varsim-export-") as temporary:
+        copy = Path(temporary) / run.resolve().name
+        _Copy(run, copy, exported, source=source, values=values).make()
+        exported.names = sorted(
+            one.relative_to(copy).as_posix() for one in copy.rglob("*") if one.is_file()
+        )
+        partial = file.with_name(f".{file.name}")
+        try:
+            _pack(copy, partial, zipped=file.suffix == ".zip")
+            partial.replace(file)
+        finally:
+            partial.unlink(missing_ok=True)
+    return exported
+
+
+def _pack(folder: Path, file: Path, *, zipped: bool) -> None:
+    if zipped:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            for path in sorted(folder.rglob("*")):
+                archive.write(path, path.relative_to(folder.parent))
+        return
+
+    def anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
+        member.uid = member.gid = 0
+        member.uname = member.gname = ""
+        return member
+
+    with file.open("wb") as raw, tarfile.open(fileobj=raw, mode="w:gz") as packed:
+        packed.add(folder, folder.name, filter=anonymous)
+
+
+class _Copy:
+    """A copy of a run, as it may leave this machine."""
+
+    def __init__(
+        self, run: Path, copy: Path, exported: Exported, *, source: bool, values: bool
+    ) -> None:
+        self._run, self._copy = run, copy
+        self._exported = exported
+        self._source, self._values = source, values
+        origin = origin_of(run)
+        folders = (origin.get("program"), origin.get("working_directory"), str(run.resolve()))
+        self._redaction = Redaction(one for one in folders if isinstance(one, str))
+
+    def make(self) -> None:
+        """Copies what may leave, and notes what may not."""
+        self._files_of(self._run, self._copy)
+        for path in sorted(self._run.iterdir()):
+            strategy = path.name.startswith(STRATEGY)
+            if path.is_dir() and (path.name in (ORACLE, PILOT) or strategy):
+                self._files_of(path, self._copy / path.name)
+        self._program()
+        if not self._values:
+            self._leave_out(
+                "values: what variables held, results, metrics, findings, logs, texts of errors"
+            )
+        known = {EXPERIMENT, SUMMARY, HISTORY, LOGS, ORACLE, PILOT, PROGRAM, ORIGIN}
+        for path in sorted(self._run.iterdir()):
+            if path.name not in known and not path.name.startswith((STRATEGY, ".")):
+                which = " (records of processes as they wrote them)" if path.name == TRACES else ""
+                self._leave_out(f"{path.name}{which}")
+
+    def _leave_out(self, what: str) -> None:
+        self._exported.left_out.append(what)
+
+    def _files_of(self, folder: Path, copy: Path) -> None:
+        copy.mkdir(parents=True)
+        if (folder / EXPERIMENT).is_file():
+            self._experiment(folder / EXPERIMENT, copy / EXPERIMENT)
+        if (folder / SUMMARY).is_file():
+            self._summary(folder / SUMMARY, copy / SUMMARY)
+        if (folder / HISTORY).is_file():
+            self._history(folder / HISTORY, copy / HISTORY)
+        for log in sorted((folder / LOGS).glob("*")) if self._values else ():
+            (copy / LOGS).mkdir(exist_ok=True)
+            text = log.read_text("utf-8", "surrogateescape")
+            redacted = self._redaction.of_all(text)
+            (copy / LOGS / log.name).write_text(redacted, "utf-8", "surrogateescape")
+
+    def _experiment(self, file: Path, copy: Path) -> None:
+        text = file.read_text("utf-8")
+        keys = yaml_lines.load(text, str(file)).values
+        keys.pop("out", None)
+        comments = [line for line in text.splitlines() if line.startswith("#")]
+        text = yaml_lines.dump(self._redaction.of_value(keys))
+        copy.write_text("\n".join([*comments, text]), "utf-8")
+
+    # ------------------------------------------------------------ the summary
+
+    def _summary(self, file: Path, copy: Path) -> None:
+        summary = json.loads(file.read_text("utf-8"))
+        summary["experiment"].pop("out", None)
+        inner = self._copy.name if copy.parent == self._copy else copy.parent.name
+        summary["directory"] = inner
+        failure = summary.get("failure")
+        for key in ("text", "traceback") if failure else ():
+            failure[key] = self._redaction.of_all(failure[key])
+        summary["warnings"] = [self._redaction.of_all(one) for one in summary["warnings"]]
+        if not self._source and summary.get("carried"):
+            carried = summary["carried"]
+            carried["left_out"] += [f"{name}: left out of the export" for name in carried["files"]]
+            carried["files"] = []
+        if not self._values:
+            _forget_values(summary)
+        copy.write_text(json_text(self._redaction.of_value(summary)) + "\n", "utf-8")
+
+    # ------------------------------------------------------------ the history
+
+    def _history(self, file: Path, copy: Path) -> None:
+        rough = copy.with_name(f".{copy.name}")
+        shutil.copyfile(file, rough)
+        with closing(sqlite3.connect(rough, isolation_level=None)) as history:
+            history.execute("PRAGMA journal_mode=OFF")
+            history.create_function("without_paths", 1, self._paths, deterministic=True)
+            history.create_function("without_names", 1, self._said, deterministic=True)
+            history.execute("UPDATE variables SET created_at = without_paths(created_at)")
+            history.execute("UPDATE events SET place = without_paths(place) WHERE place LIKE '%/%'")
+            history.execute(
+                "UPDATE events SET note = without_names(note) "
+                "WHERE note IS NOT NULL AND kind IN ('raise', 'finish', 'abort', 'lost')"
+            )
+            if not self._values:
+                history.execute("UPDATE events SET value = NULL, digest = NULL")
+                history.execute(
+                    "INSERT OR REPLACE INTO run VALUES (?, ?)", (LEFT_OUT, json.dumps(["values"]))
+                )
+            # A copy without the pages that were freed: what was replaced stands there still.
+            history.execute("VACUUM INTO ?", (str(copy),))
+        rough.unlink()
+
+    def _paths(self, text: Any) -> Any:
+        return self._redaction.of_paths(text) if isinstance(text, str) else text
+
+    def _said(self, text: Any) -> Any:
+        if not isinstance(text, str):
+            return text
+        return self._redaction.of_all(text) if self._values else _kind_of(text)
+
+    # ------------------------------------------------------------ the program
+
+    def _program(self) -> None:
+        program = self._run / PROGRAM
+        if not program.is_dir():
+            return
+        if not self._source:
+            self._leave_out(f"source: {PROGRAM}/; errors and findings may quote lines of it")
+            return
+        for file in sorted(program.rglob("*")):
+            name = file.relative_to(self._run)
+            if file.is_file() and "__pycache__" not in name.parts:
+                (self._copy / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, self._copy / name)
+                self._exported.look_at += list(self._still_named(file, name))
+
+    def _still_named(self, file: Path, name: Path) -> Iterator[str]:
+        """Sources are kept as they are: lines that name places of this machine, or its user."""
+        lines = file.read_text("utf-8", "replace").splitlines()
+        for number, line in enumerate(lines, start=1):
+            if self._redaction.of_all(line) != line:
+                yield f"{name.as_posix()}:{number}"
+
+
+def _kind_of(error: str) -> str:
+    """The class of an error without its text, which may have values in it."""
+    kind = _CLASS.match(error)
+    return f"{kind.group() if kind else 'an error'}: left out of the export"
+
+
+def _forget_values(summary: dict[str, Any]) -> None:
+    summary["result"], summary["metrics"] = {}, {}
+    for variable in summary["variables"]:
+        variable["lens"] = None
+    if summary.get("failure"):
+        summary["failure"] |= {"text": "left out of the export", "traceback": ""}
+    summary["warnings"] = []
+    verdict = summary.get("verdict")
+    if verdict:
+        kept = {"outcome": verdict["outcome"], "not_looked_at": verdict.get("not_looked_at", [])}
+        reasons = ["left out of the export"] if verdict["reasons"] else []
+        summary["verdict"] = {"reasons": reasons, "findings": [], "compared": "", **kept}
