@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from varsim.distribute.context import Frame, current_frame, entered
-from varsim.distribute.place import warn
 from varsim.distribute.values import is_distributed, regroup, select_replica
 from varsim.distribute.variable import create
 from varsim.errors import CreationError, ProtocolError
@@ -61,10 +60,7 @@ class RunHost:
         for line in report.output.splitlines():
             sys.stdout.write(f"[replica {replica_id}] {line}\n")
         for text, place in report.warnings:
-            what = text.partition("\n")[0]  # the fixes below it name each replica's own value
-            if what not in self._strategy.warned:
-                self._strategy.warned.add(what)
-                warn(text, place)
+            self._strategy.warn_once(text, place)  # fixes below name each replica's own value
 
     def _do(self, replica_id: int, verb: str, arguments: list[Any]) -> Any:
         match verb, arguments:

@@ -13,6 +13,7 @@ import numpy as np
 
 from varsim import environment
 from varsim.coordinator import Coordinator, RaisedBy, call_timeout_s
+from varsim.distribute import generators
 from varsim.distribute.context import current_frame, require_cross_replica
 from varsim.distribute.conversion import as_shape, initial_array
 from varsim.distribute.cross_replica import CrossReplica
@@ -43,6 +44,7 @@ from varsim.spec import (
     VariableSpec,
 )
 from varsim.sync import creation, policy, reduce
+from varsim.sync.call_site import CallSite
 from varsim.sync.statistics import VariableStatistics
 from varsim.tracing.trace import TraceOptions
 
@@ -122,7 +124,7 @@ class MirroredStrategy(Strategy):
         self._launcher = current_launcher()
         PROGRAM.know("strategy", self.strategy_id, self)
         self._coordinator = None
-        self.warned: set[str] = set()  # what replicas warned of, said once
+        self._warned: set[str] = set()  # what was said already
         self._shipped: weakref.WeakKeyDictionary[Function, tuple[str, Payload, list[object]]] = (
             weakref.WeakKeyDictionary()
         )
@@ -266,14 +268,38 @@ class MirroredStrategy(Strategy):
         """Calls `fn` on every replica, in replica context; see `Strategy.run`."""
         check_call(self, fn, args)
         coordinator = self.coordinator
-        number, function = self._ship(fn)
-        arguments = self._pack_per_replica((tuple(args), dict(kwargs or {})))
+        site = site_of(fn)
+        number, function, arguments = self._packed_call(fn, (tuple(args), dict(kwargs or {})), site)
         host = RunHost(self, coordinator.link)
         try:
-            returned = coordinator.run(number, function, arguments, host, site_of(fn))
+            returned = coordinator.run(number, function, arguments, host, site)
         except RaisedBy as raised:
             self._raise(raised.replica_id, raised.raised)
         return regroup([coordinator.link.unpack(one.result) for one in returned])
+
+    def _packed_call(
+        self, fn: Callable[..., Any], arguments: Any, site: CallSite
+    ) -> tuple[str, Payload, list[Payload]]:
+        """A call as it travels; warns of what replicas should not all have a copy of."""
+        kinds = generators.kinds() if self.num_replicas_in_sync > 1 else ()
+        with PROGRAM.noting(kinds) as captured:
+            number, function = self._ship(fn)
+        packed, passed = self._pack_per_replica(arguments, kinds)
+        for one in (*captured, *passed):
+            text = generators.copies(fn, site, one, captured=one in captured)
+            self.warn_once(text, site.called_at)
+        return number, function, packed
+
+    def warn_once(self, text: str, place: str) -> None:
+        """Warns, unless the program was warned of it before: the first line says of what."""
+        if self.is_new(text.partition("\n")[0]):
+            warn(text, place)
+
+    def is_new(self, what: str) -> bool:
+        """Whether the program is to be warned of something: true once."""
+        known = what in self._warned
+        self._warned.add(what)
+        return not known
 
     def _ship(self, fn: Callable[..., Any]) -> tuple[str, Payload]:
         if isinstance(fn, Function):
@@ -290,11 +316,20 @@ class MirroredStrategy(Strategy):
             return f"live-{new_id()}", payload
         return function_id(payload), payload
 
-    def _pack_per_replica(self, structure: Any) -> list[Payload]:
+    def _pack_per_replica(
+        self, structure: Any, kinds: tuple[type, ...]
+    ) -> tuple[list[Payload], list[object]]:
+        """Each replica's slice; and the objects of these kinds that several of them get."""
         pack, count = self.coordinator.link.pack, self.num_replicas_in_sync
         if not is_distributed(structure):
-            return [pack(structure)] * count
-        return [pack(select_replica(structure, i, count)) for i in range(count)]
+            with PROGRAM.noting(kinds) as copied:
+                return [pack(structure)] * count, copied
+        packed, by_replica = [], []
+        for i in range(count):
+            with PROGRAM.noting(kinds) as copied:
+                packed.append(pack(select_replica(structure, i, count)))
+            by_replica.append(copied)
+        return packed, generators.in_common(by_replica)
 
     def _raise(self, replica_id: int, raised: Raised) -> None:
         cause = ReplicaError(replica_id, raised.traceback)

@@ -81,6 +81,8 @@ class ProgramReferences:
             weakref.WeakValueDictionary()
         )
         self._named: list[object] | None = None
+        self._kinds: tuple[type, ...] = ()
+        self._copied: list[object] = []
 
     def know(self, kind: str, number: int, value: object) -> None:
         """Remembers an object for as long as the program keeps it."""
@@ -95,9 +97,21 @@ class ProgramReferences:
         finally:
             self._named = None
 
+    @contextmanager
+    def noting(self, kinds: tuple[type, ...]) -> Iterator[list[object]]:
+        """Within the block, objects of these kinds that travel by value are noted in the list."""
+        before = self._kinds, self._copied
+        self._kinds, self._copied = kinds, []
+        try:
+            yield self._copied
+        finally:
+            self._kinds, self._copied = before
+
     def name_of(self, value: object) -> Name | None:
         """The name of a variable, a component or a strategy."""
         name = name_of(value)
+        if self._kinds and isinstance(value, self._kinds):
+            self._copied.append(value)
         if name is not None and self._named is not None:
             self._named.append(value)
         return name

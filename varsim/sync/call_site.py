@@ -14,10 +14,14 @@ class CallSite:
     defined_at: str = ""  # file:line; empty if that is not known
     called_at: str = ""  # file:line of strategy.run
 
+    @property
+    def described(self) -> str:
+        """The function, and where it is."""
+        return f"{self.function} ({self.defined_at})" if self.defined_at else self.function
+
     def __str__(self) -> str:
-        defined = f" ({self.defined_at})" if self.defined_at else ""
         called = f" at {self.called_at}" if self.called_at else ""
-        return f"{self.function}{defined}, called by strategy.run{called},"
+        return f"{self.described}, called by strategy.run{called},"
 
 
 UNKNOWN: Final = CallSite()

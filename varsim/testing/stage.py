@@ -270,8 +270,7 @@ class Stage:
         """Tells what a replica warns of, once for all of them."""
         for text, place in report.warnings:
             what = text.partition("\n")[0]  # the fixes below it name each replica's own value
-            if what not in self._strategy.warned:
-                self._strategy.warned.add(what)
+            if self._strategy.is_new(what):
                 self.say(f"warning at {place}: {text}")
 
     def _next(self) -> Command | Block:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import varsim as tf
@@ -34,3 +34,14 @@ class Job:
     seed: int  # for whatever the workload draws at random
     steps: int | None  # None: as many as the workload finds right
     progress: Progress
+
+    def __reduce__(self) -> Any:
+        """Travels with a replica's function that uses it; only the program can report progress."""
+        return Job, (self.strategy, self.seed, self.steps, _on_a_replica)
+
+
+def _on_a_replica(*_: Any, **__: Any) -> None:
+    raise RuntimeError(
+        "job.progress is the program's: call it outside strategy.run, after the step, with what "
+        "the replicas returned"
+    )
