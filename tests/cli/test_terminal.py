@@ -102,6 +102,6 @@ def test_escapes_of_a_program_are_shown_and_not_obeyed(environment: dict[str, st
     assert f"warned of {SHOWN}" in shown.text
     assert f"the run failed: Trouble: {SHOWN}\nat {SHOWN}" in shown.text
     assert f"{SHOWN}  {SHOWN}" in shown.text  # a result
-    assert f"{SHOWN}  ON_READ  ON_READ" in shown.text  # a variable
+    assert f"\n{SHOWN}          1          2" in shown.text  # a variable
     for obeyed in (f"{ESCAPE}[31m\x9b", "\x9b", "\u202e"):
         assert obeyed not in shown.text

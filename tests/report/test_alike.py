@@ -61,6 +61,20 @@ def test_a_long_name_keeps_whole_parts(width: int, expected: str) -> None:
     assert expected == short("encoder/layer_1/mlp/kernel", width)
 
 
+@pytest.mark.parametrize(
+    ("width", "expected"),
+    [
+        (40, "encoder/layer_*/kernel (64 variables)"),
+        (32, "encoder/…/kernel (64 variables)"),
+        (22, "encoder/…/kernel ×64"),
+        (21, "encoder/…/kernel ×64"),
+        (12, "…/kernel ×64"),
+    ],
+)
+def test_how_many_variables_a_name_is_for_is_not_cut(width: int, expected: str) -> None:
+    assert expected == short("encoder/layer_*/kernel (64 variables)", width)
+
+
 def test_short_names_keep_what_tells_them_apart() -> None:
     cut = short_names(LAYERS, 16)
 

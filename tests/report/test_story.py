@@ -25,18 +25,20 @@ NONE = {"synchronization": "NONE", "requested": "NONE", "messages": 0, "size_byt
         (
             ON_WRITE,
             SAME,
-            "w was synchronised at every write: 10 merges, 4 messages, 8 B. "
-            "Every replica holds the same, to the last bit.",
+            "w was synchronised at every write: 10 merges, 4 messages and 8 B if "
+            "each variable travelled alone. Every replica holds the same, to the last bit.",
         ),
         (
             {**ON_WRITE, "requested": "AUTO"},
             None,
-            "AUTO became ON_WRITE: w was synchronised at every write: 10 merges, 4 messages, 8 B.",
+            "AUTO became ON_WRITE: w was synchronised at every write: 10 merges, 4 messages and "
+            "8 B if each variable travelled alone.",
         ),
         (
             ON_WRITE,
             APART,
-            "w was synchronised at every write: 10 merges, 4 messages, 8 B. Yet the replicas' "
+            "w was synchronised at every write: 10 merges, 4 messages and 8 B if "
+            "each variable travelled alone. Yet the replicas' "
             "copies are up to 0.83 apart: something was written past the aggregation.",
         ),
         (
@@ -55,8 +57,8 @@ NONE = {"synchronization": "NONE", "requested": "NONE", "messages": 0, "size_byt
             },
             SAME,
             "AUTO was adaptive: w was exchanged only when somebody was about to read: 1 exchange, "
-            "4 messages, 8 B; under ON_WRITE 10 exchanges, 40 messages, 160 B. Every replica holds "
-            "the same, to the last bit.",
+            "4 messages, 8 B; under ON_WRITE 10 exchanges, 40 messages, 160 B (if each variable "
+            "travelled alone). Every replica holds the same, to the last bit.",
         ),
         (
             {**ON_WRITE, "synchronization": "AUTO", "aggregation": "NONE", "merges": 0},
@@ -69,13 +71,15 @@ NONE = {"synchronization": "NONE", "requested": "NONE", "messages": 0, "size_byt
             {},
             APART,
             "w was written by each replica to its own copy; only reads and assigns from outside "
-            "made copies meet: 4 messages, 8 B. The replicas' copies are up to 0.83 apart.",
+            "made copies meet: 4 messages and 8 B if each variable travelled alone. "
+            "The replicas' copies are up to 0.83 apart.",
         ),
         (
             {},
             lens(1.0, float("nan")),
             "w was written by each replica to its own copy; only reads and assigns from outside "
-            "made copies meet: 4 messages, 8 B. The replicas' copies are infinitely far apart: "
+            "made copies meet: 4 messages and 8 B if each variable travelled alone. "
+            "The replicas' copies are infinitely far apart: "
             "some hold NaN or infinity.",
         ),
     ],

@@ -65,6 +65,7 @@ _EXIT_CODES = (
 @click.option("--steps", type=int, hidden=True)  # likewise
 @click.option("--name", metavar="NAME", help="Names the run. [default: the script's name]")
 @click.option("--out", metavar="DIR", help="Where the run's directory is made. [default: runs]")
+@click.option("--all", "everything", is_flag=True, help="Show each variable, also of those alike.")
 @click.option("--json", "json_file", metavar="FILE", help="Write the summary there, as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing beside what the script prints.")
 @click.pass_context
@@ -74,6 +75,7 @@ def exec_(
     script: str,
     args: tuple[str, ...],
     *,
+    everything: bool,
     json_file: str | None,
     quiet: bool,
     **options: Any,
@@ -100,7 +102,7 @@ def exec_(
         raise WrongUse(str(error)) from error
     except OSError as error:
         raise Failed(f"the run could not be saved: {error}") from error
-    _show(summary, json_file, quiet=quiet)
+    _show(summary, json_file, everything=everything, quiet=quiet)
     ctx.exit(_exit_code(summary))
 
 
@@ -115,7 +117,7 @@ def _run(script: str, args: tuple[str, ...], options: dict[str, Any]) -> Summary
     return run_experiment(load_experiment(None, [*said, *overrides_of(options)]), Quiet())
 
 
-def _show(summary: Summary, json_file: str | None, *, quiet: bool) -> None:
+def _show(summary: Summary, json_file: str | None, *, everything: bool, quiet: bool) -> None:
     from varsim.experiments.store import as_json, further
     from varsim.report.console import print_report
 
@@ -126,7 +128,7 @@ def _show(summary: Summary, json_file: str | None, *, quiet: bool) -> None:
     sys.stdout.flush()
     for one in (summary, *further(Path(summary.directory))):
         click.echo()
-        print_report(one, sys.stdout)
+        print_report(one, sys.stdout, everything=everything)
 
 
 def _exit_code(summary: Summary) -> int:

@@ -76,6 +76,7 @@ _EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, INTERRUPTED)
 )
 @click.option("--strict/--no-strict", default=None, help="Refuse what TensorFlow refuses: none.")
 @click.option("--out", metavar="DIR", help="Where the run's directory is made. [default: runs]")
+@click.option("--all", "everything", is_flag=True, help="Show each variable, also of those alike.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON, and only that.")
 @click.option("-q", "--quiet", is_flag=True, help="Print the run's directory, and only that.")
 @click.option(
@@ -88,6 +89,7 @@ def run(
     /,
     words: tuple[str, ...],
     *,
+    everything: bool,
     as_json: bool,
     quiet: bool,
     print_config: bool,
@@ -118,7 +120,7 @@ def run(
         raise WrongUse(str(error)) from error
     except OSError as error:
         raise Failed(f"the run could not be saved: {error}") from error
-    _show(summary, as_json=as_json, quiet=quiet)
+    _show(summary, everything=everything, as_json=as_json, quiet=quiet)
     ctx.exit(_exit_code(summary))
 
 
@@ -173,7 +175,7 @@ def _run(experiment: Experiment, *, alone: bool) -> Summary:
         return run_experiment(experiment, watcher)
 
 
-def _show(summary: Summary, *, as_json: bool, quiet: bool) -> None:
+def _show(summary: Summary, *, everything: bool, as_json: bool, quiet: bool) -> None:
     from varsim.cli.output import complain
     from varsim.experiments.store import as_json as json_of
     from varsim.report.console import print_report
@@ -183,7 +185,7 @@ def _show(summary: Summary, *, as_json: bool, quiet: bool) -> None:
     elif quiet:
         click.echo(summary.directory)
     else:
-        print_report(summary, sys.stdout)
+        print_report(summary, sys.stdout, everything=everything)
     if summary.failure is not None:
         sys.stdout.flush()
         failure = summary.failure

@@ -9,13 +9,13 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from varsim.analysis.apart import relative
+from varsim.analysis import apart as distances
 from varsim.analysis.finding import Kind, find
 from varsim.analysis.lens import moments
 from varsim.errors import ConfigError
 from varsim.experiments.nearest import listed, no_variable
 from varsim.experiments.store import load_summary
-from varsim.report.summary import Digest, VariableSummary
+from varsim.report.lens_table import relative
 from varsim.report.words import number
 from varsim.tracing.history import History, VariableRow
 
@@ -86,7 +86,7 @@ def _of_all(history: History) -> Iterator[Chosen]:
     for row in history.variables.values():
         for moment in moments(history, row):
             known = [one for one in moment.components if one is not None]
-            apart = relative(known) if moment.parted else 0.0
+            apart = distances.relative(known) if moment.parted else 0.0
             if apart > best:
                 best, chosen = (
                     apart,
@@ -105,7 +105,7 @@ def _of_summary(history: History, run: Path) -> Iterator[Chosen]:
     best, chosen = 0.0, None
     for variable in summary.variables:
         rows = [row for row in history.variables.values() if row.name == variable.name]
-        apart = _relative(variable)
+        apart = 0.0 if variable.lens is None else relative(variable.lens)
         if len(rows) == 1 and apart > best:
             best, chosen = apart, Chosen(rows[0], _apart(apart, "at the end"))
     if chosen is not None:
@@ -119,20 +119,6 @@ def _apart(apart: float, when: str) -> str:
         else f"by {number(apart * 100)} % of its largest element"
     )
     return f"its replicas are furthest apart, {by} {when}"
-
-
-def _relative(variable: VariableSummary) -> float:
-    lens = variable.lens
-    if lens is None or not lens.apart:
-        return 0.0
-    sizes = [size for one in lens.components for size in _extremes(one)]
-    scale = max(sizes, default=0.0)
-    return float(lens.apart) / scale if isinstance(lens.apart, int | float) and scale else np.inf
-
-
-def _extremes(digest: Digest) -> list[float]:
-    numbers = (digest.minimum, digest.maximum)
-    return [abs(float(one)) for one in numbers if isinstance(one, int | float)]
 
 
 def _most_written(history: History) -> int:

@@ -11,6 +11,8 @@ from varsim.report.words import count, middle, visible
 
 CUT: Final = "…"
 _MOST_NAMES: Final = 3  # that are listed; of more, a pattern tells as much
+_LEAST_PATTERN: Final = 8  # columns of a pattern, beside how many variables it is for
+_COUNTED: Final = re.compile(r"(.+) \(([\d,]+) variables\)", re.DOTALL)
 _NUMBER: Final = re.compile(r"\d[\d,.]*")
 
 T = TypeVar("T")
@@ -112,6 +114,12 @@ def short(name: str, width: int) -> str:
     name = visible(name)
     if len(name) <= width:
         return name
+    counted = _COUNTED.fullmatch(name)
+    if counted is not None:
+        pattern, number = counted.groups()
+        for said in (f" ({number} variables)", f" ×{number}"):
+            if width - len(said) >= min(_LEAST_PATTERN, len(pattern)):
+                return short(pattern, width - len(said)) + said
     parts = name.split("/")
     for heads in (range(1, len(parts)), (0,)):  # without its beginning if that cannot be whole
         best = ""

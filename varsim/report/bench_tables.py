@@ -14,7 +14,7 @@ from varsim.report.bench_story import ratio, reading, reference
 from varsim.report.console import typed
 from varsim.report.page import print_page
 from varsim.report.summary import Status
-from varsim.report.variable_tables import new_table, print_table
+from varsim.report.tables import Column, show_table
 from varsim.report.words import NOTHING, duration, size, whole_size
 
 _BY_WORKERS: Final = {
@@ -113,12 +113,9 @@ def _print_table(
 ) -> None:
     if not rows:
         return
-    table = new_table()
-    for number, heading in enumerate(headings):
-        table.add_column(heading, no_wrap=True, justify="right" if number else "left")
-    for row in rows:
-        table.add_row(*row)
-    print_table(console, title, table)
+    labels, *cells = zip(*rows, strict=True)
+    columns = [Column(heading, one) for heading, one in zip(headings[1:], cells, strict=True)]
+    show_table(console, title, labels, columns, corner=headings[0])
 
 
 def _cell(bench: Bench, quantity: Quantity, workers: int, size_bytes: int) -> str:

@@ -7,37 +7,45 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from varsim.report.alike import short
 from varsim.report.lens_table import print_lens
 from varsim.report.page import print_page
 from varsim.report.story import story
 from varsim.report.summary import Judgement, Plain, Status, Summary
-from varsim.report.variable_tables import GAP, new_table, print_table, print_variables
+from varsim.report.tables import GAP, new_table, print_table
+from varsim.report.variable_tables import print_variables
 from varsim.report.verdict_text import NOTHING_RECORDED, not_looked_at, verdict_text
-from varsim.report.words import count, is_scalar, number, seconds
+from varsim.report.words import count, dimensions, is_scalar, number, seconds
 
 _MAX_LISTED: Final = 16  # elements of a list in one line
 
 
-def print_report(summary: Summary, file: TextIO, width: int | None = None) -> None:
+def print_report(
+    summary: Summary, file: TextIO, width: int | None = None, *, everything: bool = False
+) -> None:
     """Shows a run: what it reached, what it cost, what its variables hold, where it is saved.
 
-    Colours and the width are the terminal's, if `file` is one; otherwise there are no colours.
+    Args:
+        width: In columns; by default that of `file`, whose are the colours, too.
+        everything: Each variable, and not once for all that are alike.
     """
-    print_page(lambda console: _print_to(console, summary), file, width)
+    print_page(lambda console: _print_to(console, summary, everything=everything), file, width)
 
 
-def _print_to(console: Console, summary: Summary) -> None:
+def _print_to(console: Console, summary: Summary, *, everything: bool) -> None:
     console.print(Text(_headline(summary), style="bold"))
     console.print(Text(_circumstances(summary), style="dim"))
     console.print()
     if summary.result:
         _print_result(console, summary.result)
-    if summary.status is Status.DONE or any(variable.writes for variable in summary.variables):
-        print_variables(console, summary.variables)
-        print_lens(console, summary.variables)
+    variables = summary.variables
+    if summary.status is Status.DONE or any(variable.writes for variable in variables):
+        print_variables(console, variables, len(summary.devices), everything=everything)
+        print_lens(console, variables, everything=everything)
     for advice in summary.advice:
         console.print(Text(f"advised: {advice}"))
     if summary.advice:
@@ -104,18 +112,28 @@ def typed(directory: str) -> str:
 
 
 def _print_result(console: Console, result: Mapping[str, Plain]) -> None:
-    table = _matrix(console, result) or _list(result)
-    print_table(console, "what the training reached", table)
-
-
-def _list(result: Mapping[str, Plain]) -> Table:
-    table = new_table()
-    table.show_header = False
-    table.add_column("", no_wrap=True)
-    table.add_column("", overflow="fold")
-    for name, value in _flat("", result):
-        table.add_row(name, _one_line(value))
-    return table
+    title = "what the training reached"
+    matrix = _matrix(console, result)
+    if matrix is not None:
+        print_table(console, title, matrix)
+        return
+    console.print(Text(title, style="bold"))
+    rows = _flat("", result)
+    beside = max(len(name) for name, _ in rows)
+    room = console.width - beside - GAP
+    if room >= console.width // 2:
+        table = new_table()
+        table.show_header = False
+        table.add_column("", no_wrap=True)
+        table.add_column("", overflow="fold")
+        for name, value in rows:
+            table.add_row(name, _one_line(value))
+        console.print(table)
+    else:
+        for name, value in rows:
+            console.print(Text(short(name, console.width)))
+            console.print(Padding(Text(_one_line(value)), (0, 0, 0, GAP)))
+    console.print()
 
 
 def _matrix(console: Console, result: Mapping[str, Plain]) -> Table | None:
@@ -153,8 +171,26 @@ def _flat(prefix: str, values: Mapping[str, Plain]) -> list[tuple[str, Plain]]:
 def _one_line(value: Plain) -> str:
     if isinstance(value, str):
         return value
-    if isinstance(value, list) and all(map(is_scalar, value)):
-        more = len(value) - _MAX_LISTED
-        shown = "  ".join(map(number, value[:_MAX_LISTED]))
-        return f"{shown}  and {more} more" if more > 0 else shown
-    return number(value)
+    if not isinstance(value, list):
+        return number(value)
+    shape = _shape(value)
+    flat = value
+    for _ in shape[1:]:
+        flat = [one for part in flat for one in part]
+    if not all(map(is_scalar, flat)):
+        return number(value)
+    more = len(flat) - _MAX_LISTED
+    shown = "  ".join(map(number, flat[:_MAX_LISTED]))
+    said = f"{dimensions(shape)}  {shown}" if len(shape) > 1 else shown
+    return f"{said}  and {count(more)} more" if more > 0 else said
+
+
+def _shape(value: Plain) -> list[int]:
+    """Of lists in lists that are all of one length, as arrays are; else of the outermost."""
+    shape, level = [], [value]
+    while all(isinstance(one, list) for one in level) and len(set(map(len, level))) == 1:
+        shape.append(len(level[0]))
+        level = [one for part in level for one in part]
+        if not level:
+            break
+    return shape

@@ -12,15 +12,15 @@ from rich.text import Text
 
 from varsim.report.explain_layout import Block, Heading, Item, Paragraph, Table
 from varsim.report.page import print_page
+from varsim.report.tables import Column, show_texts
 from varsim.report.terminal import width_of
-from varsim.report.variable_tables import new_table
 
 _WIDTH: Final = 80  # of lines that one reads
 
 
-def print_blocks(blocks: Iterable[Block], file: TextIO) -> None:
+def print_blocks(blocks: Iterable[Block], file: TextIO, width: int | None = None) -> None:
     """Shows a page, or the overview."""
-    width = min(_WIDTH, width_of(file))
+    width = min(_WIDTH, width_of(file) if width is None else width)
     print_page(partial(_print_to, list(blocks), width), file, width)
 
 
@@ -33,10 +33,14 @@ def _print_to(blocks: Iterable[Block], width: int, console: Console) -> None:
             case Heading():
                 console.print(Text(block.text, style="bold"))
             case Paragraph():
-                console.print(Text(textwrap.fill(_plain(block.text), width)))
+                console.print(
+                    Text(textwrap.fill(_plain(block.text), width, break_on_hyphens=False))
+                )
             case Item():
                 said = f"{block.subject}: {_plain(block.text)}"
-                console.print(Text(textwrap.fill(said, width, subsequent_indent="  ")))
+                console.print(
+                    Text(textwrap.fill(said, width, subsequent_indent="  ", break_on_hyphens=False))
+                )
             case Table():
                 _print_table(console, block)
         before = block
@@ -48,9 +52,11 @@ def _plain(text: str) -> str:
 
 
 def _print_table(console: Console, block: Table) -> None:
-    table = new_table()
-    for place, heading in enumerate(block.headings):
-        table.add_column(heading, justify="right" if place >= block.numbers else "left")
-    for row in block.rows:
-        table.add_row(*row)
-    console.print(table)
+    labels, *cells = zip(*block.rows, strict=True)
+    columns = [
+        Column(heading, column, right=place >= block.numbers)
+        for place, (heading, column) in enumerate(
+            zip(block.headings[1:], cells, strict=True), start=1
+        )
+    ]
+    show_texts(console, labels, columns, corner=block.headings[0])

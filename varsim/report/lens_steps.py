@@ -12,9 +12,9 @@ from rich.text import Text
 from varsim.analysis.apart import Telling
 from varsim.analysis.arithmetic import Flat
 from varsim.analysis.lens import Moment
-from varsim.report.replica_columns import GAP, replica_columns
+from varsim.report.replica_columns import replica_columns
 from varsim.report.summary import Plain
-from varsim.report.variable_tables import new_table, print_table
+from varsim.report.tables import GAP, new_table, print_table
 from varsim.report.words import NOTHING, dimensions, names, number
 
 _ENDS: Final = 5  # lines at the beginning and at the end that are always shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -9,14 +10,15 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
-from varsim.report.alike import short_names
-from varsim.report.replica_columns import GAP, replica_columns
+from varsim.report.alike import grouped, name_of, short_names
+from varsim.report.replica_columns import replica_columns
 from varsim.report.summary import Digest, Lens, Plain, VariableSummary
-from varsim.report.variable_tables import MAX_ROWS, new_table, print_table
-from varsim.report.words import NOTHING, dimensions, names, number
+from varsim.report.tables import GAP, new_table, print_table
+from varsim.report.words import NOTHING, count, dimensions, names, number
 
-_LABEL_WIDTH: Final = 18
-_SHORT_LABEL_WIDTH: Final = 12
+_TITLE: Final = "value lens: each replica's component, and what a read outside gives"
+MOST_VARIABLES: Final = 12  # a screen; --all shows the rest
+_LABEL_WIDTHS: Final = (48, 32, 24, 18, 12)  # the widest that leaves room for all replicas
 _LEAST_MEAN: Final = 1e-3  # of the spread; a smaller mean is that of values around zero
 
 
@@ -30,34 +32,64 @@ class _Row:
     apart: str = ""
 
 
-def print_lens(console: Console, variables: Sequence[VariableSummary]) -> None:
-    """A table of all variables whose values are known, and why some have no value."""
-    shown = [(v, v.lens) for v in variables[:MAX_ROWS] if v.lens is not None]
-    if not shown:
+def print_lens(
+    console: Console, variables: Sequence[VariableSummary], *, everything: bool = False
+) -> None:
+    """A table of the variables whose values are known, and why some have no value.
+
+    Args:
+        everything: Each variable; otherwise those that hold the same are told together, and of
+            many the ones whose replicas differ most are shown.
+    """
+    known = [(one, one.lens) for one in variables if one.lens is not None]
+    if not known:
         return
-    for width in (_LABEL_WIDTH, _SHORT_LABEL_WIDTH):
-        labels = short_names([v.name for v, _ in shown], width)
+    groups = [[one] for one in known] if everything else grouped(known, lambda one: repr(one[1]))
+    if len(known) <= MOST_VARIABLES:
+        groups = [[one] for one in known]
+    shown = groups
+    if len(groups) > MOST_VARIABLES and not everything:
+        shown = sorted(groups, key=lambda group: -relative(group[0][1]))[:MOST_VARIABLES]
+    names_of = [name_of([variable.name for variable, _ in group]) for group in shown]
+    for width in _LABEL_WIDTHS:
         rows = [
             row
-            for label, (_, lens) in zip(labels, shown, strict=True)
+            for label, ((_, lens), *_) in zip(short_names(names_of, width), shown, strict=True)
             for row in _rows(label, lens)
         ]
         columns = replica_columns([row.components for row in rows], console.width - _beside(rows))
-        if None not in columns.replicas:  # all are shown; otherwise shorter names may make room
-            break
+        if len(columns.replicas) == len(rows[0].components):
+            break  # all are shown; otherwise shorter names may make room
     table = new_table()
     table.add_column("", no_wrap=True)
     for heading in [*columns.headings, "value", "apart"]:
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(row.label, *columns.cells(row.components), row.value, row.apart)
-    print_table(
-        console, "value lens: each replica's component, and what a read outside gives", table
-    )
-    for reason in dict.fromkeys(lens.refused for _, lens in shown if lens.refused):
-        refused = names([v.name for v, lens in shown if lens.refused == reason])
+    print_table(console, _TITLE, table)
+    said = [columns.sentence(len(rows[0].components))]
+    if len(shown) < len(groups):
+        left_out = sum(map(len, groups)) - sum(map(len, shown))
+        said.append(
+            "Shown is where replicas differ most, for the size of what they hold. --all shows the "
+            f"other {count(left_out)} variables, too, and `varsim lens latest NAME` one of them."
+        )
+    if any(said):
+        console.print(Text(" ".join(filter(None, said))))
+        console.print()
+    for reason in dict.fromkeys(lens.refused for _, lens in known if lens.refused):
+        refused = names([v.name for v, lens in known if lens.refused == reason])
         console.print(Text(f"{refused}: {reason}", style="dim"))
         console.print()
+
+
+def relative(lens: Lens) -> float:
+    """How far components are apart at the end, by their largest element; 0 if shapes differ."""
+    if not lens.apart:
+        return 0.0
+    extremes = [one for part in lens.components for one in (part.minimum, part.maximum)]
+    scale = max((abs(float(one)) for one in extremes if isinstance(one, int | float)), default=0.0)
+    return float(lens.apart) / scale if isinstance(lens.apart, int | float) and scale else math.inf
 
 
 def _beside(rows: Sequence[_Row]) -> int:

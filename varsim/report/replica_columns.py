@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
+from varsim.report.tables import GAP
 from varsim.report.words import names
-
-GAP: Final = 2  # columns between the cells of a table
 
 
 class Columns(NamedTuple):
@@ -46,7 +45,7 @@ def replica_columns(rows: Sequence[Sequence[str]], room: int) -> Columns:
         wide = [max(len(long[i]), widest[i]) for i in range(count)]
         fits = sum(wide) + GAP * count <= room
         return Columns(everyone, long if fits else [str(i) for i in range(count)])
-    some = next((one for one in _fewer(count) if _width(one, widest) <= room), [0, None][:count])
+    some = next((one for one in _fewer(count) if _width(one, widest) <= room), [])
     return Columns(
         some, ["…" if one is None else _heading(one, some, widest, room) for one in some]
     )
@@ -57,6 +56,7 @@ def _fewer(count: int) -> Iterator[list[int | None]]:
     for shown in range(count - 1, 1, -1):
         first = (shown + 1) // 2
         yield [*range(first), None, *range(count - (shown - first), count)]
+    yield [0, None]
 
 
 def _width(replicas: Sequence[int | None], widest: Sequence[int]) -> int:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from varsim.report.alike import name_of
 from varsim.report.summary import Lens, Status, Summary, VariableSummary
-from varsim.report.variable_tables import saving
-from varsim.report.words import count, names, number, size
+from varsim.report.variable_tables import alone, saving
+from varsim.report.words import count, names, number
 
 _Group = Sequence[VariableSummary]
+_MOST_NAMES: Final = 3  # that are told one by one
 _SAME: Final = "the same"
 
 
@@ -37,7 +39,9 @@ def _kind(variable: VariableSummary) -> str:
 
 
 def _names(group: _Group) -> str:
-    return names([variable.name for variable in group])
+    every = [variable.name for variable in group]
+    together = name_of(every)
+    return together if len(every) > _MOST_NAMES and "*" in together else names(every)
 
 
 def _mode(group: _Group) -> str:
@@ -60,8 +64,7 @@ def _apart(group: _Group) -> str | None:
 
 
 def _moved(group: _Group) -> str:
-    messages = sum(variable.messages for variable in group)
-    return f"{count(messages)} messages, {size(sum(v.size_bytes for v in group))}"
+    return alone(sum(v.messages for v in group), sum(v.size_bytes for v in group))
 
 
 def _on_write(group: _Group) -> str:

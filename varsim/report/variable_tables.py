@@ -1,45 +1,82 @@
-"""The table of variables: what was asked of each, and what its synchronisation cost."""
+"""The tables of variables: what was asked of each, and what its synchronisation cost."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Hashable, Sequence
 from typing import Final
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from varsim.report.alike import grouped, name_of
 from varsim.report.summary import VariableSummary
-from varsim.report.words import count, dimensions, middle, seconds, size
+from varsim.report.tables import LEAST_LABEL, Column, fits, show_table
+from varsim.report.words import count, dimensions, seconds, size
 
-GAP: Final = 2  # columns between the cells of a table
-MAX_ROWS: Final = 40  # two screens; the rest is in summary.json
-_SHORTEST_NAME: Final = 8  # cut in its middle to no less
-_LONG_NAME: Final = "n" * 20  # if names of this length fit, everything is put into one table
+MAX_ROWS: Final = 40  # two screens; --all shows the rest
+_MANY: Final = 20  # of more variables, those with unlike names are told together, too
+_WHOLE_NAME: Final = 20  # columns of a name; if less is left, there are more tables
+_COST: Final = "what synchronising them cost"
+_USES: Final = "what they are, and how often they were used"
+_ALONE: Final = "if each variable travelled alone"
+_DIGITS: Final = re.compile(r"\d+")
 
-_SETTINGS: Final = ["asked", "in force", "aggregation", "shape", "dtype"]
-_COSTS: Final = ["writes", "reads", "merges", "messages", "bytes", "waited s"]
+Group = Sequence[VariableSummary]
 
 
-def print_variables(console: Console, variables: Sequence[VariableSummary]) -> None:
-    """One table if the console is wide, else one of settings and one of costs."""
-    shown = variables[:MAX_ROWS]
-    settings = [_SETTINGS, *map(_settings, shown)]
-    costs = [_COSTS, *map(_costs, shown)]
-    if len(variables) > 1:
-        settings.append([""] * len(_SETTINGS))
-        costs.append(_moved(variables))
-    names = ["", *(variable.name for variable in shown), "together"]
-    both = [[*left, *right] for left, right in zip(settings, costs, strict=True)]
-    if _width([[_LONG_NAME, *row] for row in both]) <= console.width:
-        _print(console, "variables", names, both)
-    else:
-        _print(console, "variables", names, settings[: len(shown) + 1])
-        _print(console, "what synchronising them cost", names, costs)
-    _print_saving(console, [v for v in variables if v.on_write is not None])
-    if len(variables) > MAX_ROWS:
-        console.print(f"… and {len(variables) - MAX_ROWS} more variables: see summary.json\n")
+def print_variables(
+    console: Console,
+    variables: Sequence[VariableSummary],
+    num_replicas: int,
+    *,
+    everything: bool = False,
+) -> None:
+    """As few tables as the console has room for.
+
+    Args:
+        everything: A row for each variable, and not one for those that are alike.
+    """
+    if not variables:
+        return
+    groups = [[one] for one in variables] if everything else grouped(variables, likeness(variables))
+    shown = groups if everything else groups[:MAX_ROWS]
+    names = [name_of([one.name for one in group]) for group in shown]
+    labels = [*names, "together"] if len(variables) > 1 else names
+    sums = variables if len(variables) > 1 else []
+    for title, columns in _laid_out(shown, labels, sums, num_replicas, console.width):
+        has_sums = any(column.cells[-1] for column in columns)
+        show_table(console, title, labels if has_sums else names, columns)
+    _print_saving(console, [one for one in variables if one.on_write is not None])
+    said = []
+    if any(len(group) > 1 for group in shown):
+        said.append("In a row of several variables, the figures are those of each.")
+    if len(shown) < len(groups):
+        left_out = sum(map(len, groups[MAX_ROWS:]))
+        said.append(f"{count(left_out)} more variables are in summary.json.")
+    if said:
+        console.print(Text(" ".join([*said, "--all shows every variable."])))
+        console.print()
+
+
+def likeness(variables: Sequence[VariableSummary]) -> Callable[[VariableSummary], Hashable]:
+    """By what variables are told together: settings, costs and, if they are few, their names.
+
+    Names are alike that differ in numbers only.
+    """
+    many = len(variables) > _MANY
+
+    def key(variable: VariableSummary) -> Hashable:
+        cost = variable.on_write
+        return (
+            None if many else _DIGITS.sub("#", variable.name),
+            (variable.requested, variable.synchronization, variable.aggregation),
+            (tuple(variable.shape), variable.dtype, variable.writes, variable.reads),
+            (variable.merges, variable.messages, variable.size_bytes),
+            None if cost is None else (cost.merges, cost.messages, cost.size_bytes),
+        )
+
+    return key
 
 
 def _print_saving(console: Console, adaptive: Sequence[VariableSummary]) -> None:
@@ -55,72 +92,93 @@ def saving(adaptive: Sequence[VariableSummary]) -> str:
     costs = [variable.on_write for variable in adaptive if variable.on_write is not None]
     instead = _cost([(cost.merges, cost.messages, cost.size_bytes) for cost in costs])
     if now == instead:
-        return f"{now}, as under ON_WRITE: every write was read before the next one"
-    return f"{now}; under ON_WRITE {instead}"
+        return f"{now} {_ALONE}, as under ON_WRITE: every write was read before the next one"
+    return f"{now}; under ON_WRITE {instead} ({_ALONE})"
 
 
 def _cost(costs: Sequence[tuple[int, int, int]]) -> str:
     exchanges, messages, size_bytes = map(sum, zip(*costs, strict=True))
-    return (
-        f"{count(exchanges)} exchange{'s' * (exchanges != 1)}, "
-        f"{count(messages)} messages, {size(size_bytes)}"
-    )
+    moved = f"{count(messages)} messages, {size(size_bytes)}"
+    return f"{count(exchanges)} exchange{'s' * (exchanges != 1)}, {moved}"
 
 
-def _print(
-    console: Console, title: str, names: Sequence[str], rows: Sequence[Sequence[str]]
-) -> None:
-    """A table of `rows`, of which the first is the headings; `names` get what room is left."""
-    table = new_table()
-    table.add_column("", no_wrap=True)
-    for heading in rows[0]:
-        table.add_column(heading, no_wrap=True, justify="right" if heading in _COSTS else "left")
-    room = max(_SHORTEST_NAME, console.width - _width([["", *row] for row in rows]))
-    for name, row in zip(names[1:], rows[1:], strict=False):
-        table.add_row(middle(name, room), *row)
-    print_table(console, title, table)
+def alone(messages: int, size_bytes: int) -> str:
+    """What variables would send if each travelled alone, in a clause."""
+    return f"{count(messages)} messages and {size(size_bytes)} {_ALONE}"
 
 
-def _width(rows: Sequence[Sequence[str]]) -> int:
-    """How wide a table of these cells is."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return sum(widths) + GAP * (len(widths) - 1)
+# ---------------------------------------------------------------- columns
 
 
-def new_table() -> Table:
-    """An empty table, as all tables of a report look."""
-    return Table(
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),  # with the box's own blank, GAP columns between cells
-        header_style="dim",
-    )
+def _laid_out(
+    groups: Sequence[Group], labels: Sequence[str], sums: Group, num_replicas: int, width: int
+) -> list[tuple[str, list[Column]]]:
+    """The columns by table, with titles: as few tables as all fit into, else one of blocks."""
+    settings, shapes, uses = _settings(groups), _shapes(groups), _uses(groups)
+    costs = _costs(groups, num_replicas)
+    if sums:
+        settings, shapes, uses = map(_with_nothing, (settings, shapes, uses))
+        costs = _with_sums(costs, sums)
+    everything = [("variables", [*settings, *shapes, *uses, *costs])]
+    layouts = [
+        everything,
+        [("variables", [*settings, *shapes]), (_COST, [*uses, *costs])],
+        [("variables", settings), (_USES, [*shapes, *uses]), (_COST, costs)],
+    ]
+    for tables in layouts:
+        least = LEAST_LABEL if tables is layouts[-1] else _WHOLE_NAME
+        if all(fits(columns, labels, width, least) for _, columns in tables):
+            return tables
+    return everything
 
 
-def print_table(console: Console, title: str, table: Table) -> None:
-    """A table under its title, and an empty line."""
-    console.print(Text(title, style="bold"))
-    console.print(table)
-    console.print()
-
-
-def _settings(variable: VariableSummary) -> list[str]:
+def _settings(groups: Sequence[Group]) -> list[Column]:
+    firsts = [group[0] for group in groups]
     return [
-        variable.requested,
-        variable.synchronization,
-        variable.aggregation,
-        dimensions(variable.shape),
-        variable.dtype,
+        Column("asked", [one.requested for one in firsts], right=False),
+        Column("in force", [one.synchronization for one in firsts], right=False),
+        Column("aggregation", [one.aggregation for one in firsts], right=False),
     ]
 
 
-def _costs(variable: VariableSummary) -> list[str]:
-    counts = variable.writes, variable.reads, variable.merges, variable.messages
-    return [*map(count, counts), size(variable.size_bytes), seconds(variable.waited_s)]
+def _shapes(groups: Sequence[Group]) -> list[Column]:
+    firsts = [group[0] for group in groups]
+    return [
+        Column("shape", [dimensions(one.shape) for one in firsts], right=False),
+        Column("dtype", [one.dtype for one in firsts], right=False),
+    ]
 
 
-def _moved(variables: Sequence[VariableSummary]) -> list[str]:
-    messages = sum(variable.messages for variable in variables)
-    moved = size(sum(variable.size_bytes for variable in variables))
-    return ["", "", "", count(messages), moved, ""]
+def _uses(groups: Sequence[Group]) -> list[Column]:
+    firsts = [group[0] for group in groups]
+    return [
+        Column("writes", [count(one.writes) for one in firsts]),
+        Column("reads", [count(one.reads) for one in firsts]),
+    ]
+
+
+def _costs(groups: Sequence[Group], num_replicas: int) -> list[Column]:
+    firsts = [group[0] for group in groups]
+    waited = [sum(one.waited_s for one in group) / len(group) / num_replicas for group in groups]
+    return [
+        Column("merges", [count(one.merges) for one in firsts]),
+        Column("messages\nif alone", [count(one.messages) for one in firsts]),
+        Column("bytes\nif alone", [size(one.size_bytes) for one in firsts]),
+        Column("waited s\nper replica", list(map(seconds, waited))),
+    ]
+
+
+def _with_nothing(columns: Sequence[Column]) -> list[Column]:
+    """With an empty last cell, where others have a sum."""
+    return [Column(one.heading, [*one.cells, ""], one.right) for one in columns]
+
+
+def _with_sums(costs: Sequence[Column], variables: Group) -> list[Column]:
+    """With a last cell, of all variables together."""
+    messages = count(sum(one.messages for one in variables))
+    moved = size(sum(one.size_bytes for one in variables))
+    sums = ("", messages, moved, "")
+    return [
+        Column(one.heading, [*one.cells, total], one.right)
+        for one, total in zip(costs, sums, strict=True)
+    ]

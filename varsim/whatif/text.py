@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.text import Text
 
 from varsim.analysis.findings.found import times
-from varsim.report.variable_tables import new_table, print_table
-from varsim.report.words import count, middle, number, size
+from varsim.report.alike import short_names
+from varsim.report.tables import Column, show_table
+from varsim.report.words import count, number, size
 from varsim.spec import Array
 from varsim.sync.statistics import VariableStatistics
 from varsim.tracing.history import PROGRAM
@@ -19,6 +20,7 @@ from varsim.whatif.advice import Advised, in_words
 from varsim.whatif.compare import Difference, Effect, WhatIf
 
 _NAME_WIDTH: Final = 40
+_HEADINGS: Final = ("merges", "messages\nif alone", "bytes\nif alone", "stale")
 
 
 def print_what_if(
@@ -66,16 +68,16 @@ def print_advice(console: Console, advised: Advised, yaml: str) -> None:
 
 
 def _print_costs(console: Console, title: str, effects: Sequence[Effect]) -> None:
-    table = new_table()
-    table.add_column("", no_wrap=True)
-    for heading in ("merges", "messages", "bytes", "stale"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for effect in effects:
+    labels: list[str] = []
+    rows: list[list[str]] = []
+    names = short_names([effect.name for effect in effects], _NAME_WIDTH)
+    for name, effect in zip(names, effects, strict=True):
         was, would = effect.cost_before, effect.cost_after
-        table.add_row(middle(effect.name, _NAME_WIDTH))
-        table.add_row(f"  {in_words(effect.before)}", *_cells(was, effect.stale_before))
-        table.add_row(f"→ {in_words(effect.after)}", *_cells(would, effect.stale_after))
-    print_table(console, title, table)
+        labels += [name, f"  {in_words(effect.before)}", f"→ {in_words(effect.after)}"]
+        rows += [[""] * len(_HEADINGS), _cells(was, effect.stale_before)]
+        rows.append(_cells(would, effect.stale_after))
+    columns = [Column(*one) for one in zip(_HEADINGS, zip(*rows, strict=True), strict=True)]
+    show_table(console, title, labels, columns, whole=True)
 
 
 def _cells(cost: VariableStatistics, stale: int) -> list[str]:

@@ -1,0 +1,95 @@
+"""Whatever the console's width: nothing is wider, no word is broken, no heading is cut."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from tests.report.benches import bench
+from tests.report.summaries import lens, summary, variable
+from tests.report.test_console import LAYERS, RUN
+from tests.report.test_findings_text import finding
+from varsim.analysis.examination import Examination
+from varsim.analysis.lens import Moment
+from varsim.analysis.notes import Note
+from varsim.analysis.outcome import Outcome, Verdict
+from varsim.cli.explain import _blocks
+from varsim.report.bench_tables import print_bench, print_comparison
+from varsim.report.check_page import print_check
+from varsim.report.console import print_report
+from varsim.report.explain_text import print_blocks
+from varsim.report.lens_steps import print_steps, title_of
+from varsim.report.page import print_page
+
+WIDTHS = (40, 44, 50, 60, 64, 70, 80, 100, 120, 200)
+NARROWEST = {"explain on_read": 50}  # it names methods that are wider than 40 columns
+WORD = re.compile(r"[^\s,;:.()─…█/]+")
+
+_PART = np.array([0.1234], np.float32)
+MOMENTS = [Moment(step, 0.0, (_PART, _PART * 2, _PART, _PART), _PART, _PART) for step in range(9)]
+LONG = summary(
+    variable("w", lens([1.0] * 8, [2.0] * 8), shape=[8], writes=123_456, size_bytes=10**9),
+    variable("steps", lens(1, 1), aggregation="ONLY_FIRST_REPLICA", messages=1_234_567),
+)
+
+
+def _steps(console: Console) -> None:
+    print_steps(console, title_of("weights", "(ON_READ, MEAN)", [64, 10], 7), MOMENTS, 0)
+
+
+def _check(console: Console) -> None:
+    verdicts = [
+        Verdict(name, outcome, "every process reads what it wrote, and nothing that it did not")
+        for name, outcome in zip(("read-your-writes", "atomic", "record"), Outcome, strict=True)
+    ]
+    found = Examination(
+        verdicts=tuple(verdicts),
+        findings=(finding(), finding(variable="bias")),
+        compared=None,
+        num_events=1000,
+        num_replicas=2,
+        not_looked_at=(
+            Note(text="whether it is right, which takes many words", option="--oracle"),
+        ),
+    )
+    print_check(console, found, {})
+
+
+PAGES: dict[str, Callable[[io.StringIO, int], None]] = {
+    "run": lambda file, width: print_report(RUN, file, width),
+    "layers": lambda file, width: print_report(summary(*LAYERS), file, width),
+    "large numbers": lambda file, width: print_report(LONG, file, width),
+    "lens": lambda file, width: print_page(_steps, file, width),
+    "check": lambda file, width: print_page(_check, file, width),
+    "bench": lambda file, width: print_bench(bench(), file, width),
+    "comparison": lambda file, width: print_comparison(bench(), bench(), file, width),
+    "explain": lambda file, width: print_blocks(_blocks(None, None, 2), file, width),
+    "explain on_read": lambda file, width: print_blocks(_blocks("on_read", None, 2), file, width),
+}
+
+
+@cache
+def shown(page: str, width: int) -> str:
+    file = io.StringIO()
+    PAGES[page](file, width)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_fits_any_console(page: str, width: int) -> None:
+    """From 60 columns on its headings and names are whole, too."""
+    text = shown(page, width)
+
+    lines = [line for line in text.splitlines() if not line.startswith("saved in ")]
+    assert width >= max(map(len, lines))
+    if width < NARROWEST.get(page, 0):
+        return
+    others = {word for one in WIDTHS if one != width for word in WORD.findall(shown(page, one))}
+    assert set() == set(WORD.findall(text)) - others

@@ -1,0 +1,154 @@
+"""Tables that fit a console: in one piece, or, on a console too narrow, a block for each row."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from varsim.report.alike import short_names
+
+GAP: Final = 2  # columns between the cells of a table
+LEAST_LABEL: Final = 12  # columns; a longer label is cut in its middle to no less
+_HARD_BLANK: Final = "\u00a0"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table; its heading may have several lines."""
+
+    heading: str
+    cells: Sequence[str]  # one for each label
+    right: bool = True  # whether cells stand at the right
+
+    @property
+    def width(self) -> int:
+        """Of its widest line."""
+        return max(map(len, [*self.heading.splitlines(), *self.cells]), default=0)
+
+    @property
+    def longest_word(self) -> int:
+        """Its width: with less, a word would break."""
+        words = (word for text in (self.heading, *self.cells) for word in text.split())
+        return max(map(len, words), default=0)
+
+
+def new_table() -> Table:
+    """An empty table, as all tables look."""
+    return Table(
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),  # with the box's own blank, GAP columns between cells
+        header_style="dim",
+    )
+
+
+def print_table(console: Console, title: str, table: Table) -> None:
+    """A table under its title, and an empty line."""
+    console.print(Text(title, style="bold"))
+    console.print(table)
+    console.print()
+
+
+def fits(columns: Sequence[Column], labels: Sequence[str], width: int, least: int) -> bool:
+    """Whether a table has room, with labels that are cut to no less than so many columns."""
+    label = min(least, max(map(len, labels), default=0))
+    return label + sum(GAP + column.width for column in columns) <= width
+
+
+def show_table(
+    console: Console,
+    title: str,
+    labels: Sequence[str],
+    columns: Sequence[Column],
+    *,
+    corner: str = "",
+    whole: bool = False,
+) -> None:
+    """A table under its title, and an empty line.
+
+    Args:
+        labels: What each row is about. They get what room is left, and no two look alike.
+        corner: The heading above the labels.
+        whole: Labels are shown as they are.
+    """
+    least = console.width if whole else LEAST_LABEL
+    as_table = fits(columns, [corner, *labels], console.width, least)
+    room = console.width
+    if as_table:
+        room -= sum(GAP + column.width for column in columns)
+    shown = labels if whole else short_names(labels, room)
+    if as_table:
+        table = new_table()
+        table.add_column(corner, no_wrap=True)
+        for column in columns:
+            justify = "right" if column.right else "left"
+            table.add_column(column.heading, no_wrap=True, justify=justify)  # type: ignore[arg-type]
+        for row, label in enumerate(shown):
+            table.add_row(label, *(column.cells[row] for column in columns))
+        print_table(console, title, table)
+    else:
+        _show_blocks(console, title, shown, columns)
+
+
+def show_texts(
+    console: Console, labels: Sequence[str], columns: Sequence[Column], *, corner: str = ""
+) -> None:
+    """A table without a title, whose cells and headings break between words if they must."""
+    every = [Column(corner, labels, right=False), *columns]
+    least = [column.longest_word for column in every]
+    room = console.width - GAP * (len(every) - 1)
+    if sum(least) > room:
+        _show_rows(console, labels, columns)
+        return
+    more = [column.width - one for column, one in zip(every, least, strict=True)]
+    spare = room - sum(least)
+    given = 1.0 if sum(more) <= spare else spare / sum(more)
+    table = new_table()
+    for column, word, rest in zip(every, least, more, strict=True):
+        justify = "right" if column.right else "left"
+        table.add_column(column.heading, justify=justify, width=word + int(rest * given))  # type: ignore[arg-type]
+    for row, label in enumerate(labels):
+        table.add_row(label, *(column.cells[row] for column in columns))
+    console.print(table)
+
+
+def _show_blocks(
+    console: Console, title: str, labels: Sequence[str], columns: Sequence[Column]
+) -> None:
+    console.print(Text(title, style="bold"))
+    _show_rows(console, labels, columns)
+    console.print()
+
+
+def _show_rows(console: Console, labels: Sequence[str], columns: Sequence[Column]) -> None:
+    """Each row as a label, and below it the cells with their headings."""
+    for row, label in enumerate(labels):
+        console.print(Text(label))
+        pairs = [
+            f"{' '.join(column.heading.split())} {column.cells[row]}"
+            for column in columns
+            if column.cells[row]
+        ]
+        for line in flowing(pairs, console.width, indent=2 * GAP):
+            console.print(Text(line))
+
+
+def flowing(parts: Sequence[str], width: int, indent: int = 0) -> list[str]:
+    """Parts with commas between them, in lines that break between parts where they can."""
+    if not parts:
+        return []
+    room = width - indent - 1
+    text = ", ".join(one.replace(" ", _HARD_BLANK) if len(one) <= room else one for one in parts)
+    blanks = " " * indent
+    lines = textwrap.wrap(
+        text, width, initial_indent=blanks, subsequent_indent=blanks, break_on_hyphens=False
+    )
+    return [line.replace(_HARD_BLANK, " ") for line in lines]
