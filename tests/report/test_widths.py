@@ -29,7 +29,7 @@ from varsim.report.page import print_page
 
 WIDTHS = (40, 44, 50, 60, 64, 70, 80, 100, 120, 200)
 NARROWEST = {"explain on_read": 50}  # it names methods that are wider than 40 columns
-WORD = re.compile(r"[^\s,;:.()─…█/]+")
+WORD = re.compile(r"[^\s,;:.()─…█/×]+")
 
 _PART = np.array([0.1234], np.float32)
 MOMENTS = [Moment(step, 0.0, (_PART, _PART * 2, _PART, _PART), _PART, _PART) for step in range(9)]
@@ -54,6 +54,8 @@ def _check(console: Console) -> None:
         compared=None,
         num_events=1000,
         num_replicas=2,
+        ending=None,
+        run_failed=False,
         not_looked_at=(
             Note(text="whether it is right, which takes many words", option="--oracle"),
         ),
