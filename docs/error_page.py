@@ -182,6 +182,45 @@ EXAMPLES: Final = (
         """,
     ),
     Example(
+        "Metrics in another order, with names",
+        """
+        def step():
+            context = tf.distribute.get_replica_context()
+            metrics = ["loss", "accuracy"] if replica() == 0 else ["accuracy", "loss"]
+            return [context.all_reduce("MEAN", 0.5, name=metric) for metric in metrics]
+
+
+        strategy.run(step)
+        """,
+    ),
+    Example(
+        "Collectives of different lines, without names",
+        """
+        def step():
+            context = tf.distribute.get_replica_context()
+            if replica() == 0:
+                return context.all_reduce("MEAN", 2.0)
+            return context.all_reduce("MEAN", 0.5)
+
+
+        strategy.run(step)
+        """,
+    ),
+    Example(
+        "Replicas that reduce other structures",
+        """
+        def step():
+            context = tf.distribute.get_replica_context()
+            metrics = {"loss": 2.0, "accuracy": 0.5}
+            if replica() == 1:
+                del metrics["accuracy"]
+            return context.all_reduce("MEAN", metrics)
+
+
+        strategy.run(step)
+        """,
+    ),
+    Example(
         "A replica that never comes",
         """
         v = new(0.0, aggregation=SUM)

@@ -60,14 +60,19 @@ class Host(Protocol):
     def report(self, replica_id: int, report: Report) -> None:
         """Takes what a replica saw, at the end of the call, however it ends."""
 
+    def warn(self, text: str, place: str) -> None:
+        """Takes what the coordinator warns of, at the end of the call."""
+
 
 class Coordinator:
     """One cluster, for the program that uses it. Touches the network only inside its methods."""
 
-    def __init__(self, link: Link, call_timeout_s: float = CALL_TIMEOUT_S) -> None:
+    def __init__(
+        self, link: Link, call_timeout_s: float = CALL_TIMEOUT_S, *, strict: bool = False
+    ) -> None:
         self.link = link
         self.num_replicas = link.num_replicas
-        self.state = CoordinatorState(link.num_replicas, link.merge)
+        self.state = CoordinatorState(link.num_replicas, link.merge, strict=strict)
         self.ledger = self.state.ledger
         self._hosts: dict[int, Host] = {}
         self._work: deque[RunMerge | AnswerAsk] = deque()
@@ -212,6 +217,8 @@ class Coordinator:
         try:
             for replica_id, report in finish.reports:
                 host.report(replica_id, report)
+            for text, place in finish.warnings:
+                host.warn(text, place)
         finally:  # a warning that is an error must not hide the failure
             _raise_failure(finish)
         return finish.returned

@@ -28,7 +28,7 @@ VarsimError
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -150,12 +150,45 @@ class CreationError(ContextError):
     """The replicas of one call create different variables."""
 
 
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Replicas that did the same, and what that was."""
+
+    replica_ids: tuple[int, ...]  # in replica order
+    what: str
+
+    def __str__(self) -> str:
+        return f"{name_replicas(self.replica_ids)}: {self.what}"
+
+
+def name_replicas(replica_ids: Sequence[int]) -> str:
+    """Replicas in words: "replica 0", "replicas 1–4, 6"; three or more in a row are a range."""
+    runs: list[list[int]] = []
+    for replica_id in sorted(replica_ids):
+        if runs and runs[-1][-1] == replica_id - 1:
+            runs[-1].append(replica_id)
+        else:
+            runs.append([replica_id])
+    parts = [f"{run[0]}–{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs]
+    return f"replica{'' if len(replica_ids) == 1 else 's'} {', '.join(parts)}"
+
+
 class MismatchError(VarsimError, RuntimeError):
     """The replicas of one call did different things where all must do the same.
 
     The text says who waits where, who never came, and why the variable makes them wait.
     Operations that all replicas had already agreed on stay in force.
+
+    Attributes:
+        groups: All replicas of the call, by what they did; the fewest first.
     """
+
+    groups: tuple[Group, ...] = ()
+
+    def by_groups(self, groups: Iterable[Group]) -> Self:
+        """The same error, with who did what."""
+        self.groups = tuple(groups)
+        return self
 
 
 class ValueMismatchError(MismatchError, ValueError):

@@ -101,7 +101,7 @@ def test_a_replica_that_skips_a_write_is_named(
     text = stage.fails(MismatchError, step)
 
     writes = f"weights.assign_sub (float32 scalar) at {place(step, 'assign_sub')}"
-    assert f": {writes}\n" in text  # of those who had come by then
+    assert f"  replicas 0, 2: {writes}\n" in text
     assert "  replica 1: never came; its function returned after 0 meeting points\n" in text
     assert "'weights' (synchronization=ON_WRITE" in text
     assert f"created at {place(test_a_replica_that_skips_a_write_is_named, 'made here')}" in text
@@ -141,7 +141,8 @@ def test_uneven_numbers_of_steps(stage: Stage) -> None:
     text = str(caught.value)
     assert "at meeting point 3 of this call" in text
     assert f"  replica 2: v.assign_add (float32 scalar) at {place(epoch, 'v.assign')}" in text
-    assert "never came; its function returned after 2 meeting points" in text
+    ended = "never came; their functions returned after 2 meeting points"
+    assert f"  replicas 0, 1: {ended}\n" in text
     assert [2.0] * 3 == [float(part) for part in u.values]
     assert [before] * 3 == [float(part) for part in v.values]
 

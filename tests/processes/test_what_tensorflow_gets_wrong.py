@@ -53,7 +53,7 @@ def test_1_control_flow_that_depends_on_the_replica_does_not_hang(strategy: Stra
             loss.assign_add(1.0)
             float(loss)
 
-    with soon(), pytest.raises(MismatchError, match=r"replica [12]: never came"):
+    with soon(), pytest.raises(MismatchError, match="replicas 1, 2: never came"):
         strategy.run(chief_logs)
 
 
@@ -86,8 +86,8 @@ def test_2_a_timeout_says_who_waits_where_and_for_whom(
 
     text = str(caught.value)
     assert f"no replica said anything for {100 * MS:g} s" in text
-    waits = "waits in a read of loss, after its own write to it"
-    assert f"  replica 0: {waits} at {place(step, 'here')}" in text
+    waits = "wait in a read of loss, after its own write to it"
+    assert f"  replicas 0, 2: {waits} at {place(step, 'here')}" in text
     here = place(step, "gate.open")
     assert f"  replica 1: runs, now at {here}\n" in text  # its stack, at this moment
 
@@ -180,8 +180,9 @@ def test_5_all_learn_which_shapes_disagree_where(strategy: Strategy) -> None:
     with soon(), pytest.raises(ValueMismatchError) as caught:
         strategy.run(step)
     text = str(caught.value)
-    assert 2 == text.count(f") at {place(step, 'rows.assign')}\n")
-    assert 2 <= sum(f"rows.assign (float64 {size})" in text for size in (2, 3, 4))
+    for i in range(3):
+        wrote = f"rows.assign (float64 {2 + i}) at {place(step, 'rows.assign')}\n"
+        assert f"  replica {i}: {wrote}" in text
 
 
 def test_6_a_failed_reduction_poisons_nothing(strategy: Strategy) -> None:

@@ -181,6 +181,7 @@ class BareCluster:
                         index=state.next_index(),
                         function=NOTHING,
                         arguments=Payload((*place, number)),
+                        label=None,
                         place="",
                     )
                     self._act(replica_id, state.flush(meeting))

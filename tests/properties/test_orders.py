@@ -10,6 +10,7 @@ import pytest
 
 import varsim as tf
 from tests.effort import many
+from varsim.errors import MismatchError
 from varsim.testing import simulated_cluster
 
 SEEDS = range(many(100))
@@ -93,3 +94,21 @@ def test_components_share_no_memory() -> None:
 
     with pytest.warns(tf.VarsimWarning):
         check([1.0, 2.0, 3.0], program)
+
+
+def test_who_did_what_is_told_alike() -> None:
+    """The odd one is named first, whoever comes when."""
+
+    def program(strategy: Strategy) -> list[str]:
+        v = total(strategy, name="v")
+
+        def step() -> None:
+            if replica_id() != 1:
+                v.assign(1.0)
+            v.assign_add(1.0)
+
+        with pytest.raises(MismatchError) as caught:
+            strategy.run(step)
+        return [str(group).partition(" (")[0] for group in caught.value.groups]
+
+    check(["replica 1: v.assign_add", "replicas 0, 2: v.assign"], program)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from varsim.distribute.values import ordered_leaves, outline
 from varsim.protocol.messages import (
     BY_PROGRAM,
     AllGather,
@@ -207,20 +208,55 @@ def contribution(
     return Writes(call, index, (written(value, operation, variable_id=variable_id),))
 
 
-def all_reduce(value: Any, op: ReduceOp = ReduceOp.SUM, *, index: int = 0) -> AllReduce:
+def all_reduce(
+    value: Any,
+    op: ReduceOp = ReduceOp.SUM,
+    *,
+    index: int = 0,
+    name: str | None = None,
+    place: str = "train.py:30",
+) -> AllReduce:
     return AllReduce(
-        call_id=1, index=index, op=op, structure="…", leaves=(array(value),), place="train.py:30"
+        call_id=1,
+        index=index,
+        op=op,
+        structure=outline(value if isinstance(value, dict) else array(value)),
+        leaves=_leaves(value),
+        label=name,
+        place=place,
     )
 
 
-def all_gather(value: Any, axis: int = 0, *, index: int = 0) -> AllGather:
+def all_gather(
+    value: Any, axis: int = 0, *, index: int = 0, name: str | None = None, place: str = ""
+) -> AllGather:
     return AllGather(
-        call_id=1, index=index, axis=axis, structure="…", leaves=(array(value),), place=""
+        call_id=1,
+        index=index,
+        axis=axis,
+        structure=outline(value if isinstance(value, dict) else array(value)),
+        leaves=_leaves(value),
+        label=name,
+        place=place,
     )
 
 
-def merge_call(*, index: int = 0, call: int = 1) -> MergeCall:
-    return MergeCall(call_id=call, index=index, function=NOTHING, arguments=NOTHING, place="")
+def _leaves(value: Any) -> tuple[Array, ...]:
+    """Of a dict, or of a number or list that is one array."""
+    return tuple(map(array, ordered_leaves(value) if isinstance(value, dict) else [value]))
+
+
+def merge_call(
+    *, index: int = 0, call: int = 1, name: str | None = None, place: str = ""
+) -> MergeCall:
+    return MergeCall(
+        call_id=call,
+        index=index,
+        function=NOTHING,
+        arguments=NOTHING,
+        label=name,
+        place=place,
+    )
 
 
 def waiting(variable_id: int = W, *, index: int = 0) -> Waiting:

@@ -26,7 +26,7 @@ from tests.sync.build import (
 )
 from varsim.errors import MismatchError, ValueMismatchError
 from varsim.spec import ReduceOp
-from varsim.sync.call_state import GRACE_S, CallState
+from varsim.sync.call_state import GRACE_S, LONGEST_GRACE_S, CallState
 from varsim.sync.participant import Plans, Status
 
 SPECS = {W: spec(), V: spec(variable_id=V)}
@@ -35,9 +35,9 @@ SPECS = {W: spec(), V: spec(variable_id=V)}
 class Call:
     """A call state with less to write."""
 
-    def __init__(self, num_replicas=2, specs=SPECS):
+    def __init__(self, num_replicas=2, specs=SPECS, *, strict=False, started_s=1.0):
         self.specs = specs
-        self.state = CallState(1, num_replicas, specs)
+        self.state = CallState(1, num_replicas, specs, started_s=started_s, strict=strict)
         self.plans = Plans(num_replicas, specs)
 
     def arrive(self, replica_id, meeting, now_s=0.0):
@@ -126,6 +126,10 @@ def test_other_meetings_make_a_replica_wait_until_they_are_answered():
         (all_reduce(1.0), all_reduce([1.0]), ValueMismatchError),
         (all_gather([[1.0]], 0), all_gather([[1.0]], 1), MismatchError),
         (all_gather([[1.0]]), all_gather([[1.0, 2.0]]), ValueMismatchError),
+        (all_reduce(1.0, name="loss"), all_reduce(1.0, name="accuracy"), MismatchError),
+        (all_gather([1.0], name="loss"), all_gather([1.0]), MismatchError),
+        (merge_call(name="update"), merge_call(), MismatchError),
+        (all_reduce({"a": 1.0}), all_reduce({"b": 1.0}), ValueMismatchError),
     ],
 )
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
@@ -148,6 +152,8 @@ def test_parts_that_are_not_alike_are_refused_whoever_comes_first(first, second,
         (contribution(1.0), contribution(2.0)),
         (all_gather([1.0]), all_gather([1.0, 2.0])),
         (merge_call(), merge_call()),
+        (all_reduce(1.0, name="loss", place="a:1"), all_reduce(2.0, name="loss", place="a:2")),
+        (all_reduce({"a": 1.0, "b": 2.0}), all_reduce({"b": 1.0, "a": 2.0})),
     ],
 )
 def test_parts_that_are_alike_meet(first, second):
@@ -165,6 +171,110 @@ def test_values_that_do_not_match_are_not_told_as_another_order():
     text = str(call.failure())
     assert "gave values that do not match" in text
     assert "order" not in text
+
+
+def test_unnamed_parts_in_different_lines_meet_and_are_noted_once():
+    call = Call(3)
+    for index in (0, 1):
+        for replica_id in (0, 1):
+            call.arrive(replica_id, merge_call(index=index, place="a.py:1"))
+        call.release(call.arrive(2, merge_call(index=index, place="a.py:2")))
+
+    (points,) = call.state.crossings()
+    assert ["a.py:1", "a.py:1", "a.py:2"] == [point.place for point in points]
+
+
+def test_unnamed_parts_in_one_line_are_not_noted():
+    call = Call()
+    call.arrive(0, all_reduce(1.0))
+    call.arrive(1, all_reduce(1.0))
+
+    assert () == call.state.crossings()
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
+def test_strictly_unnamed_parts_in_different_lines_do_not_meet(order):
+    call = Call(3, strict=True)
+    for replica_id in order:
+        place = "a.py:1" if replica_id == 2 else "a.py:2"
+        assert [] == call.arrive(replica_id, all_reduce(1.0, place=place))
+
+    failure = call.failure()
+    assert "unnamed collectives in different lines" in str(failure)
+    assert [(2,), (0, 1)] == [group.replica_ids for group in failure.groups]
+    assert () == failure.fixes
+
+
+def test_strictly_parts_of_one_name_meet_wherever_they_stand():
+    call = Call(strict=True)
+    call.arrive(0, all_reduce(1.0, name="loss", place="a.py:1"))
+
+    assert [] != call.arrive(1, all_reduce(1.0, name="loss", place="a.py:2"))
+
+
+def test_names_that_differ_are_both_told_and_no_fix_mixes_their_values():
+    call = Call(4)
+    for replica_id, name in enumerate(["loss", "accuracy", "loss", None]):
+        call.arrive(replica_id, all_reduce(1.0, name=name))
+
+    failure = call.failure()
+    expected = "  the name 'accuracy' on replica 1 against no name on replica 3 against "
+    assert f"{expected}the name 'loss' on replicas 0, 2\n" in str(failure)
+    assert "  replica 1: all_reduce(SUM, float32[], name='accuracy') at train.py:30" in str(failure)
+    assert () == failure.fixes
+
+
+# ---------------------------------------------------------------- who did what
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3, 4), (4, 3, 2, 1, 0), (2, 0, 4, 1, 3)])
+def test_the_odd_one_is_told_first_and_the_others_are_one_line(order):
+    """Whoever comes first: the error waits until all have come."""
+    call = Call(5)
+    for replica_id in order:
+        assert None is call.failure()
+        call.arrive(replica_id, contribution(1.0, variable_id=W if replica_id else V))
+
+    failure = call.failure()
+    assert [
+        "  replica 0: v.assign (float32 scalar) at train.py:10",
+        "  replicas 1–4: w.assign (float32 scalar) at train.py:10",
+    ] == str(failure).splitlines()[1:3]
+    assert [(0,), (1, 2, 3, 4)] == [group.replica_ids for group in failure.groups]
+
+
+def test_three_groups_are_told_from_the_smallest_on():
+    call = Call(6)
+    for replica_id, deed in enumerate([ADD, SUB, ADD, ADD, SUB]):
+        call.arrive(replica_id, contribution(1.0, deed))
+    call.arrive(5, all_gather([1.0]))
+
+    assert [(5,), (1, 4), (0, 2, 3)] == [group.replica_ids for group in call.failure().groups]
+
+
+def test_who_has_not_come_when_the_grace_is_over_is_a_group_too():
+    call = Call(5)
+    call.arrive(1, all_reduce(1.0))
+    call.arrive(3, all_gather([1.0]))
+    call.end(4, returned())
+
+    assert None is call.failure()
+    assert [
+        "  replica 1: all_reduce(SUM, float32[]) at train.py:30",
+        "  replica 3: all_gather(float32[any], axis=0)",
+        "  replica 4: never came; its function returned after 0 meeting points",
+        "  replicas 0, 2: did not come (run)",
+    ] == str(call.failure(1.0 + GRACE_S)).splitlines()[1:5]
+
+
+def test_of_a_crowd_in_which_each_does_something_else_the_first_are_told():
+    call = Call(40)
+    for replica_id in range(40):
+        call.arrive(replica_id, all_reduce([0.0] * replica_id))
+
+    lines = str(call.failure()).splitlines()
+    assert "  … and 28 groups more" in lines
+    assert 40 == len(call.failure().groups)
 
 
 # ---------------------------------------------------------------- who never comes
@@ -331,11 +441,22 @@ def test_a_replica_that_still_runs_has_a_grace_and_no_longer():
 def test_a_mismatch_has_a_grace_too():
     call = Call(3)
     call.arrive(0, contribution(1.0), 1.0)
-    call.end(1, returned(), 2.0)
+    call.end(1, returned(), 1.25)
 
-    assert 2.0 + GRACE_S == call.state.deadline_s
-    assert None is call.failure(2.0)
-    assert "replica 2: did not come (runs)" in str(call.failure(2.0 + GRACE_S))
+    assert 1.25 + GRACE_S == call.state.deadline_s
+    assert None is call.failure(1.25)
+    assert "replica 2: did not come (runs)" in str(call.failure(1.25 + GRACE_S))
+
+
+@pytest.mark.parametrize(("took_s", "grace_s"), [(2.0, 2.0), (3600.0, LONGEST_GRACE_S)])
+def test_after_long_work_the_others_have_as_long_again_within_a_limit(took_s, grace_s):
+    call = Call(3, started_s=0.0)
+    for replica_id in range(3):
+        call.arrive(replica_id, contribution(1.0), 5.0)
+    call.arrive(0, contribution(1.0, index=1), 5.5)
+    call.end(1, returned(), 5.0 + took_s)
+
+    assert 5.0 + took_s + grace_s == call.state.deadline_s
 
 
 def test_the_grace_is_counted_from_when_the_call_was_doomed_first():
@@ -471,7 +592,7 @@ def test_an_ask_beyond_the_meeting_that_failed_is_not_answered():
 # ---------------------------------------------------------------- the story
 
 
-def test_a_standstill_is_told_replica_by_replica():
+def test_a_standstill_is_told_by_what_replicas_do():
     call = Call(4)
     call.arrive(0, contribution(1.0))
     call.state.wait(0, waiting())
@@ -483,3 +604,15 @@ def test_a_standstill_is_told_replica_by_replica():
         "  replica 2: waits in a request to the program at train.py:50",
         "  replica 3: runs, now at train.py:60",
     ] == call.state.stuck({3: "train.py:60"})
+
+
+def test_replicas_that_do_the_same_are_one_line_of_a_standstill():
+    call = Call(5)
+    for replica_id in (0, 1, 3):
+        call.arrive(replica_id, all_reduce(1.0))
+
+    assert [
+        "  replica 2: runs, now at train.py:60",
+        "  replica 4: runs",
+        "  replicas 0, 1, 3: wait in all_reduce(SUM, float32[]) at train.py:30",
+    ] == call.state.stuck({2: "train.py:60"})

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from tests.sync.build import NOTHING, array, contribution, coordinator, describe, returned, spec
+from dataclasses import replace
+
+from tests.sync.build import (
+    NOTHING,
+    all_reduce,
+    contribution,
+    coordinator,
+    describe,
+    returned,
+    spec,
+)
 from varsim.protocol.messages import AllReduce, Left, Raised, Report
-from varsim.spec import ReduceOp
 from varsim.sync.call_site import CallSite
 from varsim.sync.coordinator_state import CoordinatorState
 from varsim.sync.stragglers import still_running
@@ -21,14 +30,7 @@ def running(num_replicas: int = 3, started_s: float = 10.0) -> CoordinatorState:
 
 
 def reduction(place: str, call: int = 1) -> AllReduce:
-    return AllReduce(
-        call_id=call,
-        index=0,
-        op=ReduceOp.SUM,
-        structure="...",
-        leaves=(array(1.0),),
-        place=place,
-    )
+    return replace(all_reduce(1.0, place=place), call_id=call)
 
 
 def late(state: CoordinatorState) -> list[int]:
@@ -82,8 +84,7 @@ def test_replicas_of_a_call_that_failed_by_itself_are_waited_for_as_in_any_call(
     call, _ = state.start("g", NOTHING, [NOTHING] * 2, CallSite("next"), 101.0)
     assert [0, 1] == state.busy(call)
     assert [
-        "  replica 0: runs",
-        "  replica 1: runs",
+        "  replicas 0, 1: run",
         "  replica 1: still runs step (train.py:12), called by strategy.run at train.py:30, for "
         "95.0 s; not heard of since it began",
     ] == state.stuck(call, {}, 105.0).splitlines()[1:]

@@ -33,6 +33,8 @@ class Extended:
         args: Sequence[Any] = (),
         kwargs: dict[str, Any] | None = None,
         group: bool = True,
+        *,
+        name: str | None = None,
     ) -> Any:
         """Applies `fn` to every component of a variable, past any aggregation.
 
@@ -40,6 +42,7 @@ class Extended:
             var: A distributed variable.
             fn: Called as `fn(component, *args, **kwargs)` for every replica, in the program, with
                 that replica's slice of the arguments.
+            name: On a replica, the name of the merge_call that it is.
         Returns:
             What the calls returned, put together; with `group=False` a tuple of it.
         Raises:
@@ -49,7 +52,7 @@ class Extended:
         frame = current_frame()
         if frame is not None and frame.replica is not None and frame.strategy is self._strategy:
             merge = partial(_update_merged, fn=fn, group=group)
-            return frame.replica.merge_call(merge, args=(var, *args), kwargs=kwargs)
+            return frame.replica.merge_call(merge, args=(var, *args), kwargs=kwargs, name=name)
         if not isinstance(var, DistributedVariable):
             raise ValueTypeError(
                 str(getattr(var, "name", var)),

@@ -62,6 +62,10 @@ class RunHost:
         for text, place in report.warnings:
             self._strategy.warn_once(text, place)  # fixes below name each replica's own value
 
+    def warn(self, text: str, place: str) -> None:
+        """Warns of what the coordinator noticed."""
+        self._strategy.warn_once(text, place)
+
     def _do(self, replica_id: int, verb: str, arguments: list[Any]) -> Any:
         match verb, arguments:
             case "read", [variable]:

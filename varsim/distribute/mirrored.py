@@ -65,7 +65,9 @@ class MirroredStrategy(Strategy):
         transport: "ipc" (a private directory) or "tcp" (loopback, encrypted by CURVE).
         exchange: How large values of a merge travel: "shared" (through shared memory), "star"
             (through sockets), or "auto": shared where the transport and the system allow it.
-        strict: Refuse what TensorFlow refuses: variables with synchronization NONE.
+        strict: Refuse what is only warned of otherwise: variables with synchronization NONE, which
+            TensorFlow refuses too, and collectives without a name that replicas come to in
+            different lines.
         auto: What AUTO means. "on_write", as in TensorFlow; or "adaptive": the same values up to
             rounding, but writes are added up locally and exchanged when somebody reads.
         log_dir: Where each worker's log goes; a private directory by default.
@@ -165,7 +167,7 @@ class MirroredStrategy(Strategy):
             if self._supervisor is not None:
                 options = self._supervisor.launching(self, options)
             link = self._launcher.launch(options, PROGRAM)
-            self._coordinator = Coordinator(link, timeout_s)
+            self._coordinator = Coordinator(link, timeout_s, strict=self.strict)
             weakref.finalize(self, self._coordinator.close)  # also when the program ends
             if self._supervisor is not None:
                 self._supervisor.launched(self)

@@ -126,6 +126,8 @@ class PlainExtended(Extended):
         args: Sequence[Any] = (),
         kwargs: dict[str, Any] | None = None,
         group: bool = True,
+        *,
+        name: str | None = None,
     ) -> Any:
         """Applies `fn` to the variable."""
         result = fn(var, *args, **(kwargs or {}))

@@ -35,6 +35,7 @@ from varsim.protocol.messages import (
     Report,
     Returned,
     Start,
+    Structure,
 )
 from varsim.spec import Array, Operation, ReduceOp
 from varsim.sync import policy
@@ -239,7 +240,9 @@ class ReplicaSession:
 
     # ------------------------------------------------------------ for the replica context
 
-    def all_reduce(self, op: ReduceOp, structure: str, leaves: list[Array]) -> tuple[Array, ...]:
+    def all_reduce(
+        self, op: ReduceOp, structure: Structure, leaves: list[Array], name: str | None
+    ) -> tuple[Array, ...]:
         """Reduces leaves over all replicas."""
         self._check_aborted()
         meeting = AllReduce(
@@ -248,12 +251,15 @@ class ReplicaSession:
             op=op,
             structure=structure,
             leaves=tuple(leaves),
+            label=name,
             place=user_place(),
         )
         self._perform(self.state.flush(meeting))
         return self._leaves()
 
-    def all_gather(self, axis: int, structure: str, leaves: list[Array]) -> tuple[Array, ...]:
+    def all_gather(
+        self, axis: int, structure: Structure, leaves: list[Array], name: str | None
+    ) -> tuple[Array, ...]:
         """Concatenates leaves over all replicas."""
         self._check_aborted()
         meeting = AllGather(
@@ -262,6 +268,7 @@ class ReplicaSession:
             axis=axis,
             structure=structure,
             leaves=tuple(leaves),
+            label=name,
             place=user_place(),
         )
         self._perform(self.state.flush(meeting))
@@ -271,7 +278,7 @@ class ReplicaSession:
         leaves: tuple[Array, ...] = self._await().leaves
         return tuple(np.array(leaf) for leaf in leaves)  # this replica's own
 
-    def merge_call(self, function: Any, arguments: tuple[Any, Any]) -> Any:
+    def merge_call(self, function: Any, arguments: tuple[Any, Any], name: str | None) -> Any:
         """Has the program run a function once for all replicas."""
         self._check_aborted()
         packed = self._link.pack(function), self._link.pack(arguments)  # this may fail
@@ -280,6 +287,7 @@ class ReplicaSession:
             index=self.state.next_index(),
             function=packed[0],
             arguments=packed[1],
+            label=name,
             place=user_place(),
         )
         self._perform(self.state.flush(meeting))

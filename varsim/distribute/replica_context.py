@@ -8,8 +8,14 @@ from typing import TYPE_CHECKING, Any
 from varsim.distribute.context import Frame, current_frame, entered, get_replica_context
 from varsim.distribute.conversion import as_tensor
 from varsim.distribute.reduction import parse_op
-from varsim.distribute.values import leaves_of, map_structure, outline
-from varsim.errors import ContextError, ShapeError, ValueMismatchError, ValueTypeError
+from varsim.distribute.values import map_structure, ordered_leaves, outline, rebuilt
+from varsim.errors import (
+    ContextError,
+    DistributedValueError,
+    ShapeError,
+    ValueMismatchError,
+    ValueTypeError,
+)
 from varsim.spec import Array
 
 if TYPE_CHECKING:
@@ -45,13 +51,17 @@ class ReplicaContext:
         """The device of this replica."""
         return (self._strategy.devices[self._replica_id],)
 
-    def all_reduce(self, reduce_op: Any, value: Any, options: Any = None) -> Any:
+    def all_reduce(
+        self, reduce_op: Any, value: Any, options: Any = None, *, name: str | None = None
+    ) -> Any:
         """The sum or mean of all replicas' values, on every replica.
 
         Args:
             reduce_op: `ReduceOp.SUM` or `ReduceOp.MEAN`, or its name.
             value: A number, array or variable, or a structure of them; of the same structure,
-                shapes and dtypes on all replicas.
+                shapes and dtypes on all replicas. Dicts are matched by key, in whatever order.
+            name: What it is that is reduced. Replicas that come with another name are refused;
+                without names they are paired by call order alone.
         Returns:
             The same structure of arrays. A mean of integers is float64.
         Raises:
@@ -60,47 +70,56 @@ class ReplicaContext:
         """
         op = parse_op(reduce_op)
         self._check_current()
-        leaves = [as_tensor(leaf) for leaf in leaves_of(value)]
+        check_name(name)
+        leaves = [as_tensor(leaf) for leaf in ordered_leaves(value)]
         if not leaves:
             raise ValueMismatchError("all_reduce of an empty structure: there is nothing to reduce")
-        return rebuilt(value, self.session.all_reduce(op, outline(value), leaves))
+        return rebuilt(value, self.session.all_reduce(op, outline(value), leaves, name))
 
-    def all_gather(self, value: Any, axis: int, options: Any = None) -> Any:
+    def all_gather(
+        self, value: Any, axis: int, options: Any = None, *, name: str | None = None
+    ) -> Any:
         """All replicas' values, concatenated along `axis`, on every replica.
 
         Args:
             value: An array of one dimension or more, or a structure of them; sizes along `axis`
                 may differ between replicas.
             axis: Not negative.
+            name: What it is that is gathered; see `all_reduce`.
         Raises:
             MismatchError: The replicas disagree on what to do.
             ValueError: The value has no such axis.
         """
         self._check_current()
-        leaves = [as_tensor(leaf) for leaf in leaves_of(value)]
+        check_name(name)
+        leaves = [as_tensor(leaf) for leaf in ordered_leaves(value)]
         if self.num_replicas_in_sync == 1:
             return rebuilt(value, leaves)
         check_axis(leaves, axis)
-        return rebuilt(value, self.session.all_gather(axis, outline(value), leaves))
+        return rebuilt(value, self.session.all_gather(axis, outline(value), leaves, name))
 
     def merge_call(
         self,
         merge_fn: Callable[..., Any],
         args: Sequence[Any] = (),
         kwargs: dict[str, Any] | None = None,
+        *,
+        name: str | None = None,
     ) -> Any:
         """Calls a function once for all replicas, in cross-replica context, in the program.
 
         Args:
             merge_fn: Called as `merge_fn(strategy, *args, **kwargs)`, where each argument that
                 the replicas gave arrays for is a PerReplica of them.
+            name: What it is for; see `all_reduce`.
         Returns:
             This replica's slice of what it returned.
         Raises:
             MismatchError: Not all replicas came.
         """
         self._check_current()
-        return self.session.merge_call(merge_fn, (tuple(args), dict(kwargs or {})))
+        check_name(name)
+        return self.session.merge_call(merge_fn, (tuple(args), dict(kwargs or {})), name)
 
     def _check_current(self) -> None:
         frame = current_frame()
@@ -117,13 +136,19 @@ class ReplicaContext:
 class OnlyReplicaContext(ReplicaContext):
     """The one replica of a strategy that distributes nothing: it meets only itself."""
 
-    def all_reduce(self, reduce_op: Any, value: Any, options: Any = None) -> Any:
+    def all_reduce(
+        self, reduce_op: Any, value: Any, options: Any = None, *, name: str | None = None
+    ) -> Any:
         """The value itself, as arrays."""
         parse_op(reduce_op)
+        check_name(name)
         return map_structure(as_tensor, value)
 
-    def all_gather(self, value: Any, axis: int, options: Any = None) -> Any:
+    def all_gather(
+        self, value: Any, axis: int, options: Any = None, *, name: str | None = None
+    ) -> Any:
         """The value itself, as arrays."""
+        check_name(name)
         return map_structure(as_tensor, value)
 
     def merge_call(
@@ -131,12 +156,28 @@ class OnlyReplicaContext(ReplicaContext):
         merge_fn: Callable[..., Any],
         args: Sequence[Any] = (),
         kwargs: dict[str, Any] | None = None,
+        *,
+        name: str | None = None,
     ) -> Any:
         """Calls the function in cross-replica context."""
+        check_name(name)
         if get_replica_context() is not self:
             raise ContextError("this replica context belongs to a strategy.run that has ended")
         with entered(Frame(self._strategy)):
             return merge_fn(self._strategy, *args, **(kwargs or {}))
+
+
+def check_name(name: Any) -> None:
+    """Refuses a name of a collective that is none.
+
+    Raises:
+        TypeError: It is neither text nor None.
+        ValueError: It is empty.
+    """
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"name={name!r}: the name of a collective is text, like name='loss'")
+    if name == "":
+        raise DistributedValueError("name='': the name of a collective is empty; leave it out")
 
 
 def check_axis(leaves: Sequence[Array], axis: int) -> None:
@@ -155,9 +196,3 @@ def check_axis(leaves: Sequence[Array], axis: int) -> None:
             )
         if leaf.dtype.kind == "b":
             raise ValueTypeError("(value)", "cannot gather bools", "Cast them to an integer dtype.")
-
-
-def rebuilt(structure: Any, leaves: Sequence[Array]) -> Any:
-    """The structure with its leaves replaced, in order."""
-    remaining = iter(leaves)
-    return map_structure(lambda _: next(remaining), structure)

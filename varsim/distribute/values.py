@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
 from varsim.distribute.context import current_frame
 from varsim.errors import DistributedValueError, ValueMismatchError
+from varsim.protocol.parts import LEAF, Structure
+from varsim.sync import structures
 
 
 class DistributedValues:
@@ -67,24 +70,89 @@ def map_structure(fn: Callable[[Any], Any], structure: Any) -> Any:
     """Applies `fn` to every leaf of nested tuples, lists and dicts."""
     if isinstance(structure, dict):
         return {key: map_structure(fn, value) for key, value in structure.items()}
-    if isinstance(structure, tuple):
-        mapped = [map_structure(fn, value) for value in structure]
-        return type(structure)(*mapped) if hasattr(structure, "_fields") else tuple(mapped)
-    if isinstance(structure, list):
-        return [map_structure(fn, value) for value in structure]
+    if isinstance(structure, tuple | list):
+        return _like(structure, [map_structure(fn, value) for value in structure])
     return fn(structure)
 
 
+def _like(structure: Any, members: list[Any]) -> Any:
+    """A list, tuple or named tuple like another one, of other members."""
+    if isinstance(structure, list):
+        return members
+    return type(structure)(*members) if hasattr(structure, "_fields") else tuple(members)
+
+
 def leaves_of(structure: Any) -> list[Any]:
-    """The leaves of nested tuples, lists and dicts, in order."""
+    """The leaves of nested tuples, lists and dicts, in the order in which they stand there."""
     leaves: list[Any] = []
     map_structure(leaves.append, structure)
     return leaves
 
 
-def outline(structure: Any) -> str:
-    """The shape of a nested structure as text: equal for structures that match."""
-    return repr(map_structure(lambda _: ..., structure))
+def outline(structure: Any) -> Structure:
+    """How a structure is nested: equal for structures that match, whatever the order of their keys.
+
+    Raises:
+        ValueMismatchError: Two keys of a dict cannot be told apart by their text.
+    """
+    return tuple((path, kind) for path, kind, _ in _nodes(structure, ""))
+
+
+def ordered_leaves(structure: Any) -> list[Any]:
+    """The leaves of a structure in the order of its outline."""
+    return [leaf for _, kind, leaf in _nodes(structure, "") if kind == LEAF]
+
+
+def rebuilt(structure: Any, leaves: Iterable[Any]) -> Any:
+    """The structure with other leaves, given in the order of its outline; keys stay as they are."""
+    return _filled(structure, iter(leaves))
+
+
+def _filled(structure: Any, leaves: Iterator[Any]) -> Any:
+    if isinstance(structure, dict):
+        filled = {key: _filled(structure[key], leaves) for _, key in _by_text(structure)}
+        return {key: filled[key] for key in structure}
+    if isinstance(structure, tuple | list):
+        return _like(structure, [_filled(member, leaves) for member in structure])
+    return next(leaves)
+
+
+def _nodes(structure: Any, path: str) -> Iterator[tuple[str, str, Any]]:
+    """Path, kind and value of each node; a node stands before those that it holds."""
+    kind = _kind(structure)
+    yield path, kind, structure
+    if isinstance(structure, dict):
+        for text, key in _by_text(structure):
+            yield from _nodes(structure[key], f"{path}[{text}]")
+    elif isinstance(structure, tuple | list):
+        fields = getattr(structure, "_fields", None)
+        for place, member in enumerate(structure):
+            step = f"[{place}]" if fields is None else f".{fields[place]}"
+            yield from _nodes(member, path + step)
+
+
+def _kind(structure: Any) -> str:
+    if isinstance(structure, dict):
+        return "a dict"
+    if isinstance(structure, list):
+        return f"a list of {len(structure)}"
+    if isinstance(structure, tuple):
+        fields = getattr(structure, "_fields", None)
+        if fields is None:
+            return f"a tuple of {len(structure)}"
+        return f"a {type(structure).__name__}({', '.join(fields)})"
+    return LEAF
+
+
+def _by_text(structure: dict[Any, Any]) -> list[tuple[str, Any]]:
+    """The keys of a dict with their texts, in an order that depends on these alone."""
+    texts = {repr(key.item() if isinstance(key, np.generic) else key): key for key in structure}
+    if len(texts) < len(structure):
+        raise ValueMismatchError(
+            f"two keys of a dict of {len(structure)} have the same repr(), so replicas cannot "
+            "tell which is which: use keys like strings, numbers or tuples of them"
+        )
+    return sorted(texts.items(), key=itemgetter(0))
 
 
 def is_distributed(structure: Any) -> bool:
@@ -122,16 +190,39 @@ def join_structures(values: Sequence[Any], join: Callable[[list[Any]], Any]) -> 
     Raises:
         ValueMismatchError: The structures differ.
     """
+    try:
+        return _joined(values, join)
+    except _UnlikeError:
+        forms = {i: structures.bare(outline(value)) for i, value in enumerate(values)}
+        raise ValueMismatchError(
+            "\n  ".join(
+                ["replicas gave structures that do not match:", *structures.differences(forms)]
+            )
+        ) from None
+
+
+class _UnlikeError(Exception):
+    """Some replicas' structures differ somewhere."""
+
+
+def _joined(values: Sequence[Any], join: Callable[[list[Any]], Any]) -> Any:
     first = values[0]
-    if not isinstance(first, dict | list | tuple):
-        return join(list(values))
-    _check_alike(values)
+    if not all(_are_alike(value, first) for value in values[1:]):
+        raise _UnlikeError
     if isinstance(first, dict):
-        return {key: join_structures([value[key] for value in values], join) for key in first}
-    members = [join_structures(parts, join) for parts in zip(*values, strict=True)]
-    if isinstance(first, list):
-        return members
-    return type(first)(*members) if hasattr(first, "_fields") else tuple(members)
+        return {key: _joined([value[key] for value in values], join) for key in first}
+    if isinstance(first, tuple | list):
+        return _like(first, [_joined(parts, join) for parts in zip(*values, strict=True)])
+    return join(list(values))
+
+
+def _are_alike(value: Any, first: Any) -> bool:
+    """Whether two structures hold as many of the same, as far as one level tells."""
+    if isinstance(first, dict):
+        return isinstance(value, dict) and value.keys() == first.keys()
+    if isinstance(first, tuple | list):
+        return type(value) is type(first) and len(value) == len(first)
+    return True  # beside a leaf anything is a leaf, as in TensorFlow
 
 
 def _join(values: list[Any], kind: type[DistributedValues]) -> Any:
@@ -139,19 +230,6 @@ def _join(values: list[Any], kind: type[DistributedValues]) -> Any:
     if container is not None:
         return container
     return values[0] if len(values) == 1 or _all_equal(values) else kind(values)
-
-
-def _check_alike(values: Sequence[Any]) -> None:
-    first = values[0]
-    for replica_id, value in enumerate(values):
-        alike = type(value) is type(first) and len(value) == len(first)
-        if alike and isinstance(first, dict):
-            alike = value.keys() == first.keys()
-        if not alike:
-            raise ValueMismatchError(
-                "replicas gave structures that do not match:\n"
-                f"  replica 0: {outline(first)}\n  replica {replica_id}: {outline(value)}"
-            )
 
 
 def _common_variable(values: Sequence[Any]) -> Any:

@@ -248,7 +248,8 @@ class Experiment(_Keys):
     )
     strict: bool = Field(
         default=False,
-        description="true or false: refuse what TensorFlow refuses, synchronization NONE.",
+        description="true or false: refuse what is only warned of otherwise: synchronization "
+        "NONE, and unnamed collectives in different lines.",
     )
     out: str = Field(
         default="runs",

@@ -14,7 +14,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from varsim.protocol.deferral import Collect, Deferred, Demand, Part, Tally
-from varsim.protocol.parts import BY_PROGRAM, OF_DEFERRED, Message, Payload, Report, Write
+from varsim.protocol.parts import (
+    BY_PROGRAM,
+    OF_DEFERRED,
+    Message,
+    Payload,
+    Report,
+    Structure,
+    Write,
+)
 from varsim.spec import Array, Operation, ReduceOp, VariableAggregation, VariableSpec
 
 __all__ = [  # what is defined elsewhere; all that follows is public too
@@ -27,6 +35,7 @@ __all__ = [  # what is defined elsewhere; all that follows is public too
     "Part",
     "Payload",
     "Report",
+    "Structure",
     "Tally",
     "Write",
 ]
@@ -204,8 +213,9 @@ class AllReduce(Message):
     call_id: int
     index: int
     op: ReduceOp
-    structure: str  # of the value whose leaves these are; must be alike on all replicas
-    leaves: tuple[Array, ...]
+    structure: Structure  # of the value whose leaves these are; must be alike on all replicas
+    leaves: tuple[Array, ...]  # in the order in which the structure names them
+    label: str | None  # the name that the program gave it; must be the same on all replicas
     place: str
 
 
@@ -216,8 +226,9 @@ class AllGather(Message):
     call_id: int
     index: int
     axis: int
-    structure: str
+    structure: Structure
     leaves: tuple[Array, ...]
+    label: str | None
     place: str
 
 
@@ -232,6 +243,7 @@ class MergeCall(Message):
     index: int
     function: Payload
     arguments: Payload  # (args, kwargs) of this replica
+    label: str | None
     place: str
 
 
@@ -322,7 +334,10 @@ ToWorker = (
 Meeting = Contribution | AllReduce | AllGather | MergeCall
 """What a replica comes to meeting points with: a contribution to several in a row, else to one."""
 
-Point = Write | AllReduce | AllGather | MergeCall
+Collective = AllReduce | AllGather | MergeCall
+"""What has no variable to be known by: its name says what it is, or else its place."""
+
+Point = Write | Collective
 """What one replica does at one meeting point."""
 
 ToCoordinator = (

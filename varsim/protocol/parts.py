@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from varsim.spec import Array, Operation
 
@@ -12,6 +12,18 @@ BY_PROGRAM = 0
 
 OF_DEFERRED = -1
 """In place of a call's number: it settles writes of a deferred variable, whoever made them."""
+
+
+Structure = tuple[tuple[str, str], ...]
+"""How a value is nested: the path of each node, and what is there.
+
+A node stands before those that it holds, and keys of a dict are in the order of their text, so
+equal structures are equal tuples whatever the order of insertion. The value itself has the path "",
+what it holds under a key or index has `['loss']` or `[0]`, and a named tuple's fields have `.x`.
+"""
+
+LEAF: Final = "an array"
+"""What is at a node that holds no others."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -144,12 +144,10 @@ def _uneven(spec: VariableSpec, num_replicas: int) -> str:
     specs = {spec.variable_id: spec}
     if policy.defers(spec):
         counts = [1, *[0] * (num_replicas - 1)]
-        lines = mismatch.describe_uneven(spec, counts, (), specs).splitlines()
+        lines = str(mismatch.uneven(spec, counts, counts, (), specs)).splitlines()
         return _flat(f"{lines[0].removesuffix(':')}. {lines[-1]}")
     first, second = (Write(spec.variable_id, operation, (), "") for operation in WRITES[:2])
-    deed = mismatch.Difference.DEED
-    lines = mismatch.describe_difference(deed, 0, (0, first), (1, second), specs).splitlines()
     points = [first, *[second] * (num_replicas - 1)]
     ways = of_meeting(points, [[np.asarray(1, spec.dtype)]] * num_replicas, specs)
     fixes = "; ".join(map(str, ways))
-    return _flat(f"{lines[0].removesuffix(':')}. {lines[-1]} {fixes}.")
+    return _flat(f"{mismatch.in_short(mismatch.Difference.DEED)} {fixes}.")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from varsim.errors import Fix, MismatchError, ValueMismatchError
+from varsim.errors import Fix, MismatchError
 from varsim.protocol.messages import (
     Ask,
+    Collective,
     Contribution,
     Demand,
     Meeting,
-    Point,
     Raised,
     Report,
     Returned,
@@ -26,10 +26,14 @@ from varsim.sync.stragglers import Straggler
 GRACE_S = 0.5
 """Once a call can only fail, how long replicas that still run may take to come to where it failed.
 
-What all of them do before that point stays in force, and of several exceptions the lowest
-replica's is the call's; so the same program leaves the same values and shows the same error,
-whatever the timing. Replicas that run the same code get there within moments of each other.
+What all of them do before that point stays in force, of several exceptions the lowest replica's is
+the call's, and the error tells what each of them did; so the same program leaves the same values
+and shows the same error, whatever the timing. Replicas that run the same code get there within
+moments of each other, so after long work they have as long again as those who came, at least this.
 """
+
+LONGEST_GRACE_S = 10.0
+"""A replica may never come, as one in an endless loop, and the program waits for the error."""
 
 Failure = MismatchError | tuple[int, Raised]
 """What ends a call: the replicas did not agree, or one of them raised."""
@@ -42,6 +46,10 @@ class CallState:
     never be complete when one has ended before it, or when two parts are not alike. Since every
     replica meets in the order of its program, these are the only ways to be stuck. The call is
     then *doomed* at that meeting: earlier ones still happen, later ones do not.
+
+    Args:
+        strict: Collectives without a name do not meet those of another line.
+        started_s: When the call started, by the clock of all other times.
     """
 
     def __init__(
@@ -51,6 +59,8 @@ class CallState:
         specs: Mapping[int, VariableSpec],
         site: CallSite = UNKNOWN,
         started_s: float = 0.0,
+        *,
+        strict: bool = False,
     ) -> None:
         self.call_id = call_id
         self.site = site
@@ -66,6 +76,9 @@ class CallState:
         self._in_service: int | None = None  # whose ask is being answered
         self._doomed_at: int | None = None  # the first meeting that cannot be complete
         self._deadline_s = 0.0
+        self._strict = strict
+        self._since_s = started_s  # when all began, or had met last
+        self._crossed: dict[frozenset[str], tuple[Collective, ...]] = {}  # by places, the first
 
     # ------------------------------------------------------------ meetings
 
@@ -97,7 +110,7 @@ class CallState:
         participant.met = stop
         if stop > self._front.met:
             self._front = participant
-        return self._complete()
+        return self._complete(now_s)
 
     def _first_difference(self, participant: Participant, part: Part) -> int | None:
         """Where a new part is not like what the one furthest ahead did there.
@@ -115,11 +128,12 @@ class CallState:
             if _are_alike(other, part):
                 return None
             for index in range(max(part.index, other.index), min(part.stop, other.stop)):
-                if mismatch.differ(other.at(index), part.at(index), self._specs):
+                points = other.at(index), part.at(index)
+                if mismatch.differ(*points, self._specs, strict=self._strict):
                     return index
         return None
 
-    def _complete(self) -> list[Met]:
+    def _complete(self, now_s: float) -> list[Met]:
         complete = []
         while self._present == len(self.participants):
             heads = [participant.parts[0] for participant in self.participants]
@@ -130,15 +144,28 @@ class CallState:
                 break
             complete.append(Met(self.next_index, stop, heads))
             self.next_index = stop
+            self._since_s = now_s
+            self._note_crossing([head.meeting for head in heads])
             for participant in self.participants:
                 if participant.parts[0].stop == stop:
                     participant.parts.popleft()
                     self._present -= not participant.parts
         return complete
 
+    def _note_crossing(self, meetings: Sequence[Meeting]) -> None:
+        """Keeps unnamed collectives that met although they stand in different lines."""
+        points = tuple(one for one in meetings if not isinstance(one, Contribution))
+        if any(mismatch.are_crossed(points[0], other) for other in points[1:]):
+            self._crossed.setdefault(frozenset(one.place for one in points), points)
+
+    def crossings(self) -> tuple[tuple[Collective, ...], ...]:
+        """Unnamed collectives that met in different lines: of each set of lines the first."""
+        return tuple(self._crossed.values())
+
     def _doom(self, index: int, now_s: float) -> None:
         if self._doomed_at is None:
-            self._deadline_s = now_s + GRACE_S
+            took_s = now_s - self._since_s
+            self._deadline_s = now_s + min(max(GRACE_S, took_s), LONGEST_GRACE_S)
         self._doomed_at = index if self._doomed_at is None else min(index, self._doomed_at)
 
     def release(self, met: Met) -> None:
@@ -270,28 +297,19 @@ class CallState:
         return self._mismatch(index)
 
     def _mismatch(self, index: int) -> MismatchError:
-        points = ((i, p.point(index)) for i, p in enumerate(self.participants))
-        present = {i: point for i, point in points if point is not None}
-        first, *others = present.items()
-        for other in others:
-            kind = mismatch.difference(first[1], other[1], self._specs)
-            if kind is not mismatch.Difference.NOTHING:
-                error = ValueMismatchError if kind is mismatch.Difference.VALUE else MismatchError
-                text = mismatch.describe_difference(kind, index, first, other, self._specs)
-                return error(text).fixed_by(self._fixes(index, list(present.values())))
-        ended_id = next(
-            i for i, p in enumerate(self.participants) if p.ended is not None and p.met <= index
-        )
-        return MismatchError(
-            mismatch.describe_absence(index, present, self.participants, ended_id, self._specs)
-        )
+        unlike = mismatch.unlike(index, self.participants, self._specs, strict=self._strict)
+        if unlike is not None:
+            return unlike.fixed_by(self._fixes(index))
+        return mismatch.absent(index, self.participants, self._specs)
 
-    def _fixes(self, index: int, points: list[Point]) -> Iterable[Fix]:
+    def _fixes(self, index: int) -> Iterable[Fix]:
         """What would have made these parts one meeting, if all replicas have come to it."""
-        if len(points) < len(self.participants):
+        points = [participant.point(index) for participant in self.participants]
+        came = [point for point in points if point is not None]
+        if len(came) < len(points):
             return ()
         values = [participant.values(index) for participant in self.participants]
-        return of_meeting(points, values, self._specs)
+        return of_meeting(came, values, self._specs)
 
     @property
     def finished(self) -> bool:
@@ -318,10 +336,7 @@ class CallState:
         Args:
             now_at: The lines at which replicas are now, as far as that is known.
         """
-        lines = mismatch.describe_standstill(self.participants, self._specs).split("\n")
-        return [
-            f"{line}, now at {now_at[i]}" if i in now_at else line for i, line in enumerate(lines)
-        ]
+        return mismatch.standstill(self.participants, self._specs, now_at)
 
     def stragglers(self, because: str, *, by_program: bool, now_s: float) -> Iterator[Straggler]:
         """The replicas whose functions have not ended, when the call is over for some reason."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import combinations
 
 from varsim.errors import ContextError, MismatchError, ProtocolError, VarsimError
 from varsim.protocol.messages import (
@@ -31,7 +32,7 @@ from varsim.protocol.messages import (
     Waiting,
 )
 from varsim.spec import Array, Operation
-from varsim.sync import reduce
+from varsim.sync import mismatch, reduce
 from varsim.sync.actions import AnswerAsk, CoordinatorAction, Finish, RunMerge, Send
 from varsim.sync.call_site import UNKNOWN, CallSite
 from varsim.sync.call_state import CallState
@@ -50,16 +51,24 @@ class CoordinatorState:
     The shell calls `handle` with each message and the time at which it came, `start`, … for the
     program, and the methods of `ledger` for what the program does to variables itself; it does
     what the returned actions say, in order.
+
+    Args:
+        strict: Refuse what is likely a mistake: collectives without a name that would meet although
+            they stand in different lines. Otherwise each pair of lines is warned of once.
     """
 
-    def __init__(self, num_replicas: int, combine: Combine = reduce.merge) -> None:
+    def __init__(
+        self, num_replicas: int, combine: Combine = reduce.merge, *, strict: bool = False
+    ) -> None:
         self.num_replicas = num_replicas
+        self._strict = strict
         self.ledger = Ledger(num_replicas, combine)
         self._plans = Plans(num_replicas, self.ledger.specs)
         self._calls: dict[int, CallState] = {}  # innermost last
         self._next_call_id = 1
         self.stragglers = Stragglers()
         self._functions: dict[str, None] = {}  # what the workers remember, least recent first
+        self._crossed: set[frozenset[str]] = set()  # pairs of lines that were warned of
 
     def _all(self, message: Message) -> list[CoordinatorAction]:
         return [Send(i, message) for i in range(self.num_replicas)]
@@ -81,8 +90,10 @@ class CoordinatorState:
         """Calls a function on all replicas, each with its arguments; ends in a `Finish`."""
         call_id = self._next_call_id
         self._next_call_id += 1
-        specs = self.ledger.specs
-        self._calls[call_id] = CallState(call_id, self.num_replicas, specs, site, now_s)
+        specs, strict = self.ledger.specs, self._strict
+        self._calls[call_id] = CallState(
+            call_id, self.num_replicas, specs, site, now_s, strict=strict
+        )
         self.ledger.call_running = True
         self.ledger.exchanges.begin(call_id)
         actions: list[CoordinatorAction] = []
@@ -335,7 +346,7 @@ class CoordinatorState:
         if failure is not None:
             because = f"replica {failure[0]} raised"
             aborts = self._abandon(call.call_id, "another replica raised", because, now_s)
-            return [*aborts, Finish(call.call_id, reports=call.reports(), raised=failure)]
+            return [*aborts, self._finish(call, raised=failure)]
         error = exchanges.standstill(call) if call is self._innermost else None
         if call.finished:
             error = exchanges.end(call)
@@ -344,13 +355,41 @@ class CoordinatorState:
         if call.finished:
             del self._calls[call.call_id]
             self.ledger.call_running = bool(self._calls)
-            return [Finish(call.call_id, returned=call.returned(), reports=call.reports())]
+            return [self._finish(call, returned=call.returned())]
         return []
 
     def _fail(self, call: CallState, error: VarsimError, now_s: float) -> list[CoordinatorAction]:
         because = type(error).__name__
         aborts = self._abandon(call.call_id, str(error), because, now_s, error=error)
-        return [*aborts, Finish(call.call_id, reports=call.reports(), error=error)]
+        return [*aborts, self._finish(call, error=error)]
+
+    def _finish(
+        self,
+        call: CallState,
+        *,
+        returned: tuple[Returned, ...] = (),
+        error: VarsimError | None = None,
+        raised: tuple[int, Raised] | None = None,
+    ) -> Finish:
+        return Finish(
+            call.call_id,
+            returned=returned,
+            reports=call.reports(),
+            error=error,
+            raised=raised,
+            warnings=tuple(self._warnings(call)),
+        )
+
+    def _warnings(self, call: CallState) -> Iterator[tuple[str, str]]:
+        """Of the unnamed collectives that met, each pair of lines once."""
+        for points in call.crossings():
+            pairs = {
+                frozenset(pair)
+                for pair in combinations(dict.fromkeys(one.place for one in points), 2)
+            }
+            if not pairs <= self._crossed:
+                self._crossed |= pairs
+                yield mismatch.crossing(points)
 
     def validate(self) -> None:
         """Asserts what must hold after every event."""

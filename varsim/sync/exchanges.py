@@ -321,8 +321,9 @@ class Exchanges:
         counts = [mark.count for mark in marks]
         if before is not None:
             counts = [after - start.count for after, start in zip(counts, before, strict=True)]
-        text = mismatch.describe_uneven(self._specs[variable_id], counts, participants, self._specs)
-        return MismatchError(text)
+        operations = [mark.operations for mark in marks]
+        spec = self._specs[variable_id]
+        return mismatch.uneven(spec, counts, operations, participants, self._specs)
 
     def validate(self) -> None:
         """Asserts what must hold after every event."""

@@ -13,7 +13,7 @@ from varsim.protocol.messages import AllReduce, Point, Write
 from varsim.spec import Array, Context, Operation, ReduceOp, VariableAggregation, VariableSpec
 from varsim.sync import policy, reduce
 from varsim.sync.fixes import COMBINED, DOES, alternatives, are_few, if_legal, is_readable, shown
-from varsim.sync.mismatch import differ
+from varsim.sync.mismatch import are_crossed, differ
 
 
 def of_meeting(
@@ -76,7 +76,15 @@ def _agreed(
 def _of_reductions(
     reductions: Sequence[AllReduce], values: Sequence[Sequence[Array]]
 ) -> Iterator[Fix]:
-    """One op for all and, where dtypes differ, one dtype that holds them all."""
+    """One op for all and, where dtypes differ, one dtype that holds them all.
+
+    Only of what is one reduction by its name, or else by its line: others' values are not mixed.
+    """
+    first = reductions[0]
+    if any(point.label != first.label or are_crossed(first, point) for point in reductions):
+        return
+    if any(point.structure != first.structure for point in reductions):
+        return
     if len({tuple(leaf.shape for leaf in own) for own in values}) > 1:
         return
     columns = list(zip(*values, strict=True))

@@ -1,214 +1,297 @@
-"""The story in a mismatch error: who waits where, who never came, and why it makes them wait."""
+"""What is wrong when replicas do not meet: who did what where, and why that makes them wait."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from enum import Enum
-from typing import assert_never
+from collections.abc import Iterator, Mapping, Sequence
+from enum import IntEnum
+from typing import Final
 
-from varsim.protocol.messages import (
-    AllGather,
-    AllReduce,
-    Ask,
-    Demand,
-    MergeCall,
-    Point,
-    Raised,
-    Waiting,
-    Write,
-)
+from varsim.errors import Group, MismatchError, ValueMismatchError, name_replicas
+from varsim.protocol.messages import AllGather, AllReduce, Collective, MergeCall, Point, Write
 from varsim.spec import VariableAggregation, VariableSpec
+from varsim.sync.description import (
+    after_writing,
+    at_meeting,
+    grouped,
+    in_a_word,
+    in_lines,
+    kind_of,
+)
 from varsim.sync.participant import Participant
+from varsim.sync.structures import differences, form_of
 
 
-class Difference(Enum):
-    """How two replicas' parts in one meeting differ."""
+class Difference(IntEnum):
+    """How two replicas' parts in one meeting differ; of several ways, the least number is told."""
 
-    NOTHING = 0
     DEED = 1  # another variable, operation, or kind of meeting
-    VALUE = 2  # the same deed with another shape, dtype or structure
+    NAME = 2  # the same deed under another name
+    PLACE = 3  # the same deed without a name, in another line, where that is refused
+    VALUE = 4  # the same deed with another shape, dtype or structure
+    NOTHING = 5
 
 
-def differ(first: Point, second: Point, specs: Mapping[int, VariableSpec]) -> bool:
+def differ(
+    first: Point, second: Point, specs: Mapping[int, VariableSpec], *, strict: bool = False
+) -> bool:
     """Whether two replicas' parts cannot be one meeting."""
-    return difference(first, second, specs) is not Difference.NOTHING
+    return difference(first, second, specs, strict=strict) is not Difference.NOTHING
 
 
-def difference(first: Point, second: Point, specs: Mapping[int, VariableSpec]) -> Difference:
-    """Whether two replicas' parts can be one meeting."""
+def difference(
+    first: Point, second: Point, specs: Mapping[int, VariableSpec], *, strict: bool = False
+) -> Difference:
+    """How two replicas' parts differ, if they cannot be one meeting.
+
+    Args:
+        strict: Collectives without a name do not meet those of another line.
+    """
     if type(first) is not type(second):
         return Difference.DEED
-    match first, second:
-        case Write(), Write():
-            if (first.variable_id, first.operation) != (second.variable_id, second.operation):
-                return Difference.DEED
-            first_only = VariableAggregation.ONLY_FIRST_REPLICA  # the others' values do not count
-            same = first.shape == second.shape
-            if same or specs[first.variable_id].aggregation is first_only:
-                return Difference.NOTHING
-            return Difference.VALUE
-        case AllReduce(), AllReduce():
-            if first.op is not second.op:
-                return Difference.DEED
-            alike = first.structure == second.structure and [
-                (leaf.shape, leaf.dtype) for leaf in first.leaves
-            ] == [(leaf.shape, leaf.dtype) for leaf in second.leaves]
-            return Difference.NOTHING if alike else Difference.VALUE
-        case AllGather(), AllGather():
-            if first.axis != second.axis:
-                return Difference.DEED
-            alike = first.structure == second.structure and [
-                (_other_axes(leaf.shape, first.axis), leaf.dtype) for leaf in first.leaves
-            ] == [(_other_axes(leaf.shape, first.axis), leaf.dtype) for leaf in second.leaves]
-            return Difference.NOTHING if alike else Difference.VALUE
-        case _:
-            return Difference.NOTHING
+    if isinstance(first, Write) or isinstance(second, Write):
+        assert isinstance(first, Write), "they are of one type"
+        assert isinstance(second, Write), "they are of one type"
+        return _difference_of_writes(first, second, specs)
+    if _settings(first) != _settings(second):
+        return Difference.DEED
+    if first.label != second.label:
+        return Difference.NAME
+    if strict and are_crossed(first, second):
+        return Difference.PLACE
+    return Difference.NOTHING if _fit(first, second) else Difference.VALUE
 
 
-def _other_axes(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
-    return shape[:axis] + shape[axis + 1 :]
+def _difference_of_writes(
+    first: Write, second: Write, specs: Mapping[int, VariableSpec]
+) -> Difference:
+    if (first.variable_id, first.operation) != (second.variable_id, second.operation):
+        return Difference.DEED
+    first_only = VariableAggregation.ONLY_FIRST_REPLICA  # the others' values do not count
+    same = first.shape == second.shape
+    if same or specs[first.variable_id].aggregation is first_only:
+        return Difference.NOTHING
+    return Difference.VALUE
 
 
-def describe_difference(
-    kind: Difference,
+def _settings(point: Collective) -> object:
+    """What else than its values a collective is given."""
+    match point:
+        case AllReduce(op=op):
+            return op
+        case AllGather(axis=axis):
+            return axis
+        case MergeCall():
+            return None
+
+
+def _fit(first: Collective, second: Collective) -> bool:
+    """Whether values can be combined."""
+    if isinstance(first, MergeCall) or isinstance(second, MergeCall):
+        return True
+    if first.structure != second.structure:
+        return False
+    axis = first.axis if isinstance(first, AllGather) else None
+    return all(
+        one.dtype == other.dtype and _other_axes(one.shape, axis) == _other_axes(other.shape, axis)
+        for one, other in zip(first.leaves, second.leaves, strict=True)
+    )
+
+
+def _other_axes(shape: tuple[int, ...], axis: int | None) -> tuple[int, ...]:
+    return shape if axis is None else shape[:axis] + shape[axis + 1 :]
+
+
+def are_crossed(first: Collective, second: Collective) -> bool:
+    """Whether order alone pairs two collectives that stand in different lines."""
+    return first.label is None and second.label is None and first.place != second.place
+
+
+# ---------------------------------------------------------------- all came, to different things
+
+
+def unlike(
     index: int,
-    first: tuple[int, Point],
-    second: tuple[int, Point],
-    specs: Mapping[int, VariableSpec],
-) -> str:
-    """The text of the error for two parts that are not alike."""
-    if kind is Difference.VALUE:
-        what, remedy = "gave values that do not match", _ONE_SHAPE
-    else:
-        what, remedy = "did different things", _ONE_ORDER
-    lines = [
-        f"replicas {what} at meeting point {index + 1} of this call, where all must do the same:",
-        *(f"  replica {i}: {describe(point, specs)}" for i, point in (first, second)),
-        f"  {_reason(first[1], specs)}",
-        f"  {remedy}",
-    ]
-    return "\n".join(lines)
-
-
-_ONE_SHAPE = "Give a value of one structure, shape and dtype on every replica."
-_ONE_ORDER = (
-    "TensorFlow pairs them by call order alone and mixes their values; varsim refuses (D3). "
-    "Make every replica do the same operations in the same order."
-)
-
-
-def describe_absence(
-    index: int,
-    present: Mapping[int, Point],
     participants: Sequence[Participant],
-    ended_id: int,
     specs: Mapping[int, VariableSpec],
-) -> str:
-    """The text of the error for a meeting that one replica can no longer come to."""
-    first = next(iter(present.values()))
-    ended = participants[ended_id]
+    *,
+    strict: bool = False,
+) -> MismatchError | None:
+    """The error for a meeting to which replicas came with parts that are not alike, if they did.
+
+    It tells of all replicas, also of those that did not come.
+    """
+    present = _present(index, participants)
+    first, *others = present.values()
+    kinds = (difference(first, other, specs, strict=strict) for other in others)
+    kind = min(kinds, default=Difference.NOTHING)
+    if kind is Difference.NOTHING:
+        return None
+    groups = grouped(at_meeting(participants, index, specs))
     lines = [
-        f"replicas wait for one that will not come, at meeting point {index + 1} of this call:"
+        f"{_headline(kind, index)}:",
+        *in_lines(groups),
+        *(f"  {line}" for line in _details(kind, present)),
+        f"  {_reason(_most_common(groups, present), specs)}",
+        f"  {_STORIES[kind][1]}",
     ]
-    lines += [f"  replica {i}: {describe(point, specs)}" for i, point in present.items()]
-    lines.append(
-        f"  replica {ended_id}: never came; its function {_how_it_ended(ended)} after "
-        f"{ended.met} meeting point{'' if ended.met == 1 else 's'}"
+    error = ValueMismatchError if kind is Difference.VALUE else MismatchError
+    return error("\n".join(lines)).by_groups(groups)
+
+
+def in_short(kind: Difference) -> str:
+    """What happened and what to do about it, whoever did what."""
+    return f"{_headline(kind, 0)}. {_STORIES[kind][1]}"
+
+
+def _headline(kind: Difference, index: int) -> str:
+    return (
+        f"replicas {_STORIES[kind][0]} at meeting point {index + 1} of this call, where all must "
+        "do the same"
     )
-    for i, participant in enumerate(participants):
-        if i not in present and i != ended_id:
-            lines.append(f"  replica {i}: did not come ({participant.status.value})")
-    lines.append(f"  {_reason(first, specs)}")
-    lines.append(
+
+
+_STORIES: Final = {
+    Difference.DEED: (
+        "did different things",
+        "TensorFlow pairs them by call order alone and mixes their values; varsim refuses (D3). "
+        "Make every replica do the same operations in the same order.",
+    ),
+    Difference.NAME: (
+        "came to collectives of different names",
+        "Only collectives of one name meet. Make every replica come to the same names in the same "
+        "order.",
+    ),
+    Difference.PLACE: (
+        "came to unnamed collectives in different lines",
+        "They would be paired by call order alone, which strict=True refuses. If they are one "
+        "operation, give it one name= everywhere; if not, make every replica run the same lines in "
+        "the same order.",
+    ),
+    Difference.VALUE: (
+        "gave values that do not match",
+        "Give a value of one structure, shape and dtype on every replica.",
+    ),
+}
+
+
+def _present(index: int, participants: Sequence[Participant]) -> dict[int, Point]:
+    points = ((i, participant.point(index)) for i, participant in enumerate(participants))
+    return {i: point for i, point in points if point is not None}
+
+
+def _most_common(groups: Sequence[Group], present: Mapping[int, Point]) -> Point:
+    """What most of the replicas that came did."""
+    came = [group.replica_ids for group in groups if group.replica_ids[0] in present]
+    return present[max(came, key=len)[0]]
+
+
+def _details(kind: Difference, present: Mapping[int, Point]) -> Iterator[str]:
+    """How names or values differ, where the replicas' lines do not show it."""
+    if kind is Difference.NAME:
+        names: dict[str, list[int]] = {}
+        for i, point in present.items():
+            name = None if isinstance(point, Write) else point.label
+            names.setdefault("no name" if name is None else f"the name {name!r}", []).append(i)
+        fewest = sorted(names.items(), key=lambda one: (len(one[1]), one[1]))
+        yield " against ".join(f"{name} on {name_replicas(who)}" for name, who in fewest)
+    elif kind is Difference.VALUE:
+        forms = {
+            i: form_of(
+                point.structure, point.leaves, point.axis if isinstance(point, AllGather) else None
+            )
+            for i, point in present.items()
+            if isinstance(point, AllReduce | AllGather)
+        }
+        yield from differences(forms)
+
+
+def crossing(points: Sequence[Collective]) -> tuple[str, str]:
+    """The warning about unnamed collectives that met in different lines, and where it points.
+
+    Args:
+        points: Of all replicas, in replica order.
+    """
+    places: dict[str, list[int]] = {}
+    for replica_id, point in enumerate(points):
+        places.setdefault(point.place, []).append(replica_id)
+    fewest = sorted(places.items(), key=lambda one: (len(one[1]), one[1]))
+    kind = kind_of(points[0])
+    sides = [
+        f"{kind} at {place or 'an unknown place'} ({name_replicas(who)})" for place, who in fewest
+    ]
+    what = "replica 0's function runs for all" if kind == "merge_call" else "their values are mixed"
+    text = (
+        f"{' meets '.join(sides)}: without a name they are paired by call order alone, and {what}"
+        "\n  If they are one operation, give it one name= everywhere; if not, make "
+        "every replica run the same lines in the same order. strict=True refuses it."
+    )
+    return text, fewest[0][0]
+
+
+# ---------------------------------------------------------------- not all came
+
+
+def absent(
+    index: int, participants: Sequence[Participant], specs: Mapping[int, VariableSpec]
+) -> MismatchError:
+    """The error for a meeting that a replica can no longer come to."""
+    groups = grouped(at_meeting(participants, index, specs))
+    ended = sum(one.ended is not None and one.met <= index for one in participants)
+    lines = [
+        f"replicas wait for {'one' if ended == 1 else 'some'} that will not come, at meeting point "
+        f"{index + 1} of this call:",
+        *in_lines(groups),
+        f"  {_reason(_most_common(groups, _present(index, participants)), specs)}",
         "  Let every replica reach it: move it out of code that only some replicas run, or use "
-        "synchronization=ON_READ if the value may be combined later."
-    )
-    return "\n".join(lines)
+        "synchronization=ON_READ if the value may be combined later.",
+    ]
+    return MismatchError("\n".join(lines)).by_groups(groups)
 
 
-def _how_it_ended(participant: Participant) -> str:
-    return "raised" if isinstance(participant.ended, Raised) else "returned"
+def standstill(
+    participants: Sequence[Participant],
+    specs: Mapping[int, VariableSpec],
+    now_at: Mapping[int, str],
+) -> list[str]:
+    """What the replicas of a call do now, a line for those that do the same.
+
+    Args:
+        now_at: The lines at which replicas are now, as far as that is known.
+    """
+    places = (now_at.get(i, "") for i in range(len(participants)))
+    said = (in_a_word(one, specs, at) for one, at in zip(participants, places, strict=True))
+    return in_lines(grouped(said))
 
 
-def describe_standstill(
-    participants: Sequence[Participant], specs: Mapping[int, VariableSpec]
-) -> str:
-    """What each replica of a call does, a line each."""
-    lines = []
-    for replica_id, participant in enumerate(participants):
-        waits = participant.waits_for
-        what = participant.status.value if waits is None else "waits in " + describe(waits, specs)
-        lines.append(f"  replica {replica_id}: {what}")
-    return "\n".join(lines)
-
-
-def describe_uneven(
+def uneven(
     spec: VariableSpec,
     counts: Sequence[int],
+    operations: Sequence[int],
     participants: Sequence[Participant],
     specs: Mapping[int, VariableSpec],
-) -> str:
-    """The text of the error for a deferred variable that replicas have not written alike.
+) -> MismatchError:
+    """The error for a deferred variable that replicas have not written alike.
 
     Args:
         counts: By replica, the writes in this call, as far as it is known.
+        operations: By replica, a number for the sequence of operations.
         participants: Of the call; none if what they do is no matter.
     """
     alike = len(set(counts)) == 1
     what = "by different operations" if alike else "differently often"
-    lines = [f"replicas wrote {spec.name!r} {what} in this call, where all must do the same:"]
-    for replica_id, count in enumerate(counts):
-        now = _now(participants[replica_id], specs) if participants else ""
-        lines.append(f"  replica {replica_id}: {count} write{'' if count == 1 else 's'}{now}")
-    lines += [
+    present: Sequence[Participant | None] = participants or [None] * len(counts)
+    wrote = zip(present, counts, operations, strict=True)
+    groups = grouped(after_writing(*one, specs) for one in wrote)
+    lines = [
+        f"replicas wrote {spec.name!r} {what} in this call, where all must do the same:",
+        *in_lines(groups),
         f"  {spec.name!r} (synchronization=AUTO and adaptive, aggregation={spec.aggregation.name}, "
         f"created at {spec.created_at or 'an unknown place'}) needs every replica's: what was "
         "written is combined when somebody reads.",
-        f"  {_ONE_ORDER_ALONE}",
+        "  Make every replica write it as often, by the same operations in the same order, or use "
+        "synchronization=ON_READ if each may write as it likes.",
     ]
-    return "\n".join(lines)
-
-
-def _now(participant: Participant, specs: Mapping[int, VariableSpec]) -> str:
-    if participant.waits_for is not None:
-        return f"; it waits in {describe(participant.waits_for, specs)}"
-    if participant.ended is not None:
-        return f"; its function {_how_it_ended(participant)}"
-    return ""
-
-
-_ONE_ORDER_ALONE = (
-    "Make every replica write it as often, by the same operations in the same order, or use "
-    "synchronization=ON_READ if each may write as it likes."
-)
-
-
-def describe(point: Point | Waiting | Demand | Ask, specs: Mapping[int, VariableSpec]) -> str:
-    """What a replica does at a point where it meets or waits, with the place in the program."""
-    at = f" at {point.place}" if point.place else ""
-    match point:
-        case Write():
-            spec = specs[point.variable_id]
-            shape = "×".join(map(str, point.shape)) or "scalar"
-            return f"{spec.name}.{point.operation.value} ({spec.dtype} {shape}){at}"
-        case AllReduce():
-            return f"all_reduce({point.op.name}, {_leaves(point)}){at}"
-        case AllGather():
-            return f"all_gather({_leaves(point)}, axis={point.axis}){at}"
-        case MergeCall():
-            return f"merge_call{at}"
-        case Waiting():
-            return f"a read of {specs[point.variable_id].name}, after its own write to it{at}"
-        case Demand():
-            return f"a read of {specs[point.part.variable_id].name}, after its own write to it{at}"
-        case Ask():
-            return f"a request to the program{at}"
-        case _:
-            assert_never(point)
-
-
-def _leaves(point: AllReduce | AllGather) -> str:
-    return ", ".join(f"{leaf.dtype}{list(leaf.shape)}" for leaf in point.leaves) or "nothing"
+    return MismatchError("\n".join(lines)).by_groups(groups)
 
 
 def _reason(point: Point, specs: Mapping[int, VariableSpec]) -> str:

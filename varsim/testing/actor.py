@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from varsim.distribute.conversion import as_tensor, to_array
 from varsim.distribute.distributed import DistributedVariable
+from varsim.distribute.values import ordered_leaves, outline
 from varsim.errors import VarsimError
 from varsim.protocol.messages import (
     AllGather,
@@ -188,35 +189,50 @@ class Actor:
         if command.verb == "ask":
             question = Payload(" ".join(words))
             return self.state.flush(Ask(call_id=call_id, question=question, place=place))
-        index = self.state.next_index()
+        index, name = self.state.next_index(), command.options.get("name")
         meeting: Meeting
         match command.verb:
             case "merge_call":
                 nothing = Payload(" ".join(words))
                 meeting = MergeCall(
-                    call_id=call_id, index=index, function=nothing, arguments=nothing, place=place
+                    call_id=call_id,
+                    index=index,
+                    function=nothing,
+                    arguments=nothing,
+                    label=name,
+                    place=place,
                 )
             case "all_reduce":
+                value = _structure(words[1])
                 meeting = AllReduce(
                     call_id=call_id,
                     index=index,
                     op=ReduceOp(words[0]),
-                    structure="…",
-                    leaves=(as_tensor(literal(words[1])),),
+                    structure=outline(value),
+                    leaves=tuple(map(as_tensor, ordered_leaves(value))),
+                    label=name,
                     place=place,
                 )
             case "all_gather":
+                value = _structure(words[1])
                 meeting = AllGather(
                     call_id=call_id,
                     index=index,
                     axis=int(words[0]),
-                    structure="…",
-                    leaves=(as_tensor(literal(words[1])),),
+                    structure=outline(value),
+                    leaves=tuple(map(as_tensor, ordered_leaves(value))),
+                    label=name,
                     place=place,
                 )
             case verb:
                 raise ScenarioError(f"{place}: there is no command {verb} of a replica")
         return self.state.flush(meeting)
+
+
+def _structure(word: str) -> Any:
+    """The value of a word; a list is an array, unless a dict holds it."""
+    value = literal(word)
+    return value if isinstance(value, dict) else as_tensor(value)
 
 
 def _result(answer: Reduced | Merged | Answered) -> Any:

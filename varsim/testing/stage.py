@@ -273,6 +273,10 @@ class Stage:
             if self._strategy.is_new(what):
                 self.say(f"warning at {place}: {text}")
 
+    def warn(self, text: str, place: str) -> None:
+        """Tells what the coordinator warns of."""
+        self.say(f"warning at {place}: {text}")
+
     def _next(self) -> Command | Block:
         if not self._steps:
             raise ScenarioError("the scenario ends while a call runs")

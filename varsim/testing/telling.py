@@ -95,12 +95,12 @@ class Teller:
                 return [*(self._name(i) for i in ids), *functions]
             case Define(function_id=function_id) | Start(function_id=function_id):
                 return [function_id]
-            case AllReduce(op=op, leaves=leaves):
-                return [op.name, *map(show, leaves)]
-            case AllGather(axis=axis, leaves=leaves):
-                return [f"axis={axis}", *map(show, leaves)]
-            case MergeCall(arguments=payload):
-                return [show(payload.tree)]
+            case AllReduce(op=op, leaves=leaves, label=label):
+                return [op.name, *map(show, leaves), _named(label)]
+            case AllGather(axis=axis, leaves=leaves, label=label):
+                return [f"axis={axis}", *map(show, leaves), _named(label)]
+            case MergeCall(arguments=payload, label=label):
+                return [show(payload.tree), _named(label)]
             case Reduced(leaves=leaves):
                 return [*map(show, leaves)]
             case Merged(result=payload) | Answered(result=payload) | Ask(question=payload):
@@ -109,3 +109,7 @@ class Teller:
                 return [show(payload.tree)]
             case _:  # Abort, Returned and others whose name says all
                 return []
+
+
+def _named(label: str | None) -> str:
+    return "" if label is None else f"name={label}"

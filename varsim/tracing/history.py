@@ -84,7 +84,8 @@ KINDS: Final[Mapping[str, str]] = {
     "component": "a replica sends its component to the program; caused by the program's `fetch`",
     "fetch": "the program asks `replica` for a component",
     "wait": "a replica waits for the commit of its write to `variable`",
-    "meet": "a replica meets the others in all_reduce, all_gather or merge_call (`note`)",
+    "meet": "a replica meets the others in all_reduce, all_gather or merge_call (the first word of "
+    "`note`; its name, if it has one, is the rest), or has the program do something (`question`)",
     "answer": "the program answers a meeting or a question; `note` says which",
     "receive": "the program hears of a replica; caused by that replica's last event before it",
     "return": "a replica's function has returned",
@@ -124,6 +125,12 @@ class Event(NamedTuple):
             return 1
         count = self.note.partition(" ")[0]
         return int(count) if count.isdecimal() else 1
+
+    @property
+    def collective(self) -> tuple[str, str | None]:
+        """Of a `meet`: which operation, and its name if it has one."""
+        kind, _, name = (self.note or "").partition(" ")
+        return kind, name or None
 
 
 class VariableRow(NamedTuple):

@@ -264,11 +264,12 @@ class FromReplica:
             case Demand(call_id=call, part=part, place=place):
                 return (rows.tell("wait", call=call, variable=part.variable_id, place=place),)
             case (
-                AllReduce(call_id=call, index=index, place=place)
-                | AllGather(call_id=call, index=index, place=place)
-                | MergeCall(call_id=call, index=index, place=place)
+                AllReduce(call_id=call, index=index, label=label, place=place)
+                | AllGather(call_id=call, index=index, label=label, place=place)
+                | MergeCall(call_id=call, index=index, label=label, place=place)
             ):
-                note = _MEETINGS[type(message)]
+                kind = _MEETINGS[type(message)]
+                note = kind if label is None else f"{kind} {label}"
                 return (rows.tell("meet", call=call, meeting=index, place=place, note=note),)
             case Ask(call_id=call, place=place):
                 return (rows.tell("meet", call=call, place=place, note="question"),)

@@ -222,11 +222,11 @@ class _Player:
             case Write():
                 self._write(act)
             case Meet(kind="merge_call"):
-                at(act.place)(context.merge_call, lambda _: self.do(act.body))
+                at(act.place)(context.merge_call, lambda _: self.do(act.body), name=act.name)
             case Meet(kind="question"):
                 self.do(act.body)  # on the replica: whose component it is, has the program do it
             case Meet():
-                at(act.place)(context.all_reduce, "SUM", _NOTHING)
+                at(act.place)(context.all_reduce, "SUM", _NOTHING, name=act.name)
 
     # ------------------------------------------------------------ reads and writes
 

@@ -203,13 +203,12 @@ class _Builder:
     def _meet(self, frame: _Frame, event: Event) -> Meet:
         self._events += 1
         body: list[Action] = []
-        if event.note == QUESTION:
+        kind, name = event.collective
+        if kind == QUESTION:
             frame.asked[event.process] = body
         elif event.meeting is not None:
             body = frame.bodies.setdefault(event.meeting, body)
-        return Meet(
-            event.event, event.process, self._steps, event.place or "", event.note or "", body
-        )
+        return Meet(event.event, event.process, self._steps, event.place or "", kind, name, body)
 
     # ------------------------------------------------------------ reads and writes
 

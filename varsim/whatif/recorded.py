@@ -87,6 +87,7 @@ class Meet:
     step: int
     place: str
     kind: str  # MERGE_CALL, QUESTION, or another
+    name: str | None  # of the collective, as the program called it
     body: list[Action]  # what the program does meanwhile; one list for all who meet
 
 
