@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from varsim.cli.main import main
+from varsim.cli.entry import main
 
 if __name__ == "__main__":
-    main(prog_name="varsim")
+    main()

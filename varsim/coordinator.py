@@ -9,6 +9,7 @@ from typing import Protocol
 
 from varsim import environment
 from varsim.errors import CallTimeout, ContextError, VarsimError, WorkerLost
+from varsim.interrupts import Waiting
 from varsim.launch.launcher import Link, Lost
 from varsim.protocol.messages import (
     Ask,
@@ -295,10 +296,12 @@ class Coordinator:
     def _do(self, work: RunMerge | AnswerAsk) -> None:
         host = self._hosts[work.call_id]
         if isinstance(work, RunMerge):
-            results = host.merge(work.meetings)
+            with Waiting():  # the user's code does
+                results = host.merge(work.meetings)
             self._perform(self.state.merged(work.call_id, work.index, results))
         else:
-            result, failed = host.answer(work.replica_id, work.ask)
+            with Waiting():
+                result, failed = host.answer(work.replica_id, work.ask)
             self._perform(
                 self.state.answered(work.ask.call_id, work.replica_id, result, failed=failed)
             )

@@ -36,7 +36,7 @@ def test_lines_come_now_and_then_and_at_the_end(clock: Clock, capsys: pytest.Cap
         lines.progressed(step, 10, {"loss": 1 / step})
 
     assert (
-        "step 4/10  loss 0.25\nstep 8/10  loss 0.125\nstep 10/10  loss 0.1\n"
+        "step 4/10  loss 0.25  3 s left\nstep 8/10  loss 0.125  1 s left\nstep 10/10  loss 0.1\n"
         == capsys.readouterr().err
     )
 
@@ -45,7 +45,7 @@ def test_a_bar_is_drawn_now_and_then_and_at_the_end(clock: Clock):
     """By the steps themselves: there is no thread."""
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, width=80, highlight=False)
-    columns = "{task.description}", "{task.completed}/{task.total}", "{task.fields[metrics]}"
+    columns = "{task.description}", "{task.fields[count]}", "{task.fields[words]}"
     with Progress(*map(TextColumn, columns), console=console, auto_refresh=False) as shown:
         bar = Bar(shown)
         bar.started(summary(workers=3))

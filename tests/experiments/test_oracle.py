@@ -91,18 +91,12 @@ def test_an_oracle_whose_record_is_not_whole_is_none():
         assert sound(oracle) is None
 
 
-@pytest.mark.parametrize(
-    ("trouble", "problem"),
-    [
-        ("raise", "on one replica the program fails: ValueError: one is too few ("),
-        ("interrupt", "it was interrupted"),
-    ],
-)
-def test_without_an_oracle_the_run_stays(trouble: str, problem: str):
-    summary = run(f"params.trouble={trouble}")
+def test_without_an_oracle_the_run_stays():
+    summary = run("params.trouble=raise")
 
     assert Status.DONE is summary.status
     (warning,) = (one for one in summary.warnings if "oracle" in one)
+    problem = "on one replica the program fails: ValueError: one is too few ("
     assert warning.startswith(f"there is no oracle to compare with: {problem}")
     assert summary.verdict is not None
     assert not Path(summary.directory, "oracle").exists()

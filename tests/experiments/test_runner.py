@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,13 +12,16 @@ from typing import Any
 import pytest
 
 import varsim
-from varsim.errors import ConfigError
+from varsim.distribute.mirrored import MirroredStrategy
+from varsim.errors import ConfigError, StartError
 from varsim.experiments.config import Experiment
 from varsim.experiments.loading import Override, load_experiment
+from varsim.experiments.recording import merge_what_is_left
 from varsim.experiments.runner import run_experiment
-from varsim.experiments.store import load_summary
-from varsim.report.summary import Cost, Plain, Status, Summary
+from varsim.experiments.store import RunFiles, load_summary
+from varsim.report.summary import Cost, Part, Plain, Status, Summary
 from varsim.testing import simulated_cluster
+from varsim.tracing.history import open_history
 
 Write = Callable[[str, str], Path]
 
@@ -80,8 +84,11 @@ class Seen:
     def progressed(self, step: int, total: int, metrics: dict[str, Plain]) -> None:
         self.events.append((step, total, metrics))
 
-    def ran(self) -> None:
-        self.events.append("oracle")
+    def turned_to(self, part: Part) -> None:
+        self.events.append(part)
+
+    def done(self, fraction: float) -> None:
+        self.told = fraction
 
     def warned(self, text: str) -> None:
         words = text.split(" ")
@@ -114,7 +121,9 @@ def test_what_a_run_measured_is_saved():
     assert {"value": [0, 1, 2], "fixed": 9, "seed": 5, "nothing": "NaN"} == summary.result
     assert ["cpu:0", "cpu:1", "cpu:2"] == summary.devices
     assert varsim.__version__ == summary.varsim
-    assert {"start_up", "training", "in_all"} == summary.seconds.keys()
+    parts = {"start_up", "training", "merging", "judging", "writing"}
+    assert {*parts, "in_all"} == summary.seconds.keys()
+    assert sum(summary.seconds[part] for part in parts) <= summary.seconds["in_all"]
 
 
 def test_every_variable_of_the_strategy_is_measured():
@@ -176,7 +185,11 @@ def test_a_watcher_sees_the_start_every_step_and_each_warning():
         (1, 3, {"loss": 1.0}),
         (2, 3, {"loss": 0.5}),
         (3, 3, {"loss": 1 / 3}),
+        Part.WRITING,
+        Part.MERGING,
+        Part.JUDGING,
     ] == watcher.events
+    assert 1.0 == watcher.told
     assert 2 == len(summary.warnings)
 
 
@@ -314,6 +327,85 @@ def test_an_interrupted_run_is_saved_as_far_as_it_came():
     assert Status.INTERRUPTED is summary.status
     assert (2, {}) == (summary.step, summary.result)
     assert 4 == summary.variables[-1].lens.value.elements  # type: ignore[union-attr]
+
+
+class Interrupting(Seen):
+    """A watcher that presses Ctrl-C in a part of the run."""
+
+    def __init__(self, part: Part) -> None:
+        super().__init__()
+        self.part: Part | None = part
+
+    def started(self, summary_so_far: Summary) -> None:
+        self.turned_to(Part.TRAINING)
+
+    def turned_to(self, part: Part) -> None:
+        if part is self.part:
+            self.part = None
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    ("part", "left", "undone"),
+    [
+        (Part.TRAINING, {"history.db"}, []),
+        (Part.WRITING, {"trace"}, ["merging"]),
+        (Part.MERGING, {"trace"}, ["merging"]),
+        (Part.ORACLE, {"history.db"}, ["oracle"]),
+        (Part.JUDGING, {"history.db", "oracle"}, ["judging"]),
+    ],
+)
+def test_what_is_done_when_ctrl_c_comes_is_kept(part: Part, left: set[str], undone: list[str]):
+    """And what was left undone is said; what is half done goes, or can be taken up again."""
+    summary = run("oracle=true", watcher=Interrupting(part))
+
+    assert summary == load_summary(Path("runs/latest"))
+    assert Status.INTERRUPTED is summary.status
+    assert (undone or ["training"]) == summary.interrupted
+    assert (part is Part.TRAINING) == (summary.verdict is not None)
+    always = {"experiment.yaml", "logs", "summary.json", "origin.json", "program"}
+    assert left == {path.name for path in Path("runs/latest").iterdir()} - always
+
+
+def test_a_record_that_was_not_merged_can_be_merged_later():
+    run(watcher=Interrupting(Part.MERGING))
+    files = RunFiles(Path("runs/latest"))
+
+    with files.claimed(), pytest.raises(ConfigError, match="another command merges"):
+        merge_what_is_left(files)
+    merge_what_is_left(files)
+    with open_history(files.path) as history:
+        assert history.run["complete"]
+    assert not files.traces.exists()
+
+
+def test_ctrl_c_before_the_training_leaves_no_directory(monkeypatch: pytest.MonkeyPatch):
+    def interrupted(self: MirroredStrategy) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(MirroredStrategy, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run()
+
+    assert not Path("runs").exists()
+
+
+def test_workers_that_do_not_start_fail_the_run(monkeypatch: pytest.MonkeyPatch):
+    """They are not started once more to look at their variables."""
+    starts = []
+
+    def fail(self: MirroredStrategy) -> None:
+        starts.append(self)
+        raise StartError("no process to be had")
+
+    monkeypatch.setattr(MirroredStrategy, "start", fail)
+    summary = run()
+
+    assert (Status.FAILED, 1, []) == (summary.status, len(starts), summary.variables)
+
+
+def test_calls_are_counted():
+    assert (3, 3) == ((summary := run()).calls, summary.step)
 
 
 def test_interrupts_work_as_before_after_a_run():

@@ -232,11 +232,48 @@ def test_a_large_result_is_shown_in_part():
 
 
 def test_a_run_that_did_not_end_says_how_far_it_came():
-    interrupted = summary(status=Status.INTERRUPTED, step=4, total_steps=10)
+    interrupted = summary(
+        status=Status.INTERRUPTED, interrupted=["training"], step=4, total_steps=10
+    )
 
     assert report(interrupted).startswith("x: interrupted after 4 of 10 steps\n")
     assert "variables" not in report(summary(variable(writes=0), status=Status.FAILED))
     assert "variables" in report(summary(variable(), status=Status.FAILED))
+
+
+@pytest.mark.parametrize(
+    ("part", "headline", "undone"),
+    [
+        ("merging", "x: 10 steps, interrupted while its record was merged", "does both"),
+        ("judging", "x: 10 steps, interrupted while it was judged", "`varsim check` does that"),
+    ],
+)
+def test_a_run_that_was_cut_short_after_the_training_says_what_is_missing(
+    part: str, headline: str, undone: str
+):
+    text = report(summary(status=Status.INTERRUPTED, interrupted=[part], step=10, total_steps=10))
+
+    assert headline == text.splitlines()[0]
+    assert undone in " ".join(text.split())
+
+
+def test_the_report_says_where_the_time_went():
+    """Not what took no time that could be shown."""
+    seconds = {"start_up": 0.3, "training": 16, "merging": 12.3, "judging": 9, "writing": 0.001}
+
+    assert (
+        "2 workers · start-up 0.30 s · training 16.00 s · merging 12.30 s · judging 9.00 s"
+        == (report(summary(seconds=seconds), width=100).splitlines()[1])
+    )
+
+
+def test_calls_are_counted_where_steps_are_not_said():
+    def headline(**known: int | None) -> str:
+        return report(summary(**known)).splitlines()[0]
+
+    assert "x: 3 calls" == headline(step=0, total_steps=None, calls=3)
+    assert "x: 1 call" == headline(step=0, total_steps=None, calls=1)
+    assert "x: 3 steps" == headline(step=3, total_steps=3, calls=7)
 
 
 def test_a_path_below_the_current_folder_is_shown_from_there(

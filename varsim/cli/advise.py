@@ -10,6 +10,7 @@ import click
 
 from varsim.cli import completion
 from varsim.cli.lazy import WrongUse
+from varsim.cli.record import open_record
 from varsim.cli.whatif import plain_effect
 
 if TYPE_CHECKING:
@@ -31,16 +32,13 @@ def advise(*, run: str, as_json: bool) -> None:
     """  # noqa: D301  # \b keeps the lines below it apart
     from varsim.errors import ConfigError
     from varsim.experiments import yaml_lines
-    from varsim.experiments.found_runs import find_record
     from varsim.report.page import print_page
-    from varsim.tracing.history import open_history, open_oracle
     from varsim.whatif.advice import advise as advised_by
     from varsim.whatif.compare import Replays
     from varsim.whatif.text import print_advice
 
     try:
-        path = find_record(run)
-        with open_history(path) as history, open_oracle(path) as oracle:
+        with open_record(run) as (_, history, oracle):
             advised = advised_by(Replays(history, oracle))
     except ConfigError as error:
         raise WrongUse(str(error)) from error

@@ -23,6 +23,7 @@ from varsim.cli.lazy import (
     WrongUse,
     exit_codes,
 )
+from varsim.cli.record import open_record
 
 if TYPE_CHECKING:
     from varsim.analysis.examination import Examination
@@ -97,19 +98,16 @@ def check(
     from a single device's by no rule.
     """  # noqa: D301  # \b keeps the lines below it apart
     from varsim.errors import ConfigError
-    from varsim.experiments.found_runs import find_record
     from varsim.report.check_page import print_check
     from varsim.report.page import print_page
-    from varsim.tracing.history import open_history
 
     asked = fail_on.asked_for(kinds)
     try:
-        path = find_record(run)
-        with open_history(path) as history:
+        with open_record(run) as (path, history, oracle):
             if events:
                 _show_events(history, events, as_json=as_json)
                 return
-            found = _examined(history, path)
+            found = _examined(history, oracle, path)
             names = {number: str(row.name) for number, row in history.variables.items()}
     except ConfigError as error:
         raise WrongUse(str(error)) from error
@@ -120,16 +118,17 @@ def check(
     ctx.exit(_exit_code(found, asked))
 
 
-def _examined(history: History, path: Path) -> Examination:
+def _examined(history: History, oracle: History | None, path: Path) -> Examination:
     from varsim.analysis.examination import examine
+    from varsim.cli.progress import telling
     from varsim.experiments.ending import ending_of, summary_beside
-    from varsim.tracing.history import open_oracle
+    from varsim.report.summary import Part
 
     summary = summary_beside(path)
     ending = None if summary is None else ending_of(summary)
     no_oracle = "" if summary is None else summary.no_oracle
-    with open_oracle(path) as oracle:
-        return examine(history, oracle, ending=ending, no_oracle=no_oracle)
+    with telling(Part.JUDGING) as tell:
+        return examine(history, oracle, ending=ending, no_oracle=no_oracle, tell=tell)
 
 
 def _exit_code(found: Examination, asked: frozenset[str]) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from varsim.cli import completion
+from varsim.cli.entry import saved_by_then
 from varsim.cli.lazy import DONE, INTERRUPTED, Failed, WrongUse
 
 if TYPE_CHECKING:
@@ -102,7 +103,10 @@ def exec_(
         raise WrongUse(str(error)) from error
     except OSError as error:
         raise Failed(f"the run could not be saved: {error}") from error
+    said = saved_by_then(summary.directory)
     _show(summary, json_file, everything=everything, quiet=quiet)
+    if summary.interrupted:
+        click.echo(said, err=True)
     ctx.exit(_exit_code(summary))
 
 

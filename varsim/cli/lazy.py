@@ -7,6 +7,7 @@ from typing import IO, Any, Final, TextIO, cast
 
 import click
 
+from varsim.cli import entry
 from varsim.experiments.nearest import did_you_mean
 
 DONE: Final = 0
@@ -15,7 +16,7 @@ WRONG_USE: Final = 2
 INVALID: Final = 3
 UNKNOWN: Final = 4
 FOUND: Final = 5
-INTERRUPTED: Final = 130  # as a shell reports a program that SIGINT has ended
+INTERRUPTED: Final = entry.INTERRUPTED
 
 _CODES: Final = {
     DONE: "done",

@@ -11,6 +11,7 @@ import click
 
 from varsim.cli import completion
 from varsim.cli.lazy import WrongUse
+from varsim.cli.record import open_record
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,14 +52,11 @@ def lens(
     """  # noqa: D301  # \b keeps the lines below it apart
     from varsim.analysis.lens import moments
     from varsim.errors import ConfigError
-    from varsim.experiments.found_runs import find_record
     from varsim.experiments.found_variables import find_variable, most_telling, shape_of
     from varsim.report.page import print_page
-    from varsim.tracing.history import open_history, open_oracle
 
     try:
-        path = find_record(run)
-        with open_history(path) as history, open_oracle(path) as oracle:
+        with open_record(run) as (path, history, oracle):
             if variable is None:
                 row, why = most_telling(history, path)
             else:

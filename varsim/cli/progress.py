@@ -4,22 +4,35 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from varsim.cli.output import complain
-from varsim.report.summary import Plain, Summary
+from varsim.interrupts import Interrupts
+from varsim.report.summary import Part, Plain, Summary
 from varsim.report.terminal import is_terminal, takes_escapes
 from varsim.report.words import number, visible
+from varsim.tracing.progress import Tell
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 BAR_EVERY_S: Final = 0.1  # as often as the eye follows
 LINE_EVERY_S: Final = 2.0  # a log of an hour has not more lines than one reads
+_TOO_EARLY_S: Final = 1.0  # what is short says nothing of the rest
+
+
+PARTS: Final[Mapping[Part, str]] = {
+    Part.PILOT: "pilot run",
+    Part.MERGING: "merging the record",
+    Part.ORACLE: "oracle on 1 worker",
+    Part.JUDGING: "judging the record",
+    Part.WRITING: "writing the summary",
+}
+"""What a run does beside the training, as it is shown."""
 
 
 class Quiet:
@@ -34,7 +47,10 @@ class Quiet:
     def progressed(self, step: int, total: int, metrics: dict[str, Plain]) -> None:
         """Nothing."""
 
-    def ran(self) -> None:
+    def turned_to(self, part: Part) -> None:
+        """Nothing."""
+
+    def done(self, fraction: float) -> None:
         """Nothing."""
 
     def warned(self, text: str) -> None:
@@ -43,19 +59,39 @@ class Quiet:
 
 
 class Lines(Quiet):
-    """A line when enough time has passed, and the last one."""
+    """A line when enough time has passed, and the last one of the training."""
 
     def __init__(self) -> None:
         super().__init__()
         self._shown_s = time.monotonic()
+        self._part = ""
+        self._clock = _Clock()
 
     def progressed(self, step: int, total: int, metrics: dict[str, Plain]) -> None:
         """A line, or nothing."""
+        if self._is_time(last=step == total):
+            left = self._clock.left(step, total)
+            self._say(f"step {step}/{total}", _in_words(metrics), left)
+
+    def turned_to(self, part: Part) -> None:
+        """Remembers it."""
+        self._part = PARTS[part]
+        self._clock = _Clock()
+
+    def done(self, fraction: float) -> None:
+        """A line, or nothing."""
+        if fraction and self._is_time():
+            self._say(f"{self._part}: {fraction:.0%}", self._clock.left(fraction, 1))
+
+    def _say(self, *words: str) -> None:
+        click.echo("  ".join(filter(None, words)), file=self._stream)
+
+    def _is_time(self, *, last: bool = False) -> bool:
         now_s = time.monotonic()
-        if now_s - self._shown_s >= LINE_EVERY_S or step == total:
-            self._shown_s = now_s
-            said = f"step {step}/{total}  {_in_words(metrics)}".rstrip()
-            click.echo(said, file=self._stream)
+        if now_s - self._shown_s < LINE_EVERY_S and not last:
+            return False
+        self._shown_s = now_s
+        return True
 
 
 class Bar(Quiet):
@@ -64,34 +100,66 @@ class Bar(Quiet):
     def __init__(self, progress: Progress) -> None:
         super().__init__()
         self._progress = progress
-        self._task = progress.add_task("starting workers", total=None, metrics="")
+        self._task = progress.add_task("starting workers", total=None, count="", words="")
         self._shown_s = 0.0
+        self._clock = _Clock()
         progress.refresh()
 
     def started(self, summary_so_far: Summary) -> None:
         """The bar's title."""
-        title = f"{summary_so_far.experiment['name']} on {len(summary_so_far.devices)} workers"
-        self._progress.update(self._task, description=title)
+        workers = len(summary_so_far.devices)
+        title = f"{summary_so_far.experiment['name']} on {workers} worker{'s' * (workers != 1)}"
+        self._turn_to(title)
 
     def progressed(self, step: int, total: int, metrics: dict[str, Plain]) -> None:
         """A longer bar."""
-        now_s = time.monotonic()
-        if now_s - self._shown_s >= BAR_EVERY_S or step == total:
-            self._shown_s = now_s
-            words = _in_words(metrics)
-            self._progress.update(self._task, completed=step, total=total, metrics=words)
-            self._progress.refresh()
+        words = f"{step:,}/{total:,}", _in_words(metrics), self._clock.left(step, total)
+        self._draw(step, total, *words)
 
-    def ran(self) -> None:
-        """Another title: nobody knows how fast the oracle is."""
-        self._progress.update(self._task, description="oracle on 1 worker", total=None)
-        self._progress.refresh()
+    def turned_to(self, part: Part) -> None:
+        """Another title, and an empty bar."""
+        self._turn_to(PARTS[part])
+
+    def done(self, fraction: float) -> None:
+        """A longer bar."""
+        self._draw(fraction, 1.0, f"{fraction:.0%}", "", self._clock.left(fraction, 1))
 
     def warned(self, text: str) -> None:
         """A paragraph above the bar."""
         from rich.text import Text
 
         self._progress.console.print(Text(f"warning: {text}", style="yellow"))
+
+    def _turn_to(self, title: str) -> None:
+        self._clock = _Clock()
+        self._shown_s = 0.0
+        self._progress.reset(self._task, total=None, description=title, count="", words="")
+        self._progress.refresh()
+
+    def _draw(self, done: float, total: float, count: str, metrics: str, left: str) -> None:
+        now_s = time.monotonic()
+        if now_s - self._shown_s >= BAR_EVERY_S or done == total:
+            self._shown_s = now_s
+            words = "  ".join(filter(None, (metrics, left)))
+            self._progress.update(self._task, completed=done, total=total, count=count, words=words)
+            self._progress.refresh()
+
+
+class _Clock:
+    """Says how much time is left, from how much has passed."""
+
+    def __init__(self) -> None:
+        self._began_s = time.monotonic()
+
+    def left(self, done: float, total: float) -> str:
+        """In words; "" if it is too early to say, or not worth it."""
+        passed_s = time.monotonic() - self._began_s
+        if passed_s < _TOO_EARLY_S or not 0 < done < total:
+            return ""
+        left_s = passed_s / done * (total - done)
+        if left_s < 1:
+            return ""
+        return f"{left_s:.0f} s left" if left_s < 100 else f"{left_s / 60:.0f} min left"
 
 
 @contextmanager
@@ -106,16 +174,34 @@ def watching(*, quiet: bool) -> Iterator[Quiet]:
             yield Bar(progress)
 
 
+@contextmanager
+def telling(part: Part) -> Iterator[Tell]:
+    """Shows how far a command is with something that a run does, too, if that takes long."""
+    began_s = time.monotonic()
+    watcher: Quiet | None = None
+    with Interrupts(), ExitStack() as stack:
+
+        def tell(fraction: float) -> None:
+            nonlocal watcher
+            if watcher is None and fraction and time.monotonic() - began_s >= _TOO_EARLY_S:
+                watcher = stack.enter_context(watching(quiet=False))
+                watcher.turned_to(part)
+            if watcher is not None:
+                watcher.done(fraction)
+
+        yield tell
+
+
 def _bar() -> Progress:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import BarColumn, Progress, TextColumn
 
     from varsim.report.page import page_on
 
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[metrics]}", markup=False),
+        TextColumn("{task.fields[count]}", markup=False),
+        TextColumn("{task.fields[words]}", markup=False),
         console=page_on(sys.stderr),
         auto_refresh=False,  # which would be done by a thread
         transient=True,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from varsim.cli import completion
+from varsim.cli.entry import saved_by_then
 from varsim.cli.lazy import (
     DONE,
     FAILED,
@@ -122,7 +123,10 @@ def run(
         raise WrongUse(str(error)) from error
     except OSError as error:
         raise Failed(f"the run could not be saved: {error}") from error
+    said = saved_by_then(summary.directory)
     _show(summary, everything=everything, as_json=as_json, quiet=quiet)
+    if summary.interrupted:
+        click.echo(said, err=True)
     ctx.exit(_exit_code(summary))
 
 
@@ -171,9 +175,11 @@ def _run(experiment: Experiment, *, alone: bool) -> Summary:
     from varsim.cli.output import printed_visibly, stdout_as_stderr
     from varsim.cli.progress import watching
     from varsim.experiments.runner import run_experiment
+    from varsim.interrupts import Interrupts
 
     aside = stdout_as_stderr() if alone else nullcontext()
-    with aside, watching(quiet=alone) as watcher, printed_visibly():
+    # The first is around what shows the progress, which has to leave the terminal as it was.
+    with Interrupts(), aside, watching(quiet=alone) as watcher, printed_visibly():
         return run_experiment(experiment, watcher)
 
 

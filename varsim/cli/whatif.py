@@ -11,6 +11,7 @@ import click
 
 from varsim.cli import completion
 from varsim.cli.lazy import WrongUse
+from varsim.cli.record import open_record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,15 +45,12 @@ def whatif(*, run: str, changes: Sequence[str], as_json: bool) -> None:
     varsim whatif latest --set 'moving_*=on_read/mean' --set steps=/only_first_replica
     """  # noqa: D301  # \b keeps the lines below it apart
     from varsim.errors import ConfigError
-    from varsim.experiments.found_runs import find_record
     from varsim.report.page import print_page
-    from varsim.tracing.history import open_history, open_oracle
     from varsim.whatif.compare import Replays
     from varsim.whatif.text import print_what_if
 
     try:
-        path = find_record(run)
-        with open_history(path) as history, open_oracle(path) as oracle:
+        with open_record(run) as (_, history, oracle):
             names = {number: str(row.name) for number, row in history.variables.items()}
             asked = [_parsed(text, names) for text in changes]
             replays = Replays(history, oracle)

@@ -12,10 +12,10 @@ from varsim.errors import VarsimWarning
 from varsim.experiments.catalog import load_workload
 from varsim.experiments.cluster import strategy_of
 from varsim.experiments.config import Experiment
-from varsim.experiments.interrupts import Interrupts
 from varsim.experiments.measure import reached
 from varsim.experiments.settings import AppliedSettings
 from varsim.experiments.store import RunFiles
+from varsim.interrupts import Interrupts, came_of_interrupt
 from varsim.launch.chance import AT_IMPORT, seeded
 from varsim.report.summary import Plain
 from varsim.workloads.job import Job
@@ -33,7 +33,7 @@ def run_aside(
     """Runs an experiment's workload on these devices, and leaves its traces.
 
     Args:
-        interrupts: Heeded while the workload runs, and ignored afterwards.
+        interrupts: Heeded while the workload runs, and not afterwards.
     Returns:
         What it returned.
     Raises:
@@ -57,8 +57,12 @@ def run_aside(
             strategy.start()
             with variable_creator_scope(settings), seeded(experiment.seed).here():
                 return reached(workload.run(job, **params))
+        except Exception as error:
+            if came_of_interrupt(error):
+                raise KeyboardInterrupt from None
+            raise
         finally:
-            interrupts.ignore()
+            interrupts.heeded = False
 
 
 @contextmanager

@@ -20,6 +20,7 @@ import zmq
 
 from varsim.errors import StartError
 from varsim.experiments.spokes import NUMBER_BYTES, endpoint_in, spoke_name
+from varsim.interrupts import blocked, held
 from varsim.transport.sockets import COPY_LIMIT_BYTES
 
 _MODULE: Final = "varsim.experiments.spokes"
@@ -35,29 +36,34 @@ class BareStar:
         Raises:
             StartError: They did not come up.
         """
+        self._payload = b""
         with ExitStack() as stack:
-            folder = tempfile.mkdtemp(prefix="varsim-")
-            stack.callback(shutil.rmtree, folder, ignore_errors=True)
-            context = zmq.Context[zmq.Socket[bytes]]()
-            stack.callback(context.term)
-            self._hub = context.socket(zmq.ROUTER)
-            stack.callback(self._hub.close)
-            self._hub.linger = 0
-            self._hub.rcvtimeo = _TIMEOUT_MS
             try:
-                self._hub.bind(endpoint_in(folder))
-                process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", _MODULE, folder, str(count)],
-                    stdin=subprocess.PIPE,
-                    start_new_session=True,
-                )
-                stack.callback(_end, process)
+                with held():
+                    self._start(stack, count)
                 for _ in range(count):
                     self._hub.recv_multipart()
             except (OSError, zmq.ZMQError) as error:
                 raise StartError(f"the processes of a bare star did not start: {error}") from error
             self._stack = stack.pop_all()
-        self._payload = b""
+
+    def _start(self, stack: ExitStack, count: int) -> None:
+        folder = tempfile.mkdtemp(prefix="varsim-")
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        context = zmq.Context[zmq.Socket[bytes]]()
+        stack.callback(context.term)
+        self._hub = context.socket(zmq.ROUTER)
+        stack.callback(self._hub.close)
+        self._hub.linger = 0
+        self._hub.rcvtimeo = _TIMEOUT_MS
+        self._hub.bind(endpoint_in(folder))
+        with blocked():
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", _MODULE, folder, str(count)],
+                stdin=subprocess.PIPE,
+                start_new_session=True,
+            )
+        stack.callback(_end, process)
 
     def round(self, count: int, size_bytes: int) -> None:
         """Gives the first `count` spokes a payload; returns when each has answered with one."""

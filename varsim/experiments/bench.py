@@ -10,10 +10,10 @@ from typing import Any, Final
 
 from varsim.errors import ConfigError, VarsimError
 from varsim.experiments.host import MAX_CELL_BYTES, Host, Plan, Watcher, in_words
-from varsim.experiments.interrupts import Interrupts
 from varsim.experiments.machine import this_machine, versions
 from varsim.experiments.store import BENCH, LATEST_BENCH, RunDirectory, json_text
 from varsim.experiments.timing import now_s
+from varsim.interrupts import Interrupts
 from varsim.report.bench import Bench
 from varsim.report.summary import Status
 from varsim.report.words import whole_size
@@ -34,14 +34,17 @@ def run_bench(plan: Plan, out: Path, watcher: Watcher) -> Bench:
     """
     machine = this_machine()  # first: its load is what others do
     started, began_s = datetime.now().astimezone(), now_s()
-    directory = RunDirectory.make(out, TITLE, started, latest=LATEST_BENCH)
     status, failure = Status.DONE, None
     with Interrupts() as interrupts:
+        interrupts.heeded = False  # until it is known what is to be removed
+        directory = RunDirectory.make(out, TITLE, started, latest=LATEST_BENCH)
         host = Host(plan, watcher, interrupts, began_s + plan.limit_s)
         try:
+            interrupts.heed()
             host.measure()
+            interrupts.heeded = False
         except (KeyboardInterrupt, VarsimError) as error:
-            interrupts.ignore()
+            interrupts.heeded = False
             if not host.figures:
                 directory.discard()
                 raise

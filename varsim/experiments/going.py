@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -13,8 +16,10 @@ from varsim.experiments.config import Experiment
 from varsim.experiments.observed import Observed
 from varsim.experiments.settings import AppliedSettings
 from varsim.experiments.store import RunDirectory
+from varsim.interrupts import Interrupts
 from varsim.report.plain import plain
-from varsim.report.summary import Carried, Failure, Plain, Status, Summary
+from varsim.report.summary import Carried, Failure, Part, Plain, Status, Summary
+from varsim.tracing.progress import Tell
 
 
 class Watcher(Protocol):
@@ -26,8 +31,11 @@ class Watcher(Protocol):
     def progressed(self, step: int, total: int, metrics: dict[str, Plain]) -> None:
         """The workload has done a step."""
 
-    def ran(self) -> None:
-        """The workload is done; its oracle begins."""
+    def turned_to(self, part: Part) -> None:
+        """The workload is not run yet, or is done, and this part of the run begins."""
+
+    def done(self, fraction: float) -> None:
+        """So much of the part is done, from 0 to 1; not told of every part."""
 
     def warned(self, text: str) -> None:
         """The workload does what its author probably does not mean; each text comes once."""
@@ -42,7 +50,10 @@ class Going:
     directory: RunDirectory
     started: datetime
     watcher: Watcher | None
+    interrupts: Interrupts
+    part: Part = Part.START_UP
     status: Status = Status.DONE
+    interrupted: list[Part] = field(default_factory=list)
     failure: Failure | None = None
     settings: AppliedSettings = field(init=False)
     checked: bool = False
@@ -74,18 +85,40 @@ class Going:
         self.strategies.append(observed)
         return observed
 
+    @contextmanager
+    def doing(self, part: Part) -> Iterator[Tell | None]:
+        """Within the block this part goes on. Gives what is to be told how much of it is done."""
+        self.part = part
+        if self.watcher is not None and part is not Part.TRAINING:
+            self.watcher.turned_to(part)
+        began_s = time.perf_counter()
+        try:
+            yield None if self.watcher is None else self.watcher.done
+        finally:
+            self.seconds[part.value] = time.perf_counter() - began_s
+
+    def cut_short(self) -> None:
+        """Ctrl-C has ended the present part."""
+        self.interrupted.append(self.part)
+        if self.status is Status.DONE:
+            self.status = Status.INTERRUPTED
+
     def launched(self, began_s: float) -> None:
         """The first workers are ready."""
-        self.seconds["start_up"] = time.perf_counter() - began_s
+        self.interrupts.heed()
+        self.seconds[Part.START_UP.value] = time.perf_counter() - began_s
+        self.part = Part.TRAINING
         if self.watcher is not None:
             self.watcher.started(self.summary())
 
     def progress(self, step: int, total: int, **metrics: float) -> None:
         """What the workload calls after each step."""
+        self.interrupts.heed()  # if one was caught, then the workload goes on nevertheless
         self.check_settings()
-        self.step, self.total, self.metrics = step, total, plain(metrics)
+        self.step, self.total = _whole("step", step), _whole("total", total)
+        self.metrics = plain(metrics)
         if self.watcher is not None:
-            self.watcher.progressed(step, total, self.metrics)
+            self.watcher.progressed(self.step, self.total, self.metrics)
 
     def check_settings(self) -> None:
         """Once: whether the experiment fits the variables that the program has.
@@ -111,6 +144,12 @@ class Going:
             if self.watcher is not None:
                 self.watcher.warned(f"{who}: likewise" if what and likewise else text)
 
+    def save(self) -> None:
+        """Saves what is known: of each strategy in the folder that has its record."""
+        for observed in self.strategies[1:]:
+            observed.files.save(self.summary_of(observed))
+        self.directory.save(self.summary())
+
     def summary(self) -> Summary:
         """All of it; of several strategies, that of the first."""
         return self.summary_of(self.strategies[0] if self.strategies else None)
@@ -122,6 +161,7 @@ class Going:
         files = self.directory if observed is None else observed.files
         return Summary(
             status=self.status,
+            interrupted=[part.value for part in self.interrupted],
             failure=self.failure,
             varsim=varsim.__version__,
             started=self.started.isoformat(timespec="seconds"),
@@ -131,6 +171,7 @@ class Going:
             seconds=self.seconds,
             step=self.step,
             total_steps=self.total,
+            calls=0 if observed is None else observed.calls,
             metrics=self.metrics,
             result=self.result,
             variables=[] if observed is None else observed.variables,
@@ -141,6 +182,23 @@ class Going:
             oracle_result=self.oracle_result,
             carried=self.carried,
         )
+
+
+def _whole(name: str, number: Any) -> int:
+    """What a workload says of its steps; NumPy's integers, too.
+
+    Raises:
+        TypeError: It is no whole number.
+    """
+    if isinstance(number, float) and number.is_integer():
+        return int(number)
+    try:
+        return operator.index(number)
+    except TypeError:
+        raise TypeError(
+            f"job.progress({name}={number!r}): give a whole number of steps, as in "
+            "job.progress(step + 1, total, loss=0.3)"
+        ) from None
 
 
 def _who_and_what(warning: str) -> tuple[str, str]:

@@ -11,8 +11,8 @@ from typing import Final, Protocol
 from varsim.distribute.mirrored import MirroredStrategy
 from varsim.experiments.bare_star import BareStar
 from varsim.experiments.bench_turns import Read, Step, copies, local
-from varsim.experiments.interrupts import Interrupts
 from varsim.experiments.timing import Effort, Sample, now_s, once, take_turns, timed
+from varsim.interrupts import Interrupts
 from varsim.report.bench import Figure, Quantity, Spread
 from varsim.report.words import whole_size
 
@@ -161,7 +161,7 @@ class Host:
         try:
             yield
         except BaseException:
-            self.interrupts.ignore()
+            self.interrupts.heeded = False
             raise
 
 

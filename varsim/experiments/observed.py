@@ -6,10 +6,10 @@ from typing import Final
 
 from varsim.distribute.mirrored import MirroredStrategy
 from varsim.errors import VarsimError
-from varsim.experiments.interrupts import OutOfTime, within
 from varsim.experiments.measure import measure_variables
 from varsim.experiments.settings import AppliedSettings
 from varsim.experiments.store import RunFiles
+from varsim.interrupts import within
 from varsim.report.summary import Judgement, VariableSummary
 
 LAST_LOOK_S: Final = 1.0
@@ -31,6 +31,11 @@ class Observed:
         self.verdict: Judgement | None = None
         self._settings = settings
         self._measured = False
+
+    @property
+    def calls(self) -> int:
+        """How often strategy.run was called."""
+        return self.strategy.coordinator.state.calls if self.strategy.has_workers else 0
 
     def measure(self) -> None:
         """Measures its variables, whose workers answer. Does nothing the second time.
@@ -58,7 +63,7 @@ class Observed:
         try:
             with within(LAST_LOOK_S):
                 self.measure()
-        except (VarsimError, OutOfTime):  # the cluster is no more, or busy
+        except Exception:  # the cluster is no more, or busy, or was left in the middle of a step
             self._measure_without_values()
 
     def _measure_without_values(self) -> None:

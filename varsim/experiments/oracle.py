@@ -7,10 +7,10 @@ from typing import Any
 from varsim.experiments.aside import run_aside
 from varsim.experiments.config import Experiment
 from varsim.experiments.failure import in_a_line
-from varsim.experiments.interrupts import Interrupts
 from varsim.experiments.places import WrongKey
 from varsim.experiments.recording import write_history
 from varsim.experiments.store import RunFiles
+from varsim.interrupts import Interrupts
 from varsim.report.summary import Plain
 from varsim.tracing.trace import OFF
 
@@ -38,16 +38,21 @@ def run_oracle(
     """Runs an experiment's workload on one replica, and keeps its history.
 
     Args:
-        interrupts: Ignored; heeded while the workload runs.
+        interrupts: Heeded but while its cluster ends.
     Returns:
         What it returned; or why there is no history, and nothing is kept then.
+    Raises:
+        KeyboardInterrupt: SIGINT came. Nothing is kept.
     """
     problem: str | None
     try:
         returned = run_aside(experiment, experiment.device_names[:1], params, interrupts, files)
+        interrupts.heed()
         problem = write_history(files)
     except KeyboardInterrupt:
-        problem = "it was interrupted"
+        interrupts.heeded = False
+        files.discard()
+        raise
     except (Exception, SystemExit) as error:  # a workload may raise anything
         problem = f"on one replica the program fails: {in_a_line(error)}"
     if problem is not None:

@@ -8,10 +8,10 @@ from typing import Any, Final
 from varsim.experiments.aside import run_aside
 from varsim.experiments.config import Experiment, VariableSettings
 from varsim.experiments.failure import in_a_line
-from varsim.experiments.interrupts import Interrupts
 from varsim.experiments.mode import without_auto
 from varsim.experiments.recording import write_history
 from varsim.experiments.store import RunFiles
+from varsim.interrupts import Interrupts
 from varsim.tracing.history import open_history
 from varsim.tracing.trace import OPS
 
@@ -41,6 +41,7 @@ def take_advice(
     problem: str | None
     try:
         run_aside(pilot, experiment.device_names, params, interrupts, files)
+        interrupts.heed()
         problem = write_history(files)
     except (Exception, SystemExit) as error:  # a workload may raise anything
         problem = f"the pilot run fails: {in_a_line(error)}"

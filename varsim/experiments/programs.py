@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +15,7 @@ from varsim.experiments.scripts import ScriptProgram
 from varsim.experiments.sources import Home, home_of_file, home_of_module
 from varsim.launch.chance import AT_IMPORT, seeded
 from varsim.report.plain import plain
+from varsim.report.summary import Part
 from varsim.workloads.job import Job
 
 
@@ -66,12 +66,8 @@ class WorkloadProgram:
         strategy.start()
         going.launched(began_s)
         job = Job(strategy, experiment.seed, experiment.steps, going.progress)
-        trained_s = time.perf_counter()
-        try:
-            with variable_creator_scope(going.settings):
-                result: object = self.workload.run(job, **self.params)
-        finally:
-            going.seconds["training"] = time.perf_counter() - trained_s
+        with going.doing(Part.TRAINING), variable_creator_scope(going.settings):
+            result: object = self.workload.run(job, **self.params)
         going.check_settings()
         return result
 

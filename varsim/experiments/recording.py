@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 
 from varsim.analysis.examination import examine
 from varsim.analysis.failures import Ending
 from varsim.analysis.finding import Kind
 from varsim.analysis.outcome import Outcome
-from varsim.errors import ProtocolError
+from varsim.errors import ConfigError, ProtocolError
 from varsim.experiments.config import Experiment
 from varsim.experiments.store import RunFiles
+from varsim.interrupts import held
 from varsim.report.compared_text import in_short
 from varsim.report.findings_text import in_lines
 from varsim.report.summary import Judgement
@@ -57,6 +59,25 @@ def judged(
     )
 
 
+def merge_what_is_left(files: RunFiles, *, tell: Tell | None = None) -> None:
+    """Merges the traces of a run that Ctrl-C, or its end, has kept from that. Else does nothing.
+
+    Raises:
+        ConfigError: The run still goes on, or its traces cannot be merged.
+    """
+    if (files.path / HISTORY).exists() or not (files.traces / file_name(PROGRAM)).exists():
+        return
+    with files.claimed() as ours:
+        if not ours:
+            raise ConfigError(
+                f"{files.path} has no {HISTORY} yet: it still runs, or another command merges its "
+                "record. Try again when that has ended"
+            )
+        problem = write_history(files, tell=tell)
+    if problem is not None:
+        raise ConfigError(f"{files.path}: {problem}")
+
+
 def write_history(directory: RunFiles, *, tell: Tell | None = None) -> str | None:
     """Merges the traces of a run, whose processes have ended, into its history.
 
@@ -70,7 +91,8 @@ def write_history(directory: RunFiles, *, tell: Tell | None = None) -> str | Non
     if (directory.traces / file_name(PROGRAM)).exists():
         try:
             merge(directory.traces, directory.path, tell=tell)
-        except (ProtocolError, OSError) as error:
+        except (ProtocolError, OSError, sqlite3.Error) as error:
             return f"no history of the run was written: {error}"
-    shutil.rmtree(directory.traces, ignore_errors=True)
+    with held():
+        shutil.rmtree(directory.traces, ignore_errors=True)
     return None

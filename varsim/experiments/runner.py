@@ -18,15 +18,15 @@ from varsim.experiments.config import Experiment
 from varsim.experiments.ending import ending_of
 from varsim.experiments.failure import failure_of
 from varsim.experiments.going import Going, Watcher
-from varsim.experiments.interrupts import Interrupts
 from varsim.experiments.measure import reached
 from varsim.experiments.oracle import check_oracle, run_oracle
 from varsim.experiments.pilot import ADVISED, take_advice
 from varsim.experiments.programs import Program, load_program
 from varsim.experiments.recording import judged, write_history
 from varsim.experiments.store import RunDirectory
+from varsim.interrupts import Interrupts, came_of_interrupt
 from varsim.launch.chance import seeded
-from varsim.report.summary import Status, Summary
+from varsim.report.summary import Part, Status, Summary
 
 
 def run_experiment(experiment: Experiment, watcher: Watcher | None = None) -> Summary:
@@ -36,8 +36,9 @@ def run_experiment(experiment: Experiment, watcher: Watcher | None = None) -> Su
         What was measured, also of a run that failed or that SIGINT has interrupted.
     Raises:
         ConfigError: The experiment cannot be run as it is. Nothing is left behind then.
+        KeyboardInterrupt: SIGINT came before there was anything to measure. Likewise.
     """
-    with experiment.places.pointed_at():
+    with Interrupts() as interrupts, experiment.places.pointed_at():
         check_oracle(experiment)
         program = load_program(experiment)
         keys = _all_keys(experiment, program)
@@ -46,33 +47,57 @@ def run_experiment(experiment: Experiment, watcher: Watcher | None = None) -> Su
             keys[key] = program_key(program.home)
         started = datetime.now().astimezone()
         began_s = time.perf_counter()
+        interrupts.heeded = False  # until it is known what is to be removed
         directory = RunDirectory.make(Path(experiment.out), experiment.title, started)
-        going = Going(experiment, keys, directory, started, watcher)
+        going = Going(experiment, keys, directory, started, watcher, interrupts)
         try:
-            directory.write_experiment(
-                f"# Run by varsim {varsim.__version__} on {started:%Y-%m-%d at %H:%M:%S}\n"
-                + yaml_lines.dump(keys)
-            )
-            going.carried = carry(directory, program.home, experiment.file, program.not_kept)
-            with Interrupts() as interrupts, _warnings_to(going):
-                if experiment.auto == ADVISED:
-                    followed, going.advice = take_advice(
-                        experiment, program.params, interrupts, directory.pilot
-                    )
-                    going.follow(followed)
-                    interrupts.heed()
-                launched_s = began_s if not going.advice else time.perf_counter()
-                _play_and_measure(going, program, interrupts, launched_s)
-                _record_and_judge(going, program, interrupts)
+            with directory.claimed():
+                directory.write_experiment(
+                    f"# Run by varsim {varsim.__version__} on {started:%Y-%m-%d at %H:%M:%S}\n"
+                    + yaml_lines.dump(keys)
+                )
+                interrupts.heed()
+                going.carried = carry(directory, program.home, experiment.file, program.not_kept)
+                with _warnings_to(going):
+                    _go_through(going, program, began_s)
                 going.seconds["in_all"] = time.perf_counter() - began_s
-                for observed in going.strategies[1:]:
-                    observed.files.save(going.summary_of(observed))
-                summary = going.summary()
-                directory.save(summary)
-        except (ConfigError, KeyboardInterrupt):  # the latter before anything could be measured
+                _save(going)
+        except (ConfigError, KeyboardInterrupt):
+            interrupts.heeded = False
             directory.discard()
             raise
-    return summary
+        return going.summary()
+
+
+def _go_through(going: Going, program: Program, began_s: float) -> None:
+    """All parts of a run but the last. When it is done, SIGINT waits."""
+    interrupts = going.interrupts
+    if going.experiment.auto == ADVISED:
+        with going.doing(Part.PILOT):
+            followed, going.advice = take_advice(
+                going.experiment, program.params, interrupts, going.directory.pilot
+            )
+            interrupts.heed()
+        going.follow(followed)
+        going.part, began_s = Part.START_UP, time.perf_counter()
+    _play_and_measure(going, program, began_s)
+    with going.doing(Part.WRITING):  # whatever comes now, this much is kept
+        going.save()
+    try:
+        _record_and_judge(going, program)
+    except KeyboardInterrupt:
+        interrupts.heeded = False
+        going.cut_short()
+    interrupts.heeded = False
+
+
+def _save(going: Going) -> None:
+    going.save()
+    if going.interrupts.waits and not going.interrupted:  # it came while all was saved
+        going.interrupts.waits = False
+        going.part = Part.WRITING
+        going.cut_short()
+        going.save()
 
 
 def resolved(experiment: Experiment) -> dict[str, Any]:
@@ -109,10 +134,9 @@ def _warnings_to(going: Going) -> Iterator[None]:
         yield
 
 
-def _play_and_measure(
-    going: Going, program: Program, interrupts: Interrupts, began_s: float
-) -> None:
+def _play_and_measure(going: Going, program: Program, began_s: float) -> None:
     """Runs the program; the workers have ended when this returns."""
+    interrupts = going.interrupts
     try:
         try:
             with seeded(going.experiment.seed).here():
@@ -121,17 +145,20 @@ def _play_and_measure(
                 observed.measure()
             going.result = reached(result)
         except KeyboardInterrupt:
-            interrupts.ignore()
-            going.status = Status.INTERRUPTED
-            if not going.strategies:
+            interrupts.heeded = False
+            if going.part is Part.START_UP:
                 raise  # nothing can be measured
+            going.cut_short()
         except ConfigError:
-            interrupts.ignore()
+            interrupts.heeded = False
             raise
         except (Exception, SystemExit) as error:  # a workload may raise anything
-            interrupts.ignore()
-            going.status, going.failure = Status.FAILED, failure_of(error)
-        interrupts.ignore()
+            interrupts.heeded = False
+            if came_of_interrupt(error):
+                going.cut_short()
+            else:
+                going.status, going.failure = Status.FAILED, failure_of(error)
+        interrupts.heeded = False
         if going.status is not Status.DONE:
             going.take_a_last_look()
     finally:
@@ -139,25 +166,30 @@ def _play_and_measure(
             observed.strategy.close()
 
 
-def _record_and_judge(going: Going, program: Program, interrupts: Interrupts) -> None:
-    problems = [write_history(observed.files) for observed in going.strategies]
+def _record_and_judge(going: Going, program: Program) -> None:
+    interrupts, experiment = going.interrupts, going.experiment
+    with going.doing(Part.MERGING) as tell:
+        interrupts.heed()
+        problems = [write_history(observed.files, tell=tell) for observed in going.strategies]
     for problem in problems:
         if problem is not None:
             going.warn(problem)
     going.no_oracle = program.no_oracle
-    if going.experiment.oracle and going.status is not Status.DONE:
+    if experiment.oracle and going.status is not Status.DONE:
         how = "failed" if going.status is Status.FAILED else "was interrupted"
         going.no_oracle = f"the run {how}, so it was not repeated on a single device"
-    elif going.experiment.oracle and not any(problems):
-        if going.watcher is not None:
-            going.watcher.ran()
-        files = going.directory.oracle
-        returned = run_oracle(going.experiment, program.params, interrupts, files)
+    elif experiment.oracle and not any(problems):
+        going.no_oracle = "it was interrupted"  # until it has come to its end
+        with going.doing(Part.ORACLE):
+            files = going.directory.oracle
+            returned = run_oracle(experiment, program.params, interrupts, files)
+            interrupts.heed()
         if isinstance(returned, str):
             going.no_oracle = returned
             going.warn(f"there is no oracle to compare with: {returned}")
         else:
-            going.oracle_result = returned
+            going.no_oracle, going.oracle_result = "", returned
     ending = ending_of(going.summary())
-    for observed in going.strategies:
-        observed.verdict = judged(observed.files, ending, no_oracle=going.no_oracle)
+    with going.doing(Part.JUDGING) as tell:
+        for observed in going.strategies:
+            observed.verdict = judged(observed.files, ending, no_oracle=going.no_oracle, tell=tell)

@@ -24,6 +24,7 @@ def main() -> None:
     """Forks as many spokes as it was asked for, and waits."""
     folder, count = sys.argv[1], int(sys.argv[2])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the hub
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # which has blocked it until now
     process_ids: list[int] = []
     for number in range(count):
         process_id = os.fork()

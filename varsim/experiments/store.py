@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -58,6 +60,21 @@ class RunFiles:
         temporary = self.path / f".{name}"
         temporary.write_text(text + "\n", "utf-8")
         temporary.replace(self.path / name)
+
+    @contextmanager
+    def claimed(self) -> Iterator[bool]:
+        """Within the block the files are this process's; False if they are another's already.
+
+        So a run that still goes on is known from one whose process was killed.
+        """
+        descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield True
+        except BlockingIOError:
+            yield False
+        finally:
+            os.close(descriptor)
 
     def discard(self) -> None:
         """Removes everything, as if there had been no run."""

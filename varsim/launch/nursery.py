@@ -21,6 +21,7 @@ from typing import IO, Final
 import zmq
 
 from varsim.errors import StartError
+from varsim.interrupts import blocked
 from varsim.launch.logs import tail
 from varsim.launch.rendezvous import Rendezvous
 from varsim.transport.sockets import timeout_ms
@@ -65,7 +66,7 @@ class Nursery:
         self._pending = b""
         self.ended = False
         try:
-            with self._log.open("wb") as log:
+            with self._log.open("wb") as log, blocked():
                 self._process = subprocess.Popen(
                     [sys.executable, *_COMMAND],
                     stdin=subprocess.PIPE,
@@ -117,11 +118,15 @@ class Nursery:
         deadline = time.monotonic() + _END_TIMEOUT_S
         while not self.ended and poller.poll(timeout_ms(deadline - time.monotonic())):
             self.exits()
+        self.kill()
+        self._process.wait()
+        _pipe(self._process.stdout).close()
+
+    def kill(self) -> None:
+        """Ends it and all workers without a word to them; `end` is still to be called."""
         # Not yet waited for, its process id is still its own, and that of its group.
         with suppress(ProcessLookupError, PermissionError):  # macOS: EPERM for a group of zombies
             os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        _pipe(self._process.stdout).close()
 
 
 def _pipe(stream: IO[bytes] | None) -> IO[bytes]:

@@ -16,6 +16,7 @@ from typing import Final
 import zmq
 
 from varsim.errors import ConfigError, StartError, VarsimWarning
+from varsim.interrupts import held
 from varsim.launch.envelopes import Envelopes
 from varsim.launch.launcher import LaunchOptions
 from varsim.launch.logs import WorkerLogs
@@ -57,13 +58,19 @@ class ProcessLauncher:
         _check_exchange(options)
         ensure_open_files(len(options.devices))
         deadline = time.monotonic() + options.start_timeout_s
-        with ExitStack() as stack:
-            try:
-                link = self._start(options, references, stack)
-            except (OSError, zmq.ZMQError) as error:
-                raise StartError(f"cannot start workers: {error}") from error
+        link: ProcessLink | None = None
+        try:
+            with held(), ExitStack() as stack:
+                try:
+                    link = self._start(options, references, stack)
+                except (OSError, zmq.ZMQError) as error:
+                    raise StartError(f"cannot start workers: {error}") from error
+                link.own(stack.pop_all())
             link.wait_until_ready(deadline)
-            link.own(stack.pop_all())
+        except BaseException:  # such as Ctrl-C: whatever has started ends
+            if link is not None:
+                link.kill()
+            raise
         return link
 
     def _start(

@@ -12,6 +12,7 @@ from typing import Any, Final
 import zmq
 
 from varsim.errors import ProtocolError, StartError
+from varsim.interrupts import Waiting, held
 from varsim.launch.envelopes import Envelopes
 from varsim.launch.exchange import SharedExchange
 from varsim.launch.launcher import Lost
@@ -154,7 +155,8 @@ class ProcessLink:
         self._held_bytes = -1
         while not self._inbox and not self._problems and self._running:
             remaining_s = deadline - time.monotonic()
-            ready = dict(self._poller.poll(timeout_ms(remaining_s)))
+            with Waiting():
+                ready = dict(self._poller.poll(timeout_ms(remaining_s)))
             if not ready and remaining_s <= 0:
                 break
             self._collect(ready)
@@ -281,19 +283,30 @@ class ProcessLink:
     def close(self, busy: Collection[int] = ()) -> None:
         """Ends all workers and frees everything. Does nothing the second time.
 
-        Workers are asked to end, and killed after `SHUTDOWN_TIMEOUT_S`.
+        Workers are asked to end, and killed after `SHUTDOWN_TIMEOUT_S`. Ctrl-C waits for that.
 
         Args:
             busy: Replicas that are known not to listen, and are killed at once.
         """
-        if self._finalizer is None or not self._finalizer.alive:
-            return
-        try:
-            if os.getpid() == self._owner:  # and not in a process that was forked from it
-                self._shut_down(frozenset(busy))
-        finally:
-            self._running.clear()
-            self._inbox.clear()
+        with held():
+            if self._finalizer is None or not self._finalizer.alive:
+                return
+            try:
+                if os.getpid() == self._owner:  # and not in a process that was forked from it
+                    self._shut_down(frozenset(busy))
+            finally:
+                self._free()
+
+    def kill(self) -> None:
+        """As `close`, without waiting for workers: they have not begun anything."""
+        with held():
+            self._nursery.kill()
+            self._free()
+
+    def _free(self) -> None:
+        self._running.clear()
+        self._inbox.clear()
+        if self._finalizer is not None:
             self._finalizer()
 
     def _shut_down(self, busy: frozenset[int]) -> None:
@@ -321,4 +334,5 @@ def _obituary(replica_id: int, lost: Lost) -> str:
 
 def _free(stack: ExitStack, owner: int) -> None:
     if os.getpid() == owner:  # and not a process that was forked from it
-        stack.close()
+        with held():
+            stack.close()

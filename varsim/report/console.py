@@ -15,13 +15,30 @@ from varsim.report.alike import short
 from varsim.report.lens_table import print_lens
 from varsim.report.page import print_page
 from varsim.report.story import story
-from varsim.report.summary import Judgement, Plain, Status, Summary
+from varsim.report.summary import Part, Plain, Status, Summary
 from varsim.report.tables import GAP, new_table, print_table
 from varsim.report.variable_tables import print_variables
 from varsim.report.verdict_text import NOTHING_RECORDED, not_looked_at, verdict_text
 from varsim.report.words import count, dimensions, is_scalar, number, seconds
 
 _MAX_LISTED: Final = 16  # elements of a list in one line
+_WORTH_SAYING_S: Final = 0.005  # what took less is shown as 0.00
+
+_IN_WORDS: Final = {
+    Part.MERGING.value: "its record was merged",
+    Part.ORACLE.value: "its oracle ran",
+    Part.JUDGING.value: "it was judged",
+    Part.WRITING.value: "it was saved",
+}
+
+_LEFT_UNDONE: Final = {
+    Part.MERGING.value: "What the processes recorded is kept, but was neither merged nor judged: "
+    "`varsim check` does both.",
+    Part.ORACLE.value: "There is no oracle to compare with, and the run was not judged: `varsim "
+    "check` judges it, and --oracle would run the oracle again.",
+    Part.JUDGING.value: "The run was not judged: `varsim check` does that.",
+}
+"""What there is instead of a verdict if Ctrl-C has cut a part short."""
 
 
 def print_report(
@@ -53,34 +70,43 @@ def _print_to(console: Console, summary: Summary, *, everything: bool) -> None:
     for sentence in story(summary):
         console.print(Text(sentence))
         console.print()
-    _print_verdict(console, summary.verdict)
+    _print_verdict(console, summary)
     console.print(Text(f"saved in {typed(summary.directory)}"), soft_wrap=True)
 
 
 def _headline(summary: Summary) -> str:
     """What ran, and how far."""
-    steps = f"{count(summary.step)} step{'s' * (summary.step != 1)}"
-    if summary.status is not Status.DONE:
-        of_all = "" if summary.total_steps is None else f" of {count(summary.total_steps)}"
-        steps = f"{summary.status.value} after {count(summary.step)}{of_all} steps"
-    return f"{summary.experiment['name']}: {steps}"
+    done, of_all, what = summary.step, "", "step"
+    if summary.total_steps is not None:
+        of_all = f" of {count(summary.total_steps)}"
+    elif not done:  # the workload says nothing of its steps
+        done, what = summary.calls, "call"
+    name = summary.experiment["name"]
+    afterwards = [_IN_WORDS[part] for part in summary.interrupted if part in _IN_WORDS]
+    if summary.status is Status.FAILED or (summary.status is Status.INTERRUPTED and not afterwards):
+        return f"{name}: {summary.status.value} after {count(done)}{of_all} {what}s"
+    later = "".join(f", interrupted while {words}" for words in afterwards)
+    return f"{name}: {count(done)} {what}{'s' * (done != 1)}{later}"
 
 
 def _circumstances(summary: Summary) -> str:
     """With how many workers, and for how long."""
     replicas = len(summary.devices)
     took = [
-        f"{name} {seconds(summary.seconds[key])} s"
-        for name, key in (("start-up", "start_up"), ("training", "training"))
-        if key in summary.seconds
+        f"{part.value.replace('_', '-')} {seconds(summary.seconds[part.value])} s"
+        for part in Part
+        if summary.seconds.get(part.value, 0.0) >= _WORTH_SAYING_S
     ]
     return " · ".join([f"{replicas} worker{'s' * (replicas != 1)}", *took])
 
 
-def _print_verdict(console: Console, verdict: Judgement | None) -> None:
+def _print_verdict(console: Console, summary: Summary) -> None:
     """What the record of the run says, and what was not looked at."""
+    verdict = summary.verdict
     if verdict is None:
-        console.print(Text(NOTHING_RECORDED))
+        cut_short = [one for one in summary.interrupted if one in _LEFT_UNDONE]
+        said = NOTHING_RECORDED if not cut_short else _LEFT_UNDONE[cut_short[-1]]
+        console.print(Text(said))
         console.print()
         return
     for finding in verdict.findings:

@@ -24,6 +24,18 @@ class Status(Enum):
     INTERRUPTED = "interrupted"
 
 
+class Part(Enum):
+    """What a run does, one after the other."""
+
+    PILOT = "pilot"  # with `auto: advised`: a short run, and what it advises
+    START_UP = "start_up"
+    TRAINING = "training"
+    MERGING = "merging"  # the traces of all processes into the history
+    ORACLE = "oracle"  # the same program on one replica
+    JUDGING = "judging"
+    WRITING = "writing"  # the summary
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Digest:
     """One array: all of it if it is small, else what can be said in few words."""
@@ -130,7 +142,7 @@ class Summary:
     directory: str  # as `out` said, so relative to where varsim was started
     experiment: dict[str, Any]  # as experiment.yaml has it
     devices: list[str]  # the name of each replica's device, in replica order
-    seconds: dict[str, float]  # start_up, training and in_all, as far as they were reached
+    seconds: dict[str, float]  # of each part (start_up, training, …) that was reached; and in_all
     step: int  # how many steps the workload said were done
     total_steps: int | None  # how many it said there would be; null if it never said
     metrics: dict[str, Plain]  # the last that it reported
@@ -140,5 +152,7 @@ class Summary:
     verdict: Judgement | None = None  # null if nothing was recorded
     advice: list[str] = field(default_factory=list)  # of the pilot run that it took
     oracle_result: dict[str, Plain] | None = None  # what it returned on a single device
+    calls: int = 0  # of strategy.run
+    interrupted: list[str] = field(default_factory=list)  # parts that Ctrl-C has cut short
     no_oracle: str = ""  # why an oracle that was asked for could not be compared with
     carried: Carried | None = None  # null in runs of varsim before it kept this

@@ -79,6 +79,11 @@ class CoordinatorState:
         """Whether every worker has been sent this function and remembers it."""
         return function_id in self._functions
 
+    @property
+    def calls(self) -> int:
+        """How many have been started."""
+        return self._next_call_id - 1
+
     def start(
         self,
         function_id: str,

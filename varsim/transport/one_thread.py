@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from varsim.errors import ContextError
+from varsim.interrupts import WHOLE
 
 this_thread: Final = threading.get_ident
 """The number of the thread that calls it; free for another thread once this one has ended."""
@@ -37,9 +38,11 @@ class OneThread:
         self._runs: list[tuple[object, float]] = []  # what runs, innermost last, and since when
 
     def __enter__(self) -> None:
+        WHOLE.begin()  # what the engine does is done whole, whenever Ctrl-C comes
         me = this_thread()
         holder = self._user.get("thread") or self._user.setdefault("thread", (me, thread_name()))
         if holder[0] != me:
+            WHOLE.end()
             raise ContextError(self._refusal(holder[1]))
         self._depth += 1
 
@@ -47,6 +50,7 @@ class OneThread:
         self._depth -= 1
         if not self._depth:
             del self._user["thread"]
+        WHOLE.end()
 
     @contextmanager
     def running(self, what: object) -> Iterator[None]:

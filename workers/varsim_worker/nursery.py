@@ -37,7 +37,6 @@ _LOG_MODE: Final = 0o600  # what user code prints is for nobody else
 def run(line: bytes) -> None:
     """Is the nursery, for the coordinator that wrote this line."""
     rendezvous = Rendezvous.from_line(line)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program
     reports = os.dup(_STDOUT)
     os.dup2(_STDERR, _STDOUT)  # whatever an import prints is not a report
     if rendezvous.arena >= 0:

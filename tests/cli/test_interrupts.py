@@ -1,0 +1,182 @@
+"""Ctrl-C at any moment of `varsim run`: exit code 130, one line, and nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.leaks import LeakCheck
+from tests.waiting import MS, wait_for
+from varsim.experiments.store import load_summary
+
+pytestmark = pytest.mark.processes
+
+HEEDED_S = 500 * MS
+TIMEOUT_S = 30_000 * MS
+MOMENTS = 30
+
+ENTERED = """
+import os, signal
+from varsim.cli.entry import main
+
+def told(*arguments, install=signal.signal):
+    before = install(*arguments)
+    os.write(int(os.environ["ENTERED"]), b"entered")
+    signal.signal = install
+    return before
+
+signal.signal = told
+main()
+"""
+"""The program, which says when its first line is done: before that, life is the interpreter's."""
+
+
+class Run(NamedTuple):
+    """A run that has been interrupted."""
+
+    exit_code: int
+    out: str
+    complained: list[str]  # the lines on stderr, but for those about the progress
+    ended_after_s: float  # from the signal
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@contextmanager
+def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """`varsim run`, from its entry point on, in a process group of its own."""
+    heard, says = os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-c", ENTERED, "run", *arguments],
+        env=os.environ | {"ENTERED": str(says), "PYTHONPATH": str(Path(__file__).parents[2])},
+        pass_fds=[says],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    os.close(says)
+    try:
+        assert b"entered" == os.read(heard, 100)
+        yield process
+    finally:
+        os.close(heard)
+        process.kill()
+        process.communicate()
+
+
+def interrupted(
+    process: subprocess.Popen[str], send: Callable[[int, int], None] = os.kill, times: int = 1
+) -> Run:
+    sent_s = time.monotonic()
+    for _ in range(times):
+        send(process.pid, signal.SIGINT)
+    out, said = process.communicate(timeout=TIMEOUT_S)
+    lines = [
+        line for line in said.splitlines() if not line.startswith(("step ", "merging", "judg"))
+    ]
+    return Run(process.returncode, out, lines, time.monotonic() - sent_s)
+
+
+def is_launching() -> bool:
+    return any(Path(os.environ["TMPDIR"]).glob("varsim-*"))
+
+
+def is_training() -> bool:
+    return any(Path().glob("runs/*/trace/*-tail"))
+
+
+def is_merging() -> bool:
+    return Path("runs/latest/summary.json").exists()
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("moment", [None, is_launching])
+def test_ctrl_c_before_the_training_leaves_nothing(
+    moment: Callable[[], bool] | None, times: int
+) -> None:
+    """From the entry point on, through imports and the start of workers; also if it comes twice."""
+    with running("--workers", "2", "--steps", "22") as process:
+        if moment is not None:
+            wait_for(moment, TIMEOUT_S)
+        run = interrupted(process, os.killpg, times)
+
+    assert (130, "", ["interrupted"]) == run[:3]
+    assert not Path("runs").exists()
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_the_record_is_merged_is_heeded_at_once() -> None:
+    """What is saved by then is told, and `varsim check` merges and judges it."""
+    with running("--workers", "2", "--steps", "1100") as process:
+        wait_for(is_merging, TIMEOUT_S)
+        run = interrupted(process)
+
+    assert 130 == run.exit_code
+    assert [f"interrupted: what was done by then is saved in {Path('runs/latest').resolve()}"] == [
+        line.replace("runs/", f"{Path('runs').resolve()}/") for line in run.complained
+    ]
+    assert run.ended_after_s < HEEDED_S
+    assert "digits: 1,100 steps, interrupted while its record was merged" in run.out
+    assert "`varsim check` does both" in " ".join(run.out.split())
+    summary = load_summary(Path("runs/latest"))
+    assert (["merging"], None) == (summary.interrupted, summary.verdict)
+    checked = subprocess.run(
+        [sys.executable, "-m", "varsim", "check"], capture_output=True, text=True, timeout=TIMEOUT_S
+    )
+    assert (0, "") == (checked.returncode, checked.stderr)
+    assert not Path("runs/latest/trace").exists()
+
+
+def after(seconds: float) -> None:
+    select.select([], [], [], max(seconds, 0.0))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_ctrl_c_at_30_moments_of_a_run(private_temporary: Path, tmp_path: Path) -> None:
+    """Spread over its whole life, to the process and to its group; once and twice."""
+    began_s = time.monotonic()
+    with running() as process:
+        process.communicate(timeout=TIMEOUT_S)
+    life_s = time.monotonic() - began_s
+    done = 0
+    while done < MOMENTS:
+        folder = tmp_path / f"moment-{done}-{life_s}"
+        folder.mkdir()
+        os.chdir(folder)
+        check = LeakCheck(private_temporary, os.environ["VARSIM_TEST_RUN"])
+        with running() as process:
+            after(life_s * done / MOMENTS)
+            if process.poll() is not None:
+                life_s *= 0.95  # it was quicker this time, so the moment was after its end
+                continue
+            run = interrupted(process, (os.kill, os.killpg)[done % 2], 1 + done % 3 % 2)
+        if run.exit_code == 0:  # it was interrupted after its last write
+            assert "\nsaved in runs/" in run.out
+            life_s *= 0.95
+            continue
+        story = f"moment {done} of {MOMENTS}: {run}"
+        assert (130, 1) == (run.exit_code, len(run.complained)), story
+        assert run.complained[0].startswith("interrupted"), story
+        assert [] == check.leaks(), story
+        if run.complained[0] == "interrupted":
+            assert not Path("runs").exists(), story
+        else:
+            summary = load_summary(Path("runs/latest"))
+            assert summary.interrupted, story
+            assert summary.verdict is None or summary.verdict.outcome != "INVALID", story
+        done += 1

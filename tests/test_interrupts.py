@@ -1,0 +1,161 @@
+"""SIGINT and deadlines, in the main thread."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from contextlib import AbstractContextManager, nullcontext
+
+import pytest
+
+from tests.waiting import MS
+from varsim import interrupts
+from varsim.interrupts import AGAIN_S, Interrupts, OutOfTime, blocked, held, within
+
+
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+class Clock:
+    """Says the time that it is told."""
+
+    now_s = 100.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(interrupts, "time", clock)
+    return clock
+
+
+def test_after_an_interrupt_the_next_ones_wait(clock: Clock):
+    """So that they do not cut off the saving of what the first one has ended."""
+    with Interrupts() as heard:
+        with pytest.raises(KeyboardInterrupt):
+            interrupt()
+        interrupt()
+        interrupt()
+        with pytest.raises(KeyboardInterrupt):
+            heard.heed()
+        heard.heed()
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()
+
+
+def test_a_program_that_has_caught_an_interrupt_can_be_interrupted_again(clock: Clock):
+    with Interrupts():
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                interrupt()
+            clock.now_s += AGAIN_S
+
+
+def test_an_interrupt_waits_where_it_is_not_heeded():
+    with Interrupts() as heard:
+        heard.heeded = False
+        interrupt()
+        assert heard.waits
+        with pytest.raises(KeyboardInterrupt):
+            heard.heed()
+
+
+def test_an_interrupt_that_was_never_heeded_is_not_lost():
+    def unheeded() -> None:
+        with Interrupts() as heard:
+            heard.heeded = False
+            interrupt()
+
+    with pytest.raises(KeyboardInterrupt):
+        unheeded()
+
+
+def test_an_error_that_came_of_an_interrupt_is_one():
+    """Such as the ImportError of a module that was cut off."""
+
+    def cut_off() -> None:
+        try:
+            interrupt()
+        except KeyboardInterrupt:
+            raise ImportError("cut off") from None
+
+    with pytest.raises(KeyboardInterrupt) as raised, Interrupts():
+        cut_off()
+    assert raised.value.__suppress_context__
+    with pytest.raises(ValueError), Interrupts():
+        int("another error")
+
+
+def test_an_interrupt_in_a_finalizer_is_not_lost():
+    """Python prints what a finalizer raises, and goes on."""
+
+    class Garbage:
+        def __del__(self) -> None:
+            interrupt()
+
+    with Interrupts() as heard:
+        Garbage()
+        with pytest.raises(KeyboardInterrupt):
+            heard.heed()
+
+
+@pytest.mark.parametrize("around", [nullcontext, Interrupts, held])
+def test_an_interrupt_is_held_until_all_is_owned(around: type[AbstractContextManager[None]]):
+    """Under whatever handler there is; an error that it has caused is left out."""
+    made = []
+
+    def make() -> None:
+        with around(), held():
+            interrupt()
+            made.append("made")
+            raise OSError("of it")
+
+    with pytest.raises(KeyboardInterrupt) as raised:
+        make()
+    assert ["made"] == made
+    assert raised.value.__suppress_context__
+
+
+def test_a_program_that_ignores_interrupts_goes_on_ignoring_them():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with held():
+            interrupt()
+        assert signal.SIG_IGN == signal.getsignal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_process_that_is_started_blocked_gets_no_interrupt():
+    program = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
+    with blocked():
+        child = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert "True\n" == child.stdout
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()
+
+
+def test_what_takes_too_long_is_ended():
+    with pytest.raises(OutOfTime), within(10 * MS):
+        select.select([], [], [], 10_000 * MS)
+    with within(10_000 * MS):
+        pass
+
+
+def test_a_timer_that_ran_before_goes_on():
+    """Such as the one that ends a test which hangs."""
+    before_s, _ = signal.setitimer(signal.ITIMER_REAL, 50_000 * MS)
+    try:
+        with within(10_000 * MS):
+            pass
+        left_s, _ = signal.getitimer(signal.ITIMER_REAL)
+        assert 40_000 * MS < left_s <= 50_000 * MS
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, before_s)

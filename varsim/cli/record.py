@@ -1,0 +1,36 @@
+"""The record of a run, open for a command; merged first if Ctrl-C has kept the run from that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from varsim.tracing.history import History
+
+
+@contextmanager
+def open_record(run: str) -> Iterator[tuple[Path, History, History | None]]:
+    """Opens the history of the run that a word of the command line means, and its oracle's.
+
+    Gives the run's directory, or the file if the word is the path of one, too.
+
+    Raises:
+        ConfigError: There is no such run, or it has no record; the text says why.
+    """
+    from varsim.cli.progress import telling
+    from varsim.experiments.found_runs import find_record, find_run
+    from varsim.experiments.recording import merge_what_is_left
+    from varsim.experiments.store import RunFiles
+    from varsim.report.summary import Part
+    from varsim.tracing.history import open_history, open_oracle
+
+    path = find_run(run)
+    if path.is_dir():
+        with telling(Part.MERGING) as tell:
+            merge_what_is_left(RunFiles(path), tell=tell)
+    path = find_record(run)
+    with open_history(path) as history, open_oracle(path) as oracle:
+        yield path, history, oracle
