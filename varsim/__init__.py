@@ -12,13 +12,16 @@ if TYPE_CHECKING:
     from varsim import distribute
     from varsim.distribute.functions import function
     from varsim.distribute.variable import Variable, variable_creator_scope
-    from varsim.errors import VarsimError, VarsimWarning
+    from varsim.errors import ConfigError, VarsimError, VarsimWarning
+    from varsim.experiments.finished import FinishedRun, run_experiment
     from varsim.spec import VariableAggregation, VariableSynchronization
     from varsim.workloads.job import Job
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "ConfigError": "varsim.errors",
+    "FinishedRun": "varsim.experiments.finished",
     "Job": "varsim.workloads.job",
     "Variable": "varsim.distribute.variable",
     "VariableAggregation": "varsim.spec",
@@ -27,10 +30,13 @@ _HOMES = {
     "VarsimWarning": "varsim.errors",
     "distribute": "varsim.distribute",
     "function": "varsim.distribute.functions",
+    "run_experiment": "varsim.experiments.finished",
     "variable_creator_scope": "varsim.distribute.variable",
 }
 
 __all__ = [
+    "ConfigError",
+    "FinishedRun",
     "Job",
     "Variable",
     "VariableAggregation",
@@ -40,6 +46,7 @@ __all__ = [
     "__version__",
     "distribute",
     "function",
+    "run_experiment",
     "variable_creator_scope",
 ]
 

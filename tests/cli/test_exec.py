@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from varsim.cli.main import main
-from varsim.experiments.store import further, load_summary
+from varsim.experiments.store import further_folders, load_summary
 from varsim.report.summary import Status, Summary
 from varsim.testing import simulated_cluster
 from varsim.tracing.history import open_history
@@ -200,7 +200,8 @@ with tf.distribute.MirroredStrategy(["x"]) as other, other.scope():
 """
     )
     result = execute("script.py")
-    (other,) = further(Path("runs/latest"))
+    (folder,) = further_folders(Path("runs/latest"))
+    other = load_summary(folder)
 
     assert ["w"] == [variable.name for variable in latest().variables]
     assert (["z"], ["x"]) == ([variable.name for variable in other.variables], other.devices)

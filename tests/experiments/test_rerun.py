@@ -45,7 +45,6 @@ def _in_one_process(write: Write) -> Iterator[None]:
 
 
 def run(word: str, *overrides: str, trust: bool = False) -> Summary:
-    sys.modules.pop("beside", None)  # as in another process
     parsed = [Override.parse(text) for text in overrides]
     return run_experiment(experiment_of(word, parsed, trust=trust))
 

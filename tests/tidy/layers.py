@@ -22,8 +22,8 @@ NEVER: dict[str, dict[str, str]] = {
 }
 """What a package must not import although it stands lower, and why."""
 
-OF_THE_FACE = "varsim.workloads.job"
-"""What a workload is given: part of the face, though it is kept beside those who are given it."""
+OF_THE_FACE = ("varsim.workloads.job", "varsim.experiments.finished")
+"""Parts of the face that are kept above it: what a workload is given, and `run_experiment`."""
 
 ONLY_THE_FACE = "workloads"
 """Written as a user would write them: against `import varsim as tf` alone."""
@@ -62,7 +62,7 @@ def imports_point_down(source: Source) -> Iterator[Finding]:
         imported = package_of(name)
         if imported is None or imported == importer:
             continue
-        if importer == FACE and name.startswith(f"{OF_THE_FACE}."):
+        if importer == FACE and f"{name}.".startswith(tuple(f"{one}." for one in OF_THE_FACE)):
             continue
         if imported == "varsim_worker":
             yield Finding(source.path, line, "varsim knows the worker by a command line only")

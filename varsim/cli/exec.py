@@ -122,7 +122,7 @@ def _run(script: str, args: tuple[str, ...], options: dict[str, Any]) -> Summary
 
 
 def _show(summary: Summary, json_file: str | None, *, everything: bool, quiet: bool) -> None:
-    from varsim.experiments.store import as_json, further
+    from varsim.experiments.store import as_json, further_folders, load_summary
     from varsim.report.console import print_report
 
     if json_file is not None:
@@ -130,7 +130,7 @@ def _show(summary: Summary, json_file: str | None, *, everything: bool, quiet: b
     if quiet:
         return
     sys.stdout.flush()
-    for one in (summary, *further(Path(summary.directory))):
+    for one in (summary, *map(load_summary, further_folders(Path(summary.directory)))):
         click.echo()
         print_report(one, sys.stdout, everything=everything)
 

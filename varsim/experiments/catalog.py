@@ -203,8 +203,7 @@ def _load_module(name: str) -> ModuleType:
 
 
 def _import_from(folder: Path) -> None:
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
+    sys.path[:] = [str(folder), *(one for one in sys.path if one != str(folder))]
 
 
 def _unloadable(name: str, error: Exception) -> str:

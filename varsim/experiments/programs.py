@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from varsim.distribute.variable import variable_creator_scope
-from varsim.experiments.catalog import Workload, built_in, is_path, load_workload
+from varsim.experiments.catalog import Workload, built_in, is_path, load_workload, whole_path
 from varsim.experiments.cluster import strategy_of
 from varsim.experiments.config import Experiment
 from varsim.experiments.going import Going
 from varsim.experiments.parameters import check_params
 from varsim.experiments.scripts import ScriptProgram
-from varsim.experiments.sources import Home, home_of_file, home_of_module
+from varsim.experiments.sources import Home, forget_imported, home_of_file, home_of_module
 from varsim.launch.chance import AT_IMPORT, seeded
 from varsim.report.plain import plain
 from varsim.report.summary import Part
@@ -88,6 +88,8 @@ def load_program(experiment: Experiment) -> Program:
     """
     if experiment.script is not None:
         return ScriptProgram(experiment.script, experiment.args)
+    if is_path(experiment.workload):
+        forget_imported(home_of_file(whole_path(experiment.workload)))
     with seeded(experiment.seed, *AT_IMPORT).here():
         workload = load_workload(experiment.workload)
     return WorkloadProgram(workload, check_params(workload, experiment.params))

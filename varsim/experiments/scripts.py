@@ -24,7 +24,7 @@ from varsim.experiments.nearest import did_you_mean
 from varsim.experiments.observed import Observed
 from varsim.experiments.places import KeyPath, WrongKey
 from varsim.experiments.recording import trace_options
-from varsim.experiments.sources import Home, home_of_file
+from varsim.experiments.sources import Home, forget_imported, home_of_file
 from varsim.launch.launcher import LaunchOptions
 from varsim.report.summary import Status
 
@@ -93,6 +93,7 @@ class ScriptProgram:
 
     def _executed(self) -> BaseException | None:
         """Runs it, and shows and returns what it raised."""
+        forget_imported(home_of_file(self.path))
         with _as_main(self.path, [self._said, *self._args]) as main:
             try:
                 code = compile(self.source, str(self.path), "exec", dont_inherit=True)

@@ -86,6 +86,17 @@ def sources_of(home: Home) -> Sources:
     return found
 
 
+def forget_imported(home: Home) -> None:
+    """Has what a program imports from its own folder imported anew.
+
+    So what runs is what its files say now, and not what a module of that name said that this
+    process has imported before.
+    """
+    for name in list(sources_of(home).files)[1:]:
+        module = name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        sys.modules.pop(module, None)
+
+
 def _imported(content: bytes, path: Path, root: Path) -> Iterator[Path]:
     """The files below the root that a module's import statements may mean."""
     try:

@@ -227,15 +227,10 @@ def load_summary(path: Path) -> Summary:
     return from_plain(values, str(file))
 
 
-def further(path: Path) -> list[Summary]:
-    """The summaries of a run's strategies after the first, in their order.
-
-    Raises:
-        ConfigError: One cannot be read.
-    """
-    folders = [one for one in path.glob(f"{STRATEGY}*") if (one / SUMMARY).is_file()]
-    folders.sort(key=lambda one: int(one.name.removeprefix(STRATEGY)))
-    return [load_summary(folder) for folder in folders]
+def further_folders(path: Path) -> list[Path]:
+    """The folders of a run's strategies after the first, in their order."""
+    folders = [one for one in path.glob(f"{STRATEGY}[0-9]*") if (one / SUMMARY).is_file()]
+    return sorted(folders, key=lambda one: int(one.name.removeprefix(STRATEGY)))
 
 
 def from_plain(values: Any, name: str) -> Summary:

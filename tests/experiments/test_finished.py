@@ -1,0 +1,209 @@
+"""`varsim.run_experiment`, on the simulated cluster."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextvars import copy_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import varsim
+from varsim.analysis.outcome import Outcome
+from varsim.errors import ConfigError
+from varsim.experiments.config import Experiment
+from varsim.experiments.finished import Settings
+from varsim.report.summary import Status
+from varsim.testing import simulated_cluster
+
+Write = Callable[[str, str], Path]
+
+PROGRAM = """
+import beside
+import varsim as tf
+
+def run(job, *, times: int = 2, trouble: str = ""):
+    with job.strategy.scope():
+        v = tf.Variable(0.0, name="v", aggregation=tf.VariableAggregation.MEAN)
+    for number in range(times):
+        job.strategy.run(lambda: v.assign_add(beside.ONE))
+        job.progress(number + 1, times)
+    if trouble == "interrupt":
+        raise KeyboardInterrupt
+    if trouble:
+        raise ValueError(trouble)
+    return {"v": job.strategy.experimental_local_results(v)[0]}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _in_one_process(write: Write) -> Iterator[None]:
+    write("program.py", PROGRAM)
+    write("beside.py", "ONE = 1.0\n")
+    write("x.yaml", "workload: program.py\nparams: {times: 3, trouble: ''}\nworkers: 3\n")
+    with simulated_cluster():
+        yield
+
+
+def test_an_experiment_is_run_from_python(capfd: pytest.CaptureFixture[str]):
+    """By its file, with settings that go before it; nothing is printed."""
+    run = varsim.run_experiment("x.yaml", workers=4, mode="on_read", params={"times": 5})
+
+    assert ("", "") == capfd.readouterr()
+    assert Status.DONE is run.status
+    assert run.summary.failure is run.failure is None
+    assert Path("runs/latest").resolve() == run.path.resolve()
+    assert ({"v": 5.0}, 4) == (run.result, len(run.summary.devices))
+    assert {"times": 5, "trouble": ""} == run.summary.experiment["params"]
+    assert "ON_READ" == run.summary.variables[0].synchronization
+
+
+@pytest.mark.parametrize(
+    ("experiment", "settings", "title", "workers"),
+    [
+        (None, {"workload": "program.py"}, "program", 2),
+        ("program.py", {"workers": np.int64(3), "steps": None}, "program", 3),
+        (Path("program.py"), {"devices": ("a", "b", "c"), "name": "mine"}, "mine", 3),
+        ({"workload": Path("program.py"), "workers": 4}, {"workers": 1}, "program", 1),
+        ("step_counter", {"steps": 2}, "step_counter", 2),
+    ],
+)
+def test_an_experiment_may_be_said_in_many_ways(
+    experiment: Any, settings: dict[str, Any], title: str, workers: int
+):
+    run = varsim.run_experiment(experiment, **settings)
+
+    assert (title, workers) == (run.summary.experiment["name"], len(run.summary.devices))
+
+
+def test_a_run_can_be_run_again_from_python():
+    first = varsim.run_experiment("program.py")
+    Path("program.py").unlink()
+
+    assert first.result == varsim.run_experiment(first.path).result
+    assert {"v": 7.0} == varsim.run_experiment("latest", params={"times": 7}).result
+
+
+def test_settings_of_variables_have_both_forms():
+    run = varsim.run_experiment("program.py", variables={"v": "on_read/sum"})
+    assert {"v": {"synchronization": "on_read", "aggregation": "sum"}} == run.summary.experiment[
+        "variables"
+    ]
+    run = varsim.run_experiment("program.py", variables={"v": {"aggregation": "sum"}})
+    assert "SUM" == run.summary.variables[0].aggregation
+
+
+def test_the_record_is_read_when_it_is_asked_for():
+    """Its events, what is found in them, and the verdict; it can be closed, and opened again."""
+    with varsim.run_experiment("program.py") as run:
+        assert "history" not in vars(run)
+        writes = list(run.history.events("kind = 'write' AND process >= 0"))
+        assert {"program.py:9"} == {event.place for event in writes}
+        assert Outcome.VALID is run.verdict
+        assert () == run.findings
+        before = run.history
+    assert before is not run.history
+    assert 2 == run.history.num_replicas
+    run.close()
+
+
+def test_a_run_without_a_record_says_so():
+    run = varsim.run_experiment("program.py", trace="off")
+
+    for ask in (lambda: run.history, lambda: run.findings, lambda: run.verdict):
+        with pytest.raises(ConfigError, match="has no record: it ran with `trace: off`"):
+            ask()
+
+
+def test_a_run_that_failed_is_returned_and_looks_like_it():
+    run = varsim.run_experiment("program.py", params={"trouble": "no luck"})
+
+    assert Status.FAILED is run.status
+    assert run.failure is not None
+    assert f"<run {run.path}: failed: ValueError: no luck>" == repr(run)
+    assert "no luck" in run.findings[0].what
+
+
+def test_an_interrupt_ends_the_run_and_the_program_that_runs_it():
+    """A loop over experiments must not go on with the next one."""
+    with pytest.raises(KeyboardInterrupt, match="what it did is in runs/"):
+        varsim.run_experiment("program.py", params={"trouble": "interrupt"})
+
+    assert Status.INTERRUPTED is varsim.FinishedRun("runs/latest").status
+
+
+@pytest.mark.parametrize(
+    ("experiment", "settings", "problem"),
+    [
+        ("y.yaml", {}, "there is no file 'y.yaml'; did you mean 'x.yaml'?"),
+        ("x.yaml", {"wrokers": 3}, "wrokers=3: an experiment has no key 'wrokers'; did you mean"),
+        ("x.yaml", {"workers": 0}, "workers=0: 0 is not possible: it should be greater"),
+        ("x.yaml", {"mode": "v=none,w=none"}, "mode='v=none,w=none': there is no variable 'w'"),
+        ("x.yaml", {"variables": {"v": "on_raed"}}, "'on_raed' is not one of auto, none"),
+        ({"workload": "program.py", "out": 3}, {}, "out=3: 3 is not possible"),
+        ({"params": {"times": "x"}, "workload": "program.py"}, {}, "params.times='x': 'x' is not"),
+    ],
+)
+def test_what_cannot_be_run_is_one_clear_error(
+    experiment: Any, settings: dict[str, Any], problem: str
+):
+    with pytest.raises(varsim.ConfigError) as raised:
+        varsim.run_experiment(experiment, **settings)
+
+    assert problem in str(raised.value)
+    assert not Path("runs").exists()
+
+
+def test_a_run_leaves_the_process_as_it_was():
+    def state() -> list[object]:
+        handlers = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGALRM)]
+        return [
+            *handlers,
+            warnings.showwarning,
+            list(warnings.filters),
+            np.random.get_state()[1][0],  # noqa: NPY002  # what programs may use
+        ]
+
+    before = state()
+    varsim.run_experiment("program.py", mode="none")
+
+    assert before == state()
+
+
+def test_it_can_be_called_in_another_thread():
+    """Where there are no signals."""
+    results: list[object] = []
+    context = copy_context()  # the simulated cluster is this thread's
+    thread = threading.Thread(
+        target=lambda: results.append(context.run(varsim.run_experiment, "program.py").result)
+    )
+    thread.start()
+    thread.join()
+
+    assert [{"v": 2.0}] == results
+
+
+def test_a_program_is_loaded_anew_with_what_it_imports(write: Write):
+    """So that what ran is what the run carries, in a notebook, too."""
+    varsim.run_experiment("program.py")
+    write("beside.py", "ONE = 10.0\n")
+    write("other/program.py", PROGRAM)
+    write("other/beside.py", "ONE = 100.0\n")
+
+    assert {"v": 20.0} == varsim.run_experiment("program.py").result
+    assert {"v": 200.0} == varsim.run_experiment("other/program.py").result
+
+
+def test_every_key_of_an_experiment_is_a_typed_argument():
+    assert Experiment.model_fields.keys() == Settings.__annotations__.keys()
+
+
+def test_the_example_in_the_documents_runs():
+    """docs/python.md shows how."""
+    text = (Path(__file__).parents[2] / "docs" / "python.md").read_text("utf-8")
+    exec(text.partition("```python\n")[2].partition("```")[0], {})

@@ -1,0 +1,208 @@
+"""`varsim.run_experiment`: an experiment that Python runs, and what came of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, Unpack
+
+import numpy as np
+
+from varsim.experiments.found_runs import find_record
+from varsim.experiments.loading import Override, load_experiment
+from varsim.experiments.places import KeyPath
+from varsim.experiments.runner import run_experiment as run_to_its_end
+from varsim.experiments.store import further_folders, load_summary
+from varsim.experiments.subject import experiment_of
+from varsim.report.summary import Failure, Plain, Status, Summary
+from varsim.tracing.history import History, open_history, open_oracle
+
+if TYPE_CHECKING:
+    from varsim.analysis.examination import Examination
+    from varsim.analysis.findings.found import Finding
+    from varsim.analysis.outcome import Outcome
+
+_MAPPINGS: Final = frozenset({"params", "variables"})
+"""Keys of which each inner key is a setting of its own, as it is on the command line."""
+
+
+class Settings(TypedDict, total=False):
+    """The keys of an experiment as keyword arguments; docs/cli.md says what each means."""
+
+    name: str | None
+    workload: str | os.PathLike[str] | None
+    script: str | os.PathLike[str] | None
+    args: Sequence[str] | None
+    params: Mapping[str, Any] | None
+    workers: int | None
+    devices: Sequence[str] | None
+    mode: str | None
+    variables: Mapping[str, str | Mapping[str, str]] | None
+    steps: int | None
+    seed: int | None
+    transport: str | None
+    auto: str | None
+    trace: str | Mapping[str, Any] | None
+    oracle: bool | None
+    strict: bool | None
+    out: str | os.PathLike[str] | None
+
+
+class FinishedRun:
+    """A run that has ended, however it did: what was measured, and its record.
+
+    The record is read when it is first asked for. It is closed with `close()`, at the end of a
+    `with` block, or when nothing refers to the run any more; and it is for one thread.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Reads the summary of a run.
+
+        Args:
+            path: The run's directory.
+        Raises:
+            ConfigError: It is no run's, or the run has not ended.
+        """
+        self.path: Path = Path(path)
+        self.summary: Summary = load_summary(self.path)
+        self._open = ExitStack()
+
+    @property
+    def status(self) -> Status:
+        """DONE, FAILED or INTERRUPTED."""
+        return self.summary.status
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why it failed, if it did."""
+        return self.summary.failure
+
+    @property
+    def result(self) -> dict[str, Plain]:
+        """What the workload returned, as JSON has it."""
+        return self.summary.result
+
+    @cached_property
+    def history(self) -> History:
+        """The record, open for reading: `history.events(...)`, or SQL by `history.connection`.
+
+        Raises:
+            ConfigError: There is none; the text says why, and names the option.
+        """
+        return self._open.enter_context(open_history(find_record(str(self.path))))
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What `varsim check` finds: about the program, and why it failed, if it did.
+
+        Raises:
+            ConfigError: There is no record to look at.
+        """
+        return self._examination.findings
+
+    @property
+    def verdict(self) -> Outcome:
+        """What `varsim check` says of varsim's own promises: VALID, INVALID or UNKNOWN.
+
+        Raises:
+            ConfigError: There is no record to judge.
+        """
+        return self._examination.outcome
+
+    @property
+    def further(self) -> list[FinishedRun]:
+        """Of a script with several strategies, the others: each has a summary and a record."""
+        return [FinishedRun(folder) for folder in further_folders(self.path)]
+
+    @cached_property
+    def _examination(self) -> Examination:
+        from varsim.analysis.examination import examine
+        from varsim.experiments.ending import ending_of
+
+        with open_oracle(self.path) as oracle:
+            ending = ending_of(self.summary)
+            return examine(self.history, oracle, ending=ending, no_oracle=self.summary.no_oracle)
+
+    def close(self) -> None:
+        """Closes the record; asking for it again opens it again."""
+        self._open.close()
+        self.__dict__.pop("history", None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        why = f": {self.failure.kind}: {self.failure.text}" if self.failure is not None else ""
+        return f"<run {self.path}: {self.status.value}{why}>"
+
+
+def run_experiment(
+    experiment: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+    /,
+    *,
+    trust: bool = False,
+    **settings: Unpack[Settings],
+) -> FinishedRun:
+    """Runs an experiment and saves what came of it, as `varsim run` does.
+
+    It prints nothing; what the program under it prints is left as it is. SIGINT ends the run, which
+    is saved, and raises KeyboardInterrupt. It can be called in any thread, by one at a time.
+
+    Args:
+        experiment: What `varsim run` takes: the path of a YAML file or of a program, the name of a
+            built-in workload, or a run to run it again; or a mapping with the keys of a YAML file.
+            None is the built-in job.
+        trust: Whether the program of a run may be run that came from elsewhere.
+        settings: Keys of the experiment, which go before those of the file. `params` and
+            `variables` change the inner keys that they have. None is as if it was not given.
+    Returns:
+        The run, also one that failed: see `status` and `failure`.
+    Raises:
+        ConfigError: The experiment cannot be run as it is. Nothing is left behind then.
+        OSError: The run cannot be saved.
+        KeyboardInterrupt: SIGINT has ended it.
+    """
+    said = _overrides(settings)
+    if isinstance(experiment, Mapping):
+        loaded = load_experiment(None, [*_overrides(experiment), *said])
+    else:
+        word = None if experiment is None else os.fspath(experiment)
+        loaded = experiment_of(word, said, trust=trust)
+    summary = run_to_its_end(loaded)
+    if summary.status is Status.INTERRUPTED:
+        raise KeyboardInterrupt(f"the run was interrupted; what it did is in {summary.directory}")
+    return FinishedRun(summary.directory)
+
+
+def _overrides(settings: Mapping[str, Any]) -> list[Override]:
+    overrides = []
+    for key, value in settings.items():
+        if value is None:
+            continue
+        inner: list[tuple[KeyPath, Any]] = [((key,), value)]
+        if key in _MAPPINGS and isinstance(value, Mapping):
+            inner = [((key, str(name)), one) for name, one in value.items()]
+        overrides += [
+            Override(keys, _plain(one), f"{'.'.join(keys)}={one!r}") for keys, one in inner
+        ]
+    return overrides
+
+
+def _plain(value: Any) -> Any:
+    """A value as YAML would have it: paths are texts, NumPy's numbers numbers, tuples lists."""
+    match value:
+        case os.PathLike():
+            return os.fspath(value)
+        case np.generic():
+            return value.item()
+        case Mapping():
+            return {str(key): _plain(one) for key, one in value.items()}
+        case list() | tuple() | range():
+            return [_plain(one) for one in value]
+    return value
