@@ -55,6 +55,12 @@ def test_lists_of_other_sizes_are_not_compared():
     assert "it has the shape [2], and on a single device one number" == only([1, 2], 1).why
 
 
+def test_a_value_for_each_replica_is_compared_with_the_single_one():
+    assert not only([0.5, 0.5, 0.5], [0.5]).differs
+    one = only([[1, 2], [1, 5], [1, 3]], [[1, 2]])
+    assert (5, 2, 1, None) == (one.got, one.wanted, one.replica, one.element)
+
+
 def test_structures_are_compared_name_by_name():
     found = compare_returned({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}})
     assert [("a.b", False), ("a.c", True)] == [(one.name, one.differs) for one in found]

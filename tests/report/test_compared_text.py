@@ -68,6 +68,11 @@ def test_what_could_not_be_compared_says_why():
     assert ["  could not be compared:", "  - w at a.py:3: it was not recorded"] == compared_text(
         some
     )[1:]
+    same = compare_returned({"n": 3}, {"n": 3})
+    assert (
+        "  returned by the program: 1 value, and none differs"
+        == compared_text(replace(NONE, returned=same))[-1]
+    )
     assert in_short(some).endswith("none differs (w at a.py:3 could not be compared)")
 
 
@@ -109,18 +114,20 @@ def test_no_line_of_short_words_is_wider_than_80_columns():
 
 def test_what_the_program_returned_is_compared_too():
     returned = compare_returned(
-        {"loss": 0.5, "each": [1.0, 2.0], "n": 3}, {"loss": 0.25, "each": [1.0], "n": 3}
+        {"loss": 0.5, "each": [1.0, 2.0, 1.0], "pair": [1, 2], "n": 3},
+        {"loss": 0.25, "each": [1.0], "pair": 1, "n": 3},
     )
     some = replace(NONE, returned=returned)
     assert [
         "compared with a single device: 8 values at 2 places, and none differs",
-        "  returned by the program: 1 of 3 values different",
+        "  returned by the program: 3 values, 2 of them different",
         "  - loss: 0.5 instead of 0.25",
-        "  - each could not be compared: it has the shape [2], and on a single device the",
-        "    shape [1]",
-    ] == compared_text(some)[:5]
+        "  - each (of replica 1): 2 instead of 1",
+        "  - pair could not be compared: it has the shape [2], and on a single device one",
+        "    number",
+    ] == compared_text(some)[:6]
     assert in_short(some).endswith(
-        "none differs; returned by the program: loss: 0.5 instead of 0.25"
+        "none differs; returned by the program: loss: 0.5 instead of 0.25, and 1 more"
     )
 
 

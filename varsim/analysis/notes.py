@@ -70,7 +70,7 @@ def _of_record(history: History, flaw: str) -> Note:
             text = f"the calls of strategy.run before number {first} and after number {after - 1}"
             return Note(text=f"{text}, and findings: only this window was recorded", option=WHOLE)
     option = LIMIT if "limit" in flaw else ""
-    return Note(text=f"findings, as the record is not whole: {flaw}", option=option)
+    return Note(text="findings, as the record is not whole", option=option)
 
 
 def _of_values(history: History) -> Iterator[Note]:

@@ -22,6 +22,7 @@ class Returned:
     got: Plain
     wanted: Plain  # on a single device; None if there is none of that name
     element: int | None = None  # of a list, the one that differs most
+    replica: int | None = None  # of a list with a value for each replica, whose differs most
     differs: bool = False  # by more than rounding
     why: str = ""  # why it could not be compared; "" if it was
 
@@ -45,6 +46,9 @@ def _one(name: str, got: Plain, wanted: Plain) -> Returned:
     one, other = _numbers(got), _numbers(wanted)
     if one is None or other is None:
         return Returned(name=name, got=got, wanted=wanted, differs=got != wanted)
+    each = one.ndim > 0 and other.shape == (1, *one.shape[1:]) and len(one) > 1
+    if each:  # a value for each replica, of which a single device has one
+        other = np.broadcast_to(other, one.shape)
     if one.shape != other.shape:
         why = f"it has {_size(one)}, and on a single device {_size(other)}"
         return Returned(name=name, got=None, wanted=None, why=why)
@@ -57,7 +61,8 @@ def _one(name: str, got: Plain, wanted: Plain) -> Returned:
         name=name,
         got=one.ravel()[element].item(),
         wanted=other.ravel()[element].item(),
-        element=element if one.ndim else None,
+        element=None if each or not one.ndim else element,
+        replica=element // (one.size // len(one)) if each else None,
         differs=True,
     )
 

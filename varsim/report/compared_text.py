@@ -54,7 +54,7 @@ def _of_variables(compared: Compared) -> str:
 
 
 def _and_more(number: int) -> str:
-    return f", and {count(number - 1)} more differ" if number > 1 else ""
+    return f", and {count(number - 1)} more" if number > 1 else ""
 
 
 def compared_text(compared: Compared, width: int = WIDTH, most: int | None = MOST) -> list[str]:
@@ -83,9 +83,11 @@ def compared_text(compared: Compared, width: int = WIDTH, most: int | None = MOS
 def _returned(returned: Sequence[Returned], width: int, most: int | None) -> Iterator[str]:
     """What the program returned and that differs, or could not be compared."""
     differ = [one for one in returned if one.differs]
-    if differ:
-        of_all = f"{count(len(differ))} of {times(len(returned), 'value')}"
-        yield from _wrapped(f"returned by the program: {of_all} different", width, "  ")
+    compared = sum(not one.why for one in returned)
+    if compared:
+        how_many = f"{count(len(differ))} of them different" if differ else "and none differs"
+        said = f"returned by the program: {times(compared, 'value')}, {how_many}"
+        yield from _wrapped(said, width, "  ")
     for one in differ[:most]:
         yield from _item(_of_returned(one), width)
     yield from _more(len(differ), most, "of these", width)
@@ -95,8 +97,9 @@ def _returned(returned: Sequence[Returned], width: int, most: int | None) -> Ite
 
 
 def _of_returned(one: Returned) -> str:
-    element = "" if one.element is None else f" (element {one.element})"
-    return f"{one.name}{element}: {_number(one.got)} instead of {_number(one.wanted)}"
+    which = "" if one.element is None else f" (element {one.element})"
+    which = which if one.replica is None else f" (of replica {one.replica})"
+    return f"{one.name}{which}: {_number(one.got)} instead of {_number(one.wanted)}"
 
 
 def _counted(compared: Compared) -> str:

@@ -7,8 +7,8 @@ from textwrap import wrap
 from typing import Final
 
 from varsim.analysis.examination import NUM_KINDS, Examination
+from varsim.analysis.findings.found import times
 from varsim.analysis.notes import Note
-from varsim.report.words import count
 
 WIDTH: Final = 80
 
@@ -52,7 +52,7 @@ def nothing_found(examination: Examination) -> str:
     which = "" if num_kinds == NUM_KINDS else " that need no oracle"
     return (
         f"none of the {num_kinds} kinds of finding{which} was found in "
-        f"{count(examination.num_events)} events"
+        f"{times(examination.num_events, 'event')}"
     )
 
 
