@@ -52,7 +52,7 @@ def test_the_last_run_is_judged():
         "program is right.",
         "",
         "not looked at",
-        "  - whether the values are those of a single device: use --oracle",
+        "  - whether the values are those of a single device; use --oracle",
         "  - values that are in no variable, such as what all_reduce gives, and what",
         "    functions return: they are not recorded",
         "  - how the program ended: there is no summary.json beside the record",

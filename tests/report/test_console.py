@@ -341,7 +341,7 @@ def test_adaptive_says_when_it_has_saved_nothing():
                     Note(text="what is never recorded"),
                 ],
             ),
-            "not looked at - whether values are right: use --oracle - what is never recorded saved",
+            "not looked at - whether values are right; use --oracle - what is never recorded saved",
         ),
     ],
 )

@@ -36,7 +36,7 @@ class Note:
     option: str = ""  # with what it would be; "" if nothing helps
 
     def __str__(self) -> str:
-        return f"{self.text}: use {self.option}" if self.option else self.text
+        return f"{self.text}; use {self.option}" if self.option else self.text
 
 
 ENDING: Final = Note(text="how the program ended: there is no summary.json beside the record")
@@ -70,7 +70,10 @@ def _of_record(history: History, flaw: str) -> Note:
             text = f"the calls of strategy.run before number {first} and after number {after - 1}"
             return Note(text=f"{text}, and findings: only this window was recorded", option=WHOLE)
     option = LIMIT if "limit" in flaw else ""
-    return Note(text="findings, as the record is not whole", option=option)
+    match history.run.get("missing"):
+        case [str(first), *others]:
+            flaw = f"{first} (and {len(others)} more)" if others else first
+    return Note(text=f"findings, as the record is not whole: {flaw}", option=option)
 
 
 def _of_values(history: History) -> Iterator[Note]:
@@ -86,14 +89,14 @@ def _of_values(history: History) -> Iterator[Note]:
     summed = [(variable, count - bare) for variable, count, bare in rows if count > bare]
     if bare:
         yield Note(
-            text=f"{_values(history, bare)}, which were not recorded: they are larger than "
-            f"{_kib(FRAME_LIMIT_BYTES)}, alone or with what travelled beside them",
+            text=f"{_values(history, bare)}: larger than {_kib(FRAME_LIMIT_BYTES)}, alone or with "
+            "what travelled beside them, they were not recorded",
             option=EVERYTHING,
         )
     if summed:
         yield Note(
-            text=f"{_values(history, summed)}, of which only a checksum was recorded, so that they "
-            f"were compared for equality alone: they are larger than {_kib(READ_LIMIT_BYTES)}",
+            text=f"{_values(history, summed)}, except whether they are equal: larger than "
+            f"{_kib(READ_LIMIT_BYTES)}, only their checksum was recorded",
             option=EVERYTHING,
         )
     yield Note(text=f"{IN_NO_VARIABLE}: they are not recorded")

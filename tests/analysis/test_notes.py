@@ -1,0 +1,110 @@
+"""What was not looked at is said, with the option that would look."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.analysis.build import told
+from varsim.analysis.examination import examine
+from varsim.analysis.failures import DONE, Ending
+from varsim.analysis.notes import EVERYTHING, LIMIT, ORACLE, WHOLE, Note
+
+CALL = """
+replicas 2
+variable v ON_WRITE MEAN float32 []
+variable w ON_WRITE MEAN float32 []
+program create v v=0 = 0
+program create w v=0 = 0
+program call call=1                                         as start
+0 begin call=1                                              after start
+1 begin call=1                                              after start
+0 read v v=0 = 0
+1 read v v=0 = 0
+0 return call=1                                             as done-0
+1 return call=1                                             as done-1
+program receive replica=0                                   after done-0
+program receive replica=1                                   after done-1
+program finish call=1
+"""
+
+
+def notes(text: str, folder: Path, no_oracle: str = "", **run: object) -> list[Note]:
+    """All but the last, which every run has: of values that are in no variable."""
+    story = told(text)
+    story.run |= run
+    with story.history(folder) as history:
+        *found, last = examine(
+            history, ending=Ending(status=DONE), no_oracle=no_oracle
+        ).not_looked_at
+    assert last.text.startswith("values that are in no variable")
+    return found
+
+
+def said(found: list[Note]) -> list[tuple[str, str]]:
+    return [(one.text, one.option) for one in found]
+
+
+WITHOUT = ("whether the values are those of a single device", ORACLE)
+
+
+def test_without_an_oracle_nothing_was_compared(tmp_path: Path):
+    assert [WITHOUT] == said(notes(CALL, tmp_path))
+
+
+def test_an_oracle_that_failed_says_why(tmp_path: Path):
+    assert [(f"{WITHOUT[0]}: it was interrupted", "")] == said(
+        notes(CALL, tmp_path, "it was interrupted")
+    )
+
+
+def test_one_replica_needs_no_oracle(tmp_path: Path):
+    assert [] == notes("replicas 1\nprogram call call=1\n", tmp_path)
+
+
+def test_values_of_which_only_a_checksum_is_known_are_counted(tmp_path: Path):
+    text = CALL.replace("read v v=0 = 0", "read v v=0 ~ 0")
+    assert (
+        "2 values of v, except whether they are equal: larger than 1 KiB, only their checksum was "
+        "recorded",
+        EVERYTHING,
+    ) in said(notes(text, tmp_path))
+
+
+def test_values_that_were_not_recorded_are_counted(tmp_path: Path):
+    story = told(CALL)
+    story.events = [
+        one._replace(value=None, digest=None) if one.kind == "create" else one
+        for one in story.events
+    ]
+    with story.history(tmp_path) as history:
+        found = list(examine(history).not_looked_at)
+    assert (
+        "2 values of v, w: larger than 64 KiB, alone or with what travelled beside them, they were "
+        "not recorded",
+        EVERYTHING,
+    ) in said(found)
+
+
+def test_a_window_says_which_calls_were_not_recorded(tmp_path: Path):
+    text = "the calls of strategy.run before number 1 and after number 4, and findings"
+    assert [(f"{text}: only this window was recorded", WHOLE), WITHOUT] == said(
+        notes(CALL, tmp_path, window=[1, 5])
+    )
+
+
+@pytest.mark.parametrize(
+    ("why", "option"),
+    [("the record of replica 1 reached its limit", LIMIT), ("replica 1 was killed", "")],
+)
+def test_of_a_record_that_is_not_whole_findings_were_not_looked_for(
+    why: str, option: str, tmp_path: Path
+):
+    text = f"findings, as the record is not whole: {why}"
+    assert [(text, option), WITHOUT] == said(notes(CALL, tmp_path, complete=False, missing=[why]))
+
+
+def test_a_note_names_the_option():
+    assert "a; use --b" == str(Note(text="a", option="--b"))
+    assert "a" == str(Note(text="a"))
