@@ -71,8 +71,8 @@ def _of_record(history: History, flaw: str) -> Note:
             return Note(text=f"{text}, and findings: only this window was recorded", option=WHOLE)
     option = LIMIT if "limit" in flaw else ""
     match history.run.get("missing"):
-        case [str(first), *others]:
-            flaw = f"{first} (and {len(others)} more)" if others else first
+        case [str(why), *others]:
+            flaw = f"{why} (and {len(others)} more)" if others else why
     return Note(text=f"findings, as the record is not whole: {flaw}", option=option)
 
 
