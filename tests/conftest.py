@@ -12,8 +12,14 @@ from pathlib import Path
 import pytest
 
 from tests.leaks import MARK, LeakCheck
+from tests.surroundings import ensure_open_files, short_temporary
 
 _failed = pytest.StashKey[bool]()
+
+
+def pytest_configure() -> None:
+    """Says in one sentence what this machine has too little of."""
+    ensure_open_files()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -21,10 +27,10 @@ def private_temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
     """A folder of this test run's own, which all its processes take for the system's.
 
     So a leaked file is seen, and another test run on the same machine is not taken for a leak.
-    The name is short: the path of an ipc socket has at most 107 characters.
+    The path is short: that of an ipc socket has at most 107 characters.
     """
     tmp_path_factory.getbasetemp()  # pytest's own folders stay where people look for them
-    path = Path(tempfile.mkdtemp(prefix="vt-"))
+    path = short_temporary()
     patch = pytest.MonkeyPatch()
     patch.setenv("TMPDIR", str(path))
     patch.setenv(MARK, uuid.uuid4().hex)

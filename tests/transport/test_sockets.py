@@ -138,10 +138,12 @@ def test_an_unknown_peer_is_reported(server: Server) -> None:
 
 
 def test_a_dealer_that_cannot_connect_says_so(
-    context: zmq.Context[zmq.Socket[bytes]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    context: zmq.Context[zmq.Socket[bytes]],
+    monkeypatch: pytest.MonkeyPatch,
+    private_temporary: Path,
 ) -> None:
     monkeypatch.setattr("varsim.transport.sockets._CONNECT_TIMEOUT_MS", 10)
-    dealer = Dealer(context, f"ipc://{tmp_path}/nobody", b"a")
+    dealer = Dealer(context, f"ipc://{private_temporary}/nobody", b"a")
     with pytest.raises(zmq.Again):
         dealer.send([b"x"])
     dealer.close()

@@ -12,15 +12,15 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from contextlib import ExitStack, suppress
 from typing import Final, Self
 
 import zmq
 
 from varsim.errors import StartError
-from varsim.experiments.spokes import NUMBER_BYTES, endpoint_in, spoke_name
+from varsim.experiments.spokes import NUMBER_BYTES, SOCKET_NAME, endpoint_in, spoke_name
 from varsim.interrupts import blocked, held
+from varsim.transport.folders import private_folder
 from varsim.transport.sockets import COPY_LIMIT_BYTES
 
 _MODULE: Final = "varsim.experiments.spokes"
@@ -48,7 +48,7 @@ class BareStar:
             self._stack = stack.pop_all()
 
     def _start(self, stack: ExitStack, count: int) -> None:
-        folder = tempfile.mkdtemp(prefix="varsim-")
+        folder = str(private_folder(SOCKET_NAME))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         context = zmq.Context[zmq.Socket[bytes]]()
         stack.callback(context.term)

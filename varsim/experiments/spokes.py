@@ -53,9 +53,13 @@ def _be_spoke(endpoint: str, number: int) -> NoReturn:
         socket.send(payload, 0, copy=size_bytes < COPY_LIMIT_BYTES)
 
 
+SOCKET_NAME: Final = "s"
+"""Of the hub's socket in the folder."""
+
+
 def endpoint_in(folder: str) -> str:
     """Where the hub listens."""
-    return f"ipc://{folder}/s"
+    return f"ipc://{folder}/{SOCKET_NAME}"
 
 
 def spoke_name(number: int) -> bytes:

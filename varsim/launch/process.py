@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import tempfile
 import time
 import warnings
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import zmq
@@ -30,8 +28,9 @@ from varsim.protocol.structure import References
 from varsim.tracing.trace import PROGRAM, open_trace
 from varsim.transport import arena
 from varsim.transport.arena import Arena
+from varsim.transport.folders import private_folder
 from varsim.transport.keys import AllowList
-from varsim.transport.sockets import MAX_IPC_PATH, Router
+from varsim.transport.sockets import Router
 
 _IPC_NAME: Final = "c"  # short: the path of an ipc endpoint is limited
 
@@ -77,7 +76,7 @@ class ProcessLauncher:
         self, options: LaunchOptions, references: References, stack: ExitStack
     ) -> ProcessLink:
         """Everything that a cluster has; what gives it back is put on the stack."""
-        directory = _private_directory()
+        directory = private_folder(_IPC_NAME)
         stack.callback(shutil.rmtree, directory, ignore_errors=True)
         context = zmq.Context[zmq.Socket[bytes]]()
         stack.callback(context.term)
@@ -179,13 +178,3 @@ def _shared_memory(options: LaunchOptions) -> Arena | None:
 
 def _warn(text: str) -> None:
     warnings.warn(text, VarsimWarning, stacklevel=2)
-
-
-def _private_directory() -> Path:
-    """A new directory that only this user can enter, with a path short enough for ipc."""
-    for parent in (None, "/tmp"):  # noqa: S108  # as good as any: mkdtemp makes it private
-        directory = Path(tempfile.mkdtemp(prefix="varsim-", dir=parent))  # its mode is 0700
-        if len(os.fsencode(directory / _IPC_NAME)) <= MAX_IPC_PATH:
-            return directory
-        directory.rmdir()
-    raise StartError(f"the path of {tempfile.gettempdir()} is too long: set TMPDIR to a short one")

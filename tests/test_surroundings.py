@@ -1,0 +1,59 @@
+"""A machine that is narrow gets green tests, or one clear sentence."""
+
+from __future__ import annotations
+
+import resource
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.surroundings import MAX_FOLDER, ensure_open_files, short_temporary
+from varsim.transport.folders import private_folder
+from varsim.transport.sockets import MAX_IPC_PATH
+
+
+@pytest.fixture
+def limits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """The soft and hard limits that were in force, the last of which is."""
+    found = [(64, 64)]
+    monkeypatch.setattr(resource, "getrlimit", lambda _: found[-1])
+    monkeypatch.setattr(resource, "setrlimit", lambda _, both: found.append(both))
+    return found
+
+
+@pytest.fixture
+def long_temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / ("l" * 2 * MAX_FOLDER)
+    path.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(path))
+    return path
+
+
+def test_too_few_open_files_are_one_sentence(limits: list[tuple[int, int]]):
+    with pytest.raises(pytest.UsageError, match=r"need 256 .* 64 are allowed .*ulimit -n 256"):
+        ensure_open_files()
+
+
+def test_a_limit_is_raised_where_that_is_allowed(limits: list[tuple[int, int]]):
+    limits.append((64, 4096))
+    ensure_open_files()
+
+    assert (256, 4096) == limits[-1]
+
+
+def test_a_long_tmpdir_is_not_used_for_what_tests_bind(long_temporary: Path):
+    path = short_temporary()
+    path.rmdir()
+
+    assert Path("/tmp") == path.parent
+    assert [] == list(long_temporary.iterdir())
+
+
+def test_a_long_tmpdir_is_not_used_for_sockets(long_temporary: Path):
+    """Neither by a cluster nor by `varsim bench`."""
+    folder = private_folder("c")
+    folder.rmdir()
+
+    assert len(str(folder / "c")) < MAX_IPC_PATH
+    assert [] == list(long_temporary.iterdir())
