@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ from varsim.experiments.loading import Override, load_experiment
 from varsim.experiments.recording import merge_what_is_left
 from varsim.experiments.runner import run_experiment
 from varsim.experiments.store import RunFiles, load_summary
+from varsim.report.console import print_report
 from varsim.report.summary import Cost, Part, Plain, Status, Summary
 from varsim.testing import simulated_cluster
 from varsim.tracing.history import open_history
@@ -429,6 +431,85 @@ def test_a_program_may_return_anything(write: Write, returned: str):
     }
     assert expected[returned] == summary.result
     assert summary == load_summary(Path("runs/latest"))
+
+
+ODD = """
+import dataclasses
+import numpy as np
+import varsim as tf
+
+class NoText:
+    def __repr__(self):
+        raise ValueError("no")
+
+class Bad(Exception):
+    def __str__(self):
+        raise ValueError("no")
+
+@dataclasses.dataclass
+class Answer:
+    value: object
+
+def run(job, *, fail: bool = False):
+    with job.strategy.scope():
+        v = tf.Variable(1.0, name="v\\x1b[31m", aggregation=tf.VariableAggregation.SUM)
+    own = job.strategy.run(lambda: tf.distribute.get_replica_context().replica_id_in_sync_group)
+    job.progress(np.int64(1), 2.0, loss=10**400, seen=b"x", nothing=NoText(), far=float("inf"))
+    if fail:
+        raise Bad
+    cycle = [v]
+    cycle.append(cycle)
+    deep = []
+    for _ in range(10_000):
+        deep = [deep]
+    return {
+        "bytes": b"abc", "cycle": cycle, "large": 10**400, "object": NoText(), "deep": deep,
+        "array": np.zeros(100_000), "answer": Answer(own), 1: own, "escape": "\\x1b[2J\\udc80",
+    }
+"""
+
+
+def test_whatever_a_program_returns_is_saved_and_shown(write: Write):
+    write("odd.py", ODD)
+    summary = run("workload=odd.py")
+    file = io.StringIO()
+    print_report(summary, file)
+
+    assert summary == load_summary(Path("runs/latest"))
+    assert (1, 2) == (summary.step, summary.total_steps)
+    assert {
+        "loss": "1e+400 (an integer)",
+        "seen": "b'x'",
+        "nothing": "<NoText: no text, ValueError>",
+        "far": "Infinity",
+    } == summary.metrics
+    assert ["b'abc'", [1.0, "… (list that it is in)"], "1e+400 (an integer)"] == [
+        summary.result[name] for name in ("bytes", "cycle", "large")
+    ]
+    assert [{"value": [0, 1]}, [0, 1]] == [summary.result[name] for name in ("answer", "1")]
+    assert [100_000] == summary.result["array"]["shape"]
+    assert "\\x1b[2J\\udc80" in file.getvalue()
+    assert "\x1b" not in file.getvalue()
+
+
+def test_an_exception_without_a_text_fails_the_run(write: Write):
+    write("odd.py", ODD)
+    summary = run("workload=odd.py", "params.fail=true")
+
+    assert summary == load_summary(Path("runs/latest"))
+    assert summary.failure is not None
+    assert ("Bad", "(its text cannot be made: ValueError)") == (
+        summary.failure.kind,
+        summary.failure.text,
+    )
+
+
+def test_steps_are_whole_numbers(write: Write):
+    write("steps.py", "def run(job): job.progress('one', 2)\n")
+    summary = run("workload=steps.py")
+
+    assert summary.failure is not None
+    assert "job.progress(step='one'): give a whole number of steps" in summary.failure.text
 
 
 def test_the_summary_is_json_without_extensions():

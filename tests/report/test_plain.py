@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
 import pytest
 
-from varsim.report.plain import digest, furthest_apart, plain
+from varsim.report import plain as shapes
+from varsim.report.plain import MAX_DEPTH, digest, furthest_apart, plain
 from varsim.spec import ReduceOp
 
 
@@ -50,6 +55,104 @@ def test_everything_has_a_plain_form(value: Any, expected: Any):
 
     assert expected == result
     assert type(expected) is type(result)
+
+
+class NoText:
+    """An object that cannot say what it is."""
+
+    def __repr__(self) -> str:
+        raise ValueError("no")
+
+
+class NoMembers(Mapping[str, int]):
+    """A mapping that cannot be looked into."""
+
+    def __getitem__(self, key: str) -> int:
+        raise RuntimeError("no")
+
+    def __iter__(self) -> Iterator[str]:
+        raise RuntimeError("no")
+
+    def __len__(self) -> int:
+        return 1
+
+    def __str__(self) -> str:
+        return "no members"
+
+
+@dataclass
+class Answer:
+    value: Any
+    of: str = "the model"
+
+
+class Level(IntEnum):
+    HIGH = 3
+
+
+def nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (b"abc\x00", "b'abc\\x00'"),
+        (bytes(1000), f"{bytes(40)!r}… (1,000 bytes)"),
+        (np.bytes_(b"abc"), "b'abc'"),
+        (10**308, 10**308),
+        (10**400, "1e+400 (an integer)"),
+        ([-123_456 * 10**5000], ["-1.235e+5005 (an integer)"]),
+        (np.array([10**400, 1]), ["1e+400 (an integer)", 1]),
+        (np.longdouble(0.5), 0.5),
+        (np.array([0.5], np.longdouble), [0.5]),
+        (np.datetime64("2026-01-02"), "2026-01-02"),
+        (np.array(["2026-01-02"], "M8[ns]"), ["2026-01-02T00:00:00.000000000"]),
+        (np.array([(1, 2.0)], "i4,f8"), [[1, 2.0]]),
+        ({3, 1, 2}, [1, 2, 3]),
+        ({"a", 1}, [1, "a"]),
+        (Level.HIGH, "HIGH"),
+        ({1: 2, "1": 3, None: 4, (5, 6): 7}, {"1": 2, "1 (str)": 3, "None": 4, "[5, 6]": 7}),
+        (Answer([1]), {"value": [1], "of": "the model"}),
+        (NoText(), "<NoText: no text, ValueError>"),
+        (Answer(NoText()), {"value": "<NoText: no text, ValueError>", "of": "the model"}),
+        (NoMembers(), "no members"),
+        ("x" * 200_000, "x" * 100_000 + "… (200,000 characters)"),
+    ],
+)
+def test_what_json_does_not_have_is_shown_as_what_it_is(value: Any, expected: Any):
+    assert expected == plain(value)
+
+
+def test_a_cycle_is_cut_where_it_closes():
+    cycle: dict[str, Any] = {"a": 1}
+    cycle["self"] = [cycle, 2]
+    array = np.empty(1, object)
+    array[0] = array
+    twice = [1]
+
+    assert {"a": 1, "self": ["… (dict that it is in)", 2]} == plain(cycle)
+    assert ["… (ndarray that it is in)"] == plain(array)
+    assert [[1], [1]] == plain([twice, twice])
+
+
+def test_what_is_too_deep_or_too_much_is_cut(monkeypatch: pytest.MonkeyPatch):
+    """Also what is small, but contains the same again and again."""
+    monkeypatch.setattr(shapes, "MAX_VALUES", 1000)
+    deep = plain(nested(10_000))
+    for _ in range(MAX_DEPTH):
+        (deep,) = deep
+    assert f"… (list, more than {MAX_DEPTH} deep)" == deep
+
+    long = plain([0] * 1500)
+    assert "… and 501 more" == long[-1]
+    again: Any = [0]
+    for _ in range(40):
+        again = [again, again]
+    assert len(json.dumps(plain(again))) < 20_000
 
 
 def test_a_huge_array_becomes_a_digest():

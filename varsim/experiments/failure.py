@@ -53,7 +53,10 @@ def _exit_code(error: BaseException) -> int:
 def _text(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return f"the program called sys.exit({error.code!r})"
-    return str(error)
+    try:
+        return str(error)
+    except Exception as another:  # a program's exception may fail at that, too
+        return f"(its text cannot be made: {type(another).__name__})"
 
 
 def _story(error: BaseException) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from varsim.distribute.values import DistributedValues, map_structure
+from varsim.distribute.values import DistributedValues
 from varsim.distribute.variable import Variable
 from varsim.errors import VariableError, VarsimError
 from varsim.experiments.settings import AppliedSettings
@@ -106,15 +107,11 @@ def _samples(
 
 def reached(result: object) -> dict[str, Plain]:
     """What a workload returned, as JSON can hold it; a per-replica value is a list."""
-    named: Mapping[Any, Any]
-    match result:
-        case None:
-            named = {}
-        case Mapping():
-            named = result
-        case _:
-            named = {"result": result}
-    return {str(name): plain(map_structure(_in_replica_order, named[name])) for name in named}
+    shaped = plain(result, _in_replica_order)
+    if shaped is None:
+        return {}
+    many = isinstance(result, Mapping) or is_dataclass(result)
+    return shaped if many and isinstance(shaped, dict) else {"result": shaped}
 
 
 def _in_replica_order(leaf: Any) -> Any:

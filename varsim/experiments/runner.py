@@ -143,6 +143,7 @@ def _play_and_measure(going: Going, program: Program, began_s: float) -> None:
                 result = program.play(going, began_s)
             for observed in going.strategies:
                 observed.measure()
+            going.save()  # before a program's objects are asked what they are
             going.result = reached(result)
         except KeyboardInterrupt:
             interrupts.heeded = False

@@ -1,13 +1,15 @@
-"""From the values of a program to values that JSON can hold.
+"""From the values of a program to values that JSON can hold, whatever a program returns.
 
 JSON has no infinities, no NaN and no complex numbers: they become the texts "Infinity",
-"-Infinity", "NaN" and "1+2j".
+"-Infinity", "NaN" and "1+2j". What has no end, or is very large, is cut, and says so.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from enum import Enum
 from typing import Any, Final
@@ -23,32 +25,164 @@ SMALL_SIZE: Final = 4
 MAX_RESULT_SIZE: Final = 10_000
 """Arrays with more elements than this, in what a workload returns, are saved as a digest."""
 
+MAX_VALUES: Final = 500_000
+"""Of one result, all together: enough for what a training logs, and a file that can be opened."""
 
-def plain(value: Any) -> Plain:
-    """The value as JSON can hold it; what has no such form, as text."""
-    match value:
-        case np.generic():  # before what they inherit from: np.float64 is a float
-            return plain(value.item())
-        case None | bool() | int() | str():
-            return value
-        case Enum():
+MAX_DEPTH: Final = 50
+"""Of containers in each other; what reads JSON has a limit, too."""
+
+_MAX_CHARACTERS: Final = 100_000  # of a text
+_MAX_BYTES: Final = 40  # that are shown; the rest is counted
+
+
+def plain(value: Any, replaced: Callable[[Any], Any] | None = None) -> Plain:
+    """The value as JSON can hold it; what has no such form, as text. Never raises.
+
+    Args:
+        replaced: Gives what stands for an object that is none of Python's or NumPy's own, or the
+            object itself.
+    """
+    return _Shaper(replaced).of(value, 0)
+
+
+class _Shaper:
+    """Shapes one value, and all that it contains."""
+
+    def __init__(self, replaced: Callable[[Any], Any] | None) -> None:
+        self._replaced = replaced
+        self._around: set[int] = set()  # the containers that the present one is in
+        self._left = MAX_VALUES
+
+    def of(self, value: Any, depth: int) -> Plain:
+        """The plain form of a value, so deep in others."""
+        self._left -= 1
+        try:
+            return self._of(value, depth)
+        except Exception as error:  # an object of the user's may refuse in any way
+            return _text(value, error)
+
+    def _of(self, value: Any, depth: int) -> Plain:
+        match value:
+            case np.generic() | Enum():  # before what they inherit from: np.float64 is a float
+                return self._of_special(value, depth)
+            case None | bool():
+                return value
+            case int():
+                return int(value) if abs(value) <= sys.float_info.max else _large(value)
+            case float():
+                return float(value) if math.isfinite(value) else _without_number(value)
+            case str():
+                return _cut(value)
+            case complex():
+                return f"{value.real:g}{value.imag:+g}j"
+            case bytes() | bytearray():
+                more = f"… ({len(value):,} bytes)" if len(value) > _MAX_BYTES else ""
+                return f"{bytes(value[:_MAX_BYTES])!r}{more}"
+        return self._of_container(value, depth)
+
+    def _of_special(self, value: np.generic | Enum, depth: int) -> Plain:
+        if isinstance(value, Enum):
             return value.name
-        case float():
-            return value if math.isfinite(value) else _without_number(value)
-        case complex():
-            return f"{value.real:g}{value.imag:+g}j"
-        case np.ndarray():
-            small = value.size <= MAX_RESULT_SIZE
-            return plain(value.tolist()) if small else asdict(digest(value))
-        case Mapping():
-            return {str(key): plain(one) for key, one in value.items()}
-        case list() | tuple() | set() | frozenset():
-            return [plain(one) for one in value]
-    try:
+        if isinstance(value, np.datetime64 | np.timedelta64):
+            return str(value)
+        item = value.item()
+        if isinstance(item, np.generic):  # long double, which Python does not have
+            item = complex(item) if isinstance(item, np.complexfloating) else float(item)
+        return self.of(item, depth)
+
+    def _of_container(self, value: Any, depth: int) -> Plain:
+        if id(value) in self._around:
+            return f"… ({_kind(value)} that it is in)"
+        if depth >= MAX_DEPTH:
+            return f"… ({_kind(value)}, more than {MAX_DEPTH} deep)"
+        self._around.add(id(value))
+        try:
+            return self._of_members(value, depth + 1)
+        finally:
+            self._around.discard(id(value))
+
+    def _of_members(self, value: Any, depth: int) -> Plain:
+        match value:
+            case np.ndarray():
+                return self._of_array(value, depth)
+            case Mapping():
+                return self._named(value.items(), len(value), depth)
+            case list() | tuple():
+                return self._listed(value, len(value), depth)
+            case set() | frozenset():
+                return self._listed(_in_order(value), len(value), depth)
+        if self._replaced is not None:
+            other = self._replaced(value)
+            if other is not value:
+                return self.of(other, depth)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            names = [field.name for field in dataclasses.fields(value)]
+            return self._named(((name, getattr(value, name)) for name in names), len(names), depth)
         array = np.asarray(value)
-    except Exception:  # an object of the user's may refuse in any way
-        return str(value)
-    return str(value) if array.dtype.hasobject else plain(array)
+        return _text(value) if array.dtype.hasobject else self._of_array(array, depth)
+
+    def _of_array(self, array: np.ndarray, depth: int) -> Plain:
+        if array.size > MAX_RESULT_SIZE:
+            return asdict(digest(array))
+        return self.of((array.astype(str) if array.dtype.kind in "mM" else array).tolist(), depth)
+
+    def _listed(self, values: Iterable[Any], count: int, depth: int) -> list[Plain]:
+        shaped: list[Plain] = []
+        for value in values:
+            if self._left <= 0:
+                shaped.append(f"… and {count - len(shaped):,} more")
+                break
+            shaped.append(self.of(value, depth))
+        return shaped
+
+    def _named(self, values: Iterable[tuple[Any, Any]], count: int, depth: int) -> dict[str, Plain]:
+        shaped: dict[str, Plain] = {}
+        for key, value in values:
+            if self._left <= 0:
+                shaped["…"] = f"and {count - len(shaped):,} more"
+                break
+            name = key if isinstance(key, str) else self._name(key)
+            while name in shaped:  # 1 and "1"
+                name = f"{name} ({_kind(key)})"
+            shaped[_cut(name)] = self.of(value, depth)
+        return shaped
+
+    def _name(self, key: Any) -> str:
+        named = self.of(key, MAX_DEPTH - 1)
+        return named if isinstance(named, str) else str(named)
+
+
+def _in_order(values: set[Any] | frozenset[Any]) -> Iterable[Any]:
+    """A set has no order of its own, and another one each time."""
+    try:
+        return sorted(values)
+    except TypeError:
+        return sorted(values, key=lambda one: (_kind(one), _text(one)))
+
+
+def _kind(value: Any) -> str:
+    return type(value).__name__
+
+
+def _text(value: Any, error: Exception | None = None) -> str:
+    """What an object says of itself, if it does."""
+    try:
+        return _cut(str(value))
+    except Exception as another:  # it may refuse that, too
+        return f"<{_kind(value)}: no text, {_kind(error or another)}>"
+
+
+def _cut(text: str) -> str:
+    if len(text) <= _MAX_CHARACTERS:
+        return str.__str__(text)
+    return f"{text[:_MAX_CHARACTERS]}… ({len(text):,} characters)"
+
+
+def _large(value: int) -> str:
+    """An integer that is no float any more, and that most readers of JSON would refuse."""
+    digits = math.log10(abs(value))
+    exponent = math.floor(digits)
+    return f"{'-' * (value < 0)}{10 ** (digits - exponent):.4g}e+{exponent} (an integer)"
 
 
 def _without_number(value: float) -> str:

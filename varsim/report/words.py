@@ -25,7 +25,7 @@ def number(value: Plain) -> str:
             return NOTHING
         case bool():
             return str(value)
-        case int() if len(str(abs(value))) <= _LONGEST_INTEGER:
+        case int() if abs(value) < 10**_LONGEST_INTEGER:
             return str(value)
         case int() | float():
             text = f"{value:.4g}"
