@@ -77,3 +77,20 @@ def test_who_shows_progress(
     monkeypatch.setattr("sys.stderr", Stderr())
     with watching(quiet=quiet) as watcher:
         assert kind == type(watcher).__name__
+
+
+def test_of_warnings_that_are_alike_the_first_are_shown(monkeypatch: pytest.MonkeyPatch):
+    """And how many others there are, at the end."""
+    stderr = io.StringIO()
+    monkeypatch.setattr("sys.stderr", stderr)
+    with watching(quiet=True) as watcher:
+        watcher.warned("variable 'w0': careful")
+        for number in range(1, 10):
+            watcher.warned(f"variable 'w{number}': likewise")
+
+    assert [
+        "warning: variable 'w0': careful",
+        "warning: variable 'w1': likewise",
+        "warning: variable 'w2': likewise",
+        "warning: 7 more: likewise; summary.json has each warning",
+    ] == stderr.getvalue().splitlines()

@@ -12,7 +12,7 @@ import pytest
 
 from tests.launch.conftest import Cluster, Launch
 from tests.waiting import MS, is_running, wait_for_exit
-from varsim.launch.logs import TAIL_LINES
+from varsim.launch.logs import TAIL_LINES, tail
 
 pytestmark = pytest.mark.processes
 
@@ -166,3 +166,11 @@ def test_a_copy_of_the_program_does_not_end_its_workers(launch: Launch) -> None:
         os._exit(0)
     os.waitpid(copy, 0)
     assert 0 == cluster.ask(0, "link.replica_id")
+
+
+def test_the_end_of_a_log_is_shown_and_not_obeyed(tmp_path: Path) -> None:
+    """What a worker printed may hold anything, and stands in an error that a terminal shows."""
+    log = tmp_path / "worker-0.log"
+    log.write_bytes(b"fine\r\n\x1b[2Jhidden\x9b\n")
+
+    assert "fine\n\\x1b[2Jhidden\ufffd" == tail(log)

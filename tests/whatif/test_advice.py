@@ -235,6 +235,46 @@ def test_whatif_shows_before_and_after_in_80_columns(tmp_path: Path):
     assert (1, 0) == (changes["seen"], changes["rarely"])
 
 
+LAYERS = """
+import varsim as tf
+
+def run(job: tf.Job):
+    with job.strategy.scope():
+        layers = [tf.Variable(0.0, name=f"layer_{{i}}/bias", aggregation=tf.VariableAggregation.SUM)
+                  for i in range(5)]
+
+    def step():
+        for layer in layers:
+            layer.assign_add(1.0)
+
+    for number in range(3):
+        job.strategy.run(step)
+    return {{"total": sum(float(layer.read_value()) for layer in layers)}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "told", "each"),
+    [
+        (["advise"], "layer_*/bias (5 variables): ON_WRITE with SUM → ON_READ with SUM", "saves "),
+        (["whatif", "--set", "*=on_read"], "layer_*/bias (5 variables): 1 read would", ": 1 read"),
+    ],
+)
+def test_variables_that_are_alike_are_told_once(
+    tmp_path: Path, command: list[str], told: str, each: str
+):
+    folder = run(tmp_path, LAYERS).directory
+    once, all_ = (
+        CliRunner().invoke(main, [*command, folder, *more]).output for more in ([], ["--all"])
+    )
+
+    assert told in once
+    assert "What is alike is told once, with the figures of one; --all shows each." in once
+    assert (1, 5) == (once.count(each), all_.count(each))
+    assert "layer_4/bias: " in all_
+    assert "is alike" not in all_
+
+
 @pytest.mark.parametrize(
     ("change", "problem"),
     [

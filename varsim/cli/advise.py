@@ -14,13 +14,16 @@ from varsim.cli.record import open_record
 from varsim.cli.whatif import plain_effect
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from varsim.whatif.advice import Advised
 
 
 @click.command(short_help="Say which settings to choose.")
 @click.argument("run", default="runs/latest", shell_complete=completion.runs)
+@click.option("--all", "everything", is_flag=True, help="Each variable, also of those alike.")
 @click.option("--json", "as_json", is_flag=True, help="Print the advice as JSON, and only that.")
-def advise(*, run: str, as_json: bool) -> None:
+def advise(*, run: str, everything: bool, as_json: bool) -> None:
     """Say which synchronization and aggregation to choose for the variables of RUN.
 
     Whatever is advised was replayed with the recorded reads and writes. It saves messages and
@@ -46,7 +49,11 @@ def advise(*, run: str, as_json: bool) -> None:
         click.echo(json.dumps(_plain(advised), indent=1))
         return
     yaml = yaml_lines.dump(advised.experiment)
-    print_page(lambda console: print_advice(console, advised, yaml), sys.stdout)
+
+    def show(console: Console) -> None:
+        print_advice(console, advised, yaml, everything=everything)
+
+    print_page(show, sys.stdout)
 
 
 def _plain(advised: Advised) -> dict[str, Any]:

@@ -111,14 +111,15 @@ def exec_(
 
 
 def _run(script: str, args: tuple[str, ...], options: dict[str, Any]) -> Summary:
-    from varsim.cli.progress import Quiet
+    from varsim.cli.progress import watching
     from varsim.cli.run import overrides_of
     from varsim.experiments.loading import Override, load_experiment
     from varsim.experiments.runner import run_experiment
 
     said = [Override(("script",), script, script)]
     said += [Override(("args",), list(args), f"{script} {' '.join(args)}")] if args else []
-    return run_experiment(load_experiment(None, [*said, *overrides_of(options)]), Quiet())
+    with watching(quiet=True) as watcher:
+        return run_experiment(load_experiment(None, [*said, *overrides_of(options)]), watcher)
 
 
 def _show(summary: Summary, json_file: str | None, *, everything: bool, quiet: bool) -> None:

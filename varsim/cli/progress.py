@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -14,13 +14,14 @@ from varsim.cli.output import complain
 from varsim.interrupts import Interrupts
 from varsim.report.summary import Part, Plain, Summary
 from varsim.report.terminal import is_terminal, takes_escapes
-from varsim.report.words import number, visible
+from varsim.report.words import LIKEWISE, number, visible
 from varsim.tracing.progress import Tell
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 BAR_EVERY_S: Final = 0.1  # as often as the eye follows
+_MOST_LIKEWISE: Final = 2  # warnings that say the same of other variables
 LINE_EVERY_S: Final = 2.0  # a log of an hour has not more lines than one reads
 _TOO_EARLY_S: Final = 1.0  # what is short says nothing of the rest
 
@@ -40,6 +41,7 @@ class Quiet:
 
     def __init__(self) -> None:
         self._stream = sys.stderr  # while a program runs, that is another
+        self._likewise = 0  # warnings that say of other variables what one has said
 
     def started(self, summary_so_far: Summary) -> None:
         """Nothing."""
@@ -54,7 +56,18 @@ class Quiet:
         """Nothing."""
 
     def warned(self, text: str) -> None:
-        """A paragraph."""
+        """A paragraph; of those that are alike, the first ones."""
+        self._likewise += text.endswith(LIKEWISE)
+        if self._likewise <= _MOST_LIKEWISE or not text.endswith(LIKEWISE):
+            self._warn(text)
+
+    def ended(self) -> None:
+        """How many warnings were left out."""
+        more = self._likewise - _MOST_LIKEWISE
+        if more > 0:
+            self._warn(f"{more:,} more{LIKEWISE}; summary.json has each warning")
+
+    def _warn(self, text: str) -> None:
         complain("warning", text, self._stream)
 
 
@@ -124,7 +137,7 @@ class Bar(Quiet):
         """A longer bar."""
         self._draw(fraction, 1.0, f"{fraction:.0%}", "", self._clock.left(fraction, 1))
 
-    def warned(self, text: str) -> None:
+    def _warn(self, text: str) -> None:
         """A paragraph above the bar."""
         from rich.text import Text
 
@@ -165,13 +178,10 @@ class _Clock:
 @contextmanager
 def watching(*, quiet: bool) -> Iterator[Quiet]:
     """Who shows how a run goes on, while it does."""
-    if quiet:
-        yield Quiet()
-    elif not takes_escapes(sys.stderr):
-        yield Lines()
-    else:
-        with _bar() as progress:
-            yield Bar(progress)
+    with nullcontext() if quiet or not takes_escapes(sys.stderr) else _bar() as progress:
+        watcher = Bar(progress) if progress is not None else Quiet() if quiet else Lines()
+        yield watcher
+        watcher.ended()
 
 
 @contextmanager

@@ -16,6 +16,8 @@ from varsim.cli.record import open_record
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from rich.console import Console
+
     from varsim.whatif.compare import Effect, Replays, WhatIf
     from varsim.whatif.recorded import Settings
 
@@ -32,8 +34,9 @@ _ADAPTIVE: Final = "adaptive"
     metavar="VARIABLE=MODE",
     help="MODE[/AGGREGATION], or /AGGREGATION, for a variable or a pattern; several times.",
 )
+@click.option("--all", "everything", is_flag=True, help="Each variable, also of those alike.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and only that.")
-def whatif(*, run: str, changes: Sequence[str], as_json: bool) -> None:
+def whatif(*, run: str, changes: Sequence[str], everything: bool, as_json: bool) -> None:
     """Replay what RUN's replicas read and wrote, under other settings.
 
     It tells which reads would give another value, which would be stale, what would be refused, and
@@ -61,7 +64,11 @@ def whatif(*, run: str, changes: Sequence[str], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(_plain(result, replays), indent=1))
         return
-    print_page(lambda it: print_what_if(it, result, list(settings), replays.doubts), sys.stdout)
+
+    def show(console: Console) -> None:
+        print_what_if(console, result, list(settings), replays.doubts, everything=everything)
+
+    print_page(show, sys.stdout)
 
 
 def _parsed(text: str, names: Mapping[int, str]) -> tuple[list[int], str, str]:

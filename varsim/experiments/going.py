@@ -19,6 +19,7 @@ from varsim.experiments.store import RunDirectory
 from varsim.interrupts import Interrupts
 from varsim.report.plain import plain
 from varsim.report.summary import Carried, Failure, Part, Plain, Status, Summary
+from varsim.report.words import LIKEWISE
 from varsim.tracing.progress import Tell
 
 
@@ -142,7 +143,7 @@ class Going:
             likewise = any(_who_and_what(other)[1] == what for other in self.warnings)
             self.warnings.append(text)
             if self.watcher is not None:
-                self.watcher.warned(f"{who}: likewise" if what and likewise else text)
+                self.watcher.warned(f"{who}{LIKEWISE}" if what and likewise else text)
 
     def save(self) -> None:
         """Saves what is known: of each strategy in the folder that has its record."""

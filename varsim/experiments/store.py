@@ -16,8 +16,8 @@ from typing import Any, Final
 from varsim.errors import ConfigError
 from varsim.experiments.places import WrongKey
 from varsim.report.summary import Status, Summary
-from varsim.report.words import OBEYED
 from varsim.tracing.history import ORACLE
+from varsim.visible import OBEYED
 
 VERSION: Final = 1
 """Of `summary.json`; it grows when a field changes its meaning or goes."""

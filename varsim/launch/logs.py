@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Final
 
 from varsim.launch.rendezvous import log_name
+from varsim.visible import visible
 
 TAIL_LINES: Final = 20
 _TAIL_BYTES: Final = 16 * 1024
 
 
 def tail(path: Path, start: int = 0) -> str:
-    """The last lines of a file, or of what was appended to it after its first `start` bytes."""
+    """The last lines of a file, or of what was appended after its first `start` bytes, visible."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -22,7 +23,7 @@ def tail(path: Path, start: int = 0) -> str:
             text = file.read().decode("utf-8", "replace")
     except OSError:  # it was never written, or cannot be: the error is about something else
         return ""
-    return "\n".join(text.splitlines()[-TAIL_LINES:])
+    return visible("\n".join(text.splitlines()[-TAIL_LINES:]))
 
 
 class WorkerLogs:

@@ -141,8 +141,8 @@ def _apart(names: Sequence[str], width: int) -> list[str]:
     room = width - max(map(len, differs)) - 2 * len(CUT)
     if room < 0:
         return [middle(name, width) for name in differs]
-    before = min(head, (room + 1) // 2)
-    after = min(tail, room - before)
+    after = tail if tail <= room + len(CUT) else room // 2  # the end says what it is
+    before = min(head, room - after + (len(CUT) if after == tail else 0))
     return [
         f"{CUT if before < head else ''}{name[head - before : len(name) - tail + after]}"
         f"{CUT if after < tail else ''}"

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Sequence
 from typing import Any, Final
 
 from varsim.report.summary import Plain
+from varsim.visible import visible as visible  # noqa: PLC0414  # a word of reports, too
 
 NOTHING: Final = "–"
+LIKEWISE: Final = ": likewise"  # behind a name: it has what was said of another one
 _LONGEST_INTEGER: Final = 10  # digits; a longer one is shown as a float is
 _TEXT_WIDTH: Final = 24
-OBEYED: Final = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
-)
-"""What a terminal obeys rather than shows: control characters, and what turns the direction."""
 
 
 def number(value: Plain) -> str:
@@ -82,19 +79,6 @@ def middle(text: str, width: int) -> str:
         return text
     left = (width - 1) // 2
     return f"{text[:left]}…{text[len(text) - (width - 1 - left) :]}"
-
-
-def visible(text: str) -> str:
-    """The text, with what a terminal would obey rather than show written as an escape.
-
-    That is every control character but the line feed and the tab, and what changes the direction
-    of the text. So names, values and errors of a program cannot colour, move or hide anything.
-    """
-    return OBEYED.sub(lambda found: _escape(ord(found[0])), text.replace("\r\n", "\n"))
-
-
-def _escape(code: int) -> str:
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def wrapped(text: str, width: int, indent: str = "") -> list[str]:

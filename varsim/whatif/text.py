@@ -2,40 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Final, TypeVar
 
 import numpy as np
 from rich.console import Console
 from rich.text import Text
 
 from varsim.analysis.findings.found import times
-from varsim.report.alike import short_names
+from varsim.report.alike import grouped, name_of, short_names, without_numbers
 from varsim.report.tables import Column, show_table
-from varsim.report.words import count, number, size
+from varsim.report.words import count, number, size, visible
 from varsim.spec import Array
 from varsim.sync.statistics import VariableStatistics
 from varsim.tracing.history import PROGRAM
-from varsim.whatif.advice import Advised, in_words
+from varsim.whatif.advice import Advice, Advised, in_words
 from varsim.whatif.compare import Difference, Effect, WhatIf
+
+T = TypeVar("T")
 
 _NAME_WIDTH: Final = 40
 _HEADINGS: Final = ("merges", "messages\nif alone", "bytes\nif alone", "stale")
 
 
 def print_what_if(
-    console: Console, result: WhatIf, changed: Sequence[int], doubts: Sequence[str]
+    console: Console,
+    result: WhatIf,
+    changed: Sequence[int],
+    doubts: Sequence[str],
+    *,
+    everything: bool = False,
 ) -> None:
-    """A table of what the changed variables cost, then what becomes of their reads."""
+    """A table of what the changed variables cost, then what becomes of their reads.
+
+    Args:
+        everything: Each variable for itself, and not once for all that are alike.
+    """
     effects = [one for one in result.effects if one.variable in changed]
-    _print_costs(console, "as it was, and under the other settings", effects)
-    for effect in effects:
-        for sentence in _effect(effect):
-            _say(console, f"{effect.name}: {sentence}")
+    groups = _groups(effects, _likeness, everything=everything)
+    _print_costs(console, "as it was, and under the other settings", groups)
+    for group in groups:
+        for sentence in _effect(group[0]):
+            _say(console, f"{_name(group, sentence)}: {sentence}")
     if result.failure:
         _say(console, f"The program would stop in {result.failure}")
     for text in (*result.warned, *doubts):
         _say(console, text)
+    _say_of_groups(console, groups)
     console.print()
     _say(
         console,
@@ -43,12 +56,20 @@ def print_what_if(
     )
 
 
-def print_advice(console: Console, advised: Advised, yaml: str) -> None:
-    """What to choose for each variable, why, and the lines to paste: an experiment's are `yaml`."""
-    for one in advised.advice:
+def print_advice(
+    console: Console, advised: Advised, yaml: str, *, everything: bool = False
+) -> None:
+    """What to choose for each variable, why, and the lines to paste: an experiment's are `yaml`.
+
+    Args:
+        everything: Each variable for itself, and not once for all that are alike.
+    """
+    groups = _groups(advised.advice, _likeness_of_advice, everything=everything)
+    for one, *others in groups:
         before, after = in_words(one.effect.before), in_words(one.effect.after)
         title = f"keep {before}" if one.keeps else f"{before} → {after}"
-        console.print(Text.assemble((one.effect.name, "bold"), f": {title}"))
+        name = name_of([same.effect.name for same in (one, *others)])
+        console.print(Text.assemble((visible(name), "bold"), f": {title}"))
         for heading, text in (("why", one.proof), ("saves", one.saves), ("risks", one.risks)):
             if text:
                 _say(console, f"  {heading:6} {text}", indent=9)
@@ -56,22 +77,62 @@ def print_advice(console: Console, advised: Advised, yaml: str) -> None:
             sentence = " ".join(_effect(one.effect))
             _say(console, f"  values {sentence[0].upper()}{sentence[1:]}", indent=9)
         console.print()
-    changes = [one for one in advised.advice if not one.keeps]
+    effects = [[one.effect for one in group] for group in groups]
+    changes = [group for group in groups if not group[0].keeps]
     if changes:
-        _print_costs(console, "all of it together", [one.effect for one in changes])
+        costs = [one.effect for group in changes for one in group]
+        together = _groups(costs, _likeness, everything=everything)
+        _print_costs(console, "all of it together", together)
         _print_lines(console, "in an experiment", yaml.splitlines())
         _print_lines(console, "in the program", advised.program)
     else:
         _say(console, "Nothing to change: no other setting is cheaper and changes nothing.")
     for text in advised.doubts:
         _say(console, text)
+    _say_of_groups(console, effects)
 
 
-def _print_costs(console: Console, title: str, effects: Sequence[Effect]) -> None:
+def _groups(
+    items: Sequence[T], likeness: Callable[[T], Hashable], *, everything: bool
+) -> list[list[T]]:
+    return [[item] for item in items] if everything else grouped(items, likeness)
+
+
+def _likeness(effect: Effect) -> Hashable:
+    """What effects have in common that are told once: settings, costs, words but for numbers."""
+    costs = (effect.cost_before, effect.cost_after)
+    return (
+        (effect.before, effect.after, effect.stale_before, effect.stale_after),
+        tuple((cost.merges, cost.messages, cost.size_bytes) for cost in costs),
+        without_numbers(" ".join(_effect(effect)), effect.name),
+    )
+
+
+def _likeness_of_advice(one: Advice) -> Hashable:
+    """Likewise; costs may differ, as the table shows them."""
+    name = one.effect.name
+    texts = (one.proof, one.saves, one.risks, " ".join(_effect(one.effect)))
+    settings = (one.keeps, one.effect.before, one.effect.after)
+    return settings, tuple(without_numbers(text, name) for text in texts)
+
+
+def _name(group: Sequence[Effect], sentence: str) -> str:
+    """Whom a sentence is about: all of a group, or one of it where numbers may differ."""
+    name = name_of([effect.name for effect in group])
+    differ = any(sentence not in tuple(_effect(effect)) for effect in group)
+    return f"{name}, such as {group[0].name}" if differ else name
+
+
+def _say_of_groups(console: Console, groups: Sequence[Sequence[Effect]]) -> None:
+    if any(len(group) > 1 for group in groups):
+        _say(console, "What is alike is told once, with the figures of one; --all shows each.")
+
+
+def _print_costs(console: Console, title: str, groups: Sequence[Sequence[Effect]]) -> None:
     labels: list[str] = []
     rows: list[list[str]] = []
-    names = short_names([effect.name for effect in effects], _NAME_WIDTH)
-    for name, effect in zip(names, effects, strict=True):
+    names = short_names([name_of([one.name for one in group]) for group in groups], _NAME_WIDTH)
+    for name, (effect, *_) in zip(names, groups, strict=True):
         was, would = effect.cost_before, effect.cost_after
         labels += [name, f"  {in_words(effect.before)}", f"→ {in_words(effect.after)}"]
         rows += [[""] * len(_HEADINGS), _cells(was, effect.stale_before)]

@@ -1,0 +1,24 @@
+"""Text from elsewhere as it is shown: what a terminal would obey is written as an escape."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+OBEYED: Final = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
+)
+"""What a terminal obeys rather than shows: control characters, and what turns the direction."""
+
+
+def visible(text: str) -> str:
+    """The text, with what a terminal would obey rather than show written as an escape.
+
+    That is every control character but the line feed and the tab, and what changes the direction
+    of the text. So names, values and errors of a program cannot colour, move or hide anything.
+    """
+    return OBEYED.sub(lambda found: _escape(ord(found[0])), text.replace("\r\n", "\n"))
+
+
+def _escape(code: int) -> str:
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
