@@ -197,3 +197,32 @@ def test_a_record_without_variables_is_refused(tmp_path: Path):
         pytest.raises(ConfigError, match="nothing to replay"),
     ):
         Replays(history)
+
+
+@pytest.mark.filterwarnings("ignore:merge_call at:varsim.VarsimWarning")
+def test_collectives_keep_their_names_and_lines(monkeypatch):
+    def program():
+        strategy = tf.distribute.MirroredStrategy(["a", "b"])
+        with strategy.scope():
+            v = tf.Variable(0.0, name="v", aggregation=tf.VariableAggregation.SUM)
+
+        def step():
+            context = tf.distribute.get_replica_context()
+            if context.replica_id_in_sync_group == 0:
+                context.all_reduce("SUM", np.float32(1), name="the loss")
+                context.merge_call(lambda _: v.assign(1.0) and None)
+            else:
+                context.all_reduce("SUM", np.float32(2), name="the loss")
+                context.merge_call(lambda _: v.assign(1.0) and None)
+
+        strategy.run(step)
+        v.numpy()
+
+    with recorded(program, monkeypatch) as replays:
+        call = replays.program.actions[1]
+        assert [[("all_reduce", "the loss"), ("merge_call", None)]] * 2 == [
+            [(meet.kind, meet.name) for meet in own] for own in call.replicas
+        ]
+        result = replays.under(settings_for(replays, "v", Settings(ON_READ, MEAN)))
+        assert ("", ()) == (result.failure, result.warned)  # the run was warned of it, too
+        assert ["collectives of different lines"] == [one.kind.value for one in result.findings]

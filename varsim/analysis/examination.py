@@ -8,7 +8,7 @@ from typing import Final
 from varsim.analysis.failures import Ending, failures
 from varsim.analysis.finding import Compared, Finding, Kind, Search
 from varsim.analysis.findings.found import FAILURES
-from varsim.analysis.notes import ENDING, Note, not_looked_at
+from varsim.analysis.notes import ENDING, Note, not_looked_at, of_pairing
 from varsim.analysis.outcome import Outcome, Verdict, overall
 from varsim.analysis.verdict import Judges, is_whole, sound
 from varsim.tracing.history import History
@@ -86,6 +86,8 @@ def examine(
         compared = replace(compared, returned=ending.returned)
     failed = failures(history, ending)
     notes = [*not_looked_at(history, verdicts, no_oracle, compared=compared is not None)]
+    if search is not None and whole:
+        notes += of_pairing(search.paired_by_order())
     if ending is None:
         notes.append(ENDING)
     return Examination(

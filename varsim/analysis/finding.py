@@ -17,6 +17,7 @@ from varsim.analysis.findings.factor import Factor
 from varsim.analysis.findings.found import Finder, Finding, Kind
 from varsim.analysis.findings.missed import Missed
 from varsim.analysis.findings.overflow import Overflow
+from varsim.analysis.findings.pairing import PairedByOrder, Pairing
 from varsim.analysis.findings.redundancy import Redundancy
 from varsim.analysis.findings.staleness import Mirrors
 from varsim.analysis.findings.subject import subjects
@@ -60,6 +61,7 @@ class Search:
         """
         self._finders: tuple[Finder, ...] = ()
         self._factor: Factor | None = None
+        self._pairing = Pairing(history.num_replicas)
         self.observers: tuple[Observer, ...] = ()
         """Those to whom the events are to be shown, in this order."""
         if history.num_replicas > 1:
@@ -71,6 +73,10 @@ class Search:
         found.sort(key=lambda one: (_ORDER[one.kind], one.variable_id or 0))
         factor = self._factor
         return tuple(found), None if factor is None else _explained(factor.compared(), found)
+
+    def paired_by_order(self) -> tuple[PairedByOrder, ...]:
+        """The lines of which call order alone says which collective is which."""
+        return self._pairing.paired_by_order()
 
     def _prepare(self, history: History, oracle: History | None) -> None:
         num_replicas, variables = history.num_replicas, subjects(history.variables)
@@ -86,6 +92,7 @@ class Search:
             Redundancy(num_replicas, variables, components),
             Overflow(num_replicas, variables),
             Waits(num_replicas, variables),
+            self._pairing,
         )
         if oracle is not None:
             against = Oracle(history, oracle)

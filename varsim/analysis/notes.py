@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from varsim.analysis.findings.found import times
+from varsim.analysis.findings.pairing import PairedByOrder
 from varsim.analysis.outcome import Verdict
 from varsim.analysis.verdict import is_whole
 from varsim.tracing.history import LEFT_OUT, History
@@ -20,12 +21,14 @@ ORACLE: Final = "--oracle"
 EVERYTHING: Final = "--trace messages"
 LIMIT: Final = "a larger `trace: {limit: …}`"
 WHOLE: Final = "--trace ops"
+NAME: Final = "`name=`"
 
 IN_NO_VARIABLE: Final = (
     "values that are in no variable, such as what all_reduce gives, and what functions return"
 )
 
 _MOST_NAMES: Final = 3
+_MOST_LINES: Final = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +64,19 @@ def not_looked_at(
         yield from _of_values(history)
     except sqlite3.Error:
         assert not whole, "a whole record can be read"
+
+
+def of_pairing(lines: Sequence[PairedByOrder]) -> Iterator[Note]:
+    """Collectives of which order alone says which is which: a note for each line."""
+    for line in lines[:_MOST_LINES]:
+        yield Note(
+            text=f"whether the unnamed {line.kind}s at {line.place}, up to {line.most} in a call, "
+            "come in one order on all replicas, as only their order pairs them",
+            option=NAME,
+        )
+    if len(lines) > _MOST_LINES:
+        more = times(len(lines) - _MOST_LINES, "more line")
+        yield Note(text=f"likewise the unnamed collectives of {more}", option=NAME)
 
 
 def _of_record(history: History, flaw: str) -> Note:

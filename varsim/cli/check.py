@@ -92,7 +92,7 @@ def check(
     first-replica-only, integer-truncation, overflow-of-a-sum,
     merges-that-nobody-reads, reads-with-nothing-changed,
     merges-of-the-same-values, manual-synchronisation-after-every-write,
-    waiting-for-one-replica
+    waiting-for-one-replica, collectives-of-different-lines
 
     `any` is each of these; unexplained-difference, which it leaves out, is a value that differs
     from a single device's by no rule.

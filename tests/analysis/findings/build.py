@@ -192,13 +192,23 @@ class Story:
         for replica_id in self.replicas:
             self.event(replica_id, "install", name, version=version, cause=cause)
 
-    def meet(self, note: str = "all_reduce", works_ms: Sequence[float] | None = None) -> None:
-        """All replicas meet in an all_reduce, each having worked for a while."""
+    def meet(
+        self,
+        note: str = "all_reduce",
+        works_ms: Sequence[float] | None = None,
+        places: Sequence[str] = (),
+    ) -> None:
+        """All replicas meet in an all_reduce, each having worked for a while.
+
+        Args:
+            places: Where each of them does; in one line, if it is not said.
+        """
         start_s, works = self.now_s, works_ms or [1] * self.num_replicas
         for replica_id in sorted(self.replicas, key=lambda one: works[one]):
             self.now_s = start_s + works[replica_id] / 1e3
             of = {"meeting": self._meetings, "note": note, "takes_ms": 0}
-            cause = self.event(replica_id, "meet", place="step.py:9", **of)
+            place = places[replica_id] if places else "step.py:9"
+            cause = self.event(replica_id, "meet", place=place, **of)
             self.event(PROGRAM, "receive", cause=cause, replica=replica_id)
         cause = self.event(PROGRAM, "answer", meeting=self._meetings, note=note)
         self._answered = cause
@@ -222,6 +232,8 @@ class Story:
             connection.executescript(SCHEMA)
             connection.execute("INSERT INTO run VALUES ('num_replicas', ?)", [self.num_replicas])
             for table, rows in (("variables", self.rows), ("events", self.events)):
+                if not rows:
+                    continue
                 marks = ", ".join("?" * len(rows[0]))
                 connection.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
             return find(History(connection))

@@ -37,6 +37,7 @@ class Kind(Enum):
     SAME_CONTRIBUTIONS = "merges of the same values"
     EAGER_SYNCHRONISATION = "manual synchronisation after every write"
     STRAGGLER = "waiting for one replica"
+    OTHER_LINES = "collectives of different lines"
 
     __hash__ = object.__hash__
 
