@@ -211,6 +211,41 @@ with tf.distribute.MirroredStrategy(["x"]) as other, other.scope():
         assert ["z"] == [row.name for row in history.variables.values()]
 
 
+def test_a_script_that_runs_an_experiment_is_no_part_of_that_run():
+    """It is a run of its own, with devices of its own."""
+    write("", start="import varsim; varsim.run_experiment('step_counter', steps=2, workers=3)")
+    result = execute("-n", "2", "script.py")
+
+    assert (0, True) == (result.exit_code, "nothing to record" in result.stderr)
+    assert ("step_counter", 3) == (latest().experiment["name"], len(latest().devices))
+
+
+def test_a_script_may_go_elsewhere_and_print_elsewhere(tmp_path: Path):
+    """Before its workers start: its record and the report are where they belong."""
+    leave = "import io, os, sys\nos.chdir('/')\nsys.stdout = io.StringIO()\n"
+    write(start=leave + SCRIPT)
+    result = execute("script.py")
+
+    assert (0, tmp_path) == (result.exit_code, Path.cwd())
+    assert result.stdout.startswith("\nscript: ")
+    assert (Path("runs/latest") / "history.db").is_file()
+
+
+def test_a_fork_of_a_script_is_another_program():
+    """Its strategies are its own business."""
+    write("""
+import os
+from varsim.distribute.supervision import current_supervisor
+
+getpid, own = os.getpid, os.getpid()
+for process in own, own + 1:
+    os.getpid = lambda: process
+    print(current_supervisor() is None)
+os.getpid = getpid
+""")
+    assert "\nFalse\nTrue\n" in execute("script.py").stdout
+
+
 def test_a_name_that_no_variable_has_is_a_warning():
     """At the end, as a script may make variables at any time: what it did is kept."""
     write()
@@ -238,7 +273,7 @@ except ZeroDivisionError:
         (["scirpt.py"], "script: there is no file 'scirpt.py'; did you mean 'script.py'?"),
         (["-n", "0", "script.py"], "Error: --workers 0: 0 is not possible"),
         (["--mode", "on_raed", "script.py"], "did you mean 'on_read'?"),
-        (["--oracle", "script.py"], "Error: --oracle True: not with a script: it would run twice"),
+        (["--oracle", "script.py"], "Error: --oracle: not with a script: it would run twice"),
         (["--steps", "3", "script.py"], "Error: --steps 3: not with a script: a script counts"),
         ([], "Missing argument 'SCRIPT.py'"),
     ],

@@ -157,7 +157,9 @@ def overrides_of(options: dict[str, Any]) -> list[Override]:
     for key, value in options.items():
         if value is not None:
             listed = [name.strip() for name in value.split(",")] if key == "devices" else value
-            overrides.append(Override((key,), listed, f"--{key} {value}"))
+            flag = {True: f"--{key}", False: f"--no-{key}"}
+            place = flag[value] if isinstance(value, bool) else f"--{key} {value}"
+            overrides.append(Override((key,), listed, place))
     return overrides
 
 

@@ -6,6 +6,7 @@ looks at their variables before their workers end.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -51,13 +52,20 @@ class Supervisor(Protocol):
         """Its workers will end; they still answer, unless they are busy or dead."""
 
 
-_current: ContextVar[Supervisor | None] = ContextVar("varsim_supervisor", default=None)
+_current: ContextVar[tuple[int, Supervisor | None]] = ContextVar(
+    "varsim_supervisor", default=(0, None)
+)
+"""The process that it is for, and the supervisor: a fork of the program is another program."""
 
 
 @contextmanager
-def supervised(supervisor: Supervisor) -> Iterator[None]:
-    """Within the block, what this thread makes of strategies is the supervisor's business, too."""
-    token = _current.set(supervisor)
+def supervised(supervisor: Supervisor | None) -> Iterator[None]:
+    """Within the block, what this thread makes of strategies is the supervisor's business, too.
+
+    Args:
+        supervisor: None: it is no one's.
+    """
+    token = _current.set((os.getpid(), supervisor))
     try:
         yield
     finally:
@@ -66,4 +74,5 @@ def supervised(supervisor: Supervisor) -> Iterator[None]:
 
 def current_supervisor() -> Supervisor | None:
     """Of a strategy that is made now; None if a program runs on its own."""
-    return _current.get()
+    process, supervisor = _current.get()
+    return supervisor if process == os.getpid() else None

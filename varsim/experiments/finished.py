@@ -175,7 +175,7 @@ def run_experiment(
         word = None if experiment is None else os.fspath(experiment)
         loaded = experiment_of(word, said, trust=trust)
     summary = run_to_its_end(loaded)
-    if summary.status is Status.INTERRUPTED:
+    if summary.interrupted or summary.status is Status.INTERRUPTED:
         raise KeyboardInterrupt(f"the run was interrupted; what it did is in {summary.directory}")
     return FinishedRun(summary.directory)
 

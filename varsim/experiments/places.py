@@ -37,7 +37,8 @@ class Places:
     def located(self, keys: KeyPath, problem: str) -> str:
         """The text of an error: the place, the key unless the place names it, the problem."""
         place, key = self.of(keys), ".".join(keys)
-        named = not key or place.startswith((f"--{key} ", f"{key}="))
+        flags = f"--{key}", f"--no-{key}"
+        named = not key or place in flags or place.startswith((f"--{key} ", f"{key}="))
         return ": ".join(filter(None, [place, "" if named else key, problem]))
 
     @contextmanager

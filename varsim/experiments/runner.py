@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import varsim
+from varsim.distribute.supervision import supervised
 from varsim.errors import ConfigError, VarsimWarning
 from varsim.experiments import catalog, yaml_lines
 from varsim.experiments.carried import carry, program_key
@@ -38,7 +39,8 @@ def run_experiment(experiment: Experiment, watcher: Watcher | None = None) -> Su
         ConfigError: The experiment cannot be run as it is. Nothing is left behind then.
         KeyboardInterrupt: SIGINT came before there was anything to measure. Likewise.
     """
-    with Interrupts() as interrupts, experiment.places.pointed_at():
+    # Also of a script that runs an experiment: this is a run of its own.
+    with Interrupts() as interrupts, experiment.places.pointed_at(), supervised(None):
         check_oracle(experiment)
         program = load_program(experiment)
         keys = _all_keys(experiment, program)
@@ -139,7 +141,7 @@ def _play_and_measure(going: Going, program: Program, began_s: float) -> None:
     interrupts = going.interrupts
     try:
         try:
-            with seeded(going.experiment.seed).here():
+            with chdir("."), seeded(going.experiment.seed).here():  # wherever it goes
                 result = program.play(going, began_s)
             for observed in going.strategies:
                 observed.measure()

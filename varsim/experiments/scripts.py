@@ -25,6 +25,8 @@ from varsim.experiments.observed import Observed
 from varsim.experiments.places import KeyPath, WrongKey
 from varsim.experiments.recording import trace_options
 from varsim.experiments.sources import Home, forget_imported, home_of_file
+from varsim.experiments.store import RunFiles
+from varsim.interrupts import came_of_interrupt
 from varsim.launch.launcher import LaunchOptions
 from varsim.report.summary import Status
 
@@ -116,7 +118,7 @@ class ScriptProgram:
         _check_settings(going)
 
     def _end_in_failure(self, going: Going, error: BaseException, refusal: WrongKey | None) -> None:
-        if error is refusal:
+        if error is refusal or came_of_interrupt(error):
             raise error
         going.status, going.failure = Status.FAILED, failure_of(error)
         if isinstance(error, SystemExit):
@@ -140,13 +142,13 @@ def _as_main(path: Path, argv: list[str]) -> Iterator[ModuleType]:
     """Within the block a new, empty module is `__main__`, as of a process of its own."""
     module = ModuleType("__main__")
     module.__dict__.update(__file__=str(path), __builtins__=builtins, __cached__=None)
-    before = sys.modules["__main__"], sys.argv, sys.path[:]
+    before = sys.modules["__main__"], sys.argv, sys.path[:], sys.stdout, sys.stderr
     sys.modules["__main__"], sys.argv = module, argv
     sys.path.insert(0, str(path.parent))
     try:
         yield module
     finally:
-        sys.modules["__main__"], sys.argv, sys.path[:] = before
+        sys.modules["__main__"], sys.argv, sys.path[:], sys.stdout, sys.stderr = before
 
 
 class _Supervision:
@@ -158,6 +160,7 @@ class _Supervision:
         self._observed: dict[int, Observed] = {}  # by strategy
         self._places: dict[int, str] = {}
         self._launching_s = 0.0
+        self._here = Path.cwd()  # which the script may leave
         self.launching_s = 0.0  # that launches have taken
         self.refusal: WrongKey | None = None  # what was raised because both name devices
 
@@ -198,16 +201,17 @@ class _Supervision:
         self._launching_s = time.perf_counter()
         going = self._going
         observed = self._observed[strategy.strategy_id] = going.observe(strategy)
+        files = RunFiles(self._here / observed.files.path)
         if options.trace is not None:
             going.warn(
                 f"strategy at {self._places[strategy.strategy_id]}: it keeps a trace of its own, "
                 "in the directory that it names; the run has no record of it"
             )
         else:
-            trace = trace_options(going.experiment, observed.files)
+            trace = trace_options(going.experiment, files)
             options = replace(options, trace=trace)
         seed = going.experiment.seed if options.seed is None else options.seed
-        return replace(options, log_dir=observed.files.logs, seed=seed)
+        return replace(options, log_dir=files.logs, seed=seed)
 
     def launched(self, strategy: MirroredStrategy) -> None:
         """The run has begun with its first strategy."""
