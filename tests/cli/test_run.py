@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.report.summaries import summary as ran
 from varsim.cli.main import main
+from varsim.experiments import runner
 from varsim.experiments.store import from_plain, load_summary
+from varsim.report.summary import Judgement, Status
 from varsim.testing import simulated_cluster
 
 PROGRAM = '''
@@ -228,3 +231,22 @@ def test_a_file_with_an_equals_sign_in_its_name_is_a_file():
 
     assert 0 == result.exit_code
     assert "-lr_1" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome", "code"),
+    [
+        (Status.DONE, "VALID", 0),
+        (Status.DONE, "UNKNOWN", 0),
+        (Status.DONE, "INVALID", 3),
+        (Status.FAILED, "VALID", 1),
+        (Status.FAILED, "INVALID", 3),
+        (Status.INTERRUPTED, "INVALID", 130),
+    ],
+)
+def test_the_exit_code_says_how_it_ended_and_whether_varsim_was_at_fault(
+    status: Status, outcome: str, code: int, monkeypatch: pytest.MonkeyPatch
+):
+    ended = ran(status=status, verdict=Judgement(outcome=outcome, reasons=["w: copies differ"]))
+    monkeypatch.setattr(runner, "run_experiment", lambda *_: ended)
+    assert code == run("--quiet").exit_code

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from varsim.cli import completion
-from varsim.cli.lazy import EXIT_CODES, WrongUse
+from varsim.cli.lazy import WrongUse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ MAX_REPLICAS: Final = 64
 """Of more, the examples would show nothing new."""
 
 
-@click.command(epilog=EXIT_CODES, short_help="Explain the modes, with worked numbers.")
+@click.command(short_help="Explain the modes, with worked numbers.")
 @click.argument("synchronization", required=False, shell_complete=completion.setting_names)
 @click.argument("aggregation", required=False, shell_complete=completion.setting_names)
 @click.option(

@@ -36,7 +36,7 @@ def exit_codes(*codes: int) -> str:
 
 
 EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INTERRUPTED)
-"""Of a command that judges nothing."""
+"""Of a command that runs something, and judges nothing."""
 
 
 class WrongUse(click.ClickException):
@@ -79,6 +79,8 @@ class LazyGroup(click.Group):
         module, _, attribute = self._homes[cmd_name].partition(":")
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)
+        if command.epilog is None:
+            command.epilog = exit_codes(DONE, WRONG_USE, INTERRUPTED)
         return command
 
     def resolve_command(
