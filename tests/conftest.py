@@ -6,15 +6,18 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.leaks import MARK, LeakCheck
+from tests.shared_fixtures import (  # noqa: F401 - hooks of pytest
+    has_failed,
+    pytest_runtest_makereport,
+    pytest_runtest_teardown,
+)
 from tests.surroundings import ensure_open_files, short_temporary
-
-_failed = pytest.StashKey[bool]()
 
 
 def pytest_configure() -> None:
@@ -42,17 +45,6 @@ def private_temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
     shutil.rmtree(path, ignore_errors=True)
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item,
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Remembers whether a test has failed, for `no_leaks`."""
-    report = yield
-    if report.failed:
-        item.stash[_failed] = True
-    return report
-
-
 @pytest.fixture(autouse=True)
 def no_leaks(request: pytest.FixtureRequest, private_temporary: Path) -> Iterator[None]:
     """Fails the test that leaves a process, thread, socket, private folder or segment behind."""
@@ -62,6 +54,6 @@ def no_leaks(request: pytest.FixtureRequest, private_temporary: Path) -> Iterato
     if not leaks:
         return
     check.end_processes()
-    if request.node.stash.get(_failed, False):
+    if has_failed(request.node):
         return  # its traceback keeps alive what it would have closed, and says more
     pytest.fail("the test left behind:\n  " + "\n  ".join(leaks), pytrace=False)

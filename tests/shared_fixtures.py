@@ -1,0 +1,63 @@
+"""What the tests of a module share is made anew after a test that failed, or left it stuck.
+
+A cluster of a whole module saves its start for each test. But a test that fails in the middle may
+leave replicas that wait for it, and every test after it would wait for these in turn. So the
+fixtures of a module that such a test has used are finished, with all that was made from them, and
+the next test that asks for one gets a new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping
+from typing import Any
+
+import pytest
+
+import varsim as tf
+
+_failed = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Remembers whether a test has failed."""
+    report = yield
+    if report.failed:
+        item.stash[_failed] = True
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: Any) -> Generator[None, None, None]:
+    """Ends what the test shares with others, if it did it harm."""
+    try:
+        return (yield)
+    finally:
+        shared = list(_shared(item))
+        if has_failed(item) or any(_is_stuck(value) for _, value in shared):
+            for fixture, _ in shared:
+                fixture.finish(item._request)
+
+
+def has_failed(item: pytest.Item) -> bool:
+    """Whether a test has failed in its set-up or in itself."""
+    return item.stash.get(_failed, False)
+
+
+def _shared(item: Any) -> Iterator[tuple[Any, Any]]:
+    """The fixtures of its module that a test has used, and their values."""
+    for fixture in list(item._request._fixture_defs.values()):
+        if fixture.scope == "module" and fixture.cached_result is not None:
+            yield fixture, fixture.cached_result[0]
+
+
+def _is_stuck(value: object) -> bool:
+    """Whether it is, or holds, a cluster with replicas in a call that the program gave up."""
+    if isinstance(value, Mapping):
+        return any(_is_stuck(member) for member in value.values())
+    if not isinstance(value, tf.distribute.MirroredStrategy) or not value.has_workers:
+        return False
+    everyone = range(value.num_replicas_in_sync)
+    return bool(value.coordinator.state.stragglers.given_up(everyone))
