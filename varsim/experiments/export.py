@@ -23,6 +23,11 @@ from varsim.experiments.store import EXPERIMENT, LOGS, PILOT, STRATEGY, SUMMARY,
 from varsim.tracing.history import HISTORY, LEFT_OUT, ORACLE
 
 _CLASS: Final = re.compile(r"[A-Za-z_][\w.]*(?=:|$)")
+_WITHOUT_VALUES: Final = frozenset(
+    "version status failure varsim started directory experiment devices seconds step total_steps "
+    "variables verdict advice calls interrupted carried".split()
+)
+"""The keys of a summary that are kept without values."""
 _FORMATS: Final = (".tar.gz", ".tgz", ".zip")
 DEFAULT_FORMAT: Final = _FORMATS[0]
 
@@ -222,14 +227,20 @@ def _kind_of(error: str) -> str:
 
 
 def _forget_values(summary: dict[str, Any]) -> None:
-    summary["result"], summary["metrics"] = {}, {}
+    """Keeps what is known to hold no values: a key that is new is left out until it is listed."""
+    for key in summary.keys() - _WITHOUT_VALUES:
+        del summary[key]
+    summary |= {"result": {}, "metrics": {}}
     for variable in summary["variables"]:
         variable["lens"] = None
     if summary.get("failure"):
         summary["failure"] |= {"text": "left out of the export", "traceback": ""}
-    summary["warnings"] = []
     verdict = summary.get("verdict")
     if verdict:
-        kept = {"outcome": verdict["outcome"], "not_looked_at": verdict.get("not_looked_at", [])}
         reasons = ["left out of the export"] if verdict["reasons"] else []
-        summary["verdict"] = {"reasons": reasons, "findings": [], "compared": "", **kept}
+        notes = verdict.get("not_looked_at", [])
+        summary["verdict"] = {
+            "outcome": verdict["outcome"],
+            "reasons": reasons,
+            "not_looked_at": notes,
+        }

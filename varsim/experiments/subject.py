@@ -85,7 +85,8 @@ def _unknown(word: str) -> str:
         for file in (sorted(here.iterdir()) if here.is_dir() else ())
         if file.suffix in (*EXPERIMENT_FILES, _PROGRAM)
     ]
-    names = [] if os.sep in word else [*catalog.built_in(), *run_names()]
+    runs = run_names()
+    names = [] if os.sep in word else [*catalog.built_in(), *([LATEST] if runs else []), *runs]
     kind = f"{word!r} is a folder" if Path(word).is_dir() else f"there is no {word!r}"
     return (
         f"{kind}{did_you_mean(word, [*names, *files])}\n"
