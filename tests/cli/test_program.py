@@ -143,6 +143,8 @@ def test_words_are_completed():
     assert ["digits"] == completed("run", "--workload", incomplete="di")
     assert ["mine.py"] == completed("run", "--workload", incomplete="min")
     assert "step_counter" in completed("run", "--workload")
+    assert ["configs/", "mine.py"] == completed("exec")
+    assert ["none"] == completed("exec", "--mode", incomplete="no")
     assert ["--workers", "--workload"] == completed("run", incomplete="--work")
 
 
@@ -158,6 +160,8 @@ def test_runs_and_their_variables_are_completed():
 
     assert ["latest", "20260102-080000-x", "20260101-080000-x", *folders] == completed("check")
     assert ["20260101-080000-x"] == completed("lens", incomplete="20260101")
+    for command in "export", "run":
+        assert ["20260101-080000-x"] == completed(command, incomplete="20260101")
     assert ["v"] == completed("lens", "20260101") == completed("lens", "latest", incomplete="v")
     assert [] == completed("lens", "latest", incomplete="w") == completed("lens", "nothing")
 

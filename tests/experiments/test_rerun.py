@@ -113,6 +113,13 @@ def test_a_run_is_run_again_from_what_it_carries():
     assert {"v": 12.0} == run("latest", "params.times=4").result
 
 
+def test_a_path_goes_before_a_name():
+    first = run("far/program.py")
+    shutil.copytree(first.directory, "step_counter")
+
+    assert first.result == run("step_counter").result
+
+
 def test_a_run_of_a_run_writes_where_runs_are_written():
     run("far/program.py", "out=elsewhere")
 
