@@ -55,7 +55,8 @@ def test_the_last_run_is_judged():
         "  - whether the values are those of a single device; use --oracle",
         "  - values that are in no variable, such as what all_reduce gives, and what",
         "    functions return: they are not recorded",
-        "  - how the program ended: there is no summary.json beside the record",
+        "  - how the program ended: there is no summary.json beside the record that this",
+        "    varsim reads",
     ] == lines[lines.index("") :]
 
 

@@ -42,7 +42,9 @@ class Note:
         return f"{self.text}; use {self.option}" if self.option else self.text
 
 
-ENDING: Final = Note(text="how the program ended: there is no summary.json beside the record")
+ENDING: Final = Note(
+    text="how the program ended: there is no summary.json beside the record that this varsim reads"
+)
 
 
 def not_looked_at(

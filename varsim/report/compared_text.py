@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from textwrap import wrap
 from typing import Any, Final
 
 from varsim.analysis.findings.account import Compared, Difference, Uncompared
 from varsim.analysis.findings.found import times
 from varsim.analysis.returned import Returned
 from varsim.report.plain import plain
-from varsim.report.words import count, names, number, visible
+from varsim.report.words import count, names, number, visible, wrapped
 
 WIDTH: Final = 80
 
@@ -170,10 +169,5 @@ def _item(text: str, width: int) -> list[str]:
 
 
 def _wrapped(text: str, width: int, first: str, indent: str = "  ") -> list[str]:
-    return wrap(
-        visible(text),
-        width,
-        initial_indent=first,
-        subsequent_indent=indent,
-        break_on_hyphens=False,
-    )
+    begin = " " * (len(first) - len(first.lstrip()))
+    return wrapped(f"{first}{visible(text)}", width, indent[len(begin) :])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from textwrap import wrap
 from typing import Final
 
 from varsim.analysis.examination import NUM_KINDS, Examination
 from varsim.analysis.findings.found import times
 from varsim.analysis.notes import Note
+from varsim.report.words import visible, wrapped
 
 WIDTH: Final = 80
 
@@ -62,12 +62,12 @@ def not_looked_at(notes: Sequence[Note], width: int = WIDTH) -> list[str]:
         return []
     lines = ["not looked at"]
     for note in notes:
-        lines += wrap(str(note), width, initial_indent="  - ", subsequent_indent="    ")
+        lines += wrapped(f"  - {visible(str(note))}", width, "  ")
     return lines
 
 
 def end_of(examination: Examination, width: int = WIDTH) -> list[str]:
     """The last lines about a run: the verdict in a sentence, and what it leaves out."""
-    said = wrap(verdict_of(examination), width)
+    said = wrapped(visible(verdict_of(examination)), width)
     notes = not_looked_at(examination.not_looked_at, width)
     return [*said, "", *notes] if notes else said
