@@ -99,6 +99,8 @@ def test_without_an_oracle_the_run_stays():
     problem = "on one replica the program fails: ValueError: one is too few ("
     assert warning.startswith(f"there is no oracle to compare with: {problem}")
     assert summary.verdict is not None
+    assert any(problem in note.text for note in summary.verdict.not_looked_at)
+    assert summary.no_oracle.startswith(problem)
     assert not Path(summary.directory, "oracle").exists()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 
 import varsim as tf
@@ -16,6 +18,7 @@ from tests.analysis.findings.on_one_device import (
 )
 from varsim.analysis.finding import Compared
 from varsim.analysis.findings.account import Deed, Difference
+from varsim.errors import MismatchError
 
 Strategy = tf.distribute.MirroredStrategy
 
@@ -154,3 +157,15 @@ def test_a_single_device_with_a_part_of_the_batch_is_told():
     compared = comparison(always_two_shards)
     assert (False, 8) == (compared.rules_tried, only(compared).count)
     assert compared.unexplained
+
+
+def test_where_not_all_replicas_write_nothing_is_compared_and_it_is_said():
+    """The call fails, and the program catches that; on a single device it does not fail."""
+
+    def only_the_first(strategy: Strategy) -> None:
+        with strategy.scope():
+            v = variable(0.0, "ON_WRITE MEAN")
+        with contextlib.suppress(MismatchError):
+            strategy.run(lambda: v.assign(1.0).read_value() if replica_id() == 0 else None)
+
+    assert ["v: some replicas write it there more often than others"] == uncompared(only_the_first)
