@@ -380,7 +380,8 @@ class Coordinator:
         """Ends all workers. Does nothing the second time."""
         if not self._closed:
             self._closed = True
-            late = self.state.stragglers.among(range(self.num_replicas))
+            # Of a call that failed by itself they are about to leave, and have a record to close.
+            late = self.state.stragglers.given_up(range(self.num_replicas))
             self.link.close({one.replica_id for one in late})
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import varsim as tf
-from tests.processes.conftest import Strategy, place, soon
+from tests.processes.conftest import Strategy, cluster, place, soon
 from tests.processes.replicas import all_gather, all_reduce, merge_call, replica_id
 from varsim.errors import DtypeError, MismatchError, ShapeError, ValueMismatchError
+from varsim.tracing.history import open_history
+from varsim.tracing.merge import merge
+from varsim.tracing.trace import TraceOptions
 
 pytestmark = pytest.mark.processes
 
@@ -317,3 +321,13 @@ def test_a_replica_that_hides_the_error_cannot_go_on(stage: Stage) -> None:
                 continue
 
     stage.fails(MismatchError, step)
+
+
+def test_the_record_is_whole_if_a_cluster_is_closed_right_after_a_mismatch(tmp_path: Path) -> None:
+    """Replicas that wait leave the call, and close their records, before they end."""
+    with cluster(3, trace=TraceOptions(tmp_path)) as started, pytest.raises(MismatchError):
+        started.run(lambda: all_reduce("SUM", np.zeros(replica_id())))
+
+    merge(tmp_path, tmp_path)
+    with open_history(tmp_path) as history:
+        assert [] == history.run["missing"]
