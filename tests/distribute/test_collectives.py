@@ -215,13 +215,24 @@ def test_an_update_on_replicas_takes_a_name(strategy):
         strategy.run(step)
 
 
-@pytest.mark.parametrize(("name", "error"), [("", ValueError), (7, TypeError)])
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [("", ValueError), ("a\nb", ValueError), ("\ud800", ValueError), (7, TypeError)],
+)
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_name_is_text(simulated, name, error, count):
     strategy = cluster(count) if count > 1 else tf.distribute.OneDeviceStrategy("cpu:0")
 
     with pytest.raises(error, match="name="):
         strategy.run(lambda: context().all_reduce("SUM", 1.0, name=name))
+
+
+def test_a_name_is_known_by_its_text(strategy):
+    def step():
+        name = np.str_("loss") if rank() else "loss"
+        return float(context().all_reduce("SUM", 1.0, name=name))
+
+    assert 2.0 == strategy.run(step)
 
 
 def test_where_nothing_is_distributed_a_name_says_nothing():

@@ -76,7 +76,9 @@ _EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, INTERRUPTED)
     help="Run it on one replica, too, and compare: is a value wrong by a factor?",
 )
 @click.option(
-    "--strict/--no-strict", default=None, help="Refuse NONE, and unnamed collectives apart."
+    "--strict/--no-strict",
+    default=None,
+    help="Refuse NONE, and unnamed collectives in different lines.",
 )
 @click.option("--out", metavar="DIR", help="Where the run's directory is made. [default: runs]")
 @click.option("--all", "everything", is_flag=True, help="Show each variable, also of those alike.")

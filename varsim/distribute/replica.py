@@ -241,7 +241,7 @@ class ReplicaSession:
     # ------------------------------------------------------------ for the replica context
 
     def all_reduce(
-        self, op: ReduceOp, structure: Structure, leaves: list[Array], name: str | None
+        self, op: ReduceOp, structure: Structure, leaves: list[Array], label: str | None
     ) -> tuple[Array, ...]:
         """Reduces leaves over all replicas."""
         self._check_aborted()
@@ -251,14 +251,14 @@ class ReplicaSession:
             op=op,
             structure=structure,
             leaves=tuple(leaves),
-            label=name,
+            label=label,
             place=user_place(),
         )
         self._perform(self.state.flush(meeting))
         return self._leaves()
 
     def all_gather(
-        self, axis: int, structure: Structure, leaves: list[Array], name: str | None
+        self, axis: int, structure: Structure, leaves: list[Array], label: str | None
     ) -> tuple[Array, ...]:
         """Concatenates leaves over all replicas."""
         self._check_aborted()
@@ -268,7 +268,7 @@ class ReplicaSession:
             axis=axis,
             structure=structure,
             leaves=tuple(leaves),
-            label=name,
+            label=label,
             place=user_place(),
         )
         self._perform(self.state.flush(meeting))
@@ -278,7 +278,7 @@ class ReplicaSession:
         leaves: tuple[Array, ...] = self._await().leaves
         return tuple(np.array(leaf) for leaf in leaves)  # this replica's own
 
-    def merge_call(self, function: Any, arguments: tuple[Any, Any], name: str | None) -> Any:
+    def merge_call(self, function: Any, arguments: tuple[Any, Any], label: str | None) -> Any:
         """Has the program run a function once for all replicas."""
         self._check_aborted()
         packed = self._link.pack(function), self._link.pack(arguments)  # this may fail
@@ -287,7 +287,7 @@ class ReplicaSession:
             index=self.state.next_index(),
             function=packed[0],
             arguments=packed[1],
-            label=name,
+            label=label,
             place=user_place(),
         )
         self._perform(self.state.flush(meeting))

@@ -70,11 +70,11 @@ class ReplicaContext:
         """
         op = parse_op(reduce_op)
         self._check_current()
-        check_name(name)
+        label = checked_name(name)
         leaves = [as_tensor(leaf) for leaf in ordered_leaves(value)]
         if not leaves:
             raise ValueMismatchError("all_reduce of an empty structure: there is nothing to reduce")
-        return rebuilt(value, self.session.all_reduce(op, outline(value), leaves, name))
+        return rebuilt(value, self.session.all_reduce(op, outline(value), leaves, label))
 
     def all_gather(
         self, value: Any, axis: int, options: Any = None, *, name: str | None = None
@@ -91,12 +91,12 @@ class ReplicaContext:
             ValueError: The value has no such axis.
         """
         self._check_current()
-        check_name(name)
+        label = checked_name(name)
         leaves = [as_tensor(leaf) for leaf in ordered_leaves(value)]
         if self.num_replicas_in_sync == 1:
             return rebuilt(value, leaves)
         check_axis(leaves, axis)
-        return rebuilt(value, self.session.all_gather(axis, outline(value), leaves, name))
+        return rebuilt(value, self.session.all_gather(axis, outline(value), leaves, label))
 
     def merge_call(
         self,
@@ -118,8 +118,8 @@ class ReplicaContext:
             MismatchError: Not all replicas came.
         """
         self._check_current()
-        check_name(name)
-        return self.session.merge_call(merge_fn, (tuple(args), dict(kwargs or {})), name)
+        label = checked_name(name)
+        return self.session.merge_call(merge_fn, (tuple(args), dict(kwargs or {})), label)
 
     def _check_current(self) -> None:
         frame = current_frame()
@@ -141,14 +141,14 @@ class OnlyReplicaContext(ReplicaContext):
     ) -> Any:
         """The value itself, as arrays."""
         parse_op(reduce_op)
-        check_name(name)
+        checked_name(name)
         return map_structure(as_tensor, value)
 
     def all_gather(
         self, value: Any, axis: int, options: Any = None, *, name: str | None = None
     ) -> Any:
         """The value itself, as arrays."""
-        check_name(name)
+        checked_name(name)
         return map_structure(as_tensor, value)
 
     def merge_call(
@@ -160,24 +160,27 @@ class OnlyReplicaContext(ReplicaContext):
         name: str | None = None,
     ) -> Any:
         """Calls the function in cross-replica context."""
-        check_name(name)
+        checked_name(name)
         if get_replica_context() is not self:
             raise ContextError("this replica context belongs to a strategy.run that has ended")
         with entered(Frame(self._strategy)):
             return merge_fn(self._strategy, *args, **(kwargs or {}))
 
 
-def check_name(name: Any) -> None:
-    """Refuses a name of a collective that is none.
+def checked_name(name: Any) -> str | None:
+    """The name of a collective, as it travels.
 
     Raises:
         TypeError: It is neither text nor None.
-        ValueError: It is empty.
+        ValueError: It is empty, or holds what cannot be printed.
     """
-    if name is not None and not isinstance(name, str):
+    if name is None:
+        return None
+    if not isinstance(name, str):
         raise TypeError(f"name={name!r}: the name of a collective is text, like name='loss'")
-    if name == "":
-        raise DistributedValueError("name='': the name of a collective is empty; leave it out")
+    if not name or not name.isprintable():
+        raise DistributedValueError(f"name={name!r}: the name of a collective is printable text")
+    return str.__str__(name)  # of NumPy's or an enum's texts, the text alone
 
 
 def check_axis(leaves: Sequence[Array], axis: int) -> None:
