@@ -6,7 +6,16 @@ from typing import Any
 
 import pytest
 
-from varsim.report.words import dimensions, middle, names, number, seconds, size, visible
+from varsim.report.words import (
+    dimensions,
+    middle,
+    names,
+    number,
+    reflowed,
+    seconds,
+    size,
+    visible,
+)
 
 
 @pytest.mark.parametrize(
@@ -92,3 +101,12 @@ def test_names_make_a_list_that_is_read_aloud(words: list[str], expected: str):
 def test_what_a_terminal_would_obey_is_shown_instead(text: str, expected: str):
     """Control characters, one-byte ones too, and what turns the direction of the text."""
     assert expected == visible(text) == visible(visible(text))
+
+
+def test_a_docstring_is_filled_but_for_lists():
+    docstring = "One.\n\nMany words in\ntwo lines.\n\n    a  of a list\n    b  with words\n"
+
+    assert [
+        *("One.", "", "Many words in two", "lines.", "", "    a  of a list"),
+        *("    b  with", "      words"),
+    ] == reflowed(docstring, 17)

@@ -27,7 +27,7 @@ def workloads(name: str | None) -> None:
     from varsim.experiments.catalog import list_workloads
     from varsim.experiments.nearest import did_you_mean
     from varsim.report.page import print_page
-    from varsim.report.words import wrapped
+    from varsim.report.words import reflowed, wrapped
 
     listings = {listing.name: listing for listing in list_workloads()}
     if name is not None and name not in listings:
@@ -44,7 +44,7 @@ def workloads(name: str | None) -> None:
         assert name is not None
         listing = listings[name]
         console.print(Text(name, style="bold"))
-        console.print(Text(f"\n{listing.docstring}\n"))
+        console.print(Text("\n".join(["", *reflowed(listing.docstring, console.width), ""])))
         for parameter in listing.params.values():
             console.print(Text(f"params.{parameter}"))
         console.print(Text(f"\n{listing.path}"), soft_wrap=True)

@@ -16,11 +16,12 @@ from varsim.report.lens_table import print_lens
 from varsim.report.page import print_page
 from varsim.report.story import story
 from varsim.report.summary import Part, Plain, Status, Summary
-from varsim.report.tables import GAP, new_table, print_table
+from varsim.report.tables import GAP, flowing, new_table, print_table
 from varsim.report.variable_tables import print_variables
 from varsim.report.verdict_text import NOTHING_RECORDED, not_looked_at, verdict_text
 from varsim.report.words import count, dimensions, is_scalar, number, seconds
 
+_LEAST_VALUE: Final = 12  # columns beside a name; with less, a value stands below it
 _MAX_LISTED: Final = 16  # elements of a list in one line
 _WORTH_SAYING_S: Final = 0.005  # what took less is shown as 0.00
 
@@ -55,7 +56,8 @@ def print_report(
 
 def _print_to(console: Console, summary: Summary, *, everything: bool) -> None:
     console.print(Text(_headline(summary), style="bold"))
-    console.print(Text(_circumstances(summary), style="dim"))
+    for line in flowing(_circumstances(summary), console.width, separator=" · "):
+        console.print(Text(line, style="dim"))
     console.print()
     if summary.result:
         _print_result(console, summary.result)
@@ -89,7 +91,7 @@ def _headline(summary: Summary) -> str:
     return f"{name}: {count(done)} {what}{'s' * (done != 1)}{later}"
 
 
-def _circumstances(summary: Summary) -> str:
+def _circumstances(summary: Summary) -> list[str]:
     """With how many workers, and for how long."""
     replicas = len(summary.devices)
     took = [
@@ -97,7 +99,7 @@ def _circumstances(summary: Summary) -> str:
         for part in Part
         if summary.seconds.get(part.value, 0.0) >= _WORTH_SAYING_S
     ]
-    return " · ".join([f"{replicas} worker{'s' * (replicas != 1)}", *took])
+    return [f"{replicas} worker{'s' * (replicas != 1)}", *took]
 
 
 def _print_verdict(console: Console, summary: Summary) -> None:
@@ -147,7 +149,7 @@ def _print_result(console: Console, result: Mapping[str, Plain]) -> None:
     rows = _flat("", result)
     beside = max(len(name) for name, _ in rows)
     room = console.width - beside - GAP
-    if room >= console.width // 2:
+    if room >= _LEAST_VALUE:
         table = new_table()
         table.show_header = False
         table.add_column("", no_wrap=True)

@@ -48,12 +48,15 @@ def print_steps(
     steps = [str(moments[place].step) for place in places]
     marks = [PARTED if moments[place].parted else "" for place in places]
     firsts = [_first(parted=place == parted, unlike=place == unlike) for place in places]
-    for mark in ([f"{a}{b}" for a, b in zip(marks, firsts, strict=True)], marks):
+    marked = [f"{one}{first}" for one, first in zip(marks, firsts, strict=True)]
+    options = []
+    for mark in (marked, marks):  # fewer words may make room for replicas, or longer headings
         used = [max(map(len, column)) for column in (["step", *steps], mark)]
         used += [max(len(heading), *map(len, cells)) for heading, cells in beside.items()]
-        columns = replica_columns(components, console.width - sum(used) - GAP * (len(used) - 1))
-        if None not in columns.replicas:  # all are shown; otherwise fewer words may make room
-            break
+        room = console.width - sum(used) - GAP * (len(used) - 1)
+        options.append((mark, replica_columns(components, room)))
+    best = [one for one in options if one[1].is_long] or [one for one in options if one[1].is_whole]
+    mark, columns = (best or options[-1:])[0]
     table = new_table()
     for heading in ("step", *columns.headings, *beside):
         table.add_column(heading, justify="right", no_wrap=True)

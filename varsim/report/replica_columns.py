@@ -15,6 +15,16 @@ class Columns(NamedTuple):
     replicas: list[int | None]  # in order; None stands for those between
     headings: list[str]
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all replicas are shown."""
+        return bool(self.replicas) and None not in self.replicas
+
+    @property
+    def is_long(self) -> bool:
+        """Whether, further, headings say that they are replicas."""
+        return self.is_whole and self.headings[0] != str(self.replicas[0])
+
     def cells(self, row: Sequence[str]) -> list[str]:
         """Those of a row that has one for every replica."""
         return ["" if one is None else row[one] for one in self.replicas]

@@ -141,12 +141,14 @@ def _show_rows(console: Console, labels: Sequence[str], columns: Sequence[Column
             console.print(Text(line))
 
 
-def flowing(parts: Sequence[str], width: int, indent: int = 0) -> list[str]:
-    """Parts with commas between them, in lines that break between parts where they can."""
+def flowing(parts: Sequence[str], width: int, indent: int = 0, separator: str = ", ") -> list[str]:
+    """Parts in lines that break between parts where they can."""
     if not parts:
         return []
     room = width - indent - 1
-    text = ", ".join(one.replace(" ", _HARD_BLANK) if len(one) <= room else one for one in parts)
+    text = separator.join(
+        one.replace(" ", _HARD_BLANK) if len(one) <= room else one for one in parts
+    )
     blanks = " " * indent
     lines = textwrap.wrap(
         text, width, initial_indent=blanks, subsequent_indent=blanks, break_on_hyphens=False

@@ -101,6 +101,20 @@ def wrapped(text: str, width: int, indent: str = "") -> list[str]:
     return lines
 
 
+def reflowed(docstring: str, width: int) -> list[str]:
+    """The lines of a docstring: its paragraphs are filled, and lines that are indented stay."""
+    lines: list[str] = []
+    paragraph: list[str] = []
+    for line in [*docstring.strip().splitlines(), ""]:
+        if line and not line[0].isspace():
+            paragraph.append(line)
+            continue
+        lines += wrapped(" ".join(paragraph), width)
+        paragraph = []
+        lines += wrapped(line, width, indent="  ") or [""]
+    return lines[:-1]
+
+
 def dimensions(shape: Sequence[int | None]) -> str:
     """A shape as it is written."""
     return "[" + ", ".join("?" if one is None else str(one) for one in shape) + "]"
