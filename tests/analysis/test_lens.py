@@ -164,7 +164,9 @@ def test_all_replicas_stand_side_by_side_if_they_fit() -> None:
     assert shown(seen, width=60)[1] == shown(seen, width=80)[1]
     assert "step       0       1       2       3   value" == shown(seen, width=50)[1]
     assert "step  replica 0  …  replica 3   value" == shown(seen, width=40)[1]
-    assert "Of 4 replicas, replicas 0 and 3 fit in." in " ".join(shown(seen, width=40)[-3:])
+    assert "Shown: replicas 0 and 3 of 4, as there is no room for more." in " ".join(
+        shown(seen, width=40)[-3:]
+    )
 
 
 def test_the_element_is_told_in_which_replicas_differ_most(tmp_path: Path) -> None:

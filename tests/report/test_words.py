@@ -107,6 +107,6 @@ def test_a_docstring_is_filled_but_for_lists():
     docstring = "One.\n\nMany words in\ntwo lines.\n\n    a  of a list\n    b  with words\n"
 
     assert [
-        *("One.", "", "Many words in two", "lines.", "", "    a  of a list"),
+        *("One.", "", "Many words in", "two lines.", "", "    a  of a list"),
         *("    b  with", "      words"),
-    ] == reflowed(docstring, 17)
+    ] == reflowed(docstring, 16)

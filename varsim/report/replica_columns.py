@@ -31,13 +31,13 @@ class Columns(NamedTuple):
 
     def sentence(self, num_replicas: int) -> str:
         """Which replicas are shown; "" if all are."""
-        if None not in self.replicas:
+        shown = [str(one) for one in self.replicas if one is not None]
+        if len(shown) == num_replicas:
             return ""
-        shown = names(
-            [str(one) for one in self.replicas if one is not None], most=len(self.replicas)
-        )
-        several = "s" * (len(self.replicas) > 2)
-        return f"Of {num_replicas} replicas, replica{several} {shown} fit{'s' * (not several)} in."
+        if not shown:
+            return f"Shown: none of {num_replicas} replicas, as there is no room."
+        listed, several = names(shown, most=len(shown)), "s" * (len(shown) > 1)
+        return f"Shown: replica{several} {listed} of {num_replicas}, as there is no room for more."
 
 
 def replica_columns(rows: Sequence[Sequence[str]], room: int) -> Columns:
