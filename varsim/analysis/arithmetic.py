@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,13 @@ from varsim.tracing.history import Event
 Flat = np.ndarray[tuple[int], np.dtype[Any]]
 """A value without its shape."""
 
-_QUIET = np.errstate(all="ignore")  # overflow to infinity is a result to compare, no mishap
+
+def quiet() -> np.errstate:
+    """In which NumPy does not warn: overflow to infinity is a result to compare, no mishap.
+
+    It is held around a whole pass, as it takes longer than a sum.
+    """
+    return np.errstate(all="ignore")
 
 
 def value_of(event: Event, dtype: np.dtype[Any]) -> Flat | None:
@@ -29,16 +36,14 @@ def flat(content: bytes, dtype: np.dtype[Any]) -> Flat:
     return np.frombuffer(content, dtype) if content else np.empty(0, dtype)
 
 
-@_QUIET
 def total(values: Sequence[Flat]) -> Flat:
     """The sum: from the first replica to the last, rounding to the dtype at each step."""
     result = values[0]
     for value in values[1:]:
-        result = np.add(result, value, dtype=result.dtype)
+        result = np.add(result, value)  # of one dtype, as all values of a variable are
     return result
 
 
-@_QUIET
 def combined(values: Sequence[Flat], aggregation: str) -> Flat | None:
     """What the replicas' values come to; None if they cannot be combined.
 
@@ -54,13 +59,16 @@ def combined(values: Sequence[Flat], aggregation: str) -> Flat | None:
     if aggregation == "SUM":
         return total(values)
     if aggregation == "MEAN" and first.dtype.kind in "fc":
-        count = np.asarray(len(values)).astype(first.dtype)
-        mean: Flat = np.divide(total(values), count, dtype=first.dtype)
+        mean: Flat = np.divide(total(values), _count(len(values), first.dtype))
         return mean
     return None
 
 
-@_QUIET
+@lru_cache(256)
+def _count(number: int, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    return np.asarray(number).astype(dtype)
+
+
 def updated(before: Flat, operation: str | None, operand: Flat) -> Flat | None:
     """A component after a write; None if there is no such operation on it."""
     if operation == "assign":
@@ -68,9 +76,9 @@ def updated(before: Flat, operation: str | None, operand: Flat) -> Flat | None:
     if before.dtype.kind == "b" or len(before) != len(operand):
         return None
     if operation == "assign_add":
-        return np.add(before, operand, dtype=before.dtype)
+        return np.add(before, operand)
     if operation == "assign_sub":
-        return np.subtract(before, operand, dtype=before.dtype)
+        return np.subtract(before, operand)
     return None
 
 

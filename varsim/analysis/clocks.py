@@ -41,22 +41,43 @@ class Clocks(Observer):
         self._kept: list[tuple[list[int], list[tuple[int, ...]]]] = [
             ([0], [(0,) * size]) for _ in range(size)
         ]
+        self._joined: list[list[object]] = [[None] * size for _ in range(size)]
+        """By process and other: what it learned of the other last, of all processes."""
         self._processes = array("h")  # by event; two bytes each, so that millions fit
         self._arrived: dict[tuple[int | None, int], list[tuple[int, int]]] = {}
 
-    def taker(self, kind: str, *, by_program: bool) -> Take:  # noqa: ARG002  # of all
-        """Every event."""
-        return self.take
+    def taker(self, kind: str, *, by_program: bool) -> Take:
+        """Every event; some do more than to move a clock on."""
+        if kind in (_RELEASES if by_program else _ARRIVALS):
+            return self._release if by_program else self._arrive
+        return self._end if kind in _ENDS else self._take
 
-    def take(self, event: Event) -> None:
-        """Moves the clock of the event's process on."""
-        number, process = event.event, event.process
-        if event.cause is not None:
-            self._follow(process, number, event.cause)
+    def _arrive(self, event: Event) -> None:
+        """A replica comes to a meeting."""
+        self._take(event)
         if event.meeting is not None:
-            self._meet(event, event.meeting)
-        elif event.kind in _ENDS and self._arrived:
+            arrived = self._arrived.setdefault((event.call, event.meeting), [])
+            arrived.append((event.process, event.event))
+
+    def _release(self, event: Event) -> None:
+        """A meeting is over."""
+        self._follow(event)
+        if event.meeting is not None:
+            for replica_id, number in self._arrived.pop((event.call, event.meeting), ()):
+                self._join(PROGRAM, event.event, replica_id, number)
+        self._take(event)
+
+    def _end(self, event: Event) -> None:
+        """A call is over."""
+        if event.meeting is None and self._arrived:
             self._arrived = {k: v for k, v in self._arrived.items() if k[0] != event.call}
+        self._take(event)
+
+    def _take(self, event: Event) -> None:
+        """Moves the clock of the event's process on."""
+        if event.cause is not None:
+            self._follow(event)
+        number, process = event.event, event.process
         self._now[process][process] = number
         processes = self._processes
         if number == len(processes):  # as it is, if the numbers have no gaps
@@ -73,20 +94,13 @@ class Clocks(Observer):
         """All that `known` says of a process, by process. Not to be changed."""
         return self._now[process]
 
-    def _follow(self, process: int, number: int, cause: int) -> None:
-        if 0 <= cause < len(self._processes):
+    def _follow(self, event: Event) -> None:
+        """Its process knows what caused it. Again, this changes nothing."""
+        cause = event.cause
+        if cause is not None and 0 <= cause < len(self._processes):
             other = self._processes[cause]
-            if other not in (_NOBODY, process):
-                self._join(process, number, other, cause)
-
-    def _meet(self, event: Event, meeting: int) -> None:
-        key = (event.call, meeting)
-        if event.process != PROGRAM:
-            if event.kind in _ARRIVALS:
-                self._arrived.setdefault(key, []).append((event.process, event.event))
-        elif event.kind in _RELEASES:
-            for replica_id, number in self._arrived.pop(key, ()):
-                self._join(PROGRAM, event.event, replica_id, number)
+            if other not in (_NOBODY, event.process):
+                self._join(event.process, event.event, other, cause)
 
     def _join(self, process: int, number: int, other: int, cause: int) -> None:
         now = self._now[process]
@@ -94,7 +108,9 @@ class Clocks(Observer):
             return
         numbers, clocks = self._kept[other]
         known = clocks[max(bisect_right(numbers, cause) - 1, 0)]
-        now[:] = [max(b, a) for a, b in zip(now, known, strict=True)]
+        if known is not self._joined[process][other]:
+            self._joined[process][other] = known
+            now[:] = map(max, now, known)
         now[other] = cause
         own_numbers, own_clocks = self._kept[process]
         own_numbers.append(number)

@@ -86,6 +86,7 @@ def _moment(replay: Replay, number: int, promise: Promise, step: int, time_s: fl
     return Moment(step, time_s, components, _value(components, promise))
 
 
+@arithmetic.quiet()
 def _value(components: tuple[Flat | None, ...], promise: Promise) -> Flat | None:
     """What a read by the program gives, as docs/semantics.md says."""
     if promise.mirrored or promise.aggregation == "ONLY_FIRST_REPLICA":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from varsim.analysis.arithmetic import quiet
 from varsim.tracing.history import Event
 
 Take = Callable[[Event], None]
@@ -47,11 +48,13 @@ class Audience:
             Whether all events were shown.
         """
         program, replicas = self._program, self._replicas
-        for event in events:
-            if accepts is not None and not accepts(event):
-                return False
-            for take in (program if event.process < 0 else replicas)[event.kind][event.variable]:
-                take(event)
+        with quiet():
+            for event in events:
+                if accepts is not None and not accepts(event):
+                    return False
+                kinds = program if event.process < 0 else replicas
+                for take in kinds[event.kind][event.variable]:
+                    take(event)
         return True
 
 

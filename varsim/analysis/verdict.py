@@ -119,9 +119,11 @@ class Judges:
         history = self._history
         events = history.events(*(() if self._last is None else ("event <= ?", (self._last,))))
         try:
-            events = telling(events, history.last_event, tell)
-            if not Audience(observers).show(events, self._record.accepts):
-                self._reason = self._reason or "the record makes no sense from some event on"
+            audience = Audience(observers)
+            for batch in telling(events, history.last_event, tell):
+                if not audience.show(batch, self._record.accepts):
+                    self._reason = self._reason or "the record makes no sense from some event on"
+                    break
         except sqlite3.Error as error:
             self._reason = f"the record cannot be read to its end: {error}"
 

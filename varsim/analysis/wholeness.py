@@ -6,6 +6,7 @@ import json
 import math
 import zlib
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any, Final
 
 import numpy as np
@@ -47,63 +48,60 @@ class Rows:
     def __init__(self, num_replicas: int, promises: Mapping[int, Promise]) -> None:
         self._num_replicas = num_replicas
         self._promises = promises
-        self._sizes: dict[tuple[int, str, str], int] = {}  # of values: variable, dtype, shape
-        index = Event._fields.index
+        self._sizes: dict[tuple[int, Any, Any], int] = {}  # of values: variable, dtype, shape
+        needed = {kind: ("process", "kind", *_NEEDS.get(kind, ())) for kind in KINDS}
         self._needs = {
-            kind: tuple((name, index(name)) for name in _NEEDS.get(kind, ())) for kind in KINDS
+            kind: (names, itemgetter(*map(Event._fields.index, names)))
+            for kind, names in needed.items()
         }
 
     def flaw(self, event: Event) -> str | None:
         """What is wrong with a row in itself; None if nothing is."""
-        for number in (event.event, event.process, event.number):
-            if type(number) is not int:
-                return "it has no place among the others"
-        if not PROGRAM <= event.process < self._num_replicas:
-            return f"there is no process {event.process}"
-        needs = self._needs.get(event.kind) if type(event.kind) is str else None
+        number, process, place, _, kind, call = event[:6]
+        (variable, operation, version, meeting, replica, _) = event[6:12]
+        (dtype, shape, digest, value, cause, _) = event[12:]
+        if type(number) is not int or type(process) is not int or type(place) is not int:
+            return "it has no place among the others"
+        if not PROGRAM <= process < self._num_replicas:
+            return f"there is no process {process}"
+        needs = self._needs.get(kind) if type(kind) is str else None
         if needs is None:
-            return f"there is no kind of event called {event.kind!r}"
-        for name, index in needs:
-            if event[index] is None:
-                return f"a {event.kind} without {name}"
-        if event.kind in (_BY_REPLICA if event.process == PROGRAM else _BY_PROGRAM):
-            return f"process {event.process} cannot {event.kind}"
-        return self._wrong_column(event) or self._wrong_value(event)
-
-    def _wrong_column(self, event: Event) -> str | None:
-        for count in (event.call, event.version, event.meeting, event.cause, event.digest):
+            return f"there is no kind of event called {kind!r}"
+        names, needed = needs
+        if None in (found := needed(event)):
+            return f"a {kind} without {names[found.index(None)]}"
+        if kind in (_BY_REPLICA if process == PROGRAM else _BY_PROGRAM):
+            return f"process {process} cannot {kind}"
+        for count in (call, version, meeting, cause, digest):
             if count is not None and (type(count) is not int or count < 0):
                 return f"{count!r} counts nothing"
-        replica = event.replica
-        if replica is not None and (
-            type(replica) is not int or not 0 <= replica < self._num_replicas
-        ):
-            return f"there is no replica {replica!r}"
-        if event.process != PROGRAM and replica not in {None, event.process}:
-            return f"process {event.process} has no component of replica {replica}"
-        if event.operation not in _OPERATIONS:
-            return f"there is no operation {event.operation!r}"
-        if event.variable is not None and event.variable not in self._promises:
-            return f"there is no variable {event.variable!r}"
-        if event.cause is not None and event.cause >= event.event:
+        if replica is not None:
+            if type(replica) is not int or not 0 <= replica < self._num_replicas:
+                return f"there is no replica {replica!r}"
+            if process not in (PROGRAM, replica):
+                return f"process {process} has no component of replica {replica}"
+        if operation not in _OPERATIONS:
+            return f"there is no operation {operation!r}"
+        if variable is not None and variable not in self._promises:
+            return f"there is no variable {variable!r}"
+        if cause is not None and cause >= number:
             return "it stands before what caused it"
-        return None
+        return None if value is None else self._wrong_value(variable, dtype, shape, digest, value)
 
-    def _wrong_value(self, event: Event) -> str | None:
-        value = event.value
-        if value is None:
-            return None
-        if type(value) is not bytes or event.variable is None:
+    def _wrong_value(
+        self, variable: int | None, dtype: Any, shape: Any, digest: int | None, value: Any
+    ) -> str | None:
+        if type(value) is not bytes or variable is None:
             return "its value belongs to nothing"
-        form = event.variable, event.dtype, event.shape
-        size = self._sizes.get(form)  # type: ignore[arg-type]  # another type is not found
+        form = variable, dtype, shape
+        size = self._sizes.get(form)  # another type is not found
         if size is None:
-            size = _size_of(self._promises[event.variable], event.dtype, event.shape)
+            size = _size_of(self._promises[variable], dtype, shape)
             if len(self._sizes) < _OFTEN and size >= 0:
-                self._sizes[form] = size  # type: ignore[index]  # a size was found: these are texts
+                self._sizes[form] = size
         if size != len(value):
             return "its value does not fit its variable"
-        if event.digest is not None and event.digest != zlib.crc32(value):
+        if digest is not None and digest != zlib.crc32(value):
             return "its digest is not that of its value"
         return None
 

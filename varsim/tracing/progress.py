@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Final, TypeVar
 
 Tell = Callable[[float], None]
@@ -15,13 +15,16 @@ EVERY: Final = 10_000
 Item = TypeVar("Item")
 
 
-def telling(items: Iterable[Item], count: int, tell: Tell | None) -> Iterator[Item]:
-    """The items, of which there are about so many; tells how many have passed."""
+def telling(items: Iterable[Item], count: int, tell: Tell | None) -> Iterator[Iterator[Item]]:
+    """The items in batches, of about so many in all; tells how many have passed.
+
+    A batch must be taken to its end before the next one.
+    """
     source, passed = iter(items), 0
-    while batch := list(islice(source, EVERY)):
+    for first in source:
         if tell is not None:
             tell(min(passed / max(count, 1), 1.0))
-        yield from batch
-        passed += len(batch)
+        yield chain((first,), islice(source, EVERY - 1))
+        passed += EVERY
     if tell is not None:
         tell(1.0)

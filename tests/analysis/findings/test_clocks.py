@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from varsim.analysis.clocks import Clocks
+from varsim.analysis.observer import Audience
 from varsim.tracing.history import PROGRAM, Event
 
 
 def clocks(num_replicas: int, *events: tuple[int, str, dict[str, int]]) -> Clocks:
     """The clocks after some events, which are numbered from 1."""
     taken = Clocks(num_replicas)
-    for number, (process, kind, columns) in enumerate(events, 1):
-        taken.take(Event(number, process, number, float(number), kind, **columns))
+    Audience((taken,)).show(
+        Event(number, process, number, float(number), kind, **columns)
+        for number, (process, kind, columns) in enumerate(events, 1)
+    )
     return taken
 
 
@@ -64,7 +67,10 @@ def test_an_answer_knows_all_who_met_in_its_meeting_and_not_in_the_next() -> Non
 
 def test_numbers_may_have_gaps() -> None:
     taken = Clocks(1)
-    taken.take(Event(7, 0, 0, 0.0, "write"))
-    taken.take(Event(100, PROGRAM, 0, 0.0, "receive", cause=7))
-    taken.take(Event(101, PROGRAM, 1, 0.0, "receive", cause=50))  # of which there is no record
+    events = (
+        Event(7, 0, 0, 0.0, "write"),
+        Event(100, PROGRAM, 0, 0.0, "receive", cause=7),
+        Event(101, PROGRAM, 1, 0.0, "receive", cause=50),  # of which there is no record
+    )
+    Audience((taken,)).show(events)
     assert 7 == taken.known(PROGRAM, 0)

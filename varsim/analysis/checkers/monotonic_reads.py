@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from varsim.analysis import arithmetic
 from varsim.analysis.checker import Checker, seen_by
 from varsim.analysis.replay import Replay
 from varsim.tracing.history import PROGRAM, Event
 
-
-class _Read(NamedTuple):
-    event: int
-    version: int
-    lineage: int | None  # of a replica's own component
-    digest: int | None
+_Read = tuple[int, int, int | None, int | None]
+"""Event, version, lineage of a replica's own component, and digest."""
 
 
 class MonotonicReads(Checker):
@@ -52,15 +46,16 @@ class MonotonicReads(Checker):
         digest = arithmetic.digest_of(event)
         mine = event.variable, event.process, replica
         last = self._last.get(mine)
-        self._last[mine] = _Read(event.event, event.version, lineage, digest)
+        self._last[mine] = event.event, event.version, lineage, digest
         if last is None:
             return
-        proof = (last.event, event.event)
-        if event.version < last.version:
-            reason = f"{seen_by(event)} reads version {event.version} after {last.version}"
+        before, version, old_lineage, old_digest = last
+        proof = (before, event.event)
+        if event.version < version:
+            reason = f"{seen_by(event)} reads version {event.version} after {version}"
             self.wrong(self.variable_of(event), reason, proof)
             return
-        unwritten = lineage is not None and lineage == last.lineage
-        if unwritten and digest != last.digest and None not in {digest, last.digest}:
+        unwritten = lineage is not None and lineage == old_lineage
+        if unwritten and digest != old_digest and None not in {digest, old_digest}:
             reason = f"{seen_by(event)} reads two values, and nothing was written between"
             self.wrong(self.variable_of(event), reason, proof)

@@ -23,9 +23,12 @@ class Record(Checker):
     def __init__(self, replay: Replay, rows: Rows) -> None:
         super().__init__(replay)
         self._rows = rows
-        self._next: dict[int, int] = {}  # of each process, the number of its next event
-        self._at: dict[int, int] = {}  # of each process, its last event
-        self._calls: dict[int, list[int]] = {}  # of each replica, those that run, innermost last
+        everybody = range(replay.num_replicas + 1)  # the program is process -1: the last one
+        first = 0 if replay.from_start else None  # None: not known before it is seen
+        self._next: list[int | None] = [first for _ in everybody]  # the number of its next event
+        self._at = [0 for _ in everybody]  # its last event
+        self._calls: list[list[int]] = [[] for _ in everybody]  # those that run, innermost last
+        self._knows_calls = replay.from_start
 
     def accepts(self, event: Event) -> bool:
         """Whether to go on."""
@@ -35,14 +38,14 @@ class Record(Checker):
             self.wrong(None, f"event {event.event} makes no sense: {flaw}", (at,))
             return False
         process, number = event.process, event.number
-        expected = self._next.get(process, 0 if self.replay.from_start else number)
-        if number != expected:
+        expected = self._next[process]
+        if number != expected and expected is not None:
             reason = f"{seen_by(event)} has event {number} where {expected} belongs"
-            self.wrong(None, reason, (self._at.get(process, 0), event.event))
+            self.wrong(None, reason, (self._at[process], event.event))
             return False
         self._next[process] = number + 1
         self._at[process] = event.event
-        if process != PROGRAM and self.replay.from_start and not self._runs(event):
+        if self._knows_calls and process != PROGRAM and not self._runs(event):
             reason = f"{seen_by(event)} does something in call {event.call}, which does not run"
             self.wrong(None, reason, (event.event,))
             return False
@@ -51,7 +54,7 @@ class Record(Checker):
     def _runs(self, event: Event) -> bool:
         """Whether a replica is in the call of an event. A call that was given up just stops."""
         call = event.call
-        calls = self._calls.setdefault(event.process, [])
+        calls = self._calls[event.process]
         if event.kind == "begin":
             assert call is not None, "a begin without a call makes no sense"
             calls.append(call)
