@@ -46,6 +46,8 @@ class Promise:
     merges: bool  # replicas only write it together, and meet over every write
     deferred: bool  # replicas only write it together, and exchange what they wrote later
 
+    apart: bool  # replicas write it, or what becomes of it is combined, without any meeting
+
     @property
     def stays_local(self) -> bool:
         """Whether nothing of it may travel unless the program asks."""
@@ -83,4 +85,5 @@ def promise_of(row: VariableRow) -> Promise:
         gathered=kind.gathered,
         merges=together and not kind.late,
         deferred=together and kind.late,
+        apart=kind.gathered or (kind.mirrored and not together),
     )

@@ -6,7 +6,7 @@ the program knows it, which changes when the commit is made.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from varsim.analysis import arithmetic
@@ -88,6 +88,7 @@ class Replay(Observer):
         self, num_replicas: int, promises: Mapping[int, Promise], *, from_start: bool = True
     ) -> None:
         self.num_replicas: Final = num_replicas
+        self.replicas: Final = range(num_replicas)
         self.from_start: Final = from_start
         """Whether the record begins with the run; else nothing is known until it is seen."""
         self.promises: Final = promises
@@ -103,11 +104,6 @@ class Replay(Observer):
         """Of a call that has just finished: the meetings that no commit ended."""
         self._answered: set[int] = set()  # variables with answers
         self._heard = [0] * num_replicas  # of each replica, its last event that has come
-
-    @property
-    def replicas(self) -> range:
-        """All replicas."""
-        return range(self.num_replicas)
 
     # ------------------------------------------------------------ what changes components
 
@@ -155,29 +151,34 @@ class Replay(Observer):
             write = self.by_program.commit(event)
         change = self.change = Change(event, contributions, write)
         remaining = self._remaining(event, change)
-        fits = [i for i in remaining if _follows(variable.at_program[i], event.version)]
         operand = arithmetic.value_of(event, variable.promise.dtype)
-        shared: dict[int, Component] = {}  # by what was held before
-        for replica in fits or remaining:
-            before = variable.at_program[replica]
-            after = shared.get(id(before))
-            if after is None:
-                after = shared[id(before)] = _after(before, event, operand)
-                after.version, after.made = event.version, event.event
-            change.components[replica] = before, after
-            variable.at_program[replica] = after
+        held = variable.at_program
+        if held.count(held[0]) == len(held) == len(remaining):  # as a rule: one for all
+            before = held[0]
+            after = _committed(before, event, operand)
+            change.components = dict.fromkeys(remaining, (before, after))
+            variable.at_program = [after] * len(held)
+        else:
+            fits = [i for i in remaining if _follows(held[i], event.version)]
+            shared: dict[int, Component] = {}  # by what was held before
+            for replica in fits or remaining:
+                before = held[replica]
+                if id(before) not in shared:
+                    shared[id(before)] = _committed(before, event, operand)
+                change.components[replica] = before, shared[id(before)]
+                held[replica] = shared[id(before)]
         self.meetings.served(change) if write is None else self.by_program.served(change)
         self.sent.add(change)
 
-    def _remaining(self, event: Event, change: Change) -> list[int]:
+    def _remaining(self, event: Event, change: Change) -> Sequence[int]:
         """The components that a commit may be for."""
         if event.replica is not None:
             return [event.replica]
         if change.write is not None:
-            return sorted(change.write.remaining) or list(self.replicas)
-        if change.contributions is not None:
+            return sorted(change.write.remaining) or self.replicas
+        if change.contributions is not None and change.contributions.served:
             return sorted(set(self.replicas) - change.contributions.served.keys())
-        return list(self.replicas)
+        return self.replicas
 
     def on_install(self, event: Event) -> None:
         """A replica has a commit now."""
@@ -252,6 +253,13 @@ def _after(before: Component, event: Event, operand: Flat | None) -> Component:
         value = arithmetic.updated(before.value, event.operation, operand)
     lineage = hash((event.event, before.lineage))
     return Component(before.version, value, lineage, before.made, (event.event, before.why))
+
+
+def _committed(before: Component, event: Event, operand: Flat | None) -> Component:
+    """A component after a commit."""
+    after = _after(before, event, operand)
+    after.version, after.made = event.version, event.event
+    return after
 
 
 def _follows(component: Component, version: int | None) -> bool:

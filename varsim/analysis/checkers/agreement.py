@@ -58,9 +58,8 @@ class Agreement(Checker):
         variable = self.variables[event.variable]
         self._compare(variable, variable.at_replica[event.process].lineage, event)
 
-    def on_read_by_replica(self, event: Event) -> None:
-        """What a replica sees."""
-        self.on_component(event)
+    on_read_by_replica = on_component
+    """What a replica sees."""
 
     def on_read_by_program(self, event: Event) -> None:
         """What the program sees."""
@@ -68,7 +67,7 @@ class Agreement(Checker):
         self._compare(variable, variable.at_program[event.replica or 0].lineage, event)
 
     def _compare(self, variable: Variable, lineage: int, event: Event) -> None:
-        digest = arithmetic.digest_of(event)
+        digest = event.digest if event.digest is not None else arithmetic.digest_of(event)
         if digest is None:
             self.undecided(
                 variable,

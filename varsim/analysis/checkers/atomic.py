@@ -28,11 +28,11 @@ class Atomic(Checker):
         """A contribution is one more, and the only one of its replica there."""
         if event.meeting is None:
             return
-        variable = self.variable_of(event)
+        variable = self.variables[event.variable]
         if event.call is None:
             self.wrong(variable, "a contribution belongs to no call", (event.event,))
             return
-        if variable.promise.gathered or (variable.promise.mirrored and not _meets(variable)):
+        if variable.promise.apart:
             reason = f"{seen_by(event)} contributes, and its replicas do not meet"
             self.wrong(variable, reason, (event.event,))
         before = self.replay.meetings.known(event)
@@ -149,7 +149,3 @@ class Atomic(Checker):
                     change.event.event,
                     change.installed,
                 )
-
-
-def _meets(variable: Variable) -> bool:
-    return variable.promise.merges or variable.promise.deferred

@@ -48,7 +48,7 @@ class ReadYourWrites(Checker):
     def on_read_by_replica(self, event: Event) -> None:
         """What a replica sees is what it has."""
         assert event.variable is not None
-        owed = self._owed.get((event.variable, event.process))
+        owed = self._owed.get((event.variable, event.process)) if self._owed else None
         if owed is not None and owed.call == event.call:
             reason = f"{seen_by(event)} reads before its own write is committed"
             self.wrong(self.variable_of(event), reason, (owed.event, event.event))
@@ -77,7 +77,8 @@ class ReadYourWrites(Checker):
             self.wrong(variable, reason, (answer.event, event.event))
 
     def _compare(self, variable: Variable, held: Component, event: Event) -> None:
-        matching = None if held.value is None else arithmetic.matches(held.value, event)
+        value = held.value
+        matching = None if value is None else arithmetic.matches(value, event)
         if matching is None:
             self._undecided_read(variable, event)
         elif matching:

@@ -51,12 +51,12 @@ class Versions(Checker):
 
     def on_component(self, event: Event) -> None:
         """The version that the replica has."""
-        held = self.own(event)
-        self._compare(event, held.version, held.made)
+        held = self.variables[event.variable].at_replica[event.process]
+        if event.version != held.version:
+            self._compare(event, held.version, held.made)
 
-    def on_read_by_replica(self, event: Event) -> None:
-        """The version that the replica has."""
-        self.on_component(event)
+    on_read_by_replica = on_component
+    """Likewise."""
 
     def on_read_by_program(self, event: Event) -> None:
         """The version of a component, or the latest of all."""

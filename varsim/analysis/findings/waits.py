@@ -83,9 +83,8 @@ class Waits(Finder):
         if event.process in self._paused and event.call == self._call:
             self._resume(event.process, event.time_s)
 
-    def on_read_by_replica(self, event: Event) -> None:
-        """Likewise."""
-        self.on_install(event)
+    on_read_by_replica = on_install
+    """Likewise."""
 
     def on_write_by_replica(self, event: Event) -> None:
         """Likewise; and there may be a meeting to which it will come."""
