@@ -5,10 +5,11 @@ All arrays here are flat: the bytes of a value, read as its dtype.
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from varsim.tracing.history import Event
 
 Flat = np.ndarray[tuple[int], np.dtype[Any]]
 """A value without its shape."""
+
+_FEW: Final = 16
 
 
 def quiet() -> np.errstate:
@@ -54,7 +57,11 @@ def combined(values: Sequence[Flat], aggregation: str) -> Flat | None:
     first = values[0]
     if aggregation == "ONLY_FIRST_REPLICA" or len(values) == 1:
         return first
-    if first.dtype.kind == "b" or any(len(value) != len(first) for value in values):
+    size = len(first)
+    for value in values:
+        if len(value) != size:
+            return None
+    if first.dtype.kind == "b":
         return None
     if aggregation == "SUM":
         return total(values)
@@ -62,6 +69,13 @@ def combined(values: Sequence[Flat], aggregation: str) -> Flat | None:
         mean: Flat = np.divide(total(values), _count(len(values), first.dtype))
         return mean
     return None
+
+
+def is_infinite(value: Flat) -> bool:
+    """Whether any element is an infinity; of a real dtype."""
+    if len(value) <= _FEW:  # then it is faster without NumPy
+        return any(map(math.isinf, value.tolist()))
+    return bool(np.isinf(value).any())
 
 
 @lru_cache(256)

@@ -30,6 +30,7 @@ from varsim.analysis.replay import MovesOn, Replay
 from varsim.analysis.wholeness import Rows, missing
 from varsim.tracing.history import Event, History
 from varsim.tracing.progress import Tell, telling
+from varsim.tracing.uncollected import uncollected
 
 __all__ = ["CHECKERS", "Judges", "Outcome", "Verdict", "is_whole", "judge", "overall", "sound"]
 
@@ -120,10 +121,12 @@ class Judges:
         events = history.events(*(() if self._last is None else ("event <= ?", (self._last,))))
         try:
             audience = Audience(observers)
-            for batch in telling(events, history.last_event, tell):
-                if not audience.show(batch, self._record.accepts):
-                    self._reason = self._reason or "the record makes no sense from some event on"
-                    break
+            with uncollected():
+                for batch in telling(events, history.last_event, tell):
+                    if not audience.show(batch, self._record.accepts):
+                        flaw = "the record makes no sense from some event on"
+                        self._reason = self._reason or flaw
+                        break
         except sqlite3.Error as error:
             self._reason = f"the record cannot be read to its end: {error}"
 

@@ -57,9 +57,9 @@ class Rows:
 
     def flaw(self, event: Event) -> str | None:
         """What is wrong with a row in itself; None if nothing is."""
-        number, process, place, _, kind, call = event[:6]
-        (variable, operation, version, meeting, replica, _) = event[6:12]
-        (dtype, shape, digest, value, cause, _) = event[12:]
+        # One step for all columns: this is asked of every event.
+        (number, process, place, _, kind, call, variable, operation, version, meeting, replica,
+         _, dtype, shape, digest, value, cause, _) = event  # fmt: skip
         if type(number) is not int or type(process) is not int or type(place) is not int:
             return "it has no place among the others"
         if not PROGRAM <= process < self._num_replicas:

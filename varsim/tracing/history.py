@@ -66,8 +66,8 @@ CREATE TABLE events (
     cause     INTEGER,              -- the event of another process that this one follows
     note      TEXT                  -- what an error said, what an all_reduce computed, …
 );
-CREATE INDEX events_by_variable ON events (variable, event);
-CREATE INDEX events_by_call ON events (call, event);
+CREATE INDEX events_by_variable ON events (variable);
+CREATE INDEX events_by_call ON events (call);
 """
 
 KINDS: Final[Mapping[str, str]] = {

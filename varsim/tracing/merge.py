@@ -17,6 +17,7 @@ from varsim.tracing.progress import EVERY, Tell
 from varsim.tracing.reading import Reading, Record, begun
 from varsim.tracing.rows import Columns, Form, Rows, recorded
 from varsim.tracing.trace import Kind, file_name
+from varsim.tracing.uncollected import uncollected
 from varsim.tracing.unfold import Events, FromProgram, FromReplica, Meetings, Variables, installed
 
 Sent = list[tuple[Message, Events]]
@@ -53,7 +54,8 @@ def merge(directory: Path, history: Path, *, tell: Tell | None = None) -> None:
         about["missing"] = merger.missing
 
     file = history / HISTORY if history.is_dir() else history
-    write_told(file, about, merger.variables.rows(), told())
+    with uncollected():
+        write_told(file, about, merger.variables.rows(), told())
 
 
 class _Merger:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -19,13 +19,14 @@ def small_value(event: Event) -> bytes | None:
     return value if value is not None and len(value) <= MOST_BYTES else None
 
 
-def applied(operation: str | None, before: bytes | None, event: Event, dtype: str) -> bytes | None:
+def applied(
+    operation: str | None, before: bytes | None, event: Event, dtype: np.dtype[Any]
+) -> bytes | None:
     """The bytes of a component after a write; None if they cannot be told."""
     operand = small_value(event)
     if operation == "assign" or operand is None:
         return operand
     if before is None:
         return None
-    kind = np.dtype(dtype)
-    after = updated(flat(before, kind), operation, flat(operand, kind))
+    after = updated(flat(before, dtype), operation, flat(operand, dtype))
     return None if after is None else after.tobytes()

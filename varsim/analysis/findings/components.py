@@ -26,7 +26,7 @@ class Components(Observer):
     def __getitem__(self, variable: int) -> Copies:
         copies = self._copies.get(variable)
         if copies is None:
-            copies = Copies(len(self._replicas), self._variables[variable].dtype)
+            copies = Copies(len(self._replicas), self._variables[variable].kind)
             self._copies[variable] = copies
         return copies
 

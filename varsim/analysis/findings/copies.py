@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
 
 from varsim.analysis.arithmetic import digest_of
 from varsim.analysis.findings.arithmetic import applied, small_value
@@ -35,7 +38,7 @@ class Copies:
         "written_before",
     )
 
-    def __init__(self, num_replicas: int, dtype: str) -> None:
+    def __init__(self, num_replicas: int, dtype: np.dtype[Any]) -> None:
         self.dtype = dtype
         self.chains: list[int] = [0] * num_replicas
         self.digests: list[int | None] = [None] * num_replicas
@@ -74,16 +77,17 @@ class Copies:
         """Applies a write to some components, which keep what they had in common."""
         digest = digest_of(event)
         operand = event.event if digest is None else digest
-        for replica_id in replicas:
-            if event.operation == "assign":
-                self.chains[replica_id] = hash(("assign", operand, event.shape))
-            else:
-                self.chains[replica_id] = hash((self.chains[replica_id], event.operation, operand))
-            value = applied(event.operation, self.values[replica_id], event, self.dtype)
-            self.values[replica_id] = value
-            if event.operation == "assign":
+        if event.operation == "assign":
+            chain, value = hash(("assign", operand, event.shape)), small_value(event)
+            for replica_id in replicas:
+                self.chains[replica_id] = chain
+                self.values[replica_id] = value
                 self.digests[replica_id] = digest
-            else:
+        else:
+            for replica_id in replicas:
+                self.chains[replica_id] = hash((self.chains[replica_id], event.operation, operand))
+                value = applied(event.operation, self.values[replica_id], event, self.dtype)
+                self.values[replica_id] = value
                 self.digests[replica_id] = None if value is None else zlib.crc32(value)
         self.gathered_by_program.clear()
 

@@ -80,11 +80,17 @@ class Evidence:
     places: Counter[str] = field(default_factory=Counter)
     events: list[int] = field(default_factory=list)
 
-    def add(self, event: Event, *others: int) -> None:
-        """Counts one sighting, at the place of `event`; `others` show it too, by number."""
-        self.count += event.occurrences
-        if event.place is not None:
-            self.places[event.place] += event.occurrences
+    def add(self, event: Event, *others: int, place: str | None = None) -> None:
+        """Counts one sighting, at the place of `event`; `others` show it too, by number.
+
+        Args:
+            place: Where it was, if the event does not say.
+        """
+        count = event.occurrences
+        self.count += count
+        place = place if event.place is None else event.place
+        if place is not None:
+            self.places[place] += count
         if len(self.events) < MOST_EVENTS:
             fresh = (n for n in sorted((*others, event.event)) if n not in self.events)
             self.events.extend(fresh)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from varsim.analysis.arithmetic import Flat, value_of
+from varsim.analysis.arithmetic import Flat, is_infinite, value_of
 from varsim.analysis.findings.found import Evidence, Finder, Finding, Kind, times
 from varsim.analysis.findings.subject import Subject
 from varsim.tracing.history import PROGRAM, Event
@@ -41,7 +41,7 @@ class Overflow(Finder):
             for number, one in variables.items()
             if (one.merged or one.gathered)
             and one.aggregation in {"SUM", "MEAN"}
-            and np.dtype(one.dtype).kind in "iuf"
+            and one.kind.kind in "iuf"
         }
         self._meetings: dict[tuple[int | None, int, int], dict[int, Event]] = {}
         self._exact: dict[int, list[Exact | None]] = {}  # of gathered ones, by replica
@@ -83,7 +83,7 @@ class Overflow(Finder):
             whose = range(self._num_replicas) if event.replica is None else (event.replica,)
             self._change(event, subject, whose)
             return
-        value = value_of(event, np.dtype(subject.dtype))
+        value = value_of(event, subject.kind)
         if event.meeting is not None and value is not None:
             self._merge(event, event.meeting, subject, value)
         whole = event.operation in {None, "assign"} and event.replica is None
@@ -101,7 +101,7 @@ class Overflow(Finder):
 
     def _merge(self, event: Event, meeting: int, subject: Subject, value: Flat) -> None:
         met = self._meetings.pop((event.call, subject.variable_id, meeting), {})
-        if value.dtype.kind == "f" and not np.isinf(value).any():
+        if value.dtype.kind == "f" and not is_infinite(value):
             return
         parts = [_exact(one, subject) for one in met.values()]
         known = [part for part in parts if part is not None and len(part) == len(value)]
@@ -120,7 +120,7 @@ class Overflow(Finder):
         self._compare(shown, tuple(one.event for one in met.values()), subject, together, value)
 
     def _gather(self, event: Event, subject: Subject) -> None:
-        value = value_of(event, np.dtype(subject.dtype))
+        value = value_of(event, subject.kind)
         held = self._held(subject)
         known = [part for part in held if part is not None]
         if value is None or len(known) < len(held):
@@ -142,7 +142,7 @@ class Overflow(Finder):
     def _compare(
         self, event: Event, others: tuple[int, ...], subject: Subject, exact: Exact, value: Flat
     ) -> None:
-        dtype = np.dtype(subject.dtype)
+        dtype = subject.kind
         if dtype.kind == "f":
             over = np.isfinite(exact) & np.isinf(value)
         else:
@@ -159,7 +159,7 @@ class Overflow(Finder):
 
 
 def _exact(event: Event, subject: Subject) -> Exact | None:
-    value = value_of(event, np.dtype(subject.dtype))
+    value = value_of(event, subject.kind)
     return None if value is None else value.astype(np.float64)
 
 
@@ -168,7 +168,7 @@ def _updated(before: Exact | None, operation: str | None, operand: Exact | None)
         return operand
     if before is None or operand is None or len(before) != len(operand):
         return None
-    return before + _SIGN[operation] * operand
+    return before + operand if _SIGN[operation] > 0 else before - operand
 
 
 def _finding(subject: Subject, seen: _Seen) -> Finding:

@@ -40,7 +40,8 @@ class _Merges:
     shown_alike: Evidence = field(default_factory=Evidence)
     newest: int = 0  # version
     read: int = 0  # the newest version that was read
-    open: dict[int, Event] = field(default_factory=dict)  # by version, not yet read
+    open: dict[int, tuple[Event, str | None]] = field(default_factory=dict)
+    """By version, not yet read; and where that was written."""
 
 
 @dataclass(slots=True)
@@ -171,16 +172,17 @@ class Redundancy(Finder):
 
     def _merge(self, event: Event, merges: _Merges, meeting: _Meeting) -> None:
         merges.count += 1
-        shown = event if event.place is not None else event._replace(place=meeting.first.place)
+        place = meeting.first.place  # a commit has none
         if meeting.alike and meeting.arrived == self._num_replicas:
             merges.alike += 1
-            merges.shown_alike.add(shown, meeting.first.event)
+            merges.shown_alike.add(event, meeting.first.event, place=place)
         if event.version is not None:
             merges.newest = event.version
             if event.version != merges.read:  # by the program, before any replica heard of it
-                merges.open[event.version] = shown
+                merges.open[event.version] = event, place
             if len(merges.open) > _OPEN_VERSIONS:
-                merges.unread.add(merges.open.pop(next(iter(merges.open))))
+                shown, place = merges.open.pop(next(iter(merges.open)))
+                merges.unread.add(shown, place=place)
 
     def _gather(self, event: Event, reads: _Reads) -> None:
         reads.count += event.occurrences
@@ -206,8 +208,8 @@ class Redundancy(Finder):
             return _alike(subject, merges)
         unread = merges.unread
         merges.open.pop(merges.newest, None)  # the last of the run, which had no time to be read
-        for event in merges.open.values():
-            unread.add(event)
+        for event, place in merges.open.values():
+            unread.add(event, place=place)
         if unread.count >= max(AGAIN_AND_AGAIN, _UNREAD_SHARE * merges.count):
             return _unread(subject, merges)
         return None

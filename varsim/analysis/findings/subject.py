@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from varsim.analysis.findings.found import Evidence, Finding, Kind
 from varsim.analysis.promises import promise_of
@@ -17,6 +20,7 @@ class Subject:
     variable_id: int
     name: str
     dtype: str
+    kind: np.dtype[Any]  # the same, as NumPy has it
     synchronization: str
     aggregation: str  # "" if nothing aggregates what replicas write
     mirrored: bool  # all components are meant to hold one value
@@ -55,6 +59,7 @@ def _subject(row: VariableRow) -> Subject:
         variable_id=row.variable,
         name=row.name,
         dtype=row.dtype,
+        kind=promise.dtype,
         synchronization=row.synchronization,
         aggregation=promise.aggregation if together else "",
         mirrored=promise.mirrored,
