@@ -211,10 +211,14 @@ class Coordinator:
             WorkerLost: A worker died.
             CallTimeout: No replica said anything for `call_timeout_s`.
         """
-        with self.in_use.running(site):
-            finish = self._run(function_id, function, arguments, host, site)
-            if not finish.returned:
-                self._flush()  # the replicas that wait are to know that it has failed
+        with self.in_use:
+            self.in_use.begins(site)
+            try:
+                finish = self._run(function_id, function, arguments, host, site)
+                if not finish.returned:
+                    self._flush()  # the replicas that wait are to know that it has failed
+            finally:
+                self.in_use.ends()
         try:
             for replica_id, report in finish.reports:
                 host.report(replica_id, report)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from tests.processes import replicas
 from tests.processes.conftest import Strategy, cluster, place, run_program
 from tests.processes.replicas import all_reduce, merge_call, replica_id
 from varsim.protocol.messages import Define
+from varsim.testing import simulated_cluster
 
 pytestmark = pytest.mark.processes
 
@@ -466,3 +468,33 @@ def test_two_strategies_side_by_side_do_not_mix(strategy: Strategy) -> None:
             strategy.run(lambda: theirs.assign_add(1.0))
         assert strategy.run(lambda: True)
         assert other.run(lambda: True)
+
+
+# ---------------------------------------------------------------- objects of the program
+
+
+def test_an_object_of_the_program_that_a_replica_changes_is_a_warning_once(
+    strategy: Strategy,
+) -> None:
+    losses: list[float] = []
+
+    def step() -> None:
+        losses.append(1.0)
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(3):
+            strategy.run(step)
+            losses.clear()  # the function travels anew if this changes it
+
+    (warning,) = caught
+    assert tf.VarsimWarning is warning.category
+    assert place(step, "append") == f"{warning.filename}:{warning.lineno}"
+    assert str(warning.message).startswith("list 'losses' of the program: a replica has changed")
+
+
+def test_where_replicas_share_the_program_s_memory_nothing_is_told() -> None:
+    losses: list[float] = []
+    with simulated_cluster():
+        Strategy(["cpu:0", "cpu:1"]).run(lambda: losses.append(1.0))
+    assert [1.0, 1.0] == losses

@@ -22,7 +22,10 @@ from varsim.errors import ConfigError
 from varsim.launch.exchange import SLICE_BYTES
 from varsim.transport.arena import Arena
 
-pytestmark = pytest.mark.processes
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.filterwarnings("ignore:list 'KEPT' of the program"),  # meant for the replica
+]
 
 ON_READ = tf.VariableSynchronization.ON_READ
 SUM, MEAN, FIRST = (

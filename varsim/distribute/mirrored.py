@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from operator import index
 from pathlib import Path
 from typing import Any
@@ -284,12 +285,17 @@ class MirroredStrategy(Strategy):
     ) -> tuple[str, Payload, list[Payload]]:
         """A call as it travels; warns of what replicas should not all have a copy of."""
         kinds = generators.kinds() if self.num_replicas_in_sync > 1 else ()
-        with PROGRAM.noting(kinds) as captured:
+        copied = PROGRAM.note(kinds)
+        try:
             number, function = self._ship(fn)
-        packed, passed = self._pack_per_replica(arguments, kinds)
-        for one in (*captured, *passed):
-            text = generators.copies(fn, site, one, captured=one in captured)
-            self.warn_once(text, site.called_at)
+            captured = list(copied)
+            packed, passed = self._pack_per_replica(arguments, copied)
+        finally:
+            PROGRAM.note(())
+        if copied:
+            for one in (*captured, *passed):
+                text = generators.copies(fn, site, one, captured=one in captured)
+                self.warn_once(text, site.called_at)
         return number, function, packed
 
     def warn_once(self, text: str, place: str) -> None:
@@ -319,19 +325,19 @@ class MirroredStrategy(Strategy):
         return function_id(payload), payload
 
     def _pack_per_replica(
-        self, structure: Any, kinds: tuple[type, ...]
+        self, structure: Any, copied: list[object]
     ) -> tuple[list[Payload], list[object]]:
-        """Each replica's slice; and the objects of these kinds that several of them get."""
+        """Each replica's slice; and, of what is noted meanwhile, what several replicas get."""
         pack, count = self.coordinator.link.pack, self.num_replicas_in_sync
+        before = len(copied)
         if not is_distributed(structure):
-            with PROGRAM.noting(kinds) as copied:
-                return [pack(structure)] * count, copied
-        packed, by_replica = [], []
+            payload = pack(structure)
+            return [payload] * count, copied[before:]
+        packed, noted = [], [before]
         for i in range(count):
-            with PROGRAM.noting(kinds) as copied:
-                packed.append(pack(select_replica(structure, i, count)))
-            by_replica.append(copied)
-        return packed, generators.in_common(by_replica)
+            packed.append(pack(select_replica(structure, i, count)))
+            noted.append(len(copied))
+        return packed, generators.in_common([copied[i:j] for i, j in pairwise(noted)])
 
     def _raise(self, replica_id: int, raised: Raised) -> None:
         cause = ReplicaError(replica_id, raised.traceback)

@@ -97,15 +97,10 @@ class ProgramReferences:
         finally:
             self._named = None
 
-    @contextmanager
-    def noting(self, kinds: tuple[type, ...]) -> Iterator[list[object]]:
-        """Within the block, objects of these kinds that travel by value are noted in the list."""
-        before = self._kinds, self._copied
+    def note(self, kinds: tuple[type, ...]) -> list[object]:
+        """From now on, objects of these kinds that travel by value are noted in the list."""
         self._kinds, self._copied = kinds, []
-        try:
-            yield self._copied
-        finally:
-            self._kinds, self._copied = before
+        return self._copied
 
     def name_of(self, value: object) -> Name | None:
         """The name of a variable, a component or a strategy."""

@@ -67,6 +67,11 @@ def place_of_code(code: CodeType) -> str:
     return found[1] or ""
 
 
+def place_in_code(code: CodeType, line: int) -> str:
+    """file:line of a line of a function's code."""
+    return _shown(code.co_filename, line)
+
+
 def _shown(filename: str, line: int) -> str:
     path = Path(filename)
     here = Path.cwd()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import traceback
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -11,8 +13,10 @@ import numpy as np
 
 from varsim.distribute.context import Frame, entered
 from varsim.distribute.distributed import DistributedVariable
+from varsim.distribute.functions import bare
 from varsim.distribute.home import Home, settle
 from varsim.distribute.mirrored import MirroredStrategy
+from varsim.distribute.mutations import watch_of
 from varsim.distribute.naming import ReplicaReferences
 from varsim.distribute.place import user_place
 from varsim.distribute.replica_context import ReplicaContext
@@ -77,6 +81,8 @@ class ReplicaSession:
         self._functions: dict[str, Payload | Any] = {}
         self._answer: Reduced | Merged | Answered | None = None
         self._stopped = False
+        self._watched_before: set[tuple[str, int]] = set()
+        self._noticed: list[tuple[str, str]] = []  # (text, place)
 
     def serve(self) -> None:
         """Takes messages until one says to stop."""
@@ -132,7 +138,9 @@ class ReplicaSession:
         try:
             with entered(Frame(self.strategy, self.context, home=self.home)):
                 args, kwargs = self._link.unpack(start.arguments)
-                result = self._function(start.function_id)(*args, **kwargs)
+                function = self._function(start.function_id)
+                with self._watched(function, args, kwargs):
+                    result = function(*args, **kwargs)
             self._check_aborted()
             last = self._returned(start.call_id, result)
         except CallAborted:
@@ -141,6 +149,25 @@ class ReplicaSession:
             last = None if self.state.aborted else self._raised(start.call_id, error)
         self._perform(self.state.end(last))
 
+    @contextmanager
+    def _watched(self, function: Any, *arguments: Any) -> Iterator[None]:
+        """Notes what a function changes in the program's objects, the first time that it runs.
+
+        What all replicas do, one of them tells; where memory is shared there is nothing to tell.
+        """
+        code = getattr(bare(function), "__code__", None)
+        if self.replica_id != 0 or self._references is None or code is None:
+            yield
+            return
+        where = code.co_filename, code.co_firstlineno  # its code may be another at each call
+        if where in self._watched_before:
+            yield
+            return
+        self._watched_before.add(where)
+        watch = watch_of(function, *arguments)
+        yield
+        self._noticed += watch.told()
+
     def _returned(self, call_id: int, result: Any) -> Returned:
         payload = self._link.pack(result)
         report = self._report()
@@ -148,7 +175,8 @@ class ReplicaSession:
 
     def _report(self) -> Report:
         report = self.state.report(self._link.take_output())
-        noticed = tuple(self.home.warnings())
+        noticed = (*self.home.warnings(), *self._noticed)
+        self._noticed.clear()
         return replace(report, warnings=report.warnings + noticed) if noticed else report
 
     def _raised(self, call_id: int, error: Exception) -> Raised:

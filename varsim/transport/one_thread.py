@@ -8,8 +8,6 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
 from varsim.errors import ContextError
@@ -33,17 +31,16 @@ class OneThread:
     """Refuses a second thread while one is using the cluster: a ZeroMQ socket would abort."""
 
     def __init__(self) -> None:
-        self._user: dict[str, tuple[int, str]] = {}
+        self._user: dict[str, int] = {}
         self._depth = 0
         self._runs: list[tuple[object, float]] = []  # what runs, innermost last, and since when
 
     def __enter__(self) -> None:
         WHOLE.begin()  # what the engine does is done whole, whenever Ctrl-C comes
         me = this_thread()
-        holder = self._user.get("thread") or self._user.setdefault("thread", (me, thread_name()))
-        if holder[0] != me:
+        if self._user.setdefault("thread", me) != me:
             WHOLE.end()
-            raise ContextError(self._refusal(holder[1]))
+            raise ContextError(self._refusal())
         self._depth += 1
 
     def __exit__(self, *exc_info: object) -> None:
@@ -52,17 +49,18 @@ class OneThread:
             del self._user["thread"]
         WHOLE.end()
 
-    @contextmanager
-    def running(self, what: object) -> Iterator[None]:
-        """Within the block this thread uses the cluster, for what a second thread is told."""
-        with self:
-            self._runs.append((what, time.monotonic()))
-            try:
-                yield
-            finally:
-                self._runs.pop()
+    def begins(self, what: object) -> None:
+        """The thread that uses the cluster begins what a second thread is told of; see `ends`."""
+        self._runs.append((what, time.monotonic()))
 
-    def _refusal(self, user: str) -> str:
+    def ends(self) -> None:
+        """What began last has ended."""
+        self._runs.pop()
+
+    def _refusal(self) -> str:
+        user = self._user.get("thread")
+        names = [thread.name for thread in threading.enumerate() if thread.ident == user]
+        who = names[0] if names else str(user)
         try:
             what, since_s = self._runs[-1]
         except IndexError:  # it reads or writes a variable, or has just ended
@@ -70,8 +68,8 @@ class OneThread:
         else:
             does = f"which runs {what} since {time.monotonic() - since_s:.1f} s"
         return (
-            f"this strategy is in use by thread {user!r}, {does}; this is thread "
-            f"{thread_name()!r}.\n"
+            f"this strategy is in use by thread {who!r}, {does}; this is "
+            f"thread {thread_name()!r}.\n"
             "  One thread at a time can use a strategy. Wait until the other one is done (join it, "
             "or put a lock around each use), or give each thread a strategy of its own."
         )

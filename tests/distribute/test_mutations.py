@@ -1,0 +1,227 @@
+"""What a function changes in the program's objects, looked at before it runs and afterwards."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import varsim as tf
+from tests.processes.conftest import place
+from varsim.distribute.mutations import MAX_ITEMS, Watch, watch_of
+
+losses: list[float] = []
+count = 0
+table = np.zeros(3)
+
+
+def changed(function: Any, *args: Any, **kwargs: Any) -> list[str]:
+    """What the warnings name, as `kind name`."""
+    watch = Watch()
+    watch.look_at(function, args, kwargs)
+    function(*args, **kwargs)
+    return [text.partition(" of the program: ")[0] for text, _ in watch.changes()]
+
+
+def log(loss: float) -> None:
+    losses.append(loss)
+
+
+def counts() -> None:
+    global count  # noqa: PLW0603  # what this is about
+    count += 1
+    log(1.0)
+
+
+def test_what_a_function_and_those_that_it_calls_change_is_told_with_its_line() -> None:
+    watch = Watch()
+    watch.look_at(counts, (), {})
+    counts()
+
+    (first, first_at), (second, second_at) = watch.changes()
+    assert place(counts, "count +=") == first_at
+    assert place(log, "append") == second_at
+    assert first.startswith(
+        f"global 'count' of the program: a replica has changed its own copy at {first_at}; the "
+        "program's is as it was\n"
+    )
+    assert second.startswith("list 'losses' of the program")
+
+
+class Model:
+    def __init__(self) -> None:
+        self.steps = 0
+        self.log: list[int] = []
+        self.weights = np.zeros(2)
+        self.settings = {"rate": 0.1}
+
+    def step(self) -> None:
+        self.steps += 1
+        self.log.append(1)
+        self.weights[0] -= 0.1
+        self.extra = True
+
+    def __call__(self) -> None:
+        self.settings["rate"] /= 2
+
+    def reads(self) -> float:
+        return self.steps + sum(self.log) + float(self.weights.sum()) * self.settings["rate"]
+
+
+def test_attributes_of_the_program_s_own_objects_are_looked_at() -> None:
+    expected = [
+        "attribute 'self.steps'",
+        "attribute 'self.extra'",
+        "list 'self.log'",
+        "array 'self.weights'",
+    ]
+    assert expected == changed(Model().step)
+    assert ["dict 'self.settings'"] == changed(Model())
+    assert [] == changed(Model().reads)
+    model = Model()
+    by_name = [one.replace("self", "model") for one in expected]
+    assert by_name == changed(lambda: model.step())  # noqa: PLW0108  # a closure
+    assert ["attribute 'self.steps'", *expected[2:]] == changed(functools.partial(model.step))
+
+
+def test_containers_of_all_kinds_are_looked_at_also_in_each_other() -> None:
+    history: dict[str, list[int]] = {"loss": []}
+    seen, last, by_kind = {1}, deque([1]), Counter("a")
+    grouped: defaultdict[str, list[int]] = defaultdict(list)
+    raw = bytearray(3)
+
+    def step() -> None:
+        history["loss"].append(3)
+        seen.add(2)
+        last.popleft()
+        by_kind["a"] += 1
+        grouped["b"].append(1)
+        raw[0] = 1
+
+    assert {
+        "list \"history['loss']\"",
+        "set 'seen'",
+        "deque 'last'",
+        "Counter 'by_kind'",
+        "defaultdict 'grouped'",
+        "bytearray 'raw'",
+    } == set(changed(step))
+
+
+def test_a_variable_around_the_function_is_looked_at() -> None:
+    number, unbound = 0, None
+    del unbound
+
+    def step() -> None:
+        nonlocal number, unbound
+        number += 1
+        unbound = 1
+
+    assert {"variable 'number'", "variable 'unbound'"} == set(changed(step))
+
+
+def test_arguments_are_looked_at_but_for_arrays() -> None:
+    def step(found: list[int], batch: Any, *, more: dict[str, int]) -> None:
+        found.append(1)
+        batch += 1
+        more["x"] = 1
+
+    assert ["list 'found'", "dict 'more'"] == changed(step, [], np.zeros(3), more={})
+
+
+def unharmed() -> None:
+    made = [1]
+    made.append(2)
+    held = {"a": made}
+    held["b"] = []
+    assert table.sum() + len(losses) + count + len(held) >= 0
+
+
+def test_what_is_only_read_or_made_by_the_function_is_not_told() -> None:
+    assert [] == changed(unharmed)
+
+
+cache: dict[int, int] = {}
+
+
+def remembers() -> int:
+    return cache.setdefault(1, 2)
+
+
+@functools.lru_cache
+def remembered(number: int) -> int:
+    return number
+
+
+def test_what_is_meant_to_stay_in_its_process_is_not_told() -> None:
+    assert [] == changed(remembers)
+    assert [] == changed(lambda: remembered(3))
+    assert [] == changed(lambda: Counter("of the standard library").update("x"))
+
+
+def test_variables_are_no_objects_of_the_program() -> None:
+    v = tf.Variable(0.0)
+
+    def step() -> None:
+        v.assign_add(1.0)
+
+    assert [] == changed(step)
+
+
+def test_of_what_is_large_only_its_length_counts() -> None:
+    many = [0.0] * (MAX_ITEMS + 1)
+
+    def sets() -> None:
+        many[0] = 1.0
+
+    def grows() -> None:
+        many.append(1.0)
+
+    assert [] == changed(sets)
+    assert ["list 'many'"] == changed(grows)
+
+
+@pytest.mark.parametrize("function", [print, len, int, np.sum, functools.partial(print, "x")])
+def test_what_has_no_code_of_the_user_s_is_left_alone(function: Callable[..., Any]) -> None:
+    watch = Watch()
+    watch.look_at(function, (), {})
+    assert [] == list(watch.changes())
+
+
+def test_what_holds_itself_is_looked_at_once() -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    model: Any = Model()
+    model.itself = model
+
+    def step() -> None:
+        endless.append(model)
+
+    assert ["list 'endless'"] == changed(step)
+
+
+class Touchy(list[int]):
+    def __iter__(self) -> Any:
+        raise RuntimeError("do not touch")
+
+
+def test_an_object_that_cannot_be_looked_at_does_no_harm() -> None:
+    touchy = Touchy([1])
+
+    def step() -> None:
+        touchy.append(2)
+
+    assert [] == watch_of(step, (), {}).told()
+
+
+def test_an_array_without_dimensions_is_an_array_too() -> None:
+    scalar = np.array(1.0)
+
+    def step() -> None:
+        scalar[...] = 2.0
+
+    assert ["array 'scalar'"] == changed(step)

@@ -1,0 +1,242 @@
+"""What a replica's function changes in objects of the program, of which the replica has copies.
+
+Looked at is what the function names, and what the user's functions that it names name in turn:
+globals, closures, arguments; among them lists, dicts, sets, arrays that are not large, and
+attributes of the user's own objects, each one level deep. What is made while the function runs is
+not there yet.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+import sysconfig
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import CellType, CodeType, FunctionType, MethodType, ModuleType
+from typing import Any, Final
+
+import numpy as np
+
+from varsim.distribute.functions import Function, bare
+from varsim.distribute.named_in_code import global_names, place_of_change, rebound_names
+from varsim.distribute.variable import Variable
+
+MAX_OBJECTS: Final = 1_000
+"""So many are looked at: the first call of a function must not take long."""
+
+MAX_ITEMS: Final = 1_000  # of a container whose items are compared; of a longer one, its length
+MAX_BYTES: Final = 2**16  # of an array that is compared
+
+_MEANT_TO_STAY: Final = ("cache", "memo")  # in names of what a process may keep for itself
+
+_PACKAGE: Final = f"{Path(__file__).parents[1]}{os.sep}"
+_INSTALLED: Final = tuple(
+    f"{sysconfig.get_path(name)}{os.sep}" for name in ("stdlib", "platstdlib", "purelib", "platlib")
+)
+_ABSENT: Final = object()
+_COMPARED: Final = (bool, int, float, str, bytes)  # equal ones are the same
+
+Fingerprint = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Object:
+    """Something of the program that a function may change."""
+
+    kind: str  # "list", "attribute", … for the text
+    code: CodeType  # which names it
+    changed: Callable[[], Iterable[str]]  # what has changed, as the program calls it: `a.losses`
+
+
+def watch_of(function: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> Watch:
+    """A watch that never harms: an object that cannot be looked at leaves it with less to see."""
+    watch = Watch()
+    with suppress(Exception):  # the user's objects may do anything when they are looked at
+        watch.look_at(function, args, kwargs)
+    return watch
+
+
+class Watch:
+    """Knows what a function could change, and afterwards what it has changed."""
+
+    def __init__(self) -> None:
+        self._objects: list[_Object] = []
+        self._seen: dict[int, object] = {}  # kept, so that no other object gets the id
+        self._codes: set[CodeType] = set()
+
+    def look_at(self, function: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> None:
+        """Looks at all that a function, called with these arguments, could change."""
+        inner = bare(function)
+        if not inspect.isfunction(inner) or not _is_the_users(inner.__code__.co_filename):
+            return
+        code = inner.__code__
+        owner = _owner(function)
+        every = args if owner is None else (owner, *args)
+        passed = [*zip(code.co_varnames[: code.co_argcount], every, strict=False), *kwargs.items()]
+        for name, value in passed:
+            if not isinstance(value, np.ndarray):  # a replica may compute in its part of a batch
+                self._look(name, value, code)
+        self._look_into(inner)
+
+    def changes(self) -> Iterator[tuple[str, str]]:
+        """A warning for each change, and its place."""
+        for one in self._objects:
+            for name in one.changed():
+                place = place_of_change(one.code, name)
+                yield _TEXT.format(kind=one.kind, name=name, place=place), place
+
+    def told(self) -> list[tuple[str, str]]:
+        """The same, as far as the objects can still be looked at."""
+        found: list[tuple[str, str]] = []
+        with suppress(Exception):  # the user's objects may do anything when they are looked at
+            found.extend(self.changes())
+        return found
+
+    # ------------------------------------------------------------ what there is
+
+    def _look_into(self, function: FunctionType) -> None:
+        """Looks at all that a function names."""
+        code = function.__code__
+        if code in self._codes or not _is_the_users(code.co_filename):
+            return
+        self._codes.add(code)
+        rebound = rebound_names(code)
+        cells = dict(zip(code.co_freevars, function.__closure__ or (), strict=True))
+        for name, cell in cells.items():
+            if name in rebound:
+                self._note("variable", code, name, partial(_content, cell))
+            self._look(name, *_content(cell), code)
+        scope = function.__globals__
+        for name in global_names(code):
+            if name in rebound:
+                self._note("global", code, name, partial(_global, scope, name))
+            self._look(name, scope.get(name, _ABSENT), code)
+
+    def _look(self, name: str, value: Any, code: CodeType, depth: int = 0) -> None:
+        full = len(self._objects) >= MAX_OBJECTS or depth > 1
+        if full or id(value) in self._seen or any(word in name for word in _MEANT_TO_STAY):
+            return
+        match value:
+            case Variable() | type():
+                return
+            case FunctionType() | MethodType() | Function() | partial():
+                self._look_at_function(name, value, code, depth)
+            case list() | deque() | set() | dict() | bytearray() | np.ndarray():
+                self._seen[id(value)] = value
+                kind = "array" if isinstance(value, np.ndarray) else type(value).__name__
+                self._note(kind, code, name, lambda: _items(value))
+                for key, item in _parts(value):
+                    self._look(f"{name}[{key!r}]", item, code, depth + 1)
+            case _:
+                self._look_at_attributes(name, value, code, depth)
+
+    def _look_at_function(self, name: str, function: Any, code: CodeType, depth: int) -> None:
+        owner, inner = _owner(function), bare(function)
+        if owner is not None:
+            self._look(name, owner, code, depth)
+        if inspect.isfunction(inner):
+            self._look_into(inner)
+
+    def _look_at_attributes(self, name: str, value: Any, code: CodeType, depth: int) -> None:
+        attributes = _attributes(value)
+        if attributes is None:
+            return
+        self._seen[id(value)] = value
+        before = dict(attributes)
+
+        def changed() -> Iterator[str]:
+            for attribute in {**before, **attributes}:
+                now = attributes.get(attribute, _ABSENT)
+                if not _are_same((before.get(attribute, _ABSENT),), (now,)):
+                    yield f"{name}.{attribute}"
+
+        self._objects.append(_Object("attribute", code, changed))
+        for attribute, held in before.items():
+            self._look(f"{name}.{attribute}", held, code, depth + 1)
+
+    def _note(self, kind: str, code: CodeType, name: str, now: Callable[[], Fingerprint]) -> None:
+        before = now()
+        self._objects.append(
+            _Object(kind, code, lambda: () if _are_same(before, now()) else (name,))
+        )
+
+
+_TEXT: Final = (
+    "{kind} {name!r} of the program: a replica has changed its own copy at {place}; the program's "
+    "is as it was\n"
+    "  A replica is another process. Return what its function finds out, or write it to a variable."
+)
+
+
+# ---------------------------------------------------------------- fingerprints
+
+
+def _items(value: Any) -> Fingerprint:
+    """The items by identity, but for bytes; of what is large, how many."""
+    if isinstance(value, np.ndarray):
+        if value.nbytes > MAX_BYTES or value.dtype.hasobject:
+            return tuple(value.shape)
+        return *value.shape, zlib.crc32(value.tobytes())
+    if isinstance(value, bytearray):
+        return len(value), zlib.crc32(value)
+    if len(value) > MAX_ITEMS:
+        return (len(value),)
+    return (*value, _ABSENT, *value.values()) if isinstance(value, dict) else tuple(value)
+
+
+def _are_same(before: Fingerprint, now: Fingerprint) -> bool:
+    return len(before) == len(now) and all(
+        one is other or (type(one) in _COMPARED and type(one) is type(other) and one == other)
+        for one, other in zip(before, now, strict=True)
+    )
+
+
+def _content(cell: CellType) -> tuple[object]:
+    try:
+        return (cell.cell_contents,)
+    except ValueError:  # it is not bound
+        return (_ABSENT,)
+
+
+def _global(scope: Mapping[str, object], name: str) -> tuple[object]:
+    return (scope.get(name, _ABSENT),)
+
+
+def _parts(value: Any) -> list[tuple[Any, Any]]:
+    if not isinstance(value, dict | list) or len(value) > MAX_ITEMS:
+        return []
+    return list(value.items() if isinstance(value, dict) else enumerate(value))
+
+
+# ---------------------------------------------------------------- whose objects
+
+
+def _is_the_users(filename: str) -> bool:
+    return not filename.startswith((_PACKAGE, *_INSTALLED))
+
+
+def _attributes(value: Any) -> dict[str, Any] | None:
+    """Of an object of the user's own classes, or of a module of the user's."""
+    module = value if isinstance(value, ModuleType) else sys.modules.get(type(value).__module__)
+    if module is not None and module.__name__ != "__main__":
+        file = getattr(module, "__file__", None)
+        if file is None or not _is_the_users(file):  # None: the interpreter's own
+            return None
+    attributes = getattr(value, "__dict__", None)
+    return attributes if type(attributes) is dict else None
+
+
+def _owner(function: Any) -> Any:
+    """The object whose method a function is, if it is one."""
+    while isinstance(function, partial | Function):
+        function = function.func if isinstance(function, partial) else function.python_function
+    if inspect.ismethod(function):
+        return function.__self__
+    return None if inspect.isfunction(function) else function
