@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
+import click
 import pytest
 
 from varsim.experiments import sources
-from varsim.experiments.sources import Home, home_of_file, home_of_module, sources_of
+from varsim.experiments.sources import (
+    Home,
+    forget_imported,
+    home_of_file,
+    home_of_module,
+    sources_of,
+)
 
 Write = Callable[[str, str], Path]
 
@@ -50,6 +59,19 @@ def test_varsim_itself_is_none_of_them(write: Write, monkeypatch: pytest.MonkeyP
     assert ["program.py"] == names(home_of_file(write("program.py", "import varsim as tf")))
 
 
+def test_what_is_installed_beside_a_program_is_none_of_it(write: Write):
+    """By `pip install --target .`: packages that varsim uses, too, may stand there."""
+    write("numpy/__init__.py", "")
+    write("six.py", "")
+    write("numpy-2.0.dist-info/RECORD", "numpy/__init__.py,sha256=x,0\nnumpy/core.py,,\n")
+    write("six-1.0.dist-info/RECORD", "six.py,,\n")
+    write("own.py", "")
+
+    assert ["program.py", "own.py"] == names(
+        home_of_file(write("program.py", "import numpy, six, own"))
+    )
+
+
 def test_a_file_that_is_no_python_is_kept_as_it_is(write: Write):
     assert ["program.py"] == names(home_of_file(write("program.py", "def\nimport beside")))
 
@@ -77,3 +99,17 @@ def test_an_installed_module_has_no_home():
     assert home_of_module("json", json.__file__) is None
     assert home_of_module("x.y", "/v/lib/python3.11/site-packages/x/y.py") is None
     assert home_of_module("built_in", None) is None
+
+
+def test_what_varsim_itself_uses_is_never_imported_anew(write: Write):
+    """Although a program's file is called like it."""
+    for name in ("json", "click", "own_for_test"):
+        write(f"{name}.py", "")
+    program = write("program.py", "import json, click, own_for_test")
+    sys.modules["own_for_test"] = ModuleType("own_for_test")
+    sys.modules["own_for_test"].__file__ = "/elsewhere/own_for_test.py"
+    before = json, click
+    forget_imported(home_of_file(program))
+
+    assert before == (sys.modules["json"], sys.modules["click"])
+    assert "own_for_test" not in sys.modules

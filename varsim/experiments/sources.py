@@ -64,6 +64,7 @@ def _is_installed(path: Path, root: Path) -> bool:
 def sources_of(home: Home) -> Sources:
     """The sources of a program, as they are now."""
     found = Sources()
+    installed = _installed_in(home.root)
     total, seen, waiting = 0, {home.file}, [home.file]
     while waiting:
         path = waiting.pop(0)
@@ -80,21 +81,35 @@ def sources_of(home: Home) -> Sources:
             continue
         found.files[name] = content
         for imported in _imported(content, path, home.root):
-            if imported not in seen:
+            top = imported.relative_to(home.root).parts[0].removesuffix(".py")
+            if imported not in seen and top not in installed:
                 seen.add(imported)
                 waiting.append(imported)
     return found
+
+
+def _installed_in(root: Path) -> set[str]:
+    """The topmost modules that pip has put beside a program, as `pip install --target` does."""
+    names = set()
+    for record in root.glob("*.dist-info/RECORD"):
+        for line in record.read_text("utf-8", "replace").splitlines():
+            names.add(line.partition(",")[0].partition("/")[0].removesuffix(".py"))
+    return names
 
 
 def forget_imported(home: Home) -> None:
     """Has what a program imports from its own folder imported anew.
 
     So what runs is what its files say now, and not what a module of that name said that this
-    process has imported before.
+    process has imported before. What is installed stays, whatever the program's files are called:
+    varsim itself uses it.
     """
     for name in list(sources_of(home).files)[1:]:
         module = name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-        sys.modules.pop(module, None)
+        file = getattr(sys.modules.get(module), "__file__", None)
+        standard = module.partition(".")[0] in sys.stdlib_module_names
+        if file is not None and not standard and not _INSTALLED & {*Path(file).parts}:
+            del sys.modules[module]
 
 
 def _imported(content: bytes, path: Path, root: Path) -> Iterator[Path]:
