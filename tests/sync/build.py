@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from varsim.distribute.values import ordered_leaves, outline
+from varsim.distribute.values import taken_apart
 from varsim.protocol.messages import (
     BY_PROGRAM,
     AllGather,
@@ -25,6 +25,7 @@ from varsim.protocol.messages import (
     Report,
     Returned,
     Start,
+    Structure,
     Waiting,
 )
 from varsim.spec import (
@@ -216,12 +217,13 @@ def all_reduce(
     name: str | None = None,
     place: str = "train.py:30",
 ) -> AllReduce:
+    structure, leaves = _taken_apart(value)
     return AllReduce(
         call_id=1,
         index=index,
         op=op,
-        structure=outline(value if isinstance(value, dict) else array(value)),
-        leaves=_leaves(value),
+        structure=structure,
+        leaves=leaves,
         label=name,
         place=place,
     )
@@ -230,20 +232,22 @@ def all_reduce(
 def all_gather(
     value: Any, axis: int = 0, *, index: int = 0, name: str | None = None, place: str = ""
 ) -> AllGather:
+    structure, leaves = _taken_apart(value)
     return AllGather(
         call_id=1,
         index=index,
         axis=axis,
-        structure=outline(value if isinstance(value, dict) else array(value)),
-        leaves=_leaves(value),
+        structure=structure,
+        leaves=leaves,
         label=name,
         place=place,
     )
 
 
-def _leaves(value: Any) -> tuple[Array, ...]:
+def _taken_apart(value: Any) -> tuple[Structure, tuple[Array, ...]]:
     """Of a dict, or of a number or list that is one array."""
-    return tuple(map(array, ordered_leaves(value) if isinstance(value, dict) else [value]))
+    structure, leaves = taken_apart(value if isinstance(value, dict) else array(value))
+    return structure, tuple(map(array, leaves))
 
 
 def merge_call(

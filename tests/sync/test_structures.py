@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from varsim.distribute.values import ordered_leaves, outline
+from varsim.distribute.values import taken_apart
 from varsim.errors import name_replicas
 from varsim.sync.structures import MOST_DIFFERENCES, differences, form_of
 
@@ -16,9 +16,7 @@ F = np.zeros((), np.float32)
 
 def told(*values: Any, axis: int | None = None) -> list[str]:
     """What is said of the values of replicas 0, 1, and so on."""
-    return differences(
-        {i: form_of(outline(one), ordered_leaves(one), axis) for i, one in enumerate(values)}
-    )
+    return differences({i: form_of(*taken_apart(one), axis) for i, one in enumerate(values)})
 
 
 def array(*shape: int, dtype: str = "float32") -> np.ndarray[Any, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from varsim.distribute.context import Frame, current_frame, entered, get_replica_context
 from varsim.distribute.conversion import as_tensor
 from varsim.distribute.reduction import parse_op
-from varsim.distribute.values import map_structure, ordered_leaves, outline, rebuilt
+from varsim.distribute.values import map_structure, rebuilt, taken_apart
 from varsim.errors import (
     ContextError,
     DistributedValueError,
@@ -71,10 +71,11 @@ class ReplicaContext:
         op = parse_op(reduce_op)
         self._check_current()
         label = checked_name(name)
-        leaves = [as_tensor(leaf) for leaf in ordered_leaves(value)]
+        structure, given = taken_apart(value)
+        leaves = [as_tensor(leaf) for leaf in given]
         if not leaves:
             raise ValueMismatchError("all_reduce of an empty structure: there is nothing to reduce")
-        return rebuilt(value, self.session.all_reduce(op, outline(value), leaves, label))
+        return rebuilt(value, self.session.all_reduce(op, structure, leaves, label))
 
     def all_gather(
         self, value: Any, axis: int, options: Any = None, *, name: str | None = None
@@ -92,11 +93,12 @@ class ReplicaContext:
         """
         self._check_current()
         label = checked_name(name)
-        leaves = [as_tensor(leaf) for leaf in ordered_leaves(value)]
+        structure, given = taken_apart(value)
+        leaves = [as_tensor(leaf) for leaf in given]
         if self.num_replicas_in_sync == 1:
             return rebuilt(value, leaves)
         check_axis(leaves, axis)
-        return rebuilt(value, self.session.all_gather(axis, outline(value), leaves, label))
+        return rebuilt(value, self.session.all_gather(axis, structure, leaves, label))
 
     def merge_call(
         self,

@@ -89,22 +89,22 @@ def leaves_of(structure: Any) -> list[Any]:
     return leaves
 
 
-def outline(structure: Any) -> Structure:
-    """How a structure is nested: equal for structures that match, whatever the order of their keys.
+def taken_apart(structure: Any) -> tuple[Structure, list[Any]]:
+    """How a structure is nested, and its leaves in that order.
+
+    Structures that match are nested alike, whatever the order of their keys.
 
     Raises:
         ValueMismatchError: Two keys of a dict cannot be told apart by their text.
     """
-    return tuple((path, kind) for path, kind, _ in _nodes(structure, ""))
-
-
-def ordered_leaves(structure: Any) -> list[Any]:
-    """The leaves of a structure in the order of its outline."""
-    return [leaf for _, kind, leaf in _nodes(structure, "") if kind == LEAF]
+    nodes: list[tuple[str, str]] = []
+    leaves: list[Any] = []
+    _take_apart(structure, "", nodes, leaves)
+    return tuple(nodes), leaves
 
 
 def rebuilt(structure: Any, leaves: Iterable[Any]) -> Any:
-    """The structure with other leaves, given in the order of its outline; keys stay as they are."""
+    """The structure with other leaves, in the order of `taken_apart`; keys keep their own."""
     return _filled(structure, iter(leaves))
 
 
@@ -117,31 +117,30 @@ def _filled(structure: Any, leaves: Iterator[Any]) -> Any:
     return next(leaves)
 
 
-def _nodes(structure: Any, path: str) -> Iterator[tuple[str, str, Any]]:
-    """Path, kind and value of each node; a node stands before those that it holds."""
-    kind = _kind(structure)
-    yield path, kind, structure
+def _take_apart(structure: Any, path: str, nodes: list[tuple[str, str]], leaves: list[Any]) -> None:
+    """Adds path and kind of each node, and each leaf; a node stands before those that it holds."""
     if isinstance(structure, dict):
+        nodes.append((path, "a dict"))
         for text, key in _by_text(structure):
-            yield from _nodes(structure[key], f"{path}[{text}]")
+            _take_apart(structure[key], f"{path}[{text}]", nodes, leaves)
     elif isinstance(structure, tuple | list):
+        nodes.append((path, _kind_of_sequence(structure)))
         fields = getattr(structure, "_fields", None)
         for place, member in enumerate(structure):
             step = f"[{place}]" if fields is None else f".{fields[place]}"
-            yield from _nodes(member, path + step)
+            _take_apart(member, path + step, nodes, leaves)
+    else:
+        nodes.append((path, LEAF))
+        leaves.append(structure)
 
 
-def _kind(structure: Any) -> str:
-    if isinstance(structure, dict):
-        return "a dict"
+def _kind_of_sequence(structure: Sequence[Any]) -> str:
     if isinstance(structure, list):
         return f"a list of {len(structure)}"
-    if isinstance(structure, tuple):
-        fields = getattr(structure, "_fields", None)
-        if fields is None:
-            return f"a tuple of {len(structure)}"
-        return f"a {type(structure).__name__}({', '.join(fields)})"
-    return LEAF
+    fields = getattr(structure, "_fields", None)
+    if fields is None:
+        return f"a tuple of {len(structure)}"
+    return f"a {type(structure).__name__}({', '.join(fields)})"
 
 
 def _by_text(structure: dict[Any, Any]) -> list[tuple[str, Any]]:
@@ -193,7 +192,7 @@ def join_structures(values: Sequence[Any], join: Callable[[list[Any]], Any]) -> 
     try:
         return _joined(values, join)
     except _UnlikeError:
-        forms = {i: structures.bare(outline(value)) for i, value in enumerate(values)}
+        forms = {i: structures.bare(taken_apart(value)[0]) for i, value in enumerate(values)}
         raise ValueMismatchError(
             "\n  ".join(
                 ["replicas gave structures that do not match:", *structures.differences(forms)]

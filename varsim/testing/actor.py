@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from varsim.distribute.conversion import as_tensor, to_array
 from varsim.distribute.distributed import DistributedVariable
-from varsim.distribute.values import ordered_leaves, outline
+from varsim.distribute.values import taken_apart
 from varsim.errors import VarsimError
 from varsim.protocol.messages import (
     AllGather,
@@ -26,6 +26,7 @@ from varsim.protocol.messages import (
     Raised,
     Reduced,
     Returned,
+    Structure,
 )
 from varsim.spec import Array, Context, Operation, ReduceOp, VariableSpec
 from varsim.sync.actions import COORDINATOR, Deliver, ReplicaAction, Run, Send, Stop
@@ -203,24 +204,24 @@ class Actor:
                     place=place,
                 )
             case "all_reduce":
-                value = _structure(words[1])
+                structure, given = _structure(words[1])
                 meeting = AllReduce(
                     call_id=call_id,
                     index=index,
                     op=ReduceOp(words[0]),
-                    structure=outline(value),
-                    leaves=tuple(map(as_tensor, ordered_leaves(value))),
+                    structure=structure,
+                    leaves=tuple(map(as_tensor, given)),
                     label=name,
                     place=place,
                 )
             case "all_gather":
-                value = _structure(words[1])
+                structure, given = _structure(words[1])
                 meeting = AllGather(
                     call_id=call_id,
                     index=index,
                     axis=int(words[0]),
-                    structure=outline(value),
-                    leaves=tuple(map(as_tensor, ordered_leaves(value))),
+                    structure=structure,
+                    leaves=tuple(map(as_tensor, given)),
                     label=name,
                     place=place,
                 )
@@ -229,10 +230,10 @@ class Actor:
         return self.state.flush(meeting)
 
 
-def _structure(word: str) -> Any:
-    """The value of a word; a list is an array, unless a dict holds it."""
+def _structure(word: str) -> tuple[Structure, list[Any]]:
+    """The value of a word, taken apart; a list is an array, unless a dict holds it."""
     value = literal(word)
-    return value if isinstance(value, dict) else as_tensor(value)
+    return taken_apart(value if isinstance(value, dict) else as_tensor(value))
 
 
 def _result(answer: Reduced | Merged | Answered) -> Any:
