@@ -331,6 +331,14 @@ def test_the_reason_says_what_the_variable_needs(aggregation, what):
     assert what in str(call.failure())
 
 
+def test_on_read_is_advised_for_what_has_a_variable():
+    for meeting, advised in ((contribution(1.0), True), (all_reduce(1.0), False)):
+        call = Call()
+        call.arrive(0, meeting)
+        call.end(1, returned())
+        assert advised == ("ON_READ" in str(call.failure()))
+
+
 # ---------------------------------------------------------------- waits
 
 

@@ -237,13 +237,15 @@ def absent(
     """The error for a meeting that a replica can no longer come to."""
     groups = grouped(at_meeting(participants, index, specs))
     ended = sum(one.ended is not None and one.met <= index for one in participants)
+    point = _most_common(groups, _present(index, participants))
+    later = ", or use synchronization=ON_READ if the value may be combined later"
     lines = [
         f"replicas wait for {'one' if ended == 1 else 'some'} that will not come, at meeting point "
         f"{index + 1} of this call:",
         *in_lines(groups),
-        f"  {_reason(_most_common(groups, _present(index, participants)), specs)}",
-        "  Let every replica reach it: move it out of code that only some replicas run, or use "
-        "synchronization=ON_READ if the value may be combined later.",
+        f"  {_reason(point, specs)}",
+        "  Let every replica reach it: move it out of code that only some replicas run"
+        f"{later if isinstance(point, Write) else ''}.",
     ]
     return MismatchError("\n".join(lines)).by_groups(groups)
 
