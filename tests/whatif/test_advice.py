@@ -220,13 +220,15 @@ def test_a_pilot_run_that_fails_is_told(tmp_path: Path):
     assert advised.status is Status.DONE
 
 
-def test_whatif_shows_before_and_after_in_80_columns(tmp_path: Path):
+def test_whatif_shows_before_and_after_on_any_console(tmp_path: Path):
+    """From 60 columns on in a table."""
     folder = run(tmp_path).directory
     command = ["whatif", folder, "--set", "w*=on_read", "--set", "seen=/mean"]
-    shown = CliRunner().invoke(main, command, env={"COLUMNS": "80"})
-
-    assert 0 == shown.exit_code
-    assert max(map(len, shown.output.splitlines())) <= 80
+    for width in (40, 60, 80):
+        shown = CliRunner().invoke(main, command, env={"COLUMNS": str(width)})
+        assert 0 == shown.exit_code
+        assert max(map(len, shown.output.splitlines())) <= width
+        assert (width >= 60) == ("merges  if alone  if alone  stale" in shown.output)
     assert "→ ON_READ with MEAN" in shown.output
     assert "→ ON_WRITE with MEAN" in shown.output
     assert "seen: 1 of 1 read would give another value." in shown.output.replace("\n", " ")

@@ -115,7 +115,7 @@ def _print_table(
         return
     labels, *cells = zip(*rows, strict=True)
     columns = [Column(heading, one) for heading, one in zip(headings[1:], cells, strict=True)]
-    show_table(console, title, labels, columns, corner=headings[0])
+    show_table(console, title, labels, columns, corner=headings[0], whole=True)
 
 
 def _cell(bench: Bench, quantity: Quantity, workers: int, size_bytes: int) -> str:

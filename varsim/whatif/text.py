@@ -11,7 +11,7 @@ from rich.text import Text
 
 from varsim.analysis.findings.found import times
 from varsim.report.alike import grouped, name_of, short_names, without_numbers
-from varsim.report.tables import Column, show_table
+from varsim.report.tables import GAP, Column, show_table
 from varsim.report.words import count, number, size, visible
 from varsim.spec import Array
 from varsim.sync.statistics import VariableStatistics
@@ -129,15 +129,18 @@ def _say_of_groups(console: Console, groups: Sequence[Sequence[Effect]]) -> None
 
 
 def _print_costs(console: Console, title: str, groups: Sequence[Sequence[Effect]]) -> None:
-    labels: list[str] = []
+    settings: list[tuple[str, str]] = []
     rows: list[list[str]] = []
-    names = short_names([name_of([one.name for one in group]) for group in groups], _NAME_WIDTH)
-    for name, (effect, *_) in zip(names, groups, strict=True):
-        was, would = effect.cost_before, effect.cost_after
-        labels += [name, f"  {in_words(effect.before)}", f"→ {in_words(effect.after)}"]
-        rows += [[""] * len(_HEADINGS), _cells(was, effect.stale_before)]
-        rows.append(_cells(would, effect.stale_after))
+    for effect, *_ in groups:
+        settings.append((f"  {in_words(effect.before)}", f"→ {in_words(effect.after)}"))
+        rows += [[""] * len(_HEADINGS), _cells(effect.cost_before, effect.stale_before)]
+        rows.append(_cells(effect.cost_after, effect.stale_after))
     columns = [Column(*one) for one in zip(_HEADINGS, zip(*rows, strict=True), strict=True)]
+    # Names are cut before the table is given up, but not to less than the settings below them.
+    room = console.width - sum(GAP + column.width for column in columns)
+    room = min(_NAME_WIDTH, max(room, *(len(one) for pair in settings for one in pair)))
+    names = short_names([name_of([one.name for one in group]) for group in groups], room)
+    labels = [label for name, pair in zip(names, settings, strict=True) for label in (name, *pair)]
     show_table(console, title, labels, columns, whole=True)
 
 
