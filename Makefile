@@ -31,7 +31,7 @@ define install_varsim
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-all test-lowest format lint types scenarios golden soak docs \
+.PHONY: help setup run test quick test-all test-lowest format lint types scenarios golden soak docs \
         docs-check wheel-smoke bench bench-peers check upgrade clean
 
 help: ## this list
@@ -61,6 +61,10 @@ run: $(INSTALLED) ## train on handwritten digits with four workers (WORKERS=, MO
 
 test: $(INSTALLED) ## all tests but the slow ones
 	$(TESTS) -m "not slow"
+
+quick: $(INSTALLED) ## pure states, scenarios, documents: a few seconds, for after every edit
+	$(TESTS) -q -m "not slow and not processes" tests/scenarios tests/sync tests/protocol \
+		tests/distribute tests/test_docs.py
 
 test-all: $(INSTALLED) ## all tests
 	$(TESTS)
@@ -100,7 +104,9 @@ scenarios: $(INSTALLED) ## rewrite the expected parts of the golden scenarios; r
 	$(BIN)/python -m varsim.testing.scenario --rewrite tests/scenarios
 
 golden: $(INSTALLED) ## compare with recorded TensorFlow results; prints the counts by class and rule
-	$(BIN)/python -m pytest -q -s tests/golden
+	$(BIN)/python -m tests.golden
+	$(TESTS) -q tests/golden --deselect \
+		tests/golden/test_golden.py::test_every_case_is_the_same_or_different_on_purpose
 
 soak: $(INSTALLED) ## random programs, message orders and damages, EFFORT times as many as a test run has
 	VARSIM_TEST_EFFORT=$(EFFORT) $(TESTS) -q --timeout 0 tests/properties tests/testing \
