@@ -32,13 +32,13 @@ endef
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test quick test-all test-lowest format lint types scenarios golden soak docs \
-        docs-check wheel-smoke bench bench-peers check upgrade clean
+        docs-check wheel-smoke install-smoke bench bench-peers check upgrade clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 setup: $(INSTALLED) ## create .venv and install into it what locks/newest.txt says
-	@echo "ready; for the command varsim in this shell: . $(BIN)/activate"
+	@echo "$(VENV) is as locked"
 
 $(VENV)/.locked: locks/newest.txt
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -55,6 +55,7 @@ $(VENV)/.locked: locks/newest.txt
 $(INSTALLED): pyproject.toml $(VENV)/.locked
 	$(call install_varsim,$(VENV))
 	@$(BIN)/python -m compileall -q varsim workers
+	@echo "installed; for the command varsim in this shell: . $(BIN)/activate"
 
 run: $(INSTALLED) ## train on handwritten digits with four workers (WORKERS=, MODE=)
 	$(BIN)/python -m varsim run --workers $(WORKERS) --mode $(MODE)
@@ -133,6 +134,19 @@ wheel-smoke: $(INSTALLED) ## build, install in a fresh environment outside the c
 	venv/bin/python -c 'import json; json.load(open("summary.json"))'; \
 	set +x; echo "wheel-smoke: the wheel installs and runs outside the checkout"
 
+# As somebody does who has an environment: from the checkout, by pip alone. What it builds in the
+# checkout is not left there, since the next build would take up files that have gone.
+install-smoke: $(INSTALLED) ## install the checkout into another environment by pip, and run
+	@set -eu; there=$$(mktemp -d); here="$$PWD"; trap 'rm -rf "$$there" "$$here/build"' EXIT; set -x; \
+	$(BIN)/python -m locks.installed --pins >"$$there/pins.txt"; \
+	$(BIN)/python -m venv "$$there/theirs"; \
+	PIP_CONSTRAINT="$$there/pins.txt" "$$there/theirs/bin/python" -m pip install $(PIP_OPTIONS) "$$here"; \
+	cd "$$there"; \
+	theirs/bin/python -c 'import varsim as tf; assert "theirs" in tf.__file__, tf.__file__'; \
+	theirs/bin/varsim run --workers 2 --quiet; \
+	theirs/bin/python -m varsim check; \
+	set +x; echo "install-smoke: varsim runs in an environment of somebody else's"
+
 bench: $(INSTALLED) ## measure varsim beside its peers, and keep the results (nine minutes at most)
 	@set -eu; for question in startup step scalars digits reads scale busy tracing history; do \
 		echo "== $$question"; $(BIN)/python -m benchmarks.$$question --keep; done
@@ -147,7 +161,7 @@ $(PEERS)/.installed: benchmarks/peers/requirements.txt
 		"Open MPI stays out: there is no mpirun (Debian, Ubuntu: apt install openmpi-bin)."
 	@touch $@
 
-check: lint types docs-check test wheel-smoke ## what .ci/run runs
+check: lint types docs-check test wheel-smoke install-smoke ## what .ci/run runs
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) $(LOWEST) $(LOCKER) build dist runs .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -1,0 +1,76 @@
+"""The README's lines for a shell work as they stand, in the order in which they stand."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from tests.waiting import MS
+from varsim.cli.main import main as cli
+
+ROOT = Path(__file__).parents[1]
+LINES = [
+    line.split("  #")[0].strip()
+    for line in (ROOT / "README.md").read_text("utf-8").splitlines()
+    if re.match(r"    (make|varsim|python|pip|\.) ", line)
+]
+COMMANDS = [line for line in LINES if line.startswith("varsim ")]
+MEASURES = "varsim bench"
+
+
+def test_the_command_is_found_where_it_is_used():
+    """The environment is made, then entered, and the command called only then."""
+    assert ["make", "make", "."] == [line.split()[0] for line in LINES[:3]]
+    assert ". .venv/bin/activate" == LINES[2]
+    assert len(LINES) - 3 == len(COMMANDS)
+
+
+def test_make_knows_its_targets():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+
+    assert {line.split()[1] for line in LINES if line.startswith("make ")} <= targets
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_the_command_takes_the_line(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """By click's own parser, types and checks included; a run is not looked for."""
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    latest = tmp_path / "runs" / "latest"
+    latest.mkdir(parents=True)
+    (tmp_path / "runs" / "latest-bench").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    name, *arguments = shlex.split(line)[1:]
+    context = click.Context(cli, info_name="varsim")
+    command = cli.get_command(context, name)
+
+    assert command is not None
+    command.make_context(name, arguments, parent=context)
+
+
+@pytest.mark.slow
+@pytest.mark.processes
+@pytest.mark.timeout(600)  # half a minute of work; the rest is patience with a busy machine
+def test_the_lines_work_in_their_order(tmp_path: Path):
+    """On real processes, one after the other; all but those that measure the host."""
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    for line in COMMANDS:
+        if not line.startswith(MEASURES):
+            done = subprocess.run(
+                shlex.split(line),
+                cwd=tmp_path,
+                env=os.environ | {"PATH": path},
+                capture_output=True,
+                text=True,
+                timeout=60_000 * MS,
+            )
+            assert 0 == done.returncode, f"{line}\n{done.stdout}\n{done.stderr}"
