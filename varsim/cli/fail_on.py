@@ -36,7 +36,7 @@ def asked_for(texts: Iterable[str]) -> frozenset[str]:
     """The words of all options, of which each may be a list.
 
     Raises:
-        WrongUse: One is no kind of finding.
+        WrongUse: A word is not a kind of finding.
     """
     known = words()
     asked = [_word(part) for text in texts for part in text.split(",") if part.strip()]

@@ -133,7 +133,7 @@ def run(
 
 
 def _exit_code(summary: Summary) -> int:
-    """A fault of varsim weighs most, but for an interrupt: then somebody knows why it ended."""
+    """A fault of varsim weighs most, but for an interrupt: the user knows why the run ended."""
     code = _EXIT_CODE[summary.status.value]
     invalid = summary.verdict is not None and summary.verdict.outcome == "INVALID"
     return INVALID if invalid and code != INTERRUPTED else code

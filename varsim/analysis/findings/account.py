@@ -1,7 +1,7 @@
 """What was compared with a single device, and what was not: an account of all comparisons.
 
-Rules explain some differences (see `factor.py`). All others are shown: nobody knows whether they
-matter. Rounding, other random numbers or other batches make such a difference; so do mistakes.
+Rules explain some differences (see `factor.py`). All others are shown, and whether they matter is
+left open: rounding, other random numbers and other batches make differences, and so do mistakes.
 """
 
 from __future__ import annotations
