@@ -163,6 +163,21 @@ def test_the_failure_of_a_run_leads_and_is_told_by_the_exit_code(tmp_path: Path)
     assert "divergence" == found["findings"][1]["kind"]
 
 
+def test_a_failed_run_without_a_record_leads_with_its_failure_too():
+    Path("failed").mkdir()
+    text = as_json(summary(status=Status.FAILED, failure=FAILURE))
+    Path("failed/summary.json").write_text(text, "utf-8")
+    result = varsim("failed")
+
+    assert 1 == result.exit_code
+    assert ["failed run", "  what      ValueError: no data"] == result.stdout.splitlines()[:2]
+    assert "has no history.db" in result.stdout
+    found = json.loads(varsim("failed", "--json").stdout)
+    assert ("failed", "failed run") == (found["status"], found["findings"][0]["kind"])
+    Path("failed/summary.json").write_text(as_json(summary()), "utf-8")
+    assert 2 == varsim("failed").exit_code
+
+
 def test_a_broken_promise_weighs_more_than_a_failed_run():
     folder = saved("reduction-invalid").parent
     (folder / "summary.json").write_text(

@@ -141,24 +141,28 @@ def _finding(history: History, call: _Call) -> Finding:
     )
 
 
-def _of_run(history: History, ending: Ending, call: _Call | None) -> Finding:
-    """The failure of a run, with the call that it failed in, if it was one."""
-    said = f"{ending.kind}: {ending.text}"
-    finding = Finding(
+def failed_run(ending: Ending) -> Finding:
+    """The failure of a run, without what its record tells of it."""
+    return Finding(
         kind=Kind.FAILED_RUN,
         variable_id=None,
         variable="",
         places=((ending.place, 1),) if ending.place else (),
         count=1,
-        what=said,
-        remedy="`failure` in summary.json has the whole story. What was done before it was judged.",
+        what=f"{ending.kind}: {ending.text}",
+        remedy="`failure` in summary.json has the whole story.",
         events=(),
     )
+
+
+def _of_run(history: History, ending: Ending, call: _Call | None) -> Finding:
+    """The failure of a run, with the call that it failed in, if it was one."""
+    finding = failed_run(ending)
     if call is None:
         return finding
     where = f"\nThat was in call {call.finish.call}{_by(call)}."
     places = _places(history, call) or finding.places
-    return replace(finding, what=said + where, places=places, events=_events(call))
+    return replace(finding, what=finding.what + where, places=places, events=_events(call))
 
 
 def _by(call: _Call) -> str:

@@ -27,7 +27,7 @@ from varsim.cli.record import open_record
 
 if TYPE_CHECKING:
     from varsim.analysis.examination import Examination
-    from varsim.analysis.finding import Compared
+    from varsim.analysis.finding import Compared, Finding
     from varsim.tracing.history import History
 
 _EXIT_CODE: Final = {"VALID": DONE, "INVALID": INVALID, "UNKNOWN": UNKNOWN}
@@ -110,7 +110,11 @@ def check(
             found = _examined(history, oracle, path)
             names = {number: str(row.name) for number, row in history.variables.items()}
     except ConfigError as error:
-        raise WrongUse(str(error)) from error
+        failed = None if events else _failed_without_record(run)
+        if failed is None:
+            raise WrongUse(str(error)) from error
+        _show_failure(failed, str(error), as_json=as_json)
+        ctx.exit(FAILED)
     if as_json:
         click.echo(json.dumps(_plain(found), indent=2, default=lambda kind: kind.value))
     else:
@@ -129,6 +133,35 @@ def _examined(history: History, oracle: History | None, path: Path) -> Examinati
     no_oracle = "" if summary is None else summary.no_oracle
     with telling(Part.JUDGING) as tell:
         return examine(history, oracle, ending=ending, no_oracle=no_oracle, tell=tell)
+
+
+def _failed_without_record(run: str) -> Finding | None:
+    """The failure of a run that left no record; None if it did not fail, or has a record."""
+    from varsim.analysis.failures import failed_run
+    from varsim.errors import ConfigError
+    from varsim.experiments.ending import ending_of, summary_beside
+    from varsim.experiments.found_runs import find_run
+    from varsim.tracing.history import HISTORY
+
+    try:
+        path = find_run(run)
+    except ConfigError:
+        return None
+    summary = summary_beside(path)
+    if summary is None or summary.failure is None or (path / HISTORY).exists():
+        return None
+    return failed_run(ending_of(summary))
+
+
+def _show_failure(failed: Finding, without_record: str, *, as_json: bool) -> None:
+    """All that is known of a run that failed and has no record."""
+    from varsim.report.findings_text import finding_text
+
+    if as_json:
+        told = {"status": "failed", "outcome": None, "findings": [asdict(failed)]}
+        click.echo(json.dumps(told, indent=2, default=lambda kind: kind.value))
+    else:
+        click.echo("\n".join([*finding_text(failed), "", without_record]))
 
 
 def _exit_code(found: Examination, asked: frozenset[str]) -> int:
