@@ -201,6 +201,18 @@ def test_a_module_is_run_again_too(write: Write, monkeypatch: pytest.MonkeyPatch
     assert {"v": 6.0} == first.result == run("latest").result
 
 
+def test_an_installed_module_is_not_carried_and_run_again_where_it_is():
+    """Of one's own runs; another's names a module that would be imported here."""
+    first = run("step_counter", "workload=varsim.workloads.step_counter", "steps=2")
+
+    assert first.carried is not None
+    assert ["module 'varsim.workloads.step_counter': it is installed"] == first.carried.left_out
+    assert first.result == run("latest").result
+    (Path("runs/latest") / "origin.json").unlink()
+    assert "imports 'varsim.workloads.step_counter' as a program that your" in error_of("latest")
+    assert first.result == run("latest", trust=True).result
+
+
 def test_a_user_without_a_place_for_a_key_can_run_but_is_not_recognised(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):

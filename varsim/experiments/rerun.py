@@ -44,13 +44,14 @@ def experiment_again(folder: Path, overrides: Sequence[Override], *, trust: bool
     replaced = any(one.keys[0] in _OF_THE_PROGRAM for one in overrides)
     code = None if replaced else _code(folder, said)
     if code is not None:
-        if not code.exists():
+        installed = not code.exists() and _is_module(said)
+        if not code.exists() and not installed:
             raise ConfigError(_without_source(folder, code, said))
         if not trust and not is_own(folder):
-            raise ConfigError(_untrusted(folder, code))
+            raise ConfigError(_untrusted(folder, None if installed else code, said))
         forget_caches(folder)
-        if code.parent != folder / PROGRAM or code.is_dir():
-            sys.path.insert(0, str((folder / PROGRAM).absolute()))  # of a dotted module
+        if _is_module(said):
+            sys.path.insert(0, str((folder / PROGRAM).absolute()))
     out = Override(("out",), Experiment.model_fields["out"].default, "out")
     experiment = load_experiment(file, [out, *overrides])
     experiment.loaded_from(None)  # nobody wrote it
@@ -79,9 +80,19 @@ def _without_source(folder: Path, code: Path, said: dict[str, Any]) -> str:
     )
 
 
-def _untrusted(folder: Path, code: Path) -> str:
+def _is_module(said: dict[str, Any]) -> bool:
+    return "script" not in said and not catalog.is_path(str(said.get("workload", "")))
+
+
+def _untrusted(folder: Path, code: Path | None, said: dict[str, Any]) -> str:
+    what = "carries a program" if code is not None else f"imports {said['workload']!r} as a program"
+    where = (
+        f"{code}, and at what else is in {folder / PROGRAM}/"
+        if code is not None
+        else f"that module, and at {folder / EXPERIMENT}"
+    )
     return (
-        f"{folder} carries a program that your varsim did not put there as it is: it came from "
-        f"another machine or user, or was changed after the run. To run it, look at {code}, and "
-        f"at what else is in {folder / PROGRAM}/, then add --trust"
+        f"{folder} {what} that your varsim did not put there as it is: it came from another "
+        f"machine or user, or was changed after the run. To run it, look at {where}, then add "
+        "--trust"
     )

@@ -57,6 +57,8 @@ def home_of_module(name: str, file: str | None) -> Home | None:
 
 
 def _is_installed(path: Path, root: Path) -> bool:
+    if _OURS in path.parents:
+        return True
     libraries = {Path(sys.prefix), Path(sys.base_prefix)}
     return bool(_INSTALLED & {*path.parts}) or root.parent.parent in libraries
 
