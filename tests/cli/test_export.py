@@ -122,6 +122,18 @@ def test_nothing_in_an_exported_run_names_the_machine(tmp_path: Path):
     assert run.name == load_summary(folder).directory
 
 
+def test_a_run_calls_files_by_where_they_are_imported_from():
+    """Before it is exported: the program stands outside of the working directory."""
+    run = ran("params.trouble=true")
+    failure = load_summary(run).failure
+
+    assert failure is not None
+    assert "program.py:10" == failure.place
+    assert 'File "program.py", line 10, in run' in failure.traceback
+    with open_history(run) as history:
+        assert {"program.py:7"} == {event.place for event in history.events("kind = 'write'")}
+
+
 def test_without_source_there_is_none():
     ran()
     folder = unpacked("--no-source")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from pathlib import Path
 
 import pytest
 
 import varsim
-from varsim.protocol.story import place_in, said_in
+from varsim.protocol.story import place_in, said_in, with_shown_paths
 
 OURS = Path(varsim.__file__).parent
 
@@ -40,4 +42,16 @@ def test_the_place_is_the_innermost_of_the_user(tmp_path: Path, monkeypatch: pyt
         (tmp_path / "a dir" / "p.py", 7), (library, 5), (OURS / "distribute" / "variable.py", 9)
     )
     assert "a dir/p.py:7" == place_in(told)
-    assert f"{OURS}/workloads/digits.py:3" == place_in(story((OURS / "workloads/digits.py", 3)))
+    digits = story((OURS / "workloads/digits.py", 3))
+    assert str(place_in(digits)).endswith("workloads/digits.py:3")
+
+
+def test_a_file_is_called_by_where_it_is_imported_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The innermost folder counts; a file from nowhere has its whole path."""
+    monkeypatch.setattr(sys, "path", ["", str(tmp_path), str(tmp_path / "deep")])
+    told = story((tmp_path / "deep/a.py", 1), (tmp_path / "b.py", 2), (Path("/nowhere/c.py"), 3))
+
+    assert ["a.py", "b.py", "/nowhere/c.py"] == re.findall('File "(.*)"', with_shown_paths(told))
+    assert "/nowhere/c.py:3" == place_in(told)

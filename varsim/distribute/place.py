@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 import warnings
-from pathlib import Path
 from types import CodeType, FrameType
 
 from varsim.errors import VarsimWarning
+from varsim.protocol.paths import shown_path
 
 _NOT_THE_USERS = (
     "varsim.distribute",
@@ -55,7 +55,7 @@ def _place_of(frame: FrameType) -> str | None:
     module = frame.f_globals.get("__name__", "")
     if any(module == name or module.startswith(f"{name}.") for name in _NOT_THE_USERS):
         return None
-    return _shown(frame.f_code.co_filename, frame.f_lineno)
+    return f"{shown_path(frame.f_code.co_filename)}:{frame.f_lineno}"
 
 
 def place_of_code(code: CodeType) -> str:
@@ -63,20 +63,13 @@ def place_of_code(code: CodeType) -> str:
     key = id(code), _FIRST_LINE
     found = _places.get(key)
     if found is None:
-        found = _places[key] = code, _shown(code.co_filename, code.co_firstlineno)
+        found = _places[key] = code, place_in_code(code, code.co_firstlineno)
     return found[1] or ""
 
 
 def place_in_code(code: CodeType, line: int) -> str:
     """file:line of a line of a function's code."""
-    return _shown(code.co_filename, line)
-
-
-def _shown(filename: str, line: int) -> str:
-    path = Path(filename)
-    here = Path.cwd()
-    shown = str(path.relative_to(here)) if path.is_relative_to(here) else filename
-    return f"{shown}:{line}"
+    return f"{shown_path(code.co_filename)}:{line}"
 
 
 _FIRST_LINE = -1  # in place of an offset

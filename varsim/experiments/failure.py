@@ -8,7 +8,8 @@ from typing import Final
 
 import varsim
 from varsim.errors import ReplicaError, VarsimError
-from varsim.protocol.story import place_in
+from varsim.protocol.paths import shown_path
+from varsim.protocol.story import place_in, with_shown_paths
 from varsim.report.summary import Failure
 
 _OURS: Final = Path(varsim.__file__).parent
@@ -34,13 +35,13 @@ def _place(error: BaseException) -> str:
     if isinstance(cause, ReplicaError) and (place := place_in(cause.traceback)):
         return place
     frames = _program_frames(error)
-    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    return f"{shown_path(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
 
 
 def in_a_line(error: BaseException) -> str:
     """The error, and the innermost place in the program."""
     frames = _program_frames(error)
-    where = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    where = f" ({shown_path(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {_text(error).partition(chr(10))[0]}{where}"
 
 
@@ -67,7 +68,7 @@ def _story(error: BaseException) -> str:
     frames = _program_frames(error)
     if frames:
         parts.append("in the program:\n" + "".join(traceback.format_list(frames)))
-    return "\n".join(part.rstrip() for part in parts)
+    return "\n".join(with_shown_paths(part).rstrip() for part in parts)
 
 
 def _program_frames(error: BaseException) -> list[traceback.FrameSummary]:

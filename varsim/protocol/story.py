@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import Final
 
+from varsim.protocol.paths import shown_path
+
 _FRAME: Final = re.compile(r'^  File "(?P<file>.+)", line (?P<line>\d+).*\n', re.MULTILINE)
 _CODE: Final = "    "  # before the lines of code below a frame
 _OURS: Final = Path(__file__).parents[1]
@@ -27,16 +29,22 @@ def said_in(story: str) -> str:
 def place_in(story: str) -> str | None:
     """file:line of the innermost frame of a traceback that is the user's; None if there is none.
 
-    A file below the working directory is told by its path from there, as other places are.
+    Files are called as in other places: by `shown_path`.
     """
     last = None
     for frame in _FRAME.finditer(story):
-        path = Path(frame["file"])
-        if _is_users(path):
-            here = Path.cwd()
-            shown = path.relative_to(here) if path.is_relative_to(here) else path
-            last = f"{shown}:{frame['line']}"
+        if _is_users(Path(frame["file"])):
+            last = f"{shown_path(frame['file'])}:{frame['line']}"
     return last
+
+
+def with_shown_paths(story: str) -> str:
+    """A traceback that calls files as other places do, so that it says nothing of the machine."""
+
+    def shown(frame: re.Match[str]) -> str:
+        return frame.group().replace(frame["file"], shown_path(frame["file"]), 1)
+
+    return _FRAME.sub(shown, story)
 
 
 def _is_users(path: Path) -> bool:
