@@ -107,7 +107,8 @@ def test_the_exit_code_says_how_it_ended(asked: Asked, status: Status, code: int
     result = varsim()
 
     assert code == result.exit_code
-    assert ("Error: no luck\n" if code == 1 else "") == result.stderr
+    said = "interrupted: what was done by then is saved in runs/x\n"
+    assert {0: "", 1: "Error: no luck\n", 130: said}[code] == result.stderr
 
 
 def test_an_interrupted_measuring_says_what_was_measured(asked: Asked):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from varsim.cli import completion
+from varsim.cli.entry import saved_by_then
 from varsim.cli.lazy import DONE, EXIT_CODES, FAILED, INTERRUPTED, Failed, WrongUse
 from varsim.report.terminal import takes_escapes, width_of
 
@@ -112,7 +113,10 @@ def bench(
         raise Failed(str(error)) from error
     finally:
         line.clear()
+    said = saved_by_then(found.directory)
     _show(found, other, as_json=as_json, quiet=quiet)
+    if found.status.value == "interrupted":
+        click.echo(said, err=True)
     ctx.exit(_EXIT_CODE[found.status.value])
 
 

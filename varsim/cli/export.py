@@ -35,13 +35,15 @@ def export(run: str, file: Path | None, *, no_source: bool, no_values: bool) -> 
     from varsim.errors import ConfigError
     from varsim.experiments.export import DEFAULT_FORMAT, export_run
     from varsim.experiments.found_runs import find_run
+    from varsim.interrupts import Interrupts
 
     try:
         found = find_run(run)
         folder = found if found.is_dir() else found.parent
         if file is None:
             file = Path(f"{folder.resolve().name}{DEFAULT_FORMAT}")
-        exported = export_run(folder, file, source=not no_source, values=not no_values)
+        with Interrupts():
+            exported = export_run(folder, file, source=not no_source, values=not no_values)
     except ConfigError as error:
         raise WrongUse(str(error)) from error
     except OSError as error:

@@ -24,13 +24,15 @@ def open_record(run: str) -> Iterator[tuple[Path, History, History | None]]:
     from varsim.experiments.found_runs import find_record, find_run
     from varsim.experiments.recording import merge_what_is_left
     from varsim.experiments.store import RunFiles
+    from varsim.interrupts import Interrupts
     from varsim.report.summary import Part
     from varsim.tracing.history import open_history, open_oracle
 
     path = find_run(run)
-    if path.is_dir():
-        with telling(Part.MERGING) as tell:
-            merge_what_is_left(RunFiles(path), tell=tell)
-    path = find_record(run)
-    with open_history(path) as history, open_oracle(path) as oracle:
-        yield path, history, oracle
+    with Interrupts():  # what is done with it may have private files
+        if path.is_dir():
+            with telling(Part.MERGING) as tell:
+                merge_what_is_left(RunFiles(path), tell=tell)
+        path = find_record(run)
+        with open_history(path) as history, open_oracle(path) as oracle:
+            yield path, history, oracle
