@@ -1,0 +1,59 @@
+"""Where does the time of a long run go, and how much of it comes after the training?
+
+The built-in job runs so many steps on so many workers, as `varsim run` does, with its record merged
+and judged. *after* is what comes after the training, over the training.
+"""
+
+from __future__ import annotations
+
+import tempfile
+
+from benchmarks.measure import Ratio, Spread
+from benchmarks.record import Rows, keep, question, show
+from varsim.experiments.config import Experiment
+from varsim.experiments.runner import run_experiment
+from varsim.report.summary import Part
+
+STEPS = (12_000,)
+ROUNDS = 1  # of minutes
+
+
+def measure(workers: int, steps: int, rounds: int) -> dict[str, object]:
+    """One row: what each part of the run took."""
+    taken: list[dict[str, float]] = []
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory(prefix="ending-") as out:
+            experiment = Experiment(
+                workload="digits", workers=workers, steps=steps, params={"epochs": steps}, out=out
+            )
+            taken.append(dict(run_experiment(experiment).seconds))
+    row: dict[str, object] = {"workers": workers, "steps": steps}
+    for part in (Part.TRAINING, Part.MERGING, Part.JUDGING):
+        row[part.value] = Spread.of([seconds.get(part.value, 0.0) for seconds in taken])
+    row["in all"] = Spread.of([seconds["in_all"] for seconds in taken])
+    after = [
+        (one.get(Part.MERGING.value, 0.0) + one.get(Part.JUDGING.value, 0.0))
+        / one[Part.TRAINING.value]
+        for one in taken
+    ]
+    row["after"] = Ratio(Spread.of(after).median)
+    return row
+
+
+def main() -> None:
+    """Measures, prints, and keeps if asked."""
+    parser = question(__doc__, (4,))
+    parser.add_argument("--steps", type=int, nargs="+", default=STEPS, help="of the training")
+    options = parser.parse_args()
+    rows: Rows = [
+        measure(workers, steps, options.rounds or ROUNDS)
+        for workers in options.workers
+        for steps in options.steps
+    ]
+    show("the end of a run", rows)
+    if options.keep:
+        keep("ending", rows)
+
+
+if __name__ == "__main__":
+    main()
