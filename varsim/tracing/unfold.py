@@ -327,7 +327,7 @@ def side_by_side(
     array: Array, shapes: Sequence[Sequence[int | None]], absent: Absent
 ) -> list[Kept]:
     """The columns of values that lie one behind another in an array; their shapes are whole."""
-    content = None if absent.is_absent(array) else array.tobytes()
+    content = None if absent.is_absent(array) else bytearray(array.tobytes())
     dtype, size = array.dtype, array.itemsize
     found: list[Kept] = []
     start = 0

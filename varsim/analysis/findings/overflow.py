@@ -68,7 +68,10 @@ class Overflow(Finder):
                 self._change(event, subject, (event.process,))
         elif event.meeting is not None:
             key = event.call, event.variable, event.meeting
-            self._meetings.setdefault(key, {})[event.process] = event
+            if key in self._meetings:
+                self._meetings[key][event.process] = event
+            else:
+                self._meetings[key] = {event.process: event}
 
     def on_create(self, event: Event) -> None:
         """Keeps what there is in the beginning."""

@@ -160,7 +160,10 @@ class Redundancy(Finder):
         merges.read = max(merges.read, version)
 
     def _contribute(self, event: Event, variable: int, number: int) -> None:
-        meetings = self._meetings.setdefault((event.call, variable), {})
+        key = event.call, variable
+        meetings = self._meetings.get(key)
+        if meetings is None:
+            meetings = self._meetings[key] = {}
         meeting = meetings.get(number)
         digest = digest_of(event)
         if meeting is None:

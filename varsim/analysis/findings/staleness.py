@@ -16,6 +16,8 @@ from varsim.analysis.findings.found import Evidence, Finder, Finding, Kind, mill
 from varsim.analysis.findings.subject import Subject
 from varsim.tracing.history import Event
 
+_NEVER: Final = (0, 0.0)
+
 _KEPT: Final = 128
 """Commits of a variable whose times are kept; what is older is taken to be as old as the oldest."""
 
@@ -53,6 +55,7 @@ class _Mirror:
     of: list[int | None] = field(default_factory=list)  # whose component; None: all
     used: dict[int, tuple[int, float]] = field(default_factory=dict)  # by process: version, when
     newest_used: int = 0
+    fresh: int = 0  # reads that no other process was ahead of
 
 
 class Mirrors(Finder):
@@ -95,16 +98,20 @@ class Mirrors(Finder):
         if version < mirror.newest_used:
             self._judge(event, version, mirror)
         else:
-            mirror.age.reads[0] += 1
+            mirror.fresh += 1
         _use(event, version, mirror)
 
     def finish(self) -> list[Finding]:
         """One finding for each variable with stale reads."""
-        return [
-            finding(self._variables[number], self._mirrors[number].age, "version", _WAIT)
+        stale = [
+            (self._variables[number], self._mirrors[number])
             for number in sorted(self._variables)
             if number in self._mirrors and self._mirrors[number].age.evidence.count
         ]
+        for _, mirror in stale:
+            if mirror.fresh:
+                mirror.age.reads[0] += mirror.fresh
+        return [finding(subject, mirror.age, "version", _WAIT) for subject, mirror in stale]
 
     def _judge(self, event: Event, version: int, mirror: _Mirror) -> None:
         missed = self._missed(event, version, mirror)
@@ -129,8 +136,9 @@ class Mirrors(Finder):
 
 
 def _use(event: Event, version: int, mirror: _Mirror) -> None:
-    if version > mirror.used.get(event.process, (0, 0.0))[0]:
-        mirror.used[event.process] = (version, event.time_s)
+    used = mirror.used.get(event.process, _NEVER)
+    if version > used[0]:
+        mirror.used[event.process] = version, event.time_s
         mirror.newest_used = max(mirror.newest_used, version)
 
 
