@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import sys
 
 import numpy as np
@@ -53,3 +54,8 @@ def keeping(link: WorkerLink) -> None:
     kept: list[Message] = []
     while not any(isinstance(message, Shutdown | Abort) for message in kept):
         kept += link.receive(None)
+
+
+def draw() -> tuple[float, float]:
+    """One number of each global generator, for `strategy.run`."""
+    return random.random(), float(np.random.random())  # noqa: NPY002  # as programs still do

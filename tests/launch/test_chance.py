@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 import varsim as tf
+from tests.launch.programs import draw
 from varsim.errors import DistributedValueError
 from varsim.experiments.config import Experiment
 from varsim.experiments.runner import run_experiment
@@ -18,10 +17,6 @@ from varsim.testing import simulated_cluster
 
 HUGE = 2**100
 STREAMS: tuple[tuple[int, ...], ...] = ((), AT_IMPORT, (0,), (1,), (2,))
-
-
-def draw() -> tuple[float, float]:
-    return random.random(), float(np.random.random())  # noqa: NPY002  # as programs still do
 
 
 def drawn(seed: int, *stream: int) -> tuple[float, float]:

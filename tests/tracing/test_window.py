@@ -94,6 +94,11 @@ def test_wrong_trace_options_are_refused_where_they_are_made(wrong: Any, problem
         TraceOptions("somewhere", **wrong)  # type: ignore[arg-type]
 
 
+def test_a_directory_alone_is_no_trace():
+    with pytest.raises(tf.VarsimError, match=r"it must be TraceOptions\('runs/x'\)"):
+        tf.distribute.MirroredStrategy(["cpu:0"], trace="runs/x")  # type: ignore[arg-type]
+
+
 def test_a_record_that_reached_its_limit_says_so(tmp_path: Path):
     with open_history(recorded(tmp_path, {"limit": "64 KiB"})) as history:
         reasons = {one.reason for one in judge(history)}

@@ -121,7 +121,7 @@ class MirroredStrategy(Strategy):
             transport=transport,
             exchange=exchange,
             log_dir=None if log_dir is None else Path(log_dir),
-            trace=trace,
+            trace=_checked_trace(trace),
             seed=_checked_seed(seed),
         )
         self._launcher = current_launcher()
@@ -379,6 +379,14 @@ class MirroredStrategy(Strategy):
         if len(parts) > 1:
             check_axis(parts, axis)
         return reduce.concatenate(parts, axis) if len(parts) > 1 else parts[0]
+
+
+def _checked_trace(trace: Any) -> TraceOptions | None:
+    if trace is not None and not isinstance(trace, TraceOptions):
+        raise DistributedValueError(
+            f"trace={trace!r}: it must be TraceOptions({str(trace)!r}), of varsim.tracing.trace"
+        )
+    return trace
 
 
 def _checked_seed(seed: int | None) -> int | None:
