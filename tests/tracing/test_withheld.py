@@ -66,3 +66,20 @@ def test_large_values_are_not_digested(tmp_path: Path):
         writes = [e for e in history.events() if e.kind == "write" and e.process == 2]
         assert 2 * STEPS == len(writes)
         assert {(f"[{size}]", None)} == {(e.shape, e.digest) for e in writes}
+
+
+def test_a_message_is_recorded_however_long_its_words_are(tmp_path: Path):
+    """Frames of arrays are left out if they are large; what tells of a call never is."""
+    with simulated_cluster():
+        strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"], trace=TraceOptions(tmp_path))
+
+        def step():
+            raise ValueError("a word " * FRAME_LIMIT_BYTES)
+
+        with pytest.raises(ValueError, match="a word"):
+            strategy.run(step)
+        strategy.close()
+    merge(tmp_path, tmp_path)
+    with open_history(tmp_path) as history:
+        assert Outcome.VALID is overall(judge(history))
+        assert ["begin", "raise"] == [e.kind for e in history.events() if e.process == 0]

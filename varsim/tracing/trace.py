@@ -193,13 +193,13 @@ class Trace:
             kept = self._in_window(peer, messages)
             if len(kept) < len(messages):
                 self._sent = ()
-                self._note(Kind.SENT, peer, [*map(self._kept, encode(kept))] if kept else [])
+                self._note(Kind.SENT, peer, self._kept(encode(kept)) if kept else [])
                 return
         if self._everything:
             frames = encode(messages)
         # What shows an array's memory is not held: that memory is to be used again.
         self._sent = frames if all(type(frame) is bytes for frame in frames) else ()
-        self._note(Kind.SENT, peer, [self._kept(frame) for frame in frames])
+        self._note(Kind.SENT, peer, self._kept(frames))
 
     def _in_window(self, peer: int, messages: Sequence[Message]) -> list[Message]:
         """Those that are recorded: all in the window, and before and after it the skeleton.
@@ -216,8 +216,13 @@ class Trace:
                 found.append(message)
         return found
 
-    def _kept(self, frame: Frame) -> bytes | memoryview | int:
-        return frame if self._everything or len(frame) <= FRAME_LIMIT_BYTES else len(frame)
+    def _kept(self, frames: Sequence[Frame]) -> list[bytes | memoryview | int]:
+        """The frames, and of large ones the sizes: but the first, which holds the messages."""
+        if self._everything:
+            return list(frames)
+        header, *arrays = frames
+        limit = FRAME_LIMIT_BYTES
+        return [header, *(one if len(one) <= limit else len(one) for one in arrays)]
 
     def received(self, peer: int) -> None:
         """The next envelope of a peer has come."""
@@ -277,7 +282,7 @@ class Trace:
     def decided(self, commits: Sequence[Message]) -> None:
         """There are commits that have not left yet."""
         if self._open:
-            self._note(Kind.DECIDED, [self._kept(frame) for frame in encode(commits)])
+            self._note(Kind.DECIDED, self._kept(encode(commits)))
 
     def finished(self, call_id: int, error: str | None) -> None:
         """The program has what a call led to."""
