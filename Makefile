@@ -15,6 +15,7 @@ PIP_OPTIONS := --quiet --disable-pip-version-check --retries 5 --timeout 60
 WORKERS ?= 4
 MODE ?= on_read
 EFFORT ?= 20
+TRACED ?= 4# times as long may take what coverage watches
 PYTEST_PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
 TESTS := $(BIN)/python -m pytest $(PYTEST_PARALLEL)
 
@@ -31,7 +32,7 @@ define install_varsim
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test quick test-all test-lowest format lint types scenarios golden soak docs \
+.PHONY: help setup run test quick test-all test-lowest coverage format lint types scenarios golden soak docs \
         docs-check wheel-smoke install-smoke bench bench-peers check upgrade clean
 
 help: ## this list
@@ -81,6 +82,13 @@ $(LOWEST)/.installed: pyproject.toml locks/lowest.txt
 	$(call install_locked,$(LOWEST),$(PYTHON_LOWEST),locks/lowest.txt)
 	$(call install_varsim,$(LOWEST))
 
+coverage: $(INSTALLED) ## the tests with what they cover, worker processes too; fails below the floor
+	$(BIN)/python -m coverage erase
+	VARSIM_TEST_TIME_FACTOR=$(TRACED) $(BIN)/python -m coverage run -m pytest $(PYTEST_PARALLEL) \
+		-m "not slow" --timeout 300
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
+
 upgrade: $(INSTALLED) ## lock the newest releases, install them, check, and show what changed
 	@$(PYTHON) -m venv --clear $(LOCKER)
 	@$(LOCKER)/bin/python -m pip install $(PIP_OPTIONS) uv
@@ -98,8 +106,9 @@ lint: $(INSTALLED) ## layout and rules of style
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m ruff check .
 
-types: $(INSTALLED) ## mypy, strict
+types: $(INSTALLED) ## mypy, strict: the project, and programs of users against its public face
 	$(BIN)/python -m mypy
+	$(BIN)/python -m mypy --config-file typing_tests/mypy.ini typing_tests
 
 scenarios: $(INSTALLED) ## rewrite the expected parts of the golden scenarios; review the diff
 	$(BIN)/python -m varsim.testing.scenario --rewrite tests/scenarios

@@ -58,6 +58,10 @@ def private_directories() -> list[Path]:
     return list(Path(os.environ["TMPDIR"]).glob("varsim-*"))
 
 
+FORKS_ON_PURPOSE = "ignore:This process:DeprecationWarning"
+"""Python 3.12 and later warn of a fork beside the threads of ZeroMQ."""
+
+
 @contextmanager
 def running(program: str) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
     """A program that is in the middle of a run, and the process ids of its workers."""
@@ -65,7 +69,7 @@ def running(program: str) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
     os.close(handle)
     ready = Path(name)
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM + program],
+        [sys.executable, "-W", FORKS_ON_PURPOSE, "-c", PROGRAM + program],
         env=environment() | {"READY": name},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
