@@ -27,7 +27,7 @@ from varsim.report.explain_text import print_blocks
 from varsim.report.lens_steps import print_steps, title_of
 from varsim.report.page import print_page
 
-WIDTHS = (40, 44, 50, 60, 64, 70, 80, 100, 120, 200)
+WIDTHS = (40, 50, 60, 64, 80, 100, 120, 200)
 NARROWEST = {"explain on_read": 50}  # it names methods that are wider than 40 columns
 WORD = re.compile(r"[^\s,;:.()─…█/×]+")
 
@@ -72,7 +72,7 @@ PAGES: dict[str, Callable[[io.StringIO, int], None]] = {
     "bench": lambda file, width: print_bench(bench(), file, width),
     "comparison": lambda file, width: print_comparison(bench(), bench(), file, width),
     "explain": lambda file, width: print_blocks(_blocks(None, None, 2), file, width),
-    "explain on_read": lambda file, width: print_blocks(_blocks("on_read", None, 2), file, width),
+    "explain on_read": lambda file, width: print_blocks(_blocks("on_read", "sum", 2), file, width),
 }
 
 
