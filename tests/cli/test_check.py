@@ -194,6 +194,26 @@ def test_an_interrupted_run_is_judged_as_far_as_it_came(tmp_path: Path):
     assert result.stdout.startswith("The run was interrupted after 3 of 10 steps:")
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"total_steps": None, "step": 1}, "after 1 step:"),
+        ({"total_steps": None, "step": 0, "calls": 3}, "after 3 calls:"),
+        ({"interrupted": ["training"], "step": 3}, "after 3 of 10 steps:"),
+    ],
+)
+def test_it_is_told_how_far_an_interrupted_run_came(
+    changes: dict[str, Any], said: str, tmp_path: Path
+):
+    with_summary(tmp_path, status=Status.INTERRUPTED, **changes)
+    assert said in varsim(".").stdout.splitlines()[0]
+
+
+def test_an_interrupt_after_the_training_cuts_nothing_of_it_short(tmp_path: Path):
+    with_summary(tmp_path, status=Status.INTERRUPTED, interrupted=["judging"])
+    assert "interrupted" not in varsim(".").stdout
+
+
 def test_why_an_oracle_is_missing_is_said(tmp_path: Path):
     with_summary(tmp_path, no_oracle="it was interrupted")
     said = "whether the values are those of a single device: it was interrupted"

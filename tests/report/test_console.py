@@ -333,6 +333,10 @@ def test_adaptive_says_when_it_has_saved_nothing():
             "found: divergence: w, p.py:7 `varsim check` tells what that means",
         ),
         (
+            Judgement(outcome="VALID", reasons=[], compared="3 values at 1 place differ"),
+            "oracle: 3 values at 1 place differ `varsim check` tells what that means",
+        ),
+        (
             Judgement(
                 outcome="VALID",
                 reasons=[],

@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
-from varsim.analysis.failures import Ending
+from varsim.analysis.failures import DONE, Ending
+from varsim.analysis.findings.found import times
 from varsim.analysis.returned import Returned, compare_returned
 from varsim.errors import ConfigError
 from varsim.experiments.store import SUMMARY, load_summary
-from varsim.report.summary import Summary
+from varsim.report.summary import Part, Status, Summary
+
+_AFTER_IT: Final = {part.value for part in (Part.MERGING, Part.ORACLE, Part.JUDGING, Part.WRITING)}
+"""What is done once the program has ended: an interrupt there cuts nothing of it short."""
 
 
 def ending_of(summary: Summary) -> Ending:
     """How a run ended."""
-    of_all = "" if summary.total_steps is None else f" of {summary.total_steps:,}"
     failure = summary.failure
+    ended = summary.status is Status.INTERRUPTED and _AFTER_IT.issuperset(summary.interrupted)
     return Ending(
-        status=summary.status.value,
-        reached=f"after {summary.step:,}{of_all} steps",
+        status=DONE if ended and summary.interrupted else summary.status.value,
+        reached=_reached(summary),
         kind="" if failure is None else failure.kind,
         text="" if failure is None else failure.text,
         place="" if failure is None else failure.place,
         returned=_returned(summary),
     )
+
+
+def _reached(summary: Summary) -> str:
+    if summary.total_steps is not None:
+        return f"after {summary.step:,} of {times(summary.total_steps, 'step')}"
+    if summary.step:
+        return f"after {times(summary.step, 'step')}"
+    return f"after {times(summary.calls, 'call')}"
 
 
 def _returned(summary: Summary) -> tuple[Returned, ...]:

@@ -114,10 +114,9 @@ def _print_verdict(console: Console, summary: Summary) -> None:
     for finding in verdict.findings:
         console.print(Text(f"found: {finding}"))
     if verdict.compared:
-        console.print(Text(f"compared: {verdict.compared}"))
-    if verdict.findings:
-        console.print(Text("`varsim check` tells what that means, and what to do."))
+        console.print(Text(f"oracle: {verdict.compared}"))
     if verdict.findings or verdict.compared:
+        console.print(Text("`varsim check` tells what that means, and what to do."))
         console.print()
     console.print(Text(verdict_text(verdict.outcome, verdict.reasons)))
     console.print()
