@@ -56,3 +56,14 @@ def test_what_is_not_there_is_refused(words: tuple[str, ...], said: str):
 
     assert 2 == result.exit_code
     assert said in result.output
+
+
+def test_without_a_variable_the_one_that_says_most_is_shown(tmp_path: Path):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "latest").symlink_to(tmp_path)
+    said = " ".join(lens().output.split())
+
+    assert said.startswith("No variable was named. v is shown: its replicas are furthest apart")
+    assert "v (ON_READ, SUM): element [1] of [2]" in said
+    assert "Element [1] is shown: replicas are furthest apart in it, by 4. Next are 0 (1)" in said
+    assert "v (ON_READ, SUM): mean of its elements" in lens("latest", "v", "--at", "mean").output

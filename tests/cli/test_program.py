@@ -63,6 +63,12 @@ def test_every_command_is_there_and_explained():
     assert "..." not in invoke("--help").stdout.partition("Commands:")[2]
 
 
+def test_help_fits_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "40")
+
+    assert 40 >= max(map(len, invoke("lens", "--help").stdout.splitlines()))
+
+
 def test_a_wrong_command_names_the_nearest():
     result = invoke("rnu")
 

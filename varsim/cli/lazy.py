@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import IO, Any, Final, TextIO, cast
 
 import click
 
 from varsim.cli import entry
 from varsim.experiments.nearest import did_you_mean
+from varsim.report.terminal import width_of
+
+_WIDEST_HELP: Final = 100
 
 DONE: Final = 0
 FAILED: Final = 1
@@ -63,6 +67,17 @@ class LazyGroup(click.Group):
     def __init__(self, *args: Any, homes: dict[str, str] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._homes = homes or {}  # command → "module:attribute"
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        """A context whose help fits the terminal, also one that is narrower than click expects."""
+        extra.setdefault("terminal_width", min(width_of(sys.stdout), _WIDEST_HELP) - 1)
+        return super().make_context(info_name, args, parent, **extra)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's
         """Their names, in the order given."""

@@ -81,8 +81,8 @@ def _found(text: str, out: Path, sort: _Sort) -> Path:
         out = path.parent
     name = path.name
     names = _names(out, sort)
-    if name in {LATEST, sort.latest} and names:
-        return out / _last(out, sort, names)
+    if name in {LATEST, sort.latest} and (last := _last(out, sort, names)):
+        return out / last
     begun = [one for one in names if name and one.startswith(name)]
     if name in begun:  # although others may begin with it
         begun = [name]
@@ -102,12 +102,12 @@ def _names(out: Path, sort: _Sort) -> list[str]:
 
 
 def _last(out: Path, sort: _Sort, names: Sequence[str]) -> str:
-    """What the link points at; the newest by name if there is no link, or a dangling one."""
-    try:
-        target = (out / sort.latest).readlink().name
-    except OSError:
-        return names[0]
-    return target if target in names else names[0]
+    """What the link points at; the newest by name if there is none; "" if there is no run."""
+    link = out / sort.latest
+    if not link.is_dir():
+        return next(iter(names), "")
+    target = link.resolve().name
+    return target if target in names else link.name
 
 
 def _unclear(text: str, out: Path, sort: _Sort, begun: Sequence[str], names: Sequence[str]) -> str:
