@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.analysis.build import told
-from varsim.analysis.examination import examine
+from varsim.analysis.examination import NEED_AN_ORACLE, NUM_KINDS, examine
 from varsim.analysis.failures import DONE, Ending
+from varsim.analysis.finding import Compared, Kind
 from varsim.analysis.notes import EVERYTHING, LIMIT, ORACLE, WHOLE, Note
+from varsim.report.verdict_text import nothing_found
 
 CALL = """
 replicas 2
@@ -108,3 +111,18 @@ def test_of_a_record_that_is_not_whole_findings_were_not_looked_for(
 def test_a_note_names_the_option():
     assert "a; use --b" == str(Note(text="a", option="--b"))
     assert "a" == str(Note(text="a"))
+
+
+def test_kinds_of_which_nothing_could_be_found_are_not_counted(tmp_path: Path):
+    """Without an oracle, or if no rule could be tried; a split whole number tells by itself."""
+    with told(CALL).history(tmp_path) as history:
+        found = examine(history)
+    nothing = Compared(values=1, places=1, differences=(), uncompared=(), own=())
+    untried = replace(found, compared=replace(nothing, rules_tried=False))
+
+    assert NEED_AN_ORACLE == found.kinds_left_out
+    assert set() == replace(found, compared=nothing).kinds_left_out
+    assert NEED_AN_ORACLE - {Kind.TRUNCATION} == untried.kinds_left_out
+    assert f"none of the {NUM_KINDS - 3} kinds of finding that could be looked for" in (
+        nothing_found(untried)
+    )

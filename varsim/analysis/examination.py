@@ -53,8 +53,14 @@ class Examination:
         """How many kinds of finding were looked for; with one replica there are none."""
         if not self.is_whole or self.num_replicas < 2:
             return 0
-        without = len(NEED_AN_ORACLE) if self.compared is None else 0
-        return NUM_KINDS - without
+        return NUM_KINDS - len(self.kinds_left_out)
+
+    @property
+    def kinds_left_out(self) -> frozenset[Kind]:
+        """The kinds of which nothing could be found, as there was nothing to compare with."""
+        if self.compared is None:
+            return NEED_AN_ORACLE
+        return frozenset() if self.compared.rules_tried else NEED_AN_ORACLE - {Kind.TRUNCATION}
 
 
 def examine(

@@ -175,7 +175,8 @@ def _exit_code(found: Examination, asked: frozenset[str]) -> int:
         return FOUND
     unseen = fail_on.not_looked_for(found, asked)
     if unseen:
-        click.echo(f"--fail-on: not looked for without --oracle: {', '.join(unseen)}", err=True)
+        why = "without --oracle" if found.compared is None else "as no rule could be tried"
+        click.echo(f"--fail-on: not looked for, {why}: {', '.join(unseen)}", err=True)
         return UNKNOWN
     return verdict
 

@@ -60,12 +60,12 @@ def seen(found: Examination, asked: frozenset[str]) -> list[str]:
 
 def not_looked_for(found: Examination, asked: frozenset[str]) -> list[str]:
     """Which of the words nothing was looked for: that nothing was found then says nothing."""
-    from varsim.analysis.examination import NEED_AN_ORACLE
-
-    if found.compared is not None or found.num_replicas == 1:
+    if found.num_replicas == 1:
         return []
-    need = {DIFFERENCE, *(_word(kind.value) for kind in NEED_AN_ORACLE)}
-    return sorted(asked & need)
+    unseen = {_word(kind.value) for kind in found.kinds_left_out}
+    if found.compared is None:
+        unseen.add(DIFFERENCE)
+    return sorted(asked & unseen)
 
 
 def _word(kind: str) -> str:

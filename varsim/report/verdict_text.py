@@ -49,7 +49,8 @@ def nothing_found(examination: Examination) -> str:
     if not num_kinds:
         alone = examination.num_replicas == 1
         return f"no findings were looked for{': one replica has nothing to synchronise' * alone}"
-    which = "" if num_kinds == NUM_KINDS else " that need no oracle"
+    which = " that need no oracle" if examination.compared is None else " that could be looked for"
+    which = "" if num_kinds == NUM_KINDS else which
     return (
         f"none of the {num_kinds} kinds of finding{which} was found in "
         f"{times(examination.num_events, 'event')}"
