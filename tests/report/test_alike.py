@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.effort import many
 from varsim.report.alike import grouped, name_of, pattern_of, short, short_names, without_numbers
 
 LAYERS = [f"encoder/layer_{i:02}/kernel" for i in range(64)]
@@ -87,6 +88,7 @@ def test_variables_with_one_name_are_numbered() -> None:
     assert ["w", "b", "w #2"] == short_names(["w", "b", "w"], 10)
 
 
+@settings(max_examples=many(60), deadline=None)
 @given(
     st.lists(st.text("ab/_1\x1b", min_size=1, max_size=30), min_size=1, max_size=12),
     st.integers(8, 30),

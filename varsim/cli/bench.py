@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -12,7 +13,7 @@ import click
 from varsim.cli import completion
 from varsim.cli.entry import saved_by_then
 from varsim.cli.lazy import DONE, EXIT_CODES, FAILED, INTERRUPTED, Failed, WrongUse
-from varsim.report.terminal import takes_escapes, width_of
+from varsim.report.terminal import is_terminal, takes_escapes, width_of
 
 if TYPE_CHECKING:
     from varsim.experiments.host import Plan
@@ -24,6 +25,7 @@ else:
 
 _EXIT_CODE: Final = {"done": DONE, "failed": FAILED, "interrupted": INTERRUPTED}
 _CLEAR_LINE: Final = "\r\x1b[K"
+LINE_EVERY_S: Final = 2.0  # of lines that stay
 
 
 class Numbers(_Parameter):
@@ -46,20 +48,29 @@ class Numbers(_Parameter):
 
 
 class _Line:
-    """One line on a terminal that says what is being measured; nothing elsewhere."""
+    """One line on a terminal that says what is being measured; nothing elsewhere.
+
+    Where no escapes are wanted, it is a new line now and then.
+    """
 
     def __init__(self, *, quiet: bool) -> None:
-        self._shown = takes_escapes(sys.stderr) and not quiet
+        self._shown = is_terminal(sys.stderr) and not quiet
+        self._escapes = takes_escapes(sys.stderr)
+        self._said_s = time.monotonic()
 
     def measuring(self, what: str, done: int, asked: int) -> None:
         """Writes it over the last one."""
-        if self._shown:
-            said = f"{done}/{asked}  measuring {what}"[: width_of(sys.stderr) - 1]
-            click.echo(f"{_CLEAR_LINE}{said}", nl=False, err=True)
+        said = f"{done}/{asked}  measuring {what}"
+        if self._shown and self._escapes:
+            cut = said[: width_of(sys.stderr) - 1]
+            click.echo(f"{_CLEAR_LINE}{cut}", nl=False, err=True)
+        elif self._shown and time.monotonic() - self._said_s >= LINE_EVERY_S:
+            self._said_s = time.monotonic()
+            click.echo(said, err=True)
 
     def clear(self) -> None:
         """Takes it away."""
-        if self._shown:
+        if self._shown and self._escapes:
             click.echo(_CLEAR_LINE, nl=False, err=True)
 
 
