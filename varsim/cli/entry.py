@@ -22,6 +22,8 @@ _last_words = "interrupted"
 
 def begin() -> None:
     """From now on Ctrl-C ends the program at once, with 130 and one line on stderr."""
+    if signal.getsignal(signal.SIGINT) is _end_at_once:
+        return
     signal.signal(signal.SIGINT, _end_at_once)
     # Registered first, so called last: the interpreter would put back the system's own handler
     # while it frees itself.

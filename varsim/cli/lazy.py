@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Sequence
 from typing import IO, Any, Final, TextIO, cast
 
 import click
@@ -78,6 +79,12 @@ class LazyGroup(click.Group):
         """A context whose help fits the terminal, also one that is narrower than click expects."""
         extra.setdefault("terminal_width", min(width_of(sys.stdout), _WIDEST_HELP) - 1)
         return super().make_context(info_name, args, parent, **extra)
+
+    def main(self, args: Sequence[str] | None = None, *others: Any, **more: Any) -> Any:
+        """Parses and runs; without arguments those of the process, which is the program then."""
+        if args is None:
+            entry.begin()  # again, if `varsim.cli.entry` has not been its beginning
+        return super().main(args, *others, **more)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's
         """Their names, in the order given."""

@@ -35,5 +35,8 @@ def ensure_open_files(num_workers: int) -> None:
 
 
 def _open_files() -> int:
-    folders = (Path("/proc/self/fd"), Path("/dev/fd"))
-    return next((len(list(folder.iterdir())) for folder in folders if folder.is_dir()), 0)
+    # No generator that is left early: Python would lose a Ctrl-C that comes while it ends that.
+    for folder in (Path("/proc/self/fd"), Path("/dev/fd")):
+        if folder.is_dir():
+            return len(list(folder.iterdir()))
+    return 0

@@ -1,0 +1,52 @@
+"""Ctrl-C while a program of a user's starts its workers: under Python's own handler."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from tests.launch.conftest import Nothing
+from varsim.launch.launcher import LaunchOptions
+from varsim.launch.process import ProcessLauncher
+
+pytestmark = pytest.mark.processes
+
+NEVER = sys.maxsize
+
+
+def launch(interrupted_at: int) -> int:
+    """Starts a cluster, with a SIGINT at that call of a function; how many calls there were."""
+    calls = 0
+
+    def count(_frame: FrameType, event: str, _what: Any) -> None:
+        nonlocal calls
+        if event == "call":
+            calls += 1
+            if calls == interrupted_at:
+                sys.setprofile(None)
+                os.kill(os.getpid(), signal.SIGINT)
+
+    launcher = ProcessLauncher(entry_point="tests.launch.programs:serve")
+    sys.setprofile(count)
+    try:
+        link = launcher.launch(LaunchOptions(7, ("a", "b")), Nothing())
+    finally:
+        sys.setprofile(None)
+    link.close()
+    return calls
+
+
+@pytest.mark.parametrize("moments", [3, pytest.param(60, marks=pytest.mark.slow)])
+def test_ctrl_c_while_workers_start_frees_everything_and_stays_what_it_is(moments: int) -> None:
+    """It is no StartError, whatever it cut off; the check for leaks sees the rest."""
+    launch(NEVER)  # the first one imports
+    calls = launch(NEVER)
+    for moment in range(1, moments + 1):
+        with pytest.raises(KeyboardInterrupt) as raised:
+            launch(calls * moment // (moments + 1))
+        assert raised.value.__context__ is None or raised.value.__suppress_context__
