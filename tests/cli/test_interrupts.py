@@ -126,7 +126,7 @@ def test_ctrl_c_before_the_training_leaves_nothing(
 def test_a_replay_that_is_cut_off_leaves_no_private_files(
     monkeypatch: pytest.MonkeyPatch, private_temporary: Path
 ) -> None:
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         assert any(private_temporary.glob("varsim-replay-*"))
         os.kill(os.getpid(), signal.SIGINT)
 

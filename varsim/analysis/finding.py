@@ -25,28 +25,34 @@ from varsim.analysis.findings.waits import Waits
 from varsim.analysis.observer import Audience, Observer
 from varsim.analysis.oracle import Oracle
 from varsim.tracing.history import History
+from varsim.tracing.progress import Tell, telling
 
 __all__ = ["Compared", "Finding", "Kind", "Search", "find", "find_and_compare"]
 
 _ORDER: Final = {kind: place for place, kind in enumerate(Kind)}
 
 
-def find(history: History, oracle: History | None = None) -> tuple[Finding, ...]:
+def find(
+    history: History, oracle: History | None = None, *, tell: Tell | None = None
+) -> tuple[Finding, ...]:
     """The findings of a history, one for each kind and variable: by kind, then by variable.
 
     Args:
         oracle: The history of the same program on one replica with the whole batch, to compare.
+        tell: Is told how much of the history has been seen.
     """
-    return find_and_compare(history, oracle)[0]
+    return find_and_compare(history, oracle, tell=tell)[0]
 
 
 def find_and_compare(
-    history: History, oracle: History | None
+    history: History, oracle: History | None, *, tell: Tell | None = None
 ) -> tuple[tuple[Finding, ...], Compared | None]:
     """The findings of a history, and what all its comparisons with an oracle came to."""
     search = Search(history, oracle)
     if search.observers:
-        Audience(search.observers).show(history.events())
+        audience = Audience(search.observers)
+        for batch in telling(history.events(), history.last_event, tell):
+            audience.show(batch)
     return search.conclude()
 
 

@@ -33,6 +33,7 @@ def advise(*, run: str, everything: bool, as_json: bool) -> None:
     varsim advise
     varsim advise 20260101
     """  # noqa: D301  # \b keeps the lines below it apart
+    from varsim.cli.progress import REPLAYING, telling
     from varsim.errors import ConfigError
     from varsim.experiments import yaml_lines
     from varsim.report.page import print_page
@@ -41,8 +42,8 @@ def advise(*, run: str, everything: bool, as_json: bool) -> None:
     from varsim.whatif.text import print_advice
 
     try:
-        with open_record(run) as (_, history, oracle):
-            advised = advised_by(Replays(history, oracle))
+        with open_record(run) as (_, history, oracle), telling(REPLAYING) as tell:
+            advised = advised_by(Replays(history, oracle, tell))
     except ConfigError as error:
         raise WrongUse(str(error)) from error
     if as_json:

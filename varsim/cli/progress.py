@@ -35,6 +35,9 @@ PARTS: Final[Mapping[Part, str]] = {
 }
 """What a run does beside the training, as it is shown."""
 
+REPLAYING: Final = "replaying the record"
+STARTING: Final = "starting workers"
+
 
 class Quiet:
     """Shows warnings only."""
@@ -50,6 +53,10 @@ class Quiet:
         """Nothing."""
 
     def turned_to(self, part: Part) -> None:
+        """Says what it is."""
+        self.begins(PARTS[part])
+
+    def begins(self, title: str) -> None:
         """Nothing."""
 
     def done(self, fraction: float) -> None:
@@ -86,9 +93,9 @@ class Lines(Quiet):
             left = self._clock.left(step, total)
             self._say(f"step {step}/{total}", _in_words(metrics), left)
 
-    def turned_to(self, part: Part) -> None:
+    def begins(self, title: str) -> None:
         """Remembers it."""
-        self._part = PARTS[part]
+        self._part = title
         self._clock = _Clock()
 
     def done(self, fraction: float) -> None:
@@ -110,10 +117,10 @@ class Lines(Quiet):
 class Bar(Quiet):
     """A bar that is drawn again and again. No thread draws it: each step may."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, title: str = STARTING) -> None:
         super().__init__()
         self._progress = progress
-        self._task = progress.add_task("starting workers", total=None, count="", words="")
+        self._task = progress.add_task(title, total=None, count="", words="")
         self._shown_s = 0.0
         self._clock = _Clock()
         progress.refresh()
@@ -122,16 +129,12 @@ class Bar(Quiet):
         """The bar's title."""
         workers = len(summary_so_far.devices)
         title = f"{summary_so_far.experiment['name']} on {workers} worker{'s' * (workers != 1)}"
-        self._turn_to(title)
+        self.begins(title)
 
     def progressed(self, step: int, total: int, metrics: dict[str, Plain]) -> None:
         """A longer bar."""
         words = f"{step:,}/{total:,}", _in_words(metrics), self._clock.left(step, total)
         self._draw(step, total, *words)
-
-    def turned_to(self, part: Part) -> None:
-        """Another title, and an empty bar."""
-        self._turn_to(PARTS[part])
 
     def done(self, fraction: float) -> None:
         """A longer bar."""
@@ -143,7 +146,8 @@ class Bar(Quiet):
 
         self._progress.console.print(Text(f"warning: {text}", style="yellow"))
 
-    def _turn_to(self, title: str) -> None:
+    def begins(self, title: str) -> None:
+        """Another title, and an empty bar."""
         self._clock = _Clock()
         self._shown_s = 0.0
         self._progress.reset(self._task, total=None, description=title, count="", words="")
@@ -176,26 +180,30 @@ class _Clock:
 
 
 @contextmanager
-def watching(*, quiet: bool) -> Iterator[Quiet]:
+def watching(*, quiet: bool, title: str = STARTING) -> Iterator[Quiet]:
     """Who shows how a run goes on, while it does."""
     with nullcontext() if quiet or not takes_escapes(sys.stderr) else _bar() as progress:
-        watcher = Bar(progress) if progress is not None else Quiet() if quiet else Lines()
+        watcher = Bar(progress, title) if progress is not None else Quiet() if quiet else Lines()
         yield watcher
         watcher.ended()
 
 
 @contextmanager
-def telling(part: Part) -> Iterator[Tell]:
-    """Shows how far a command is with something that a run does, too, if that takes long."""
+def telling(title: str) -> Iterator[Tell]:
+    """Shows how far a command is, if that takes long. What is told again from 0 begins again."""
     began_s = time.monotonic()
     watcher: Quiet | None = None
+    last = 0.0
     with Interrupts(), ExitStack() as stack:
 
         def tell(fraction: float) -> None:
-            nonlocal watcher
+            nonlocal watcher, last
             if watcher is None and fraction and time.monotonic() - began_s >= _TOO_EARLY_S:
-                watcher = stack.enter_context(watching(quiet=False))
-                watcher.turned_to(part)
+                watcher = stack.enter_context(watching(quiet=False, title=title))
+                watcher.begins(title)
+            if watcher is not None and fraction < last:
+                watcher.begins(title)
+            last = fraction
             if watcher is not None:
                 watcher.done(fraction)
 

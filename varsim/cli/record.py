@@ -20,7 +20,7 @@ def open_record(run: str) -> Iterator[tuple[Path, History, History | None]]:
     Raises:
         ConfigError: There is no such run, or it has no record; the text says why.
     """
-    from varsim.cli.progress import telling
+    from varsim.cli.progress import PARTS, telling
     from varsim.experiments.found_runs import find_record, find_run
     from varsim.experiments.recording import merge_what_is_left
     from varsim.experiments.store import RunFiles
@@ -31,7 +31,7 @@ def open_record(run: str) -> Iterator[tuple[Path, History, History | None]]:
     path = find_run(run)
     with Interrupts():  # what is done with it may have private files
         if path.is_dir():
-            with telling(Part.MERGING) as tell:
+            with telling(PARTS[Part.MERGING]) as tell:
                 merge_what_is_left(RunFiles(path), tell=tell)
         path = find_record(run)
         with open_history(path) as history, open_oracle(path) as oracle:

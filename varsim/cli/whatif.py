@@ -47,6 +47,7 @@ def whatif(*, run: str, changes: Sequence[str], everything: bool, as_json: bool)
     varsim whatif latest --set loss=on_read
     varsim whatif latest --set 'moving_*=on_read/mean' --set steps=/only_first_replica
     """  # noqa: D301  # \b keeps the lines below it apart
+    from varsim.cli.progress import REPLAYING, telling
     from varsim.errors import ConfigError
     from varsim.report.page import print_page
     from varsim.whatif.compare import Replays
@@ -56,9 +57,10 @@ def whatif(*, run: str, changes: Sequence[str], everything: bool, as_json: bool)
         with open_record(run) as (_, history, oracle):
             names = {number: str(row.name) for number, row in history.variables.items()}
             asked = [_parsed(text, names) for text in changes]
-            replays = Replays(history, oracle)
-            settings = _changed(replays, asked)
-            result = replays.under(settings)
+            with telling(REPLAYING) as tell:
+                replays = Replays(history, oracle, tell)
+                settings = _changed(replays, asked)
+                result = replays.under(settings)
     except ConfigError as error:
         raise WrongUse(str(error)) from error
     if as_json:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Final
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from varsim.spec import Array
 from varsim.sync.statistics import VariableStatistics
 from varsim.tracing.history import History, open_history
 from varsim.tracing.merge import merge
+from varsim.tracing.progress import Tell
 from varsim.tracing.trace import TraceOptions
 from varsim.whatif.play import CallFailed, Played, Refusal, play
 from varsim.whatif.reading import recorded_program
@@ -85,6 +87,11 @@ class _Outcome:
         }
 
 
+_PLAYED: Final = 0.5
+_MERGED: Final = 0.7
+"""How much of a replay is done when it has been played, and merged; then it is searched."""
+
+
 class Replays:
     """Plays a recorded program again and again: as it was, and under other settings.
 
@@ -92,9 +99,13 @@ class Replays:
     they would have read instead.
     """
 
-    def __init__(self, history: History, oracle: History | None = None) -> None:
+    def __init__(
+        self, history: History, oracle: History | None = None, tell: Tell | None = None
+    ) -> None:
         """Plays it as it was, and sees whether that gives what was recorded.
 
+        Args:
+            tell: Is told how much of a replay is done, of each one from 0 to 1.
         Raises:
             ConfigError: The record has no variable, or the simulated cluster is not installed.
         """
@@ -102,6 +113,7 @@ class Replays:
         if not self.program.variables:
             raise ConfigError("the record of this run has no variable: there is nothing to replay")
         self._oracle = oracle
+        self._tell = tell
         self._reads = [one for one in accesses(self.program.actions) if isinstance(one, Read)]
         self._as_it_was = self._outcome(self.program.settings())
         self.findings = self._as_it_was.findings
@@ -171,9 +183,9 @@ class Replays:
         with TemporaryDirectory(prefix="varsim-replay-") as name:
             folder = Path(name)
             played, failure = self._play(settings, trace=TraceOptions(folder))
-            merge(folder, folder)
+            merge(folder, folder, tell=self._part(_PLAYED, _MERGED))
             with open_history(folder) as history:
-                findings = find(history, self._oracle)
+                findings = find(history, self._oracle, tell=self._part(_MERGED, 1.0))
         unknown: frozenset[int] = frozenset()
         if self.program.unknown:
             other, _ = self._play(settings, other=True)
@@ -184,6 +196,11 @@ class Replays:
             )
         return _Outcome(played, unknown, findings, failure)
 
+    def _part(self, begin: float, end: float) -> Tell | None:
+        """What is to be told of a part of a replay."""
+        tell = self._tell
+        return None if tell is None else lambda done: tell(begin + (end - begin) * done)
+
     def _play(
         self,
         settings: Mapping[int, Settings],
@@ -192,7 +209,9 @@ class Replays:
         trace: TraceOptions | None = None,
     ) -> tuple[Played, str]:
         try:
-            return play(self.program, settings, other=other, trace=trace), ""
+            return play(
+                self.program, settings, other=other, trace=trace, tell=self._part(0.0, _PLAYED)
+            ), ""
         except CallFailed as error:
             return error.played, f"step {error.step}: {error.text}"
 

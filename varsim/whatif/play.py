@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -20,6 +20,7 @@ from varsim.errors import ConfigError, VarsimError
 from varsim.spec import Array, Context, Operation
 from varsim.sync import policy
 from varsim.sync.statistics import VariableStatistics
+from varsim.tracing.progress import Tell
 from varsim.tracing.trace import TraceOptions
 from varsim.whatif.recorded import (
     Action,
@@ -78,16 +79,21 @@ class CallFailed(Exception):
         self.played = played
 
 
+_EVERY: Final = 100  # actions between two words on how far it is: some 10 ms
+
+
 def play(
     program: Program,
     settings: Mapping[int, Settings],
     *,
     other: bool = False,
     trace: TraceOptions | None = None,
+    tell: Tell | None = None,
 ) -> Played:
     """Plays a program under these settings of its variables.
 
     Args:
+        tell: Is told how much of it has been played.
         other: Fill in other values where none was recorded: what a read then gives depends on them.
         trace: Where to record the play, as a run is recorded.
     Raises:
@@ -98,11 +104,18 @@ def play(
         warnings.simplefilter("always", tf.VarsimWarning)
         player = _Player(program, settings, other=other, trace=trace)
         try:
-            player.do(program.actions)
+            player.do(_told(program.actions, tell))
         finally:
             player.finish()
         player.played.warned = list(dict.fromkeys(str(one.message) for one in caught))
     return player.played
+
+
+def _told(actions: Sequence[Action], tell: Tell | None) -> Iterator[Action]:
+    for number, action in enumerate(actions):
+        if tell is not None and not number % _EVERY:
+            tell(number / len(actions))
+        yield action
 
 
 def _cluster() -> AbstractContextManager[Any]:
@@ -142,7 +155,7 @@ class _Player:
         self._variables: dict[int, Any] = {}
         self.played = Played()
 
-    def do(self, actions: Sequence[Action]) -> None:
+    def do(self, actions: Iterable[Action]) -> None:
         """What the program does, in order."""
         for action in actions:
             match action:
