@@ -14,7 +14,8 @@ import pytest
 from tests.launch.conftest import WAIT_S, Launch
 from tests.waiting import MS, is_running, wait_for_exit
 from varsim.errors import ConfigError, StartError
-from varsim.launch.launcher import LaunchOptions, current_launcher
+from varsim.launch.current import current_launcher
+from varsim.launch.launcher import LaunchOptions
 from varsim.launch.process import ProcessLauncher
 from varsim.protocol.messages import Component, Fetch
 

@@ -36,8 +36,9 @@ from varsim.distribute.strategy import Strategy
 from varsim.distribute.supervision import Choices, Supervisor, current_supervisor
 from varsim.distribute.values import DistributedValues, is_distributed, regroup, select_replica
 from varsim.errors import DistributedValueError, ReplicaError
+from varsim.launch.current import current_launcher
 from varsim.launch.devices import DEFAULT_WORKERS, cpus, problem_with
-from varsim.launch.launcher import LaunchOptions, current_launcher
+from varsim.launch.launcher import LaunchOptions
 from varsim.protocol.messages import Payload, Raised
 from varsim.protocol.structure import function_id
 from varsim.spec import (

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -133,26 +131,3 @@ class Launcher(Protocol):
         Raises:
             StartError: A worker did not come up; the text says which and what it said.
         """
-
-
-_current: ContextVar[Launcher | None] = ContextVar("varsim_launcher", default=None)
-
-
-@contextmanager
-def use_launcher(launcher: Launcher) -> Iterator[None]:
-    """Within the block, strategies start their workers by this launcher."""
-    token = _current.set(launcher)
-    try:
-        yield
-    finally:
-        _current.reset(token)
-
-
-def current_launcher() -> Launcher:
-    """The launcher that a new strategy uses: local processes, unless told otherwise."""
-    launcher = _current.get()
-    if launcher is not None:
-        return launcher
-    from varsim.launch.process import ProcessLauncher  # starts nothing until it is used
-
-    return ProcessLauncher()

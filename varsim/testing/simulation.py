@@ -22,7 +22,8 @@ from varsim.distribute.home import inhabited
 from varsim.distribute.mirrored import MirroredStrategy
 from varsim.distribute.replica import ReplicaSession
 from varsim.launch.chance import seeded
-from varsim.launch.launcher import LaunchOptions, Lost, use_launcher
+from varsim.launch.current import use_launcher
+from varsim.launch.launcher import LaunchOptions, Lost
 from varsim.protocol.messages import Message, Payload
 from varsim.protocol.structure import References
 from varsim.spec import Array

@@ -15,7 +15,8 @@ from varsim.distribute.mirrored import MirroredStrategy
 from varsim.distribute.values import DistributedValues
 from varsim.distribute.variable import Variable
 from varsim.errors import VarsimError
-from varsim.launch.launcher import LaunchOptions, use_launcher
+from varsim.launch.current import use_launcher
+from varsim.launch.launcher import LaunchOptions
 from varsim.protocol.messages import (
     Ask,
     Create,
