@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -268,12 +269,15 @@ def test_the_report_says_where_the_time_went():
 
 
 def test_calls_are_counted_where_steps_are_not_said():
-    def headline(**known: int | None) -> str:
+    def headline(**known: Any) -> str:
         return report(summary(**known)).splitlines()[0]
 
     assert "x: 3 calls" == headline(step=0, total_steps=None, calls=3)
     assert "x: 1 call" == headline(step=0, total_steps=None, calls=1)
     assert "x: 3 steps" == headline(step=3, total_steps=3, calls=7)
+    failed = partial(headline, status=Status.FAILED)
+    assert "x: failed after 1 call" == failed(step=0, total_steps=None, calls=1)
+    assert "x: failed after 1 of 3 steps" == failed(step=1, total_steps=3, calls=1)
 
 
 def test_a_path_below_the_current_folder_is_shown_from_there(

@@ -91,9 +91,10 @@ def examine(
     if compared is not None and ending is not None:
         compared = replace(compared, returned=ending.returned)
     failed = failures(history, ending)
-    notes = [*not_looked_at(history, verdicts, no_oracle, compared=compared is not None)]
-    if search is not None and whole:
+    notes: list[Note] = []
+    if search is not None and whole:  # first, as these are about lines of the program
         notes += of_pairing(search.paired_by_order())
+    notes += not_looked_at(history, verdicts, no_oracle, compared=compared is not None)
     if ending is None:
         notes.append(ENDING)
     return Examination(

@@ -84,11 +84,13 @@ def _headline(summary: Summary) -> str:
     elif not done:  # the workload says nothing of its steps
         done, what = summary.calls, "call"
     name = summary.experiment["name"]
+    last = done if summary.total_steps is None else summary.total_steps
+    what += "s" * (last != 1)
     afterwards = [_IN_WORDS[part] for part in summary.interrupted if part in _IN_WORDS]
     if summary.status is Status.FAILED or (summary.status is Status.INTERRUPTED and not afterwards):
-        return f"{name}: {summary.status.value} after {count(done)}{of_all} {what}s"
+        return f"{name}: {summary.status.value} after {count(done)}{of_all} {what}"
     later = "".join(f", interrupted while {words}" for words in afterwards)
-    return f"{name}: {count(done)} {what}{'s' * (done != 1)}{later}"
+    return f"{name}: {count(done)} {what}{later}"
 
 
 def _circumstances(summary: Summary) -> list[str]:
