@@ -18,7 +18,7 @@ VarsimError
 ├── MismatchError                 (RuntimeError)  replicas did different things
 │   └── ValueMismatchError        (ValueError)    … and it is a shape, dtype or structure
 ├── CallTimeout                   (TimeoutError)  no replica said anything for too long
-├── StillRunning                  (RuntimeError)  a replica has not left a call that was given up
+├── StillRunning                  (RuntimeError)  a replica is still in a call that was given up
 ├── WorkerLost                    (RuntimeError)  a worker process ended
 ├── ReplicaError                  (RuntimeError)  a replica raised what cannot travel
 ├── StartError                    (RuntimeError)  the workers did not come up

@@ -49,7 +49,7 @@ def said(found: list[Note]) -> list[tuple[str, str]]:
     return [(one.text, one.option) for one in found]
 
 
-WITHOUT = ("whether the values are those of a single device", ORACLE)
+WITHOUT = ("whether values equal those of a single device", ORACLE)
 
 
 def test_without_an_oracle_nothing_was_compared(tmp_path: Path):

@@ -132,7 +132,7 @@ def test_a_failure_before_the_first_figure_is_an_error(asked: Asked):
     [
         (["--workers", "0"], "0 is not possible: from 1 to 128"),
         (["--workers", "1,1000"], "1000 is not possible: from 1 to 128"),
-        (["--workers", "two"], "'two' is no number; write numbers as in 1,2,4"),
+        (["--workers", "two"], "'two' is not a number; write numbers as in 1,2,4"),
         (["--workers", "1,,2"], "'' is no number"),
         (["--workers", "-1"], "'-1' is no number"),
         (["--wrokers", "1"], "--workers"),

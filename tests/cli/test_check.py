@@ -52,7 +52,7 @@ def test_the_last_run_is_judged():
         "program is right.",
         "",
         "not looked at",
-        "  - whether the values are those of a single device; use --oracle",
+        "  - whether values equal those of a single device; use --oracle",
         "  - values that are in no variable, such as what all_reduce gives, and what",
         "    functions return: they are not recorded",
         "  - how the program ended: there is no summary.json beside the record that this",
@@ -216,7 +216,7 @@ def test_an_interrupt_after_the_training_cuts_nothing_of_it_short(tmp_path: Path
 
 def test_why_an_oracle_is_missing_is_said(tmp_path: Path):
     with_summary(tmp_path, no_oracle="it was interrupted")
-    said = "whether the values are those of a single device: it was interrupted"
+    said = "whether values equal those of a single device: it was interrupted"
     assert said in [
         one["text"] for one in json.loads(varsim(".", "--json").stdout)["not_looked_at"]
     ]

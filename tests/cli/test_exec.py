@@ -168,7 +168,7 @@ def test_a_script_without_a_strategy_leaves_nothing(end: str, code: int):
 
     assert (code, "alone\n") == (result.exit_code, result.stdout)
     assert (
-        "varsim exec: the script made no strategy that distributes; nothing to record\n"
+        "varsim exec: the script made no strategy with workers; nothing to record\n"
         == result.stderr
     )
     assert not Path("runs").exists()

@@ -185,7 +185,7 @@ def test_what_is_in_an_archive_and_what_is_not_is_said(tmp_path: Path):
         "left out: notes.txt",
     ] == lines[2:]
     assert (
-        "warning: the program is kept as it is, and names this machine or its user: "
+        "warning: the program is exported unchanged, and it names this machine or its user: "
         "program/program.py:12\n" == result.stderr
     )
 

@@ -167,7 +167,7 @@ def test_an_interrupted_run_exits_with_130_and_is_saved():
     [
         (
             ["--mode", "on_raed"],
-            "Error: --mode on_raed: 'on_raed' is no mode; did you mean 'on_read'?",
+            "Error: --mode on_raed: 'on_raed' is not a mode; did you mean 'on_read'?",
         ),
         (["--mode", "w=none"], "Error: --mode w=none: there is no variable 'w'"),
         (["-n", "0"], "Error: --workers 0: 0 is not possible"),

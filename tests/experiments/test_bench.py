@@ -165,7 +165,7 @@ def test_a_step_that_adds_up_wrong_is_not_a_figure(monkeypatch: pytest.MonkeyPat
         (None, "cannot be read"),
         ("{", "is no JSON"),
         ('{"version": 2}', "a bench.json of version 2; this varsim reads 1"),
-        ('{"version": 1}', "is no measurement of a host"),
+        ('{"version": 1}', "is not the measurement of a host"),
     ],
 )
 def test_what_is_no_measurement_says_so(text: str | None, problem: str):

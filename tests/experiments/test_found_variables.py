@@ -74,7 +74,7 @@ def test_the_variable_that_differs_most_says_most(tmp_path: Path) -> None:
 
 def test_if_none_differ_the_one_with_most_writes_is_shown(tmp_path: Path) -> None:
     with two_variables(tmp_path, (1, 0), (1, 0)) as history:
-        assert ("v", "no replicas differ, and it has most writes") == (
+        assert ("v", "no replicas differ, and it was written most often") == (
             (chosen := most_telling(history, tmp_path)).row.name,
             chosen.why,
         )

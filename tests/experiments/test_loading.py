@@ -245,8 +245,8 @@ def test_an_error_says_what_is_allowed(write: Write):
             "variables.w.aggregation=avg: 'avg' is not one of none, sum",
         ),
         ("steps={", "'{' is no YAML value: quote it"),
-        ("=3", "'=3' is no key=value"),
-        ("a..b=3", "'a..b=3' is no key=value"),
+        ("=3", "'=3' is not of the form key=value"),
+        ("a..b=3", "'a..b=3' is not of the form key=value"),
     ],
 )
 def test_a_wrong_override_is_shown_as_it_was_written(override: str, problem: str):
@@ -270,7 +270,7 @@ def test_a_file_that_is_not_there_names_the_nearest(write: Write, name: str):
 def test_a_file_that_is_no_text_is_an_error(tmp_path: Path):
     (tmp_path / "x.yaml").write_bytes(b"\xff\xfe\x00")
 
-    assert error_of(Path("x.yaml")).startswith("x.yaml: this is no text in UTF-8")
+    assert error_of(Path("x.yaml")).startswith("x.yaml: this is not UTF-8 text")
     assert "cannot be read" in error_of(tmp_path)
 
 

@@ -32,7 +32,7 @@ def test_a_mode_is_for_all_free_variables_or_for_named_ones(text: str, expected:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("on_raed", "'on_raed' is no mode; did you mean 'on_read'?"),
+        ("on_raed", "'on_raed' is not a mode; did you mean 'on_read'?"),
         ("w=onwrite", "'onwrite' is no mode; did you mean 'on_write'?"),
         ("", "'' is no mode"),
         ("on_read,", "'' is no mode"),

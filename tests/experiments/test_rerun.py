@@ -133,7 +133,7 @@ def test_a_program_that_came_from_elsewhere_needs_trust(monkeypatch: pytest.Monk
     (folder / "program/program.py").write_text("raise SystemExit('executed')\ndef run(job): ...\n")
 
     assert (
-        "theirs carries a program that your varsim did not put there as it is: it came from "
+        "theirs contains a program that your varsim did not put there as it is: it came from "
         "another machine or user, or was changed after the run. To run it, look at "
         "theirs/program/program.py, and at what else is in theirs/program/, then add --trust"
         == error_of("theirs")

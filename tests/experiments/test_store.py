@@ -110,8 +110,8 @@ def test_a_folder_called_latest_is_left_alone(tmp_path: Path):
         ("{", "is no JSON"),
         ("[]", "a summary of version None; this varsim reads 1"),
         ('{"version": 2}', "a summary of version 2; this varsim reads 1"),
-        ('{"version": 1}', "is no summary of a run"),
-        ('{"version": 1, "status": "sleeping"}', "is no summary of a run"),
+        ('{"version": 1}', "is not the summary of a run"),
+        ('{"version": 1, "status": "sleeping"}', "is not the summary of a run"),
     ],
 )
 def test_what_is_no_summary_says_so(tmp_path: Path, text: str | None, problem: str):

@@ -18,8 +18,8 @@ from varsim.testing import simulated_cluster
 from varsim.transport.one_thread import OneThread
 
 WHAT_TO_DO = (
-    "  Compute in the thread, hand the result to the replica's function (a list and thread.join(), "
-    "or future.result()), and read, write, all_reduce, … there."
+    "  Compute in the thread, pass the result to the replica's function (a list and "
+    "thread.join(), or future.result()), and call varsim there (read, write, all_reduce, …)."
 )
 
 
@@ -144,7 +144,7 @@ def test_a_second_thread_hears_which_call_runs_and_where() -> None:
         f"step ({defined}), called by strategy.run at {called}, since "
     )
     assert first.endswith(" s; this is thread 'second'.")
-    assert last.endswith("or give each thread a strategy of its own.")
+    assert last.endswith("or give each thread its own strategy.")
 
 
 def test_a_thread_that_only_reads_is_named_too() -> None:
@@ -162,4 +162,4 @@ def test_a_thread_that_only_reads_is_named_too() -> None:
         other.start()
         other.join()
 
-    assert "thread 'MainThread', which reads or writes a variable now; this is" in refused[0]
+    assert "thread 'MainThread', which is reading or writing a variable; this is" in refused[0]

@@ -192,7 +192,8 @@ def test_variables_that_are_alike_have_one_row():
         [],
     ] == rows[:4]
     assert (
-        "In a row of several variables, the figures are those of each. --all shows every variable."
+        "In a row for several variables, the figures are those of each one. --all shows every "
+        "variable."
     ) in text
 
 
@@ -245,8 +246,12 @@ def test_a_run_that_did_not_end_says_how_far_it_came():
 @pytest.mark.parametrize(
     ("part", "headline", "undone"),
     [
-        ("merging", "x: 10 steps, interrupted while its record was merged", "does both"),
-        ("judging", "x: 10 steps, interrupted while it was judged", "`varsim check` does that"),
+        ("merging", "x: 10 steps, interrupted while its record was being merged", "does both"),
+        (
+            "judging",
+            "x: 10 steps, interrupted while it was being judged",
+            "`varsim check` does that",
+        ),
     ],
 )
 def test_a_run_that_was_cut_short_after_the_training_says_what_is_missing(

@@ -93,7 +93,7 @@ LAYERS = [
 def test_findings_that_are_alike_are_told_once() -> None:
     """With sums, the words of the one that was seen most often, and what they are all about."""
     assert [
-        "64 findings, 1 told: what is alike is told once (--all shows each)",
+        "64 findings, 1 shown: similar findings are shown once (--all shows each)",
         "",
         "stale read: layer_*/kernel (64 variables)",
         "  what      layer_64/kernel: 64 of 19 reads of layer_64/kernel lacked writes.",

@@ -86,7 +86,7 @@ def test_replicas_of_a_call_that_failed_by_itself_are_waited_for_as_in_any_call(
     assert [
         "  replicas 0, 1: run",
         "  replica 1: still runs step (train.py:12), called by strategy.run at train.py:30, for "
-        "95.0 s; not heard of since it began",
+        "95.0 s; no message since it began",
     ] == state.stuck(call, {}, 105.0).splitlines()[1:]
 
 

@@ -109,8 +109,8 @@ def test_a_record_that_reached_its_limit_says_so(tmp_path: Path):
     ("said", "problem"),
     [
         ("trace=opps", "'opps' is not one of ops, messages, off; did you mean 'ops'?"),
-        ("trace.steps=9:5", "'9:5' is no window: write 100:200"),
-        ("trace.limit=3", "3 is no size: write 64 MiB"),
+        ("trace.steps=9:5", "'9:5' is not a window: write 100:200"),
+        ("trace.limit=3", "3 is not a size: write 64 MiB"),
         ("trace.stps=1:2", "there is no 'stps' under trace; did you mean 'steps'?"),
     ],
 )

@@ -271,7 +271,10 @@ def test_variables_that_are_alike_are_told_once(
     )
 
     assert told in once
-    assert "What is alike is told once, with the figures of one; --all shows each." in once
+    assert (
+        "Similar variables are shown once, with the figures of one of them; --all shows each."
+        in once
+    )
     assert (1, 5) == (once.count(each), all_.count(each))
     assert "layer_4/bias: " in all_
     assert "is alike" not in all_

@@ -127,7 +127,7 @@ def _finding(history: History, call: _Call) -> Finding:
     more = ""
     if call.count > 1:
         others = times(call.count - 1, "later call")
-        more = f"\nSo did {others}, the last of them call {call.last:,}."
+        more = f"\n{others} failed in the same way, the last one is call {call.last:,}."
     return Finding(
         kind=Kind.FAILED_CALL,
         variable_id=None,
@@ -135,8 +135,8 @@ def _finding(history: History, call: _Call) -> Finding:
         places=_places(history, call),
         count=call.count,
         what=f"call {call.finish.call} failed{_by(call)}: {call.said}{more}",
-        remedy="Whatever this call did not do is missing in what follows. If the program means to "
-        "go on after it, nothing is to be done.",
+        remedy="What this call did not do is missing from then on. If the program continues "
+        "after it on purpose, there is nothing to do.",
         events=_events(call),
     )
 
@@ -150,7 +150,7 @@ def failed_run(ending: Ending) -> Finding:
         places=((ending.place, 1),) if ending.place else (),
         count=1,
         what=f"{ending.kind}: {ending.text}",
-        remedy="`failure` in summary.json has the whole story.",
+        remedy="`failure` in summary.json has the details.",
         events=(),
     )
 

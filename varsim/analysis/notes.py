@@ -24,7 +24,7 @@ WHOLE: Final = "--trace ops"
 NAME: Final = "`name=`"
 
 IN_NO_VARIABLE: Final = (
-    "values that are in no variable, such as what all_reduce gives, and what functions return"
+    "values outside variables, such as results of all_reduce and what functions return"
 )
 
 _MOST_NAMES: Final = 3
@@ -43,7 +43,8 @@ class Note:
 
 
 ENDING: Final = Note(
-    text="how the program ended: there is no summary.json beside the record that this varsim reads"
+    text="how the program ended: beside the record there is no summary.json that this version of "
+    "varsim can read"
 )
 
 
@@ -60,7 +61,7 @@ def not_looked_at(
     if not whole:
         yield _of_record(history, verdicts[0].reason)
     if not compared and history.run.get("num_replicas") != 1:
-        text = "whether the values are those of a single device"
+        text = "whether values equal those of a single device"
         yield Note(text=f"{text}: {no_oracle}") if no_oracle else Note(text=text, option=ORACLE)
     try:
         yield from _of_values(history)
@@ -72,13 +73,13 @@ def of_pairing(lines: Sequence[PairedByOrder]) -> Iterator[Note]:
     """Collectives of which order alone says which is which: a note for each line."""
     for line in lines[:_MOST_LINES]:
         yield Note(
-            text=f"whether the unnamed {line.kind}s at {line.place}, up to {line.most} in a call, "
-            "come in one order on all replicas, as only their order pairs them",
+            text=f"whether the unnamed {line.kind}s at {line.place}, up to {line.most} in a "
+            "call, come in the same order on all replicas: only their order pairs them",
             option=NAME,
         )
     if len(lines) > _MOST_LINES:
         more = times(len(lines) - _MOST_LINES, "more line")
-        yield Note(text=f"likewise the unnamed collectives of {more}", option=NAME)
+        yield Note(text=f"the same for unnamed collectives in {more}", option=NAME)
 
 
 def _of_record(history: History, flaw: str) -> Note:
@@ -91,7 +92,7 @@ def _of_record(history: History, flaw: str) -> Note:
     match history.run.get("missing"):
         case [str(why), *others]:
             flaw = f"{why} (and {len(others)} more)" if others else why
-    return Note(text=f"findings, as the record is not whole: {flaw}", option=option)
+    return Note(text=f"findings: the record is not whole: {flaw}", option=option)
 
 
 def _of_values(history: History) -> Iterator[Note]:
@@ -107,14 +108,14 @@ def _of_values(history: History) -> Iterator[Note]:
     summed = [(variable, count - bare) for variable, count, bare in rows if count > bare]
     if bare:
         yield Note(
-            text=f"{_values(history, bare)}: larger than {_kib(FRAME_LIMIT_BYTES)}, alone or with "
-            "what travelled beside them, they were not recorded",
+            text=f"{_values(history, bare)}: alone or with what travelled beside them, they are "
+            f"larger than {_kib(FRAME_LIMIT_BYTES)}, so they were not recorded",
             option=EVERYTHING,
         )
     if summed:
         yield Note(
-            text=f"{_values(history, summed)}, except whether they are equal: larger than "
-            f"{_kib(READ_LIMIT_BYTES)}, only their checksum was recorded",
+            text=f"{_values(history, summed)}, except whether they are equal: they are larger "
+            f"than {_kib(READ_LIMIT_BYTES)}, so only their checksum was recorded",
             option=EVERYTHING,
         )
     yield Note(text=f"{IN_NO_VARIABLE}: they are not recorded")

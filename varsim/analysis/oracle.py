@@ -42,7 +42,7 @@ class Oracle:
         """Why a variable of the run can be compared with none, in a clause; "" if it can."""
         twin = self._twins.get(variable)
         if twin is None:
-            return "on a single device there is none of that name, shape and dtype"
+            return "a single device has no variable of that name, shape and dtype"
         one, other = self.created(variable), _created(self._oracle, twin)
         if one is None or other is None:
             return "its initial value was not recorded"

@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Say which settings to choose.")
 @click.argument("run", default="runs/latest", shell_complete=completion.runs)
-@click.option("--all", "everything", is_flag=True, help="Each variable, also of those alike.")
+@click.option(
+    "--all", "everything", is_flag=True, help="Show every variable; do not group similar ones."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the advice as JSON, and only that.")
 def advise(*, run: str, everything: bool, as_json: bool) -> None:
     """Say which synchronization and aggregation to choose for the variables of RUN.
 
-    Whatever is advised was replayed with the recorded reads and writes. It saves messages and
-    changes no value; or it mends what `varsim check` found, and then it says which values change.
+    All advice is checked by a replay of the recorded reads and writes. It saves messages and
+    changes no value; or it fixes what `varsim check` found, and then it says which values change.
 
     \b
     varsim advise

@@ -40,7 +40,9 @@ class Numbers(_Parameter):
         numbers = set()
         for word in str(value).split(","):
             if not word.strip().isdecimal():
-                self.fail(f"{word.strip()!r} is no number; write numbers as in 1,2,4", param, ctx)
+                self.fail(
+                    f"{word.strip()!r} is not a number; write numbers as in 1,2,4", param, ctx
+                )
             if not 1 <= int(word) <= MAX_WORKERS:
                 self.fail(f"{int(word)} is not possible: from 1 to {MAX_WORKERS}", param, ctx)
             numbers.add(int(word))
@@ -83,7 +85,7 @@ class _Line:
     "--against",
     metavar="BENCH",
     shell_complete=completion.benches,
-    help="Compare with what was measured before: `latest`, the beginning of its name, or a path.",
+    help="Compare with an earlier measurement: `latest`, the beginning of its name, or a path.",
 )
 @click.option("--out", default="runs", metavar="DIR", help="Where a directory is made for it.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON, and only that.")

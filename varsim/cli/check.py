@@ -41,7 +41,7 @@ _EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, UNKNOWN, FOUND
     "--all",
     "everything",
     is_flag=True,
-    help="Each finding and difference, also those that are alike.",
+    help="Show every finding and difference; do not group similar ones.",
 )
 @click.option(
     "--fail-on",
@@ -49,7 +49,7 @@ _EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, UNKNOWN, FOUND
     metavar="KIND,…",
     multiple=True,
     shell_complete=fail_on.complete,
-    help="Exit with 5 if there is such a finding; `any` is each kind. See below.",
+    help="Exit with 5 if there is such a finding; `any` means all kinds. See below.",
 )
 @click.option(
     "--event",
@@ -72,12 +72,12 @@ def check(
 ) -> None:
     """Judge whether a run kept what varsim promises.
 
-    RUN is a run's directory or its history.db, `latest`, or the beginning of its name; the last
-    run if none is given. If the run failed, it begins with that. Whatever is not VALID is shown
-    with the fewest events that prove it: time runs downwards, and every process has a column. Of a
-    run with --oracle it says what differs from a single device. Then come findings: what in the
-    program looks wrong or wasteful, if the record is whole; they change no exit code, unless
-    --fail-on asks for it. It ends with the verdict, and with what was not looked at.
+    RUN is a run's directory or its history.db, `latest`, or the beginning of its name; by default
+    the last run. The output shows, in this order: the failure, if the run failed; each promise,
+    and for one that is not VALID the fewest events that prove it (time runs downwards, every
+    process has a column); with --oracle, the differences from a single device; findings, which is
+    what looks wrong or wasteful in the program, if the record is whole; the verdict; what was not
+    looked at. Findings do not change the exit code unless --fail-on asks for it.
 
     \b
     varsim check
@@ -94,8 +94,8 @@ def check(
     merges-of-the-same-values, manual-synchronisation-after-every-write,
     waiting-for-one-replica, collectives-of-different-lines
 
-    `any` is each of these; unexplained-difference, which it leaves out, is a value that differs
-    from a single device's by no rule.
+    `any` means all of these. It does not include unexplained-difference: a value that differs from
+    that of a single device, and no rule explains why.
     """  # noqa: D301  # \b keeps the lines below it apart
     from varsim.errors import ConfigError
     from varsim.report.check_page import print_check

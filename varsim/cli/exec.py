@@ -59,16 +59,22 @@ _EXIT_CODES = (
     type=click.Choice(["ops", "messages", "off"]),
     help="What is recorded for the run's history: ops, messages (all values), or off.",
 )
-@click.option("--seed", type=int, metavar="N", help="Seeds random and numpy.random. [default: 0]")
+@click.option("--seed", type=int, metavar="N", help="Seed of random and numpy.random. [default: 0]")
 @click.option("--transport", type=click.Choice(["ipc", "tcp"]), help="What messages travel over.")
-@click.option("--strict/--no-strict", default=None, help="Refuse what TensorFlow refuses: none.")
+@click.option(
+    "--strict/--no-strict",
+    default=None,
+    help="Refuse NONE, and unnamed collectives in different lines.",
+)
 @click.option("--oracle", is_flag=True, default=None, hidden=True)  # the error says why not
 @click.option("--steps", type=int, hidden=True)  # likewise
 @click.option("--name", metavar="NAME", help="Names the run. [default: the script's name]")
 @click.option("--out", metavar="DIR", help="Where the run's directory is made. [default: runs]")
-@click.option("--all", "everything", is_flag=True, help="Show each variable, also of those alike.")
+@click.option(
+    "--all", "everything", is_flag=True, help="Show every variable; do not group similar ones."
+)
 @click.option("--json", "json_file", metavar="FILE", help="Write the summary there, as JSON.")
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing beside what the script prints.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only what the script prints.")
 @click.pass_context
 def exec_(
     ctx: click.Context,
@@ -81,10 +87,10 @@ def exec_(
     quiet: bool,
     **options: Any,
 ) -> None:
-    """Run SCRIPT.py as `python SCRIPT.py ARGS` would, and keep a record of it as of any run.
+    """Run SCRIPT.py as `python SCRIPT.py ARGS` would, and keep a record of it.
 
-    Its MirroredStrategy() gets as many workers as you say. What it prints is left as it is; the
-    report comes after it. Options of varsim stand before SCRIPT.py, those of the script behind it.
+    Its MirroredStrategy() gets as many workers as you say. Its output is not changed; the
+    report follows it. Options of varsim come before SCRIPT.py, options of the script after it.
 
     \b
     varsim exec -n 4 my_program.py

@@ -12,21 +12,21 @@ from varsim.cli.lazy import Failed, WrongUse
 _MAX_LINES = 5  # lines of the program that are named, of those that name this machine
 
 
-@click.command(short_help="Write a run into one file, to send it.")
+@click.command(short_help="Write a run into one file that you can send.")
 @click.argument("run", shell_complete=completion.runs)
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @click.option("--no-source", is_flag=True, help="Leave out the program.")
 @click.option(
     "--no-values",
     is_flag=True,
-    help="Leave out what variables held, results, findings, logs and texts of errors.",
+    help="Leave out values of variables, results, findings, logs and error texts.",
 )
 def export(run: str, file: Path | None, *, no_source: bool, no_values: bool) -> None:
     """Write RUN into FILE: a .tar.gz (by default, named as the run), or a .zip.
 
-    It says nothing of this machine: paths are relative, and the names of the host and of the user
-    are replaced, but for what stands in the program itself. Whoever unpacks it can look into it
-    (`varsim check FOLDER`) and run it again (`varsim run FOLDER --trust`).
+    FILE does not identify this machine: paths are relative, and the names of the host and of the
+    user are replaced, except in the program itself. After unpacking, the receiver can inspect the
+    run (`varsim check FOLDER`) and run it again (`varsim run FOLDER --trust`).
 
     \b
     varsim export latest
@@ -60,6 +60,7 @@ def _name_lines(lines: list[str]) -> None:
         more = len(lines) - _MAX_LINES
         which = ", ".join(lines[:_MAX_LINES]) + (f" and {more} more" if more > 0 else "")
         click.echo(
-            f"warning: the program is kept as it is, and names this machine or its user: {which}",
+            "warning: the program is exported unchanged, and it names this machine or its user: "
+            f"{which}",
             err=True,
         )

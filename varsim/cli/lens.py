@@ -29,7 +29,7 @@ _ELEMENTS: Final = 3
 @click.option(
     "--at",
     metavar="I,J,…",
-    help="Which element of an array, or `mean`; by default the one that says most.",
+    help="Which element of an array, or `mean`; by default the most informative one.",
 )
 @click.option("--all", "everything", is_flag=True, help="Every step, also of long runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print the values as JSON, and only that.")
@@ -38,12 +38,12 @@ def lens(
 ) -> None:
     """Show what VARIABLE held on every replica at the end of each step of RUN.
 
-    RUN is a run's directory or its history.db, `latest`, or the beginning of its name; the last
-    run if none is given. VARIABLE is a name, or a number where several have one name; without it,
-    the variable is shown that says most: one that `varsim check` has a finding about, or whose
+    RUN is a run's directory or its history.db, `latest`, or the beginning of its name; by
+    default the last run. VARIABLE is a name, or a number where several variables have one name; by
+    default the most informative one: one that `varsim check` has a finding about, or the one whose
     replicas are furthest apart. A step is a call of strategy.run; step 0 is the variable's
-    creation. Beside the components stands what a read from outside gives and, of a run with
-    --oracle, what a single device had.
+    creation. Each row has the components, the value that a read from outside gives and, for a run
+    with --oracle, the value on a single device.
 
     \b
     varsim lens

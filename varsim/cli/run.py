@@ -55,7 +55,7 @@ _EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, INTERRUPTED)
     help="A built-in workload (see `varsim workloads`), package.module, or path.py.",
 )
 @click.option("--steps", type=int, metavar="N", help="How many steps to train.")
-@click.option("--seed", type=int, metavar="N", help="For all that is drawn at random. [default: 0]")
+@click.option("--seed", type=int, metavar="N", help="Seed of all random numbers. [default: 0]")
 @click.option("--transport", type=click.Choice(["ipc", "tcp"]), help="What messages travel over.")
 @click.option(
     "--auto",
@@ -81,11 +81,15 @@ _EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, INTERRUPTED)
     help="Refuse NONE, and unnamed collectives in different lines.",
 )
 @click.option("--out", metavar="DIR", help="Where the run's directory is made. [default: runs]")
-@click.option("--all", "everything", is_flag=True, help="Show each variable, also of those alike.")
+@click.option(
+    "--all", "everything", is_flag=True, help="Show every variable; do not group similar ones."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON, and only that.")
 @click.option("-q", "--quiet", is_flag=True, help="Print the run's directory, and only that.")
 @click.option(
-    "--trust", is_flag=True, help="Run the program that a run carries, also one from elsewhere."
+    "--trust",
+    is_flag=True,
+    help="Run the program that a run carries even if it came from elsewhere.",
 )
 @click.option("--print-config", is_flag=True, help="Print the experiment as YAML, and run nothing.")
 @click.pass_context
@@ -103,8 +107,8 @@ def run(
 ) -> None:
     """Run WHAT: an experiment in YAML, a program with a function `run(job)`, a workload, or a RUN.
 
-    Without it, that is the built-in job `digits`. A RUN is run again from what it carries.
-    KEY=VALUE overrides any key of the experiment, as in `params.learning_rate=0.1` or
+    Without WHAT, it runs the built-in job `digits`. A RUN is repeated with the program that it
+    contains. KEY=VALUE overrides any key of the experiment, as in `params.learning_rate=0.1` or
     `variables.bias=on_read`; options override both.
 
     \b

@@ -34,13 +34,15 @@ _ADAPTIVE: Final = "adaptive"
     metavar="VARIABLE=MODE",
     help="MODE[/AGGREGATION], or /AGGREGATION, for a variable or a pattern; several times.",
 )
-@click.option("--all", "everything", is_flag=True, help="Each variable, also of those alike.")
+@click.option(
+    "--all", "everything", is_flag=True, help="Show every variable; do not group similar ones."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, and only that.")
 def whatif(*, run: str, changes: Sequence[str], everything: bool, as_json: bool) -> None:
     """Replay what RUN's replicas read and wrote, under other settings.
 
-    It tells which reads would give another value, which would be stale, what would be refused, and
-    what the synchronisation would cost. It trains nothing again: what was written is what the run
+    It shows which reads would give another value, which would be stale, what would be refused, and
+    what the synchronisation would cost. It does not train again: the replay writes what the run
     wrote. MODE is on_write, on_read, none, auto (as in TensorFlow: on_write) or adaptive.
 
     \b
@@ -86,13 +88,14 @@ def _parsed(text: str, names: Mapping[int, str]) -> tuple[list[int], str, str]:
     modes = [*MODES, _ADAPTIVE]
     if mode and mode not in modes:
         raise WrongUse(
-            f"--set {text}: {mode!r} is no mode{did_you_mean(mode, modes)}\n"
+            f"--set {text}: {mode!r} is not a mode{did_you_mean(mode, modes)}\n"
             f"  modes: {listed(modes)}"
         )
     ways = [one.name.lower() for one in VariableAggregation]
     if aggregation and aggregation not in ways:
         raise WrongUse(
-            f"--set {text}: {aggregation!r} is no aggregation{did_you_mean(aggregation, ways)}\n"
+            f"--set {text}: {aggregation!r} is not an aggregation"
+            f"{did_you_mean(aggregation, ways)}\n"
             f"  aggregations: {listed(ways)}"
         )
     meant = [

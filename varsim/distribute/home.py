@@ -60,10 +60,10 @@ _SILENT = (
 )
 
 _TEXT = (
-    "thread {thread!r} of replica {replica_id} uses varsim{at}, and only the thread that "
-    "runs the replica's function can.\n"
-    "  Compute in the thread, hand the result to the replica's function (a list and "
-    "thread.join(), or future.result()), and read, write, all_reduce, … there."
+    "thread {thread!r} of replica {replica_id} uses varsim{at}, but only the thread that runs "
+    "the replica's function can do that.\n"
+    "  Compute in the thread, pass the result to the replica's function (a list and "
+    "thread.join(), or future.result()), and call varsim there (read, write, all_reduce, …)."
 )
 
 _homes: list[Home] = []

@@ -385,7 +385,8 @@ class MirroredStrategy(Strategy):
 def _checked_trace(trace: Any) -> TraceOptions | None:
     if trace is not None and not isinstance(trace, TraceOptions):
         raise DistributedValueError(
-            f"trace={trace!r}: it must be TraceOptions({str(trace)!r}), of varsim.tracing.trace"
+            f"trace={trace!r}: it must be a TraceOptions of varsim.tracing.trace, such as "
+            f"TraceOptions({str(trace)!r})"
         )
     return trace
 

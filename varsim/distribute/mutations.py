@@ -169,9 +169,10 @@ class Watch:
 
 
 _TEXT: Final = (
-    "{kind} {name!r} of the program: a replica has changed its own copy at {place}; the program's "
-    "is as it was\n"
-    "  A replica is another process. Return what its function finds out, or write it to a variable."
+    "{kind} {name!r} of the program: a replica changed its own copy at {place}; the program's "
+    "{kind} did not change\n"
+    "  A replica is another process. Return the new value from its function, or write it to a "
+    "variable."
 )
 
 

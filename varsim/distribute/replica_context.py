@@ -179,9 +179,13 @@ def checked_name(name: Any) -> str | None:
     if name is None:
         return None
     if not isinstance(name, str):
-        raise TypeError(f"name={name!r}: the name of a collective is text, like name='loss'")
+        raise TypeError(
+            f"name={name!r}: the name of a collective must be a str, such as name='loss'"
+        )
     if not name or not name.isprintable():
-        raise DistributedValueError(f"name={name!r}: the name of a collective is printable text")
+        raise DistributedValueError(
+            f"name={name!r}: the name of a collective must be printable text"
+        )
     return str.__str__(name)  # of NumPy's or an enum's texts, the text alone
 
 

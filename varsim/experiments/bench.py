@@ -124,4 +124,4 @@ def from_plain(values: Any, name: str) -> Bench:
     try:
         return TypeAdapter(Bench).validate_python(values)
     except ValidationError as error:
-        raise ConfigError(f"{name} is no measurement of a host: {error}") from None
+        raise ConfigError(f"{name} is not the measurement of a host: {error}") from None

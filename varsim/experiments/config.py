@@ -127,7 +127,7 @@ _OF_WORKLOADS: Final = {
     "workload": "give one of the two",
     "params": "a script has args",
     "steps": "a script counts its own; give it as one of its args, if it takes one",
-    "oracle": "it would run twice, and cannot be given one replica; put the training into a "
+    "oracle": "the oracle runs the program a second time, on one replica; put the training into a "
     "function run(job), and `varsim run` it",
     "auto": "advised needs a pilot run of fewer steps, and a script counts its own; use on_write "
     "or adaptive",
@@ -352,7 +352,7 @@ def keys_of(path: tuple[str, ...]) -> tuple[dict[str, str], str]:
         return _described(Experiment), "an experiment has"
     if len(path) == 3 and path[0] == "variables":
         return _described(VariableSettings), "a variable's settings have"
-    raise ConfigError(f"{'.'.join(path)} is no key")
+    raise ConfigError(f"{'.'.join(path)} is not a key")
 
 
 def _described(model: type[BaseModel]) -> dict[str, str]:

@@ -54,7 +54,7 @@ def export_run(run: Path, file: Path, *, source: bool = True, values: bool = Tru
         OSError: The archive cannot be written.
     """
     if not (run / SUMMARY).is_file():
-        raise ConfigError(f"{run} has no {SUMMARY}: it is no run, or one that has not ended")
+        raise ConfigError(f"{run} has no {SUMMARY}: it is not a run, or it has not ended")
     if not file.name.endswith(_FORMATS):
         raise ConfigError(f"{file}: the name must end in {', '.join(_FORMATS)}")
     exported = Exported(file)

@@ -115,14 +115,15 @@ def _unclear(text: str, out: Path, sort: _Sort, begun: Sequence[str], names: Seq
         return f"{len(begun)} {sort.what}s in {out}/ begin with {text!r}: {_listed(begun)}"
     if not names:
         return (
-            f"there is no {sort.what} {text!r}: it is no path, and {out}/ has none; "
+            f"there is no {sort.what} {text!r}: it is not a path, and {out}/ contains no "
+            f"{sort.what}; "
             f"`{sort.maker}` makes one"
         )
     name = Path(text).name
     within = [one for one in names if name and name in one]
     near = within or nearest(name, names) or names[:1]
     return (
-        f"there is no {sort.what} {text!r}: it is no path, and no name in {out}/ begins with it"
+        f"there is no {sort.what} {text!r}: it is not a path, and no name in {out}/ begins with it"
         f"\n  nearest: {_listed(near)}"
     )
 

@@ -39,7 +39,7 @@ class Override:
         key, equals, value = text.partition("=")
         keys = tuple(key.strip().split("."))
         if not equals or not all(keys):
-            raise ConfigError(f"{text!r} is no key=value")
+            raise ConfigError(f"{text!r} is not of the form key=value")
         # A mode has equals signs and commas of its own, and is always text.
         written = value if keys == ("mode",) else yaml_lines.value_of(value)
         return Override(keys, written, text)
@@ -105,7 +105,7 @@ def _read(path: Path) -> _Layers:
     except FileNotFoundError:
         raise ConfigError(f"there is no file {str(path)!r}{_nearest_file(path)}") from None
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: this is no text in UTF-8: {error}") from None
+        raise ConfigError(f"{path}: this is not UTF-8 text: {error}") from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
     document = yaml_lines.load(text, str(path))

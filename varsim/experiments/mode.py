@@ -60,5 +60,5 @@ def as_member(word: str) -> str:
 def _mode(word: str) -> VariableSynchronization:
     mode = MODES.get(as_member(word).lower())
     if mode is None:
-        raise ConfigError(f"{word!r} is no mode{did_you_mean(word, MODES)}")
+        raise ConfigError(f"{word!r} is not a mode{did_you_mean(word, MODES)}")
     return mode

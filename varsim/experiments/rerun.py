@@ -85,14 +85,15 @@ def _is_module(said: dict[str, Any]) -> bool:
 
 
 def _untrusted(folder: Path, code: Path | None, said: dict[str, Any]) -> str:
-    what = "carries a program" if code is not None else f"imports {said['workload']!r} as a program"
+    what = (
+        "contains a program" if code is not None else f"imports {said['workload']!r} as a program"
+    )
     where = (
-        f"{code}, and at what else is in {folder / PROGRAM}/"
+        f"{code} and the other files in {folder / PROGRAM}/"
         if code is not None
-        else f"that module, and at {folder / EXPERIMENT}"
+        else f"that module and at {folder / EXPERIMENT}"
     )
     return (
-        f"{folder} {what} that your varsim did not put there as it is: it came from another "
-        f"machine or user, or was changed after the run. To run it, look at {where}, then add "
-        "--trust"
+        f"{folder} {what} that comes from another machine or user, or that was changed after the "
+        f"run. To run it, look at {where}, then add --trust"
     )

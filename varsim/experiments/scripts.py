@@ -37,7 +37,7 @@ class NothingToRecord(ConfigError):
     """A script has ended, and there is nothing of it that a run could keep."""
 
     def __init__(self, exit_code: int) -> None:
-        super().__init__("the script made no strategy that distributes; nothing to record")
+        super().__init__("the script made no strategy with workers; nothing to record")
         self.exit_code = exit_code  # the script's own
 
 

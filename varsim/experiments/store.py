@@ -247,4 +247,4 @@ def from_plain(values: Any, name: str) -> Summary:
     try:
         return TypeAdapter(Summary).validate_python({**values, "status": Status(values["status"])})
     except (ValidationError, ValueError, KeyError) as error:
-        raise ConfigError(f"{name} is no summary of a run: {error}") from None
+        raise ConfigError(f"{name} is not the summary of a run: {error}") from None

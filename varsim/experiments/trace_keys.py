@@ -73,7 +73,8 @@ def _window(value: Any) -> tuple[int, int]:
     found = _STEPS.fullmatch(str(value))
     if found is None or not 1 <= int(found[1]) < int(found[2]):
         raise ValueError(
-            f"steps: {value!r} is no window: write 100:200 for the calls of strategy.run from the "
+            f"steps: {value!r} is not a window: write 100:200 for the calls of strategy.run from "
+            "the "
             "100th to the 199th"
         )
     return int(found[1]), int(found[2])
@@ -84,7 +85,7 @@ def _limit(value: Any) -> int:
     size = int(found[1]) * _UNITS[found[2]] if found is not None else 0
     if size < LEAST_LIMIT_BYTES:
         raise ValueError(
-            f"limit: {value!r} is no size: write 64 MiB, or a number of bytes from "
+            f"limit: {value!r} is not a size: write 64 MiB, or a number of bytes from "
             f"{LEAST_LIMIT_BYTES:,}"
         )
     return size

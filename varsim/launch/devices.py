@@ -21,7 +21,7 @@ def problem_with(names: Sequence[object]) -> str:
         if not name.strip():
             return f"name {number} of {len(names)} is empty: each replica's device needs a name"
         if len(name.split()) > 1 or name != name.strip():
-            return f"{name!r} has blanks in it: a name has none, and commas separate names"
+            return f"{name!r} contains blanks: a name must not, and commas separate names"
         if name in names[: number - 1]:
-            return f"{name!r} stands there twice: each replica needs a device of its own"
+            return f"{name!r} is given twice: each replica needs its own device"
     return ""

@@ -97,13 +97,14 @@ def short_names(names: Sequence[str], width: int) -> list[str]:
     for name in whole:
         seen[name] = seen.get(name, 0) + 1
         numbers.append("" if seen[name] == 1 else f" #{seen[name]}")
-    cut = {name: short(name, width - 3 * (seen[name] > 1)) for name in seen}
+    room = {name: width - (len(f" #{most}") if most > 1 else 0) for name, most in seen.items()}
+    cut = {name: short(name, room[name]) for name in seen}
     for alike in grouped(cut, cut.__getitem__):
         if len(alike) > 1:
-            cut |= zip(alike, _apart(alike, width), strict=True)
+            cut |= zip(alike, _apart(alike, min(room[name] for name in alike)), strict=True)
     if len(set(cut.values())) < len(cut):  # after all that, a number tells them apart
         cut = {
-            name: f"{middle(name, max(1, width - 1 - len(str(place))))}~{place}"
+            name: f"{middle(name, max(1, room[name] - 1 - len(str(place))))}~{place}"
             for place, name in enumerate(cut, 1)
         }
     return [cut[name] + number for name, number in zip(whole, numbers, strict=True)]

@@ -14,16 +14,17 @@ from varsim.report.words import count, names, number, visible, wrapped
 WIDTH: Final = 80
 
 _NO_RULES: Final = (
-    "No rule was tried, as no number of the single device is a sum or a mean of the replicas'. If "
-    "it had another batch, let the program split batches by strategy.num_replicas_in_sync."
+    "No rule was tried: no number of the single device is the sum or the mean of the replicas' "
+    "numbers. If the single device had another batch, make the program split batches by "
+    "strategy.num_replicas_in_sync."
 )
 
 MOST: Final = 5
 """Places that are listed; of more, the first ones and how many more there are."""
 
 _UNKNOWN: Final = (
-    "It is not known whether that matters: other random numbers, other batches and the rounding of "
-    "many steps make such a difference, and so do mistakes."
+    "varsim cannot tell whether that is a mistake: other random numbers, other batches and the "
+    "rounding of many steps make such differences, too."
 )
 
 

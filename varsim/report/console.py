@@ -26,10 +26,10 @@ _MAX_LISTED: Final = 16  # elements of a list in one line
 _WORTH_SAYING_S: Final = 0.005  # what took less is shown as 0.00
 
 _IN_WORDS: Final = {
-    Part.MERGING.value: "its record was merged",
-    Part.ORACLE.value: "its oracle ran",
-    Part.JUDGING.value: "it was judged",
-    Part.WRITING.value: "it was saved",
+    Part.MERGING.value: "its record was being merged",
+    Part.ORACLE.value: "its oracle was running",
+    Part.JUDGING.value: "it was being judged",
+    Part.WRITING.value: "it was being saved",
 }
 
 _LEFT_UNDONE: Final = {
@@ -118,7 +118,7 @@ def _print_verdict(console: Console, summary: Summary) -> None:
     if verdict.compared:
         console.print(Text(f"oracle: {verdict.compared}"))
     if verdict.findings or verdict.compared:
-        console.print(Text("`varsim check` tells what that means, and what to do."))
+        console.print(Text("`varsim check` explains what that means, and what to do."))
         console.print()
     console.print(Text(verdict_text(verdict.outcome, verdict.reasons)))
     console.print()

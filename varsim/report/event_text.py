@@ -85,13 +85,13 @@ def _event(history: History, wanted: int) -> Event:
 def _fields(history: History, event: Event) -> Iterator[tuple[str, str]]:
     """Every column that says something, with its name."""
     yield "kind", f"{event.kind}: {KINDS.get(event.kind, 'of another version').replace('`', '')}"
-    yield "process", f"{who(event.process)}; it is the process's event {count(event.number)}"
+    yield "process", f"{who(event.process)}; event {count(event.number)} of this process"
     yield "time", f"{event.time_s:.6f} s into the run"
     step = _step(history, event)
     inside = f"in call {event.call} of strategy.run; " if event.call is not None else ""
     yield "step", f"{inside}{'in' if inside else 'outside all calls, after'} step {step}"
     if event.meeting is not None:
-        yield "meeting", f"{event.meeting}, among the meeting points of the call"
+        yield "meeting", f"number {event.meeting} of the call's meeting points"
     row = history.variables.get(event.variable or 0)
     if row is not None:
         settings = f"{row.synchronization}, {row.aggregation}, {row.dtype} {row.shape}"

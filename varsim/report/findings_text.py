@@ -33,7 +33,9 @@ def findings_text(
     lines = [f"{count(len(findings))} finding{'' if len(findings) == 1 else 's'}"]
     groups = [[one] for one in findings] if everything else grouped(findings, _likeness)
     if len(groups) < len(findings):
-        lines[0] += f", {count(len(groups))} told: what is alike is told once (--all shows each)"
+        lines[0] += (
+            f", {count(len(groups))} shown: similar findings are shown once (--all shows each)"
+        )
         lines = wrap(lines[0], width)
     for group in groups:
         lines += ["", *_told(group, width)]

@@ -71,8 +71,9 @@ def print_lens(
     if len(shown) < len(groups):
         left_out = sum(map(len, groups)) - sum(map(len, shown))
         said.append(
-            "Shown is where replicas differ most, for the size of what they hold. --all shows the "
-            f"other {count(left_out)} variables, too, and `varsim lens latest NAME` one of them."
+            "The variables shown are those whose replicas differ most, relative to the size of "
+            f"their values. --all shows the other {count(left_out)} variables, too, and `varsim "
+            "lens latest NAME` one of them."
         )
     if any(said):
         console.print(Text(" ".join(filter(None, said))))

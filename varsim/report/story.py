@@ -116,8 +116,8 @@ def _parted(group: _Group) -> str:
 
 def _on_read(group: _Group) -> str:
     said = (
-        f"{_names(group)} {_were(group)} written by each replica to its own copy; only reads and "
-        f"assigns from outside made copies meet: {_moved(group)}."
+        f"{_names(group)} {_were(group)} written by each replica to its own copy; the copies "
+        f"were combined only by reads and assigns from outside: {_moved(group)}."
     )
     apart = _apart(group)
     if apart is None:

@@ -50,7 +50,7 @@ def print_variables(
     _print_saving(console, [one for one in variables if one.on_write is not None])
     said = []
     if any(len(group) > 1 for group in shown):
-        said.append("In a row of several variables, the figures are those of each.")
+        said.append("In a row for several variables, the figures are those of each one.")
     if len(shown) < len(groups):
         left_out = sum(map(len, groups[MAX_ROWS:]))
         said.append(f"{count(left_out)} more variables are in summary.json.")

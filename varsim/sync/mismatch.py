@@ -157,19 +157,20 @@ _STORIES: Final = {
         "Make every replica do the same operations in the same order.",
     ),
     Difference.NAME: (
-        "came to collectives of different names",
-        "Only collectives of one name meet. Make every replica come to the same names in the same "
-        "order.",
+        "called collectives with different names",
+        "Only collectives with the same name meet. Make every replica use the same names in the "
+        "same order.",
     ),
     Difference.PLACE: (
-        "came to unnamed collectives in different lines",
-        "They would be paired by call order alone, which strict=True refuses. If they are one "
-        "operation, give it one name= everywhere; if not, make every replica run the same lines in "
+        "called unnamed collectives in different lines",
+        "Only the call order would pair them, which strict=True refuses. If they are the same "
+        "operation, give it the same name= on every replica; if not, make every replica run the "
+        "same lines in "
         "the same order.",
     ),
     Difference.VALUE: (
         "gave values that do not match",
-        "Give a value of one structure, shape and dtype on every replica.",
+        "Give a value of the same structure, shape and dtype on every replica.",
     ),
 }
 
@@ -222,7 +223,7 @@ def crossing(points: Sequence[Collective]) -> tuple[str, str]:
     what = "replica 0's function runs for all" if kind == "merge_call" else "their values are mixed"
     text = (
         f"{' meets '.join(sides)}: without a name they are paired by call order alone, and {what}"
-        "\n  If they are one operation, give it one name= everywhere; if not, make "
+        "\n  If they are the same operation, give it the same name= on every replica; if not, make "
         "every replica run the same lines in the same order. strict=True refuses it."
     )
     return text, fewest[0][0]
@@ -280,7 +281,7 @@ def uneven(
         participants: Of the call; none if what they do is no matter.
     """
     alike = len(set(counts)) == 1
-    what = "by different operations" if alike else "differently often"
+    what = "by different operations" if alike else "a different number of times"
     present: Sequence[Participant | None] = participants or [None] * len(counts)
     wrote = zip(present, counts, operations, strict=True)
     groups = grouped(after_writing(*one, specs) for one in wrote)
@@ -288,10 +289,10 @@ def uneven(
         f"replicas wrote {spec.name!r} {what} in this call, where all must do the same:",
         *in_lines(groups),
         f"  {spec.name!r} (synchronization=AUTO and adaptive, aggregation={spec.aggregation.name}, "
-        f"created at {spec.created_at or 'an unknown place'}) needs every replica's: what was "
-        "written is combined when somebody reads.",
-        "  Make every replica write it as often, by the same operations in the same order, or use "
-        "synchronization=ON_READ if each may write as it likes.",
+        f"created at {spec.created_at or 'an unknown place'}) needs the writes of every replica: "
+        "they are combined when the variable is read.",
+        "  Make every replica write it equally often, by the same operations in the same order, "
+        "or use synchronization=ON_READ if each may write it independently.",
     ]
     return MismatchError("\n".join(lines)).by_groups(groups)
 

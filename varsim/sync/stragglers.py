@@ -86,15 +86,15 @@ def still_running(
     late = list(stragglers)
     who = "replicas " if len(late) > 1 else "replica "
     who += ", ".join(str(one.replica_id) for one in late)
-    have = "have" if len(late) > 1 else "has"
+    are = "are" if len(late) > 1 else "is"
     first = late[0]
     lines = [
-        f"{who} {have} not left a call that was given up {now_s - first.over_s:.1f} s ago "
+        f"{who} {are} still in a call that was given up {now_s - first.over_s:.1f} s ago "
         f"({first.because}):",
         *describe(late, now_at, now_s),
-        "  A replica cannot be interrupted in its own code. Nothing was begun now: try again when "
-        "its function has ended; or end the workers by strategy.close(), and their variables with "
-        "them, and make a new strategy.",
+        "  varsim cannot interrupt a replica's own code. The new operation was not started: try "
+        "again when the replica's function has ended; or call strategy.close(), which ends the "
+        "workers and their variables, and make a new strategy.",
     ]
     return StillRunning("\n".join(lines), tuple(one.replica_id for one in late))
 
@@ -107,9 +107,11 @@ def describe(stragglers: Iterable[Straggler], now_at: Mapping[int, str], now_s: 
         if where:
             at = f"now at {where}"
         elif one.seen_at:
-            at = f"last heard of at {one.seen_at}"
+            at = f"last message at {one.seen_at}"
         else:
-            at = "not heard of since it began"
+            at = "no message since it began"
         since_s = now_s - one.started_s
-        lines.append(f"  replica {one.replica_id}: still runs {one.site} for {since_s:.1f} s; {at}")
+        lines.append(
+            f"  replica {one.replica_id}: has been running {one.site} for {since_s:.1f} s; {at}"
+        )
     return lines

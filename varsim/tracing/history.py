@@ -83,12 +83,13 @@ KINDS: Final[Mapping[str, str]] = {
     "read": "a read. By the program it is the cross-replica value, or of `replica`'s component; "
     "`note` counts those that only repeat the one before, if they are several",
     "component": "a replica sends its component to the program; caused by the program's `fetch`",
-    "fetch": "the program asks `replica` for a component",
+    "fetch": "the program asks a replica (`replica`) for its component",
     "wait": "a replica waits for the commit of its write to `variable`",
     "meet": "a replica meets the others in all_reduce, all_gather or merge_call (the first word of "
     "`note`; its name, if it has one, is the rest), or has the program do something (`question`)",
     "answer": "the program answers a meeting or a question; `note` says which",
-    "receive": "the program hears of a replica; caused by that replica's last event before it",
+    "receive": "the program receives a message of a replica; caused by that replica's last event "
+    "before it",
     "return": "a replica's function has returned",
     "raise": "a replica's function has raised, at `place`; `note` is the exception",
     "abort": "the program gives a call up; `note` says why",
@@ -203,7 +204,7 @@ def open_history(path: Path) -> Iterator[History]:
             history = History(connection)
             version = history.run.get("schema")
         except (sqlite3.Error, ValueError, TypeError) as error:
-            raise ConfigError(f"{file} is no history of a run: {error}") from None
+            raise ConfigError(f"{file} is not the history of a run: {error}") from None
         if version != SCHEMA_VERSION:
             raise ConfigError(f"{file}: schema {version}; this varsim reads {SCHEMA_VERSION}")
         yield history

@@ -42,8 +42,8 @@ _MADV_POPULATE_WRITE: Final = 23
 
 
 _WHAT_TO_DO: Final = (
-    f"{environment.SHARED_MEMORY} says how much a cluster may share; values that were read long "
-    "ago, and kept, hold it."
+    f"{environment.SHARED_MEMORY} sets how much a cluster may share; values that were read "
+    "earlier and are still in use occupy it."
 )
 
 

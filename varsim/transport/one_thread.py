@@ -64,12 +64,12 @@ class OneThread:
         try:
             what, since_s = self._runs[-1]
         except IndexError:  # it reads or writes a variable, or has just ended
-            does = "which reads or writes a variable now"
+            does = "which is reading or writing a variable"
         else:
-            does = f"which runs {what} since {time.monotonic() - since_s:.1f} s"
+            does = f"which has been running {what} for {time.monotonic() - since_s:.1f} s"
         return (
             f"this strategy is in use by thread {who!r}, {does}; this is "
             f"thread {thread_name()!r}.\n"
             "  One thread at a time can use a strategy. Wait until the other one is done (join it, "
-            "or put a lock around each use), or give each thread a strategy of its own."
+            "or put a lock around each use), or give each thread its own strategy."
         )

@@ -250,7 +250,7 @@ def _uses(replays: Replays, effect: Effect) -> str:
     return (
         f"Written {writes:,}×; read by {' and by '.join(said)}."
         if said
-        else (f"Written {writes:,}×; read by nobody.")
+        else (f"Written {writes:,}×; never read.")
     )
 
 

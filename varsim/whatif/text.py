@@ -125,7 +125,10 @@ def _name(group: Sequence[Effect], sentence: str) -> str:
 
 def _say_of_groups(console: Console, groups: Sequence[Sequence[Effect]]) -> None:
     if any(len(group) > 1 for group in groups):
-        _say(console, "What is alike is told once, with the figures of one; --all shows each.")
+        _say(
+            console,
+            "Similar variables are shown once, with the figures of one of them; --all shows each.",
+        )
 
 
 def _print_costs(console: Console, title: str, groups: Sequence[Sequence[Effect]]) -> None:
@@ -162,7 +165,7 @@ def _effect(effect: Effect) -> Iterator[str]:
             f"{_difference(effect.first)}"
         )
     elif not effect.reads:
-        yield "nobody reads it."
+        yield "it is never read."
     elif not effect.unknown:
         yield f"{times(effect.reads, 'read')} would give the same value as before."
     if effect.rounded:

@@ -111,7 +111,7 @@ def test_a_variable_that_begins_otherwise_is_not_compared_and_said():
 
     assert [
         "v: it begins with 1, and on a single device with 0.5",
-        "w: on a single device there is none of that name, shape and dtype",
+        "w: a single device has no variable of that name, shape and dtype",
     ] == uncompared(scaled)
 
 
@@ -121,7 +121,7 @@ def test_a_sum_that_the_program_never_reads_is_not_compared_and_said():
             v = variable(0.0, "ON_READ SUM")
         strategy.run(lambda: v.assign_add(1.0) and None)
 
-    assert ["v: it was not read outside strategy.run, nor written there"] == uncompared(unread)
+    assert ["v: it was neither read nor written outside strategy.run"] == uncompared(unread)
 
 
 def test_values_that_were_not_recorded_are_not_compared_and_said():

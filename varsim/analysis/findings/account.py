@@ -199,7 +199,7 @@ class Account:
             elif subject.gathered and not any(
                 spot.variable_id == number for spot in (*self.lines, *self.lacking)
             ):
-                why = "it was not read outside strategy.run, nor written there"
+                why = "it was neither read nor written outside strategy.run"
                 yield Uncompared(variable=subject.name, place="", why=why)
         spots = dict.fromkeys((*self.lacking, *self.unlike))
         for spot in spots:
@@ -216,7 +216,8 @@ class Account:
         )
         if uneven is None:
             return (
-                f"{times(self.lacking[spot], 'value')} there, or on a single device, not recorded"
+                f"{times(self.lacking[spot], 'value')} were not recorded, here or on a single "
+                "device"
             )
         here, there = uneven
         many = "never" if not there else "once" if there == 1 else f"{there:,} times"

@@ -106,8 +106,9 @@ class Pairing(Finder):
                 f"{_EFFECT[kind == 'merge_call']}."
             ),
             remedy=(
-                "If they are one operation, give it one name= everywhere; if not, let every "
-                "replica run the same lines in the same order. strict=True refuses it."
+                "If they are the same operation, give it the same name= on every replica; if "
+                "not, make every replica run the same lines in the same order. strict=True "
+                "refuses it."
             ),
             events=tuple(crossed.events),
         )
