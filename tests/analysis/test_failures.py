@@ -67,7 +67,7 @@ def test_calls_that_fail_alike_are_told_once(tmp_path: Path):
     finding = only(examined(RAISED + WELL + AGAIN + WELL.replace("2", "4"), tmp_path))
 
     assert 2 == finding.count
-    assert finding.what.endswith("\nSo did 1 later call, the last of them call 3.")
+    assert finding.what.endswith("\n1 later call failed in the same way; the last one is call 3.")
 
 
 def test_the_call_that_a_failed_run_failed_in_is_one_finding_with_it(tmp_path: Path):

@@ -34,14 +34,14 @@ program finish call=1
 
 
 def notes(text: str, folder: Path, no_oracle: str = "", **run: object) -> list[Note]:
-    """All but the last, which every run has: of values that are in no variable."""
+    """All but the last, which every run has: of values outside variables."""
     story = told(text)
     story.run |= run
     with story.history(folder) as history:
         *found, last = examine(
             history, ending=Ending(status=DONE), no_oracle=no_oracle
         ).not_looked_at
-    assert last.text.startswith("values that are in no variable")
+    assert last.text.startswith("values outside variables")
     return found
 
 
@@ -69,8 +69,8 @@ def test_one_replica_needs_no_oracle(tmp_path: Path):
 def test_values_of_which_only_a_checksum_is_known_are_counted(tmp_path: Path):
     text = CALL.replace("read v v=0 = 0", "read v v=0 ~ 0")
     assert (
-        "2 values of v, except whether they are equal: larger than 1 KiB, only their checksum was "
-        "recorded",
+        "2 values of v, except whether they are equal: they are larger than 1 KiB, so only their "
+        "checksum was recorded",
         EVERYTHING,
     ) in said(notes(text, tmp_path))
 
@@ -84,8 +84,8 @@ def test_values_that_were_not_recorded_are_counted(tmp_path: Path):
     with story.history(tmp_path) as history:
         found = list(examine(history).not_looked_at)
     assert (
-        "2 values of v, w: larger than 64 KiB, alone or with what travelled beside them, they were "
-        "not recorded",
+        "2 values of v, w: alone or with what travelled beside them, they are larger than 64 KiB, "
+        "so they were not recorded",
         EVERYTHING,
     ) in said(found)
 
@@ -104,7 +104,7 @@ def test_a_window_says_which_calls_were_not_recorded(tmp_path: Path):
 def test_of_a_record_that_is_not_whole_findings_were_not_looked_for(
     why: str, option: str, tmp_path: Path
 ):
-    text = f"findings, as the record is not whole: {why}"
+    text = f"findings: the record is not whole: {why}"
     assert [(text, option), WITHOUT] == said(notes(CALL, tmp_path, complete=False, missing=[why]))
 
 

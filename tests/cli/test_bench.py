@@ -133,11 +133,14 @@ def test_a_failure_before_the_first_figure_is_an_error(asked: Asked):
         (["--workers", "0"], "0 is not possible: from 1 to 128"),
         (["--workers", "1,1000"], "1000 is not possible: from 1 to 128"),
         (["--workers", "two"], "'two' is not a number; write numbers as in 1,2,4"),
-        (["--workers", "1,,2"], "'' is no number"),
-        (["--workers", "-1"], "'-1' is no number"),
+        (["--workers", "1,,2"], "'' is not a number"),
+        (["--workers", "-1"], "'-1' is not a number"),
         (["--wrokers", "1"], "--workers"),
         (["4"], "unexpected extra argument"),
-        (["--against", "nowhere"], "there is no measured host 'nowhere': it is no path, and runs/"),
+        (
+            ["--against", "nowhere"],
+            "there is no measured host 'nowhere': it is not a path, and runs/",
+        ),
         (["--out", "file"], "nothing can be written to 'file'"),
     ],
 )

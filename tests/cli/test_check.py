@@ -53,10 +53,10 @@ def test_the_last_run_is_judged():
         "",
         "not looked at",
         "  - whether values equal those of a single device; use --oracle",
-        "  - values that are in no variable, such as what all_reduce gives, and what",
-        "    functions return: they are not recorded",
-        "  - how the program ended: there is no summary.json beside the record that this",
-        "    varsim reads",
+        "  - values outside variables, such as results of all_reduce and what functions",
+        "    return: they are not recorded",
+        "  - how the program ended: beside the record there is no summary.json that this",
+        "    version of varsim can read",
     ] == lines[lines.index("") :]
 
 
@@ -269,7 +269,7 @@ def test_an_event_is_shown_with_what_happened_around_it(tmp_path: Path):
     assert 0 == result.exit_code, result.stderr
     assert "event 5 of 15" == lines[0]
     for expected in (
-        "process replica 0; it is the process's event 1",
+        "process replica 0; event 1 of this process",
         "step in call 1 of strategy.run; in step 1",
         "variable v (NONE, NONE, float32 []), created at program.py:1",
         "operation assign",

@@ -273,7 +273,10 @@ except ZeroDivisionError:
         (["scirpt.py"], "script: there is no file 'scirpt.py'; did you mean 'script.py'?"),
         (["-n", "0", "script.py"], "Error: --workers 0: 0 is not possible"),
         (["--mode", "on_raed", "script.py"], "did you mean 'on_read'?"),
-        (["--oracle", "script.py"], "Error: --oracle: not with a script: it would run twice"),
+        (
+            ["--oracle", "script.py"],
+            "Error: --oracle: not with a script: the oracle runs the program a second time",
+        ),
         (["--steps", "3", "script.py"], "Error: --steps 3: not with a script: a script counts"),
         ([], "Missing argument 'SCRIPT.py'"),
     ],
@@ -293,7 +296,10 @@ def test_wrong_use_runs_nothing(arguments: list[str], problem: str):
     [
         ("workload: digits", "x.yaml:2: workload: not with a script: give one of the two"),
         ("steps: 3", "x.yaml:2: steps: not with a script: a script counts its own"),
-        ("oracle: true", "x.yaml:2: oracle: not with a script: it would run twice"),
+        (
+            "oracle: true",
+            "x.yaml:2: oracle: not with a script: the oracle runs the program a second time",
+        ),
         ("auto: advised", "x.yaml:2: auto: not with a script: advised needs a pilot run"),
     ],
 )

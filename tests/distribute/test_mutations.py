@@ -46,8 +46,8 @@ def test_what_a_function_and_those_that_it_calls_change_is_told_with_its_line() 
     assert place(counts, "count +=") == first_at
     assert place(log, "append") == second_at
     assert first.startswith(
-        f"global 'count' of the program: a replica has changed its own copy at {first_at}; the "
-        "program's is as it was\n"
+        f"global 'count' of the program: a replica changed its own copy at {first_at}; the "
+        "program's global did not change\n"
     )
     assert second.startswith("list 'losses' of the program")
 

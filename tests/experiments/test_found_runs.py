@@ -82,12 +82,12 @@ def test_what_begins_several_names_is_refused_with_them() -> None:
 def test_an_unknown_run_names_the_nearest(text: str) -> None:
     said = refused(text)
 
-    assert said.startswith(f"there is no run '{text}': it is no path, and no name in ")
+    assert said.startswith(f"there is no run '{text}': it is not a path, and no name in ")
     assert THIRD in said.partition("nearest: ")[2].split(", ")
 
 
 def test_where_no_run_is_it_is_said_how_to_make_one() -> None:
-    assert "it is no path, and elsewhere/ has none; `varsim run` makes one" in refused(
+    assert "it is not a path, and elsewhere/ contains no run; `varsim run` makes one" in refused(
         "elsewhere/latest"
     )
 

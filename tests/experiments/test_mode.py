@@ -33,9 +33,9 @@ def test_a_mode_is_for_all_free_variables_or_for_named_ones(text: str, expected:
     ("text", "problem"),
     [
         ("on_raed", "'on_raed' is not a mode; did you mean 'on_read'?"),
-        ("w=onwrite", "'onwrite' is no mode; did you mean 'on_write'?"),
-        ("", "'' is no mode"),
-        ("on_read,", "'' is no mode"),
+        ("w=onwrite", "'onwrite' is not a mode; did you mean 'on_write'?"),
+        ("", "'' is not a mode"),
+        ("on_read,", "'' is not a mode"),
         ("=on_read", "'=on_read' names no variable"),
         ("on_read,on_write", "'on_read,on_write' has two modes for all free variables"),
     ],

@@ -133,10 +133,9 @@ def test_a_program_that_came_from_elsewhere_needs_trust(monkeypatch: pytest.Monk
     (folder / "program/program.py").write_text("raise SystemExit('executed')\ndef run(job): ...\n")
 
     assert (
-        "theirs contains a program that your varsim did not put there as it is: it came from "
-        "another machine or user, or was changed after the run. To run it, look at "
-        "theirs/program/program.py, and at what else is in theirs/program/, then add --trust"
-        == error_of("theirs")
+        "theirs contains a program that comes from another machine or user, or that was changed "
+        "after the run. To run it, look at theirs/program/program.py and the other files in "
+        "theirs/program/, then add --trust" == error_of("theirs")
     )
     (folder / "program/program.py").write_text(PROGRAM)
     (folder / "origin.json").unlink()
@@ -209,7 +208,9 @@ def test_an_installed_module_is_not_carried_and_run_again_where_it_is():
     assert ["module 'varsim.workloads.step_counter': it is installed"] == first.carried.left_out
     assert first.result == run("latest").result
     (Path("runs/latest") / "origin.json").unlink()
-    assert "imports 'varsim.workloads.step_counter' as a program that your" in error_of("latest")
+    assert "imports 'varsim.workloads.step_counter' as a program that comes from" in error_of(
+        "latest"
+    )
     assert first.result == run("latest", trust=True).result
 
 

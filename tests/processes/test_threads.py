@@ -51,7 +51,7 @@ def test_another_thread_of_a_replica_gets_one_error_whatever_it_does(
             if f" of replica {replica_id} uses varsim" not in said or not said.endswith(WHAT_TO_DO)
         }
         assert {} == wrong
-        assert f"uses varsim at {place(foreign.deeds, 'float(v)')}, and only" in one["float"]
+        assert f"uses varsim at {place(foreign.deeds, 'float(v)')}, but only" in one["float"]
     assert 0.0 == float(v)
 
 
@@ -140,8 +140,8 @@ def test_a_second_thread_hears_which_call_runs_and_where() -> None:
     assert 2 == len(refused)
     first, *_, last = refused[0].splitlines()
     assert first.startswith(
-        "this strategy is in use by thread 'MainThread', which runs "
-        f"step ({defined}), called by strategy.run at {called}, since "
+        "this strategy is in use by thread 'MainThread', which has been running "
+        f"step ({defined}), called by strategy.run at {called}, for "
     )
     assert first.endswith(" s; this is thread 'second'.")
     assert last.endswith("or give each thread its own strategy.")

@@ -97,7 +97,7 @@ def test_2_a_timeout_says_who_waits_where_and_for_whom(
         strategy.run(replica_id)
     text = str(caught_again.value)
     assert (1,) == caught_again.value.replica_ids
-    assert f"  replica 1: still runs step ({place(step, 'def step')}), called by" in text
+    assert f"  replica 1: has been running step ({place(step, 'def step')}), called by" in text
     assert f"; now at {here}\n" in text
     monkeypatch.undo()
     with gate.open("w"), soon():

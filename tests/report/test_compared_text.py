@@ -37,9 +37,9 @@ def test_a_difference_says_variable_step_place_and_both_values():
         "compared with a single device: 8 values at 2 places, 2 of them different; no",
         "  rule explains it",
         "  - score, read by the program after step 8 at train.py:44: 638.205 instead of",
-        "    211.342; so 2 of 4 differ there (event 108)",
-        "  It is not known whether that matters: other random numbers, other batches and",
-        "  the rounding of many steps make such a difference, and so do mistakes.",
+        "    211.342; 2 of 4 values differ there (event 108)",
+        "  varsim cannot tell whether that is a mistake: other random numbers, other",
+        "  batches and the rounding of many steps make such differences, too.",
     ] == compared_text(ONE)
     assert (
         "8 values at 2 places compared with a single device; 2 different, and no rule explains it; "
@@ -132,6 +132,6 @@ def test_what_the_program_returned_is_compared_too():
 
 
 def test_where_no_rule_was_tried_it_is_said():
-    said = "No rule was tried, as no number of the single device is a sum or a mean"
+    said = "No rule was tried: no number of the single device is the sum or the mean"
     assert said in flat(replace(ONE, rules_tried=False))
     assert said not in flat(ONE)

@@ -88,9 +88,9 @@ pair                                  –      1
 
 pair: it has no value
 
-weights was written by each replica to its own copy; only reads and assigns from
-outside made copies meet: 1,200 messages and 121 KiB if each variable travelled
-alone. The replicas' copies are up to 1 apart.
+weights was written by each replica to its own copy; the copies were combined
+only by reads and assigns from outside: 1,200 messages and 121 KiB if each
+variable travelled alone. The replicas' copies are up to 1 apart.
 
 There is no record of this run: whether varsim kept its promises was not judged,
 and nothing was looked for in your program. `--trace ops` makes a record.
@@ -203,7 +203,7 @@ def test_of_many_variables_the_lens_shows_those_that_differ():
     assert text.splitlines()[3].startswith(
         "layer_07/* (2 variables)          7          8      –      1"
     )
-    assert "--all shows the other 76 variables, too" in text
+    assert "--all shows the other 76 variables, and" in " ".join(text.split())
 
 
 def test_everything_is_shown_if_that_is_asked_for():
@@ -339,11 +339,11 @@ def test_adaptive_says_when_it_has_saved_nothing():
         ),
         (
             Judgement(outcome="VALID", reasons=[], findings=["divergence: w, p.py:7"]),
-            "found: divergence: w, p.py:7 `varsim check` tells what that means",
+            "found: divergence: w, p.py:7 `varsim check` explains what that means",
         ),
         (
             Judgement(outcome="VALID", reasons=[], compared="3 values at 1 place differ"),
-            "oracle: 3 values at 1 place differ `varsim check` tells what that means",
+            "oracle: 3 values at 1 place differ `varsim check` explains what that means",
         ),
         (
             Judgement(

@@ -70,15 +70,15 @@ NONE = {"synchronization": "NONE", "requested": "NONE", "messages": 0, "size_byt
         (
             {},
             APART,
-            "w was written by each replica to its own copy; only reads and assigns from outside "
-            "made copies meet: 4 messages and 8 B if each variable travelled alone. "
+            "w was written by each replica to its own copy; the copies were combined only by "
+            "reads and assigns from outside: 4 messages and 8 B if each variable travelled alone. "
             "The replicas' copies are up to 0.83 apart.",
         ),
         (
             {},
             lens(1.0, float("nan")),
-            "w was written by each replica to its own copy; only reads and assigns from outside "
-            "made copies meet: 4 messages and 8 B if each variable travelled alone. "
+            "w was written by each replica to its own copy; the copies were combined only by "
+            "reads and assigns from outside: 4 messages and 8 B if each variable travelled alone. "
             "The replicas' copies are infinitely far apart: "
             "some hold NaN or infinity.",
         ),

@@ -85,8 +85,8 @@ def test_replicas_of_a_call_that_failed_by_itself_are_waited_for_as_in_any_call(
     assert [0, 1] == state.busy(call)
     assert [
         "  replicas 0, 1: run",
-        "  replica 1: still runs step (train.py:12), called by strategy.run at train.py:30, for "
-        "95.0 s; no message since it began",
+        "  replica 1: has been running step (train.py:12), called by strategy.run at train.py:30, "
+        "for 95.0 s; no message since it began",
     ] == state.stuck(call, {}, 105.0).splitlines()[1:]
 
 
@@ -100,10 +100,10 @@ def test_the_error_says_what_each_runs_since_when_and_where():
 
     assert (1, 2) == error.replica_ids
     assert error.definite
-    where = "still runs step (train.py:12), called by strategy.run at train.py:30, for 5.0 s"
+    where = "has been running step (train.py:12), called by strategy.run at train.py:30, for 5.0 s"
     assert [
-        "replicas 1, 2 have not left a call that was given up 3.0 s ago (KeyboardInterrupt):",
-        f"  replica 1: {where}; last heard of at train.py:14",
+        "replicas 1, 2 are still in a call that was given up 3.0 s ago (KeyboardInterrupt):",
+        f"  replica 1: {where}; last message at train.py:14",
         f"  replica 2: {where}; now at train.py:17",
     ] == str(error).splitlines()[:3]
     assert "strategy.close()" in str(error)

@@ -95,7 +95,7 @@ def test_wrong_trace_options_are_refused_where_they_are_made(wrong: Any, problem
 
 
 def test_a_directory_alone_is_no_trace():
-    with pytest.raises(tf.VarsimError, match=r"it must be TraceOptions\('runs/x'\)"):
+    with pytest.raises(tf.VarsimError, match=r"such as TraceOptions\('runs/x'\)"):
         tf.distribute.MirroredStrategy(["cpu:0"], trace="runs/x")  # type: ignore[arg-type]
 
 

@@ -271,10 +271,7 @@ def test_variables_that_are_alike_are_told_once(
     )
 
     assert told in once
-    assert (
-        "Similar variables are shown once, with the figures of one of them; --all shows each."
-        in once
-    )
+    assert "Similar variables are shown once, with the figures of one; --all shows each." in once
     assert (1, 5) == (once.count(each), all_.count(each))
     assert "layer_4/bias: " in all_
     assert "is alike" not in all_
@@ -284,8 +281,8 @@ def test_variables_that_are_alike_are_told_once(
     ("change", "problem"),
     [
         ("seem=on_read", "there is no variable 'seem'; did you mean 'seen'?"),
-        ("seen=on_red", "'on_red' is no mode; did you mean 'on_read'?"),
-        ("seen=/avg", "'avg' is no aggregation"),
+        ("seen=on_red", "'on_red' is not a mode; did you mean 'on_read'?"),
+        ("seen=/avg", "'avg' is not an aggregation"),
         ("seen", "it should be VARIABLE=MODE"),
     ],
 )

@@ -127,7 +127,7 @@ def _finding(history: History, call: _Call) -> Finding:
     more = ""
     if call.count > 1:
         others = times(call.count - 1, "later call")
-        more = f"\n{others} failed in the same way, the last one is call {call.last:,}."
+        more = f"\n{others} failed in the same way; the last one is call {call.last:,}."
     return Finding(
         kind=Kind.FAILED_CALL,
         variable_id=None,

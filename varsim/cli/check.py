@@ -94,8 +94,8 @@ def check(
     merges-of-the-same-values, manual-synchronisation-after-every-write,
     waiting-for-one-replica, collectives-of-different-lines
 
-    `any` means all of these. It does not include unexplained-difference: a value that differs from
-    that of a single device, and no rule explains why.
+    `any` means all of these. It does not include unexplained-difference, which is a value that
+    differs from that of a single device, and no rule explains why.
     """  # noqa: D301  # \b keeps the lines below it apart
     from varsim.errors import ConfigError
     from varsim.report.check_page import print_check

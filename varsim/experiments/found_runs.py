@@ -116,8 +116,7 @@ def _unclear(text: str, out: Path, sort: _Sort, begun: Sequence[str], names: Seq
     if not names:
         return (
             f"there is no {sort.what} {text!r}: it is not a path, and {out}/ contains no "
-            f"{sort.what}; "
-            f"`{sort.maker}` makes one"
+            f"{sort.what}; `{sort.maker}` makes one"
         )
     name = Path(text).name
     within = [one for one in names if name and name in one]

@@ -137,7 +137,7 @@ def _number(value: Any) -> str:
 def _often(one: Difference) -> str:
     if one.compared == 1:
         return ""
-    return f"; so {count(one.count)} of {count(one.compared)} differ there"
+    return f"; {count(one.count)} of {count(one.compared)} values differ there"
 
 
 def _left_out(compared: Compared) -> str:

@@ -72,8 +72,8 @@ def print_lens(
         left_out = sum(map(len, groups)) - sum(map(len, shown))
         said.append(
             "The variables shown are those whose replicas differ most, relative to the size of "
-            f"their values. --all shows the other {count(left_out)} variables, too, and `varsim "
-            "lens latest NAME` one of them."
+            f"their values. --all shows the other {count(left_out)} variables, and `varsim lens "
+            "latest NAME` shows one variable."
         )
     if any(said):
         console.print(Text(" ".join(filter(None, said))))

@@ -127,7 +127,7 @@ def _say_of_groups(console: Console, groups: Sequence[Sequence[Effect]]) -> None
     if any(len(group) > 1 for group in groups):
         _say(
             console,
-            "Similar variables are shown once, with the figures of one of them; --all shows each.",
+            "Similar variables are shown once, with the figures of one; --all shows each.",
         )
 
 

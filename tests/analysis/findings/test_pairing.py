@@ -95,5 +95,5 @@ def test_of_many_lines_the_first_are_told():
 
     notes = list(of_pairing(lines))
     assert "the unnamed all_reduces at a.py:0, up to 2 in a call" in notes[0].text
-    assert ["likewise the unnamed collectives of 4 more lines"] == [one.text for one in notes[5:]]
+    assert ["the same for unnamed collectives in 4 more lines"] == [one.text for one in notes[5:]]
     assert {"`name=`"} == {one.option for one in notes}
