@@ -25,6 +25,9 @@ _ANSWER_S: Final = 0.2
 _MORE_S: Final = 0.01  # between the lines of a stack, at the most
 _READ_BYTES: Final = 2**16
 _FRAME: Final = re.compile(r'^  File "(.*)", line (\d+) in ', re.MULTILINE)
+_ESCAPED: Final = re.compile(r"\\x([0-9a-f]{2})|\\u([0-9a-f]{4})|\\U([0-9a-f]{8})")
+"""How `faulthandler` writes what is not ASCII: by the error handler "backslashreplace"."""
+
 _OURS: Final = Path(__file__).parents[1]  # the package
 _WORKERS: Final = "varsim_worker"
 _INSTALLED: Final = tuple(f"{sysconfig.get_path(name)}{os.sep}" for name in ("stdlib", "purelib"))
@@ -55,7 +58,7 @@ class Stacks:
             _read(pipe, 0)  # what an earlier question has left
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(process_id, _SIGNAL)
-            return _user_place(_read(pipe, _ANSWER_S))
+            return user_place(_read(pipe, _ANSWER_S))
         finally:
             os.close(pipe)
 
@@ -72,13 +75,20 @@ def _read(pipe: int, timeout_s: float) -> str:
     while any(event & select.POLLIN for _, event in poll.poll(timeout_ms(timeout_s))):
         parts.append(os.read(pipe, _READ_BYTES))
         timeout_s = _MORE_S
-    return b"".join(parts).decode("utf-8", "replace")
+    return b"".join(parts).decode("ascii", "replace")
 
 
-def _user_place(stack: str) -> str | None:
-    """Of the innermost frame that is the user's own; else of what it is in, as a library's."""
+def user_place(stack: str) -> str | None:
+    """The place of the innermost frame that is the user's own; without one, of a library's.
+
+    Args:
+        stack: As `faulthandler` writes it.
+    Returns:
+        file:line; None if all frames are varsim's.
+    """
     here, others = Path.cwd(), None
-    for filename, line in _FRAME.findall(stack):
+    for written, line in _FRAME.findall(stack):
+        filename = _ESCAPED.sub(lambda found: chr(int(found[found.lastindex or 0], 16)), written)
         path = Path(filename)
         if _OURS in path.parents or path.parent.name == _WORKERS:
             continue

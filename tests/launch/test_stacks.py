@@ -1,0 +1,25 @@
+"""The place of a worker, read from the stack that it writes."""
+
+from __future__ import annotations
+
+import faulthandler
+from pathlib import Path
+
+import pytest
+
+from varsim.launch.stacks import user_place
+
+
+@pytest.mark.parametrize("name", ["plain.py", "été à la mer.py", "日本.py", "🐍.py"])
+def test_a_place_has_the_name_that_the_file_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """What is not ASCII stands escaped in a stack."""
+    monkeypatch.chdir(tmp_path)
+    with (tmp_path / "stack").open("w+b") as written:
+        code = compile("\n\ndump(file=written, all_threads=False)", str(tmp_path / name), "exec")
+        exec(code, {"dump": faulthandler.dump_traceback, "written": written})
+        written.seek(0)
+        stack = written.read().decode("ascii")
+
+    assert f"{name}:3" == user_place(stack)
