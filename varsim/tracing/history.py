@@ -9,9 +9,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from functools import partial
-from itertools import chain, groupby
-from operator import itemgetter
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -261,8 +259,7 @@ def write_told(
             connection.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;")
             tables, _, indices = SCHEMA.partition("CREATE INDEX")
             connection.executescript(tables)
-            for columns, some in groupby(told, key=itemgetter(0)):  # a NULL costs as much as a text
-                rows = chain.from_iterable(rows for _, rows in some)
+            for columns, rows in told:  # a NULL costs as much as a text
                 _insert(connection, "events", columns, rows)
             _insert(connection, "variables", VariableRow._fields, variables)
             entries = [(key, json.dumps(value)) for key, value in run.items()]
@@ -278,6 +275,10 @@ def write_told(
 def _insert(
     connection: sqlite3.Connection, table: str, columns: tuple[str, ...], rows: Iterable[Any]
 ) -> None:
+    connection.executemany(_insertion(table, columns), rows)
+
+
+@lru_cache
+def _insertion(table: str, columns: tuple[str, ...]) -> str:
     marks = ", ".join("?" * len(columns))
-    names = ", ".join(columns)
-    connection.executemany(f"INSERT INTO {table} ({names}) VALUES ({marks})", rows)  # noqa: S608  # our own
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608  # our own

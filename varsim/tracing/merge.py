@@ -28,6 +28,9 @@ Recorded = tuple[str, list[int], int | None, bytes | None]
 
 _SENT, _RECEIVED = int(Kind.SENT), int(Kind.RECEIVED)
 
+_TOGETHER: Final = 1000
+"""Events that are handed on together, about."""
+
 _READS: Final = Form("variable", "version", "replica", "place", "value")
 _REPEATED_READS: Final = Form("variable", "version", "replica", "place", "value", "note")
 _WRITES: Final = Form("variable", "operation", "replica", "place", "value")
@@ -99,7 +102,8 @@ class _Merger:
     def events(self, tell: Tell | None = None) -> Iterator[Told]:
         """All events, in causal order."""
         rows, tells = self._rows, self._by_kind()
-        told = rows.told
+        # With a window, each record is either in it or not.
+        most, taken = _TOGETHER if self._window is None else 1, 0
         for count, (process, record) in enumerate(self._ordered()):
             if tell is not None and not count % EVERY:
                 tell(self._done())
@@ -110,9 +114,11 @@ class _Merger:
                     what(process, *record[2:])
             except (ProtocolError, ValueError, TypeError, LookupError):
                 self.whole = False  # a record that was damaged; what it told is missing
-            if self._open:
-                yield from told
-            told.clear()
+            if rows.count - taken >= most:
+                taken, told = rows.count, rows.take()
+                if self._open:
+                    yield from told
+        yield from rows.take()
         if tell is not None:
             tell(1.0)
 

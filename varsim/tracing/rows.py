@@ -50,7 +50,9 @@ class Rows:
     """The events that were told and not taken yet. Whoever tells says first whose they are."""
 
     def __init__(self, num_replicas: int, began_ns: int) -> None:
-        self.told: list[Told] = []
+        self._told: list[Told] = []  # of neighbours, no two have the same columns
+        self._columns: tuple[str, ...] = ()  # of the last of them
+        self._last: list[Columns] = []  # and its events
         self._began_ns = began_ns
         self._count = 0
         everybody = range(num_replicas + 1)  # the program is process -1, so it is the last one
@@ -58,6 +60,16 @@ class Rows:
         self._calls: list[list[int]] = [[] for _ in everybody]  # innermost last
         self._causes: list[int | None] = [None for _ in everybody]  # of each one's next event
         self._process, self._time_s = -1, 0.0
+
+    @property
+    def count(self) -> int:
+        """How many events were told in all."""
+        return self._count
+
+    def take(self) -> list[Told]:
+        """Those that were told and not taken yet: now they are."""
+        told, self._told, self._columns = self._told, [], ()
+        return told
 
     def turn_to(self, process: int, time_ns: int) -> None:
         """What follows happened in that process, at that time."""
@@ -84,8 +96,15 @@ class Rows:
         row = (event, process, number, self._time_s, kind, call, *columns)
         if self._causes[process] is not None:
             form, row = self._caused(form, row)
-        self.told.append((form.columns, (row,)))
+        if form.columns is not self._columns:
+            self._turn_to_columns(form)
+        self._last.append(row)
         return event
+
+    def _turn_to_columns(self, form: Form) -> None:
+        """What follows has these columns."""
+        self._columns, self._last = form.columns, []
+        self._told.append((self._columns, self._last))
 
     def tell_all(
         self, kind: str, form: Form, columns: Iterable[Columns], *, call: int | None = _OWN_CALL
@@ -104,9 +123,12 @@ class Rows:
         self._numbers[process] = number + len(rows)
         if rows and self._causes[process] is not None:
             other, row = self._caused(form, rows[0])
-            self.told.append((other.columns, (row,)))
+            self._turn_to_columns(other)
+            self._last.append(row)
             del rows[0]
-        self.told.append((form.columns, rows))
+        if form.columns is not self._columns:
+            self._turn_to_columns(form)
+        self._last += rows
         return range(first, self._count + 1)
 
     def _caused(self, form: Form, row: Columns) -> tuple[Form, Columns]:
