@@ -1,4 +1,4 @@
-"""Whether what is installed is what `locks/newest.txt` says; `--pins` prints what that is here."""
+"""Compare installed packages with `locks/newest.txt`; `--pins` prints the pins that apply here."""
 
 from __future__ import annotations
 

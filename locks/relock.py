@@ -1,4 +1,4 @@
-"""Writes the locks anew from pyproject.toml, and shows what changed: `make upgrade`.
+"""Write the locks anew from pyproject.toml, and show what changed: `make upgrade`.
 
 uv writes them, since pip cannot lock for other Pythons than its own. The locks hold versions and
 hashes, and no address: each machine's own configuration of pip says where packages come from.

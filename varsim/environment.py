@@ -1,6 +1,6 @@
-"""What the environment says to varsim: every `VARSIM_*` variable is read here.
+"""Environment variables: every `VARSIM_*` variable is read here.
 
-A variable is read when its value is needed, so that an error comes where a program can see why.
+A variable is read when its value is needed, so that an error is raised where it can be understood.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Ctrl-C: where it ends what goes on, and where it waits so that nothing is left behind.
+"""Ctrl-C: where it raises, and where it waits so that nothing is left half done.
 
-SIGINT is handled between any two instructions of the main thread. Whatever is being made, saved or
-freed there would be left half done. `held` lets it wait for the end of a block; `Interrupts` lets
-it raise once, and then wait until what it has ended is saved and freed.
+SIGINT is handled between any two instructions of the main thread, so that work would be left half
+done. `held` makes it wait for the end of a block. `Interrupts` lets it raise once, and then makes
+it wait until the interrupted work is saved and freed.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ class _Whole:
         self.depth += 1
 
     def end(self) -> None:
-        """It is done."""
+        """It is done; see `begin`."""
         self.depth = max(self.depth - 1, 0)
         if self.came and not self.depth:
             self.deliver()
 
     def deliver(self) -> None:
-        """Raises what came."""
+        """Raise the SIGINT that came."""
         self.came = False
         signal.raise_signal(signal.SIGINT)
 
@@ -58,7 +58,7 @@ WHOLE: Final = _Whole()
 
 
 class Waiting:
-    """Within the block nothing is done but waiting, or a user's code runs: SIGINT is raised."""
+    """Raise SIGINT within the block, which only waits or runs a user's code."""
 
     def __init__(self) -> None:
         self._depth = WHOLE.depth
@@ -80,7 +80,7 @@ class Interrupts:
 
     def __init__(self) -> None:
         self.heeded = True
-        """To be set like a variable: no SIGINT can come between `except …:` and that."""
+        """An attribute, not a method: no SIGINT can come between `except …:` and an assignment."""
         self.waits = False
         """Whether a SIGINT has come that was not raised."""
         self._raised_s = -math.inf
@@ -110,7 +110,7 @@ class Interrupts:
                 outer.take_over(self._raised_s)
             signal.signal(signal.SIGINT, self._before)
             if self.waits and not self._has_raised:
-                signal.raise_signal(signal.SIGINT)  # whoever was there before is to handle it
+                signal.raise_signal(signal.SIGINT)  # for the previous handler
         if isinstance(error, Exception) and came_of_interrupt(error):
             raise KeyboardInterrupt from None  # such as an ImportError for a module cut off
 
@@ -127,7 +127,7 @@ class Interrupts:
             self._raise()
 
     def take_over(self, raised_s: float) -> None:
-        """What was raised in a block within this one, at that time, has this one still to leave."""
+        """An inner block raised at that time; the exception has yet to leave this block."""
         self._raised_s = max(self._raised_s, raised_s)
 
     def _handle(self, _signal: int, _frame: FrameType | None) -> None:
@@ -143,7 +143,7 @@ class Interrupts:
         raise KeyboardInterrupt
 
     def _unraisable(self, unraisable: Any) -> None:
-        """Keeps what came while a finalizer ran: Python would only print it, and go on."""
+        """Keep a SIGINT that came during a finalizer: Python would only print it, and go on."""
         if issubclass(unraisable.exc_type, KeyboardInterrupt):
             self.waits = True
         else:
@@ -189,7 +189,7 @@ class held:  # noqa: N801  # used like a function, as `contextlib.suppress` is
             try:
                 signal.raise_signal(signal.SIGINT)
             except KeyboardInterrupt as interrupt:
-                raise interrupt from None  # whatever it has made fail is of no interest
+                raise interrupt from None  # errors that the interrupt caused do not matter
 
     def _note(self, _signal: int, _frame: FrameType | None) -> None:
         self._came = True
@@ -231,6 +231,6 @@ def within(seconds: float) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler_before)
-        if left_before_s:  # somebody else's timer goes on
+        if left_before_s:  # restart the previous timer
             left_s = left_before_s - (time.monotonic() - started_s)
             signal.setitimer(signal.ITIMER_REAL, max(_SHORTEST_S, left_s))

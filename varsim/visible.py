@@ -1,4 +1,4 @@
-"""Text from elsewhere as it is shown: what a terminal would obey is written as an escape."""
+"""Makes control characters in a program's texts visible, so that terminals do not obey them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Final
 OBEYED: Final = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
 )
-"""What a terminal obeys rather than shows: control characters, and what turns the direction."""
+"""Characters that a terminal obeys: control characters, and changes of the text direction."""
 
 
 def visible(text: str) -> str:
-    """The text, with what a terminal would obey rather than show written as an escape.
+    """Return the text with such characters written as escapes.
 
     That is every control character but the line feed and the tab, and what changes the direction
     of the text. So names, values and errors of a program cannot colour, move or hide anything.

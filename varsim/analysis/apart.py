@@ -1,4 +1,4 @@
-"""How far the components of a variable are apart, and the elements that say most about it."""
+"""How far the components of a variable are apart, and its most informative elements."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _QUIET: Final = np.errstate(all="ignore")  # infinities and NaN are what is look
 
 
 class Reason(Enum):
-    """Why elements say more than others."""
+    """Why elements are shown."""
 
     DIFFERS = "replicas are furthest apart in it, by"
     CHANGES = "it changes most, by"
@@ -25,7 +25,7 @@ class Reason(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Telling:
-    """The elements of a variable that say most, by their place in the flat value."""
+    """The most informative elements of a variable, by their index in the flat value."""
 
     reason: Reason
     places: tuple[int, ...]  # the most telling first

@@ -1,4 +1,4 @@
-"""The examination of a run: whether varsim kept its promises, and what the program suffers from."""
+"""The examination of a run: whether varsim kept its promises, and findings about the program."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from varsim.tracing.progress import Tell
 NEED_AN_ORACLE: Final = frozenset(
     {Kind.WRONG_FACTOR, Kind.MEAN_OF_MEANS, Kind.FIRST_REPLICA, Kind.TRUNCATION}
 )
-"""What is found by comparing with a single device, and not otherwise."""
+"""Kinds of finding that need a comparison with a single device."""
 
 NUM_KINDS: Final = len(Kind) - len(FAILURES)
-"""Of findings that are looked for in the events of a whole record."""
+"""How many kinds of finding are looked for in the events of a whole record."""
 
 
 @dataclass(frozen=True, slots=True)
 class Examination:
-    """All that a history says of a run."""
+    """The result of examining a history."""
 
     verdicts: tuple[Verdict, ...]
     findings: tuple[Finding, ...]  # what failed, and more if the record is whole
     compared: Compared | None
-    """With a single device; None if there was no oracle whose record is whole."""
+    """The comparison with a single device; None without an oracle whose record is whole."""
     num_events: int
     num_replicas: int
     not_looked_at: tuple[Note, ...]
@@ -40,7 +40,7 @@ class Examination:
 
     @property
     def outcome(self) -> Outcome:
-        """Of all verdicts."""
+        """The outcome of all verdicts together."""
         return overall(self.verdicts)
 
     @property
@@ -57,7 +57,7 @@ class Examination:
 
     @property
     def kinds_left_out(self) -> frozenset[Kind]:
-        """The kinds of which nothing could be found, as there was nothing to compare with."""
+        """The kinds that could not be looked for: there was nothing to compare with."""
         if self.compared is None:
             return NEED_AN_ORACLE
         return frozenset() if self.compared.rules_tried else NEED_AN_ORACLE - {Kind.TRUNCATION}

@@ -1,6 +1,6 @@
-"""What failed: calls of `strategy.run`, as the record tells of them, and the run itself.
+"""Failures of a run: failed calls of `strategy.run`, from the record, and the failure of the run.
 
-A program may catch what a call raises and go on, so a run that ended well may have failed calls.
+A program may catch the error of a call and continue, so a successful run may have failed calls.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _LOST: Final = "WorkerLost"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How the program ended, which its record does not tell."""
+    """How the program ended; the record does not show it."""
 
     status: str  # DONE, FAILED or INTERRUPTED
-    reached: str = ""  # how far it came, in words
+    reached: str = ""  # "after 3 of 5 steps"
     kind: str = ""  # of a run that failed: the class of its error
-    text: str = ""  # what that said
+    text: str = ""  # the text of that error
     place: str = ""  # where in the program, as file:line
-    returned: tuple[Returned, ...] = ()  # beside what the program returned on a single device
+    returned: tuple[Returned, ...] = ()  # compared with what it returned on a single device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ class Failures:
 
 @dataclass(slots=True)
 class _Call:
-    """A call that failed, and those after it that failed likewise."""
+    """A failed call, and the later calls that failed in the same way."""
 
     finish: Event
     said: str
@@ -99,7 +99,7 @@ def _failed_calls(history: History) -> Iterator[_Call]:
 
 
 def _last_call_failed(history: History, calls: Sequence[_Call]) -> bool:
-    """Whether no call has ended well after the last that failed."""
+    """Whether no call succeeded after the last failed one."""
     if not calls:
         return False
     after = history.events("event > ? AND kind = 'finish'", (calls[-1].finish.event,))
@@ -107,7 +107,7 @@ def _last_call_failed(history: History, calls: Sequence[_Call]) -> bool:
 
 
 def _alike(calls: Sequence[_Call]) -> list[_Call]:
-    """The first of all calls that failed likewise, which counts them."""
+    """The first of each group of calls that failed in the same way, with their number."""
     groups: dict[str, _Call] = {}
     for one in calls:
         known = groups.setdefault(_DIGITS.sub("#", one.said), one)
@@ -118,7 +118,7 @@ def _alike(calls: Sequence[_Call]) -> list[_Call]:
 
 
 def _is_said(said: str, ending: Ending) -> bool:
-    """Whether what ended a call is what ended the run."""
+    """Whether the error of a call is the error that ended the run."""
     first = ending.text.partition("\n")[0]
     return ending.kind in said.partition("\n")[0] and first in said
 

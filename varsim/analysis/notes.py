@@ -1,6 +1,6 @@
-"""What was not looked at: what a record does not have, and the option that would have it.
+"""Notes on what was not looked at: what the record lacks, and the option that would record it.
 
-A judge that says only what it found sounds as if it had looked at everything.
+A judgement without these notes would read as if everything had been examined.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ _MOST_LINES: Final = 5
 class Note:
     """Something that was not looked at."""
 
-    text: str  # what, and why not
-    option: str = ""  # with what it would be; "" if nothing helps
+    text: str  # what was not looked at, and why
+    option: str = ""  # the option that would look at it; "" if there is none
 
     def __str__(self) -> str:
         return f"{self.text}; use {self.option}" if self.option else self.text
@@ -70,7 +70,7 @@ def not_looked_at(
 
 
 def of_pairing(lines: Sequence[PairedByOrder]) -> Iterator[Note]:
-    """Collectives of which order alone says which is which: a note for each line."""
+    """A note for each line with collectives that only order distinguishes."""
     for line in lines[:_MOST_LINES]:
         yield Note(
             text=f"whether the unnamed {line.kind}s at {line.place}, up to {line.most} in a "
@@ -96,7 +96,7 @@ def _of_record(history: History, flaw: str) -> Note:
 
 
 def _of_values(history: History) -> Iterator[Note]:
-    """Values of which nothing was recorded, and those of which only a checksum was."""
+    """Values that were not recorded, or only as a checksum."""
     if history.run.get(LEFT_OUT):
         yield Note(text="values: they were left out when the run was exported")
         return

@@ -1,4 +1,4 @@
-"""What takes the events of a history, and one pass that shows each event to all that ask for it."""
+"""Observers of the events of a history, and one pass that gives each event to all of them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ Take = Callable[[Event], None]
 
 
 class Observer:
-    """What takes events in causal order, each of them once.
+    """Takes events in causal order, each event once.
 
     A method `on_read` takes every read; `on_read_by_program` and `on_read_by_replica` take those of
-    the program, or of replicas; and so on for each kind. What it has no method for, or what is
-    about a variable that it is not concerned with, it is not shown.
+    the program, or of replicas; and so on for each kind. An observer does not get events for which
+    it has no method, or which are about variables that do not concern it.
     """
 
     def concerns(self, variable: int | None) -> bool:  # noqa: ARG002  # of all, unless it is told
@@ -23,7 +23,7 @@ class Observer:
         return True
 
     def taker(self, kind: str, *, by_program: bool) -> Take | None:
-        """What takes events of a kind by the program, or by replicas; None: nothing does."""
+        """The method for events of a kind by the program, or by replicas; None: there is none."""
         by = "program" if by_program else "replica"
         found: Take | None = getattr(self, f"on_{kind}_by_{by}", None)
         if found is None:
@@ -32,18 +32,17 @@ class Observer:
 
 
 class Audience:
-    """Observers, each of which is shown an event before those that come after it."""
+    """Observers that get each event one after the other, in their order."""
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._program = _Kinds(observers, by_program=True)
         self._replicas = _Kinds(observers, by_program=False)
 
     def show(self, events: Iterable[Event], accepts: Callable[[Event], bool] | None = None) -> bool:
-        """Shows events.
+        """Pass events to the observers.
 
         Args:
-            accepts: Sees each event before everybody else; False: neither it nor what follows is
-                shown.
+            accepts: Gets each event first; False ends the pass before this event.
         Returns:
             Whether all events were shown.
         """
@@ -59,7 +58,7 @@ class Audience:
 
 
 class _Kinds(dict[str, "_Variables"]):
-    """By kind, and then by variable: what takes such events. Found when it is asked first."""
+    """Methods that take events, by kind and then by variable; each computed at its first use."""
 
     def __init__(self, observers: Sequence[Observer], *, by_program: bool) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What a program returned, beside what it returned on a single device."""
+"""Compares what a program returned with what it returned on a single device."""
 
 from __future__ import annotations
 

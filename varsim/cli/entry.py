@@ -1,7 +1,7 @@
-"""Where the program `varsim` begins and ends: Ctrl-C is heeded from its first line to its last.
+"""Entry point of the program `varsim`: handles Ctrl-C from its first line to its last.
 
 Only the standard library is imported at the top, and little of it: the heavy imports of a command
-are under the handler, too.
+run under the handler, too.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def begin() -> None:
 
 
 def main() -> NoReturn:
-    """Is the program `varsim`."""
+    """Run the program `varsim`."""
     begin()
     from varsim.cli.main import main as program
 
@@ -53,16 +53,16 @@ def ends_with(exit_code: int, last_words: str) -> None:
 
 
 def saved_by_then(directory: str) -> str:
-    """What is said of an interrupt after something was saved; from now on, by Ctrl-C itself."""
+    """Return the line for an interrupt after saving; from now on, Ctrl-C prints it, too."""
     said = f"interrupted: what was done by then is saved in {directory}"
     ends_with(INTERRUPTED, said)
     return said
 
 
 def _end_at_once(_signal: int, _frame: FrameType | None) -> NoReturn:
-    """Ends the program without unwinding: whoever has something to undo has a handler of its own.
+    """End the program without unwinding: code that has something to undo uses another handler.
 
-    Should a workload have left a cluster open, its nursery sees that the program has gone.
+    If a workload left a cluster open, its nursery notices that the program has ended.
     """
     if _last_words:
         os.write(2, f"{_last_words}\n".encode())

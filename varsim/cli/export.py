@@ -1,4 +1,4 @@
-"""`varsim export`: writes a run into one file, to be sent to others."""
+"""`varsim export`: writes a run into one file that can be sent to others."""
 
 from __future__ import annotations
 

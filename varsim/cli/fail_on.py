@@ -1,4 +1,4 @@
-"""`varsim check --fail-on`: which findings are worth an exit code."""
+"""`varsim check --fail-on`: which findings set the exit code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ANY: Final = "any"
 """Every kind of finding."""
 
 DIFFERENCE: Final = "unexplained-difference"
-"""No finding: a value that differs from a single device's by no rule."""
+"""Not a finding: a value that differs from a single device's, and no rule explains why."""
 
 
 def words() -> list[str]:
@@ -51,7 +51,7 @@ def asked_for(texts: Iterable[str]) -> frozenset[str]:
 
 
 def seen(found: Examination, asked: frozenset[str]) -> list[str]:
-    """Which of the words something was found for."""
+    """Which of the asked kinds were found."""
     kinds = [_word(one.kind.value) for one in found.findings]
     if found.compared is not None and found.compared.differs:
         kinds.append(DIFFERENCE)
@@ -59,7 +59,7 @@ def seen(found: Examination, asked: frozenset[str]) -> list[str]:
 
 
 def not_looked_for(found: Examination, asked: frozenset[str]) -> list[str]:
-    """Which of the words nothing was looked for: that nothing was found then says nothing."""
+    """Which of the asked kinds were not looked for; that none was found then means nothing."""
     if found.num_replicas == 1:
         return []
     unseen = {_word(kind.value) for kind in found.kinds_left_out}

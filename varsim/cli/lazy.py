@@ -41,11 +41,11 @@ def exit_codes(*codes: int) -> str:
 
 
 EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INTERRUPTED)
-"""Of a command that runs something, and judges nothing."""
+"""The exit codes of a command that runs something and judges nothing."""
 
 
 class WrongUse(click.ClickException):
-    """What the user asked for is not to be had; the text says what is."""
+    """The user asked for something impossible; the text says what is possible."""
 
     exit_code = WRONG_USE
 

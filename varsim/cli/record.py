@@ -1,4 +1,4 @@
-"""The record of a run, open for a command; merged first if Ctrl-C has kept the run from that."""
+"""Opens the record of a run for a command; merges the traces first if the run could not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random generators of the program that travel: replicas that have copies of one draw the same."""
+"""Warns about random generators of the program of which several replicas get copies."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def kinds() -> tuple[type, ...]:
 
 
 def in_common(by_replica: Sequence[Iterable[object]]) -> list[object]:
-    """The objects that more than one replica gets, where each gets its own arguments."""
+    """The objects that occur in the arguments of more than one replica."""
     each = [{id(one): one for one in objects} for objects in by_replica]
     counts = Counter(number for objects in each for number in objects)
     return [one for number, one in each[0].items() if counts[number] > 1]

@@ -1,7 +1,7 @@
-"""The one thread that a replica's function runs in, and what other threads of it are told.
+"""The one thread that a replica's function runs in; refuses varsim to other threads of the replica.
 
-A thread that a replica's function starts, or that a pool of threads has for it, stands in no
-context: without this it would be on the default strategy, which is another program's answer.
+A thread that a replica's function starts, directly or by a pool, has no replica context. Without
+this module it would silently use the default strategy, with wrong results.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ class Home:
         self.replica_id = replica_id
         self.thread = this_thread()
         self.guests: frozenset[int] | None = frozenset()
-        """Threads that are no business of this replica; None: all threads here are."""
+        """Threads that do not belong to this replica; None: no thread here belongs to it."""
         self._refused: list[ContextError] = []
-        self._told: set[str] = set()  # the places that the program knows of
+        self._told: set[str] = set()  # the places that were reported already
 
     def refuse(self) -> ContextError:
         """The error for a thread that is not the replica's own."""
@@ -37,16 +37,16 @@ class Home:
     def silent(self, raised: Exception | None = None) -> list[ContextError]:
         """The errors that threads were given since this was last asked.
 
-        They end in a thread, so that the program may not hear of them.
+        They end with their thread, so the program may not see them.
 
         Args:
-            raised: By the replica's function, which the program does hear of.
+            raised: The error of the replica's function, which the program does see.
         """
         refused, self._refused = self._refused, []
         return [error for error in refused if error is not raised]
 
     def warnings(self) -> Iterator[tuple[str, str]]:
-        """What a program should hear of the refused threads of a function that has returned."""
+        """Return the warning about refused threads of a function that has returned."""
         for error in self.silent():
             if error.place not in self._told:
                 self._told.add(error.place)
@@ -67,18 +67,18 @@ _TEXT = (
 )
 
 _homes: list[Home] = []
-"""Of the replicas that run in this process now; in the program's own there are none."""
+"""The replicas that run in this process now; none in the program's own process."""
 
 
 def settle(home: Home) -> None:
-    """All threads of this process but one are strangers to varsim, from now on."""
+    """From now on, only the replica's thread of this process may use varsim."""
     home.guests = None
     _homes[:] = [home]
 
 
 @contextmanager
 def inhabited(home: Home, guests: frozenset[int]) -> Iterator[None]:
-    """Within the block a replica may run here, and new threads are taken for its own.
+    """Let a replica run here within the block; new threads count as its own.
 
     Args:
         guests: The threads that are not.
@@ -92,7 +92,7 @@ def inhabited(home: Home, guests: frozenset[int]) -> Iterator[None]:
 
 
 def check_thread() -> None:
-    """Refuses a thread of a replica that runs here, if it is not the replica's own.
+    """Refuse a thread that a replica here started: only the replica's own thread may use varsim.
 
     Raises:
         ContextError: It is not; the text says what to do.

@@ -1,9 +1,8 @@
-"""What a replica's function changes in objects of the program, of which the replica has copies.
+"""Detects changes that a replica's function makes to its own copies of the program's objects.
 
-Looked at is what the function names, and what the user's functions that it names name in turn:
-globals, closures, arguments; among them lists, dicts, sets, arrays that are not large, and
-attributes of the user's own objects, each one level deep. What is made while the function runs is
-not there yet.
+It checks the globals, closures and arguments that the function names, and those that the user's
+functions called by it name: lists, dicts, sets, arrays that are not large, and attributes of the
+user's own objects, one level deep. Objects made while the function runs are not checked.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from varsim.distribute.named_in_code import global_names, place_of_change, rebou
 from varsim.distribute.variable import Variable
 
 MAX_OBJECTS: Final = 1_000
-"""So many are looked at: the first call of a function must not take long."""
+"""How many objects are checked: the first call of a function must not take long."""
 
 MAX_ITEMS: Final = 1_000  # of a container whose items are compared; of a longer one, its length
 MAX_BYTES: Final = 2**16  # of an array that is compared
@@ -56,7 +55,7 @@ class _Object:
 
 
 def watch_of(function: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> Watch:
-    """A watch that never harms: an object that cannot be looked at leaves it with less to see."""
+    """A watch that never fails: objects that cannot be examined are skipped."""
     watch = Watch()
     with suppress(Exception):  # the user's objects may do anything when they are looked at
         watch.look_at(function, args, kwargs)
@@ -64,7 +63,7 @@ def watch_of(function: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> W
 
 
 class Watch:
-    """Knows what a function could change, and afterwards what it has changed."""
+    """Records what a function could change, and afterwards finds what it changed."""
 
     def __init__(self) -> None:
         self._objects: list[_Object] = []

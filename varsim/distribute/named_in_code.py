@@ -1,4 +1,4 @@
-"""What the code of a function names: which globals, which it sets, and in which lines."""
+"""Names in the code of a function: which globals it uses, which it sets, and in which lines."""
 
 from __future__ import annotations
 

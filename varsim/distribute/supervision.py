@@ -1,7 +1,7 @@
-"""Who runs a program as it is, and takes part when it makes, starts and closes a strategy.
+"""Supervisors, which are called when a program makes, starts and closes a strategy.
 
-`varsim exec` is one: it gives workers to strategies that name no devices, records what they do, and
-looks at their variables before their workers end.
+`varsim exec` uses one: it gives workers to strategies that name no devices, records what they do,
+and reads their variables before their workers end.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
-    """What a program says of a strategy that it makes."""
+    """The arguments of a strategy that a program makes."""
 
-    devices: tuple[str, ...] | None  # None: it leaves them to others
+    devices: tuple[str, ...] | None  # None: the supervisor chooses them
     transport: str
     strict: bool
     auto: str
@@ -30,10 +30,10 @@ class Choices:
 
 
 class Supervisor(Protocol):
-    """Who takes part."""
+    """Takes part in the life of a program's strategies."""
 
     def choose(self, said: Choices) -> Choices:
-        """What is true of a strategy, where the program says this of it.
+        """Return the settings of a strategy, given the arguments of the program.
 
         Raises:
             VarsimError: The two do not fit together.
@@ -55,12 +55,12 @@ class Supervisor(Protocol):
 _current: ContextVar[tuple[int, Supervisor | None]] = ContextVar(
     "varsim_supervisor", default=(0, None)
 )
-"""The process that it is for, and the supervisor: a fork of the program is another program."""
+"""The supervisor and its process: it does not apply to a fork of the program."""
 
 
 @contextmanager
 def supervised(supervisor: Supervisor | None) -> Iterator[None]:
-    """Within the block, what this thread makes of strategies is the supervisor's business, too.
+    """Within the block, the supervisor is called for strategies that this thread makes.
 
     Args:
         supervisor: None: it is no one's.
@@ -73,6 +73,6 @@ def supervised(supervisor: Supervisor | None) -> Iterator[None]:
 
 
 def current_supervisor() -> Supervisor | None:
-    """Of a strategy that is made now; None if a program runs on its own."""
+    """Return the supervisor of a strategy that is made now; None without a supervisor."""
     process, supervisor = _current.get()
     return supervisor if process == os.getpid() else None

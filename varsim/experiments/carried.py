@@ -1,7 +1,7 @@
-"""What a run carries of its program, so that it can be run again: anywhere, and as it was.
+"""Copies a program into its run, so that the run can be repeated anywhere.
 
-See docs/adr on this. `program/` in a run's directory holds the sources; `origin.json` tells this
-user's later runs that they put them there, and stays on this machine.
+See ADR 21. `program/` in a run's directory holds the sources. `origin.json` proves that this user's
+varsim wrote them; it stays on this machine.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _CACHE: Final = "__pycache__"
 
 
 def program_key(home: Home) -> str:
-    """The path of what is run, as a run's `experiment.yaml` has it."""
+    """Return the path of the program for a run's `experiment.yaml`."""
     return f"{PROGRAM}/{home.file.relative_to(home.root).as_posix()}"
 
 
 def carry(
     directory: RunDirectory, home: Home | None, experiment_file: Path | None, not_kept: str = ""
 ) -> Carried:
-    """Puts what is run into a run's directory, whose `experiment.yaml` is there already.
+    """Copy the program into a run's directory, which has its `experiment.yaml` already.
 
     Args:
         home: Where the program stands; None if there is nothing to keep of it.
@@ -84,7 +84,7 @@ def _write_origin(directory: RunDirectory, folder: Path | None) -> None:
 
 
 def _marked(path: Path) -> dict[str, bytes]:
-    """What decides on what is run: the experiment, and every file of the program."""
+    """The files that determine what is executed: the experiment, and every file of the program."""
     files = {EXPERIMENT: (path / EXPERIMENT).read_bytes()}
     program = path / PROGRAM
     for file in sorted(program.rglob("*")):
@@ -94,7 +94,7 @@ def _marked(path: Path) -> dict[str, bytes]:
 
 
 def origin_of(path: Path) -> dict[str, Any]:
-    """What is known of where a run was made; nothing of one that came from elsewhere."""
+    """Return the content of `origin.json`; empty for a run from elsewhere."""
     try:
         origin = json.loads((path / ORIGIN).read_text("utf-8"))
     except (OSError, ValueError):
@@ -103,7 +103,7 @@ def origin_of(path: Path) -> dict[str, Any]:
 
 
 def is_own(path: Path) -> bool:
-    """Whether this user's varsim put a run's program there, and it is as it was."""
+    """Whether this user's varsim wrote a run's program, and nothing was changed since."""
     try:
         return mark.is_marked(_marked(path), origin_of(path).get("mark"))
     except OSError:
@@ -111,7 +111,7 @@ def is_own(path: Path) -> bool:
 
 
 def forget_caches(path: Path) -> None:
-    """Removes compiled code beside a run's program: it is no source that anybody has looked at.
+    """Remove compiled code beside a run's program: Python would use it instead of the source.
 
     Raises:
         ConfigError: It cannot be removed.

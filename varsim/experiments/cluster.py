@@ -1,4 +1,4 @@
-"""The cluster that an experiment asks for: for its run, and for what runs once more beside it."""
+"""Makes the cluster of an experiment, for the run itself and for an oracle or a pilot run."""
 
 from __future__ import annotations
 

@@ -136,7 +136,7 @@ _OF_WORKLOADS: Final = {
 
 
 class VariableSettings(_Keys):
-    """What an experiment says about some variables, whatever the workload says."""
+    """Settings of some variables; they override the workload."""
 
     @model_validator(mode="before")
     @classmethod
@@ -186,7 +186,7 @@ class Experiment(_Keys):
         "run as it is, as `varsim exec` does.",
     )
     args: list[str] = Field(
-        default_factory=list, description="What the script finds in sys.argv behind its own name."
+        default_factory=list, description="Arguments of the script (sys.argv[1:])."
     )
     params: dict[str, Any] = Field(
         default_factory=dict,
@@ -217,13 +217,13 @@ class Experiment(_Keys):
     steps: int | None = Field(
         default=None,
         ge=1,
-        description="How many steps, from 1; by default as the workload finds right.",
+        description="How many steps, from 1; by default the workload decides.",
     )
     seed: int = Field(
         default=0,
         ge=0,
-        description="For whatever is drawn at random, from 0: it is job.seed, and it seeds "
-        "`random` and `numpy.random`, in the program and, with the replica's id, in each worker.",
+        description="Seed of all random numbers, from 0: it is job.seed, and it seeds `random` "
+        "and `numpy.random`, in the program and, with the replica's id, in each worker.",
     )
     transport: Literal["ipc", "tcp"] = Field(
         default="ipc", description="ipc: a private directory. tcp: loopback, encrypted by CURVE."
@@ -248,8 +248,8 @@ class Experiment(_Keys):
     )
     strict: bool = Field(
         default=False,
-        description="true or false: refuse what is only warned of otherwise: synchronization "
-        "NONE, and unnamed collectives in different lines.",
+        description="true or false: refuse synchronization NONE, and unnamed collectives in "
+        "different lines, instead of warning about them.",
     )
     out: str = Field(
         default="runs",

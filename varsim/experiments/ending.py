@@ -1,4 +1,4 @@
-"""How a run ended, as its summary tells: what its record alone does not."""
+"""How a run ended, from its summary: the record does not show it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from varsim.experiments.store import SUMMARY, load_summary
 from varsim.report.summary import Part, Status, Summary
 
 _AFTER_IT: Final = {part.value for part in (Part.MERGING, Part.ORACLE, Part.JUDGING, Part.WRITING)}
-"""What is done once the program has ended: an interrupt there cuts nothing of it short."""
+"""The parts after the program has ended: an interrupt there does not shorten the program."""
 
 
 def ending_of(summary: Summary) -> Ending:

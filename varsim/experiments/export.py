@@ -1,4 +1,4 @@
-"""`varsim export`: a run as one archive, without what it says of this machine."""
+"""`varsim export`: a run as one archive that does not identify the machine."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _pack(folder: Path, file: Path, *, zipped: bool) -> None:
 
 
 class _Copy:
-    """A copy of a run, as it may leave this machine."""
+    """Return a copy of a run that does not identify this machine."""
 
     def __init__(
         self, run: Path, copy: Path, exported: Exported, *, source: bool, values: bool
@@ -103,7 +103,7 @@ class _Copy:
         self._redaction = Redaction(one for one in folders if isinstance(one, str))
 
     def make(self) -> None:
-        """Copies what may leave, and notes what may not."""
+        """Copies what may be exported, and lists what may not."""
         self._files_of(self._run, self._copy)
         for path in sorted(self._run.iterdir()):
             strategy = path.name.startswith(STRATEGY)
@@ -227,7 +227,7 @@ def _kind_of(error: str) -> str:
 
 
 def _forget_values(summary: dict[str, Any]) -> None:
-    """Keeps what is known to hold no values: a key that is new is left out until it is listed."""
+    """Keep only keys that are known to hold no values: a new key is left out until it is listed."""
     for key in summary.keys() - _WITHOUT_VALUES:
         del summary[key]
     summary |= {"result": {}, "metrics": {}}

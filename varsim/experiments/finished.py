@@ -1,4 +1,4 @@
-"""`varsim.run_experiment`: an experiment that Python runs, and what came of it."""
+"""`varsim.run_experiment`: runs an experiment from Python, and gives access to the result."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from varsim.analysis.outcome import Outcome
 
 _MAPPINGS: Final = frozenset({"params", "variables"})
-"""Keys of which each inner key is a setting of its own, as it is on the command line."""
+"""Keys whose nested keys are separate settings, as on the command line."""
 
 
 class Settings(TypedDict, total=False):
@@ -52,19 +52,19 @@ class Settings(TypedDict, total=False):
 
 
 class FinishedRun:
-    """A run that has ended, however it did: what was measured, and its record.
+    """A run that has ended, successfully or not: its summary and its record.
 
-    The record is read when it is first asked for. It is closed with `close()`, at the end of a
-    `with` block, or when nothing refers to the run any more; and it is for one thread.
+    The record is opened at its first use. It is closed by `close()`, at the end of a `with` block,
+    or when the object is deleted. Use it in the thread that opened it.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Reads the summary of a run.
+        """Read the summary of a run.
 
         Args:
             path: The run's directory.
         Raises:
-            ConfigError: It is no run's, or the run has not ended.
+            ConfigError: It is not a run's directory, or the run has not ended.
         """
         self.path: Path = Path(path)
         self.summary: Summary = load_summary(self.path)
@@ -82,7 +82,7 @@ class FinishedRun:
 
     @property
     def result(self) -> dict[str, Plain]:
-        """What the workload returned, as JSON has it."""
+        """What the workload returned, as JSON values."""
         return self.summary.result
 
     @cached_property
@@ -96,25 +96,25 @@ class FinishedRun:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """What `varsim check` finds: about the program, and why it failed, if it did.
+        """The findings of `varsim check`: about the program, and its failure, if it failed.
 
         Raises:
-            ConfigError: There is no record to look at.
+            ConfigError: There is no record.
         """
         return self._examination.findings
 
     @property
     def verdict(self) -> Outcome:
-        """What `varsim check` says of varsim's own promises: VALID, INVALID or UNKNOWN.
+        """Whether varsim kept its promises, as in `varsim check`: VALID, INVALID or UNKNOWN.
 
         Raises:
-            ConfigError: There is no record to judge.
+            ConfigError: There is no record.
         """
         return self._examination.outcome
 
     @property
     def further(self) -> list[FinishedRun]:
-        """Of a script with several strategies, the others: each has a summary and a record."""
+        """For a script with several strategies, the runs of the other strategies."""
         return [FinishedRun(folder) for folder in further_folders(self.path)]
 
     @cached_property
@@ -127,7 +127,7 @@ class FinishedRun:
             return examine(self.history, oracle, ending=ending, no_oracle=self.summary.no_oracle)
 
     def close(self) -> None:
-        """Closes the record; asking for it again opens it again."""
+        """Close the record; the next use opens it again."""
         self._open.close()
         self.__dict__.pop("history", None)
 
@@ -149,7 +149,7 @@ def run_experiment(
     trust: bool = False,
     **settings: Unpack[Settings],
 ) -> FinishedRun:
-    """Runs an experiment and saves what came of it, as `varsim run` does.
+    """Run an experiment and save the result, as `varsim run` does.
 
     It prints nothing; what the program under it prints is left as it is. SIGINT ends the run, which
     is saved, and raises KeyboardInterrupt. It can be called in any thread, by one at a time.

@@ -1,4 +1,4 @@
-"""Which run is meant: by its path, by a unique beginning of its name, or as `latest`."""
+"""Finds a run by its path, by the beginning of its name, or as `latest`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MAX_LISTED: Final = 5  # names in an error
 
 
 class _Sort(NamedTuple):
-    """What is looked for: a run, or what was measured of a host."""
+    """What to find: a run, or the measurement of a host."""
 
     what: str
     files: tuple[str, ...]  # a directory that has one of them is one
@@ -33,7 +33,7 @@ _BENCH: Final = _Sort("measured host", (BENCH,), LATEST_BENCH, "varsim bench")
 
 
 def find_run(text: str, out: Path = OUT) -> Path:
-    """The run that a word of the command line means.
+    """Return the run that a word of the command line means.
 
     Args:
         text: A path, which goes first; `latest`; or the beginning of a run's name in `out` that no
@@ -47,7 +47,7 @@ def find_run(text: str, out: Path = OUT) -> Path:
 
 
 def find_record(text: str, out: Path = OUT) -> Path:
-    """Likewise, of a run that has a record.
+    """Return the run that a word means, which must have a record.
 
     Raises:
         ConfigError: Further: it has none; the text says why, and names the option.
@@ -59,7 +59,7 @@ def find_record(text: str, out: Path = OUT) -> Path:
 
 
 def find_bench(text: str, out: Path = OUT) -> Path:
-    """What was measured of a host: likewise, and `latest` is the last that was measured."""
+    """Return the measurement of a host; `latest` is the last measurement."""
     return _found(text, out, _BENCH)
 
 
@@ -69,7 +69,7 @@ def run_names(out: Path = OUT) -> list[str]:
 
 
 def bench_names(out: Path = OUT) -> list[str]:
-    """The names of what was measured in a folder, the newest first."""
+    """The names of the measurements in a folder, the newest first."""
     return _names(out, _BENCH)
 
 
@@ -92,7 +92,7 @@ def _found(text: str, out: Path, sort: _Sort) -> Path:
 
 
 def _names(out: Path, sort: _Sort) -> list[str]:
-    """They begin with the time at which they were started."""
+    """The names, the newest first: they begin with the time of the start."""
     try:
         folders = [one.name for one in os.scandir(out) if one.is_dir() and not one.is_symlink()]
     except OSError:

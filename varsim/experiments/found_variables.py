@@ -1,4 +1,4 @@
-"""Which variable of a run is meant: by its name or number, or as the one that says most."""
+"""Finds a variable of a run by its name or number, or chooses the most informative one."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ _OF_VALUES: Final = frozenset(
         Kind.OVERFLOW,
     }
 )
-"""Findings about what a variable holds, which a look at its values explains."""
+"""Kinds of finding about a variable's values, which the lens can explain."""
 
 
 class Chosen(NamedTuple):
-    """A variable that was not asked for."""
+    """A variable that varsim has chosen."""
 
     row: VariableRow
     why: str  # a clause
@@ -60,7 +60,7 @@ def find_variable(history: History, name: str) -> VariableRow:
 
 
 def most_telling(history: History, run: Path) -> Chosen:
-    """The variable that says most: a finding is about it, or its replicas are furthest apart.
+    """Return the most informative variable: one with a finding, or with replicas furthest apart.
 
     Args:
         run: Its directory, or its history: of a long run, what its summary says is enough.
@@ -77,7 +77,7 @@ def most_telling(history: History, run: Path) -> Chosen:
 
 
 def _of_all(history: History) -> Iterator[Chosen]:
-    """What a look through the whole history tells."""
+    """Choose by reading the whole history."""
     for finding in find(history):
         if finding.variable_id is not None and finding.kind in _OF_VALUES:
             row = history.variables[finding.variable_id]
@@ -97,7 +97,7 @@ def _of_all(history: History) -> Iterator[Chosen]:
 
 
 def _of_summary(history: History, run: Path) -> Iterator[Chosen]:
-    """What the run's summary tells: how far replicas are apart at its end."""
+    """Choose by the run's summary: how far replicas are apart at the end."""
     try:
         summary = load_summary(run if run.is_dir() else run.parent)
     except ConfigError:

@@ -1,4 +1,4 @@
-"""What is known of a run while it goes on, and who is told."""
+"""The state of a run that is going on, and the watcher that is told about it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from varsim.tracing.progress import Tell
 
 
 class Watcher(Protocol):
-    """Who wants to know how a run goes on."""
+    """Is told about the progress of a run."""
 
     def started(self, summary_so_far: Summary) -> None:
         """The workers are ready, and the workload begins."""
@@ -33,18 +33,18 @@ class Watcher(Protocol):
         """The workload has done a step."""
 
     def turned_to(self, part: Part) -> None:
-        """The workload is not run yet, or is done, and this part of the run begins."""
+        """This part of the run begins, before or after the workload."""
 
     def done(self, fraction: float) -> None:
-        """So much of the part is done, from 0 to 1; not told of every part."""
+        """This fraction of the part is done, from 0 to 1; not called for every part."""
 
     def warned(self, text: str) -> None:
-        """The workload does what its author probably does not mean; each text comes once."""
+        """A warning about the workload; each text comes once."""
 
 
 @dataclass
 class Going:
-    """A run that goes on."""
+    """A run that is going on."""
 
     experiment: Experiment
     keys: dict[str, Any]  # of the experiment, with all that was left to defaults
@@ -74,7 +74,7 @@ class Going:
         self.settings = AppliedSettings(self.experiment)
 
     def follow(self, experiment: Experiment) -> None:
-        """Goes on with other settings than it was begun with; no program plays yet."""
+        """Continue with other settings than at the start; no program runs yet."""
         self.experiment = experiment
         self.settings = AppliedSettings(experiment)
 
@@ -88,7 +88,7 @@ class Going:
 
     @contextmanager
     def doing(self, part: Part) -> Iterator[Tell | None]:
-        """Within the block this part goes on. Gives what is to be told how much of it is done."""
+        """Run this part within the block. Yields a function that takes the finished fraction."""
         self.part = part
         if self.watcher is not None and part is not Part.TRAINING:
             self.watcher.turned_to(part)
@@ -113,8 +113,8 @@ class Going:
             self.watcher.started(self.summary())
 
     def progress(self, step: int, total: int, **metrics: float) -> None:
-        """What the workload calls after each step."""
-        self.interrupts.heed()  # if one was caught, then the workload goes on nevertheless
+        """Called by the workload after each step."""
+        self.interrupts.heed()  # if the workload caught one, it can be interrupted again
         self.check_settings()
         self.step, self.total = _whole("step", step), _whole("total", total)
         self.metrics = plain(metrics)
@@ -146,17 +146,17 @@ class Going:
                 self.watcher.warned(f"{who}{LIKEWISE}" if what and likewise else text)
 
     def save(self) -> None:
-        """Saves what is known: of each strategy in the folder that has its record."""
+        """Save the summary of each strategy, in the folder that has its record."""
         for observed in self.strategies[1:]:
             observed.files.save(self.summary_of(observed))
         self.directory.save(self.summary())
 
     def summary(self) -> Summary:
-        """All of it; of several strategies, that of the first."""
+        """Return the summary; with several strategies, that of the first."""
         return self.summary_of(self.strategies[0] if self.strategies else None)
 
     def summary_of(self, observed: Observed | None) -> Summary:
-        """What is known of the run, and of this strategy alone."""
+        """Return the summary of the run with this strategy only."""
         experiment = self.experiment
         devices = experiment.device_names if observed is None else observed.strategy.devices
         files = self.directory if observed is None else observed.files

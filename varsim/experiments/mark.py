@@ -1,7 +1,7 @@
-"""How a user's own runs are told from those of others: by a keyed checksum of what they carry.
+"""Recognises the user's own runs by a keyed checksum of their program.
 
-The key is a random number in the user's state directory, made for the first run. It says nothing of
-the machine, and is never written anywhere else.
+The key is a random number in the user's state directory, made for the first run. It does not
+identify the machine, and is not written anywhere else.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _KEY_BYTES: Final = 32
 
 
 def mark_of(files: Mapping[str, bytes]) -> str | None:
-    """The checksum of files by their names; None if this user has no key and cannot keep one."""
+    """Return the checksum of named files; None if this user has no key and cannot store one."""
     key = _key()
     if key is None:
         return None
@@ -32,7 +32,7 @@ def mark_of(files: Mapping[str, bytes]) -> str | None:
 
 
 def is_marked(files: Mapping[str, bytes], mark: object) -> bool:
-    """Whether this user has made the mark, of these very files."""
+    """Whether this user made the mark, for exactly these files."""
     made = mark_of(files)
     return made is not None and isinstance(mark, str) and hmac.compare_digest(made, mark)
 

@@ -1,4 +1,4 @@
-"""One strategy of a run: the files of its processes, and what is measured of its variables."""
+"""One strategy of a run: the files of its processes, and the measurements of its variables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from varsim.report.summary import Judgement, VariableSummary
 LAST_LOOK_S: Final = 1.0
 """After a run that failed or was interrupted, how long its variables' values may take to come.
 
-Replicas may be busy in the workload's code, and whoever pressed Ctrl-C is waiting.
+Replicas may be busy in the workload's code, and the user waits after pressing Ctrl-C.
 """
 
 

@@ -1,4 +1,4 @@
-"""What a run runs: a program, which makes or is given strategies that the run observes."""
+"""The program of a run: it makes strategies, or is given one, and the run observes them."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from varsim.workloads.job import Job
 
 
 class Program(Protocol):
-    """What a run runs."""
+    """The program of a run."""
 
     params: dict[str, Any]  # its arguments, with the defaults of those that the experiment left out
-    no_oracle: str  # why it cannot have an oracle; "" if it can
+    no_oracle: str  # why an oracle is impossible; "" if it is possible
 
     home: Home | None  # where its sources stand; None if a run keeps none of them
-    not_kept: str  # why it keeps none, though they are not varsim's; "" otherwise
+    not_kept: str  # why sources of a user are not kept; "" otherwise
 
     def keys(self) -> dict[str, Any]:
-        """What it adds to the experiment's keys, so that they say all."""
+        """The keys that it adds to the experiment, so that the experiment is complete."""
 
     def play(self, going: Going, began_s: float) -> object:
         """Runs it, and returns what it returned.

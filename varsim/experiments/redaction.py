@@ -1,6 +1,6 @@
-"""Texts of a run without what they say of the machine: paths, the host's name, the user's name.
+"""Removes from the texts of a run what identifies the machine: paths, names of host and user.
 
-What is left names no place of this machine. What a program itself said of other things is kept.
+Other data that a program printed is kept.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What git says of a program's folder."""
+"""The git commit of a program's folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`varsim run RUN`: runs a run again, from what it carries."""
+"""`varsim run RUN`: repeats a run with the program in its directory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from varsim.experiments.store import EXPERIMENT, SUMMARY
 from varsim.tracing.history import HISTORY
 
 _IS_ONE: Final = (SUMMARY, HISTORY, ORIGIN)
-"""Beside an `experiment.yaml`: it is a run's, and not a user's own file of that name."""
+"""A file beside `experiment.yaml` that shows that the folder is a run."""
 
 _OF_THE_PROGRAM: Final = ("workload", "script")
 
@@ -30,7 +30,7 @@ def run_folder(path: Path) -> Path | None:
 
 
 def experiment_again(folder: Path, overrides: Sequence[Override], *, trust: bool) -> Experiment:
-    """The experiment of a run, with the program that the run carries.
+    """Return the experiment of a run, with the program in the run's directory.
 
     Its `out` is not taken over: that is a place of whoever ran it.
 
@@ -59,7 +59,7 @@ def experiment_again(folder: Path, overrides: Sequence[Override], *, trust: bool
 
 
 def _code(folder: Path, said: dict[str, Any]) -> Path | None:
-    """What is executed if the run is run again; None if that is varsim's own."""
+    """Return the file that is executed if the run is repeated; None for a built-in workload."""
     script, workload = said.get("script"), str(said.get("workload", ""))
     if script is not None:
         return folder / str(script)

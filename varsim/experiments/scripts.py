@@ -1,4 +1,4 @@
-"""A script as the program of a run: it makes its own strategies, and the run takes part in them."""
+"""A script as the program of a run: it makes its own strategies, which the run observes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _KEYS: Final[KeyPath] = ("script",)
 
 
 class NothingToRecord(ConfigError):
-    """A script has ended, and there is nothing of it that a run could keep."""
+    """A script has ended without a strategy that a run could record."""
 
     def __init__(self, exit_code: int) -> None:
         super().__init__("the script made no strategy with workers; nothing to record")
@@ -139,7 +139,7 @@ def _from_script(trace: TracebackType | None, path: str) -> TracebackType | None
 
 @contextmanager
 def _as_main(path: Path, argv: list[str]) -> Iterator[ModuleType]:
-    """Within the block a new, empty module is `__main__`, as of a process of its own."""
+    """Within the block, `__main__` is a new, empty module, as in a new process."""
     module = ModuleType("__main__")
     module.__dict__.update(__file__=str(path), __builtins__=builtins, __cached__=None)
     before = sys.modules["__main__"], sys.argv, sys.path[:], sys.stdout, sys.stderr
@@ -152,7 +152,7 @@ def _as_main(path: Path, argv: list[str]) -> Iterator[ModuleType]:
 
 
 class _Supervision:
-    """Gives a script's strategies what the experiment says, and watches them."""
+    """Applies the experiment to a script's strategies, and observes them."""
 
     def __init__(self, going: Going, began_s: float) -> None:
         self._going = going
@@ -220,7 +220,7 @@ class _Supervision:
             self._going.launched(self._began_s)
 
     def closing(self, strategy: MirroredStrategy) -> None:
-        """The last moment at which its variables can be looked at."""
+        """Measure its variables: this is the last moment at which that is possible."""
         observed = self._observed[strategy.strategy_id]
         if sys.exception() is None:
             observed.look()
@@ -229,7 +229,7 @@ class _Supervision:
 
 
 def _check_settings(going: Going) -> None:
-    """Warns of what the experiment says of variables that the script does not have.
+    """Warn about settings of variables that the script does not have.
 
     At the end: a script may make variables at any time, and what it did is not to be thrown away.
     """

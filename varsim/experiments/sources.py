@@ -1,8 +1,8 @@
-"""The sources of a program: its file, and what that imports from its own folder.
+"""Finds the sources of a program: its file, and the modules that it imports from its own folder.
 
-They are found by reading import statements, not by looking at what was imported: so what only a
-worker imports, or only a branch that was not taken, is found too. What a program loads in another
-way (`importlib`, data files) is not.
+They are found by their import statements, not by what was imported. So modules that only a worker
+imports, or a branch that was not executed, are found, too. What a program loads in another way
+(`importlib`, data files) is not found.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Home:
 
 @dataclass(slots=True)
 class Sources:
-    """What was found, by its path below the root; what is run comes first."""
+    """The sources, by their path below the root; the program's file comes first."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     left_out: list[str] = field(
@@ -100,7 +100,7 @@ def _installed_in(root: Path) -> set[str]:
 
 
 def forget_imported(home: Home) -> None:
-    """Has what a program imports from its own folder imported anew.
+    """Make Python import the modules of a program's own folder again.
 
     So what runs is what its files say now, and not what a module of that name said that this
     process has imported before. What is installed stays, whatever the program's files are called:

@@ -1,4 +1,4 @@
-"""What `varsim run WORD` runs: an experiment's file, a program, a workload, or a run again."""
+"""What `varsim run WORD` means: an experiment's file, a program, a workload, or a run to repeat."""
 
 from __future__ import annotations
 

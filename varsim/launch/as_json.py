@@ -1,4 +1,4 @@
-"""Dataclasses as JSON and back, field by field from their annotations: none can be forgotten."""
+"""Converts dataclasses to JSON and back, field by field from their annotations."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The generators that a program has without making one: those of `random` and `numpy.random`.
+"""Seeds the global generators of `random` and `numpy.random`, with a stream for each process.
 
-Of one seed the program and every replica get a stream of their own, by NumPy's way of spawning
-streams, so that no two of them draw the same numbers and two runs draw the same.
+From one seed, NumPy's `SeedSequence` spawns a stream for the program and for each replica: no two
+of them draw the same numbers, and two runs with one seed draw the same.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ class Chance:
         self.take()
 
     def take(self) -> None:
-        """This is what both generators are at now."""
+        """Return the present state of both generators."""
         self._python = random.getstate()
         self._numpy = np.random.get_state()  # noqa: NPY002  # which programs still use
 
     @contextmanager
     def here(self) -> Iterator[None]:
-        """Within the block this is the state, and it goes on; after it, all is as it was before."""
+        """Use and update this state within the block; restore the old state afterwards."""
         outside = Chance()
         self.restore()
         try:
@@ -37,7 +37,7 @@ class Chance:
             outside.restore()
 
     def restore(self) -> None:
-        """Both generators go on from here."""
+        """Set both generators to this state."""
         random.setstate(self._python)
         np.random.set_state(self._numpy)  # noqa: NPY002
 
@@ -58,7 +58,7 @@ def seed_generators(seed: int, *stream: int) -> None:
 
 
 def seeded(seed: int, *stream: int) -> Chance:
-    """The state that `seed_generators` leads to; nothing has changed."""
+    """Return the state after `seed_generators`, without changing the generators."""
     outside = Chance()
     try:
         seed_generators(seed, *stream)

@@ -1,7 +1,7 @@
-"""Where a worker's program is now: it writes its stack into a pipe when it gets a signal.
+"""Asks a worker for its stack by a signal: it writes the stack into a pipe.
 
-The signal is one that a process ignores unless it asks for it, so that nothing happens where user
-code has taken it, or given it up. Python's own handler writes the stack, in whatever code it is.
+A process ignores this signal by default, so nothing happens if user code has replaced or removed
+the handler. `faulthandler` writes the stack, also from C code.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from varsim.transport.sockets import timeout_ms
 
 _SIGNAL: Final = signal.SIGURG
 _ANSWER_S: Final = 0.2
-"""For a stack to be written, which takes microseconds; a process that is stopped never does."""
+"""Time for a stack to be written. It takes microseconds; a stopped process never answers."""
 
 _MORE_S: Final = 0.01  # between the lines of a stack, at the most
 _READ_BYTES: Final = 2**16
@@ -34,7 +34,7 @@ _INSTALLED: Final = tuple(f"{sysconfig.get_path(name)}{os.sep}" for name in ("st
 
 
 def show_stack_on_signal(directory: str, replica_id: int) -> None:
-    """From now on this process writes its stack when it is asked where it is."""
+    """Make this process write its stack when it gets the signal."""
     path = _path(Path(directory), replica_id)
     os.mkfifo(path, 0o600)
     # Open for both: it need not wait for a reader, and lives when there is none.
@@ -52,7 +52,7 @@ class Stacks:
         """file:line in the user's program; None if there is no answer."""
         try:
             pipe = os.open(_path(self._directory, replica_id), os.O_RDONLY | os.O_NONBLOCK)
-        except OSError:  # it has not come so far, or this process has no descriptor left
+        except OSError:  # the pipe does not exist yet, or this process has no descriptor left
             return None
         try:
             _read(pipe, 0)  # what an earlier question has left

@@ -1,4 +1,4 @@
-"""What a file of the program is called, on whatever machine it is."""
+"""Names of the program's files, the same on every machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 def shown_path(filename: str) -> str:
     """A file's path from the working directory, or else from the folder that it is imported from.
 
-    A file in neither is called by its whole path, and what is no file (`<stdin>`) as it is.
+    A file in neither keeps its whole path; a name that is not a file (`<stdin>`) is not changed.
     """
     path = Path(filename)
     here = Path.cwd()

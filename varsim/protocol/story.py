@@ -1,4 +1,4 @@
-"""What the traceback says that a replica sends when its function raises: the error, and where."""
+"""Reads error and place from the traceback that a replica sends when its function raises."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def place_in(story: str) -> str | None:
 
 
 def with_shown_paths(story: str) -> str:
-    """A traceback that calls files as other places do, so that it says nothing of the machine."""
+    """Return the traceback with file names as elsewhere, which do not identify the machine."""
 
     def shown(frame: re.Match[str]) -> str:
         return frame.group().replace(frame["file"], shown_path(frame["file"]), 1)

@@ -1,4 +1,4 @@
-"""What is alike is told once: groups, one name for several variables, and names that are short."""
+"""Groups similar variables and findings, names such groups, and shortens names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 from varsim.report.words import count, middle, visible
 
 CUT: Final = "…"
-_MOST_NAMES: Final = 3  # that are listed; of more, a pattern tells as much
+_MOST_NAMES: Final = 3  # that are listed; for more names there is a pattern
 _LEAST_PATTERN: Final = 8  # columns of a pattern, beside how many variables it is for
 _COUNTED: Final = re.compile(r"(.+) \(([\d,]+) variables\)", re.DOTALL)
 _NUMBER: Final = re.compile(r"\d[\d,.]*")
@@ -27,7 +27,7 @@ def grouped(items: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
 
 
 def without_numbers(text: str, name: str) -> str:
-    """A text about a variable, without its name and numbers: what else is alike in such texts."""
+    """Return a text about a variable without its name and numbers, to compare such texts."""
     return _NUMBER.sub("#", text.replace(name, "*") if name else text)
 
 
@@ -102,7 +102,7 @@ def short_names(names: Sequence[str], width: int) -> list[str]:
     for alike in grouped(cut, cut.__getitem__):
         if len(alike) > 1:
             cut |= zip(alike, _apart(alike, min(room[name] for name in alike)), strict=True)
-    if len(set(cut.values())) < len(cut):  # after all that, a number tells them apart
+    if len(set(cut.values())) < len(cut):  # as a last resort, add a number
         cut = {
             name: f"{middle(name, max(1, room[name] - 1 - len(str(place))))}~{place}"
             for place, name in enumerate(cut, 1)

@@ -1,4 +1,4 @@
-"""What a comparison with a single device came to, in words."""
+"""The comparison with a single device, in words."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NO_RULES: Final = (
 )
 
 MOST: Final = 5
-"""Places that are listed; of more, the first ones and how many more there are."""
+"""How many places are listed; after them comes the number of the others."""
 
 _UNKNOWN: Final = (
     "varsim cannot tell whether that is a mistake: other random numbers, other batches and the "
@@ -141,7 +141,7 @@ def _often(one: Difference) -> str:
 
 
 def _left_out(compared: Compared) -> str:
-    """That not everything was compared, for those who read no further."""
+    """A short remark that not everything was compared."""
     if not compared.uncompared:
         return ""
     return f" ({names(_who(compared.uncompared))} could not be compared)"

@@ -1,4 +1,4 @@
-"""One event of a history: all that was recorded of it in words, and what happened around it."""
+"""One event of a history in words, with all its columns, and the events around it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where all that varsim shows is printed: the one console, on a terminal or in a file."""
+"""The console on which all reports are printed, on a terminal or in a file."""
 
 from __future__ import annotations
 

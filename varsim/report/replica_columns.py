@@ -1,4 +1,4 @@
-"""Replicas side by side in a table: those that fit, under headings that fit."""
+"""Columns of a table for replicas: as many as fit the console."""
 
 from __future__ import annotations
 

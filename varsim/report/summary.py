@@ -80,11 +80,11 @@ class Cost:
 class Judgement:
     """What `varsim check` says of the run."""
 
-    outcome: str  # VALID: varsim kept its promises; INVALID: it broke one; UNKNOWN: not known
+    outcome: str  # VALID: varsim kept its promises; INVALID: it broke one; UNKNOWN
     reasons: list[str]  # a sentence for each check that is not VALID
-    findings: list[str] = field(default_factory=list)  # what, whose and where; alike ones once
-    compared: str = ""  # with a single device: how much, what differs; "" if nothing was
-    not_looked_at: list[Note] = field(default_factory=list)  # and what would have looked at it
+    findings: list[str] = field(default_factory=list)  # kind, variables, place; similar ones once
+    compared: str = ""  # the comparison with a single device; "" without one
+    not_looked_at: list[Note] = field(default_factory=list)  # with the option that would look at it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,11 +121,11 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Carried:
-    """The program that a run carries, and what it ran with."""
+    """The program in the run's directory, and the versions that it ran with."""
 
-    files: list[str]  # in `program/`, what was run first; of a built-in workload none
-    left_out: list[str]  # what it imports from its own folder and is not there, and why
-    commit: str | None  # of the git repository that it stands in; null if there is none
+    files: list[str]  # in `program/`, the main file first; none for a built-in workload
+    left_out: list[str]  # modules of its own folder that are not included, and why
+    commit: str | None  # of its git repository; null if there is none
     dirty: bool | None  # whether tracked files there differed from the commit
     versions: dict[str, str]  # of varsim, Python and NumPy
     system: str  # "Linux x86_64"
@@ -142,7 +142,7 @@ class Summary:
     directory: str  # as `out` said, so relative to where varsim was started
     experiment: dict[str, Any]  # as experiment.yaml has it
     devices: list[str]  # the name of each replica's device, in replica order
-    seconds: dict[str, float]  # of each part (start_up, training, …) that was reached; and in_all
+    seconds: dict[str, float]  # of each part (start_up, training, …) that was reached, and in_all
     step: int  # how many steps the workload said were done
     total_steps: int | None  # how many it said there would be; null if it never said
     metrics: dict[str, Plain]  # the last that it reported
@@ -153,6 +153,6 @@ class Summary:
     advice: list[str] = field(default_factory=list)  # of the pilot run that it took
     oracle_result: dict[str, Plain] | None = None  # what it returned on a single device
     calls: int = 0  # of strategy.run
-    interrupted: list[str] = field(default_factory=list)  # parts that Ctrl-C has cut short
-    no_oracle: str = ""  # why an oracle that was asked for could not be compared with
-    carried: Carried | None = None  # null in runs of varsim before it kept this
+    interrupted: list[str] = field(default_factory=list)  # parts that Ctrl-C ended early
+    no_oracle: str = ""  # why there is no comparison with the oracle, if one was asked for
+    carried: Carried | None = None  # null in runs of older versions

@@ -1,4 +1,4 @@
-"""Tables that fit a console: in one piece, or, on a console too narrow, a block for each row."""
+"""Tables that fit the console: on a narrow console, each row becomes a block of lines."""
 
 from __future__ import annotations
 

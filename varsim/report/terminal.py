@@ -1,4 +1,4 @@
-"""What a stream is written to: how wide it is, and whether escape sequences may be written."""
+"""Width of an output stream, and whether escape sequences may be written to it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from typing import Final, TextIO
 
 FILE_WIDTH: Final = 100
-"""Columns of what is written to a file or a pipe."""
+"""Width of a file or a pipe, in columns."""
 
 _UNKNOWN_WIDTH: Final = 80  # of a terminal that does not tell
 _LEAST_WIDTH: Final = 20  # of a terminal that is narrower, lines are longer than it is
@@ -24,7 +24,7 @@ def takes_escapes(stream: TextIO) -> bool:
 
 
 def is_terminal(stream: TextIO) -> bool:
-    """Whether somebody looks at it while it is written."""
+    """Whether it is a terminal."""
     try:
         return stream.isatty()
     except ValueError:  # it is closed

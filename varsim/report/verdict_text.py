@@ -1,4 +1,4 @@
-"""What is said of a run as a whole: what was judged, what was looked for, and what was not."""
+"""The verdict on a run in words, with what was looked for and what was not looked at."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NOTHING_RECORDED: Final = (
 
 
 def verdict_text(outcome: str, reasons: Iterable[str] = ()) -> str:
-    """What a verdict means, and what it does not.
+    """What a verdict means, and what it does not mean.
 
     Args:
         outcome: VALID, INVALID or UNKNOWN.

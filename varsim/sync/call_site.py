@@ -1,4 +1,4 @@
-"""What a call runs, and where in the program it was called."""
+"""The function of a call, and the place where the program called it."""
 
 from __future__ import annotations
 
@@ -25,4 +25,4 @@ class CallSite:
 
 
 UNKNOWN: Final = CallSite()
-"""Of a call about which nothing was said."""
+"""The site of a call without information."""

@@ -1,4 +1,4 @@
-"""What replicas do, in words with the place in the program, and grouped by that."""
+"""Describes what replicas do, with the place in the program, and groups them by it."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from varsim.sync.participant import Participant, Status
 from varsim.sync.structures import form_of, key_in_words
 
 MOST_LEAVES: Final = 4
-"""Of one collective that are described; the first ones of a hundred gradients say which it is."""
+"""How many leaves of a collective are described: the first ones are enough to recognise it."""
 
 MOST_GROUPS: Final = 12
-"""Lines of an error about what replicas do: more are no story any more."""
+"""How many groups of replicas an error lists: more would not be readable."""
 
 
 class Said(NamedTuple):
-    """What one replica does, and what is said if several do the same."""
+    """What one replica does, in the words for one replica and for several."""
 
     of_one: str
     of_several: str
-    more: Hashable = None  # what it does differently from others of whom the same is said
+    more: Hashable = None  # further differences, which the words do not show
 
 
 def grouped(said: Iterable[Said]) -> tuple[Group, ...]:
-    """Replicas by what is said of them: the fewest first, so that an odd one leads.
+    """Group replicas by what is said about them, the smallest group first.
 
     Args:
         said: Of each replica, in replica order.
@@ -55,7 +55,7 @@ def grouped(said: Iterable[Said]) -> tuple[Group, ...]:
 
 
 def in_lines(groups: Sequence[Group]) -> list[str]:
-    """A line for each group; of very many, the first ones and the largest."""
+    """A line for each group; if there are too many, for the first ones and the largest."""
     more = len(groups) - MOST_GROUPS
     if more <= 0:
         return [f"  {group}" for group in groups]
@@ -184,7 +184,7 @@ def _leaves(point: AllReduce | AllGather) -> Iterator[str]:
 
 
 def _form(point: Point) -> Hashable:
-    """All that must be alike of a collective's values."""
+    """What must be the same about the values of a collective on all replicas."""
     match point:
         case AllReduce():
             return form_of(point.structure, point.leaves, None)

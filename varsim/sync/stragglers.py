@@ -1,7 +1,7 @@
-"""Replicas that are still in the function of a call that is over for everybody else.
+"""Replicas that still run the function of a call that is over.
 
-A replica cannot be interrupted in its own code: it hears that its call has failed when it waits
-next, or when its function ends, and then says that it has left. Until then it answers nothing.
+A replica cannot be interrupted in its own code. It receives the abort when it next waits, or when
+its function ends, and then answers `Left`. Until then it does not answer.
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ from varsim.sync.call_site import CallSite
 PATIENCE_S: Final = 1.0
 """How long the program waits for replicas to leave a call that it has given up itself.
 
-Whoever pressed Ctrl-C sits before the screen; a replica that waits for a message leaves within
-milliseconds. Of a call that failed by itself replicas are waited for as in any call.
+The user waits after pressing Ctrl-C, and a replica that waits for a message leaves within
+milliseconds. After a call that failed by itself, the program waits as in any call.
 """
 
 REMINDER_S: Final = 0.2
-"""Of that time, when they are told again that the call is over: an interrupt may have come just
-when they were told."""
+"""When, within that time, the abort is sent again: an interrupt may have come while it was sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,7 @@ class Straggler:
 
 
 class Stragglers:
-    """Who is still in which call that is over, as far as the replicas have told."""
+    """Which replicas are still in which calls that are over, from their messages."""
 
     def __init__(self) -> None:
         self._inside: dict[tuple[int, int], Straggler] = {}  # by replica and call
@@ -63,7 +62,7 @@ class Stragglers:
         return list(outermost.values())
 
     def reminders(self, replica_ids: Collection[int]) -> list[Send]:
-        """Tells these replicas again which calls are over."""
+        """Return the aborts of their calls for these replicas once more."""
         return [
             Send(replica_id, Abort(call_id=call_id, reason=one.because))
             for (replica_id, call_id), one in self._inside.items()

@@ -1,4 +1,4 @@
-"""How the structures that replicas came with differ: at which path, on which replicas."""
+"""How the structures of the replicas' values differ: at which path, on which replicas."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from varsim.protocol.parts import LEAF, Structure
 from varsim.spec import Array
 
 MOST_DIFFERENCES: Final = 6
-"""Lines about what differs; of a hundred gradients, the first ones say enough."""
+"""How many differences an error lists."""
 
 Node = tuple[str, ...]
-"""What is at a path: its kind and, of a leaf whose array counts, shape and dtype in words."""
+"""What is at a path: its kind and, for a leaf whose array matters, shape and dtype in words."""
 
 Form = tuple[tuple[str, Node], ...]
 """A structure with the forms of its leaves: path and node of each."""
@@ -51,7 +51,7 @@ def differences(forms: Mapping[int, Form]) -> list[str]:
         forms: By replica.
     """
     nodes = {i: dict(form) for i, form in forms.items()}
-    told: list[str] = []  # paths below which nothing more is told
+    told: list[str] = []  # paths whose nested differences are omitted
     lines: list[str] = []
     for path in dict.fromkeys(path for own in nodes.values() for path in own):
         at_path = {i: own.get(path) for i, own in nodes.items()}
@@ -85,5 +85,5 @@ def _lines(path: str, at_path: Mapping[int, Node | None]) -> Iterator[str]:
 
 
 def key_in_words(path: str) -> str:
-    """A path as one reads it: a single key of a dict without its brackets."""
+    """Return a path for readers: a single key of a dict without its brackets."""
     return path[1:-1] if path[:2] in {"['", '["'} and path.count("[") == 1 else path

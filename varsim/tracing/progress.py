@@ -1,4 +1,4 @@
-"""How far a long pass over records or events has come: told now and then, as a fraction."""
+"""Reports the progress of a long pass over records or events, as a fraction."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from itertools import chain, islice
 from typing import Final, TypeVar
 
 Tell = Callable[[float], None]
-"""Is told the fraction that is done, from 0 to 1. What it raises ends the pass."""
+"""Takes the finished fraction, from 0 to 1. If it raises, the pass ends."""
 
 EVERY: Final = 10_000
-"""Records or events between two tellings: a tenth of a second, or less."""
+"""Records or events between two calls of it: a tenth of a second, or less."""
 
 Item = TypeVar("Item")
 

@@ -1,4 +1,4 @@
-"""Long SQL statements that a signal can end, as Ctrl-C does."""
+"""Makes long SQL statements check for signals, so that Ctrl-C can end them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from typing import Final
 
 _STEPS: Final = 100_000
-"""Of SQLite's machine between two looks for signals; it does some millions a second."""
+"""Instructions of SQLite between two checks for signals; it executes millions per second."""
 
 
 @contextmanager
 def heeding_signals(connection: sqlite3.Connection) -> Iterator[None]:
-    """Lets what a signal's handler raises end a statement, such as the making of an index.
+    """Let an exception of a signal handler end a statement, such as CREATE INDEX.
 
     Without it, Python runs no handler before the statement has ended. SQLite itself only says that
     it was interrupted: what was raised is raised again here.

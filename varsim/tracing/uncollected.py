@@ -1,4 +1,4 @@
-"""Passes that make millions of rows, and no cycles: Python need not look for any meanwhile."""
+"""Suspends garbage collection during passes that make millions of rows and no cycles."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Suspends the collection of cycles, which would go through the rows again and again."""
+    """Disable garbage collection, which would visit the rows again and again."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""Folders for ipc sockets: private, and with a path that is short enough."""
+"""Private folders for ipc sockets, with paths that are short enough."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What was compared with a single device, and what was not: an account of all comparisons.
+"""Which values were compared with a single device, which differ, and which could not be compared.
 
-Rules explain some differences (see `factor.py`). All others are shown, and whether they matter is
-left open: rounding, other random numbers and other batches make differences, and so do mistakes.
+Rules explain some differences (see `factor.py`). All others are shown without a judgement: they may
+be mistakes, or come from rounding, other random numbers or other batches.
 """
 
 from __future__ import annotations
@@ -54,21 +54,21 @@ class Spot(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """Values of a variable, at one place, that differ from a single device's by no rounding."""
+    """Values of a variable, at one place, that differ from a single device beyond rounding."""
 
     variable_id: int
     variable: str  # its name
     deed: Deed
     place: str  # file:line in the program
-    count: int  # how many differ
-    compared: int  # of how many
+    count: int  # number of values that differ
+    compared: int  # number of values that were compared
     step: int  # of the first that differs: how many calls of strategy.run had begun
     inside: bool  # whether that one happened in the last of them, and not after it
     event: int  # of that one, by number
     element: int | None  # of an array, the one that differs most; None for a scalar
     got: Any  # its value; None if the sizes differ
     wanted: Any  # on a single device
-    explained: bool = False  # a finding says by which rule
+    explained: bool = False  # whether a finding explains it by a rule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,16 +76,16 @@ class Uncompared:
     """Values of a variable that could not be compared."""
 
     variable: str  # its name
-    place: str  # file:line in the program; "" if it is no matter of one place
+    place: str  # file:line in the program; "" if it applies to all places
     why: str  # a clause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """What a comparison with a single device came to."""
+    """The result of a comparison with a single device."""
 
     values: int  # how many were compared
-    places: int  # at how many
+    places: int  # at how many places
     differences: tuple[Difference, ...]  # the one that showed first comes first
     uncompared: tuple[Uncompared, ...]
     own: tuple[str, ...]  # variables of which each replica has its own by design
@@ -94,7 +94,7 @@ class Compared:
 
     @property
     def unexplained(self) -> tuple[Difference, ...]:
-        """The differences of which no finding says by which rule."""
+        """The differences that no finding explains by a rule."""
         return tuple(one for one in self.differences if not one.explained)
 
     @property
@@ -148,7 +148,7 @@ class Account:
                 line.first = self._difference(spot, share)
 
     def lacks(self, event: Event) -> None:
-        """What is done there has no counterpart, or one of the two values was not recorded."""
+        """Count a value without a counterpart, or with one that was not recorded."""
         self.lacking[spot_of(event)] += 1
 
     def _difference(self, spot: Spot, share: Share) -> Difference:
@@ -170,7 +170,7 @@ class Account:
         )
 
     def compared(self, oracle: Oracle) -> Compared:
-        """What it all came to."""
+        """Return the result of all comparisons."""
         lines = {spot: line for spot, line in self.lines.items() if not self._is_own(spot)}
         differences = [
             replace(line.first, count=line.differing, compared=line.count)

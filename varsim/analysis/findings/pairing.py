@@ -1,7 +1,8 @@
-"""Unnamed collectives: those that met in different lines, and those that only order told apart.
+"""Unnamed collectives: those that met in different lines, and those that only order distinguishes.
 
-A reduction, a gather or a merge_call without a name is paired by call order alone. In different
-lines it may be two operations; so may several in one line of a call, and nothing shows whether.
+A reduction, a gather or a merge_call without a name is paired by call order alone. Those in
+different lines may be different operations. Several in one line of a call may be, too, but the
+record does not show it.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ class Pairing(Finder):
         crossed.events += sorted(one.event for one in came.values())[:room]
 
     def on_finish(self, event: Event) -> None:
-        """Nobody meets in the call any more."""
+        """The call is over."""
         self._came.pop(event.call or 0, None)
         self._in_call.pop(event.call or 0, None)
 
@@ -84,7 +85,7 @@ class Pairing(Finder):
         return [self._finding(one) for one in self._crossed.values()]
 
     def paired_by_order(self) -> tuple[PairedByOrder, ...]:
-        """The lines of which order alone says which collective is which."""
+        """The lines with several collectives that only order distinguishes."""
         return tuple(self._lines.values())
 
     def _finding(self, crossed: _Crossed) -> Finding:
