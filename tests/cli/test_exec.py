@@ -126,6 +126,15 @@ def test_what_a_script_raises_is_shown_as_python_shows_it_and_saved():
     assert 3 == latest().variables[0].lens.value.elements  # type: ignore[union-attr]
 
 
+def test_a_script_that_ends_with_what_is_no_exception_is_saved():
+    write("from asyncio import CancelledError\nraise CancelledError('mine')")
+    result = execute("script.py")
+
+    assert 1 == result.exit_code
+    assert result.stderr.endswith("CancelledError: mine\n")
+    assert Status.FAILED is latest().status
+
+
 def test_a_script_that_is_no_python_is_shown_as_python_shows_it():
     write("def\n", start="")
     result = execute("script.py")

@@ -30,6 +30,8 @@ Write = Callable[[str, str], Path]
 PROGRAM = '''
 """A program of a user's."""
 import numpy as np
+from asyncio import CancelledError
+
 import varsim as tf
 
 def run(job, *, trouble: str = ""):
@@ -57,6 +59,8 @@ def run(job, *, trouble: str = ""):
     for number in range(3 if job.steps is None else job.steps):
         value = job.strategy.run(step)
         job.progress(number + 1, 3, loss=1.0 / (number + 1))
+        if trouble == "cancelled":
+            raise CancelledError("mine")  # no Exception
         if trouble == "exit":
             raise SystemExit(4)
         if trouble == "interrupt" and number == 1:
@@ -320,6 +324,13 @@ def test_a_program_that_exits_has_failed():
 
     assert summary.failure is not None
     assert "the program called sys.exit(4)" == summary.failure.text
+
+
+def test_a_run_that_ends_with_what_is_no_exception_is_saved():
+    summary = run("params.trouble=cancelled")
+
+    assert summary.failure is not None
+    assert ("CancelledError", "mine") == (summary.failure.kind, summary.failure.text)
 
 
 def test_an_interrupted_run_is_saved_as_far_as_it_came():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import multiprocessing
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -111,3 +113,22 @@ def computes() -> float:
     """What the error says to do."""
     mine = thread(lambda: 1.0 + 1.0)
     return float(tf.distribute.get_replica_context().all_reduce("SUM", mine))
+
+
+def reduce_one(value: float) -> float:
+    return float(tf.distribute.get_replica_context().all_reduce("SUM", value))
+
+
+def in_forked_pool(deed: Callable[[float], float]) -> float:
+    """The deed in a process that this one forks, and a reduction of what it gave here."""
+    with multiprocessing.get_context("fork").Pool(1) as forked:
+        (value,) = forked.map(deed, [-1.0])
+    return reduce_one(value)
+
+
+def returns_twice() -> str:
+    """A process that it forks comes back, too."""
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+    return "parent" if child else "child"

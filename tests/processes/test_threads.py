@@ -64,6 +64,19 @@ def test_what_the_error_says_to_do_works(strategy: Strategy) -> None:
     assert 4.0 == strategy.run(foreign.computes)
 
 
+def test_a_process_that_a_replica_forks_gets_one_error_and_may_compute() -> None:
+    with cluster(2) as strategy:
+        with pytest.raises(ContextError, match=r"^a process that the function of replica \d has"):
+            strategy.run(foreign.in_forked_pool, (foreign.reduce_one,))
+        assert 2.0 == strategy.run(foreign.in_forked_pool, (abs,))
+
+
+def test_a_forked_process_does_not_go_on_as_the_replica() -> None:
+    with cluster(2) as strategy:
+        assert "parent" == strategy.run(foreign.returns_twice)
+        assert 2.0 == strategy.run(foreign.reduce_one, (1.0,))
+
+
 def test_an_error_that_died_in_its_thread_is_a_warning_once(strategy: Strategy) -> None:
     with warnings.catch_warnings(record=True) as caught, quiet_threads():
         warnings.simplefilter("always")

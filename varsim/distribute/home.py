@@ -1,11 +1,15 @@
 """The one thread that a replica's function runs in; refuses varsim to other threads of the replica.
 
 A thread that a replica's function starts, directly or by a pool, has no replica context. Without
-this module it would silently use the default strategy, with wrong results.
+this module it would silently use the default strategy, with wrong results. A process that is
+forked there has a copy of the replica and of its socket: it would wait forever.
 """
 
 from __future__ import annotations
 
+import os
+import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,19 +24,38 @@ class Home:
     def __init__(self, replica_id: int) -> None:
         self.replica_id = replica_id
         self.thread = this_thread()
+        self.forked = False
+        """Whether this is the copy of it in a process that was forked from its own."""
         self.guests: frozenset[int] | None = frozenset()
         """Threads that do not belong to this replica; None: no thread here belongs to it."""
         self._refused: list[ContextError] = []
         self._told: set[str] = set()  # the places that were reported already
 
     def refuse(self) -> ContextError:
-        """The error for a thread that is not the replica's own."""
+        """The error for a thread, or a process, that is not the replica's own."""
         place = user_place()
         at = f" at {place}" if place else ""
-        error = ContextError(_TEXT.format(thread=thread_name(), replica_id=self.replica_id, at=at))
+        text = _FORKED if self.forked else _TEXT
+        error = ContextError(text.format(thread=thread_name(), replica_id=self.replica_id, at=at))
         error.place = place
         self._refused.append(error)
         return error
+
+    def leave_behind(self) -> None:
+        """Notes in a process that was just forked that the replica is not here."""
+        self.forked, self.thread = True, _NO_THREAD
+
+    @contextmanager
+    def to_itself(self) -> Iterator[None]:
+        """Ends at the end of the block whatever process was forked in it, and came so far.
+
+        What it goes on with belongs to the replica: both would read from one socket.
+        """
+        try:
+            yield
+        finally:
+            if self.forked:
+                _end(sys.exception())
 
     def silent(self, raised: Exception | None = None) -> list[ContextError]:
         """The errors that threads were given since this was last asked.
@@ -66,8 +89,39 @@ _TEXT = (
     "thread.join(), or future.result()), and call varsim there (read, write, all_reduce, …)."
 )
 
+_FORKED = (
+    "a process that the function of replica {replica_id} has forked uses varsim{at}, but only the "
+    "replica's own process can do that.\n"
+    "  Compute in that process, pass the result to the replica's function (pool.map(), or a "
+    "queue), and call varsim there (read, write, all_reduce, …)."
+)
+
+_NO_THREAD = 0
+"""The number of no thread."""
+
 _homes: list[Home] = []
 """The replicas that run in this process now; none in the program's own process."""
+
+
+def _in_fork() -> None:
+    for home in _homes:
+        home.leave_behind()
+
+
+os.register_at_fork(after_in_child=_in_fork)
+
+
+def _end(error: BaseException | None) -> None:
+    """Ends a process that was forked from a replica's: as Python would, but nothing is undone."""
+    if isinstance(error, SystemExit):
+        code = error.code
+        if code is not None and not isinstance(code, int):
+            sys.stderr.write(f"{code}\n")
+            code = 1
+        os._exit((code or 0) & 0xFF)
+    if error is not None:
+        traceback.print_exception(error)
+    os._exit(0 if error is None else 1)
 
 
 def settle(home: Home) -> None:

@@ -139,7 +139,7 @@ class ReplicaSession:
             with entered(Frame(self.strategy, self.context, home=self.home)):
                 args, kwargs = self._link.unpack(start.arguments)
                 function = self._function(start.function_id)
-                with self._watched(function, args, kwargs):
+                with self._watched(function, args, kwargs), self.home.to_itself():
                     result = function(*args, **kwargs)
             self._check_aborted()
             last = self._returned(start.call_id, result)

@@ -53,7 +53,7 @@ def run_oracle(
         interrupts.heeded = False
         files.discard()
         raise
-    except (Exception, SystemExit) as error:  # a workload may raise anything
+    except BaseException as error:  # a workload may raise anything
         problem = f"on one replica the program fails: {in_a_line(error)}"
     if problem is not None:
         files.discard()

@@ -155,7 +155,7 @@ def _play_and_measure(going: Going, program: Program, began_s: float) -> None:
         except ConfigError:
             interrupts.heeded = False
             raise
-        except (Exception, SystemExit) as error:  # a workload may raise anything
+        except BaseException as error:  # a workload may raise anything
             interrupts.heeded = False
             if came_of_interrupt(error):
                 going.cut_short()

@@ -106,7 +106,9 @@ class ScriptProgram:
                 if not isinstance(end.code, int):
                     sys.stderr.write(f"{end.code}\n")
                 return end
-            except Exception as error:  # a script may raise anything
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # a script may raise anything
                 return error
         return None
 
