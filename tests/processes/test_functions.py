@@ -490,7 +490,7 @@ def test_an_object_of_the_program_that_a_replica_changes_is_a_warning_once(
     (warning,) = caught
     assert tf.VarsimWarning is warning.category
     assert place(step, "append") == f"{warning.filename}:{warning.lineno}"
-    assert str(warning.message).startswith("list 'losses' of the program: a replica has changed")
+    assert str(warning.message).startswith("list 'losses' of the program: a replica changed")
 
 
 def test_where_replicas_share_the_program_s_memory_nothing_is_told() -> None:
