@@ -31,7 +31,10 @@ def quiet() -> np.errstate:
 
 def value_of(event: Event, dtype: np.dtype[Any]) -> Flat | None:
     """The value that an event recorded; None if it did not."""
-    return None if event.value is None else flat(event.value, dtype)
+    content = event.value
+    if content:
+        return np.frombuffer(content, dtype)
+    return None if content is None else np.empty(0, dtype)
 
 
 def flat(content: bytes, dtype: np.dtype[Any]) -> Flat:

@@ -75,9 +75,9 @@ class Clocks(Observer):
 
     def _take(self, event: Event) -> None:
         """Moves the clock of the event's process on."""
+        number, process = event.event, event.process
         if event.cause is not None:
             self._follow(event)
-        number, process = event.event, event.process
         self._now[process][process] = number
         processes = self._processes
         if number == len(processes):  # as it is, if the numbers have no gaps
@@ -107,7 +107,10 @@ class Clocks(Observer):
         if now[other] >= cause:
             return
         numbers, clocks = self._kept[other]
-        known = clocks[max(bisect_right(numbers, cause) - 1, 0)]
+        if cause >= numbers[-1]:  # as a rule
+            known = clocks[-1]
+        else:
+            known = clocks[max(bisect_right(numbers, cause) - 1, 0)]
         if known is not self._joined[process][other]:
             self._joined[process][other] = known
             now[:] = map(max, now, known)

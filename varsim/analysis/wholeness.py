@@ -18,6 +18,9 @@ _OPERATIONS: Final = frozenset({None, "assign", "assign_add", "assign_sub"})
 _OFTEN: Final = 4096
 """Forms of values that are remembered; a run has as many as variables have shapes."""
 
+_MANY: Final = 2**15
+"""Forms of rows that are remembered: for each of the former, some of every process."""
+
 _NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "create": ("variable", "version"),
     "forget": ("variable",),
@@ -49,6 +52,8 @@ class Rows:
         self._num_replicas = num_replicas
         self._promises = promises
         self._sizes: dict[tuple[int, Any, Any], int] = {}  # of values: variable, dtype, shape
+        self._sound: dict[tuple[Any, ...], int] = {}
+        """By what sound rows have in common, the size of their value; -1 if none has been seen."""
         needed = {kind: ("process", "kind", *_NEEDS.get(kind, ())) for kind in KINDS}
         self._needs = {
             kind: (names, itemgetter(*map(Event._fields.index, names)))
@@ -57,7 +62,39 @@ class Rows:
 
     def flaw(self, event: Event) -> str | None:
         """What is wrong with a row in itself; None if nothing is."""
-        # One step for all columns: this is asked of every event.
+        # One step for all columns, and one for all that rows have in common with sound ones: this
+        # is asked of every event.
+        (number, process, place, _, kind, call, variable, operation, version, meeting, replica,
+         _, dtype, shape, digest, value, cause, _) = event  # fmt: skip
+        form = (process, kind, variable, operation, replica, dtype, shape,
+                call is None, version is None, cause is None)  # fmt: skip
+        size = self._sound.get(form)
+        if (
+            size is not None
+            and type(number) is type(process) is type(place) is int
+            and (replica is None or type(replica) is int)
+            and (call is None or (type(call) is int and call >= 0))
+            and (version is None or (type(version) is int and version >= 0))
+            and (meeting is None or (type(meeting) is int and meeting >= 0))
+            and (cause is None or (type(cause) is int and 0 <= cause < number))
+            and (digest is None or (type(digest) is int and digest >= 0))
+            and (
+                value is None
+                or (
+                    type(value) is bytes
+                    and len(value) == size
+                    and (digest is None or digest == zlib.crc32(value))
+                )
+            )
+        ):
+            return None
+        flaw = self._flaw(event)
+        if flaw is None and len(self._sound) < _MANY:
+            self._sound[form] = -1 if value is None else len(value)
+        return flaw
+
+    def _flaw(self, event: Event) -> str | None:
+        """The same, looked at column by column."""
         (number, process, place, _, kind, call, variable, operation, version, meeting, replica,
          _, dtype, shape, digest, value, cause, _) = event  # fmt: skip
         if type(number) is not int or type(process) is not int or type(place) is not int:

@@ -112,10 +112,9 @@ class Atomic(Checker):
             self.wrong(variable, reason, (*earlier, event.event))
             return
         writes = contributions.writes.values()
-        proof = (*(write.event for write in writes), event.event)
         if len(writes) < self.replay.num_replicas and self.replay.from_start:
             reason = f"a commit has {len(writes)} contributions of {self.replay.num_replicas}"
-            self.wrong(variable, reason, proof)
+            self.wrong(variable, reason, (*(write.event for write in writes), event.event))
         for write in writes:
             if not self.replay.heard(write):
                 reason = f"a commit has a write of {seen_by(write)} that has not come yet"
@@ -124,6 +123,7 @@ class Atomic(Checker):
                 reason = "a write to another variable is in a commit"
                 self.wrong(variable, reason, (write.event, event.event))
         if len({write.operation for write in writes}) > 1:
+            proof = (*(write.event for write in writes), event.event)
             self.wrong(variable, "replicas did different things at one meeting", proof)
 
     def on_install(self, event: Event) -> None:

@@ -8,7 +8,7 @@ from varsim.analysis import arithmetic
 from varsim.analysis.arithmetic import Flat
 from varsim.analysis.checker import Checker
 from varsim.analysis.pending import Change, Contributions
-from varsim.analysis.replay import Variable
+from varsim.analysis.replay import Component, Variable
 from varsim.tracing.history import Event
 
 _ANOTHER: Final = "the commit is not what was written comes to"
@@ -43,70 +43,81 @@ class Reduction(Checker):
             self.wrong(variable, "nobody wrote what was committed", (event.event,))
 
     def _check_write(self, variable: Variable, event: Event, change: Change, write: Event) -> None:
-        proof = (write.event, event.event)
+        shown = write, event
         operand = arithmetic.value_of(write, variable.promise.dtype)
         if operand is None and write.operation == event.operation:
             held = None if event.digest is None else event.digest == write.digest
-            self._note(variable, held, proof, _ANOTHER)
+            self._note(variable, held, shown, _ANOTHER)
             return
-        self._check_commit(variable, event, change, write.operation, operand, proof)
+        self._check_commit(variable, change, write.operation, operand, shown)
 
     def _check_merge(
         self, variable: Variable, event: Event, change: Change, contributions: Contributions
     ) -> None:
-        writes = [one for _, one in sorted(contributions.writes.items())]
-        if len(writes) < self.replay.num_replicas:
+        if len(contributions.writes) < self.replay.num_replicas:
             return  # it is not one of all replicas: that is for another checker
+        writes = [contributions.writes[replica] for replica in self.replay.replicas]
         if variable.promise.aggregation == "ONLY_FIRST_REPLICA":
             del writes[1:]
-        proof = (*(one.event for one in writes), event.event)
+        shown = (*writes, event)
         values = [arithmetic.value_of(one, variable.promise.dtype) for one in writes]
         known = [value for value in values if value is not None]
         operand = None
         if len(known) == len(values):
             operand = arithmetic.combined(known, variable.promise.aggregation)
             if operand is None:
-                self.wrong(variable, "what was written does not add up, but was committed", proof)
+                reason = "what was written does not add up, but was committed"
+                self._note(variable, False, shown, reason)
                 return
-        self._check_commit(variable, event, change, writes[0].operation, operand, proof)
+        self._check_commit(variable, change, writes[0].operation, operand, shown)
 
     def _check_commit(
         self,
         variable: Variable,
-        event: Event,
         change: Change,
         operation: str | None,
         operand: Flat | None,
-        proof: tuple[int, ...],
+        shown: tuple[Event, ...],
     ) -> None:
+        event = change.event
         if event.operation == operation:
             held = None if operand is None else arithmetic.matches(operand, event)
-            self._note(variable, held, proof, _ANOTHER)
+            self._note(variable, held, shown, _ANOTHER)
         elif event.operation == "assign":
-            self._check_result(variable, event, change, operation, operand, proof)
+            self._check_result(variable, change, operation, operand, shown)
         else:
-            self.wrong(variable, f"{operation} was committed as {event.operation}", proof)
+            reason = f"{operation} was committed as {event.operation}"
+            self._note(variable, False, shown, reason)
 
     def _check_result(
         self,
         variable: Variable,
-        event: Event,
         change: Change,
         operation: str | None,
         operand: Flat | None,
-        proof: tuple[int, ...],
+        shown: tuple[Event, ...],
     ) -> None:
         """An add was committed as the value that it leads to."""
-        for before, _ in {id(pair[0]): pair for pair in change.components.values()}.values():
+        for before, _ in dict.fromkeys(change.components.values()):
             after = None
             if operand is not None and before.value is not None:
                 after = arithmetic.updated(before.value, operation, operand)
-            held = None if after is None else arithmetic.matches(after, event)
+            held = None if after is None else arithmetic.matches(after, change.event)
             reason = "the commit is not the value before and what was written"
-            self._note(variable, held, (*proof, *before.because()), reason)
+            self._note(variable, held, shown, reason, before)
 
-    def _note(self, variable: Variable, held: object, proof: tuple[int, ...], reason: str) -> None:
+    def _note(
+        self,
+        variable: Variable,
+        held: object,
+        shown: tuple[Event, ...],
+        reason: str,
+        before: Component | None = None,
+    ) -> None:
+        if held:
+            return
+        proof = (*(one.event for one in shown), *(before.because() if before is not None else ()))
         if held is None:
             self.undecided(variable, "not all values of a commit were recorded", *proof)
-        elif not held:
+        else:
             self.wrong(variable, reason, proof)

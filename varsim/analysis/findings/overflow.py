@@ -68,10 +68,11 @@ class Overflow(Finder):
                 self._change(event, subject, (event.process,))
         elif event.meeting is not None:
             key = event.call, event.variable, event.meeting
-            if key in self._meetings:
-                self._meetings[key][event.process] = event
-            else:
+            met = self._meetings.get(key)
+            if met is None:
                 self._meetings[key] = {event.process: event}
+            else:
+                met[event.process] = event
 
     def on_create(self, event: Event) -> None:
         """Keeps what there is in the beginning."""
@@ -139,8 +140,10 @@ class Overflow(Finder):
             held[replica_id] = _updated(held[replica_id], event.operation, operand)
 
     def _held(self, subject: Subject) -> list[Exact | None]:
-        nothing: list[Exact | None] = [None] * self._num_replicas
-        return self._exact.setdefault(subject.variable_id, nothing)
+        held = self._exact.get(subject.variable_id)
+        if held is None:
+            held = self._exact[subject.variable_id] = [None] * self._num_replicas
+        return held
 
     def _compare(
         self, event: Event, others: tuple[int, ...], subject: Subject, exact: Exact, value: Flat
