@@ -251,6 +251,14 @@ def test_a_kind_of_finding_that_there_is_not_names_the_nearest(tmp_path: Path):
     assert "no such kind of finding; did you mean 'stale-read'" in result.stderr
 
 
+@pytest.mark.parametrize("nothing", ["", ",", " , "])
+def test_asking_for_no_kind_of_finding_is_no_success(tmp_path: Path, nothing: str):
+    told(PARTED).write(tmp_path)
+    result = varsim(".", "--fail-on", nothing)
+
+    assert (2, True) == (result.exit_code, "names no kind of finding" in result.stderr)
+
+
 def test_the_help_has_every_kind_of_finding():
     said = re.sub("[,;`]", " ", varsim("--help").stdout).split()
     assert [] == [word for word in fail_on.words() if word not in said]
@@ -291,9 +299,10 @@ def test_events_are_shown_as_json(tmp_path: Path):
     assert 5 in first["around"]
 
 
-def test_an_event_that_there_is_not_is_refused(tmp_path: Path):
+@pytest.mark.parametrize("number", ["99", "0", "-1", "9" * 30])
+def test_an_event_that_there_is_not_is_refused(tmp_path: Path, number: str):
     told(PARTED).write(tmp_path)
-    result = varsim(".", "--event", "99")
+    result = varsim(".", "--event", number)
     assert (2, True) == (result.exit_code, "the record has 1 to 15" in result.stderr)
 
 

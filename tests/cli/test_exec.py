@@ -135,6 +135,13 @@ def test_a_script_that_ends_with_what_is_no_exception_is_saved():
     assert Status.FAILED is latest().status
 
 
+def test_a_script_may_close_its_output():
+    write("sys.stdout.close()")
+
+    assert 0 == execute("script.py").exit_code
+    assert Status.DONE is latest().status
+
+
 def test_a_script_that_is_no_python_is_shown_as_python_shows_it():
     write("def\n", start="")
     result = execute("script.py")

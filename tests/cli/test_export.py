@@ -209,3 +209,20 @@ def test_summaries_of_earlier_runs_can_be_exported():
     (run / "origin.json").unlink()
 
     assert load_summary(unpacked()).carried is None
+
+
+@pytest.mark.parametrize("file", ["summary.json", "history.db"])
+@pytest.mark.parametrize("text", ["", "{}", "null", "garbage"])
+def test_a_run_with_a_broken_file_is_refused_with_its_name(file: str, text: str):
+    run = ran()
+    (run / file).write_text(text)
+    result = varsim("export", str(run), "x.zip")
+
+    assert (2, True) == (result.exit_code, str(run / file) in result.stderr)
+
+
+def test_an_export_without_values_can_be_exported():
+    ran()
+    folder = unpacked("--no-values")
+
+    assert 0 == varsim("export", str(folder), "again.zip").exit_code

@@ -47,6 +47,26 @@ def test_the_module_is_the_same_program():
     assert f"varsim {varsim.__version__}\n" == done.stdout == invoke("--version").stdout
 
 
+ENTRY = [sys.executable, "-c", "from varsim.cli.entry import main; main()", "--help"]
+
+
+def test_output_that_is_closed_is_no_trouble():
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *ENTRY], capture_output=True, timeout=60
+    )
+
+    assert (0, b"") == (done.returncode, done.stderr)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_output_that_cannot_be_written_is_one_line():
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(ENTRY, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+
+    said = "Error: the output cannot be written: No space left on device\n"
+    assert (1, said) == (done.returncode, done.stderr)
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["run", "-h"]])
 def test_help_says_what_exit_codes_mean(arguments: list[str]):
     said = " ".join(invoke(*arguments).stdout.split())

@@ -121,3 +121,8 @@ def test_a_folder_that_is_no_run_is_refused() -> None:
     Path("empty").mkdir()
 
     assert refused("empty", find_record).startswith("empty has no history.db: give a run's")
+
+
+@pytest.mark.parametrize("text", ["x" * 5000, "a\0b"])
+def test_what_no_file_can_be_called_is_no_run(text: str) -> None:
+    assert refused(text).startswith(f"there is no run {text!r}")

@@ -362,3 +362,12 @@ def test_what_the_record_says_is_said(verdict: Judgement, expected: str):
     text = report(summary(variable("w"), verdict=verdict), 80)
 
     assert expected in " ".join(text.split())
+
+
+def test_a_long_text_and_a_name_of_two_lines_leave_the_table_whole():
+    result = {"text": "y" * 5_000, "a\nb": 1}
+    lines = report(summary(variable("w"), result=result)).splitlines()
+
+    assert "a\\nb  1" in lines
+    assert "and 4,000 more characters" in " ".join(lines)
+    assert len(lines) < 60

@@ -7,6 +7,7 @@ run under the handler, too.
 from __future__ import annotations
 
 import atexit
+import errno
 import os
 import signal
 import sys
@@ -15,6 +16,9 @@ from types import FrameType
 from typing import Final, NoReturn
 
 INTERRUPTED: Final = 130  # as a shell reports a program that SIGINT has ended
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
+"""The errors of writing to stdout; an error about a file of a run is handled where it occurs."""
 
 _exit_code = INTERRUPTED
 _last_words = "interrupted"
@@ -33,6 +37,7 @@ def begin() -> None:
 def main() -> NoReturn:
     """Run the program `varsim`."""
     begin()
+    _open_what_is_closed()
     from varsim.cli.main import main as program
 
     code: object = 0
@@ -40,10 +45,33 @@ def main() -> NoReturn:
         program(prog_name="varsim")
     except SystemExit as end:
         code = end.code
-    with suppress(OSError):  # the interpreter tries again, and says what is wrong
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        code = _cannot_write(error)
+    with suppress(OSError, ValueError):  # the interpreter tries again, and says what is wrong
         sys.stdout.flush()
     ends_with(code if isinstance(code, int) else int(code is not None), "")
     sys.exit(code)  # type: ignore[arg-type]  # what sys.exit was called with
+
+
+def _open_what_is_closed() -> None:
+    """Opens streams that the caller has closed: another file would get their numbers."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(nowhere, True)
+            setattr(sys, name, os.fdopen(nowhere, "w" if number else "r", encoding="utf-8"))
+
+
+def _cannot_write(error: OSError) -> int:
+    """Says so, and lets nothing more be written: the interpreter would try again."""
+    with suppress(OSError):
+        sys.stderr.write(f"Error: the output cannot be written: {error.strerror}\n")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+    return 1
 
 
 def ends_with(exit_code: int, last_words: str) -> None:

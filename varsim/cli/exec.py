@@ -134,7 +134,7 @@ def _show(summary: Summary, json_file: str | None, *, everything: bool, quiet: b
 
     if json_file is not None:
         Path(json_file).write_text(as_json(summary) + "\n", "utf-8")
-    if quiet:
+    if quiet or sys.stdout.closed:  # the script may have closed it
         return
     sys.stdout.flush()
     for one in (summary, *map(load_summary, further_folders(Path(summary.directory)))):

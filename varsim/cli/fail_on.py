@@ -39,7 +39,12 @@ def asked_for(texts: Iterable[str]) -> frozenset[str]:
         WrongUse: A word is not a kind of finding.
     """
     known = words()
-    asked = [_word(part) for text in texts for part in text.split(",") if part.strip()]
+    asked = []
+    for text in texts:
+        parts = [_word(part) for part in text.split(",") if part.strip()]
+        if not parts:  # an empty variable of a script, which asks for nothing and would succeed
+            raise WrongUse(f"--fail-on {text!r} names no kind of finding; `any` is each of them")
+        asked += parts
     for word in asked:
         if word not in known:
             near = did_you_mean(word, known, most=3)

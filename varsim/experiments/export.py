@@ -19,7 +19,16 @@ from varsim.errors import ConfigError
 from varsim.experiments import yaml_lines
 from varsim.experiments.carried import ORIGIN, PROGRAM, origin_of
 from varsim.experiments.redaction import Redaction
-from varsim.experiments.store import EXPERIMENT, LOGS, PILOT, STRATEGY, SUMMARY, TRACES, json_text
+from varsim.experiments.store import (
+    EXPERIMENT,
+    LOGS,
+    PILOT,
+    STRATEGY,
+    SUMMARY,
+    TRACES,
+    json_text,
+    load_summary,
+)
 from varsim.tracing.history import HISTORY, LEFT_OUT, ORACLE
 
 _CLASS: Final = re.compile(r"[A-Za-z_][\w.]*(?=:|$)")
@@ -148,6 +157,7 @@ class _Copy:
     # ------------------------------------------------------------ the summary
 
     def _summary(self, file: Path, copy: Path) -> None:
+        load_summary(file)  # refuses what is none
         summary = json.loads(file.read_text("utf-8"))
         summary["experiment"].pop("out", None)
         inner = self._copy.name if copy.parent == self._copy else copy.parent.name
@@ -155,7 +165,8 @@ class _Copy:
         failure = summary.get("failure")
         for key in ("text", "traceback") if failure else ():
             failure[key] = self._redaction.of_all(failure[key])
-        summary["warnings"] = [self._redaction.of_all(one) for one in summary["warnings"]]
+        if "warnings" in summary:  # an export without values has none
+            summary["warnings"] = [self._redaction.of_all(one) for one in summary["warnings"]]
         if not self._source and summary.get("carried"):
             carried = summary["carried"]
             carried["left_out"] += [f"{name}: left out of the export" for name in carried["files"]]
@@ -169,6 +180,13 @@ class _Copy:
     def _history(self, file: Path, copy: Path) -> None:
         rough = copy.with_name(f".{copy.name}")
         shutil.copyfile(file, rough)
+        try:
+            self._redact_history(rough, copy)
+        except sqlite3.DatabaseError as error:
+            raise ConfigError(f"{file} is not the history of a run: {error}") from error
+        rough.unlink()
+
+    def _redact_history(self, rough: Path, copy: Path) -> None:
         with closing(sqlite3.connect(rough, isolation_level=None)) as history:
             history.execute("PRAGMA journal_mode=OFF")
             history.create_function("without_paths", 1, self._paths, deterministic=True)
@@ -186,7 +204,6 @@ class _Copy:
                 )
             # A copy without the pages that were freed: what was replaced stands there still.
             history.execute("VACUUM INTO ?", (str(copy),))
-        rough.unlink()
 
     def _paths(self, text: Any) -> Any:
         return self._redaction.of_paths(text) if isinstance(text, str) else text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -75,8 +76,9 @@ def bench_names(out: Path = OUT) -> list[str]:
 
 def _found(text: str, out: Path, sort: _Sort) -> Path:
     path = Path(text).expanduser()
-    if text and path.exists():
-        return path
+    with suppress(OSError, ValueError):  # no file can have this name
+        if text and path.exists():
+            return path
     if os.sep in text:
         out = path.parent
     name = path.name

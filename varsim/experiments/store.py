@@ -105,11 +105,10 @@ class RunDirectory(RunFiles):
                     folder.mkdir()
                     made.insert(0, folder)
             path = _new_folder(out, f"{now:%Y%m%d-%H%M%S}-{title}")
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a null character in the name
             _remove_empty(made)
-            raise WrongKey(
-                ("out",), f"nothing can be written to {str(out)!r}: {error.strerror}"
-            ) from None
+            why = error.strerror if isinstance(error, OSError) else error
+            raise WrongKey(("out",), f"nothing can be written to {str(out)!r}: {why}") from None
         return RunDirectory(path, made, out / latest)
 
     @property

@@ -51,8 +51,8 @@ def parse_trace(value: Any) -> TraceKeys:
     for key in value:
         if key not in KEYS:
             raise ValueError(
-                f"there is no {key!r} under trace{did_you_mean(str(key), KEYS)} "
-                f"It has {', '.join(KEYS)}"
+                f"there is no {key!r} under trace{did_you_mean(str(key), KEYS)}\n"
+                f"  keys: {', '.join(KEYS)}"
             )
     steps, limit = value.get("steps"), value.get("limit")
     return TraceKeys(

@@ -23,6 +23,7 @@ from varsim.report.words import count, dimensions, is_scalar, number, seconds
 
 _LEAST_VALUE: Final = 12  # columns beside a name; with less, a value stands below it
 _MAX_LISTED: Final = 16  # elements of a list in one line
+_MAX_TEXT: Final = 1_000  # characters of a text; summary.json has more
 _WORTH_SAYING_S: Final = 0.005  # what took less is shown as 0.00
 
 _IN_WORDS: Final = {
@@ -193,13 +194,14 @@ def _flat(prefix: str, values: Mapping[str, Plain]) -> list[tuple[str, Plain]]:
         if isinstance(value, dict):
             rows += _flat(f"{prefix}{name}.", value)
         else:
-            rows.append((f"{prefix}{name}", value))
+            rows.append((f"{prefix}{name}".replace("\n", "\\n"), value))
     return rows
 
 
 def _one_line(value: Plain) -> str:
     if isinstance(value, str):
-        return value
+        more = len(value) - _MAX_TEXT
+        return f"{value[:_MAX_TEXT]}… and {count(more)} more characters" if more > 0 else value
     if not isinstance(value, list):
         return number(value)
     shape = _shape(value)

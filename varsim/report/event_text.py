@@ -74,7 +74,8 @@ def event_plain(history: History, wanted: int) -> dict[str, Any]:
 
 
 def _event(history: History, wanted: int) -> Event:
-    event = next(history.events("event = ?", (wanted,)), None)
+    known = 0 < wanted <= history.last_event  # SQLite takes no larger integers than 64 bits
+    event = next(history.events("event = ?", (wanted,)), None) if known else None
     if event is None:
         raise ConfigError(
             f"--event {wanted}: there is no such event; the record has 1 to {history.last_event}"
