@@ -2,7 +2,7 @@
 
 VarsimError
 ├── VariableError                 an operation on a variable is refused; no copy has changed
-│   ├── SynchronizationError      (ValueError)    the synchronization is not to be had here
+│   ├── SynchronizationError      (ValueError)    the synchronization is not possible here
 │   ├── AggregationError          (ValueError)    the aggregation does not fit the dtype or the read
 │   ├── OperationError            (ValueError)    the policy table refuses this operation here
 │   ├── ShapeError                (ValueError)    a value has another shape than its variable
@@ -99,7 +99,7 @@ class VariableError(VarsimError):
 
 
 class SynchronizationError(VariableError, ValueError):
-    """The synchronization that a variable asks for is not to be had here."""
+    """The synchronization that a variable asks for is not possible here."""
 
 
 class AggregationError(VariableError, ValueError):

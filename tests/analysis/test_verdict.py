@@ -100,7 +100,7 @@ def test_of_a_window_nothing_before_it_is_known(tmp_path: Path):
     )
     right, wrong = begun + "0 read w v=8 = 5\n", begun + "0 read w v=8 = 6\n"
 
-    reason = "in what was recorded nothing is wrong, but only a window of steps was"
+    reason = "nothing that was recorded is wrong, but only a window of steps was recorded"
     assert ("UNKNOWN", reason) == said(right, "versions", tmp_path)
     assert "INVALID" == said(wrong, "read-your-writes", tmp_path)[0]
     assert "INVALID" == said(wrong, "agreement", tmp_path)[0]

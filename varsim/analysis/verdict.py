@@ -124,7 +124,7 @@ class Judges:
             with uncollected():
                 for batch in telling(events, history.last_event, tell):
                     if not audience.show(batch, self._record.accepts):
-                        flaw = "the record makes no sense from some event on"
+                        flaw = "the record is inconsistent from some event on"
                         self._reason = self._reason or flaw
                         break
         except sqlite3.Error as error:
@@ -139,7 +139,9 @@ class Judges:
             for checker in self._checkers:
                 checker.end()
         if not self._reason and self._history.run.get("window"):
-            self._reason = "in what was recorded nothing is wrong, but only a window of steps was"
+            self._reason = (
+                "nothing that was recorded is wrong, but only a window of steps was recorded"
+            )
         return tuple(
             _with_events(self._history, one, one.conclude(self._reason))
             for one in (self._record, *self._checkers)

@@ -70,8 +70,8 @@ def merge_what_is_left(files: RunFiles, *, tell: Tell | None = None) -> None:
     with files.claimed() as ours:
         if not ours:
             raise ConfigError(
-                f"{files.path} has no {HISTORY} yet: it still runs, or another command merges its "
-                "record. Try again when that has ended"
+                f"{files.path} has no {HISTORY} yet: it still runs, or another command is "
+                "merging its record. Try again later"
             )
         problem = write_history(files, tell=tell)
     if problem is not None:

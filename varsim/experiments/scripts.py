@@ -206,8 +206,8 @@ class _Supervision:
         files = RunFiles(self._here / observed.files.path)
         if options.trace is not None:
             going.warn(
-                f"strategy at {self._places[strategy.strategy_id]}: it keeps a trace of its own, "
-                "in the directory that it names; the run has no record of it"
+                f"strategy at {self._places[strategy.strategy_id]}: it has its own trace=, so "
+                "the run has no record of it"
             )
         else:
             trace = trace_options(going.experiment, files)

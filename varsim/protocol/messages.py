@@ -105,7 +105,7 @@ class Define(Message):
 class Start(Message):
     """Coordinator → replica: call a function in replica context.
 
-    Ends in exactly one `Returned` or `Raised`; or in nothing, if an `Abort` comes first.
+    Ends in exactly one `Returned` or `Raised`, unless an `Abort` comes first.
     """
 
     call_id: int
@@ -291,9 +291,10 @@ class Raised(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Left(Message):
-    """Replica → coordinator: nothing of a call runs here, nor will: the answer to its `Abort`.
+    """Replica → coordinator: the function of a call does not run here, and will not.
 
-    The function has ended, or was never called. A second delivery changes nothing.
+    This is the answer to `Abort`: the function has ended, or was never called. A second delivery
+    changes nothing.
     """
 
     call_id: int

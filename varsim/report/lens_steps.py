@@ -141,7 +141,7 @@ def why_element(told: Telling, shape: Sequence[int | None]) -> str:
     said = f"Element [{place}] is shown: {told.reason.value} {number(first[1])}."
     if others:
         listed = names([f"{index_text(place, shape)} ({number(by)})" for place, by in others])
-        said += f" Next are {listed}; --at shows an element, and --at mean their mean."
+        said += f" Next are {listed}; --at I,J shows another element, --at mean the mean of all."
     return said
 
 

@@ -36,9 +36,6 @@ from varsim.whatif.recorded import (
 )
 from varsim.whatif.values import Filling, at, whole_of
 
-EXTRA: Final = "whatif"
-"""The extra of the distribution that a replay needs."""
-
 
 @dataclass(slots=True)
 class Refusal:
@@ -125,8 +122,7 @@ def _cluster() -> AbstractContextManager[Any]:
         if error.name != "greenlet":
             raise
         raise ConfigError(
-            "a replay runs in the simulated cluster, which needs greenlet: "
-            f"pip install 'varsim-distribute[{EXTRA}]'"
+            "a replay runs in the simulated cluster, which needs greenlet: pip install greenlet"
         ) from None
     return simulated_cluster()
 

@@ -52,7 +52,7 @@ def print_what_if(
     console.print()
     _say(
         console,
-        "Nothing was trained again: what replicas and the program wrote is as it was recorded.",
+        "The training was not repeated: the replay writes what the run wrote.",
     )
 
 
