@@ -75,11 +75,13 @@ class Clocks(Observer):
 
     def _take(self, event: Event) -> None:
         """Moves the clock of the event's process on."""
-        number, process = event.event, event.process
-        if event.cause is not None:
-            self._follow(event)
-        self._now[process][process] = number
-        processes = self._processes
+        number, process, cause = event.event, event.process, event.cause
+        processes, now = self._processes, self._now[process]
+        if cause is not None and 0 <= cause < len(processes):
+            other = processes[cause]
+            if now[other] < cause and other not in (_NOBODY, process):
+                self._join(process, number, other, cause)
+        now[process] = number
         if number == len(processes):  # as it is, if the numbers have no gaps
             processes.append(process)
         elif number > len(processes):

@@ -43,7 +43,7 @@ class MonotonicReads(Checker):
     def _compare(self, event: Event, replica: int | None, lineage: int | None) -> None:
         assert event.variable is not None
         assert event.version is not None
-        digest = arithmetic.digest_of(event)
+        digest = event.digest if event.digest is not None else arithmetic.digest_of(event)
         mine = event.variable, event.process, replica
         last = self._last.get(mine)
         self._last[mine] = event.event, event.version, lineage, digest

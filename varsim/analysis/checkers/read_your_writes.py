@@ -47,14 +47,17 @@ class ReadYourWrites(Checker):
 
     def on_read_by_replica(self, event: Event) -> None:
         """What a replica sees is what it has."""
-        assert event.variable is not None
-        owed = self._owed.get((event.variable, event.process)) if self._owed else None
+        number = event.variable
+        assert number is not None
+        owed = self._owed.get((number, event.process)) if self._owed else None
         if owed is not None and owed.call == event.call:
             reason = f"{seen_by(event)} reads before its own write is committed"
             self.wrong(self.variable_of(event), reason, (owed.event, event.event))
-            del self._owed[event.variable, event.process]
+            del self._owed[number, event.process]
             return
-        self.on_component(event)
+        variable = self.variables[number]
+        if not variable.promise.deferred:
+            self._compare(variable, variable.at_replica[event.process], event)
 
     def on_read_by_program(self, event: Event) -> None:
         """What the program sees is what was told, or what it wrote."""

@@ -93,8 +93,10 @@ class Copies:
 
     def learn(self, replica_id: int, event: Event) -> None:
         """Takes what a component was seen to hold."""
+        if self.digests[replica_id] is not None:
+            return
         digest = digest_of(event)
-        if digest is not None and self.digests[replica_id] is None:
+        if digest is not None:
             self.digests[replica_id] = digest
             self.values[replica_id] = small_value(event)
             self.compare(event)

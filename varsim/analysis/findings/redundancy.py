@@ -165,7 +165,7 @@ class Redundancy(Finder):
         if meetings is None:
             meetings = self._meetings[key] = {}
         meeting = meetings.get(number)
-        digest = digest_of(event)
+        digest = event.digest if event.digest is not None else digest_of(event)
         if meeting is None:
             meetings[number] = _Meeting(event, digest)
             return
