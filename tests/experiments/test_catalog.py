@@ -73,6 +73,9 @@ def test_a_module_is_found_from_the_current_folder(write: Write):
         ("mime.py", "there is no file 'mime.py'; did you mean 'mine.py'?"),
         ("nowhere/mine.py", "there is no file 'nowhere/mine.py'"),
         ("broken.py", "'broken.py' cannot be loaded: NameError: name 'x' is not defined"),
+        ("exits.py", "'exits.py' cannot be loaded: SystemExit: 3"),
+        ("awaited.py", "run of '{here}/awaited.py' is a coroutine or a generator"),
+        ("yields.py", "run of '{here}/yields.py' is a coroutine or a generator"),
         ("syntax.py", "'syntax.py' cannot be loaded: SyntaxError:"),
         ("mine.py", "has no function run(job, *, ...)"),
         ("nojob.py", "has no function run(job, *, ...)"),
@@ -83,8 +86,11 @@ def test_what_is_no_workload_says_why(write: Write, name: str, problem: str):
     write("nojob.py", "def run(*, job): pass\n")
     write("broken.py", "\nx\ndef run(job): ...\n")
     write("syntax.py", "def run(:\n")
+    write("exits.py", "import sys\nsys.exit(3)\ndef run(job): ...\n")  # 3 is INVALID
+    write("awaited.py", "async def run(job): ...\n")
+    write("yields.py", "def run(job): yield 1\n")
 
-    assert problem in error_of(lambda: load_workload(name))
+    assert problem.format(here=Path.cwd()) in error_of(lambda: load_workload(name))
 
 
 def test_an_error_in_a_workloads_file_names_its_line(write: Write):

@@ -21,6 +21,12 @@ from varsim.experiments.places import KeyPath, WrongKey
 
 _PACKAGE: Final = "varsim.workloads"
 _KEYS: Final[KeyPath] = ("workload",)
+_WAITS: Final = (
+    inspect.iscoroutinefunction,
+    inspect.isgeneratorfunction,
+    inspect.isasyncgenfunction,
+)
+"""Which functions do nothing when they are called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +113,12 @@ def load_workload(name: str) -> Workload:
     run = getattr(module, "run", None)
     if not callable(run) or not _takes_a_job(run):
         raise WrongKey(_KEYS, _without_run(name))
+    if any(waits(run) for waits in _WAITS):
+        raise WrongKey(
+            _KEYS,
+            f"run of {name!r} is a coroutine or a generator: a call would not run it; make it a "
+            "plain function, which may use asyncio.run(...)",
+        )
     return Workload(name, run, module)
 
 
@@ -165,7 +177,9 @@ def _load_file(path: Path, name: str) -> ModuleType:
     _travel_by_value(module)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # a user's file may raise anything while it is imported
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a user's file may raise anything while it is imported
         del sys.modules[module_name]
         raise WrongKey(_KEYS, _unloadable(name, error)) from error
     return module
@@ -198,7 +212,9 @@ def _load_module(name: str) -> ModuleType:
         )
     try:
         return importlib.import_module(name)
-    except Exception as error:  # as in _load_file
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # as in _load_file
         raise WrongKey(_KEYS, _unloadable(name, error)) from error
 
 
@@ -206,7 +222,7 @@ def _import_from(folder: Path) -> None:
     sys.path[:] = [str(folder), *(one for one in sys.path if one != str(folder))]
 
 
-def _unloadable(name: str, error: Exception) -> str:
+def _unloadable(name: str, error: BaseException) -> str:
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
