@@ -384,7 +384,7 @@ def test_a_record_that_was_not_merged_can_be_merged_later():
     run(watcher=Interrupting(Part.MERGING))
     files = RunFiles(Path("runs/latest"))
 
-    with files.claimed(), pytest.raises(ConfigError, match="another command merges"):
+    with files.claimed(), pytest.raises(ConfigError, match="another command is merging"):
         merge_what_is_left(files)
     merge_what_is_left(files)
     with open_history(files.path) as history:
