@@ -51,7 +51,7 @@ _EXIT_CODES = (
     "--auto",
     metavar="MEANING",
     type=click.Choice(["on_write", "adaptive"]),
-    help="What AUTO means: on_write; or adaptive (exchanged when somebody reads).",
+    help="What AUTO means: on_write; or adaptive (exchanged only before a read).",
 )
 @click.option(
     "--trace",

@@ -61,7 +61,7 @@ _EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, INTERRUPTED)
     "--auto",
     metavar="MEANING",
     type=click.Choice(["on_write", "adaptive", "advised"]),
-    help="What AUTO means: on_write; adaptive (exchanged when somebody reads); or what a pilot run "
+    help="What AUTO means: on_write; adaptive (exchanged only before a read); or what a pilot run "
     "advises.",
 )
 @click.option(

@@ -127,7 +127,7 @@ def _reads(bench: Bench) -> list[str]:
     all_workers = f"all {_in_words(workers)}" if workers > 1 else "the worker"
     return [
         f"A read outside of {whole_size(size_bytes)} that {all_workers} wrote takes {changed}; "
-        f"when nobody has written since, nothing is sent, and it takes {unchanged}."
+        f"if there was no write since, nothing is sent, and it takes {unchanged}."
     ]
 
 

@@ -21,7 +21,7 @@ _BY_WORKERS: Final = {
     Quantity.STAR: "ZeroMQ alone, a bare star: each process gets the bytes, answers with as many",
     Quantity.STEP: "a step: every replica writes one ON_WRITE variable (MEAN)",
     Quantity.READ_CHANGED: "a read outside of an ON_READ variable (SUM), all replicas wrote it",
-    Quantity.READ_UNCHANGED: "the same read again, nobody wrote",
+    Quantity.READ_UNCHANGED: "the same read again, without a write",
 }
 _LEGEND: Final = "Figures are medians ± half the interquartile range."
 _STEP_IN_STARS: Final = "a step over the bare star of the same bytes"
