@@ -352,3 +352,19 @@ def test_an_exception_on_one_replica_is_told_rather_than_a_mismatch(simulated):
 
     with pytest.raises(LookupError, match="no such file"):
         strategy.run(step)
+
+
+def test_a_structure_that_contains_itself_is_refused_and_can_be_returned(simulated):
+    endless: list[Any] = [1.0]
+    endless.append(endless)
+
+    with cluster(2) as strategy:
+        with pytest.raises(ValueMismatchError, match=r"^a list contains itself"):
+            strategy.run(lambda: context().all_reduce("SUM", endless))
+        first, _ = strategy.experimental_local_results(strategy.run(lambda: endless))
+        assert 1.0 == first[1][1][0]
+
+
+def test_keys_that_only_read_alike_are_said_to(simulated):
+    with cluster(2) as strategy, pytest.raises(ValueMismatchError, match="although they have"):
+        strategy.run(lambda: {float("nan"): 1.0})

@@ -95,11 +95,18 @@ def taken_apart(structure: Any) -> tuple[Structure, list[Any]]:
     Structures that match are nested alike, whatever the order of their keys.
 
     Raises:
-        ValueMismatchError: Two keys of a dict cannot be told apart by their text.
+        ValueMismatchError: Two keys of a dict cannot be told apart by their text; or the structure
+            contains itself, or is nested too deep.
     """
     nodes: list[tuple[str, str]] = []
     leaves: list[Any] = []
-    _take_apart(structure, "", nodes, leaves)
+    try:
+        _take_apart(structure, "", nodes, leaves)
+    except RecursionError:
+        raise ValueMismatchError(
+            f"a {type(structure).__name__} contains itself, or is nested too deep: use lists, "
+            "tuples and dicts of values"
+        ) from None
     return tuple(nodes), leaves
 
 
@@ -174,13 +181,17 @@ def regroup(values: Sequence[Any], kind: type[DistributedValues] = PerReplica) -
 
     Plain Python values (None, bool, int, float, str, an enum's member, a function) that are equal
     on all replicas come back as they are, and so do a variable and its components as that
-    variable, and everything if there is only one replica. All else becomes a `kind`.
+    variable, and everything if there is only one replica. All else becomes a `kind`; a structure
+    that contains itself does so as a whole.
 
     Raises:
         ValueMismatchError: The replicas' structures differ.
     Source: TensorFlow 2.21's regrouping, by equality where it goes by identity (D2).
     """
-    return join_structures(values, lambda leaves: _join(leaves, kind))
+    try:
+        return join_structures(values, lambda leaves: _join(leaves, kind))
+    except RecursionError:
+        return values[0] if len(values) == 1 else kind(values)
 
 
 def join_structures(values: Sequence[Any], join: Callable[[list[Any]], Any]) -> Any:
@@ -193,10 +204,12 @@ def join_structures(values: Sequence[Any], join: Callable[[list[Any]], Any]) -> 
         return _joined(values, join)
     except _UnlikeError:
         forms = {i: structures.bare(taken_apart(value)[0]) for i, value in enumerate(values)}
+        told = [*structures.differences(forms)] or [
+            "a key of a dict is not equal to that of another replica, although they have the same "
+            "repr(): use keys like strings or whole numbers, and not NaN"
+        ]
         raise ValueMismatchError(
-            "\n  ".join(
-                ["replicas gave structures that do not match:", *structures.differences(forms)]
-            )
+            "\n  ".join(["replicas gave structures that do not match:", *told])
         ) from None
 
 
