@@ -268,6 +268,7 @@ class Coordinator:
         Raises:
             StillRunning: Some have not, and nobody can say when they will.
         """
+        self._check()  # before a state changes: a fork would wait for answers to what was not sent
         asked_s = self.link.now_s()
         stages_s = [REMINDER_S, PATIENCE_S]
         while late := self.state.stragglers.given_up(replica_ids):

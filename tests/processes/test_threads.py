@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import warnings
 from collections.abc import Callable
@@ -75,6 +77,27 @@ def test_a_forked_process_does_not_go_on_as_the_replica() -> None:
     with cluster(2) as strategy:
         assert "parent" == strategy.run(foreign.returns_twice)
         assert 2.0 == strategy.run(foreign.reduce_one, (1.0,))
+
+
+def test_a_fork_of_the_program_is_refused_and_does_not_wait_afterwards() -> None:
+    with cluster(2) as strategy:
+        with strategy.scope():
+            v = tf.Variable(3.0, name="v")
+        reading, writing = os.pipe()
+        child = os.fork()
+        if not child:
+            signal.setitimer(signal.ITIMER_REAL, 10_000 * MS)  # ends it
+            try:
+                strategy.run(foreign.computes)
+            except ContextError:
+                os.write(writing, f"refused {v.numpy()}".encode())
+            finally:
+                os._exit(0)
+        os.close(writing)
+        os.waitpid(child, 0)
+        with os.fdopen(reading) as said:
+            assert "refused 3.0" == said.read()
+        assert 4.0 == strategy.run(foreign.computes)
 
 
 def test_an_error_that_died_in_its_thread_is_a_warning_once(strategy: Strategy) -> None:
