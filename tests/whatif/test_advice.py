@@ -165,7 +165,7 @@ def test_lines_to_paste_turn_adaptive_off_where_nothing_is(tmp_path: Path):
 
 def test_the_advice_is_there_as_json(tmp_path: Path):
     folder = run(tmp_path).directory
-    said = json.loads(CliRunner().invoke(main, ["advise", folder, "--json"]).output)
+    said = json.loads(CliRunner().invoke(main, ["advise", folder, "--json"]).stdout)
     assert ["weight", "seen", "rarely"] == [one["name"] for one in said["advice"]]
     assert {"auto": "adaptive"}.items() <= said["experiment"].items()
     assert [True, False, False] == [one["keep"] for one in said["advice"]]
@@ -232,7 +232,7 @@ def test_whatif_shows_before_and_after_on_any_console(tmp_path: Path):
     assert "→ ON_READ with MEAN" in shown.output
     assert "→ ON_WRITE with MEAN" in shown.output
     assert "seen: 1 of 1 read would give another value." in shown.output.replace("\n", " ")
-    said = json.loads(CliRunner().invoke(main, [*command, "--json"]).output)
+    said = json.loads(CliRunner().invoke(main, [*command, "--json"]).stdout)
     changes = {one["name"]: one["changed"] for one in said["variables"]}
     assert (1, 0) == (changes["seen"], changes["rarely"])
 
