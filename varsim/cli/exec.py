@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from varsim.cli import completion
+from varsim.cli import completion, experiment_options
 from varsim.cli.entry import saved_by_then
 from varsim.cli.lazy import DONE, INTERRUPTED, Failed, WrongUse
 
@@ -37,9 +37,7 @@ _EXIT_CODES = (
     metavar="N",
     help="How many replicas a MirroredStrategy() without devices has: 1 to 128.",
 )
-@click.option(
-    "--devices", metavar="NAME,…", help="In place of --workers: a name for each replica's device."
-)
+@experiment_options.DEVICES
 @click.option(
     "--mode",
     metavar="MODE",
@@ -53,26 +51,15 @@ _EXIT_CODES = (
     type=click.Choice(["on_write", "adaptive"]),
     help="What AUTO means: on_write; or adaptive (exchanged only before a read).",
 )
-@click.option(
-    "--trace",
-    metavar="LEVEL",
-    type=click.Choice(["ops", "messages", "off"]),
-    help="What is recorded for the run's history: ops, messages (all values), or off.",
-)
+@experiment_options.TRACE
 @click.option("--seed", type=int, metavar="N", help="Seed of random and numpy.random. [default: 0]")
-@click.option("--transport", type=click.Choice(["ipc", "tcp"]), help="What messages travel over.")
-@click.option(
-    "--strict/--no-strict",
-    default=None,
-    help="Refuse NONE, and unnamed collectives in different lines.",
-)
+@experiment_options.TRANSPORT
+@experiment_options.STRICT
 @click.option("--oracle", is_flag=True, default=None, hidden=True)  # the error says why not
 @click.option("--steps", type=int, hidden=True)  # likewise
 @click.option("--name", metavar="NAME", help="Names the run. [default: the script's name]")
-@click.option("--out", metavar="DIR", help="Where the run's directory is made. [default: runs]")
-@click.option(
-    "--all", "everything", is_flag=True, help="Show every variable; do not group similar ones."
-)
+@experiment_options.OUT
+@experiment_options.EVERYTHING
 @click.option("--json", "json_file", metavar="FILE", help="Write the summary there, as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only what the script prints.")
 @click.pass_context
@@ -118,14 +105,14 @@ def exec_(
 
 def _run(script: str, args: tuple[str, ...], options: dict[str, Any]) -> Summary:
     from varsim.cli.progress import watching
-    from varsim.cli.run import overrides_of
     from varsim.experiments.loading import Override, load_experiment
     from varsim.experiments.runner import run_experiment
 
     said = [Override(("script",), script, script)]
     said += [Override(("args",), list(args), f"{script} {' '.join(args)}")] if args else []
     with watching(quiet=True) as watcher:
-        return run_experiment(load_experiment(None, [*said, *overrides_of(options)]), watcher)
+        said += experiment_options.overrides_of(options)
+        return run_experiment(load_experiment(None, said), watcher)
 
 
 def _show(summary: Summary, json_file: str | None, *, everything: bool, quiet: bool) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from varsim.cli import completion
+from varsim.cli import completion, experiment_options
 from varsim.cli.entry import saved_by_then
 from varsim.cli.lazy import (
     DONE,
@@ -23,7 +23,6 @@ from varsim.cli.lazy import (
 
 if TYPE_CHECKING:
     from varsim.experiments.config import Experiment
-    from varsim.experiments.loading import Override
     from varsim.report.summary import Summary
 
 _EXIT_CODE: Final = {"done": DONE, "failed": FAILED, "interrupted": INTERRUPTED}
@@ -38,9 +37,7 @@ _EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, INTERRUPTED)
     shell_complete=completion.what_to_run,
 )
 @click.option("-n", "-np", "--workers", type=int, metavar="N", help="How many replicas: 1 to 128.")
-@click.option(
-    "--devices", metavar="NAME,…", help="In place of --workers: a name for each replica's device."
-)
+@experiment_options.DEVICES
 @click.option(
     "--mode",
     metavar="MODE",
@@ -56,7 +53,7 @@ _EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, INTERRUPTED)
 )
 @click.option("--steps", type=int, metavar="N", help="How many steps to train.")
 @click.option("--seed", type=int, metavar="N", help="Seed of all random numbers. [default: 0]")
-@click.option("--transport", type=click.Choice(["ipc", "tcp"]), help="What messages travel over.")
+@experiment_options.TRANSPORT
 @click.option(
     "--auto",
     metavar="MEANING",
@@ -64,26 +61,15 @@ _EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, INTERRUPTED)
     help="What AUTO means: on_write; adaptive (exchanged only before a read); or what a pilot run "
     "advises.",
 )
-@click.option(
-    "--trace",
-    metavar="LEVEL",
-    type=click.Choice(["ops", "messages", "off"]),
-    help="What is recorded for the run's history: ops, messages (all values), or off.",
-)
+@experiment_options.TRACE
 @click.option(
     "--oracle/--no-oracle",
     default=None,
     help="Run it on one replica, too, and compare: is a value wrong by a factor?",
 )
-@click.option(
-    "--strict/--no-strict",
-    default=None,
-    help="Refuse NONE, and unnamed collectives in different lines.",
-)
-@click.option("--out", metavar="DIR", help="Where the run's directory is made. [default: runs]")
-@click.option(
-    "--all", "everything", is_flag=True, help="Show every variable; do not group similar ones."
-)
+@experiment_options.STRICT
+@experiment_options.OUT
+@experiment_options.EVERYTHING
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON, and only that.")
 @click.option("-q", "--quiet", is_flag=True, help="Print the run's directory, and only that.")
 @click.option(
@@ -151,22 +137,8 @@ def _experiment(words: tuple[str, ...], options: dict[str, Any], *, trust: bool)
     if len(named) > 1:
         raise WrongUse(f"one experiment at a time: {' or '.join(named)}?")
     overrides = [Override.parse(word) for word in words if word not in named]
-    overrides += overrides_of(options)
+    overrides += experiment_options.overrides_of(options)
     return experiment_of(named[0] if named else None, overrides, trust=trust)
-
-
-def overrides_of(options: dict[str, Any]) -> list[Override]:
-    """The options of the command line that are keys of an experiment; None was not given."""
-    from varsim.experiments.loading import Override
-
-    overrides = []
-    for key, value in options.items():
-        if value is not None:
-            listed = [name.strip() for name in value.split(",")] if key == "devices" else value
-            flag = {True: f"--{key}", False: f"--no-{key}"}
-            place = flag[value] if isinstance(value, bool) else f"--{key} {value}"
-            overrides.append(Override((key,), listed, place))
-    return overrides
 
 
 def _as_yaml(experiment: Experiment) -> str:

@@ -1,0 +1,48 @@
+"""The options that commands which run something share, and what they say of the experiment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+if TYPE_CHECKING:
+    from varsim.experiments.loading import Override
+
+DEVICES: Final = click.option(
+    "--devices", metavar="NAME,…", help="In place of --workers: a name for each replica's device."
+)
+TRANSPORT: Final = click.option(
+    "--transport", type=click.Choice(["ipc", "tcp"]), help="What messages travel over."
+)
+TRACE: Final = click.option(
+    "--trace",
+    metavar="LEVEL",
+    type=click.Choice(["ops", "messages", "off"]),
+    help="What is recorded for the run's history: ops, messages (all values), or off.",
+)
+STRICT: Final = click.option(
+    "--strict/--no-strict",
+    default=None,
+    help="Refuse NONE, and unnamed collectives in different lines.",
+)
+OUT: Final = click.option(
+    "--out", metavar="DIR", help="Where the run's directory is made. [default: runs]"
+)
+EVERYTHING: Final = click.option(
+    "--all", "everything", is_flag=True, help="Show every variable; do not group similar ones."
+)
+
+
+def overrides_of(options: dict[str, Any]) -> list[Override]:
+    """The options of the command line that are keys of an experiment; None was not given."""
+    from varsim.experiments.loading import Override
+
+    overrides = []
+    for key, value in options.items():
+        if value is not None:
+            listed = [name.strip() for name in value.split(",")] if key == "devices" else value
+            flag = {True: f"--{key}", False: f"--no-{key}"}
+            place = flag[value] if isinstance(value, bool) else f"--{key} {value}"
+            overrides.append(Override((key,), listed, place))
+    return overrides
