@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from varsim.protocol.paths import shown_path
 from varsim.transport.sockets import timeout_ms
 
 _SIGNAL: Final = signal.SIGURG
@@ -86,14 +87,13 @@ def user_place(stack: str) -> str | None:
     Returns:
         file:line; None if all frames are varsim's.
     """
-    here, others = Path.cwd(), None
+    others = None
     for written, line in _FRAME.findall(stack):
         filename = _ESCAPED.sub(lambda found: chr(int(found[found.lastindex or 0], 16)), written)
         path = Path(filename)
         if _OURS in path.parents or path.parent.name == _WORKERS:
             continue
-        shown = str(path.relative_to(here)) if path.is_relative_to(here) else filename
-        place = f"{shown}:{line}"
+        place = f"{shown_path(filename)}:{line}"
         if not filename.startswith(_INSTALLED):
             return place
         others = others or place
