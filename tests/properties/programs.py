@@ -392,7 +392,8 @@ def _model_together(
         case MergeWrite():
             first = action.values[0]
             number = not isinstance(first, np.ndarray)
-            alike = number and all(v == first for v in action.values)
+            # 0.0 and -0.0 are equal, and two values
+            alike = number and all(repr(v) == repr(first) for v in action.values)
             if alike or len(action.values) == 1:  # one value for all, and no PerReplica
                 variables[action.variable].write(action.operation, first)
             else:

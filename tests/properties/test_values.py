@@ -6,14 +6,25 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack
 
+import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import varsim as tf
 from tests.effort import many
 from tests.properties.generation import programs
-from tests.properties.programs import Program, model_program, run_program, same
+from tests.properties.programs import (
+    Creation,
+    Locals,
+    MergeWrite,
+    Program,
+    Run,
+    model_program,
+    run_program,
+    same,
+)
+from varsim.spec import Operation, VariableAggregation, VariableSynchronization
 from varsim.testing import simulated_cluster
 
 thorough = settings(max_examples=many(300), deadline=None, suppress_health_check=list(HealthCheck))
@@ -37,7 +48,17 @@ def check(program: Program, strategy: tf.distribute.Strategy) -> None:
         assert same(should, did), f"{doing}\n  expected {should!r}\n  got      {did!r}"
 
 
+two_zeros = Program(
+    num_replicas=2,
+    creations=(
+        Creation(VariableSynchronization.AUTO, VariableAggregation.NONE, np.zeros((), np.float16)),
+    ),
+    steps=(Run((MergeWrite(0, Operation.ASSIGN, (0.0, -0.0)),)), Locals(0)),
+)
+
+
 @thorough
+@example(two_zeros)
 @given(programs(st.integers(1, 4)))
 def test_programs_on_the_simulated_cluster(program: Program) -> None:
     with simulated_cluster():
