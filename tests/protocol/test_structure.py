@@ -18,7 +18,8 @@ from tests.protocol.samples import arrays, plain
 from varsim.errors import ShapeError
 from varsim.protocol.codec import decode, encode
 from varsim.protocol.messages import Payload, Start
-from varsim.protocol.structure import LONG_BYTES, MAX_DEPTH, Name, function_id, pack, unpack
+from varsim.protocol.references import Name
+from varsim.protocol.structure import LONG_BYTES, MAX_DEPTH, function_id, pack, unpack
 from varsim.spec import Array, VariableAggregation
 
 

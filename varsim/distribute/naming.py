@@ -14,7 +14,7 @@ from varsim.distribute.strategy import Strategy
 from varsim.errors import ProtocolError
 from varsim.protocol.buffers import ArrayReader, ArrayWriter
 from varsim.protocol.records import Record
-from varsim.protocol.structure import Name
+from varsim.protocol.references import Name
 from varsim.spec import VariableSpec
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from varsim.protocol.messages import Message, Payload
-from varsim.protocol.structure import References
+from varsim.protocol.references import References
 from varsim.spec import Array, Operation, VariableAggregation
 from varsim.tracing.trace import Trace, TraceOptions
 

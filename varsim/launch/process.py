@@ -24,7 +24,7 @@ from varsim.launch.process_link import ProcessLink
 from varsim.launch.rendezvous import ENTRY_POINT, Rendezvous
 from varsim.launch.run_keys import RunKeys
 from varsim.launch.stacks import Stacks
-from varsim.protocol.structure import References
+from varsim.protocol.references import References
 from varsim.tracing.trace import PROGRAM, open_trace
 from varsim.transport import arena
 from varsim.transport.arena import Arena

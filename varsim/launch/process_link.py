@@ -29,7 +29,7 @@ from varsim.protocol.messages import (
     Shutdown,
     SliceReduced,
 )
-from varsim.protocol.structure import References
+from varsim.protocol.references import References
 from varsim.spec import Array, Operation, VariableAggregation
 from varsim.sync import reduce
 from varsim.tracing.trace import Trace

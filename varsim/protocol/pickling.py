@@ -6,15 +6,13 @@ import io
 import pickle
 from collections.abc import Sequence
 from types import CodeType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import cloudpickle
 
 from varsim.errors import VarsimError
+from varsim.protocol.references import Name, References
 from varsim.spec import Array
-
-if TYPE_CHECKING:  # `structure` imports this module only when a pickle is needed
-    from varsim.protocol.structure import Name, References
 
 _PROTOCOL: Final = 5  # the first with buffers outside the pickle
 _NEVER_NAMED: Final = frozenset((type(None), bool, int, float, str, bytes, tuple, list, dict))

@@ -20,7 +20,7 @@ from __future__ import annotations
 import hashlib
 from enum import Enum, IntEnum
 from types import NoneType
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgpack
 import numpy as np
@@ -28,10 +28,8 @@ import numpy as np
 import varsim.spec
 from varsim.errors import ProtocolError
 from varsim.protocol.messages import Payload
+from varsim.protocol.references import References
 from varsim.spec import DTYPES, Array
-
-Name = tuple[Any, ...]
-"""What an object that travels by name is called: plain msgpack values, the kind first."""
 
 MAX_DEPTH: Final = 64
 """Of a tree. What is nested deeper, or contains itself, is pickled as a whole."""
@@ -40,16 +38,6 @@ LONG_BYTES: Final = 64 * 1024
 """Strings and pickles from this size on travel as arrays, which are not copied into a header."""
 
 _INLINE_INTS: Final = range(-(2**63), 2**64)
-
-
-class References(Protocol):
-    """Knows the objects that travel by name, not by value: variables and strategies."""
-
-    def name_of(self, value: object) -> Name | None:
-        """The name of an object that travels by name; None if it travels by value."""
-
-    def find(self, name: Name) -> object:
-        """The object of that name in this process."""
 
 
 def pack(value: Any, references: References) -> Payload:

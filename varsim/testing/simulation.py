@@ -25,7 +25,7 @@ from varsim.launch.chance import seeded
 from varsim.launch.current import use_launcher
 from varsim.launch.launcher import LaunchOptions, Lost
 from varsim.protocol.messages import Message, Payload
-from varsim.protocol.structure import References
+from varsim.protocol.references import References
 from varsim.spec import Array
 from varsim.sync import reduce
 from varsim.testing.recording import note_received, note_sent

@@ -28,7 +28,7 @@ from varsim.protocol.messages import (
     Returned,
     Start,
 )
-from varsim.protocol.structure import References
+from varsim.protocol.references import References
 from varsim.spec import (
     Context,
     Operation,

@@ -22,7 +22,7 @@ from varsim.protocol import structure
 from varsim.protocol.buffers import Buffer, Frame
 from varsim.protocol.codec import decode, encode
 from varsim.protocol.messages import Message, Payload, Ready, ReduceSlice
-from varsim.protocol.structure import Name, References
+from varsim.protocol.references import Name, References
 from varsim.spec import Array
 from varsim.tracing.trace import PROGRAM, open_trace
 from varsim.transport.arena import Arena
