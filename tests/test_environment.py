@@ -28,7 +28,7 @@ def test_a_time_out_that_is_none_is_refused_before_a_worker_starts(
     with simulated_cluster() as cluster, pytest.raises(ConfigError) as caught:
         tf.distribute.MirroredStrategy(["cpu:0"]).start()
 
-    expected = "it must be a number of seconds above 0, such as 600 or 0.5"
+    expected = "expected a number of seconds above 0, such as 600 or 0.5"
     assert f"VARSIM_CALL_TIMEOUT_S={asked!r} (environment): {expected}" == str(caught.value)
     assert [] == cluster.links
 
@@ -48,5 +48,5 @@ def test_what_varsim_is_told_by_the_environment_is_read_in_one_place() -> None:
 @pytest.mark.parametrize("asked", ["1.5", "many", "", "-3", "²"])
 def test_a_count_is_a_whole_number(monkeypatch: pytest.MonkeyPatch, asked: str) -> None:
     monkeypatch.setenv("VARSIM_WORKERS", asked)
-    with pytest.raises(ConfigError, match=rf"VARSIM_WORKERS='{asked}' \(environment\): it must be"):
+    with pytest.raises(ConfigError, match=rf"VARSIM_WORKERS='{asked}' \(environment\): expected"):
         environment.whole_number(environment.WORKERS, "a number")

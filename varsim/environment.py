@@ -1,4 +1,4 @@
-"""Environment variables: every `VARSIM_*` variable is read here.
+"""Read the environment variables `VARSIM_*`: no other module reads them.
 
 A variable is read when its value is needed, so that an error is raised where it can be understood.
 """
@@ -12,42 +12,42 @@ from typing import Final
 from varsim.errors import ConfigError
 
 WORKERS: Final = "VARSIM_WORKERS"
-"""How many replicas there are where a program or an experiment names no devices."""
+"""Number of replicas of a program or an experiment that does not name devices."""
 
 CALL_TIMEOUT: Final = "VARSIM_CALL_TIMEOUT_S"
-"""How long a running call may go without a message from any replica, in seconds."""
+"""Longest time without a message from any replica during a call, in seconds."""
 
 SHARED_MEMORY: Final = "VARSIM_SHARED_MEMORY_BYTES"
-"""How much memory all processes of a cluster may share."""
+"""Limit of the shared memory of all processes of a cluster, in bytes."""
 
 
 def text(name: str) -> str | None:
-    """The value of a variable as it stands there; None if it is not set."""
+    """Return the text of an environment variable; None if it is not set."""
     return os.environ.get(name)
 
 
-def whole_number(name: str, must_be: str, least: int = 0, most: int | None = None) -> int | None:
-    """The value of a variable that counts something; None if it is not set.
+def whole_number(name: str, expected: str, least: int = 0, most: int | None = None) -> int | None:
+    """Return the value of an environment variable that holds a count; None if it is not set.
 
     Args:
-        must_be: What is possible, for the error.
+        expected: The values that are allowed, for the error.
     Raises:
-        ConfigError: The value is another one.
+        ConfigError: The value is not an integer from `least` to `most`.
     """
     asked = text(name)
     if asked is None:
         return None
     number = int(asked) if asked.isascii() and asked.isdecimal() else -1
     if number < least or (most is not None and number > most):
-        raise _impossible(name, asked, must_be)
+        raise _impossible(name, asked, expected)
     return number
 
 
 def seconds(name: str) -> float | None:
-    """The value of a variable that says how long; None if it is not set.
+    """Return the value of an environment variable that holds a duration; None if it is not set.
 
     Raises:
-        ConfigError: It is no number of seconds above 0.
+        ConfigError: The value is not a finite number above 0.
     """
     asked = text(name)
     if asked is None:
@@ -61,5 +61,5 @@ def seconds(name: str) -> float | None:
     return number
 
 
-def _impossible(name: str, asked: str, must_be: str) -> ConfigError:
-    return ConfigError(f"{name}={asked!r} (environment): it must be {must_be}")
+def _impossible(name: str, asked: str, expected: str) -> ConfigError:
+    return ConfigError(f"{name}={asked!r} (environment): expected {expected}")

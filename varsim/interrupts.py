@@ -1,8 +1,8 @@
-"""Ctrl-C: where it raises, and where it waits so that nothing is left half done.
+"""Control when Ctrl-C raises KeyboardInterrupt, so that no work is left half done.
 
-SIGINT is handled between any two instructions of the main thread, so that work would be left half
-done. `held` makes it wait for the end of a block. `Interrupts` lets it raise once, and then makes
-it wait until the interrupted work is saved and freed.
+Python handles SIGINT between any two instructions of the main thread. `held` delays it until a
+block ends. `Interrupts` raises it once, and then delays the next one until the interrupted work is
+saved and its resources are freed.
 """
 
 from __future__ import annotations
@@ -17,21 +17,22 @@ from types import FrameType, TracebackType
 from typing import Any, Final, Self
 
 AGAIN_S: Final = 1.0
-"""After a SIGINT that was raised, the next one waits for so long. By then what was interrupted has
-been left, unless it has caught KeyboardInterrupt and goes on: then it can be interrupted again."""
+"""Shortest time between two SIGINTs that raise. After it the interrupted code has ended, or it has
+caught KeyboardInterrupt and continues: then it can be interrupted again."""
 
-_SHORTEST_S: Final = 1e-3  # 0 would switch a timer off
+_SHORTEST_S: Final = 1e-3  # 0 would disarm the timer
 
 
 class OutOfTime(Exception):
-    """The time of a `within` block is over."""
+    """The time limit of a `within` block has passed."""
 
 
 class _Whole:
-    """Between `begin` and `end` a SIGINT for `Interrupts` waits for the end, or for a `Waiting`.
+    """Delay SIGINT between `begin` and `end`, until `end` or a `Waiting` block.
 
-    A step of the engine changes a state, sends and records: cut off in between, the record would
-    tell what did not happen. This is cheaper than `held`, and may be nested.
+    A step of the engine changes a state, sends messages and records them. If a SIGINT interrupted
+    it, the record would contain what did not happen. This is cheaper than `held`, and can be
+    nested. It needs an `Interrupts` block around it.
     """
 
     def __init__(self) -> None:
@@ -39,17 +40,17 @@ class _Whole:
         self.came = False
 
     def begin(self) -> None:
-        """Something begins that is to be done whole."""
+        """Delay SIGINT from here on."""
         self.depth += 1
 
     def end(self) -> None:
-        """It is done; see `begin`."""
+        """Raise a delayed SIGINT, if this ends the outermost `begin`."""
         self.depth = max(self.depth - 1, 0)
         if self.came and not self.depth:
             self.deliver()
 
     def deliver(self) -> None:
-        """Raise the SIGINT that came."""
+        """Raise the delayed SIGINT."""
         self.came = False
         signal.raise_signal(signal.SIGINT)
 
@@ -58,7 +59,7 @@ WHOLE: Final = _Whole()
 
 
 class Waiting:
-    """Raise SIGINT within the block, which only waits or runs a user's code."""
+    """Let SIGINT raise within the block, which only waits or runs a user's code."""
 
     def __init__(self) -> None:
         self._depth = WHOLE.depth
@@ -73,16 +74,16 @@ class Waiting:
 
 
 class Interrupts:
-    """Within the block, SIGINT raises KeyboardInterrupt where it is `heeded`, and waits elsewhere.
+    """Raise KeyboardInterrupt for a SIGINT while `heeded` is true, and delay it otherwise.
 
-    Outside the main thread it does nothing.
+    Outside the main thread the block does nothing.
     """
 
     def __init__(self) -> None:
         self.heeded = True
-        """An attribute, not a method: no SIGINT can come between `except …:` and an assignment."""
+        """An attribute, not a method: no SIGINT can arrive between `except …:` and an assignment."""
         self.waits = False
-        """Whether a SIGINT has come that was not raised."""
+        """Whether a SIGINT has arrived that has not raised."""
         self._raised_s = -math.inf
         self._has_raised = False
         self._before: Any = None
@@ -91,7 +92,7 @@ class Interrupts:
     def __enter__(self) -> Self:
         try:
             self._before = signal.signal(signal.SIGINT, self._handle)
-        except ValueError:  # this is not the main thread
+        except ValueError:  # not the main thread
             return self
         self._unraisable_before, sys.unraisablehook = sys.unraisablehook, self._unraisable
         return self
@@ -115,10 +116,10 @@ class Interrupts:
             raise KeyboardInterrupt from None  # such as an ImportError for a module cut off
 
     def heed(self) -> None:
-        """From now on SIGINT raises, also if one has just been raised.
+        """Let SIGINT raise from now on, even if one has just raised.
 
         Raises:
-            KeyboardInterrupt: One has come since the last that was raised.
+            KeyboardInterrupt: A SIGINT has arrived since the last one that raised.
         """
         self._raised_s = -math.inf
         self.heeded = True
@@ -127,7 +128,7 @@ class Interrupts:
             self._raise()
 
     def take_over(self, raised_s: float) -> None:
-        """An inner block raised at that time; the exception has yet to leave this block."""
+        """Note that an inner block raised at `raised_s`, and that this block has not ended since."""
         self._raised_s = max(self._raised_s, raised_s)
 
     def _handle(self, _signal: int, _frame: FrameType | None) -> None:
@@ -143,7 +144,7 @@ class Interrupts:
         raise KeyboardInterrupt
 
     def _unraisable(self, unraisable: Any) -> None:
-        """Keep a SIGINT that came during a finalizer: Python would only print it, and go on."""
+        """Keep a SIGINT that arrived during a finalizer: Python would only print it."""
         if issubclass(unraisable.exc_type, KeyboardInterrupt):
             self.waits = True
         else:
@@ -151,7 +152,7 @@ class Interrupts:
 
 
 def came_of_interrupt(error: BaseException) -> bool:
-    """Whether KeyboardInterrupt was on its way when an error was raised in place of it."""
+    """Return whether an error was raised while KeyboardInterrupt was being handled or raised."""
     seen: set[int] = set()
     pending: list[BaseException | None] = [error]
     while pending:
@@ -165,9 +166,10 @@ def came_of_interrupt(error: BaseException) -> bool:
 
 
 class held:  # noqa: N801  # used like a function, as `contextlib.suppress` is
-    """Lets SIGINT wait for the end of the block, which must be short.
+    """Delay SIGINT until the end of the block, which must be short.
 
-    What the block makes must have an owner when it ends: that is where KeyboardInterrupt is raised.
+    When the block ends, each resource that it acquired must have an owner: KeyboardInterrupt may
+    be raised there.
     """
 
     def __init__(self) -> None:
@@ -178,7 +180,7 @@ class held:  # noqa: N801  # used like a function, as `contextlib.suppress` is
         if signal.getsignal(signal.SIGINT) is not None:  # None: a handler that is not Python's
             try:
                 self._before = signal.signal(signal.SIGINT, self._note)
-            except ValueError:  # this is not the main thread, which alone handles signals
+            except ValueError:  # not the main thread, the only one that handles signals
                 self._before = None
 
     def __exit__(self, *exc_info: object) -> None:
@@ -197,9 +199,9 @@ class held:  # noqa: N801  # used like a function, as `contextlib.suppress` is
 
 @contextmanager
 def blocked() -> Iterator[None]:
-    """A process that is started within the block gets no SIGINT until it unblocks it itself.
+    """Block SIGINT for processes started within the block, until they unblock it themselves.
 
-    Else one that is sent to all processes would end it while it imports its modules.
+    Otherwise a SIGINT that is sent to all processes would end them while they import modules.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -210,10 +212,10 @@ def blocked() -> Iterator[None]:
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Raises OutOfTime in the block when so many seconds have passed.
+    """Raise OutOfTime in the block when so many seconds have passed.
 
-    For what may wait for workers that are busy with a user's code. Outside the main thread there
-    is no limit but that of the wait itself.
+    Use it around code that may wait for workers that run a user's code. Outside the main thread it
+    sets no limit.
     """
 
     def ring(_signal: int, _frame: FrameType | None) -> None:
@@ -221,7 +223,7 @@ def within(seconds: float) -> Iterator[None]:
 
     try:
         handler_before = signal.signal(signal.SIGALRM, ring)
-    except ValueError:  # this is not the main thread
+    except ValueError:  # not the main thread
         yield
         return
     started_s = time.monotonic()

@@ -1,4 +1,4 @@
-"""The words of the field as types: the two settings, and what a variable is."""
+"""Define the two settings of a variable, and the description that all processes share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 Shape = tuple[int | None, ...]
-"""A variable's declared shape; None stands for a dimension that an assign may change."""
+"""A variable's declared shape; an assign may change a dimension that is None."""
 
 Array = np.ndarray[tuple[int, ...], np.dtype[Any]]
 """A NumPy array of any shape and of one of the dtypes in `DTYPES`."""
@@ -73,19 +73,19 @@ DTYPES: frozenset[np.dtype[np.generic]] = frozenset(
         "uint8 uint16 uint32 uint64 complex64 complex128"
     ).split()
 )
-"""What a variable can hold."""
+"""The dtypes that a variable can have."""
 
 
 @dataclass(frozen=True, slots=True)
 class VariableSpec:
-    """What all processes agree on about one variable; never changes after its creation."""
+    """What all processes know about one variable; it never changes after the creation."""
 
     variable_id: int  # unique within one strategy's cluster, in order of creation
-    name: str  # as the program gave it, for people
+    name: str  # as the program gave it, for texts
     shape: Shape
     dtype: np.dtype[np.generic]
     requested: VariableSynchronization  # what the program asked for
-    synchronization: VariableSynchronization  # what is in force: AUTO only if adaptive
+    synchronization: VariableSynchronization  # what it became: AUTO only if adaptive
     aggregation: VariableAggregation
     trainable: bool
     created_at: str = ""  # file:line of the creation

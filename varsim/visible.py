@@ -1,4 +1,4 @@
-"""Makes control characters in a program's texts visible, so that terminals do not obey them."""
+"""Escape the control characters in a program's texts, so that terminals do not obey them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ OBEYED: Final = re.compile(
 
 
 def visible(text: str) -> str:
-    """Return the text with such characters written as escapes.
+    """Return the text with the characters that a terminal obeys written as escapes.
 
-    That is every control character but the line feed and the tab, and what changes the direction
-    of the text. So names, values and errors of a program cannot colour, move or hide anything.
+    These are all control characters except line feed and tab, and the characters that change the
+    direction of the text. So names, values and errors of a program cannot colour, move or hide
+    other text.
     """
     return OBEYED.sub(lambda found: _escape(ord(found[0])), text.replace("\r\n", "\n"))
 

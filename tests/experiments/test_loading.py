@@ -156,7 +156,7 @@ def test_a_wrong_number_in_the_environment_is_one_clear_error(
     monkeypatch.setenv("VARSIM_WORKERS", count)
 
     assert (
-        f"VARSIM_WORKERS={count!r} (environment): it must be a number from 1 to 128" == error_of()
+        f"VARSIM_WORKERS={count!r} (environment): expected a number from 1 to 128" == error_of()
     )
 
 
