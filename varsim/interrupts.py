@@ -81,7 +81,7 @@ class Interrupts:
 
     def __init__(self) -> None:
         self.heeded = True
-        """An attribute, not a method: no SIGINT can arrive between `except …:` and an assignment."""
+        """An attribute, not a method: no SIGINT arrives between `except …:` and an assignment."""
         self.waits = False
         """Whether a SIGINT has arrived that has not raised."""
         self._raised_s = -math.inf
@@ -128,7 +128,7 @@ class Interrupts:
             self._raise()
 
     def take_over(self, raised_s: float) -> None:
-        """Note that an inner block raised at `raised_s`, and that this block has not ended since."""
+        """Note that an inner block raised at `raised_s`, and that this block has not ended yet."""
         self._raised_s = max(self._raised_s, raised_s)
 
     def _handle(self, _signal: int, _frame: FrameType | None) -> None:
@@ -152,7 +152,7 @@ class Interrupts:
 
 
 def came_of_interrupt(error: BaseException) -> bool:
-    """Return whether an error was raised while KeyboardInterrupt was being handled or raised."""
+    """Return whether the chain of causes and contexts of an error has a KeyboardInterrupt."""
     seen: set[int] = set()
     pending: list[BaseException | None] = [error]
     while pending:

@@ -155,9 +155,7 @@ def test_a_wrong_number_in_the_environment_is_one_clear_error(
 ):
     monkeypatch.setenv("VARSIM_WORKERS", count)
 
-    assert (
-        f"VARSIM_WORKERS={count!r} (environment): expected a number from 1 to 128" == error_of()
-    )
+    assert f"VARSIM_WORKERS={count!r} (environment): expected a number from 1 to 128" == error_of()
 
 
 @pytest.mark.parametrize(
