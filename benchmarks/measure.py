@@ -102,7 +102,7 @@ def side_by_side(
         rounds: How many turns each has; fewer, but `MIN_ROUNDS`, once `budget_s` is spent.
     """
     seconds: dict[Name, list[float]] = {name: [] for name in contenders}
-    steps = {name: _steps_that_fill_a_turn(turn) for name, turn in contenders.items()}
+    steps = {name: steps_that_fill_a_turn(turn) for name, turn in contenders.items()}
     start = time.perf_counter()
     for number in range(rounds):
         if number >= MIN_ROUNDS and time.perf_counter() - start > budget_s:
@@ -113,7 +113,8 @@ def side_by_side(
     return {name: Spread.of(taken) for name, taken in seconds.items()}
 
 
-def _steps_that_fill_a_turn(turn: Turn) -> int:
+def steps_that_fill_a_turn(turn: Turn) -> int:
+    """Return how many steps of a contender fill `TURN_S`, after two that warm it up."""
     turn(2)  # imports, traces, first touches of memory
     return max(1, min(MAX_STEPS, int(TURN_S / turn(1)[0])))
 

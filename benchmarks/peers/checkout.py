@@ -1,0 +1,161 @@
+"""varsim as it is in one checkout, as a peer of varsim in another.
+
+Called with the folder that varsim must come from, and the number of workers. It uses only what
+users write against, so that it runs with any commit.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+import varsim as tf
+from benchmarks.peers.member import Step, check, serve
+
+STEPS_BEFORE = 3  # whose result is checked
+
+Synchronization = tf.VariableSynchronization
+Aggregation = tf.VariableAggregation
+
+
+def variables(
+    strategy: tf.distribute.Strategy,
+    count: int,
+    size: int,
+    synchronization: tf.VariableSynchronization = Synchronization.ON_WRITE,
+    aggregation: tf.VariableAggregation = Aggregation.MEAN,
+) -> list[tf.Variable]:
+    """Create variables of float32 zeros with `size` elements each; scalars if it is 0."""
+    zeros = np.zeros((size,) if size else (), np.float32)
+    with strategy.scope():
+        return [
+            tf.Variable(zeros, synchronization=synchronization, aggregation=aggregation)
+            for _ in range(count)
+        ]
+
+
+def replica_step(written: list[tf.Variable]) -> Callable[[], None]:
+    """Return a function in which a replica adds its number, counted from 1, to each variable."""
+    shape = written[0].numpy().shape
+    gradients: list[np.ndarray] = []
+
+    def step() -> None:
+        if not gradients:
+            context = tf.distribute.get_replica_context()
+            assert context is not None
+            number = float(context.replica_id_in_sync_group) + 1.0
+            gradients.append(np.full(shape, number, np.float32))
+        (gradient,) = gradients
+        for variable in written:
+            variable.assign_add(gradient)
+
+    shipped: Callable[[], None] = tf.function(step)
+    return shipped
+
+
+def writes(strategy: tf.distribute.Strategy, count: int, size: int) -> tuple[Step, float]:
+    """A step whose replicas write `count` ON_WRITE MEAN variables; and what one step adds."""
+    written = variables(strategy, count, size)
+    step = replica_step(written)
+
+    def run() -> object:
+        strategy.run(step)
+        return written[-1]
+
+    return run, (strategy.num_replicas_in_sync + 1) / 2
+
+
+def reads(strategy: tf.distribute.Strategy, size: int) -> tuple[Step, float]:
+    """A step whose replicas write an ON_READ SUM variable, which the program then reads."""
+    count = strategy.num_replicas_in_sync
+    (written,) = variables(strategy, 1, size, Synchronization.ON_READ, Aggregation.SUM)
+    step = replica_step([written])
+
+    def run() -> object:
+        strategy.run(step)
+        written.numpy()
+        return written
+
+    return run, count * (count + 1) / 2
+
+
+def outside(strategy: tf.distribute.Strategy, count: int) -> tuple[Step, float]:
+    """A step in which the program adds 1 to an ON_WRITE scalar `count` times and reads it."""
+    (written,) = variables(strategy, 1, 0)
+    one = np.float32(1)
+
+    def run() -> object:
+        for _ in range(count):
+            written.assign_add(one)
+        written.numpy()
+        return written
+
+    return run, float(count)
+
+
+def reductions(strategy: tf.distribute.Strategy, count: int) -> tuple[Step, float]:
+    """A step whose replicas all-reduce a small array `count` times, and write the last sum."""
+    (written,) = variables(strategy, 1, 0)
+
+    def step() -> None:
+        context = tf.distribute.get_replica_context()
+        assert context is not None
+        one = np.ones(1, np.float32)
+        for _ in range(count):
+            total = context.all_reduce(tf.distribute.ReduceOp.SUM, one)
+        written.assign_add(np.asarray(total)[0])
+
+    shipped = tf.function(step)
+
+    def run() -> object:
+        strategy.run(shipped)
+        return written
+
+    return run, float(strategy.num_replicas_in_sync)
+
+
+CASES: dict[str, Callable[[tf.distribute.Strategy], tuple[Step, float]]] = {
+    "write-1-scalar": partial(writes, count=1, size=0),
+    "write-1000-scalars": partial(writes, count=1000, size=0),
+    "write-64KiB": partial(writes, count=1, size=2**14),
+    "write-1MiB": partial(writes, count=1, size=2**18),
+    "write-16MiB": partial(writes, count=1, size=2**22),
+    "on-read-write-and-read": partial(reads, size=0),
+    "outside-20-assign-adds": partial(outside, count=20),
+    "10-all-reduces": partial(reductions, count=10),
+}
+"""Each makes a step that returns a variable, and says what one step adds to that variable."""
+
+
+def prepare(strategy: tf.distribute.Strategy, case: str) -> Step:
+    """Return a case's step, after some of its steps gave the right sum."""
+    step, added = CASES[case](strategy)
+    for steps_done in range(1, STEPS_BEFORE + 1):
+        variable = step()
+        assert isinstance(variable, tf.Variable)
+        check(float(np.ravel(variable.numpy())[-1]), steps_done * added)
+    return step
+
+
+def module_file() -> str:
+    """Return the file that varsim was imported from in this process."""
+    return str(tf.__file__)
+
+
+def came_from(source: Path, strategy: tf.distribute.Strategy) -> None:
+    """Refuse to measure another varsim than the one in `source`, here or in a worker."""
+    on_workers = strategy.experimental_local_results(strategy.run(module_file))
+    for found in (module_file(), *on_workers):
+        if not Path(found).resolve().is_relative_to(source.resolve()):
+            raise ImportError(f"varsim was imported from {found}, and not from {source}")
+
+
+if __name__ == "__main__":
+    folder, workers = Path(sys.argv[1]), int(sys.argv[2])
+    with tf.distribute.MirroredStrategy([f"cpu:{i}" for i in range(workers)]) as cluster:
+        came_from(folder, cluster)
+        serve(0, str(folder), partial(prepare, cluster))
