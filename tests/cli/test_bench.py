@@ -130,8 +130,8 @@ def test_a_failure_before_the_first_figure_is_an_error(asked: Asked):
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["--workers", "0"], "0 is not possible: from 1 to 128"),
-        (["--workers", "1,1000"], "1000 is not possible: from 1 to 128"),
+        (["--workers", "0"], "0 is not possible: from 1 to 1024"),
+        (["--workers", "1,2000"], "2000 is not possible: from 1 to 1024"),
         (["--workers", "two"], "'two' is not a number; write numbers as in 1,2,4"),
         (["--workers", "1,,2"], "'' is not a number"),
         (["--workers", "-1"], "'-1' is not a number"),

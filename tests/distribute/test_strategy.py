@@ -210,7 +210,7 @@ def test_an_impossible_number_of_workers_is_refused(simulated, monkeypatch, coun
     ("devices", "problem"),
     [
         ([], "at least one"),
-        (["cpu:0", "cpu:0"], "is given twice"),
+        (["cpu:0", "cpu:0"], "duplicate device"),
         ("cpu:0", r"write \['cpu:0'\]"),
     ],
 )

@@ -149,13 +149,13 @@ def test_the_environment_says_how_many_if_nobody_else_does(
     assert 1 == len(load(None, "devices=[a]").device_names)
 
 
-@pytest.mark.parametrize("count", ["many", "", "0", "-1", "2.5", "129", "²", "2 3"])
+@pytest.mark.parametrize("count", ["many", "", "0", "-1", "2.5", "1025", "²", "2 3"])
 def test_a_wrong_number_in_the_environment_is_one_clear_error(
     monkeypatch: pytest.MonkeyPatch, count: str
 ):
     monkeypatch.setenv("VARSIM_WORKERS", count)
 
-    assert f"VARSIM_WORKERS={count!r} (environment): expected a number from 1 to 128" == error_of()
+    assert f"VARSIM_WORKERS={count!r} (environment): expected a number from 1 to 1024" == error_of()
 
 
 @pytest.mark.parametrize(
@@ -186,13 +186,13 @@ def test_a_wrong_number_in_the_environment_is_one_clear_error(
         ("mode: onread", "x.yaml:1: mode: 'onread' is not a mode; did you mean 'on_read'?"),
         ("mode: [none]", "x.yaml:1: mode: ['none'] is not possible: it should be a valid string"),
         ("workers: 0", "x.yaml:1: workers: 0 is not possible: it should be greater than"),
-        ("workers: 129", "x.yaml:1: workers: 129 is not possible: it should be less than"),
+        ("workers: 1025", "x.yaml:1: workers: 1025 is not possible: it should be less than"),
         ("workers: 2.5", "x.yaml:1: workers: 2.5 is not possible"),
         ("workers: '2'", "x.yaml:1: workers: '2' is not possible"),
         ("workers: true", "x.yaml:1: workers: True is not possible"),
         ("devices: []", "x.yaml:1: devices: [] is not possible"),
         ("devices: [a, b]\nworkers: 3", "x.yaml:1: 2 devices for 3 workers: give one of the two"),
-        ("\ndevices: [a, a]", "x.yaml:2: devices: 'a' is given twice"),
+        ("\ndevices: [a, a]", "x.yaml:2: devices: duplicate device 'a'"),
         ("devices: [a, ' ']", "x.yaml:1: devices: name 2 of 2 is empty: each replica's device"),
         ("devices: [a b]", "x.yaml:1: devices: 'a b' contains blanks: a name must not, and"),
         ("devices:\n- a\n- 1", "x.yaml:3: devices.1: 1 is not possible"),
@@ -223,7 +223,7 @@ def test_an_error_says_what_is_allowed(write: Write):
     write("x.yaml", "workers: 0\nsteps: 0")
 
     assert (
-        "\n  workers: How many replicas, each a worker process: 1 to 128.\n  (1 more like this)"
+        "\n  workers: How many replicas, each a worker process: 1 to 1024.\n  (1 more like this)"
         in (error_of(Path("x.yaml")))
     )
 

@@ -35,7 +35,7 @@ class Numbers(_Parameter):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """In ascending order, each once."""
-        from varsim.experiments.config import MAX_WORKERS
+        from varsim.launch.devices import MAX_WORKERS
 
         numbers = set()
         for word in str(value).split(","):

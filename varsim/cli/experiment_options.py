@@ -37,11 +37,12 @@ EVERYTHING: Final = click.option(
 def overrides_of(options: dict[str, Any]) -> list[Override]:
     """The options of the command line that are keys of an experiment; None was not given."""
     from varsim.experiments.loading import Override
+    from varsim.launch.devices import split_names
 
     overrides = []
     for key, value in options.items():
         if value is not None:
-            listed = [name.strip() for name in value.split(",")] if key == "devices" else value
+            listed = split_names(value) if key == "devices" else value
             flag = {True: f"--{key}", False: f"--no-{key}"}
             place = flag[value] if isinstance(value, bool) else f"--{key} {value}"
             overrides.append(Override((key,), listed, place))

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from varsim import environment
 from varsim.coordinator import Coordinator, RaisedBy, call_timeout_s
 from varsim.distribute import generators
 from varsim.distribute.context import current_frame, require_cross_replica
@@ -37,7 +36,7 @@ from varsim.distribute.supervision import Choices, Supervisor, current_superviso
 from varsim.distribute.values import DistributedValues, is_distributed, regroup, select_replica
 from varsim.errors import DistributedValueError, ReplicaError
 from varsim.launch.current import current_launcher
-from varsim.launch.devices import DEFAULT_WORKERS, cpus, problem_with
+from varsim.launch.devices import default_devices, problem_with
 from varsim.launch.launcher import LaunchOptions
 from varsim.protocol.messages import Payload, Raised
 from varsim.protocol.structure import function_id
@@ -49,10 +48,6 @@ from varsim.sync import creation, policy, reduce
 from varsim.sync.call_site import CallSite
 from varsim.sync.statistics import VariableStatistics
 from varsim.tracing.trace import TraceOptions
-
-MAX_WORKERS = 1024
-"""More processes than any one machine serves; a larger number is a typing error."""
-
 
 AUTO_MEANS = ("on_write", "adaptive")
 """What synchronization AUTO can mean under a strategy, the usual first."""
@@ -399,16 +394,10 @@ def _checked_seed(seed: int | None) -> int | None:
 
 def _checked(devices: Sequence[str] | None) -> tuple[str, ...]:
     if devices is None:
-        must_be = f"a number from 1 to {MAX_WORKERS}"
-        asked = environment.whole_number(environment.WORKERS, must_be, 1, MAX_WORKERS)
-        return cpus(asked or DEFAULT_WORKERS)
+        return default_devices()
     if isinstance(devices, str):
         raise DistributedValueError(f"devices must be a list of names: write [{devices!r}]")
     names = tuple(devices)
-    if not names:
-        raise DistributedValueError("devices: a strategy needs at least one")
-    if len(names) > MAX_WORKERS:
-        raise DistributedValueError(f"devices: at most {MAX_WORKERS}, and these are {len(names)}")
     problem = problem_with(names)
     if problem:
         raise DistributedValueError(f"devices: {problem}")

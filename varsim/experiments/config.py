@@ -31,11 +31,8 @@ from varsim.experiments.mode import MODES, SYNTAX, Mode, as_member, parse_mode
 from varsim.experiments.nearest import did_you_mean
 from varsim.experiments.places import Places, WrongKey
 from varsim.experiments.trace_keys import JSON_SCHEMA, TraceKeys, parse_trace
-from varsim.launch.devices import DEFAULT_WORKERS, cpus, problem_with
+from varsim.launch.devices import DEFAULT_WORKERS, MAX_WORKERS, cpus, problem_with
 from varsim.spec import VariableAggregation, VariableSynchronization
-
-MAX_WORKERS: Final = 128
-"""More processes than a desktop machine serves well; a larger number is a typing error."""
 
 _MAX_NAME_LENGTH: Final = 80  # a file system allows 255 bytes, of which the time takes some
 

@@ -13,9 +13,10 @@ from pydantic import ValidationError
 from varsim import environment
 from varsim.errors import ConfigError
 from varsim.experiments import catalog, yaml_lines
-from varsim.experiments.config import MAX_WORKERS, Experiment, keys_of, long_form
+from varsim.experiments.config import Experiment, keys_of, long_form
 from varsim.experiments.nearest import did_you_mean, listed
 from varsim.experiments.places import KeyPath, Places, WrongKey
+from varsim.launch.devices import workers_of_environment
 
 EXPERIMENT_FILES: Final = (".yaml", ".yml")
 _ONE_OF_TWO: Final = {"workers": "devices", "devices": "workers"}
@@ -85,8 +86,7 @@ def load_experiment(path: Path | None = None, overrides: Iterable[Override] = ()
         layers.put(override)
     # A strategy that a script makes without devices asks the environment itself.
     if not {"workers", "devices", "script"} & layers.values.keys():
-        must_be = f"a number from 1 to {MAX_WORKERS}"
-        asked = environment.whole_number(environment.WORKERS, must_be, 1, MAX_WORKERS)
+        asked = workers_of_environment()
         if asked is not None:
             layers.put(Override(("workers",), asked, f"{environment.WORKERS} (environment)"))
     try:

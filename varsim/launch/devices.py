@@ -1,27 +1,60 @@
-"""The devices of a cluster: a name for each replica."""
+"""The devices of a cluster: a name for each replica, from a list, a text or the environment."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
 
+from varsim import environment
+
 DEFAULT_WORKERS: Final = 2
+
+MAX_WORKERS: Final = 1024
+"""More processes than any one machine serves well. A larger number is a typing error."""
 
 
 def cpus(count: int) -> tuple[str, ...]:
-    """The names of so many devices, if nothing else is said of them."""
+    """Return the names of `count` devices, for a cluster whose devices have no names."""
     return tuple(f"cpu:{i}" for i in range(count))
 
 
+def default_devices() -> tuple[str, ...]:
+    """Return the devices of a strategy that names none: as many CPUs as VARSIM_WORKERS says.
+
+    Raises:
+        ConfigError: VARSIM_WORKERS is not a number of workers.
+    """
+    return cpus(workers_of_environment() or DEFAULT_WORKERS)
+
+
+def workers_of_environment() -> int | None:
+    """Return the number of workers that VARSIM_WORKERS says; None if it is not set.
+
+    Raises:
+        ConfigError: It is not a number of workers.
+    """
+    must_be = f"a number from 1 to {MAX_WORKERS}"
+    return environment.whole_number(environment.WORKERS, must_be, 1, MAX_WORKERS)
+
+
+def split_names(text: str) -> list[str]:
+    """Return the names in a text, where commas separate them; `problem_with` checks them."""
+    return [name.strip() for name in text.split(",")]
+
+
 def problem_with(names: Sequence[object]) -> str:
-    """Why these cannot be the devices of a cluster; "" if they can."""
+    """Return the reason why a cluster cannot have devices with these names; "" if it can."""
+    if not names:
+        return "a cluster needs at least one"
+    if len(names) > MAX_WORKERS:
+        return f"at most {MAX_WORKERS} are possible, and these are {len(names)}"
     for number, name in enumerate(names, start=1):
         if not isinstance(name, str):
-            return f"{name!r} is not possible: a device has a name, such as 'cpu:0'"
+            return f"invalid name {name!r}: expected a text such as 'cpu:0'"
         if not name.strip():
             return f"name {number} of {len(names)} is empty: each replica's device needs a name"
         if len(name.split()) > 1 or name != name.strip():
             return f"{name!r} contains blanks: a name must not, and commas separate names"
         if name in names[: number - 1]:
-            return f"{name!r} is given twice: each replica needs its own device"
+            return f"duplicate device {name!r}: each replica needs its own device"
     return ""
