@@ -18,7 +18,15 @@ from varsim.tracing.reading import Reading, Record, begun
 from varsim.tracing.rows import Columns, Form, Rows, recorded
 from varsim.tracing.trace import Kind, file_name
 from varsim.tracing.uncollected import uncollected
-from varsim.tracing.unfold import Events, FromProgram, FromReplica, Meetings, Variables, installed
+from varsim.tracing.unfold import (
+    Events,
+    FromProgram,
+    FromReplica,
+    LayoutError,
+    Meetings,
+    Variables,
+    installed,
+)
 
 Sent = list[tuple[Message, Events]]
 """The messages of an envelope, and the events that its sending was."""
@@ -112,6 +120,9 @@ class _Merger:
                 what = tells.get(record[0])
                 if what is not None:
                     what(process, *record[2:])
+            except LayoutError as error:
+                self.whole = False
+                self.missing.append(f"a contribution of {_who(process)} has {error}")
             except (ProtocolError, ValueError, TypeError, LookupError):
                 self.whole = False  # a record that was damaged; what it told is missing
             if rows.count - taken >= most:
@@ -184,10 +195,9 @@ class _Merger:
         """A trace has ended."""
         if last is None or last[0] != Kind.ENDED:
             self.whole = False
-            who = "the program" if process == PROGRAM else f"replica {process}"
             cut = last is not None and last[0] == Kind.CUT
             why = "reached its limit" if cut else "was not closed, as of a process that is killed"
-            self.missing.append(f"the record of {who} {why}")
+            self.missing.append(f"the record of {_who(process)} {why}")
 
     # ------------------------------------------------------------ what a record tells
 
@@ -288,3 +298,7 @@ class _Merger:
                     rows.tell("begin", call=call, cause=events[0])
                 case _ if events:
                     rows.because(events[-1])
+
+
+def _who(process: int) -> str:
+    return "the program" if process == PROGRAM else f"replica {process}"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import zlib
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from varsim.protocol.buckets import Bucket, arrange, size_of
 from varsim.protocol.messages import (
     Abort,
     AllGather,
@@ -37,6 +37,7 @@ from varsim.protocol.story import place_in, said_in
 from varsim.spec import Array, VariableSpec
 from varsim.tracing.absent import Absent
 from varsim.tracing.history import VariableRow
+from varsim.tracing.layout import Packed, packed
 from varsim.tracing.rows import NO_VALUE, Columns, Form, Kept, Rows, form, kept
 
 Events = Sequence[int]
@@ -50,6 +51,10 @@ _CONTRIBUTIONS: Final = Form("variable", "operation", "meeting", "place", "value
 _COMMITS: Final = Form("variable", "operation", "version", "meeting", "value")
 _COMMITS_TO_ONE: Final = Form("variable", "operation", "version", "meeting", "value", "replica")
 _INSTALLS: Final = Form("variable", "operation", "version", "cause")
+
+
+class LayoutError(ValueError):
+    """The arrays of a contribution are not laid out as docs/protocol.md says."""
 
 
 class Variables:
@@ -257,7 +262,7 @@ class FromReplica:
             case Layout(layout_id=layout_id, writes=writes):
                 specs = self._variables.specs
                 if all(write.variable_id in specs for write in writes):
-                    self._outboxes[layout_id] = _Outbox(writes, arrange(writes, specs))
+                    self._outboxes[layout_id] = _Outbox(writes, packed(writes, specs))
             case Component(variable_id=variable, version=version, value=value):
                 shown = kept(value, self._absent)
                 return (rows.tell("component", variable=variable, version=version, value=shown),)
@@ -291,13 +296,10 @@ class FromReplica:
 class _Outbox:
     """What the writes of an outbox have in common with those of the next one like it."""
 
-    def __init__(self, writes: Sequence[Write], buckets: Sequence[Bucket]) -> None:
+    def __init__(self, writes: Sequence[Write], arrays: Sequence[Packed]) -> None:
         self.variable_ids = [write.variable_id for write in writes]
         self._named = [(one.variable_id, one.operation._value_, one.place) for one in writes]
-        self._buckets = [
-            (bucket, [writes[position].shape for position in bucket.positions])
-            for bucket in buckets
-        ]
+        self._packed = arrays
 
     def columns(
         self,
@@ -306,15 +308,19 @@ class _Outbox:
         absent: Absent,
         withheld: Mapping[int, deque[Kept]],
     ) -> Iterator[Columns]:
-        """The columns of every write, whose values are in the buckets' arrays, or withheld."""
+        """Return the columns of every write; its value is in one of the arrays, or withheld."""
         values: list[Kept] = [NO_VALUE] * len(self._named)
-        for (bucket, shapes), array in zip(self._buckets, arrays, strict=True):
-            if array.shape != bucket.shape:
-                continue  # of what does not count
-            for position, shown in zip(
-                bucket.positions, side_by_side(array, shapes, absent), strict=True
+        if len(arrays) != len(self._packed):
+            raise LayoutError(f"{len(arrays)} arrays, where its layout has {len(self._packed)}")
+        for one, array in zip(self._packed, arrays, strict=True):
+            if array.shape != one.shape:
+                if array.size:
+                    raise LayoutError(f"an array of shape {array.shape} instead of {one.shape}")
+                continue  # the replica's values do not count
+            for write, shown in zip(
+                one.writes, side_by_side(array, one.shapes, absent), strict=True
             ):
-                values[position] = shown
+                values[write] = shown
         for index, ((variable, operation, place), value) in enumerate(
             zip(self._named, values, strict=True), start=first
         ):
@@ -332,12 +338,17 @@ def side_by_side(
     found: list[Kept] = []
     start = 0
     for shape in shapes:
-        end = start + size_of(shape) * size
+        end = start + _count(shape) * size
         part = None if content is None else content[start:end]
         digest = None if part is None else zlib.crc32(part)
         found.append((*form(dtype, tuple(shape)), digest, part))
         start = end
     return found
+
+
+def _count(shape: Sequence[int | None]) -> int:
+    """Return how many elements a value has; its shape has no open dimension."""
+    return math.prod(size for size in shape if size is not None)
 
 
 def installed(message: Commit, causes: Events, rows: Rows) -> None:

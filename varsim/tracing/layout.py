@@ -1,0 +1,81 @@
+"""Finds the values of a contribution in its arrays, as docs/protocol.md defines their layout.
+
+The engine has its own code for the same layout (`protocol.buckets`). This one shares nothing with
+it: with a fault in the engine's, contributions and commits in the history do not agree, and the
+judge reports it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from varsim.protocol.messages import Write
+from varsim.spec import VariableSpec
+
+ALONE_ABOVE_BYTES: Final = 65_536
+"""A larger value has an array of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """One array of a contribution."""
+
+    writes: tuple[int, ...]  # indices of the writes whose values it holds, in order
+    shapes: tuple[tuple[int, ...], ...]  # of these values
+    shape: tuple[int, ...]  # of the array
+
+
+def packed(writes: Sequence[Write], specs: Mapping[int, VariableSpec]) -> list[Packed]:
+    """Return the arrays of a contribution, in order.
+
+    Args:
+        writes: Those of its layout, in order.
+        specs: Of all their variables.
+    """
+    return [
+        _array(group, writes)
+        for run in _runs(writes, specs)
+        for group in _groups(run, writes, specs)
+    ]
+
+
+def _runs(writes: Sequence[Write], specs: Mapping[int, VariableSpec]) -> Iterator[list[int]]:
+    """Cut the writes into runs: one variable occurs once, an open variable has its own run."""
+    run: list[int] = []
+    variables: set[int] = set()
+    for index, write in enumerate(writes):
+        is_open = None in specs[write.variable_id].shape
+        if run and (is_open or write.variable_id in variables):
+            yield run
+            run, variables = [], set()
+        run.append(index)
+        variables.add(write.variable_id)
+        if is_open:
+            yield run
+            run, variables = [], set()
+    if run:
+        yield run
+
+
+def _groups(
+    run: Sequence[int], writes: Sequence[Write], specs: Mapping[int, VariableSpec]
+) -> list[list[int]]:
+    """Return the writes of a run that share an array, in order of the first of each."""
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for index in run:
+        spec, write = specs[writes[index].variable_id], writes[index]
+        size_bytes = math.prod(write.shape) * spec.dtype.itemsize
+        shared = (spec.dtype, spec.aggregation, write.operation)
+        key = shared if size_bytes <= ALONE_ABOVE_BYTES else (index,)
+        groups.setdefault(key, []).append(index)
+    return list(groups.values())
+
+
+def _array(group: Sequence[int], writes: Sequence[Write]) -> Packed:
+    shapes = tuple(writes[index].shape for index in group)
+    alone = len(shapes) == 1
+    shape = shapes[0] if alone else (sum(math.prod(one) for one in shapes),)
+    return Packed(tuple(group), shapes, shape)
