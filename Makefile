@@ -33,7 +33,7 @@ endef
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test quick test-all test-lowest coverage format lint types scenarios golden soak docs \
-        docs-check wheel-smoke install-smoke bench bench-peers check upgrade clean
+        docs-check wheel-smoke install-smoke bench bench-peers check lock upgrade clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -89,6 +89,11 @@ coverage: $(INSTALLED) ## the tests with what they cover, worker processes too; 
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 
+lock: $(INSTALLED) ## lock what pyproject.toml needs; pins that still fit stay
+	@$(PYTHON) -m venv --clear $(LOCKER)
+	@$(LOCKER)/bin/python -m pip install $(PIP_OPTIONS) uv
+	@$(BIN)/python -m locks.relock --keep --uv $(LOCKER)/bin/uv
+
 upgrade: $(INSTALLED) ## lock the newest releases, install them, check, and show what changed
 	@$(PYTHON) -m venv --clear $(LOCKER)
 	@$(LOCKER)/bin/python -m pip install $(PIP_OPTIONS) uv
@@ -102,9 +107,10 @@ format: $(INSTALLED) ## lay out the code
 	$(BIN)/python -m ruff format .
 	$(BIN)/python -m ruff check --fix-only --quiet .
 
-lint: $(INSTALLED) ## layout and rules of style
+lint: $(INSTALLED) ## layout, rules of style, contracts of imports
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m ruff check .
+	$(BIN)/python -c 'from importlinter.cli import lint_imports; raise SystemExit(lint_imports(no_cache=True))'
 
 types: $(INSTALLED) ## mypy, strict: the project, and programs of users against its public face
 	$(BIN)/python -m mypy

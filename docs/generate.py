@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import tokenize
+import tomllib
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from itertools import pairwise
@@ -77,6 +78,28 @@ def first_sentence(path: Path) -> str:
         raise SystemExit(f"{path.relative_to(ROOT)} has no docstring to list it with")
     paragraph = " ".join(docstring.split("\n\n")[0].split())
     return re.split(r"(?<=[.!?])\s", paragraph)[0]
+
+
+# ---------------------------------------------------------------- contracts of imports
+
+
+def layers() -> str:
+    """Return the layers of `varsim` from pyproject.toml, from the top, each with its comment."""
+    settings = (ROOT / "pyproject.toml").read_text("utf-8")
+    block = re.search(r"^layers = \[\n(.*?)^\]$", settings, re.DOTALL | re.MULTILINE)
+    assert block, "pyproject.toml has no contract of layers"
+    rows = re.findall(r'^ *"(.*)", *# (.*)$', block[1], re.MULTILINE)
+    lines = [
+        f"{''.join(f'{name:<15}' for name in row.split(' | ')):<43}# {comment}"
+        for row, comment in rows
+    ]
+    return "\n".join(["```", *lines, "```"])
+
+
+def import_contracts() -> str:
+    """Return what pyproject.toml demands of imports, beside the layers."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
+    return "\n".join(f"- {one['name']}" for one in contracts["contracts"] if one["id"] != "layers")
 
 
 # ---------------------------------------------------------------- protocol
@@ -209,6 +232,8 @@ QUESTIONS: Final = "step scalars digits reads scale busy startup tracing history
 """Those of the benchmarks whose newest kept results docs/performance.md shows."""
 
 PARTS: Final[dict[str, Callable[[], str]]] = {
+    "layers": layers,
+    "import-contracts": import_contracts,
     "modules": modules,
     "messages": message_list,
     "records": record_list,

@@ -15,16 +15,17 @@ FOLDER: Final = Path(__file__).resolve().parent
 NEWEST: Final = FOLDER / "newest.txt"
 
 TELL_IN_DOCUMENTS: Final = ("click", "numpy", "pydantic", "pydantic-core", "rich")
-"""What they print or describe stands in generated documents and schemas."""
+"""Generated documents and schemas contain what these packages print or describe."""
 
 _PIN: Final = re.compile(r"^(?P<name>[\w.-]+)==(?P<version>[^\s;\\]+)(?: ; (?P<marker>[^\\]+))?")
 
 
 def pins(lock: Path, environment: dict[str, str] | None = None) -> dict[str, str]:
-    """Each package of a lock with its version, for this Python and system.
+    """Return the version of each package of a lock, for this Python and system.
 
     Args:
-        environment: What markers see instead, such as `{"python_full_version": "3.14.0"}`.
+        environment: Values for the markers, such as `{"python_full_version": "3.14.0"}`; this
+            system's without it.
     """
     found: dict[str, str] = {}
     for line in lock.read_text("utf-8").splitlines():
@@ -36,7 +37,7 @@ def pins(lock: Path, environment: dict[str, str] | None = None) -> dict[str, str
 
 
 def other_versions() -> dict[str, tuple[str, str]]:
-    """What generated documents depend on and is not installed as locked → locked, installed."""
+    """Return the locked and the installed version of packages that change generated documents."""
     locked = pins(NEWEST)
     found: dict[str, tuple[str, str]] = {}
     for name in TELL_IN_DOCUMENTS:
@@ -50,7 +51,7 @@ def other_versions() -> dict[str, tuple[str, str]]:
 
 
 def why_documents_may_differ() -> str:
-    """Why this environment cannot tell whether generated documents are current; "" if it can."""
+    """Return why this environment cannot check generated documents; "" if it can."""
     others = [
         f"{name} {here} instead of {locked}" for name, (locked, here) in other_versions().items()
     ]
@@ -63,7 +64,7 @@ def why_documents_may_differ() -> str:
 
 
 def main() -> int:
-    """Prints the pins of this Python without hashes, as constraints for pip."""
+    """Print the pins of this Python without hashes, as constraints for pip."""
     if sys.argv[1:] != ["--pins"]:
         raise SystemExit("usage: python -m locks.installed --pins")
     for name, version in sorted(pins(NEWEST).items()):

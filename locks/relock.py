@@ -1,4 +1,4 @@
-"""Write the locks anew from pyproject.toml, and show what changed: `make upgrade`.
+"""Write the locks again from pyproject.toml, and show what changed: `make upgrade` and `make lock`.
 
 uv writes them, since pip cannot lock for other Pythons than its own. The locks hold versions and
 hashes, and no address: each machine's own configuration of pip says where packages come from.
@@ -24,16 +24,18 @@ PYTHONS: Final = ("3.11", "3.12", "3.13", "3.14")
 _UV_TIMEOUT_S: Final = 300  # it asks the package index about forty packages
 
 
-def relock(uv: str) -> None:
-    """Writes both locks, for all Pythons and systems that varsim promises.
+def relock(uv: str, *, upgrade: bool) -> None:
+    """Write both locks, for all Pythons and systems that varsim supports.
 
     Args:
         uv: The command.
+        upgrade: Whether to take newer releases; without it, each pin stays that still fits.
     """
     project = tomllib.loads(PYPROJECT.read_text("utf-8"))
     needed_to_build = "\n".join(project["build-system"]["requires"])
     for lock, resolution in RESOLUTION.items():
-        command = [uv, "pip", "compile", "pyproject.toml", "-", "--extra", "dev", "--upgrade"]
+        command = [uv, "pip", "compile", "pyproject.toml", "-", "--extra", "dev"]
+        command += ["--upgrade"] if upgrade else []
         command += ["--universal", "--python-version", PYTHONS[0], "--resolution", resolution]
         command += ["--generate-hashes", "--no-annotate", "--no-emit-index-url", "--no-config"]
         command += ["--custom-compile-command", "make upgrade", "--quiet"]
@@ -44,7 +46,7 @@ def relock(uv: str) -> None:
 
 
 def everywhere(lock: Path) -> dict[str, str]:
-    """Each package of a lock with its version, or with its versions by Python if they differ."""
+    """Return the version of each package of a lock, or its versions by Python if they differ."""
     if not lock.exists():
         return {}
     by_python = {
@@ -63,7 +65,7 @@ def everywhere(lock: Path) -> dict[str, str]:
 
 
 def changes(before: dict[str, str], after: dict[str, str]) -> Iterable[str]:
-    """A line for each package whose version changed, appeared or went."""
+    """Yield a line for each package that was added or removed, or whose version changed."""
     for name in sorted(before.keys() | after.keys()):
         old, new = before.get(name, "-"), after.get(name, "-")
         if old != new:
@@ -71,11 +73,13 @@ def changes(before: dict[str, str], after: dict[str, str]) -> Iterable[str]:
 
 
 def main() -> int:
-    """Locks, and prints old and new versions."""
+    """Write the locks, and print old and new versions."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--uv", default="uv", help="the command uv")
+    parser.add_argument("--keep", action="store_true", help="keep the pins that still fit")
+    options = parser.parse_args()
     before = {lock: everywhere(lock) for lock in RESOLUTION}
-    relock(parser.parse_args().uv)
+    relock(options.uv, upgrade=not options.keep)
     for lock in RESOLUTION:
         lines = list(changes(before[lock], everywhere(lock)))
         print(f"{lock.relative_to(ROOT)}: {len(lines)} changed", *lines, sep="\n")

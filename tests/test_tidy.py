@@ -5,11 +5,16 @@ What Ruff checks (docstrings of public names, annotations, prints, layout) is no
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.tidy import layers, rules
+from tests.tidy import rules
 from tests.tidy.source import ROOT, Finding, Source, sources, texts
 
 Rule = Callable[[Source], Iterator[Finding]]
@@ -19,14 +24,6 @@ def check(rule: Rule, project: Iterable[Source]) -> None:
     findings = [finding for source in project for finding in rule(source)]
     if findings:
         pytest.fail("\n" + "\n".join(map(str, findings)), pytrace=False)
-
-
-def test_imports_point_down() -> None:
-    check(layers.imports_point_down, sources())
-
-
-def test_every_module_has_a_layer() -> None:
-    check(layers.every_module_has_a_layer, sources())
 
 
 def test_files_are_short() -> None:
@@ -86,16 +83,6 @@ KNOW_WHAT_IS_WRONG = frozenset({"tests/test_tidy.py"})
 
 LONG_FUNCTION = "def long():\n" + "    x = 1\n" * 70
 WRONG: list[tuple[Rule, str, str, int]] = [
-    (layers.imports_point_down, "varsim/sync/x.py", "import varsim.coordinator", 1),
-    (layers.imports_point_down, "varsim/sync/x.py", "def f():\n    from varsim import cli", 2),
-    (layers.imports_point_down, "varsim/spec.py", "from .protocol import messages", 1),
-    (layers.imports_point_down, "varsim/distribute/x.py", "from ..report import table", 1),
-    (layers.imports_point_down, "varsim/launch/x.py", "import varsim_worker.worker", 1),
-    (layers.imports_point_down, "varsim/analysis/x.py", "from varsim.sync import policy", 1),
-    (layers.imports_point_down, "varsim/workloads/x.py", "from varsim.distribute import y", 1),
-    (layers.imports_point_down, "varsim/errors.py", "import varsim", 1),
-    (layers.imports_point_down, "workers/varsim_worker/x.py", "import varsim.launch.process", 1),
-    (layers.every_module_has_a_layer, "varsim/stray.py", "", 1),
     (rules.files_are_short, "varsim/x.py", "\n" * 501, 500),
     (rules.functions_are_short, "tests/x.py", LONG_FUNCTION, 1),
     (rules.decisions_are_pure, "varsim/sync/x.py", "import time", 1),
@@ -142,10 +129,6 @@ def test_a_rule_finds_what_it_refuses(rule: Rule, path: str, text: str, line: in
 
 
 RIGHT: list[tuple[Rule, str, str]] = [
-    (layers.imports_point_down, "varsim/sync/x.py", "from varsim.protocol.messages import Commit"),
-    (layers.imports_point_down, "varsim/sync/x.py", "from . import policy"),
-    (layers.imports_point_down, "varsim/workloads/x.py", "import varsim as tf"),
-    (layers.imports_point_down, "tests/x.py", "import varsim_worker.worker"),
     (rules.functions_are_short, "tests/x.py", LONG_FUNCTION.replace("    x = 1\n", "", 1)),
     (rules.ports_are_not_chosen, "varsim/x.py", "socket.bind('tcp://127.0.0.1:*')"),
     (
@@ -183,3 +166,66 @@ def test_a_module_that_nobody_names_is_dead() -> None:
     ]
     dead = rules.every_module_is_used(project, "varsim.a varsim.c\nworkload: e\n")
     assert ["varsim/g.py"] == [finding.path for finding in dead]
+
+
+CONTRACTS = (
+    "from importlinter.cli import lint_imports; raise SystemExit(lint_imports(no_cache=True))"
+)
+
+FORBIDDEN = {  # file: the import in it, and what import-linter says of it
+    "varsim/sync/x.py": ("import varsim.coordinator", "varsim.sync.x -> varsim.coordinator (l.1)"),
+    "varsim/sync/y.py": ("def f():\n  from varsim import cli", "varsim.sync.y -> varsim.cli (l.2)"),
+    "varsim/distribute/x.py": (
+        "from ..report import *",
+        "varsim.distribute.x -> varsim.report (l.1)",
+    ),
+    "varsim/stray.py": ("", "- varsim.stray\n"),  # has no layer
+    "varsim/protocol/x.py": ("import varsim.protocol.y", "- .y -> .x (1 import)"),
+    "varsim/protocol/y.py": (
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n  from varsim.protocol import x",
+        "No cycles are allowed in varsim.protocol.",
+    ),
+    "varsim/report/x.py": ("import varsim", "varsim.report.x -> varsim (l.1)"),
+    "varsim/workloads/x.py": (
+        "from varsim import launch",
+        "varsim.workloads.x -> varsim.launch (l.1)",
+    ),
+    "varsim/analysis/x.py": ("import varsim.sync", "varsim.analysis.x -> varsim.sync (l.1)"),
+    "varsim/launch/x.py": ("import varsim_worker", "varsim.launch.x -> varsim_worker (l.1)"),
+    "workers/varsim_worker/x.py": (
+        "import varsim.coordinator",
+        "varsim_worker.x -> varsim.coordinator (l.1)",
+    ),
+}
+
+
+def lint_imports(root: Path) -> subprocess.CompletedProcess[str]:
+    pytest.importorskip("importlinter", reason="`make setup` installs it")
+    return subprocess.run(
+        [sys.executable, "-c", CONTRACTS],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{root / 'workers'}", "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+
+
+def test_imports_keep_the_contracts() -> None:
+    """`make lint` says the same; here it is said after every edit."""
+    linted = lint_imports(ROOT)
+    assert 0 == linted.returncode, linted.stdout + linted.stderr
+
+
+def test_the_contracts_refuse_what_they_name(tmp_path: Path) -> None:
+    """Each contract in pyproject.toml can fail, and names the module and the line."""
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for source in sources():
+        if source.installed:
+            (tmp_path / source.path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / source.path).write_text(source.text, "utf-8")
+    for path, (wrong, _) in FORBIDDEN.items():
+        (tmp_path / path).write_text(f"{wrong}\n", "utf-8")
+    linted = lint_imports(tmp_path)
+    assert [] == [said for _, said in FORBIDDEN.values() if said not in linted.stdout]
+    assert "0 kept" in linted.stdout
