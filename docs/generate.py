@@ -90,7 +90,7 @@ def layers() -> str:
     assert block, "pyproject.toml has no contract of layers"
     rows = re.findall(r'^ *"(.*)", *# (.*)$', block[1], re.MULTILINE)
     lines = [
-        f"{''.join(f'{name:<15}' for name in row.split(' | ')):<43}# {comment}"
+        f"{''.join(f'{name:<14} ' for name in row.split(' | ')):<46}# {comment}"
         for row, comment in rows
     ]
     return "\n".join(["```", *lines, "```"])

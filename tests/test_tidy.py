@@ -66,6 +66,10 @@ def test_places_are_nobodys() -> None:
     check(rules.places_are_nobodys, (s for s in texts() if s.path not in KNOW_WHAT_IS_WRONG))
 
 
+def test_conflicts_are_resolved() -> None:
+    check(rules.conflicts_are_resolved, (s for s in texts() if s.path not in KNOW_WHAT_IS_WRONG))
+
+
 def test_no_package_is_called_workers() -> None:
     check(rules.no_package_is_called_workers, sources())
 
@@ -114,6 +118,7 @@ WRONG: list[tuple[Rule, str, str, int]] = [
     ),
     (rules.places_are_nobodys, "README.md", "see /home/me/notes", 1),
     (rules.places_are_nobodys, "Makefile", "pip install --index-url x", 1),
+    (rules.conflicts_are_resolved, "README.md", "a\n<<<<<<< HEAD\nb\n", 2),
     (rules.no_package_is_called_workers, "workers/workers/__init__.py", "", 1),
 ]
 

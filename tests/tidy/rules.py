@@ -191,6 +191,13 @@ def places_are_nobodys(source: Source) -> Iterator[Finding]:
             )
 
 
+def conflicts_are_resolved(source: Source) -> Iterator[Finding]:
+    """Find the marks that git leaves in a file that it could not merge."""
+    for number, line in enumerate(source.text.splitlines(), 1):
+        if re.match(r"(<{7}|>{7}) ", line):
+            yield Finding(source.path, number, "is a mark of a merge conflict; resolve it")
+
+
 def no_package_is_called_workers(source: Source) -> Iterator[Finding]:
     """That name collides with other people's folders and wheels."""
     if source.path == "workers/__init__.py" or source.path.startswith("workers/workers/"):
