@@ -27,11 +27,13 @@ from varsim.sync.actions import (
     Exchanged,
     Fetched,
     Finish,
+    Reduce,
     RunMerge,
     Send,
 )
 from varsim.sync.call_site import CallSite
 from varsim.sync.coordinator_state import CoordinatorState
+from varsim.sync.events import ReductionDone
 from varsim.sync.statistics import VariableStatistics
 from varsim.sync.stragglers import PATIENCE_S, REMINDER_S, still_running
 from varsim.tracing.program import ProgramNotes
@@ -73,7 +75,7 @@ class Coordinator:
     ) -> None:
         self.link = link
         self.num_replicas = link.num_replicas
-        self.state = CoordinatorState(link.num_replicas, link.merge, strict=strict)
+        self.state = CoordinatorState(link.num_replicas, strict=strict)
         self.ledger = self.state.ledger
         self._hosts: dict[int, Host] = {}
         self._work: deque[RunMerge | AnswerAsk] = deque()
@@ -81,6 +83,7 @@ class Coordinator:
         self._exchanged: dict[int, VarsimError | None] = {}
         self._finished: dict[int, Finish] = {}
         self._outgoing: dict[int, list[Message]] = {}
+        self._reducing = False  # whether a reduction is computed elsewhere
         self._forgotten: list[int] = []
         self._lost: tuple[int, Lost] | None = None
         self._closed = False
@@ -169,7 +172,7 @@ class Coordinator:
         if request_id is None:
             return
         self._perform(actions)
-        while request_id not in self._exchanged:
+        while request_id not in self._exchanged or self._reducing:
             self._turn(None)
         error = self._exchanged.pop(request_id)
         if error is not None:
@@ -181,7 +184,7 @@ class Coordinator:
             self._await_departures(replica_ids)
             request_id, actions = self.ledger.fetch(variable_id, replica_ids)
             self._perform(actions)
-            while request_id not in self._fetched:
+            while request_id not in self._fetched or self._reducing:
                 self._turn(None)
             return self._fetched.pop(request_id)
 
@@ -242,7 +245,7 @@ class Coordinator:
         self._hosts[call_id] = host
         try:
             self._perform(actions)
-            while call_id not in self._finished:
+            while call_id not in self._finished or self._reducing:
                 self._turn(call_id)
         except BaseException as error:
             said = f"{type(error).__name__}: {error}".removesuffix(": ")
@@ -257,6 +260,7 @@ class Coordinator:
         return finish
 
     def _give_up(self, call_id: int, error: BaseException) -> None:
+        self._reducing = False
         now_s = self.link.now_s()
         self._perform(self.state.give_up(call_id, type(error).__name__, now_s))
         if self._lost is None:
@@ -291,11 +295,15 @@ class Coordinator:
     # ------------------------------------------------------------ the loop
 
     def _turn(self, call_id: int | None) -> None:
-        """One step: what the program must do itself, else the next messages."""
-        self._flush()
-        if self._work:
-            self._do(self._work.popleft())
-            return
+        """Do one step: what the program must do itself, else take the next messages.
+
+        While workers compute slices of a reduction, nothing leaves that could let them run on.
+        """
+        if not self._reducing:
+            self._flush()
+            if self._work:
+                self._do(self._work.popleft())
+                return
         self._receive(call_id)
 
     def _do(self, work: RunMerge | AnswerAsk) -> None:
@@ -341,13 +349,27 @@ class Coordinator:
             if isinstance(message, Lost):
                 self._lost = replica_id, message
                 continue
-            self._perform(self.state.handle(replica_id, message, now_s))
+            if isinstance(message, ReductionDone):
+                self._reducing = False
+                self._perform(self.state.reduced(message))
+            else:
+                self._perform(self.state.handle(replica_id, message, now_s))
             if self.link.validates:
                 self.state.validate()
         self._check()
         return bool(arrivals)
 
     def _perform(self, actions: Sequence[CoordinatorAction]) -> None:
+        reduction = self._do_all(actions)
+        while reduction is not None:
+            value = self.link.reduce(reduction)
+            if value is None:
+                self._reducing = True
+                return
+            reduction = self._do_all(self.state.reduced(ReductionDone(reduction.token, value)))
+
+    def _do_all(self, actions: Sequence[CoordinatorAction]) -> Reduce | None:
+        """Do what actions say; a reduction, always the last of them, is returned."""
         for action in actions:
             match action:
                 case Send(to=to, message=message):
@@ -360,6 +382,9 @@ class Coordinator:
                     self._exchanged[action.request_id] = action.error
                 case Finish():
                     self._finished[action.call_id] = action
+                case Reduce():
+                    return action
+        return None
 
     def _flush(self) -> None:
         self._check()

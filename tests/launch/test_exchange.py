@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pytest
 
-from varsim.errors import AggregationError
-from varsim.launch.exchange import SLICE_BYTES, SharedExchange, empty, reduce_slice
-from varsim.protocol.messages import ReduceSlice
+from varsim.launch.exchange import SLICE_BYTES, SLICE_TIMEOUT_S, SharedExchange, empty, reduce_slice
+from varsim.protocol.messages import ReduceSlice, SliceReduced
 from varsim.spec import Operation, VariableAggregation
 from varsim.sync import reduce
+from varsim.sync.actions import Reduce
 from varsim.transport.arena import Arena, create_file
 from varsim.transport.loans import SHARED_FROM_BYTES
 
@@ -34,11 +35,29 @@ class Workers:
     def ask(self, requests: dict[int, ReduceSlice]) -> None:
         self.asked |= requests
 
-    def wait(self) -> bool:
-        for request in self.asked.values():
-            if self.works:
-                reduce_slice(request)
-        return self.works
+
+def merged(
+    exchange: SharedExchange,
+    values: Sequence[Array],
+    aggregation: VariableAggregation,
+    operation: Operation,
+    mirror: Array | None,
+    idle: Sequence[int],
+    workers: Workers,
+) -> Array:
+    """The value of a reduction, with the workers' slices or without them."""
+    request = Reduce(7, values, aggregation, operation, mirror, idle)
+    value = exchange.reduce(request, workers.ask, now_s=0.0)
+    if value is not None:
+        return value
+    if workers.works:
+        *before, done = (exchange.take(reduce_slice(one)) for one in workers.asked.values())
+        assert not any(before)
+    else:
+        done = exchange.give_up()
+    assert done is not None
+    assert (7, None) == (done.token, exchange.deadline_s)
+    return done.value
 
 
 @pytest.fixture
@@ -74,20 +93,20 @@ def test_any_merge_is_what_a_plain_merge_is(
     values, mirror = values_of(size), values_of(size, 1)[0]
     for before in (None, mirror):
         expected = reduce.merge(values, aggregation, operation, before)
-        got = exchange.merge(values, aggregation, operation, before, range(9), Workers(works))
+        got = merged(exchange, values, aggregation, operation, before, range(9), Workers(works))
         assert expected.tobytes() == got.tobytes()
         assert (expected.dtype, expected.shape) == (got.dtype, got.shape)
 
 
 def test_large_results_lie_in_shared_memory(arena: Arena, exchange: SharedExchange) -> None:
     for size in (SHARED_FROM_BYTES // 8 - 1, SHARED_FROM_BYTES // 8):
-        got = exchange.merge(values_of(size), SUM, ASSIGN, None, (), Workers())
+        got = merged(exchange, values_of(size), SUM, ASSIGN, None, (), Workers())
         assert (arena.place_of(got) is not None) == (got.nbytes >= SHARED_FROM_BYTES)
 
 
 def test_helpers_get_equal_parts_that_make_up_the_whole(exchange: SharedExchange) -> None:
     workers = Workers()
-    got = exchange.merge(values_of(LARGE), SUM, ASSIGN, None, [5, 2, 7, 1], workers)
+    got = merged(exchange, values_of(LARGE), SUM, ASSIGN, None, [5, 2, 7, 1], workers)
 
     assert [5, 2, 7] == list(workers.asked), "one for each core but this process's own"
     sizes = {request.out.size for request in workers.asked.values()}
@@ -102,7 +121,7 @@ def test_every_part_is_large_enough_to_be_shared(exchange: SharedExchange, cores
     exchange._cores = cores
     for size in (SHARED_FROM_BYTES // 8, SLICE_BYTES // 4, LARGE, 10 * LARGE):
         workers = Workers()
-        exchange.merge(values_of(size), SUM, ASSIGN, None, range(1000), workers)
+        merged(exchange, values_of(size), SUM, ASSIGN, None, range(1000), workers)
         assert len(workers.asked) < cores
         assert all(r.out.nbytes >= SHARED_FROM_BYTES for r in workers.asked.values())
         assert all(
@@ -114,7 +133,7 @@ def test_what_a_lost_helper_may_still_write_to_is_not_the_result(
     exchange: SharedExchange,
 ) -> None:
     workers = Workers(works=False)
-    got = exchange.merge(values_of(LARGE), MEAN, ASSIGN, None, [1], workers)
+    got = merged(exchange, values_of(LARGE), MEAN, ASSIGN, None, [1], workers)
     expected = got.copy()
 
     workers.asked[1].out.fill(7)
@@ -125,19 +144,42 @@ def test_what_a_lost_helper_may_still_write_to_is_not_the_result(
 def test_nothing_is_computed_for_one_value_that_is_assigned(exchange: SharedExchange) -> None:
     for count, aggregation in ((1, MEAN), (3, FIRST)):
         values = values_of(LARGE, count)
-        got = exchange.merge(values, aggregation, ASSIGN, values[0], [1], Workers())
+        got = merged(exchange, values, aggregation, ASSIGN, values[0], [1], Workers())
         assert got is values[0]
 
 
-def test_bools_are_refused_as_a_plain_merge_refuses_them(exchange: SharedExchange) -> None:
+def test_nothing_is_computed_for_bools_of_the_first_replica(exchange: SharedExchange) -> None:
     values = [np.zeros(SHARED_FROM_BYTES, np.bool_) for _ in range(2)]
-    for merge in (
-        lambda: reduce.merge(values, SUM, ASSIGN, None),
-        lambda: exchange.merge(values, SUM, ASSIGN, None, (), Workers()),
-    ):
-        with pytest.raises(AggregationError):
-            merge()
-    assert exchange.merge(values, FIRST, ASSIGN, None, (), Workers()) is values[0]
+    assert merged(exchange, values, FIRST, ASSIGN, None, (), Workers()) is values[0]
+
+
+def test_a_reduction_with_workers_ends_with_the_last_slice(exchange: SharedExchange) -> None:
+    """Slices of an earlier reduction, which has been given up, do not count."""
+    workers = Workers()
+    request = Reduce(7, values_of(LARGE), SUM, ASSIGN, None, [1, 2])
+    assert None is exchange.reduce(request, workers.ask, now_s=1.0)
+    late = [SliceReduced(request_id=one.request_id) for one in workers.asked.values()]
+    assert None is exchange.reduce(request, workers.ask, now_s=2.0)
+
+    assert 2.0 + SLICE_TIMEOUT_S == exchange.deadline_s
+    assert [None, None] == [exchange.take(one) for one in late]
+    first, last = [exchange.take(reduce_slice(one)) for one in workers.asked.values()]
+    assert None is first
+    assert last is not None
+    assert None is exchange.deadline_s
+
+
+def test_the_slice_of_a_worker_that_died_is_computed_without_it(exchange: SharedExchange) -> None:
+    workers, values = Workers(), values_of(LARGE)
+    request = Reduce(7, values, SUM, ASSIGN, None, [1, 2])
+    assert None is exchange.reduce(request, workers.ask, now_s=0.0)
+
+    assert None is exchange.lose(0)
+    done = exchange.lose(2)
+
+    assert done is not None
+    assert request.computed().tobytes() == done.value.tobytes()
+    assert None is exchange.lose(1)
 
 
 def test_where_there_is_no_room_it_is_a_plain_merge() -> None:
@@ -146,7 +188,7 @@ def test_where_there_is_no_room_it_is_a_plain_merge() -> None:
     values = values_of(LARGE)
     workers = Workers()
 
-    got = SharedExchange(arena).merge(values, SUM, ASSIGN, None, [1], workers)
+    got = merged(SharedExchange(arena), values, SUM, ASSIGN, None, [1], workers)
 
     assert reduce.merge(values, SUM, ASSIGN, None).tobytes() == got.tobytes()
     assert not workers.asked
@@ -154,19 +196,18 @@ def test_where_there_is_no_room_it_is_a_plain_merge() -> None:
     arena.close()
 
 
-@pytest.mark.parametrize("interrupted", ["ask", "wait"])
-def test_an_interrupted_merge_leaves_nothing(
-    arena: Arena, exchange: SharedExchange, monkeypatch: pytest.MonkeyPatch, interrupted: str
+@pytest.mark.parametrize("interrupted", [True, False], ids=["interrupted", "replaced"])
+def test_a_reduction_that_was_given_up_leaves_nothing(
+    arena: Arena, exchange: SharedExchange, interrupted: bool
 ) -> None:
-    def interrupt(*_: Any) -> bool:
-        raise KeyboardInterrupt
+    def ask(_: Any) -> None:
+        if interrupted:
+            raise KeyboardInterrupt
 
-    workers = Workers()
-    with monkeypatch.context() as patch:
-        patch.setattr(workers, interrupted, interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            exchange.merge(values_of(LARGE), SUM, ASSIGN, None, [1], workers)
-    workers.asked.clear()
+    request = Reduce(7, values_of(LARGE), SUM, ASSIGN, None, [1])
+    with pytest.raises(KeyboardInterrupt) if interrupted else nullcontext():
+        exchange.reduce(request, ask, now_s=0.0)
+    exchange.reduce(Reduce(8, values_of(1), SUM, ASSIGN, None, []), ask, now_s=0.0)
     arena.settle()
     assert arena._held_bytes == sum(size * len(free) for size, free in arena._free.items())
 

@@ -24,6 +24,8 @@ from varsim.launch.exchange import SLICE_BYTES
 from varsim.protocol.messages import Ask, Reduced
 from varsim.spec import Array, Operation, VariableAggregation
 from varsim.sync import reduce
+from varsim.sync.actions import COORDINATOR, Reduce
+from varsim.sync.events import ReductionDone
 from varsim.transport.loans import TOLD_FROM_BYTES
 
 pytestmark = pytest.mark.processes
@@ -203,6 +205,28 @@ def contributions(cluster: Cluster, size: int) -> list[Array]:
     return [large(cluster, replica_id, replica_id + 0.1, size) for replica_id in (0, 1)]
 
 
+def reduced(
+    cluster: Cluster,
+    values: list[Array],
+    aggregation: VariableAggregation,
+    operation: Operation,
+    mirror: Array | None,
+    idle: list[int],
+) -> Array:
+    """The value of a reduction; other messages of workers come back later."""
+    value = cluster.link.reduce(Reduce(7, values, aggregation, operation, mirror, idle))
+    others: list[Any] = []
+    while value is None:
+        for sender, arrived in cluster.link.receive(MS):
+            if isinstance(arrived, ReductionDone):
+                assert (COORDINATOR, 7) == (sender, arrived.token)
+                value = arrived.value
+            else:
+                others.append((sender, arrived))
+    cluster.link._inbox += others
+    return value
+
+
 def check_merge(
     cluster: Cluster, values: list[Array], operation: Operation, idle: list[int]
 ) -> bool:
@@ -210,7 +234,7 @@ def check_merge(
     mirror = np.linspace(0.0, 1.0, values[0].size)
     expected = reduce.merge(values, MEAN, operation, mirror)
 
-    got = cluster.link.merge(values, MEAN, operation, mirror, idle)
+    got = reduced(cluster, values, MEAN, operation, mirror, idle)
 
     assert expected.tobytes() == got.tobytes()
     return is_shared(cluster, got)
@@ -239,7 +263,7 @@ def test_other_messages_that_come_during_a_merge_are_received_later(
     cluster.tell(1, "answer = 7")
     wait_for(lambda: cluster.link._poller.poll(0))
 
-    cluster.link.merge(values, SUM, Operation.ASSIGN, None, [0])
+    reduced(cluster, values, SUM, Operation.ASSIGN, None, [0])
 
     ((replica_id, message),) = cluster.link.receive(0)
     assert isinstance(message, Ask)
@@ -249,7 +273,7 @@ def test_other_messages_that_come_during_a_merge_are_received_later(
 def test_a_merge_is_complete_without_a_helper_that_dies(
     launch: Launch, two_cores: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("varsim.launch.process_link._SLICE_TIMEOUT_S", 1e6)
+    monkeypatch.setattr("varsim.launch.exchange.SLICE_TIMEOUT_S", 1e6)
     cluster = launch(3)
     values = contributions(cluster, MIB)
     cluster.tell(2, "os._exit(3)")  # before it can do its slice
@@ -262,7 +286,7 @@ def test_a_merge_is_complete_without_a_helper_that_dies(
 def test_a_merge_does_not_wait_for_ever_for_a_helper(
     launch: Launch, two_cores: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("varsim.launch.process_link._SLICE_TIMEOUT_S", 1 * MS)
+    monkeypatch.setattr("varsim.launch.exchange.SLICE_TIMEOUT_S", 1 * MS)
     cluster = launch(3)
     values = contributions(cluster, MIB)
     stopped = cluster.ask(2, "os.getpid()")

@@ -24,8 +24,9 @@ from tests.properties.deeds import (
     Write,
 )
 from varsim.protocol.messages import MergeCall, Message, Payload, Returned
-from varsim.sync.actions import Deliver, Fetched, Finish, Run, RunMerge, Send
+from varsim.sync.actions import Deliver, Fetched, Finish, Reduce, Run, RunMerge, Send
 from varsim.sync.coordinator_state import CoordinatorState
+from varsim.sync.events import ReductionDone
 from varsim.sync.replica_state import ReplicaState
 
 NOTHING = Payload(None)
@@ -57,6 +58,7 @@ class BareCluster:
         self._work: deque[RunMerge] = deque()
         self._fetched: dict[int, tuple[Array, ...]] = {}
         self._finished: set[int] = set()
+        self._reduction: Reduce | None = None  # its value comes at random
         self._now_s = 0.0
         self._at: tuple[int, ...] = ()  # the call that runs
         self._steps: tuple[Step, ...] = ()
@@ -85,8 +87,8 @@ class BareCluster:
     # ------------------------------------------------------------ events
 
     def _pump(self, done: Callable[[], bool]) -> None:
-        while not done():
-            if self._work:
+        while self._reduction is not None or not done():
+            if self._work and self._reduction is None:
                 self._merge(self._work.popleft())
                 continue
             self._now_s += 0.001
@@ -105,7 +107,15 @@ class BareCluster:
                 choices.append((self._deliver, i))
             if self._can_run[i]:
                 choices.append((self._step, i))
+        if self._reduction is not None:
+            choices.append((self._reduce, 0))
         return choices
+
+    def _reduce(self, _: int) -> None:
+        assert self._reduction is not None
+        done = ReductionDone(self._reduction.token, self._reduction.computed())
+        self._reduction = None
+        self._perform(self.coordinator.reduced(done))
 
     def _arrive(self, replica_id: int) -> None:
         message = self._to_coordinator[replica_id].popleft()
@@ -145,6 +155,8 @@ class BareCluster:
                     self._to_replica[to].append(message)
                 case RunMerge():
                     self._work.append(action)
+                case Reduce():
+                    self._reduction = action
                 case Fetched():
                     self._fetched[action.request_id] = action.values
                 case Finish():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,12 +43,14 @@ from varsim.sync.actions import (
     Deliver,
     Fetched,
     Finish,
+    Reduce,
     Run,
     RunMerge,
     Send,
     Stop,
 )
 from varsim.sync.coordinator_state import CoordinatorState
+from varsim.sync.events import ReductionDone
 from varsim.sync.outbox import Outbox
 from varsim.sync.replica_state import ReplicaState
 from varsim.testing.script import show
@@ -293,9 +295,21 @@ def handle(
     messages = message.packed(state.ledger.specs) if isinstance(message, Writes) else (message,)
     actions: list[CoordinatorAction] = []
     for one in messages:
-        actions += state.handle(replica_id, one, now_s)
+        actions += reduced(state, state.handle(replica_id, one, now_s))
         state.validate()
     return actions
+
+
+def reduced(
+    state: CoordinatorState, actions: Sequence[CoordinatorAction]
+) -> list[CoordinatorAction]:
+    """What the coordinator wants done, with the values of reductions that it asks for."""
+    done = list(actions)
+    while done and isinstance(done[-1], Reduce):
+        reduction = done.pop()
+        assert isinstance(reduction, Reduce)
+        done += state.reduced(ReductionDone(reduction.token, reduction.computed()))
+    return done
 
 
 def describe(actions: Iterable[Any]) -> list[str]:
@@ -324,6 +338,8 @@ def _describe(action: Any) -> str:
             return f"run merge {call}.{index}"
         case AnswerAsk(replica_id=replica_id, ask=message):
             return f"answer {replica_id}: {message.question.tree}"
+        case Reduce(operands=operands, operation=operation):
+            return f"reduce {operation.value} " + " ".join(show(value) for value in operands)
         case Fetched(values=values):
             return "fetched " + " ".join(show(value) for value in values)
         case Finish(call_id=call, error=error, raised=by):

@@ -10,8 +10,9 @@ import numpy as np
 from tests.sync.build import ASSIGN, NOTHING, array, merge_call, returned
 from varsim.protocol.messages import Commit, Contribution, Message
 from varsim.spec import Operation, VariableSpec
-from varsim.sync.actions import CoordinatorAction, Fetched, Finish, Send
+from varsim.sync.actions import CoordinatorAction, Fetched, Finish, Reduce, Send
 from varsim.sync.coordinator_state import CoordinatorState
+from varsim.sync.events import ReductionDone
 from varsim.sync.replica_state import ReplicaState
 
 
@@ -49,6 +50,9 @@ class Cluster:
                     self.replicas[to].validate()
                 case Finish():
                     self.finish = action
+                case Reduce(token=token):
+                    done = ReductionDone(token, action.computed())
+                    self.perform(self.coordinator.reduced(done))
                 case Fetched(values=values):
                     self.fetched = values
                 case _:

@@ -18,16 +18,20 @@ from tests.sync.build import (
     V,
     W,
     array,
+    contribution,
     contributions,
     coordinator,
     describe,
     handle,
+    reduced,
+    returned,
     spec,
     written,
 )
 from tests.sync.cluster import Cluster, commits
 from varsim.errors import ShapeError
 from varsim.protocol.messages import Commit
+from varsim.sync.events import ReductionDone
 
 THREE = [spec(variable_id=i) for i in (W, V, U)]
 
@@ -266,3 +270,67 @@ def test_to_look_at_the_accounts_changes_nothing():
 
     assert [3, 3, 3] == [account.merges for account in cluster.ledger.statistics()]
     assert [6.0, 6.0] == cluster.read(V)
+
+
+# ---------------------------------------------------------------- reductions
+
+
+def test_a_merge_asks_for_a_reduction_and_commits_its_value():
+    state = coordinator(spec(MEAN))
+    handle(state, 0, contribution(1.0))
+
+    layout, message = contribution(3.0).packed(state.ledger.specs)
+    state.handle(1, layout, 0.0)
+    (reduction,) = state.handle(1, message, 0.0)
+
+    assert ["reduce assign 1.0 3.0"] == describe([reduction])
+    assert 0.0 == state.ledger.mirror(W)
+    done = ReductionDone(reduction.token, array(2.0))
+    assert ["0 <- Commit w v1 assign 2.0", "1 <- Commit w v1 assign 2.0"] == (
+        describe(state.reduced(done))
+    )
+    assert [] == state.reduced(done), "a second delivery changes nothing"
+
+
+def suspended():
+    """A state in the middle of a merge, and the reduction that it has asked for."""
+    state = coordinator(spec(MEAN), spec(SUM, variable_id=V))
+    handle(state, 0, contribution(1.0))
+    for message in contribution(3.0).packed(state.ledger.specs):
+        actions = state.handle(1, message, 0.0)
+    (reduction,) = actions
+    state.validate()
+    return state, reduction
+
+
+def test_messages_wait_until_the_value_of_a_reduction_has_come():
+    """A merge is atomic to everything else."""
+    state, reduction = suspended()
+    for replica_id in (0, 1):
+        for message in contribution(1.0, index=1, variable_id=V).packed(state.ledger.specs):
+            assert [] == state.handle(replica_id, message, 1.0)
+        assert [] == state.handle(replica_id, returned(), 2.0)
+    assert None is state.deadline_s
+
+    actions = reduced(state, [reduction])
+
+    assert [
+        "0 <- Commit w v1 assign 2.0",
+        "1 <- Commit w v1 assign 2.0",
+        "0 <- Commit v v1 assign 2.0",
+        "1 <- Commit v v1 assign 2.0",
+        "finish 1",
+    ] == describe(actions)
+
+
+def test_a_call_is_given_up_without_the_value_of_a_reduction():
+    """The merge does not happen, whenever the value comes."""
+    state, reduction = suspended()
+    assert [] == state.handle(0, returned(), 1.0)
+
+    assert ["0 <- Abort", "1 <- Abort"] == describe(state.give_up(1, "KeyboardInterrupt", 2.0))
+
+    assert [1] == [one.replica_id for one in state.stragglers.among(range(2))], "0 has returned"
+    assert [] == reduced(state, [reduction])
+    assert 0.0 == state.ledger.mirror(W)
+    state.validate()

@@ -16,6 +16,7 @@ from tests.sync.build import (
     coordinator,
     describe,
     handle,
+    reduced,
     returned,
     spec,
     written,
@@ -114,7 +115,7 @@ def test_places_in_the_program_may_differ():
         if replica_id:
             layout = type(layout)(layout_id=layout.layout_id, writes=tuple(moved))
         state.handle(replica_id, layout, 0.0)
-        actions = state.handle(replica_id, contribution, 0.0)
+        actions = reduced(state, state.handle(replica_id, contribution, 0.0))
 
     assert ["0 <- Commit w v1, v v1 assign [2., 2.]", "1 <- Commit w v1, v v1 assign [2., 2.]"] == (
         describe(actions)

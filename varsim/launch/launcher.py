@@ -11,7 +11,9 @@ import numpy as np
 
 from varsim.protocol.messages import Message, Payload
 from varsim.protocol.references import References
-from varsim.spec import Array, Operation, VariableAggregation
+from varsim.spec import Array
+from varsim.sync.actions import Reduce
+from varsim.sync.events import ReductionDone
 from varsim.tracing.trace import Trace, TraceOptions
 
 
@@ -38,6 +40,10 @@ class Lost:
     log_path: str
 
 
+Arrival = Message | Lost | ReductionDone
+"""What `Link.receive` brings; a `ReductionDone` comes from no replica."""
+
+
 class Link(Protocol):
     """The coordinator's end of the connections to all workers of one cluster."""
 
@@ -54,7 +60,7 @@ class Link(Protocol):
     def send(self, replica_id: int, messages: Sequence[Message]) -> None:
         """Sends an envelope. Never blocks for long; a dead worker is reported by `receive`."""
 
-    def receive(self, timeout_s: float) -> list[tuple[int, Message | Lost]]:
+    def receive(self, timeout_s: float) -> list[tuple[int, Arrival]]:
         """Waits for messages, and returns all that are there, in order of arrival.
 
         Returns an empty list after `timeout_s`. A worker is reported lost once.
@@ -63,15 +69,11 @@ class Link(Protocol):
     def now_s(self) -> float:
         """The time on a steady clock, in seconds."""
 
-    def merge(
-        self,
-        values: Sequence[Array],
-        aggregation: VariableAggregation,
-        operation: Operation,
-        mirror: Array | None,
-        idle: Sequence[int],
-    ) -> Array:
-        """Computes what a merge leads to; see `varsim.sync.merging.Combine`."""
+    def reduce(self, request: Reduce) -> Array | None:
+        """Compute a reduction. If workers compute a part of it, return None.
+
+        Then `receive` brings the `ReductionDone`, unless another request has replaced this one.
+        """
 
     def pack(self, value: Any) -> Payload:
         """Makes a structure of Python values ready to travel."""

@@ -15,7 +15,7 @@ from varsim.errors import ProtocolError, StartError
 from varsim.interrupts import Waiting, held
 from varsim.launch.envelopes import Envelopes
 from varsim.launch.exchange import SharedExchange
-from varsim.launch.launcher import Lost
+from varsim.launch.launcher import Arrival, Lost
 from varsim.launch.logs import WorkerLogs
 from varsim.launch.nursery import Nursery
 from varsim.launch.rendezvous import routing_id
@@ -30,8 +30,9 @@ from varsim.protocol.messages import (
     SliceReduced,
 )
 from varsim.protocol.references import References
-from varsim.spec import Array, Operation, VariableAggregation
-from varsim.sync import reduce
+from varsim.spec import Array
+from varsim.sync.actions import COORDINATOR, Reduce
+from varsim.sync.events import ReductionDone
 from varsim.tracing.trace import Trace
 from varsim.transport.keys import AllowList
 from varsim.transport.loans import TOLD_FROM_BYTES
@@ -39,10 +40,6 @@ from varsim.transport.sockets import Router, timeout_ms
 
 SHUTDOWN_TIMEOUT_S: Final = 1.0
 """A worker that has not ended by then is killed: it is in user code, and has nothing to save."""
-
-_SLICE_TIMEOUT_S: Final = 5.0
-"""For a worker that waits to compute a part of a merge, which takes milliseconds. One that is
-stopped, or swapped out, is not waited for longer: the coordinator can do it alone."""
 
 _GROWTH_BYTES: Final = 2 * TOLD_FROM_BYTES
 """So much new shared memory without a look at what comes, and workers are waited for."""
@@ -79,7 +76,6 @@ class ProcessLink:
         self._envelopes = envelopes
         shared = envelopes.arena
         self._exchange = None if shared is None else SharedExchange(shared)
-        self._asked: dict[int, int] = {}  # requests that are not answered, and whose they are
         self._router = router
         self._allow_list = allow_list
         self._nursery = nursery
@@ -88,7 +84,7 @@ class ProcessLink:
         self._running = set(range(num_replicas))
         self._process_ids: dict[int, int] = {}
         self._stacks = stacks
-        self._inbox: list[tuple[int, Message | Lost]] = []
+        self._inbox: list[tuple[int, Arrival]] = []
         self._poller = zmq.Poller()
         self._poller.register(router.socket, zmq.POLLIN)
         self._poller.register(nursery.reports, zmq.POLLIN)
@@ -141,7 +137,7 @@ class ProcessLink:
             if self._router.send(routing_id(replica_id), frames) and self.trace is not None:
                 self.trace.sent(replica_id, frames, messages)
 
-    def receive(self, timeout_s: float) -> list[tuple[int, Message | Lost]]:
+    def receive(self, timeout_s: float) -> list[tuple[int, Arrival]]:
         """Waits for messages, and returns all that are there, in order of arrival.
 
         Returns an empty list after `timeout_s`, and when no worker is left. A worker is reported
@@ -154,10 +150,15 @@ class ProcessLink:
         self._envelopes.forget()
         self._held_bytes = -1
         while not self._inbox and not self._problems and self._running:
-            remaining_s = deadline - time.monotonic()
+            now_s = time.monotonic()
+            helped_until_s = self._exchange.deadline_s if self._exchange is not None else None
+            until_s = deadline if helped_until_s is None else min(deadline, helped_until_s)
             with Waiting():
-                ready = dict(self._poller.poll(timeout_ms(remaining_s)))
-            if not ready and remaining_s <= 0:
+                ready = dict(self._poller.poll(timeout_ms(until_s - now_s)))
+            if not ready and helped_until_s is not None and now_s >= helped_until_s:
+                assert self._exchange is not None
+                self._reduced(self._exchange.give_up())
+            elif not ready and now_s >= deadline:
                 break
             self._collect(ready)
         if self._problems:
@@ -206,7 +207,8 @@ class ProcessLink:
             else:
                 for message in messages:
                     if isinstance(message, SliceReduced):
-                        self._asked.pop(message.request_id, None)
+                        if self._exchange is not None:
+                            self._reduced(self._exchange.take(message))
                     else:
                         self._inbox.append((replica_id, message))
 
@@ -224,6 +226,8 @@ class ProcessLink:
         said, log_path = self._logs.of_lost(replica_id)
         self._running.discard(replica_id)
         self._envelopes.forgive(replica_id)
+        if self._exchange is not None:
+            self._reduced(self._exchange.lose(replica_id))
         self._inbox.append((replica_id, Lost(reason, said or self._nursery.said(), log_path)))
 
     def now_s(self) -> float:
@@ -232,38 +236,20 @@ class ProcessLink:
 
     # ------------------------------------------------------------ merges of large values
 
-    def merge(
-        self,
-        values: Sequence[Array],
-        aggregation: VariableAggregation,
-        operation: Operation,
-        mirror: Array | None,
-        idle: Sequence[int],
-    ) -> Array:
-        """Computes what a merge leads to, in shared memory if there is any."""
+    def reduce(self, request: Reduce) -> Array | None:
+        """Compute a reduction, in shared memory if there is any; None if workers help."""
         if self._exchange is None:
-            return reduce.merge(values, aggregation, operation, mirror)
-        return self._exchange.merge(values, aggregation, operation, mirror, idle, self)
+            return request.computed()
+        return self._exchange.reduce(request, self._ask, self.now_s())
 
-    def ask(self, requests: dict[int, ReduceSlice]) -> None:
-        """Has replicas compute what is asked of each."""
-        self._asked = {request.request_id: i for i, request in requests.items()}
+    def _ask(self, requests: dict[int, ReduceSlice]) -> None:
         for replica_id, request in requests.items():
             self.send(replica_id, [request])
         self._envelopes.forget()
 
-    def wait(self) -> bool:
-        """Waits until all is computed; False if some of it is not, and may never be."""
-        deadline = time.monotonic() + _SLICE_TIMEOUT_S
-        while self._running.issuperset(self._asked.values()):
-            if not self._asked:
-                return True
-            remaining_s = deadline - time.monotonic()
-            ready = dict(self._poller.poll(timeout_ms(remaining_s)))
-            if not ready and remaining_s <= 0:
-                return False
-            self._collect(ready)
-        return False
+    def _reduced(self, done: ReductionDone | None) -> None:
+        if done is not None:
+            self._inbox.append((COORDINATOR, done))
 
     def pack(self, value: Any) -> Payload:
         """Makes a structure of Python values ready to travel."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 from varsim.errors import VarsimError
@@ -18,7 +19,8 @@ from varsim.protocol.messages import (
     Start,
 )
 from varsim.protocol.story import said_in
-from varsim.spec import Array
+from varsim.spec import Array, Operation, VariableAggregation
+from varsim.sync import reduce
 
 # ---------------------------------------------------------------- of either state
 
@@ -81,6 +83,27 @@ class AnswerAsk:
         return self.ask.call_id
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Reduce:
+    """Compute the value that a merge leads to, then give the state a `ReductionDone`.
+
+    The value is that of `reduce.merge`, bit for bit. The operands can be combined: the state has
+    checked them. Until the value comes, the state keeps all later events in a backlog, and what it
+    has sent before need not leave.
+    """
+
+    token: int
+    operands: Sequence[Array]  # one per replica, or of the first alone; of one shape and dtype
+    aggregation: VariableAggregation
+    operation: Operation
+    mirror: Array | None  # None: the value is the combined operands
+    idle: Sequence[int]  # replicas whose workers have nothing else to do
+
+    def computed(self) -> Array:
+        """Return the value, computed here and now."""
+        return reduce.merge(self.operands, self.aggregation, self.operation, self.mirror)
+
+
 @dataclass(frozen=True, slots=True)
 class Fetched:
     """The components that a fetch asked for, in the order in which it named the replicas."""
@@ -119,4 +142,7 @@ class Finish:
 
 
 ReplicaAction = Send | Run | Deliver | Stop
-CoordinatorAction = Send | RunMerge | AnswerAsk | Fetched | Exchanged | Finish
+CoordinatorAction = Send | RunMerge | AnswerAsk | Reduce | Fetched | Exchanged | Finish
+
+Steps = Generator[CoordinatorAction, Array, None]
+"""The actions that follow from one event, in order. `yield Reduce(…)` gives the reduced value."""

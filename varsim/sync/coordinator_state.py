@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import combinations
+from dataclasses import dataclass
+from itertools import combinations, count
 
 from varsim.errors import ContextError, MismatchError, ProtocolError, VarsimError
 from varsim.protocol.messages import (
@@ -33,11 +35,19 @@ from varsim.protocol.messages import (
 )
 from varsim.spec import Array, Operation
 from varsim.sync import mismatch, reduce
-from varsim.sync.actions import AnswerAsk, CoordinatorAction, Finish, RunMerge, Send
+from varsim.sync.actions import (
+    AnswerAsk,
+    CoordinatorAction,
+    Finish,
+    Reduce,
+    RunMerge,
+    Send,
+    Steps,
+)
 from varsim.sync.call_site import UNKNOWN, CallSite
 from varsim.sync.call_state import CallState
+from varsim.sync.events import ReductionDone
 from varsim.sync.ledger import Ledger
-from varsim.sync.merging import Combine
 from varsim.sync.participant import Met, Plans
 from varsim.sync.stragglers import Stragglers, describe
 
@@ -45,24 +55,34 @@ MAX_FUNCTIONS = 256
 """How many functions a worker remembers; the one not used for longest is forgotten."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Suspended:
+    """What is left to do about an event once the value of a reduction has come."""
+
+    token: int
+    steps: Steps
+
+
 class CoordinatorState:
     """Decides, for a whole cluster, what every message and every step of the program means.
 
     The shell calls `handle` with each message and the time at which it came, `start`, … for the
     program, and the methods of `ledger` for what the program does to variables itself; it does
-    what the returned actions say, in order.
+    what the returned actions say, in order. It answers a `Reduce` with `reduced`. Until then the
+    state is in the middle of an event: messages wait in a backlog, and the program may only give
+    up a call.
 
     Args:
         strict: Refuse what is likely a mistake: collectives without a name that would meet although
             they stand in different lines. Otherwise each pair of lines is warned of once.
     """
 
-    def __init__(
-        self, num_replicas: int, combine: Combine = reduce.merge, *, strict: bool = False
-    ) -> None:
+    def __init__(self, num_replicas: int, *, strict: bool = False) -> None:
         self.num_replicas = num_replicas
         self._strict = strict
-        self.ledger = Ledger(num_replicas, combine)
+        self.ledger = Ledger(num_replicas, count(1))
+        self._suspended: _Suspended | None = None
+        self._backlog: deque[tuple[int, Message, float]] = deque()
         self._plans = Plans(num_replicas, self.ledger.specs)
         self._calls: dict[int, CallState] = {}  # innermost last
         self._next_call_id = 1
@@ -118,8 +138,15 @@ class CoordinatorState:
         return call_id, actions
 
     def give_up(self, call_id: int, why: str, now_s: float) -> list[CoordinatorAction]:
-        """The program gives up a call, by an interrupt or a time-out."""
-        return self._abandon(call_id, f"the program raised {why}", why, now_s, by_program=True)
+        """The program gives up a call, by an interrupt or a time-out.
+
+        A merge that waits for the value of a reduction does not happen.
+        """
+        if self._suspended is not None:
+            self._suspended.steps.close()
+            self._suspended = None
+        actions = self._abandon(call_id, f"the program raised {why}", why, now_s, by_program=True)
+        return [*actions, *self._take_backlog()]
 
     def _abandon(
         self,
@@ -192,6 +219,8 @@ class CoordinatorState:
     @property
     def deadline_s(self) -> float | None:
         """When `tick` may have something to say although no message came."""
+        if self._suspended is not None:
+            return None
         deadlines = [c.deadline_s for c in self._calls.values() if c.deadline_s is not None]
         return min(deadlines, default=None)
 
@@ -225,7 +254,9 @@ class CoordinatorState:
             MismatchError: The replicas have not written it alike.
         """
         request_id = self.ledger.exchanges.request(variable_id, self._asker, now_s)
-        return request_id, [] if request_id is None else self._go_on(self._innermost, now_s)
+        if request_id is None:
+            return None, []
+        return request_id, self._advance(self._go_on(self._innermost, now_s))
 
     def overwrites(self, variable_id: int, operation: Operation, *, same: bool) -> bool:
         """Whether a write of the program makes outstanding deferred writes worthless."""
@@ -235,56 +266,90 @@ class CoordinatorState:
     # ------------------------------------------------------------ messages
 
     def handle(self, replica_id: int, message: Message, now_s: float) -> list[CoordinatorAction]:
-        """Takes one message of a replica that came at `now_s`, in seconds of any steady clock."""
+        """Take one message of a replica that came at `now_s`, in seconds of any steady clock."""
+        if self._suspended is not None:
+            self._backlog.append((replica_id, message, now_s))
+            return []
+        return self._advance(self._take(replica_id, message, now_s))
+
+    def reduced(self, done: ReductionDone) -> list[CoordinatorAction]:
+        """Take the value of a reduction, unless its call was given up; then the backlog."""
+        if self._suspended is None or self._suspended.token != done.token:
+            return []
+        actions = self._advance(self._suspended.steps, done.value)
+        return [*actions, *self._take_backlog()] if self._backlog else actions
+
+    def _take_backlog(self) -> list[CoordinatorAction]:
+        actions: list[CoordinatorAction] = []
+        while self._backlog and self._suspended is None:
+            actions += self._advance(self._take(*self._backlog.popleft()))
+        return actions
+
+    def _advance(self, steps: Steps, value: Array | None = None) -> list[CoordinatorAction]:
+        """Return the next actions of an event, up to the next reduction or its end."""
+        actions: list[CoordinatorAction] = []
+        self._suspended = None
+        try:
+            action = next(steps) if value is None else steps.send(value)
+            while not isinstance(action, Reduce):
+                actions.append(action)
+                action = next(steps)
+        except StopIteration:
+            return actions
+        self._suspended = _Suspended(action.token, steps)
+        actions.append(action)
+        return actions
+
+    def _take(self, replica_id: int, message: Message, now_s: float) -> Steps:
         match message:
             case Component():
-                return self.ledger.component(replica_id, message)
+                yield from self.ledger.component(replica_id, message)
+                return
             case Layout():
                 self._plans.learn(replica_id, message)
-                return []
+                return
             case Deferred():
                 self.ledger.exchanges.take(replica_id, message)
-                return self._go_on(self._innermost, now_s)
+                yield from self._go_on(self._innermost, now_s)
+                return
             case Returned() | Raised():
                 self.ledger.take_report(replica_id, message.report)
                 self.stragglers.left(replica_id, message.call_id)
             case Left():
                 self.stragglers.left(replica_id, message.call_id)
-                return []
+                return
         call = self._calls.get(getattr(message, "call_id", 0))
         if call is None:  # it has failed, and this replica did not know yet
-            return []
-        actions: list[CoordinatorAction] = []
+            return
         try:
-            for action in self._advance(call, replica_id, message, now_s):
-                actions.append(action)  # noqa: PERF402  # those before an error count
+            yield from self._take_in_call(call, replica_id, message, now_s)
         except ProtocolError:
             raise
         except VarsimError as error:
-            return [*actions, *self._fail(call, error, now_s)]
+            yield from self._fail(call, error, now_s)
+            return
         if isinstance(message, Tally) or (isinstance(message, Contribution) and not call.doomed):
-            return actions
-        return [*actions, *self._go_on(call, now_s)]
+            return
+        yield from self._go_on(call, now_s)
 
-    def _go_on(self, call: CallState | None, now_s: float) -> list[CoordinatorAction]:
-        """Whatever can happen now that did not depend on one message alone."""
-        actions: list[CoordinatorAction] = []
+    def _go_on(self, call: CallState | None, now_s: float) -> Steps:
+        """Do whatever can happen now that did not depend on one message alone."""
         exchanges = self.ledger.exchanges
         if exchanges.is_open:
             idle = range(self.num_replicas) if call is None else call.idle()
             try:
-                for action in exchanges.advance(call, now_s, idle):
-                    actions.append(action)  # noqa: PERF402  # those before an error count
+                yield from exchanges.advance(call, now_s, idle)
             except MismatchError as error:
                 assert call is not None, "what replicas wrote in calls that ended well is alike"
-                return [*actions, *self._fail(call, error, now_s)]
-        if call is None:
-            return actions
-        return [*actions, *self._next_ask(call), *self._conclude(call, now_s)]
+                yield from self._fail(call, error, now_s)
+                return
+        if call is not None:
+            yield from self._next_ask(call)
+            yield from self._conclude(call, now_s)
 
-    def _advance(
+    def _take_in_call(
         self, call: CallState, replica_id: int, message: Message, now_s: float
-    ) -> Iterator[CoordinatorAction]:
+    ) -> Steps:
         match message:
             case Contribution():
                 plan = self._plans.plan(replica_id, message.layout_id)
@@ -307,7 +372,7 @@ class CoordinatorState:
             case _:
                 raise ProtocolError(f"the coordinator does not take {message.name} messages")
 
-    def _happen(self, call: CallState, met: Met, now_s: float) -> Iterator[CoordinatorAction]:
+    def _happen(self, call: CallState, met: Met, now_s: float) -> Steps:
         first = met.parts[0].meeting
         match first:
             case Contribution():

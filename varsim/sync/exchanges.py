@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from varsim.errors import MismatchError, VarsimError
 from varsim.protocol.messages import OF_DEFERRED, Collect, Deferred, Demand, Part, Tally
 from varsim.spec import Operation, VariableSpec
-from varsim.sync import mismatch
-from varsim.sync.actions import CoordinatorAction, Exchanged, Send
+from varsim.sync import mismatch, reduce
+from varsim.sync.actions import CoordinatorAction, Exchanged, Reduce, Send, Steps
 from varsim.sync.call_state import CallState
 from varsim.sync.deferred import NOTHING, Mark
-from varsim.sync.merging import Combine
 from varsim.sync.participant import Participant, Status
 from varsim.sync.tracked import Variables
 
@@ -53,11 +52,11 @@ class Exchanges:
     """
 
     def __init__(
-        self, variables: Variables, specs: Mapping[int, VariableSpec], combine: Combine
+        self, variables: Variables, specs: Mapping[int, VariableSpec], tokens: Iterator[int]
     ) -> None:
         self._variables = variables
         self._specs = specs
-        self._combine = combine
+        self._tokens = tokens  # for `Reduce`
         self._deferrals: dict[int, _Deferral] = {}
         self._open: dict[int, _Deferral] = {}  # those with cuts
         self._starts: dict[int, dict[int, list[Mark]]] = {}  # call → variable → told before it
@@ -206,9 +205,7 @@ class Exchanges:
 
     # ------------------------------------------------------------ what happens
 
-    def advance(
-        self, call: CallState | None, now_s: float, idle: Sequence[int]
-    ) -> Iterator[CoordinatorAction]:
+    def advance(self, call: CallState | None, now_s: float, idle: Sequence[int]) -> Steps:
         """Collects and exchanges whatever can be now.
 
         Raises:
@@ -249,7 +246,7 @@ class Exchanges:
         call: CallState | None,
         now_s: float,
         idle: Sequence[int],
-    ) -> Iterator[CoordinatorAction]:
+    ) -> Steps:
         """All parts of a cut are there: commit what they lead to."""
         count = self._variables.num_replicas
         parts = [deferral.parts[i] for i in range(count)]
@@ -260,7 +257,9 @@ class Exchanges:
         tracked = self._variables.alone(variable_id)
         operation, mirror = parts[0].operation, tracked.mirror
         values = [part.values[0] for part in parts if part.values]
-        new = self._combine(values, tracked.spec.aggregation, operation, mirror, idle)
+        aggregation = tracked.spec.aggregation
+        reduce.require_combinable(values, aggregation)
+        new = yield Reduce(next(self._tokens), values, aggregation, operation, mirror, idle)
         if mirror is not None:
             operation = Operation.ASSIGN
         tracked.apply(operation, new)

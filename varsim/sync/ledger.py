@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from varsim.protocol.messages import (
@@ -19,7 +19,7 @@ from varsim.sync import policy, reduce
 from varsim.sync.actions import CoordinatorAction, Fetched, Send
 from varsim.sync.components import check_shape
 from varsim.sync.exchanges import Exchanges
-from varsim.sync.merging import Combine, Merging
+from varsim.sync.merging import Merging
 from varsim.sync.statistics import Account, VariableStatistics
 from varsim.sync.tracked import Tracked, Variables
 
@@ -39,13 +39,13 @@ class Ledger:
     write locally is only known at its end.
     """
 
-    def __init__(self, num_replicas: int, combine: Combine = reduce.merge) -> None:
+    def __init__(self, num_replicas: int, tokens: Iterator[int]) -> None:
         self.num_replicas = num_replicas
         self.call_running = False
         self.specs: dict[int, VariableSpec] = {}
         self._variables = Variables(num_replicas)
-        self.merging = Merging(self._variables, combine)
-        self.exchanges = Exchanges(self._variables, self.specs, combine)
+        self.merging = Merging(self._variables, tokens)
+        self.exchanges = Exchanges(self._variables, self.specs, tokens)
         self._gone: list[Account] = []  # of variables that the program dropped
         self._next_request_id = 1
         self._fetches: dict[int, _Fetching] = {}

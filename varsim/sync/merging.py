@@ -3,48 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
 
 from varsim.protocol.buckets import unpack
 from varsim.protocol.messages import Contribution, Write
-from varsim.spec import Array, Operation, VariableAggregation
+from varsim.spec import Array, Operation
 from varsim.sync import reduce
-from varsim.sync.actions import CoordinatorAction
+from varsim.sync.actions import Reduce, Steps
 from varsim.sync.components import check_shape
 from varsim.sync.participant import Arrangement, Met, Part
 from varsim.sync.tracked import Variables
 
 
-class Combine(Protocol):
-    """Computes what a merge leads to; `reduce.merge` does, and so does every exchange."""
-
-    def __call__(
-        self,
-        values: Sequence[Array],
-        aggregation: VariableAggregation,
-        operation: Operation,
-        mirror: Array | None,
-        idle: Sequence[int],
-    ) -> Array:
-        """The new value: `mirror` after `operation` with the replicas' values combined.
-
-        Args:
-            values: One per replica, or of the first alone; of one shape and dtype.
-            mirror: None: the combined value itself.
-            idle: Replicas whose workers have nothing else to do.
-        """
-
-
 class Merging:
     """Merges what replicas have met over."""
 
-    def __init__(self, variables: Variables, combine: Combine) -> None:
+    def __init__(self, variables: Variables, tokens: Iterator[int]) -> None:
         self._variables = variables
-        self._combine = combine
+        self._tokens = tokens  # for `Reduce`
 
-    def merge(
-        self, call_id: int, met: Met, now_s: float, idle: Sequence[int]
-    ) -> Iterator[CoordinatorAction]:
+    def merge(self, call_id: int, met: Met, now_s: float, idle: Sequence[int]) -> Steps:
         """All replicas have contributed to some writes: agree on their values, and commit them.
 
         Raises:
@@ -56,9 +33,7 @@ class Merging:
         else:
             yield from self._merge_each(call_id, met, now_s, idle)
 
-    def _merge_each(
-        self, call_id: int, met: Met, now_s: float, idle: Sequence[int]
-    ) -> Iterator[CoordinatorAction]:
+    def _merge_each(self, call_id: int, met: Met, now_s: float, idle: Sequence[int]) -> Steps:
         """One write after the other, however the replicas' outboxes lie around them."""
         values_of = [_values_of(part) for part in met.parts]
         for index in range(met.index, met.stop):
@@ -84,7 +59,7 @@ class Merging:
         arrangement: Arrangement,
         now_s: float,
         idle: Sequence[int],
-    ) -> Iterator[CoordinatorAction]:
+    ) -> Steps:
         last = len(arrangement.buckets) - 1
         for place, bucket in enumerate(arrangement.buckets):
             settled = met.stop if place == last else met.index
@@ -96,7 +71,10 @@ class Merging:
                 continue
             block = self._variables.block(bucket.variable_ids)
             assert block is not None, "a write before it has changed nothing of that"
-            new = self._combine(values, bucket.aggregation, bucket.operation, block.values, idle)
+            reduce.require_combinable(values, bucket.aggregation)
+            new = yield Reduce(
+                next(self._tokens), values, bucket.aggregation, bucket.operation, block.values, idle
+            )
             block.wait([part.at_s for part in met.parts], now_s)
             yield from self._variables.commit_block(block, new, call_id, settled)
 
@@ -109,19 +87,20 @@ class Merging:
         now_s: float,
         idle: Sequence[int],
         settled: int,
-    ) -> list[CoordinatorAction]:
+    ) -> Steps:
         tracked = self._variables.alone(write.variable_id)
         spec, mirror, operation = tracked.spec, tracked.mirror, write.operation
         reduce.require_one_shape(values)
         if mirror is not None:
             check_shape(spec, operation, mirror, values[0])
-        new = self._combine(values, spec.aggregation, operation, mirror, idle)
+        reduce.require_combinable(values, spec.aggregation)
+        new = yield Reduce(next(self._tokens), values, spec.aggregation, operation, mirror, idle)
         waited_s = _waited_s(met, tracked.waited_until_s, now_s)
         tracked.account.merged(1, len(met.parts), new.nbytes, waited_s)
         if mirror is not None:
             operation = Operation.ASSIGN
         tracked.apply(operation, new)
-        return self._variables.commit_all(tracked, operation, new, call_id, settled)
+        yield from self._variables.commit_all(tracked, operation, new, call_id, settled)
 
 
 def _write(part: Part, index: int) -> Write:

@@ -69,6 +69,17 @@ def require_one_shape(components: Sequence[Array]) -> None:
         raise ValueMismatchError(f"cannot combine components of different shapes: {shapes}")
 
 
+def require_combinable(values: Sequence[Array], aggregation: VariableAggregation) -> None:
+    """Refuse what `aggregate` refuses.
+
+    Raises:
+        ValueMismatchError: The shapes differ.
+        AggregationError: A sum or a mean of bools.
+    """
+    if aggregation is not VariableAggregation.ONLY_FIRST_REPLICA and len(values) > 1:
+        require_addable(values)
+
+
 def require_addable(values: Sequence[Array]) -> None:
     """Refuses what cannot be added up.
 
@@ -86,9 +97,8 @@ def merge(
     aggregation: VariableAggregation,
     operation: Operation,
     mirror: Array | None,
-    idle: Sequence[int] = (),  # noqa: ARG001  # other exchanges use them
 ) -> Array:
-    """What a merge leads to: `mirror` after `operation` with the combined values.
+    """Return what a merge leads to: `mirror` after `operation` with the combined values.
 
     Args:
         values: One per replica, in replica order, of one shape and dtype; for

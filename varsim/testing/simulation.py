@@ -23,11 +23,12 @@ from varsim.distribute.mirrored import MirroredStrategy
 from varsim.distribute.replica import ReplicaSession
 from varsim.launch.chance import seeded
 from varsim.launch.current import use_launcher
-from varsim.launch.launcher import LaunchOptions, Lost
+from varsim.launch.launcher import Arrival, LaunchOptions, Lost
 from varsim.protocol.messages import Message, Payload
 from varsim.protocol.references import References
 from varsim.spec import Array
-from varsim.sync import reduce
+from varsim.sync.actions import COORDINATOR, Reduce
+from varsim.sync.events import ReductionDone
 from varsim.testing.recording import note_received, note_sent
 from varsim.tracing.trace import PROGRAM, open_trace
 from varsim.transport.one_thread import threads
@@ -80,6 +81,7 @@ class SimulatedLink:
         self.trace = open_trace(options.trace, PROGRAM, self.num_replicas)
         self.delivered = 0  # messages so far, in both directions
         self._random = None if seed is None else random.Random(seed)
+        self._reduction: ReductionDone | None = None  # its value is on the way
         self._now_s = 0.0
         self._to_replica: list[deque[Message]] = [deque() for _ in options.devices]
         self._to_coordinator: list[deque[Message | Lost]] = [deque() for _ in options.devices]
@@ -94,7 +96,13 @@ class SimulatedLink:
         """The simulated time."""
         return self._now_s
 
-    merge = staticmethod(reduce.merge)
+    def reduce(self, request: Reduce) -> Array | None:
+        """Compute a reduction; with a seed its value may come later, as from workers."""
+        value = request.computed()
+        if self._random is None or self._random.random() < 0.5:
+            return value
+        self._reduction = ReductionDone(request.token, value)
+        return None
 
     def pack(self, value: Any) -> Payload:
         """The value itself: replicas share the program's memory."""
@@ -109,14 +117,18 @@ class SimulatedLink:
         note_sent(self.trace, replica_id, messages)
         self._to_replica[replica_id].extend(messages)
 
-    def receive(self, timeout_s: float) -> list[tuple[int, Message | Lost]]:
+    def receive(self, timeout_s: float) -> list[tuple[int, Arrival]]:
         """Lets the simulation run until the coordinator has messages, or nothing can happen."""
         while True:
             arriving = [i for i, queue in enumerate(self._to_coordinator) if queue]
             runnable = [
                 i for i, queue in enumerate(self._to_replica) if queue and not self._workers[i].dead
             ]
-            if not arriving and not runnable:
+            waiting = len(arriving) + len(runnable)
+            if self._reduction is not None and self._chooses(waiting + 1) == waiting:
+                done, self._reduction = self._reduction, None
+                return [(COORDINATOR, done)]
+            if not waiting:
                 self._now_s += timeout_s
                 return []
             self._now_s += STEP_S
@@ -125,18 +137,22 @@ class SimulatedLink:
                     return self._arrive(arriving[0], len(self._to_coordinator[arriving[0]]))
                 self._run(runnable[0], len(self._to_replica[runnable[0]]))
                 continue
-            choice = self._random.randrange(len(arriving) + len(runnable))
+            choice = self._chooses(waiting)
             if choice < len(arriving):
                 replica_id = arriving[choice]
                 return self._arrive(replica_id, self._some(self._to_coordinator[replica_id]))
             replica_id = runnable[choice - len(arriving)]
             self._run(replica_id, self._some(self._to_replica[replica_id]))
 
+    def _chooses(self, count: int) -> int:
+        assert self._random is not None
+        return self._random.randrange(count)
+
     def _some(self, queue: deque[Any]) -> int:
         assert self._random is not None
         return self._random.randint(1, len(queue))
 
-    def _arrive(self, replica_id: int, count: int) -> list[tuple[int, Message | Lost]]:
+    def _arrive(self, replica_id: int, count: int) -> list[tuple[int, Arrival]]:
         queue = self._to_coordinator[replica_id]
         self.delivered += count
         arrived = [queue.popleft() for _ in range(count)]

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from varsim.launch.launcher import Lost
+from varsim.launch.launcher import Arrival
 from varsim.protocol.messages import Create, Define, Layout, Message, Payload
-from varsim.sync import reduce
-from varsim.sync.actions import COORDINATOR
+from varsim.spec import Array
+from varsim.sync.actions import COORDINATOR, Reduce
 from varsim.testing.script import Command, Ends
 from varsim.testing.telling import Teller
 from varsim.tracing.trace import Trace
@@ -101,7 +101,7 @@ class Wires:
         for message in messages:
             self.post(COORDINATOR, replica_id, message)
 
-    def receive(self, timeout_s: float) -> list[tuple[int, Message | Lost]]:  # noqa: ARG002 - waits by command
+    def receive(self, timeout_s: float) -> list[tuple[int, Arrival]]:  # noqa: ARG002 - waits by command
         """The next message; nothing if the scenario lets time pass before it comes."""
         while True:
             if self._layouts:
@@ -122,7 +122,9 @@ class Wires:
         """The scenario's time."""
         return self._now_s
 
-    merge = staticmethod(reduce.merge)
+    def reduce(self, request: Reduce) -> Array:
+        """Compute a reduction at once."""
+        return request.computed()
 
     def pack(self, value: Any) -> Payload:
         """The value itself."""
