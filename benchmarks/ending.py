@@ -12,7 +12,7 @@ from benchmarks.measure import Ratio, Spread
 from benchmarks.record import Rows, keep, question, show
 from varsim.experiments.config import Experiment
 from varsim.experiments.runner import run_experiment
-from varsim.report.summary import Part
+from varsim.report.summary import Phase
 
 STEPS = (12_000,)
 ROUNDS = 1  # of minutes
@@ -28,12 +28,12 @@ def measure(workers: int, steps: int, rounds: int) -> dict[str, object]:
             )
             taken.append(dict(run_experiment(experiment).seconds))
     row: dict[str, object] = {"workers": workers, "steps": steps}
-    for part in (Part.TRAINING, Part.MERGING, Part.JUDGING):
+    for part in (Phase.TRAINING, Phase.MERGING, Phase.JUDGING):
         row[part.value] = Spread.of([seconds.get(part.value, 0.0) for seconds in taken])
     row["in all"] = Spread.of([seconds["in_all"] for seconds in taken])
     after = [
-        (one.get(Part.MERGING.value, 0.0) + one.get(Part.JUDGING.value, 0.0))
-        / one[Part.TRAINING.value]
+        (one.get(Phase.MERGING.value, 0.0) + one.get(Phase.JUDGING.value, 0.0))
+        / one[Phase.TRAINING.value]
         for one in taken
     ]
     row["after"] = Ratio(Spread.of(after).median)

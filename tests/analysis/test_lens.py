@@ -13,7 +13,7 @@ import pytest
 
 from varsim.analysis.apart import Reason, Telling, telling_of
 from varsim.analysis.lens import Moment, moments
-from varsim.report.lens_steps import print_steps, why_element
+from varsim.report.lens_page import print_steps, why_element
 from varsim.report.page import print_page
 from varsim.tracing.history import Event, History, VariableRow, open_history, write_history
 
@@ -120,8 +120,10 @@ def test_an_oracle_stands_beside_it_and_its_first_difference_is_marked(tmp_path:
     assert [0, 2, 4, 5] == [one.oracle[0] for one in seen if one.oracle is not None]
     assert [False, False, False, True] == [one.unlike for one in seen]
     lines = shown(seen, element=0)
-    assert ["3", "3", "3", "6", "≠", "5", "≠", "here", "it", "differs"] == lines[6].split()
-    assert "A single device first has something else at the end of step 3" in "\n".join(lines)
+    first = ["oracle:", "first", "difference"]
+    assert ["3", "3", "3", "6", "≠", "5", "≠", *first] == lines[6].split()
+    said = "The value first differs from a single device's at the end of step 3"
+    assert said in " ".join(" ".join(lines).split())
 
 
 def shown(seen: list[Moment], element: int | None = None, width: int = 80) -> list[str]:
@@ -138,12 +140,11 @@ def test_a_long_run_shows_its_ends_and_the_first_difference(tmp_path: Path) -> N
     steps = [line.split()[0] for line in lines[3 : lines.index("")]]
 
     assert [*"01234", "…", "23", "24", "25", "26", "27", "…", *map(str, range(46, 51))] == steps
-    assert ["25", "0", "1", "1", "≠", "here", "they", "part"] == next(
-        line.split() for line in lines if "part" in line
+    assert ["25", "0", "1", "1", "≠", "first", "difference"] == next(
+        line.split() for line in lines if "first difference" in line
     )
-    assert (
-        "The replicas first differ at the end of step 25, and at the end of 26 of 50" in lines[-2]
-    )
+    said = "The replicas first differ at the end of step 25; they differ at the end of 26 of 50"
+    assert said in " ".join(lines)
 
 
 @pytest.mark.parametrize("count", [2, 4, 8, 64])
@@ -164,7 +165,7 @@ def test_all_replicas_stand_side_by_side_if_they_fit() -> None:
     assert shown(seen, width=60)[1] == shown(seen, width=80)[1]
     assert "step       0       1       2       3   value" == shown(seen, width=50)[1]
     assert "step  replica 0  …  replica 3   value" == shown(seen, width=40)[1]
-    assert "Shown: replicas 0 and 3 of 4, as there is no room for more." in " ".join(
+    assert "Shown: replicas 0 and 3 of 4; there is no room for more." in " ".join(
         shown(seen, width=40)[-3:]
     )
 

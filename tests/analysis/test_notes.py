@@ -123,6 +123,6 @@ def test_kinds_of_which_nothing_could_be_found_are_not_counted(tmp_path: Path):
     assert NEED_AN_ORACLE == found.kinds_left_out
     assert set() == replace(found, compared=nothing).kinds_left_out
     assert NEED_AN_ORACLE - {Kind.TRUNCATION} == untried.kinds_left_out
-    assert f"none of the {NUM_KINDS - 3} kinds of finding that could be looked for" in (
+    assert f"none of the {NUM_KINDS - 3} kinds of finding that could be searched for" in (
         nothing_found(untried)
     )

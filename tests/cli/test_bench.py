@@ -24,7 +24,7 @@ from varsim.experiments.bench import as_json, from_plain
 from varsim.experiments.host import Plan
 from varsim.experiments.store import BENCH
 from varsim.report.bench import Bench
-from varsim.report.summary import Status
+from varsim.report.summary import RunStatus
 from varsim.report.terminal import FILE_WIDTH
 
 TIMEOUT_S = 30_000 * MS
@@ -95,14 +95,14 @@ def test_two_hosts_are_compared():
     Path(BENCH).write_text(as_json(bench(seconds=lambda *_: 0.002)))
     result = varsim("--against", ".")
 
-    assert "this host's time over that of h" in result.stdout
+    assert "this host's time ÷ that of h" in result.stdout
     assert "0.5 ×" in result.stdout
 
 
 @pytest.mark.parametrize(
-    ("status", "code"), [(Status.DONE, 0), (Status.FAILED, 1), (Status.INTERRUPTED, 130)]
+    ("status", "code"), [(RunStatus.DONE, 0), (RunStatus.FAILED, 1), (RunStatus.INTERRUPTED, 130)]
 )
-def test_the_exit_code_says_how_it_ended(asked: Asked, status: Status, code: int):
+def test_the_exit_code_says_how_it_ended(asked: Asked, status: RunStatus, code: int):
     asked.found = lambda: replace(bench(), status=status, failure="no luck" if code == 1 else None)
     result = varsim()
 
@@ -112,7 +112,7 @@ def test_the_exit_code_says_how_it_ended(asked: Asked, status: Status, code: int
 
 
 def test_an_interrupted_measuring_says_what_was_measured(asked: Asked):
-    asked.found = lambda: replace(bench(), status=Status.INTERRUPTED)
+    asked.found = lambda: replace(bench(), status=RunStatus.INTERRUPTED)
 
     assert "interrupted after 46 of 47 figures" in varsim().stdout
 

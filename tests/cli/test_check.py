@@ -17,7 +17,7 @@ from varsim.analysis.verdict import CHECKERS
 from varsim.cli import fail_on
 from varsim.cli.main import main
 from varsim.experiments.store import as_json
-from varsim.report.summary import Failure, Status
+from varsim.report.summary import Failure, RunStatus
 
 
 @pytest.fixture(autouse=True)
@@ -111,7 +111,7 @@ def test_what_was_not_recorded_is_unknown():
 
     assert 4 == result.exit_code
     assert "UNKNOWN  record            not every process's record ended properly" in result.stdout
-    assert "UNKNOWN  agreement         likewise" in result.stdout
+    assert "UNKNOWN  agreement         the same" in result.stdout
 
 
 def test_json_stands_alone():
@@ -152,7 +152,7 @@ FAILURE = Failure(kind="ValueError", text="no data", traceback="…", place="p.p
 
 
 def test_the_failure_of_a_run_leads_and_is_told_by_the_exit_code(tmp_path: Path):
-    with_summary(tmp_path, status=Status.FAILED, failure=FAILURE)
+    with_summary(tmp_path, status=RunStatus.FAILED, failure=FAILURE)
     result = varsim(".")
 
     assert 1 == result.exit_code, result.stderr
@@ -165,7 +165,7 @@ def test_the_failure_of_a_run_leads_and_is_told_by_the_exit_code(tmp_path: Path)
 
 def test_a_failed_run_without_a_record_leads_with_its_failure_too():
     Path("failed").mkdir()
-    text = as_json(summary(status=Status.FAILED, failure=FAILURE))
+    text = as_json(summary(status=RunStatus.FAILED, failure=FAILURE))
     Path("failed/summary.json").write_text(text, "utf-8")
     result = varsim("failed")
 
@@ -181,13 +181,13 @@ def test_a_failed_run_without_a_record_leads_with_its_failure_too():
 def test_a_broken_promise_weighs_more_than_a_failed_run():
     folder = saved("reduction-invalid").parent
     (folder / "summary.json").write_text(
-        as_json(summary(status=Status.FAILED, failure=FAILURE)), "utf-8"
+        as_json(summary(status=RunStatus.FAILED, failure=FAILURE)), "utf-8"
     )
     assert 3 == varsim().exit_code
 
 
 def test_an_interrupted_run_is_judged_as_far_as_it_came(tmp_path: Path):
-    with_summary(tmp_path, status=Status.INTERRUPTED, step=3)
+    with_summary(tmp_path, status=RunStatus.INTERRUPTED, step=3)
     result = varsim(".")
 
     assert 0 == result.exit_code, result.stderr
@@ -205,12 +205,12 @@ def test_an_interrupted_run_is_judged_as_far_as_it_came(tmp_path: Path):
 def test_it_is_told_how_far_an_interrupted_run_came(
     changes: dict[str, Any], said: str, tmp_path: Path
 ):
-    with_summary(tmp_path, status=Status.INTERRUPTED, **changes)
+    with_summary(tmp_path, status=RunStatus.INTERRUPTED, **changes)
     assert said in varsim(".").stdout.splitlines()[0]
 
 
 def test_an_interrupt_after_the_training_cuts_nothing_of_it_short(tmp_path: Path):
-    with_summary(tmp_path, status=Status.INTERRUPTED, interrupted=["judging"])
+    with_summary(tmp_path, status=RunStatus.INTERRUPTED, interrupted=["judging"])
     assert "interrupted" not in varsim(".").stdout
 
 
@@ -265,11 +265,11 @@ def test_the_help_has_every_kind_of_finding():
 
 
 def test_a_failed_run_weighs_more_than_its_findings(tmp_path: Path):
-    with_summary(tmp_path, status=Status.FAILED, failure=FAILURE)
+    with_summary(tmp_path, status=RunStatus.FAILED, failure=FAILURE)
     assert 1 == varsim(".", "--fail-on", "any").exit_code
 
 
-def test_an_event_is_shown_with_what_happened_around_it(tmp_path: Path):
+def test_an_event_is_shown_with_the_events_around_it(tmp_path: Path):
     told(PARTED).write(tmp_path)
     result = varsim(".", "--event", "5")
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
@@ -281,9 +281,9 @@ def test_an_event_is_shown_with_what_happened_around_it(tmp_path: Path):
         "step in call 1 of strategy.run; in step 1",
         "variable v (NONE, NONE, float32 []), created at program.py:1",
         "operation assign",
-        "place p.py:5",
+        "location p.py:5",
         "value float32 []: 1",
-        "what happened around it to v",
+        "events around it of v",
         "5 write v assign 1",
         "6 write v assign 2",
     ):
@@ -300,14 +300,14 @@ def test_events_are_shown_as_json(tmp_path: Path):
 
 
 @pytest.mark.parametrize("number", ["99", "0", "-1", "9" * 30])
-def test_an_event_that_there_is_not_is_refused(tmp_path: Path, number: str):
+def test_an_unknown_event_is_refused(tmp_path: Path, number: str):
     told(PARTED).write(tmp_path)
     result = varsim(".", "--event", number)
-    assert (2, True) == (result.exit_code, "the record has 1 to 15" in result.stderr)
+    assert (2, True) == (result.exit_code, "the record has events 1 to 15" in result.stderr)
 
 
 def test_a_value_that_was_not_recorded_says_why(tmp_path: Path):
     told(PARTED.replace("place=p.py:5 = 1", "place=p.py:5 ~ 1")).write(tmp_path)
-    assert "was recorded, as it is larger than 1 KiB: use --trace messages" in " ".join(
+    assert "was recorded, because it is larger than 1 KiB: use --trace messages" in " ".join(
         varsim(".", "--event", "5").stdout.split()
     )

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from varsim.cli.main import main
 from varsim.experiments.store import further_folders, load_summary
-from varsim.report.summary import Status, Summary
+from varsim.report.summary import RunStatus, Summary
 from varsim.testing import simulated_cluster
 from varsim.tracing.history import open_history
 
@@ -123,7 +123,7 @@ def test_what_a_script_raises_is_shown_as_python_shows_it_and_saved():
     assert 'script.py", line 17, in <module>\n' in result.stderr
     assert result.stderr.endswith("KeyError: 'mine'\n")
     assert "varsim" not in result.stderr
-    assert Status.FAILED is latest().status
+    assert RunStatus.FAILED is latest().status
     assert 3 == latest().variables[0].lens.value.elements  # type: ignore[union-attr]
 
 
@@ -133,7 +133,7 @@ def test_a_script_that_ends_with_what_is_no_exception_is_saved():
 
     assert 1 == result.exit_code
     assert result.stderr.endswith("CancelledError: mine\n")
-    assert Status.FAILED is latest().status
+    assert RunStatus.FAILED is latest().status
 
 
 def test_a_script_may_close_its_output(monkeypatch: pytest.MonkeyPatch):
@@ -145,7 +145,7 @@ def test_a_script_may_close_its_output(monkeypatch: pytest.MonkeyPatch):
         main(["exec", "script.py"])
 
     assert 0 == ended.value.code
-    assert Status.DONE is latest().status
+    assert RunStatus.DONE is latest().status
 
 
 def test_a_script_that_is_no_python_is_shown_as_python_shows_it():
@@ -160,14 +160,14 @@ def test_a_script_that_is_no_python_is_shown_as_python_shows_it():
 @pytest.mark.parametrize(
     ("said", "code", "status"),
     [
-        ("", 0, Status.DONE),
-        ("0", 0, Status.DONE),
-        ("7", 7, Status.FAILED),
-        ("256 + 3", 3, Status.FAILED),
-        ("'no more'", 1, Status.FAILED),
+        ("", 0, RunStatus.DONE),
+        ("0", 0, RunStatus.DONE),
+        ("7", 7, RunStatus.FAILED),
+        ("256 + 3", 3, RunStatus.FAILED),
+        ("'no more'", 1, RunStatus.FAILED),
     ],
 )
-def test_the_exit_code_is_the_scripts(said: str, code: int, status: Status):
+def test_the_exit_code_is_the_scripts(said: str, code: int, status: RunStatus):
     write(f"sys.exit({said})")
     result = execute("script.py")
 
@@ -180,7 +180,7 @@ def test_an_interrupted_script_exits_with_130_and_is_saved():
     write("raise KeyboardInterrupt")
 
     assert 130 == execute("script.py").exit_code
-    assert (Status.INTERRUPTED, 6) == (latest().status, latest().variables[0].writes)
+    assert (RunStatus.INTERRUPTED, 6) == (latest().status, latest().variables[0].writes)
 
 
 @pytest.mark.parametrize(("end", "code"), [("", 0), ("import sys; sys.exit(4)", 4)])

@@ -13,7 +13,7 @@ import pytest
 
 from tests.waiting import MS
 from varsim.experiments.store import from_plain, load_summary
-from varsim.report.summary import Status
+from varsim.report.summary import RunStatus
 from varsim.tracing.history import HISTORY, open_history
 
 pytestmark = pytest.mark.processes
@@ -157,7 +157,7 @@ def test_ctrl_c_ends_a_run_and_saves_what_was_measured(trouble: str):
 
     assert 130 == process.returncode
     assert "program: interrupted after" in said
-    assert Status.INTERRUPTED is summary.status
+    assert RunStatus.INTERRUPTED is summary.status
     assert summary.step >= 2
     assert 4 <= summary.variables[0].writes
 
@@ -169,7 +169,7 @@ def test_a_worker_that_dies_fails_the_run():
 
     assert 1 == done.returncode
     assert "Error: the run failed: WorkerLost: replica 1: worker exited with code 3" in done.stderr
-    assert Status.FAILED is summary.status
+    assert RunStatus.FAILED is summary.status
     assert "v" == summary.variables[0].name
 
 

@@ -79,18 +79,18 @@ def test_who_shows_progress(
         assert kind == type(watcher).__name__
 
 
-def test_of_warnings_that_are_alike_the_first_are_shown(monkeypatch: pytest.MonkeyPatch):
-    """And how many others there are, at the end."""
+def test_repeated_warnings_are_counted(monkeypatch: pytest.MonkeyPatch):
+    """The first ones are shown, and the number of the others at the end."""
     stderr = io.StringIO()
     monkeypatch.setattr("sys.stderr", stderr)
     with watching(quiet=True) as watcher:
         watcher.warned("variable 'w0': careful")
         for number in range(1, 10):
-            watcher.warned(f"variable 'w{number}': likewise")
+            watcher.warned(f"variable 'w{number}': same warning as for 'w0'")
 
     assert [
         "warning: variable 'w0': careful",
-        "warning: variable 'w1': likewise",
-        "warning: variable 'w2': likewise",
-        "warning: 7 more: likewise; summary.json has each warning",
+        "warning: variable 'w1': same warning as for 'w0'",
+        "warning: variable 'w2': same warning as for 'w0'",
+        "warning: 7 more such warnings; summary.json has each warning",
     ] == stderr.getvalue().splitlines()

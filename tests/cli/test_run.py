@@ -14,7 +14,7 @@ from tests.report.summaries import summary as ran
 from varsim.cli.main import main
 from varsim.experiments import runner
 from varsim.experiments.store import from_plain, load_summary
-from varsim.report.summary import Judgement, Status
+from varsim.report.summary import Judgement, RunStatus
 from varsim.testing import simulated_cluster
 
 PROGRAM = '''
@@ -236,16 +236,16 @@ def test_a_file_with_an_equals_sign_in_its_name_is_a_file():
 @pytest.mark.parametrize(
     ("status", "outcome", "code"),
     [
-        (Status.DONE, "VALID", 0),
-        (Status.DONE, "UNKNOWN", 0),
-        (Status.DONE, "INVALID", 3),
-        (Status.FAILED, "VALID", 1),
-        (Status.FAILED, "INVALID", 3),
-        (Status.INTERRUPTED, "INVALID", 130),
+        (RunStatus.DONE, "VALID", 0),
+        (RunStatus.DONE, "UNKNOWN", 0),
+        (RunStatus.DONE, "INVALID", 3),
+        (RunStatus.FAILED, "VALID", 1),
+        (RunStatus.FAILED, "INVALID", 3),
+        (RunStatus.INTERRUPTED, "INVALID", 130),
     ],
 )
 def test_the_exit_code_says_how_it_ended_and_whether_varsim_was_at_fault(
-    status: Status, outcome: str, code: int, monkeypatch: pytest.MonkeyPatch
+    status: RunStatus, outcome: str, code: int, monkeypatch: pytest.MonkeyPatch
 ):
     ended = ran(status=status, verdict=Judgement(outcome=outcome, reasons=["w: copies differ"]))
     monkeypatch.setattr(runner, "run_experiment", lambda *_: ended)

@@ -12,7 +12,7 @@ from varsim.analysis.outcome import Outcome, overall
 from varsim.analysis.verdict import judge
 from varsim.experiments.config import Experiment
 from varsim.experiments.runner import run_experiment
-from varsim.report.summary import Status
+from varsim.report.summary import RunStatus
 from varsim.testing import simulated_cluster
 from varsim.tracing.history import open_history, open_oracle
 
@@ -114,7 +114,7 @@ def _run(path: Path, out: Path) -> Found:
     else:
         with simulated_cluster():
             summary = run_experiment(experiment)
-    failure = "" if summary.status is Status.DONE else str(summary.failure)
+    failure = "" if summary.status is RunStatus.DONE else str(summary.failure)
     folder = Path(summary.directory)
     with open_history(folder) as history, open_oracle(folder) as oracle:
         outcome = overall(judge(history))

@@ -15,7 +15,7 @@ from varsim.experiments import bench_turns, host
 from varsim.experiments.bench import as_json, from_plain, load_bench, run_bench
 from varsim.experiments.host import MAX_CELL_BYTES, QUICK, Plan
 from varsim.report.bench import Quantity
-from varsim.report.summary import Status
+from varsim.report.summary import RunStatus
 from varsim.testing import simulated_cluster
 
 SMALL = Plan(workers=(1, 2), sizes=(8, 4096), turns_s=0.0)
@@ -69,7 +69,7 @@ def refused() -> None:
 def test_everything_that_was_asked_for_is_measured_and_positive():
     found = run_bench(SMALL, Path("runs"), Told())
 
-    assert (Status.DONE, [], SMALL.asked) == (found.status, found.left_out, len(found.figures))
+    assert (RunStatus.DONE, [], SMALL.asked) == (found.status, found.left_out, len(found.figures))
     assert {*Quantity} == {figure.quantity for figure in found.figures}
     for figure in found.figures:
         assert 0 < figure.seconds.low <= figure.seconds.median <= figure.seconds.high
@@ -111,7 +111,7 @@ def test_who_watches_is_told_what_comes_next_and_how_far_it_is():
 def test_ctrl_c_ends_the_measuring_and_keeps_what_was_measured():
     found = run_bench(SMALL, Path("runs"), Told(5, interrupted))
 
-    assert Status.INTERRUPTED is found.status
+    assert RunStatus.INTERRUPTED is found.status
     assert 0 < len(found.figures) < found.asked
     assert found == load_bench(Path("runs/latest-bench"))
 
@@ -126,7 +126,7 @@ def test_ctrl_c_before_the_first_figure_leaves_nothing():
 def test_a_failure_keeps_what_was_measured_and_is_told():
     found = run_bench(SMALL, Path("runs"), Told(8, refused))
 
-    assert (Status.FAILED, "there is no process to be had") == (found.status, found.failure)
+    assert (RunStatus.FAILED, "there is no process to be had") == (found.status, found.failure)
     assert found == load_bench(Path("runs/latest-bench"))
 
 

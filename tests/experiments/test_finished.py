@@ -18,7 +18,7 @@ from varsim.analysis.outcome import Outcome
 from varsim.errors import ConfigError
 from varsim.experiments.config import Experiment
 from varsim.experiments.finished import Settings
-from varsim.report.summary import Status
+from varsim.report.summary import RunStatus
 from varsim.testing import simulated_cluster
 
 Write = Callable[[str, str], Path]
@@ -55,7 +55,7 @@ def test_an_experiment_is_run_from_python(capfd: pytest.CaptureFixture[str]):
     run = varsim.run_experiment("x.yaml", workers=4, mode="on_read", params={"times": 5})
 
     assert ("", "") == capfd.readouterr()
-    assert Status.DONE is run.status
+    assert RunStatus.DONE is run.status
     assert run.summary.failure is run.failure is None
     assert Path("runs/latest").resolve() == run.path.resolve()
     assert ({"v": 5.0}, 4) == (run.result, len(run.summary.devices))
@@ -123,7 +123,7 @@ def test_a_run_without_a_record_says_so():
 def test_a_run_that_failed_is_returned_and_looks_like_it():
     run = varsim.run_experiment("program.py", params={"trouble": "no luck"})
 
-    assert Status.FAILED is run.status
+    assert RunStatus.FAILED is run.status
     assert run.failure is not None
     assert f"<run {run.path}: failed: ValueError: no luck>" == repr(run)
     assert "no luck" in run.findings[0].what
@@ -134,7 +134,7 @@ def test_an_interrupt_ends_the_run_and_the_program_that_runs_it():
     with pytest.raises(KeyboardInterrupt, match="what it did is in runs/"):
         varsim.run_experiment("program.py", params={"trouble": "interrupt"})
 
-    assert Status.INTERRUPTED is varsim.FinishedRun("runs/latest").status
+    assert RunStatus.INTERRUPTED is varsim.FinishedRun("runs/latest").status
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from varsim.analysis.verdict import sound
 from varsim.errors import ConfigError, VarsimWarning
 from varsim.experiments.loading import Override, load_experiment
 from varsim.experiments.runner import run_experiment
-from varsim.report.summary import Status, Summary
+from varsim.report.summary import RunStatus, Summary
 from varsim.testing import simulated_cluster
 from varsim.tracing.history import HISTORY, open_history, open_oracle
 
@@ -94,7 +94,7 @@ def test_an_oracle_whose_record_is_not_whole_is_none():
 def test_without_an_oracle_the_run_stays():
     summary = run("params.trouble=raise")
 
-    assert Status.DONE is summary.status
+    assert RunStatus.DONE is summary.status
     (warning,) = (one for one in summary.warnings if "oracle" in one)
     problem = "on one replica the program fails: ValueError: one is too few ("
     assert warning.startswith(f"there is no oracle to compare with: {problem}")
@@ -107,7 +107,7 @@ def test_without_an_oracle_the_run_stays():
 def test_a_run_that_did_not_end_has_no_oracle():
     summary = run("params.trouble=fail")
 
-    assert Status.INTERRUPTED is summary.status
+    assert RunStatus.INTERRUPTED is summary.status
     assert [] == summary.warnings
     assert not Path(summary.directory, "oracle").exists()
 

@@ -21,7 +21,7 @@ from varsim.experiments.recording import merge_what_is_left
 from varsim.experiments.runner import run_experiment
 from varsim.experiments.store import RunFiles, load_summary
 from varsim.report.console import print_report
-from varsim.report.summary import Cost, Part, Plain, Status, Summary
+from varsim.report.summary import Phase, Plain, RunStatus, Summary, SyncCost
 from varsim.testing import simulated_cluster
 from varsim.tracing.history import open_history
 
@@ -90,7 +90,7 @@ class Seen:
     def progressed(self, step: int, total: int, metrics: dict[str, Plain]) -> None:
         self.events.append((step, total, metrics))
 
-    def turned_to(self, part: Part) -> None:
+    def turned_to(self, part: Phase) -> None:
         self.events.append(part)
 
     def done(self, fraction: float) -> None:
@@ -122,7 +122,7 @@ def test_what_a_run_measured_is_saved():
     summary = run("workers=3", "seed=5")
 
     assert summary == load_summary(Path(summary.directory)) == load_summary(Path("runs/latest"))
-    assert Status.DONE is summary.status
+    assert RunStatus.DONE is summary.status
     assert (3, 3, {"loss": 1 / 3}) == (summary.step, summary.total_steps, summary.metrics)
     assert {"value": [0, 1, 2], "fixed": 9, "seed": 5, "nothing": "NaN"} == summary.result
     assert ["cpu:0", "cpu:1", "cpu:2"] == summary.devices
@@ -180,20 +180,20 @@ def test_each_run_has_a_directory_of_its_own():
 
 
 def test_a_watcher_sees_the_start_every_step_and_each_warning():
-    """A warning that differs from an earlier one in the variable only is cut short."""
+    """A warning that repeats an earlier one for another variable is shortened."""
     watcher = Seen()
     summary = run("name=x", "mode=none", watcher=watcher)
 
     assert [
         "x",
         "variable one.",
-        "variable likewise",
+        "variable 'free'",
         (1, 3, {"loss": 1.0}),
         (2, 3, {"loss": 0.5}),
         (3, 3, {"loss": 1 / 3}),
-        Part.WRITING,
-        Part.MERGING,
-        Part.JUDGING,
+        Phase.WRITING,
+        Phase.MERGING,
+        Phase.JUDGING,
     ] == watcher.events
     assert 1.0 == watcher.told
     assert 2 == len(summary.warnings)
@@ -300,7 +300,7 @@ def test_a_failure_of_the_program_is_saved_with_its_place():
     summary = run("params.trouble=raise")
 
     assert summary == load_summary(Path("runs/latest"))
-    assert Status.FAILED is summary.status
+    assert RunStatus.FAILED is summary.status
     assert summary.failure is not None
     assert ("KeyError", "'mine'") == (summary.failure.kind, summary.failure.text)
     assert "program.py" in summary.failure.traceback
@@ -337,7 +337,7 @@ def test_an_interrupted_run_is_saved_as_far_as_it_came():
     summary = run("params.trouble=interrupt")
 
     assert summary == load_summary(Path("runs/latest"))
-    assert Status.INTERRUPTED is summary.status
+    assert RunStatus.INTERRUPTED is summary.status
     assert (2, {}) == (summary.step, summary.result)
     assert 4 == summary.variables[-1].lens.value.elements  # type: ignore[union-attr]
 
@@ -345,14 +345,14 @@ def test_an_interrupted_run_is_saved_as_far_as_it_came():
 class Interrupting(Seen):
     """A watcher that presses Ctrl-C in a part of the run."""
 
-    def __init__(self, part: Part) -> None:
+    def __init__(self, part: Phase) -> None:
         super().__init__()
-        self.part: Part | None = part
+        self.part: Phase | None = part
 
     def started(self, summary_so_far: Summary) -> None:
-        self.turned_to(Part.TRAINING)
+        self.turned_to(Phase.TRAINING)
 
-    def turned_to(self, part: Part) -> None:
+    def turned_to(self, part: Phase) -> None:
         if part is self.part:
             self.part = None
             os.kill(os.getpid(), signal.SIGINT)
@@ -361,27 +361,27 @@ class Interrupting(Seen):
 @pytest.mark.parametrize(
     ("part", "left", "undone"),
     [
-        (Part.TRAINING, {"history.db"}, []),
-        (Part.WRITING, {"trace"}, ["merging"]),
-        (Part.MERGING, {"trace"}, ["merging"]),
-        (Part.ORACLE, {"history.db"}, ["oracle"]),
-        (Part.JUDGING, {"history.db", "oracle"}, ["judging"]),
+        (Phase.TRAINING, {"history.db"}, []),
+        (Phase.WRITING, {"trace"}, ["merging"]),
+        (Phase.MERGING, {"trace"}, ["merging"]),
+        (Phase.ORACLE, {"history.db"}, ["oracle"]),
+        (Phase.JUDGING, {"history.db", "oracle"}, ["judging"]),
     ],
 )
-def test_what_is_done_when_ctrl_c_comes_is_kept(part: Part, left: set[str], undone: list[str]):
+def test_what_is_done_when_ctrl_c_comes_is_kept(part: Phase, left: set[str], undone: list[str]):
     """And what was left undone is said; what is half done goes, or can be taken up again."""
     summary = run("oracle=true", watcher=Interrupting(part))
 
     assert summary == load_summary(Path("runs/latest"))
-    assert Status.INTERRUPTED is summary.status
+    assert RunStatus.INTERRUPTED is summary.status
     assert (undone or ["training"]) == summary.interrupted
-    assert (part is Part.TRAINING) == (summary.verdict is not None)
+    assert (part is Phase.TRAINING) == (summary.verdict is not None)
     always = {"experiment.yaml", "logs", "summary.json", "origin.json", "program"}
     assert left == {path.name for path in Path("runs/latest").iterdir()} - always
 
 
 def test_a_record_that_was_not_merged_can_be_merged_later():
-    run(watcher=Interrupting(Part.MERGING))
+    run(watcher=Interrupting(Phase.MERGING))
     files = RunFiles(Path("runs/latest"))
 
     with files.claimed(), pytest.raises(ConfigError, match="another command is merging"):
@@ -414,7 +414,7 @@ def test_workers_that_do_not_start_fail_the_run(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(MirroredStrategy, "start", fail)
     summary = run()
 
-    assert (Status.FAILED, 1, []) == (summary.status, len(starts), summary.variables)
+    assert (RunStatus.FAILED, 1, []) == (summary.status, len(starts), summary.variables)
 
 
 def test_calls_are_counted():
@@ -552,7 +552,7 @@ def test_adaptive_auto_says_what_on_write_would_have_cost():
 
     assert [("AUTO", "AUTO")] * 2 == [(v.requested, v.synchronization) for v in (free, array)]
     assert (6, 0, 0) == (array.writes, array.merges, array.messages)
-    assert array.on_write == Cost(merges=3, messages=12, size_bytes=3 * 4 * 20 * 8)
+    assert array.on_write == SyncCost(merges=3, messages=12, size_bytes=3 * 4 * 20 * 8)
     assert fixed.on_write is None
     assert array.lens is not None
     assert [9] == [sample.components[0] for sample in array.lens.samples]

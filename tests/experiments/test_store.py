@@ -16,7 +16,7 @@ from varsim.experiments.store import (
     load_summary,
     schema,
 )
-from varsim.report.summary import Digest, Failure, Lens, Sample, Status, Summary, VariableSummary
+from varsim.report.summary import Digest, Failure, Lens, RunStatus, Sample, Summary, VariableSummary
 
 NOW = datetime(2026, 1, 2, 3, 4, 5).astimezone()
 DIGEST = Digest(shape=[2], elements=[1.5, "NaN"], minimum=1.5, mean="NaN", maximum=None)
@@ -28,7 +28,7 @@ LENS = Lens(
     samples=[Sample(index=[0], components=[1.5, 2], value=None)],
 )
 SUMMARY = Summary(
-    status=Status.FAILED,
+    status=RunStatus.FAILED,
     failure=Failure(kind="ValueError", text="ä → \n", traceback=""),
     varsim="0.1.0",
     started="2026-01-02T03:04:05+00:00",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from varsim.report.bench import ALONE, Bench, Figure, Machine, Quantity, Spread
-from varsim.report.summary import Status
+from varsim.report.summary import RunStatus
 
 SIZES = (8, 64 * 2**10, 2**20, 16 * 2**20)
 
@@ -23,7 +23,7 @@ def bench(
     sizes: tuple[int, ...] = SIZES,
     seconds: Callable[[Quantity, int, int], float] = lambda _q, _n, _s: 0.001,
     load: float | None = 0.1,
-    status: Status = Status.DONE,
+    status: RunStatus = RunStatus.DONE,
     left_out: tuple[str, ...] = (),
 ) -> Bench:
     """A host of which `seconds` says how long everything takes there."""

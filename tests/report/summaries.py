@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from varsim.report.plain import digest, furthest_apart, plain
-from varsim.report.summary import Lens, Sample, Status, Summary, VariableSummary
+from varsim.report.summary import Lens, RunStatus, Sample, Summary, VariableSummary
 
 
 def lens(*components: Any, value: Any = None, refused: str = "") -> Lens:
@@ -55,7 +55,7 @@ def variable(name: str = "w", seen: Lens | None = None, **others: Any) -> Variab
 def summary(*variables: VariableSummary, workers: int = 2, **others: Any) -> Summary:
     """A run of ten steps that ended well."""
     fields: dict[str, Any] = {
-        "status": Status.DONE,
+        "status": RunStatus.DONE,
         "failure": None,
         "varsim": "0.1.0",
         "started": "2026-01-02T03:04:05+00:00",

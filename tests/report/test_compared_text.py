@@ -1,4 +1,4 @@
-"""What a comparison with a single device came to, as people read it."""
+"""The texts of a comparison with a single device."""
 
 from __future__ import annotations
 
@@ -32,36 +32,37 @@ def flat(compared: Compared) -> str:
     return " ".join(" ".join(compared_text(compared)).split())
 
 
-def test_a_difference_says_variable_step_place_and_both_values():
+def test_a_difference_says_variable_step_location_and_both_values():
     assert [
-        "compared with a single device: 8 values at 2 places, 2 of them different; no",
+        "compared with a single device: 8 values at 2 locations, 2 of them different; no",
         "  rule explains it",
         "  - score, read by the program after step 8 at train.py:44: 638.205 instead of",
         "    211.342; 2 of 4 values differ there (event 108)",
-        "  varsim cannot tell whether that is a mistake: other random numbers, other",
-        "  batches and the rounding of many steps make such differences, too.",
+        "  varsim cannot tell whether that is a mistake: different random numbers,",
+        "  different batches and rounding over many steps cause such differences, too.",
     ] == compared_text(ONE)
     assert (
-        "8 values at 2 places compared with a single device; 2 different, and no rule explains it; "
-        "first: score, read by the program after step 8 at train.py:44: 638.205 instead of 211.342"
+        "8 values at 2 locations compared with a single device; 2 different, and no rule explains "
+        "it; first: score, read by the program after step 8 at train.py:44: 638.205 instead of "
+        "211.342"
     ) == in_short(ONE)
 
 
-def test_where_nothing_differs_it_is_said_how_much_was_compared():
-    said = "8 values at 2 places, and none differs"
+def test_without_differences_the_text_says_how_much_was_compared():
+    said = "8 values at 2 locations, and none differs"
     assert [f"compared with a single device: {said}"] == compared_text(NONE)
 
 
-def test_nothing_compared_is_no_all_clear():
+def test_a_comparison_of_nothing_says_so():
     nothing = Compared(values=0, places=0, differences=(), uncompared=(), own=("a", "b"))
     assert [
         "compared with a single device: no value of a variable could be compared",
-        "  not compared, as each replica has its own by design: a and b",
+        "  not compared, because each replica has its own value by design: a and b",
     ] == compared_text(nothing)
     assert "no value of a variable could be compared with a single device" == in_short(nothing)
 
 
-def test_what_could_not_be_compared_says_why():
+def test_an_uncompared_variable_has_a_reason():
     some = replace(
         NONE, uncompared=(Uncompared(variable="w", place="a.py:3", why="it was not recorded"),)
     )
@@ -76,14 +77,14 @@ def test_what_could_not_be_compared_says_why():
     assert in_short(some).endswith("none differs (w at a.py:3 could not be compared)")
 
 
-def test_what_findings_explain_is_told_apart():
+def test_differences_that_findings_explain_are_counted_separately():
     explained = replace(DIFFERENCE, explained=True, variable="w")
     both = replace(NONE, differences=(explained, DIFFERENCE))
     assert "4 of them different; no rule explains 2 of these" in flat(both)
     assert "w" not in flat(both).split()
     all_of_them = replace(NONE, differences=(explained,))
     assert [
-        "compared with a single device: 8 values at 2 places, 2 of them different, as",
+        "compared with a single device: 8 values at 2 locations, 2 of them different, as",
         "  findings explain",
     ] == compared_text(all_of_them)
 
@@ -92,19 +93,19 @@ def test_what_findings_explain_is_told_apart():
     ("changes", "expected"),
     [
         ({"element": 14}, "score (element 14), read"),
-        ({"got": None, "wanted": None}, "another number of elements than on a single device"),
+        ({"got": None, "wanted": None}, "the number of elements differs from the single device"),
         ({"got": float("nan"), "wanted": 1}, "nan instead of 1"),
         ({"deed": Deed.MERGED, "inside": True}, "score, written by all replicas in step 8"),
     ],
 )
-def test_every_difference_has_words(changes: dict[str, object], expected: str):
+def test_every_difference_has_a_text(changes: dict[str, object], expected: str):
     assert expected in flat(replace(ONE, differences=(replace(DIFFERENCE, **changes),)))
 
 
-def test_many_places_are_counted():
+def test_many_locations_are_counted():
     many = tuple(replace(DIFFERENCE, place=f"{'a/' * 60}train.py:{i}") for i in range(MOST + 3))
     lines = compared_text(replace(NONE, differences=many))
-    assert "  - and 3 more places (--all shows them)" in lines
+    assert "  - and 3 more locations (--all shows them)" in lines
     assert MOST + 1 == sum(line.startswith("  - ") for line in lines)
 
 
@@ -112,14 +113,14 @@ def test_no_line_of_short_words_is_wider_than_80_columns():
     assert WIDTH >= max(map(len, compared_text(ONE)))
 
 
-def test_what_the_program_returned_is_compared_too():
+def test_returned_values_are_compared_too():
     returned = compare_returned(
         {"loss": 0.5, "each": [1.0, 2.0, 1.0], "pair": [1, 2], "n": 3},
         {"loss": 0.25, "each": [1.0], "pair": 1, "n": 3},
     )
     some = replace(NONE, returned=returned)
     assert [
-        "compared with a single device: 8 values at 2 places, and none differs",
+        "compared with a single device: 8 values at 2 locations, and none differs",
         "  returned by the program: 3 values, 2 of them different",
         "  - loss: 0.5 instead of 0.25",
         "  - each (of replica 1): 2 instead of 1",
@@ -131,7 +132,7 @@ def test_what_the_program_returned_is_compared_too():
     )
 
 
-def test_where_no_rule_was_tried_it_is_said():
-    said = "No rule was tried: no number of the single device is the sum or the mean"
+def test_the_text_says_when_no_rule_was_tried():
+    said = "No rule was tried, because no number of the single device is the sum or the mean"
     assert said in flat(replace(ONE, rules_tried=False))
     assert said not in flat(ONE)

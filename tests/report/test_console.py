@@ -13,7 +13,7 @@ import pytest
 from tests.report.summaries import lens, summary, variable
 from varsim.analysis.notes import Note
 from varsim.report.console import print_report
-from varsim.report.summary import Cost, Judgement, Status, Summary
+from varsim.report.summary import Judgement, RunStatus, Summary, SyncCost
 
 
 def report(of: Summary, width: int = 80) -> str:
@@ -51,7 +51,7 @@ EXPECTED = """\
 x: 10 steps
 2 workers · start-up 0.25 s · training 1.50 s
 
-what the training reached
+result of the training
 accuracy  0.8889
 each      0.5  0.25
 inner.a   1
@@ -64,7 +64,7 @@ weights     ON_READ  ON_READ   MEAN                [3, 4]  float32
 steps_done  AUTO     ON_WRITE  ONLY_FIRST_REPLICA  []      int32
 pair        ON_READ  ON_READ   SUM                 [2]     int32
 
-what synchronising them cost
+cost of their synchronisation
                                    messages     bytes     waited s
             writes  reads  merges  if alone  if alone  per replica
 ──────────────────────────────────────────────────────────────────
@@ -73,7 +73,7 @@ steps_done      20      1      10         4       8 B         0.62
 pair            20      1       0         4       8 B            0
 together                              1,208   121 KiB
 
-value lens: each replica's component, and what a read outside gives
+value lens: each replica's component, and the value of a cross-replica read
             replica 0  replica 1  value  apart
 ──────────────────────────────────────────────
 weights                                      1
@@ -88,34 +88,33 @@ pair                                  –      1
 
 pair: it has no value
 
-weights was written by each replica to its own copy; the copies were combined
-only by reads and assigns from outside: 1,200 messages and 121 KiB if each
-variable travelled alone. The replicas' copies are up to 1 apart.
+weights was written by each replica to its own copy; only cross-replica reads
+and assigns combined the copies: 1,200 messages and 121 KiB if each variable
+were sent alone. The replicas' copies are up to 1 apart.
 
-There is no record of this run: whether varsim kept its promises was not judged,
-and nothing was looked for in your program. `--trace ops` makes a record.
+This run was not recorded, so varsim's promises were not checked, and your
+program was not searched for findings. `--trace ops` records a run.
 
 saved in /somewhere/runs/x/
 """
 
 
 def test_a_report_at_80_columns():
-    """In a file: no colours, nothing wider than the console, no blanks at the ends of lines."""
+    """A file has no colours, no lines wider than the console, and no blanks at their ends."""
     assert EXPECTED == report(RUN)
 
 
 def test_a_wide_console_has_one_table_of_variables():
     text = report(RUN, 140)
 
-    assert "what synchronising them cost" not in text
+    assert "cost of their synchronisation" not in text
     assert 1 == text.count("steps_done  AUTO")
     assert "ONLY_FIRST_REPLICA  []      int32        20      1      10" in text
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 200])
 @pytest.mark.parametrize("workers", [1, 2, 5, 9, 128])
-def test_nothing_is_wider_than_the_console(width: int, workers: int):
-    """Whatever the names, the numbers and the replicas are."""
+def test_no_line_is_wider_than_the_console(width: int, workers: int):
     rng = np.random.default_rng(workers)
     values = [rng.normal(size=(7, 7)) * 1e-7 for _ in range(workers)]
     counts = list(range(workers))
@@ -134,7 +133,7 @@ def test_nothing_is_wider_than_the_console(width: int, workers: int):
 
 
 def test_of_many_replicas_the_first_and_the_last_are_shown():
-    """And the distance is over all of them."""
+    """The distance is still that of all replicas."""
     text = report(summary(variable("n", lens(*range(20), value=190)), workers=20), 80)
     heading, _, row = text[text.index("value lens") :].splitlines()[1:4]
 
@@ -142,8 +141,8 @@ def test_of_many_replicas_the_first_and_the_last_are_shown():
     assert ["190", "19"] == row.split()[-2:]
 
 
-def test_a_mean_is_shown_where_it_says_something():
-    """Not of values around zero, nor of one value; and what a row says is not said again."""
+def test_a_mean_is_shown_where_it_is_useful():
+    """Not for values around zero, nor for equal values. Rows are not repeated."""
     around_zero = np.array([-2.0, -1.0, 0.0, 1.0, 2.0, 1e-9])
     text = report(summary(variable("w", lens(around_zero, around_zero), shape=[6])))
     rows = [line.split() for line in text[text.index("value lens") :].splitlines()[3:]]
@@ -163,7 +162,7 @@ def test_components_of_different_shapes_are_shown_by_their_shapes():
 
 
 def test_a_dict_of_dicts_is_a_table():
-    """With the keys as headings, or the other way round if that is too wide."""
+    """The inner keys are the headings, or the outer ones if that is too wide."""
     row = {"mean_of_means": 1.0, "sum_of_means": 2.0, "first_replica": 3.0, "one_device": 4.0}
     result: dict[str, Any] = {"loss": row, "accuracy": row}
 
@@ -178,8 +177,8 @@ LAYERS = [
 ]
 
 
-def test_variables_that_are_alike_have_one_row():
-    """With the figures of each; and of all together below."""
+def test_similar_variables_share_a_row():
+    """The row has the figures per variable; the last row has the sums."""
     text = report(summary(*LAYERS), 140)
     rows = [line.split() for line in text.partition("\nvariables\n")[2].splitlines()[3:8]]
 
@@ -192,8 +191,7 @@ def test_variables_that_are_alike_have_one_row():
         [],
     ] == rows[:4]
     assert (
-        "In a row for several variables, the figures are those of each one. --all shows every "
-        "variable."
+        "In a row for several variables, the figures are per variable. --all shows every variable."
     ) in text
 
 
@@ -206,7 +204,7 @@ def test_of_many_variables_the_lens_shows_those_that_differ():
     assert "--all shows the other 76 variables, and" in " ".join(text.split())
 
 
-def test_everything_is_shown_if_that_is_asked_for():
+def test_all_variables_are_shown_on_request():
     file = io.StringIO()
     print_report(summary(*LAYERS), file, 80, everything=True)
 
@@ -216,7 +214,7 @@ def test_everything_is_shown_if_that_is_asked_for():
     assert "--all" not in file.getvalue()
 
 
-def test_of_very_many_unlike_variables_the_first_are_shown():
+def test_of_many_different_variables_the_first_are_shown():
     text = report(summary(*(variable(f"v{i}", lens(i, i), writes=i) for i in range(100))))
 
     assert "60 more variables are in summary.json. --all shows every variable." in text
@@ -225,7 +223,7 @@ def test_of_very_many_unlike_variables_the_first_are_shown():
 
 
 def test_a_large_result_is_shown_in_part():
-    """An array by its shape and its first elements."""
+    """An array has its shape and its first elements."""
     square = [[float(place)] * 8 for place in range(8)]
     text = report(summary(result={"square": square, "one": [[1, 2], [3]]}))
 
@@ -233,38 +231,40 @@ def test_a_large_result_is_shown_in_part():
     assert "one     [[1 2] [3]]\n" in text
 
 
-def test_a_run_that_did_not_end_says_how_far_it_came():
+def test_an_unfinished_run_shows_its_progress():
     interrupted = summary(
-        status=Status.INTERRUPTED, interrupted=["training"], step=4, total_steps=10
+        status=RunStatus.INTERRUPTED, interrupted=["training"], step=4, total_steps=10
     )
 
     assert report(interrupted).startswith("x: interrupted after 4 of 10 steps\n")
-    assert "variables" not in report(summary(variable(writes=0), status=Status.FAILED))
-    assert "variables" in report(summary(variable(), status=Status.FAILED))
+    assert "variables" not in report(summary(variable(writes=0), status=RunStatus.FAILED))
+    assert "variables" in report(summary(variable(), status=RunStatus.FAILED))
 
 
 @pytest.mark.parametrize(
     ("part", "headline", "undone"),
     [
-        ("merging", "x: 10 steps, interrupted while its record was being merged", "does both"),
+        ("merging", "x: 10 steps, interrupted while merging its record", "does both"),
         (
             "judging",
-            "x: 10 steps, interrupted while it was being judged",
-            "`varsim check` does that",
+            "x: 10 steps, interrupted while judging its record",
+            "`varsim check` judges it",
         ),
     ],
 )
-def test_a_run_that_was_cut_short_after_the_training_says_what_is_missing(
+def test_a_run_interrupted_after_the_training_says_what_is_missing(
     part: str, headline: str, undone: str
 ):
-    text = report(summary(status=Status.INTERRUPTED, interrupted=[part], step=10, total_steps=10))
+    text = report(
+        summary(status=RunStatus.INTERRUPTED, interrupted=[part], step=10, total_steps=10)
+    )
 
     assert headline == text.splitlines()[0]
     assert undone in " ".join(text.split())
 
 
-def test_the_report_says_where_the_time_went():
-    """Not what took no time that could be shown."""
+def test_the_report_has_the_duration_of_each_phase():
+    """Phases whose duration would be shown as 0.00 are left out."""
     seconds = {"start_up": 0.3, "training": 16, "merging": 12.3, "judging": 9, "writing": 0.001}
 
     assert (
@@ -273,14 +273,14 @@ def test_the_report_says_where_the_time_went():
     )
 
 
-def test_calls_are_counted_where_steps_are_not_said():
+def test_calls_are_counted_if_the_workload_reports_no_steps():
     def headline(**known: Any) -> str:
         return report(summary(**known)).splitlines()[0]
 
     assert "x: 3 calls" == headline(step=0, total_steps=None, calls=3)
     assert "x: 1 call" == headline(step=0, total_steps=None, calls=1)
     assert "x: 3 steps" == headline(step=3, total_steps=3, calls=7)
-    failed = partial(headline, status=Status.FAILED)
+    failed = partial(headline, status=RunStatus.FAILED)
     assert "x: failed after 1 call" == failed(step=0, total_steps=None, calls=1)
     assert "x: failed after 1 of 3 steps" == failed(step=1, total_steps=3, calls=1)
 
@@ -294,10 +294,9 @@ def test_a_path_below_the_current_folder_is_shown_from_there(
     assert "saved in runs/x/\n" in report(summary(directory=str(tmp_path / "runs" / "x")))
 
 
-def test_what_adaptive_has_saved_stands_below_the_table():
-    """Of all adaptive variables together, and of no others."""
+def test_the_saving_of_adaptive_variables_is_printed_below_the_table():
     adaptive = {"requested": "AUTO", "synchronization": "AUTO", "merges": 1, "messages": 6}
-    instead = Cost(merges=100, messages=400, size_bytes=1600)
+    instead = SyncCost(merges=100, messages=400, size_bytes=1600)
     shown = [
         variable(name, writes=200, size_bytes=16, on_write=instead, **adaptive) for name in "abc"
     ]
@@ -305,15 +304,15 @@ def test_what_adaptive_has_saved_stands_below_the_table():
 
     assert (
         "adaptive: 3 exchanges, 18 messages, 48 B; under ON_WRITE 300 exchanges, 1,200 messages, "
-        "4.69 KiB (if each variable travelled alone)"
+        "4.69 KiB (if each variable were sent alone)"
     ) in " ".join(text.split())
     assert "adaptive" not in report(summary(variable("other")))
 
 
-def test_adaptive_says_when_it_has_saved_nothing():
-    """Every write was read before the next, so that each was exchanged."""
+def test_adaptive_without_a_saving_says_so():
+    """Each write was read before the next one, so each was exchanged."""
     cost = {"merges": 100, "messages": 400, "size_bytes": 1600}
-    settings = {"requested": "AUTO", "synchronization": "AUTO", "on_write": Cost(**cost)}
+    settings = {"requested": "AUTO", "synchronization": "AUTO", "on_write": SyncCost(**cost)}
     text = report(summary(variable("w", **settings, **cost)), 100)
 
     said = "as under ON_WRITE: every write was read before the next one"
@@ -330,8 +329,8 @@ def test_adaptive_says_when_it_has_saved_nothing():
         ),
         (
             Judgement(outcome="UNKNOWN", reasons=["w: a value is missing"]),
-            "It is not known whether varsim kept every promise of these settings (UNKNOWN): w: a "
-            "value is missing. Nothing that was recorded breaks one.",
+            "varsim cannot tell whether it kept every promise of these settings (UNKNOWN): w: a "
+            "value is missing. No recorded event breaks a promise.",
         ),
         (
             Judgement(outcome="INVALID", reasons=["w: two copies differ", "w: a read is old"]),
@@ -339,11 +338,11 @@ def test_adaptive_says_when_it_has_saved_nothing():
         ),
         (
             Judgement(outcome="VALID", reasons=[], findings=["divergence: w, p.py:7"]),
-            "found: divergence: w, p.py:7 `varsim check` explains what that means",
+            "found: divergence: w, p.py:7 `varsim check` explains this, and what to do",
         ),
         (
             Judgement(outcome="VALID", reasons=[], compared="3 values at 1 place differ"),
-            "oracle: 3 values at 1 place differ `varsim check` explains what that means",
+            "oracle: 3 values at 1 place differ `varsim check` explains this, and what to do",
         ),
         (
             Judgement(
@@ -358,13 +357,13 @@ def test_adaptive_says_when_it_has_saved_nothing():
         ),
     ],
 )
-def test_what_the_record_says_is_said(verdict: Judgement, expected: str):
+def test_the_report_has_the_verdict(verdict: Judgement, expected: str):
     text = report(summary(variable("w"), verdict=verdict), 80)
 
     assert expected in " ".join(text.split())
 
 
-def test_a_long_text_and_a_name_of_two_lines_leave_the_table_whole():
+def test_a_long_text_and_a_name_of_two_lines_do_not_break_the_table():
     result = {"text": "y" * 5_000, "a\nb": 1}
     lines = report(summary(variable("w"), result=result)).splitlines()
 

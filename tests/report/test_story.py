@@ -1,4 +1,4 @@
-"""The sentences that say what a run's numbers mean."""
+"""The sentences that summarise a run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from tests.report.summaries import lens, summary, variable
 from varsim.report.story import story
-from varsim.report.summary import Cost, Status
+from varsim.report.summary import RunStatus, SyncCost
 
 SAME = lens(1.0, 1.0)
 APART = lens(1.0, 1.83)
@@ -20,67 +20,65 @@ NONE = {"synchronization": "NONE", "requested": "NONE", "messages": 0, "size_byt
     ("settings", "seen", "expected"),
     [
         (NONE, APART, "w was never synchronised: the replicas' copies are up to 0.83 apart."),
-        (NONE, SAME, "w was never synchronised, and yet the replicas' copies are the same."),
-        (NONE, None, "w was never synchronised: every replica has a value of its own."),
+        (NONE, SAME, "w was never synchronised, but the replicas' copies are the same."),
+        (NONE, None, "w was never synchronised: each replica keeps its own value."),
         (
             ON_WRITE,
             SAME,
-            "w was synchronised at every write: 10 merges, 4 messages and 8 B if "
-            "each variable travelled alone. Every replica holds the same, to the last bit.",
+            "w was synchronised at every write: 10 merges, 4 messages and 8 B if each variable "
+            "were sent alone. All replicas hold the same values, bit for bit.",
         ),
         (
             {**ON_WRITE, "requested": "AUTO"},
             None,
             "AUTO became ON_WRITE: w was synchronised at every write: 10 merges, 4 messages and "
-            "8 B if each variable travelled alone.",
+            "8 B if each variable were sent alone.",
         ),
         (
             ON_WRITE,
             APART,
-            "w was synchronised at every write: 10 merges, 4 messages and 8 B if "
-            "each variable travelled alone. Yet the replicas' "
-            "copies are up to 0.83 apart: something was written past the aggregation.",
+            "w was synchronised at every write: 10 merges, 4 messages and 8 B if each variable "
+            "were sent alone. But the replicas' copies are up to 0.83 apart: a write bypassed the "
+            "aggregation.",
         ),
         (
             {**ON_WRITE, "aggregation": "NONE", "merges": 0},
             APART,
-            "w was ON_WRITE without an aggregation: a write in a replica changes that replica's "
-            "copy only, and nothing was synchronised there. The replicas' copies are up to 0.83 "
-            "apart, and a read outside shows replica 0's.",
+            "w was ON_WRITE without an aggregation: a write in a replica changes only that "
+            "replica's copy and is not synchronised. The replicas' copies are up to 0.83 apart, "
+            "and a cross-replica read returns replica 0's.",
         ),
         (
             {
                 **ON_WRITE,
                 "synchronization": "AUTO",
                 "merges": 1,
-                "on_write": Cost(merges=10, messages=40, size_bytes=160),
+                "on_write": SyncCost(merges=10, messages=40, size_bytes=160),
             },
             SAME,
-            "AUTO was adaptive: w was exchanged only when somebody was about to read: 1 exchange, "
-            "4 messages, 8 B; under ON_WRITE 10 exchanges, 40 messages, 160 B (if each variable "
-            "travelled alone). Every replica holds the same, to the last bit.",
+            "AUTO was adaptive: w was exchanged only before a read: 1 exchange, 4 messages, 8 B; "
+            "under ON_WRITE 10 exchanges, 40 messages, 160 B (if each variable were sent alone). "
+            "All replicas hold the same values, bit for bit.",
         ),
         (
             {**ON_WRITE, "synchronization": "AUTO", "aggregation": "NONE", "merges": 0},
             SAME,
-            "w was AUTO without an aggregation: a write in a replica changes that replica's copy "
-            "only, and nothing was synchronised there. At the end the copies are the same all the "
-            "same.",
+            "w was AUTO without an aggregation: a write in a replica changes only that replica's "
+            "copy and is not synchronised. At the end the copies are nevertheless the same.",
         ),
         (
             {},
             APART,
-            "w was written by each replica to its own copy; the copies were combined only by "
-            "reads and assigns from outside: 4 messages and 8 B if each variable travelled alone. "
+            "w was written by each replica to its own copy; only cross-replica reads and assigns "
+            "combined the copies: 4 messages and 8 B if each variable were sent alone. "
             "The replicas' copies are up to 0.83 apart.",
         ),
         (
             {},
             lens(1.0, float("nan")),
-            "w was written by each replica to its own copy; the copies were combined only by "
-            "reads and assigns from outside: 4 messages and 8 B if each variable travelled alone. "
-            "The replicas' copies are infinitely far apart: "
-            "some hold NaN or infinity.",
+            "w was written by each replica to its own copy; only cross-replica reads and assigns "
+            "combined the copies: 4 messages and 8 B if each variable were sent alone. "
+            "The replicas' copies are infinitely far apart: some hold NaN or infinity.",
         ),
     ],
 )
@@ -108,14 +106,13 @@ def test_one_replica_has_no_story():
     )
 
 
-def test_nothing_is_told_of_what_did_not_happen():
+def test_a_run_without_writes_has_no_story():
     assert [] == story(summary())
     assert [] == story(summary(variable(writes=0)))
-    assert [] == story(summary(variable(), status=Status.FAILED))
+    assert [] == story(summary(variable(), status=RunStatus.FAILED))
 
 
-def test_nothing_is_said_of_what_nobody_wrote():
-    """A variable without writes was neither written by replicas nor synchronised."""
+def test_a_variable_without_writes_is_left_out():
     told = story(summary(variable("w", SAME), variable("untouched", SAME, writes=0)))
 
     assert ["w was written by each"] == [sentence[:21] for sentence in told]

@@ -20,11 +20,11 @@ from varsim.analysis.lens import Moment
 from varsim.analysis.notes import Note
 from varsim.analysis.outcome import Outcome, Verdict
 from varsim.cli.explain import _blocks
-from varsim.report.bench_tables import print_bench, print_comparison
+from varsim.report.bench_page import print_bench, print_comparison
 from varsim.report.check_page import print_check
 from varsim.report.console import print_report
 from varsim.report.explain_text import print_blocks
-from varsim.report.lens_steps import print_steps, title_of
+from varsim.report.lens_page import print_steps, title_of
 from varsim.report.page import print_page
 
 WIDTHS = (40, 50, 60, 64, 80, 100, 120, 200)

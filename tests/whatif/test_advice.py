@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from varsim.cli.main import main
 from varsim.experiments.config import Experiment
 from varsim.experiments.runner import run_experiment
-from varsim.report.summary import Status, Summary
+from varsim.report.summary import RunStatus, Summary
 from varsim.spec import VariableSynchronization
 from varsim.testing import simulated_cluster
 from varsim.tracing.history import open_history, open_oracle
@@ -217,7 +217,7 @@ def test_a_pilot_run_that_fails_is_told(tmp_path: Path):
     advised = run(tmp_path, failing, auto="advised")
     (said,) = advised.advice
     assert said.startswith("AUTO is ON_WRITE: the pilot run fails: OSError: x (")
-    assert advised.status is Status.DONE
+    assert advised.status is RunStatus.DONE
 
 
 def test_whatif_shows_before_and_after_on_any_console(tmp_path: Path):

@@ -9,7 +9,7 @@ import pytest
 
 from varsim.experiments.loading import Override, load_experiment
 from varsim.experiments.runner import run_experiment
-from varsim.report.summary import Status, Summary, VariableSummary
+from varsim.report.summary import RunStatus, Summary, VariableSummary
 from varsim.testing import simulated_cluster
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -59,7 +59,7 @@ def test_a_lesson_runs(lesson: Path, run) -> None:
     """To its end, on four replicas, and warns only where it says so."""
     summary = run(lesson.stem)
 
-    assert (Status.DONE, 44, 4) == (summary.status, summary.step, len(summary.devices))
+    assert (RunStatus.DONE, 44, 4) == (summary.status, summary.step, len(summary.devices))
     promised = "There is a warning" in lesson.read_text(encoding="utf-8")
     assert promised == bool(summary.warnings)
 

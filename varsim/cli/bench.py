@@ -143,7 +143,7 @@ def _plan(workers: tuple[int, ...] | None, *, quick: bool) -> Plan:
 def _show(found: Bench, other: Bench | None, *, as_json: bool, quiet: bool) -> None:
     from varsim.cli.output import complain
     from varsim.experiments.bench import as_json as json_of
-    from varsim.report.bench_tables import print_bench, print_comparison
+    from varsim.report.bench_page import print_bench, print_comparison
 
     if as_json:
         click.echo(json_of(found))

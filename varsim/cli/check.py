@@ -126,12 +126,12 @@ def _examined(history: History, oracle: History | None, path: Path) -> Examinati
     from varsim.analysis.examination import examine
     from varsim.cli.progress import PARTS, telling
     from varsim.experiments.ending import ending_of, summary_beside
-    from varsim.report.summary import Part
+    from varsim.report.summary import Phase
 
     summary = summary_beside(path)
     ending = None if summary is None else ending_of(summary)
     no_oracle = "" if summary is None else summary.no_oracle
-    with telling(PARTS[Part.JUDGING]) as tell:
+    with telling(PARTS[Phase.JUDGING]) as tell:
         return examine(history, oracle, ending=ending, no_oracle=no_oracle, tell=tell)
 
 

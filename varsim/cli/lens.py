@@ -100,7 +100,7 @@ def _show(
 
     from varsim.analysis.apart import telling_of
     from varsim.experiments.found_variables import shape_of
-    from varsim.report.lens_steps import print_steps, title_of, why_element
+    from varsim.report.lens_page import print_steps, title_of, why_element
 
     shape = shape_of(row)
     told = telling_of(found, _ELEMENTS) if free and shape else None

@@ -12,26 +12,26 @@ import click
 
 from varsim.cli.output import complain
 from varsim.interrupts import Interrupts
-from varsim.report.summary import Part, Plain, Summary
+from varsim.report.summary import Phase, Plain, Summary
 from varsim.report.terminal import is_terminal, takes_escapes
-from varsim.report.words import LIKEWISE, number, visible
+from varsim.report.words import SAME_WARNING, number, visible
 from varsim.tracing.progress import Tell
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 BAR_EVERY_S: Final = 0.1  # as often as the eye follows
-_MOST_LIKEWISE: Final = 2  # warnings that say the same of other variables
+_MOST_REPEATED: Final = 2  # warnings shown for further variables with the same warning
 LINE_EVERY_S: Final = 2.0  # a log of an hour has not more lines than one reads
 _TOO_EARLY_S: Final = 1.0  # what is short says nothing of the rest
 
 
-PARTS: Final[Mapping[Part, str]] = {
-    Part.PILOT: "pilot run",
-    Part.MERGING: "merging the record",
-    Part.ORACLE: "oracle on 1 worker",
-    Part.JUDGING: "judging the record",
-    Part.WRITING: "writing the summary",
+PARTS: Final[Mapping[Phase, str]] = {
+    Phase.PILOT: "pilot run",
+    Phase.MERGING: "merging the record",
+    Phase.ORACLE: "oracle on 1 worker",
+    Phase.JUDGING: "judging the record",
+    Phase.WRITING: "writing the summary",
 }
 """What a run does beside the training, as it is shown."""
 
@@ -44,7 +44,7 @@ class Quiet:
 
     def __init__(self) -> None:
         self._stream = sys.stderr  # while a program runs, that is another
-        self._likewise = 0  # warnings that say of other variables what one has said
+        self._repeated = 0  # warnings that repeat a warning for another variable
 
     def started(self, summary_so_far: Summary) -> None:
         """Nothing."""
@@ -52,7 +52,7 @@ class Quiet:
     def progressed(self, step: int, total: int, metrics: dict[str, Plain]) -> None:
         """Nothing."""
 
-    def turned_to(self, part: Part) -> None:
+    def turned_to(self, part: Phase) -> None:
         """Says what it is."""
         self.begins(PARTS[part])
 
@@ -64,15 +64,16 @@ class Quiet:
 
     def warned(self, text: str) -> None:
         """A paragraph; of those that are alike, the first ones."""
-        self._likewise += text.endswith(LIKEWISE)
-        if self._likewise <= _MOST_LIKEWISE or not text.endswith(LIKEWISE):
+        repeats = SAME_WARNING in text
+        self._repeated += repeats
+        if not repeats or self._repeated <= _MOST_REPEATED:
             self._warn(text)
 
     def ended(self) -> None:
-        """How many warnings were left out."""
-        more = self._likewise - _MOST_LIKEWISE
+        """Print how many warnings were left out."""
+        more = self._repeated - _MOST_REPEATED
         if more > 0:
-            self._warn(f"{more:,} more{LIKEWISE}; summary.json has each warning")
+            self._warn(f"{more:,} more such warnings; summary.json has each warning")
 
     def _warn(self, text: str) -> None:
         complain("warning", text, self._stream)

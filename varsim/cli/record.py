@@ -25,13 +25,13 @@ def open_record(run: str) -> Iterator[tuple[Path, History, History | None]]:
     from varsim.experiments.recording import merge_what_is_left
     from varsim.experiments.store import RunFiles
     from varsim.interrupts import Interrupts
-    from varsim.report.summary import Part
+    from varsim.report.summary import Phase
     from varsim.tracing.history import open_history, open_oracle
 
     path = find_run(run)
     with Interrupts():  # what is done with it may have private files
         if path.is_dir():
-            with telling(PARTS[Part.MERGING]) as tell:
+            with telling(PARTS[Phase.MERGING]) as tell:
                 merge_what_is_left(RunFiles(path), tell=tell)
         path = find_record(run)
         with open_history(path) as history, open_oracle(path) as oracle:

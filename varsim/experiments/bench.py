@@ -15,7 +15,7 @@ from varsim.experiments.store import BENCH, LATEST_BENCH, RunDirectory, json_tex
 from varsim.experiments.timing import now_s
 from varsim.interrupts import Interrupts
 from varsim.report.bench import Bench
-from varsim.report.summary import Status
+from varsim.report.summary import RunStatus
 from varsim.report.words import whole_size
 
 TITLE: Final = "bench"
@@ -34,7 +34,7 @@ def run_bench(plan: Plan, out: Path, watcher: Watcher) -> Bench:
     """
     machine = this_machine()  # first: its load is what others do
     started, began_s = datetime.now().astimezone(), now_s()
-    status, failure = Status.DONE, None
+    status, failure = RunStatus.DONE, None
     with Interrupts() as interrupts:
         interrupts.heeded = False  # until it is known what is to be removed
         directory = RunDirectory.make(out, TITLE, started, latest=LATEST_BENCH)
@@ -49,7 +49,7 @@ def run_bench(plan: Plan, out: Path, watcher: Watcher) -> Bench:
                 directory.discard()
                 raise
             interrupted = isinstance(error, KeyboardInterrupt)
-            status = Status.INTERRUPTED if interrupted else Status.FAILED
+            status = RunStatus.INTERRUPTED if interrupted else RunStatus.FAILED
             failure = None if interrupted else str(error)
         bench = Bench(
             status=status,

@@ -10,16 +10,18 @@ from varsim.analysis.findings.found import times
 from varsim.analysis.returned import Returned, compare_returned
 from varsim.errors import ConfigError
 from varsim.experiments.store import SUMMARY, load_summary
-from varsim.report.summary import Part, Status, Summary
+from varsim.report.summary import Phase, RunStatus, Summary
 
-_AFTER_IT: Final = {part.value for part in (Part.MERGING, Part.ORACLE, Part.JUDGING, Part.WRITING)}
+_AFTER_IT: Final = {
+    part.value for part in (Phase.MERGING, Phase.ORACLE, Phase.JUDGING, Phase.WRITING)
+}
 """The parts after the program has ended: an interrupt there does not shorten the program."""
 
 
 def ending_of(summary: Summary) -> Ending:
     """How a run ended."""
     failure = summary.failure
-    ended = summary.status is Status.INTERRUPTED and _AFTER_IT.issuperset(summary.interrupted)
+    ended = summary.status is RunStatus.INTERRUPTED and _AFTER_IT.issuperset(summary.interrupted)
     return Ending(
         status=DONE if ended and summary.interrupted else summary.status.value,
         reached=_reached(summary),

@@ -17,7 +17,7 @@ from varsim.experiments.places import KeyPath
 from varsim.experiments.runner import run_experiment as run_to_its_end
 from varsim.experiments.store import further_folders, load_summary
 from varsim.experiments.subject import experiment_of
-from varsim.report.summary import Failure, Plain, Status, Summary
+from varsim.report.summary import Failure, Plain, RunStatus, Summary
 from varsim.tracing.history import History, open_history, open_oracle
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class FinishedRun:
         self._open = ExitStack()
 
     @property
-    def status(self) -> Status:
+    def status(self) -> RunStatus:
         """DONE, FAILED or INTERRUPTED."""
         return self.summary.status
 
@@ -175,7 +175,7 @@ def run_experiment(
         word = None if experiment is None else os.fspath(experiment)
         loaded = experiment_of(word, said, trust=trust)
     summary = run_to_its_end(loaded)
-    if summary.interrupted or summary.status is Status.INTERRUPTED:
+    if summary.interrupted or summary.status is RunStatus.INTERRUPTED:
         raise KeyboardInterrupt(f"the run was interrupted; what it did is in {summary.directory}")
     return FinishedRun(summary.directory)
 

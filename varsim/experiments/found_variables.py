@@ -15,7 +15,7 @@ from varsim.analysis.lens import moments
 from varsim.errors import ConfigError
 from varsim.experiments.nearest import listed, no_variable
 from varsim.experiments.store import load_summary
-from varsim.report.lens_table import relative
+from varsim.report.lens_page import relative
 from varsim.report.words import number
 from varsim.tracing.history import History, VariableRow
 

@@ -18,8 +18,8 @@ from varsim.experiments.settings import AppliedSettings
 from varsim.experiments.store import RunDirectory
 from varsim.interrupts import Interrupts
 from varsim.report.plain import plain
-from varsim.report.summary import Carried, Failure, Part, Plain, Status, Summary
-from varsim.report.words import LIKEWISE
+from varsim.report.summary import Carried, Failure, Phase, Plain, RunStatus, Summary
+from varsim.report.words import SAME_WARNING
 from varsim.tracing.progress import Tell
 
 
@@ -32,7 +32,7 @@ class Watcher(Protocol):
     def progressed(self, step: int, total: int, metrics: dict[str, Plain]) -> None:
         """The workload has done a step."""
 
-    def turned_to(self, part: Part) -> None:
+    def turned_to(self, part: Phase) -> None:
         """This part of the run begins, before or after the workload."""
 
     def done(self, fraction: float) -> None:
@@ -52,9 +52,9 @@ class Going:
     started: datetime
     watcher: Watcher | None
     interrupts: Interrupts
-    part: Part = Part.START_UP
-    status: Status = Status.DONE
-    interrupted: list[Part] = field(default_factory=list)
+    part: Phase = Phase.START_UP
+    status: RunStatus = RunStatus.DONE
+    interrupted: list[Phase] = field(default_factory=list)
     failure: Failure | None = None
     settings: AppliedSettings = field(init=False)
     checked: bool = False
@@ -87,10 +87,10 @@ class Going:
         return observed
 
     @contextmanager
-    def doing(self, part: Part) -> Iterator[Tell | None]:
+    def doing(self, part: Phase) -> Iterator[Tell | None]:
         """Run this part within the block. Yields a function that takes the finished fraction."""
         self.part = part
-        if self.watcher is not None and part is not Part.TRAINING:
+        if self.watcher is not None and part is not Phase.TRAINING:
             self.watcher.turned_to(part)
         began_s = time.perf_counter()
         try:
@@ -101,14 +101,14 @@ class Going:
     def cut_short(self) -> None:
         """Ctrl-C has ended the present part."""
         self.interrupted.append(self.part)
-        if self.status is Status.DONE:
-            self.status = Status.INTERRUPTED
+        if self.status is RunStatus.DONE:
+            self.status = RunStatus.INTERRUPTED
 
     def launched(self, began_s: float) -> None:
         """The first workers are ready."""
         self.interrupts.heed()
-        self.seconds[Part.START_UP.value] = time.perf_counter() - began_s
-        self.part = Part.TRAINING
+        self.seconds[Phase.START_UP.value] = time.perf_counter() - began_s
+        self.part = Phase.TRAINING
         if self.watcher is not None:
             self.watcher.started(self.summary())
 
@@ -140,10 +140,12 @@ class Going:
         """Takes a warning, unless it has been taken before."""
         if text not in self.warnings:
             who, what = _who_and_what(text)
-            likewise = any(_who_and_what(other)[1] == what for other in self.warnings)
+            earlier = map(_who_and_what, self.warnings)
+            first = next((name for name, said in earlier if said == what), None)
             self.warnings.append(text)
             if self.watcher is not None:
-                self.watcher.warned(f"{who}{LIKEWISE}" if what and likewise else text)
+                short = f"{who}{SAME_WARNING}{(first or '').removeprefix('variable ')}"
+                self.watcher.warned(short if what and first else text)
 
     def save(self) -> None:
         """Save the summary of each strategy, in the folder that has its record."""

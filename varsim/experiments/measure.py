@@ -13,7 +13,7 @@ from varsim.distribute.variable import Variable
 from varsim.errors import VariableError, VarsimError
 from varsim.experiments.settings import AppliedSettings
 from varsim.report.plain import SMALL_SIZE, digest, furthest_apart, plain
-from varsim.report.summary import Cost, Lens, Plain, Sample, VariableSummary
+from varsim.report.summary import Lens, Plain, Sample, SyncCost, VariableSummary
 from varsim.sync import statistics
 from varsim.sync.statistics import VariableStatistics
 
@@ -62,8 +62,8 @@ def _summary(account: VariableStatistics, free_ids: set[int], lens: Lens | None)
     )
 
 
-def _cost(cost: statistics.Cost) -> Cost:
-    return Cost(merges=cost.merges, messages=cost.messages, size_bytes=cost.size_bytes)
+def _cost(cost: statistics.Cost) -> SyncCost:
+    return SyncCost(merges=cost.merges, messages=cost.messages, size_bytes=cost.size_bytes)
 
 
 def look_at(strategy: MirroredStrategy, variable: Any) -> Lens:

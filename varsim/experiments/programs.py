@@ -15,7 +15,7 @@ from varsim.experiments.scripts import ScriptProgram
 from varsim.experiments.sources import Home, forget_imported, home_of_file, home_of_module
 from varsim.launch.chance import AT_IMPORT, seeded
 from varsim.report.plain import plain
-from varsim.report.summary import Part
+from varsim.report.summary import Phase
 from varsim.workloads.job import Job
 
 
@@ -66,7 +66,7 @@ class WorkloadProgram:
         strategy.start()
         going.launched(began_s)
         job = Job(strategy, experiment.seed, experiment.steps, going.progress)
-        with going.doing(Part.TRAINING), variable_creator_scope(going.settings):
+        with going.doing(Phase.TRAINING), variable_creator_scope(going.settings):
             result: object = self.workload.run(job, **self.params)
         going.check_settings()
         return result

@@ -27,7 +27,7 @@ from varsim.experiments.recording import judged, write_history
 from varsim.experiments.store import RunDirectory
 from varsim.interrupts import Interrupts, came_of_interrupt
 from varsim.launch.chance import seeded
-from varsim.report.summary import Part, Status, Summary
+from varsim.report.summary import Phase, RunStatus, Summary
 
 
 def run_experiment(experiment: Experiment, watcher: Watcher | None = None) -> Summary:
@@ -75,15 +75,15 @@ def _go_through(going: Going, program: Program, began_s: float) -> None:
     """All parts of a run but the last. When it is done, SIGINT waits."""
     interrupts = going.interrupts
     if going.experiment.auto == ADVISED:
-        with going.doing(Part.PILOT):
+        with going.doing(Phase.PILOT):
             followed, going.advice = take_advice(
                 going.experiment, program.params, interrupts, going.directory.pilot
             )
             interrupts.heed()
         going.follow(followed)
-        going.part, began_s = Part.START_UP, time.perf_counter()
+        going.part, began_s = Phase.START_UP, time.perf_counter()
     _play_and_measure(going, program, began_s)
-    with going.doing(Part.WRITING):  # whatever comes now, this much is kept
+    with going.doing(Phase.WRITING):  # whatever comes now, this much is kept
         going.save()
     try:
         _record_and_judge(going, program)
@@ -97,7 +97,7 @@ def _save(going: Going) -> None:
     going.save()
     if going.interrupts.waits and not going.interrupted:  # it came while all was saved
         going.interrupts.waits = False
-        going.part = Part.WRITING
+        going.part = Phase.WRITING
         going.cut_short()
         going.save()
 
@@ -149,7 +149,7 @@ def _play_and_measure(going: Going, program: Program, began_s: float) -> None:
             going.result = reached(result)
         except KeyboardInterrupt:
             interrupts.heeded = False
-            if going.part is Part.START_UP:
+            if going.part is Phase.START_UP:
                 raise  # nothing can be measured
             going.cut_short()
         except ConfigError:
@@ -160,9 +160,9 @@ def _play_and_measure(going: Going, program: Program, began_s: float) -> None:
             if came_of_interrupt(error):
                 going.cut_short()
             else:
-                going.status, going.failure = Status.FAILED, failure_of(error)
+                going.status, going.failure = RunStatus.FAILED, failure_of(error)
         interrupts.heeded = False
-        if going.status is not Status.DONE:
+        if going.status is not RunStatus.DONE:
             going.take_a_last_look()
     finally:
         for observed in going.strategies:
@@ -171,19 +171,19 @@ def _play_and_measure(going: Going, program: Program, began_s: float) -> None:
 
 def _record_and_judge(going: Going, program: Program) -> None:
     interrupts, experiment = going.interrupts, going.experiment
-    with going.doing(Part.MERGING) as tell:
+    with going.doing(Phase.MERGING) as tell:
         interrupts.heed()
         problems = [write_history(observed.files, tell=tell) for observed in going.strategies]
     for problem in problems:
         if problem is not None:
             going.warn(problem)
     going.no_oracle = program.no_oracle
-    if experiment.oracle and going.status is not Status.DONE:
-        how = "failed" if going.status is Status.FAILED else "was interrupted"
+    if experiment.oracle and going.status is not RunStatus.DONE:
+        how = "failed" if going.status is RunStatus.FAILED else "was interrupted"
         going.no_oracle = f"the run {how}, so it was not repeated on a single device"
     elif experiment.oracle and not any(problems):
         going.no_oracle = "it was interrupted"  # until it has come to its end
-        with going.doing(Part.ORACLE):
+        with going.doing(Phase.ORACLE):
             files = going.directory.oracle
             returned = run_oracle(experiment, program.params, interrupts, files)
             interrupts.heed()
@@ -193,6 +193,6 @@ def _record_and_judge(going: Going, program: Program) -> None:
         else:
             going.no_oracle, going.oracle_result = "", returned
     ending = ending_of(going.summary())
-    with going.doing(Part.JUDGING) as tell:
+    with going.doing(Phase.JUDGING) as tell:
         for observed in going.strategies:
             observed.verdict = judged(observed.files, ending, no_oracle=going.no_oracle, tell=tell)

@@ -28,7 +28,7 @@ from varsim.experiments.sources import Home, forget_imported, home_of_file
 from varsim.experiments.store import RunFiles
 from varsim.interrupts import came_of_interrupt
 from varsim.launch.launcher import LaunchOptions
-from varsim.report.summary import Status
+from varsim.report.summary import RunStatus
 
 _KEYS: Final[KeyPath] = ("script",)
 
@@ -122,7 +122,7 @@ class ScriptProgram:
     def _end_in_failure(self, going: Going, error: BaseException, refusal: WrongKey | None) -> None:
         if error is refusal or came_of_interrupt(error):
             raise error
-        going.status, going.failure = Status.FAILED, failure_of(error)
+        going.status, going.failure = RunStatus.FAILED, failure_of(error)
         if isinstance(error, SystemExit):
             if not going.strategies:
                 raise NothingToRecord(going.failure.exit_code)

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from varsim.errors import ConfigError
 from varsim.experiments.places import WrongKey
-from varsim.report.summary import Status, Summary
+from varsim.report.summary import RunStatus, Summary
 from varsim.tracing.history import ORACLE
 from varsim.visible import OBEYED
 
@@ -244,6 +244,8 @@ def from_plain(values: Any, name: str) -> Summary:
     if version != VERSION:
         raise ConfigError(f"{name}: a summary of version {version}; this varsim reads {VERSION}")
     try:
-        return TypeAdapter(Summary).validate_python({**values, "status": Status(values["status"])})
+        return TypeAdapter(Summary).validate_python(
+            {**values, "status": RunStatus(values["status"])}
+        )
     except (ValidationError, ValueError, KeyError) as error:
         raise ConfigError(f"{name} is not the summary of a run: {error}") from None

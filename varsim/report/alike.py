@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def grouped(items: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
-    """The items in groups that have the same key, in the order in which the first of each comes."""
+    """Group items by key, in the order in which each key first occurs."""
     groups: dict[Hashable, list[T]] = {}
     for item in items:
         groups.setdefault(key(item), []).append(item)
@@ -32,7 +32,7 @@ def without_numbers(text: str, name: str) -> str:
 
 
 def name_of(names: Sequence[str]) -> str:
-    """One name for several variables: `layer_*/kernel (64 variables)`, or a list of a few names."""
+    """Return one name for several variables: `layer_*/kernel (64 variables)`, or a short list."""
     unique = list(dict.fromkeys(names))
     if len(names) == 1:
         return names[0]
@@ -48,9 +48,9 @@ def name_of(names: Sequence[str]) -> str:
 
 
 def pattern_of(names: Sequence[str]) -> str:
-    """What names have in common, part by part; `*` stands for what differs in a part.
+    """Return what names have in common, part by part; `*` stands for what differs in a part.
 
-    Of names with different numbers of parts, `…` stands for those in the middle.
+    If names have different numbers of parts, `…` stands for the parts in the middle.
     """
     parts = [name.split("/") for name in names]
     fewest = min(map(len, parts))
@@ -68,7 +68,7 @@ def _same(column: Sequence[str]) -> bool:
 
 
 def _pattern(words: Sequence[str]) -> str:
-    """Of words that differ: what all begin and end with, but for digits, which count something."""
+    """Return the common prefix and suffix around `*`, without digits next to it: they count."""
     if _same(words):
         return words[0]
     head = _begin(words)
@@ -77,7 +77,7 @@ def _pattern(words: Sequence[str]) -> str:
 
 
 def _begin(words: Sequence[str]) -> str:
-    """What all words begin with, letter by letter."""
+    """Return the longest common prefix."""
     first, last = min(words), max(words)
     same = takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
     return "".join(letter for letter, _ in same)
@@ -87,9 +87,9 @@ def _begin(words: Sequence[str]) -> str:
 
 
 def short_names(names: Sequence[str], width: int) -> list[str]:
-    """The names in at most so many columns, cut in the middle, and no two of them alike.
+    """Shorten names in the middle to at most `width` columns, so that no two are the same.
 
-    Of several variables with one name, all but the first have a number.
+    If several variables have the same name, all but the first get a number.
     """
     whole = [visible(name) for name in names]
     seen: dict[str, int] = {}
@@ -111,7 +111,7 @@ def short_names(names: Sequence[str], width: int) -> list[str]:
 
 
 def short(name: str, width: int) -> str:
-    """The name in at most so many columns: `encoder/…/kernel`, with parts whole where they fit."""
+    """Shorten a name to at most `width` columns, with whole parts if they fit: `a/…/kernel`."""
     name = visible(name)
     if len(name) <= width:
         return name
@@ -122,7 +122,7 @@ def short(name: str, width: int) -> str:
             if width - len(said) >= min(_LEAST_PATTERN, len(pattern)):
                 return short(pattern, width - len(said)) + said
     parts = name.split("/")
-    for heads in (range(1, len(parts)), (0,)):  # without its beginning if that cannot be whole
+    for heads in (range(1, len(parts)), (0,)):  # without the first part if it does not fit
         best = ""
         for head in heads:
             for tail in range(1, len(parts) - head):
@@ -131,18 +131,18 @@ def short(name: str, width: int) -> str:
                     best = candidate
         if len(best) * 2 > width:
             return best
-    return middle(name, width)  # letters say more than the few whole parts that fit
+    return middle(name, width)  # more informative than the few whole parts that fit
 
 
 def _apart(names: Sequence[str], width: int) -> list[str]:
-    """Names that are alike at both ends: what differs is kept, and what surrounds it is cut."""
+    """Shorten names with the same beginning and end: keep the difference, cut around it."""
     head = len(_begin(names))
     tail = len(_begin([name[head:][::-1] for name in names]))
     differs = [name[head : len(name) - tail] for name in names]
     room = width - max(map(len, differs)) - 2 * len(CUT)
     if room < 0:
         return [middle(name, width) for name in differs]
-    after = tail if tail <= room + len(CUT) else room // 2  # the end says what it is
+    after = tail if tail <= room + len(CUT) else room // 2  # the last part is the most important
     before = min(head, room - after + (len(CUT) if after == tail else 0))
     return [
         f"{CUT if before < head else ''}{name[head - before : len(name) - tail + after]}"

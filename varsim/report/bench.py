@@ -1,6 +1,6 @@
-"""What is known of a host that was measured: all that a report shows, and that `bench.json` holds.
+"""The figures of a measured host: what `bench.json` holds and its report shows.
 
-Only plain values, as in `varsim.report.summary`.
+All values are plain, as in `varsim.report.summary`.
 """
 
 from __future__ import annotations
@@ -11,40 +11,40 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from varsim.report.summary import Status
+from varsim.report.summary import RunStatus
 
 _ENOUGH_FOR_QUARTILES: Final = 4
 
 
 class Quantity(StrEnum):
-    """What was timed."""
+    """What is timed."""
 
-    COPY = "copy"  # of memory, in the program's own process
-    STAR = "bare star"  # every process gets a payload, and answers with one: ZeroMQ alone
-    START = "start"  # of all workers, until they are ready
-    STEP = "step"  # one strategy.run in which every replica writes one ON_WRITE MEAN variable
-    READ_CHANGED = "read, changed"  # outside, of an ON_READ SUM variable that all have written
-    READ_UNCHANGED = "read, unchanged"  # again, when nobody has written it since
-    LOCAL_READ = "local read"  # of an ON_READ variable by its replica; nothing is sent
-    LOCAL_WRITE = "local write"  # likewise
+    COPY = "copy"  # a copy of memory in the program's own process
+    STAR = "bare star"  # ZeroMQ alone: each process receives a payload and sends one back
+    START = "start"  # the start of all workers, until they are ready
+    STEP = "step"  # one strategy.run in which each replica writes one ON_WRITE MEAN variable
+    READ_CHANGED = "read, changed"  # cross-replica, ON_READ SUM, after a write on all replicas
+    READ_UNCHANGED = "read, unchanged"  # the same without a write since the last read
+    LOCAL_READ = "local read"  # an ON_READ variable's read in a replica; sends nothing
+    LOCAL_WRITE = "local write"  # an ON_READ variable's write in a replica; sends nothing
 
 
 ALONE: Final = (Quantity.COPY, Quantity.LOCAL_READ, Quantity.LOCAL_WRITE)
-"""What happens within one process, so that the number of workers does not matter."""
+"""Quantities within one process: they do not depend on the number of workers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
-    """Some seconds, measured several times."""
+    """A duration in seconds, measured several times."""
 
     median: float
-    low: float  # the quartiles; minimum and maximum of fewer than four
-    high: float
+    low: float  # lower quartile; the minimum of fewer than four values
+    high: float  # upper quartile; the maximum of fewer than four values
     count: int
 
     @staticmethod
     def of(seconds: Sequence[float]) -> Spread:
-        """What describes a series of measurements."""
+        """Summarise a series of measurements."""
         low, high = min(seconds), max(seconds)
         if len(seconds) >= _ENOUGH_FOR_QUARTILES:
             low, _, high = statistics.quantiles(seconds, n=4, method="inclusive")
@@ -57,41 +57,41 @@ class Figure:
     """One figure of a host."""
 
     quantity: Quantity
-    workers: int  # or processes, of a bare star
-    size_bytes: int  # of one value; 0 of a start
+    workers: int  # processes, for a bare star
+    size_bytes: int  # of one value; 0 for a start
     seconds: Spread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """Where it was measured, as far as the system tells."""
+    """The measured host, as far as its operating system describes it."""
 
     host: str
     processor: str
-    cores: int  # that this process may use
+    cores: int  # available to this process
     memory_bytes: int | None
     system: str
-    load_before: float | None  # processes that wanted to run, in the minute before
+    load_before: float | None  # load average of the minute before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
     """One measurement of a host."""
 
-    status: Status
-    failure: str | None  # why it ended before its end
+    status: RunStatus
+    failure: str | None  # why it ended early
     started: str  # in ISO 8601, with the offset from UTC
     directory: str
     machine: Machine
-    versions: dict[str, str]  # of varsim, and of what it stands on
+    versions: dict[str, str]  # of varsim and its dependencies
     quick: bool
     took_s: float
     asked: int  # how many figures were to be measured
-    left_out: list[str]  # what of it was not, and why, as a sentence
+    left_out: list[str]  # sentences: which figures were not measured, and why
     figures: list[Figure]
 
     def seconds(self, quantity: Quantity, workers: int, size_bytes: int = 0) -> Spread | None:
-        """One figure, if it was measured."""
+        """Return one figure, or None if it was not measured."""
         for figure in self.figures:
             if (quantity, workers, size_bytes) == (
                 figure.quantity,
@@ -103,10 +103,10 @@ class Bench:
 
     @property
     def workers(self) -> list[int]:
-        """The numbers of workers for which there is any figure of a cluster."""
+        """Return the numbers of workers that any figure of a cluster has."""
         return sorted({f.workers for f in self.figures if f.quantity not in ALONE})
 
     @property
     def sizes(self) -> list[int]:
-        """The sizes for which there is any figure."""
+        """Return the sizes that any figure has."""
         return sorted({figure.size_bytes for figure in self.figures if figure.size_bytes})

@@ -1,4 +1,4 @@
-"""What `varsim check` shows: each promise, the events that break one, findings, and the verdict."""
+"""The page of `varsim check`: promises, the events that break one, findings, and the verdict."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ from varsim.report.space_time import space_time
 from varsim.report.verdict_text import end_of, nothing_found
 
 WIDEST: Final = 80
-"""Of lines that one reads; a narrower console has narrower ones."""
+"""Columns of a line, at most: longer lines are hard to read."""
 
-_LEAST_REASON: Final = 24  # columns; with less, a reason stands below its promise
+_LEAST_REASON: Final = 24  # columns; with less room, a reason is printed below its promise
+_SAME_REASON: Final = "the same"  # where a check has the reason of the check above it
 _COLOR: Final = {Outcome.VALID: "green", Outcome.INVALID: "red", Outcome.UNKNOWN: "yellow"}
 
 
 def print_check(
     console: Console, found: Examination, names: Mapping[int, str], *, everything: bool = False
 ) -> None:
-    """The page about a run.
+    """Print the page about a run.
 
     Args:
-        names: Of the variables, by number.
-        everything: Findings that are alike are told one by one.
+        names: The variables' names by number.
+        everything: Print similar findings one by one.
     """
     width = min(console.width, WIDEST)
     failed = [one for one in found.findings if one.kind is Kind.FAILED_RUN]
@@ -53,23 +54,23 @@ def print_check(
 
 
 def _how_to_see(found: Examination, width: int) -> list[str]:
-    """How the events of findings and differences are shown; nothing if there are none."""
+    """Return the hint how to print an event; nothing if no finding or difference has one."""
     events = [event for one in found.findings for event in one.events]
     if found.compared is not None:
         events += [one.event for one in found.compared.unexplained]
     if not events:
         return []
-    said = f"`--event {events[0]}` shows that event, and what happened around it."
+    said = f"`--event {events[0]}` shows that event, and the events around it."
     return ["", *wrap(said, width, break_on_hyphens=False)]
 
 
 def _ended(found: Examination, failed: Sequence[Finding], width: int) -> list[str]:
-    """How the run ended, if it did not come to its end."""
+    """Return the lines on how the run ended, if it failed or was interrupted."""
     if failed:
         return [*finding_text(failed[0], width), ""]
     if found.ending is not None and found.ending.status == INTERRUPTED:
         said = (
-            f"The run was interrupted {found.ending.reached}: what follows is about what was "
+            f"The run was interrupted {found.ending.reached}: the following is about the events "
             "recorded until then."
         )
         return [*wrap(said, width), ""]
@@ -84,7 +85,7 @@ def _print_promises(console: Console, verdicts: Sequence[Verdict], width: int) -
     before = ""
     for verdict in verdicts:
         room = width - 2 if stacked else width - indent
-        told = "likewise" if verdict.reason == before else verdict.reason
+        told = _SAME_REASON if verdict.reason == before else verdict.reason
         before = verdict.reason
         reason = wrap(told, room, break_on_hyphens=False)
         said = verdict.outcome.value
@@ -96,6 +97,6 @@ def _print_promises(console: Console, verdicts: Sequence[Verdict], width: int) -
 
 
 def _print_lines(console: Console, lines: Sequence[str]) -> None:
-    """Lines that have been laid out."""
+    """Print lines that are broken already."""
     for line in lines:
         console.print(Text(line), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The comparison with a single device, in words."""
+"""The texts of a comparison with a single device."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from varsim.report.words import count, names, number, visible, wrapped
 WIDTH: Final = 80
 
 _NO_RULES: Final = (
-    "No rule was tried: no number of the single device is the sum or the mean of the replicas' "
-    "numbers. If the single device had another batch, make the program split batches by "
-    "strategy.num_replicas_in_sync."
+    "No rule was tried, because no number of the single device is the sum or the mean of the "
+    "replicas' numbers. If the single device had another batch, make the program split batches "
+    "by strategy.num_replicas_in_sync."
 )
 
 MOST: Final = 5
-"""How many places are listed; after them comes the number of the others."""
+"""How many locations are listed; after them comes the number of the others."""
 
 _UNKNOWN: Final = (
-    "varsim cannot tell whether that is a mistake: other random numbers, other batches and the "
-    "rounding of many steps make such differences, too."
+    "varsim cannot tell whether that is a mistake: different random numbers, different batches "
+    "and rounding over many steps cause such differences, too."
 )
 
 
 def in_short(compared: Compared) -> str:
-    """The comparison in a sentence or a few: how much, what differs, and the first of it."""
+    """Return the comparison in a few sentences: how many values, how many differ, the first."""
     said = f"{_of_variables(compared)}{_left_out(compared)}"
     differ = [one for one in compared.returned if one.differs]
     if not differ:
@@ -58,30 +58,32 @@ def _and_more(number: int) -> str:
 
 
 def compared_text(compared: Compared, width: int = WIDTH, most: int | None = MOST) -> list[str]:
-    """The lines about a comparison with a single device.
+    """Return the lines on a comparison with a single device.
 
     Args:
-        most: Places that are listed; None: all.
+        most: The number of locations to list; None lists all.
     """
     lines = [*_wrapped(f"compared with a single device: {_summed(compared)}", width, "")]
     found = compared.unexplained
     for place, one in enumerate(found[:most]):
         first = "first: " if place == 0 and len(found) > 1 else ""
         lines += _item(f"{first}{_told(one)}{_often(one)} (event {one.event})", width)
-    lines += _more(len(found), most, "places", width)
+    lines += _more(len(found), most, "locations", width)
     lines += _returned(compared.returned, width, most)
     if compared.differs:
         without = "" if compared.rules_tried else f"{_NO_RULES} "
         lines += _wrapped(f"{without}{_UNKNOWN}", width, "  ")
     lines += _uncompared(compared.uncompared, width, most)
     if compared.own:
-        own = f"not compared, as each replica has its own by design: {names(compared.own)}"
+        own = (
+            f"not compared, because each replica has its own value by design: {names(compared.own)}"
+        )
         lines += _wrapped(own, width, "  ")
     return lines
 
 
 def _returned(returned: Sequence[Returned], width: int, most: int | None) -> Iterator[str]:
-    """What the program returned and that differs, or could not be compared."""
+    """Yield the lines on returned values that differ or could not be compared."""
     differ = [one for one in returned if one.differs]
     compared = sum(not one.why for one in returned)
     if compared:
@@ -103,7 +105,7 @@ def _of_returned(one: Returned) -> str:
 
 
 def _counted(compared: Compared) -> str:
-    return f"{times(compared.values, 'value')} at {times(compared.places, 'place')}"
+    return f"{times(compared.values, 'value')} at {times(compared.places, 'location')}"
 
 
 def _summed(compared: Compared) -> str:
@@ -120,17 +122,17 @@ def _summed(compared: Compared) -> str:
 
 
 def _told(one: Difference) -> str:
-    """Which variable, when, where, and both values."""
+    """Return the variable, the step, the location and both values."""
     element = "" if one.element is None else f" (element {one.element})"
     when = f"{'in' if one.inside else 'after'} step {one.step}"
     where = f"{one.variable}{element}, {one.deed.value} {when} at {one.place}"
     if one.got is None:
-        return f"{where}: another number of elements than on a single device"
+        return f"{where}: the number of elements differs from the single device"
     return f"{where}: {_number(one.got)} instead of {_number(one.wanted)}"
 
 
 def _number(value: Any) -> str:
-    """With as many digits as tell it from what is not the same within rounding."""
+    """Return a number with enough digits to show a difference that is more than rounding."""
     return f"{value:.6g}" if isinstance(value, float) else number(plain(value))
 
 
@@ -141,7 +143,7 @@ def _often(one: Difference) -> str:
 
 
 def _left_out(compared: Compared) -> str:
-    """A short remark that not everything was compared."""
+    """Return a remark if not everything was compared."""
     if not compared.uncompared:
         return ""
     return f" ({names(_who(compared.uncompared))} could not be compared)"

@@ -1,4 +1,4 @@
-"""The report of a run on a console: 80 columns are enough, and a file will do."""
+"""The report of a run, on a terminal or in a file, readable in 80 columns."""
 
 from __future__ import annotations
 
@@ -12,45 +12,45 @@ from rich.table import Table
 from rich.text import Text
 
 from varsim.report.alike import short
-from varsim.report.lens_table import print_lens
+from varsim.report.lens_page import print_lens
 from varsim.report.page import print_page
 from varsim.report.story import story
-from varsim.report.summary import Part, Plain, Status, Summary
+from varsim.report.summary import Phase, Plain, RunStatus, Summary
 from varsim.report.tables import GAP, flowing, new_table, print_table
 from varsim.report.variable_tables import print_variables
 from varsim.report.verdict_text import NOTHING_RECORDED, not_looked_at, verdict_text
 from varsim.report.words import count, dimensions, is_scalar, number, seconds
 
-_LEAST_VALUE: Final = 12  # columns beside a name; with less, a value stands below it
-_MAX_LISTED: Final = 16  # elements of a list in one line
+_LEAST_VALUE: Final = 12  # columns beside a name; with less room, a value is printed below it
+_MAX_LISTED: Final = 16  # elements of a list on one line
 _MAX_TEXT: Final = 1_000  # characters of a text; summary.json has more
-_WORTH_SAYING_S: Final = 0.005  # what took less is shown as 0.00
+_WORTH_SAYING_S: Final = 0.005  # a shorter time would be shown as 0.00
 
 _IN_WORDS: Final = {
-    Part.MERGING.value: "its record was being merged",
-    Part.ORACLE.value: "its oracle was running",
-    Part.JUDGING.value: "it was being judged",
-    Part.WRITING.value: "it was being saved",
+    Phase.MERGING.value: "merging its record",
+    Phase.ORACLE.value: "running its oracle",
+    Phase.JUDGING.value: "judging its record",
+    Phase.WRITING.value: "saving it",
 }
 
 _LEFT_UNDONE: Final = {
-    Part.MERGING.value: "What the processes recorded is kept, but was neither merged nor judged: "
-    "`varsim check` does both.",
-    Part.ORACLE.value: "There is no oracle to compare with, and the run was not judged: `varsim "
-    "check` judges it, and --oracle would run the oracle again.",
-    Part.JUDGING.value: "The run was not judged: `varsim check` does that.",
+    Phase.MERGING.value: "The traces of the processes are kept, but they were neither merged nor "
+    "judged: `varsim check` does both.",
+    Phase.ORACLE.value: "The oracle did not finish, and the run was not judged: `varsim check` "
+    "judges it without an oracle, and a new run with --oracle has one again.",
+    Phase.JUDGING.value: "The run was not judged: `varsim check` judges it.",
 }
-"""What there is instead of a verdict if Ctrl-C has cut a part short."""
+"""Printed instead of a verdict if Ctrl-C interrupted this phase."""
 
 
 def print_report(
     summary: Summary, file: TextIO, width: int | None = None, *, everything: bool = False
 ) -> None:
-    """Shows a run: what it reached, what it cost, what its variables hold, where it is saved.
+    """Print a run: its result, its cost, its variables' values, its verdict, its directory.
 
     Args:
-        width: In columns; by default that of `file`, whose are the colours, too.
-        everything: Each variable, and not once for all that are alike.
+        width: Columns; by default those of `file`.
+        everything: Print each variable; otherwise similar ones share a row.
     """
     print_page(lambda console: _print_to(console, summary, everything=everything), file, width)
 
@@ -63,7 +63,7 @@ def _print_to(console: Console, summary: Summary, *, everything: bool) -> None:
     if summary.result:
         _print_result(console, summary.result)
     variables = summary.variables
-    if summary.status is Status.DONE or any(variable.writes for variable in variables):
+    if summary.status is RunStatus.DONE or any(variable.writes for variable in variables):
         print_variables(console, variables, len(summary.devices), everything=everything)
         print_lens(console, variables, everything=everything)
     for advice in summary.advice:
@@ -78,35 +78,37 @@ def _print_to(console: Console, summary: Summary, *, everything: bool) -> None:
 
 
 def _headline(summary: Summary) -> str:
-    """What ran, and how far."""
+    """Return what ran, and how many steps or calls it did."""
     done, of_all, what = summary.step, "", "step"
     if summary.total_steps is not None:
         of_all = f" of {count(summary.total_steps)}"
-    elif not done:  # the workload says nothing of its steps
+    elif not done:  # the workload does not report steps
         done, what = summary.calls, "call"
     name = summary.experiment["name"]
     last = done if summary.total_steps is None else summary.total_steps
     what += "s" * (last != 1)
     afterwards = [_IN_WORDS[part] for part in summary.interrupted if part in _IN_WORDS]
-    if summary.status is Status.FAILED or (summary.status is Status.INTERRUPTED and not afterwards):
+    if summary.status is RunStatus.FAILED or (
+        summary.status is RunStatus.INTERRUPTED and not afterwards
+    ):
         return f"{name}: {summary.status.value} after {count(done)}{of_all} {what}"
     later = "".join(f", interrupted while {words}" for words in afterwards)
     return f"{name}: {count(done)} {what}{later}"
 
 
 def _circumstances(summary: Summary) -> list[str]:
-    """With how many workers, and for how long."""
+    """Return the number of workers, and the duration of each phase."""
     replicas = len(summary.devices)
     took = [
         f"{part.value.replace('_', '-')} {seconds(summary.seconds[part.value])} s"
-        for part in Part
+        for part in Phase
         if summary.seconds.get(part.value, 0.0) >= _WORTH_SAYING_S
     ]
     return [f"{replicas} worker{'s' * (replicas != 1)}", *took]
 
 
 def _print_verdict(console: Console, summary: Summary) -> None:
-    """What the record of the run says, and what was not looked at."""
+    """Print findings, the comparison with the oracle, the verdict, and what was not looked at."""
     verdict = summary.verdict
     if verdict is None:
         cut_short = [one for one in summary.interrupted if one in _LEFT_UNDONE]
@@ -119,7 +121,7 @@ def _print_verdict(console: Console, summary: Summary) -> None:
     if verdict.compared:
         console.print(Text(f"oracle: {verdict.compared}"))
     if verdict.findings or verdict.compared:
-        console.print(Text("`varsim check` explains what that means, and what to do."))
+        console.print(Text("`varsim check` explains this, and what to do."))
         console.print()
     console.print(Text(verdict_text(verdict.outcome, verdict.reasons)))
     console.print()
@@ -130,7 +132,7 @@ def _print_verdict(console: Console, summary: Summary) -> None:
 
 
 def typed(directory: str) -> str:
-    """The path as one would type it here."""
+    """Return the path relative to the working directory if it lies below it."""
     path = Path(directory)
     try:
         return f"{path.absolute().relative_to(Path.cwd())}/"
@@ -138,11 +140,11 @@ def typed(directory: str) -> str:
         return f"{path}/"
 
 
-# ---------------------------------------------------------------- what the training reached
+# ---------------------------------------------------------------- result
 
 
 def _print_result(console: Console, result: Mapping[str, Plain]) -> None:
-    title = "what the training reached"
+    title = "result of the training"
     matrix = _matrix(console, result)
     if matrix is not None:
         print_table(console, title, matrix)
@@ -167,7 +169,7 @@ def _print_result(console: Console, result: Mapping[str, Plain]) -> None:
 
 
 def _matrix(console: Console, result: Mapping[str, Plain]) -> Table | None:
-    """A table with two headings, for a dict of dicts with the same keys, if it fits."""
+    """Return a table for a dict of dicts with the same keys, or None if it does not fit."""
     rows = list(result.values())
     if len(rows) < 2 or not all(isinstance(row, dict) and row for row in rows):
         return None
@@ -217,7 +219,7 @@ def _one_line(value: Plain) -> str:
 
 
 def _shape(value: Plain) -> list[int]:
-    """Of lists in lists that are all of one length, as arrays are; else of the outermost."""
+    """Return the shape of nested lists of equal lengths, or the length of the outermost list."""
     shape, level = [], [value]
     while all(isinstance(one, list) for one in level) and len(set(map(len, level))) == 1:
         shape.append(len(level[0]))

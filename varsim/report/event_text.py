@@ -1,4 +1,4 @@
-"""One event of a history in words, with all its columns, and the events around it."""
+"""The page of `varsim check --event`: all columns of an event, and the events around it."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from varsim.tracing.history import KINDS, Event, History
 from varsim.tracing.trace import FRAME_LIMIT_BYTES, READ_LIMIT_BYTES
 
 WIDEST: Final = 100
-"""Of lines; a narrower console has narrower ones."""
+"""Columns of a line, at most."""
 
 _LABEL_WIDTH: Final = 11
 _INDENT: Final = 2
-_AROUND: Final = 4  # events before and after it, of the same variable or else of the same call
-_MOST_ELEMENTS: Final = 64  # of a value that is shown
+_AROUND: Final = 4  # events before and after the event, of the same variable, else the same call
+_MOST_ELEMENTS: Final = 64  # shown of a value
 
 
 def event_text(history: History, wanted: int, width: int) -> list[str]:
-    """The lines about one event.
+    """Return the lines on one event.
 
     Raises:
-        ConfigError: There is no such event.
+        ConfigError: The history has no event with this number.
     """
     event = _event(history, wanted)
     lines = [f"event {event.event} of {count(history.last_event)}"]
@@ -47,10 +47,10 @@ def event_text(history: History, wanted: int, width: int) -> list[str]:
 
 
 def print_events(console: Console, history: History, wanted: Sequence[int]) -> None:
-    """Shows events, one below the other.
+    """Print events one below the other.
 
     Raises:
-        ConfigError: There is no such event.
+        ConfigError: The history has no event with one of these numbers.
     """
     told = [event_text(history, one, min(console.width, WIDEST)) for one in wanted]
     for place, lines in enumerate(told):
@@ -59,10 +59,10 @@ def print_events(console: Console, history: History, wanted: Sequence[int]) -> N
 
 
 def event_plain(history: History, wanted: int) -> dict[str, Any]:
-    """The event as a JSON object: its columns, with its value as a list.
+    """Return the event as a JSON object: its columns, with its value as a list.
 
     Raises:
-        ConfigError: There is no such event.
+        ConfigError: The history has no event with this number.
     """
     event = _event(history, wanted)
     told = event._asdict()
@@ -74,25 +74,26 @@ def event_plain(history: History, wanted: int) -> dict[str, Any]:
 
 
 def _event(history: History, wanted: int) -> Event:
-    known = 0 < wanted <= history.last_event  # SQLite takes no larger integers than 64 bits
+    known = 0 < wanted <= history.last_event  # SQLite refuses integers of more than 64 bits
     event = next(history.events("event = ?", (wanted,)), None) if known else None
     if event is None:
         raise ConfigError(
-            f"--event {wanted}: there is no such event; the record has 1 to {history.last_event}"
+            f"--event {wanted}: no such event; the record has events 1 to {history.last_event}"
         )
     return event
 
 
 def _fields(history: History, event: Event) -> Iterator[tuple[str, str]]:
-    """Every column that says something, with its name."""
-    yield "kind", f"{event.kind}: {KINDS.get(event.kind, 'of another version').replace('`', '')}"
+    """Yield the name and the text of every column that is not empty."""
+    told = KINDS.get(event.kind, "a kind of another version of varsim").replace("`", "")
+    yield "kind", f"{event.kind}: {told}"
     yield "process", f"{who(event.process)}; event {count(event.number)} of this process"
     yield "time", f"{event.time_s:.6f} s into the run"
     step = _step(history, event)
     inside = f"in call {event.call} of strategy.run; " if event.call is not None else ""
     yield "step", f"{inside}{'in' if inside else 'outside all calls, after'} step {step}"
     if event.meeting is not None:
-        yield "meeting", f"number {event.meeting} of the call's meeting points"
+        yield "collective", f"number {event.meeting} of this call"
     row = history.variables.get(event.variable or 0)
     if row is not None:
         settings = f"{row.synchronization}, {row.aggregation}, {row.dtype} {row.shape}"
@@ -104,7 +105,7 @@ def _fields(history: History, event: Event) -> Iterator[tuple[str, str]]:
     if event.replica is not None:
         yield "component", f"of replica {event.replica}"
     if event.place:
-        yield "place", event.place
+        yield "location", event.place
     if event.dtype is not None:
         yield "value", _value(event)
     if event.note is not None:
@@ -114,7 +115,7 @@ def _fields(history: History, event: Event) -> Iterator[tuple[str, str]]:
 
 
 def _value(event: Event) -> str:
-    """The value, or why it was not recorded."""
+    """Return the value, or why it was not recorded."""
     form = f"{event.dtype} {event.shape}"
     if event.value is not None:
         array = _array(event).ravel()
@@ -125,9 +126,9 @@ def _value(event: Event) -> str:
         limit = f"larger than {READ_LIMIT_BYTES // 1024} KiB"
         known = f"only its checksum, #{event.digest:08x}, was recorded"
     else:
-        limit = f"larger than {FRAME_LIMIT_BYTES // 1024} KiB, alone or with what travelled with it"
+        limit = f"larger than {FRAME_LIMIT_BYTES // 1024} KiB, alone or with values sent beside it"
         known = "it was not recorded"
-    return f"{form}; {known}, as it is {limit}: use --trace messages"
+    return f"{form}; {known}, because it is {limit}: use --trace messages"
 
 
 def _array(event: Event) -> np.ndarray:
@@ -137,7 +138,7 @@ def _array(event: Event) -> np.ndarray:
 
 
 def _step(history: History, event: Event) -> int:
-    """How many calls had begun."""
+    """Return how many calls had begun."""
     ((step,),) = history.connection.execute(
         "SELECT COUNT(*) FROM events WHERE kind = 'call' AND event <= ?", (event.event,)
     )
@@ -145,7 +146,7 @@ def _step(history: History, event: Event) -> int:
 
 
 def _around(history: History, event: Event) -> list[Event]:
-    """The event with those before and after it about the same variable or call, and its cause."""
+    """Return the event, its neighbours of the same variable or call, and its cause."""
     where, of = "1", tuple[int, ...]()
     for column in ("call", "variable"):
         number = getattr(event, column)
@@ -167,7 +168,7 @@ def _around(history: History, event: Event) -> list[Event]:
 def _about(history: History, event: Event) -> str:
     row = history.variables.get(event.variable or 0)
     if row is not None:
-        what = f" to {visible(row.name)}"
+        what = f" of {visible(row.name)}"
     else:
         what = "" if event.call is None else f" in call {event.call}"
-    return f"what happened around it{what}{', and its cause' if event.cause is not None else ''}"
+    return f"events around it{what}{', and its cause' if event.cause is not None else ''}"

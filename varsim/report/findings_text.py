@@ -1,4 +1,4 @@
-"""Findings for people: what happened, where, how often, and what to do; 80 columns are enough."""
+"""The texts of findings: what happened, where, how often, and what to do, in 80 columns."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _BAR_WIDTH: Final = 24
 def findings_text(
     findings: Sequence[Finding], width: int = WIDTH, *, everything: bool = False
 ) -> list[str]:
-    """The lines of a report on findings; none without findings.
+    """Return the lines of a report on findings; none without findings.
 
     Args:
-        width: In columns, of the widest line.
-        everything: Each finding for itself, and not once for all that are alike.
+        width: Columns of the widest line.
+        everything: Report each finding; otherwise similar findings are reported once.
     """
     if not findings:
         return []
@@ -43,12 +43,12 @@ def findings_text(
 
 
 def finding_text(finding: Finding, width: int = WIDTH) -> list[str]:
-    """The lines about one finding."""
+    """Return the lines on one finding."""
     return list(_told([finding], width))
 
 
 def in_lines(findings: Sequence[Finding]) -> list[str]:
-    """What was found, of which variables, and where: a line for all findings that are alike."""
+    """Return one line for each group of similar findings: kind, variables and location."""
     return [_in_a_line(group) for group in grouped(findings, _likeness)]
 
 
@@ -58,7 +58,7 @@ def _in_a_line(group: Sequence[Finding]) -> str:
 
 
 def _likeness(finding: Finding) -> tuple[object, ...]:
-    """What findings have in common that are told once: all but the variable and the numbers."""
+    """Return the key of similar findings: all but the variable's name and the numbers."""
     name = finding.variable
     said = without_numbers(finding.what, name), without_numbers(finding.remedy, name)
     return finding.kind, frozenset(place for place, _ in finding.places), *said
@@ -71,7 +71,7 @@ def _title(group: Sequence[Finding]) -> str:
 
 
 def _told(group: Sequence[Finding], width: int) -> Iterator[str]:
-    """Findings that are alike: their sums, and the words of the one that was seen most often."""
+    """Yield the lines on similar findings: their sums, and the texts of the most frequent one."""
     words = max(group, key=lambda finding: finding.count)
     differ = len({finding.what.replace(finding.variable, "") for finding in group}) > 1
     yield from _heading(_title(group), width)
@@ -96,7 +96,7 @@ def _told(group: Sequence[Finding], width: int) -> Iterator[str]:
 
 
 def _heading(title: str, width: int) -> list[str]:
-    """A kind and the variables it is about; these on a line of their own if they need one."""
+    """Return the heading; the variables get a line of their own if the heading is too wide."""
     kind, colon, name = title.partition(": ")
     if len(title) <= width or not colon:
         return [middle(title, width)]
@@ -104,7 +104,7 @@ def _heading(title: str, width: int) -> list[str]:
 
 
 def _labelled(label: str, text: str, width: int) -> list[str]:
-    """Lines of text beside a label, or below one that is too wide."""
+    """Return lines of text beside a label, or below a label that is too wide."""
     indent = " " * (_INDENT + _LABEL_WIDTH)
     first = f"{'':{_INDENT}}{label:{_LABEL_WIDTH}}"
     lines = [f"{indent}{line}" for line in wrapped(visible(text), width - len(indent))]
@@ -114,13 +114,13 @@ def _labelled(label: str, text: str, width: int) -> list[str]:
 
 
 def _end_of(place: str, width: int) -> str:
-    """A place, cut at its beginning if it is too wide: the file and the line are at its end."""
+    """Return a location, shortened at its beginning: file name and line are at its end."""
     place = visible(place)
     return place if len(place) <= width else f"…{place[len(place) - width + 1 :]}"
 
 
 def _histogram(histogram: Sequence[tuple[int, int]], width: int) -> Iterator[str]:
-    """How old what was read was: a bar for each staleness, or for ranges of it."""
+    """Yield a bar for each staleness, or for each range of staleness."""
     bars = _ranges(histogram)
     most_reads = max(reads for _, reads in bars)
     widest = max(len(label) for label, _ in bars)
@@ -137,7 +137,7 @@ def _ranges(histogram: Sequence[tuple[int, int]]) -> list[tuple[str, int]]:
     if len(histogram) <= _MOST_BARS:
         return [(count(age), reads) for age, reads in histogram]
     bars: dict[str, int] = {}
-    for age, reads in histogram:  # 0, 1, 2–3, 4–7, …: each twice as wide as the one before
+    for age, reads in histogram:  # 0, 1, 2–3, 4–7, …: each range is twice as wide as the last
         low = 1 << age.bit_length() - 1 if age else 0
         label = count(low) if low < 2 else f"{count(low)}–{count(2 * low - 1)}"
         bars[label] = bars.get(label, 0) + reads

@@ -12,15 +12,15 @@ from varsim.report.terminal import takes_escapes, width_of
 from varsim.report.words import visible
 
 
-class Page(Console):
-    """A console that shows the control characters of a text, and does not obey them."""
+class ReportConsole(Console):
+    """A console that makes control characters in texts visible, so terminals do not obey them."""
 
     def print(self, *objects: Any, **options: Any) -> None:
-        """Prints texts, tables and empty lines."""
+        """Print texts, tables and empty lines."""
         super().print(*map(_shown, objects), **options)
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """The text of a cell, for its width and for its print."""
+        """Return the text of a cell, for measuring and for printing."""
         return super().render_str(visible(text), **options)
 
 
@@ -30,14 +30,14 @@ def _shown(one: Any) -> Any:
     return Text(visible(one.plain), style=one.style, no_wrap=one.no_wrap, overflow=one.overflow)
 
 
-def page_on(stream: TextIO, width: int | None = None) -> Page:
-    """The console that writes to a stream.
+def page_on(stream: TextIO, width: int | None = None) -> ReportConsole:
+    """Return a console that writes to a stream.
 
     Args:
-        width: In columns; by default the stream's own.
+        width: Columns; by default the stream's own.
     """
     escapes = takes_escapes(stream)
-    return Page(
+    return ReportConsole(
         file=stream,
         width=width_of(stream) if width is None else width,
         force_terminal=escapes,
@@ -49,7 +49,7 @@ def page_on(stream: TextIO, width: int | None = None) -> Page:
 
 
 def print_page(show: Callable[[Console], None], file: TextIO, width: int | None = None) -> None:
-    """Prints what `show` does; without escapes there are no blanks at the ends of lines either."""
+    """Print what `show` prints; outside terminals without blanks at the ends of lines."""
     console = page_on(file, width)
     if console.is_terminal:
         show(console)

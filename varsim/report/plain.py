@@ -1,7 +1,8 @@
-"""From the values of a program to values that JSON can hold, whatever a program returns.
+"""Convert any value that a program returns to a value that JSON can hold.
 
-JSON has no infinities, no NaN and no complex numbers: they become the texts "Infinity",
-"-Infinity", "NaN" and "1+2j". What has no end, or is very large, is cut, and says so.
+JSON cannot hold infinities, NaN and complex numbers: they become the texts "Infinity",
+"-Infinity", "NaN" and "1+2j". Values that are very large, very deep or contain themselves are
+cut, and a text in the result says where.
 """
 
 from __future__ import annotations
@@ -20,50 +21,50 @@ from varsim.analysis.apart import Reason, telling
 from varsim.report.summary import Digest, Plain
 
 SMALL_SIZE: Final = 4
-"""Arrays of up to so many elements are shown whole; of larger ones, some elements."""
+"""A digest contains all elements of an array of up to this size, and none of a larger one."""
 
 MAX_RESULT_SIZE: Final = 10_000
-"""Arrays with more elements than this, in what a workload returns, are saved as a digest."""
+"""Larger arrays in a workload's result are saved as a digest."""
 
 MAX_VALUES: Final = 500_000
-"""Of one result, all together: enough for what a training logs, and a file that can be opened."""
+"""Limit for one result: enough for the log of a training, and the file can still be opened."""
 
 MAX_DEPTH: Final = 50
-"""Of containers in each other; what reads JSON has a limit, too."""
+"""Limit for nested containers; readers of JSON have a limit, too."""
 
-_MAX_CHARACTERS: Final = 100_000  # of a text
-_MAX_BYTES: Final = 40  # that are shown; the rest is counted
+_MAX_CHARACTERS: Final = 100_000  # per text
+_MAX_BYTES: Final = 40  # shown of a bytes object; after them comes its length
 
 
 def plain(value: Any, replaced: Callable[[Any], Any] | None = None) -> Plain:
-    """The value as JSON can hold it; what has no such form, as text. Never raises.
+    """Return the value in a form that JSON can hold, or its text if there is none. Never raises.
 
     Args:
-        replaced: Gives what stands for an object that is none of Python's or NumPy's own, or the
-            object itself.
+        replaced: Called with each object whose type is not from Python or NumPy. Returns the
+            value to convert instead, or the object itself.
     """
     return _Shaper(replaced).of(value, 0)
 
 
 class _Shaper:
-    """Shapes one value, and all that it contains."""
+    """Converts one value with everything that it contains."""
 
     def __init__(self, replaced: Callable[[Any], Any] | None) -> None:
         self._replaced = replaced
-        self._around: set[int] = set()  # the containers that the present one is in
-        self._left = MAX_VALUES
+        self._around: set[int] = set()  # ids of the containers around the present value
+        self._left = MAX_VALUES  # how many more values the result may have
 
     def of(self, value: Any, depth: int) -> Plain:
-        """The plain form of a value, so deep in others."""
+        """Return the plain form of a value at this depth."""
         self._left -= 1
         try:
             return self._of(value, depth)
-        except Exception as error:  # an object of the user's may refuse in any way
+        except Exception as error:  # a method of a user's class may raise anything
             return _text(value, error)
 
     def _of(self, value: Any, depth: int) -> Plain:
         match value:
-            case np.generic() | Enum():  # before what they inherit from: np.float64 is a float
+            case np.generic() | Enum():  # before their base classes: np.float64 is a float
                 return self._of_special(value, depth)
             case None | bool():
                 return value
@@ -86,7 +87,7 @@ class _Shaper:
         if isinstance(value, np.datetime64 | np.timedelta64):
             return str(value)
         item = value.item()
-        if isinstance(item, np.generic):  # long double, which Python does not have
+        if isinstance(item, np.generic):  # long double: Python has no such type
             item = complex(item) if isinstance(item, np.complexfloating) else float(item)
         return self.of(item, depth)
 
@@ -153,7 +154,7 @@ class _Shaper:
 
 
 def _in_order(values: set[Any] | frozenset[Any]) -> Iterable[Any]:
-    """A set has no order of its own, and another one each time."""
+    """Return the elements of a set in a repeatable order."""
     try:
         return sorted(values)
     except TypeError:
@@ -165,10 +166,10 @@ def _kind(value: Any) -> str:
 
 
 def _text(value: Any, error: Exception | None = None) -> str:
-    """What an object says of itself, if it does."""
+    """Return str(value), or a replacement if that raises."""
     try:
         return _cut(str(value))
-    except Exception as another:  # it may refuse that, too
+    except Exception as another:  # a user's __str__ may raise, too
         return f"<{_kind(value)}: no text, {_kind(error or another)}>"
 
 
@@ -179,7 +180,7 @@ def _cut(text: str) -> str:
 
 
 def _large(value: int) -> str:
-    """An integer that is no float any more, and that most readers of JSON would refuse."""
+    """Return the text for an integer beyond the largest float: most JSON readers refuse it."""
     digits = math.log10(abs(value))
     exponent = math.floor(digits)
     return f"{'-' * (value < 0)}{10 ** (digits - exponent):.4g}e+{exponent} (an integer)"
@@ -190,7 +191,7 @@ def _without_number(value: float) -> str:
 
 
 def digest(array: np.ndarray) -> Digest:
-    """What is shown of an array."""
+    """Return the digest of an array that reports show."""
     small = array.size <= SMALL_SIZE
     ordered = array.size > 0 and array.dtype.kind in "biuf"
     with np.errstate(all="ignore"):
@@ -206,16 +207,16 @@ def digest(array: np.ndarray) -> Digest:
 def furthest_apart(
     components: Iterable[np.ndarray], most: int = 1
 ) -> tuple[Plain, list[tuple[int, ...]]]:
-    """How far components are apart, and the elements that say most.
+    """Return the largest difference between components, and the elements where it is largest.
 
     Args:
-        components: At least one, of one dtype.
-        most: How many elements.
+        components: At least one, all of the same dtype.
+        most: The number of elements to return at most.
     Returns:
-        The largest difference between two components in any element (for complex numbers an upper
-        bound of it), and the indices of the elements in which they differ most; if they do not
-        differ, of the largest. None, and no element, if the components' shapes differ. NaN
-        equals NaN, and is infinitely far from everything else.
+        The largest difference between two components in any element (an upper bound for complex
+        numbers), and the indices of the elements that differ most, or of the largest element if
+        none differs. None and no indices if the shapes differ. NaN equals NaN, and its distance
+        to any other value is infinite.
     """
     arrays = list(components)
     shape = arrays[0].shape

@@ -1,4 +1,4 @@
-"""Events as a space-time table: time runs downwards, and every process has a column."""
+"""Space-time diagrams of events: time runs downwards, and each process has a column."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from varsim.tracing.history import PROGRAM, Event
 WIDTH: Final = 80
 _GAP: Final = "  "
 _NARROWEST: Final = 17
-"""Of a process's column; with more processes than fit, they share one."""
+"""Of a process's column; if the columns would be narrower, all processes share one column."""
 
 MOST_ROWS: Final = 24
-"""Of a table; of more events, those in the middle are left out."""
+"""Of a diagram; if there are more events, those in the middle are left out."""
 
 _LAST_ROWS: Final = 12
 _NAME_WIDTH: Final = 16
@@ -27,12 +27,12 @@ _VALUES: Final = 3
 
 
 def space_time(events: Sequence[Event], names: Mapping[int, str], width: int = WIDTH) -> list[str]:
-    """The lines of a table of events.
+    """Return the lines of a diagram.
 
     Args:
         events: In causal order.
-        names: Of the variables.
-        width: In characters, of the widest line.
+        names: The variables' names by number.
+        width: Characters of the widest line.
     """
     if not events:
         return []
@@ -58,12 +58,12 @@ def space_time(events: Sequence[Event], names: Mapping[int, str], width: int = W
 
 
 def who(process: int) -> str:
-    """The head of a process's column."""
+    """Return the heading of a process's column."""
     return "program" if process == PROGRAM else f"replica {process}"
 
 
 def cell(event: Event, names: Mapping[int, str]) -> str:
-    """An event in a few words."""
+    """Return an event in a few words."""
     parts = [event.kind]
     if event.variable is not None:
         name = names.get(event.variable, f"variable {event.variable}")
@@ -77,7 +77,7 @@ def cell(event: Event, names: Mapping[int, str]) -> str:
     if event.version is not None:
         parts.append(f"v{event.version}")
     if event.kind == "write" and event.meeting is not None:
-        parts.append(f"(meeting {event.meeting} of call {event.call})")
+        parts.append(f"(collective {event.meeting} of call {event.call})")
     value = _value(event)
     if value:
         parts.append(value)
@@ -85,7 +85,7 @@ def cell(event: Event, names: Mapping[int, str]) -> str:
 
 
 def _value(event: Event) -> str:
-    """A value, or its digest, or nothing."""
+    """Return the text of a value, or of its digest; "" if neither was recorded."""
     if event.value is not None:
         try:
             array = np.frombuffer(event.value, np.dtype(event.dtype))
@@ -116,7 +116,7 @@ def _row(cells: Sequence[str], column: int) -> str:
 def _in_one_column(
     events: Sequence[Event], names: Mapping[int, str], left: int, room: int
 ) -> list[str]:
-    """For so many processes that their columns would be too narrow."""
+    """Return the lines if the columns of the processes would be too narrow."""
     name = max(len(who(event.process)) for event in events)
     column = room - name - 2 * len(_GAP)
     rows = [f"{'event'.rjust(left)}{_GAP}process"]

@@ -1,4 +1,4 @@
-"""What the numbers of a run mean, in a sentence or two."""
+"""Sentences that summarise what synchronisation did in a run."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from varsim.report.alike import name_of
-from varsim.report.summary import Lens, Status, Summary, VariableSummary
+from varsim.report.summary import Lens, RunStatus, Summary, VariableSummary
 from varsim.report.variable_tables import alone, saving
 from varsim.report.words import count, names, number
 
 _Group = Sequence[VariableSummary]
-_MOST_NAMES: Final = 3  # that are told one by one
+_MOST_NAMES: Final = 3  # listed one by one
 _SAME: Final = "the same"
 
 
 def story(summary: Summary) -> list[str]:
-    """A sentence for each synchronization that was in force, about the variables it was for.
+    """Return one paragraph for each synchronization that was in force.
 
-    About the free variables, which the mode is for, if there are any; else about all.
+    It is about the free variables if there are any, because the mode sets these; else about all.
     """
     happened = any(variable.writes for variable in summary.variables)
-    if not happened or summary.status is Status.FAILED:
+    if not happened or summary.status is RunStatus.FAILED:
         return []
     if len(summary.devices) == 1:
         return ["With one replica there is nothing to synchronise."]
@@ -53,7 +53,7 @@ def _were(group: _Group) -> str:
 
 
 def _apart(group: _Group) -> str | None:
-    """How far the components of any of them are apart, in words; None if that is not known."""
+    """Return how far the variables' components are apart at most, or None if that is unknown."""
     lenses = [variable.lens for variable in group if isinstance(variable.lens, Lens)]
     distances = [lens.apart for lens in lenses if lens.apart is not None]
     if len(lenses) < len(group) or len(distances) < len(group):
@@ -76,48 +76,41 @@ def _on_write(group: _Group) -> str:
         f"{became}{_names(group)} {_were(group)} synchronised at every write: "
         f"{count(merges)} merges, {_moved(group)}."
     )
-    apart = _apart(group)
-    if apart is None:
-        return said
-    if apart == _SAME:
-        return f"{said} Every replica holds the same, to the last bit."
-    return (
-        f"{said} Yet the replicas' copies are {apart}: something was written past the aggregation."
-    )
+    return f"{said}{_mirrored(group)}"
 
 
 def _adaptive(group: _Group) -> str:
-    said = (
-        f"AUTO was adaptive: {_names(group)} {_were(group)} exchanged only when somebody was about "
-        f"to read: {saving(group)}."
-    )
+    said = f"AUTO was adaptive: {_names(group)} {_were(group)} exchanged only before a read: "
+    return f"{said}{saving(group)}.{_mirrored(group)}"
+
+
+def _mirrored(group: _Group) -> str:
+    """Return the sentence on copies that every write should have kept equal."""
     apart = _apart(group)
     if apart is None:
-        return said
+        return ""
     if apart == _SAME:
-        return f"{said} Every replica holds the same, to the last bit."
-    return (
-        f"{said} Yet the replicas' copies are {apart}: something was written past the aggregation."
-    )
+        return " All replicas hold the same values, bit for bit."
+    return f" But the replicas' copies are {apart}: a write bypassed the aggregation."
 
 
 def _parted(group: _Group) -> str:
     said = (
         f"{_names(group)} {_were(group)} {_mode(group)} without an aggregation: a write in a "
-        "replica changes that replica's copy only, and nothing was synchronised there."
+        "replica changes only that replica's copy and is not synchronised."
     )
     apart = _apart(group)
     if apart is None:
         return said
     if apart == _SAME:
-        return f"{said} At the end the copies are the same all the same."
-    return f"{said} The replicas' copies are {apart}, and a read outside shows replica 0's."
+        return f"{said} At the end the copies are nevertheless the same."
+    return f"{said} The replicas' copies are {apart}, and a cross-replica read returns replica 0's."
 
 
 def _on_read(group: _Group) -> str:
     said = (
-        f"{_names(group)} {_were(group)} written by each replica to its own copy; the copies "
-        f"were combined only by reads and assigns from outside: {_moved(group)}."
+        f"{_names(group)} {_were(group)} written by each replica to its own copy; only "
+        f"cross-replica reads and assigns combined the copies: {_moved(group)}."
     )
     apart = _apart(group)
     if apart is None:
@@ -131,9 +124,9 @@ def _never(group: _Group) -> str:
     said = f"{_names(group)} {_were(group)} never synchronised"
     apart = _apart(group)
     if apart is None:
-        return f"{said}: every replica has a value of its own."
+        return f"{said}: each replica keeps its own value."
     if apart == _SAME:
-        return f"{said}, and yet the replicas' copies are the same."
+        return f"{said}, but the replicas' copies are the same."
     return f"{said}: the replicas' copies are {apart}."
 
 

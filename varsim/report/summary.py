@@ -1,6 +1,6 @@
-"""What is known of a run when it has ended: all that a report shows, and that `summary.json` holds.
+"""The summary of a run: what `summary.json` holds and the report shows.
 
-Only plain values: whatever JSON can hold, so that what is read back equals what was written.
+All values are plain, as JSON can hold them, so that a summary read back equals the one written.
 docs/results.md describes each field.
 """
 
@@ -13,10 +13,10 @@ from typing import Any, TypeAlias
 from varsim.analysis.notes import Note
 
 Plain: TypeAlias = Any
-"""What JSON can hold: see `varsim.report.plain`, which makes it."""
+"""A value that JSON can hold; `varsim.report.plain` converts to it."""
 
 
-class Status(Enum):
+class RunStatus(Enum):
     """How a run ended."""
 
     DONE = "done"
@@ -24,8 +24,8 @@ class Status(Enum):
     INTERRUPTED = "interrupted"
 
 
-class Part(Enum):
-    """What a run does, one after the other."""
+class Phase(Enum):
+    """The phases of a run, in order."""
 
     PILOT = "pilot"  # with `auto: advised`: a short run, and what it advises
     START_UP = "start_up"
@@ -38,13 +38,13 @@ class Part(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Digest:
-    """One array: all of it if it is small, else what can be said in few words."""
+    """An array: its shape, its extremes and mean, and all elements if it is small."""
 
     shape: list[int]
     elements: Plain  # nested lists; null if there are more than four
-    minimum: Plain  # null where there is no such thing: of an empty or a complex array
-    mean: Plain  # likewise
-    maximum: Plain  # likewise
+    minimum: Plain  # null if the array is empty or its dtype has no order, as complex numbers
+    mean: Plain  # null where `minimum` is
+    maximum: Plain  # null where `minimum` is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,18 +58,18 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lens:
-    """The values of one variable at the end: each replica's, and the one that a read gives."""
+    """The values of one variable at the end: each component, and the cross-replica value."""
 
     components: list[Digest]  # in replica order
     value: Digest | None  # what a cross-replica read gives; null if it is refused
-    refused: str  # why; "" if it is not
+    refused: str  # why a cross-replica read is refused; "" if it is not
     apart: Plain  # the largest difference between components in any element; null if shapes differ
-    samples: list[Sample]  # of large arrays: where components differ most; else the largest
+    samples: list[Sample]  # for large arrays: the elements that differ most, else the largest one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
-    """What synchronising a variable costs."""
+class SyncCost:
+    """The cost of synchronising a variable."""
 
     merges: int
     messages: int
@@ -78,34 +78,34 @@ class Cost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """What `varsim check` says of the run."""
+    """The verdict and the findings, as `varsim check` prints them."""
 
     outcome: str  # VALID: varsim kept its promises; INVALID: it broke one; UNKNOWN
     reasons: list[str]  # a sentence for each check that is not VALID
-    findings: list[str] = field(default_factory=list)  # kind, variables, place; similar ones once
+    findings: list[str] = field(default_factory=list)  # kind, variables, location of similar ones
     compared: str = ""  # the comparison with a single device; "" without one
     not_looked_at: list[Note] = field(default_factory=list)  # with the option that would look at it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VariableSummary:
-    """One variable: its settings, what its synchronisation cost, and what it holds."""
+    """One variable: its settings, the cost of its synchronisation, and its values."""
 
-    name: str  # as the workload gave it; two may have the same
+    name: str  # as the program gave it; two variables may have the same name
     free: bool  # whether the workload left its synchronization to the experiment
     requested: str  # a member of VariableSynchronization, by name
     synchronization: str  # what was in force: AUTO only if adaptive
     aggregation: str  # a member of VariableAggregation, by name
     shape: list[int | None]  # null for a dimension that an assign may change
     dtype: str  # NumPy's name
-    writes: int  # by the program and by every replica
-    reads: int  # likewise
-    merges: int  # times that all replicas met over a write
-    messages: int  # that it would need alone; in fact many travel together
-    size_bytes: int  # of the values in them
-    waited_s: float  # summed over replicas: from a contribution's arrival to the commit
-    lens: Lens | None  # null if the values could not be had any more
-    on_write: Cost | None = None  # what ON_WRITE would have cost; null unless it is adaptive
+    writes: int  # in replicas and cross-replica
+    reads: int  # in replicas and cross-replica
+    merges: int  # collective writes
+    messages: int  # as if the variable were sent alone; in fact variables share messages
+    size_bytes: int  # of the values in these messages
+    waited_s: float  # summed over replicas: from the arrival of a contribution to the commit
+    lens: Lens | None  # null if the values could not be fetched any more
+    on_write: SyncCost | None = None  # what ON_WRITE would have cost; null unless AUTO was adaptive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,17 +114,17 @@ class Failure:
 
     kind: str  # the exception's class
     text: str  # its message
-    traceback: str  # the replica's, if it was raised there, and where the workload was
+    traceback: str  # of the replica if it was raised there, and of the program
     exit_code: int = 1  # of `varsim exec`: what the program gave to sys.exit, else 1
-    place: str = ""  # where in the program, as file:line; "" if that is not known
+    place: str = ""  # location in the program, as file:line; "" if unknown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Carried:
-    """The program in the run's directory, and the versions that it ran with."""
+    """The program in the run's directory, and the versions it ran with."""
 
     files: list[str]  # in `program/`, the main file first; none for a built-in workload
-    left_out: list[str]  # modules of its own folder that are not included, and why
+    left_out: list[str]  # modules in the program's folder that are not included, and why
     commit: str | None  # of its git repository; null if there is none
     dirty: bool | None  # whether tracked files there differed from the commit
     versions: dict[str, str]  # of varsim, Python and NumPy
@@ -135,24 +135,24 @@ class Carried:
 class Summary:
     """One run."""
 
-    status: Status  # "done", "failed" or "interrupted"
+    status: RunStatus  # "done", "failed" or "interrupted"
     failure: Failure | None  # null unless it failed
     varsim: str  # the version that ran it
     started: str  # local time with its offset, ISO 8601
-    directory: str  # as `out` said, so relative to where varsim was started
-    experiment: dict[str, Any]  # as experiment.yaml has it
+    directory: str  # as given by `out`, relative to where varsim was started
+    experiment: dict[str, Any]  # the content of experiment.yaml
     devices: list[str]  # the name of each replica's device, in replica order
-    seconds: dict[str, float]  # of each part (start_up, training, …) that was reached, and in_all
-    step: int  # how many steps the workload said were done
-    total_steps: int | None  # how many it said there would be; null if it never said
-    metrics: dict[str, Plain]  # the last that it reported
-    result: dict[str, Plain]  # what it returned
+    seconds: dict[str, float]  # of each phase (start_up, training, …) that began, and in_all
+    step: int  # steps done, as the workload reported them
+    total_steps: int | None  # steps planned, as the workload reported them; null if it did not
+    metrics: dict[str, Plain]  # the last ones that the workload reported
+    result: dict[str, Plain]  # what the program returned
     variables: list[VariableSummary] = field(default_factory=list)  # in order of creation
-    warnings: list[str] = field(default_factory=list)  # each once
+    warnings: list[str] = field(default_factory=list)  # without repetitions
     verdict: Judgement | None = None  # null if nothing was recorded
-    advice: list[str] = field(default_factory=list)  # of the pilot run that it took
-    oracle_result: dict[str, Plain] | None = None  # what it returned on a single device
+    advice: list[str] = field(default_factory=list)  # of the pilot run, with `auto: advised`
+    oracle_result: dict[str, Plain] | None = None  # what the program returned on one replica
     calls: int = 0  # of strategy.run
-    interrupted: list[str] = field(default_factory=list)  # parts that Ctrl-C ended early
-    no_oracle: str = ""  # why there is no comparison with the oracle, if one was asked for
+    interrupted: list[str] = field(default_factory=list)  # phases that Ctrl-C ended early
+    no_oracle: str = ""  # why a requested comparison with the oracle is missing
     carried: Carried | None = None  # null in runs of older versions

@@ -1,4 +1,4 @@
-"""Tables that fit the console: on a narrow console, each row becomes a block of lines."""
+"""Tables that fit the console: if it is narrow, each row becomes a block of lines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rich.text import Text
 from varsim.report.alike import short_names
 
 GAP: Final = 2  # columns between the cells of a table
-LEAST_LABEL: Final = 12  # columns; a longer label is cut in its middle to no less
+LEAST_LABEL: Final = 12  # columns; a longer label is shortened to this width at most
 _HARD_BLANK: Final = "\u00a0"
 
 
@@ -24,41 +24,41 @@ class Column:
     """A column of a table; its heading may have several lines."""
 
     heading: str
-    cells: Sequence[str]  # one for each label
-    right: bool = True  # whether cells stand at the right
+    cells: Sequence[str]  # one per row
+    right: bool = True  # whether cells are right-aligned
 
     @property
     def width(self) -> int:
-        """Of its widest line."""
+        """Return the width of its widest line."""
         return max(map(len, [*self.heading.splitlines(), *self.cells]), default=0)
 
     @property
     def longest_word(self) -> int:
-        """Its width: with less, a word would break."""
+        """Return the width of its longest word: the least width that breaks no word."""
         words = (word for text in (self.heading, *self.cells) for word in text.split())
         return max(map(len, words), default=0)
 
 
 def new_table() -> Table:
-    """An empty table, as all tables look."""
+    """Return an empty table in the style of all reports."""
     return Table(
         box=box.SIMPLE_HEAD,
         show_edge=False,
         pad_edge=False,
-        padding=(0, 1, 0, 0),  # with the box's own blank, GAP columns between cells
+        padding=(0, 1, 0, 0),  # with the blank of the box, GAP columns between cells
         header_style="dim",
     )
 
 
 def print_table(console: Console, title: str, table: Table) -> None:
-    """A table under its title, and an empty line."""
+    """Print a title, the table and an empty line."""
     console.print(Text(title, style="bold"))
     console.print(table)
     console.print()
 
 
 def fits(columns: Sequence[Column], labels: Sequence[str], width: int, least: int) -> bool:
-    """Whether a table has room, with labels that are cut to no less than so many columns."""
+    """Return whether a table fits with labels shortened to `least` columns."""
     label = min(least, max(map(len, labels), default=0))
     return label + sum(GAP + column.width for column in columns) <= width
 
@@ -72,12 +72,12 @@ def show_table(
     corner: str = "",
     whole: bool = False,
 ) -> None:
-    """A table under its title, and an empty line.
+    """Print a title, a table and an empty line.
 
     Args:
-        labels: What each row is about. They get what room is left, and no two look alike.
+        labels: One per row. They are shortened to the room that is left, and stay distinct.
         corner: The heading above the labels.
-        whole: Labels are shown as they are.
+        whole: Do not shorten labels.
     """
     least = console.width if whole else LEAST_LABEL
     as_table = fits(columns, [corner, *labels], console.width, least)
@@ -101,7 +101,7 @@ def show_table(
 def show_texts(
     console: Console, labels: Sequence[str], columns: Sequence[Column], *, corner: str = ""
 ) -> None:
-    """A table without a title, whose cells and headings break between words if they must."""
+    """Print a table without a title; cells and headings break between words if necessary."""
     every = [Column(corner, labels, right=False), *columns]
     least = [column.longest_word for column in every]
     room = console.width - GAP * (len(every) - 1)
@@ -129,7 +129,7 @@ def _show_blocks(
 
 
 def _show_rows(console: Console, labels: Sequence[str], columns: Sequence[Column]) -> None:
-    """Each row as a label, and below it the cells with their headings."""
+    """Print each row as a label, with its cells and their headings below."""
     for row, label in enumerate(labels):
         console.print(Text(label))
         pairs = [
@@ -142,7 +142,7 @@ def _show_rows(console: Console, labels: Sequence[str], columns: Sequence[Column
 
 
 def flowing(parts: Sequence[str], width: int, indent: int = 0, separator: str = ", ") -> list[str]:
-    """Parts in lines that break between parts where they can."""
+    """Join parts into lines that break between parts if possible."""
     if not parts:
         return []
     room = width - indent - 1

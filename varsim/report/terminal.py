@@ -6,17 +6,17 @@ import os
 from typing import Final, TextIO
 
 FILE_WIDTH: Final = 100
-"""Width of a file or a pipe, in columns."""
+"""Columns of a line in a file or a pipe."""
 
-_UNKNOWN_WIDTH: Final = 80  # of a terminal that does not tell
-_LEAST_WIDTH: Final = 20  # of a terminal that is narrower, lines are longer than it is
+_UNKNOWN_WIDTH: Final = 80  # of a terminal that does not report its width
+_LEAST_WIDTH: Final = 20  # lines are not made narrower than this
 _WITHOUT_ESCAPES: Final = {"dumb", "unknown"}
 
 
 def takes_escapes(stream: TextIO) -> bool:
-    """Whether colours may be written there, and what moves the cursor.
+    """Return whether escape sequences for colours and the cursor may be written to a stream.
 
-    Only to a terminal; not if the environment has NO_COLOR with any value, nor if TERM is `dumb`.
+    Only to a terminal, unless NO_COLOR is set to any value or TERM is `dumb`.
     """
     if os.environ.get("NO_COLOR") or os.environ.get("TERM", "") in _WITHOUT_ESCAPES:
         return False
@@ -24,7 +24,7 @@ def takes_escapes(stream: TextIO) -> bool:
 
 
 def is_terminal(stream: TextIO) -> bool:
-    """Whether it is a terminal."""
+    """Return whether a stream is a terminal."""
     try:
         return stream.isatty()
     except ValueError:  # it is closed
@@ -32,7 +32,7 @@ def is_terminal(stream: TextIO) -> bool:
 
 
 def width_of(stream: TextIO) -> int:
-    """How many columns a line may have: as COLUMNS says, else as the terminal does."""
+    """Return the columns of a line: COLUMNS if it is set, else the terminal's width."""
     said = os.environ.get("COLUMNS", "")
     if said.isdecimal() and int(said):
         width = int(said)

@@ -1,4 +1,4 @@
-"""The tables of variables: what was asked of each, and what its synchronisation cost."""
+"""The tables of variables: their settings, their uses, and the cost of their synchronisation."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from varsim.report.tables import LEAST_LABEL, Column, fits, show_table
 from varsim.report.words import count, dimensions, seconds, size
 
 MAX_ROWS: Final = 40  # two screens; --all shows the rest
-_MANY: Final = 20  # of more variables, those with unlike names are told together, too
-_WHOLE_NAME: Final = 20  # columns of a name; if less is left, there are more tables
-_COST: Final = "what synchronising them cost"
-_USES: Final = "what they are, and how often they were used"
-_ALONE: Final = "if each variable travelled alone"
+_MANY: Final = 20  # with more variables, a row may be for variables with different names
+_WHOLE_NAME: Final = 20  # columns of a name; with less room, the columns go into more tables
+_COST: Final = "cost of their synchronisation"
+_USES: Final = "shapes and uses"
+_ALONE: Final = "if each variable were sent alone"
 _DIGITS: Final = re.compile(r"\d+")
 
 Group = Sequence[VariableSummary]
@@ -32,10 +32,10 @@ def print_variables(
     *,
     everything: bool = False,
 ) -> None:
-    """As few tables as the console has room for.
+    """Print the variables, in as few tables as the console has room for.
 
     Args:
-        everything: A row for each variable, and not one for those that are alike.
+        everything: Print a row for each variable; otherwise similar ones share a row.
     """
     if not variables:
         return
@@ -50,7 +50,7 @@ def print_variables(
     _print_saving(console, [one for one in variables if one.on_write is not None])
     said = []
     if any(len(group) > 1 for group in shown):
-        said.append("In a row for several variables, the figures are those of each one.")
+        said.append("In a row for several variables, the figures are per variable.")
     if len(shown) < len(groups):
         left_out = sum(map(len, groups[MAX_ROWS:]))
         said.append(f"{count(left_out)} more variables are in summary.json.")
@@ -60,9 +60,9 @@ def print_variables(
 
 
 def likeness(variables: Sequence[VariableSummary]) -> Callable[[VariableSummary], Hashable]:
-    """By what variables are told together: settings, costs and, if they are few, their names.
+    """Return the key of variables that share a row: settings, costs, and names if they are few.
 
-    Names are alike that differ in numbers only.
+    Names that differ only in numbers count as the same.
     """
     many = len(variables) > _MANY
 
@@ -80,14 +80,14 @@ def likeness(variables: Sequence[VariableSummary]) -> Callable[[VariableSummary]
 
 
 def _print_saving(console: Console, adaptive: Sequence[VariableSummary]) -> None:
-    """What deferring the writes of adaptive variables has saved, in a line."""
+    """Print what deferring the writes of adaptive variables has saved."""
     if adaptive:
         console.print(Text("adaptive: " + saving(adaptive)))
         console.print()
 
 
 def saving(adaptive: Sequence[VariableSummary]) -> str:
-    """What exchanging late has cost, and what exchanging at every write would have."""
+    """Return the cost of adaptive variables, and what ON_WRITE would have cost."""
     now = _cost([(v.merges, v.messages, v.size_bytes) for v in adaptive])
     costs = [variable.on_write for variable in adaptive if variable.on_write is not None]
     instead = _cost([(cost.merges, cost.messages, cost.size_bytes) for cost in costs])
@@ -103,7 +103,7 @@ def _cost(costs: Sequence[tuple[int, int, int]]) -> str:
 
 
 def alone(messages: int, size_bytes: int) -> str:
-    """What variables would send if each travelled alone, in a clause."""
+    """Return what variables would send if each were sent alone."""
     return f"{count(messages)} messages and {size(size_bytes)} {_ALONE}"
 
 
@@ -113,7 +113,7 @@ def alone(messages: int, size_bytes: int) -> str:
 def _laid_out(
     groups: Sequence[Group], labels: Sequence[str], sums: Group, num_replicas: int, width: int
 ) -> list[tuple[str, list[Column]]]:
-    """The columns by table, with titles: as few tables as all fit into, else one of blocks."""
+    """Return titles and columns of as few tables as fit, or of one table of blocks."""
     settings, shapes, uses = _settings(groups), _shapes(groups), _uses(groups)
     costs = _costs(groups, num_replicas)
     if sums:
@@ -169,12 +169,12 @@ def _costs(groups: Sequence[Group], num_replicas: int) -> list[Column]:
 
 
 def _with_nothing(columns: Sequence[Column]) -> list[Column]:
-    """With an empty last cell, where others have a sum."""
+    """Return the columns with an empty last cell, because they have no sum."""
     return [Column(one.heading, [*one.cells, ""], one.right) for one in columns]
 
 
 def _with_sums(costs: Sequence[Column], variables: Group) -> list[Column]:
-    """With a last cell, of all variables together."""
+    """Return the columns with a last cell for the sum over all variables."""
     messages = count(sum(one.messages for one in variables))
     moved = size(sum(one.size_bytes for one in variables))
     sums = ("", messages, moved, "")

@@ -1,4 +1,4 @@
-"""The verdict on a run in words, with what was looked for and what was not looked at."""
+"""The texts of a run's verdict, of a search without findings, and of what was not looked at."""
 
 from __future__ import annotations
 
@@ -15,41 +15,44 @@ WIDTH: Final = 80
 _OF_VARSIM: Final = "This does not say that your program is right."
 
 NOTHING_RECORDED: Final = (
-    "There is no record of this run: whether varsim kept its promises was not judged, and nothing "
-    "was looked for in your program. `--trace ops` makes a record."
+    "This run was not recorded, so varsim's promises were not checked, and your program was not "
+    "searched for findings. `--trace ops` records a run."
 )
 
 
 def verdict_text(outcome: str, reasons: Iterable[str] = ()) -> str:
-    """What a verdict means, and what it does not mean.
+    """Return the meaning of a verdict in sentences.
 
     Args:
         outcome: VALID, INVALID or UNKNOWN.
-        reasons: A clause for each check that is not VALID.
+        reasons: One clause for each check that is not VALID.
     """
     why = "; ".join(dict.fromkeys(reasons))
     return {
         "VALID": f"varsim kept every promise of these settings (VALID). {_OF_VARSIM}",
         "INVALID": f"varsim broke a promise of these settings (INVALID): {why}. This is a fault of "
         "varsim, not of your program: please report it, with the run's directory.",
-        "UNKNOWN": "It is not known whether varsim kept every promise of these settings "
-        f"(UNKNOWN): {why}. Nothing that was recorded breaks one. {_OF_VARSIM}",
+        "UNKNOWN": "varsim cannot tell whether it kept every promise of these settings "
+        f"(UNKNOWN): {why}. No recorded event breaks a promise. {_OF_VARSIM}",
     }[outcome]
 
 
 def verdict_of(examination: Examination) -> str:
-    """The verdict on a run, in a sentence."""
+    """Return the sentences on the verdict of an examination."""
     reasons = (one.reason for one in examination.verdicts if one.outcome.value != "VALID")
     return verdict_text(examination.outcome.value, reasons)
 
 
 def nothing_found(examination: Examination) -> str:
-    """What it means that there are no findings."""
+    """Return the sentence for an examination without findings."""
     num_kinds = examination.num_kinds
     if not num_kinds:
         alone = examination.num_replicas == 1
-        return f"no findings were looked for{': one replica has nothing to synchronise' * alone}"
-    which = " that need no oracle" if examination.compared is None else " that could be looked for"
+        why = ": with one replica there is nothing to synchronise" if alone else ""
+        return f"your program was not searched for findings{why}"
+    which = (
+        " that need no oracle" if examination.compared is None else " that could be searched for"
+    )
     which = "" if num_kinds == NUM_KINDS else which
     return (
         f"none of the {num_kinds} kinds of finding{which} was found in "
@@ -58,7 +61,7 @@ def nothing_found(examination: Examination) -> str:
 
 
 def not_looked_at(notes: Sequence[Note], width: int = WIDTH) -> list[str]:
-    """The lines about what was not looked at, and the options that would; none without notes."""
+    """Return the lines on what was not looked at, and the options for that; none without notes."""
     if not notes:
         return []
     lines = ["not looked at"]
@@ -68,7 +71,7 @@ def not_looked_at(notes: Sequence[Note], width: int = WIDTH) -> list[str]:
 
 
 def end_of(examination: Examination, width: int = WIDTH) -> list[str]:
-    """The last lines about a run: the verdict in a sentence, and what it leaves out."""
+    """Return the last lines on a run: its verdict, and what was not looked at."""
     said = wrapped(visible(verdict_of(examination)), width)
     notes = not_looked_at(examination.not_looked_at, width)
     return [*said, "", *notes] if notes else said

@@ -1,4 +1,4 @@
-"""Numbers, sizes and names as a report shows them."""
+"""Format numbers, sizes and names for reports."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from varsim.report.summary import Plain
-from varsim.visible import visible as visible  # noqa: PLC0414  # a word of reports, too
+from varsim.visible import visible as visible  # noqa: PLC0414  # reports import it from here
 
 NOTHING: Final = "–"
-LIKEWISE: Final = ": likewise"  # behind a name: it has what was said of another one
-_LONGEST_INTEGER: Final = 10  # digits; a longer one is shown as a float is
+SAME_WARNING: Final = ": same warning as for "  # between the names of two variables
+_LONGEST_INTEGER: Final = 10  # digits; a longer integer is shown as a float
 _TEXT_WIDTH: Final = 24
 
 
 def number(value: Plain) -> str:
-    """A number with four significant digits, or three and an exponent; short integers whole."""
+    """Return a number with four significant digits, or three and an exponent.
+
+    Integers of up to ten digits are shown in full.
+    """
     match value:
         case None:
             return NOTHING
@@ -33,12 +36,12 @@ def number(value: Plain) -> str:
 
 
 def count(value: int) -> str:
-    """A count, with commas."""
+    """Return a count with thousands separators."""
     return f"{value:,}"
 
 
 def size(value_bytes: int) -> str:
-    """A number of bytes, in the unit that makes it short."""
+    """Return a number of bytes with three significant digits and a unit."""
     value = float(value_bytes)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if value < 1000 or unit == "GiB":
@@ -51,7 +54,7 @@ def size(value_bytes: int) -> str:
 
 
 def whole_size(value_bytes: int) -> str:
-    """A size that somebody chose, in the largest unit that it is not smaller than."""
+    """Return a configured size exactly, in the largest unit that does not exceed it."""
     for unit, unit_bytes in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if value_bytes >= unit_bytes:
             return f"{value_bytes / unit_bytes:g} {unit}"
@@ -59,21 +62,21 @@ def whole_size(value_bytes: int) -> str:
 
 
 def duration(value_s: float) -> str:
-    """A time with three significant digits, and its unit."""
+    """Return a time with three significant digits and its unit."""
     for unit, unit_s in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
         value = value_s / unit_s
-        if value >= 0.9995:  # which is shown as 1
+        if value >= 0.9995:  # rounds to 1
             return f"{value:.0f} {unit}" if value >= 99.95 else f"{value:#.3g} {unit}"
     return f"{value_s * 1e9:.0f} ns"
 
 
 def seconds(value_s: float) -> str:
-    """A time, without its unit."""
+    """Return a time in seconds, without the unit."""
     return "0" if value_s == 0 else f"{value_s:.2f}" if value_s < 100 else f"{value_s:,.0f}"
 
 
 def middle(text: str, width: int) -> str:
-    """The text in one line, cut in its middle if it is wider: the ends of long names differ."""
+    """Return the text on one line, shortened in the middle: long names often differ at the ends."""
     text = visible(text).replace("\n", r"\n").replace("\t", r"\t")
     if len(text) <= width:
         return text
@@ -82,10 +85,10 @@ def middle(text: str, width: int) -> str:
 
 
 def wrapped(text: str, width: int, indent: str = "") -> list[str]:
-    """The lines of a text, broken between words; a word that is wider than a line has its own.
+    """Break a text into lines between words; a word that is too wide gets a line of its own.
 
     Args:
-        indent: Before what is broken off a line, beside the blanks that the line begins with.
+        indent: Put before each continuation line, after the indentation of the line itself.
     """
     lines = []
     for line in text.splitlines():
@@ -102,7 +105,7 @@ def wrapped(text: str, width: int, indent: str = "") -> list[str]:
 
 
 def reflowed(docstring: str, width: int) -> list[str]:
-    """The lines of a docstring: its paragraphs are filled, and lines that are indented stay."""
+    """Break a docstring into lines: paragraphs are filled, indented lines are kept."""
     lines: list[str] = []
     paragraph: list[str] = []
     for line in [*docstring.strip().splitlines(), ""]:
@@ -116,12 +119,12 @@ def reflowed(docstring: str, width: int) -> list[str]:
 
 
 def dimensions(shape: Sequence[int | None]) -> str:
-    """A shape as it is written."""
+    """Return a shape in brackets; `?` stands for an unknown dimension."""
     return "[" + ", ".join("?" if one is None else str(one) for one in shape) + "]"
 
 
 def names(words: Sequence[str], most: int = 3) -> str:
-    """The words in a sentence: "a, b and c", or "a, b and 5 more"."""
+    """Join words for a sentence: "a, b and c", or "a, b and 5 more"."""
     unique = list(dict.fromkeys(words))
     if len(unique) > most:
         unique = [*unique[: most - 1], f"{len(unique) - most + 1} more"]
@@ -129,5 +132,5 @@ def names(words: Sequence[str], most: int = 3) -> str:
 
 
 def is_scalar(value: Any) -> bool:
-    """Whether a value fits into one cell."""
+    """Return whether a value fits into one cell."""
     return not isinstance(value, list | dict)

@@ -9,9 +9,8 @@ import pytest
 
 from tests.report.benches import bench, spread
 from varsim.report.bench import Bench, Quantity, Spread
-from varsim.report.bench_story import reading
-from varsim.report.bench_tables import print_bench, print_comparison
-from varsim.report.summary import Status
+from varsim.report.bench_page import print_bench, print_comparison, reading
+from varsim.report.summary import RunStatus
 
 
 def printed(found: Bench, width: int = 80) -> list[str]:
@@ -42,11 +41,11 @@ def test_a_table_has_a_row_for_each_number_of_workers():
     assert ["workers", "8", "B", "64", "KiB", "1", "MiB", "16", "MiB"] == lines[start + 1].split()
     assert ["1", *["1.00", "ms", "±10%"] * 4] == lines[start + 3].split()
     assert ["4", *["4.00", "ms", "±10%"] * 4] == lines[start + 4].split()
-    start = lines.index("a step over the bare star of the same bytes")
+    start = lines.index("time of a step ÷ time of the bare star with the same bytes")
     assert ["4", *["2.0", "×"] * 4] == lines[start + 4].split()
 
 
-def test_what_was_not_measured_is_a_dash_and_no_table_is_empty():
+def test_a_missing_figure_is_a_dash_and_no_table_is_empty():
     found = bench(sizes=(8, 2**20))
     kept = [f for f in found.figures if (f.quantity, f.size_bytes) != (Quantity.STEP, 8)]
     kept = [f for f in kept if f.quantity is not Quantity.READ_CHANGED]
@@ -54,10 +53,10 @@ def test_what_was_not_measured_is_a_dash_and_no_table_is_empty():
     start = lines.index("a step: every replica writes one ON_WRITE variable (MEAN)")
 
     assert ["1", "–", "1.00", "ms", "±10%"] == lines[start + 3].split()
-    assert not any("all replicas wrote it" in line for line in lines)
+    assert not any("after a write on all replicas" in line for line in lines)
 
 
-def test_the_machine_and_the_speed_of_its_memory_are_stated():
+def test_the_page_has_the_machine_and_its_memory_speed():
     text = "\n".join(printed(bench(seconds=lambda _q, _n, _s: 2**-10)))
 
     assert "host h: measured in 14 s" in text
@@ -68,7 +67,7 @@ def test_the_machine_and_the_speed_of_its_memory_are_stated():
 
 
 def test_an_interrupted_report_says_how_far_it_came():
-    text = "\n".join(printed(bench(status=Status.INTERRUPTED, left_out=("Left out: x.",))))
+    text = "\n".join(printed(bench(status=RunStatus.INTERRUPTED, left_out=("Left out: x.",))))
 
     assert "host h: interrupted after 46 of 47 figures" in text
     assert "\nLeft out: x.\n" in text
@@ -78,35 +77,36 @@ def test_an_interrupted_report_says_how_far_it_came():
 
 
 def shared(quantity: Quantity, workers: int, size_bytes: int) -> float:
-    """A host where large steps are cheap, and each worker costs the same."""
+    """Return times of a host with cheap large steps and the same cost for each worker."""
     if quantity is Quantity.STEP:
         return 0.0012 * workers if size_bytes < 2**20 else 0.0005 * workers
     return 0.001 * workers
 
 
-def test_the_reading_compares_steps_with_the_bare_star():
+def test_sentences_compare_steps_with_the_bare_star():
     said = " ".join(reading(bench(seconds=shared)))
 
     assert "With 4 workers a step that writes 8 B takes 4.80 ms: 1.2 times the bare star" in said
-    assert "From 1 MiB on a step takes less than the bare star" in said
-    assert "At 16 MiB it takes 0.7 times what reading all contributions" in said
+    assert "From 1 MiB on, a step takes less than the bare star" in said
+    assert "At 16 MiB it takes 0.7 times as long as the memory needs to read all" in said
     assert (
         "From 1 to 4 workers a step of 8 B grows from 1.20 ms to 4.80 ms: 1.20 ms for each" in said
     )
-    assert "that all 4 workers wrote takes 4.00 ms;" in said
+    assert "A cross-replica read of 8 B takes 4.00 ms after a write on all 4 workers." in said
     assert "Starting takes: 1 worker 1.00 ms, 4 workers 4.00 ms." in said
     assert "busy" not in said
 
 
-def test_where_the_star_is_never_beaten_the_reading_says_so():
+def test_sentences_on_a_host_where_the_star_is_always_faster():
     said = " ".join(reading(bench()))
 
     assert "A step of 16 MiB takes 1.0 times the bare star." in said
     assert "From" not in said
 
 
-def test_a_busy_or_unsteady_host_is_told():
-    assert "The host was busy before: load 3.0 on 2 cores." in " ".join(reading(bench(load=3.0)))
+def test_a_busy_or_unsteady_host_is_reported():
+    busy = " ".join(reading(bench(load=3.0)))
+    assert "The host was busy before the measurement: load 3.0 on 2 cores." in busy
     found = bench(load=None)
     unsteady = [replace(f, seconds=replace(spread(1.0), high=3.0)) for f in found.figures]
 
@@ -114,7 +114,7 @@ def test_a_busy_or_unsteady_host_is_told():
     assert "The figures vary by ± 105%" in said
 
 
-def test_a_reading_of_few_figures_says_what_there_is():
+def test_sentences_need_no_particular_figure():
     found = bench()
     assert [] == reading(replace(found, figures=[]))
     for quantity in Quantity:
@@ -134,7 +134,7 @@ def compared(one: Bench, other: Bench) -> str:
 def test_two_hosts_are_compared_where_both_were_measured():
     said = compared(bench((1, 4, 8)), bench((2, 4), sizes=(8,), seconds=lambda *_: 0.002))
 
-    assert "this host's time over that of h (2026-01-02)" in said
+    assert "this host's time ÷ that of h (2026-01-02)" in said
     assert [["step,", "4", "workers", "0.5", "×"]] == [
         line.split() for line in said.splitlines() if line.startswith("step")
     ]
@@ -142,4 +142,4 @@ def test_two_hosts_are_compared_where_both_were_measured():
 
 
 def test_hosts_without_a_common_number_of_workers_are_not_compared():
-    assert compared(bench((1,)), bench((2,))).startswith("There is no number of workers")
+    assert compared(bench((1,)), bench((2,))).startswith("The hosts cannot be compared")

@@ -1,0 +1,386 @@
+"""The value lens: the values of all variables at the end, or of one variable step by step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+from rich.console import Console
+from rich.text import Text
+
+from varsim.analysis.apart import Telling
+from varsim.analysis.arithmetic import Flat
+from varsim.analysis.lens import Moment
+from varsim.report.alike import grouped, name_of, short_names
+from varsim.report.summary import Digest, Lens, Plain, VariableSummary
+from varsim.report.tables import GAP, new_table, print_table
+from varsim.report.words import NOTHING, count, dimensions, names, number
+
+_TITLE: Final = "value lens: each replica's component, and the value of a cross-replica read"
+MOST_VARIABLES: Final = 12  # one screen; --all shows the rest
+_LABEL_WIDTHS: Final = (48, 32, 24, 18, 12)  # the first one that leaves room for all replicas
+_LEAST_MEAN: Final = 1e-3  # times the spread; a smaller mean says only "around zero"
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One line: label, a cell per replica, cross-replica value, distance of the components."""
+
+    label: str
+    components: list[str]
+    value: str = ""
+    apart: str = ""
+
+
+def print_lens(
+    console: Console, variables: Sequence[VariableSummary], *, everything: bool = False
+) -> None:
+    """Print the variables whose values are known, and why some have no cross-replica value.
+
+    Args:
+        everything: Print each variable; otherwise variables with equal values share a row, and
+            only those whose replicas differ most are printed if there are many.
+    """
+    known = [(one, one.lens) for one in variables if one.lens is not None]
+    if not known:
+        return
+    groups = [[one] for one in known] if everything else grouped(known, lambda one: repr(one[1]))
+    if len(known) <= MOST_VARIABLES:
+        groups = [[one] for one in known]
+    shown = groups
+    if len(groups) > MOST_VARIABLES and not everything:
+        shown = sorted(groups, key=lambda group: -relative(group[0][1]))[:MOST_VARIABLES]
+    names_of = [name_of([variable.name for variable, _ in group]) for group in shown]
+    for width in _LABEL_WIDTHS:
+        rows = [
+            row
+            for label, ((_, lens), *_) in zip(short_names(names_of, width), shown, strict=True)
+            for row in _rows(label, lens)
+        ]
+        columns = replica_columns([row.components for row in rows], console.width - _beside(rows))
+        if len(columns.replicas) == len(rows[0].components):
+            break  # all replicas fit; otherwise try shorter names
+    table = new_table()
+    table.add_column("", no_wrap=True)
+    for heading in [*columns.headings, "value", "apart"]:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(row.label, *columns.cells(row.components), row.value, row.apart)
+    print_table(console, _TITLE, table)
+    said = [columns.sentence(len(rows[0].components))]
+    if len(shown) < len(groups):
+        left_out = sum(map(len, groups)) - sum(map(len, shown))
+        said.append(
+            "The variables shown are those whose replicas differ most, relative to the size of "
+            f"their values. --all shows the other {count(left_out)} variables, and `varsim lens "
+            "latest NAME` shows one variable."
+        )
+    if any(said):
+        console.print(Text(" ".join(filter(None, said))))
+        console.print()
+    for reason in dict.fromkeys(lens.refused for _, lens in known if lens.refused):
+        refused = names([v.name for v, lens in known if lens.refused == reason])
+        console.print(Text(f"{refused}: {reason}", style="dim"))
+        console.print()
+
+
+def relative(lens: Lens) -> float:
+    """Return the components' distance divided by their largest element; 0 if shapes differ."""
+    if not lens.apart:
+        return 0.0
+    extremes = [one for part in lens.components for one in (part.minimum, part.maximum)]
+    scale = max((abs(float(one)) for one in extremes if isinstance(one, int | float)), default=0.0)
+    return float(lens.apart) / scale if isinstance(lens.apart, int | float) and scale else math.inf
+
+
+def _beside(rows: Sequence[_Row]) -> int:
+    """Return the width of the cells beside the replicas' cells."""
+    label = max(len(row.label) for row in rows)
+    value = max(len("value"), *(len(row.value) for row in rows))
+    apart = max(len("apart"), *(len(row.apart) for row in rows))
+    return label + GAP + value + GAP + apart
+
+
+def _rows(name: str, lens: Lens) -> list[_Row]:
+    apart = number(lens.apart)
+    parts, value = lens.components, lens.value
+    if all(part.shape == [] for part in parts):
+        cells = [number(part.elements) for part in parts]
+        return [_Row(name, cells, _cell(value, "elements"), apart)]
+    first = _Row(name, [""] * len(parts), "" if value else NOTHING, apart)
+    if lens.apart is None:
+        shapes = _Row("  shape", [dimensions(part.shape) for part in parts])
+        return [first, shapes, *_in_short(parts, value)]
+    if not lens.samples:
+        return [first, *_elements(parts, value)]
+    samples = [
+        _Row(
+            "  " + dimensions(sample.index),
+            [number(one) for one in sample.components],
+            "" if sample.value is None else number(sample.value),
+        )
+        for sample in lens.samples
+    ]
+    told = {(*row.components, row.value) for row in samples}
+    rest = [row for row in _in_short(parts, value) if (*row.components, row.value) not in told]
+    return [first, *samples, *rest]
+
+
+def _in_short(parts: Sequence[Digest], value: Digest | None) -> list[_Row]:
+    """Return rows for the smallest and the largest element, and for the mean if it is useful."""
+    kinds = [("min", "minimum"), ("mean", "mean"), ("max", "maximum")]
+    return [
+        _Row(
+            f"  {label}",
+            [_cell(part, key) for part in parts],
+            "" if value is None else _cell(value, key),
+        )
+        for label, key in kinds
+        if key != "mean" or any(map(_says_something, parts))
+    ]
+
+
+def _says_something(part: Digest) -> bool:
+    """Return whether the mean differs from zero clearly, and the elements from each other."""
+    extremes = part.minimum, part.mean, part.maximum
+    if not all(isinstance(one, int | float) for one in extremes):
+        return any(one is not None for one in extremes)
+    spread = part.maximum - part.minimum
+    return bool(abs(part.mean) > _LEAST_MEAN * spread > 0)
+
+
+def _elements(parts: Sequence[Digest], value: Digest | None) -> list[_Row]:
+    """Return a row for each element of small arrays of the same shape."""
+    columns = [_flat(part.elements) for part in parts]
+    of_value = None if value is None else _flat(value.elements)
+    return [
+        _Row(
+            f"  {place}" if len(parts[0].shape) > 1 else f"  [{place}]",
+            [number(column[place]) for column in columns],
+            "" if of_value is None else number(of_value[place]),
+        )
+        for place in range(len(columns[0]))
+    ]
+
+
+def _flat(elements: Plain) -> list[Plain]:
+    if not isinstance(elements, list):
+        return [elements]
+    return [one for part in elements for one in _flat(part)]
+
+
+def _cell(digest: Digest | None, key: str) -> str:
+    return NOTHING if digest is None else number(getattr(digest, key))
+
+
+# ---------------------------------------------------------------- one variable, step by step
+
+_ENDS: Final = 5  # steps at the beginning and at the end that are always shown
+_AROUND: Final = 2  # steps before and after the first difference
+DIFFERS: Final = "≠"
+
+
+def print_steps(
+    console: Console,
+    title: str,
+    moments: Sequence[Moment],
+    element: int | None,
+    *,
+    everything: bool = False,
+) -> None:
+    """Print a variable's values at the end of each step.
+
+    Args:
+        element: The index of the element in the flattened value; None prints the mean.
+        everything: Print all steps, not only the ends and those around the first difference.
+    """
+    parted = next((place for place, one in enumerate(moments) if one.parted), None)
+    unlike = next((place for place, one in enumerate(moments) if one.unlike), None)
+    places = list(range(len(moments)) if everything else _chosen(len(moments), parted, unlike))
+    components = [[_step_cell(one, element) for one in moments[p].components] for p in places]
+    beside = {"value": [_step_cell(moments[place].value, element) for place in places]}
+    oracle = [_step_cell(moments[place].oracle, element) for place in places]
+    if any(cell != NOTHING for cell in oracle):
+        unlikes = (f"{DIFFERS} " if moments[place].unlike else "" for place in places)
+        beside["oracle"] = [f"{mark}{cell}" for mark, cell in zip(unlikes, oracle, strict=True)]
+    steps = [str(moments[place].step) for place in places]
+    marks = [DIFFERS if moments[place].parted else "" for place in places]
+    firsts = [_first(parted=place == parted, unlike=place == unlike) for place in places]
+    marked = [f"{one}{first}" for one, first in zip(marks, firsts, strict=True)]
+    options = []
+    for mark in (marked, marks):  # shorter marks may leave room for replicas or longer headings
+        used = [max(map(len, column)) for column in (["step", *steps], mark)]
+        used += [max(len(heading), *map(len, cells)) for heading, cells in beside.items()]
+        room = console.width - sum(used) - GAP * (len(used) - 1)
+        options.append((mark, replica_columns(components, room)))
+    best = [one for one in options if one[1].is_long] or [one for one in options if one[1].is_whole]
+    mark, columns = (best or options[-1:])[0]
+    table = new_table()
+    for heading in ("step", *columns.headings, *beside):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    before = -1
+    for row, place in enumerate(places):
+        if place != before + 1:
+            table.add_row("…")
+        cells = [cells[row] for cells in beside.values()]
+        table.add_row(steps[row], *columns.cells(components[row]), *cells, mark[row])
+        before = place
+    print_table(console, title, table)
+    said = [_sentence(moments, parted), columns.sentence(len(components[0])), _missing(moments)]
+    console.print(Text(" ".join(filter(None, said))))
+    if "oracle" in beside:
+        console.print(Text(_about_oracle(moments, unlike)))
+
+
+def _first(*, parted: bool, unlike: bool) -> str:
+    if parted and unlike:
+        return "  first difference of both"
+    return "  first difference" if parted else "  oracle: first difference" if unlike else ""
+
+
+def _chosen(count: int, *firsts: int | None) -> Iterator[int]:
+    for place in range(count):
+        around = any(first is not None and abs(place - first) <= _AROUND for first in firsts)
+        if place < _ENDS or place >= count - _ENDS or around:
+            yield place
+
+
+def _step_cell(value: Flat | None, element: int | None) -> str:
+    if value is None or not len(value):
+        return NOTHING
+    if element is None and len(value) == 1:
+        element = 0
+    found: Plain = value.mean().item() if element is None else value[element].item()
+    return number(found if isinstance(found, int | float) else str(found))
+
+
+def _sentence(moments: Sequence[Moment], parted: int | None) -> str:
+    if parted is None:
+        return "The replicas never differ."
+    differing = sum(one.parted for one in moments)
+    steps = len(moments) - (not moments[0].step)
+    return (
+        f"The replicas first differ at the end of step {moments[parted].step}; they differ at the "
+        f"end of {differing} of {steps} steps."
+    )
+
+
+def _missing(moments: Sequence[Moment]) -> str:
+    missing = any(part is None for one in moments for part in one.components)
+    return f"{NOTHING} means not recorded." if missing else ""
+
+
+def _about_oracle(moments: Sequence[Moment], unlike: int | None) -> str:
+    if unlike is None:
+        return "The value equals a single device's within rounding."
+    differing = sum(one.unlike for one in moments)
+    steps = len(moments) - (not moments[0].step)
+    return (
+        "The value first differs from a single device's at the end of step "
+        f"{moments[unlike].step}; it differs at the end of {differing} of {steps} steps."
+    )
+
+
+def title_of(name: str, settings: str, shape: Sequence[int | None], element: int | None) -> str:
+    """Return the title of a table of steps."""
+    if not list(shape):
+        return f"{name} {settings}: value at the end of each step"
+    if element is None:
+        return f"{name} {settings}: mean of its elements at the end of each step"
+    place = index_text(element, shape)
+    return f"{name} {settings}: element [{place}] of {dimensions(shape)}"
+
+
+def why_element(told: Telling, shape: Sequence[int | None]) -> str:
+    """Return why this element is shown, and which other elements are informative."""
+    first, *others = zip(told.places, told.by, strict=True)
+    place = index_text(first[0], shape)
+    said = f"Element [{place}] is shown: {told.reason.value} {number(first[1])}."
+    if others:
+        listed = names([f"{index_text(place, shape)} ({number(by)})" for place, by in others])
+        said += f" Next are {listed}; --at I,J shows another element, --at mean the mean of all."
+    return said
+
+
+def index_text(element: int, shape: Sequence[int | None]) -> str:
+    """Return an index in the flattened value as --at takes it; a number if the shape is unknown."""
+    sizes = [size for size in shape if size is not None]
+    if len(sizes) < len(shape):
+        return str(element)
+    return ",".join(str(int(one)) for one in np.unravel_index(element, sizes))
+
+
+# ---------------------------------------------------------------- columns for replicas
+
+
+class ReplicaColumns(NamedTuple):
+    """The columns of a table that stand for replicas."""
+
+    replicas: list[int | None]  # in order; None stands for the replicas in between
+    headings: list[str]
+
+    @property
+    def is_whole(self) -> bool:
+        """Return whether all replicas are shown."""
+        return bool(self.replicas) and None not in self.replicas
+
+    @property
+    def is_long(self) -> bool:
+        """Return whether all replicas are shown, with the headings `replica N`."""
+        return self.is_whole and self.headings[0] != str(self.replicas[0])
+
+    def cells(self, row: Sequence[str]) -> list[str]:
+        """Select the shown cells of a row with one cell per replica."""
+        return ["" if one is None else row[one] for one in self.replicas]
+
+    def sentence(self, num_replicas: int) -> str:
+        """Return which replicas are shown; "" if all are."""
+        shown = [str(one) for one in self.replicas if one is not None]
+        if len(shown) == num_replicas:
+            return ""
+        if not shown:
+            return f"None of {num_replicas} replicas is shown: there is no room."
+        listed, several = names(shown, most=len(shown)), "s" * (len(shown) > 1)
+        return f"Shown: replica{several} {listed} of {num_replicas}; there is no room for more."
+
+
+def replica_columns(rows: Sequence[Sequence[str]], room: int) -> ReplicaColumns:
+    """Return columns for all replicas if they fit, else for the first and the last ones.
+
+    Args:
+        rows: Rows with one cell per replica.
+        room: ReplicaColumns for these cells, including GAP columns before each.
+    """
+    count = len(rows[0])
+    widest = [max(1, len(str(i)), *(len(row[i]) for row in rows)) for i in range(count)]
+    everyone: list[int | None] = list(range(count))
+    if sum(widest) + GAP * count <= room:
+        long = [f"replica {i}" for i in range(count)]
+        wide = [max(len(long[i]), widest[i]) for i in range(count)]
+        fits = sum(wide) + GAP * count <= room
+        return ReplicaColumns(everyone, long if fits else [str(i) for i in range(count)])
+    some = next((one for one in _fewer(count) if _width(one, widest) <= room), [])
+    return ReplicaColumns(
+        some, ["…" if one is None else _heading(one, some, widest, room) for one in some]
+    )
+
+
+def _fewer(count: int) -> Iterator[list[int | None]]:
+    """Yield selections of the first and the last replicas, each smaller than the one before."""
+    for shown in range(count - 1, 1, -1):
+        first = (shown + 1) // 2
+        yield [*range(first), None, *range(count - (shown - first), count)]
+    yield [0, None]
+
+
+def _width(replicas: Sequence[int | None], widest: Sequence[int]) -> int:
+    return sum(GAP + (1 if one is None else widest[one]) for one in replicas)
+
+
+def _heading(replica: int, replicas: Sequence[int | None], widest: Sequence[int], room: int) -> str:
+    long = [max(len(f"replica {i}"), width) for i, width in enumerate(widest)]
+    return f"replica {replica}" if _width(replicas, long) <= room else str(replica)
