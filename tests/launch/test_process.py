@@ -191,7 +191,7 @@ def test_logs_that_cannot_be_written_are_named(launch: Launch, tmp_path: Path) -
 
 
 def test_an_unknown_transport_is_refused(launch: Launch) -> None:
-    with pytest.raises(ConfigError, match="use 'ipc' or 'tcp'"):
+    with pytest.raises(ConfigError, match="invalid transport 'pigeon': expected 'ipc' or 'tcp'"):
         launch(1, transport="pigeon")
 
 

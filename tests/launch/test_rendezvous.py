@@ -40,13 +40,12 @@ WHOLE = Rendezvous(
         log_dir=Path("/logs"),
         trace=TraceOptions(Path("/t"), window=(10, 12)),
     ),
-    endpoint="ipc://x",
+    addresses=("ipc://x", "secret"),
     entry_point="m:f",
     search_path=("/one", ""),
     log_dir="/logs",
     private_dir="/private",
     coordinator_pid=1,
-    worker_keys=(("public", "secret"),),
 )
 
 

@@ -22,7 +22,7 @@ def envelopes(strategy: Strategy, action: Callable[[], Any]) -> Counter[str]:
     """How many envelopes an action sends to, and gets from, all replicas."""
     link: Any = strategy.coordinator.link
     count: Counter[str] = Counter()
-    send, drain = link._router.send, link._router.drain
+    send, drain = link._listener.send, link._listener.drain
 
     def counted_send(*arguments: Any) -> Any:
         count["sent"] += 1
@@ -33,11 +33,11 @@ def envelopes(strategy: Strategy, action: Callable[[], Any]) -> Counter[str]:
         count["received"] += len(arrived)
         return arrived
 
-    link._router.send, link._router.drain = counted_send, counted_drain
+    link._listener.send, link._listener.drain = counted_send, counted_drain
     try:
         action()
     finally:
-        del link._router.send, link._router.drain
+        del link._listener.send, link._listener.drain
     return count
 
 

@@ -110,14 +110,14 @@ def test_large_values_do_not_travel_through_sockets(
         v = variable(strategy, np.zeros(SIZE))
         link = link_of(strategy)
         lengths: list[int] = []
-        send = link._router.send
+        send = link._listener.send
 
-        def count(to: bytes, frames: Any, send: Any = send, lengths: Any = lengths) -> bool:
+        def count(to: int, frames: Any, send: Any = send, lengths: Any = lengths) -> bool:
             lengths.append(sum(map(len, frames)))
             return bool(send(to, frames))
 
         with monkeypatch.context() as patch:
-            patch.setattr(link._router, "send", count)
+            patch.setattr(link._listener, "send", count)
             write = partial(replicas.write, in_place=True, keeps=False)
             strategy.run(write, args=(v, "assign", 1))
             v.assign(np.ones(SIZE))

@@ -9,7 +9,6 @@ import time
 import warnings
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Final
 
 import zmq
 
@@ -22,17 +21,13 @@ from varsim.launch.nursery import Nursery
 from varsim.launch.open_files import ensure_open_files
 from varsim.launch.process_link import ProcessLink
 from varsim.launch.rendezvous import ENTRY_POINT, Rendezvous
-from varsim.launch.run_keys import RunKeys
 from varsim.launch.stacks import Stacks
 from varsim.protocol.references import References
 from varsim.tracing.trace import PROGRAM, open_trace
 from varsim.transport import arena
 from varsim.transport.arena import Arena
 from varsim.transport.folders import private_folder
-from varsim.transport.keys import AllowList
-from varsim.transport.sockets import Router
-
-_IPC_NAME: Final = "c"  # short: the path of an ipc endpoint is limited
+from varsim.transport.transport import TRANSPORTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +47,7 @@ class ProcessLauncher:
             StartError: A worker did not come up; the text says which and what it said.
             ConfigError: There is no such transport.
         """
-        if options.transport not in ("ipc", "tcp"):
-            raise ConfigError(f"there is no transport {options.transport!r}: use 'ipc' or 'tcp'")
+        TRANSPORTS.check(options.transport)
         _check_exchange(options)
         ensure_open_files(len(options.devices))
         deadline = time.monotonic() + options.start_timeout_s
@@ -76,37 +70,26 @@ class ProcessLauncher:
         self, options: LaunchOptions, references: References, stack: ExitStack
     ) -> ProcessLink:
         """Everything that a cluster has; what gives it back is put on the stack."""
-        directory = private_folder(_IPC_NAME)
+        count = len(options.devices)
+        directory = private_folder()
         stack.callback(shutil.rmtree, directory, ignore_errors=True)
-        context = zmq.Context[zmq.Socket[bytes]]()
-        stack.callback(context.term)
-        keys = RunKeys(len(options.devices)) if options.transport == "tcp" else None
-        allow_list = AllowList(context, keys.owners()) if keys else None
-        if allow_list is not None:
-            stack.callback(allow_list.close)
-        endpoint = "tcp://127.0.0.1:*" if keys else f"ipc://{directory / _IPC_NAME}"
-        router = Router(context, endpoint, keys.server if keys else None)
-        stack.callback(router.close)
+        listener = TRANSPORTS.make(options.transport).listen(count, directory)
+        stack.callback(listener.close)
         log_dir = (options.log_dir or directory).absolute()
         log_dir.mkdir(parents=True, exist_ok=True)
-        logs = WorkerLogs(
-            log_dir, private=options.log_dir is None, num_replicas=len(options.devices)
-        )
-        count = len(options.devices)
+        logs = WorkerLogs(log_dir, private=options.log_dir is None, num_replicas=count)
         shared = _shared_memory(options)
         envelopes = Envelopes(count, shared)
         stack.callback(envelopes.close)
         nursery = Nursery(
             Rendezvous(
                 options=options,
-                endpoint=router.endpoint,
+                addresses=listener.addresses,
                 entry_point=self.entry_point,
                 search_path=tuple(sys.path),
                 log_dir=str(log_dir),
                 private_dir=str(directory),
                 coordinator_pid=os.getpid(),
-                server_key=keys.server.public.decode() if keys else "",
-                worker_keys=keys.as_text() if keys else (),
                 arena=-1 if shared is None else shared.descriptor,
                 arena_limit_bytes=0 if shared is None else shared.limit_bytes,
             )
@@ -120,8 +103,7 @@ class ProcessLauncher:
             references,
             trace=trace,
             envelopes=envelopes,
-            router=router,
-            allow_list=allow_list,
+            listener=listener,
             nursery=nursery,
             logs=logs,
             stacks=Stacks(directory),
@@ -146,7 +128,7 @@ def _check_exchange(options: LaunchOptions) -> None:
 
 
 def _can_share(options: LaunchOptions) -> bool:
-    return options.transport == "ipc" and arena.shared_memory_exists()
+    return TRANSPORTS.make(options.transport).same_memory and arena.shared_memory_exists()
 
 
 def _shared_memory(options: LaunchOptions) -> Arena | None:

@@ -18,7 +18,6 @@ from varsim.launch.exchange import SharedExchange
 from varsim.launch.launcher import Arrival, Lost
 from varsim.launch.logs import WorkerLogs
 from varsim.launch.nursery import Nursery
-from varsim.launch.rendezvous import routing_id
 from varsim.launch.stacks import Stacks
 from varsim.protocol import structure
 from varsim.protocol.messages import (
@@ -34,9 +33,9 @@ from varsim.spec import Array
 from varsim.sync.actions import COORDINATOR, Reduce
 from varsim.sync.events import ReductionDone
 from varsim.tracing.trace import Trace
-from varsim.transport.keys import AllowList
 from varsim.transport.loans import TOLD_FROM_BYTES
-from varsim.transport.sockets import Router, timeout_ms
+from varsim.transport.sockets import timeout_ms
+from varsim.transport.transport import Listener
 
 SHUTDOWN_TIMEOUT_S: Final = 1.0
 """A worker that has not ended by then is killed: it is in user code, and has nothing to save."""
@@ -63,8 +62,7 @@ class ProcessLink:
         *,
         envelopes: Envelopes,
         trace: Trace | None = None,
-        router: Router,
-        allow_list: AllowList | None,
+        listener: Listener,
         nursery: Nursery,
         logs: WorkerLogs,
         stacks: Stacks,
@@ -76,20 +74,16 @@ class ProcessLink:
         self._envelopes = envelopes
         shared = envelopes.arena
         self._exchange = None if shared is None else SharedExchange(shared)
-        self._router = router
-        self._allow_list = allow_list
+        self._listener = listener
         self._nursery = nursery
         self._logs = logs
-        self._replica_ids = {routing_id(i): i for i in range(num_replicas)}
         self._running = set(range(num_replicas))
         self._process_ids: dict[int, int] = {}
         self._stacks = stacks
         self._inbox: list[tuple[int, Arrival]] = []
         self._poller = zmq.Poller()
-        self._poller.register(router.socket, zmq.POLLIN)
-        self._poller.register(nursery.reports, zmq.POLLIN)
-        if allow_list is not None:
-            self._poller.register(allow_list.socket, zmq.POLLIN)
+        for polled in (*listener.sockets, nursery.reports):
+            self._poller.register(polled, zmq.POLLIN)
         self._finalizer: weakref.finalize[..., ProcessLink] | None = None
         self._problems: list[str] = []  # with what workers sent
         if shared is not None:
@@ -134,7 +128,7 @@ class ProcessLink:
         """Sends an envelope. Does nothing for a worker that is gone, and after `close`."""
         if replica_id in self._running:
             frames = self._envelopes.encode(replica_id, messages)
-            if self._router.send(routing_id(replica_id), frames) and self.trace is not None:
+            if self._listener.send(replica_id, frames) and self.trace is not None:
                 self.trace.sent(replica_id, frames, messages)
 
     def receive(self, timeout_s: float) -> list[tuple[int, Arrival]]:
@@ -168,9 +162,7 @@ class ProcessLink:
         return received
 
     def _collect(self, ready: dict[Any, int]) -> None:
-        if self._allow_list is not None and self._allow_list.socket in ready:
-            self._allow_list.answer()
-        if self._router.socket in ready:
+        if any(socket in ready for socket in self._listener.sockets):
             self._hear()
         if self._nursery.reports in ready:
             self._collect_losses()
@@ -186,7 +178,7 @@ class ProcessLink:
             self._held_bytes, self._growth_bytes = held_bytes, _GROWTH_BYTES
         waits = held_bytes - self._held_bytes >= self._growth_bytes
         ready = dict(self._poller.poll(timeout_ms(_PATIENCE_S if waits else 0)))
-        if self._router.socket in ready:
+        if any(socket in ready for socket in self._listener.sockets):
             self._hear()
             return True
         if waits:
@@ -194,10 +186,9 @@ class ProcessLink:
         return False
 
     def _hear(self) -> None:
-        for sender, frames in self._router.drain():
-            replica_id = self._replica_ids.get(sender)
+        for replica_id, frames in self._listener.drain():
             if replica_id not in self._running:
-                continue  # a stranger, who is ignored; or its end is already reported
+                continue  # its end is already reported
             if self.trace is not None:
                 self.trace.received(replica_id)
             try:

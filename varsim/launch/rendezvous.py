@@ -11,8 +11,6 @@ from typing import Final
 
 from varsim.launch.as_json import from_json, to_json
 from varsim.launch.launcher import LaunchOptions
-from varsim.transport.keys import KeyPair
-from varsim.transport.sockets import DealerKeys
 
 ENTRY_POINT: Final = "varsim.distribute.replica:serve"
 """What a worker runs, as `module:function`; it is given a `WorkerLink`."""
@@ -23,14 +21,12 @@ class Rendezvous:
     """Where workers find their coordinator, and what they must know before they connect."""
 
     options: LaunchOptions  # as the program gave them, all of them
-    endpoint: str
+    addresses: tuple[str, ...]  # where each worker connects; see `transport.Listener`
     entry_point: str
     search_path: tuple[str, ...]  # the program's sys.path, so that its modules are found
     log_dir: str
     private_dir: str  # removed by the nursery if the coordinator cannot
     coordinator_pid: int
-    server_key: str = ""  # public; empty without CURVE
-    worker_keys: tuple[tuple[str, str], ...] = ()  # (public, secret) of each replica
     arena: int = -1  # descriptor of the shared memory, inherited; -1 if there is none
     arena_limit_bytes: int = 0  # for each process
 
@@ -42,18 +38,6 @@ class Rendezvous:
     def from_line(line: bytes) -> Rendezvous:
         """What `to_line` was called on."""
         return from_json(Rendezvous, line)
-
-    def keys_of(self, replica_id: int) -> DealerKeys | None:
-        """What a worker needs to connect with CURVE; None without."""
-        if not self.server_key:
-            return None
-        public, secret = self.worker_keys[replica_id]
-        return DealerKeys(KeyPair(public.encode(), secret.encode()), self.server_key.encode())
-
-
-def routing_id(replica_id: int) -> bytes:
-    """The name of a replica's connection."""
-    return b"replica-%d" % replica_id
 
 
 def log_name(replica_id: int) -> str:

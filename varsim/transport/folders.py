@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import Final
 
 from varsim.errors import StartError
 from varsim.transport.sockets import MAX_IPC_PATH
 
+SOCKET_NAME: Final = "c"  # short: the path of an ipc endpoint is limited
 
-def private_folder(socket_name: str) -> Path:
-    """A new folder that only this user can enter, in which a socket of this name can be bound.
+
+def private_folder(socket_name: str = SOCKET_NAME) -> Path:
+    """Make a folder that only this user can enter, in which a socket of this name can be bound.
 
     The caller removes it.
 
     Raises:
-        StartError: Also below /tmp the path would be too long.
+        StartError: The path would be too long, also below /tmp.
     """
     for parent in (None, "/tmp"):  # noqa: S108  # as good as any: mkdtemp makes it private
         folder = Path(tempfile.mkdtemp(prefix="varsim-", dir=parent))  # its mode is 0700

@@ -1,8 +1,10 @@
 """The two ends of a connection: the coordinator's ROUTER, and each worker's DEALER.
 
-An envelope is one multipart message, and arrives whole or not at all. Nothing here waits without a
-deadline. There is no high-water mark: what may be under way is bounded by the protocol, in which a
-replica that waits for an answer sends nothing more.
+An envelope is one multipart message, and arrives whole or not at all. Every wait here has a
+deadline. There is no high-water mark: the protocol bounds what is under way, because a replica that
+waits for an answer sends nothing more.
+
+`RouterListener` and `DealerConnection` are the ends of a transport; each has a ZeroMQ context.
 """
 
 from __future__ import annotations
@@ -10,13 +12,14 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Final
 
 import zmq
 
 from varsim.protocol.buffers import MAX_FRAME_BYTES, Buffer, Frame
-from varsim.transport.keys import KeyPair
+from varsim.transport.keys import AllowList, KeyPair
 
 COPY_LIMIT_BYTES: Final = 2**20
 """Smaller frames are copied when sent: faster than to learn when their memory is free again.
@@ -50,6 +53,94 @@ class DealerKeys:
 
     own: KeyPair
     server_public: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ServerKeys:
+    """The key pairs of a coordinator and of each of its workers."""
+
+    own: KeyPair
+    workers: Sequence[KeyPair]  # by replica_id
+
+
+def routing_id(replica_id: int) -> bytes:
+    """Return the name of a replica's connection."""
+    return b"replica-%d" % replica_id
+
+
+class RouterListener:
+    """The coordinator's end of a transport over ZeroMQ."""
+
+    def __init__(self, endpoint: str, num_replicas: int, keys: ServerKeys | None = None) -> None:
+        """Bind.
+
+        Args:
+            endpoint: As for `Router`.
+            keys: For CURVE; only the workers with these keys may connect.
+        """
+        self._replica_ids = {routing_id(i): i for i in range(num_replicas)}
+        self._allow_list: AllowList | None = None
+        with ExitStack() as stack:
+            context = zmq.Context[zmq.Socket[bytes]]()
+            stack.callback(context.term)
+            if keys is not None:
+                workers = enumerate(keys.workers)
+                owners = {pair.public: routing_id(i) for i, pair in workers}
+                self._allow_list = AllowList(context, owners)
+                stack.callback(self._allow_list.close)
+            self._router = Router(context, endpoint, keys.own if keys else None)
+            stack.callback(self._router.close)
+            self._stack = stack.pop_all()
+
+    @property
+    def endpoint(self) -> str:
+        """Where the socket is bound."""
+        return self._router.endpoint
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The endpoint, for every worker."""
+        return (self.endpoint,) * len(self._replica_ids)
+
+    @property
+    def sockets(self) -> tuple[zmq.Socket[bytes], ...]:
+        """The sockets to watch."""
+        router = self._router.socket
+        return (router,) if self._allow_list is None else (router, self._allow_list.socket)
+
+    def send(self, replica_id: int, frames: Sequence[Frame]) -> bool:
+        """Send an envelope without waiting; False if the worker is not connected."""
+        return self._router.send(routing_id(replica_id), frames)
+
+    def drain(self) -> list[tuple[int, list[Buffer]]]:
+        """Return the envelopes that have come; strangers may connect now, or are refused."""
+        if self._allow_list is not None:
+            self._allow_list.answer()
+        return [
+            (self._replica_ids[sender], frames)
+            for sender, frames in self._router.drain()
+            if sender in self._replica_ids
+        ]
+
+    def close(self) -> None:
+        """Close the sockets; what is still unsent is dropped."""
+        self._stack.close()
+
+
+class DealerConnection:
+    """A worker's end of a transport over ZeroMQ."""
+
+    def __init__(self, endpoint: str, replica_id: int, keys: DealerKeys | None = None) -> None:
+        """Start to connect."""
+        self._context = zmq.Context[zmq.Socket[bytes]]()
+        self._dealer = Dealer(self._context, endpoint, routing_id(replica_id), keys)
+        self.send = self._dealer.send
+        self.receive = self._dealer.receive
+
+    def close(self, linger_s: float) -> None:
+        """Close the socket, after at most `linger_s` for what is still unsent."""
+        self._dealer.close(linger_s)
+        self._context.term()
 
 
 class Router:

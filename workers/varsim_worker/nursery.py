@@ -23,6 +23,7 @@ from typing import Final
 
 from varsim.launch.launcher import WorkerLink
 from varsim.launch.rendezvous import Rendezvous, log_name
+from varsim.transport.transport import TRANSPORTS
 from varsim_worker import system
 from varsim_worker.worker import work
 
@@ -53,6 +54,7 @@ def run(line: bytes) -> None:
 def _load(rendezvous: Rendezvous) -> Serve:
     """The function that workers run; imports all they need, once for all of them."""
     import_module("varsim.protocol.pickling")
+    TRANSPORTS.make(rendezvous.options.transport)
     if rendezvous.options.seed is not None:
         import_module("varsim.launch.chance")
     module, _, name = rendezvous.entry_point.partition(":")

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import zmq
 
 from varsim.errors import ProtocolError
 from varsim.launch.exchange import empty, reduce_slice
 from varsim.launch.launcher import WorkerLink
-from varsim.launch.rendezvous import Rendezvous, log_name, routing_id
+from varsim.launch.rendezvous import Rendezvous, log_name
 from varsim.launch.stacks import show_stack_on_signal
 from varsim.protocol import structure
 from varsim.protocol.buffers import Buffer, Frame
@@ -27,7 +26,7 @@ from varsim.spec import Array
 from varsim.tracing.trace import PROGRAM, open_trace
 from varsim.transport.arena import Arena
 from varsim.transport.loans import TOLD_FROM_BYTES, Loans
-from varsim.transport.sockets import Dealer
+from varsim.transport.transport import TRANSPORTS, Connection
 from varsim_worker import system
 from varsim_worker.output import KeepingOutput
 
@@ -51,14 +50,14 @@ class DealerLink:
     """A worker's end of its connection, over ZeroMQ."""
 
     def __init__(
-        self, rendezvous: Rendezvous, replica_id: int, dealer: Dealer, output: KeepingOutput
+        self, rendezvous: Rendezvous, replica_id: int, connection: Connection, output: KeepingOutput
     ) -> None:
         self.cluster_id = rendezvous.options.cluster_id
         self.replica_id = replica_id
         self.num_replicas = len(rendezvous.options.devices)
         self.devices = rendezvous.options.devices
         self.references: References = NoReferences()
-        self._dealer = dealer
+        self._connection = connection
         self._output = output
         self._loans = _loans(rendezvous, replica_id)
         self.trace = open_trace(rendezvous.options.trace, replica_id, self.num_replicas)
@@ -72,7 +71,7 @@ class DealerLink:
     def _send(self, frames: Sequence[Frame], messages: Sequence[Message]) -> None:
         if self.trace is not None:
             self.trace.sent(PROGRAM, frames, messages)
-        self._dealer.send(frames)
+        self._connection.send(frames)
 
     def receive(self, timeout_s: float | None) -> list[Message]:
         """Waits for messages, and returns all that are there; none after `timeout_s`.
@@ -81,7 +80,7 @@ class DealerLink:
         """
         self._give_back()
         while True:
-            envelopes = self._dealer.receive(timeout_s)
+            envelopes = self._connection.receive(timeout_s)
             messages = [message for frames in envelopes for message in self._taken(frames)]
             if messages or not envelopes:
                 return messages
@@ -148,11 +147,9 @@ def work(rendezvous: Rendezvous, replica_id: int, serve: Callable[[WorkerLink], 
     log_path = str(Path(rendezvous.log_dir) / log_name(replica_id))
     output = KeepingOutput(os.fdopen(1, "wb", closefd=False), log_path)
     sys.stdout = output
-    context = zmq.Context[zmq.Socket[bytes]]()
-    dealer = Dealer(
-        context, rendezvous.endpoint, routing_id(replica_id), rendezvous.keys_of(replica_id)
-    )
-    link = DealerLink(rendezvous, replica_id, dealer, output)
+    transport = TRANSPORTS.make(rendezvous.options.transport)
+    connection = transport.connect(rendezvous.addresses[replica_id], replica_id)
+    link = DealerLink(rendezvous, replica_id, connection, output)
     try:
         link.send([Ready(process_id=os.getpid())])
         serve(link)
@@ -164,8 +161,7 @@ def work(rendezvous: Rendezvous, replica_id: int, serve: Callable[[WorkerLink], 
     finally:
         if link.trace is not None:
             link.trace.close()
-        dealer.close(LINGER_S)
-        context.term()
+        connection.close(LINGER_S)
     return 0
 
 

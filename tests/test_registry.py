@@ -1,0 +1,56 @@
+"""A registry finds varsim's own implementations, and those of other installed packages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from varsim.errors import ConfigError
+from varsim.registry import BuiltIn, Registry
+from varsim.transport.ipc import Ipc
+from varsim.transport.transport import TRANSPORTS
+
+OWN = {"one": BuiltIn("collections:Counter", "counts"), "two": BuiltIn("nowhere:Thing", "lost")}
+
+
+@pytest.fixture
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry[object]:
+    """A registry beside a package that has an entry point for it."""
+    folder = tmp_path / "other-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
+    (folder / "entry_points.txt").write_text(
+        "[varsim.tests]\nthree = collections:OrderedDict\none = builtins:dict\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    return Registry("thing", OWN, "varsim.tests", also={"auto": "one of them"})
+
+
+def test_names_are_varsims_own_and_those_of_other_packages(registry: Registry[object]) -> None:
+    assert ("auto", "one", "two", "three") == registry.names()
+    assert "auto: one of them. one: counts. two: lost." == registry.summary()
+
+
+def test_another_package_does_not_replace_an_implementation(registry: Registry[object]) -> None:
+    assert ["Counter", "OrderedDict"] == [type(registry.make(n)).__name__ for n in ("one", "three")]
+
+
+@pytest.mark.parametrize("name", ["four", "", 7, None])
+def test_a_name_that_nothing_has_is_refused(registry: Registry[object], name: object) -> None:
+    with pytest.raises(ConfigError) as caught:
+        registry.check(name)
+    expected = "expected 'auto', 'one', 'two' or 'three'"
+    assert f"invalid thing {name!r}: {expected}" == str(caught.value)
+
+
+def test_an_implementation_that_cannot_be_imported_is_an_error_of_the_setting(
+    registry: Registry[object],
+) -> None:
+    with pytest.raises(ConfigError, match="thing 'two' cannot be imported: No module named"):
+        registry.make("two")
+
+
+def test_a_registry_without_a_group_has_only_varsims_own() -> None:
+    assert ("ipc", "tcp") == TRANSPORTS.names()
+    assert isinstance(TRANSPORTS.make("ipc"), Ipc)

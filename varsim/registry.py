@@ -1,0 +1,90 @@
+"""Implementations of a seam by name: those of varsim, and those of other installed packages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Generic, TypeVar
+
+from varsim.errors import ConfigError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltIn:
+    """Where one of varsim's own implementations is, and what it does."""
+
+    path: str  # "module:class"; the class is called without arguments
+    summary: str  # in a few words, for help and documents
+
+
+class Registry(Generic[T]):
+    """The implementations of one seam. A module is imported when its implementation is used.
+
+    Args:
+        setting: The argument, YAML key and command-line option that names an implementation.
+        built_in: Those of varsim, the usual one first.
+        group: The entry-point group in which other packages register theirs; "" if they cannot.
+        also: Names that are no implementation but stand for one, with their summaries.
+    """
+
+    def __init__(
+        self,
+        setting: str,
+        built_in: Mapping[str, BuiltIn],
+        group: str = "",
+        also: Mapping[str, str] | None = None,
+    ) -> None:
+        self.setting = setting
+        self.built_in = dict(built_in)
+        self.group = group
+        self._also = dict(also or {})
+
+    def names(self) -> tuple[str, ...]:
+        """Return every name that the setting can have in this installation."""
+        return tuple(dict.fromkeys([*self._also, *self.built_in, *self._foreign()]))
+
+    def summary(self) -> str:
+        """Return the names with what each means, as a sentence for help and documents."""
+        summaries = self._also | {name: one.summary for name, one in self.built_in.items()}
+        return " ".join(f"{name}: {summary}." for name, summary in summaries.items())
+
+    def check(self, name: object) -> None:
+        """Do nothing if the setting can have this value.
+
+        Raises:
+            ConfigError: It cannot; the text names the values that are possible.
+        """
+        if not isinstance(name, str) or not (
+            name in self._also or name in self.built_in or name in self._foreign()
+        ):
+            *others, last = map(repr, self.names())
+            expected = f"{', '.join(others)} or {last}" if others else last
+            raise ConfigError(f"invalid {self.setting} {name!r}: expected {expected}")
+
+    def make(self, name: str) -> T:
+        """Return a new object of the implementation with this name.
+
+        Raises:
+            ConfigError: There is none, or its module cannot be imported.
+        """
+        self.check(name)
+        try:
+            made: T = self._class(name)()
+        except ImportError as error:
+            raise ConfigError(f"{self.setting} {name!r} cannot be imported: {error}") from error
+        return made
+
+    def _class(self, name: str) -> Any:
+        if name in self.built_in:
+            module, _, attribute = self.built_in[name].path.partition(":")
+            return getattr(import_module(module), attribute)
+        return self._foreign()[name].load()
+
+    def _foreign(self) -> dict[str, EntryPoint]:
+        if not self.group:
+            return {}
+        return {one.name: one for one in entry_points(group=self.group)}

@@ -1,0 +1,22 @@
+"""Transport "ipc": sockets in a private directory, for the processes of one host."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from varsim.transport.folders import SOCKET_NAME
+from varsim.transport.sockets import DealerConnection, RouterListener
+
+
+class Ipc:
+    """Connects processes of one user on one host; the directory's mode keeps others out."""
+
+    same_memory = True
+
+    def listen(self, num_replicas: int, directory: Path) -> RouterListener:
+        """Bind a socket in the directory."""
+        return RouterListener(f"ipc://{directory / SOCKET_NAME}", num_replicas)
+
+    def connect(self, address: str, replica_id: int) -> DealerConnection:
+        """Connect to the endpoint that is the address."""
+        return DealerConnection(address, replica_id)

@@ -1,0 +1,44 @@
+"""Transport "tcp": loopback with CURVE, and keys that are made for the run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from varsim.transport.keys import KeyPair
+from varsim.transport.sockets import DealerConnection, DealerKeys, RouterListener, ServerKeys
+
+
+class _TcpListener(RouterListener):
+    """A listener whose addresses hold each worker's keys."""
+
+    def __init__(self, num_replicas: int) -> None:
+        own, workers = KeyPair.generate(), [KeyPair.generate() for _ in range(num_replicas)]
+        self._server = own.public.decode()
+        self._workers = workers
+        super().__init__("tcp://127.0.0.1:*", num_replicas, ServerKeys(own, workers))
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The endpoint, the worker's public and secret key, and the coordinator's public key."""
+        return tuple(
+            json.dumps([self.endpoint, pair.public.decode(), pair.secret.decode(), self._server])
+            for pair in self._workers
+        )
+
+
+class Tcp:
+    """Connects over TCP. Only workers with a key on the allow-list may connect."""
+
+    same_memory = False
+
+    def listen(self, num_replicas: int, directory: Path) -> RouterListener:  # noqa: ARG002 - ipc's
+        """Bind a free port of the loopback interface."""
+        return _TcpListener(num_replicas)
+
+    def connect(self, address: str, replica_id: int) -> DealerConnection:
+        """Connect with the keys in the address."""
+        endpoint, *texts = json.loads(address)
+        public, secret, server_public = (text.encode() for text in texts)
+        keys = DealerKeys(KeyPair(public, secret), server_public)
+        return DealerConnection(endpoint, replica_id, keys)

@@ -1,0 +1,74 @@
+"""The seam of transports: what envelopes travel over, between a coordinator and its workers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from varsim.protocol.buffers import Buffer, Frame
+from varsim.registry import BuiltIn, Registry
+
+
+class Listener(Protocol):
+    """The coordinator's end: it accepts one connection for each worker."""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """What each worker needs to connect, by replica_id; only the transport reads it.
+
+        An address may hold secret keys, so it travels through a pipe.
+        """
+
+    @property
+    def sockets(self) -> tuple[Any, ...]:
+        """What `zmq.Poller` is to watch: `drain` is called when one of them is readable."""
+
+    def send(self, replica_id: int, frames: Sequence[Frame]) -> bool:
+        """Send an envelope without waiting; False if the worker is not connected."""
+
+    def drain(self) -> list[tuple[int, list[Buffer]]]:
+        """Return the envelopes that have come, each with its replica_id, in order of arrival."""
+
+    def close(self) -> None:
+        """Close the sockets; what is still unsent is dropped."""
+
+
+class Connection(Protocol):
+    """A worker's end."""
+
+    def send(self, frames: Sequence[Frame]) -> None:
+        """Send an envelope; the first call waits until the connection is made."""
+
+    def receive(self, timeout_s: float | None) -> list[list[Buffer]]:
+        """Wait for an envelope, and return all that have come; none after `timeout_s`."""
+
+    def close(self, linger_s: float) -> None:
+        """Close the socket, after at most `linger_s` for what is still unsent."""
+
+
+class Transport(Protocol):
+    """Makes both ends."""
+
+    same_memory: bool
+    """Whether all processes can map the same memory, because they inherit its descriptor."""
+
+    def listen(self, num_replicas: int, directory: Path) -> Listener:
+        """Return the coordinator's end.
+
+        Args:
+            directory: Private to the user; removed with the cluster.
+        """
+
+    def connect(self, address: str, replica_id: int) -> Connection:
+        """Return a worker's end."""
+
+
+TRANSPORTS: Final = Registry[Transport](
+    "transport",
+    {
+        "ipc": BuiltIn("varsim.transport.ipc:Ipc", "sockets in a private directory"),
+        "tcp": BuiltIn("varsim.transport.tcp:Tcp", "loopback, encrypted by CURVE"),
+    },
+)
+"""Every transport; a new one is one file, and an entry here."""
