@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from varsim.coordinator import Coordinator
 from varsim.distribute.conversion import as_number, to_array
 from varsim.distribute.distributed import DistributedVariable
 from varsim.distribute.place import user_place, warn
 from varsim.distribute.values import DistributedValues, PerReplica
 from varsim.errors import PerReplicaError, VariableError, VarsimError
+from varsim.shells.coordinator import Coordinator
 from varsim.spec import Array, Context, Operation, VariableAggregation, VariableSpec
 from varsim.sync import fixes, policy, reduce
 from varsim.sync.components import check_shape

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from varsim.coordinator import Coordinator, RaisedBy, call_timeout_s
 from varsim.distribute import generators
 from varsim.distribute.context import current_frame, require_cross_replica
 from varsim.distribute.conversion import as_shape, initial_array
@@ -40,6 +39,7 @@ from varsim.launch.devices import default_devices, problem_with
 from varsim.launch.launcher import LaunchOptions
 from varsim.protocol.messages import Payload, Raised
 from varsim.protocol.structure import function_id
+from varsim.shells.coordinator import Coordinator, RaisedBy, call_timeout_s
 from varsim.spec import (
     Array,
     VariableSpec,

@@ -11,7 +11,7 @@ from varsim.protocol.paths import shown_path
 
 _NOT_THE_USERS = (
     "varsim.distribute",
-    "varsim.coordinator",
+    "varsim.shells",
     "varsim.sync",
     "varsim.testing",
     "varsim.experiments",

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
-from varsim.coordinator import RaisedBy
 from varsim.distribute.distributed import DistributedVariable
 from varsim.distribute.mirrored import MirroredStrategy
 from varsim.distribute.values import DistributedValues
@@ -29,6 +28,7 @@ from varsim.protocol.messages import (
     Start,
 )
 from varsim.protocol.references import References
+from varsim.shells.coordinator import RaisedBy
 from varsim.spec import (
     Context,
     Operation,
