@@ -109,12 +109,34 @@ def test_a_record_that_reached_its_limit_says_so(tmp_path: Path):
     ("said", "problem"),
     [
         ("trace=opps", "'opps' is not one of ops, messages, off; did you mean 'ops'?"),
-        ("trace.steps=9:5", "'9:5' is not a window: write 100:200"),
-        ("trace.limit=3", "3 is not a size: write 64 MiB"),
-        ("trace.stps=1:2", "there is no 'stps' under trace; did you mean 'steps'?"),
+        ("trace.steps=9:5", "invalid window '9:5': write 100:200"),
+        ("trace.limit=3", "invalid size 3: write 64 MiB"),
+        ("trace.stps=1:2", "trace has no key 'stps'; did you mean 'steps'?"),
     ],
 )
 def test_a_wrong_trace_names_what_it_could_be(said: str, problem: str):
     with pytest.raises(ConfigError) as caught:
         load_experiment(None, [Override.parse(said)])
     assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("ops", "ops"),
+        ({"level": "messages"}, "messages"),
+        ({"steps": "10:12"}, {"steps": "10:12"}),
+        ({"level": "off", "limit": "64 MiB"}, {"level": "off", "limit": 64 * 2**20}),
+    ],
+)
+def test_a_trace_is_saved_in_its_shortest_form(said: Any, kept: Any):
+    keys = Experiment(trace=said).as_keys()
+    assert kept == keys["trace"]
+    assert Experiment(trace=said).trace == Experiment(**keys).trace
+
+
+def test_a_key_of_a_trace_leaves_the_level_of_the_file(tmp_path: Path):
+    file = tmp_path / "e.yaml"
+    file.write_text("trace: messages\n", "utf-8")
+    experiment = load_experiment(file, [Override.parse("trace.steps=1:3")])
+    assert ("messages", (1, 3)) == (experiment.trace.level, experiment.trace.steps)

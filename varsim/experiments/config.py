@@ -20,7 +20,9 @@ from pydantic import (
     GetJsonSchemaHandler,
     PlainSerializer,
     PrivateAttr,
+    SerializerFunctionWrapHandler,
     WithJsonSchema,
+    model_serializer,
     model_validator,
 )
 from pydantic_core import CoreSchema
@@ -30,9 +32,9 @@ from varsim.experiments import catalog
 from varsim.experiments.mode import MODES, SYNTAX, Mode, as_member, parse_mode
 from varsim.experiments.nearest import did_you_mean
 from varsim.experiments.places import Places, WrongKey
-from varsim.experiments.trace_keys import JSON_SCHEMA, TraceKeys, parse_trace
 from varsim.launch.devices import DEFAULT_WORKERS, MAX_WORKERS, cpus, problem_with
 from varsim.spec import VariableAggregation, VariableSynchronization
+from varsim.tracing.trace import LEVELS, LIMIT_BYTES, OFF, OPS, TraceOptions
 
 _MAX_NAME_LENGTH: Final = 80  # a file system allows 255 bytes, of which the time takes some
 
@@ -70,11 +72,6 @@ def _checked_mode(text: str) -> str:
     return text
 
 
-def _checked_trace(value: Any) -> Any:
-    parse_trace(value)
-    return value
-
-
 _Synchronization = Annotated[VariableSynchronization, *_choice(VariableSynchronization)]
 _Aggregation = Annotated[VariableAggregation, *_choice(VariableAggregation)]
 _Mode = Annotated[
@@ -85,13 +82,6 @@ _Mode = Annotated[
 _Workload = Annotated[
     str,
     WithJsonSchema({"anyOf": [{"enum": list(catalog.built_in())}, {"type": "string"}]}),
-]
-
-
-_Trace = Annotated[
-    Any,
-    AfterValidator(_checked_trace),
-    WithJsonSchema(JSON_SCHEMA),
 ]
 
 
@@ -159,6 +149,96 @@ class VariableSettings(_Keys):
     aggregation: _Aggregation | None = Field(
         default=None, description="How to combine the replicas."
     )
+
+
+# ---------------------------------------------------------------- trace
+
+LEAST_LIMIT_BYTES: Final = 2**16
+"""The smallest limit of a trace: a smaller one would be reached before the first variable."""
+
+_WINDOW: Final = re.compile(r"\s*(\d+)\s*:\s*(\d+)\s*")
+_SIZE: Final = re.compile(r"\s*(\d+)\s*(B|KiB|MiB|GiB)?\s*")
+_UNITS: Final = {None: 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+
+
+def _level(value: Any) -> str:
+    if value not in LEVELS:
+        known = ", ".join(LEVELS)
+        raise ValueError(f"{value!r} is not one of {known}{did_you_mean(str(value), LEVELS)}")
+    return str(value)
+
+
+def _window(value: Any) -> tuple[int, int] | None:
+    if value is None or isinstance(value, tuple):
+        return value
+    found = _WINDOW.fullmatch(str(value))
+    if found is None or not 1 <= int(found[1]) < int(found[2]):
+        raise ValueError(
+            f"invalid window {value!r}: write 100:200 for the calls of strategy.run from the "
+            "100th to the 199th"
+        )
+    return int(found[1]), int(found[2])
+
+
+def _size_bytes(value: Any) -> int:
+    if value is None:
+        return LIMIT_BYTES
+    found = _SIZE.fullmatch(str(value))
+    size = int(found[1]) * _UNITS[found[2]] if found is not None else 0
+    if size < LEAST_LIMIT_BYTES:
+        raise ValueError(
+            f"invalid size {value!r}: write 64 MiB, or a number of bytes from {LEAST_LIMIT_BYTES:,}"
+        )
+    return size
+
+
+class TraceSettings(_Keys):
+    """What the processes of a run record; a level alone is short for a mapping with it."""
+
+    level: Annotated[
+        str, BeforeValidator(_level), WithJsonSchema({"type": "string", "enum": list(LEVELS)})
+    ] = Field(default=OPS, description="ops, messages or off.")
+    steps: Annotated[
+        tuple[int, int] | None,
+        BeforeValidator(_window),
+        PlainSerializer(lambda window: window and f"{window[0]}:{window[1]}"),
+        WithJsonSchema({"type": ["string", "null"], "pattern": r"^\s*\d+\s*:\s*\d+\s*$"}),
+    ] = Field(
+        default=None,
+        description="The recorded calls of strategy.run: 100:200 is from the 100th to the 199th.",
+    )
+    limit: Annotated[
+        int, BeforeValidator(_size_bytes), WithJsonSchema({"type": ["string", "integer", "null"]})
+    ] = Field(
+        default=LIMIT_BYTES,
+        description="Largest trace of each process, such as 64 MiB, or a number of bytes.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_or_long(cls, value: Any) -> Any:
+        return value if isinstance(value, dict | TraceSettings) else {"level": _level(value)}
+
+    @model_serializer(mode="wrap")
+    def _shortest(self, handler: SerializerFunctionWrapHandler) -> Any:
+        said = {key: value for key, value in handler(self).items() if key in self.model_fields_set}
+        return said if said.keys() - {"level"} else self.level
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Return the schema of a level or a mapping."""
+        return {"anyOf": [{"enum": list(LEVELS)}, handler.resolve_ref_schema(handler(core_schema))]}
+
+    def options(self, directory: Path) -> TraceOptions | None:
+        """Return the options of a trace that is written to `directory`; None if it is off."""
+        if self.level == OFF:
+            return None
+        return TraceOptions(directory, self.level, self.limit, self.steps)
+
+
+# ---------------------------------------------------------------- the experiment
 
 
 class Experiment(_Keys):
@@ -231,8 +311,8 @@ class Experiment(_Keys):
         "rounding, exchanged only when somebody is about to read. advised: for each variable what "
         "`varsim advise` says of a short pilot run.",
     )
-    trace: _Trace = Field(
-        default="ops",
+    trace: TraceSettings = Field(
+        default=TraceSettings(),
         description="What every process records for the run's history. ops: what was done to "
         "variables, with values that are not large. messages: all values. off: nothing. Or a "
         "mapping with level, steps (100:200 records the calls of strategy.run from the 100th to "
@@ -284,11 +364,6 @@ class Experiment(_Keys):
         if problem:
             raise ValueError(f"devices: {problem}")
         return self
-
-    @property
-    def tracing(self) -> TraceKeys:
-        """What is recorded."""
-        return parse_trace(self.trace)
 
     @property
     def places(self) -> Places:
@@ -349,6 +424,8 @@ def keys_of(path: tuple[str, ...]) -> tuple[dict[str, str], str]:
         return _described(Experiment), "an experiment has"
     if len(path) == 3 and path[0] == "variables":
         return _described(VariableSettings), "a variable's settings have"
+    if len(path) == 2 and path[0] == "trace":
+        return _described(TraceSettings), "trace has"
     raise ConfigError(f"{'.'.join(path)} is not a key")
 
 

@@ -23,7 +23,7 @@ def check_oracle(experiment: Experiment) -> None:
     """
     if not experiment.oracle:
         return
-    if experiment.tracing.level == OFF:
+    if experiment.trace.level == OFF:
         raise WrongKey(("oracle",), "an oracle is compared by its record: trace must not be off")
     if len(experiment.device_names) == 1:
         raise WrongKey(("oracle",), "a run on one worker is its own oracle: give more workers")

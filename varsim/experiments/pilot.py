@@ -6,14 +6,13 @@ from glob import escape
 from typing import Any, Final
 
 from varsim.experiments.aside import run_aside
-from varsim.experiments.config import Experiment, VariableSettings
+from varsim.experiments.config import Experiment, TraceSettings, VariableSettings
 from varsim.experiments.failure import in_a_line
 from varsim.experiments.mode import without_auto
 from varsim.experiments.recording import write_history
 from varsim.experiments.store import RunFiles
 from varsim.interrupts import Interrupts
 from varsim.tracing.history import open_history
-from varsim.tracing.trace import OPS
 
 ADVISED: Final = "advised"
 STEPS: Final = 50
@@ -37,7 +36,7 @@ def take_advice(
     """
     as_it_was = experiment.model_copy(update={"auto": "on_write"})
     steps = min(experiment.steps or STEPS, STEPS)
-    pilot = as_it_was.model_copy(update={"steps": steps, "trace": OPS})
+    pilot = as_it_was.model_copy(update={"steps": steps, "trace": TraceSettings()})
     problem: str | None
     try:
         run_aside(pilot, experiment.device_names, params, interrupts, files)

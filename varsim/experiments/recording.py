@@ -19,7 +19,7 @@ from varsim.report.summary import Judgement
 from varsim.tracing.history import HISTORY, open_history, open_oracle
 from varsim.tracing.merge import merge
 from varsim.tracing.progress import Tell
-from varsim.tracing.trace import OFF, PROGRAM, TraceOptions, file_name
+from varsim.tracing.trace import PROGRAM, TraceOptions, file_name
 
 
 def trace_options(experiment: Experiment, directory: RunFiles) -> TraceOptions | None:
@@ -28,11 +28,10 @@ def trace_options(experiment: Experiment, directory: RunFiles) -> TraceOptions |
     Raises:
         OSError: The directory cannot be made.
     """
-    asked = experiment.tracing
-    if asked.level == OFF:
-        return None
-    directory.traces.mkdir(parents=True)
-    return TraceOptions(directory.traces, **asked._asdict())
+    options = experiment.trace.options(directory.traces)
+    if options is not None:
+        directory.traces.mkdir(parents=True)
+    return options
 
 
 def judged(
