@@ -135,7 +135,9 @@ def _tell(story: Story, words: list[str], names: dict[str, int]) -> None:
         else:
             column, _, value = word.partition("=")
             known = SHORT.get(column, column)
-            columns[known] = value if known in {"note", "place"} else int(value)
+            columns[known] = (
+                value if known in {"note", "place", "operation", "error"} else int(value)
+            )
     assert words[1] in KINDS, f"{words[1]} is no kind of event"
     process = PROGRAM if words[0] == "program" else int(words[0])
     number = story.add(process, words[1], name, **columns)

@@ -67,10 +67,11 @@ class Healthy(Story):
         self._merge(call, order)
         self._deferred(call, order)
         met = {
-            i: self.add(i, "meet", call=call, meeting=len(MERGED), note="merge_call") for i in order
+            i: self.add(i, "meet", call=call, meeting=len(MERGED), operation="merge_call")
+            for i in order
         }
         self._hear(met)
-        answer = self.add(PROGRAM, "answer", call=call, meeting=len(MERGED), note="merged")
+        answer = self.add(PROGRAM, "answer", call=call, meeting=len(MERGED), operation="merged")
         ends = {i: self.add(i, "return", call=call, cause=answer) for i in order}
         self._hear(ends)
         self.add(PROGRAM, "finish", call=call)

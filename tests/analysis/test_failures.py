@@ -16,9 +16,9 @@ replicas 2
 program call call=1                                         as start-1
 0 begin call=1                                              after start-1
 1 begin call=1                                              after start-1
-1 raise call=1 place=p.py:7 note=ValueError:_empty          as raised-1
+1 raise call=1 place=p.py:7 error=ValueError note=ValueError:_empty          as raised-1
 program receive replica=1                                   after raised-1
-program finish call=1 note=ValueError:_empty
+program finish call=1 error=ValueError note=ValueError:_empty
 program abort call=1 note=another_replica_raised
 """
 WELL = """
@@ -109,7 +109,7 @@ def test_a_failure_is_told_though_the_record_is_not_whole(tmp_path: Path):
         1 begin call=1                                      after start
         1 meet call=1 meeting=0 place=p.py:5
         program lost replica=1 note=was_killed
-        program finish call=1 note=WorkerLost:_replica_1
+        program finish call=1 error=WorkerLost note=WorkerLost:_replica_1
         """,
         tmp_path,
         Ending(status=FAILED, kind="WorkerLost", text="replica 1"),
@@ -125,7 +125,9 @@ def test_where_replicas_were_is_told_by_the_error(tmp_path: Path):
     said = (
         "MismatchError:_x\n__replica_0:_v_at_a_b.py:3\n__'v'_created_at_c.py:1,\n__1:_w_at_d.py:4"
     )
-    text = RAISED.replace("1 raise call=1 place=p.py:7 note=ValueError:_empty  ", "1 return call=1")
+    text = RAISED.replace(
+        "1 raise call=1 place=p.py:7 error=ValueError note=ValueError:_empty  ", "1 return call=1"
+    )
     story = told(text)
     story.events = [
         one._replace(note=said.replace("_", " ")) if one.kind == "finish" else one
@@ -138,8 +140,8 @@ def test_where_replicas_were_is_told_by_the_error(tmp_path: Path):
 
 def test_an_interrupt_is_no_failure(tmp_path: Path):
     text = RAISED.replace(
-        "program finish call=1 note=ValueError:_empty",
-        "program finish call=1 note=KeyboardInterrupt",
+        "program finish call=1 error=ValueError note=ValueError:_empty",
+        "program finish call=1 error=KeyboardInterrupt note=KeyboardInterrupt",
     )
     found = examined(text, tmp_path, Ending(status=INTERRUPTED, reached="after 1 of 4 steps"))
     assert ((), False) == (found.findings, found.run_failed)

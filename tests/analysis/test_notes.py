@@ -105,7 +105,8 @@ def test_of_a_record_that_is_not_whole_findings_were_not_looked_for(
     why: str, option: str, tmp_path: Path
 ):
     text = f"findings: the record is not whole: {why}"
-    assert [(text, option), WITHOUT] == said(notes(CALL, tmp_path, complete=False, missing=[why]))
+    run = {"complete": False, "missing": [why], "limited": option == LIMIT}
+    assert [(text, option), WITHOUT] == said(notes(CALL, tmp_path, **run))
 
 
 def test_a_note_names_the_option():

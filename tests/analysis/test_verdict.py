@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from tests.analysis.golden import FOLDER, MARK, shown, verdicts
 from varsim.analysis.checkers.record import Record
 from varsim.analysis.outcome import Outcome, Verdict, overall
 from varsim.analysis.verdict import CHECKERS, judge
+from varsim.tracing.history import open_history
 
 NAMES = [Record.name, *(checker.name for checker in CHECKERS)]
 
@@ -89,6 +92,28 @@ def test_what_comes_after_a_lost_event_proves_nothing(tmp_path: Path):
     assert (0, 0, "install") == (lost.process, lost.number, lost.kind)
     assert {"event 0 of replica 0 is missing"} == {verdict.reason for verdict in found}
     assert Outcome.UNKNOWN is overall(found)
+
+
+@pytest.mark.parametrize(
+    ("where", "count"),
+    [("1", 0), ("process = 1", 10), ("event = (SELECT max(event) FROM events)", 11)],
+    ids=["all", "of a replica", "the last one"],
+)
+def test_events_that_were_removed_from_a_history_are_noticed(
+    tmp_path: Path, where: str, count: int
+):
+    text = (FOLDER / "versions-valid.txt").read_text("utf-8").partition(MARK)[0]
+    file = told(text).write(tmp_path)
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute(f"DELETE FROM events WHERE {where}")
+        connection.commit()
+    with open_history(file) as history:
+        found = judge(history)
+
+    assert Outcome.UNKNOWN is overall(found)
+    assert {f"the record has {count} events, and had 12 when it was written"} == {
+        verdict.reason for verdict in found
+    }
 
 
 def test_of_a_window_nothing_before_it_is_known(tmp_path: Path):

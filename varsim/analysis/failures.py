@@ -73,11 +73,11 @@ def failures(history: History, ending: Ending | None) -> Failures:
             what = f"{found[-1].what}\nNo later call is in the record."
             found[-1] = replace(found[-1], what=what)
         return Failures(findings=tuple(found), run_failed=last)
-    if ending.status == INTERRUPTED and last and calls[-1].said.startswith(_INTERRUPT):
+    if ending.status == INTERRUPTED and last and calls[-1].finish.error == _INTERRUPT:
         calls.pop()
     own: list[Finding] = []
     if ending.status == FAILED:
-        ended = calls.pop() if last and _is_said(calls[-1].said, ending) else None
+        ended = calls.pop() if last and _ended_the_run(calls[-1], ending) else None
         own.append(_of_run(history, ending, ended))
     others = [_finding(history, one) for one in _alike(calls)]
     return Failures(findings=(*own, *others), run_failed=ending.status == FAILED)
@@ -94,7 +94,7 @@ def _failed_calls(history: History) -> Iterator[_Call]:
             raised.setdefault(event.call, []).append(event)
         else:
             said = str(event.note)
-            by = lost if said.startswith(_LOST) else raised.pop(event.call, [])
+            by = lost if event.error == _LOST else raised.pop(event.call, [])
             yield _Call(event, said, list(by), last=event.call or 0)
 
 
@@ -117,10 +117,10 @@ def _alike(calls: Sequence[_Call]) -> list[_Call]:
     return list(groups.values())
 
 
-def _is_said(said: str, ending: Ending) -> bool:
-    """Whether the error of a call is the error that ended the run."""
-    first = ending.text.partition("\n")[0]
-    return ending.kind in said.partition("\n")[0] and first in said
+def _ended_the_run(call: _Call, ending: Ending) -> bool:
+    """Return whether the error of a call is the error that ended the run."""
+    first_line = ending.text.partition("\n")[0]
+    return call.finish.error == ending.kind and first_line in call.said
 
 
 def _finding(history: History, call: _Call) -> Finding:

@@ -88,7 +88,7 @@ def _of_record(history: History, flaw: str) -> Note:
         case [int(first), int(after)]:
             text = f"the calls of strategy.run before number {first} and after number {after - 1}"
             return Note(text=f"{text}, and findings: only this window was recorded", option=WHOLE)
-    option = LIMIT if "limit" in flaw else ""
+    option = LIMIT if history.run.get("limited") else ""
     match history.run.get("missing"):
         case [str(why), *others]:
             flaw = f"{why} (and {len(others)} more)" if others else why

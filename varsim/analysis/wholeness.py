@@ -14,7 +14,13 @@ import numpy as np
 from varsim.analysis.promises import Promise
 from varsim.tracing.history import KINDS, PROGRAM, Event, History
 
-_OPERATIONS: Final = frozenset({None, "assign", "assign_add", "assign_sub"})
+_WRITES: Final = frozenset({None, "assign", "assign_add", "assign_sub"})
+_OPERATIONS: Final[Mapping[str, frozenset[str | None]]] = {
+    "meet": frozenset({"all_reduce", "all_gather", "merge_call", "question"}),
+    "answer": frozenset({"reduced", "merged", "answered"}),
+}
+"""Of kinds that have others than writes."""
+
 _OFTEN: Final = 4096
 """Forms of values that are remembered; a run has as many as variables have shapes."""
 
@@ -33,6 +39,8 @@ _NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "component": ("variable", "version"),
     "fetch": ("variable", "replica"),
     "wait": ("variable",),
+    "meet": ("operation",),
+    "answer": ("operation",),
     "receive": ("replica",),
     "abort": ("call",),
     "finish": ("call",),
@@ -65,7 +73,7 @@ class Rows:
         # One step for all columns, and one for all that rows have in common with sound ones: this
         # is asked of every event.
         (number, process, place, _, kind, call, variable, operation, version, meeting, replica,
-         _, dtype, shape, digest, value, cause, _) = event  # fmt: skip
+         _, dtype, shape, digest, value, cause, times, _, _) = event  # fmt: skip
         form = (process, kind, variable, operation, replica, dtype, shape,
                 call is None, version is None, cause is None)  # fmt: skip
         size = self._sound.get(form)
@@ -78,6 +86,7 @@ class Rows:
             and (meeting is None or (type(meeting) is int and meeting >= 0))
             and (cause is None or (type(cause) is int and 0 <= cause < number))
             and (digest is None or (type(digest) is int and digest >= 0))
+            and (times is None or (type(times) is int and times > 0))
             and (
                 value is None
                 or (
@@ -96,7 +105,7 @@ class Rows:
     def _flaw(self, event: Event) -> str | None:
         """The same, looked at column by column."""
         (number, process, place, _, kind, call, variable, operation, version, meeting, replica,
-         _, dtype, shape, digest, value, cause, _) = event  # fmt: skip
+         _, dtype, shape, digest, value, cause, times, _, _) = event  # fmt: skip
         if type(number) is not int or type(process) is not int or type(place) is not int:
             return "it has no place among the others"
         if not PROGRAM <= process < self._num_replicas:
@@ -109,6 +118,8 @@ class Rows:
             return f"a {kind} without {names[found.index(None)]}"
         if kind in (_BY_REPLICA if process == PROGRAM else _BY_PROGRAM):
             return f"process {process} cannot {kind}"
+        if times is not None and (type(times) is not int or times < 1):
+            return f"it happened {times!r} times"
         for count in (call, version, meeting, cause, digest):
             if count is not None and (type(count) is not int or count < 0):
                 return f"{count!r} counts nothing"
@@ -117,7 +128,7 @@ class Rows:
                 return f"there is no replica {replica!r}"
             if process not in (PROGRAM, replica):
                 return f"process {process} has no component of replica {replica}"
-        if operation not in _OPERATIONS:
+        if operation not in _OPERATIONS.get(kind, _WRITES):
             return f"there is no operation {operation!r}"
         if variable is not None and variable not in self._promises:
             return f"there is no variable {variable!r}"
@@ -178,15 +189,38 @@ def missing(history: History) -> tuple[int | None, str]:
             before, number = _gap(history, process, lowest)
             if last is None or before < last:
                 last, reason = before, f"event {number} of {who(process)} is missing"
-    if history.run.get("complete") is not True:
+    flaw = _unfinished(history) or _removed(history, sum(count for _, count, *_ in rows))
+    if flaw:
         ends = {process: end for process, *_, end in rows if type(end) is int}
         processes = range(PROGRAM, history.num_replicas)
         over = min((ends.get(process, 0) for process in processes), default=0)
         if last is None or over < last:
-            known = history.run.get("missing") or []
-            why = f" ({'; '.join(map(str, known))})" if isinstance(known, list) and known else ""
-            last, reason = over, f"not every process's record ended properly{why}"
+            last, reason = over, flaw
     return last, reason
+
+
+def _unfinished(history: History) -> str:
+    """Return which processes did not record to their end, in a sentence; "" if all did."""
+    if history.run.get("complete") is True:
+        return ""
+    known = history.run.get("missing") or []
+    why = f" ({'; '.join(map(str, known))})" if isinstance(known, list) and known else ""
+    return f"not every process's record ended properly{why}"
+
+
+def _removed(history: History, count: int) -> str:
+    """Return how many events were removed or added later, in a sentence; "" if none was.
+
+    The numbers of events show gaps, but not that the last events of a process are gone.
+    """
+    recorded = history.run.get("events", count)  # older histories do not say it
+    if recorded == count:
+        return ""
+    return f"the record has {count:,} events, and had {_shown(recorded)} when it was written"
+
+
+def _shown(count: Any) -> str:
+    return f"{count:,}" if type(count) is int else repr(count)
 
 
 def _gap(history: History, process: int, lowest: int) -> tuple[int, int]:

@@ -29,7 +29,7 @@ from varsim.experiments.store import (
     json_text,
     load_summary,
 )
-from varsim.tracing.history import HISTORY, LEFT_OUT, ORACLE
+from varsim.tracing.history import HISTORY, LEFT_OUT, ORACLE, upgrade
 
 _CLASS: Final = re.compile(r"[A-Za-z_][\w.]*(?=:|$)")
 _WITHOUT_VALUES: Final = frozenset(
@@ -189,6 +189,7 @@ class _Copy:
     def _redact_history(self, rough: Path, copy: Path) -> None:
         with closing(sqlite3.connect(rough, isolation_level=None)) as history:
             history.execute("PRAGMA journal_mode=OFF")
+            upgrade(history)
             history.create_function("without_paths", 1, self._paths, deterministic=True)
             history.create_function("without_names", 1, self._said, deterministic=True)
             history.execute("UPDATE variables SET created_at = without_paths(created_at)")

@@ -108,6 +108,10 @@ def _fields(history: History, event: Event) -> Iterator[tuple[str, str]]:
         yield "location", event.place
     if event.dtype is not None:
         yield "value", _value(event)
+    if event.times is not None:
+        yield "times", f"{count(event.times)} reads like the one before"
+    if event.error is not None:
+        yield "error", event.error
     if event.note is not None:
         yield "note", event.note
     if event.cause is not None:

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from varsim.errors import ConfigError
+from varsim.tracing import old_schemas
 from varsim.tracing.signals import heeding_signals
 from varsim.tracing.trace import PROGRAM as PROGRAM  # noqa: PLC0414  # a word of the tables, too
 
-SCHEMA_VERSION: Final = 1
-"""Of the tables; it grows when a column changes its meaning or goes."""
+SCHEMA_VERSION: Final = 2
+"""Of the tables; it grows when a column changes its meaning or goes (see `old_schemas`)."""
 
 HISTORY: Final = "history.db"
 
@@ -30,7 +31,7 @@ LEFT_OUT: Final = "left_out"
 
 SCHEMA: Final = """
 CREATE TABLE run (            -- what was run, and whether the record of it is whole
-    key   TEXT PRIMARY KEY,   -- schema, num_replicas, level, complete, left_out, …
+    key   TEXT PRIMARY KEY,   -- schema, num_replicas, level, complete, events, left_out, …
     value TEXT NOT NULL       -- JSON
 );
 CREATE TABLE variables (
@@ -52,7 +53,7 @@ CREATE TABLE events (
     kind      TEXT NOT NULL,        -- see KINDS
     call      INTEGER,              -- which strategy.run; NULL outside all
     variable  INTEGER,              -- which of `variables`
-    operation TEXT,                 -- assign, assign_add, assign_sub
+    operation TEXT,                 -- assign, assign_add, all_reduce, reduced, …: see KINDS
     version   INTEGER,              -- of the variable, before a read or after a commit
     meeting   INTEGER,              -- the place among the call's meeting points
     replica   INTEGER,              -- whose component, where that is not all of them
@@ -62,7 +63,9 @@ CREATE TABLE events (
     digest    INTEGER,              -- CRC-32 of the value's bytes
     value     BLOB,                 -- these bytes; NULL if they were not recorded
     cause     INTEGER,              -- the event of another process that this one follows
-    note      TEXT                  -- what an error said, what an all_reduce computed, …
+    times     INTEGER,              -- of a read: how many in a row were the same; NULL is one
+    error     TEXT,                 -- the class of an exception
+    note      TEXT                  -- what an exception said, the name of a collective, …
 );
 CREATE INDEX events_by_variable ON events (variable);
 CREATE INDEX events_by_call ON events (call);
@@ -73,25 +76,28 @@ KINDS: Final[Mapping[str, str]] = {
     "forget": "the program dropped a variable",
     "call": "the program calls a function on all replicas",
     "begin": "a replica begins a call; caused by `call`",
-    "write": "a write, before it has any effect. `meeting` is set for a contribution to a merge; "
-    "otherwise it is local to `replica`, or the program's own (to all if `replica` is NULL)",
+    "write": "a write (assign, assign_add, assign_sub), before it has any effect. `meeting` is set "
+    "for a contribution to a merge; otherwise it is local to `replica`, or the program's own (to "
+    "all if `replica` is NULL)",
     "commit": "the program's process makes `version` of a variable: of one component if `replica` "
     "is set. `value` is the operand of `operation`; of a merge, the new value (assign)",
     "install": "a replica applies a commit to its component; caused by `commit`",
     "read": "a read. By the program it is the cross-replica value, or of `replica`'s component; "
-    "`note` counts those that only repeat the one before, if they are several",
+    "`times` counts reads that only repeat the one before, if they are several",
     "component": "a replica sends its component to the program; caused by the program's `fetch`",
     "fetch": "the program asks a replica (`replica`) for its component",
     "wait": "a replica waits for the commit of its write to `variable`",
-    "meet": "a replica meets the others in all_reduce, all_gather or merge_call (the first word of "
-    "`note`; its name, if it has one, is the rest), or has the program do something (`question`)",
-    "answer": "the program answers a meeting or a question; `note` says which",
+    "meet": "a replica takes part in a collective (`operation` is all_reduce, all_gather or "
+    "merge_call; `note` is the collective's name, if it has one), or has the program do something "
+    "(`operation` is question)",
+    "answer": "the program answers a collective or a question; `operation` is reduced, merged or "
+    "answered",
     "receive": "the program receives a message of a replica; caused by that replica's last event "
     "before it",
     "return": "a replica's function has returned",
-    "raise": "a replica's function has raised, at `place`; `note` is the exception",
+    "raise": "a replica's function has raised `error` at `place`; `note` is its text",
     "abort": "the program gives a call up; `note` says why",
-    "finish": "the program has the results of a call, or its error (`note`)",
+    "finish": "the program has the results of a call, or its `error` (`note` is its text)",
     "lost": "a worker process has ended; `note` says how",
 }
 
@@ -116,21 +122,14 @@ class Event(NamedTuple):
     digest: int | None = None
     value: bytes | None = None
     cause: int | None = None
+    times: int | None = None
+    error: str | None = None
     note: str | None = None
 
     @property
     def occurrences(self) -> int:
-        """How often it happened: reads that only repeat the one before are one event."""
-        if self.kind != "read" or self.note is None:
-            return 1
-        count = self.note.partition(" ")[0]
-        return int(count) if count.isdecimal() else 1
-
-    @property
-    def collective(self) -> tuple[str, str | None]:
-        """Of a `meet`: which operation, and its name if it has one."""
-        kind, _, name = (self.note or "").partition(" ")
-        return kind, name or None
+        """Return how often it happened: equal reads in a row are one event."""
+        return self.times or 1
 
 
 _as_event: Final = partial(tuple.__new__, Event)
@@ -159,6 +158,10 @@ class History:
         self.run: dict[str, Any] = {
             key: json.loads(value) for key, value in connection.execute("SELECT * FROM run")
         }
+        schema = self.run.get("schema")
+        if schema in old_schemas.READABLE:
+            old_schemas.show_as_current(connection, schema)
+            self.run = old_schemas.entries_of(self.run)
         rows = connection.execute("SELECT * FROM variables ORDER BY variable")
         self.variables: dict[int, VariableRow] = {row[0]: VariableRow(*row) for row in rows}
 
@@ -203,8 +206,11 @@ def open_history(path: Path) -> Iterator[History]:
             version = history.run.get("schema")
         except (sqlite3.Error, ValueError, TypeError) as error:
             raise ConfigError(f"{file} is not the history of a run: {error}") from None
-        if version != SCHEMA_VERSION:
-            raise ConfigError(f"{file}: schema {version}; this varsim reads {SCHEMA_VERSION}")
+        if version not in (*old_schemas.READABLE, SCHEMA_VERSION):
+            raise ConfigError(
+                f"{file} has schema {version}: this version of varsim reads "
+                f"{', '.join(map(str, (*old_schemas.READABLE, SCHEMA_VERSION)))}"
+            )
         yield history
 
 
@@ -245,10 +251,11 @@ def write_told(
     variables: Iterable[VariableRow],
     told: Iterable[Told],
 ) -> None:
-    """Writes a history: the whole of it or, if that fails, nothing.
+    """Write a history: the whole of it or, if that fails, nothing.
 
     Args:
-        run: What stands in the table of that name; `schema` is added. Looked at last.
+        run: The entries of the table of that name; `schema` and `events`, the number of events,
+            are added. Read last.
         variables: Looked at after the events, as only then they are all known.
         told: The events, in their order.
     """
@@ -261,15 +268,28 @@ def write_told(
             connection.executescript(tables)
             for columns, rows in told:  # a NULL costs as much as a text
                 _insert(connection, "events", columns, rows)
+            count = connection.total_changes
             _insert(connection, "variables", VariableRow._fields, variables)
             entries = [(key, json.dumps(value)) for key, value in run.items()]
-            entries.append(("schema", json.dumps(SCHEMA_VERSION)))
+            entries += [("schema", json.dumps(SCHEMA_VERSION)), ("events", json.dumps(count))]
             _insert(connection, "run", ("key", "value"), entries)
             connection.executescript(f"CREATE INDEX {indices}")
             connection.commit()
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def upgrade(connection: sqlite3.Connection) -> None:
+    """Rewrite the tables of a history that an earlier version wrote; others stay as they are.
+
+    Raises:
+        sqlite3.Error: It is not the history of a run.
+    """
+    found = connection.execute("SELECT value FROM run WHERE key = 'schema'").fetchone()
+    schema = json.loads(found[0]) if found else None
+    if schema in old_schemas.READABLE:
+        old_schemas.upgrade(connection, schema, SCHEMA_VERSION, SCHEMA)
 
 
 def _insert(

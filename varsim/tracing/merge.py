@@ -25,6 +25,7 @@ from varsim.tracing.unfold import (
     LayoutError,
     Meetings,
     Variables,
+    class_of,
     installed,
 )
 
@@ -40,7 +41,7 @@ _TOGETHER: Final = 1000
 """Events that are handed on together, about."""
 
 _READS: Final = Form("variable", "version", "replica", "place", "value")
-_REPEATED_READS: Final = Form("variable", "version", "replica", "place", "value", "note")
+_REPEATED_READS: Final = Form("variable", "version", "replica", "place", "value", "times")
 _WRITES: Final = Form("variable", "operation", "replica", "place", "value")
 
 
@@ -63,6 +64,7 @@ def merge(directory: Path, history: Path, *, tell: Tell | None = None) -> None:
         yield from merger.events(tell)
         about["complete"] = merger.whole
         about["missing"] = merger.missing
+        about["limited"] = merger.limited
 
     file = history / HISTORY if history.is_dir() else history
     with uncollected():
@@ -88,6 +90,8 @@ class _Merger:
         """Whether every trace was closed by its process, and all of it was understood."""
         self.missing: list[str] = []
         """Why not, as far as that is known."""
+        self.limited = False
+        """Whether a trace has reached its limit."""
         self._directory = directory
         self._absent = Absent()
         self._rows = Rows(num_replicas, began_ns)
@@ -104,7 +108,7 @@ class _Merger:
         self._window = window
         self._open = window is None
         """Whether what is told is in the window: what came before it is not known, for anybody."""
-        self._reads: dict[int, Columns] = {}  # each process's last, without the note
+        self._reads: dict[int, Columns] = {}  # each process's last, without `times`
         self._traces: list[Reading] = []
 
     def events(self, tell: Tell | None = None) -> Iterator[Told]:
@@ -196,6 +200,7 @@ class _Merger:
         if last is None or last[0] != Kind.ENDED:
             self.whole = False
             cut = last is not None and last[0] == Kind.CUT
+            self.limited = self.limited or cut
             why = "reached its limit" if cut else "was not closed, as of a process that is killed"
             self.missing.append(f"the record of {_who(process)} {why}")
 
@@ -231,8 +236,7 @@ class _Merger:
         if count == 1:
             self._rows.tell_one("read", _READS, self._reads[process])
         else:
-            columns = (*self._reads[process], f"{count} reads like the one before")
-            self._rows.tell_one("read", _REPEATED_READS, columns)
+            self._rows.tell_one("read", _REPEATED_READS, (*self._reads[process], count))
 
     def _withheld(self, process: int, variable: int, value: Recorded) -> None:
         self._replicas[process].withheld(variable, recorded(*value))
@@ -242,7 +246,10 @@ class _Merger:
             self._program.decided(message)
 
     def _finished(self, process: int, call: int, note: str | None) -> None:  # noqa: ARG002
-        self._rows.tell("finish", call=call, note=note)
+        if note is None:
+            self._rows.tell("finish", call=call)
+        else:
+            self._rows.tell("finish", call=call, error=class_of(note), note=note)
         self._meetings.end(call)
 
     def _lost(self, process: int, replica: int, note: str) -> None:  # noqa: ARG002

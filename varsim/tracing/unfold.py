@@ -165,8 +165,10 @@ class FromProgram:
             case Start(call_id=call_id):
                 return self._once(replica_id, "call", call=call_id)
             case Reduced(call_id=call_id, index=index) | Merged(call_id=call_id, index=index):
-                note = _ANSWERS[type(message)]
-                return self._once(replica_id, "answer", call=call_id, meeting=index, note=note)
+                operation = _ANSWERS[type(message)]
+                return self._once(
+                    replica_id, "answer", call=call_id, meeting=index, operation=operation
+                )
             case Create(spec=spec, value=value):
                 return self._create(replica_id, spec, value)
             case Forget(variable_ids=variable_ids):
@@ -177,8 +179,11 @@ class FromProgram:
             case Fetch(variable_id=variable_id):
                 return (self._rows.tell("fetch", variable=variable_id, replica=replica_id),)
             case Answered(call_id=call_id):
-                note = _ANSWERS[Answered]
-                return (self._rows.tell("answer", call=call_id, replica=replica_id, note=note),)
+                operation = _ANSWERS[Answered]
+                told = self._rows.tell(
+                    "answer", call=call_id, replica=replica_id, operation=operation
+                )
+                return (told,)
         return ()
 
     def _once(self, replica_id: int, kind: str, **columns: Any) -> Events:
@@ -273,15 +278,21 @@ class FromReplica:
                 | AllGather(call_id=call, index=index, label=label, place=place)
                 | MergeCall(call_id=call, index=index, label=label, place=place)
             ):
-                kind = _MEETINGS[type(message)]
-                note = kind if label is None else f"{kind} {label}"
-                return (rows.tell("meet", call=call, meeting=index, place=place, note=note),)
+                columns: dict[str, Any] = {
+                    "meeting": index,
+                    "place": place,
+                    "operation": _MEETINGS[type(message)],
+                }
+                if label is not None:
+                    columns["note"] = label
+                return (rows.tell("meet", call=call, **columns),)
             case Ask(call_id=call, place=place):
-                return (rows.tell("meet", call=call, place=place, note="question"),)
+                return (rows.tell("meet", call=call, place=place, operation="question"),)
             case Raised(call_id=call, traceback=story):
                 self._withheld.clear()  # what was written last is not sent any more
                 where, said = place_in(story), said_in(story)
-                return (rows.tell("raise", call=call, place=where, note=said),)
+                error = class_of(said)
+                return (rows.tell("raise", call=call, place=where, error=error, note=said),)
         return ()
 
     def _writes(self, message: Contribution) -> Events:
@@ -349,6 +360,11 @@ def side_by_side(
 def _count(shape: Sequence[int | None]) -> int:
     """Return how many elements a value has; its shape has no open dimension."""
     return math.prod(size for size in shape if size is not None)
+
+
+def class_of(said: str) -> str:
+    """Return the class of an exception that is told as Python tells it: `ValueError: text`."""
+    return said.partition(":")[0]
 
 
 def installed(message: Commit, causes: Events, rows: Rows) -> None:

@@ -153,9 +153,9 @@ class _Builder:
         if frame is None:
             return
         done, frame.pending = frame.pending, []
-        if event.note == "answered" and event.replica is not None:
+        if event.operation == "answered" and event.replica is not None:
             frame.asked.pop(event.replica, []).extend(done)
-        elif event.note == "merged" and event.meeting is not None:
+        elif event.operation == "merged" and event.meeting is not None:
             frame.bodies.setdefault(event.meeting, []).extend(done)
 
     def _finish(self, event: Event) -> None:
@@ -203,7 +203,7 @@ class _Builder:
     def _meet(self, frame: _Frame, event: Event) -> Meet:
         self._events += 1
         body: list[Action] = []
-        kind, name = event.collective
+        kind, name = event.operation or "", event.note
         if kind == QUESTION:
             frame.asked[event.process] = body
         elif event.meeting is not None:

@@ -23,7 +23,6 @@ from varsim.spec import (
 from varsim.tracing.history import Event, VariableRow
 
 QUESTION: Final = "question"
-MERGE_CALL: Final = "merge_call"
 
 
 class Settings(NamedTuple):
@@ -86,7 +85,7 @@ class Meet:
     process: int
     step: int
     place: str
-    kind: str  # MERGE_CALL, QUESTION, or another
+    kind: str  # all_reduce, all_gather, merge_call, or QUESTION
     name: str | None  # of the collective, as the program called it
     body: list[Action]  # what the program does meanwhile; one list for all who meet
 

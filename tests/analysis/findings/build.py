@@ -194,7 +194,8 @@ class Story:
 
     def meet(
         self,
-        note: str = "all_reduce",
+        operation: str = "all_reduce",
+        name: str | None = None,
         works_ms: Sequence[float] | None = None,
         places: Sequence[str] = (),
     ) -> None:
@@ -206,11 +207,12 @@ class Story:
         start_s, works = self.now_s, works_ms or [1] * self.num_replicas
         for replica_id in sorted(self.replicas, key=lambda one: works[one]):
             self.now_s = start_s + works[replica_id] / 1e3
-            of = {"meeting": self._meetings, "note": note, "takes_ms": 0}
+            of = {"meeting": self._meetings, "operation": operation, "note": name}
             place = places[replica_id] if places else "step.py:9"
-            cause = self.event(replica_id, "meet", place=place, **of)
+            cause = self.event(replica_id, "meet", place=place, takes_ms=0, **of)
             self.event(PROGRAM, "receive", cause=cause, replica=replica_id)
-        cause = self.event(PROGRAM, "answer", meeting=self._meetings, note=note)
+        answer = "merged" if operation == "merge_call" else "reduced"
+        cause = self.event(PROGRAM, "answer", meeting=self._meetings, operation=answer)
         self._answered = cause
         self._meetings += 1
 

@@ -14,12 +14,13 @@ from varsim.tracing.history import Event
 
 
 def story(*meetings: Any, calls: int = 1, replicas: int = 3) -> Story:
-    """Calls in which all replicas meet, by note and each in a line of its own."""
+    """Calls in which all replicas meet: operation, perhaps with a name, and a line for each."""
     told = Story(replicas)
     for _ in range(calls):
         told.call()
-        for note, *places in meetings:
-            told.meet(note, places=places)
+        for called, *places in meetings:
+            operation, _, name = called.partition(" ")
+            told.meet(operation, name or None, places=places)
         told.end()
     return told
 

@@ -131,13 +131,10 @@ def test_a_read_of_the_first_replicas_component_copies_one() -> None:
 
 
 def test_reads_that_the_trace_counts_are_as_many() -> None:
-    """What is read again and again is one event, with a note."""
+    """Equal reads in a row are one event, which says how many they were."""
     story = metric(reads_a_step=2, steps=4)
     again = [e.event for e in story.events if e.kind == "read"][1::2]
-    story.events = [
-        e._replace(note="6 reads like the one before") if e.event in again else e
-        for e in story.events
-    ]
+    story.events = [e._replace(times=6) if e.event in again else e for e in story.events]
     (finding,) = story.findings()
     assert "24 of 28 reads" in finding.what
     assert (24, (("metric.py:6", 24),)) == (finding.count, finding.places)

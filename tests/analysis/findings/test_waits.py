@@ -18,7 +18,7 @@ def training(works_ms: list[list[float]], meeting: str = "merge") -> Story:
             for replica_id in story.replicas:
                 story.read(replica_id, "w", "slow.py:7")
         else:
-            story.meet("all_reduce", works)
+            story.meet(works_ms=works)
         story.end()
     return story
 

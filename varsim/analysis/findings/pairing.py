@@ -49,7 +49,7 @@ class Pairing(Finder):
 
     def on_meet(self, event: Event) -> None:
         """A replica comes to a collective, or has the program do something."""
-        kind, name = event.collective
+        kind, name = event.operation or "", event.note
         if name is not None or event.meeting is None or event.call is None:
             return
         came = self._came.setdefault(event.call, {})
@@ -92,7 +92,7 @@ class Pairing(Finder):
         who: dict[str, list[int]] = {}
         for replica_id, event in sorted(crossed.first.items()):
             who.setdefault(event.place or _UNKNOWN, []).append(replica_id)
-        kind, _ = next(iter(crossed.first.values())).collective
+        kind = next(iter(crossed.first.values())).operation
         fewest = sorted(who.items(), key=lambda one: (len(one[1]), one[1]))
         sides = [f"{kind} at {place} ({name_replicas(ids)})" for place, ids in fewest]
         return Finding(

@@ -74,7 +74,7 @@ class Shares:
         if event.kind in {"call", "finish"}:
             self._in_call = event.kind == "call"
             self.account.step += self._in_call
-        elif event.kind == "meet" and event.collective[0] == "all_reduce":
+        elif event.kind == "meet" and event.operation == "all_reduce":
             self._met[event.process] = event.call
         variable = event.variable
         if variable is None or variable not in self._variables or not self._is_known(variable):

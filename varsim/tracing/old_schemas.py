@@ -1,0 +1,74 @@
+"""Reads histories that earlier versions of varsim wrote, as if they had today's columns."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from typing import Any, Final
+
+READABLE: Final = (1,)
+"""Earlier schemas that are still read."""
+
+_EVENTS_OF_1: Final = """
+SELECT event, process, number, time_s, kind, call, variable,
+    CASE kind
+        WHEN 'meet' THEN substr(note, 1, instr(note || ' ', ' ') - 1)
+        WHEN 'answer' THEN note
+        ELSE operation
+    END AS operation,
+    version, meeting, replica, place, dtype, shape, digest, value, cause,
+    CASE WHEN kind = 'read' AND note GLOB '[0-9]* reads like the one before'
+        THEN CAST(note AS INTEGER) END AS times,
+    CASE WHEN kind IN ('raise', 'finish')
+        THEN substr(note, 1, instr(note || ':', ':') - 1) END AS error,
+    CASE kind
+        WHEN 'meet' THEN nullif(substr(note, instr(note || ' ', ' ') + 1), '')
+        WHEN 'answer' THEN NULL
+        WHEN 'read' THEN NULL
+        ELSE note
+    END AS note
+FROM main.events
+"""
+"""Schema 1 had these facts in `note`: "5 reads like the one before", "all_reduce total"."""
+
+
+def show_as_current(connection: sqlite3.Connection, schema: int) -> None:
+    """Let queries about `events` see today's columns. The file stays as it is."""
+    assert schema in READABLE
+    connection.execute(f"CREATE TEMP VIEW events AS {_EVENTS_OF_1}")
+
+
+def upgrade(connection: sqlite3.Connection, schema: int, current: int, tables: str) -> None:
+    """Rewrite the tables of a file.
+
+    Args:
+        current: The schema that it has then.
+        tables: The statements that create tables and indices of that schema.
+    """
+    assert schema in READABLE
+    connection.execute("ALTER TABLE events RENAME TO old_events")
+    connection.execute("ALTER TABLE run RENAME TO old_run")
+    connection.execute("ALTER TABLE variables RENAME TO old_variables")
+    for (index,) in connection.execute(
+        "SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL"
+    ).fetchall():
+        connection.execute(f"DROP INDEX {index}")
+    connection.executescript(tables)
+    rows = _EVENTS_OF_1.replace("main.events", "main.old_events")
+    connection.execute(f"INSERT INTO events {rows}")
+    run = {key: json.loads(value) for key, value in connection.execute("SELECT * FROM old_run")}
+    entries = {**entries_of(run), "schema": current}
+    connection.executemany(
+        "INSERT INTO run VALUES (?, ?)", [(key, json.dumps(one)) for key, one in entries.items()]
+    )
+    connection.execute("INSERT INTO variables SELECT * FROM old_variables")
+    for table in ("events", "run", "variables"):
+        connection.execute(f"DROP TABLE old_{table}")
+
+
+def entries_of(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a history of schema 1 says of its run, in today's words."""
+    missing = run.get("missing")
+    limited = isinstance(missing, list) and any("limit" in str(one) for one in missing)
+    return {**run, "limited": limited}
