@@ -6,7 +6,8 @@ from typing import Final
 
 from varsim.report.explain_words import in_brief
 from varsim.spec import Context, Operation, VariableAggregation, VariableSynchronization
-from varsim.sync import policy
+from varsim.sync import policies
+from varsim.sync.policies.cells import Cell
 
 _OPERATIONS: Final = (
     Operation.READ,
@@ -19,13 +20,8 @@ _OPERATIONS: Final = (
 def policy_table() -> str:
     """The policy table, a section for each synchronization and context."""
     parts: list[str] = []
-    for synchronization in (
-        VariableSynchronization.ON_WRITE,
-        VariableSynchronization.AUTO,
-        VariableSynchronization.ON_READ,
-        VariableSynchronization.NONE,
-    ):
-        adaptive = synchronization is VariableSynchronization.AUTO
+    for synchronization, policy in policies.POLICIES.items():
+        adaptive = policy.becomes.if_adaptive is synchronization
         parts += [f"**{synchronization.name}**" + (" under auto=adaptive" if adaptive else ""), ""]
         names = [aggregation.name for aggregation in VariableAggregation]
         parts += [f"| context | operation | {' | '.join(names)} |"]
@@ -37,7 +33,7 @@ def policy_table() -> str:
 
 
 def _row(synchronization: VariableSynchronization, context: Context, operation: Operation) -> str:
-    cell = policy.TABLE[synchronization, context, operation]
-    cells = [cell[a] if isinstance(cell, dict) else cell for a in VariableAggregation]
+    cell = policies.TABLE[synchronization, context, operation]
+    cells = [cell if isinstance(cell, Cell) else cell[a] for a in VariableAggregation]
     words = " | ".join(in_brief(one) for one in cells)
     return f"| {context.value} | {operation.value} | {words} |"

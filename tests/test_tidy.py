@@ -146,7 +146,11 @@ RIGHT: list[tuple[Rule, str, str]] = [
         "varsim/x.py",
         "try: f()\nexcept BaseException:\n  g()\n  raise",
     ),
-    (rules.modes_are_asked_for_once, "varsim/sync/policy.py", "x is VariableSynchronization.NONE"),
+    (
+        rules.modes_are_asked_for_once,
+        "varsim/sync/policies/x.py",
+        "x is VariableSynchronization.NONE",
+    ),
     (rules.modes_are_asked_for_once, "varsim/x.py", "m = VariableSynchronization.ON_READ"),
     (rules.places_are_nobodys, "README.md", "workers/varsim_worker and docs/home/x"),
 ]

@@ -317,7 +317,7 @@ def test_deferred_writes_are_exchanged_before_an_add_and_dropped_by_an_assign(op
         in_replicas(strategy, v, Operation.ASSIGN_ADD)
         getattr(v, operation)(WRITTEN)
         assert expected == messages(strategy)
-    assert "exchanged before it; an assign of one value drops it instead." in one_line(of)
+    assert "exchanged before it; an assign of one value drops them instead." in one_line(of)
 
 
 def test_a_per_replica_value_is_refused_where_the_page_says_so():
@@ -349,7 +349,7 @@ def test_a_page_reads_like_this():
 def test_what_several_operations_do_is_said_once():
     said = one_line(named("ON_WRITE", "MEAN"))
 
-    assert 1 == said.count("assign, assign_add and assign_sub: All replicas meet")
+    assert 1 == said.count("assign, assign_add and assign_sub: A collective")
 
 
 def test_auto_says_what_it_becomes_and_when_it_does_not():

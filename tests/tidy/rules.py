@@ -22,7 +22,7 @@ IMPURE = frozenset(
 CONCURRENT = frozenset({"_thread", "asyncio", "concurrent", "threading"})
 MAY_SLEEP = frozenset({"workers/varsim_worker/device.py"})  # simulating time is its work
 VAGUE = frozenset("common data helper helpers info manager misc util utils".split())
-MAY_ASK_FOR_MODES = ("varsim/sync/policy.py", "varsim/spec.py", "varsim/workloads/")
+MAY_ASK_FOR_MODES = ("varsim/sync/policies/", "varsim/spec.py", "varsim/workloads/")
 MODES = frozenset({"on_read", "on_write"})
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -160,7 +160,7 @@ def modes_are_asked_for_once(source: Source) -> Iterator[Finding]:
             yield Finding(
                 source.path,
                 compared[0].lineno,
-                "asks for a mode; let sync/policy.py say what it means",
+                "asks for a mode; let sync/policies say what it means",
             )
 
 

@@ -15,9 +15,11 @@ from varsim.distribute.place import user_place, warn
 from varsim.distribute.values import DistributedValues, PerReplica
 from varsim.errors import PerReplicaError, VariableError, VarsimError
 from varsim.shells.coordinator import Coordinator
-from varsim.spec import Array, Context, Operation, VariableAggregation, VariableSpec
-from varsim.sync import fixes, policy, reduce
+from varsim.spec import Array, Context, Operation, VariableSpec
+from varsim.sync import fixes, policies, reduce
 from varsim.sync.components import check_shape
+from varsim.sync.policies.cells import Cell, Reason
+from varsim.sync.policies.legality import check_arithmetic, check_gather
 
 
 class CrossReplica:
@@ -94,22 +96,16 @@ class CrossReplica:
 
     def _value(self, variable: DistributedVariable) -> Array:
         spec = variable.spec
-        cell = policy.policy(spec, Context.CROSS_REPLICA, Operation.READ)
+        cell = policies.cell(spec, Context.CROSS_REPLICA, Operation.READ)
         self._coordinator.ledger.count_read(spec.variable_id)
-        match cell:
-            case policy.Mirror():
-                return self.components(variable, [0])[0]
-            case policy.Gather():
-                policy.check_gather(spec, self._num_replicas)
-                first_only = spec.aggregation is VariableAggregation.ONLY_FIRST_REPLICA
-                wanted = [0] if first_only else range(self._num_replicas)
-                value = reduce.aggregate(self.components(variable, wanted), spec.aggregation)
-                value.setflags(write=False)
-                return value
-            case policy.Refuse(reason=reason):
-                raise self._refusal(spec, reason, Operation.READ)
-            case _:
-                raise AssertionError(f"{cell} is no policy of a cross-replica read")
+        if cell.refused is not None:
+            raise self._refusal(spec, cell.refused, Operation.READ)
+        if cell.gathers:
+            check_gather(spec, self._num_replicas)
+        needed = cell.needed(spec, self._num_replicas)
+        value = cell.combined(spec, self.components(variable, needed))
+        value.setflags(write=False)
+        return value
 
     def write(
         self, variable: DistributedVariable, operation: Operation, value: Any, *, read_value: bool
@@ -120,16 +116,15 @@ class CrossReplica:
             VariableError: The policy, the dtype or the shape refuses it; nothing has changed.
         """
         spec = variable.spec
-        cell = policy.policy(spec, Context.CROSS_REPLICA, operation)
-        if isinstance(cell, policy.Refuse):
-            raise self._refusal(spec, cell.reason, operation, _operand(spec, value))
-        assert isinstance(cell, policy.Broadcast), f"{cell} is no policy of a cross-replica write"
-        policy.check_arithmetic(spec, operation, num_replicas=1)
+        cell = policies.cell(spec, Context.CROSS_REPLICA, operation)
+        if cell.refused is not None:
+            raise self._refusal(spec, cell.refused, operation, _operand(spec, value))
+        check_arithmetic(spec, operation, num_replicas=1)
         values, same = self._values_to_write(spec, operation, cell, value)
         if cell.reads_back and read_value:
-            read_back = policy.policy(spec, Context.CROSS_REPLICA, Operation.READ)
-            if isinstance(read_back, policy.Refuse):
-                raise self._refusal(spec, read_back.reason, operation, _operand(spec, value))
+            reason = policies.cell(spec, Context.CROSS_REPLICA, Operation.READ).refused
+            if reason is not None:
+                raise self._refusal(spec, reason, operation, _operand(spec, value))
         if operation is not Operation.ASSIGN and None in spec.shape:
             self._add_to_each(variable, operation, values)
             return
@@ -138,13 +133,13 @@ class CrossReplica:
     def _refusal(
         self,
         spec: VariableSpec,
-        reason: policy.Reason,
+        reason: Reason,
         operation: Operation,
         value: Array | None = None,
     ) -> VariableError:
         """The error of a cell that refuses, with what each fix would give."""
         components: tuple[Array, ...] | None = None
-        if fixes.looks(reason) and _is_small(spec):
+        if reason.shows_components and _is_small(spec):
             with suppress(VarsimError):  # the refusal says more than that a worker is lost
                 everybody = range(self._num_replicas)
                 components = self._coordinator.components(spec.variable_id, everybody)
@@ -167,7 +162,7 @@ class CrossReplica:
         return "" if self._coordinator.link.trace is None else user_place()
 
     def _values_to_write(
-        self, spec: VariableSpec, operation: Operation, cell: policy.Broadcast, value: Any
+        self, spec: VariableSpec, operation: Operation, cell: Cell, value: Any
     ) -> tuple[list[Array], bool]:
         count = self._num_replicas
         if isinstance(value, DistributedVariable) and cell.per_component:

@@ -28,7 +28,7 @@ from varsim.spec import (
     VariableSpec,
     VariableSynchronization,
 )
-from varsim.sync import policy
+from varsim.sync import policies
 
 if TYPE_CHECKING:
     from varsim.distribute.mirrored import MirroredStrategy
@@ -56,16 +56,16 @@ class DistributedVariable(Variable, DistributedValues):
         self._trainable = spec.trainable
         self._synchronization = spec.synchronization
         self._aggregation = spec.aggregation
-        cell = policy.policy(spec, Context.REPLICA, Operation.ASSIGN)
+        cell = policies.cell(spec, Context.REPLICA, Operation.ASSIGN)
         first_only = spec.aggregation is VariableAggregation.ONLY_FIRST_REPLICA
-        self._travels = isinstance(cell, policy.Merge) and not first_only
-        self._is_local = cell in (policy.Local(), policy.Defer())  # nobody is told where it is
+        self._travels = cell.is_sent and not first_only
+        self._uses_location = cell.uses_location
         self._components: tuple[ResourceVariable, ...] = ()
 
     @property
     def merges(self) -> bool:
         """Whether replicas only change it together."""
-        return policy.merges(self.spec)
+        return policies.merges(self.spec)
 
     @property
     def is_distributed(self) -> bool:
@@ -153,7 +153,7 @@ class DistributedVariable(Variable, DistributedValues):
             try:
                 if type(value) is not np.ndarray or value.dtype is not self._dtype:
                     value = self._operand(value)
-                place = "" if self._is_local else user_place(3)
+                place = user_place(3) if self._uses_location else ""
                 session = frame.replica.session
                 session.write(self._variable_id, operation, value, place, self._travels)
             except VariableError as error:

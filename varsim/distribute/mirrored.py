@@ -44,7 +44,7 @@ from varsim.spec import (
     Array,
     VariableSpec,
 )
-from varsim.sync import creation, policy, reduce
+from varsim.sync import creation, policies, reduce
 from varsim.sync.call_site import CallSite
 from varsim.sync.statistics import VariableStatistics
 from varsim.tracing.trace import TraceOptions
@@ -225,7 +225,7 @@ class MirroredStrategy(Strategy):
         )
         count, adaptive = self.num_replicas_in_sync, self.auto == "adaptive"
         in_force = creation.in_force(asked, array, count, strict=self.strict, adaptive=adaptive)
-        trainable = kwargs["trainable"] is None and policy.is_trainable(in_force)
+        trainable = kwargs["trainable"] is None and policies.is_trainable(in_force)
         trainable = asked.trainable or trainable
         spec = replace(asked, synchronization=in_force, trainable=trainable)
         if CLASSES[in_force].owes:

@@ -25,7 +25,7 @@ from varsim.distribute.resource import HeldHere, ResourceVariable
 from varsim.distribute.strategy import Strategy, ValueContext
 from varsim.errors import ContextError, DistributedValueError, UnsupportedError, ValueTypeError
 from varsim.spec import VariableSpec
-from varsim.sync import policy
+from varsim.sync import policies
 
 
 def create_plain(**kwargs: Any) -> ResourceVariable:
@@ -45,7 +45,7 @@ def create_plain(**kwargs: Any) -> ResourceVariable:
         synchronization=synchronization,
         aggregation=kwargs["aggregation"],
         trainable=(
-            policy.is_trainable(synchronization)
+            policies.is_trainable(synchronization)
             if kwargs["trainable"] is None
             else bool(kwargs["trainable"])
         ),

@@ -13,9 +13,10 @@ from varsim.distribute.conversion import as_number, as_tensor, to_array
 from varsim.distribute.place import user_place
 from varsim.errors import AggregationError, Fix, VariableError, VarsimError
 from varsim.spec import Array, Context, Operation, VariableSpec
-from varsim.sync import policy
+from varsim.sync import policies
 from varsim.sync.components import check_shape
-from varsim.sync.fixes import DOES, alternatives, are_few, if_legal, is_readable, merged, shown
+from varsim.sync.fixes import DOES, alternatives, are_few, if_legal, merged, shown
+from varsim.sync.policies.legality import check_arithmetic, check_gather
 
 
 def explain(
@@ -53,13 +54,13 @@ def _of_operand(
 def _is_whole(alternative: tuple[str, VariableSpec]) -> bool:
     """Whether replicas that write a variable keep a value that can be read from outside."""
     _, spec = alternative
-    cell = policy.policy(spec, Context.REPLICA, Operation.ASSIGN)
-    return cell != policy.Local(parts=True) and is_readable(spec)
+    cell = policies.cell(spec, Context.REPLICA, Operation.ASSIGN)
+    return not cell.diverges and policies.is_readable(spec)
 
 
 def _can_be_created(spec: VariableSpec, dtype: np.dtype[Any]) -> bool:
     try:
-        policy.resolve(spec.name, spec.requested, spec.aggregation, dtype, strict=False)
+        policies.resolve(spec.name, spec.requested, spec.aggregation, dtype, strict=False)
     except VariableError:
         return False
     return True
@@ -112,12 +113,12 @@ def _done(
         VariableError: It is refused, too.
     """
     value = to_array(value, spec.dtype, spec.name)
-    cell = policy.policy(spec, context, operation)
-    merges = isinstance(cell, policy.Merge | policy.Defer)
-    policy.check_arithmetic(spec, operation, num_replicas if merges else 1)
+    cell = policies.cell(spec, context, operation)
+    merges = cell.combines
+    check_arithmetic(spec, operation, num_replicas if merges else 1)
     check_shape(spec, operation, value, value)
     if merges:
         return merged(change, spec, operation, value, num_replicas)
-    if isinstance(policy.policy(spec, Context.CROSS_REPLICA, Operation.READ), policy.Gather):
-        policy.check_gather(spec, num_replicas)
+    if policies.cell(spec, Context.CROSS_REPLICA, Operation.READ).gathers:
+        check_gather(spec, num_replicas)
     return Fix(change, f"{DOES[operation]} {shown(value)}", value)

@@ -42,7 +42,6 @@ from varsim.protocol.messages import (
     Structure,
 )
 from varsim.spec import Array, Operation, ReduceOp
-from varsim.sync import policy
 from varsim.sync.actions import Deliver, ReplicaAction, Run, Send, Stop
 from varsim.sync.replica_state import ReplicaState
 
@@ -261,7 +260,7 @@ class ReplicaSession:
     def _note_write(self, variable_id: int, operation: Operation, value: Array) -> None:
         assert self._trace is not None
         held = self.state.components.find(variable_id)
-        if not isinstance(held.cells[operation], policy.Merge):
+        if not held.cells[operation].is_sent:
             self._trace.wrote(variable_id, self.replica_id, operation, user_place(), value)
         elif not held.is_needed:
             self._trace.withheld(variable_id, value)

@@ -13,8 +13,9 @@ from varsim.distribute.operands import explain
 from varsim.distribute.variable import Variable
 from varsim.errors import OperationError, VariableError
 from varsim.spec import Array, Context, Operation
-from varsim.sync import policy, reduce
+from varsim.sync import reduce
 from varsim.sync.components import check_shape
+from varsim.sync.policies.legality import check_arithmetic
 
 if TYPE_CHECKING:
     from varsim.distribute.distributed import DistributedVariable
@@ -78,7 +79,7 @@ class ResourceVariable(Variable):
         """
         try:
             if self._dtype.kind == "b":
-                policy.check_arithmetic(self.spec, operation, num_replicas=1)
+                check_arithmetic(self.spec, operation, num_replicas=1)
             array = to_array(value, self._dtype, self._name)
             session = self._from_a_replica()
             if session is None:

@@ -16,7 +16,7 @@ from varsim.experiments.mode import Mode
 from varsim.experiments.nearest import listed, no_variable
 from varsim.experiments.places import WrongKey
 from varsim.spec import VariableSynchronization
-from varsim.sync import policy
+from varsim.sync import policies
 
 if TYPE_CHECKING:
     from varsim.distribute.strategy import Strategy
@@ -93,7 +93,7 @@ class AppliedSettings:
                     (key, pattern) if key == "variables" else (key,),
                     no_variable(pattern, names),
                 )
-        if self._adaptive and not any(policy.defers(one.spec) for one in self.created):
+        if self._adaptive and not any(policies.defers(one.spec) for one in self.created):
             raise WrongKey(
                 ("auto",),
                 "auto adaptive is for AUTO variables with an aggregation and a fixed shape, and "

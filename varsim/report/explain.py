@@ -28,14 +28,9 @@ from varsim.spec import (
     VariableSpec,
     VariableSynchronization,
 )
-from varsim.sync import policy
+from varsim.sync import policies
 
-SHOWN: Final = (
-    VariableSynchronization.ON_WRITE,
-    VariableSynchronization.AUTO,
-    VariableSynchronization.ON_READ,
-    VariableSynchronization.NONE,
-)
+SHOWN: Final = tuple(policies.POLICIES)
 """The synchronizations in the order in which one reads about them."""
 
 EVERY_AGGREGATION: Final = tuple(VariableAggregation)
@@ -107,7 +102,7 @@ def page(
 ) -> Page:
     """The page about a synchronization with some aggregations."""
     specs = [example_spec(synchronization, aggregation) for aggregation in aggregations]
-    become = policy.CREATION[synchronization]
+    become = policies.policy_of(synchronization).becomes
     kind = kinds[synchronization]
     sections = tuple(_section(specs, context, num_replicas) for context in Context)
     return Page(
@@ -213,9 +208,9 @@ def overview(num_replicas: int) -> Overview:
             for aggregation in EVERY_AGGREGATION
         ),
         tuple(
-            (asked, become.synchronization)
-            for asked, become in policy.CREATION.items()
-            if become.synchronization is not asked
+            (asked, policy.becomes.synchronization)
+            for asked, policy in policies.POLICIES.items()
+            if policy.becomes.synchronization is not asked
         ),
     )
 
@@ -225,5 +220,5 @@ def _line(spec: VariableSpec, num_replicas: int) -> Line:
     (example,) = (
         one for one in worked(spec, Context.REPLICA, num_replicas) if one.operation is added
     )
-    words = replicas_write(policy.policy(spec, Context.REPLICA, added))
+    words = replicas_write(policies.cell(spec, Context.REPLICA, added))
     return Line(spec.synchronization, words, example)

@@ -14,9 +14,10 @@ from varsim.protocol.messages import Create, Write
 from varsim.report.explain_worked import START, WRITES, Worked, example_spec
 from varsim.report.words import number
 from varsim.spec import Context, Operation, VariableSpec
-from varsim.sync import mismatch, policy, reduce
+from varsim.sync import mismatch, policies, reduce
 from varsim.sync.creation import in_force
 from varsim.sync.meeting_fixes import of_meeting
+from varsim.sync.policies.legality import check_arithmetic, check_gather
 from varsim.sync.replica_state import ReplicaState
 
 _CALL_ID: Final = 1
@@ -46,8 +47,8 @@ def warnings(spec: VariableSpec, owes: str, num_replicas: int) -> Iterator[Troub
         yield Trouble(_WARNING, (), "when it is created", owes)
     for text in _said_of_parting(spec, num_replicas):
         yield Trouble(_WARNING, (), "at the first write in replica context", _flat(text))
-    cell = policy.policy(spec, Context.CROSS_REPLICA, Operation.ASSIGN)
-    if isinstance(cell, policy.Broadcast) and cell.shares and num_replicas > 1:
+    cell = policies.cell(spec, Context.CROSS_REPLICA, Operation.ASSIGN)
+    if cell.shares and num_replicas > 1:
         lost = _lost_remainder(spec, num_replicas)
         yield Trouble(_WARNING, (Operation.ASSIGN,), "of an integer that does not divide", lost)
 
@@ -85,7 +86,7 @@ def errors(spec: VariableSpec, examples: Iterable[Worked], num_replicas: int) ->
     for example in examples:
         if example.refused is not None:
             yield _trouble(example.refused, f"in {example.context.value}", example.operation)
-    if num_replicas > 1 and policy.merges(spec):
+    if num_replicas > 1 and policies.merges(spec):
         uneven = _uneven(spec, num_replicas)
         yield Trouble("MismatchError", (), "when replicas do different things", uneven)
     yield from _of_bools(spec, num_replicas)
@@ -125,14 +126,14 @@ def _of_bools(spec: VariableSpec, num_replicas: int) -> Iterator[Trouble]:
         return
     bools = example_spec(spec.synchronization, spec.aggregation, "bool")
     for operation in WRITES:
-        alone = partial(policy.check_arithmetic, bools, operation, 1)
-        together = partial(policy.check_arithmetic, bools, operation, num_replicas)
+        alone = partial(check_arithmetic, bools, operation, 1)
+        together = partial(check_arithmetic, bools, operation, num_replicas)
         everywhere = list(_caught(alone, "of dtype bool", operation))
-        if not everywhere and policy.merges(bools):
+        if not everywhere and policies.merges(bools):
             yield from _caught(together, "of dtype bool in replica context", operation)
         yield from everywhere
-    if isinstance(policy.policy(bools, Context.CROSS_REPLICA, Operation.READ), policy.Gather):
-        attempt = partial(policy.check_gather, bools, num_replicas)
+    if policies.cell(bools, Context.CROSS_REPLICA, Operation.READ).gathers:
+        attempt = partial(check_gather, bools, num_replicas)
         yield from _caught(attempt, "of dtype bool in cross-replica context", Operation.READ)
 
 
@@ -142,7 +143,7 @@ def _uneven(spec: VariableSpec, num_replicas: int) -> str:
     The first one assigns 1, and all others add 1.
     """
     specs = {spec.variable_id: spec}
-    if policy.defers(spec):
+    if policies.defers(spec):
         counts = [1, *[0] * (num_replicas - 1)]
         lines = str(mismatch.uneven(spec, counts, counts, (), specs)).splitlines()
         return _flat(f"{lines[0].removesuffix(':')}. {lines[-1]}")

@@ -1,12 +1,14 @@
-"""The policy's cells in words: the one table of sentences about what an operation does."""
+"""What `varsim explain` says of an operation, and where TensorFlow differs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, assert_never
+from typing import Final
 
 from varsim.spec import Context, Operation, VariableAggregation, VariableSpec
-from varsim.sync import policy
+from varsim.sync import policies
+from varsim.sync.policies.cells import Cell
+from varsim.texts.cells import CELLS
 
 AGGREGATIONS: Final = {
     VariableAggregation.NONE: "there is no way to combine the replicas' values",
@@ -17,138 +19,23 @@ AGGREGATIONS: Final = {
 """What an aggregation makes of the values of all replicas."""
 
 
-def in_brief(cell: policy.Policy) -> str:
-    """What a cell of the table does, in a few words."""
-    match cell:
-        case policy.Local(parts=True):
-            return "own component only: the mirror parts (warned)"
-        case policy.Local():
-            return "own component"
-        case policy.Merge():
-            return "all meet; every component gets the aggregate"
-        case policy.Defer():
-            return "kept until somebody reads; then every component gets the aggregate"
-        case policy.Broadcast(shares=True):
-            return "every component, its share"
-        case policy.Broadcast(per_component=True):
-            return "every component; a PerReplica component by component"
-        case policy.Broadcast():
-            return "every component"
-        case policy.Gather():
-            return "the aggregate of the components"
-        case policy.Mirror():
-            return "the mirror; component 0 if it has parted"
-        case policy.Refuse():
-            return "refused"
-        case _:
-            assert_never(cell)
+def in_brief(cell: Cell) -> str:
+    """Return what a cell of the table does, in a few words."""
+    return CELLS[cell.key].brief
 
 
-def replicas_write(cell: policy.Policy) -> str:
-    """What becomes of a write in replica context, in as few words as a narrow column has room."""
-    match cell:
-        case policy.Local(parts=True):
-            return "mirror parts"
-        case policy.Local():
-            return "stays local"
-        case policy.Merge():
-            return "all meet"
-        case policy.Defer():
-            return "kept till a read"
-        case _:
-            raise AssertionError(f"{cell} is no policy of a write in replica context")
-
-
-# ---------------------------------------------------------------- sentences
+def replicas_write(cell: Cell) -> str:
+    """Return what becomes of a write in replica context, for a narrow column."""
+    return CELLS[cell.key].narrow
 
 
 def sentence(spec: VariableSpec, context: Context, operation: Operation) -> str:
-    """What an operation does, and to whom that takes a message."""
-    cell = policy.policy(spec, context, operation)
-    match cell:
-        case policy.Local():
-            return _local(cell, spec, context, operation)
-        case policy.Merge():
-            return (
-                "All replicas meet: what they write is combined, and every component gets the "
-                "result. A message from each replica, and one back to it."
-            )
-        case policy.Defer():
-            return (
-                "Every replica keeps what it writes until somebody is about to read. What all "
-                "have written since the last time is combined then, once, and every component "
-                "gets the result. No message: the read pays."
-            )
-        case policy.Broadcast():
-            return _broadcast(cell) + (_BEFORE_IT if policy.defers(spec) else "")
-        case policy.Gather():
-            return (
-                "The components are fetched and combined; none of them changes. A question and an "
-                "answer for each component that counts and was written since the last read."
-            )
-        case policy.Mirror():
-            pays = " Deferred writes are exchanged first." if policy.defers(spec) else ""
-            return (
-                f"The one value that all components hold, which needs no message.{pays} If they "
-                "have parted, component 0: a question and an answer if it was written since the "
-                "last read."
-            )
-        case policy.Refuse():
-            return "Refused; nothing changes. The error says what to do; it stands below."
-        case _:
-            assert_never(cell)
-
-
-def _local(cell: policy.Local, spec: VariableSpec, context: Context, operation: Operation) -> str:
-    reads = operation is Operation.READ
-    if context is Context.UPDATE:
-        if reads and policy.defers(spec):
-            return "The component at hand. Deferred writes are exchanged first."
-        if reads:
-            return (
-                "The component at hand. A question and an answer for each component that was "
-                "written since the last read."
-            )
-        return (
-            "The component at hand, whatever the settings: nothing is aggregated. What the "
-            "function wrote leaves after its last call, in a message to each replica."
-        )
-    if reads:
-        pays = (
-            " What it has written since the last exchange is exchanged first, with all others': a "
-            "message from each replica, and one back to it."
-        )
-        return "This replica's own component." + (pays if policy.defers(spec) else " No message.")
-    if cell.parts:
-        return (
-            "This replica's component only: the others do not follow, and the mirror parts. No "
-            "message."
-        )
-    return "This replica's component only, as is meant. No message."
-
-
-_BEFORE_IT: Final = (
-    " What replicas have written and nobody has read is exchanged before it; an assign of one "
-    "value drops it instead."
-)
-
-
-def _broadcast(cell: policy.Broadcast) -> str:
-    if cell.shares:
-        return (
-            "Every component gets its share, the value divided by the number of replicas, so that "
-            "the sum is the value again. A message to each replica."
-        )
-    if cell.per_component:
-        return (
-            "The same operation with the same value on every component, and nothing is "
-            "aggregated; of a per-replica value, each component gets its own. A message to each "
-            "replica."
-        )
-    return (
-        "The same operation with the same value on every component. A message to each replica. A "
-        "per-replica value is refused: every replica can write its part in strategy.run."
-    )
+    """Return what an operation does, and which messages that takes."""
+    text = CELLS[policies.cell(spec, context, operation).key]
+    plain, deferred = text.write, text.deferred_write
+    if operation is Operation.READ:
+        plain, deferred = text.read, text.deferred_read
+    return (policies.defers(spec) and deferred) or plain
 
 
 # ---------------------------------------------------------------- TensorFlow
@@ -214,36 +101,24 @@ DIFFERENCES: Final = {
 
 
 def differs_by(spec: VariableSpec, context: Context, operation: Operation) -> tuple[str, ...]:
-    """The numbers of the differences that concern one operation, beside those of the settings."""
-    order = {
-        VariableAggregation.NONE: (),
-        VariableAggregation.SUM: ("D8",),
-        VariableAggregation.MEAN: ("D8",),
-        VariableAggregation.ONLY_FIRST_REPLICA: ("D11",),
-    }[spec.aggregation]
-    cell = policy.policy(spec, context, operation)
-    match cell:
-        case policy.Local():
-            alone = context is Context.UPDATE and operation is not Operation.READ
-            return ("D4",) if alone else ()
-        case policy.Merge() | policy.Defer():
-            return ("D2", "D3", *order, "D12")
-        case policy.Broadcast(shares=True):
-            return ("D7",)
-        case policy.Broadcast(per_component=True):
-            return ("D4", "D9")
-        case policy.Broadcast():
-            read = policy.policy(spec, Context.CROSS_REPLICA, Operation.READ)
-            return ("D5",) if isinstance(read, policy.Refuse) else ()
-        case policy.Gather():
-            return tuple(number for number in order if number in _OF_READS)
-        case policy.Mirror():
-            return ("D10",)
-        case policy.Refuse():
-            return ()
-        case _:
-            assert_never(cell)
+    """Return the numbers of the differences that concern one operation."""
+    cell = policies.cell(spec, context, operation)
+    text = CELLS[cell.key]
+    numbers = text.read_differences if operation is Operation.READ else text.differences
+    if cell.combines:
+        numbers += _OF_AGGREGATION[spec.aggregation]
+    elif cell.gathers:
+        numbers += tuple(n for n in _OF_AGGREGATION[spec.aggregation] if n in _OF_READS)
+    elif cell.reads_back and not policies.is_readable(spec):
+        numbers += ("D5",)
+    return numbers
 
 
+_OF_AGGREGATION: Final = {
+    VariableAggregation.NONE: (),
+    VariableAggregation.SUM: ("D8",),
+    VariableAggregation.MEAN: ("D8",),
+    VariableAggregation.ONLY_FIRST_REPLICA: ("D11",),
+}
 _OF_READS: Final = frozenset({"D8"})
 """Those of an aggregation's differences that concern reads too."""

@@ -7,7 +7,7 @@ each example with a cluster that runs the same program.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -23,7 +23,8 @@ from varsim.spec import (
     VariableSpec,
     VariableSynchronization,
 )
-from varsim.sync import fixes, policy, reduce
+from varsim.sync import fixes, policies
+from varsim.sync.policies.cells import Cell, Known, Reason
 
 START: Final = 10.0
 """What the variable of every example starts at, on every replica."""
@@ -75,7 +76,7 @@ def example_spec(
         requested=synchronization,
         synchronization=synchronization,
         aggregation=aggregation,
-        trainable=policy.is_trainable(synchronization),
+        trainable=policies.is_trainable(synchronization),
     )
 
 
@@ -96,17 +97,11 @@ def fresh(spec: VariableSpec, num_replicas: int) -> Array | None:
 
 def _ways(spec: VariableSpec, context: Context, operation: Operation) -> Iterator[Way]:
     yield Way.PLAINLY
-    match policy.policy(spec, context, operation):
-        case policy.Broadcast(per_component=True):
-            yield Way.EACH
-        case policy.Broadcast(reads_back=True) if _unreadable(spec) is not None:
-            yield Way.UNREAD
-
-
-def _unreadable(spec: VariableSpec) -> policy.Reason | None:
-    """Why the variable cannot be read from outside the replicas; None if it can."""
-    cell = policy.policy(spec, Context.CROSS_REPLICA, Operation.READ)
-    return cell.reason if isinstance(cell, policy.Refuse) else None
+    cell = policies.cell(spec, context, operation)
+    if cell.per_component:
+        yield Way.EACH
+    elif cell.reads_back and not policies.is_readable(spec):
+        yield Way.UNREAD
 
 
 def _worked(
@@ -143,109 +138,62 @@ def _worked(
 
 
 class _Variable:
-    """One variable, its components, and what synchronising it has cost.
-
-    `_untold` are the replicas whose components the program has to ask for; `_deferred` says that
-    the replicas keep writes that somebody's read will have exchanged.
-    """
+    """One variable, its components, and what synchronising it has cost."""
 
     def __init__(self, spec: VariableSpec, num_replicas: int) -> None:
         self.messages = 0
         self._spec = spec
         self._replicas = range(num_replicas)
-        self._untold: set[int] = set()
-        self._deferred = False
+        self._known = Known(num_replicas)
         self.components = self._numbers([START] * num_replicas)
 
     def _numbers(self, values: Iterable[float]) -> list[Array]:
         return [np.asarray(value, self._spec.dtype) for value in values]
 
     def write(self, context: Context, operation: Operation, way: Way) -> None:
-        """Does one of the three assigns, as the policy says.
+        """Do one of the three assigns, as the policy says.
 
         Raises:
             VariableError: The policy refuses it; nothing has changed.
         """
-        count = len(self._replicas)
+        spec, count = self._spec, len(self._replicas)
         outside = context is Context.CROSS_REPLICA and way is not Way.EACH
         values = self._numbers([WRITTEN] * count if outside else [i + 1 for i in self._replicas])
-        match policy.policy(self._spec, context, operation):
-            case policy.Merge():
-                self._apply(operation, [reduce.aggregate(values, self._spec.aggregation)] * count)
-                self.messages += 2 * count
-            case policy.Defer():
-                self._apply(operation, [reduce.aggregate(values, self._spec.aggregation)] * count)
-                self._deferred = True
-            case policy.Local() if context is Context.REPLICA:
-                self._apply(operation, values)
-                self._untold.update(self._replicas)
-            case policy.Local():
-                self._apply(operation, values)
-                self.messages += count
-            case policy.Broadcast(shares=shares) as cell:
-                self._require_readable(cell, operation, way, values[0])
-                self._apply(operation, [self._share(x) for x in values] if shares else values)
-                self.messages += count
-            case policy.Refuse(reason=reason):
-                raise self._refusal(reason, operation, values[0])
-            case cell:
-                raise AssertionError(f"{cell} is no policy of a write")
-
-    def _require_readable(
-        self, cell: policy.Broadcast, operation: Operation, way: Way, value: Array
-    ) -> None:
-        reason = _unreadable(self._spec)
-        if cell.reads_back and way is not Way.UNREAD and reason is not None:
-            raise self._refusal(reason, operation, value)
-
-    def _share(self, value: Array) -> Array:
-        spec = self._spec
-        return reduce.share_of(value, spec.dtype, len(self._replicas), spec.name)
-
-    def _apply(self, operation: Operation, values: Sequence[Array]) -> None:
-        both = zip(self.components, values, strict=True)
-        self.components = [reduce.apply(operation, component, value) for component, value in both]
+        cell = policies.cell(spec, context, operation)
+        refused = cell.refused
+        if cell.reads_back and way is not Way.UNREAD:
+            refused = refused or _reading(spec).refused
+        if refused is not None:
+            raise self._refusal(refused, operation, values[0])
+        self.components = cell.written(spec, operation, self.components, values)
+        self.messages += cell.cost_of_write(self._known)
 
     def read(self, context: Context) -> Array:
-        """Reads it: in replica context every replica does, and the first one's value is given.
+        """Read it; outside the cross-replica context, the value of the first replica is given.
 
         Raises:
             VariableError: The policy refuses it.
         """
         spec = self._spec
-        match policy.policy(spec, context, Operation.READ):
-            case policy.Local() if context is Context.REPLICA:
-                if self._deferred:  # their parts come with the question
-                    self.messages += 2 * len(self._replicas)
-                    self._deferred = False
-            case policy.Local():
-                self._ask(self._replicas)
-            case policy.Mirror():
-                self._ask(self._replicas[:1])
-            case policy.Gather():
-                first = spec.aggregation is VariableAggregation.ONLY_FIRST_REPLICA
-                self._ask(self._replicas[:1] if first else self._replicas)
-                return reduce.aggregate(self.components, spec.aggregation)
-            case policy.Refuse(reason=reason):
-                raise self._refusal(reason, Operation.READ)
-            case cell:
-                raise AssertionError(f"{cell} is no policy of a read")
-        return self.components[0]
+        cell = policies.cell(spec, context, Operation.READ)
+        if cell.refused is not None:
+            raise self._refusal(cell.refused, Operation.READ)
+        self.messages += cell.cost_of_read(spec, self._known)
+        if context is not Context.CROSS_REPLICA:
+            return self.components[0]
+        needed = cell.needed(spec, len(self._replicas))
+        return cell.combined(spec, [self.components[i] for i in needed])
 
     def _refusal(
-        self, reason: policy.Reason, operation: Operation, value: Array | None = None
+        self, reason: Reason, operation: Operation, value: Array | None = None
     ) -> VariableError:
-        """The error of a cell that refuses; it tells of components that are fetched for it."""
+        """Return the error of a cell that refuses; it shows components that are fetched for it."""
         components = None
-        if fixes.looks(reason):
-            self._ask(self._replicas)
+        if reason.shows_components:
+            self.messages += self._known.fetch(self._replicas)
             components = self.components
         return fixes.refusal(self._spec, reason, operation, components, value)
 
-    def _ask(self, replica_ids: Iterable[int]) -> None:
-        """The program finds out what components hold: a question and an answer for each."""
-        if self._deferred:  # and the result, to all
-            self.messages += 3 * len(self._replicas)
-            self._deferred = False
-        self.messages += 2 * len(self._untold.intersection(replica_ids))
-        self._untold.difference_update(replica_ids)
+
+def _reading(spec: VariableSpec) -> Cell:
+    return policies.cell(spec, Context.CROSS_REPLICA, Operation.READ)

@@ -11,8 +11,9 @@ import numpy as np
 from varsim.errors import ProtocolError, ShapeError
 from varsim.protocol.messages import Commit
 from varsim.spec import Array, Context, Operation, VariableAggregation, VariableSpec
-from varsim.sync import policy, reduce
+from varsim.sync import policies, reduce
 from varsim.sync.block import Block
+from varsim.sync.policies.cells import Cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,7 +32,7 @@ class Held:
     spec: VariableSpec
     value: Array
     is_needed: bool  # what is contributed here counts
-    cells: dict[Operation, policy.Policy] = field(init=False)  # of replica context
+    cells: dict[Operation, Cell] = field(init=False)  # of replica context
     is_bool: bool = field(init=False)
     version: int = 0  # of the last commit that was applied here
     block: Block | None = None  # together with others that are always written together
@@ -45,7 +46,7 @@ class Held:
 
     def __post_init__(self) -> None:
         self.cells = {
-            operation: policy.policy(self.spec, Context.REPLICA, operation) for operation in _WRITES
+            operation: policies.cell(self.spec, Context.REPLICA, operation) for operation in _WRITES
         }
         self.is_bool = self.spec.dtype.kind == "b"
 

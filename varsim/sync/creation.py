@@ -10,8 +10,8 @@ import numpy as np
 
 from varsim.errors import Fix, VariableError
 from varsim.spec import Array, VariableSpec, VariableSynchronization
-from varsim.sync import policy
-from varsim.sync.fixes import alternatives, are_few, if_legal, is_created, is_readable, reads
+from varsim.sync import policies
+from varsim.sync.fixes import alternatives, are_few, if_legal, is_created, reads
 
 
 def in_force(
@@ -20,11 +20,11 @@ def in_force(
     """The synchronization that is in force for a variable which a program asks for.
 
     Raises:
-        VariableError: As `policy.resolve`, with what can be created, and would read at first.
+        VariableError: As `policies.resolve`, with what can be created, and would read at first.
     """
     settings = asked.name, asked.requested, asked.aggregation, asked.dtype
     try:
-        return policy.resolve(*settings, strict=strict, shape=asked.shape, adaptive=adaptive)
+        return policies.resolve(*settings, strict=strict, shape=asked.shape, adaptive=adaptive)
     except VariableError as error:
         raise error.fixed_by(_fixes(asked, initial, num_replicas, strict=strict)) from None
 
@@ -43,7 +43,7 @@ def _fixes(
 def _reads_at_first(
     change: str, spec: VariableSpec, initial: Array, num_replicas: int
 ) -> Iterator[Fix]:
-    if not is_readable(spec):
+    if not policies.is_readable(spec):
         yield Fix(change, "every replica keeps a value of its own")
         return
     components = [initial.astype(spec.dtype)] * num_replicas

@@ -23,8 +23,11 @@ from varsim.spec import (
     VariableSpec,
     VariableSynchronization,
 )
-from varsim.sync import policy, reduce
+from varsim.sync import policies, reduce
 from varsim.sync.components import check_shape, describe_shape
+from varsim.sync.policies import is_readable
+from varsim.sync.policies.cells import Reason
+from varsim.sync.policies.legality import check_arithmetic
 
 FEW_BYTES: Final = 1024
 """A larger value is not fetched, and not computed with, to say what a fix would give."""
@@ -55,16 +58,20 @@ def alternatives(spec: VariableSpec, *, strict: bool = False) -> Iterator[tuple[
             yield from _if_created(
                 replace(spec, aggregation=aggregation), aggregation, strict=strict
             )
-    for kind in sorted(VariableSynchronization, key=lambda k: policy.CREATION[k].unless_strict):
+    for kind in sorted(VariableSynchronization, key=_is_refused_if_strict):
         if kind is not spec.synchronization:
             changed = replace(spec, requested=kind, synchronization=kind)
             yield from _if_created(changed, kind, strict=strict)
 
 
+def _is_refused_if_strict(kind: VariableSynchronization) -> bool:
+    return policies.policy_of(kind).becomes.unless_strict
+
+
 def is_created(spec: VariableSpec, *, strict: bool) -> bool:
     """Whether a strategy creates a variable with these settings."""
     try:
-        policy.resolve(spec.name, spec.requested, spec.aggregation, spec.dtype, strict=strict)
+        policies.resolve(spec.name, spec.requested, spec.aggregation, spec.dtype, strict=strict)
     except VariableError:
         return False
     return True
@@ -78,7 +85,7 @@ def _if_created(
 ) -> Iterator[tuple[str, VariableSpec]]:
     settings = spec.requested, spec.aggregation, spec.dtype
     try:
-        in_force = policy.resolve(spec.name, *settings, strict=strict)
+        in_force = policies.resolve(spec.name, *settings, strict=strict)
     except VariableError:
         return
     if in_force is spec.synchronization or isinstance(kind, VariableAggregation):
@@ -88,23 +95,13 @@ def _if_created(
 def _written_alike(spec: VariableSpec, other: VariableSpec) -> bool:
     """Whether replicas change both in the same way, so that components hold the same."""
     context, operation = Context.REPLICA, Operation.ASSIGN
-    return policy.policy(spec, context, operation) == policy.policy(other, context, operation)
+    return policies.cell(spec, context, operation) == policies.cell(other, context, operation)
 
 
 def _read_outside(spec: VariableSpec, components: Sequence[Array]) -> Array:
     """What a cross-replica read gives, where it is legal."""
-    cell = policy.policy(spec, Context.CROSS_REPLICA, Operation.READ)
-    if isinstance(cell, policy.Mirror):
-        return components[0]
-    assert isinstance(cell, policy.Gather), f"{cell} gives no value"
-    policy.check_gather(spec, len(components))
-    return np.asarray(reduce.aggregate(components, spec.aggregation))
-
-
-def is_readable(spec: VariableSpec) -> bool:
-    """Whether a cross-replica read is legal."""
-    cell = policy.policy(spec, Context.CROSS_REPLICA, Operation.READ)
-    return not isinstance(cell, policy.Refuse)
+    cell = policies.cell(spec, Context.CROSS_REPLICA, Operation.READ)
+    return cell.combined(spec, [components[i] for i in cell.needed(spec, len(components))])
 
 
 def _written(
@@ -115,10 +112,8 @@ def _written(
     value: Array,
 ) -> list[Array]:
     """The components after a write of one value, from outside or by every replica."""
-    cell = policy.policy(spec, context, operation)
-    if isinstance(cell, policy.Broadcast) and cell.shares:
-        value = reduce.share_of(value, spec.dtype, len(components), spec.name)
-    return [reduce.apply(operation, component, value) for component in components]
+    cell = policies.cell(spec, context, operation)
+    return cell.written(spec, operation, components, [value] * len(components))
 
 
 def if_legal(make: Callable[[], Fix]) -> Iterator[Fix]:
@@ -132,9 +127,27 @@ def if_legal(make: Callable[[], Fix]) -> Iterator[Fix]:
 # ---------------------------------------------------------------- the policy refuses
 
 
+_PROBLEMS: Final = {
+    "no_aggregation": (
+        "cannot be read in cross-replica context: its components may differ, and "
+        "aggregation=NONE does not say how to combine them"
+    ),
+    "adds_to_sum": (
+        "cannot be added to in cross-replica context: synchronization=ON_READ with "
+        "aggregation=SUM reads the sum of its components, and it is not clear which of them "
+        "should change"
+    ),
+    "local_only": (
+        "cannot be read in cross-replica context: with synchronization=NONE each replica keeps "
+        "its own value, so there is no single value to read"
+    ),
+}
+"""By the key of a reason, what is wrong."""
+
+
 def refusal(
     spec: VariableSpec,
-    reason: policy.Reason,
+    reason: Reason,
     operation: Operation,
     components: Sequence[Array] | None = None,
     value: Array | None = None,
@@ -147,11 +160,11 @@ def refusal(
     """
     if value is not None and not _fits(spec, operation, components or (), value):
         components = value = None  # it has another trouble, too
-    kind = OperationError if reason is policy.Reason.ADDS_TO_SUM else AggregationError
-    problem = reason.value
+    kind = AggregationError if reason.of_read else OperationError
+    problem = _PROBLEMS[reason.key]
     if operation is Operation.READ:
         return kind(spec.name, problem).fixed_by(_of_read(spec, components))
-    if reason is not policy.Reason.ADDS_TO_SUM:  # D5
+    if reason.of_read:  # D5
         problem = (
             f"{operation.value} in cross-replica context returns the variable to be read, and it "
             f"{problem}"
@@ -168,11 +181,6 @@ def _fits(
     except VarsimError:
         return False
     return True
-
-
-def looks(reason: policy.Reason) -> bool:
-    """Whether an error may fetch components to say what they give: those of NONE never travel."""
-    return reason is not policy.Reason.LOCAL_ONLY
 
 
 def _of_read(spec: VariableSpec, components: Sequence[Array] | None) -> Iterator[Fix]:
@@ -227,7 +235,7 @@ def _of_write(
     if not is_readable(spec):
         change = f"v.{operation.value}({x}, read_value=False)"
         yield from if_legal(partial(after, change, spec, operation, look=True))
-    elif policy.policy(spec, Context.REPLICA, operation) == policy.Local():
+    elif policies.cell(spec, Context.REPLICA, operation).is_private:
         total = f"v.assign(v.read_value() {_SIGNS[operation]} {x})"
         yield from if_legal(partial(after, total, spec, operation, total=True))
         inside = f"v.{operation.value}({x}) inside strategy.run"
@@ -241,8 +249,7 @@ _SIGNS: Final = {Operation.ASSIGN_ADD: "+", Operation.ASSIGN_SUB: "-"}
 
 
 def _is_legal(spec: VariableSpec, operation: Operation) -> bool:
-    cell = policy.policy(spec, Context.CROSS_REPLICA, operation)
-    return not isinstance(cell, policy.Refuse)
+    return policies.cell(spec, Context.CROSS_REPLICA, operation).refused is None
 
 
 def _after(
@@ -264,7 +271,7 @@ def _after(
     """
     if components is None or value is None:
         return Fix(change, "writes every component" if look else "is legal, and so is the read")
-    policy.check_arithmetic(spec, operation, 1)
+    check_arithmetic(spec, operation, 1)
     if total:
         value = reduce.apply(operation, _read_outside(spec, components), value)
         operation = Operation.ASSIGN
@@ -297,10 +304,10 @@ def of_parting(
     """Settings that keep a mirrored variable whole, or that say that it is none."""
     few = value if are_few([value]) else None
     for change, other in alternatives(spec):
-        cell = policy.policy(other, Context.REPLICA, operation)
-        if isinstance(cell, policy.Merge | policy.Defer):
+        cell = policies.cell(other, Context.REPLICA, operation)
+        if cell.combines:
             yield from if_legal(partial(merged, change, other, operation, few, num_replicas))
-        elif cell == policy.Local():
+        elif cell.is_private:
             yield Fix(change, "every replica keeps a value of its own")
 
 

@@ -15,7 +15,7 @@ from varsim.protocol.messages import (
     Report,
 )
 from varsim.spec import Array, Operation, VariableSpec
-from varsim.sync import policy, reduce
+from varsim.sync import policies, reduce
 from varsim.sync.actions import CoordinatorAction, Fetched, Send
 from varsim.sync.components import check_shape
 from varsim.sync.exchanges import Exchanges
@@ -57,7 +57,7 @@ class Ledger:
         """A new variable; every component starts at `value`, which nobody writes to any more."""
         self.specs[spec.variable_id] = spec
         self._variables.add(spec, value)
-        if policy.defers(spec):
+        if policies.defers(spec):
             self.exchanges.add(spec.variable_id)
         return self._all(Create(spec=spec, value=value))
 

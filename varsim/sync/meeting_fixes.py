@@ -11,8 +11,8 @@ import numpy as np
 from varsim.errors import Fix
 from varsim.protocol.messages import AllReduce, Point, Write
 from varsim.spec import Array, Context, Operation, ReduceOp, VariableAggregation, VariableSpec
-from varsim.sync import policy, reduce
-from varsim.sync.fixes import COMBINED, DOES, alternatives, are_few, if_legal, is_readable, shown
+from varsim.sync import policies, reduce
+from varsim.sync.fixes import COMBINED, DOES, alternatives, are_few, if_legal, shown
 from varsim.sync.mismatch import are_crossed, differ
 
 
@@ -47,17 +47,17 @@ def _of_writes(
             change = f"v.{operation.value} on every replica"
             yield from if_legal(partial(_agreed, change, spec, operation, values))
     for change, other in alternatives(spec):
-        if policy.merges(other):
+        if policies.merges(other):
             as_other = {spec.variable_id: other}
             if not any(differ(writes[0], write, as_other) for write in writes[1:]):
                 operation = writes[0].operation
                 yield from if_legal(partial(_agreed, change, other, operation, values))
-        elif one_shape and is_readable(other) and _is_local(other):
+        elif one_shape and policies.is_readable(other) and _is_local(other):
             yield Fix(change, "each replica writes as it likes; a read outside combines")
 
 
 def _is_local(spec: VariableSpec) -> bool:
-    return policy.policy(spec, Context.REPLICA, Operation.ASSIGN) == policy.Local()
+    return policies.cell(spec, Context.REPLICA, Operation.ASSIGN).is_private
 
 
 def _agreed(

@@ -32,11 +32,12 @@ from varsim.protocol.messages import (
     Waiting,
 )
 from varsim.spec import Array, Operation, VariableSpec
-from varsim.sync import fixes, policy
+from varsim.sync import fixes
 from varsim.sync.actions import COORDINATOR, Deliver, ReplicaAction, Run, Send, Stop
 from varsim.sync.components import Components, Held, check_shape
 from varsim.sync.deferred import Allocate, DeferredWrites
 from varsim.sync.outbox import Outbox
+from varsim.sync.policies.legality import check_arithmetic
 
 
 @dataclass(slots=True)
@@ -162,25 +163,25 @@ class ReplicaState:
         if shape != held.spec.shape or held.is_bool:
             self._check(held, operation, value)
         cell = held.cells[operation]
-        if cell.__class__ is policy.Merge:
+        if cell.is_sent:
             self._contribute(held, operation, value, shape, place)
             return False
         held.writes += 1
         self._touched[variable_id] = held
-        if cell.__class__ is policy.Defer:
+        if cell.is_deferred:
             kept = self._kept(value) if held.is_needed else None
             return self._deferred.write(variable_id, operation, kept)
         if held.block is not None:
             self.components.alone(held)
         held.write_locally(operation, value)
-        if cell.parts:  # type: ignore[union-attr]  # a cell of replica context is Merge or Local
+        if cell.diverges:
             self._part(held, operation, value, place)
         return False
 
     def _check(self, held: Held, operation: Operation, value: Array) -> None:
         """Refuses what does not fit, where it is not plain that it does."""
-        merges = isinstance(held.cells[operation], policy.Merge | policy.Defer)
-        policy.check_arithmetic(held.spec, operation, self.num_replicas if merges else 1)
+        merges = held.cells[operation].combines
+        check_arithmetic(held.spec, operation, self.num_replicas if merges else 1)
         if not self._owes(held):
             held.coming = None
         before = held.component() if held.coming is None else held.coming
@@ -282,7 +283,7 @@ class ReplicaState:
     def write_component(self, variable_id: int, operation: Operation, value: Array) -> None:
         """Writes this replica's component itself, past the policy, as `v.values[i].assign` does."""
         held = self.components.alone(self.components.find(variable_id))
-        policy.check_arithmetic(held.spec, operation, 1)
+        check_arithmetic(held.spec, operation, 1)
         check_shape(held.spec, operation, held.value, value)
         held.writes += 1
         self._touched[variable_id] = held

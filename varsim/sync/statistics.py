@@ -8,7 +8,7 @@ import numpy as np
 
 from varsim.protocol.buckets import size_of
 from varsim.spec import Shape, VariableAggregation, VariableSpec, VariableSynchronization
-from varsim.sync import policy
+from varsim.sync import policies
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +109,7 @@ class Account:
         """The account as it stands."""
         spec = self.spec
         on_write = None
-        if policy.defers(spec):  # so its shape has no open dimension
+        if policies.defers(spec):  # so its shape has no open dimension
             on_write = self._on_write(num_replicas, size_of(spec.shape) * spec.dtype.itemsize)
         return VariableStatistics(
             variable_id=spec.variable_id,

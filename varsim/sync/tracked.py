@@ -9,7 +9,7 @@ import numpy as np
 
 from varsim.protocol.messages import BY_PROGRAM, Commit
 from varsim.spec import Array, Operation, VariableSpec
-from varsim.sync import policy, reduce
+from varsim.sync import policies, reduce
 from varsim.sync.actions import CoordinatorAction, Send
 from varsim.sync.block import Block
 from varsim.sync.statistics import Account
@@ -125,7 +125,7 @@ class Variables:
             Account(spec),
             value,
             [0] * count,
-            policy.merges(spec),
+            policies.merges(spec),
             waited_until_s=[0.0] * count,
         )
 

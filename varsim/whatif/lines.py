@@ -8,7 +8,7 @@ from glob import escape
 from typing import Any, Final
 
 from varsim.spec import VariableSynchronization
-from varsim.sync import policy
+from varsim.sync import policies
 from varsim.whatif.recorded import Program, Settings, spec_of
 
 _AUTO: Final = VariableSynchronization.AUTO
@@ -59,7 +59,7 @@ def python_lines(program: Program, chosen: Mapping[int, Settings]) -> Iterator[s
 def is_adaptive(program: Program, chosen: Mapping[int, Settings]) -> bool:
     """Whether any variable defers what is written to it."""
     settings = program.settings() | dict(chosen)
-    return any(policy.defers(spec_of(row, settings[n])) for n, row in program.variables.items())
+    return any(policies.defers(spec_of(row, settings[n])) for n, row in program.variables.items())
 
 
 def _written(program: Program, chosen: Mapping[int, Settings]) -> dict[int, Settings]:

@@ -18,7 +18,7 @@ import numpy as np
 import varsim as tf
 from varsim.errors import ConfigError, VarsimError
 from varsim.spec import Array, Context, Operation
-from varsim.sync import policy
+from varsim.sync import policies
 from varsim.sync.statistics import VariableStatistics
 from varsim.tracing.progress import Tell
 from varsim.tracing.trace import TraceOptions
@@ -144,7 +144,7 @@ class _Player:
         self._settings = settings
         self._fill = Filling(other=other)
         rows = program.variables
-        adaptive = any(policy.defers(spec_of(rows[n], one)) for n, one in settings.items())
+        adaptive = any(policies.defers(spec_of(rows[n], one)) for n, one in settings.items())
         devices = [f"cpu:{i}" for i in range(program.num_replicas)]
         auto = "adaptive" if adaptive else "on_write"
         self._strategy = tf.distribute.MirroredStrategy(devices, auto=auto, trace=trace)
@@ -272,20 +272,19 @@ class _Player:
     def _write_all(self, variable: Any, write: Write, value: Array) -> None:
         """Writes the variable itself; whoever could not read what it wrote, did not ask to."""
         if write.shares:
-            cell = policy.policy(variable.spec, Context.CROSS_REPLICA, Operation.ASSIGN)
-            splits = isinstance(cell, policy.Broadcast) and cell.shares
+            cell = policies.cell(variable.spec, Context.CROSS_REPLICA, Operation.ASSIGN)
+            splits = cell.shares
             value = whole_of(value, self._program.num_replicas, splits=splits)
         recorded = self._program.settings()[write.variable]
         spec = spec_of(self._program.variables[write.variable], recorded)
-        could_read = policy.policy(spec, Context.CROSS_REPLICA, Operation.READ)
-        read_value = not isinstance(could_read, policy.Refuse)
+        read_value = policies.is_readable(spec)
         at(write.place)(getattr(variable, write.operation.value), value, read_value=read_value)
 
     def _write_each(self, variable: Any, write: Write, values: list[Array]) -> None:
         """Writes a value of its own to each component: past `assign`, where that refuses it."""
         each = tf.distribute.PerReplica(values)
-        cell = policy.policy(variable.spec, Context.CROSS_REPLICA, write.operation)
-        if isinstance(cell, policy.Broadcast) and cell.per_component:
+        cell = policies.cell(variable.spec, Context.CROSS_REPLICA, write.operation)
+        if cell.per_component:
             at(write.place)(getattr(variable, write.operation.value), each, read_value=False)
             return
         at(write.place)(

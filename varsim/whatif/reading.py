@@ -13,7 +13,7 @@ import numpy as np
 
 from varsim.analysis.wholeness import missing
 from varsim.spec import Array, Context, Operation
-from varsim.sync import policy
+from varsim.sync import policies
 from varsim.tracing.history import PROGRAM, Event, History
 from varsim.whatif.recorded import (
     QUESTION,
@@ -62,9 +62,9 @@ class _Builder:
         self._num_replicas = history.num_replicas
         self._variables = history.variables
         self._shares = {
-            number: policy.policy(
+            number: policies.cell(
                 spec_of(row, settings_of(row)), Context.CROSS_REPLICA, Operation.ASSIGN
-            )
+            ).shares
             for number, row in history.variables.items()
         }
         self._actions: list[Action] = []
@@ -231,7 +231,7 @@ class _Builder:
             event.process == PROGRAM
             and event.replica is None
             and operation is Operation.ASSIGN
-            and self._shares[event.variable] == policy.Broadcast(shares=True, reads_back=True)
+            and self._shares[event.variable]
         )
         return Write(
             event.event, event.variable, event.process, self._steps, event.place or "",

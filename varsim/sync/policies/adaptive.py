@@ -1,0 +1,57 @@
+"""AUTO: ON_WRITE when a variable is created, as in TensorFlow's synchronous strategies.
+
+Only a strategy with auto="adaptive" leaves it AUTO: the values of ON_WRITE, exchanged late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+from varsim.spec import Array, Operation, VariableSpec, VariableSynchronization
+from varsim.sync.policies.cells import Cell, Known, Local, aggregated
+from varsim.sync.policies.on_write import CROSS_REPLICA
+from varsim.sync.policies.policy import (
+    Become,
+    TablePolicy,
+    on_every_write,
+    rows,
+    with_aggregation,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Defer(Cell):
+    """As `Merge`, but each replica keeps its value until somewhere the variable is read."""
+
+    combines: ClassVar[bool] = True
+    is_deferred: ClassVar[bool] = True
+
+    def written(
+        self,
+        spec: VariableSpec,
+        operation: Operation,
+        components: Sequence[Array],
+        values: Sequence[Array],
+    ) -> list[Array]:
+        """Return the components after the exchange that the next read causes."""
+        return aggregated(spec, operation, components, values)
+
+    def cost_of_write(self, known: Known) -> int:
+        """Count no message: the next read pays."""
+        known.pending = True
+        return 0
+
+
+POLICY: Final = TablePolicy(
+    rows=rows(
+        replica={
+            Operation.READ: Local(),
+            **on_every_write(with_aggregation(none=Local(diverges=True), other=Defer())),
+        },
+        cross_replica=CROSS_REPLICA,
+    ),
+    becomes=Become(VariableSynchronization.ON_WRITE, if_adaptive=VariableSynchronization.AUTO),
+    is_mirrored=True,
+)

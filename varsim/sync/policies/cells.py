@@ -1,0 +1,291 @@
+"""The cells of the policy table: what one operation does to a variable's components.
+
+A cell computes what the components become, which components a read takes and how it combines them,
+and how many messages that needs. A cell that only one policy has is in the file of that policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from varsim.spec import Array, Operation, VariableSpec
+from varsim.sync import reduce
+
+
+class Known:
+    """What the coordinator knows of one variable: the cost of an operation depends on it.
+
+    Attributes:
+        num_replicas: How many components the variable has.
+        unknown: The replicas that must be asked for their components.
+        pending: Whether replicas keep writes that the next read exchanges.
+    """
+
+    def __init__(self, num_replicas: int) -> None:
+        self.num_replicas = num_replicas
+        self.unknown: set[int] = set()
+        self.pending = False
+
+    def fetch(self, replica_ids: Iterable[int]) -> int:
+        """Count the messages of a fetch: a question and an answer for each unknown component.
+
+        Pending writes are exchanged first: a question, an answer and a commit for each replica.
+        """
+        exchange = 3 * self.num_replicas if self.pending else 0
+        self.pending = False
+        asked = self.unknown.intersection(replica_ids)
+        self.unknown -= asked
+        return exchange + 2 * len(asked)
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a cell refuses an operation.
+
+    Attributes:
+        key: Names the sentence of the error.
+        of_read: Whether the read of the value is refused, and a write only for its result.
+        shows_components: Whether the error may fetch the components to show what a fix gives.
+    """
+
+    key: str
+    of_read: bool = True
+    shows_components: bool = True
+
+
+class Cell:
+    """What one operation does: the base of all cells."""
+
+    __slots__ = ()
+
+    combines: ClassVar[bool] = False
+    """Whether the values that the replicas write are aggregated."""
+
+    is_sent: ClassVar[bool] = False
+    """Whether every write in replica context sends its value to the coordinator."""
+
+    is_deferred: ClassVar[bool] = False
+    """Whether a replica keeps what it writes until a read needs it."""
+
+    gathers: ClassVar[bool] = False
+    """Whether a read aggregates the components."""
+
+    @property
+    def refused(self) -> Reason | None:
+        """Return why the operation is an error; None if it is legal."""
+        return None
+
+    @property
+    def diverges(self) -> bool:
+        """Return whether a write makes the components of a mirrored variable differ."""
+        return False
+
+    @property
+    def is_private(self) -> bool:
+        """Return whether the replicas' components differ on purpose after a write."""
+        return False
+
+    @property
+    def uses_location(self) -> bool:
+        """Return whether an error or a warning may name the location of a write."""
+        return False
+
+    @property
+    def shares(self) -> bool:
+        """Return whether each component gets the value divided by the number of replicas."""
+        return False
+
+    @property
+    def per_component(self) -> bool:
+        """Return whether a PerReplica value gives each component its own."""
+        return False
+
+    @property
+    def reads_back(self) -> bool:
+        """Return whether the operation is refused where the variable cannot be read."""
+        return False
+
+    @property
+    def key(self) -> str:
+        """Return the key of the cell's sentences."""
+        return type(self).__name__.lower()
+
+    def written(
+        self,
+        spec: VariableSpec,
+        operation: Operation,
+        components: Sequence[Array],
+        values: Sequence[Array],
+    ) -> list[Array]:
+        """Return the components after a write, given one value for each replica."""
+        raise AssertionError(f"{self} is not a cell of a write")
+
+    def needed(self, spec: VariableSpec, num_replicas: int) -> range:
+        """Return the ids of the replicas whose components a cross-replica read takes."""
+        raise AssertionError(f"{self} is not a cell of a cross-replica read")
+
+    def combined(self, spec: VariableSpec, components: Sequence[Array]) -> Array:
+        """Return what a cross-replica read gives, from the components of `needed`."""
+        raise AssertionError(f"{self} is not a cell of a cross-replica read")
+
+    def cost_of_write(self, known: Known) -> int:
+        """Count the messages of a write, and update what is known."""
+        raise AssertionError(f"{self} is not a cell of a write")
+
+    def cost_of_read(self, spec: VariableSpec, known: Known) -> int:
+        """Count the messages of a read, and update what is known."""
+        return known.fetch(self.needed(spec, known.num_replicas))
+
+
+def applied_to_each(
+    operation: Operation, components: Sequence[Array], values: Sequence[Array]
+) -> list[Array]:
+    """Return every component after the operation with its own value."""
+    both = zip(components, values, strict=True)
+    return [reduce.apply(operation, component, value) for component, value in both]
+
+
+def aggregated(
+    spec: VariableSpec,
+    operation: Operation,
+    components: Sequence[Array],
+    values: Sequence[Array],
+) -> list[Array]:
+    """Return every component after the operation with the aggregate of the values."""
+    total = reduce.aggregate(values, spec.aggregation)
+    return [reduce.apply(operation, component, total) for component in components]
+
+
+@dataclass(frozen=True, slots=True)
+class Local(Cell):
+    """Only this replica's component, in replica context; no message.
+
+    With `diverges`, the other components of a mirrored variable do not follow.
+    """
+
+    diverges: bool = False
+
+    @property
+    def key(self) -> str:
+        """Return the key of the cell's sentences."""
+        return "local.diverges" if self.diverges else "local"
+
+    @property
+    def is_private(self) -> bool:
+        """Return whether the components are meant to differ."""
+        return not self.diverges
+
+    @property
+    def uses_location(self) -> bool:
+        """Return whether a warning names the location: of the write that diverges."""
+        return self.diverges
+
+    def written(
+        self,
+        spec: VariableSpec,
+        operation: Operation,
+        components: Sequence[Array],
+        values: Sequence[Array],
+    ) -> list[Array]:
+        """Return the components after every replica wrote its own value."""
+        return applied_to_each(operation, components, values)
+
+    def cost_of_write(self, known: Known) -> int:
+        """Count no message: the coordinator does not know the components any more."""
+        known.unknown.update(range(known.num_replicas))
+        return 0
+
+    def cost_of_read(self, spec: VariableSpec, known: Known) -> int:
+        """Count the exchange of pending writes: one message from each replica, and one to it."""
+        if not known.pending:
+            return 0
+        known.pending = False
+        return 2 * known.num_replicas
+
+
+@dataclass(frozen=True, slots=True)
+class AtHand(Cell):
+    """The component at hand: inside `strategy.extended.update`, whatever the settings."""
+
+    def written(
+        self,
+        spec: VariableSpec,
+        operation: Operation,
+        components: Sequence[Array],
+        values: Sequence[Array],
+    ) -> list[Array]:
+        """Return the components after the function wrote each of them."""
+        return applied_to_each(operation, components, values)
+
+    def needed(self, spec: VariableSpec, num_replicas: int) -> range:
+        """Return all replicas: the function reads the component of each."""
+        return range(num_replicas)
+
+    def cost_of_write(self, known: Known) -> int:
+        """Count a message to each replica."""
+        return known.num_replicas
+
+
+@dataclass(frozen=True, slots=True)
+class Broadcast(Cell):
+    """The same operation on every component, by the program.
+
+    With `shares`, each component gets its share: the value divided by the number of replicas.
+    With `per_component`, a PerReplica value gives each component its own.
+    With `reads_back`, the operation is refused where the variable cannot be read.
+    """
+
+    shares: bool = False
+    per_component: bool = False
+    reads_back: bool = False
+
+    @property
+    def key(self) -> str:
+        """Return the key of the cell's sentences."""
+        if self.shares:
+            return "broadcast.shares"
+        return "broadcast.per_component" if self.per_component else "broadcast"
+
+    def written(
+        self,
+        spec: VariableSpec,
+        operation: Operation,
+        components: Sequence[Array],
+        values: Sequence[Array],
+    ) -> list[Array]:
+        """Return the components after each was given its value, or its share of it."""
+        if self.shares:
+            count = len(components)
+            values = [reduce.share_of(value, spec.dtype, count, spec.name) for value in values]
+        return applied_to_each(operation, components, values)
+
+    def cost_of_write(self, known: Known) -> int:
+        """Count a message to each replica."""
+        return known.num_replicas
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror(Cell):
+    """The one value that all components hold; component 0 if they have diverged."""
+
+    def needed(self, spec: VariableSpec, num_replicas: int) -> range:
+        """Return replica 0."""
+        return range(1)
+
+    def combined(self, spec: VariableSpec, components: Sequence[Array]) -> Array:
+        """Return component 0."""
+        return components[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse(Cell):
+    """An error, before anything changes."""
+
+    reason: Reason
+
+    @property
+    def refused(self) -> Reason | None:
+        """Return why the operation is an error."""
+        return self.reason

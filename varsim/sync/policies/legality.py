@@ -1,0 +1,59 @@
+"""Which dtypes an aggregation, an operation or a read has arithmetic for, under every policy."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from varsim.errors import AggregationError, OperationError
+from varsim.spec import Operation, VariableAggregation, VariableSpec
+
+_ADDS: Final = (Operation.ASSIGN_ADD, Operation.ASSIGN_SUB)
+
+
+def check_mean(name: str, aggregation: VariableAggregation, dtype: np.dtype[np.generic]) -> None:
+    """Refuse the mean of a dtype that has no fractions.
+
+    Raises:
+        AggregationError: MEAN of integers or bools.
+    """
+    if aggregation is VariableAggregation.MEAN and dtype.kind in "iub":
+        raise AggregationError(
+            name,
+            f"aggregation=MEAN of dtype {dtype}: a mean of integers is not an integer",
+            "Use a float dtype, or aggregation=SUM and divide where you read.",
+        )
+
+
+def check_arithmetic(spec: VariableSpec, operation: Operation, num_replicas: int) -> None:
+    """Refuse what a bool variable has no arithmetic for.
+
+    Raises:
+        AggregationError: A SUM over several replicas is needed.
+        OperationError: assign_add or assign_sub.
+    """
+    if spec.dtype.kind != "b":
+        return
+    if operation in _ADDS:
+        raise OperationError(
+            spec.name,
+            f"{operation.value} of dtype bool: there is no such arithmetic",
+            "Use assign, or an integer dtype.",
+        )
+    check_gather(spec, num_replicas)
+
+
+def check_gather(spec: VariableSpec, num_replicas: int) -> None:
+    """Refuse to sum bools over several replicas.
+
+    Raises:
+        AggregationError: The read would have to.
+    """
+    is_sum = spec.aggregation is VariableAggregation.SUM
+    if is_sum and spec.dtype.kind == "b" and num_replicas > 1:
+        raise AggregationError(
+            spec.name,
+            "aggregation=SUM of dtype bool over several replicas: bools have no sum",
+            "Use an integer dtype for a count, or ONLY_FIRST_REPLICA.",
+        )

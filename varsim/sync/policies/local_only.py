@@ -1,0 +1,26 @@
+"""NONE: each replica has its own value, and varsim never synchronizes them.
+
+TensorFlow refuses such a variable (D1).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from varsim.spec import Operation, VariableSynchronization
+from varsim.sync.policies.cells import Broadcast, Local, Reason, Refuse
+from varsim.sync.policies.policy import Become, TablePolicy, on_every_write, rows
+
+LOCAL_ONLY: Final = Reason("local_only", shows_components=False)
+"""There is no single value to read. An error does not fetch the components: they never travel."""
+
+POLICY: Final = TablePolicy(
+    rows=rows(
+        replica={Operation.READ: Local(), **on_every_write(Local())},
+        cross_replica={
+            Operation.READ: Refuse(LOCAL_ONLY),
+            **on_every_write(Broadcast(per_component=True)),
+        },
+    ),
+    becomes=Become(VariableSynchronization.NONE, unless_strict=True),
+)

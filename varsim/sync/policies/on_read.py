@@ -1,0 +1,75 @@
+"""ON_READ: each replica has its own value; a cross-replica read combines them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+import numpy as np
+
+from varsim.spec import (
+    Array,
+    Operation,
+    VariableAggregation,
+    VariableSpec,
+    VariableSynchronization,
+)
+from varsim.sync import reduce
+from varsim.sync.policies.cells import Broadcast, Cell, Local, Reason, Refuse
+from varsim.sync.policies.legality import check_gather
+from varsim.sync.policies.policy import (
+    Become,
+    TablePolicy,
+    on_every_write,
+    rows,
+    with_aggregation,
+)
+
+NO_AGGREGATION: Final = Reason("no_aggregation")
+"""The components may differ, and aggregation=NONE does not say how to combine them."""
+
+ADDS_TO_SUM: Final = Reason("adds_to_sum", of_read=False)
+"""The value is the sum of the components, and it is undefined which of them an add changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gather(Cell):
+    """The components are fetched and aggregated."""
+
+    gathers: ClassVar[bool] = True
+
+    def needed(self, spec: VariableSpec, num_replicas: int) -> range:
+        """Return all replicas, or replica 0 if only its component counts."""
+        first_only = spec.aggregation is VariableAggregation.ONLY_FIRST_REPLICA
+        return range(1 if first_only else num_replicas)
+
+    def combined(self, spec: VariableSpec, components: Sequence[Array]) -> Array:
+        """Return the aggregate of the components.
+
+        Raises:
+            AggregationError: A sum of bools.
+        """
+        check_gather(spec, len(components))
+        return np.asarray(reduce.aggregate(components, spec.aggregation))
+
+
+_TO_ALL: Final = Broadcast(reads_back=True)
+_ADD: Final = with_aggregation(none=_TO_ALL, total=Refuse(ADDS_TO_SUM), other=_TO_ALL)
+
+POLICY: Final = TablePolicy(
+    rows=rows(
+        replica={Operation.READ: Local(), **on_every_write(Local())},
+        cross_replica={
+            Operation.READ: with_aggregation(none=Refuse(NO_AGGREGATION), other=Gather()),
+            # A sum is assigned in shares, so that the components add up to the value.
+            Operation.ASSIGN: with_aggregation(
+                none=_TO_ALL, total=Broadcast(shares=True, reads_back=True), other=_TO_ALL
+            ),
+            Operation.ASSIGN_ADD: _ADD,
+            Operation.ASSIGN_SUB: _ADD,
+        },
+    ),
+    becomes=Become(VariableSynchronization.ON_READ),
+    is_trainable=False,
+)

@@ -1,0 +1,141 @@
+"""Sentences about the cells of the policy table, by the key of the cell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellText:
+    """What documents and `varsim explain` say of one cell.
+
+    Attributes:
+        brief: What the cell does, for the table of all cells.
+        narrow: What becomes of a write in replica context, for a narrow column.
+        write, read: What an operation does, and which messages that takes.
+        deferred_write, deferred_read: The same of a variable whose writes are deferred, where it
+            differs.
+        differences: The numbers of the differences from TensorFlow that concern a write.
+        read_differences: Those that concern a read.
+    """
+
+    brief: str
+    narrow: str = ""
+    write: str = ""
+    read: str = ""
+    deferred_write: str = ""
+    deferred_read: str = ""
+    differences: tuple[str, ...] = ()
+    read_differences: tuple[str, ...] = ()
+
+
+_BEFORE: Final = (
+    " Deferred writes are exchanged before it; an assign of one value drops them instead."
+)
+_BROADCAST: Final = (
+    "The same operation with the same value on every component, and nothing is aggregated; of a "
+    "per-replica value, each component gets its own. A message to each replica."
+)
+_READ_LOCALLY: Final = "This replica's own component."
+
+CELLS: Final[dict[str, CellText]] = {
+    "local": CellText(
+        brief="own component",
+        narrow="stays local",
+        write="This replica's component only, on purpose. No message.",
+        read=f"{_READ_LOCALLY} No message.",
+        deferred_read=(
+            f"{_READ_LOCALLY} What it has written since the last exchange is exchanged first, with "
+            "the writes of all others: a message from each replica, and one back to it."
+        ),
+    ),
+    "local.diverges": CellText(
+        brief="own component only: the mirror diverges (warned)",
+        narrow="mirror diverges",
+        write=(
+            "This replica's component only: the others do not follow, and the mirror diverges. No "
+            "message."
+        ),
+    ),
+    "athand": CellText(
+        brief="the component at hand",
+        write=(
+            "The component at hand, whatever the settings: nothing is aggregated. What the "
+            "function wrote leaves after its last call, in a message to each replica."
+        ),
+        read=(
+            "The component at hand. A question and an answer for each component that was written "
+            "since the last read."
+        ),
+        deferred_read="The component at hand. Deferred writes are exchanged first.",
+        differences=("D4",),
+    ),
+    "merge": CellText(
+        brief="a collective; every component gets the aggregate",
+        narrow="collective",
+        write=(
+            "A collective: what all replicas write is combined, and every component gets the "
+            "result. A message from each replica, and one back to it."
+        ),
+        differences=("D2", "D3", "D12"),
+    ),
+    "defer": CellText(
+        brief="kept until a read; then every component gets the aggregate",
+        narrow="kept till a read",
+        write=(
+            "Every replica keeps what it writes until the next read. What all have written since "
+            "the last exchange is combined then, once, and every component gets the result. No "
+            "message: the read pays."
+        ),
+        differences=("D2", "D3", "D12"),
+    ),
+    "broadcast": CellText(
+        brief="every component",
+        write=(
+            "The same operation with the same value on every component. A message to each replica. "
+            "A per-replica value is refused: every replica can write its own in strategy.run."
+        ),
+    ),
+    "broadcast.shares": CellText(
+        brief="every component, its share",
+        write=(
+            "Every component gets its share, the value divided by the number of replicas, so that "
+            "the sum is the value again. A message to each replica."
+        ),
+        differences=("D7",),
+    ),
+    "broadcast.per_component": CellText(
+        brief="every component; a PerReplica component by component",
+        write=_BROADCAST,
+        deferred_write=_BROADCAST + _BEFORE,
+        differences=("D4", "D9"),
+    ),
+    "gather": CellText(
+        brief="the aggregate of the components",
+        read=(
+            "The components are fetched and combined; none of them changes. A question and an "
+            "answer for each component that counts and was written since the last read."
+        ),
+    ),
+    "mirror": CellText(
+        brief="the mirror; component 0 if it has diverged",
+        read=(
+            "The one value that all components hold, which needs no message. If they have "
+            "diverged, component 0: a question and an answer if it was written since the last "
+            "read."
+        ),
+        deferred_read=(
+            "The one value that all components hold, which needs no message. Deferred writes are "
+            "exchanged first. If the components have diverged, component 0: a question and an "
+            "answer if it was written since the last read."
+        ),
+        read_differences=("D10",),
+    ),
+    "refuse": CellText(
+        brief="refused",
+        write="Refused; nothing changes. The error says what to do; it stands below.",
+        read="Refused; nothing changes. The error says what to do; it stands below.",
+    ),
+}
+"""The texts of the cells. A policy of another package adds its own."""
