@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from varsim.cli.explain import kinds
+from varsim.cli.commands.explain import kinds
 from varsim.report.explain import EVERY_AGGREGATION, SHOWN, Page, overview, page
 from varsim.report.explain_layout import (
     Block,

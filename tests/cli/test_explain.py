@@ -6,7 +6,7 @@ import pytest
 from click.shell_completion import ShellComplete
 from click.testing import CliRunner, Result
 
-from varsim.cli.completion import VARIABLE
+from varsim.cli.commands.completion import VARIABLE
 from varsim.cli.main import main
 
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 import varsim
 from tests.analysis.test_lens import Story
-from varsim.cli.completion import VARIABLE
+from varsim.cli.commands.completion import VARIABLE
 from varsim.cli.main import main
 
 HEAVY = {"numpy", "pydantic", "rich", "yaml", "zmq", "msgpack", "cloudpickle"}
@@ -157,8 +157,8 @@ def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_files")
 def test_words_are_completed():
     assert [
-        *"run exec bench check explain lens whatif advise export".split(),
-        *"workloads schema completion".split(),
+        *"advise bench check completion exec explain export".split(),
+        *"lens run schema whatif workloads".split(),
     ] == completed()
     assert ["configs/", "mine.py", "one.yaml", "two.yml"] == completed("run")[-4:]
     assert "digits" in completed("run")

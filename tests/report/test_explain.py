@@ -15,7 +15,7 @@ import pytest
 
 import varsim as tf
 from docs import generate, mode_pages
-from varsim.cli.explain import kinds
+from varsim.cli.commands.explain import kinds
 from varsim.errors import MismatchError, VariableError, VarsimError
 from varsim.report.explain import EVERY_AGGREGATION, SHOWN, Page, overview, page
 from varsim.report.explain_layout import Item, of_overview, of_page

@@ -19,7 +19,7 @@ from varsim.analysis.examination import Examination
 from varsim.analysis.lens import Moment
 from varsim.analysis.notes import Note
 from varsim.analysis.outcome import Outcome, Verdict
-from varsim.cli.explain import _blocks
+from varsim.cli.commands.explain import _blocks
 from varsim.report.bench_page import print_bench, print_comparison
 from varsim.report.check_page import print_check
 from varsim.report.console import print_report

@@ -24,6 +24,7 @@ MAY_SLEEP = frozenset({"workers/varsim_worker/device.py"})  # simulating time is
 VAGUE = frozenset("common data helper helpers info manager misc util utils".split())
 MAY_ASK_FOR_MODES = ("varsim/sync/policies/", "varsim/spec.py", "varsim/workloads/")
 MODES = frozenset({"on_read", "on_write"})
+FOUND_IN_THEIR_FOLDER = ("varsim.cli.commands.",)
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -205,7 +206,7 @@ def no_package_is_called_workers(source: Source) -> Iterator[Finding]:
 
 
 def every_module_is_used(project: Sequence[Source], reachable_by_name: str) -> Iterator[Finding]:
-    """A module that nobody imports, and that is no entry point, is dead.
+    """Find dead modules: no module imports them, and nothing names them.
 
     Args:
         reachable_by_name: The texts in which a module may be named instead: pyproject.toml and
@@ -225,6 +226,8 @@ def every_module_is_used(project: Sequence[Source], reachable_by_name: str) -> I
         last = name.rpartition(".")[2]
         if source.path.endswith("__init__.py") or last == "__main__" or name in imported:
             continue
+        if name.startswith(FOUND_IN_THEIR_FOLDER):
+            continue
         if any(text == name or text.startswith(f"{name}:") for text in strings):
             continue
         if name in reachable_by_name or (
@@ -232,4 +235,4 @@ def every_module_is_used(project: Sequence[Source], reachable_by_name: str) -> I
             and re.search(rf"^workload: *{last}\b", reachable_by_name, re.MULTILINE)
         ):
             continue
-        yield Finding(source.path, 1, "nobody imports this module; use it, or delete it")
+        yield Finding(source.path, 1, "no module imports this one; use it, or delete it")

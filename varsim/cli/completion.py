@@ -1,4 +1,4 @@
-"""`varsim completion`: what a shell needs to complete commands, and what it asks for words."""
+"""Offer words to a shell that completes the arguments of a command."""
 
 from __future__ import annotations
 
@@ -6,27 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from click.shell_completion import CompletionItem, get_completion_class
-
-VARIABLE = "_VARSIM_COMPLETE"
-"""The environment variable by which the shell's script asks the program."""
-
-
-@click.command(short_help="Print a shell's completion script.")
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-def completion(shell: str) -> None:
-    """Print the completion script for a shell.
-
-    \b
-    bash:  eval "$(varsim completion bash)"     in ~/.bashrc
-    zsh:   eval "$(varsim completion zsh)"      in ~/.zshrc
-    fish:  varsim completion fish | source      in ~/.config/fish/config.fish
-    """  # noqa: D301  # \b keeps the lines below it apart
-    from varsim.cli.main import main
-
-    kind = get_completion_class(shell)
-    assert kind is not None
-    click.echo(kind(main, {}, "varsim", VARIABLE).source())
+from click.shell_completion import CompletionItem
 
 
 def what_to_run(

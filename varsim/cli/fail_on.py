@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from varsim.cli.lazy import WrongUse
+from varsim.cli.exit_codes import WrongUse
 from varsim.experiments.nearest import did_you_mean
 
 if TYPE_CHECKING:

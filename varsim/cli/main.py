@@ -1,29 +1,90 @@
-"""The program `varsim`: its commands, and what they have in common."""
+"""Define the program `varsim`: a group with a command for each file in commands/."""
 
 from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
 
 import click
 
 from varsim import __version__
-from varsim.cli.lazy import LazyGroup, exit_codes
+from varsim.cli import ctrl_c
+from varsim.cli.exit_codes import DONE, INTERRUPTED, WRONG_USE, exit_codes
+from varsim.experiments.nearest import did_you_mean
+from varsim.report.terminal import width_of
+
+_COMMANDS: Final = "varsim.cli.commands"
+_FOLDER: Final = str(Path(__file__).parent / "commands")
+_WIDEST_HELP: Final = 100
+
+
+class Commands(click.Group):
+    """The commands: each is a file in commands/, which is imported when the command is used."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        """Return a context whose help fits the terminal, however narrow that is."""
+        extra.setdefault("terminal_width", min(width_of(sys.stdout), _WIDEST_HELP) - 1)
+        return super().make_context(info_name, args, parent, **extra)
+
+    def main(self, args: Sequence[str] | None = None, *others: Any, **more: Any) -> Any:
+        """Parse and run; without `args`, those of this process, which is the program then."""
+        if args is None:
+            ctrl_c.begin()  # again, if the process did not begin with `varsim.cli.entry`
+        return super().main(args, *others, **more)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's
+        """Return their names, in alphabetical order."""
+        return sorted(module.name for module in pkgutil.iter_modules([_FOLDER]))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command of that name, and return it; None if there is none."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        members = vars(importlib.import_module(f"{_COMMANDS}.{cmd_name}")).values()
+        (command,) = (one for one in members if _is_command(one, cmd_name))
+        assert isinstance(command, click.Command)
+        if command.epilog is None:
+            command.epilog = exit_codes(DONE, WRONG_USE, INTERRUPTED)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that the arguments name; an unknown one is an error with the nearest.
+
+        Raises:
+            UsageError: There is no such command.
+        """
+        names = self.list_commands(ctx)
+        if args and args[0] not in names and not args[0].startswith("-"):
+            ctx.fail(f"there is no command {args[0]!r}{did_you_mean(args[0], names)}")
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; Ctrl-C ends it with 130."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(INTERRUPTED)
+
+
+def _is_command(member: object, name: str) -> bool:
+    return isinstance(member, click.Command) and member.name == name
 
 
 @click.group(
-    cls=LazyGroup,
-    homes={
-        "run": "varsim.cli.run:run",
-        "exec": "varsim.cli.exec:exec_",
-        "bench": "varsim.cli.bench:bench",
-        "check": "varsim.cli.check:check",
-        "explain": "varsim.cli.explain:explain",
-        "lens": "varsim.cli.lens:lens",
-        "whatif": "varsim.cli.whatif:whatif",
-        "advise": "varsim.cli.advise:advise",
-        "export": "varsim.cli.export:export",
-        "workloads": "varsim.cli.workloads:workloads",
-        "schema": "varsim.cli.schema:schema",
-        "completion": "varsim.cli.completion:completion",
-    },
+    cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=exit_codes(),
 )

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from varsim.cli import completion, experiment_options
-from varsim.cli.entry import saved_by_then
-from varsim.cli.lazy import DONE, INTERRUPTED, Failed, WrongUse
+from varsim.cli.ctrl_c import saved_by_then
+from varsim.cli.exit_codes import DONE, INTERRUPTED, Failed, WrongUse
 
 if TYPE_CHECKING:
     from varsim.report.summary import Summary

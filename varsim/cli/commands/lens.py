@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from varsim.cli import completion
-from varsim.cli.lazy import WrongUse
+from varsim.cli.exit_codes import WrongUse
 from varsim.cli.record import open_record
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from varsim.cli import completion, experiment_options
-from varsim.cli.entry import saved_by_then
-from varsim.cli.lazy import (
+from varsim.cli.ctrl_c import saved_by_then
+from varsim.cli.exit_codes import (
     DONE,
     FAILED,
     INTERRUPTED,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from varsim.cli import completion
-from varsim.cli.lazy import WrongUse
+from varsim.cli.exit_codes import WrongUse
 
 if TYPE_CHECKING:
     from rich.console import Console

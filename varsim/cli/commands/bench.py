@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from varsim.cli import completion
-from varsim.cli.entry import saved_by_then
-from varsim.cli.lazy import DONE, EXIT_CODES, FAILED, INTERRUPTED, Failed, WrongUse
+from varsim.cli.ctrl_c import saved_by_then
+from varsim.cli.exit_codes import DONE, EXIT_CODES, FAILED, INTERRUPTED, Failed, WrongUse
 from varsim.report.terminal import is_terminal, takes_escapes, width_of
 
 if TYPE_CHECKING:

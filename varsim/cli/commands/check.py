@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from varsim.cli import completion, fail_on
-from varsim.cli.lazy import (
+from varsim.cli.exit_codes import (
     DONE,
     FAILED,
     FOUND,

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from varsim.cli import completion
-from varsim.cli.lazy import WrongUse
+from varsim.cli.commands.whatif import plain_effect
+from varsim.cli.exit_codes import WrongUse
 from varsim.cli.record import open_record
-from varsim.cli.whatif import plain_effect
 
 if TYPE_CHECKING:
     from rich.console import Console

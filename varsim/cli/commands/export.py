@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from varsim.cli import completion
-from varsim.cli.lazy import Failed, WrongUse
+from varsim.cli.exit_codes import Failed, WrongUse
 
 _MAX_LINES = 5  # lines of the program that are named, of those that name this machine
 

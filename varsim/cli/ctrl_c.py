@@ -1,0 +1,50 @@
+"""End the program at Ctrl-C with an exit code and a line, where nothing has to be undone.
+
+Only the standard library is imported, and little of it: this is the first module of the program.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+from types import FrameType
+from typing import Final, NoReturn
+
+INTERRUPTED: Final = 130  # as a shell reports a program that SIGINT has ended
+
+_exit_code = INTERRUPTED
+_last_words = "interrupted"
+
+
+def begin() -> None:
+    """End the program at Ctrl-C from now on, at once, with 130 and one line on stderr."""
+    if signal.getsignal(signal.SIGINT) is _end_at_once:
+        return
+    signal.signal(signal.SIGINT, _end_at_once)
+    # Registered first, so called last: the interpreter would restore the system's own handler
+    # while it frees itself.
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
+
+
+def ends_with(exit_code: int, last_words: str) -> None:
+    """Set the exit code and the line on stderr with which Ctrl-C ends the program."""
+    global _exit_code, _last_words
+    _exit_code, _last_words = exit_code, last_words
+
+
+def saved_by_then(directory: str) -> str:
+    """Return the line for an interrupt after saving, and print it at Ctrl-C from now on."""
+    said = f"interrupted: what was done by then is saved in {directory}"
+    ends_with(INTERRUPTED, said)
+    return said
+
+
+def _end_at_once(_signal: int, _frame: FrameType | None) -> NoReturn:
+    """End the program without unwinding: code that has something to undo uses another handler.
+
+    If a workload left a cluster open, its nursery notices that the program has ended.
+    """
+    if _last_words:
+        os.write(2, f"{_last_words}\n".encode())
+    os._exit(_exit_code)

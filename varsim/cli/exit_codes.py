@@ -1,0 +1,54 @@
+"""Define the exit codes of `varsim`, and the errors with which a command ends."""
+
+from __future__ import annotations
+
+from typing import IO, Any, Final, TextIO, cast
+
+import click
+
+from varsim.cli.ctrl_c import INTERRUPTED as INTERRUPTED  # noqa: PLC0414  # one of the codes
+
+DONE: Final = 0
+FAILED: Final = 1
+WRONG_USE: Final = 2
+INVALID: Final = 3
+UNKNOWN: Final = 4
+FOUND: Final = 5
+
+_MEANINGS: Final = {
+    DONE: "done",
+    FAILED: "the run failed",
+    WRONG_USE: "wrong use, or a wrong experiment",
+    INVALID: "varsim broke a promise (INVALID)",
+    UNKNOWN: "it is not known whether it did (UNKNOWN)",
+    FOUND: "--fail-on found something",
+    INTERRUPTED: "interrupted",
+}
+
+
+def exit_codes(*codes: int) -> str:
+    """Return what the exit codes of a command mean; without any, those of all commands."""
+    said = (f"{code} {what}" for code, what in _MEANINGS.items() if not codes or code in codes)
+    return f"Exit codes: {'; '.join(said)}."
+
+
+EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INTERRUPTED)
+"""The exit codes of a command that runs something and does not judge it."""
+
+
+class WrongUse(click.ClickException):
+    """The user asked for something impossible; the text says what is possible."""
+
+    exit_code = WRONG_USE
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the error, by default to stderr."""
+        from varsim.cli.output import complain
+
+        complain("Error", self.message, cast("TextIO | None", file))
+
+
+class Failed(WrongUse):
+    """The command could not do what the user asked for; the text says why."""
+
+    exit_code = FAILED
