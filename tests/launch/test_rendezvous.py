@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from varsim.exchange.exchange import Handover
 from varsim.launch.launcher import LaunchOptions
 from varsim.launch.rendezvous import Rendezvous
 from varsim.tracing.trace import TraceOptions
@@ -24,7 +25,7 @@ def altered(value: Any) -> Any:
             return value / "below"
         case None:
             return None
-        case TraceOptions() | LaunchOptions():
+        case TraceOptions() | LaunchOptions() | Handover():
             return replace(
                 value, **{f.name: altered(getattr(value, f.name)) for f in fields(value)}
             )
@@ -46,6 +47,8 @@ WHOLE = Rendezvous(
     log_dir="/logs",
     private_dir="/private",
     coordinator_pid=1,
+    exchange="shared",
+    handover=Handover((5,), "100"),
 )
 
 

@@ -20,12 +20,13 @@ from tests.launch.conftest import WAIT_S, Cluster, Launch
 from tests.waiting import MS, wait_for, wait_for_exit
 from varsim.environment import SHARED_MEMORY
 from varsim.errors import ConfigError, StartError, VarsimWarning
-from varsim.launch.exchange import SLICE_BYTES
+from varsim.exchange.shared import SLICE_BYTES, SharedCoordinator
 from varsim.protocol.messages import Ask, Reduced
 from varsim.spec import Array, Operation, VariableAggregation
 from varsim.sync import reduce
 from varsim.sync.actions import COORDINATOR, Reduce
 from varsim.sync.events import ReductionDone
+from varsim.transport.arena import Arena
 from varsim.transport.loans import TOLD_FROM_BYTES
 
 pytestmark = pytest.mark.processes
@@ -48,16 +49,22 @@ def large(cluster: Cluster, replica_id: int, value: float, size: int = LARGE) ->
     return array
 
 
+def arena_of(cluster: Cluster) -> Arena | None:
+    """The shared memory of a cluster, if it has any."""
+    exchange = cluster.link._exchange
+    return exchange.arena if isinstance(exchange, SharedCoordinator) else None
+
+
 def used_bytes(cluster: Cluster) -> int:
     """What the coordinator holds in its part of the memory, but for blocks that are free."""
-    arena = cluster.link._envelopes.arena
+    arena = arena_of(cluster)
     assert arena is not None
     arena.settle()
     return arena._held_bytes - sum(size * len(free) for size, free in arena._free.items())
 
 
 def is_shared(cluster: Cluster, array: Array) -> bool:
-    arena = cluster.link._envelopes.arena
+    arena = arena_of(cluster)
     return arena is not None and arena.place_of(array) is not None
 
 
@@ -104,9 +111,9 @@ def test_memory_is_used_again_when_workers_have_let_go(launch: Launch) -> None:
     value = np.zeros(MIB)
     for _ in range(4 + 4 * TOLD_FROM_BYTES // value.nbytes):
         send(cluster, value)
-        cluster.link._envelopes.forget()
-        wait_for(lambda: cluster.link.reclaim(0) or used_bytes(cluster) < TOLD_FROM_BYTES)
-    arena = cluster.link._envelopes.arena
+        cluster.link._exchange.end_round()
+        wait_for(lambda: cluster.link.hear(0) or used_bytes(cluster) < TOLD_FROM_BYTES)
+    arena = arena_of(cluster)
     assert arena is not None
     assert arena._held_bytes <= TOLD_FROM_BYTES + value.nbytes
 
@@ -163,16 +170,18 @@ def small_files() -> Iterator[None]:
 
 
 def test_a_system_that_gives_no_memory_is_warned_of(launch: Launch, small_files: None) -> None:
-    with pytest.warns(VarsimWarning, match="no shared memory is to be had.*too large"):
+    with pytest.warns(
+        VarsimWarning, match="does not use 'shared': shared memory is not available.*too large"
+    ):
         cluster = launch(1)
     assert (large(cluster, 0, 2.5) == 2.5).all()
-    assert 0 == cluster.ask(0, "link._loans or 0")
+    assert "StarWorker" == cluster.ask(0, "type(link._exchange).__name__")
 
 
 def test_memory_that_was_asked_for_and_is_not_there_is_an_error(
     launch: Launch, small_files: None
 ) -> None:
-    with pytest.raises(StartError, match=r"no shared memory to be had.*exchange='star'"):
+    with pytest.raises(StartError, match=r"shared memory is not available.*Use exchange='auto'"):
         launch(1, exchange="shared")
 
 
@@ -187,7 +196,7 @@ def test_a_limit_that_is_no_number_is_refused(
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"exchange": "fast"}, "no exchange 'fast': use 'auto', 'star' or 'shared'"),
+        ({"exchange": "fast"}, "invalid exchange 'fast': expected 'auto', 'shared' or 'star'"),
         ({"exchange": "shared", "transport": "tcp"}, "use exchange='auto'"),
     ],
 )
@@ -273,7 +282,7 @@ def test_other_messages_that_come_during_a_merge_are_received_later(
 def test_a_merge_is_complete_without_a_helper_that_dies(
     launch: Launch, two_cores: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("varsim.launch.exchange.SLICE_TIMEOUT_S", 1e6)
+    monkeypatch.setattr("varsim.exchange.shared.SLICE_TIMEOUT_S", 1e6)
     cluster = launch(3)
     values = contributions(cluster, MIB)
     cluster.tell(2, "os._exit(3)")  # before it can do its slice
@@ -286,7 +295,7 @@ def test_a_merge_is_complete_without_a_helper_that_dies(
 def test_a_merge_does_not_wait_for_ever_for_a_helper(
     launch: Launch, two_cores: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("varsim.launch.exchange.SLICE_TIMEOUT_S", 1 * MS)
+    monkeypatch.setattr("varsim.exchange.shared.SLICE_TIMEOUT_S", 1 * MS)
     cluster = launch(3)
     values = contributions(cluster, MIB)
     stopped = cluster.ask(2, "os.getpid()")
@@ -309,7 +318,7 @@ from varsim.launch.process import ProcessLauncher
 launcher = ProcessLauncher("tests.launch.programs:serve")
 cluster = Cluster(launcher.launch(LaunchOptions(7, ("CPU:0",)), Nothing()))
 kept = cluster.ask(0, "np.zeros(2**20)")
-file = os.fstat(cluster.link._envelopes.arena.descriptor)
+file = os.fstat(cluster.link._exchange.arena.descriptor)
 worker, nursery = cluster.ask(0, "os.getpid(), os.getppid()")
 print(file.st_ino, worker, nursery, flush=True)
 """

@@ -19,7 +19,7 @@ from tests.processes.conftest import Strategy, cluster
 from tests.processes.shared_replicas import SIZE, Array
 from varsim.environment import SHARED_MEMORY
 from varsim.errors import ConfigError
-from varsim.launch.exchange import SLICE_BYTES
+from varsim.exchange.shared import SLICE_BYTES, SharedCoordinator
 from varsim.transport.arena import Arena
 
 pytestmark = [
@@ -58,7 +58,7 @@ def link_of(strategy: Strategy) -> Any:
 
 
 def arena_of(strategy: Strategy) -> Arena:
-    arena: Arena = link_of(strategy)._envelopes.arena
+    arena: Arena = link_of(strategy)._exchange.arena
     return arena
 
 
@@ -232,7 +232,7 @@ def test_a_lost_worker_holds_nothing() -> None:
     with cluster(2) as strategy:
         v = variable(strategy, np.zeros(SIZE))
         strategy.run(partial(replicas.write, in_place=True, keeps=True), args=(v, "assign", 1))
-        loans = link_of(strategy)._envelopes._loans[1]
+        loans = link_of(strategy)._exchange._codec._loans[1]
         assert loans._lent
         with pytest.raises(tf.errors.WorkerLost):
             strategy.run(replicas.end_at, args=(1,))
@@ -272,7 +272,7 @@ def test_a_limit_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) -
     ("settings", "remedy"),
     [
         ({"exchange": "shared", "transport": "tcp"}, "use exchange='auto'"),
-        ({"exchange": "nonsense"}, "use 'auto', 'star' or 'shared'"),
+        ({"exchange": "nonsense"}, "expected 'auto', 'shared' or 'star'"),
     ],
 )
 def test_an_exchange_that_is_not_to_be_had_is_refused(
@@ -289,4 +289,4 @@ def test_an_exchange_that_is_not_to_be_had_is_refused(
 )
 def test_memory_is_shared_where_it_can_be(settings: dict[str, Any], is_shared: bool) -> None:
     with cluster(1, **settings) as strategy:
-        assert (link_of(strategy)._envelopes.arena is not None) == is_shared
+        assert is_shared == isinstance(link_of(strategy)._exchange, SharedCoordinator)

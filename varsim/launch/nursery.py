@@ -75,7 +75,7 @@ class Nursery:
                     bufsize=0,
                     env=os.environ | dict.fromkeys(_ONE_THREAD, "1"),
                     start_new_session=True,  # Ctrl-C is for the program
-                    pass_fds=[rendezvous.arena] if rendezvous.arena >= 0 else [],
+                    pass_fds=rendezvous.handover.descriptors,
                 )
         except OSError as error:
             raise StartError(f"cannot start {sys.executable}: {error}") from error

@@ -6,15 +6,14 @@ import os
 import shutil
 import sys
 import time
-import warnings
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 import zmq
 
-from varsim.errors import ConfigError, StartError, VarsimWarning
+from varsim.errors import StartError
+from varsim.exchange.exchange import check_exchange, open_exchange
 from varsim.interrupts import held
-from varsim.launch.envelopes import Envelopes
 from varsim.launch.launcher import LaunchOptions
 from varsim.launch.logs import WorkerLogs
 from varsim.launch.nursery import Nursery
@@ -24,8 +23,6 @@ from varsim.launch.rendezvous import ENTRY_POINT, Rendezvous
 from varsim.launch.stacks import Stacks
 from varsim.protocol.references import References
 from varsim.tracing.trace import PROGRAM, open_trace
-from varsim.transport import arena
-from varsim.transport.arena import Arena
 from varsim.transport.folders import private_folder
 from varsim.transport.transport import TRANSPORTS
 
@@ -45,10 +42,9 @@ class ProcessLauncher:
 
         Raises:
             StartError: A worker did not come up; the text says which and what it said.
-            ConfigError: There is no such transport.
+            ConfigError: There is no such transport or exchange, or not together.
         """
-        TRANSPORTS.check(options.transport)
-        _check_exchange(options)
+        check_exchange(options.exchange, TRANSPORTS.make(options.transport))
         ensure_open_files(len(options.devices))
         deadline = time.monotonic() + options.start_timeout_s
         link: ProcessLink | None = None
@@ -73,14 +69,14 @@ class ProcessLauncher:
         count = len(options.devices)
         directory = private_folder()
         stack.callback(shutil.rmtree, directory, ignore_errors=True)
-        listener = TRANSPORTS.make(options.transport).listen(count, directory)
+        transport = TRANSPORTS.make(options.transport)
+        listener = transport.listen(count, directory)
         stack.callback(listener.close)
         log_dir = (options.log_dir or directory).absolute()
         log_dir.mkdir(parents=True, exist_ok=True)
         logs = WorkerLogs(log_dir, private=options.log_dir is None, num_replicas=count)
-        shared = _shared_memory(options)
-        envelopes = Envelopes(count, shared)
-        stack.callback(envelopes.close)
+        exchange_name, exchange = open_exchange(options.exchange, transport, count)
+        stack.callback(exchange.close)
         nursery = Nursery(
             Rendezvous(
                 options=options,
@@ -90,8 +86,8 @@ class ProcessLauncher:
                 log_dir=str(log_dir),
                 private_dir=str(directory),
                 coordinator_pid=os.getpid(),
-                arena=-1 if shared is None else shared.descriptor,
-                arena_limit_bytes=0 if shared is None else shared.limit_bytes,
+                exchange=exchange_name,
+                handover=exchange.handover,
             )
         )
         stack.callback(nursery.end)
@@ -102,61 +98,9 @@ class ProcessLauncher:
             count,
             references,
             trace=trace,
-            envelopes=envelopes,
+            exchange=exchange,
             listener=listener,
             nursery=nursery,
             logs=logs,
             stacks=Stacks(directory),
         )
-
-
-def _check_exchange(options: LaunchOptions) -> None:
-    """Refuses an exchange that there is not, or not here.
-
-    Raises:
-        ConfigError: The text says what to use instead.
-    """
-    if options.exchange not in ("auto", "star", "shared"):
-        raise ConfigError(
-            f"there is no exchange {options.exchange!r}: use 'auto', 'star' or 'shared'"
-        )
-    if options.exchange == "shared" and not _can_share(options):
-        raise ConfigError(
-            "exchange='shared' needs transport='ipc' and a system with anonymous files (memfd): "
-            "use exchange='auto'"
-        )
-
-
-def _can_share(options: LaunchOptions) -> bool:
-    return TRANSPORTS.make(options.transport).same_memory and arena.shared_memory_exists()
-
-
-def _shared_memory(options: LaunchOptions) -> Arena | None:
-    """What the cluster's processes share; None if large values are to travel through sockets.
-
-    Raises:
-        StartError: It was asked for, and the system has none to give.
-        ConfigError: The limit in the environment is no number.
-    """
-    if options.exchange == "star" or not _can_share(options):
-        return None
-    owners = len(options.devices) + 1
-    limit_bytes = arena.limit_bytes() // owners
-    with ExitStack() as stack:
-        try:
-            descriptor = arena.create_file()
-            stack.callback(os.close, descriptor)
-            made = Arena(descriptor, 0, owners, limit_bytes, _warn)
-        except OSError as error:
-            if options.exchange == "shared":
-                raise StartError(
-                    f"there is no shared memory to be had: {error}. Use exchange='star'"
-                ) from error
-            _warn(f"large values travel through sockets: no shared memory is to be had ({error})")
-            return None
-        stack.pop_all()  # the arena closes it
-    return made
-
-
-def _warn(text: str) -> None:
-    warnings.warn(text, VarsimWarning, stacklevel=2)

@@ -12,9 +12,8 @@ from typing import Any, Final
 import zmq
 
 from varsim.errors import ProtocolError, StartError
+from varsim.exchange.exchange import CoordinatorExchange
 from varsim.interrupts import Waiting, held
-from varsim.launch.envelopes import Envelopes
-from varsim.launch.exchange import SharedExchange
 from varsim.launch.launcher import Arrival, Lost
 from varsim.launch.logs import WorkerLogs
 from varsim.launch.nursery import Nursery
@@ -24,27 +23,17 @@ from varsim.protocol.messages import (
     Message,
     Payload,
     Ready,
-    ReduceSlice,
     Shutdown,
-    SliceReduced,
 )
 from varsim.protocol.references import References
 from varsim.spec import Array
 from varsim.sync.actions import COORDINATOR, Reduce
-from varsim.sync.events import ReductionDone
 from varsim.tracing.trace import Trace
-from varsim.transport.loans import TOLD_FROM_BYTES
 from varsim.transport.sockets import timeout_ms
 from varsim.transport.transport import Listener
 
 SHUTDOWN_TIMEOUT_S: Final = 1.0
 """A worker that has not ended by then is killed: it is in user code, and has nothing to save."""
-
-_GROWTH_BYTES: Final = 2 * TOLD_FROM_BYTES
-"""So much new shared memory without a look at what comes, and workers are waited for."""
-
-_PATIENCE_S: Final = 0.01
-"""For a worker to say what it has let go of: about what new memory of that size would cost."""
 
 _MAX_STORIES: Final = 3  # of workers that did not start, which is as much as one reads
 
@@ -60,7 +49,7 @@ class ProcessLink:
         num_replicas: int,
         references: References,
         *,
-        envelopes: Envelopes,
+        exchange: CoordinatorExchange,
         trace: Trace | None = None,
         listener: Listener,
         nursery: Nursery,
@@ -71,9 +60,8 @@ class ProcessLink:
         self.validates = False
         self.trace = trace
         self._references = references
-        self._envelopes = envelopes
-        shared = envelopes.arena
-        self._exchange = None if shared is None else SharedExchange(shared)
+        self._exchange = exchange
+        exchange.attach(_Wire(self))
         self._listener = listener
         self._nursery = nursery
         self._logs = logs
@@ -86,11 +74,6 @@ class ProcessLink:
             self._poller.register(polled, zmq.POLLIN)
         self._finalizer: weakref.finalize[..., ProcessLink] | None = None
         self._problems: list[str] = []  # with what workers sent
-        if shared is not None:
-            this = weakref.ref(self)  # else the memory would keep the link from being garbage
-            shared.reclaim = lambda held_bytes: _reclaim(this, held_bytes)
-        self._held_bytes = -1  # of shared memory, when it first grew since `receive`
-        self._growth_bytes = _GROWTH_BYTES
 
     def own(self, stack: ExitStack) -> None:
         """Takes over what gives everything back to the system."""
@@ -127,7 +110,7 @@ class ProcessLink:
     def send(self, replica_id: int, messages: Sequence[Message]) -> None:
         """Sends an envelope. Does nothing for a worker that is gone, and after `close`."""
         if replica_id in self._running:
-            frames = self._envelopes.encode(replica_id, messages)
+            frames = self._exchange.encode(replica_id, messages)
             if self._listener.send(replica_id, frames) and self.trace is not None:
                 self.trace.sent(replica_id, frames, messages)
 
@@ -141,17 +124,16 @@ class ProcessLink:
             ProtocolError: A worker sent what is no envelope. Other messages are returned next.
         """
         deadline = time.monotonic() + timeout_s
-        self._envelopes.forget()
-        self._held_bytes = -1
+        self._exchange.end_round()
         while not self._inbox and not self._problems and self._running:
             now_s = time.monotonic()
-            helped_until_s = self._exchange.deadline_s if self._exchange is not None else None
+            helped_until_s = self._exchange.deadline_s
             until_s = deadline if helped_until_s is None else min(deadline, helped_until_s)
             with Waiting():
                 ready = dict(self._poller.poll(timeout_ms(until_s - now_s)))
             if not ready and helped_until_s is not None and now_s >= helped_until_s:
-                assert self._exchange is not None
-                self._reduced(self._exchange.give_up())
+                self._exchange.give_up()
+                self._take_finished()
             elif not ready and now_s >= deadline:
                 break
             self._collect(ready)
@@ -167,23 +149,13 @@ class ProcessLink:
         if self._nursery.reports in ready:
             self._collect_losses()
 
-    def reclaim(self, held_bytes: int) -> bool:
-        """Hears what workers have let go of; whether any of them said something.
-
-        A program that writes in a loop is faster than workers that read. It waits for them, since
-        memory that they have just let go of is better than new memory for every value. If that was
-        in vain, they need what they have: the next wait is after twice the growth.
-        """
-        if self._held_bytes < 0:
-            self._held_bytes, self._growth_bytes = held_bytes, _GROWTH_BYTES
-        waits = held_bytes - self._held_bytes >= self._growth_bytes
-        ready = dict(self._poller.poll(timeout_ms(_PATIENCE_S if waits else 0)))
-        if any(socket in ready for socket in self._listener.sockets):
-            self._hear()
-            return True
-        if waits:
-            self._growth_bytes *= 2
-        return False
+    def hear(self, timeout_s: float) -> bool:
+        """Decode what workers send within a time; False if nothing comes."""
+        ready = dict(self._poller.poll(timeout_ms(timeout_s)))
+        if not any(socket in ready for socket in self._listener.sockets):
+            return False
+        self._hear()
+        return True
 
     def _hear(self) -> None:
         for replica_id, frames in self._listener.drain():
@@ -192,16 +164,12 @@ class ProcessLink:
             if self.trace is not None:
                 self.trace.received(replica_id)
             try:
-                messages = self._envelopes.decode(replica_id, frames)
+                messages = self._exchange.decode(replica_id, frames)
             except ProtocolError as error:
                 self._problems.append(f"replica {replica_id}: {error}")
             else:
-                for message in messages:
-                    if isinstance(message, SliceReduced):
-                        if self._exchange is not None:
-                            self._reduced(self._exchange.take(message))
-                    else:
-                        self._inbox.append((replica_id, message))
+                self._inbox += [(replica_id, message) for message in messages]
+                self._take_finished()
 
     def _collect_losses(self) -> None:
         for replica_id, reason in self._nursery.exits():
@@ -216,9 +184,8 @@ class ProcessLink:
             self.trace.lost(replica_id, reason)
         said, log_path = self._logs.of_lost(replica_id)
         self._running.discard(replica_id)
-        self._envelopes.forgive(replica_id)
-        if self._exchange is not None:
-            self._reduced(self._exchange.lose(replica_id))
+        self._exchange.lose(replica_id)
+        self._take_finished()
         self._inbox.append((replica_id, Lost(reason, said or self._nursery.said(), log_path)))
 
     def now_s(self) -> float:
@@ -228,19 +195,11 @@ class ProcessLink:
     # ------------------------------------------------------------ merges of large values
 
     def reduce(self, request: Reduce) -> Array | None:
-        """Compute a reduction, in shared memory if there is any; None if workers help."""
-        if self._exchange is None:
-            return request.computed()
-        return self._exchange.reduce(request, self._ask, self.now_s())
+        """Compute a reduction by the exchange; None if workers help."""
+        return self._exchange.reduce(request, self.now_s())
 
-    def _ask(self, requests: dict[int, ReduceSlice]) -> None:
-        for replica_id, request in requests.items():
-            self.send(replica_id, [request])
-        self._envelopes.forget()
-
-    def _reduced(self, done: ReductionDone | None) -> None:
-        if done is not None:
-            self._inbox.append((COORDINATOR, done))
+    def _take_finished(self) -> None:
+        self._inbox += [(COORDINATOR, done) for done in self._exchange.finished()]
 
     def pack(self, value: Any) -> Payload:
         """Makes a structure of Python values ready to travel."""
@@ -298,9 +257,22 @@ class ProcessLink:
             self._running.difference_update(replica_id for replica_id, _ in self._nursery.exits())
 
 
-def _reclaim(link: weakref.ref[ProcessLink], held_bytes: int) -> bool:
-    alive = link()
-    return alive is not None and alive.reclaim(held_bytes)
+class _Wire:
+    """The connections, for the exchange; its reference does not keep the link alive."""
+
+    def __init__(self, link: ProcessLink) -> None:
+        self._link = weakref.ref(link)
+
+    def send(self, replica_id: int, messages: Sequence[Message]) -> None:
+        """Send an envelope."""
+        link = self._link()
+        assert link is not None, "only the link asks for a reduction"
+        link.send(replica_id, messages)
+
+    def hear(self, timeout_s: float) -> bool:
+        """Decode what workers send within a time; False if nothing comes."""
+        link = self._link()
+        return link is not None and link.hear(timeout_s)
 
 
 def _obituary(replica_id: int, lost: Lost) -> str:

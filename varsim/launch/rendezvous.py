@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from varsim.exchange.exchange import Handover
 from varsim.launch.as_json import from_json, to_json
 from varsim.launch.launcher import LaunchOptions
 
@@ -27,8 +28,8 @@ class Rendezvous:
     log_dir: str
     private_dir: str  # removed by the nursery if the coordinator cannot
     coordinator_pid: int
-    arena: int = -1  # descriptor of the shared memory, inherited; -1 if there is none
-    arena_limit_bytes: int = 0  # for each process
+    exchange: str  # its name; never "auto"
+    handover: Handover  # what workers need to take part in it
 
     def to_line(self) -> bytes:
         """One line, which `from_line` takes."""

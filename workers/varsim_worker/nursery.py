@@ -21,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
+from varsim.exchange.exchange import EXCHANGES
 from varsim.launch.launcher import WorkerLink
 from varsim.launch.rendezvous import Rendezvous, log_name
 from varsim.transport.transport import TRANSPORTS
@@ -40,8 +41,8 @@ def run(line: bytes) -> None:
     rendezvous = Rendezvous.from_line(line)
     reports = os.dup(_STDOUT)
     os.dup2(_STDERR, _STDOUT)  # whatever an import prints is not a report
-    if rendezvous.arena >= 0:
-        os.set_inheritable(rendezvous.arena, False)  # for workers, not for what they start
+    for descriptor in rendezvous.handover.descriptors:
+        os.set_inheritable(descriptor, False)  # for workers, not for what they start
     serve = _load(rendezvous)
     nursery = _Nursery(rendezvous, serve, reports)
     try:
@@ -55,6 +56,7 @@ def _load(rendezvous: Rendezvous) -> Serve:
     """The function that workers run; imports all they need, once for all of them."""
     import_module("varsim.protocol.pickling")
     TRANSPORTS.make(rendezvous.options.transport)
+    EXCHANGES.make(rendezvous.exchange)
     if rendezvous.options.seed is not None:
         import_module("varsim.launch.chance")
     module, _, name = rendezvous.entry_point.partition(":")

@@ -10,22 +10,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from varsim.errors import ProtocolError
-from varsim.launch.exchange import empty, reduce_slice
+from varsim.exchange.exchange import EXCHANGES
 from varsim.launch.launcher import WorkerLink
 from varsim.launch.rendezvous import Rendezvous, log_name
 from varsim.launch.stacks import show_stack_on_signal
 from varsim.protocol import structure
 from varsim.protocol.buffers import Buffer, Frame
-from varsim.protocol.codec import decode, encode
-from varsim.protocol.messages import Message, Payload, Ready, ReduceSlice
+from varsim.protocol.messages import Message, Payload, Ready
 from varsim.protocol.references import Name, References
-from varsim.spec import Array
 from varsim.tracing.trace import PROGRAM, open_trace
-from varsim.transport.arena import Arena
-from varsim.transport.loans import TOLD_FROM_BYTES, Loans
 from varsim.transport.transport import TRANSPORTS, Connection
 from varsim_worker import system
 from varsim_worker.output import KeepingOutput
@@ -59,14 +53,15 @@ class DealerLink:
         self.references: References = NoReferences()
         self._connection = connection
         self._output = output
-        self._loans = _loans(rendezvous, replica_id)
+        self._exchange = EXCHANGES.make(rendezvous.exchange).join(
+            rendezvous.handover, replica_id, self.num_replicas
+        )
+        self.empty = self._exchange.empty
         self.trace = open_trace(rendezvous.options.trace, replica_id, self.num_replicas)
 
     def send(self, messages: Sequence[Message]) -> None:
         """Sends an envelope."""
-        frames = encode(messages, self._loans)
-        note = self._loans and self._loans.note()
-        self._send([*frames, note] if note else frames, messages)
+        self._send(self._exchange.encode(messages), messages)
 
     def _send(self, frames: Sequence[Frame], messages: Sequence[Message]) -> None:
         if self.trace is not None:
@@ -78,35 +73,23 @@ class DealerLink:
 
         Meanwhile it computes what the coordinator wants computed: whoever waits has time.
         """
-        self._give_back()
+        owed = self._exchange.before_waiting()
+        if owed:
+            self._send(owed, [])
         while True:
             envelopes = self._connection.receive(timeout_s)
             messages = [message for frames in envelopes for message in self._taken(frames)]
             if messages or not envelopes:
                 return messages
 
-    def _give_back(self) -> None:
-        """Tells the coordinator what was let go of, if it has to know before the next envelope."""
-        note = self._loans and self._loans.note(TOLD_FROM_BYTES)
-        if note:
-            self._send([*encode([]), note], [])
-
     def _taken(self, frames: Sequence[Buffer]) -> list[Message]:
         """The messages of an envelope but for those that the link itself sees to."""
         if self.trace is not None:
             self.trace.received(PROGRAM)
-        messages = decode(frames, self._loans)
-        asked = [message for message in messages if isinstance(message, ReduceSlice)]
-        if asked:
-            messages = [message for message in messages if not isinstance(message, ReduceSlice)]
-            answers = [reduce_slice(request) for request in asked]
-            asked.clear()  # what they lent is given back with the answers
+        messages, answers = self._exchange.decode(frames)
+        if answers:
             self.send(answers)
         return messages
-
-    def empty(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
-        """An uninitialised array that is to be sent."""
-        return empty(None if self._loans is None else self._loans.arena, shape, dtype)
 
     def pack(self, value: Any) -> Payload:
         """Makes a structure of Python values ready to travel."""
@@ -119,18 +102,6 @@ class DealerLink:
     def take_output(self) -> str:
         """The end of what was printed since the last call."""
         return self._output.take()
-
-
-def _loans(rendezvous: Rendezvous, replica_id: int) -> Loans | None:
-    if rendezvous.arena < 0:
-        return None
-    owners = len(rendezvous.options.devices) + 1
-    limit_bytes = rendezvous.arena_limit_bytes
-    return Loans(Arena(rendezvous.arena, replica_id + 1, owners, limit_bytes, _say))
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"varsim: {text}\n")
 
 
 def work(rendezvous: Rendezvous, replica_id: int, serve: Callable[[WorkerLink], None]) -> int:

@@ -1,4 +1,4 @@
-"""The coordinator's envelopes: encoded once for all who get the same, large arrays by place."""
+"""Encodes an envelope once for all workers that get the same; large arrays by their place."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from varsim.transport.arena import Arena, Place
 from varsim.transport.loans import Copies, Loans
 
 
-class Envelopes:
-    """Encodes for every worker, and decodes what comes from it.
+class BroadcastCodec:
+    """Encodes and decodes the coordinator's envelopes.
 
     Args:
-        arena: What is shared with the workers, if anything is.
+        arena: The memory that is shared with the workers, if any is.
     """
 
     def __init__(self, num_replicas: int, arena: Arena | None) -> None:
         self.arena = arena
         self._copies: Copies = {}
         self._loans = [Loans(arena, self._copies) if arena else None for _ in range(num_replicas)]
-        self._served: set[int] = set()  # in the present round, in which nobody gets a second one
+        self._served: set[int] = set()  # in this round, in which each gets one
         self._last: Sequence[Message] = ()
         self._frames: list[Frame] = []
         self._lent: list[tuple[int, Array]] = []  # blocks in them, and their bases
 
     def encode(self, replica_id: int, messages: Sequence[Message]) -> list[Frame]:
-        """The frames of an envelope to a worker."""
+        """Return the frames of an envelope to a worker."""
         if replica_id in self._served:
             self._next_round()
         self._served.add(replica_id)
@@ -55,12 +55,12 @@ class Envelopes:
         self._copies.clear()
 
     def forget(self) -> None:
-        """Lets go of what was encoded last."""
+        """Release what was encoded last."""
         self._last, self._frames, self._lent = (), [], []
         self._next_round()
 
     def decode(self, replica_id: int, frames: Sequence[Buffer]) -> list[Message]:
-        """The messages of a worker's envelope.
+        """Return the messages of a worker's envelope.
 
         Raises:
             ProtocolError: They are malformed.
@@ -68,13 +68,13 @@ class Envelopes:
         return decode(frames, self._loans[replica_id])
 
     def forgive(self, replica_id: int) -> None:
-        """A worker has died: it will not give anything back."""
+        """Note that a worker has died, so it returns nothing any more."""
         loans = self._loans[replica_id]
         if loans is not None:
             loans.forgive()
 
     def close(self) -> None:
-        """Gives up the shared memory. Arrays that still lie in it stay as they are."""
+        """Free the shared memory. Arrays that still lie in it stay as they are."""
         self.forget()
         for replica_id in range(len(self._loans)):
             self.forgive(replica_id)
@@ -83,7 +83,7 @@ class Envelopes:
 
 
 class _Recording:
-    """Loans, with a list of what is lent."""
+    """Record what is lent while an envelope is encoded."""
 
     def __init__(self, loans: Loans) -> None:
         self._loans = loans

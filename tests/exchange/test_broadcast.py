@@ -1,4 +1,4 @@
-"""The coordinator's envelopes: what several workers get is encoded, and copied, once."""
+"""The coordinator's codec: what several workers get is encoded, and copied, once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.transport.clusters import SharedCluster
-from varsim.launch.envelopes import Envelopes
+from varsim.exchange.broadcast import BroadcastCodec
 from varsim.protocol.codec import decode
 from varsim.protocol.messages import Fetch, Message, Reduced
 from varsim.spec import Array
@@ -26,8 +26,8 @@ def cluster() -> Iterator[SharedCluster]:
 
 
 @pytest.fixture
-def envelopes(cluster: SharedCluster) -> Iterator[Envelopes]:
-    made = Envelopes(2, cluster["c"].arena)
+def codec(cluster: SharedCluster) -> Iterator[BroadcastCodec]:
+    made = BroadcastCodec(2, cluster["c"].arena)
     yield made
     made.close()
 
@@ -37,29 +37,29 @@ def message(value: Array) -> Reduced:
 
 
 def received(
-    cluster: SharedCluster, envelopes: Envelopes, replica_id: int, messages: list[Message]
+    cluster: SharedCluster, codec: BroadcastCodec, replica_id: int, messages: list[Message]
 ) -> Array:
     """The array that a worker gets."""
     loans = cluster["ab"[replica_id]].loans["c"]
-    last = decode(envelopes.encode(replica_id, messages), loans)[-1]
+    last = decode(codec.encode(replica_id, messages), loans)[-1]
     assert isinstance(last, Reduced)
     return last.leaves[0]
 
 
-def give_back(cluster: SharedCluster, envelopes: Envelopes, replica_id: int) -> None:
+def give_back(cluster: SharedCluster, codec: BroadcastCodec, replica_id: int) -> None:
     """Tells the coordinator what a worker has let go of."""
     note = cluster["ab"[replica_id]].loans["c"].note()
     assert note is not None
-    assert [] == envelopes.decode(replica_id, [*Envelopes(1, None).encode(0, []), note])
+    assert [] == codec.decode(replica_id, [*BroadcastCodec(1, None).encode(0, []), note])
 
 
 def test_an_array_for_several_workers_is_copied_once(
-    cluster: SharedCluster, envelopes: Envelopes
+    cluster: SharedCluster, codec: BroadcastCodec
 ) -> None:
     """Whatever else each of them gets, as with a new variable and the call that is its first."""
     value = np.arange(float(LARGE))
     got = [
-        received(cluster, envelopes, i, [Fetch(request_id=i, variable_id=1), message(value)])
+        received(cluster, codec, i, [Fetch(request_id=i, variable_id=1), message(value)])
         for i in (0, 1)
     ]
 
@@ -68,77 +68,77 @@ def test_an_array_for_several_workers_is_copied_once(
 
 
 def test_the_next_envelope_to_a_worker_keeps_no_copies_of_those_before(
-    cluster: SharedCluster, envelopes: Envelopes
+    cluster: SharedCluster, codec: BroadcastCodec
 ) -> None:
     """So a program that writes in a loop needs no memory for what is long replaced."""
     for _ in range(5):
         for replica_id in (0, 1):
-            received(cluster, envelopes, replica_id, [message(np.zeros(LARGE))])
-            give_back(cluster, envelopes, replica_id)
+            received(cluster, codec, replica_id, [message(np.zeros(LARGE))])
+            give_back(cluster, codec, replica_id)
     assert 3 >= len(cluster["c"].arena._own)
 
 
-def test_the_same_messages_are_encoded_once(cluster: SharedCluster, envelopes: Envelopes) -> None:
+def test_the_same_messages_are_encoded_once(cluster: SharedCluster, codec: BroadcastCodec) -> None:
     messages = [message(np.zeros(LARGE)), message(np.zeros(3))]
 
-    first, second = (envelopes.encode(i, list(messages)) for i in (0, 1))
-    other = envelopes.encode(0, messages[:1])
+    first, second = (codec.encode(i, list(messages)) for i in (0, 1))
+    other = codec.encode(0, messages[:1])
 
     assert first[0] is second[0]
     assert other[0] is not first[0]
 
 
 def test_a_block_that_was_encoded_once_is_lent_to_each(
-    cluster: SharedCluster, envelopes: Envelopes
+    cluster: SharedCluster, codec: BroadcastCodec
 ) -> None:
     messages: list[Message] = [message(np.zeros(LARGE))]
     for replica_id in (0, 1):
-        received(cluster, envelopes, replica_id, messages)
-    envelopes.forget()
+        received(cluster, codec, replica_id, messages)
+    codec.forget()
 
     used = []
     for replica_id in (0, 1):
-        give_back(cluster, envelopes, replica_id)
+        give_back(cluster, codec, replica_id)
         used.append(cluster["c"].used_bytes())
 
     assert [SHARED_FROM_BYTES, 0] == used
 
 
 def test_what_a_worker_has_let_go_of_rides_on_any_envelope(
-    cluster: SharedCluster, envelopes: Envelopes
+    cluster: SharedCluster, codec: BroadcastCodec
 ) -> None:
     """Also on one that was encoded for another worker."""
     loans = cluster["a"].loans["c"]
     place = loans.put(np.zeros(LARGE))
     assert place is not None
-    coordinators = envelopes._loans[0]
+    coordinators = codec._loans[0]
     assert coordinators is not None
     coordinators.get(place, SHARED_FROM_BYTES)
     messages: list[Message] = [Fetch(request_id=1, variable_id=1)]
 
-    envelopes.encode(1, messages)
-    decode(envelopes.encode(0, messages), loans)
+    codec.encode(1, messages)
+    decode(codec.encode(0, messages), loans)
 
     assert 0 == cluster["a"].used_bytes()
 
 
-def test_what_a_dead_worker_had_is_free(cluster: SharedCluster, envelopes: Envelopes) -> None:
-    envelopes.encode(0, [message(np.zeros(LARGE))])
-    envelopes.forget()
+def test_what_a_dead_worker_had_is_free(cluster: SharedCluster, codec: BroadcastCodec) -> None:
+    codec.encode(0, [message(np.zeros(LARGE))])
+    codec.forget()
     assert SHARED_FROM_BYTES == cluster["c"].used_bytes()
 
-    envelopes.forgive(0)
+    codec.forgive(0)
 
     assert 0 == cluster["c"].used_bytes()
 
 
 def test_without_shared_memory_arrays_are_in_the_envelope() -> None:
-    envelopes = Envelopes(2, None)
+    codec = BroadcastCodec(2, None)
     value = np.arange(float(LARGE))
     messages = [message(value)]
     for replica_id in (0, 1):
-        (got,) = decode(envelopes.encode(replica_id, messages))
+        (got,) = decode(codec.encode(replica_id, messages))
         assert isinstance(got, Reduced)
         assert np.shares_memory(value, got.leaves[0])
-    envelopes.forgive(0)
-    envelopes.close()
+    codec.forgive(0)
+    codec.close()

@@ -10,7 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from varsim.launch.exchange import SLICE_BYTES, SLICE_TIMEOUT_S, SharedExchange, empty, reduce_slice
+from varsim.exchange.shared import (
+    SLICE_BYTES,
+    SLICE_TIMEOUT_S,
+    SharedMemoryReducer,
+    SharedWorker,
+    reduce_slice,
+)
+from varsim.exchange.star import StarWorker
 from varsim.protocol.messages import ReduceSlice, SliceReduced
 from varsim.spec import Operation, VariableAggregation
 from varsim.sync import reduce
@@ -37,7 +44,7 @@ class Workers:
 
 
 def merged(
-    exchange: SharedExchange,
+    reducer: SharedMemoryReducer,
     values: Sequence[Array],
     aggregation: VariableAggregation,
     operation: Operation,
@@ -47,16 +54,16 @@ def merged(
 ) -> Array:
     """The value of a reduction, with the workers' slices or without them."""
     request = Reduce(7, values, aggregation, operation, mirror, idle)
-    value = exchange.reduce(request, workers.ask, now_s=0.0)
+    value = reducer.reduce(request, workers.ask, now_s=0.0)
     if value is not None:
         return value
     if workers.works:
-        *before, done = (exchange.take(reduce_slice(one)) for one in workers.asked.values())
+        *before, done = (reducer.take(reduce_slice(one)) for one in workers.asked.values())
         assert not any(before)
     else:
-        done = exchange.give_up()
+        done = reducer.give_up()
     assert done is not None
-    assert (7, None) == (done.token, exchange.deadline_s)
+    assert (7, None) == (done.token, reducer.deadline_s)
     return done.value
 
 
@@ -68,8 +75,8 @@ def arena() -> Iterator[Arena]:
 
 
 @pytest.fixture
-def exchange(arena: Arena) -> SharedExchange:
-    made = SharedExchange(arena)
+def reducer(arena: Arena) -> SharedMemoryReducer:
+    made = SharedMemoryReducer(arena)
     made._cores = 4
     return made
 
@@ -84,7 +91,7 @@ def values_of(size: int, count: int = 3) -> list[Array]:
 @pytest.mark.parametrize("operation", [ASSIGN, ADD, SUB])
 @pytest.mark.parametrize("size", [10, SHARED_FROM_BYTES // 8, LARGE + 3])
 def test_any_merge_is_what_a_plain_merge_is(
-    exchange: SharedExchange,
+    reducer: SharedMemoryReducer,
     works: bool,
     aggregation: VariableAggregation,
     operation: Operation,
@@ -93,20 +100,20 @@ def test_any_merge_is_what_a_plain_merge_is(
     values, mirror = values_of(size), values_of(size, 1)[0]
     for before in (None, mirror):
         expected = reduce.merge(values, aggregation, operation, before)
-        got = merged(exchange, values, aggregation, operation, before, range(9), Workers(works))
+        got = merged(reducer, values, aggregation, operation, before, range(9), Workers(works))
         assert expected.tobytes() == got.tobytes()
         assert (expected.dtype, expected.shape) == (got.dtype, got.shape)
 
 
-def test_large_results_lie_in_shared_memory(arena: Arena, exchange: SharedExchange) -> None:
+def test_large_results_lie_in_shared_memory(arena: Arena, reducer: SharedMemoryReducer) -> None:
     for size in (SHARED_FROM_BYTES // 8 - 1, SHARED_FROM_BYTES // 8):
-        got = merged(exchange, values_of(size), SUM, ASSIGN, None, (), Workers())
+        got = merged(reducer, values_of(size), SUM, ASSIGN, None, (), Workers())
         assert (arena.place_of(got) is not None) == (got.nbytes >= SHARED_FROM_BYTES)
 
 
-def test_helpers_get_equal_parts_that_make_up_the_whole(exchange: SharedExchange) -> None:
+def test_helpers_get_equal_parts_that_make_up_the_whole(reducer: SharedMemoryReducer) -> None:
     workers = Workers()
-    got = merged(exchange, values_of(LARGE), SUM, ASSIGN, None, [5, 2, 7, 1], workers)
+    got = merged(reducer, values_of(LARGE), SUM, ASSIGN, None, [5, 2, 7, 1], workers)
 
     assert [5, 2, 7] == list(workers.asked), "one for each core but this process's own"
     sizes = {request.out.size for request in workers.asked.values()}
@@ -116,12 +123,12 @@ def test_helpers_get_equal_parts_that_make_up_the_whole(exchange: SharedExchange
 
 
 @pytest.mark.parametrize("cores", [1, 2, 64, 1000])
-def test_every_part_is_large_enough_to_be_shared(exchange: SharedExchange, cores: int) -> None:
+def test_every_part_is_large_enough_to_be_shared(reducer: SharedMemoryReducer, cores: int) -> None:
     """One that is sent by value would be computed where nobody sees it."""
-    exchange._cores = cores
+    reducer._cores = cores
     for size in (SHARED_FROM_BYTES // 8, SLICE_BYTES // 4, LARGE, 10 * LARGE):
         workers = Workers()
-        merged(exchange, values_of(size), SUM, ASSIGN, None, range(1000), workers)
+        merged(reducer, values_of(size), SUM, ASSIGN, None, range(1000), workers)
         assert len(workers.asked) < cores
         assert all(r.out.nbytes >= SHARED_FROM_BYTES for r in workers.asked.values())
         assert all(
@@ -130,10 +137,10 @@ def test_every_part_is_large_enough_to_be_shared(exchange: SharedExchange, cores
 
 
 def test_what_a_lost_helper_may_still_write_to_is_not_the_result(
-    exchange: SharedExchange,
+    reducer: SharedMemoryReducer,
 ) -> None:
     workers = Workers(works=False)
-    got = merged(exchange, values_of(LARGE), MEAN, ASSIGN, None, [1], workers)
+    got = merged(reducer, values_of(LARGE), MEAN, ASSIGN, None, [1], workers)
     expected = got.copy()
 
     workers.asked[1].out.fill(7)
@@ -141,45 +148,47 @@ def test_what_a_lost_helper_may_still_write_to_is_not_the_result(
     assert expected.tobytes() == got.tobytes()
 
 
-def test_nothing_is_computed_for_one_value_that_is_assigned(exchange: SharedExchange) -> None:
+def test_nothing_is_computed_for_one_value_that_is_assigned(reducer: SharedMemoryReducer) -> None:
     for count, aggregation in ((1, MEAN), (3, FIRST)):
         values = values_of(LARGE, count)
-        got = merged(exchange, values, aggregation, ASSIGN, values[0], [1], Workers())
+        got = merged(reducer, values, aggregation, ASSIGN, values[0], [1], Workers())
         assert got is values[0]
 
 
-def test_nothing_is_computed_for_bools_of_the_first_replica(exchange: SharedExchange) -> None:
+def test_nothing_is_computed_for_bools_of_the_first_replica(reducer: SharedMemoryReducer) -> None:
     values = [np.zeros(SHARED_FROM_BYTES, np.bool_) for _ in range(2)]
-    assert merged(exchange, values, FIRST, ASSIGN, None, (), Workers()) is values[0]
+    assert merged(reducer, values, FIRST, ASSIGN, None, (), Workers()) is values[0]
 
 
-def test_a_reduction_with_workers_ends_with_the_last_slice(exchange: SharedExchange) -> None:
+def test_a_reduction_with_workers_ends_with_the_last_slice(reducer: SharedMemoryReducer) -> None:
     """Slices of an earlier reduction, which has been given up, do not count."""
     workers = Workers()
     request = Reduce(7, values_of(LARGE), SUM, ASSIGN, None, [1, 2])
-    assert None is exchange.reduce(request, workers.ask, now_s=1.0)
+    assert None is reducer.reduce(request, workers.ask, now_s=1.0)
     late = [SliceReduced(request_id=one.request_id) for one in workers.asked.values()]
-    assert None is exchange.reduce(request, workers.ask, now_s=2.0)
+    assert None is reducer.reduce(request, workers.ask, now_s=2.0)
 
-    assert 2.0 + SLICE_TIMEOUT_S == exchange.deadline_s
-    assert [None, None] == [exchange.take(one) for one in late]
-    first, last = [exchange.take(reduce_slice(one)) for one in workers.asked.values()]
+    assert 2.0 + SLICE_TIMEOUT_S == reducer.deadline_s
+    assert [None, None] == [reducer.take(one) for one in late]
+    first, last = [reducer.take(reduce_slice(one)) for one in workers.asked.values()]
     assert None is first
     assert last is not None
-    assert None is exchange.deadline_s
+    assert None is reducer.deadline_s
 
 
-def test_the_slice_of_a_worker_that_died_is_computed_without_it(exchange: SharedExchange) -> None:
+def test_the_slice_of_a_worker_that_died_is_computed_without_it(
+    reducer: SharedMemoryReducer,
+) -> None:
     workers, values = Workers(), values_of(LARGE)
     request = Reduce(7, values, SUM, ASSIGN, None, [1, 2])
-    assert None is exchange.reduce(request, workers.ask, now_s=0.0)
+    assert None is reducer.reduce(request, workers.ask, now_s=0.0)
 
-    assert None is exchange.lose(0)
-    done = exchange.lose(2)
+    assert None is reducer.lose(0)
+    done = reducer.lose(2)
 
     assert done is not None
     assert request.computed().tobytes() == done.value.tobytes()
-    assert None is exchange.lose(1)
+    assert None is reducer.lose(1)
 
 
 def test_where_there_is_no_room_it_is_a_plain_merge() -> None:
@@ -188,7 +197,7 @@ def test_where_there_is_no_room_it_is_a_plain_merge() -> None:
     values = values_of(LARGE)
     workers = Workers()
 
-    got = merged(SharedExchange(arena), values, SUM, ASSIGN, None, [1], workers)
+    got = merged(SharedMemoryReducer(arena), values, SUM, ASSIGN, None, [1], workers)
 
     assert reduce.merge(values, SUM, ASSIGN, None).tobytes() == got.tobytes()
     assert not workers.asked
@@ -198,7 +207,7 @@ def test_where_there_is_no_room_it_is_a_plain_merge() -> None:
 
 @pytest.mark.parametrize("interrupted", [True, False], ids=["interrupted", "replaced"])
 def test_a_reduction_that_was_given_up_leaves_nothing(
-    arena: Arena, exchange: SharedExchange, interrupted: bool
+    arena: Arena, reducer: SharedMemoryReducer, interrupted: bool
 ) -> None:
     def ask(_: Any) -> None:
         if interrupted:
@@ -206,20 +215,18 @@ def test_a_reduction_that_was_given_up_leaves_nothing(
 
     request = Reduce(7, values_of(LARGE), SUM, ASSIGN, None, [1])
     with pytest.raises(KeyboardInterrupt) if interrupted else nullcontext():
-        exchange.reduce(request, ask, now_s=0.0)
-    exchange.reduce(Reduce(8, values_of(1), SUM, ASSIGN, None, []), ask, now_s=0.0)
+        reducer.reduce(request, ask, now_s=0.0)
+    reducer.reduce(Reduce(8, values_of(1), SUM, ASSIGN, None, []), ask, now_s=0.0)
     arena.settle()
     assert arena._held_bytes == sum(size * len(free) for size, free in arena._free.items())
 
 
 @pytest.mark.parametrize(
-    ("make", "is_shared"),
-    [(lambda arena: None, False), (lambda arena: arena, True)],
-    ids=["no memory", "memory"],
+    ("worker", "is_shared"), [(lambda arena: StarWorker(), False), (SharedWorker, True)]
 )
 def test_an_array_to_be_sent_lies_where_the_other_end_sees_it(
-    arena: Arena, make: Callable[[Arena], Arena | None], is_shared: bool
+    arena: Arena, worker: Callable[[Arena], StarWorker | SharedWorker], is_shared: bool
 ) -> None:
     for size in (1, SHARED_FROM_BYTES):
-        made = empty(make(arena), (size,), np.dtype(np.uint8))
+        made = worker(arena).empty((size,), np.dtype(np.uint8))
         assert (arena.place_of(made) is not None) == (is_shared and size == SHARED_FROM_BYTES)

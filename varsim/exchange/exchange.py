@@ -1,0 +1,181 @@
+"""The seam of exchanges: how arrays travel, and where the values of a merge are reduced.
+
+An exchange makes both ends. They encode and decode envelopes, so an exchange decides how an array
+is represented in a message: by value, or by its place in shared memory. The operands and the result
+of a reduction are values that only the exchange looks into; for a state they are opaque.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import numpy as np
+
+from varsim.errors import ConfigError, StartError, VarsimWarning
+from varsim.protocol.buffers import Buffer, Frame
+from varsim.protocol.messages import Message
+from varsim.registry import BuiltIn, Registry
+from varsim.spec import Array
+from varsim.sync.actions import Reduce
+from varsim.sync.events import ReductionDone
+from varsim.transport.transport import Transport
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """What workers need in order to take part in an exchange."""
+
+    descriptors: tuple[int, ...] = ()  # of open files, which worker processes inherit
+    settings: str = ""  # only the exchange reads it
+
+
+class Wire(Protocol):
+    """The connections to all workers, for the exchange's own messages."""
+
+    def send(self, replica_id: int, messages: Sequence[Message]) -> None:
+        """Send an envelope."""
+
+    def hear(self, timeout_s: float) -> bool:
+        """Decode what workers send within a time; False if nothing comes."""
+
+
+class CoordinatorExchange(Protocol):
+    """The coordinator's end of an exchange."""
+
+    @property
+    def handover(self) -> Handover:
+        """What workers need; the descriptors stay open until `close`."""
+
+    @property
+    def deadline_s(self) -> float | None:
+        """When `give_up` must be called, unless the reduction under way is finished by then."""
+
+    def attach(self, wire: Wire) -> None:
+        """Use these connections from now on."""
+
+    def encode(self, replica_id: int, messages: Sequence[Message]) -> list[Frame]:
+        """Return the frames of an envelope to a worker."""
+
+    def decode(self, replica_id: int, frames: Sequence[Buffer]) -> list[Message]:
+        """Return the messages of a worker's envelope, without those of the exchange itself.
+
+        Raises:
+            ProtocolError: They are malformed.
+        """
+
+    def end_round(self) -> None:
+        """Release what was encoded last. Called before the coordinator waits for messages."""
+
+    def lose(self, replica_id: int) -> None:
+        """Note that a worker has died."""
+
+    def reduce(self, request: Reduce, now_s: float) -> Array | None:
+        """Return the value of `reduce.merge`, bit for bit; None if it will be in `finished`.
+
+        A request replaces an unfinished one.
+        """
+
+    def give_up(self) -> None:
+        """Finish the reduction under way without the workers."""
+
+    def finished(self) -> list[ReductionDone]:
+        """Return the reductions that were finished since the last call."""
+
+    def close(self) -> None:
+        """Free everything. Arrays that the program still uses stay as they are."""
+
+
+class WorkerExchange(Protocol):
+    """A worker's end of an exchange."""
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
+        """Return an uninitialised array that is to be sent, in the best memory for that."""
+
+    def encode(self, messages: Sequence[Message]) -> list[Frame]:
+        """Return the frames of an envelope to the coordinator."""
+
+    def decode(self, frames: Sequence[Buffer]) -> tuple[list[Message], list[Message]]:
+        """Return the messages of an envelope, and the exchange's answers, to be sent at once.
+
+        Raises:
+            ProtocolError: They are malformed.
+        """
+
+    def before_waiting(self) -> list[Frame]:
+        """Return an envelope that must leave before the worker waits; [] if there is none."""
+
+
+class Exchange(Protocol):
+    """Makes both ends."""
+
+    def problem(self, transport: Transport) -> str:
+        """Return what this exchange lacks on this system with this transport; "" if nothing."""
+
+    def open(self, num_replicas: int) -> CoordinatorExchange:
+        """Return the coordinator's end.
+
+        Raises:
+            StartError: The system refuses something that the exchange needs.
+        """
+
+    def join(self, handover: Handover, replica_id: int, num_replicas: int) -> WorkerExchange:
+        """Return a worker's end."""
+
+
+AUTO: Final = "auto"
+_PREFERRED: Final = ("shared", "star")
+"""The exchanges that `AUTO` tries, the best first; the last is always possible."""
+
+EXCHANGES: Final = Registry[Exchange](
+    "exchange",
+    {
+        "shared": BuiltIn(
+            "varsim.exchange.shared:Shared", "large values lie in memory that all processes share"
+        ),
+        "star": BuiltIn("varsim.exchange.star:Star", "all values travel through sockets"),
+    },
+    group="varsim.exchanges",
+    also={AUTO: "shared where the transport and the system allow it, else star"},
+)
+"""Every exchange; a new one is one file, and an entry here or in another package's metadata."""
+
+
+def check_exchange(name: str, transport: Transport) -> None:
+    """Do nothing if there is such an exchange, and it can be used here.
+
+    Raises:
+        ConfigError: The text says what to use instead.
+    """
+    EXCHANGES.check(name)
+    if name != AUTO:
+        problem = EXCHANGES.make(name).problem(transport)
+        if problem:
+            raise ConfigError(f"exchange={name!r} needs {problem}: use exchange={AUTO!r}")
+
+
+def open_exchange(
+    name: str, transport: Transport, num_replicas: int
+) -> tuple[str, CoordinatorExchange]:
+    """Return the coordinator's end of an exchange, and the name of the exchange.
+
+    Raises:
+        StartError: The system refuses something that the exchange needs.
+    """
+    if name != AUTO:
+        try:
+            return name, EXCHANGES.make(name).open(num_replicas)
+        except StartError as error:
+            raise StartError(f"exchange={name!r}: {error}. Use exchange={AUTO!r}") from error
+    *preferred, last = _PREFERRED
+    for candidate in preferred:
+        exchange = EXCHANGES.make(candidate)
+        if not exchange.problem(transport):
+            try:
+                return candidate, exchange.open(num_replicas)
+            except StartError as error:
+                text = f"exchange={AUTO!r} does not use {candidate!r}: {error}"
+                warnings.warn(text, VarsimWarning, stacklevel=2)
+    return last, EXCHANGES.make(last).open(num_replicas)

@@ -1,0 +1,356 @@
+"""Exchange "shared": large arrays lie in memory that all processes of the cluster share.
+
+Every contribution lies in its worker's region of the memory already. The result is computed into a
+block of the coordinator's region, which is the mirror of all replicas at once. From a size on,
+workers that wait anyway compute a slice each.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+
+from varsim.errors import StartError, VarsimWarning
+from varsim.exchange.broadcast import BroadcastCodec
+from varsim.exchange.exchange import Handover, Wire
+from varsim.protocol.buffers import Buffer, Frame
+from varsim.protocol.codec import decode, encode
+from varsim.protocol.messages import Message, ReduceSlice, SliceReduced
+from varsim.spec import Array, Operation, VariableAggregation
+from varsim.sync.actions import Reduce
+from varsim.sync.blockwise import merge_into
+from varsim.sync.events import ReductionDone
+from varsim.transport import arena
+from varsim.transport.arena import Arena
+from varsim.transport.loans import SHARED_FROM_BYTES, TOLD_FROM_BYTES, Loans
+from varsim.transport.transport import Transport
+
+SLICE_BYTES: Final = 2 * 2**20
+"""The least that a worker is asked to compute: for less, the request takes longer than the work.
+
+Measured with four replicas and two cores: 4 MiB take as long alone as by two, 8 MiB a fifth longer.
+"""
+
+SLICE_TIMEOUT_S: Final = 5.0
+"""For a worker that waits to compute a slice, which takes milliseconds. After that the coordinator
+computes it alone: the worker is stopped, or swapped out."""
+
+_GROWTH_BYTES: Final = 2 * TOLD_FROM_BYTES
+"""After so much new shared memory in one round, it waits for workers to release some."""
+
+_PATIENCE_S: Final = 0.01
+"""How long it waits: about what new memory of that size would cost."""
+
+
+class Shared:
+    """Needs a transport between processes that can inherit a descriptor, and anonymous files."""
+
+    def problem(self, transport: Transport) -> str:
+        """Return what is missing; "" if nothing is."""
+        if transport.same_memory and arena.shared_memory_exists():
+            return ""
+        return "transport='ipc' and a system with anonymous files (memfd)"
+
+    def open(self, num_replicas: int) -> SharedCoordinator:
+        """Make the memory.
+
+        Raises:
+            StartError: The system does not give it.
+            ConfigError: VARSIM_SHARED_MEMORY_BYTES is not a number.
+        """
+        owners = num_replicas + 1
+        limit_bytes = arena.limit_bytes() // owners
+        with ExitStack() as stack:
+            try:
+                descriptor = arena.create_file()
+                stack.callback(os.close, descriptor)
+                memory = Arena(descriptor, 0, owners, limit_bytes, _warn)
+            except OSError as error:
+                raise StartError(f"shared memory is not available ({error})") from error
+            stack.pop_all()  # the arena closes it
+        return SharedCoordinator(memory, num_replicas)
+
+    def join(self, handover: Handover, replica_id: int, num_replicas: int) -> SharedWorker:
+        """Map the memory in a worker."""
+        (descriptor,) = handover.descriptors
+        limit_bytes = json.loads(handover.settings)
+        return SharedWorker(Arena(descriptor, replica_id + 1, num_replicas + 1, limit_bytes, _say))
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, VarsimWarning, stacklevel=2)
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"varsim: {text}\n")
+
+
+# ---------------------------------------------------------------- the coordinator's end
+
+
+class SharedCoordinator:
+    """The coordinator's end."""
+
+    def __init__(self, memory: Arena, num_replicas: int) -> None:
+        self.arena = memory
+        memory.reclaim = self._reclaim
+        self._codec = BroadcastCodec(num_replicas, memory)
+        self._reducer = SharedMemoryReducer(memory)
+        self._wire: Wire | None = None
+        self._finished: list[ReductionDone] = []
+        self._held_bytes = -1  # of shared memory, when it first grew in this round
+        self._growth_bytes = _GROWTH_BYTES
+        self.encode = self._codec.encode
+
+    @property
+    def handover(self) -> Handover:
+        """The descriptor of the memory, and how much of it each process may hold."""
+        return Handover((self.arena.descriptor,), json.dumps(self.arena.limit_bytes))
+
+    def attach(self, wire: Wire) -> None:
+        """Send slices over these connections, and hear over them what workers release."""
+        self._wire = wire
+
+    def decode(self, replica_id: int, frames: Sequence[Buffer]) -> list[Message]:
+        """Return the messages of a worker's envelope but for computed slices."""
+        messages = []
+        for message in self._codec.decode(replica_id, frames):
+            if isinstance(message, SliceReduced):
+                self._finish(self._reducer.take(message))
+            else:
+                messages.append(message)
+        return messages
+
+    def end_round(self) -> None:
+        """Release what was encoded last."""
+        self._codec.forget()
+        self._held_bytes = -1
+
+    def lose(self, replica_id: int) -> None:
+        """Take back what a dead worker has borrowed, and compute its slice."""
+        self._codec.forgive(replica_id)
+        self._finish(self._reducer.lose(replica_id))
+
+    # ------------------------------------------------------------ reductions
+
+    @property
+    def deadline_s(self) -> float | None:
+        """When the coordinator computes alone what workers have not computed by then."""
+        return self._reducer.deadline_s
+
+    def reduce(self, request: Reduce, now_s: float) -> Array | None:
+        """Return the value, in shared memory; None if workers compute slices of it."""
+        return self._reducer.reduce(request, self._send, now_s)
+
+    def _send(self, slices: dict[int, ReduceSlice]) -> None:
+        assert self._wire is not None, "it is attached before the first message"
+        for replica_id, one in slices.items():
+            self._wire.send(replica_id, [one])
+        self._codec.forget()
+
+    def give_up(self) -> None:
+        """Finish the reduction under way without the workers."""
+        self._finish(self._reducer.give_up())
+
+    def _finish(self, done: ReductionDone | None) -> None:
+        if done is not None:
+            self._finished.append(done)
+
+    def finished(self) -> list[ReductionDone]:
+        """Return the reductions that were finished since the last call."""
+        if not self._finished:
+            return []
+        finished, self._finished = self._finished, []
+        return finished
+
+    # ------------------------------------------------------------ memory
+
+    def _reclaim(self, held_bytes: int) -> bool:
+        """Decode what workers release; False if nothing comes.
+
+        A program that writes in a loop is faster than workers that read. It waits for them, since
+        memory that they have just released is better than new memory for every value. If that was
+        in vain, they need what they have: the next wait is after twice the growth.
+        """
+        if self._wire is None:
+            return False
+        if self._held_bytes < 0:
+            self._held_bytes, self._growth_bytes = held_bytes, _GROWTH_BYTES
+        waits = held_bytes - self._held_bytes >= self._growth_bytes
+        if self._wire.hear(_PATIENCE_S if waits else 0.0):
+            return True
+        if waits:
+            self._growth_bytes *= 2
+        return False
+
+    def close(self) -> None:
+        """Free the memory. Arrays that still lie in it stay as they are."""
+        self._codec.close()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Shared:
+    """A reduction of which workers compute slices."""
+
+    request: Reduce
+    out: Array
+    asked: dict[int, int]  # request_id → replica_id, of slices that are not computed yet
+    deadline_s: float
+
+
+SendSlices = Callable[[dict[int, ReduceSlice]], None]
+
+
+class SharedMemoryReducer:
+    """Computes reductions into shared memory, alone or together with workers.
+
+    At most one reduction is computed with workers at a time.
+    """
+
+    def __init__(self, arena: Arena) -> None:
+        self._arena = arena
+        self._cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+        self._next_request_id = 1
+        self._shared: _Shared | None = None
+
+    def reduce(self, request: Reduce, send: SendSlices, now_s: float) -> Array | None:
+        """Return what `reduce.merge` gives, bit for bit; None if workers compute slices of it.
+
+        Args:
+            send: Sends slices to workers, by replica_id.
+        """
+        self._shared = None
+        values, mirror = request.operands, request.mirror
+        if request.aggregation is VariableAggregation.ONLY_FIRST_REPLICA:
+            values = values[:1]
+        if request.operation is Operation.ASSIGN:
+            mirror = None  # what was there does not count
+        small = values[0].nbytes < SHARED_FROM_BYTES
+        if small or (len(values) == 1 and mirror is None):
+            return request.computed()
+        out = self._arena.empty(values[0].shape, values[0].dtype)
+        if out is None:
+            return request.computed()
+        workers = request.idle[: max(0, min(self._cores, out.nbytes // SLICE_BYTES) - 1)]
+        slices = _slices(out.size, 1 + len(workers))
+        own, *theirs = [self._slice(part, request, values, mirror, out) for part in slices]
+        if theirs:
+            send(dict(zip(workers, theirs, strict=True)))
+        reduce_slice(own)
+        if not theirs:
+            return out
+        asked = {one.request_id: i for i, one in zip(workers, theirs, strict=True)}
+        self._shared = _Shared(request, out, asked, now_s + SLICE_TIMEOUT_S)
+        return None
+
+    @property
+    def deadline_s(self) -> float | None:
+        """When the coordinator computes alone what workers have not computed by then."""
+        return None if self._shared is None else self._shared.deadline_s
+
+    def take(self, answer: SliceReduced) -> ReductionDone | None:
+        """Note that a worker has computed its slice; return the reduction if that is the last."""
+        shared = self._shared
+        if shared is None or shared.asked.pop(answer.request_id, None) is None or shared.asked:
+            return None
+        self._shared = None
+        return ReductionDone(shared.request.token, shared.out)
+
+    def lose(self, replica_id: int) -> ReductionDone | None:
+        """Return the reduction, computed alone, if a worker that has died was asked for a slice."""
+        if self._shared is None or replica_id not in self._shared.asked.values():
+            return None
+        return self.give_up()
+
+    def give_up(self) -> ReductionDone:
+        """Return the reduction that workers compute, computed alone.
+
+        A worker may still write to the shared result, so that is left alone.
+        """
+        assert self._shared is not None
+        request, self._shared = self._shared.request, None
+        return ReductionDone(request.token, request.computed())
+
+    def _slice(
+        self,
+        part: slice,
+        request: Reduce,
+        values: Sequence[Array],
+        mirror: Array | None,
+        out: Array,
+    ) -> ReduceSlice:
+        request_id = self._next_request_id
+        self._next_request_id += 1
+        return ReduceSlice(
+            request_id=request_id,
+            aggregation=request.aggregation,
+            operation=request.operation,
+            values=tuple(value.reshape(-1)[part] for value in values),
+            mirror=() if mirror is None else (mirror.reshape(-1)[part],),
+            out=out.reshape(-1)[part],
+        )
+
+
+def _slices(size: int, count: int) -> list[slice]:
+    """Return `count` equal slices of so many elements."""
+    bounds = [size * index // count for index in range(count + 1)]
+    return [slice(start, stop) for start, stop in pairwise(bounds)]
+
+
+# ---------------------------------------------------------------- a worker's end
+
+
+class SharedWorker:
+    """A worker's end."""
+
+    def __init__(self, memory: Arena) -> None:
+        self._loans = Loans(memory)
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
+        """Return an uninitialised array: in shared memory if that pays and there is room."""
+        if math.prod(shape) * dtype.itemsize >= SHARED_FROM_BYTES:
+            shared = self._loans.arena.empty(shape, dtype)
+            if shared is not None:
+                return shared
+        return np.empty(shape, dtype)
+
+    def encode(self, messages: Sequence[Message]) -> list[Frame]:
+        """Return the frames of an envelope, with a note of what was released."""
+        frames = encode(messages, self._loans)
+        note = self._loans.note()
+        return [*frames, note] if note else frames
+
+    def decode(self, frames: Sequence[Buffer]) -> tuple[list[Message], list[Message]]:
+        """Return the messages of an envelope but for slices, which are computed: the answers."""
+        messages: list[Message] = []
+        answers: list[Message] = []
+        for message in decode(frames, self._loans):
+            if isinstance(message, ReduceSlice):
+                answers.append(reduce_slice(message))
+            else:
+                messages.append(message)
+        return messages, answers
+
+    def before_waiting(self) -> list[Frame]:
+        """Return a note of what was released, if it is so much that it cannot wait."""
+        note = self._loans.note(TOLD_FROM_BYTES)
+        return [*encode([]), note] if note else []
+
+
+def reduce_slice(request: ReduceSlice) -> SliceReduced:
+    """Compute a slice, and return the answer."""
+    out = request.out
+    out.setflags(write=True)  # arrays of messages are read-only; this one is meant to be written
+    mirror = request.mirror[0] if request.mirror else None
+    merge_into(out, request.values, request.aggregation, request.operation, mirror)
+    return SliceReduced(request_id=request.request_id)

@@ -1,0 +1,84 @@
+"""Exchange "star": every array travels by value, and the coordinator reduces alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from varsim.exchange.broadcast import BroadcastCodec
+from varsim.exchange.exchange import Handover, Wire
+from varsim.protocol.buffers import Buffer, Frame
+from varsim.protocol.codec import decode, encode
+from varsim.protocol.messages import Message
+from varsim.spec import Array
+from varsim.sync.actions import Reduce
+from varsim.sync.events import ReductionDone
+from varsim.transport.transport import Transport
+
+
+class Star:
+    """Works with every transport, and needs nothing of the system."""
+
+    def problem(self, transport: Transport) -> str:  # noqa: ARG002 - others look at it
+        """Return "": nothing is missing."""
+        return ""
+
+    def open(self, num_replicas: int) -> StarCoordinator:
+        """Return the coordinator's end."""
+        return StarCoordinator(num_replicas)
+
+    def join(self, handover: Handover, replica_id: int, num_replicas: int) -> StarWorker:  # noqa: ARG002
+        """Return a worker's end."""
+        return StarWorker()
+
+
+class StarCoordinator:
+    """The coordinator's end: it reduces at once."""
+
+    handover = Handover()
+    deadline_s = None
+
+    def __init__(self, num_replicas: int) -> None:
+        self._codec = BroadcastCodec(num_replicas, None)
+        self.encode = self._codec.encode
+        self.decode = self._codec.decode
+        self.end_round = self._codec.forget
+        self.close = self._codec.close
+
+    def attach(self, wire: Wire) -> None:
+        """Do nothing: this exchange has no messages of its own."""
+
+    def lose(self, replica_id: int) -> None:
+        """Do nothing: a worker owes this exchange nothing."""
+
+    def reduce(self, request: Reduce, now_s: float) -> Array:  # noqa: ARG002 - others wait
+        """Return the value."""
+        return request.computed()
+
+    def give_up(self) -> None:
+        """Do nothing: no reduction is ever under way."""
+
+    def finished(self) -> list[ReductionDone]:
+        """Return []: `reduce` returns every value."""
+        return []
+
+
+class StarWorker:
+    """A worker's end."""
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
+        """Return an uninitialised array."""
+        return np.empty(shape, dtype)
+
+    def encode(self, messages: Sequence[Message]) -> list[Frame]:
+        """Return the frames of an envelope."""
+        return encode(messages)
+
+    def decode(self, frames: Sequence[Buffer]) -> tuple[list[Message], list[Message]]:
+        """Return the messages of an envelope."""
+        return decode(frames), []
+
+    def before_waiting(self) -> list[Frame]:
+        """Return []."""
+        return []
