@@ -23,10 +23,29 @@ from tests.properties.deeds import (
     Step,
     Write,
 )
-from varsim.protocol.messages import MergeCall, Message, Payload, Returned
-from varsim.sync.actions import Deliver, Fetched, Finish, Reduce, Run, RunMerge, Send
+from varsim.protocol.messages import Message, Payload
+from varsim.sync.actions import (
+    Await,
+    Deliver,
+    Fetched,
+    Finish,
+    Reduce,
+    Run,
+    RunMerge,
+    Send,
+    ShowValue,
+)
 from varsim.sync.coordinator_state import CoordinatorState
 from varsim.sync.events import ReductionDone
+from varsim.sync.replica_events import (
+    EnterMerge,
+    FunctionBegins,
+    FunctionReturns,
+    ProgramBlocks,
+    ReplicaEvent,
+    ReplicaRead,
+    ReplicaWrite,
+)
 from varsim.sync.replica_state import ReplicaState
 
 NOTHING = Payload(None)
@@ -54,7 +73,7 @@ class BareCluster:
         self._to_coordinator: list[deque[Message]] = [deque() for _ in self.replicas]
         self._functions: list[Iterator[bool] | None] = [None for _ in self.replicas]
         self._can_run = [False for _ in self.replicas]
-        self._delivered = [False for _ in self.replicas]
+        self._outcomes: dict[int, Deliver | ShowValue] = {}  # of what the replicas waited for
         self._work: deque[RunMerge] = deque()
         self._fetched: dict[int, tuple[Array, ...]] = {}
         self._finished: set[int] = set()
@@ -143,8 +162,10 @@ class BareCluster:
                     self._to_coordinator[replica_id].append(message)
                 case Run(start=start):
                     self._functions[replica_id] = self._function(replica_id, start.call_id)
-                case Deliver():
-                    self._delivered[replica_id] = True
+                case Deliver() | ShowValue():
+                    self._outcomes[replica_id] = action
+                case Await():
+                    pass
                 case _:
                     raise AssertionError(action)
 
@@ -171,39 +192,39 @@ class BareCluster:
     def _function(self, replica_id: int, call_id: int) -> Iterator[bool]:
         """Does the steps of the call; yields whether it waits."""
         state, place = self.replicas[replica_id], self._at
-        state.begin(call_id)
+        self._act(replica_id, state.handle(FunctionBegins(call_id)))
         for number, step in enumerate(self._steps):
             yield False
             match step:
                 case Write():
                     value = step.values[replica_id].copy()
-                    state.write(self._id(step.variable), step.operation, value, f"a.py:{number}")
+                    write = ReplicaWrite(
+                        self._id(step.variable), step.operation, value, f"a.py:{number}"
+                    )
+                    assert not state.handle(write)
                     value.fill(1)  # it is the program's
                 case Read():
                     if step.who[replica_id]:
-                        variable_id = self._id(step.variable)
-                        if state.waits_for(variable_id):
-                            self._act(replica_id, state.wait(variable_id))
-                        while state.waits_for(variable_id):
-                            yield True
-                        self._see((*place, number, replica_id), state.read(variable_id))
+                        yield from self._operate(replica_id, ReplicaRead(self._id(step.variable)))
+                        shown = self._outcomes.pop(replica_id)
+                        assert isinstance(shown, ShowValue)
+                        self._see((*place, number, replica_id), shown.value)
                 case Meet():
-                    meeting = MergeCall(
-                        call_id=call_id,
-                        index=state.next_index(),
-                        function=NOTHING,
-                        arguments=Payload((*place, number)),
-                        label=None,
-                        place="",
-                    )
-                    self._act(replica_id, state.flush(meeting))
-                    while not self._delivered[replica_id]:
-                        yield True
-                    self._delivered[replica_id] = False
+                    arguments = Payload((*place, number))
+                    yield from self._operate(replica_id, EnterMerge(NOTHING, arguments, None, ""))
+                    del self._outcomes[replica_id]
                 case _:
                     assert_never(step)
-        returned = Returned(call_id=call_id, result=NOTHING, report=state.report())
-        self._act(replica_id, state.end(returned))
+        self._act(replica_id, state.handle(FunctionReturns(NOTHING)))
+
+    def _operate(self, replica_id: int, event: ReplicaEvent) -> Iterator[bool]:
+        """Gives an operation to the state; yields True until there is an outcome."""
+        actions = self.replicas[replica_id].handle(event)
+        self._act(replica_id, actions)
+        if Await(may_block=True) in actions:
+            self._act(replica_id, self.replicas[replica_id].handle(ProgramBlocks("")))
+        while replica_id not in self._outcomes:
+            yield True
 
     def _id(self, variable: int) -> int:
         return self.program.specs[variable].variable_id

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.sync.program import ReplicaProgram
 from varsim.distribute.values import taken_apart
 from varsim.protocol.messages import (
     BY_PROGRAM,
@@ -27,6 +28,7 @@ from varsim.protocol.messages import (
     Start,
     Structure,
     Waiting,
+    Write,
 )
 from varsim.spec import (
     Array,
@@ -51,8 +53,7 @@ from varsim.sync.actions import (
 )
 from varsim.sync.coordinator_state import CoordinatorState
 from varsim.sync.events import ReductionDone
-from varsim.sync.outbox import Outbox
-from varsim.sync.replica_state import ReplicaState
+from varsim.sync.outbox import KnownWrite, Outbox
 from varsim.testing.script import show
 from varsim.testing.telling import Teller
 
@@ -99,9 +100,9 @@ def array(value: Any, dtype: str = "float32") -> np.ndarray[Any, Any]:
 
 def replica(
     *specs: VariableSpec, replica_id: int = 0, num_replicas: int = 2, call: int | None = 1
-) -> ReplicaState:
+) -> ReplicaProgram:
     """A replica that holds zeros, and runs a call."""
-    state = ReplicaState(replica_id, num_replicas)
+    state = ReplicaProgram(replica_id, num_replicas)
     for one in specs:
         shape = tuple(1 if size is None else size for size in one.shape)
         state.handle(Create(spec=one, value=np.zeros(shape, one.dtype)))
@@ -188,7 +189,8 @@ class Writes:
         outbox = Outbox(specs)
         for place, one in enumerate(self.writes, 10 + self.index):
             value = None if one.value is None else one.value.tobytes()
-            outbox.add(one.variable_id, one.operation, one.shape, f"train.py:{place}", value)
+            write = Write(one.variable_id, one.operation, one.shape, f"train.py:{place}")
+            outbox.add(KnownWrite(write), value)
         layout, contribution = outbox.leave(self.call, self.index)
         assert isinstance(layout, Layout)
         assert isinstance(contribution, Contribution)

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from tests.sync.build import ASSIGN, NOTHING, array, merge_call, returned
+from tests.sync.build import ASSIGN, NOTHING, array
+from tests.sync.program import ReplicaProgram, sent
 from varsim.protocol.messages import Commit, Contribution, Message
 from varsim.spec import Operation, VariableSpec
 from varsim.sync.actions import CoordinatorAction, Fetched, Finish, Reduce, Send
 from varsim.sync.coordinator_state import CoordinatorState
 from varsim.sync.events import ReductionDone
-from varsim.sync.replica_state import ReplicaState
 
 
 class Cluster:
@@ -25,7 +25,7 @@ class Cluster:
     def __init__(self, *specs: VariableSpec, num_replicas: int = 2) -> None:
         self.coordinator = CoordinatorState(num_replicas)
         self.ledger = self.coordinator.ledger
-        self.replicas = [ReplicaState(i, num_replicas) for i in range(num_replicas)]
+        self.replicas = [ReplicaProgram(i, num_replicas) for i in range(num_replicas)]
         self.specs = {spec.variable_id: spec for spec in specs}
         self.sent: list[tuple[int, Message]] = []  # by the coordinator, since it was asked last
         self.left: list[Message] = []  # from replicas
@@ -75,10 +75,8 @@ class Cluster:
     def end(self) -> None:
         """All replicas return."""
         for replica_id, state in enumerate(self.replicas):
-            report = state.report()
-            for action in state.end(returned(report, call=self._call_id)):
-                assert isinstance(action, Send)
-                self._arrive(replica_id, action.message, 0.0)
+            for message in sent(state.end()):
+                self._arrive(replica_id, message, 0.0)
 
     def write(
         self, variable_id: int, *values: Any, operation: Operation = ASSIGN, by: int | None = None
@@ -92,18 +90,15 @@ class Cluster:
     def leave(self, *replica_ids: int, now_s: float = 0.0) -> None:
         """The outboxes of these replicas leave, and arrive; of all, if none is named."""
         for replica_id in replica_ids or range(len(self.replicas)):
-            for action in self.replicas[replica_id].flush():
-                assert isinstance(action, Send)
-                self._arrive(replica_id, action.message, now_s)
+            for message in sent(self.replicas[replica_id].flush()):
+                self._arrive(replica_id, message, now_s)
             self.replicas[replica_id].validate()
 
     def meet(self) -> None:
         """All replicas come to a merge_call; its function is about to run."""
         for replica_id, state in enumerate(self.replicas):
-            meeting = merge_call(index=state.next_index(), call=self._call_id)
-            for action in state.flush(meeting):
-                assert isinstance(action, Send)
-                self._arrive(replica_id, action.message, 0.0)
+            for message in sent(state.meet()):
+                self._arrive(replica_id, message, 0.0)
 
     # ------------------------------------------------------------ what there is to see
 

@@ -182,7 +182,7 @@ def test_after_a_call_without_reports_all_components_are_asked():
     cluster.perform(cluster.coordinator.give_up(1, "KeyboardInterrupt", 0.0))
     for state in cluster.replicas:
         assert "the program raised KeyboardInterrupt" == state.aborted
-        state.end(None)
+        state.unwind()
 
     assert [0.0, 0.0, 3.0] == cluster.look(W)
     assert [0, 1, 2] == asked(cluster)

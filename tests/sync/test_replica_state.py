@@ -23,10 +23,10 @@ from tests.sync.build import (
     commit,
     describe,
     replica,
-    returned,
     spec,
     start,
 )
+from tests.sync.program import sent
 from varsim.errors import AggregationError, OperationError, ProtocolError, ShapeError
 from varsim.protocol.messages import (
     BY_PROGRAM,
@@ -40,6 +40,7 @@ from varsim.protocol.messages import (
     Reduced,
     Shutdown,
 )
+from varsim.sync.replica_events import EnterReduce
 
 # ---------------------------------------------------------------- commits
 
@@ -148,7 +149,7 @@ def test_a_commit_that_is_not_of_its_own_call_pays_nothing():
     """The program, or another replica through it, wrote this component meanwhile."""
     state = replica(spec(), call=1)
     state.write(W, ADD, array(1.0))
-    state.flush()
+    state.meet()
     state.begin(2)
     state.handle(commit(1, 100.0, call=BY_PROGRAM))
     state.handle(commit(2, 101.0, call=7))
@@ -171,13 +172,15 @@ def test_the_outbox_leaves_once_and_with_one_waiting():
     assert ["-> Contribution w assign 1.0, v assign_add 2.0", "-> Waiting w"] == describe(
         state.wait(W)
     )
-    assert ["-> Returned"] == describe(state.end(returned()))
+    assert ["-> Returned"] == describe(state.end())
 
 
 def test_the_outbox_leaves_with_a_meeting_and_indices_count_both():
     state = replica(spec())
     state.write(W, ASSIGN, array(1.0))
-    sent = state.flush(all_reduce(1.0, index=state.next_index()))
+    reduce = all_reduce(1.0)
+    enter = EnterReduce(reduce.op, reduce.structure, reduce.leaves, None, "")
+    sent = state.meet(enter)
 
     assert ["-> Contribution w assign 1.0", "-> AllReduce SUM 1.0"] == describe(sent)
     assert [0, 1] == [action.message.index for action in sent[1:]]
@@ -187,7 +190,7 @@ def test_the_outbox_leaves_with_the_end_of_the_function():
     state = replica(spec())
     state.write(W, ASSIGN, array(1.0))
 
-    assert ["-> Contribution w assign 1.0", "-> Returned"] == describe(state.end(returned()))
+    assert ["-> Contribution w assign 1.0", "-> Returned"] == describe(state.end())
     state.validate()
 
 
@@ -253,7 +256,7 @@ def test_adds_need_not_fit_what_a_call_before_assigned():
     """Its commit comes after its end; and the program has assigned since."""
     state = replica(spec(SUM, shape=(None,)))
     state.write(W, ASSIGN, array([1.0, 2.0, 3.0]))
-    state.end(returned())
+    state.end()
     state.handle(commit(1, [2.0, 4.0, 6.0]))
     state.handle(commit(2, [1.0, 1.0], call=BY_PROGRAM))
     state.begin(2)
@@ -333,6 +336,7 @@ def test_a_component_written_past_the_policy_has_parted():
 
 def test_an_answer_is_delivered_to_the_innermost_call_only():
     state = replica(spec(), call=1)
+    state.meet()
     state.begin(2)
     answers = [
         Reduced(call_id=1, index=0, leaves=()),
@@ -355,6 +359,7 @@ def test_an_abort_of_a_call_that_does_not_run_is_answered_at_once():
 
 def test_an_abort_of_an_outer_call_aborts_what_runs_inside_it():
     state = replica(spec(), call=1)
+    state.meet()
     state.begin(2)
     state.handle(Abort(call_id=1, reason="another replica raised"))
 
@@ -366,17 +371,17 @@ def test_an_aborted_call_owes_nothing_and_sends_only_that_it_has_ended():
     state.write(W, ASSIGN, array(1.0))
     state.handle(Abort(call_id=1, reason="over"))
 
-    assert ["-> Left"] == describe(state.end(None))
+    assert ["-> Left"] == describe(state.unwind())
     state.begin(2)
     assert not state.waits_for(W)
-    assert ["-> Returned"] == describe(state.end(returned(call=2)))
+    assert ["-> Returned"] == describe(state.end())
     state.validate()
 
 
 def test_a_commit_after_the_end_of_its_call_is_still_applied():
     state = replica(spec())
     state.write(W, ASSIGN, array(1.0))
-    state.end(returned())
+    state.end()
     state.handle(commit(1, 4.0))
     state.begin(2)
 
@@ -384,21 +389,30 @@ def test_a_commit_after_the_end_of_its_call_is_still_applied():
     state.validate()
 
 
+def indices(left):
+    """Return the index of each collective."""
+    return [message.index for actions in left for message in sent(actions)]  # type: ignore[attr-defined]
+
+
 def test_a_nested_call_numbers_its_own_meetings():
     state = replica(spec(), call=1)
-    state.next_index()
+    outer = [state.meet()]
     state.begin(2)
+    inner = [state.meet()]
+    state.handle(Merged(call_id=2, index=0, result=NOTHING))
+    state.end()
+    state.handle(Merged(call_id=1, index=0, result=NOTHING))
+    outer.append(state.meet())
 
-    assert 0 == state.next_index()
-    state.end(returned(call=2))
-    assert 1 == state.next_index()
+    assert [0] == indices(inner)
+    assert [0, 1] == indices(outer)
 
 
 # ---------------------------------------------------------------- the rest
 
 
 def test_a_forgotten_variable_is_gone_and_forgetting_twice_is_well():
-    state = replica(spec(), spec(variable_id=V))
+    state = replica(spec(SUM, ON_READ), spec(variable_id=V))
     state.write(W, ASSIGN, array(1.0))
     state.handle(Forget(variable_ids=(W,)))
     state.handle(Forget(variable_ids=(W,)))
@@ -416,7 +430,7 @@ def test_a_forgotten_variable_may_still_be_owed():
     state.handle(Abort(call_id=1, reason="over"))
     state.handle(Forget(variable_ids=(W,)))
 
-    assert ["-> Left"] == describe(state.end(None))
+    assert ["-> Left"] == describe(state.unwind())
     state.validate()
 
 

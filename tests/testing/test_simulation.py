@@ -12,6 +12,7 @@ import varsim as tf
 from tests.effort import many
 from tests.testing.programs import PROGRAMS, cluster, exception, made, merge_calls, rank, seen
 from varsim.sync.coordinator_state import CoordinatorState
+from varsim.sync.outbox import Outbox
 from varsim.sync.replica_state import ReplicaState
 from varsim.testing import simulated_cluster
 from varsim.testing.simulation import SimulatedLink
@@ -123,11 +124,12 @@ def test_both_states_are_validated_after_every_event(monkeypatch):
     assert calls["ReplicaState.validate"] > 10
 
 
-def test_a_seed_finds_a_replica_that_does_not_wait(monkeypatch):
+def test_a_seed_finds_a_replica_that_counts_wrongly(monkeypatch):
     """The fault of a state is found where it happens, and not by a wrong value later."""
-    monkeypatch.setattr(ReplicaState, "waits_for", lambda *_: False)
+    leave = Outbox.leave
+    monkeypatch.setattr(Outbox, "leave", lambda self, call, index: leave(self, call, index + 1))
 
-    with simulated_cluster(seed=3), pytest.raises(AssertionError, match="waits before it reads"):
+    with simulated_cluster(seed=3), pytest.raises(AssertionError, match="numbers its meetings"):
         PROGRAMS[0]()
 
 

@@ -178,7 +178,7 @@ class DistributedVariable(Variable, DistributedValues):
         """An array to build the next update in; see `Variable.update_buffer`."""
         frame = current_frame()
         if frame is not None and frame.replica is not None and frame.strategy is self.strategy:
-            return frame.replica.session.state.buffer(self._variable_id)
+            return frame.replica.session.buffer(self._variable_id)
         return super().update_buffer()
 
     def _operand(self, value: Any) -> Array:

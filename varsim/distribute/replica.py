@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import traceback
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 
@@ -24,25 +23,45 @@ from varsim.errors import CallAborted
 from varsim.launch.launcher import WorkerLink
 from varsim.protocol.messages import (
     Abort,
-    AllGather,
-    AllReduce,
     Answered,
-    Ask,
     Define,
     Forget,
-    MergeCall,
     Merged,
     Message,
     Payload,
-    Raised,
     Reduced,
-    Report,
-    Returned,
     Start,
     Structure,
 )
 from varsim.spec import Array, Operation, ReduceOp
-from varsim.sync.actions import Deliver, ReplicaAction, Run, Send, Stop
+from varsim.sync.actions import (
+    Abandon,
+    Await,
+    Deliver,
+    Proceed,
+    ReplicaAction,
+    Run,
+    Send,
+    ShowValue,
+    Stop,
+    Supply,
+)
+from varsim.sync.replica_events import (
+    BufferRequest,
+    CallHost,
+    ComponentWrite,
+    EnterGather,
+    EnterMerge,
+    EnterReduce,
+    FunctionBegins,
+    FunctionRaises,
+    FunctionReturns,
+    FunctionUnwinds,
+    ProgramBlocks,
+    ReplicaEvent,
+    ReplicaRead,
+    ReplicaWrite,
+)
 from varsim.sync.replica_state import ReplicaState
 
 
@@ -54,6 +73,10 @@ def serve(link: WorkerLink) -> None:
     session = ReplicaSession(link, strategy, references)
     settle(session.home)
     session.serve()
+
+
+Outcome = Deliver | ShowValue | Proceed | Abandon | Supply
+"""What lets the program go on."""
 
 
 class ReplicaSession:
@@ -78,7 +101,8 @@ class ReplicaSession:
         self._references = references
         self._inbox: deque[Message] = deque()
         self._functions: dict[str, Payload | Any] = {}
-        self._answer: Reduced | Merged | Answered | None = None
+        self._outcome: Outcome | None = None
+        self._may_block = False  # whether the state wants to be told before the program blocks
         self._stopped = False
         self._watched_before: set[tuple[str, int]] = set()
         self._noticed: list[tuple[str, str]] = []  # (text, place)
@@ -106,7 +130,7 @@ class ReplicaSession:
                 self._references.forget(message.variable_ids)
         self._perform(self.state.handle(message))
 
-    def _perform(self, actions: list[ReplicaAction]) -> None:
+    def _perform(self, actions: Sequence[ReplicaAction]) -> None:
         envelope = [action.message for action in actions if isinstance(action, Send)]
         if envelope:
             self._link.send(envelope)
@@ -114,12 +138,16 @@ class ReplicaSession:
             match action:
                 case Run():
                     self._run(action.start)
-                case Deliver():
-                    self._answer = action.answer
+                case Await():
+                    self._may_block = action.may_block
+                case Deliver() | ShowValue() | Proceed() | Abandon() | Supply():
+                    self._outcome = action
                 case Stop():
                     self._stopped = True
                 case Send():
                     pass
+                case _:
+                    assert_never(action)
 
     def _function(self, function_id: str) -> Any:
         function = self._functions[function_id]
@@ -132,21 +160,20 @@ class ReplicaSession:
             return  # it has failed before it began here
         if self._trace is not None:
             self._trace.begins(start.call_id)
-        self.state.begin(start.call_id)
-        last: Message | None
+        self._perform(self.state.handle(FunctionBegins(start.call_id)))
+        ended: FunctionReturns | FunctionRaises | FunctionUnwinds
         try:
             with entered(Frame(self.strategy, self.context, home=self.home)):
                 args, kwargs = self._link.unpack(start.arguments)
                 function = self._function(start.function_id)
                 with self._watched(function, args, kwargs), self.home.to_itself():
                     result = function(*args, **kwargs)
-            self._check_aborted()
-            last = self._returned(start.call_id, result)
+            ended = FunctionReturns(self._link.pack(result), *self._seen())
         except CallAborted:
-            last = None  # its output comes with the next report
+            ended = FunctionUnwinds()  # its output comes with the next report
         except Exception as error:  # whatever the user's function raises goes to the program
-            last = None if self.state.aborted else self._raised(start.call_id, error)
-        self._perform(self.state.end(last))
+            ended = self._raised(error)
+        self._perform(self.state.handle(ended))
 
     @contextmanager
     def _watched(self, function: Any, *arguments: Any) -> Iterator[None]:
@@ -167,18 +194,13 @@ class ReplicaSession:
         yield
         self._noticed += watch.told()
 
-    def _returned(self, call_id: int, result: Any) -> Returned:
-        payload = self._link.pack(result)
-        report = self._report()
-        return Returned(call_id=call_id, result=payload, report=report)
-
-    def _report(self) -> Report:
-        report = self.state.report(self._link.take_output())
+    def _seen(self) -> tuple[str, tuple[tuple[str, str], ...]]:
+        """Return what the function printed, and what it is warned of."""
         noticed = (*self.home.warnings(), *self._noticed)
         self._noticed.clear()
-        return replace(report, warnings=report.warnings + noticed) if noticed else report
+        return self._link.take_output(), noticed
 
-    def _raised(self, call_id: int, error: Exception) -> Raised:
+    def _raised(self, error: Exception) -> FunctionRaises:
         for refused in self.home.silent(error):
             error.add_note(f"before that, {refused}")
         own = error.__traceback__
@@ -190,22 +212,27 @@ class ReplicaSession:
         except Exception as unpackable:  # an exception may hold anything, even a socket
             payload = self._link.pack(None)
             text += f"\n(the exception itself cannot travel: {unpackable})"
-        report = self._report()
-        return Raised(call_id=call_id, exception=payload, traceback=text, report=report)
+        return FunctionRaises(payload, text, *self._seen())
 
-    def _await(self) -> Any:
-        """Serves messages until the answer that the program waits for is there."""
-        while self._answer is None:
-            self._check_aborted()
+    def _do(self, event: ReplicaEvent) -> Outcome:
+        """Give the state an operation of the program, and serve messages until it may go on.
+
+        Raises:
+            CallAborted: The call has failed elsewhere.
+        """
+        return self._await(self.state.handle(event))
+
+    def _await(self, actions: Sequence[ReplicaAction]) -> Outcome:
+        self._perform(actions)
+        while self._outcome is None:
+            if self._may_block and not self._inbox:
+                self._may_block = False
+                self._perform(self.state.handle(ProgramBlocks(user_place())))
             self._take(self._next())
-        answer, self._answer = self._answer, None
-        return answer
-
-    def _check_aborted(self) -> None:
-        if self.state.aborted is not None:
-            raise CallAborted(self.state.aborted)
-        if self._stopped:
-            raise CallAborted("the cluster is shut down")
+        outcome, self._outcome = self._outcome, None
+        if isinstance(outcome, Abandon):
+            raise CallAborted(outcome.reason)
+        return outcome
 
     # ------------------------------------------------------------ for variables
 
@@ -214,53 +241,46 @@ class ReplicaSession:
         return variable.strategy is self.strategy and replica_id == self.replica_id
 
     def read(self, variable_id: int) -> Array:
-        """This replica's component, after its own writes are committed; read-only."""
-        self._wait_for(variable_id)
-        value = self.state.read(variable_id)
+        """Return this replica's component, after its own writes are committed; read-only."""
+        shown = self._do(ReplicaRead(variable_id))
+        assert isinstance(shown, ShowValue)
         if self._trace is not None:
-            version = self.state.components.find(variable_id).version
-            self._trace.read(variable_id, self.replica_id, version, user_place(), value)
-        return value
-
-    def _wait_for(self, variable_id: int) -> None:
-        if not self.state.waits_for(variable_id):
-            return
-        while self._inbox and self.state.waits_for(variable_id):
-            self._take(self._inbox.popleft())  # the commit may be here already
-        if self.state.waits_for(variable_id):
-            self._check_aborted()
-            self._perform(self.state.wait(variable_id, user_place()))
-            while self.state.waits_for(variable_id):
-                self._check_aborted()
-                self._take(self._next())
-        self._check_aborted()  # a failed call owes nothing any more, and must not go on
+            self._trace.read(variable_id, self.replica_id, shown.version, user_place(), shown.value)
+        return shown.value
 
     def write(
         self, variable_id: int, operation: Operation, value: Array, place: str, travels: bool
     ) -> None:
-        """Writes a variable in replica context; see `ReplicaState.write`.
+        """Write a variable in replica context.
 
         Args:
+            value: Of the variable's dtype. The caller may change it afterwards.
             travels: Whether the value is sent, and so recorded, whichever replica this is.
+        Raises:
+            VariableError: The policy, the dtype or the shape refuses it; nothing has changed.
         """
-        if self.state.aborted is not None:
-            self._check_aborted()
-        waits = self.state.write(variable_id, operation, value, place)
-        if not travels and self._trace is not None:
+        actions = self.state.handle(ReplicaWrite(variable_id, operation, value, place))
+        if not travels and self._trace is not None and self.state.aborted is None:
             self._note_write(variable_id, operation, value)
-        if waits:
-            self._wait_for(variable_id)
+        if actions:
+            self._await(actions)
 
     def write_component(self, variable_id: int, operation: Operation, value: Array) -> None:
-        """Writes this replica's component past the policy."""
-        self.state.write_component(variable_id, operation, value)
+        """Write this replica's component past the policy."""
+        self._perform(self.state.handle(ComponentWrite(variable_id, operation, value)))
         if self._trace is not None:
             self._trace.wrote(variable_id, self.replica_id, operation, user_place(), value)
+
+    def buffer(self, variable_id: int) -> Array:
+        """Return an array to build an update of a variable in; a large one is written uncopied."""
+        supplied = self._do(BufferRequest(variable_id))
+        assert isinstance(supplied, Supply)
+        return supplied.array
 
     def _note_write(self, variable_id: int, operation: Operation, value: Array) -> None:
         assert self._trace is not None
         held = self.state.components.find(variable_id)
-        if not held.cells[operation].is_sent:
+        if not held.ways[operation].is_sent:
             self._trace.wrote(variable_id, self.replica_id, operation, user_place(), value)
         elif not held.is_needed:
             self._trace.withheld(variable_id, value)
@@ -270,55 +290,31 @@ class ReplicaSession:
     def all_reduce(
         self, op: ReduceOp, structure: Structure, leaves: list[Array], label: str | None
     ) -> tuple[Array, ...]:
-        """Reduces leaves over all replicas."""
-        self._check_aborted()
-        meeting = AllReduce(
-            call_id=self.state.call_id,
-            index=self.state.next_index(),
-            op=op,
-            structure=structure,
-            leaves=tuple(leaves),
-            label=label,
-            place=user_place(),
-        )
-        self._perform(self.state.flush(meeting))
-        return self._leaves()
+        """Reduce leaves over all replicas."""
+        return self._leaves(EnterReduce(op, structure, tuple(leaves), label, user_place()))
 
     def all_gather(
         self, axis: int, structure: Structure, leaves: list[Array], label: str | None
     ) -> tuple[Array, ...]:
-        """Concatenates leaves over all replicas."""
-        self._check_aborted()
-        meeting = AllGather(
-            call_id=self.state.call_id,
-            index=self.state.next_index(),
-            axis=axis,
-            structure=structure,
-            leaves=tuple(leaves),
-            label=label,
-            place=user_place(),
-        )
-        self._perform(self.state.flush(meeting))
-        return self._leaves()
+        """Concatenate leaves over all replicas."""
+        return self._leaves(EnterGather(axis, structure, tuple(leaves), label, user_place()))
 
-    def _leaves(self) -> tuple[Array, ...]:
-        leaves: tuple[Array, ...] = self._await().leaves
-        return tuple(np.array(leaf) for leaf in leaves)  # this replica's own
+    def _leaves(self, event: EnterReduce | EnterGather) -> tuple[Array, ...]:
+        answer = self._answer_to(event)
+        assert isinstance(answer, Reduced)
+        return tuple(np.array(leaf) for leaf in answer.leaves)  # this replica's own
 
     def merge_call(self, function: Any, arguments: tuple[Any, Any], label: str | None) -> Any:
-        """Has the program run a function once for all replicas."""
-        self._check_aborted()
-        packed = self._link.pack(function), self._link.pack(arguments)  # this may fail
-        meeting = MergeCall(
-            call_id=self.state.call_id,
-            index=self.state.next_index(),
-            function=packed[0],
-            arguments=packed[1],
-            label=label,
-            place=user_place(),
-        )
-        self._perform(self.state.flush(meeting))
-        return self._link.unpack(self._await().result)
+        """Have the program run a function once for all replicas."""
+        packed = self._link.pack(function), self._link.pack(arguments)
+        answer = self._answer_to(EnterMerge(*packed, label, user_place()))
+        assert isinstance(answer, Merged)
+        return self._link.unpack(answer.result)
+
+    def _answer_to(self, event: ReplicaEvent) -> Reduced | Merged | Answered:
+        delivered = self._do(event)
+        assert isinstance(delivered, Deliver)
+        return delivered.answer
 
     def create(self, kwargs: dict[str, Any]) -> Any:
         """Has the program create a variable; it is the same one for all replicas."""
@@ -334,12 +330,10 @@ class ReplicaSession:
         Raises:
             Exception: Whatever doing it raised there.
         """
-        self._check_aborted()
-        question = self._link.pack((verb, *arguments))
-        ask = Ask(call_id=self.state.call_id, question=question, place=user_place())
-        self._perform(self.state.flush(ask))
-        answered = self._await()
-        result = self._link.unpack(answered.result)
-        if answered.failed:
+        request = self._link.pack((verb, *arguments))
+        answer = self._answer_to(CallHost(request, user_place()))
+        assert isinstance(answer, Answered)
+        result = self._link.unpack(answer.result)
+        if answer.failed:
             raise result
         return result

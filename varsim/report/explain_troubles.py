@@ -10,14 +10,16 @@ from typing import Final
 import numpy as np
 
 from varsim.errors import VariableError, VarsimError
-from varsim.protocol.messages import Create, Write
+from varsim.protocol.messages import Create, Payload, Returned, Write
 from varsim.report.explain_worked import START, WRITES, Worked, example_spec
 from varsim.report.words import number
 from varsim.spec import Context, Operation, VariableSpec
 from varsim.sync import mismatch, policies, reduce
+from varsim.sync.actions import Send
 from varsim.sync.creation import in_force
 from varsim.sync.meeting_fixes import of_meeting
 from varsim.sync.policies.legality import check_arithmetic, check_gather
+from varsim.sync.replica_events import FunctionBegins, FunctionReturns, ReplicaWrite
 from varsim.sync.replica_state import ReplicaState
 
 _CALL_ID: Final = 1
@@ -58,9 +60,13 @@ def _said_of_parting(spec: VariableSpec, num_replicas: int) -> list[str]:
     replica = ReplicaState(0, num_replicas)
     start = np.asarray(START, spec.dtype)
     replica.handle(Create(spec=spec, value=start))
-    replica.begin(_CALL_ID)
-    replica.write(spec.variable_id, Operation.ASSIGN, np.asarray(1, spec.dtype))
-    return [text for text, _ in replica.report().warnings]
+    replica.handle(FunctionBegins(_CALL_ID))
+    value = np.asarray(1, spec.dtype)
+    replica.handle(ReplicaWrite(spec.variable_id, Operation.ASSIGN, value))
+    *_, sent = replica.handle(FunctionReturns(Payload(None)))
+    assert isinstance(sent, Send)
+    assert isinstance(sent.message, Returned)
+    return [text for text, _ in sent.message.report.warnings]
 
 
 def _lost_remainder(spec: VariableSpec, num_replicas: int) -> str:

@@ -41,7 +41,7 @@ COORDINATOR = -1
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Call a function in replica context, then tell the state how it ended."""
+    """Call a function in replica context, and give the state the events of its begin and end."""
 
     start: Start
 
@@ -51,6 +51,43 @@ class Deliver:
     """The program of this replica waits for this answer: let it go on."""
 
     answer: Reduced | Merged | Answered
+
+
+@dataclass(frozen=True, slots=True)
+class Await:
+    """Let the program wait: go on with messages until an action lets it go on.
+
+    With `may_block`, give the state `ProgramBlocks` before blocking for a message.
+    """
+
+    may_block: bool
+
+
+@dataclass(slots=True, eq=False)  # not frozen: there may be thousands in a step
+class ShowValue:
+    """Let the program go on with this replica's component, which never changes any more."""
+
+    value: Array
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Proceed:
+    """Let the program go on after a write that had to wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Abandon:
+    """Unwind the program's function: its call, or one around it, has failed elsewhere."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Supply:
+    """Give the program an array, uninitialised, to build an update in."""
+
+    array: Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +178,7 @@ class Finish:
         return None
 
 
-ReplicaAction = Send | Run | Deliver | Stop
+ReplicaAction = Send | Run | Deliver | Await | ShowValue | Proceed | Abandon | Supply | Stop
 CoordinatorAction = Send | RunMerge | AnswerAsk | Reduce | Fetched | Exchanged | Finish
 
 Steps = Generator[CoordinatorAction, Array, None]

@@ -2,23 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from varsim.errors import ProtocolError, ShapeError
-from varsim.protocol.messages import Commit
+from varsim.protocol.buckets import PACK_LIMIT_BYTES, size_of
+from varsim.protocol.messages import Commit, Write
 from varsim.spec import Array, Context, Operation, VariableAggregation, VariableSpec
 from varsim.sync import policies, reduce
 from varsim.sync.block import Block
-from varsim.sync.policies.cells import Cell
+from varsim.sync.outbox import KnownWrite
+from varsim.sync.replica_events import ReplicaWrite
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _WRITES: Final = (Operation.ASSIGN, Operation.ASSIGN_ADD, Operation.ASSIGN_SUB)
+
+
+class Way:
+    """How one operation changes a variable in replica context, and where it has done so."""
+
+    __slots__ = ("combines", "diverges", "is_deferred", "is_sent", "known", "operation")
+
+    def __init__(self, spec: VariableSpec, operation: Operation) -> None:
+        cell = policies.cell(spec, Context.REPLICA, operation)
+        self.operation = operation
+        self.combines = cell.combines
+        self.is_sent = cell.is_sent
+        self.is_deferred = cell.is_deferred
+        self.diverges = cell.diverges
+        self.known: dict[Hashable, KnownWrite] = {}  # by location, and by shape if that is open
+
+    def learn(self, key: Hashable, write: ReplicaWrite) -> KnownWrite:
+        """Remember a write under a key, to tell it from others by identity."""
+        entry = Write(write.variable_id, write.operation, write.value.shape, write.location)
+        known = self.known[key] = KnownWrite(entry)
+        return known
 
 
 @dataclass(slots=True)
@@ -32,8 +55,10 @@ class Held:
     spec: VariableSpec
     value: Array
     is_needed: bool  # what is contributed here counts
-    cells: dict[Operation, Cell] = field(init=False)  # of replica context
+    ways: dict[Operation, Way] = field(init=False)
     is_bool: bool = field(init=False)
+    is_open: bool = field(init=False)  # whether an assign may change its shape
+    is_small: bool = field(init=False)  # whatever is written to it is packed with other values
     version: int = 0  # of the last commit that was applied here
     block: Block | None = None  # together with others that are always written together
     slot: int = 0  # the place in the block
@@ -45,10 +70,11 @@ class Held:
     parted: bool = False
 
     def __post_init__(self) -> None:
-        self.cells = {
-            operation: policies.cell(self.spec, Context.REPLICA, operation) for operation in _WRITES
-        }
+        self.ways = {operation: Way(self.spec, operation) for operation in _WRITES}
         self.is_bool = self.spec.dtype.kind == "b"
+        shape, itemsize = self.spec.shape, self.spec.dtype.itemsize
+        self.is_open = None in shape
+        self.is_small = not self.is_open and size_of(shape) * itemsize <= PACK_LIMIT_BYTES
 
     def component(self) -> Array:
         """The value; the caller does not write to it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,15 +12,13 @@ from varsim.protocol.buckets import PACK_LIMIT_BYTES
 from varsim.protocol.messages import Part, Tally
 from varsim.spec import Array, Operation
 from varsim.sync import reduce
+from varsim.sync.update_buffers import Allocate
 
 MAX_ENTRIES: Final = 1024
 """Writes of one variable that a replica keeps apart; then the program waits for their exchange."""
 
 MAX_LOG_BYTES: Final = 64 * 2**20
 """Of the values of one variable that a replica keeps; more costs more memory than it saves time."""
-
-Allocate = Callable[[tuple[int, ...], np.dtype[np.generic]], Array]
-"""Makes an array, uninitialised, that is going to be sent."""
 
 _NUMBERS: Final = {Operation.ASSIGN: 1, Operation.ASSIGN_ADD: 2, Operation.ASSIGN_SUB: 3}
 _PRIME: Final = 2**61 - 1  # so that a number for all operations fits into an int64

@@ -10,10 +10,17 @@ import numpy as np
 
 from varsim.protocol.buckets import Bucket, arrange
 from varsim.protocol.messages import Contribution, Layout, Message, Write
-from varsim.spec import Array, Operation, VariableSpec
+from varsim.spec import Array, VariableSpec
 
 MAX_LAYOUTS: Final = 64
 """How many layouts a replica and the coordinator remember; then the oldest is replaced."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KnownWrite:
+    """A write that a program makes again and again; equal writes are one object."""
+
+    write: Write
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,47 +32,31 @@ class _Known:
 class Outbox:
     """Collects the writes of one replica, and packs them when they leave.
 
-    A program writes the same variables in the same lines at every step. So each write is one
-    number, which stands for the whole `Write`, and a sequence of them that has left before is
-    named by its layout's id.
+    A program writes the same variables in the same lines at every step. So each write is known
+    by its identity, and a sequence of them that has left before is named by its layout's id.
     """
 
     def __init__(self, specs: Mapping[int, VariableSpec]) -> None:
         self._specs = specs
-        self._numbers: dict[tuple[int, Operation, tuple[int, ...], str], int] = {}
-        self._writes: list[Write] = []  # each at its number
-        self._waiting: list[int] = []  # numbers of the writes, in program order
+        self._waiting: list[KnownWrite] = []  # in program order
         self._values: list[bytes | Array | None] = []  # of each
-        self._known: dict[tuple[int, ...], _Known] = {}  # oldest first
+        self._known: dict[tuple[KnownWrite, ...], _Known] = {}  # oldest first
         self._sent = 0  # layouts so far
-        self._stale = False
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(
-        self,
-        variable_id: int,
-        operation: Operation,
-        shape: tuple[int, ...],
-        place: str,
-        value: bytes | Array | None,
-    ) -> None:
-        """Takes a write.
+    def add(self, known: KnownWrite, value: bytes | Array | None) -> None:
+        """Take a write.
 
         Args:
-            value: Its bytes, or an array that nobody writes to any more; None if not needed.
+            value: Its bytes, or an array to which nothing writes any more; None if not needed.
         """
-        key = (variable_id, operation, shape, place)
-        number = self._numbers.get(key)
-        if number is None:
-            number = self._numbers[key] = len(self._writes)
-            self._writes.append(Write(*key))
-        self._waiting.append(number)
+        self._waiting.append(known)
         self._values.append(value)
 
     def leave(self, call_id: int, index: int) -> list[Message]:
-        """Everything in it as messages; it is empty then.
+        """Return everything in it as messages, and be empty.
 
         Args:
             index: Of the meeting that the first write is.
@@ -76,7 +67,7 @@ class Outbox:
         order = tuple(self._waiting)
         known = self._known.get(order)
         if known is None:
-            writes = tuple(self._writes[number] for number in order)
+            writes = tuple(one.write for one in order)
             known = self._learn(order, writes)
             messages.append(Layout(layout_id=known.layout_id, writes=writes))
         values = self._values
@@ -89,7 +80,7 @@ class Outbox:
         self.clear()
         return [*messages, contribution]
 
-    def _learn(self, order: tuple[int, ...], writes: tuple[Write, ...]) -> _Known:
+    def _learn(self, order: tuple[KnownWrite, ...], writes: tuple[Write, ...]) -> _Known:
         if len(self._known) == MAX_LAYOUTS:
             del self._known[next(iter(self._known))]
         known = self._known[order] = _Known(self._sent % MAX_LAYOUTS, arrange(writes, self._specs))
@@ -97,20 +88,9 @@ class Outbox:
         return known
 
     def clear(self) -> None:
-        """Drops the writes: the call that they belong to has failed."""
+        """Drop the writes: the call that they belong to has failed."""
         self._waiting = []
         self._values = []
-        if self._stale:
-            self._numbers.clear()
-            self._writes.clear()
-            self._known.clear()
-            self._stale = False
-
-    def forget(self) -> None:
-        """A variable is gone: what is remembered of writes need not be kept for ever."""
-        self._stale = True
-        if not self._waiting:
-            self.clear()
 
 
 def _packed(bucket: Bucket, values: list[bytes | Array | None], count: int) -> Array:

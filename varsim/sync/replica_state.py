@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Final, assert_never
 
 import numpy as np
 
@@ -18,7 +20,6 @@ from varsim.protocol.messages import (
     Component,
     Create,
     Deferred,
-    Define,
     Demand,
     Fetch,
     Forget,
@@ -31,63 +32,137 @@ from varsim.protocol.messages import (
     Start,
     Waiting,
 )
-from varsim.spec import Array, Operation, VariableSpec
+from varsim.spec import Array, Operation
 from varsim.sync import fixes
-from varsim.sync.actions import COORDINATOR, Deliver, ReplicaAction, Run, Send, Stop
-from varsim.sync.components import Components, Held, check_shape
-from varsim.sync.deferred import Allocate, DeferredWrites
+from varsim.sync.actions import (
+    COORDINATOR,
+    Abandon,
+    Await,
+    Deliver,
+    Proceed,
+    ReplicaAction,
+    Run,
+    Send,
+    ShowValue,
+    Stop,
+    Supply,
+)
+from varsim.sync.components import Components, Held, Way, check_shape
+from varsim.sync.deferred import DeferredWrites
+from varsim.sync.event_log import InvalidTransition
 from varsim.sync.outbox import Outbox
 from varsim.sync.policies.legality import check_arithmetic
+from varsim.sync.replica_events import (
+    BufferRequest,
+    CallHost,
+    ComponentWrite,
+    EnterGather,
+    EnterMerge,
+    EnterReduce,
+    FunctionBegins,
+    FunctionRaises,
+    FunctionReturns,
+    FunctionUnwinds,
+    ProgramBlocks,
+    ReplicaEvent,
+    ReplicaRead,
+    ReplicaWrite,
+)
+from varsim.sync.update_buffers import Allocate, UpdateBuffers
+
+SHUT_DOWN: Final = "the cluster is shut down"
+"""Why calls fail that run when the coordinator ends the cluster."""
+
+NOT_RUNNING: Final = "no function runs on this replica"
+
+_NOTHING: Final[tuple[ReplicaAction, ...]] = ()
 
 
 @dataclass(slots=True)
 class _Call:
     call_id: int
     next_index: int = 0
-    left: int = 0  # meetings that have left this process
-    settled: int = 0  # meetings whose commits have come
+    left: int = 0  # collectives that have left this process
+    settled: int = 0  # collectives whose commits have come
     aborted: str | None = None
+    awaits: Held | None = None  # the program waits until this variable owes nothing
+    reads: bool = False  # and then reads it
+    awaits_answer: bool = False  # the program waits for a message to it
 
 
 class ReplicaState:
     """Decides, for one replica, what every message and every step of its program means.
 
-    The shell calls `handle` with each message, and `write`, `read`, `meet`, … for the program;
-    it does what the returned actions say, in order. Nothing here waits: where the program must,
-    `waits_for` says so, and the shell handles messages until it does not.
+    The shell calls `handle` with each event and does what the returned actions say, in order.
+    `handle` never waits: where the program must, an action says so, and a later event has the
+    action that lets the program go on.
 
     Args:
         allocate: Makes the array that a large contribution is copied to.
     """
 
-    def __init__(self, replica_id: int, num_replicas: int, allocate: Allocate = np.empty) -> None:
+    def __init__(
+        self,
+        replica_id: int,
+        num_replicas: int,
+        allocate: Allocate = np.empty,
+    ) -> None:
         self.replica_id = replica_id
         self.num_replicas = num_replicas
         self.components = Components(replica_id)
-        self.aborted: str | None = None
-        """Why the innermost call, or one around it, has failed elsewhere."""
+        self.aborted: str | None = None  # why the innermost call, or one around it, has failed
         self._held = self.components.held
-        self._allocate = allocate
+        self._buffers = UpdateBuffers(allocate)
         self._outbox = Outbox(self.components)
         self._deferred = DeferredWrites(allocate)
-        self._given: dict[int, Array] = {}  # id → an array for an update, not written yet
         self._calls: list[_Call] = []  # innermost last
+        self._going_on: _Call | None = None  # the innermost, unless it has failed
         self._warnings: list[tuple[str, str]] = []
+        self._output = ""  # of functions whose calls had failed
         self._warned: set[int] = set()
         self._touched: dict[int, Held] = {}
 
+    def handle(self, event: ReplicaEvent) -> Sequence[ReplicaAction]:
+        """Take one event, and return what the shell must do about it, in order.
+
+        Raises:
+            VariableError: The policy, the dtype or the shape refuses a write; nothing has changed.
+            ProtocolError: The coordinator sent what cannot be meant for this replica.
+            InvalidTransition: The event makes no sense now; it is a bug of the shell.
+        """
+        if event.__class__ is ReplicaWrite:
+            return self._write(event)
+        return self._decide(event)
+
+    def _decide(self, event: ReplicaEvent) -> Sequence[ReplicaAction]:
+        match event:
+            case ReplicaWrite():
+                return self._write(event)
+            case ReplicaRead():
+                return self._read(event)
+            case Message():
+                return self._receive(event)
+            case ProgramBlocks():
+                return self._block(event)
+            case ComponentWrite():
+                return self._write_component(event)
+            case BufferRequest():
+                return self._supply(event.variable_id)
+            case EnterReduce() | EnterGather() | EnterMerge() | CallHost():
+                return self._enter(event)
+            case FunctionBegins():
+                return self._begin(event.call_id)
+            case FunctionReturns() | FunctionRaises() | FunctionUnwinds():
+                return self._end(event)
+            case _:
+                assert_never(event)
+
     # ------------------------------------------------------------ messages
 
-    def handle(self, message: Message) -> list[ReplicaAction]:
-        """Takes one message from the coordinator."""
+    def _receive(self, message: Message) -> Sequence[ReplicaAction]:
         match message:
             case Commit():
-                self.components.commit(message)
-                if message.call_id == OF_DEFERRED:
-                    self._deferred.settle(int(message.variable_ids[0]), message.settled)
-                for call in self._calls:
-                    if call.call_id == message.call_id:
-                        call.settled = max(call.settled, message.settled)
+                return self._commit(message)
             case Create():
                 self.components.create(message.spec, message.value)
             case Forget():
@@ -100,36 +175,32 @@ class ReplicaState:
             case Start():
                 return [Run(message)]
             case Reduced() | Merged() | Answered():
-                if self._calls and self._calls[-1].call_id == message.call_id:
-                    return [Deliver(message)]
+                return self._answer(message)
             case Abort():
                 return self._abort(message)
             case Shutdown():
-                return [Stop()]
-            case Define():
-                raise AssertionError("functions are the shell's business")
+                for call in self._calls:
+                    call.aborted = call.aborted or SHUT_DOWN
+                self._see_whether_aborted()
+                return [Stop(), *self._resume()]
             case _:
                 raise ProtocolError(f"a replica does not take {message.name} messages")
-        return []
+        return _NOTHING
+
+    def _commit(self, commit: Commit) -> Sequence[ReplicaAction]:
+        self.components.commit(commit)
+        if commit.call_id == OF_DEFERRED:
+            self._deferred.settle(int(commit.variable_ids[0]), commit.settled)
+        for call in self._calls:
+            if call.call_id == commit.call_id:
+                call.settled = max(call.settled, commit.settled)
+        return self._resume()
 
     def _forget(self, forget: Forget) -> None:
         for variable_id in forget.variable_ids:
             self.components.forget(variable_id)
             self._touched.pop(variable_id, None)
-            self._outbox.forget()
             self._deferred.forget(variable_id)
-
-    def _abort(self, abort: Abort) -> list[ReplicaAction]:
-        self._deferred.fail(abort.call_id)
-        inside = [call for call in self._calls if call.call_id == abort.call_id]
-        for call in inside:
-            call.aborted = abort.reason
-        self._see_whether_aborted()
-        return [] if inside else self._leave(abort.call_id)
-
-    def _see_whether_aborted(self) -> None:
-        reasons = (call.aborted for call in self._calls if call.aborted is not None)
-        self.aborted = next(reasons, None)
 
     def _component(self, fetch: Fetch) -> Component:
         held = self.components.find(fetch.variable_id)
@@ -141,153 +212,197 @@ class ReplicaState:
             value=value,
         )
 
-    # ------------------------------------------------------------ the program's operations
+    def _answer(self, answer: Reduced | Merged | Answered) -> Sequence[ReplicaAction]:
+        if not self._calls or self._calls[-1].call_id != answer.call_id:
+            return _NOTHING
+        self._calls[-1].awaits_answer = False
+        return [Deliver(answer)]
 
-    def spec_of(self, variable_id: int) -> VariableSpec:
-        """The spec of a variable that this replica holds."""
-        return self.components[variable_id]
+    def _abort(self, abort: Abort) -> Sequence[ReplicaAction]:
+        self._deferred.fail(abort.call_id)
+        inside = [call for call in self._calls if call.call_id == abort.call_id]
+        for call in inside:
+            call.aborted = abort.reason
+        self._see_whether_aborted()
+        return [*([] if inside else self._leave(abort.call_id)), *self._resume()]
 
-    def write(self, variable_id: int, operation: Operation, value: Array, place: str = "") -> bool:
-        """Writes a variable in replica context: locally, or as a contribution to a merge.
+    def _see_whether_aborted(self) -> None:
+        reasons = (call.aborted for call in self._calls if call.aborted is not None)
+        self.aborted = next(reasons, None)
+        self._going_on = self._calls[-1] if self._calls and self.aborted is None else None
 
-        Args:
-            value: Of the variable's dtype. The caller may change it afterwards.
-            place: file:line in the user's program.
-        Returns:
-            Whether the program must wait for the variable: more deferred writes are not kept.
-        Raises:
-            VariableError: The policy, the dtype or the shape refuses it; nothing has changed.
-        """
-        held = self._held.get(variable_id) or self.components.find(variable_id)
-        shape = value.shape
-        if shape != held.spec.shape or held.is_bool:
-            self._check(held, operation, value)
-        cell = held.cells[operation]
-        if cell.is_sent:
-            self._contribute(held, operation, value, shape, place)
-            return False
+    def _leave(self, call_id: int) -> list[ReplicaAction]:
+        return [Send(COORDINATOR, Left(call_id=call_id))]
+
+    # ------------------------------------------------------------ writes
+
+    def _write(self, write: ReplicaWrite) -> Sequence[ReplicaAction]:
+        """Write a variable in replica context: locally, or as a contribution to a merge."""
+        call = self._going_on
+        if call is None:
+            return self._refuse_to_go_on()
+        held = self._held.get(write.variable_id) or self.components.find(write.variable_id)
+        value = write.value
+        way = held.ways[write.operation]
+        key: Hashable = write.location
+        if value.shape != held.spec.shape or held.is_bool:
+            self._check(held, way, value)
+            key = write.location, value.shape
+        if way.is_sent:
+            own: bytes | Array | None = None
+            if held.is_needed:
+                small = held.is_small or value.nbytes <= PACK_LIMIT_BYTES
+                own = value.tobytes() if small else self._buffers.to_send(value)
+            self._outbox.add(way.known.get(key) or way.learn(key, write), own)
+            held.owed_to = call.call_id
+            held.owed_index = call.next_index
+            call.next_index += 1
+            if held.is_open and write.operation is Operation.ASSIGN:
+                held.coming = value
+            return _NOTHING
         held.writes += 1
-        self._touched[variable_id] = held
-        if cell.is_deferred:
-            kept = self._kept(value) if held.is_needed else None
-            return self._deferred.write(variable_id, operation, kept)
+        self._touched[write.variable_id] = held
+        if way.is_deferred:
+            kept = self._buffers.to_keep(value) if held.is_needed else None
+            is_full = self._deferred.write(write.variable_id, write.operation, kept)
+            return self._wait_for(held, reads=False) if is_full else _NOTHING
         if held.block is not None:
             self.components.alone(held)
-        held.write_locally(operation, value)
-        if cell.diverges:
-            self._part(held, operation, value, place)
-        return False
+        held.write_locally(write.operation, value)
+        if way.diverges:
+            self._part(held, write)
+        return _NOTHING
 
-    def _check(self, held: Held, operation: Operation, value: Array) -> None:
-        """Refuses what does not fit, where it is not plain that it does."""
-        merges = held.cells[operation].combines
-        check_arithmetic(held.spec, operation, self.num_replicas if merges else 1)
-        if not self._owes(held):
+    def _refuse_to_go_on(self) -> Sequence[ReplicaAction]:
+        if self.aborted is None:
+            raise InvalidTransition(NOT_RUNNING)
+        return [Abandon(self.aborted)]
+
+    def _check(self, held: Held, way: Way, value: Array) -> None:
+        """Refuse what does not fit, where that is not plain already."""
+        check_arithmetic(held.spec, way.operation, self.num_replicas if way.combines else 1)
+        if not self._owes_merge(held):
             held.coming = None
         before = held.component() if held.coming is None else held.coming
-        check_shape(held.spec, operation, before, value)
+        check_shape(held.spec, way.operation, before, value)
 
-    def _part(self, held: Held, operation: Operation, value: Array, place: str) -> None:
+    def _part(self, held: Held, write: ReplicaWrite) -> None:
+        """Warn, once for each variable, that the components of a mirrored one now differ."""
         spec = held.spec
         if spec.variable_id in self._warned or self.num_replicas == 1:
             return
         self._warned.add(spec.variable_id)
         text = (
-            f"variable {spec.name!r}: {operation.value} in replica context with "
+            f"variable {spec.name!r}: {write.operation.value} in replica context with "
             f"synchronization={spec.synchronization.name} and aggregation=NONE changes "
             "this replica's copy only; the mirror is broken, and a cross-replica read shows "
             "replica 0's value."
         )
-        ways = islice(fixes.of_parting(spec, operation, value, self.num_replicas), MAX_FIXES)
-        self._warnings.append(("\n  - ".join([text, *map(str, ways)]), place))
+        found = fixes.of_parting(spec, write.operation, write.value, self.num_replicas)
+        ways = islice(found, MAX_FIXES)
+        self._warnings.append(("\n  - ".join([text, *map(str, ways)]), write.location))
 
-    def _contribute(
-        self,
-        held: Held,
-        operation: Operation,
-        value: Array,
-        shape: tuple[int, ...],
-        place: str,
-    ) -> None:
-        own: bytes | Array | None = None
-        if held.is_needed:
-            own = value.tobytes() if value.nbytes <= PACK_LIMIT_BYTES else self._own(value)
-        self._outbox.add(held.spec.variable_id, operation, shape, place, own)
-        call = self._calls[-1]
-        held.owed_to = call.call_id
-        held.owed_index = call.next_index
-        call.next_index += 1
-        if operation is Operation.ASSIGN and shape != held.spec.shape:
-            held.coming = value
-
-    def _own(self, value: Array) -> Array:
-        """An array with the value that the program cannot write to."""
-        if self._given.get(id(value)) is value:
-            own = self._given.pop(id(value))
-        else:
-            own = self._allocate(value.shape, value.dtype)
-            np.copyto(own, value)
-        own.setflags(write=False)
-        return own
-
-    def _kept(self, value: Array) -> Array:
-        """An array with the value, as it is now, that nobody writes to."""
-        given = self._given.get(id(value)) is value
-        kept = self._given.pop(id(value)) if given else np.array(value, order="C")
-        kept.setflags(write=False)
-        return kept
-
-    def buffer(self, variable_id: int) -> Array:
-        """An array for the program to build an update in; a large one is written uncopied."""
+    def _supply(self, variable_id: int) -> Sequence[ReplicaAction]:
         held = self.components.find(variable_id)
-        array = self._allocate(held.component().shape, held.spec.dtype)
-        if array.nbytes > PACK_LIMIT_BYTES:
-            self._given[id(array)] = array
-        return array
+        return [Supply(self._buffers.supply(held.component().shape, held.spec.dtype))]
+
+    def _write_component(self, write: ComponentWrite) -> Sequence[ReplicaAction]:
+        """Write this replica's component itself, past the policy."""
+        held = self.components.alone(self.components.find(write.variable_id))
+        check_arithmetic(held.spec, write.operation, 1)
+        check_shape(held.spec, write.operation, held.value, write.value)
+        held.writes += 1
+        self._touched[write.variable_id] = held
+        held.write_locally(write.operation, write.value)
+        return _NOTHING
+
+    # ------------------------------------------------------------ reads and waits
+
+    def _read(self, read: ReplicaRead) -> Sequence[ReplicaAction]:
+        """Show this replica's component, once its own writes are committed."""
+        if self.aborted is not None:
+            return [Abandon(self.aborted)]
+        held = self.components.find(read.variable_id)
+        return self._wait_for(held, reads=True) if self._owes(held) else [self._shown(held)]
+
+    def _shown(self, held: Held) -> ShowValue:
+        held.reads += 1
+        self._touched[held.spec.variable_id] = held
+        return ShowValue(held.show(), held.version)
+
+    def _wait_for(self, held: Held, *, reads: bool) -> Sequence[ReplicaAction]:
+        call = self._innermost()
+        call.awaits, call.reads = held, reads
+        return [Await(may_block=True)]
+
+    def owes(self, variable_id: int) -> bool:
+        """Return whether a read must wait, because own writes are not committed yet."""
+        return self._owes(self.components.find(variable_id))
 
     def _owes(self, held: Held) -> bool:
+        return self._owes_merge(held) or self._deferred.owes(held.spec.variable_id)
+
+    def _owes_merge(self, held: Held) -> bool:
         for call in self._calls:
             if call.call_id == held.owed_to:
                 return held.owed_index >= call.settled
         return False
 
-    def waits_for(self, variable_id: int) -> bool:
-        """Whether the program must wait before it reads: its own write is not committed yet."""
-        return self._owes(self.components.find(variable_id)) or self._deferred.owes(variable_id)
-
-    def wait(self, variable_id: int, place: str = "") -> list[ReplicaAction]:
-        """Says that the program waits for a variable; the outbox leaves with it."""
-        held = self.components.find(variable_id)
-        call_id = self._calls[-1].call_id
+    def _block(self, event: ProgramBlocks) -> Sequence[ReplicaAction]:
+        """Say what the program waits for; the outbox leaves with it."""
+        call = self._innermost()
+        if call.awaits is None:
+            raise InvalidTransition("the program does not wait for a variable")
+        variable_id = call.awaits.spec.variable_id
         if self._deferred.owes(variable_id):
             part = self._deferred.part(variable_id)
-            return self.flush(Demand(call_id=call_id, part=part, place=place))
-        return self.flush(
+            return self._flush(Demand(call_id=call.call_id, part=part, place=event.location))
+        return self._flush(
             Waiting(
-                call_id=call_id,
+                call_id=call.call_id,
                 variable_id=variable_id,
-                index=held.owed_index,
-                place=place,
+                index=call.awaits.owed_index,
+                place=event.location,
             )
         )
 
-    def read(self, variable_id: int) -> Array:
-        """This replica's component: read-only, and the same for ever."""
-        held = self.components.find(variable_id)
-        owes = self._owes(held) or self._deferred.owes(variable_id)
-        assert not owes, "the shell waits before it reads"
-        held.reads += 1
-        self._touched[variable_id] = held
-        return held.show()
+    def _resume(self) -> Sequence[ReplicaAction]:
+        """Let the program go on, if it waits and need not wait any longer."""
+        if not self._calls:
+            return _NOTHING
+        call = self._calls[-1]
+        held = call.awaits
+        if self.aborted is not None and (held is not None or call.awaits_answer):
+            call.awaits, call.awaits_answer = None, False
+            return [Abandon(self.aborted)]
+        if held is None or self._owes(held):
+            return _NOTHING
+        call.awaits = None
+        return [self._shown(held) if call.reads else Proceed()]
 
-    def write_component(self, variable_id: int, operation: Operation, value: Array) -> None:
-        """Writes this replica's component itself, past the policy, as `v.values[i].assign` does."""
-        held = self.components.alone(self.components.find(variable_id))
-        check_arithmetic(held.spec, operation, 1)
-        check_shape(held.spec, operation, held.value, value)
-        held.writes += 1
-        self._touched[variable_id] = held
-        held.write_locally(operation, value)
+    # ------------------------------------------------------------ collectives
+
+    def _enter(
+        self, event: EnterReduce | EnterGather | EnterMerge | CallHost
+    ) -> Sequence[ReplicaAction]:
+        """Send the outbox, and then the program's part in a collective, or its host call."""
+        if self.aborted is not None:
+            return [Abandon(self.aborted)]
+        call = self._innermost()
+        call.awaits_answer = True
+        if isinstance(event, CallHost):
+            return [*self._flush(event.message(call.call_id)), Await(may_block=False)]
+        index = call.next_index
+        call.next_index += 1
+        return [*self._flush(event.message(call.call_id, index)), Await(may_block=False)]
+
+    def _flush(self, last: Message) -> list[ReplicaAction]:
+        """Send the outbox, and then the message that makes it leave."""
+        call = self._calls[-1]
+        writes = self._outbox.leave(call.call_id, call.left)
+        call.left = call.next_index
+        tally = self._deferred.tally()
+        return [Send(COORDINATOR, message) for message in (*writes, *tally, last)]
 
     # ------------------------------------------------------------ calls
 
@@ -296,34 +411,47 @@ class ReplicaState:
         """Whether the function of a call runs here."""
         return bool(self._calls)
 
-    @property
-    def call_id(self) -> int:
-        """The innermost call that runs here."""
-        return self._calls[-1].call_id
+    def _innermost(self) -> _Call:
+        if not self._calls:
+            raise InvalidTransition(NOT_RUNNING)
+        return self._calls[-1]
 
-    def begin(self, call_id: int) -> None:
-        """The function of a call starts to run."""
+    def _begin(self, call_id: int) -> Sequence[ReplicaAction]:
         self._calls.append(_Call(call_id))
         self._deferred.begin(call_id)
+        self._see_whether_aborted()
+        return _NOTHING
 
-    def next_index(self) -> int:
-        """Numbers the program's next meeting point."""
-        call = self._calls[-1]
-        call.next_index += 1
-        return call.next_index - 1
+    def _end(
+        self, event: FunctionReturns | FunctionRaises | FunctionUnwinds
+    ) -> Sequence[ReplicaAction]:
+        """Tell the coordinator how the function of the innermost call has ended.
 
-    def flush(self, *last: Message) -> list[ReplicaAction]:
-        """The outbox leaves, and then the message that made it leave."""
-        call = self._calls[-1]
-        writes = self._outbox.leave(call.call_id, call.left)
-        call.left = call.next_index
-        tally = self._deferred.tally()
-        return [Send(COORDINATOR, message) for message in (*writes, *tally, *last)]
+        It is told of the end of an aborted call too, since it waits for it. Commits of the call
+        may still come; they come before anything else.
+        """
+        call = self._innermost()
+        if isinstance(event, FunctionUnwinds) and self.aborted is None:
+            raise InvalidTransition("the function unwinds, and no call has failed")
+        self._buffers.clear()
+        if not isinstance(event, FunctionUnwinds):
+            self._output += event.output
+            self._warnings += event.warnings
+        if isinstance(event, FunctionUnwinds) or self.aborted is not None:
+            self._outbox.clear()
+            actions = self._leave(call.call_id)
+        else:
+            actions = self._flush(event.message(call.call_id, self._report()))
+        self._calls.pop()
+        self._deferred.end()
+        self._see_whether_aborted()
+        return [*actions, *self._resume()]
 
-    def report(self, output: str = "") -> Report:
-        """What this replica saw since the last report."""
+    def _report(self) -> Report:
+        """Return what this replica saw since the last report."""
         touched, self._touched = self._touched, {}
         warnings, self._warnings = tuple(self._warnings), []
+        output, self._output = self._output, ""
         accesses = tuple([(i, held.writes, held.reads) for i, held in touched.items()])
         parted = tuple([i for i, held in touched.items() if held.parted])
         for held in touched.values():
@@ -331,27 +459,8 @@ class ReplicaState:
             held.parted = False
         return Report(accesses=accesses, parted=parted, warnings=warnings, output=output)
 
-    def end(self, last: Message | None) -> list[ReplicaAction]:
-        """The function of the innermost call has ended; `last` says how, unless it was aborted.
-
-        The coordinator is told of every end: of an aborted call's, too, since it waits for it.
-
-        Commits of the call may still come. Nobody waits for them: they come before anything else.
-        """
-        self._given.clear()
-        if last is None:
-            self._outbox.clear()
-        actions = self._leave(self.call_id) if last is None else self.flush(last)
-        self._calls.pop()
-        self._deferred.end()
-        self._see_whether_aborted()
-        return actions
-
-    def _leave(self, call_id: int) -> list[ReplicaAction]:
-        return [Send(COORDINATOR, Left(call_id=call_id))]
-
     def validate(self) -> None:
-        """Asserts what must hold after every event."""
+        """Assert what must hold after every event."""
         self.components.validate()
         self._deferred.validate()
         if self._calls:
@@ -359,3 +468,7 @@ class ReplicaState:
             assert all(call.settled <= call.next_index for call in self._calls)
         else:
             assert not self._outbox
+        for call in self._calls[:-1]:
+            assert call.awaits_answer, "a function runs inside another only in its merge_call"
+        for call in self._calls:
+            assert call.awaits is None or self._owes(call.awaits), "it has nothing to wait for"

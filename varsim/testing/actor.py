@@ -3,33 +3,52 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, assert_never
 
 from varsim.distribute.conversion import as_tensor, to_array
 from varsim.distribute.distributed import DistributedVariable
 from varsim.distribute.values import taken_apart
 from varsim.errors import VarsimError
 from varsim.protocol.messages import (
-    AllGather,
-    AllReduce,
     Answered,
-    Ask,
     Create,
     Define,
-    Meeting,
-    MergeCall,
     Merged,
     Message,
     Payload,
-    Raised,
     Reduced,
-    Returned,
     Structure,
 )
 from varsim.spec import Array, Context, Operation, ReduceOp, VariableSpec
-from varsim.sync.actions import COORDINATOR, Deliver, ReplicaAction, Run, Send, Stop
+from varsim.sync.actions import (
+    COORDINATOR,
+    Abandon,
+    Await,
+    Deliver,
+    Proceed,
+    ReplicaAction,
+    Run,
+    Send,
+    ShowValue,
+    Stop,
+    Supply,
+)
+from varsim.sync.replica_events import (
+    CallHost,
+    EnterGather,
+    EnterMerge,
+    EnterReduce,
+    FunctionBegins,
+    FunctionRaises,
+    FunctionReturns,
+    FunctionUnwinds,
+    ProgramBlocks,
+    ReplicaEvent,
+    ReplicaRead,
+    ReplicaWrite,
+)
 from varsim.sync.replica_state import ReplicaState
 from varsim.testing.script import Command, ScenarioError, literal, show
 
@@ -63,7 +82,7 @@ class Actor:
         self.state = ReplicaState(replica_id, num_replicas)
         self._scene = scene
         self._running: list[_Running] = []  # innermost last
-        self._answer: Reduced | Merged | Answered | None = None
+        self._outcome: ReplicaAction | None = None  # of the operation that was given last
         self._seen: dict[int, Array] = {}
 
     def handle(self, message: Message) -> None:
@@ -107,7 +126,7 @@ class Actor:
         if next(self._running[-1].function, ended) is ended:
             self._running.pop()
 
-    def _perform(self, actions: list[ReplicaAction]) -> None:
+    def _perform(self, actions: Sequence[ReplicaAction]) -> None:
         for action in actions:
             match action:
                 case Send(message=message):
@@ -116,36 +135,43 @@ class Actor:
                     commands: deque[Command] = deque()
                     function = self._function(start.call_id, commands)
                     self._running.append(_Running(commands, function))
-                case Deliver(answer=answer):
-                    self._answer = answer
-                case Stop():
+                case Deliver() | ShowValue() | Proceed() | Abandon() | Supply():
+                    self._outcome = action
+                case Await() | Stop():
                     pass
+                case _:
+                    assert_never(action)
 
     # ------------------------------------------------------------ the function
 
     def _function(self, call_id: int, commands: deque[Command]) -> Iterator[None]:
         """Does what it is told; yields where it waits."""
-        self.state.begin(call_id)
+        self._perform(self.state.handle(FunctionBegins(call_id)))
         while self.state.aborted is None:
             if not commands:
                 yield
                 continue
             command = commands.popleft()
             if command.verb in {"end", "raise"}:
-                self._perform(self.state.end(self._last(call_id, command)))
+                self._perform(self.state.handle(_last(command)))
                 return
             try:
                 yield from self._do(command)
             except VarsimError as error:
                 self._say(f"{command.verb} {command.words[0]}: {type(error).__name__}: {error}")
-        self._perform(self.state.end(None))
+        self._perform(self.state.handle(FunctionUnwinds()))
 
-    def _last(self, call_id: int, command: Command) -> Returned | Raised:
-        report = self.state.report()
-        if command.verb == "end":
-            return Returned(call_id=call_id, result=Payload(None), report=report)
-        text = " ".join(command.words)
-        return Raised(call_id=call_id, exception=Payload(text), traceback=text, report=report)
+    def _operate(self, event: ReplicaEvent, place: str) -> Iterator[None]:
+        """Gives an operation to the state, and yields until it may go on; see `_outcome`."""
+        self._outcome = None
+        actions = self.state.handle(event)
+        self._perform(actions)
+        self.state.validate()
+        if Await(may_block=True) in actions:
+            self._perform(self.state.handle(ProgramBlocks(place)))
+        waits = any(isinstance(action, Await) for action in actions)
+        while waits and self._outcome is None:
+            yield
 
     def _say(self, line: str) -> None:
         self._scene.say(f"replica {self.state.replica_id}: {line}")
@@ -154,80 +180,52 @@ class Actor:
         if command.verb == "read":
             yield from self._read(command)
         elif command.verb.startswith("assign"):
-            self._write(command)
+            yield from self._write(command)
         else:
-            self._perform(self._meet(command))
-            while self._answer is None:
-                if self.state.aborted is not None:
-                    return
-                yield
-            answer, self._answer = self._answer, None
-            self._say(f"{command.verb} gives {_result(answer)}")
+            yield from self._operate(self._meeting(command), command.place)
+            if isinstance(self._outcome, Deliver):
+                self._say(f"{command.verb} gives {_result(self._outcome.answer)}")
 
     def _read(self, command: Command) -> Iterator[None]:
         spec = self._scene.variable(command.words[0]).spec
         self._scene.used(spec, Context.REPLICA, Operation.READ)
-        if self.state.waits_for(spec.variable_id):
-            self._perform(self.state.wait(spec.variable_id, command.place))
-        while self.state.waits_for(spec.variable_id):
-            if self.state.aborted is not None:
-                return
-            yield
-        if self.state.aborted is not None:
-            return
-        self._say(f"read {spec.name} = {show(self.state.read(spec.variable_id))}")
+        yield from self._operate(ReplicaRead(spec.variable_id), command.place)
+        if isinstance(self._outcome, ShowValue):
+            self._say(f"read {spec.name} = {show(self._outcome.value)}")
 
-    def _write(self, command: Command) -> None:
+    def _write(self, command: Command) -> Iterator[None]:
         name, word = command.words
         spec, operation = self._scene.variable(name).spec, Operation(command.verb)
         self._scene.used(spec, Context.REPLICA, operation)
         value = to_array(literal(word), spec.dtype, spec.name)
-        self.state.write(spec.variable_id, operation, value, command.place)
-        self.state.validate()
+        write = ReplicaWrite(spec.variable_id, operation, value, command.place)
+        yield from self._operate(write, command.place)
 
-    def _meet(self, command: Command) -> list[ReplicaAction]:
-        call_id, place, words = self.state.call_id, command.place, command.words
-        if command.verb == "ask":
-            question = Payload(" ".join(words))
-            return self.state.flush(Ask(call_id=call_id, question=question, place=place))
-        index, name = self.state.next_index(), command.options.get("name")
-        meeting: Meeting
+    def _meeting(self, command: Command) -> ReplicaEvent:
+        place, words, name = command.place, command.words, command.options.get("name")
         match command.verb:
+            case "ask":
+                return CallHost(Payload(" ".join(words)), place)
             case "merge_call":
                 nothing = Payload(" ".join(words))
-                meeting = MergeCall(
-                    call_id=call_id,
-                    index=index,
-                    function=nothing,
-                    arguments=nothing,
-                    label=name,
-                    place=place,
-                )
+                return EnterMerge(nothing, nothing, name, place)
             case "all_reduce":
                 structure, given = _structure(words[1])
-                meeting = AllReduce(
-                    call_id=call_id,
-                    index=index,
-                    op=ReduceOp(words[0]),
-                    structure=structure,
-                    leaves=tuple(map(as_tensor, given)),
-                    label=name,
-                    place=place,
-                )
+                leaves = tuple(map(as_tensor, given))
+                return EnterReduce(ReduceOp(words[0]), structure, leaves, name, place)
             case "all_gather":
                 structure, given = _structure(words[1])
-                meeting = AllGather(
-                    call_id=call_id,
-                    index=index,
-                    axis=int(words[0]),
-                    structure=structure,
-                    leaves=tuple(map(as_tensor, given)),
-                    label=name,
-                    place=place,
-                )
+                leaves = tuple(map(as_tensor, given))
+                return EnterGather(int(words[0]), structure, leaves, name, place)
             case verb:
                 raise ScenarioError(f"{place}: there is no command {verb} of a replica")
-        return self.state.flush(meeting)
+
+
+def _last(command: Command) -> FunctionReturns | FunctionRaises:
+    if command.verb == "end":
+        return FunctionReturns(Payload(None))
+    text = " ".join(command.words)
+    return FunctionRaises(Payload(text), text)
 
 
 def _structure(word: str) -> tuple[Structure, list[Any]]:

@@ -1,0 +1,118 @@
+"""The program of one replica, for tests: gives its operations to a bare `ReplicaState`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from varsim.protocol.messages import Answered, Message, Payload, Report, Returned
+from varsim.spec import Array, Operation
+from varsim.sync.actions import Await, ReplicaAction, Send, ShowValue, Supply
+from varsim.sync.components import Components
+from varsim.sync.replica_events import (
+    BufferRequest,
+    CallHost,
+    ComponentWrite,
+    EnterMerge,
+    FunctionBegins,
+    FunctionReturns,
+    FunctionUnwinds,
+    ProgramBlocks,
+    ReplicaEvent,
+    ReplicaRead,
+    ReplicaWrite,
+)
+from varsim.sync.replica_state import ReplicaState
+
+NOTHING = Payload(None)
+
+
+class ReplicaProgram:
+    """A replica whose program does what a test says, one operation after the other."""
+
+    def __init__(self, replica_id: int, num_replicas: int) -> None:
+        self.state = ReplicaState(replica_id, num_replicas)
+        self._calls: list[int] = []
+
+    @property
+    def components(self) -> Components:
+        return self.state.components
+
+    @property
+    def aborted(self) -> str | None:
+        return self.state.aborted
+
+    def handle(self, message: Message) -> list[ReplicaAction]:
+        return list(self.state.handle(message))
+
+    def validate(self) -> None:
+        self.state.validate()
+
+    # ------------------------------------------------------------ variables
+
+    def write(
+        self, variable_id: int, operation: Operation, value: Array, location: str = ""
+    ) -> bool:
+        """Return whether the program must wait."""
+        return bool(self.state.handle(ReplicaWrite(variable_id, operation, value, location)))
+
+    def write_component(self, variable_id: int, operation: Operation, value: Array) -> None:
+        assert not self.state.handle(ComponentWrite(variable_id, operation, value))
+
+    def buffer(self, variable_id: int) -> Array:
+        (supplied,) = self.state.handle(BufferRequest(variable_id))
+        assert isinstance(supplied, Supply)
+        return supplied.array
+
+    def read(self, variable_id: int) -> Array:
+        """Return what the program reads where it need not wait."""
+        (shown,) = self.state.handle(ReplicaRead(variable_id))
+        assert isinstance(shown, ShowValue)
+        return shown.value
+
+    def waits_for(self, variable_id: int) -> bool:
+        return self.state.owes(variable_id)
+
+    def wait(self, variable_id: int) -> Sequence[ReplicaAction]:
+        """Have the program read, and wait; return what leaves then."""
+        assert [Await(may_block=True)] == self.state.handle(ReplicaRead(variable_id))
+        return self.block()
+
+    def block(self) -> Sequence[ReplicaAction]:
+        return self.state.handle(ProgramBlocks(""))
+
+    # ------------------------------------------------------------ calls
+
+    def begin(self, call_id: int) -> None:
+        assert not self.state.handle(FunctionBegins(call_id))
+        self._calls.append(call_id)
+
+    def end(self) -> Sequence[ReplicaAction]:
+        self._calls.pop()
+        return self.state.handle(FunctionReturns(NOTHING))
+
+    def unwind(self) -> Sequence[ReplicaAction]:
+        self._calls.pop()
+        return self.state.handle(FunctionUnwinds())
+
+    def report(self, output: str = "") -> Report:
+        """Return what a function reports that returns now; the next call begins at once."""
+        actions = self.state.handle(FunctionReturns(NOTHING, output))
+        (returned,) = [one for one in sent(actions) if isinstance(one, Returned)]
+        self.begin(self._calls.pop() + 100)
+        return returned.report
+
+    def meet(self, event: ReplicaEvent | None = None) -> list[ReplicaAction]:
+        """Return what leaves when the program enters a collective, or else a merge_call."""
+        actions = self.state.handle(event or EnterMerge(NOTHING, NOTHING, None, ""))
+        return [action for action in actions if isinstance(action, Send)]
+
+    def flush(self) -> list[ReplicaAction]:
+        """Return what is sent before a question to the host, which is answered at once."""
+        *left, _ = self.meet(CallHost(NOTHING, ""))
+        self.state.handle(Answered(call_id=self._calls[-1], result=NOTHING))
+        return left
+
+
+def sent(actions: Sequence[Any]) -> list[Message]:
+    return [action.message for action in actions if isinstance(action, Send)]

@@ -1,0 +1,87 @@
+"""A log of all events of a state with its actions, from which the state can be played again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, Final, TypeVar
+
+import numpy as np
+
+from varsim.errors import VarsimError
+
+SHOWN_EVENTS: Final = 10
+"""How many events before an impossible one its error shows."""
+
+EventT = TypeVar("EventT")
+ActionT = TypeVar("ActionT")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entry:
+    """One event, and what the state answered: actions, or an error."""
+
+    event: Any
+    actions: tuple[Any, ...] = ()
+    error: VarsimError | None = None
+
+
+class InvalidTransition(AssertionError):
+    """An event makes no sense in the state that it is given to: a bug of a shell or a state."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.story: tuple[Entry, ...] = ()
+        """The last entries of the log before the event, if there is a log, and the event itself."""
+
+    def __str__(self) -> str:
+        lines = [f"  {entry.event!r} -> {list(entry.actions)!r}" for entry in self.story]
+        return "\n".join([self.reason, *lines])
+
+
+class EventLog:
+    """Records the events of one state, in order.
+
+    Arrays are copied as they are when an event comes and when its actions leave. Payloads keep
+    their objects.
+    """
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+
+    def recording(
+        self, handle: Callable[[EventT], Sequence[ActionT]]
+    ) -> Callable[[EventT], Sequence[ActionT]]:
+        """Return a function that does what a state's `handle` does, and records it here."""
+
+        def recorded(event: EventT) -> Sequence[ActionT]:
+            taken = kept(event)
+            try:
+                actions = handle(event)
+            except InvalidTransition as error:
+                error.story = (*self.entries[-SHOWN_EVENTS:], Entry(taken))
+                raise
+            except VarsimError as error:
+                self.entries.append(Entry(taken, error=error))
+                raise
+            self.entries.append(Entry(taken, tuple(kept(action) for action in actions)))
+            return actions
+
+        return recorded
+
+
+def kept(value: Any) -> Any:
+    """Return a value with copies of all arrays in it, so that it stays as it is."""
+    if isinstance(value, np.ndarray):
+        copy = np.array(value)
+        copy.setflags(write=False)
+        return copy
+    if isinstance(value, tuple | list):
+        return type(value)(kept(member) for member in value)
+    if is_dataclass(value) and not isinstance(value, type):
+        before = {field.name: getattr(value, field.name) for field in fields(value)}
+        changed = {name: kept(one) for name, one in before.items()}
+        if any(changed[name] is not before[name] for name in before):
+            return replace(value, **changed)
+    return value

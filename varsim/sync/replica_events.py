@@ -1,0 +1,212 @@
+"""Events of `ReplicaState`: the messages that a replica receives, and what its program does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from varsim.protocol.messages import (
+    AllGather,
+    AllReduce,
+    Ask,
+    MergeCall,
+    Message,
+    Payload,
+    Raised,
+    Report,
+    Returned,
+    Structure,
+)
+from varsim.spec import Array, Operation, ReduceOp
+
+# ---------------------------------------------------------------- variables
+
+
+@dataclass(slots=True, eq=False)  # not frozen: there may be thousands in a step
+class ReplicaWrite:
+    """The program writes a variable in replica context, as the policy says.
+
+    The value is of the variable's dtype. The program may change the array afterwards.
+    """
+
+    variable_id: int
+    operation: Operation
+    value: Array
+    location: str = ""
+
+
+@dataclass(slots=True, eq=False)  # likewise
+class ReplicaRead:
+    """The program reads this replica's component of a variable."""
+
+    variable_id: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ComponentWrite:
+    """The program writes this replica's component past the policy: `v.values[i].assign`."""
+
+    variable_id: int
+    operation: Operation
+    value: Array
+
+
+@dataclass(frozen=True, slots=True)
+class BufferRequest:
+    """The program asks for an array in which to build an update of a variable."""
+
+    variable_id: int
+
+
+# ---------------------------------------------------------------- collectives
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EnterReduce:
+    """The program enters an all_reduce."""
+
+    op: ReduceOp
+    structure: Structure
+    leaves: tuple[Array, ...]
+    label: str | None
+    location: str
+
+    def message(self, call_id: int, index: int) -> AllReduce:
+        """Return the message of the collective with this index in a call."""
+        return AllReduce(
+            call_id=call_id,
+            index=index,
+            op=self.op,
+            structure=self.structure,
+            leaves=self.leaves,
+            label=self.label,
+            place=self.location,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EnterGather:
+    """The program enters an all_gather."""
+
+    axis: int
+    structure: Structure
+    leaves: tuple[Array, ...]
+    label: str | None
+    location: str
+
+    def message(self, call_id: int, index: int) -> AllGather:
+        """Return the message of the collective with this index in a call."""
+        return AllGather(
+            call_id=call_id,
+            index=index,
+            axis=self.axis,
+            structure=self.structure,
+            leaves=self.leaves,
+            label=self.label,
+            place=self.location,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EnterMerge:
+    """The program enters a merge_call."""
+
+    function: Payload
+    arguments: Payload
+    label: str | None
+    location: str
+
+    def message(self, call_id: int, index: int) -> MergeCall:
+        """Return the message of the collective with this index in a call."""
+        return MergeCall(
+            call_id=call_id,
+            index=index,
+            function=self.function,
+            arguments=self.arguments,
+            label=self.label,
+            place=self.location,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CallHost:
+    """The program needs something done in the program's own process."""
+
+    request: Payload
+    location: str
+
+    def message(self, call_id: int) -> Ask:
+        """Return the message to the coordinator."""
+        return Ask(call_id=call_id, question=self.request, place=self.location)
+
+
+# ---------------------------------------------------------------- waits and calls
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramBlocks:
+    """The program waits for a variable, and no message is at hand that could end the wait."""
+
+    location: str
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionBegins:
+    """The function of a call begins to run here."""
+
+    call_id: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FunctionReturns:
+    """The function of the innermost call has returned.
+
+    `warnings` are pairs of text and location. They and the output go into the call's report, or
+    into the next one if the call has failed meanwhile.
+    """
+
+    result: Payload
+    output: str = ""
+    warnings: tuple[tuple[str, str], ...] = ()
+
+    def message(self, call_id: int, report: Report) -> Returned:
+        """Return the message to the coordinator."""
+        return Returned(call_id=call_id, result=self.result, report=report)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FunctionRaises:
+    """The function of the innermost call has raised; see `FunctionReturns`."""
+
+    exception: Payload
+    traceback: str
+    output: str = ""
+    warnings: tuple[tuple[str, str], ...] = ()
+
+    def message(self, call_id: int, report: Report) -> Raised:
+        """Return the message to the coordinator."""
+        return Raised(
+            call_id=call_id, exception=self.exception, traceback=self.traceback, report=report
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionUnwinds:
+    """The function of the innermost call has left, because `Abandon` told it to."""
+
+
+ProgramEvent = (
+    ReplicaWrite
+    | ReplicaRead
+    | ComponentWrite
+    | BufferRequest
+    | EnterReduce
+    | EnterGather
+    | EnterMerge
+    | CallHost
+    | ProgramBlocks
+    | FunctionBegins
+    | FunctionReturns
+    | FunctionRaises
+    | FunctionUnwinds
+)
+ReplicaEvent = Message | ProgramEvent

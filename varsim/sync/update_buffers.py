@@ -1,0 +1,53 @@
+"""Arrays that a program builds its updates in, and copies of what it writes from other arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from varsim.protocol.buckets import PACK_LIMIT_BYTES
+from varsim.spec import Array
+
+Allocate = Callable[[tuple[int, ...], np.dtype[np.generic]], Array]
+"""Makes an array, uninitialised, that is going to be sent."""
+
+
+class UpdateBuffers:
+    """The arrays that the program was given and has not written yet: each is written uncopied."""
+
+    def __init__(self, allocate: Allocate) -> None:
+        self._allocate = allocate
+        self._given: dict[int, Array] = {}  # by id
+
+    def supply(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
+        """Return an array for the program to build an update in."""
+        array = self._allocate(shape, dtype)
+        if array.nbytes > PACK_LIMIT_BYTES:
+            self._given[id(array)] = array
+        return array
+
+    def to_send(self, value: Array) -> Array:
+        """Return an array with the value that can be sent, and that the program cannot change."""
+        own = self._taken_back(value)
+        if own is None:
+            own = self._allocate(value.shape, value.dtype)
+            np.copyto(own, value)
+        own.setflags(write=False)
+        return own
+
+    def to_keep(self, value: Array) -> Array:
+        """Return an array with the value that stays here, and that the program cannot change."""
+        own = self._taken_back(value)
+        if own is None:
+            own = np.array(value, order="C")
+        own.setflags(write=False)
+        return own
+
+    def _taken_back(self, value: Array) -> Array | None:
+        """Return the array itself, if it was supplied and is written for the first time."""
+        return self._given.pop(id(value)) if self._given.get(id(value)) is value else None
+
+    def clear(self) -> None:
+        """Forget the arrays: the program that was given them has ended."""
+        self._given.clear()
