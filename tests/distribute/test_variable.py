@@ -66,7 +66,7 @@ def test_without_read_value_an_assign_gives_none(strategy):
 def test_a_write_that_could_not_be_read_back_changes_nothing(strategy):
     v = made(strategy, 1.0, "ON_READ", "NONE")
 
-    with pytest.raises(ValueError, match="NONE says no way to combine"):
+    with pytest.raises(ValueError, match="NONE does not say how to combine"):
         v.assign(2.0)
     assert [1.0, 1.0] == components(v)
 
