@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from varsim.distribute.functions import function
     from varsim.distribute.variable import Variable, variable_creator_scope
     from varsim.errors import ConfigError, VarsimError, VarsimWarning
-    from varsim.experiments.finished import FinishedRun, run_experiment
+    from varsim.experiments.finished_run import FinishedRun, run_experiment
     from varsim.spec import VariableAggregation, VariableSynchronization
     from varsim.workloads.job import Job
 
@@ -21,7 +21,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "ConfigError": "varsim.errors",
-    "FinishedRun": "varsim.experiments.finished",
+    "FinishedRun": "varsim.experiments.finished_run",
     "Job": "varsim.workloads.job",
     "Variable": "varsim.distribute.variable",
     "VariableAggregation": "varsim.spec",
@@ -30,7 +30,7 @@ _HOMES = {
     "VarsimWarning": "varsim.errors",
     "distribute": "varsim.distribute",
     "function": "varsim.distribute.functions",
-    "run_experiment": "varsim.experiments.finished",
+    "run_experiment": "varsim.experiments.finished_run",
     "variable_creator_scope": "varsim.distribute.variable",
 }
 

@@ -20,8 +20,7 @@ from tests.waiting import MS, wait_for
 from varsim.cli.main import main
 from varsim.errors import StartError
 from varsim.experiments import bench as experiment
-from varsim.experiments.bench import as_json, from_plain
-from varsim.experiments.host import Plan
+from varsim.experiments.bench import Plan, as_json, from_plain
 from varsim.experiments.store import BENCH
 from varsim.report.bench import Bench
 from varsim.report.summary import RunStatus

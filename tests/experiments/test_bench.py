@@ -11,9 +11,16 @@ from typing import Self
 import pytest
 
 from varsim.errors import ConfigError, StartError
-from varsim.experiments import bench_turns, host
-from varsim.experiments.bench import as_json, from_plain, load_bench, run_bench
-from varsim.experiments.host import MAX_CELL_BYTES, QUICK, Plan
+from varsim.experiments import bench, bench_contenders
+from varsim.experiments.bench import (
+    MAX_CELL_BYTES,
+    QUICK,
+    Plan,
+    as_json,
+    from_plain,
+    load_bench,
+    run_bench,
+)
 from varsim.report.bench import Quantity
 from varsim.report.summary import RunStatus
 from varsim.testing import simulated_cluster
@@ -53,7 +60,7 @@ class Told:
 
 @pytest.fixture(autouse=True)
 def _in_one_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(host, "BareStar", NoStar)
+    monkeypatch.setattr(bench, "BareStar", NoStar)
     with simulated_cluster():
         yield
 
@@ -154,7 +161,7 @@ def test_by_default_nothing_is_left_out_and_quick_is_less():
 
 
 def test_a_step_that_adds_up_wrong_is_not_a_figure(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(bench_turns, "_replica_number", lambda: 7.0)
+    monkeypatch.setattr(bench_contenders, "_replica_number", lambda: 7.0)
     with pytest.raises(AssertionError, match="is not"):
         run_bench(SMALL, Path("runs"), Told())
 

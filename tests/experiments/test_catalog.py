@@ -13,7 +13,7 @@ import pytest
 
 from varsim.errors import ConfigError
 from varsim.experiments.catalog import Workload, list_workloads, load_workload
-from varsim.experiments.parameters import check_params
+from varsim.experiments.programs import check_params
 
 Write = Callable[[str, str], Path]
 

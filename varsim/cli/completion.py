@@ -13,7 +13,7 @@ def what_to_run(
     _ctx: click.Context, _param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """YAML files and runs, beside what a workload can be."""
-    from varsim.experiments.found_runs import run_names
+    from varsim.experiments.run_lookup import run_names
 
     named = _workloads(incomplete) + _named(run_names(), incomplete)
     return named + _files(incomplete, (".py", ".yaml", ".yml"))
@@ -67,14 +67,14 @@ def setting_names(_ctx: click.Context, param: click.Parameter, incomplete: str) 
 
 def runs(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """`latest`, the names of runs, the newest first, and folders."""
-    from varsim.experiments.found_runs import run_names
+    from varsim.experiments.run_lookup import run_names
 
     return _named(run_names(), incomplete) + _files(incomplete, (".db",))
 
 
 def benches(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Likewise, of what was measured of hosts."""
-    from varsim.experiments.found_runs import bench_names
+    from varsim.experiments.run_lookup import bench_names
 
     return _named(bench_names(), incomplete) + _files(incomplete, (".json",))
 
@@ -82,7 +82,7 @@ def benches(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> li
 def variables(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The variables of the run that stands before it."""
     from varsim.errors import ConfigError
-    from varsim.experiments.found_runs import find_record
+    from varsim.experiments.run_lookup import find_record
     from varsim.tracing.history import open_history
 
     try:

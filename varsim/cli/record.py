@@ -21,8 +21,8 @@ def open_record(run: str) -> Iterator[tuple[Path, History, History | None]]:
         ConfigError: There is no such run, or it has no record; the text says why.
     """
     from varsim.cli.progress import PARTS, telling
-    from varsim.experiments.found_runs import find_record, find_run
     from varsim.experiments.recording import merge_what_is_left
+    from varsim.experiments.run_lookup import find_record, find_run
     from varsim.experiments.store import RunFiles
     from varsim.interrupts import Interrupts
     from varsim.report.summary import Phase

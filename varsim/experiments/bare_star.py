@@ -18,12 +18,12 @@ from typing import Final, Self
 import zmq
 
 from varsim.errors import StartError
-from varsim.experiments.spokes import NUMBER_BYTES, SOCKET_NAME, endpoint_in, spoke_name
+from varsim.experiments.baseline_workers import NUMBER_BYTES, SOCKET_NAME, endpoint_in, spoke_name
 from varsim.interrupts import blocked, held
 from varsim.transport.folders import private_folder
 from varsim.transport.sockets import COPY_LIMIT_BYTES
 
-_MODULE: Final = "varsim.experiments.spokes"
+_MODULE: Final = "varsim.experiments.baseline_workers"
 _TIMEOUT_MS: Final = 20_000  # a round takes milliseconds; a spoke that died must not hang the hub
 
 

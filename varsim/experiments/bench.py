@@ -1,22 +1,262 @@
-"""`varsim bench` without its command line: measures this host, and saves what was measured."""
+"""Measure this host for `varsim bench`, and save the figures."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+import os
+import platform
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
+import zmq
+
+import varsim
+from varsim.distribute.mirrored import MirroredStrategy
 from varsim.errors import ConfigError, VarsimError
-from varsim.experiments.host import MAX_CELL_BYTES, Host, Plan, Watcher, in_words
-from varsim.experiments.machine import this_machine, versions
+from varsim.experiments.bare_star import BareStar
+from varsim.experiments.bench_contenders import (
+    Effort,
+    Read,
+    Sample,
+    Step,
+    copies,
+    local,
+    now_s,
+    once,
+    take_turns,
+    timed,
+)
 from varsim.experiments.store import BENCH, LATEST_BENCH, RunDirectory, json_text
-from varsim.experiments.timing import now_s
 from varsim.interrupts import Interrupts
-from varsim.report.bench import Bench
+from varsim.report.bench import Bench, Figure, Machine, Quantity, Spread
 from varsim.report.summary import RunStatus
 from varsim.report.words import whole_size
+
+MAX_CELL_BYTES: Final = 128 * 2**20
+"""Of all replicas' values together: more would need gigabytes of memory, and seconds a step."""
+
+_SMALLEST_COPY: Final = 4096  # of less, it is the call that takes time, and not the bytes
+
+Cell = tuple[int, int]
+"""A number of workers, and a size in bytes."""
+
+Turns = dict[tuple[Quantity, ...], Sample]
+"""Contenders, each under the names of its parts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is to be measured, and how long that may take."""
+
+    workers: tuple[int, ...] = (1, 2, 4, 8)
+    sizes: tuple[int, ...] = (8, 64 * 2**10, 2**20, 16 * 2**20)
+    quick: bool = False
+    turns_s: float = 0.2  # of each cell, twice; large values take as long as they do
+    limit_s: float = 17.0  # nothing is begun after that, so that all is done within 20 s
+
+    @property
+    def cells(self) -> list[Cell]:
+        """What is measured of clusters."""
+        return [(n, size) for n in self.workers for size in self.sizes if _fits(n, size)]
+
+    @property
+    def too_large(self) -> list[Cell]:
+        """What is not."""
+        return [(n, size) for n in self.workers for size in self.sizes if not _fits(n, size)]
+
+    @property
+    def copied(self) -> list[int]:
+        """The sizes of which copying is measured."""
+        return [size for size in self.sizes if size >= _SMALLEST_COPY]
+
+    @property
+    def asked(self) -> int:
+        """How many figures there are if time is not too short."""
+        lone_stars = 0 if 1 in self.workers else len(self.sizes)
+        alone = len(self.copied) + lone_stars + 2 * len(self.sizes)
+        return alone + len(self.workers) + 4 * len(self.cells)
+
+
+def _fits(workers: int, size_bytes: int) -> bool:
+    return workers * size_bytes <= MAX_CELL_BYTES
+
+
+QUICK: Final = Plan(workers=(1, 4), sizes=(8, 2**20), quick=True, turns_s=0.1, limit_s=6.0)
+"""A rough look, in some three seconds."""
+
+
+class Watcher(Protocol):
+    """Who wants to know how far the measuring is."""
+
+    def measuring(self, what: str, done: int, asked: int) -> None:
+        """`done` of the `asked` figures are there, and the next come from what is named."""
+
+
+@dataclass
+class Host:
+    """The figures of this host, as far as they have been taken."""
+
+    plan: Plan
+    watcher: Watcher
+    interrupts: Interrupts
+    deadline_s: float  # on the clock of `timing.now_s`
+    figures: list[Figure] = field(default_factory=list)
+    out_of_time: list[str] = field(default_factory=list)  # what was not begun
+
+    def measure(self) -> None:
+        """Takes all figures that there is time for."""
+        for size_bytes in self.plan.copied:
+            if self._may_begin(f"copies of {whole_size(size_bytes)}"):
+                self._take(1, size_bytes, {(Quantity.COPY,): copies(size_bytes)})
+        self.watcher.measuring("bare processes", len(self.figures), self.plan.asked)
+        with BareStar(max(self.plan.workers)) as star, self._nothing_after():
+            if 1 not in self.plan.workers:
+                for size_bytes in self.plan.sizes:
+                    self._star_alone(star, size_bytes)
+            for workers in self.plan.workers:
+                if self._may_begin(f"the start of {in_words(workers)}"):
+                    self._cluster(star, workers)
+
+    def _star_alone(self, star: BareStar, size_bytes: int) -> None:
+        if self._may_begin(f"round trips of {whole_size(size_bytes)}"):
+            self._take(1, size_bytes, {(Quantity.STAR,): once(partial(star.round, 1, size_bytes))})
+
+    def _cluster(self, star: BareStar, workers: int) -> None:
+        devices = [f"cpu:{number}" for number in range(workers)]
+        with MirroredStrategy(devices) as strategy, self._nothing_after():
+            self._note(Quantity.START, workers, 0, [timed(strategy.start)])
+            for size_bytes in self.plan.sizes:
+                first = workers == self.plan.workers[0]
+                if first and self._may_begin(f"{whole_size(size_bytes)} on a replica"):
+                    both: tuple[Quantity, ...] = (Quantity.LOCAL_READ, Quantity.LOCAL_WRITE)
+                    self._take(workers, size_bytes, {both: local(strategy, size_bytes)})
+                if (workers, size_bytes) in self.plan.cells:
+                    self._cell(star, strategy, workers, size_bytes)
+
+    def _cell(
+        self, star: BareStar, strategy: MirroredStrategy, workers: int, size_bytes: int
+    ) -> None:
+        what = f"{whole_size(size_bytes)}, {in_words(workers)}"
+        if self._may_begin(f"steps of {what}"):
+            step = Step(strategy, size_bytes)
+            bare = once(partial(star.round, workers, size_bytes))
+            turns: Turns = {(Quantity.STAR,): bare, (Quantity.STEP,): step.sample}
+            self._take(workers, size_bytes, turns)
+            step.check()
+        if self._may_begin(f"reads of {what}"):
+            read = Read(strategy, size_bytes)
+            both: tuple[Quantity, ...] = (Quantity.READ_CHANGED, Quantity.READ_UNCHANGED)
+            self._take(workers, size_bytes, {both: read.sample})
+            read.check()
+
+    def _may_begin(self, what: str) -> bool:
+        """Whether there is time for it; says that it comes next, or notes that it does not."""
+        if now_s() >= self.deadline_s:
+            self.out_of_time.append(what)
+            return False
+        self.watcher.measuring(what, len(self.figures), self.plan.asked)
+        return True
+
+    def _take(self, workers: int, size_bytes: int, turns: Turns) -> None:
+        effort = Effort(self.plan.turns_s, self.deadline_s)
+        for quantities, parts in take_turns(turns, effort).items():
+            for quantity, taken in zip(quantities, parts, strict=True):
+                self._note(quantity, workers, size_bytes, taken)
+
+    def _note(
+        self, quantity: Quantity, workers: int, size_bytes: int, taken: Sequence[float]
+    ) -> None:
+        seconds = Spread.of(taken)
+        self.figures.append(
+            Figure(quantity=quantity, workers=workers, size_bytes=size_bytes, seconds=seconds)
+        )
+
+    @contextmanager
+    def _nothing_after(self) -> Iterator[None]:
+        """What ends the block early ends all: a second Ctrl-C must not cut off the cleaning up."""
+        try:
+            yield
+        except BaseException:
+            self.interrupts.heeded = False
+            raise
+
+
+def in_words(workers: int) -> str:
+    """A number of workers."""
+    return f"{workers} worker{'s' * (workers != 1)}"
+
+
+# ---------------------------------------------------------------- the machine
+
+_PACKAGES: Final = ("numpy", "pyzmq", "msgpack")
+
+
+def this_machine() -> Machine:
+    """What the system tells; its load is that before this program's own, if it is asked first."""
+    return Machine(
+        host=platform.node(),
+        processor=_processor(),
+        cores=_cores(),
+        memory_bytes=_memory_bytes(),
+        system=f"{platform.system()} {platform.release()}",
+        load_before=_load(),
+    )
+
+
+def versions() -> dict[str, str]:
+    """Of varsim, of Python, and of what moves and adds the bytes."""
+    return {
+        "varsim": varsim.__version__,
+        "python": platform.python_version(),
+        **{package: _version(package) for package in _PACKAGES},
+        "libzmq": zmq.zmq_version(),
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # put on the path by hand
+        return "unknown"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, "") or platform.processor() or platform.machine()
+
+
+def _cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not Linux
+        return os.cpu_count() or 1
+
+
+def _memory_bytes() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        return None
+
+
+def _load() -> float | None:
+    try:
+        return os.getloadavg()[0]
+    except OSError:
+        return None
+
+
+# ---------------------------------------------------------------- the saved measurement
 
 TITLE: Final = "bench"
 

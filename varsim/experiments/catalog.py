@@ -16,8 +16,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
+from varsim.experiments.key_locations import KeyPath, WrongKey
 from varsim.experiments.nearest import did_you_mean, listed
-from varsim.experiments.places import KeyPath, WrongKey
 
 _PACKAGE: Final = "varsim.workloads"
 _KEYS: Final[KeyPath] = ("workload",)

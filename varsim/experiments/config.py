@@ -29,9 +29,9 @@ from pydantic_core import CoreSchema
 
 from varsim.errors import ConfigError
 from varsim.experiments import catalog
+from varsim.experiments.key_locations import Places, WrongKey
 from varsim.experiments.mode import MODES, SYNTAX, Mode, as_member, parse_mode
 from varsim.experiments.nearest import did_you_mean
-from varsim.experiments.places import Places, WrongKey
 from varsim.launch.devices import DEFAULT_WORKERS, MAX_WORKERS, cpus, problem_with
 from varsim.spec import VariableAggregation, VariableSynchronization
 from varsim.tracing.trace import LEVELS, LIMIT_BYTES, OFF, OPS, TraceOptions

@@ -14,8 +14,8 @@ from varsim import environment
 from varsim.errors import ConfigError
 from varsim.experiments import catalog, yaml_lines
 from varsim.experiments.config import Experiment, keys_of, long_form
+from varsim.experiments.key_locations import KeyPath, Places, WrongKey
 from varsim.experiments.nearest import did_you_mean, listed
-from varsim.experiments.places import KeyPath, Places, WrongKey
 from varsim.launch.devices import workers_of_environment
 
 EXPERIMENT_FILES: Final = (".yaml", ".yml")

@@ -10,7 +10,6 @@ from varsim.analysis.failures import Ending
 from varsim.analysis.finding import Kind
 from varsim.analysis.outcome import Outcome
 from varsim.errors import ConfigError, ProtocolError
-from varsim.experiments.config import Experiment
 from varsim.experiments.store import RunFiles
 from varsim.interrupts import held
 from varsim.report.compared_text import in_short
@@ -19,19 +18,7 @@ from varsim.report.summary import Judgement
 from varsim.tracing.history import HISTORY, open_history, open_oracle
 from varsim.tracing.merge import merge
 from varsim.tracing.progress import Tell
-from varsim.tracing.trace import PROGRAM, TraceOptions, file_name
-
-
-def trace_options(experiment: Experiment, directory: RunFiles) -> TraceOptions | None:
-    """What the processes of a run record, and where.
-
-    Raises:
-        OSError: The directory cannot be made.
-    """
-    options = experiment.trace.options(directory.traces)
-    if options is not None:
-        directory.traces.mkdir(parents=True)
-    return options
+from varsim.tracing.trace import PROGRAM, file_name
 
 
 def judged(

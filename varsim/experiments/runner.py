@@ -14,17 +14,15 @@ import varsim
 from varsim.distribute.supervision import supervised
 from varsim.errors import ConfigError, VarsimWarning
 from varsim.experiments import catalog, yaml_lines
-from varsim.experiments.carried import carry, program_key
+from varsim.experiments.active_run import Going, Watcher
+from varsim.experiments.carried_program import carry, program_key
 from varsim.experiments.config import Experiment
-from varsim.experiments.ending import ending_of
-from varsim.experiments.failure import failure_of
-from varsim.experiments.going import Going, Watcher
-from varsim.experiments.measure import reached
-from varsim.experiments.oracle import check_oracle, run_oracle
-from varsim.experiments.pilot import ADVISED, take_advice
 from varsim.experiments.programs import Program, load_program
 from varsim.experiments.recording import judged, write_history
+from varsim.experiments.run_ending import ending_of, failure_of
+from varsim.experiments.shadow_runs import ADVISED, check_oracle, run_oracle, take_advice
 from varsim.experiments.store import RunDirectory
+from varsim.experiments.strategies import reached
 from varsim.interrupts import Interrupts, came_of_interrupt
 from varsim.launch.chance import seeded
 from varsim.report.summary import Phase, RunStatus, Summary

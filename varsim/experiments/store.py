@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from varsim.errors import ConfigError
-from varsim.experiments.places import WrongKey
+from varsim.experiments.key_locations import WrongKey
 from varsim.report.summary import RunStatus, Summary
 from varsim.tracing.history import ORACLE
 from varsim.visible import OBEYED

@@ -13,7 +13,7 @@ from typing import Any, Final
 import yaml
 
 from varsim.errors import ConfigError
-from varsim.experiments.places import KeyPath
+from varsim.experiments.key_locations import KeyPath
 
 _MAX_DEPTH: Final = 20  # a mapping that contains itself would go on for ever
 

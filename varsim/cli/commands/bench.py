@@ -16,7 +16,7 @@ from varsim.cli.exit_codes import DONE, EXIT_CODES, FAILED, INTERRUPTED, Failed,
 from varsim.report.terminal import is_terminal, takes_escapes, width_of
 
 if TYPE_CHECKING:
-    from varsim.experiments.host import Plan
+    from varsim.experiments.bench import Plan
     from varsim.report.bench import Bench
 
     _Parameter = click.ParamType[tuple[int, ...]]
@@ -114,7 +114,7 @@ def bench(
     """  # noqa: D301  # \b keeps the lines below it apart
     from varsim.errors import ConfigError, VarsimError
     from varsim.experiments.bench import load_bench, run_bench
-    from varsim.experiments.found_runs import find_bench
+    from varsim.experiments.run_lookup import find_bench
 
     line = _Line(quiet=as_json or quiet)
     try:
@@ -134,7 +134,7 @@ def bench(
 
 
 def _plan(workers: tuple[int, ...] | None, *, quick: bool) -> Plan:
-    from varsim.experiments.host import QUICK, Plan
+    from varsim.experiments.bench import QUICK, Plan
 
     plan = QUICK if quick else Plan()
     return plan if workers is None else replace(plan, workers=workers)

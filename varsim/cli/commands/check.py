@@ -125,7 +125,7 @@ def check(
 def _examined(history: History, oracle: History | None, path: Path) -> Examination:
     from varsim.analysis.examination import examine
     from varsim.cli.progress import PARTS, telling
-    from varsim.experiments.ending import ending_of, summary_beside
+    from varsim.experiments.run_ending import ending_of, summary_beside
     from varsim.report.summary import Phase
 
     summary = summary_beside(path)
@@ -139,8 +139,8 @@ def _failed_without_record(run: str) -> Finding | None:
     """The failure of a run that left no record; None if it did not fail, or has a record."""
     from varsim.analysis.failures import failed_run
     from varsim.errors import ConfigError
-    from varsim.experiments.ending import ending_of, summary_beside
-    from varsim.experiments.found_runs import find_run
+    from varsim.experiments.run_ending import ending_of, summary_beside
+    from varsim.experiments.run_lookup import find_run
     from varsim.tracing.history import HISTORY
 
     try:

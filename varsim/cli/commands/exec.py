@@ -84,7 +84,7 @@ def exec_(
     varsim exec --mode weights=on_read my_program.py --epochs 3
     """  # noqa: D301  # \b keeps the lines below it apart
     from varsim.errors import ConfigError
-    from varsim.experiments.scripts import NothingToRecord
+    from varsim.experiments.programs import NothingToRecord
 
     try:
         summary = _run(script, args, options)

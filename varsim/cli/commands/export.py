@@ -34,7 +34,7 @@ def export(run: str, file: Path | None, *, no_source: bool, no_values: bool) -> 
     """  # noqa: D301  # \b keeps the lines below it apart
     from varsim.errors import ConfigError
     from varsim.experiments.export import DEFAULT_FORMAT, export_run
-    from varsim.experiments.found_runs import find_run
+    from varsim.experiments.run_lookup import find_run
     from varsim.interrupts import Interrupts
 
     try:

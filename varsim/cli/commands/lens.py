@@ -52,7 +52,7 @@ def lens(
     """  # noqa: D301  # \b keeps the lines below it apart
     from varsim.analysis.lens import moments
     from varsim.errors import ConfigError
-    from varsim.experiments.found_variables import find_variable, most_telling, shape_of
+    from varsim.experiments.variable_lookup import find_variable, most_telling, shape_of
     from varsim.report.page import print_page
 
     try:
@@ -99,7 +99,7 @@ def _show(
     from rich.text import Text
 
     from varsim.analysis.apart import telling_of
-    from varsim.experiments.found_variables import shape_of
+    from varsim.experiments.variable_lookup import shape_of
     from varsim.report.lens_page import print_steps, title_of, why_element
 
     shape = shape_of(row)

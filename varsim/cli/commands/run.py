@@ -131,7 +131,7 @@ def _exit_code(summary: Summary) -> int:
 
 def _experiment(words: tuple[str, ...], options: dict[str, Any], *, trust: bool) -> Experiment:
     from varsim.experiments.loading import Override
-    from varsim.experiments.subject import experiment_of
+    from varsim.experiments.run_argument import experiment_of
 
     named = [word for word in words if "=" not in word or Path(word).is_file()]
     if len(named) > 1:

@@ -1,24 +1,119 @@
-"""What is measured of a run's variables at its end."""
+"""Make, observe and measure the strategies of a run."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import is_dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
+from varsim.distribute.mirrored import MirroredStrategy
 from varsim.distribute.values import DistributedValues
 from varsim.distribute.variable import Variable
 from varsim.errors import VariableError, VarsimError
-from varsim.experiments.settings import AppliedSettings
+from varsim.experiments.applied_settings import AppliedSettings
+from varsim.experiments.config import Experiment
+from varsim.experiments.store import RunFiles
+from varsim.interrupts import within
 from varsim.report.plain import SMALL_SIZE, digest, furthest_apart, plain
-from varsim.report.summary import Lens, Plain, Sample, SyncCost, VariableSummary
+from varsim.report.summary import Judgement, Lens, Plain, Sample, SyncCost, VariableSummary
 from varsim.sync import statistics
 from varsim.sync.statistics import VariableStatistics
+from varsim.tracing.trace import TraceOptions
 
-if TYPE_CHECKING:
-    from varsim.distribute.mirrored import MirroredStrategy
+
+def strategy_of(
+    experiment: Experiment, device_names: Sequence[str], files: RunFiles
+) -> MirroredStrategy:
+    """A strategy with an experiment's settings; what it records and says goes to `files`.
+
+    Raises:
+        OSError: The directory of the traces cannot be made.
+    """
+    return MirroredStrategy(
+        device_names,
+        transport=experiment.transport,
+        strict=experiment.strict,
+        auto=experiment.auto,
+        log_dir=files.logs,
+        trace=trace_options(experiment, files),
+        seed=experiment.seed,
+    )
+
+
+def trace_options(experiment: Experiment, directory: RunFiles) -> TraceOptions | None:
+    """What the processes of a run record, and where.
+
+    Raises:
+        OSError: The directory cannot be made.
+    """
+    options = experiment.trace.options(directory.traces)
+    if options is not None:
+        directory.traces.mkdir(parents=True)
+    return options
+
+
+LAST_LOOK_S: Final = 1.0
+"""After a run that failed or was interrupted, how long its variables' values may take to come.
+
+Replicas may be busy in the workload's code, and the user waits after pressing Ctrl-C.
+"""
+
+
+class Observed:
+    """A strategy that a run watches until its workers end."""
+
+    def __init__(
+        self, strategy: MirroredStrategy, settings: AppliedSettings, files: RunFiles
+    ) -> None:
+        self.strategy = strategy
+        self.files = files
+        self.variables: list[VariableSummary] = []
+        self.verdict: Judgement | None = None
+        self._settings = settings
+        self._measured = False
+
+    @property
+    def calls(self) -> int:
+        """How often strategy.run was called."""
+        return self.strategy.coordinator.state.calls if self.strategy.has_workers else 0
+
+    def measure(self) -> None:
+        """Measures its variables, whose workers answer. Does nothing the second time.
+
+        Raises:
+            VarsimError: A worker has ended.
+        """
+        if not self._measured:
+            self.variables = measure_variables(self.strategy, self._settings)
+            self._measured = True
+
+    def look(self) -> None:
+        """Measures its variables; without their values if workers do not answer any more."""
+        if not self.strategy.has_workers:  # they could not be started, and the script went on
+            return
+        try:
+            self.measure()
+        except VarsimError:
+            self._measure_without_values()
+
+    def take_a_last_look(self) -> None:
+        """Measures its variables in bounded time, as far as that is still possible."""
+        if self._measured or not self.strategy.has_workers:
+            return
+        try:
+            with within(LAST_LOOK_S):
+                self.measure()
+        except Exception:  # the cluster is no more, or busy, or was left in the middle of a step
+            self._measure_without_values()
+
+    def _measure_without_values(self) -> None:
+        self.variables = measure_variables(self.strategy, self._settings, with_values=False)
+        self._measured = True
+
+
+# ---------------------------------------------------------------- measurement
 
 _ELEMENTS: Final = 2  # that are shown of a large array
 

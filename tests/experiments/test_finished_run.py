@@ -17,7 +17,7 @@ import varsim
 from varsim.analysis.outcome import Outcome
 from varsim.errors import ConfigError
 from varsim.experiments.config import Experiment
-from varsim.experiments.finished import Settings
+from varsim.experiments.finished_run import Settings
 from varsim.report.summary import RunStatus
 from varsim.testing import simulated_cluster
 

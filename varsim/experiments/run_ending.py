@@ -1,4 +1,4 @@
-"""Why a workload failed, and where in the program that was."""
+"""Describe how a run ended: its failure, and the ending that a judge of its history needs."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import Final
 
 import varsim
-from varsim.errors import ReplicaError, VarsimError
+from varsim.analysis.failures import DONE, Ending
+from varsim.analysis.findings.found import times
+from varsim.analysis.returned import Returned, compare_returned
+from varsim.errors import ConfigError, ReplicaError, VarsimError
+from varsim.experiments.store import SUMMARY, load_summary
 from varsim.protocol.paths import shown_path
 from varsim.protocol.story import place_in, with_shown_paths
-from varsim.report.summary import Failure
+from varsim.report.summary import Failure, Phase, RunStatus, Summary
 
 _OURS: Final = Path(varsim.__file__).parent
 _OUR_WORKLOADS: Final = _OURS / "workloads"
@@ -78,3 +82,50 @@ def _program_frames(error: BaseException) -> list[traceback.FrameSummary]:
         if _OURS not in Path(frame.filename).parents
         or _OUR_WORKLOADS in Path(frame.filename).parents
     ]
+
+
+# ---------------------------------------------------------------- the ending
+
+_AFTER_IT: Final = {
+    part.value for part in (Phase.MERGING, Phase.ORACLE, Phase.JUDGING, Phase.WRITING)
+}
+"""The parts after the program has ended: an interrupt there does not shorten the program."""
+
+
+def ending_of(summary: Summary) -> Ending:
+    """How a run ended."""
+    failure = summary.failure
+    ended = summary.status is RunStatus.INTERRUPTED and _AFTER_IT.issuperset(summary.interrupted)
+    return Ending(
+        status=DONE if ended and summary.interrupted else summary.status.value,
+        reached=_reached(summary),
+        kind="" if failure is None else failure.kind,
+        text="" if failure is None else failure.text,
+        place="" if failure is None else failure.place,
+        returned=_returned(summary),
+    )
+
+
+def _reached(summary: Summary) -> str:
+    if summary.total_steps is not None:
+        return f"after {summary.step:,} of {times(summary.total_steps, 'step')}"
+    if summary.step:
+        return f"after {times(summary.step, 'step')}"
+    return f"after {times(summary.calls, 'call')}"
+
+
+def _returned(summary: Summary) -> tuple[Returned, ...]:
+    if summary.oracle_result is None:
+        return ()
+    return compare_returned(summary.result, summary.oracle_result)
+
+
+def summary_beside(record: Path) -> Summary | None:
+    """The summary of the run whose directory or history this is; None if it has none."""
+    folder = record if record.is_dir() else record.parent
+    if not (folder / SUMMARY).is_file():
+        return None
+    try:
+        return load_summary(folder)
+    except ConfigError:  # another version wrote it: then it is not known how the run ended
+        return None

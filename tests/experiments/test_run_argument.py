@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from varsim.errors import ConfigError
-from varsim.experiments import mark
+from varsim.experiments import carried_program
 from varsim.experiments.loading import Override
+from varsim.experiments.run_argument import experiment_of
 from varsim.experiments.runner import run_experiment
 from varsim.experiments.store import load_summary
-from varsim.experiments.subject import experiment_of
 from varsim.report.summary import Summary
 from varsim.testing import simulated_cluster
 
@@ -129,7 +129,7 @@ def test_a_run_of_a_run_writes_where_runs_are_written():
 def test_a_program_that_came_from_elsewhere_needs_trust(monkeypatch: pytest.MonkeyPatch):
     """Another user has another key. Nothing is executed before the user says so."""
     folder = moved(run("far/program.py").directory, "theirs")
-    monkeypatch.setattr(mark, "_key", lambda: b"another user's")
+    monkeypatch.setattr(carried_program, "_key", lambda: b"another user's")
     (folder / "program/program.py").write_text("raise SystemExit('executed')\ndef run(job): ...\n")
 
     assert (
@@ -226,7 +226,7 @@ def test_a_user_without_a_place_for_a_key_can_run_but_is_not_recognised(
 
 def test_a_runs_key_is_private_and_stays_out_of_it():
     folder = Path(run("far/program.py").directory)
-    key = mark._state_directory() / "key"
+    key = carried_program._state_directory() / "key"
 
     assert 0o600 == key.stat().st_mode & 0o777
     assert not any(

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, Unpack
 
 import numpy as np
 
-from varsim.experiments.found_runs import find_record
+from varsim.experiments.key_locations import KeyPath
 from varsim.experiments.loading import Override, load_experiment
-from varsim.experiments.places import KeyPath
+from varsim.experiments.run_argument import experiment_of
+from varsim.experiments.run_lookup import find_record
 from varsim.experiments.runner import run_experiment as run_to_its_end
 from varsim.experiments.store import further_folders, load_summary
-from varsim.experiments.subject import experiment_of
 from varsim.report.summary import Failure, Plain, RunStatus, Summary
 from varsim.tracing.history import History, open_history, open_oracle
 
@@ -120,7 +120,7 @@ class FinishedRun:
     @cached_property
     def _examination(self) -> Examination:
         from varsim.analysis.examination import examine
-        from varsim.experiments.ending import ending_of
+        from varsim.experiments.run_ending import ending_of
 
         with open_oracle(self.path) as oracle:
             ending = ending_of(self.summary)

@@ -1,4 +1,4 @@
-"""Copies a program into its run, so that the run can be repeated anywhere.
+"""Copy a program into its run, so that the run can be repeated anywhere.
 
 See ADR 21. `program/` in a run's directory holds the sources. `origin.json` proves that this user's
 varsim wrote them; it stays on this machine.
@@ -6,18 +6,22 @@ varsim wrote them; it stays on this machine.
 
 from __future__ import annotations
 
+import hmac
 import json
+import os
 import platform
+import secrets
 import shutil
+import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 import varsim
 from varsim.errors import ConfigError
-from varsim.experiments import mark
-from varsim.experiments.repository import revision_of
 from varsim.experiments.sources import Home, sources_of
 from varsim.experiments.store import EXPERIMENT, RunDirectory
 from varsim.report.summary import Carried
@@ -76,7 +80,7 @@ def carry(
 
 def _write_origin(directory: RunDirectory, folder: Path | None) -> None:
     origin = {
-        "mark": mark.mark_of(_marked(directory.path)),
+        "mark": mark_of(_marked(directory.path)),
         "program": None if folder is None else str(folder),
         "working_directory": str(Path.cwd()),
     }
@@ -105,7 +109,7 @@ def origin_of(path: Path) -> dict[str, Any]:
 def is_own(path: Path) -> bool:
     """Whether this user's varsim wrote a run's program, and nothing was changed since."""
     try:
-        return mark.is_marked(_marked(path), origin_of(path).get("mark"))
+        return is_marked(_marked(path), origin_of(path).get("mark"))
     except OSError:
         return False
 
@@ -121,3 +125,102 @@ def forget_caches(path: Path) -> None:
             shutil.rmtree(cache)
         except OSError as error:
             raise ConfigError(f"{cache} cannot be removed: {error.strerror}") from None
+
+
+# ---------------------------------------------------------------- the signature
+
+_KEY_BYTES: Final = 32
+
+
+def mark_of(files: Mapping[str, bytes]) -> str | None:
+    """Return the checksum of named files; None if this user has no key and cannot store one."""
+    key = _key()
+    if key is None:
+        return None
+    digest = hmac.new(key, digestmod="sha256")
+    for name in sorted(files):
+        encoded = name.encode("utf-8", "surrogateescape")
+        for part in (encoded, files[name]):
+            digest.update(len(part).to_bytes(8, "big"))
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def is_marked(files: Mapping[str, bytes], mark: object) -> bool:
+    """Whether this user made the mark, for exactly these files."""
+    made = mark_of(files)
+    return made is not None and isinstance(mark, str) and hmac.compare_digest(made, mark)
+
+
+def _key() -> bytes | None:
+    try:
+        path = _state_directory() / "key"
+    except RuntimeError:  # this user has no home
+        return None
+    with suppress(OSError, ValueError):
+        if not path.exists():
+            _make(path)
+        key = bytes.fromhex(path.read_text("ascii"))
+        return key if len(key) == _KEY_BYTES else None
+    return None
+
+
+def _make(path: Path) -> None:
+    """Writes a new key, unless another run has at the same time."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    own = path.with_name(f"key-{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        own.touch(mode=0o600, exist_ok=False)
+        own.write_text(secrets.token_hex(_KEY_BYTES), "ascii")
+        with suppress(FileExistsError):
+            os.link(own, path)
+    finally:
+        own.unlink(missing_ok=True)
+
+
+def _state_directory() -> Path:
+    """As the XDG base directory specification has it."""
+    state = Path(os.environ.get("XDG_STATE_HOME", ""))
+    return (state if state.is_absolute() else Path.home() / ".local" / "state") / "varsim"
+
+
+# ---------------------------------------------------------------- the git commit
+
+_TIMEOUT_S: Final = 2.0  # a run does not wait longer for what it can do without
+_COMMAND: Final = (
+    "git",
+    "-c",
+    "core.fsmonitor=false",  # which would start a program of the repository's choice
+    "status",
+    "--porcelain=v2",
+    "--branch",
+    "--untracked-files=no",
+)
+
+
+class Revision(NamedTuple):
+    """Where a folder stands in its repository."""
+
+    commit: str
+    dirty: bool  # whether tracked files differ from the commit
+
+
+def revision_of(folder: Path) -> Revision | None:
+    """The commit that is checked out; None without a repository, a commit, or git."""
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}  # nothing is written
+    try:
+        said = subprocess.run(
+            _COMMAND,
+            check=False,
+            cwd=folder,
+            capture_output=True,
+            timeout=_TIMEOUT_S,
+            env=environment,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    lines = said.stdout.decode("utf-8", "replace").splitlines()
+    oid = next((line.split()[-1] for line in lines if line.startswith("# branch.oid ")), "")
+    if said.returncode != 0 or not oid or oid.startswith("("):  # "(initial)": there is no commit
+        return None
+    return Revision(oid, any(not line.startswith("#") for line in lines))

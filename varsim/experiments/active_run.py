@@ -12,10 +12,10 @@ from typing import Any, Protocol
 
 import varsim
 from varsim.distribute.mirrored import MirroredStrategy
+from varsim.experiments.applied_settings import AppliedSettings
 from varsim.experiments.config import Experiment
-from varsim.experiments.observed import Observed
-from varsim.experiments.settings import AppliedSettings
 from varsim.experiments.store import RunDirectory
+from varsim.experiments.strategies import Observed
 from varsim.interrupts import Interrupts
 from varsim.report.plain import plain
 from varsim.report.summary import Carried, Failure, Phase, Plain, RunStatus, Summary

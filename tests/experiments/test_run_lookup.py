@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from varsim.errors import ConfigError
-from varsim.experiments.found_runs import (
+from varsim.experiments.run_lookup import (
     OUT,
     bench_names,
     find_bench,

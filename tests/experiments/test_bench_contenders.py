@@ -6,8 +6,8 @@ from functools import partial
 
 import pytest
 
-from varsim.experiments import timing
-from varsim.experiments.timing import Effort, once, per_call, take_turns
+from varsim.experiments import bench_contenders
+from varsim.experiments.bench_contenders import Effort, once, per_call, take_turns
 
 
 class Clock:
@@ -25,7 +25,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(timing, "time", clock)
+    monkeypatch.setattr(bench_contenders, "time", clock)
     return clock
 
 

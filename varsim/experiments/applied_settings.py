@@ -12,9 +12,9 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
 
 from varsim.distribute.context import get_strategy
+from varsim.experiments.key_locations import WrongKey
 from varsim.experiments.mode import Mode
 from varsim.experiments.nearest import listed, no_variable
-from varsim.experiments.places import WrongKey
 from varsim.spec import VariableSynchronization
 from varsim.sync import policies
 

@@ -1,4 +1,4 @@
-"""`python -m varsim.experiments.spokes`: the processes around the hub of a bare star.
+"""`python -m varsim.experiments.baseline_workers`: the processes around the hub of a bare star.
 
 One interpreter forks them all, before it has a context of ZeroMQ, and lives until its stdin ends:
 then it kills them, and removes their folder. So nothing is left however their hub ends.

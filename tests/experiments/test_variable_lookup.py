@@ -11,10 +11,10 @@ import pytest
 from tests.analysis.test_lens import Story
 from tests.report.summaries import lens, summary, variable
 from varsim.errors import ConfigError
-from varsim.experiments import found_variables
-from varsim.experiments.found_variables import find_variable, most_telling
+from varsim.experiments import variable_lookup
 from varsim.experiments.nearest import no_variable
 from varsim.experiments.store import SUMMARY, as_json
+from varsim.experiments.variable_lookup import find_variable, most_telling
 from varsim.tracing.history import History
 
 
@@ -83,7 +83,7 @@ def test_if_none_differ_the_one_with_most_writes_is_shown(tmp_path: Path) -> Non
 def test_of_a_long_run_the_summary_is_enough(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(found_variables, "_MOST_EVENTS", 1)
+    monkeypatch.setattr(variable_lookup, "_MOST_EVENTS", 1)
     (tmp_path / SUMMARY).write_text(
         as_json(summary(variable("v", lens(10, 9)), variable("other", lens(1, 2))))
     )

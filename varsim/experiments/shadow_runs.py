@@ -1,0 +1,210 @@
+"""Run a program again, silently, beside its run: the single-device oracle and the pilot."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from glob import escape
+from typing import Any, Final
+
+from varsim.distribute.variable import variable_creator_scope
+from varsim.errors import VarsimWarning
+from varsim.experiments.applied_settings import AppliedSettings
+from varsim.experiments.catalog import load_workload
+from varsim.experiments.config import Experiment, TraceSettings, VariableSettings
+from varsim.experiments.key_locations import WrongKey
+from varsim.experiments.mode import without_auto
+from varsim.experiments.recording import write_history
+from varsim.experiments.run_ending import in_a_line
+from varsim.experiments.store import RunFiles
+from varsim.experiments.strategies import reached, strategy_of
+from varsim.interrupts import Interrupts, came_of_interrupt
+from varsim.launch.chance import AT_IMPORT, seeded
+from varsim.report.summary import Plain
+from varsim.tracing.history import open_history
+from varsim.tracing.trace import OFF
+from varsim.workloads.job import Job
+
+_SAID: Final = "program.log"  # beside the workers' logs
+
+
+def run_aside(
+    experiment: Experiment,
+    device_names: Sequence[str],
+    params: dict[str, Any],
+    interrupts: Interrupts,
+    files: RunFiles,
+) -> dict[str, Plain]:
+    """Runs an experiment's workload on these devices, and leaves its traces.
+
+    Args:
+        interrupts: Heeded while the workload runs, and not afterwards.
+    Returns:
+        What it returned.
+    Raises:
+        Exception: Whatever the workload raises.
+    """
+    files.logs.mkdir(parents=True)
+    strategy = strategy_of(experiment, device_names, files)
+    job = Job(strategy, experiment.seed, experiment.steps, _say_nothing)
+    settings = AppliedSettings(experiment, strategy)
+    with (
+        (files.logs / _SAID).open("w", encoding="utf-8") as said,
+        redirect_stdout(said),
+        redirect_stderr(said),
+        _without_warnings(),
+        strategy,
+    ):
+        interrupts.heed()
+        try:
+            with seeded(experiment.seed, *AT_IMPORT).here():
+                workload = load_workload(experiment.workload)  # a file's module is made anew
+            strategy.start()
+            with variable_creator_scope(settings), seeded(experiment.seed).here():
+                return reached(workload.run(job, **params))
+        except Exception as error:
+            if came_of_interrupt(error):
+                raise KeyboardInterrupt from None
+            raise
+        finally:
+            interrupts.heeded = False
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", VarsimWarning)  # the run itself has given them
+        yield
+
+
+def _say_nothing(step: int, total: int, **metrics: float) -> None:
+    """Takes the progress that nobody watches."""
+
+
+# ---------------------------------------------------------------- the oracle
+
+
+def check_oracle(experiment: Experiment) -> None:
+    """Whether an oracle could tell anything, if one is asked for.
+
+    Raises:
+        WrongKey: Nothing is recorded, or the run has one replica itself.
+    """
+    if not experiment.oracle:
+        return
+    if experiment.trace.level == OFF:
+        raise WrongKey(("oracle",), "an oracle is compared by its record: trace must not be off")
+    if len(experiment.device_names) == 1:
+        raise WrongKey(("oracle",), "a run on one worker is its own oracle: give more workers")
+
+
+def run_oracle(
+    experiment: Experiment,
+    params: dict[str, Any],
+    interrupts: Interrupts,
+    files: RunFiles,
+) -> dict[str, Plain] | str:
+    """Runs an experiment's workload on one replica, and keeps its history.
+
+    Args:
+        interrupts: Heeded but while its cluster ends.
+    Returns:
+        What it returned; or why there is no history, and nothing is kept then.
+    Raises:
+        KeyboardInterrupt: SIGINT came. Nothing is kept.
+    """
+    problem: str | None
+    try:
+        returned = run_aside(experiment, experiment.device_names[:1], params, interrupts, files)
+        interrupts.heed()
+        problem = write_history(files)
+    except KeyboardInterrupt:
+        interrupts.heeded = False
+        files.discard()
+        raise
+    except BaseException as error:  # a workload may raise anything
+        problem = f"on one replica the program fails: {in_a_line(error)}"
+    if problem is not None:
+        files.discard()
+        return problem
+    return returned
+
+
+# ---------------------------------------------------------------- the pilot
+
+ADVISED: Final = "advised"
+STEPS: Final = 50
+"""Of a pilot run, at the most."""
+
+_AUTO: Final = "AUTO"
+
+
+def take_advice(
+    experiment: Experiment,
+    params: dict[str, Any],
+    interrupts: Interrupts,
+    files: RunFiles,
+) -> tuple[Experiment, list[str]]:
+    """The experiment with the settings that a pilot run advises, and what it advises in sentences.
+
+    If the pilot run fails, AUTO is ON_WRITE, and the sentence says why.
+
+    Raises:
+        ConfigError: The simulated cluster, in which advice is checked, is not installed.
+    """
+    as_it_was = experiment.model_copy(update={"auto": "on_write"})
+    steps = min(experiment.steps or STEPS, STEPS)
+    pilot = as_it_was.model_copy(update={"steps": steps, "trace": TraceSettings()})
+    problem: str | None
+    try:
+        run_aside(pilot, experiment.device_names, params, interrupts, files)
+        interrupts.heed()
+        problem = write_history(files)
+    except (Exception, SystemExit) as error:  # a workload may raise anything
+        problem = f"the pilot run fails: {in_a_line(error)}"
+    if problem is not None:
+        return as_it_was, [f"AUTO is ON_WRITE: {problem}"]
+    chosen, said, adaptive = _advice(files)
+    if not said:
+        return as_it_was, ["no variable is AUTO: there was nothing to advise"]
+    kept = {key: value for key, value in experiment.variables.items() if key not in chosen}
+    update = {
+        "auto": "adaptive" if adaptive else "on_write",
+        "mode": None if experiment.mode is None else without_auto(experiment.mode),
+        "variables": {**kept, **chosen},
+    }
+    return experiment.model_copy(update=update), said
+
+
+def _advice(files: RunFiles) -> tuple[dict[str, VariableSettings], list[str], bool]:
+    """By name, the settings of all AUTO variables; a sentence for each; whether any is adaptive."""
+    from varsim.whatif.advice import advise, in_words
+    from varsim.whatif.compare import Replays
+    from varsim.whatif.lines import at_odds, is_adaptive
+
+    with open_history(files.path) as history:
+        rows = history.variables
+        auto = [number for number, row in rows.items() if row.requested == _AUTO]
+        if not auto:
+            return {}, [], False
+        replays = Replays(history)
+        advised = advise(replays, only=auto, careful=True)
+    own = [one for one in advised.advice if one.effect.variable in auto]
+    settings = replays.program.settings()
+    chosen = {number: settings[number] for number in auto}
+    chosen |= {one.effect.variable: one.effect.after for one in own}
+    said = [
+        f"{one.effect.name}: {in_words(one.effect.after)}"
+        + (f", which saves {one.saves}" if one.saves else "")
+        for one in own
+    ]
+    odd = at_odds(replays.program, chosen)
+    by_name = {
+        escape(rows[number].name): VariableSettings(
+            synchronization=one.synchronization, aggregation=one.aggregation
+        )
+        for number, one in chosen.items()
+        if number not in odd
+    }
+    return by_name, said, is_adaptive(replays.program, chosen)
