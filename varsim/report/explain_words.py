@@ -60,7 +60,7 @@ DIFFERENCES: Final = {
         "for one value otherwise.",
     ),
     "D3": Difference(
-        "different deeds do not meet",
+        "different operations are not combined",
         "TensorFlow pairs the replicas by call order alone, and mixes their values.",
     ),
     "D4": Difference(
@@ -85,7 +85,7 @@ DIFFERENCES: Final = {
         "TensorFlow cuts one that is too long, and applies half of one that is too short.",
     ),
     "D10": Difference(
-        "a parted mirror reads as component 0",
+        "diverged copies read as component 0",
         "TensorFlow reads the component of the current device, which is 0 without a device scope.",
     ),
     "D11": Difference(
