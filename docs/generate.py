@@ -1,11 +1,11 @@
-"""Writes the parts of the documents that the code knows better: `make docs`.
+"""Writes the parts of documents that are generated from the code: `make docs`.
 
 A document marks such a part with `<!-- generated: NAME -->` and `<!-- end -->`; NAME is a key of
-`PARTS`. With `--check` nothing is written, and the exit code says whether all parts are current.
-Parts that show the output of a run differ from run to run, and are never checked; nothing is where
-other releases are installed than those of locks/newest.txt, which the documents follow.
+`PARTS`. `--check` writes nothing, and its exit code says whether all parts are current. Parts with
+the output of a run differ from run to run, and are not checked. If the installed releases are not
+those of locks/newest.txt, `--check` checks nothing, because the documents depend on them.
 
-All of docs/modes is written, and checked, too: see `docs.mode_pages`.
+The pages in docs/modes are written and checked, too: see `docs.mode_pages`.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 _PART: Final = re.compile(
     r"(?P<begin><!-- generated: (?P<name>[\w-]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL
 )
-_RUN_TIMEOUT_S: Final = 120  # a picture takes seconds; a hang must not look like work
+_RUN_TIMEOUT_S: Final = 120  # a run takes seconds; a run that hangs must end
 
 
 # ---------------------------------------------------------------- modules
 
 
 def modules() -> str:
-    """Every module with the first sentence of its docstring, by package."""
+    """Return every module with the first sentence of its docstring, by package."""
     lines: list[str] = []
     for folder in _packages():
         files = [path for path in sorted(folder.glob("*.py")) if path.stat().st_size]
@@ -72,7 +72,7 @@ def _has_code(folder: Path) -> bool:
 
 
 def first_sentence(path: Path) -> str:
-    """What a module's docstring says first, on one line."""
+    """Return the first sentence of a module's docstring, on one line."""
     docstring = ast.get_docstring(ast.parse(path.read_text("utf-8")))
     if not docstring:
         raise SystemExit(f"{path.relative_to(ROOT)} has no docstring to list it with")
@@ -106,7 +106,7 @@ def import_contracts() -> str:
 
 
 def message_list() -> str:
-    """Every message: its tag, who sends it to whom, and its fields."""
+    """Return every message with its tag, sender, receiver and fields."""
     parts = ["### From the coordinator to a worker", ""]
     for tag, kind in enumerate(codec.MESSAGES):
         if kind is messages.Ready:
@@ -148,12 +148,12 @@ def _fields(kind: type) -> Iterator[str]:
 
 
 def wire() -> str:
-    """The codec's own description of the bytes."""
+    """Return the codec's description of the bytes."""
     return inspect.getdoc(codec) or ""
 
 
 def limits() -> str:
-    """The named limits of the protocol, each with its reason."""
+    """Return the limits of the protocol, each with its reason."""
     rows = ["| limit | value | |", "| --- | --- | --- |"]
     for path in sorted((ROOT / "varsim" / "protocol").glob("*.py")):
         body = ast.parse(path.read_text("utf-8")).body
@@ -172,7 +172,7 @@ def limits() -> str:
 
 
 def summary_fields() -> str:
-    """What `summary.json` holds, object by object."""
+    """Return the fields of `summary.json`, object by object."""
     names = "Summary Failure Judgement Note VariableSummary SyncCost Lens Digest Sample"
     kinds = [getattr(summary, name) for name in names.split()]
     parts: list[str] = []
@@ -182,7 +182,7 @@ def summary_fields() -> str:
 
 
 def experiment_keys() -> str:
-    """The keys of an experiment's YAML file."""
+    """Return the keys of an experiment's YAML file."""
     rows = ["| key | |", "| --- | --- |"]
     for name, described in config.schema()["properties"].items():
         rows.append(f"| `{name}` | {described['description']} |")
@@ -190,7 +190,7 @@ def experiment_keys() -> str:
 
 
 def commands() -> str:
-    """What `--help` says of the program and of each of its commands."""
+    """Return the output of `--help` of the program and of each command."""
     context = click.Context(cli, info_name="varsim")
     parts = ["```console", "$ varsim --help", _help(cli, "varsim"), "```"]
     for name in cli.list_commands(context):
@@ -206,13 +206,13 @@ def _help(command: click.Command, name: str, parent: click.Context | None = None
     return command.get_help(click.Context(command, parent, name, **settings))
 
 
-# ---------------------------------------------------------------- pictures of runs
+# ---------------------------------------------------------------- output of runs
 
 
 def run_output() -> str:
-    """What the README's first command prints."""
+    """Return the output of the README's first command."""
     command = ["run", "--workers", "4", "--mode", "on_read"]
-    with tempfile.TemporaryDirectory() as folder:  # what the run saves is not for keeping
+    with tempfile.TemporaryDirectory() as folder:  # the run's directory is not kept
         said = subprocess.run(
             [sys.executable, "-m", "varsim", *command],
             check=True,
@@ -229,7 +229,7 @@ def run_output() -> str:
 
 
 QUESTIONS: Final = "step scalars digits reads scale busy startup tracing history".split()
-"""Those of the benchmarks whose newest kept results docs/performance.md shows."""
+"""The benchmarks whose newest results docs/performance.md shows."""
 
 PARTS: Final[dict[str, Callable[[], str]]] = {
     "layers": layers,
@@ -253,15 +253,15 @@ NOT_REPEATABLE: Final = frozenset({"run-output"})
 
 
 def documents() -> list[Path]:
-    """The documents that may have generated parts."""
+    """Return the documents that may have generated parts."""
     return [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def current(text: str, *, runs: bool) -> str:
-    """A document's text with its generated parts as they should be.
+    """Return a document's text with up-to-date generated parts.
 
     Args:
-        runs: Whether to renew pictures of runs, too.
+        runs: Whether to renew the output of runs, too.
     """
 
     def renewed(part: re.Match[str]) -> str:
@@ -274,7 +274,7 @@ def current(text: str, *, runs: bool) -> str:
 
 
 def stale() -> list[str]:
-    """The documents that are not what the code says today, or are missing, or too many."""
+    """Return the documents that are out of date, missing or superfluous."""
     parts = [path for path in documents() if (text := _text_of(path)) != current(text, runs=False)]
     pages = mode_pages()
     whole = [path for path, text in pages.items() if _text_of(path) != text]
@@ -283,17 +283,17 @@ def stale() -> list[str]:
 
 
 def superfluous(pages: Collection[Path]) -> list[Path]:
-    """What lies in docs/modes and is not generated."""
+    """Return the files in docs/modes that are not generated."""
     return sorted(path for path in FOLDER.glob("*") if path not in pages)
 
 
 def _text_of(path: Path) -> str:
-    """What a document says; nothing if there is none."""
+    """Return the text of a document; "" if it does not exist."""
     return path.read_text("utf-8") if path.exists() else ""
 
 
 def write_mode_pages() -> None:
-    """Makes docs/modes what it should be."""
+    """Write docs/modes, and remove superfluous files."""
     pages = mode_pages()
     FOLDER.mkdir(exist_ok=True)
     for path, text in pages.items():
@@ -310,7 +310,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def main() -> int:
-    """Writes all documents, or checks them."""
+    """Write all documents, or check them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if stale")
     parser.add_argument("--no-runs", action="store_true", help="leave pictures of runs alone")

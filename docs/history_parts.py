@@ -12,7 +12,7 @@ _COLUMN = re.compile(r" +(\w+) +([A-Z ]+?),? +-- (.*)")
 
 
 def history_schema() -> str:
-    """Each table, with a row for each column."""
+    """Return the tables of a history, with a row for each column."""
     return "\n".join(_tables())
 
 
@@ -26,6 +26,6 @@ def _tables() -> Iterator[str]:
 
 
 def history_kinds() -> str:
-    """Each kind of event, and what it means."""
+    """Return the kinds of events with their meanings."""
     rows = [f"| `{kind}` | {meaning} |" for kind, meaning in KINDS.items()]
     return "\n".join(["| kind | |", "| --- | --- |", *rows])

@@ -1,10 +1,11 @@
-"""Batch normalisation: what the moving statistics of several replicas are worth when aggregated.
+"""Batch normalisation: how good the moving statistics of several replicas are when aggregated.
 
 Each replica normalises with the mean and the variance of its own part of the batch, and keeps
-moving averages of them for later use (ON_READ, MEAN: nothing travels until somebody reads). The
-aggregated mean is right. The aggregated variance is too small: a mean of the parts' variances
-leaves out how far the parts' means lie apart, all the more if the parts are unlike each other
-(`by_label`). `synchronized` averages the statistics in every step, which costs a message each.
+moving averages of both for later use (ON_READ, MEAN: nothing is sent before a cross-replica read).
+The aggregated mean is right. The aggregated variance is too small: a mean of the parts' variances
+lacks the distances between the parts' means. The error is larger if the parts are less similar
+(`by_label`). `synchronized` averages the statistics in every step, which costs one message per
+replica and step.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def run(
     by_label: bool = False,
     synchronized: bool = False,
 ) -> dict[str, object]:
-    """Trains a classifier behind a normalisation, and compares the statistics that it could save.
+    """Train a classifier on normalised images, and compare the statistics that it could save.
 
     With `by_label` a batch is sorted before it is split, so that replicas see different digits.
     """
@@ -101,7 +102,7 @@ def run(
 def of_one_device(
     batches: list[tuple[np.ndarray, np.ndarray]], total: int, momentum: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The moving statistics of a device that sees whole batches: what should be saved."""
+    """Return the moving statistics of one device that gets whole batches: the right ones."""
     mean, variance = np.zeros(64, np.float32), np.ones(64, np.float32)
     for step in range(total):
         images, _ = batches[step % len(batches)]
@@ -111,7 +112,7 @@ def of_one_device(
 
 
 def moving(name: str, initial: np.ndarray) -> tf.Variable:
-    """A statistic that every replica keeps of what it sees; a read from outside averages."""
+    """Create a statistic with a component per replica; a cross-replica read averages them."""
     return tf.Variable(
         initial,
         name=name,
@@ -122,5 +123,5 @@ def moving(name: str, initial: np.ndarray) -> tf.Variable:
 
 
 def normalize(images: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
-    """Each pixel with mean 0 and variance 1, if these are its mean and its variance."""
+    """Return images whose pixels have mean 0 and variance 1 if they had this mean and variance."""
     return np.asarray((images - mean) / np.sqrt(variance + np.float32(EPSILON)))

@@ -1,16 +1,16 @@
 """Softmax regression on handwritten digits, data-parallel: the built-in job.
 
 Every step takes the next 64 images and gives each replica its part of them. `weights` and `bias`
-are *free* variables, created without a synchronization, so `--mode` says what becomes of them:
+are *free* variables, created without a synchronization, so `--mode` sets their synchronization:
 
     on_write  every write is averaged over the replicas at once: synchronous training
-    on_read   every replica trains its own copy; at the end of each epoch the mean is read and
-              assigned to all: local SGD
+    on_read   every replica trains its own copy; at the end of each epoch the program reads the mean
+              and assigns it to all copies: local SGD
     none      every replica trains alone, and the copies drift apart
-    auto      what the strategy makes of AUTO: on_write
+    auto      the strategy chooses: on_write
 
-A counter has one right setting, so the counters are not free. Nothing here is random: the same
-numbers on every run.
+A counter has one right setting, so the counters are not free. The workload uses no random numbers:
+every run has the same result.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ def run(
     batch_size: int = 64,
     steps_per_execution: int = 22,
 ) -> dict[str, object]:
-    """Trains for `epochs` (or for `job.steps` steps), and tests.
+    """Train for `epochs` (or for `job.steps` steps), and test.
 
-    If the replicas do not divide the batch, some get one image more, and the mean of their
-    gradients is not quite the batch's. `steps_per_execution` (Keras' word) is how many steps one
-    `strategy.run` takes; with 1, program and replicas meet at every step, whatever the mode.
+    If a batch cannot be split evenly, some replicas get one image more, and the mean of their
+    gradients differs slightly from that of the batch. `steps_per_execution` (Keras' name) is the
+    number of steps in one `strategy.run`; with 1, the program waits for the replicas at every step.
     """
     if steps_per_execution < 1:
         raise ValueError("steps_per_execution must be at least 1")
@@ -86,7 +86,7 @@ def run(
             job.progress(epoch_start + len(losses), total, loss=losses[-1])
         for variable in (weights, bias):
             if variable.synchronization is tf.VariableSynchronization.ON_READ:
-                # What ON_READ owes: the copies stay apart until somebody reads their mean.
+                # ON_READ leaves it to the program to make the copies equal.
                 variable.assign(variable.read_value())
 
     result: dict[str, object] = {
@@ -104,9 +104,9 @@ def run(
 
 
 def counter_of_steps() -> tf.Variable:
-    """Counts what the replicas do together: SUM would count every step once per replica.
+    """Create a counter of steps that all replicas do: SUM would count each once per replica.
 
-    They all count the same, so nothing needs to be exchanged before somebody reads.
+    All components have the same value, so nothing needs to be exchanged before a read.
     """
     return tf.Variable(
         0,

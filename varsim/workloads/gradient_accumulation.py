@@ -1,9 +1,9 @@
-"""Gradient accumulation: updates that are summed where they arise and exchanged every k steps.
+"""Gradient accumulation: each replica sums its gradients, and they are exchanged every k steps.
 
-Every replica adds its gradients to accumulators of its own (ON_READ: nothing travels). Every k-th
-step it applies their mean to the weights (ON_WRITE, MEAN), which is the only exchange. So a step
-costs a message only every k-th time, and k batches of 64 teach exactly what one batch of 64 k
-would teach, which is checked against one device that takes such batches.
+Every replica adds its gradients to its own accumulators (ON_READ: nothing is sent). At every k-th
+step it applies their mean to the weights (ON_WRITE, MEAN), which is the only exchange. So only
+every k-th step costs messages, and the weights after k batches of 64 equal those after one batch of
+64 k. The workload compares them with a training on one device that uses such batches.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from varsim.workloads.softmax import (
 def run(
     job: tf.Job, *, every: int = 4, epochs: int = 10, learning_rate: float = 0.5
 ) -> dict[str, object]:
-    """Trains for `epochs` (or for `job.steps` steps), applying gradients every `every` steps."""
+    """Train for `epochs` (or for `job.steps` steps), applying gradients every `every` steps."""
     strategy = job.strategy
     train, (test_images, test_labels) = load_digits()
     with strategy.scope():
@@ -53,7 +53,7 @@ def run(
     @tf.function
     def apply(accumulated: int) -> None:
         for variable, gradients in ((weights, of_weights), (bias, of_bias)):
-            own_sum = gradients.read_value()  # in a replica, a read gives the replica's own
+            own_sum = gradients.read_value()  # in a replica, a read returns its own component
             variable.assign_sub(learning_rate / accumulated * own_sum)
             gradients.assign(np.zeros_like(own_sum))
 
@@ -87,7 +87,7 @@ def run(
 def with_large_batches(
     batches: list[tuple[np.ndarray, np.ndarray]], total: int, every: int, learning_rate: float
 ) -> np.ndarray:
-    """The weights that one device reaches whose batches are `every` of these, put together."""
+    """Return the weights of a training on one device with batches of `every` batches each."""
     weights, bias = np.zeros((64, 10), np.float32), np.zeros(10, np.float32)
     for start in range(0, total, every):
         chosen = range(start, min(start + every, total))

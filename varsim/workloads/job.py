@@ -1,4 +1,4 @@
-"""What a workload is given: the cluster, the settings that every workload has, a way to report."""
+"""The argument of a workload: its strategy, common settings, and a way to report progress."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ if TYPE_CHECKING:
 
 
 class Progress(Protocol):
-    """Where a workload reports how far it is."""
+    """A function by which a workload reports its progress."""
 
     def __call__(self, step: int, total: int, **metrics: float) -> None:
-        """Called after each step.
+        """Report a step that is done.
 
         Args:
-            step: How many steps are done, from 1.
-            total: How many there will be.
-            metrics: What is worth watching, such as `loss=0.3`.
+            step: The number of steps done, from 1.
+            total: The number of steps planned.
+            metrics: Numbers to show, such as `loss=0.3`.
         """
 
 
@@ -26,22 +26,22 @@ class Progress(Protocol):
 class Job:
     """The first argument of a workload's `run(job, *, ...)`.
 
-    A workload creates its variables before it first reports progress: by then it is known whether
-    every name that the experiment mentions is a variable's.
+    A workload must create its variables before it first reports progress: then varsim checks that
+    every variable that the experiment names exists.
     """
 
-    strategy: tf.distribute.MirroredStrategy  # its workers run already
-    seed: int  # for whatever the workload draws at random
-    steps: int | None  # None: as many as the workload finds right
+    strategy: tf.distribute.MirroredStrategy  # with running workers
+    seed: int  # for random numbers of the workload
+    steps: int | None  # None: the workload's own default
     progress: Progress
 
     def __reduce__(self) -> Any:
-        """Travels with a replica's function that uses it; only the program can report progress."""
+        """Pickle without `progress`: only the program can report it, not a replica."""
         return Job, (self.strategy, self.seed, self.steps, _on_a_replica)
 
 
 def _on_a_replica(*_: Any, **__: Any) -> None:
     raise RuntimeError(
-        "job.progress is the program's: call it outside strategy.run, after the step, with what "
-        "the replicas returned"
+        "job.progress cannot be called on a replica: call it outside strategy.run, after the step, "
+        "with the values that the replicas returned"
     )

@@ -1,14 +1,14 @@
-"""State that belongs to one replica (NONE): random numbers and counts that are never exchanged.
+"""Local state of each replica (NONE): random numbers and counts that are never exchanged.
 
 The replicas estimate pi by throwing darts. Each has its own random generators and counts its own
-hits; both are variables with synchronization NONE. TensorFlow's strategies refuse such variables;
-varsim has them, and this is what their owner owes:
+hits; both are variables with synchronization NONE. TensorFlow's strategies refuse such variables.
+varsim supports them, but leaves three things to the program:
 
-    - All components start from the same value. What shall be different must be made different:
-      with `forget_to_seed` all replicas throw the same darts, and N of them know no more than one.
-    - The variable has no value, only one per replica: a read from outside is an error, and whoever
-      wants to see more than one of them says how. Three ways are used below.
-    - Nothing that all replicas must agree on may depend on it.
+    - All components start from the same value. The program must make them different: with
+      `forget_to_seed` all replicas throw the same darts, and N replicas know no more than one.
+    - There is no single value to read: a cross-replica read is an error. The program must say how
+      it wants to read the components. Three ways are used below.
+    - A collective, and a decision that all replicas must make alike, must not depend on it.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import numpy as np
 import varsim as tf
 
 DARTS = 1000
-"""Darts per replica and step; each has a generator of its own."""
+"""Darts per replica and step; each dart has its own generator."""
 
 
 def run(job: tf.Job, *, forget_to_seed: bool = False) -> dict[str, object]:
-    """Throws darts for `job.steps` steps (100), and looks at what the replicas know."""
+    """Throw darts for `job.steps` steps (default: 100), and compare the replicas' estimates."""
     strategy = job.strategy
     total = 100 if job.steps is None else job.steps
     seeds = np.random.default_rng(job.seed).integers(
@@ -59,9 +59,9 @@ def run(job: tf.Job, *, forget_to_seed: bool = False) -> dict[str, object]:
         answer = str(refused).splitlines()[0]
     # 1: side by side.
     own_hits = [int(np.asarray(own)) for own in strategy.experimental_local_results(hits)]
-    # 2: combined, by an operation named here, because the variable names none.
+    # 2: combined. The program names the operation, because the variable has no aggregation.
     all_hits = int(strategy.reduce(tf.distribute.ReduceOp.SUM, hits, axis=None))
-    # 3: exchanged by the replicas themselves, who all know the result then.
+    # 3: exchanged by the replicas themselves, so that all have the result.
     agreed = strategy.experimental_local_results(strategy.run(agree))
     return {
         "pi": 4 * all_hits / (total * DARTS * strategy.num_replicas_in_sync),
@@ -72,14 +72,14 @@ def run(job: tf.Job, *, forget_to_seed: bool = False) -> dict[str, object]:
 
 
 def local(name: str, initial: int | np.ndarray) -> tf.Variable:
-    """A variable of which every replica has its own, and which never travels by itself."""
+    """Create a variable whose components are never synchronised."""
     return tf.Variable(
         initial, name=name, trainable=False, synchronization=tf.VariableSynchronization.NONE
     )
 
 
 def next_random(generators: tf.Variable) -> np.ndarray:
-    """The next numbers from 0 to 1, one per generator: Marsaglia's xorshift on 32 bits."""
+    """Return the next number from 0 to 1 of each generator: Marsaglia's xorshift on 32 bits."""
     bits = generators.read_value()
     bits = bits ^ (bits << 13)
     bits = bits ^ (bits >> 17)

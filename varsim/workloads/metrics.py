@@ -1,10 +1,10 @@
 """Loss and accuracy over unequal parts: the right number, and three wrong ones beside it.
 
-Replica r gets r + 1 shares of every batch, so the replicas' own averages do not weigh the same.
-Right are sums and counts that every replica keeps for itself, added up when somebody reads
-(ON_READ, SUM), and divided then. Wrong, and common, is to let every replica divide first and to
-aggregate the quotients: MEAN gives a mean of means, SUM a number as many times too large as there
-are replicas, ONLY_FIRST_REPLICA the opinion of one.
+Replica r gets r + 1 shares of every batch, so the replicas' averages have different weights. The
+right way: every replica keeps its own sums and counts (ON_READ, SUM), and the program divides after
+the read that adds them up. A common mistake is to divide in every replica and to aggregate the
+quotients: MEAN returns a mean of means, SUM returns N times the right number for N replicas, and
+ONLY_FIRST_REPLICA returns the quotient of one replica.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ WRONG = {
 
 
 def run(job: tf.Job) -> dict[str, object]:
-    """Names each test image after the nearest average digit, and measures how well that works."""
+    """Classify each test image by the nearest average digit, and measure loss and accuracy."""
     strategy = job.strategy
     (images, labels), (test_images, test_labels) = load_digits()
     average_digits = np.stack([images[labels == digit].mean(axis=0) for digit in range(10)])
@@ -50,7 +50,7 @@ def run(job: tf.Job) -> dict[str, object]:
         seen.assign_add(len(rows))
         for metric in METRICS:
             totals[metric].assign_add(values[metric].sum())
-            # In a replica, a read gives the replica's own: this quotient is of its images alone.
+            # In a replica, a read returns its own component: this is the average of its images.
             own_average = totals[metric].read_value() / np.maximum(seen.read_value(), 1)
             for variable in wrong[metric].values():
                 variable.assign(own_average)
@@ -60,7 +60,7 @@ def run(job: tf.Job) -> dict[str, object]:
         strategy.run(count, args=(step * BATCH,))
         job.progress(step + 1, total, accuracy=float(totals["accuracy"] / seen))
 
-    rows = np.arange(total * BATCH) % len(test_labels)  # all that was seen, on one device
+    rows = np.arange(total * BATCH) % len(test_labels)  # all images, on one device
     return {
         metric: {
             "one_device": float(measured[metric][rows].mean()),
@@ -72,7 +72,7 @@ def run(job: tf.Job) -> dict[str, object]:
 
 
 def counter(name: str, aggregation: tf.VariableAggregation) -> tf.Variable:
-    """Every replica keeps its own; nothing travels until somebody outside the replicas reads."""
+    """Create a counter with a component per replica; only a cross-replica read sends anything."""
     return tf.Variable(
         0.0,
         name=name,
@@ -84,7 +84,7 @@ def counter(name: str, aggregation: tf.VariableAggregation) -> tf.Variable:
 def measure(
     average_digits: np.ndarray, images: np.ndarray, labels: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """For each image, how far it is from the average of its digit, and whether that is nearest."""
+    """Return each image's distance from its digit's average, and whether that is the nearest."""
     distances = ((images[:, None] - average_digits) ** 2).mean(axis=2)
     return {
         "loss": distances[np.arange(len(labels)), labels],

@@ -1,7 +1,7 @@
 """The model that the workloads train: softmax regression on 8 x 8 images, in NumPy.
 
-Not a workload. What distinguishes the workloads is how they treat their variables, so what they
-have in common stands here.
+This module is not a workload. It has the code that the workloads share; they differ in the settings
+and the uses of their variables.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import varsim as tf
 
 
 def classifier() -> tuple[tf.Variable, tf.Variable]:
-    """Weights and bias, free. MEAN: what is written to a copy is averaged over all of them."""
+    """Create free weights and bias. MEAN: a write averages the values of all replicas."""
     return (
         tf.Variable(
             np.zeros((64, 10), np.float32), name="weights", aggregation=tf.VariableAggregation.MEAN
@@ -26,7 +26,7 @@ def classifier() -> tuple[tf.Variable, tf.Variable]:
 
 
 class Accuracy:
-    """Two counters that every replica keeps for itself (ON_READ); a read adds them up (SUM)."""
+    """Two counters with a component per replica (ON_READ); a read adds the components (SUM)."""
 
     def __init__(self) -> None:
         self.correct, self.seen = (
@@ -40,16 +40,16 @@ class Accuracy:
         )
 
     def count(self, hits: np.integer, images: int) -> None:
-        """Called by every replica, about its own images. Sends nothing."""
+        """Count this replica's images. Sends nothing."""
         self.correct.assign_add(hits)
         self.seen.assign_add(images)
 
     def result(self) -> float:
-        """Called outside the replicas: what they counted, together."""
+        """Return the accuracy over all replicas. Call it in cross-replica context."""
         return float(self.correct.read_value() / self.seen.read_value())
 
     def reset(self) -> None:
-        """Called outside the replicas: all of them count from 0 again."""
+        """Set the counters of all replicas to 0. Call it in cross-replica context."""
         self.correct.assign(0)
         self.seen.assign(0)
 
@@ -57,7 +57,7 @@ class Accuracy:
 def in_batches(
     images: np.ndarray, labels: np.ndarray, size: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Consecutive whole batches; what is left at the end is dropped."""
+    """Yield consecutive full batches, without the remainder."""
     if not 1 <= size <= len(images):
         raise ValueError(f"batch_size must be from 1 to {len(images)}, the number of images")
     for start in range(0, len(images) - size + 1, size):
@@ -67,10 +67,10 @@ def in_batches(
 def split_evenly(
     strategy: tf.distribute.Strategy, batches: Iterable[tuple[np.ndarray, np.ndarray]]
 ) -> list[Any]:
-    """Every batch as each replica's part of it: the parts differ by one image at most.
+    """Split every batch into one part per replica; sizes differ by one image at most.
 
-    `experimental_distribute_dataset` splits as TensorFlow does, and rounds up: of 64 images 12
-    replicas get 6, 6, ..., 4 and 0, and the mean loss over no image is NaN.
+    `experimental_distribute_dataset` rounds up, as TensorFlow does: 12 replicas get 6, 6, ..., 4
+    and 0 of 64 images, and the mean loss over 0 images is NaN.
     """
 
     def split(batch: tuple[np.ndarray, np.ndarray]) -> Any:
@@ -89,7 +89,7 @@ def split_evenly(
 
 
 def steps_of(job: tf.Job, epochs: int, batches: Sequence[object]) -> int:
-    """How many steps to train: as many as the job says, else through all batches `epochs` times."""
+    """Return the number of steps: that of the job, else enough for `epochs` epochs."""
     steps = epochs * len(batches) if job.steps is None else job.steps
     if steps < 1:
         raise ValueError("there is nothing to train: epochs must be at least 1")
@@ -97,12 +97,12 @@ def steps_of(job: tf.Job, epochs: int, batches: Sequence[object]) -> int:
 
 
 def scores(weights: ArrayLike, bias: ArrayLike, images: np.ndarray) -> np.ndarray:
-    """How much each image looks like each digit, (n, 10). Takes variables as well as arrays."""
+    """Return the score of each image for each digit, (n, 10). Takes variables and arrays."""
     return np.asarray(images @ np.asarray(weights) + np.asarray(bias))
 
 
 def count_hits(scores: np.ndarray, labels: np.ndarray) -> np.integer:
-    """How many images score highest for the digit that they show."""
+    """Return how many images have the highest score for their own digit."""
     hits: np.integer = np.sum(scores.argmax(axis=1) == labels)
     return hits
 
@@ -110,7 +110,7 @@ def count_hits(scores: np.ndarray, labels: np.ndarray) -> np.integer:
 def learn(
     weights: ArrayLike, bias: ArrayLike, images: np.ndarray, labels: np.ndarray
 ) -> tuple[np.float32, np.integer, np.ndarray, np.ndarray]:
-    """The images' mean loss, how many were right, and the loss's gradient by weights and bias."""
+    """Return the mean loss, the number of right answers, and the gradients by weights and bias."""
     logits = scores(weights, bias, images)
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
@@ -121,5 +121,5 @@ def learn(
 
 
 def mean_over_replicas(strategy: tf.distribute.Strategy, value: object) -> float:
-    """The mean of what the replicas returned."""
+    """Return the mean of the replicas' values."""
     return float(strategy.reduce(tf.distribute.ReduceOp.MEAN, value, axis=None))

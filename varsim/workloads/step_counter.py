@@ -1,12 +1,12 @@
 """Counting steps and examples: which settings count right, and which count once per replica.
 
-Every replica adds 1 to each counter in every step. A step is one thing that all replicas do, so a
-counter of steps takes the word of one of them (ONLY_FIRST_REPLICA); SUM counts every step as often
-as there are replicas. With ON_READ the counter is as right, and sends nothing until it is read.
+Every replica adds 1 to each counter in every step. All replicas do each step together, so a counter
+of steps uses the value of one of them (ONLY_FIRST_REPLICA); SUM counts every step N times with N
+replicas. With ON_READ the counter has the same value, and sends nothing until it is read.
 
-The rest is what surprises people about ON_READ and SUM. An initial value is every replica's, so it
-is read back once per replica. A value assigned from outside is split among the replicas; an integer
-that they do not divide loses the remainder: on 4 replicas, 13 becomes 3 + 3 + 3 + 3.
+The other variables show two surprises of ON_READ with SUM. Every component starts at the initial
+value, so a read returns N times the initial value. A cross-replica assign splits the value among
+the replicas, and integers lose the remainder: with 4 replicas, 13 becomes 3 + 3 + 3 + 3.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ SUM, FIRST = tf.VariableAggregation.SUM, tf.VariableAggregation.ONLY_FIRST_REPLI
 
 
 def run(job: tf.Job, *, initial: int = 10, restored: int = 13) -> dict[str, object]:
-    """Counts for `job.steps` steps (100), and shows what each counter says afterwards.
+    """Count for `job.steps` steps (default: 100), and return the values of all counters.
 
     Args:
-        job: The strategy to run under, and where to report progress.
-        initial: What `starts_at` is created with.
-        restored: What is assigned to `assigned` from outside, as restoring a checkpoint does.
+        job: The strategy, and a function to report progress.
+        initial: The initial value of `starts_at`.
+        restored: Assigned to `assigned` in cross-replica context, as when a checkpoint is restored.
     """
     strategy = job.strategy
     with strategy.scope():

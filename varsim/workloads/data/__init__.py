@@ -1,4 +1,4 @@
-"""The data that ships with varsim, read from files beside this one; README.md says whose it is."""
+"""The data that ships with varsim, in files beside this module; README.md names their sources."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Images = tuple[np.ndarray, np.ndarray]
 
 
 def load_digits() -> tuple[Images, Images]:
-    """The UCI handwritten digits: the images to train on, and those to test with."""
+    """Return the UCI handwritten digits: a training set and a test set."""
     with (resources.files(__name__) / "digits.npz").open("rb") as file, np.load(file) as arrays:
         images = (arrays["images"] / 16).astype(np.float32)
         labels = arrays["labels"].astype(np.int64)
