@@ -1,4 +1,4 @@
-"""The program on a terminal: in this process, with a pseudo-terminal as its stdout and stderr."""
+"""Runs commands in this process, with a pseudo-terminal as stdout and stderr."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _LINES = 50
 
 
 class Shown(NamedTuple):
-    """What a command left on a terminal."""
+    """The output of a command on a terminal."""
 
     exit_code: int
     text: str
 
 
 def on_terminal(*arguments: str, columns: int = 80, **environment: str) -> Shown:
-    """Runs a command on a terminal of so many columns.
+    """Run a command on a terminal with this number of columns.
 
     Args:
         environment: In place of what NO_COLOR, TERM, COLUMNS, … are here.
@@ -57,7 +57,7 @@ def _exit_code(arguments: tuple[str, ...]) -> int:
 
 
 def _read_all(descriptor: int, read: list[bytes]) -> None:
-    """Until the other end is closed, which Linux tells by an error."""
+    """Read until the other end is closed, which Linux reports by an error."""
     with suppress(OSError):
         while part := os.read(descriptor, 65536):
             read.append(part)

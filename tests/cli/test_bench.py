@@ -1,4 +1,4 @@
-"""`varsim bench` as people call it."""
+"""The command `varsim bench`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TIMEOUT_S = 30_000 * MS
 
 
 class Asked:
-    """In place of measuring: remembers the plan, and gives what it is told to."""
+    """Replaces the measurement: stores the plan, and returns the given figures."""
 
     def __init__(self) -> None:
         self.plan: Plan | None = None
@@ -68,7 +68,7 @@ def test_the_report_goes_to_stdout_and_no_progress_to_a_file(asked: Asked):
     assert (Plan(), Path("runs")) == (asked.plan, asked.out)
 
 
-def test_options_say_what_is_measured(asked: Asked):
+def test_options_select_the_figures(asked: Asked):
     varsim("--quick", "--workers", " 4,1,4", "--out", "elsewhere")
 
     assert asked.plan is not None
@@ -77,7 +77,7 @@ def test_options_say_what_is_measured(asked: Asked):
 
 
 @pytest.mark.usefixtures("asked")
-def test_json_stands_alone():
+def test_json_is_the_only_output():
     result = varsim("--json")
 
     assert bench() == from_plain(json.loads(result.stdout), "")
@@ -85,7 +85,7 @@ def test_json_stands_alone():
 
 
 @pytest.mark.usefixtures("asked")
-def test_quiet_prints_where_it_is_saved():
+def test_quiet_prints_only_the_directory():
     assert "runs/x\n" == varsim("-q").stdout
 
 
@@ -101,7 +101,7 @@ def test_two_hosts_are_compared():
 @pytest.mark.parametrize(
     ("status", "code"), [(RunStatus.DONE, 0), (RunStatus.FAILED, 1), (RunStatus.INTERRUPTED, 130)]
 )
-def test_the_exit_code_says_how_it_ended(asked: Asked, status: RunStatus, code: int):
+def test_the_exit_code_depends_on_the_status(asked: Asked, status: RunStatus, code: int):
     asked.found = lambda: replace(bench(), status=status, failure="no luck" if code == 1 else None)
     result = varsim()
 
@@ -110,7 +110,7 @@ def test_the_exit_code_says_how_it_ended(asked: Asked, status: RunStatus, code: 
     assert {0: "", 1: "Error: no luck\n", 130: said}[code] == result.stderr
 
 
-def test_an_interrupted_measuring_says_what_was_measured(asked: Asked):
+def test_an_interrupted_measurement_reports_its_figures(asked: Asked):
     asked.found = lambda: replace(bench(), status=RunStatus.INTERRUPTED)
 
     assert "interrupted after 46 of 47 figures" in varsim().stdout
@@ -157,7 +157,7 @@ def test_wrong_use_exits_with_2_and_measures_nothing(arguments: list[str], probl
 
 @pytest.mark.processes
 @pytest.mark.slow
-def test_a_quick_look_on_real_processes():
+def test_a_quick_measurement_with_real_processes():
     done = subprocess.run(
         [sys.executable, "-m", "varsim", "bench", "--quick", "--workers", "2"],
         capture_output=True,

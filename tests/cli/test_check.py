@@ -1,4 +1,4 @@
-"""`varsim check` as people call it."""
+"""The command `varsim check`."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ def test_the_last_run_is_judged():
     ] == lines[lines.index("") :]
 
 
-def test_what_is_invalid_is_proved_and_told_by_the_exit_code():
-    """A history.db is taken as well as the directory that it is in."""
+def test_a_broken_promise_is_proved_and_sets_the_exit_code():
+    """The path may be that of a history.db or of its directory."""
     path = saved("reduction-invalid", "elsewhere")
     result = varsim(str(path))
 
@@ -95,7 +95,7 @@ program read v v=0 replica=0 place=p.py:9 = 1
 """
 
 
-def test_what_looks_wrong_in_the_program_is_found_and_changes_no_exit_code(tmp_path: Path):
+def test_findings_do_not_change_the_exit_code(tmp_path: Path):
     told(PARTED).write(tmp_path)
     result = varsim(".")
 
@@ -105,7 +105,7 @@ def test_what_looks_wrong_in_the_program_is_found_and_changes_no_exit_code(tmp_p
     assert "findings" in json.loads(varsim(".", "--json").stdout)
 
 
-def test_what_was_not_recorded_is_unknown():
+def test_an_incomplete_record_is_unknown():
     saved("reduction-valid", before="run complete=false\n")
     result = varsim()
 
@@ -114,7 +114,7 @@ def test_what_was_not_recorded_is_unknown():
     assert "UNKNOWN  agreement         the same" in result.stdout
 
 
-def test_json_stands_alone():
+def test_json_is_the_only_output():
     saved("reduction-invalid")
     result = varsim("--json")
     found = json.loads(result.stdout)
@@ -127,13 +127,13 @@ def test_json_stands_alone():
     assert "VALID" == by_name["versions"]["outcome"]
 
 
-def test_without_a_history_it_is_said_what_is_missing(tmp_path: Path):
+def test_a_missing_history_is_an_error(tmp_path: Path):
     assert (2, True) == ((result := varsim()).exit_code, "there is no run" in result.stderr)
     (tmp_path / "history.db").write_text("no database at all, but some text " * 40)
     assert 2 == varsim(str(tmp_path)).exit_code
 
 
-def test_an_oracle_whose_record_is_not_whole_is_not_compared_with(tmp_path: Path):
+def test_an_oracle_with_an_incomplete_record_is_not_compared(tmp_path: Path):
     told(PARTED).write(tmp_path)
     (tmp_path / "oracle").mkdir()
     told(PARTED).write(tmp_path / "oracle")
@@ -151,7 +151,7 @@ def with_summary(folder: Path, **changes: Any) -> None:
 FAILURE = Failure(kind="ValueError", text="no data", traceback="…", place="p.py:20")
 
 
-def test_the_failure_of_a_run_leads_and_is_told_by_the_exit_code(tmp_path: Path):
+def test_the_failure_of_a_run_is_printed_first_and_sets_the_exit_code(tmp_path: Path):
     with_summary(tmp_path, status=RunStatus.FAILED, failure=FAILURE)
     result = varsim(".")
 
@@ -163,7 +163,7 @@ def test_the_failure_of_a_run_leads_and_is_told_by_the_exit_code(tmp_path: Path)
     assert "divergence" == found["findings"][1]["kind"]
 
 
-def test_a_failed_run_without_a_record_leads_with_its_failure_too():
+def test_the_failure_of_a_run_without_a_record_is_printed_first():
     Path("failed").mkdir()
     text = as_json(summary(status=RunStatus.FAILED, failure=FAILURE))
     Path("failed/summary.json").write_text(text, "utf-8")
@@ -178,7 +178,7 @@ def test_a_failed_run_without_a_record_leads_with_its_failure_too():
     assert 2 == varsim("failed").exit_code
 
 
-def test_a_broken_promise_weighs_more_than_a_failed_run():
+def test_a_broken_promise_takes_precedence_over_a_failed_run():
     folder = saved("reduction-invalid").parent
     (folder / "summary.json").write_text(
         as_json(summary(status=RunStatus.FAILED, failure=FAILURE)), "utf-8"
@@ -186,7 +186,7 @@ def test_a_broken_promise_weighs_more_than_a_failed_run():
     assert 3 == varsim().exit_code
 
 
-def test_an_interrupted_run_is_judged_as_far_as_it_came(tmp_path: Path):
+def test_an_interrupted_run_is_judged_up_to_its_end(tmp_path: Path):
     with_summary(tmp_path, status=RunStatus.INTERRUPTED, step=3)
     result = varsim(".")
 
@@ -202,19 +202,19 @@ def test_an_interrupted_run_is_judged_as_far_as_it_came(tmp_path: Path):
         ({"interrupted": ["training"], "step": 3}, "after 3 of 10 steps:"),
     ],
 )
-def test_it_is_told_how_far_an_interrupted_run_came(
+def test_the_progress_of_an_interrupted_run_is_printed(
     changes: dict[str, Any], said: str, tmp_path: Path
 ):
     with_summary(tmp_path, status=RunStatus.INTERRUPTED, **changes)
     assert said in varsim(".").stdout.splitlines()[0]
 
 
-def test_an_interrupt_after_the_training_cuts_nothing_of_it_short(tmp_path: Path):
+def test_an_interrupt_after_the_training_loses_no_events(tmp_path: Path):
     with_summary(tmp_path, status=RunStatus.INTERRUPTED, interrupted=["judging"])
     assert "interrupted" not in varsim(".").stdout
 
 
-def test_why_an_oracle_is_missing_is_said(tmp_path: Path):
+def test_the_reason_for_a_missing_oracle_is_printed(tmp_path: Path):
     with_summary(tmp_path, no_oracle="it was interrupted")
     said = "whether values equal those of a single device: it was interrupted"
     assert said in [
@@ -235,15 +235,13 @@ def test_why_an_oracle_is_missing_is_said(tmp_path: Path):
         ([], 0),
     ],
 )
-def test_findings_that_are_asked_for_are_told_by_the_exit_code(
-    asked: list[str], code: int, tmp_path: Path
-):
-    """What was not looked for is no success either."""
+def test_fail_on_sets_the_exit_code(asked: list[str], code: int, tmp_path: Path):
+    """A kind that was not searched for does not give exit code 0 either."""
     told(PARTED).write(tmp_path)
     assert code == varsim(".", *asked).exit_code
 
 
-def test_a_kind_of_finding_that_there_is_not_names_the_nearest(tmp_path: Path):
+def test_an_unknown_kind_of_finding_is_an_error_with_the_nearest_one(tmp_path: Path):
     told(PARTED).write(tmp_path)
     result = varsim(".", "--fail-on", "stale-raed")
 
@@ -252,7 +250,7 @@ def test_a_kind_of_finding_that_there_is_not_names_the_nearest(tmp_path: Path):
 
 
 @pytest.mark.parametrize("nothing", ["", ",", " , "])
-def test_asking_for_no_kind_of_finding_is_no_success(tmp_path: Path, nothing: str):
+def test_fail_on_without_a_kind_is_an_error(tmp_path: Path, nothing: str):
     told(PARTED).write(tmp_path)
     result = varsim(".", "--fail-on", nothing)
 
@@ -264,7 +262,7 @@ def test_the_help_has_every_kind_of_finding():
     assert [] == [word for word in fail_on.words() if word not in said]
 
 
-def test_a_failed_run_weighs_more_than_its_findings(tmp_path: Path):
+def test_a_failed_run_takes_precedence_over_its_findings(tmp_path: Path):
     with_summary(tmp_path, status=RunStatus.FAILED, failure=FAILURE)
     assert 1 == varsim(".", "--fail-on", "any").exit_code
 
@@ -306,7 +304,7 @@ def test_an_unknown_event_is_refused(tmp_path: Path, number: str):
     assert (2, True) == (result.exit_code, "the record has events 1 to 15" in result.stderr)
 
 
-def test_a_value_that_was_not_recorded_says_why(tmp_path: Path):
+def test_a_missing_value_has_a_reason(tmp_path: Path):
     told(PARTED.replace("place=p.py:5 = 1", "place=p.py:5 ~ 1")).write(tmp_path)
     assert "was recorded, because it is larger than 1 KiB: use --trace messages" in " ".join(
         varsim(".", "--event", "5").stdout.split()

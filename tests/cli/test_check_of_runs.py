@@ -1,4 +1,4 @@
-"""What `varsim check` says of runs that failed, on the simulated cluster from end to end."""
+"""The output of `varsim check` for runs that failed on the simulated cluster."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from varsim.cli.main import main
 from varsim.testing import simulated_cluster
 
 PROGRAM = '''
-"""A program of a user's, with all kinds of trouble."""
+"""A user's program with several mistakes."""
 import varsim as tf
 
 
@@ -82,7 +82,7 @@ def flat(result: Result) -> str:
         ("outside", "KeyError: 'nothing there'", ["outside"]),
     ],
 )
-def test_a_failed_run_leads_with_what_failed_who_and_where(
+def test_a_failed_run_begins_with_error_replica_and_location(
     trouble: str, said: str, lines: list[str]
 ):
     assert 1 == ran(trouble)

@@ -1,4 +1,4 @@
-"""`varsim exec` in this process, on the simulated cluster."""
+"""The command `varsim exec` in this process, on the simulated cluster."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def latest() -> Summary:
 
 
 def test_a_script_is_run_as_python_would_and_leaves_a_record():
-    """Under its own name, with its own arguments; afterwards everything is as it was."""
+    """It has its own name and arguments, and the state of this process is restored afterwards."""
     write()
     before = sys.modules["__main__"], sys.argv, sys.path[:]
     result = execute("-n", "3", "script.py", "--epochs", "2", "-n", "9")
@@ -72,7 +72,7 @@ def test_a_script_is_run_as_python_would_and_leaves_a_record():
         assert 3 == history.num_replicas
 
 
-def test_what_the_experiment_says_holds_for_a_script_too():
+def test_the_experiment_sets_options_of_a_script():
     write()
     execute("--mode", "on_read", "--auto", "adaptive", "--name", "mine", "-q", "script.py", "x")
     (w,) = latest().variables
@@ -92,14 +92,14 @@ def test_what_the_experiment_says_holds_for_a_script_too():
     } == latest().experiment
 
 
-def test_a_seed_is_for_what_the_script_draws():
+def test_a_seed_seeds_the_random_numbers_of_the_script():
     write()
     drawn = [execute("--seed", seed, "-q", "script.py").stdout for seed in "778"]
 
     assert drawn[0] == drawn[1] != drawn[2]
 
 
-def test_quiet_leaves_the_scripts_output_alone_and_json_goes_to_a_file():
+def test_quiet_prints_only_the_output_of_the_script():
     write("print('done')")
     result = execute("-q", "--json", "out.json", "script.py")
 
@@ -114,7 +114,7 @@ def test_a_script_imports_from_its_own_folder():
     assert 0 == execute("deep/script.py").exit_code
 
 
-def test_what_a_script_raises_is_shown_as_python_shows_it_and_saved():
+def test_an_exception_of_a_script_is_printed_as_by_python_and_saved():
     write("strategy.close()\nraise KeyError('mine')\n")
     result = execute("script.py")
 
@@ -127,7 +127,7 @@ def test_what_a_script_raises_is_shown_as_python_shows_it_and_saved():
     assert 3 == latest().variables[0].lens.value.elements  # type: ignore[union-attr]
 
 
-def test_a_script_that_ends_with_what_is_no_exception_is_saved():
+def test_a_script_that_ends_with_a_base_exception_is_saved():
     write("from asyncio import CancelledError\nraise CancelledError('mine')")
     result = execute("script.py")
 
@@ -137,7 +137,7 @@ def test_a_script_that_ends_with_what_is_no_exception_is_saved():
 
 
 def test_a_script_may_close_its_output(monkeypatch: pytest.MonkeyPatch):
-    """Without click's runner, which looks at the output itself at the end."""
+    """The test does not use click's runner, which reads the output at the end."""
     monkeypatch.setattr(sys, "stdout", io.StringIO())
     write("sys.stdout.close()")
 
@@ -148,7 +148,7 @@ def test_a_script_may_close_its_output(monkeypatch: pytest.MonkeyPatch):
     assert RunStatus.DONE is latest().status
 
 
-def test_a_script_that_is_no_python_is_shown_as_python_shows_it():
+def test_a_syntax_error_is_printed_as_by_python():
     write("def\n", start="")
     result = execute("script.py")
 
@@ -167,7 +167,7 @@ def test_a_script_that_is_no_python_is_shown_as_python_shows_it():
         ("'no more'", 1, RunStatus.FAILED),
     ],
 )
-def test_the_exit_code_is_the_scripts(said: str, code: int, status: RunStatus):
+def test_the_exit_code_is_that_of_the_script(said: str, code: int, status: RunStatus):
     write(f"sys.exit({said})")
     result = execute("script.py")
 
@@ -197,7 +197,7 @@ def test_a_script_without_a_strategy_leaves_nothing(end: str, code: int):
 
 
 @pytest.mark.parametrize(("option", "value"), [("--workers", "2"), ("--devices", "x,y")])
-def test_a_script_that_names_its_devices_cannot_be_given_others(option: str, value: str):
+def test_devices_cannot_be_set_for_a_script_that_names_its_own(option: str, value: str):
     write(start=SCRIPT.replace("Strategy()", "Strategy(['a', 'b'])"))
     result = execute(option, value, "script.py")
 
@@ -211,8 +211,8 @@ def test_a_script_that_names_its_devices_cannot_be_given_others(option: str, val
     assert ["a", "b"] == latest().devices
 
 
-def test_every_strategy_that_has_workers_is_recorded():
-    """The first is the run's; each other one has a folder with a summary and a history."""
+def test_every_strategy_with_workers_is_recorded():
+    """The run's directory is that of the first; each other one has its own folder in it."""
     write(
         """
 unused = tf.distribute.MirroredStrategy(["nobody"])
@@ -233,8 +233,8 @@ with tf.distribute.MirroredStrategy(["x"]) as other, other.scope():
         assert ["z"] == [row.name for row in history.variables.values()]
 
 
-def test_a_script_that_runs_an_experiment_is_no_part_of_that_run():
-    """It is a run of its own, with devices of its own."""
+def test_an_experiment_within_a_script_is_a_separate_run():
+    """It has its own devices."""
     write("", start="import varsim; varsim.run_experiment('step_counter', steps=2, workers=3)")
     result = execute("-n", "2", "script.py")
 
@@ -242,8 +242,8 @@ def test_a_script_that_runs_an_experiment_is_no_part_of_that_run():
     assert ("step_counter", 3) == (latest().experiment["name"], len(latest().devices))
 
 
-def test_a_script_may_go_elsewhere_and_print_elsewhere(tmp_path: Path):
-    """Before its workers start: its record and the report are where they belong."""
+def test_a_script_may_change_directory_and_stdout(tmp_path: Path):
+    """If it does so before its workers start, record and report are still in the right place."""
     leave = "import io, os, sys\nos.chdir('/')\nsys.stdout = io.StringIO()\n"
     write(start=leave + SCRIPT)
     result = execute("script.py")
@@ -253,8 +253,8 @@ def test_a_script_may_go_elsewhere_and_print_elsewhere(tmp_path: Path):
     assert (Path("runs/latest") / "history.db").is_file()
 
 
-def test_a_fork_of_a_script_is_another_program():
-    """Its strategies are its own business."""
+def test_a_fork_of_a_script_is_not_recorded():
+    """This holds for the strategies that the child makes."""
     write("""
 import os
 from varsim.distribute.supervision import current_supervisor
@@ -268,8 +268,8 @@ os.getpid = getpid
     assert "\nFalse\nTrue\n" in execute("script.py").stdout
 
 
-def test_a_name_that_no_variable_has_is_a_warning():
-    """At the end, as a script may make variables at any time: what it did is kept."""
+def test_an_unknown_variable_name_is_a_warning():
+    """It is printed at the end, because a script may make variables at any time."""
     write()
     result = execute("--mode", "v=none", "script.py")
 
@@ -278,7 +278,7 @@ def test_a_name_that_no_variable_has_is_a_warning():
     assert 1 == len(latest().warnings)
 
 
-def test_a_variable_that_cannot_be_read_any_more_keeps_its_account():
+def test_a_variable_that_cannot_be_read_any_more_keeps_its_counts():
     write("""
 try:
     strategy.run(lambda: 1 / 0)
@@ -325,7 +325,7 @@ def test_wrong_use_runs_nothing(arguments: list[str], problem: str):
         ("auto: advised", "x.yaml:2: auto: not with a script: advised needs a pilot run"),
     ],
 )
-def test_an_experiment_says_of_a_script_only_what_makes_sense(text: str, problem: str):
+def test_keys_that_do_not_apply_to_a_script_are_refused(text: str, problem: str):
     write()
     Path("x.yaml").write_text(f"script: script.py\n{text}\n")
     result = CliRunner().invoke(main, ["run", "x.yaml"])
@@ -334,7 +334,7 @@ def test_an_experiment_says_of_a_script_only_what_makes_sense(text: str, problem
     assert problem in result.stderr
 
 
-def test_an_experiment_in_yaml_may_run_a_script():
+def test_an_experiment_may_run_a_script():
     write()
     Path("x.yaml").write_text("script: script.py\nargs: [one, two]\nworkers: 3\noracle: false\n")
     result = CliRunner().invoke(main, ["run", "x.yaml"])

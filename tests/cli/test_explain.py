@@ -1,4 +1,4 @@
-"""`varsim explain`: what it takes, and what it says of a wrong word."""
+"""The command `varsim explain`: its arguments, and its errors for wrong ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def explain(*arguments: str) -> Result:
     return CliRunner().invoke(main, ["explain", *arguments])
 
 
-def test_without_a_word_it_shows_all_modes_and_how_to_see_one():
+def test_without_arguments_it_shows_all_modes():
     result = explain()
 
     assert 0 == result.exit_code
@@ -41,7 +41,7 @@ def test_names_may_be_written_in_any_case_and_with_hyphens(words: tuple[str, str
     assert "ON_READ + ONLY_FIRST_REPLICA" == result.stdout.splitlines()[0]
 
 
-def test_the_numbers_are_of_as_many_replicas_as_asked_for():
+def test_the_number_of_replicas_can_be_set():
     assert "on 2 replicas, which starts at 10" in explain("on_read", "sum").stdout
     five = " ".join(explain("on_read", "sum", "-n", "5").stdout.split())
 
@@ -50,7 +50,7 @@ def test_the_numbers_are_of_as_many_replicas_as_asked_for():
 
 
 @pytest.mark.parametrize("count", ["0", "65", "many"])
-def test_another_number_of_replicas_is_wrong_use(count: str):
+def test_an_impossible_number_of_replicas_is_an_error(count: str):
     result = explain("--replicas", count)
 
     assert 2 == result.exit_code
@@ -68,7 +68,7 @@ def test_another_number_of_replicas_is_wrong_use(count: str):
         ),
     ],
 )
-def test_a_wrong_word_is_one_line_with_the_right_one(words: list[str], expected: str):
+def test_a_wrong_word_is_one_line_with_the_nearest_one(words: list[str], expected: str):
     result = explain(*words)
 
     assert 2 == result.exit_code
@@ -76,7 +76,7 @@ def test_a_wrong_word_is_one_line_with_the_right_one(words: list[str], expected:
     assert "" == result.stdout
 
 
-def test_what_is_piped_is_plain_text_of_80_columns():
+def test_output_to_a_pipe_is_plain_text_of_80_columns():
     said = explain("none", "-n", "64").stdout
 
     assert "\x1b" not in said

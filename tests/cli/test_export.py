@@ -1,4 +1,4 @@
-"""`varsim export` in this process: what is in an archive, and what is not."""
+"""The command `varsim export` in this process: what an archive contains, and what it omits."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def run(job, *, data: str = "", trouble: bool = False):
 
 @pytest.fixture(autouse=True)
 def _in_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A program outside of the directory in which it is run."""
+    """Provide a program outside the directory in which it runs."""
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr(platform, "node", lambda: "my-host.example")
     monkeypatch.setattr(getpass, "getuser", lambda: "myself")
@@ -72,7 +72,7 @@ def everything_in(folder: Path) -> bytes:
 
 
 @pytest.mark.parametrize("file", ["sent.tar.gz", "sent.zip"])
-def test_an_exported_run_can_be_looked_at_and_run_again(file: str):
+def test_an_exported_run_can_be_examined_and_run_again(file: str):
     run = ran()
     folder = unpacked(file=file)
     again = varsim("run", str(folder), "--trust", "-q")
@@ -88,14 +88,14 @@ def test_an_exported_run_can_be_looked_at_and_run_again(file: str):
     assert load_summary(run).result == load_summary(Path(again.stdout.strip())).result
 
 
-def test_an_exported_run_is_not_ones_own_any_more():
+def test_an_exported_run_is_not_trusted():
     ran()
 
     assert "then add --trust" in varsim("run", str(unpacked())).stderr
 
 
-def test_nothing_in_an_exported_run_names_the_machine(tmp_path: Path):
-    """Not the error, the logs, the history's pages that were freed, or the archive's headers."""
+def test_an_exported_run_does_not_name_the_machine(tmp_path: Path):
+    """This includes the error, the logs, freed pages of the history, and the archive's headers."""
     run = ran("params.trouble=true", f"params.data={Path.home()}/data.csv", f"out={tmp_path}/runs")
     (run / "logs").mkdir()
     log = f"{tmp_path}/mine/program.py said myself@my-host.example in {sys.prefix}/x.py\n"
@@ -122,8 +122,8 @@ def test_nothing_in_an_exported_run_names_the_machine(tmp_path: Path):
     assert run.name == load_summary(folder).directory
 
 
-def test_a_run_calls_files_by_where_they_are_imported_from():
-    """Before it is exported: the program stands outside of the working directory."""
+def test_a_run_names_files_relative_to_their_import_folder():
+    """This holds before the export: the program is outside the working directory."""
     run = ran("params.trouble=true")
     failure = load_summary(run).failure
 
@@ -134,7 +134,7 @@ def test_a_run_calls_files_by_where_they_are_imported_from():
         assert {"program.py:7"} == {event.place for event in history.events("kind = 'write'")}
 
 
-def test_without_source_there_is_none():
+def test_no_source_leaves_out_the_program():
     ran()
     folder = unpacked("--no-source")
     carried = load_summary(folder).carried
@@ -146,8 +146,8 @@ def test_without_source_there_is_none():
 
 
 @pytest.mark.parametrize("words", [["params.trouble=true"], ["oracle=true"]])
-def test_without_values_there_are_none(words: list[str]):
-    """Nor digests of them, which could be guessed; what was done stays known."""
+def test_no_values_leaves_out_values(words: list[str]):
+    """Digests are left out, too, because values could be guessed from them. Operations are kept."""
     run = ran(*words)
     folder = unpacked("--no-values", "--no-source")
     found = everything_in(folder)
@@ -170,7 +170,7 @@ def test_without_values_there_are_none(words: list[str]):
     assert "values: they were left out when the run was exported" in checked
 
 
-def test_what_is_in_an_archive_and_what_is_not_is_said(tmp_path: Path):
+def test_export_lists_what_an_archive_contains_and_omits(tmp_path: Path):
     run = ran()
     (run / "notes.txt").write_text("")
     program = run / "program/program.py"
@@ -190,7 +190,7 @@ def test_what_is_in_an_archive_and_what_is_not_is_said(tmp_path: Path):
     )
 
 
-def test_what_cannot_be_exported_leaves_no_file():
+def test_a_failed_export_leaves_no_file():
     ran()
 
     assert "there is no run 'xyz'" in varsim("export", "xyz").stderr
@@ -201,7 +201,7 @@ def test_what_cannot_be_exported_leaves_no_file():
 
 
 def test_summaries_of_earlier_runs_can_be_exported():
-    """They did not say what they carry."""
+    """They have no list of carried files."""
     run = ran()
     values = json.loads((run / "summary.json").read_text())
     del values["carried"]

@@ -1,4 +1,4 @@
-"""Ctrl-C at any moment of `varsim run`: exit code 130, one line, and nothing is left behind."""
+"""Ctrl-C at any moment of `varsim run`: exit code 130, one line, and no files or processes left."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from varsim.testing import simulated_cluster
 pytestmark = pytest.mark.processes
 
 HEEDED_S = 1_000 * MS
-"""Half of it for what goes on, and half for the report."""
+"""Half of it for the phase that Ctrl-C interrupts, and half for the report."""
 
 TIMEOUT_S = 30_000 * MS
 MOMENTS = 30
@@ -43,11 +43,11 @@ def told(*arguments, install=signal.signal):
 signal.signal = told
 main()
 """
-"""The program, which says when its first line is done: before that, life is the interpreter's."""
+"""Runs varsim, and prints when its first line is done: before that Python handles Ctrl-C."""
 
 
 class Run(NamedTuple):
-    """A run that has been interrupted."""
+    """The output of an interrupted run."""
 
     exit_code: int
     out: str
@@ -62,7 +62,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """`varsim run`, from its entry point on, in a process group of its own."""
+    """Provide `varsim run`, from its entry point on, in its own process group."""
     heard, says = os.pipe()
     process = subprocess.Popen(
         [sys.executable, "-c", ENTERED, "run", *arguments],
@@ -113,7 +113,7 @@ def is_merging() -> bool:
 def test_ctrl_c_before_the_training_leaves_nothing(
     moment: Callable[[], bool] | None, times: int
 ) -> None:
-    """From the entry point on, through imports and the start of workers; also if it comes twice."""
+    """This holds during imports and the start of workers, and if Ctrl-C is sent twice."""
     with running("--workers", "2", "--steps", "22") as process:
         if moment is not None:
             wait_for(moment, TIMEOUT_S)
@@ -123,7 +123,7 @@ def test_ctrl_c_before_the_training_leaves_nothing(
     assert not Path("runs").exists()
 
 
-def test_a_replay_that_is_cut_off_leaves_no_private_files(
+def test_an_interrupted_replay_leaves_no_private_files(
     monkeypatch: pytest.MonkeyPatch, private_temporary: Path
 ) -> None:
     def interrupted(*_: object, **__: object) -> None:
@@ -141,8 +141,8 @@ def test_a_replay_that_is_cut_off_leaves_no_private_files(
 
 
 @pytest.mark.slow
-def test_ctrl_c_while_the_record_is_merged_is_heeded_at_once() -> None:
-    """What is saved by then is told, and `varsim check` merges and judges it."""
+def test_ctrl_c_interrupts_the_merge_of_the_record_at_once() -> None:
+    """The output says what is saved, and `varsim check` merges and judges it."""
     with running("--workers", "2", "--steps", "1100") as process:
         wait_for(is_merging, TIMEOUT_S)
         run = interrupted(process)
@@ -170,7 +170,7 @@ def after(seconds: float) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_ctrl_c_at_30_moments_of_a_run(private_temporary: Path, tmp_path: Path) -> None:
-    """Spread over its whole life, to the process and to its group; once and twice."""
+    """The moments cover the whole run. The process or its group gets the signal, once or twice."""
     began_s = time.monotonic()
     with running() as process:
         process.communicate(timeout=TIMEOUT_S)

@@ -1,4 +1,4 @@
-"""`varsim lens`: what it refuses, and what it prints for programs."""
+"""The command `varsim lens`: its errors, and its JSON output."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def test_json_has_all_elements():
         ((".", "v", "--at", "x"), "--at 'x': give whole numbers"),
     ],
 )
-def test_what_is_not_there_is_refused(words: tuple[str, ...], said: str):
+def test_unknown_names_and_indices_are_refused(words: tuple[str, ...], said: str):
     result = lens(*words)
 
     assert 2 == result.exit_code
     assert said in result.output
 
 
-def test_without_a_variable_the_one_that_says_most_is_shown(tmp_path: Path):
+def test_without_a_variable_the_most_informative_one_is_shown(tmp_path: Path):
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "latest").symlink_to(tmp_path)
     said = " ".join(lens().output.split())

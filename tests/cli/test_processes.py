@@ -1,4 +1,4 @@
-"""`varsim run` as people start it: a process, with worker processes."""
+"""The command `varsim run` in its own process, with worker processes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ VARSIM = [sys.executable, "-m", "varsim"]
 TIMEOUT_S = 30_000 * MS
 
 PROGRAM = '''
-"""A program of a user's, with a module beside it."""
+"""A user's program, with a module beside it."""
 import os, subprocess, sys
 from dataclasses import dataclass
 import numpy as np
@@ -95,7 +95,7 @@ def test_the_built_in_job_on_two_workers():
 
 
 def test_a_run_leaves_its_history():
-    """Also one whose worker died, up to its end; and none if nothing is to be recorded."""
+    """A run whose worker died has one up to that moment, and a run without a record has none."""
     kept = {}
     for name, words in {
         "done": ("--steps", "2"),
@@ -112,7 +112,7 @@ def test_a_run_leaves_its_history():
 
 
 def test_a_run_with_an_oracle_is_compared_with_one_worker():
-    """The program and its replica are silent the second time."""
+    """In the second run the program and its replica print nothing."""
     words = ("--workload", "deep/program.py", "--steps", "2", "--mode", "v=on_write")
     done = varsim("-n", "3", "--oracle", *words)
     checked = subprocess.run(
@@ -127,7 +127,7 @@ def test_a_run_with_an_oracle_is_compared_with_one_worker():
 
 
 def test_only_the_summary_is_on_stdout_with_json():
-    """Whoever else speaks: the program, its replicas, the programs that it starts."""
+    """The output of the program, its replicas and its child processes is not on stdout."""
     done = varsim("--json", "--workload", "deep/program.py", "--steps", "2")
 
     assert 0 == done.returncode, done.stderr
@@ -139,7 +139,7 @@ def test_only_the_summary_is_on_stdout_with_json():
 
 @pytest.mark.parametrize("trouble", ["none", "spin"])
 def test_ctrl_c_ends_a_run_and_saves_what_was_measured(trouble: str):
-    """Also if a replica never stops by itself, and if Ctrl-C is pressed again."""
+    """This holds if a replica never stops by itself, and if Ctrl-C is pressed again."""
     process = subprocess.Popen(
         [*VARSIM, "run", "--workload", "deep/program.py", f"params.trouble={trouble}"],
         stdout=subprocess.PIPE,
@@ -163,7 +163,7 @@ def test_ctrl_c_ends_a_run_and_saves_what_was_measured(trouble: str):
 
 
 def test_a_worker_that_dies_fails_the_run():
-    """Which is saved, and says how it died and where its log is."""
+    """The saved failure says how the worker died and where its log is."""
     done = varsim("--workload", "deep/program.py", "params.trouble=death")
     summary = load_summary(Path("runs/latest"))
 
@@ -182,7 +182,7 @@ def test_a_wrong_name_leaves_no_process_and_no_file():
 
 
 def test_a_script_runs_as_it_is_and_is_recorded(tmp_path: Path):
-    """With functions and classes of `__main__`, and a module of its folder, in the workers."""
+    """Workers have the functions and classes of `__main__`, and a module of the script's folder."""
     (tmp_path / "deep" / "script.py").write_text(
         PROGRAM.partition("def run(job")[0]
         + """

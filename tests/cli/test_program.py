@@ -25,7 +25,7 @@ def invoke(*arguments: str) -> Result:
 
 
 def test_help_imports_nothing_heavy():
-    """So it answers at once. In a process of its own: this one has imported everything."""
+    """So help is fast. The test needs another process: this one has imported everything."""
     code = (
         "import sys\n"
         "from varsim.cli.main import main\n"
@@ -50,7 +50,7 @@ def test_the_module_is_the_same_program():
 ENTRY = [sys.executable, "-c", "from varsim.cli.entry import main; main()", "--help"]
 
 
-def test_output_that_is_closed_is_no_trouble():
+def test_closed_output_is_ignored():
     done = subprocess.run(
         ["sh", "-c", 'exec "$@" >&-', "sh", *ENTRY], capture_output=True, timeout=60
     )
@@ -59,7 +59,7 @@ def test_output_that_is_closed_is_no_trouble():
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
-def test_output_that_cannot_be_written_is_one_line():
+def test_unwritable_output_is_an_error_of_one_line():
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(ENTRY, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
 
@@ -68,15 +68,15 @@ def test_output_that_cannot_be_written_is_one_line():
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["run", "-h"]])
-def test_help_says_what_exit_codes_mean(arguments: list[str]):
+def test_help_explains_exit_codes(arguments: list[str]):
     said = " ".join(invoke(*arguments).stdout.split())
 
     assert "0 done; 1 the run failed; 2 wrong use, or a wrong experiment;" in said
     assert "130 interrupted." in said
 
 
-def test_every_command_is_there_and_explained():
-    """With a first line that fits."""
+def test_every_command_is_listed_with_its_help():
+    """The first line of its help fits into the list."""
     for name in main.list_commands(click.Context(main)):
         assert name in invoke("--help").stdout
         assert f"Usage: main {name}" in invoke(name, "--help").stdout
@@ -117,7 +117,7 @@ def test_workloads_are_listed_with_their_parameters():
     assert "    learning_rate: float = 0.5\n" in said
 
 
-def test_one_workload_is_told_in_full():
+def test_one_workload_is_described_in_full():
     said = invoke("workloads", "step_counter").stdout
 
     assert "Every replica adds 1 to each counter in every step." in said
@@ -176,7 +176,7 @@ def test_words_are_completed():
 
 @pytest.mark.usefixtures("_files")
 def test_runs_and_their_variables_are_completed():
-    """The newest run first; of a run that is none, or has no record, no variables."""
+    """The newest run is first. A run without a record has no variables."""
     story = Story("ON_READ", "SUM")
     for name in ("20260101-080000-x", "20260102-080000-x"):
         Path("runs", name).mkdir(parents=True)

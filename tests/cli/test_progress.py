@@ -1,4 +1,4 @@
-"""How a run goes on, on a terminal and elsewhere."""
+"""The progress of a run, on a terminal and elsewhere."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from varsim.cli.progress import Bar, Lines, watching
 
 
 class Clock:
-    """Says the time that it is told."""
+    """A clock that a test sets."""
 
     now_s = 100.0
 
@@ -29,7 +29,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def test_lines_come_now_and_then_and_at_the_end(clock: Clock, capsys: pytest.CaptureFixture[str]):
+def test_progress_lines_are_printed_at_intervals_and_at_the_end(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+):
     lines = Lines()
     for step in range(1, 11):
         clock.now_s += 0.5
@@ -41,8 +43,8 @@ def test_lines_come_now_and_then_and_at_the_end(clock: Clock, capsys: pytest.Cap
     )
 
 
-def test_a_bar_is_drawn_now_and_then_and_at_the_end(clock: Clock):
-    """By the steps themselves: there is no thread."""
+def test_a_bar_is_drawn_at_intervals_and_at_the_end(clock: Clock):
+    """The steps draw it: there is no thread."""
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, width=80, highlight=False)
     columns = "{task.description}", "{task.fields[count]}", "{task.fields[words]}"
@@ -67,7 +69,7 @@ def test_a_bar_is_drawn_now_and_then_and_at_the_end(clock: Clock):
     ("quiet", "terminal", "kind"),
     [(True, True, "Quiet"), (False, False, "Lines"), (False, True, "Bar")],
 )
-def test_who_shows_progress(
+def test_the_kind_of_progress_depends_on_the_stream(
     monkeypatch: pytest.MonkeyPatch, quiet: bool, terminal: bool, kind: str
 ):
     class Stderr(io.StringIO):

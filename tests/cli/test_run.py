@@ -1,4 +1,4 @@
-"""`varsim run` in this process, on the simulated cluster."""
+"""The command `varsim run` in this process, on the simulated cluster."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from varsim.report.summary import Judgement, RunStatus
 from varsim.testing import simulated_cluster
 
 PROGRAM = '''
-"""A program of a user's."""
+"""A user's program."""
 import os, sys
 import varsim as tf
 
@@ -66,7 +66,7 @@ def test_a_report_goes_to_stdout_and_progress_to_stderr():
     assert "step 3/3  loss 0.5\n" == result.stderr
 
 
-def test_a_program_or_a_workload_can_stand_where_an_experiment_does():
+def test_a_program_or_a_workload_is_accepted_instead_of_an_experiment():
     assert varsim("run", "program.py", "-n", "3").stdout.startswith("the program speaks\nprogram:")
     assert varsim("run", "step_counter", "steps=2").stdout.startswith("step_counter: ")
     assert (
@@ -78,7 +78,7 @@ def test_a_program_or_a_workload_can_stand_where_an_experiment_does():
 
 
 @pytest.mark.parametrize("flag", ["-n", "-np", "--workers"])
-def test_the_number_of_workers_has_the_names_that_people_know(flag: str):
+def test_the_number_of_workers_has_the_usual_options(flag: str):
     assert 0 == run(flag, "4", "--quiet").exit_code
     assert 4 == len(load_summary(Path("runs/latest")).devices)
 
@@ -110,7 +110,7 @@ def test_every_option_reaches_the_experiment():
     assert list(summary.experiment)[:4] == ["name", "workload", "params", "devices"]
 
 
-def test_options_go_before_words_and_words_before_the_file():
+def test_options_override_words_and_words_override_the_file():
     Path("x.yaml").write_text("workload: program.py\nsteps: 1\nseed: 1\nworkers: 1\n")
     result = varsim("run", "x.yaml", "seed=2", "workers=2", "--workers", "3", "--quiet")
     experiment = load_summary(Path("runs/latest")).experiment
@@ -119,7 +119,7 @@ def test_options_go_before_words_and_words_before_the_file():
     assert (1, 2, 3) == (experiment["steps"], experiment["seed"], experiment["workers"])
 
 
-def test_json_stands_alone():
+def test_json_is_the_only_output():
     """It is the summary; what the program printed is on stderr."""
     result = run("--json", "--mode", "none")
 
@@ -130,14 +130,14 @@ def test_json_stands_alone():
     assert "step" not in result.stderr
 
 
-def test_quiet_prints_where_the_run_is():
+def test_quiet_prints_only_the_directory_of_the_run():
     result = run("--quiet")
 
     assert Path(result.stdout.strip()).resolve() == Path("runs/latest").resolve()
     assert "the program speaks\n" == result.stderr
 
 
-def test_a_failed_run_exits_with_1_and_says_where():
+def test_a_failed_run_exits_with_1_and_prints_the_location():
     result = run("params.trouble=no luck")
 
     assert 1 == result.exit_code
@@ -244,7 +244,7 @@ def test_a_file_with_an_equals_sign_in_its_name_is_a_file():
         (RunStatus.INTERRUPTED, "INVALID", 130),
     ],
 )
-def test_the_exit_code_says_how_it_ended_and_whether_varsim_was_at_fault(
+def test_the_exit_code_depends_on_status_and_verdict(
     status: RunStatus, outcome: str, code: int, monkeypatch: pytest.MonkeyPatch
 ):
     ended = ran(status=status, verdict=Judgement(outcome=outcome, reasons=["w: copies differ"]))

@@ -1,4 +1,4 @@
-"""Escape sequences on a terminal: whose, and when there are none."""
+"""Escape sequences on a terminal: when varsim writes them, and those of programs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SHOWN = r"w\x1b[31m\x9b2J\u202e"
 
 @pytest.fixture(autouse=True)
 def _runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run that looks wrong; and to run and to measure takes no time."""
+    """Provide a run with findings, and replace the run and the measurement of hosts."""
     monkeypatch.chdir(tmp_path)
     folder = Path("runs/latest")
     folder.mkdir(parents=True)
@@ -71,10 +71,10 @@ def _measured(_plan: Any, _out: Path, watcher: Any) -> Any:
 
 @pytest.mark.parametrize("environment", DULL.values(), ids=DULL)
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-def test_no_command_writes_an_escape_where_none_is_wanted(
+def test_no_command_writes_escapes_with_no_color_or_a_dumb_terminal(
     words: list[str], environment: dict[str, str]
 ) -> None:
-    """No colour, and nothing that moves the cursor."""
+    """It writes neither colours nor movements of the cursor."""
     shown = on_terminal(*words, **environment)
 
     assert len(shown.text) > 20
@@ -85,7 +85,7 @@ def test_no_command_writes_an_escape_where_none_is_wanted(
 def test_a_terminal_has_colours_and_a_file_has_none(
     words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever FORCE_COLOR says."""
+    """FORCE_COLOR has no effect."""
     assert ESCAPE in on_terminal(*words).text
 
     monkeypatch.setenv("FORCE_COLOR", "1")
@@ -93,8 +93,8 @@ def test_a_terminal_has_colours_and_a_file_has_none(
 
 
 @pytest.mark.parametrize("environment", [*DULL.values(), {}], ids=[*DULL, "colours"])
-def test_escapes_of_a_program_are_shown_and_not_obeyed(environment: dict[str, str]) -> None:
-    """In what it prints, its names, its results, its warnings and its errors."""
+def test_escapes_of_a_program_are_made_visible(environment: dict[str, str]) -> None:
+    """This holds for its output, names, results, warnings and errors."""
     shown = on_terminal("run", columns=120, **environment)
 
     assert f"printed {SHOWN}\n" in shown.text

@@ -1,4 +1,4 @@
-"""Measured hosts for tests of reports."""
+"""Figures of hosts, for tests of reports."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def bench(
     status: RunStatus = RunStatus.DONE,
     left_out: tuple[str, ...] = (),
 ) -> Bench:
-    """A host of which `seconds` says how long everything takes there."""
+    """Return the figures of a host on which every quantity takes `seconds(…)`."""
     figures = [figure(q, 1, s, seconds(q, 1, s)) for q in ALONE for s in sizes]
     figures += [figure(Quantity.START, n, 0, seconds(Quantity.START, n, 0)) for n in workers]
     figures += [

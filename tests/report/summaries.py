@@ -1,4 +1,4 @@
-"""Summaries of runs that never were, for reports about them."""
+"""Invented summaries of runs, for tests of reports."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from varsim.report.summary import Lens, RunStatus, Sample, Summary, VariableSumm
 
 
 def lens(*components: Any, value: Any = None, refused: str = "") -> Lens:
-    """What the value lens shows of these components; arrays of more than four get a sample."""
+    """Return the lens of these components, with a sample for arrays of more than four elements."""
     arrays = [np.asarray(component) for component in components]
     apart, indices = furthest_apart(arrays, 2)
     samples = []
@@ -34,7 +34,7 @@ def lens(*components: Any, value: Any = None, refused: str = "") -> Lens:
 
 
 def variable(name: str = "w", seen: Lens | None = None, **others: Any) -> VariableSummary:
-    """A variable that was written by two replicas, ten times each."""
+    """Return a variable that two replicas wrote ten times each."""
     fields: dict[str, Any] = {
         "free": False,
         "requested": "ON_READ",
@@ -53,7 +53,7 @@ def variable(name: str = "w", seen: Lens | None = None, **others: Any) -> Variab
 
 
 def summary(*variables: VariableSummary, workers: int = 2, **others: Any) -> Summary:
-    """A run of ten steps that ended well."""
+    """Return a run of ten steps that is done."""
     fields: dict[str, Any] = {
         "status": RunStatus.DONE,
         "failure": None,

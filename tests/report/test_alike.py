@@ -32,16 +32,16 @@ def test_several_variables_have_one_name(names: list[str], expected: str) -> Non
     assert expected == name_of(names)
 
 
-def test_a_part_that_is_the_same_in_all_names_is_kept() -> None:
+def test_a_part_that_all_names_share_is_kept() -> None:
     assert "a/*/w:0" == pattern_of(["a/x/w:0", "a/y/w:0"])
     assert "…" == pattern_of(["a", "b/c"])
 
 
-def test_groups_stand_where_their_first_item_does() -> None:
+def test_groups_are_in_the_order_of_their_first_items() -> None:
     assert [["a1", "a2"], ["b1"]] == grouped(["a1", "b1", "a2"], lambda word: word[0])
 
 
-def test_texts_about_variables_are_alike_but_for_names_and_numbers() -> None:
+def test_texts_are_compared_without_names_and_numbers() -> None:
     said = without_numbers("w: 6 of 1,200 reads lacked 0.5 of w", "w")
 
     assert said == without_numbers("v: 7 of 9 reads lacked 12 of v", "v")
@@ -72,11 +72,11 @@ def test_a_long_name_keeps_whole_parts(width: int, expected: str) -> None:
         (12, "…/kernel ×64"),
     ],
 )
-def test_how_many_variables_a_name_is_for_is_not_cut(width: int, expected: str) -> None:
+def test_the_number_of_variables_is_not_cut_from_a_name(width: int, expected: str) -> None:
     assert expected == short("encoder/layer_*/kernel (64 variables)", width)
 
 
-def test_short_names_keep_what_tells_them_apart() -> None:
+def test_short_names_keep_their_differences() -> None:
     cut = short_names(LAYERS, 16)
 
     assert "…er_00/kernel" not in cut
@@ -93,8 +93,8 @@ def test_variables_with_one_name_are_numbered() -> None:
     st.lists(st.text("ab/_1\x1b", min_size=1, max_size=30), min_size=1, max_size=12),
     st.integers(8, 30),
 )
-def test_short_names_fit_and_are_never_alike(names: list[str], width: int) -> None:
-    """Whatever they are."""
+def test_short_names_fit_and_are_distinct(names: list[str], width: int) -> None:
+
     cut = short_names(names, width)
 
     assert len(names) == len(set(cut))

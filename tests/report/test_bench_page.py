@@ -1,4 +1,4 @@
-"""The report of a measured host: tables, sentences, and two hosts beside each other."""
+"""The report of a measured host: tables, sentences, and a comparison of two hosts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_report_fits_in_80_columns(workers: tuple[int, ...], seconds: float):
 
 
 def test_a_table_has_a_row_for_each_number_of_workers():
-    """With the median and the spread of each size."""
+    """The row has the median and the spread for each size."""
     lines = printed(bench(seconds=lambda q, n, _s: 0.001 * n if q is Quantity.STEP else 0.002))
     start = lines.index("a step: every replica writes one ON_WRITE variable (MEAN)")
 
@@ -66,7 +66,7 @@ def test_the_page_has_the_machine_and_its_memory_speed():
     assert "1.0 " in text.partition("GiB/s")[2].splitlines()[0]  # 1 MiB in 2**-10 s
 
 
-def test_an_interrupted_report_says_how_far_it_came():
+def test_an_interrupted_report_has_the_number_of_figures():
     text = "\n".join(printed(bench(status=RunStatus.INTERRUPTED, left_out=("Left out: x.",))))
 
     assert "host h: interrupted after 46 of 47 figures" in text

@@ -1,4 +1,4 @@
-"""The report on a console, at 80 columns and at others."""
+"""The report of a run, at 80 columns and at other widths."""
 
 from __future__ import annotations
 

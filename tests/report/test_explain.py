@@ -1,4 +1,4 @@
-"""What `varsim explain` says: every number and every error is what a cluster gives."""
+"""The pages of `varsim explain`: every number and every error equals that of a cluster."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def named(name: str, aggregation: str, replicas: int = 2) -> Page:
 
 @contextmanager
 def cluster(replicas: int) -> Iterator[Any]:
-    """A simulated cluster on which AUTO stays AUTO, without warnings."""
+    """Provide a simulated cluster on which AUTO stays AUTO, without warnings."""
     with simulated_cluster(), warnings.catch_warnings():
         warnings.simplefilter("ignore", tf.VarsimWarning)
         devices = [f"cpu:{i}" for i in range(replicas)]
@@ -110,7 +110,7 @@ def from_outside(strategy: Any, v: Any, operation: Operation, way: Way) -> Any:
 
 
 def done(strategy: Any, v: Any, example: Worked) -> None:
-    """Does what an example says, and looks whether a read gives what it says."""
+    """Run the program of an example, and check that a read returns its value."""
     operation, reads = example.operation, example.operation is Operation.READ
     if example.context is Context.CROSS_REPLICA:
         value = from_outside(strategy, v, operation, example.way)
@@ -126,7 +126,7 @@ def messages(strategy: Any) -> int:
 
 
 def outcome(strategy: Any, of: Page, example: Worked) -> tuple[Any, ...]:
-    """What an example's program comes to on a cluster."""
+    """Return the result of an example's program on a cluster."""
     v = made(strategy, of)
     if example.operation is Operation.READ:
         in_replicas(strategy, v, Operation.ASSIGN_ADD)
@@ -161,7 +161,7 @@ def told(example: Worked) -> tuple[Any, ...]:
 @pytest.mark.parametrize("replicas", REPLICAS)
 @pytest.mark.parametrize(("synchronization", "aggregation"), PAGES)
 def test_every_worked_number_is_what_a_cluster_gives(synchronization, aggregation, replicas):
-    """Values bit for bit, messages as statistics count them, refusals word for word."""
+    """Values are equal bit for bit, messages as statistics count them, refusals word for word."""
     of = about(synchronization, aggregation, replicas)
     examples = [example for section in of.sections for example in section.examples]
 
@@ -172,7 +172,7 @@ def test_every_worked_number_is_what_a_cluster_gives(synchronization, aggregatio
 
 
 def warned_by(of: Page) -> list[str]:
-    """What a cluster warns of, of a variable that is created, assigned to, and left."""
+    """Return the warnings of a cluster on which a variable is created and assigned."""
     with simulated_cluster(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         devices = [f"cpu:{i}" for i in range(of.num_replicas)]
@@ -195,7 +195,7 @@ def test_every_warning_is_the_engines_own(synchronization, aggregation, replicas
     assert expected == warned_by(of)
 
 
-def test_an_integer_that_does_not_divide_loses_what_the_page_says():
+def test_an_integer_that_cannot_be_split_loses_the_remainder_that_the_page_names():
     of = named("ON_READ", "SUM", replicas=2)
     (warning,) = of.warnings
 
@@ -215,7 +215,7 @@ def test_an_integer_that_does_not_divide_loses_what_the_page_says():
 
 
 def raised(act: Any) -> tuple[str, str]:
-    """The class of the error, and what it says is wrong."""
+    """Return the class of the error, and its first sentence."""
     with pytest.raises(VariableError) as caught:
         act()
     return type(caught.value).__name__, caught.value.problem
@@ -227,8 +227,8 @@ def find(of: Page, when: str) -> Trouble:
 
 
 @pytest.mark.parametrize(("synchronization", "aggregation"), PAGES)
-def test_errors_of_bools_are_what_a_cluster_raises(synchronization, aggregation):
-    """Those of writes in replica context, and of the read from outside."""
+def test_errors_for_bools_equal_those_of_a_cluster(synchronization, aggregation):
+    """The errors are those of writes in replica context, and of the cross-replica read."""
     of = about(synchronization, aggregation)
     claimed = [one for one in of.errors if one.when.startswith("of dtype bool")]
 
@@ -253,7 +253,7 @@ def bool_operation(strategy: Any, v: Any, operation: Operation) -> Any:
 
 
 @pytest.mark.parametrize("aggregation", ["SUM", "MEAN", "ONLY_FIRST_REPLICA"])
-def test_the_mismatch_is_told_in_the_clusters_words(aggregation):
+def test_the_mismatch_has_the_text_of_the_cluster(aggregation):
     of = named("ON_WRITE", aggregation)
     trouble = find(of, "when replicas do different things")
 
@@ -272,7 +272,7 @@ def test_the_mismatch_is_told_in_the_clusters_words(aggregation):
     assert trouble.text == f"{said[0].removesuffix(':')}. {said[-1].strip()} {ways}."
 
 
-def test_strict_refuses_what_the_page_of_none_says():
+def test_strict_refuses_none_with_the_text_of_its_page():
     of = named("NONE", "SUM")
     trouble = find(of, "created with strict=True")
 
@@ -288,8 +288,8 @@ def test_strict_refuses_what_the_page_of_none_says():
 
 
 @pytest.mark.parametrize(("synchronization", "aggregation"), PAGES)
-def test_what_a_fresh_variable_reads_is_what_a_cluster_gives(synchronization, aggregation):
-    """ON_READ with SUM: as many times its initial value as there are replicas."""
+def test_the_first_read_equals_that_of_a_cluster(synchronization, aggregation):
+    """With ON_READ and SUM it is N times the initial value for N replicas."""
     of = about(synchronization, aggregation, replicas=3)
 
     with cluster(3) as strategy:
@@ -301,7 +301,7 @@ def test_what_a_fresh_variable_reads_is_what_a_cluster_gives(synchronization, ag
     assert of.fresh == (read,)
 
 
-def test_the_fresh_sum_is_told():
+def test_the_page_of_a_sum_has_the_value_of_the_first_read():
     assert "Before any write, a read from outside gives 30." in one_line(
         named("ON_READ", "SUM", replicas=3)
     )
@@ -309,7 +309,7 @@ def test_the_fresh_sum_is_told():
 
 @pytest.mark.parametrize(("operation", "expected"), [("assign_add", 4 * 3), ("assign", 3)])
 def test_deferred_writes_are_exchanged_before_an_add_and_dropped_by_an_assign(operation, expected):
-    """As the page of AUTO says."""
+
     of = named("AUTO", "SUM", replicas=3)
 
     with cluster(3) as strategy:
@@ -320,7 +320,7 @@ def test_deferred_writes_are_exchanged_before_an_add_and_dropped_by_an_assign(op
     assert "exchanged before it; an assign of one value drops them instead." in one_line(of)
 
 
-def test_a_per_replica_value_is_refused_where_the_page_says_so():
+def test_a_per_replica_value_is_refused_as_the_page_says():
     of = named("ON_READ", "MEAN")
 
     with cluster(2) as strategy:
@@ -333,7 +333,7 @@ def test_a_per_replica_value_is_refused_where_the_page_says_so():
 # ---------------------------------------------------------------- the words
 
 
-def test_a_page_reads_like_this():
+def test_the_text_of_a_page():
     said = one_line(named("ON_READ", "SUM"))
 
     assert said.startswith("ON_READ + SUM ON_READ: every replica its own value, combined when")
@@ -346,13 +346,13 @@ def test_a_page_reads_like_this():
     assert "D7: In TensorFlow a Python number passes through float32" in said
 
 
-def test_what_several_operations_do_is_said_once():
+def test_the_effect_that_operations_share_is_printed_once():
     said = one_line(named("ON_WRITE", "MEAN"))
 
     assert 1 == said.count("assign, assign_add and assign_sub: A collective")
 
 
-def test_auto_says_what_it_becomes_and_when_it_does_not():
+def test_the_page_of_auto_says_when_auto_becomes_on_write():
     said = one_line(named("AUTO", "SUM", replicas=3))
 
     assert "AUTO becomes ON_WRITE when a variable is created" in said
@@ -364,7 +364,7 @@ def test_auto_says_what_it_becomes_and_when_it_does_not():
 @pytest.mark.parametrize("replicas", [1, 2, 4, 64])
 @pytest.mark.parametrize("synchronization", SHOWN)
 def test_a_page_has_80_columns_and_cuts_nothing(synchronization, replicas):
-    """With all aggregations side by side, too."""
+    """This includes pages with all aggregations side by side."""
     said = text(page(synchronization, EVERY_AGGREGATION, replicas, kinds()))
 
     assert [] == [line for line in said.splitlines() if len(line) > 80]
@@ -390,13 +390,13 @@ def test_differences_are_those_of_the_semantics():
     assert {(key, one.title) for key, one in DIFFERENCES.items()} <= set(headings)
 
 
-def test_every_difference_is_told_somewhere():
+def test_every_difference_is_on_a_page():
     pages = [about(one, other) for one, other in PAGES]
 
     assert set(DIFFERENCES) == {key for one in pages for key in one.differences}
 
 
-def test_every_difference_that_a_page_names_is_told_on_it():
+def test_a_page_explains_every_difference_that_it_names():
     for one, other in PAGES:
         of = about(one, other)
         blocks = list(of_page(of))
@@ -410,7 +410,7 @@ def test_every_difference_that_a_page_names_is_told_on_it():
 
 @pytest.fixture
 def elsewhere(tmp_path, monkeypatch):
-    """Documents in a folder of the test's own."""
+    """Provide documents in a folder of this test."""
     folder = tmp_path / "docs" / "modes"
     folder.parent.mkdir()
     monkeypatch.setattr(generate, "ROOT", tmp_path)
@@ -419,7 +419,7 @@ def elsewhere(tmp_path, monkeypatch):
     return folder
 
 
-def test_pages_that_are_stale_missing_or_too_many_are_found_and_mended(elsewhere, capsys):
+def test_stale_missing_and_superfluous_pages_are_found_and_corrected(elsewhere, capsys):
     generate.write_mode_pages()
     assert [] == generate.stale()
 

@@ -1,4 +1,4 @@
-"""Findings as people read them."""
+"""The texts of findings."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ def test_a_finding_says_what_where_how_often_and_what_to_do() -> None:
     ] == findings_text([finding()])
 
 
-def test_what_has_no_histogram_shows_none() -> None:
+def test_a_finding_without_a_histogram_shows_none() -> None:
     assert not any("staleness" in line for line in findings_text([finding(histogram=())]))
 
 
-def test_what_concerns_no_variable_names_none() -> None:
+def test_a_finding_without_a_variable_names_none() -> None:
     lines = findings_text([finding(kind=Kind.STRAGGLER, variable_id=None, variable="")])
     assert "waiting for one replica" == lines[2]
 
 
-def test_many_ages_are_told_in_ranges() -> None:
+def test_many_degrees_of_staleness_are_shown_as_ranges() -> None:
     lines = findings_text([finding(histogram=tuple((age, 1) for age in range(16)))])
     told = [line.split()[-3] for line in lines if "█" in line]
     assert ["0", "1", "2–3", "4–7", "8–15"] == told
@@ -72,7 +72,7 @@ def test_no_line_is_wider_than_the_console(changes, width: int) -> None:
     assert width >= max(map(len, findings_text([finding(**changes)], width)))
 
 
-def test_a_place_that_is_too_wide_keeps_its_end() -> None:
+def test_a_location_that_is_too_wide_keeps_its_end() -> None:
     lines = findings_text([finding(places=(("a/" * 60 + "train.py:12", 8),))])
     assert any(line.endswith("/train.py:12") for line in lines)
 
@@ -90,8 +90,8 @@ LAYERS = [
 ]
 
 
-def test_findings_that_are_alike_are_told_once() -> None:
-    """With sums, the words of the one that was seen most often, and what they are all about."""
+def test_similar_findings_are_shown_once() -> None:
+    """The text has the sums, the words of the most frequent finding, and all variables."""
     assert [
         "64 findings, 1 shown: similar findings are shown once (--all shows each)",
         "",
@@ -104,7 +104,7 @@ def test_findings_that_are_alike_are_told_once() -> None:
     assert ["stale read: layer_*/kernel (64 variables), train.py:12"] == in_lines(LAYERS)
 
 
-def test_each_finding_is_told_if_that_is_asked_for() -> None:
+def test_all_findings_are_shown_on_request() -> None:
     lines = findings_text(LAYERS, everything=True)
 
     assert "64 findings" == lines[0]
@@ -121,7 +121,7 @@ def test_each_finding_is_told_if_that_is_asked_for() -> None:
     ],
     ids=lambda changes: next(iter(changes)),
 )
-def test_what_differs_in_more_than_variable_and_numbers_is_told_apart(other) -> None:
+def test_findings_with_other_differences_are_shown_separately(other) -> None:
     lines = findings_text([finding(), finding(variable="bias", **other)])
 
     assert "2 findings" == lines[0]

@@ -1,4 +1,4 @@
-"""From values of programs to values of JSON."""
+"""Conversion of a program's values to values of JSON."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Refuses:
         (len, "<built-in function len>"),
     ],
 )
-def test_everything_has_a_plain_form(value: Any, expected: Any):
+def test_every_value_has_a_plain_form(value: Any, expected: Any):
     result = plain(value)
 
     assert expected == result
@@ -58,14 +58,14 @@ def test_everything_has_a_plain_form(value: Any, expected: Any):
 
 
 class NoText:
-    """An object that cannot say what it is."""
+    """An object whose `str` raises."""
 
     def __repr__(self) -> str:
         raise ValueError("no")
 
 
 class NoMembers(Mapping[str, int]):
-    """A mapping that cannot be looked into."""
+    """A mapping whose items cannot be read."""
 
     def __getitem__(self, key: str) -> int:
         raise RuntimeError("no")
@@ -123,7 +123,7 @@ def nested(depth: int) -> list[Any]:
         ("x" * 200_000, "x" * 100_000 + "… (200,000 characters)"),
     ],
 )
-def test_what_json_does_not_have_is_shown_as_what_it_is(value: Any, expected: Any):
+def test_values_that_json_lacks_become_texts(value: Any, expected: Any):
     assert expected == plain(value)
 
 
@@ -139,8 +139,8 @@ def test_a_cycle_is_cut_where_it_closes():
     assert [[1], [1]] == plain([twice, twice])
 
 
-def test_what_is_too_deep_or_too_much_is_cut(monkeypatch: pytest.MonkeyPatch):
-    """Also what is small, but contains the same again and again."""
+def test_values_that_are_too_deep_or_too_large_are_cut(monkeypatch: pytest.MonkeyPatch):
+    """This includes small objects that contain the same object many times."""
     monkeypatch.setattr(shapes, "MAX_VALUES", 1000)
     deep = plain(nested(10_000))
     for _ in range(MAX_DEPTH):
@@ -177,7 +177,7 @@ def test_a_huge_array_becomes_a_digest():
         (np.full(3, 60_000, np.float16), ([60_000.0] * 3, 60_000.0, 60_000.0, 60_000.0)),
     ],
 )
-def test_a_digest_says_what_is_small(array: np.ndarray, expected: tuple[Any, ...]):
+def test_a_digest_has_all_elements_of_small_arrays(array: np.ndarray, expected: tuple[Any, ...]):
     found = digest(array)
 
     assert expected == (found.elements, found.minimum, found.mean, found.maximum)
@@ -203,13 +203,13 @@ NAN = np.nan
         ([[1, -3, 2], [1, -3, 2]], (0.0, (1,))),
     ],
 )
-def test_how_far_components_are_apart(components: list[Any], expected: Any):
+def test_the_distance_of_components(components: list[Any], expected: Any):
     apart, places = furthest_apart([np.asarray(component) for component in components])
 
     assert expected == (apart, next(iter(places), ()))
 
 
-def test_equal_components_are_not_apart_whatever_they_hold():
+def test_equal_components_have_the_distance_zero():
     array = np.array([NAN, np.inf])
 
     assert 0.0 == furthest_apart([array, array])[0]

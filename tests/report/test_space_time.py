@@ -1,4 +1,4 @@
-"""Events as a table in which time runs downwards."""
+"""Space-time diagrams of events."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_the_middle_of_many_events_is_left_out():
     assert "⋮  76 more" == lines[2 + MOST_ROWS // 2].strip()
 
 
-def test_what_cannot_be_read_is_shown_all_the_same():
+def test_an_unreadable_value_is_shown_as_such():
     told = story(1)
     told.add(0, "read", "w", 0.0, version=0)
     event = told.events[0]._replace(dtype="x", variable=9)

@@ -1,4 +1,4 @@
-"""Numbers, sizes and names as a report shows them."""
+"""The format of numbers, sizes and names in reports."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_size_has_the_unit_that_makes_it_short(value: int, expected: str):
 @pytest.mark.parametrize(
     ("value", "expected"), [(0.0, "0"), (0.001, "0.00"), (1.5, "1.50"), (1234.5, "1,234")]
 )
-def test_seconds_have_hundredths_while_that_says_something(value: float, expected: str):
+def test_seconds_below_100_have_hundredths(value: float, expected: str):
     assert expected == seconds(value)
 
 
@@ -83,7 +83,7 @@ def test_a_shape_is_written_as_in_tensorflow():
         (["a", "a", "a"], "a"),
     ],
 )
-def test_names_make_a_list_that_is_read_aloud(words: list[str], expected: str):
+def test_names_are_joined_by_commas_and_and(words: list[str], expected: str):
     assert expected == names(words)
 
 
@@ -98,12 +98,12 @@ def test_names_make_a_list_that_is_read_aloud(words: list[str], expected: str):
         ("\u202eesrever\u2066", r"\u202eesrever\u2066"),
     ],
 )
-def test_what_a_terminal_would_obey_is_shown_instead(text: str, expected: str):
-    """Control characters, one-byte ones too, and what turns the direction of the text."""
+def test_control_characters_are_made_visible(text: str, expected: str):
+    """These include one-byte control characters, and those that change the direction of text."""
     assert expected == visible(text) == visible(visible(text))
 
 
-def test_a_docstring_is_filled_but_for_lists():
+def test_paragraphs_of_a_docstring_are_filled_and_lists_kept():
     docstring = "One.\n\nMany words in\ntwo lines.\n\n    a  of a list\n    b  with words\n"
 
     assert [
