@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
 
-from benchmarks.measure import Ratio, Spread, Turn, steps_that_fill_a_turn
-from benchmarks.peer import ROOT, Command, Group, Peer
+from benchmarks.measure import Quartiles, Ratio, Turn, steps_that_fill_a_turn
+from benchmarks.peer import ROOT, Command, Peer, PeerGroup
 from benchmarks.record import Rows, keep, question, show
 
 CASES = (
@@ -117,7 +117,9 @@ def measure(commits: Sequence[str], cases: Sequence[str], workers: int, pairs: i
             "new": checkout(f"{new}", new_source),
             "again": checkout(f"{old} again", old_source),
         }
-        there = {name: stack.enter_context(Group(peer, workers)) for name, peer in peers.items()}
+        there = {
+            name: stack.enter_context(PeerGroup(peer, workers)) for name, peer in peers.items()
+        }
         for case in cases:
             found = paired({name: group.turn(case) for name, group in there.items()}, pairs)
             ratios = {
@@ -130,8 +132,8 @@ def measure(commits: Sequence[str], cases: Sequence[str], workers: int, pairs: i
                 {
                     "case": case,
                     "pairs": pairs,
-                    f"{old}": Spread.of(found["old"]),
-                    f"{new}": Spread.of(found["new"]),
+                    f"{old}": Quartiles.of(found["old"]),
+                    f"{new}": Quartiles.of(found["new"]),
                     "new / old": str(ratios["new"]),
                     "old / old": str(ratios["again"]),
                     "upper end": Ratio(ratios["new"].high, TARGET),

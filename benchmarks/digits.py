@@ -20,7 +20,7 @@ import tempfile
 from functools import partial
 from typing import Any
 
-from benchmarks.measure import Ratio, Spread, once_each, timed
+from benchmarks.measure import Quartiles, Ratio, once_each, timed
 from benchmarks.peer import MIRRORED, PYTHON, PeerFailed
 from benchmarks.record import ROOT, Rows, keep, question, show
 
@@ -35,7 +35,7 @@ DATASET, TENSORS = "TF Mirrored, dataset", "TF Mirrored, tensors"
 TARGETS = {"first result": 0.3, "20 epochs": 1.0, "20 after the first": 1.0}
 
 
-class Program:
+class Training:
     """A program that trains, and what it said."""
 
     def __init__(self, *words: str) -> None:
@@ -63,12 +63,12 @@ class Program:
         reached: dict[str, float] = self.said[-1]["reached"]
         return reached
 
-    def seconds(self) -> dict[str, Spread]:
+    def seconds(self) -> dict[str, Quartiles]:
         """Of all trainings, each of one epoch more than counts."""
         ends = [said["epoch_ends"] for said in self.said]
         return {
-            "20 epochs": Spread.of([end[EPOCHS - 1] for end in ends]),
-            "20 after the first": Spread.of([end[EPOCHS] - end[0] for end in ends]),
+            "20 epochs": Quartiles.of([end[EPOCHS - 1] for end in ends]),
+            "20 after the first": Quartiles.of([end[EPOCHS] - end[0] for end in ends]),
         }
 
 
@@ -81,20 +81,20 @@ def command(workers: int) -> float:
         return timed(run)
 
 
-def programs(workers: int) -> dict[str, Program]:
+def programs(workers: int) -> dict[str, Training]:
     """All that are there, by name."""
-    job = Program(sys.executable, "-m", "benchmarks.digits_job", str(workers))
+    job = Training(sys.executable, "-m", "benchmarks.digits_job", str(workers))
     found = {VARSIM: job}
     if reason := MIRRORED.missing():
         print(f"{MIRRORED.name} is left out: {reason}", file=sys.stderr)
         return found
     words = (PYTHON, "-m", "benchmarks.peers.digits")
-    found[DATASET] = Program(*words, "dataset", str(workers))
-    found[TENSORS] = Program(*words, "tensors", str(workers))
+    found[DATASET] = Training(*words, "dataset", str(workers))
+    found[TENSORS] = Training(*words, "tensors", str(workers))
     return found
 
 
-def check(contenders: dict[str, Program]) -> None:
+def check(contenders: dict[str, Training]) -> None:
     """All have reached the same."""
     ours = contenders[VARSIM].reached()
     for name, program in contenders.items():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 
-from benchmarks.measure import Ratio, Spread
+from benchmarks.measure import Quartiles, Ratio
 from benchmarks.record import Rows, keep, question, show
 from varsim.experiments.config import Experiment
 from varsim.experiments.runner import run_experiment
@@ -29,14 +29,14 @@ def measure(workers: int, steps: int, rounds: int) -> dict[str, object]:
             taken.append(dict(run_experiment(experiment).seconds))
     row: dict[str, object] = {"workers": workers, "steps": steps}
     for part in (Phase.TRAINING, Phase.MERGING, Phase.JUDGING):
-        row[part.value] = Spread.of([seconds.get(part.value, 0.0) for seconds in taken])
-    row["in all"] = Spread.of([seconds["in_all"] for seconds in taken])
+        row[part.value] = Quartiles.of([seconds.get(part.value, 0.0) for seconds in taken])
+    row["in all"] = Quartiles.of([seconds["in_all"] for seconds in taken])
     after = [
         (one.get(Phase.MERGING.value, 0.0) + one.get(Phase.JUDGING.value, 0.0))
         / one[Phase.TRAINING.value]
         for one in taken
     ]
-    row["after"] = Ratio(Spread.of(after).median)
+    row["after"] = Ratio(Quartiles.of(after).median)
     return row
 
 

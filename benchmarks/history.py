@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 import varsim as tf
-from benchmarks.measure import Ratio, Spread, timed
+from benchmarks.measure import Quartiles, Ratio, timed
 from benchmarks.processes import peak_bytes
 from benchmarks.record import Rows, keep, question, show
 from varsim.analysis.examination import examine
@@ -121,8 +121,8 @@ def measure(workers: int, events: int, rounds: int) -> Rows:
     for name, tasks in ROWS.items():
         together = [[run[task] for task in tasks] for run in runs]
         peak = max(one["peak"] for run in together for one in run)
-        took = Spread.of([sum(one["took"] for one in run) for run in together])
-        processor = Spread.of([sum(one["cpu"] for one in run) for run in together])
+        took = Quartiles.of([sum(one["took"] for one in run) for run in together])
+        processor = Quartiles.of([sum(one["cpu"] for one in run) for run in together])
         target = None if name != ALL else 1.0
         rows.append(
             {

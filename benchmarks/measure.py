@@ -18,7 +18,7 @@ Turn = Callable[[int], list[float]]
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class Quartiles:
     """Some seconds, measured several times."""
 
     median: float
@@ -27,16 +27,16 @@ class Spread:
     count: int
 
     @classmethod
-    def of(cls, seconds: Sequence[float]) -> Spread:
+    def of(cls, seconds: Sequence[float]) -> Quartiles:
         """What describes a series of measurements."""
         if len(seconds) < 4:
             return cls(statistics.median(seconds), min(seconds), max(seconds), len(seconds))
         low, median, high = statistics.quantiles(seconds, n=4, method="inclusive")
         return cls(median, low, high, len(seconds))
 
-    def times(self, factor: float) -> Spread:
+    def times(self, factor: float) -> Quartiles:
         """So many times the seconds."""
-        return Spread(self.median * factor, self.low * factor, self.high * factor, self.count)
+        return Quartiles(self.median * factor, self.low * factor, self.high * factor, self.count)
 
     def __str__(self) -> str:
         return f"{in_units(self.median)} ({in_units(self.low)} – {in_units(self.high)})"
@@ -91,7 +91,7 @@ def turn_of(action: Callable[[], object]) -> Turn:
 
 def side_by_side(
     contenders: Mapping[Name, Turn], *, rounds: int, budget_s: float
-) -> dict[Name, Spread]:
+) -> dict[Name, Quartiles]:
     """Lets the contenders take turns, so that what else the machine does happens to all of them.
 
     A turn is a few steps one after another, about as many for each as fill `TURN_S`. If they are
@@ -110,7 +110,7 @@ def side_by_side(
         for name, turn in contenders.items():
             unfair = 1 if steps[name] > 1 else 0
             seconds[name] += turn(steps[name] + unfair)[unfair:]
-    return {name: Spread.of(taken) for name, taken in seconds.items()}
+    return {name: Quartiles.of(taken) for name, taken in seconds.items()}
 
 
 def steps_that_fill_a_turn(turn: Turn) -> int:
@@ -119,7 +119,9 @@ def steps_that_fill_a_turn(turn: Turn) -> int:
     return max(1, min(MAX_STEPS, int(TURN_S / turn(1)[0])))
 
 
-def once_each(contenders: Mapping[Name, Callable[[], float]], *, rounds: int) -> dict[Name, Spread]:
+def once_each(
+    contenders: Mapping[Name, Callable[[], float]], *, rounds: int
+) -> dict[Name, Quartiles]:
     """Lets every contender measure itself once per round: what has no warm state, such as a start.
 
     Args:
@@ -129,4 +131,4 @@ def once_each(contenders: Mapping[Name, Callable[[], float]], *, rounds: int) ->
     for _ in range(rounds):
         for name, contender in contenders.items():
             seconds[name].append(contender())
-    return {name: Spread.of(taken) for name, taken in seconds.items()}
+    return {name: Quartiles.of(taken) for name, taken in seconds.items()}

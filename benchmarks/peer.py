@@ -101,7 +101,7 @@ MIRRORED = Peer("TF Mirrored, logical CPUs", "tensorflow", _mirrored, has_member
 
 
 @dataclass
-class Group:
+class PeerGroup:
     """A peer's processes while they run."""
 
     peer: Peer
@@ -206,7 +206,7 @@ def _end(processes: list[subprocess.Popen[bytes]]) -> None:
             process.wait()
 
 
-def turns_of(there: Iterable[Group], case: str) -> dict[str, Turn]:
+def turns_of(there: Iterable[PeerGroup], case: str) -> dict[str, Turn]:
     """The turns of those groups that compute what they should; what the others do is said."""
     turns = {}
     for group in there:
@@ -221,7 +221,7 @@ def turns_of(there: Iterable[Group], case: str) -> dict[str, Turn]:
 
 
 @contextmanager
-def groups(peers: Iterable[Peer], count: int) -> Iterator[list[Group]]:
+def groups(peers: Iterable[Peer], count: int) -> Iterator[list[PeerGroup]]:
     """The groups of those peers that are there; what becomes of the others is said."""
     with ExitStack() as stack:
         there = []
@@ -229,7 +229,7 @@ def groups(peers: Iterable[Peer], count: int) -> Iterator[list[Group]]:
             reason = peer.missing()
             if reason is None:
                 try:
-                    there.append(stack.enter_context(Group(peer, count)))
+                    there.append(stack.enter_context(PeerGroup(peer, count)))
                     continue
                 except PeerFailed as error:
                     reason = str(error)

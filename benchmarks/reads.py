@@ -19,10 +19,10 @@ from functools import partial
 import numpy as np
 
 import varsim as tf
-from benchmarks.measure import Ratio, Spread, Turn, in_bytes, side_by_side, timed, turn_of
+from benchmarks.measure import Quartiles, Ratio, Turn, in_bytes, side_by_side, timed, turn_of
 from benchmarks.ours import cluster
 from benchmarks.record import Rows, keep, question, show
-from benchmarks.star import Star
+from benchmarks.star import RawStar
 
 OPERATIONS = 2_000  # of one call
 TARGET_S = 3e-6  # of Python, for a local assign_add of a scalar
@@ -153,10 +153,10 @@ def read_rows(workers: int, size_bytes: int, rounds: int) -> Rows:
     """A row for each read from outside."""
     with ExitStack() as stack:
         strategy = stack.enter_context(cluster(workers))
-        star = stack.enter_context(Star(workers))
+        star = stack.enter_context(RawStar(workers))
         turns = dict(read_turns(strategy, size_bytes))
         turns["raw star"] = turn_of(partial(star.gather, size_bytes))
-        spreads: dict[str, Spread] = side_by_side(turns, rounds=rounds, budget_s=BUDGET_S)
+        spreads: dict[str, Quartiles] = side_by_side(turns, rounds=rounds, budget_s=BUDGET_S)
     floor = spreads["raw star"].median
     return [
         {

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.measure import Ratio, Spread
+from benchmarks.measure import Quartiles, Ratio
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
@@ -67,7 +67,7 @@ def keep(question: str, rows: Rows, peers: Mapping[str, str] | None = None) -> N
 
 def _plain(cell: object) -> object:
     match cell:
-        case Spread():
+        case Quartiles():
             return [cell.median, cell.low, cell.high, cell.count]
         case Ratio(target=None):
             return cell.value

@@ -7,7 +7,7 @@ MirroredStrategy on as many logical CPU devices, inside a `tf.function`.
 
 from __future__ import annotations
 
-from benchmarks.measure import Ratio, Spread, Turn, side_by_side
+from benchmarks.measure import Quartiles, Ratio, Turn, side_by_side
 from benchmarks.ours import checked_turn, cluster, on_write_mean, step_of
 from benchmarks.peer import MIRRORED, groups, turns_of
 from benchmarks.record import Rows, keep, question, show
@@ -19,7 +19,7 @@ ROUNDS = 20
 BUDGET_S = 15.0
 
 
-def rows_of(workers: int, spreads: dict[tuple[str, int], Spread]) -> Rows:
+def rows_of(workers: int, spreads: dict[tuple[str, int], Quartiles]) -> Rows:
     """A row for each contender and number of scalars."""
     rows: Rows = []
     for (name, count), spread in spreads.items():

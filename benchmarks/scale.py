@@ -13,11 +13,11 @@ import time
 from contextlib import ExitStack
 from functools import partial
 
-from benchmarks.measure import Ratio, Spread, Turn, side_by_side, timed, turn_of
+from benchmarks.measure import Quartiles, Ratio, Turn, side_by_side, timed, turn_of
 from benchmarks.ours import checked_turn, cluster, on_write_mean, step_of
 from benchmarks.processes import leaves, own_bytes
 from benchmarks.record import Rows, keep, question, show
-from benchmarks.star import Star
+from benchmarks.star import RawStar
 
 WORKERS = (1, 2, 4, 8, 16, 32, 64, 128)
 SIZE_BYTES = 1024
@@ -32,14 +32,14 @@ ROUNDS = 10
 BUDGET_S = 4.0
 
 
-def starts(workers: int) -> Spread:
+def starts(workers: int) -> Quartiles:
     """Seconds from asking for the workers until all are ready."""
     taken: list[float] = []
     began = time.perf_counter()
     while len(taken) < MAX_STARTS and (not taken or time.perf_counter() - began < STARTS_S):
         with cluster(workers) as strategy:
             taken.append(timed(strategy.start))
-    return Spread.of(taken)
+    return Quartiles.of(taken)
 
 
 def measure(workers: int, rounds: int) -> dict[str, object]:
@@ -53,7 +53,7 @@ def measure(workers: int, rounds: int) -> dict[str, object]:
         if len(memory) != workers:
             print(f"{len(memory)} processes were found, and not {workers}", file=sys.stderr)
         if workers <= MAX_STAR:
-            star = stack.enter_context(Star(workers))
+            star = stack.enter_context(RawStar(workers))
             turns["star"] = turn_of(partial(star.round_trip, SIZE_BYTES))
         spreads = side_by_side(turns, rounds=rounds, budget_s=BUDGET_S)
     step, floor = spreads["varsim"], spreads.get("star")
@@ -71,8 +71,8 @@ def measure(workers: int, rounds: int) -> dict[str, object]:
 def judged(row: dict[str, object]) -> Rows:
     """What a row is measured against."""
     start, step, memory = row["start"], row["step of 1 KiB"], row["PSS, MiB"]
-    assert isinstance(start, Spread)
-    assert isinstance(step, Spread)
+    assert isinstance(start, Quartiles)
+    assert isinstance(step, Quartiles)
     assert isinstance(memory, float)
     return [
         {"target": "start, of 6 s", "ratio": Ratio(start.median / START_S, 1.0)},

@@ -21,7 +21,7 @@ TIMEOUT_MS = 20_000  # a round takes milliseconds; a spoke that died must not ha
 GO, TAKE, END = b"go", b"take", b"end"
 
 
-class Star:
+class RawStar:
     """A hub and its spokes, each a process."""
 
     def __init__(self, count: int) -> None:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
-from benchmarks.measure import Ratio, Spread, once_each, timed
+from benchmarks.measure import Quartiles, Ratio, once_each, timed
 from benchmarks.ours import cluster
 from benchmarks.record import Rows, keep, question, show
 
@@ -72,7 +72,7 @@ def main() -> None:
             {
                 "workers": count,
                 "varsim: ready": varsim,
-                "varsim: ended": Spread.of(ours.ends),
+                "varsim: ended": Quartiles.of(ours.ends),
                 "plain interpreters": plain,
                 "interpreters with imports": spreads["importing"],
                 "varsim / plain": Ratio(varsim.median / plain.median),

@@ -15,7 +15,7 @@ from functools import partial
 
 import numpy as np
 
-from benchmarks.measure import Ratio, Spread, Turn, in_bytes, side_by_side, turn_of
+from benchmarks.measure import Quartiles, Ratio, Turn, in_bytes, side_by_side, turn_of
 from benchmarks.ours import (
     CAN_WRITE_IN_PLACE,
     checked_turn,
@@ -24,9 +24,9 @@ from benchmarks.ours import (
     step_in_place,
     step_of,
 )
-from benchmarks.peer import GLOO, MULTI_WORKER, OPENMPI, Group, groups, turns_of
+from benchmarks.peer import GLOO, MULTI_WORKER, OPENMPI, PeerGroup, groups, turns_of
 from benchmarks.record import Rows, keep, question, show
-from benchmarks.star import Star
+from benchmarks.star import RawStar
 
 PLAIN, IN_PLACE = "varsim", "varsim, in place"
 ROUND_TRIP, THREE_HOPS = "raw star, round trip", "raw star, three hops"
@@ -65,7 +65,7 @@ def varsim_turns(workers: int, size_bytes: int) -> Iterator[dict[str, Turn]]:
         yield turns
 
 
-def floor_turns(star: Star, size_bytes: int) -> dict[str, Turn]:
+def floor_turns(star: RawStar, size_bytes: int) -> dict[str, Turn]:
     """The raw stars, and a copy, from which the memory floor follows."""
     turns: dict[str, Turn] = {}
     if size_bytes <= MAX_STAR:
@@ -77,7 +77,9 @@ def floor_turns(star: Star, size_bytes: int) -> dict[str, Turn]:
     return turns
 
 
-def measure(workers: int, size_bytes: int, rounds: int, peers: list[Group], star: Star) -> Rows:
+def measure(
+    workers: int, size_bytes: int, rounds: int, peers: list[PeerGroup], star: RawStar
+) -> Rows:
     """A row for each contender."""
     with varsim_turns(workers, size_bytes) as ours:
         others = turns_of(peers, str(size_bytes))
@@ -94,7 +96,7 @@ def measure(workers: int, size_bytes: int, rounds: int, peers: list[Group], star
 
 
 def _ratios(
-    ours: list[str], spreads: dict[str, Spread], name: str, size_bytes: int
+    ours: list[str], spreads: dict[str, Quartiles], name: str, size_bytes: int
 ) -> dict[str, object]:
     target = TARGETS.get((size_bytes, name))
     return {
@@ -114,7 +116,7 @@ def main() -> None:
     versions: dict[str, str] = {}
     for workers in options.workers:
         everybody = (GLOO, OPENMPI, MULTI_WORKER)
-        with groups(everybody, workers) as peers, Star(workers) as star:
+        with groups(everybody, workers) as peers, RawStar(workers) as star:
             versions |= {group.peer.name: group.versions for group in peers}
             for size_bytes in options.sizes:
                 found = measure(workers, size_bytes, options.rounds or ROUNDS, peers, star)

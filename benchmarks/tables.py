@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from benchmarks.measure import Spread
+from benchmarks.measure import Quartiles
 from benchmarks.record import RESULTS
 
 
@@ -35,7 +35,7 @@ def _cell(value: Any) -> str:
         case None:
             return ""
         case [float(median), float(low), float(high), int(count)]:
-            return str(Spread(median, low, high, count))
+            return str(Quartiles(median, low, high, count))
         case {"ratio": ratio, "target": target, "met": met}:
             return f"**{ratio:.3g}×** ({'met' if met else 'missed'}: ≤ {target:g})"
         case float():

@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import varsim as tf
-from benchmarks.measure import Ratio, Spread, Turn, side_by_side, turn_of
+from benchmarks.measure import Quartiles, Ratio, Turn, side_by_side, turn_of
 from benchmarks.ours import checked_turn, on_write_mean, step_of
 from benchmarks.record import Rows, keep, question, show
 from varsim.tracing.trace import MESSAGES, OPS, TraceOptions
@@ -83,7 +83,7 @@ def measure(workers: int, work: str, rounds: int) -> Rows:
     ]
 
 
-def _ratio(work: str, name: str, spread: Spread, off: Spread) -> Ratio | None:
+def _ratio(work: str, name: str, spread: Quartiles, off: Quartiles) -> Ratio | None:
     if name == "off":
         return None
     has_target = name == OPS and work != WITHOUT_TARGET

@@ -27,8 +27,8 @@ class OutOfTime(Exception):
     """The time limit of a `within` block has passed."""
 
 
-class _Whole:
-    """Delay SIGINT between `begin` and `end`, until `end` or a `Waiting` block.
+class _Uninterrupted:
+    """Delay SIGINT between `begin` and `end`, until `end` or a `Interruptible` block.
 
     A step of the engine changes a state, sends messages and records them. If a SIGINT interrupted
     it, the record would contain what did not happen. This is cheaper than `held`, and can be
@@ -55,22 +55,22 @@ class _Whole:
         signal.raise_signal(signal.SIGINT)
 
 
-WHOLE: Final = _Whole()
+UNINTERRUPTED: Final = _Uninterrupted()
 
 
-class Waiting:
+class Interruptible:
     """Let SIGINT raise within the block, which only waits or runs a user's code."""
 
     def __init__(self) -> None:
-        self._depth = WHOLE.depth
+        self._depth = UNINTERRUPTED.depth
 
     def __enter__(self) -> None:
-        WHOLE.depth = 0
-        if WHOLE.came:
-            WHOLE.deliver()
+        UNINTERRUPTED.depth = 0
+        if UNINTERRUPTED.came:
+            UNINTERRUPTED.deliver()
 
     def __exit__(self, *exc_info: object) -> None:
-        WHOLE.depth = self._depth
+        UNINTERRUPTED.depth = self._depth
 
 
 class Interrupts:
@@ -132,8 +132,8 @@ class Interrupts:
         self._raised_s = max(self._raised_s, raised_s)
 
     def _handle(self, _signal: int, _frame: FrameType | None) -> None:
-        if WHOLE.depth:
-            WHOLE.came = True
+        if UNINTERRUPTED.depth:
+            UNINTERRUPTED.came = True
             return
         if self.heeded and time.monotonic() - self._raised_s >= AGAIN_S:
             self._raise()

@@ -20,7 +20,7 @@ from tests.waiting import MS, wait_for
 from varsim.cli.main import main
 from varsim.errors import StartError
 from varsim.experiments import bench as experiment
-from varsim.experiments.bench import Plan, as_json, from_plain
+from varsim.experiments.bench import BenchPlan, as_json, from_plain
 from varsim.experiments.store import BENCH
 from varsim.report.bench import Bench
 from varsim.report.summary import RunStatus
@@ -33,11 +33,11 @@ class Asked:
     """Replaces the measurement: stores the plan, and returns the given figures."""
 
     def __init__(self) -> None:
-        self.plan: Plan | None = None
+        self.plan: BenchPlan | None = None
         self.out: Path | None = None
         self.found: Callable[[], Bench] = bench
 
-    def __call__(self, plan: Plan, out: Path, watcher: Any) -> Bench:
+    def __call__(self, plan: BenchPlan, out: Path, watcher: Any) -> Bench:
         self.plan, self.out = plan, out
         watcher.measuring("something", 1, 2)
         return self.found()
@@ -65,7 +65,7 @@ def test_the_report_goes_to_stdout_and_no_progress_to_a_file(asked: Asked):
     assert (0, "") == (result.exit_code, result.stderr)
     assert "a step: every replica writes one ON_WRITE variable (MEAN)" in result.stdout
     assert result.stdout.endswith("saved in runs/x/\n")
-    assert (Plan(), Path("runs")) == (asked.plan, asked.out)
+    assert (BenchPlan(), Path("runs")) == (asked.plan, asked.out)
 
 
 def test_options_select_the_figures(asked: Asked):

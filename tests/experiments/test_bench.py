@@ -15,7 +15,7 @@ from varsim.experiments import bench, bench_contenders
 from varsim.experiments.bench import (
     MAX_CELL_BYTES,
     QUICK,
-    Plan,
+    BenchPlan,
     as_json,
     from_plain,
     load_bench,
@@ -25,7 +25,7 @@ from varsim.report.bench import Quantity
 from varsim.report.summary import RunStatus
 from varsim.testing import simulated_cluster
 
-SMALL = Plan(workers=(1, 2), sizes=(8, 4096), turns_s=0.0)
+SMALL = BenchPlan(workers=(1, 2), sizes=(8, 4096), turns_s=0.0)
 
 
 class NoStar:
@@ -90,7 +90,7 @@ def test_everything_that_was_asked_for_is_measured_and_positive():
 
 
 def test_a_round_trip_is_measured_whatever_the_number_of_workers():
-    plan = Plan(workers=(2,), sizes=(8,), turns_s=0.0)
+    plan = BenchPlan(workers=(2,), sizes=(8,), turns_s=0.0)
     found = run_bench(plan, Path("runs"), Told())
 
     assert found.seconds(Quantity.STAR, 1, 8) is not None
@@ -139,7 +139,7 @@ def test_a_failure_keeps_what_was_measured_and_is_told():
 
 def test_when_the_time_is_over_nothing_more_is_begun():
     """What was left out is named."""
-    found = run_bench(Plan(workers=(1,), sizes=(8, 4096), limit_s=0.0), Path("runs"), Told())
+    found = run_bench(BenchPlan(workers=(1,), sizes=(8, 4096), limit_s=0.0), Path("runs"), Told())
 
     assert [] == found.figures
     assert "as 0 s were over (this host is slow, or busy)" in found.left_out[0]
@@ -147,17 +147,17 @@ def test_when_the_time_is_over_nothing_more_is_begun():
 
 
 def test_values_that_are_too_large_together_are_left_out():
-    plan = Plan(workers=(1, 64), sizes=(8, 16 * 2**20))
+    plan = BenchPlan(workers=(1, 64), sizes=(8, 16 * 2**20))
 
     assert [(64, 16 * 2**20)] == plan.too_large
     assert [(1, 8), (1, 16 * 2**20), (64, 8)] == plan.cells
-    assert all(n * size <= MAX_CELL_BYTES for n, size in Plan().cells)
+    assert all(n * size <= MAX_CELL_BYTES for n, size in BenchPlan().cells)
 
 
 def test_by_default_nothing_is_left_out_and_quick_is_less():
-    assert [] == Plan().too_large == QUICK.too_large
-    assert QUICK.asked < Plan().asked
-    assert QUICK.limit_s < Plan().limit_s < 20
+    assert [] == BenchPlan().too_large == QUICK.too_large
+    assert QUICK.asked < BenchPlan().asked
+    assert QUICK.limit_s < BenchPlan().limit_s < 20
 
 
 def test_a_step_that_adds_up_wrong_is_not_a_figure(monkeypatch: pytest.MonkeyPatch):

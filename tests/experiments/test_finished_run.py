@@ -17,7 +17,7 @@ import varsim
 from varsim.analysis.outcome import Outcome
 from varsim.errors import ConfigError
 from varsim.experiments.config import Experiment
-from varsim.experiments.finished_run import Settings
+from varsim.experiments.finished_run import ExperimentSettings
 from varsim.report.summary import RunStatus
 from varsim.testing import simulated_cluster
 
@@ -200,7 +200,7 @@ def test_a_program_is_loaded_anew_with_what_it_imports(write: Write):
 
 
 def test_every_key_of_an_experiment_is_a_typed_argument():
-    assert Experiment.model_fields.keys() == Settings.__annotations__.keys()
+    assert Experiment.model_fields.keys() == ExperimentSettings.__annotations__.keys()
 
 
 def test_the_example_in_the_documents_runs():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from varsim.errors import ConfigError
-from varsim.experiments.mode import Mode, parse_mode
+from varsim.experiments.mode_text import Mode, parse_mode
 from varsim.spec import VariableSynchronization
 
 AUTO, NONE, ON_WRITE, ON_READ = VariableSynchronization

@@ -13,19 +13,19 @@ import pytest
 
 from varsim.experiments import sources
 from varsim.experiments.sources import (
-    Home,
+    ProgramLocation,
     forget_imported,
-    home_of_file,
-    home_of_module,
+    location_of_file,
+    location_of_module,
     sources_of,
 )
 
 Write = Callable[[str, str], Path]
 
 
-def names(home: Home | None) -> list[str]:
-    assert home is not None
-    return list(sources_of(home).files)
+def names(location: ProgramLocation | None) -> list[str]:
+    assert location is not None
+    return list(sources_of(location).files)
 
 
 def test_what_a_file_imports_from_its_folder_is_followed(write: Write):
@@ -49,14 +49,14 @@ def test_what_a_file_imports_from_its_folder_is_followed(write: Write):
         "a/near.py",
         "a/deep/er.py",
         "e.py",
-    ] == names(home_of_file(write("program.py", Path("program.py").read_text())))
+    ] == names(location_of_file(write("program.py", Path("program.py").read_text())))
 
 
 def test_varsim_itself_is_none_of_them(write: Write, monkeypatch: pytest.MonkeyPatch):
     """Also of a program beside it, as in a checkout."""
     monkeypatch.setattr(sources, "_OURS", write("varsim/__init__.py", "").parent)
 
-    assert ["program.py"] == names(home_of_file(write("program.py", "import varsim as tf")))
+    assert ["program.py"] == names(location_of_file(write("program.py", "import varsim as tf")))
 
 
 def test_what_is_installed_beside_a_program_is_none_of_it(write: Write):
@@ -68,17 +68,17 @@ def test_what_is_installed_beside_a_program_is_none_of_it(write: Write):
     write("own.py", "")
 
     assert ["program.py", "own.py"] == names(
-        home_of_file(write("program.py", "import numpy, six, own"))
+        location_of_file(write("program.py", "import numpy, six, own"))
     )
 
 
 def test_a_file_that_is_no_python_is_kept_as_it_is(write: Write):
-    assert ["program.py"] == names(home_of_file(write("program.py", "def\nimport beside")))
+    assert ["program.py"] == names(location_of_file(write("program.py", "def\nimport beside")))
 
 
 def test_what_is_too_large_is_left_out_and_named(write: Write):
     write("large.py", "#" * 2**21)
-    found = sources_of(home_of_file(write("program.py", "import large")))
+    found = sources_of(location_of_file(write("program.py", "import large")))
 
     assert ["program.py"] == list(found.files)
     assert ["large.py: there would be too many files, or too large ones"] == found.left_out
@@ -90,15 +90,15 @@ def test_a_module_stands_below_the_folder_of_its_topmost_package(write: Write):
     package = write("pack/sub/__init__.py", "")
     root = module.parents[1]
 
-    assert Home(module, root) == home_of_module("pack.age", str(module))
-    assert Home(package, root) == home_of_module("pack.sub", str(package))
-    assert ["pack/age.py", "pack/__init__.py"] == names(home_of_module("pack.age", str(module)))
+    assert ProgramLocation(module, root) == location_of_module("pack.age", str(module))
+    assert ProgramLocation(package, root) == location_of_module("pack.sub", str(package))
+    assert ["pack/age.py", "pack/__init__.py"] == names(location_of_module("pack.age", str(module)))
 
 
 def test_an_installed_module_has_no_home():
-    assert home_of_module("json", json.__file__) is None
-    assert home_of_module("x.y", "/v/lib/python3.11/site-packages/x/y.py") is None
-    assert home_of_module("built_in", None) is None
+    assert location_of_module("json", json.__file__) is None
+    assert location_of_module("x.y", "/v/lib/python3.11/site-packages/x/y.py") is None
+    assert location_of_module("built_in", None) is None
 
 
 def test_what_varsim_itself_uses_is_never_imported_anew(write: Write):
@@ -109,7 +109,7 @@ def test_what_varsim_itself_uses_is_never_imported_anew(write: Write):
     sys.modules["own_for_test"] = ModuleType("own_for_test")
     sys.modules["own_for_test"].__file__ = "/elsewhere/own_for_test.py"
     before = json, click
-    forget_imported(home_of_file(program))
+    forget_imported(location_of_file(program))
 
     assert before == (sys.modules["json"], sys.modules["click"])
     assert "own_for_test" not in sys.modules

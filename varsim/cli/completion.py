@@ -50,7 +50,7 @@ def _workloads(incomplete: str) -> list[CompletionItem]:
 
 def modes(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     """Modes, also after `name=`."""
-    from varsim.experiments.mode import MODES
+    from varsim.experiments.mode_text import MODES
 
     start = 1 + max(incomplete.rfind("="), incomplete.rfind(","))
     return [incomplete[:start] + mode for mode in MODES if mode.startswith(incomplete[start:])]

@@ -15,7 +15,7 @@ from varsim.distribute.mirrored import MirroredStrategy
 from varsim.experiments.applied_settings import AppliedSettings
 from varsim.experiments.config import Experiment
 from varsim.experiments.store import RunDirectory
-from varsim.experiments.strategies import Observed
+from varsim.experiments.strategies import ObservedStrategy
 from varsim.interrupts import Interrupts
 from varsim.report.plain import plain
 from varsim.report.summary import Carried, Failure, Phase, Plain, RunStatus, Summary
@@ -23,7 +23,7 @@ from varsim.report.words import SAME_WARNING
 from varsim.tracing.progress import Tell
 
 
-class Watcher(Protocol):
+class RunWatcher(Protocol):
     """Is told about the progress of a run."""
 
     def started(self, summary_so_far: Summary) -> None:
@@ -43,14 +43,14 @@ class Watcher(Protocol):
 
 
 @dataclass
-class Going:
-    """A run that is going on."""
+class ActiveRun:
+    """A run that has not ended."""
 
     experiment: Experiment
     keys: dict[str, Any]  # of the experiment, with all that was left to defaults
     directory: RunDirectory
     started: datetime
-    watcher: Watcher | None
+    watcher: RunWatcher | None
     interrupts: Interrupts
     part: Phase = Phase.START_UP
     status: RunStatus = RunStatus.DONE
@@ -58,7 +58,9 @@ class Going:
     failure: Failure | None = None
     settings: AppliedSettings = field(init=False)
     checked: bool = False
-    strategies: list[Observed] = field(default_factory=list)  # the first is what the report is of
+    strategies: list[ObservedStrategy] = field(
+        default_factory=list
+    )  # the first is what the report is of
     step: int = 0
     total: int | None = None
     metrics: dict[str, Plain] = field(default_factory=dict)
@@ -78,11 +80,11 @@ class Going:
         self.experiment = experiment
         self.settings = AppliedSettings(experiment)
 
-    def observe(self, strategy: MirroredStrategy) -> Observed:
+    def observe(self, strategy: MirroredStrategy) -> ObservedStrategy:
         """Watches a strategy; the first has the run's own files, each other one its own folder."""
         number = len(self.strategies) + 1
         files = self.directory if number == 1 else self.directory.strategy(number)
-        observed = Observed(strategy, self.settings, files)
+        observed = ObservedStrategy(strategy, self.settings, files)
         self.strategies.append(observed)
         return observed
 
@@ -157,7 +159,7 @@ class Going:
         """Return the summary; with several strategies, that of the first."""
         return self.summary_of(self.strategies[0] if self.strategies else None)
 
-    def summary_of(self, observed: Observed | None) -> Summary:
+    def summary_of(self, observed: ObservedStrategy | None) -> Summary:
         """Return the summary of the run with this strategy only."""
         experiment = self.experiment
         devices = experiment.device_names if observed is None else observed.strategy.devices

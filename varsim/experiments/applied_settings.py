@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from varsim.distribute.context import get_strategy
 from varsim.experiments.key_locations import WrongKey
-from varsim.experiments.mode import Mode
+from varsim.experiments.mode_text import Mode
 from varsim.experiments.nearest import listed, no_variable
 from varsim.spec import VariableSynchronization
 from varsim.sync import policies

@@ -22,9 +22,9 @@ from varsim.errors import ConfigError, VarsimError
 from varsim.experiments.bare_star import BareStar
 from varsim.experiments.bench_contenders import (
     Effort,
-    Read,
+    ReadContender,
     Sample,
-    Step,
+    StepContender,
     copies,
     local,
     now_s,
@@ -51,7 +51,7 @@ Turns = dict[tuple[Quantity, ...], Sample]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class BenchPlan:
     """What is to be measured, and how long that may take."""
 
     workers: tuple[int, ...] = (1, 2, 4, 8)
@@ -87,11 +87,11 @@ def _fits(workers: int, size_bytes: int) -> bool:
     return workers * size_bytes <= MAX_CELL_BYTES
 
 
-QUICK: Final = Plan(workers=(1, 4), sizes=(8, 2**20), quick=True, turns_s=0.1, limit_s=6.0)
+QUICK: Final = BenchPlan(workers=(1, 4), sizes=(8, 2**20), quick=True, turns_s=0.1, limit_s=6.0)
 """A rough look, in some three seconds."""
 
 
-class Watcher(Protocol):
+class BenchWatcher(Protocol):
     """Who wants to know how far the measuring is."""
 
     def measuring(self, what: str, done: int, asked: int) -> None:
@@ -99,11 +99,11 @@ class Watcher(Protocol):
 
 
 @dataclass
-class Host:
+class HostMeasurement:
     """The figures of this host, as far as they have been taken."""
 
-    plan: Plan
-    watcher: Watcher
+    plan: BenchPlan
+    watcher: BenchWatcher
     interrupts: Interrupts
     deadline_s: float  # on the clock of `timing.now_s`
     figures: list[Figure] = field(default_factory=list)
@@ -144,13 +144,13 @@ class Host:
     ) -> None:
         what = f"{whole_size(size_bytes)}, {in_words(workers)}"
         if self._may_begin(f"steps of {what}"):
-            step = Step(strategy, size_bytes)
+            step = StepContender(strategy, size_bytes)
             bare = once(partial(star.round, workers, size_bytes))
             turns: Turns = {(Quantity.STAR,): bare, (Quantity.STEP,): step.sample}
             self._take(workers, size_bytes, turns)
             step.check()
         if self._may_begin(f"reads of {what}"):
-            read = Read(strategy, size_bytes)
+            read = ReadContender(strategy, size_bytes)
             both: tuple[Quantity, ...] = (Quantity.READ_CHANGED, Quantity.READ_UNCHANGED)
             self._take(workers, size_bytes, {both: read.sample})
             read.check()
@@ -264,7 +264,7 @@ VERSION: Final = 1
 """Of `bench.json`; it grows when a field changes its meaning or goes."""
 
 
-def run_bench(plan: Plan, out: Path, watcher: Watcher) -> Bench:
+def run_bench(plan: BenchPlan, out: Path, watcher: BenchWatcher) -> Bench:
     """Measures, and saves what was measured, also if SIGINT or a failure ends it early.
 
     Raises:
@@ -278,7 +278,7 @@ def run_bench(plan: Plan, out: Path, watcher: Watcher) -> Bench:
     with Interrupts() as interrupts:
         interrupts.heeded = False  # until it is known what is to be removed
         directory = RunDirectory.make(out, TITLE, started, latest=LATEST_BENCH)
-        host = Host(plan, watcher, interrupts, began_s + plan.limit_s)
+        host = HostMeasurement(plan, watcher, interrupts, began_s + plan.limit_s)
         try:
             interrupts.heed()
             host.measure()
@@ -308,7 +308,7 @@ def run_bench(plan: Plan, out: Path, watcher: Watcher) -> Bench:
     return bench
 
 
-def _left_out(plan: Plan, out_of_time: list[str]) -> list[str]:
+def _left_out(plan: BenchPlan, out_of_time: list[str]) -> list[str]:
     """Sentences on what there are no figures of, without a failure."""
     sentences = []
     if plan.too_large:

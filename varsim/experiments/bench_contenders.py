@@ -103,7 +103,7 @@ def copies(size_bytes: int) -> Sample:
     return lambda: (per_call(partial(np.copyto, there, here), _LOCAL_S),)
 
 
-class Step:
+class StepContender:
     """One `strategy.run` in which every replica writes one variable: ON_WRITE, MEAN."""
 
     def __init__(self, strategy: tf.distribute.MirroredStrategy, size_bytes: int) -> None:
@@ -129,7 +129,7 @@ class Step:
         _same(self._done * mean, self._variable.numpy())
 
 
-class Read:
+class ReadContender:
     """A read outside of an ON_READ SUM variable after all have written it, and one again."""
 
     def __init__(self, strategy: tf.distribute.MirroredStrategy, size_bytes: int) -> None:

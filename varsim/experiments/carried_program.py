@@ -22,7 +22,7 @@ import numpy as np
 
 import varsim
 from varsim.errors import ConfigError
-from varsim.experiments.sources import Home, sources_of
+from varsim.experiments.sources import ProgramLocation, sources_of
 from varsim.experiments.store import EXPERIMENT, RunDirectory
 from varsim.report.summary import Carried
 
@@ -31,18 +31,21 @@ ORIGIN: Final = "origin.json"
 _CACHE: Final = "__pycache__"
 
 
-def program_key(home: Home) -> str:
+def program_key(location: ProgramLocation) -> str:
     """Return the path of the program for a run's `experiment.yaml`."""
-    return f"{PROGRAM}/{home.file.relative_to(home.root).as_posix()}"
+    return f"{PROGRAM}/{location.file.relative_to(location.root).as_posix()}"
 
 
 def carry(
-    directory: RunDirectory, home: Home | None, experiment_file: Path | None, not_kept: str = ""
+    directory: RunDirectory,
+    location: ProgramLocation | None,
+    experiment_file: Path | None,
+    not_kept: str = "",
 ) -> Carried:
     """Copy the program into a run's directory, which has its `experiment.yaml` already.
 
     Args:
-        home: Where the program stands; None if there is nothing to keep of it.
+        location: Where the program stands; None if there is nothing to keep of it.
         experiment_file: The experiment as the user wrote it.
         not_kept: Why nothing is to be kept, if that needs saying.
     Raises:
@@ -50,8 +53,8 @@ def carry(
     """
     files: dict[str, bytes] = {}
     left_out = [not_kept] if not_kept else []
-    if home is not None:
-        sources = sources_of(home)
+    if location is not None:
+        sources = sources_of(location)
         files, left_out = sources.files, sources.left_out
     if experiment_file is not None and experiment_file.name not in files:
         files[experiment_file.name] = experiment_file.read_bytes()
@@ -59,7 +62,7 @@ def carry(
         path = directory.path / PROGRAM / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    folder = home.root if home is not None else None
+    folder = location.root if location is not None else None
     if folder is None and experiment_file is not None:
         folder = experiment_file.absolute().parent
     _write_origin(directory, folder)
@@ -80,14 +83,14 @@ def carry(
 
 def _write_origin(directory: RunDirectory, folder: Path | None) -> None:
     origin = {
-        "mark": mark_of(_marked(directory.path)),
+        "mark": signature_of(_signed_files(directory.path)),
         "program": None if folder is None else str(folder),
         "working_directory": str(Path.cwd()),
     }
     directory.write(ORIGIN, json.dumps(origin, indent=1))
 
 
-def _marked(path: Path) -> dict[str, bytes]:
+def _signed_files(path: Path) -> dict[str, bytes]:
     """The files that determine what is executed: the experiment, and every file of the program."""
     files = {EXPERIMENT: (path / EXPERIMENT).read_bytes()}
     program = path / PROGRAM
@@ -109,7 +112,7 @@ def origin_of(path: Path) -> dict[str, Any]:
 def is_own(path: Path) -> bool:
     """Whether this user's varsim wrote a run's program, and nothing was changed since."""
     try:
-        return is_marked(_marked(path), origin_of(path).get("mark"))
+        return is_signed(_signed_files(path), origin_of(path).get("mark"))
     except OSError:
         return False
 
@@ -132,7 +135,7 @@ def forget_caches(path: Path) -> None:
 _KEY_BYTES: Final = 32
 
 
-def mark_of(files: Mapping[str, bytes]) -> str | None:
+def signature_of(files: Mapping[str, bytes]) -> str | None:
     """Return the checksum of named files; None if this user has no key and cannot store one."""
     key = _key()
     if key is None:
@@ -146,9 +149,9 @@ def mark_of(files: Mapping[str, bytes]) -> str | None:
     return digest.hexdigest()
 
 
-def is_marked(files: Mapping[str, bytes], mark: object) -> bool:
+def is_signed(files: Mapping[str, bytes], mark: object) -> bool:
     """Whether this user made the mark, for exactly these files."""
-    made = mark_of(files)
+    made = signature_of(files)
     return made is not None and isinstance(mark, str) and hmac.compare_digest(made, mark)
 
 

@@ -29,8 +29,8 @@ from pydantic_core import CoreSchema
 
 from varsim.errors import ConfigError
 from varsim.experiments import catalog
-from varsim.experiments.key_locations import Places, WrongKey
-from varsim.experiments.mode import MODES, SYNTAX, Mode, as_member, parse_mode
+from varsim.experiments.key_locations import KeyLocations, WrongKey
+from varsim.experiments.mode_text import MODES, SYNTAX, Mode, as_member, parse_mode
 from varsim.experiments.nearest import did_you_mean
 from varsim.launch.devices import DEFAULT_WORKERS, MAX_WORKERS, cpus, problem_with
 from varsim.spec import VariableAggregation, VariableSynchronization
@@ -334,7 +334,7 @@ class Experiment(_Keys):
         description="The directory in which the run gets one of its own.",
     )
 
-    _places: Places = PrivateAttr(default_factory=Places)
+    _locations: KeyLocations = PrivateAttr(default_factory=KeyLocations)
     _file: Path | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
@@ -366,9 +366,9 @@ class Experiment(_Keys):
         return self
 
     @property
-    def places(self) -> Places:
+    def locations(self) -> KeyLocations:
         """Where its values were said, if it was loaded."""
-        return self._places
+        return self._locations
 
     @property
     def file(self) -> Path | None:

@@ -29,7 +29,7 @@ _MAPPINGS: Final = frozenset({"params", "variables"})
 """Keys whose nested keys are separate settings, as on the command line."""
 
 
-class Settings(TypedDict, total=False):
+class ExperimentSettings(TypedDict, total=False):
     """The keys of an experiment as keyword arguments; docs/cli.md says what each means."""
 
     name: str | None
@@ -147,7 +147,7 @@ def run_experiment(
     /,
     *,
     trust: bool = False,
-    **settings: Unpack[Settings],
+    **settings: Unpack[ExperimentSettings],
 ) -> FinishedRun:
     """Run an experiment and save the result, as `varsim run` does.
 

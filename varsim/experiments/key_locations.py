@@ -13,7 +13,10 @@ KeyPath = tuple[str, ...]
 
 
 class WrongKey(ConfigError):
-    """A key of an experiment, or its value, is wrong. `Places.pointed_at` adds where it stands."""
+    """A key of an experiment, or its value, is wrong.
+
+    `KeyLocations.located_errors` adds the location.
+    """
 
     def __init__(self, keys: KeyPath, problem: str) -> None:
         super().__init__(f"{'.'.join(keys)}: {problem}")
@@ -22,7 +25,7 @@ class WrongKey(ConfigError):
 
 
 @dataclass(slots=True)
-class Places:
+class KeyLocations:
     """The place of each key: "file:line", or a part of the command line as the user wrote it."""
 
     by_keys: dict[KeyPath, str] = field(default_factory=dict)
@@ -42,7 +45,7 @@ class Places:
         return ": ".join(filter(None, [place, "" if named else key, problem]))
 
     @contextmanager
-    def pointed_at(self) -> Iterator[None]:
+    def located_errors(self) -> Iterator[None]:
         """Within the block, a WrongKey becomes a ConfigError that says where the key stands."""
         try:
             yield

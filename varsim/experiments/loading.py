@@ -14,7 +14,7 @@ from varsim import environment
 from varsim.errors import ConfigError
 from varsim.experiments import catalog, yaml_lines
 from varsim.experiments.config import Experiment, keys_of, long_form
-from varsim.experiments.key_locations import KeyPath, Places, WrongKey
+from varsim.experiments.key_locations import KeyLocations, KeyPath, WrongKey
 from varsim.experiments.nearest import did_you_mean, listed
 from varsim.launch.devices import workers_of_environment
 
@@ -28,7 +28,7 @@ class Override:
 
     keys: KeyPath
     value: Any
-    place: str  # as the user wrote it, for errors
+    location: str  # as the user wrote it, for errors
 
     @staticmethod
     def parse(text: str) -> Override:
@@ -51,7 +51,7 @@ class _Layers:
     """The values so far, and where each was said."""
 
     values: dict[str, Any]
-    places: Places
+    locations: KeyLocations
     overridden: set[str] = field(default_factory=set)  # outermost keys
 
     def put(self, override: Override) -> None:
@@ -70,7 +70,7 @@ class _Layers:
             before = inner.get(keys[-1])
             value = (long_form(before) if isinstance(before, str | dict) else {}) | long_form(value)
         inner[keys[-1]] = value
-        self.places.by_keys[keys] = override.place
+        self.locations.by_keys[keys] = override.location
         self.overridden.add(keys[0])
         other = _ONE_OF_TWO.get(keys[0])
         if other is not None and other not in self.overridden:
@@ -83,7 +83,7 @@ def load_experiment(path: Path | None = None, overrides: Iterable[Override] = ()
     Raises:
         ConfigError: A file cannot be read, a key or a value is wrong; the text names the place.
     """
-    layers = _Layers({}, Places()) if path is None else _read(path)
+    layers = _Layers({}, KeyLocations()) if path is None else _read(path)
     for override in overrides:
         layers.put(override)
     # A strategy that a script makes without devices asks the environment itself.
@@ -95,7 +95,7 @@ def load_experiment(path: Path | None = None, overrides: Iterable[Override] = ()
         experiment = Experiment.model_validate(layers.values)
     except ValidationError as error:
         raise ConfigError(_story(error, layers)) from None
-    experiment.places.by_keys.update(layers.places.by_keys)
+    experiment.locations.by_keys.update(layers.locations.by_keys)
     if path is not None:
         experiment.loaded_from(path)
     return experiment
@@ -113,7 +113,7 @@ def _read(path: Path) -> _Layers:
     document = yaml_lines.load(text, str(path))
     layers = _Layers(
         document.values,
-        Places({keys: f"{path}:{line}" for keys, line in document.lines.items()}),
+        KeyLocations({keys: f"{path}:{line}" for keys, line in document.lines.items()}),
     )
     layers.values.setdefault("name", re.sub(r"[^\w.-]+", "_", path.stem))
     workload, script = layers.values.get("workload"), layers.values.get("script")
@@ -140,7 +140,7 @@ def _nearest_file(path: Path) -> str:
 
 
 def _story(error: ValidationError, layers: _Layers) -> str:
-    places = layers.places
+    locations = layers.locations
     problems = error.errors()
     first = problems[0]
     keys = tuple(str(part) for part in first["loc"])
@@ -148,9 +148,9 @@ def _story(error: ValidationError, layers: _Layers) -> str:
     if not keys:  # the model's own checks
         wrong = first["ctx"]["error"]
         if isinstance(wrong, WrongKey):
-            return places.located(wrong.keys, wrong.problem)
-        place = places.of(("devices",))
-        return f"{place + ': ' if place else ''}{_problem(first)}{more}"
+            return locations.located(wrong.keys, wrong.problem)
+        location = locations.of(("devices",))
+        return f"{location + ': ' if location else ''}{_problem(first)}{more}"
     if first["type"] == "extra_forbidden":
         known, whose = keys_of(keys)
         if len(keys) == 1 and keys[0] in _params(layers.values):
@@ -158,9 +158,9 @@ def _story(error: ValidationError, layers: _Layers) -> str:
         else:
             nearest = did_you_mean(keys[-1], known)
         problem = f"{whose} no key {keys[-1]!r}{nearest}\n  keys: {listed(known)}{more}"
-        place = places.of(keys)
-        return f"{place + ': ' if place else ''}{problem}"
-    return places.located(keys, f"{_problem(first)}{_allowed(keys)}{more}")
+        location = locations.of(keys)
+        return f"{location + ': ' if location else ''}{problem}"
+    return locations.located(keys, f"{_problem(first)}{_allowed(keys)}{more}")
 
 
 def _params(values: Mapping[str, Any]) -> Collection[str]:

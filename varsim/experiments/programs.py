@@ -22,15 +22,20 @@ from varsim.distribute.mirrored import MirroredStrategy
 from varsim.distribute.supervision import Choices, supervised
 from varsim.distribute.variable import variable_creator_scope
 from varsim.errors import ConfigError
-from varsim.experiments.active_run import Going
+from varsim.experiments.active_run import ActiveRun
 from varsim.experiments.catalog import Workload, built_in, is_path, load_workload, whole_path
 from varsim.experiments.config import Experiment
 from varsim.experiments.key_locations import KeyPath, WrongKey
 from varsim.experiments.nearest import did_you_mean, listed
 from varsim.experiments.run_ending import failure_of
-from varsim.experiments.sources import Home, forget_imported, home_of_file, home_of_module
+from varsim.experiments.sources import (
+    ProgramLocation,
+    forget_imported,
+    location_of_file,
+    location_of_module,
+)
 from varsim.experiments.store import RunFiles
-from varsim.experiments.strategies import Observed, strategy_of, trace_options
+from varsim.experiments.strategies import ObservedStrategy, strategy_of, trace_options
 from varsim.interrupts import came_of_interrupt
 from varsim.launch.chance import AT_IMPORT, seeded
 from varsim.launch.launcher import LaunchOptions
@@ -39,22 +44,22 @@ from varsim.report.summary import Phase, RunStatus
 from varsim.workloads.job import Job
 
 
-class Program(Protocol):
+class RunProgram(Protocol):
     """The program of a run."""
 
     params: dict[str, Any]  # its arguments, with the defaults of those that the experiment left out
     no_oracle: str  # why an oracle is impossible; "" if it is possible
 
-    home: Home | None  # where its sources stand; None if a run keeps none of them
+    location: ProgramLocation | None  # where its sources stand; None if a run keeps none of them
     not_kept: str  # why sources of a user are not kept; "" otherwise
 
     def keys(self) -> dict[str, Any]:
         """The keys that it adds to the experiment, so that the experiment is complete."""
 
-    def play(self, going: Going, began_s: float) -> object:
+    def play(self, run: ActiveRun, began_s: float) -> object:
         """Runs it, and returns what it returned.
 
-        The strategies that `going` then observes are still open.
+        The strategies that `run` then observes are still open.
 
         Raises:
             BaseException: Whatever the program raises.
@@ -69,38 +74,38 @@ class WorkloadProgram:
     def __init__(self, workload: Workload, params: dict[str, Any]) -> None:
         self.workload = workload
         self.params = params
-        self.home = _home_of(workload)
-        foreign = self.home is None and workload.name not in built_in()
+        self.location = _location_of(workload)
+        foreign = self.location is None and workload.name not in built_in()
         self.not_kept = f"module {workload.name!r}: it is installed" if foreign else ""
 
     def keys(self) -> dict[str, Any]:
         """The workload by its whole name, and all arguments."""
         return {"workload": self.workload.name, "params": plain(self.params)}
 
-    def play(self, going: Going, began_s: float) -> object:
+    def play(self, run: ActiveRun, began_s: float) -> object:
         """What the workload returned."""
-        experiment = going.experiment
-        strategy = strategy_of(experiment, experiment.device_names, going.directory)
-        going.observe(strategy)
-        going.settings.watch(strategy)
+        experiment = run.experiment
+        strategy = strategy_of(experiment, experiment.device_names, run.directory)
+        run.observe(strategy)
+        run.settings.watch(strategy)
         strategy.start()
-        going.launched(began_s)
-        job = Job(strategy, experiment.seed, experiment.steps, going.progress)
-        with going.doing(Phase.TRAINING), variable_creator_scope(going.settings):
+        run.launched(began_s)
+        job = Job(strategy, experiment.seed, experiment.steps, run.progress)
+        with run.doing(Phase.TRAINING), variable_creator_scope(run.settings):
             result: object = self.workload.run(job, **self.params)
-        going.check_settings()
+        run.check_settings()
         return result
 
 
-def _home_of(workload: Workload) -> Home | None:
+def _location_of(workload: Workload) -> ProgramLocation | None:
     if workload.name in built_in():
         return None
     if is_path(workload.name):
-        return home_of_file(Path(workload.name))
-    return home_of_module(workload.name, workload.module.__file__)
+        return location_of_file(Path(workload.name))
+    return location_of_module(workload.name, workload.module.__file__)
 
 
-def load_program(experiment: Experiment) -> Program:
+def load_program(experiment: Experiment) -> RunProgram:
     """The program that an experiment runs.
 
     Raises:
@@ -109,7 +114,7 @@ def load_program(experiment: Experiment) -> Program:
     if experiment.script is not None:
         return ScriptProgram(experiment.script, experiment.args)
     if is_path(experiment.workload):
-        forget_imported(home_of_file(whole_path(experiment.workload)))
+        forget_imported(location_of_file(whole_path(experiment.workload)))
     with seeded(experiment.seed, *AT_IMPORT).here():
         workload = load_workload(experiment.workload)
     return WorkloadProgram(workload, check_params(workload, experiment.params))
@@ -211,7 +216,7 @@ class ScriptProgram:
         self.params: dict[str, Any] = {}
         self._said, self._args = path, list(args)
         self.path = whole_path(path)
-        self.home: Home | None = home_of_file(self.path)
+        self.location: ProgramLocation | None = location_of_file(self.path)
         try:
             self.source = self.path.read_bytes()
         except FileNotFoundError:
@@ -225,7 +230,7 @@ class ScriptProgram:
         """The script by its whole path."""
         return {"script": str(self.path), "args": self._args}
 
-    def play(self, going: Going, began_s: float) -> None:
+    def play(self, run: ActiveRun, began_s: float) -> None:
         """Runs the script as `__main__`.
 
         What it raises is shown here, as Python shows it, and becomes the run's failure. A
@@ -235,22 +240,22 @@ class ScriptProgram:
             NothingToRecord: It has ended, and no strategy had workers.
             WrongKey: It names the devices of a strategy, and so does the experiment.
         """
-        supervision = _Supervision(going, began_s)
+        supervision = _Supervision(run, began_s)
         started_s = time.perf_counter()
         try:
-            with supervised(supervision), variable_creator_scope(going.settings):
+            with supervised(supervision), variable_creator_scope(run.settings):
                 error = self._executed()
         finally:
             took_s = time.perf_counter() - started_s - supervision.launching_s
-            going.seconds["training"] = took_s
+            run.seconds["training"] = took_s
         if error is None:
-            self._end(going)
+            self._end(run)
         else:
-            self._end_in_failure(going, error, supervision.refusal)
+            self._end_in_failure(run, error, supervision.refusal)
 
     def _executed(self) -> BaseException | None:
         """Runs it, and shows and returns what it raised."""
-        forget_imported(home_of_file(self.path))
+        forget_imported(location_of_file(self.path))
         with _as_main(self.path, [self._said, *self._args]) as main:
             try:
                 code = compile(self.source, str(self.path), "exec", dont_inherit=True)
@@ -267,24 +272,26 @@ class ScriptProgram:
                 return error
         return None
 
-    def _end(self, going: Going) -> None:
-        if not going.strategies:
+    def _end(self, run: ActiveRun) -> None:
+        if not run.strategies:
             raise NothingToRecord(0)
-        for observed in going.strategies:
+        for observed in run.strategies:
             observed.look()
-        _check_settings(going)
+        _check_settings(run)
 
-    def _end_in_failure(self, going: Going, error: BaseException, refusal: WrongKey | None) -> None:
+    def _end_in_failure(
+        self, run: ActiveRun, error: BaseException, refusal: WrongKey | None
+    ) -> None:
         if error is refusal or came_of_interrupt(error):
             raise error
-        going.status, going.failure = RunStatus.FAILED, failure_of(error)
+        run.status, run.failure = RunStatus.FAILED, failure_of(error)
         if isinstance(error, SystemExit):
-            if not going.strategies:
-                raise NothingToRecord(going.failure.exit_code)
+            if not run.strategies:
+                raise NothingToRecord(run.failure.exit_code)
         else:
             own = _from_script(error.__traceback__, str(self.path))
             sys.stderr.write("".join(traceback.format_exception(type(error), error, own)))
-        going.take_a_last_look()
+        run.take_a_last_look()
 
 
 def _from_script(trace: TracebackType | None, path: str) -> TracebackType | None:
@@ -311,11 +318,11 @@ def _as_main(path: Path, argv: list[str]) -> Iterator[ModuleType]:
 class _Supervision:
     """Applies the experiment to a script's strategies, and observes them."""
 
-    def __init__(self, going: Going, began_s: float) -> None:
-        self._going = going
+    def __init__(self, run: ActiveRun, began_s: float) -> None:
+        self._run = run
         self._began_s = began_s
-        self._observed: dict[int, Observed] = {}  # by strategy
-        self._places: dict[int, str] = {}
+        self._observed: dict[int, ObservedStrategy] = {}  # by strategy
+        self._locations: dict[int, str] = {}
         self._launching_s = 0.0
         self._here = Path.cwd()  # which the script may leave
         self.launching_s = 0.0  # that launches have taken
@@ -327,7 +334,7 @@ class _Supervision:
         Raises:
             WrongKey: Both name devices.
         """
-        experiment = self._going.experiment
+        experiment = self._run.experiment
         asked = experiment.model_fields_set
         number = next((key for key in ("workers", "devices") if getattr(experiment, key)), None)
         devices = said.devices
@@ -350,31 +357,31 @@ class _Supervision:
 
     def made(self, strategy: MirroredStrategy, place: str) -> None:
         """Its variables get the experiment's settings."""
-        self._going.settings.watch(strategy)
-        self._places[strategy.strategy_id] = place
+        self._run.settings.watch(strategy)
+        self._locations[strategy.strategy_id] = place
 
     def launching(self, strategy: MirroredStrategy, options: LaunchOptions) -> LaunchOptions:
         """Its workers write their logs and traces into the run's folder."""
         self._launching_s = time.perf_counter()
-        going = self._going
-        observed = self._observed[strategy.strategy_id] = going.observe(strategy)
+        run = self._run
+        observed = self._observed[strategy.strategy_id] = run.observe(strategy)
         files = RunFiles(self._here / observed.files.path)
         if options.trace is not None:
-            going.warn(
-                f"strategy at {self._places[strategy.strategy_id]}: it has its own trace=, so "
+            run.warn(
+                f"strategy at {self._locations[strategy.strategy_id]}: it has its own trace=, so "
                 "the run has no record of it"
             )
         else:
-            trace = trace_options(going.experiment, files)
+            trace = trace_options(run.experiment, files)
             options = replace(options, trace=trace)
-        seed = going.experiment.seed if options.seed is None else options.seed
+        seed = run.experiment.seed if options.seed is None else options.seed
         return replace(options, log_dir=files.logs, seed=seed)
 
     def launched(self, strategy: MirroredStrategy) -> None:
         """The run has begun with its first strategy."""
         self.launching_s += time.perf_counter() - self._launching_s
-        if self._observed[strategy.strategy_id] is self._going.strategies[0]:
-            self._going.launched(self._began_s)
+        if self._observed[strategy.strategy_id] is self._run.strategies[0]:
+            self._run.launched(self._began_s)
 
     def closing(self, strategy: MirroredStrategy) -> None:
         """Measure its variables: this is the last moment at which that is possible."""
@@ -385,13 +392,13 @@ class _Supervision:
             observed.take_a_last_look()
 
 
-def _check_settings(going: Going) -> None:
+def _check_settings(run: ActiveRun) -> None:
     """Warn about settings of variables that the script does not have.
 
     At the end: a script may make variables at any time, and what it did is not to be thrown away.
     """
     try:
-        if going.strategies:
-            going.check_settings()
+        if run.strategies:
+            run.check_settings()
     except WrongKey as error:
-        going.warn(going.experiment.places.located(error.keys, error.problem))
+        run.warn(run.experiment.locations.located(error.keys, error.problem))

@@ -14,10 +14,10 @@ import varsim
 from varsim.distribute.supervision import supervised
 from varsim.errors import ConfigError, VarsimWarning
 from varsim.experiments import catalog, yaml_lines
-from varsim.experiments.active_run import Going, Watcher
+from varsim.experiments.active_run import ActiveRun, RunWatcher
 from varsim.experiments.carried_program import carry, program_key
 from varsim.experiments.config import Experiment
-from varsim.experiments.programs import Program, load_program
+from varsim.experiments.programs import RunProgram, load_program
 from varsim.experiments.recording import judged, write_history
 from varsim.experiments.run_ending import ending_of, failure_of
 from varsim.experiments.shadow_runs import ADVISED, check_oracle, run_oracle, take_advice
@@ -28,7 +28,7 @@ from varsim.launch.chance import seeded
 from varsim.report.summary import Phase, RunStatus, Summary
 
 
-def run_experiment(experiment: Experiment, watcher: Watcher | None = None) -> Summary:
+def run_experiment(experiment: Experiment, watcher: RunWatcher | None = None) -> Summary:
     """Runs an experiment and saves what came of it.
 
     Returns:
@@ -38,18 +38,18 @@ def run_experiment(experiment: Experiment, watcher: Watcher | None = None) -> Su
         KeyboardInterrupt: SIGINT came before there was anything to measure. Likewise.
     """
     # Also of a script that runs an experiment: this is a run of its own.
-    with Interrupts() as interrupts, experiment.places.pointed_at(), supervised(None):
+    with Interrupts() as interrupts, experiment.locations.located_errors(), supervised(None):
         check_oracle(experiment)
         program = load_program(experiment)
         keys = _all_keys(experiment, program)
         key = "workload" if experiment.script is None else "script"
-        if program.home is not None and catalog.is_path(keys[key]):
-            keys[key] = program_key(program.home)
+        if program.location is not None and catalog.is_path(keys[key]):
+            keys[key] = program_key(program.location)
         started = datetime.now().astimezone()
         began_s = time.perf_counter()
         interrupts.heeded = False  # until it is known what is to be removed
         directory = RunDirectory.make(Path(experiment.out), experiment.title, started)
-        going = Going(experiment, keys, directory, started, watcher, interrupts)
+        run = ActiveRun(experiment, keys, directory, started, watcher, interrupts)
         try:
             with directory.claimed():
                 directory.write_experiment(
@@ -57,47 +57,47 @@ def run_experiment(experiment: Experiment, watcher: Watcher | None = None) -> Su
                     + yaml_lines.dump(keys)
                 )
                 interrupts.heed()
-                going.carried = carry(directory, program.home, experiment.file, program.not_kept)
-                with _warnings_to(going):
-                    _go_through(going, program, began_s)
-                going.seconds["in_all"] = time.perf_counter() - began_s
-                _save(going)
+                run.carried = carry(directory, program.location, experiment.file, program.not_kept)
+                with _warnings_to(run):
+                    _go_through(run, program, began_s)
+                run.seconds["in_all"] = time.perf_counter() - began_s
+                _save(run)
         except (ConfigError, KeyboardInterrupt):
             interrupts.heeded = False
             directory.discard()
             raise
-        return going.summary()
+        return run.summary()
 
 
-def _go_through(going: Going, program: Program, began_s: float) -> None:
+def _go_through(run: ActiveRun, program: RunProgram, began_s: float) -> None:
     """All parts of a run but the last. When it is done, SIGINT waits."""
-    interrupts = going.interrupts
-    if going.experiment.auto == ADVISED:
-        with going.doing(Phase.PILOT):
-            followed, going.advice = take_advice(
-                going.experiment, program.params, interrupts, going.directory.pilot
+    interrupts = run.interrupts
+    if run.experiment.auto == ADVISED:
+        with run.doing(Phase.PILOT):
+            followed, run.advice = take_advice(
+                run.experiment, program.params, interrupts, run.directory.pilot
             )
             interrupts.heed()
-        going.follow(followed)
-        going.part, began_s = Phase.START_UP, time.perf_counter()
-    _play_and_measure(going, program, began_s)
-    with going.doing(Phase.WRITING):  # whatever comes now, this much is kept
-        going.save()
+        run.follow(followed)
+        run.part, began_s = Phase.START_UP, time.perf_counter()
+    _play_and_measure(run, program, began_s)
+    with run.doing(Phase.WRITING):  # whatever comes now, this much is kept
+        run.save()
     try:
-        _record_and_judge(going, program)
+        _record_and_judge(run, program)
     except KeyboardInterrupt:
         interrupts.heeded = False
-        going.cut_short()
+        run.cut_short()
     interrupts.heeded = False
 
 
-def _save(going: Going) -> None:
-    going.save()
-    if going.interrupts.waits and not going.interrupted:  # it came while all was saved
-        going.interrupts.waits = False
-        going.part = Phase.WRITING
-        going.cut_short()
-        going.save()
+def _save(run: ActiveRun) -> None:
+    run.save()
+    if run.interrupts.waits and not run.interrupted:  # it came while all was saved
+        run.interrupts.waits = False
+        run.part = Phase.WRITING
+        run.cut_short()
+        run.save()
 
 
 def resolved(experiment: Experiment) -> dict[str, Any]:
@@ -106,11 +106,11 @@ def resolved(experiment: Experiment) -> dict[str, Any]:
     Raises:
         ConfigError: There is no such workload, or it takes no such params.
     """
-    with experiment.places.pointed_at():
+    with experiment.locations.located_errors():
         return _all_keys(experiment, load_program(experiment))
 
 
-def _all_keys(experiment: Experiment, program: Program) -> dict[str, Any]:
+def _all_keys(experiment: Experiment, program: RunProgram) -> dict[str, Any]:
     keys = experiment.as_keys()
     if "devices" not in keys and experiment.script is None:
         keys["workers"] = len(experiment.device_names)
@@ -119,13 +119,13 @@ def _all_keys(experiment: Experiment, program: Program) -> dict[str, Any]:
 
 
 @contextmanager
-def _warnings_to(going: Going) -> Iterator[None]:
+def _warnings_to(run: ActiveRun) -> Iterator[None]:
     with warnings.catch_warnings():
         show_others = warnings.showwarning
 
         def show(message: Any, category: Any, *others: Any, **more: Any) -> None:
             if issubclass(category, VarsimWarning):
-                going.warn(str(message))
+                run.warn(str(message))
             else:
                 show_others(message, category, *others, **more)
 
@@ -134,63 +134,63 @@ def _warnings_to(going: Going) -> Iterator[None]:
         yield
 
 
-def _play_and_measure(going: Going, program: Program, began_s: float) -> None:
+def _play_and_measure(run: ActiveRun, program: RunProgram, began_s: float) -> None:
     """Runs the program; the workers have ended when this returns."""
-    interrupts = going.interrupts
+    interrupts = run.interrupts
     try:
         try:
-            with chdir("."), seeded(going.experiment.seed).here():  # wherever it goes
-                result = program.play(going, began_s)
-            for observed in going.strategies:
+            with chdir("."), seeded(run.experiment.seed).here():  # wherever it goes
+                result = program.play(run, began_s)
+            for observed in run.strategies:
                 observed.measure()
-            going.save()  # before a program's objects are asked what they are
-            going.result = reached(result)
+            run.save()  # before a program's objects are asked what they are
+            run.result = reached(result)
         except KeyboardInterrupt:
             interrupts.heeded = False
-            if going.part is Phase.START_UP:
+            if run.part is Phase.START_UP:
                 raise  # nothing can be measured
-            going.cut_short()
+            run.cut_short()
         except ConfigError:
             interrupts.heeded = False
             raise
         except BaseException as error:  # a workload may raise anything
             interrupts.heeded = False
             if came_of_interrupt(error):
-                going.cut_short()
+                run.cut_short()
             else:
-                going.status, going.failure = RunStatus.FAILED, failure_of(error)
+                run.status, run.failure = RunStatus.FAILED, failure_of(error)
         interrupts.heeded = False
-        if going.status is not RunStatus.DONE:
-            going.take_a_last_look()
+        if run.status is not RunStatus.DONE:
+            run.take_a_last_look()
     finally:
-        for observed in going.strategies:
+        for observed in run.strategies:
             observed.strategy.close()
 
 
-def _record_and_judge(going: Going, program: Program) -> None:
-    interrupts, experiment = going.interrupts, going.experiment
-    with going.doing(Phase.MERGING) as tell:
+def _record_and_judge(run: ActiveRun, program: RunProgram) -> None:
+    interrupts, experiment = run.interrupts, run.experiment
+    with run.doing(Phase.MERGING) as tell:
         interrupts.heed()
-        problems = [write_history(observed.files, tell=tell) for observed in going.strategies]
+        problems = [write_history(observed.files, tell=tell) for observed in run.strategies]
     for problem in problems:
         if problem is not None:
-            going.warn(problem)
-    going.no_oracle = program.no_oracle
-    if experiment.oracle and going.status is not RunStatus.DONE:
-        how = "failed" if going.status is RunStatus.FAILED else "was interrupted"
-        going.no_oracle = f"the run {how}, so it was not repeated on a single device"
+            run.warn(problem)
+    run.no_oracle = program.no_oracle
+    if experiment.oracle and run.status is not RunStatus.DONE:
+        how = "failed" if run.status is RunStatus.FAILED else "was interrupted"
+        run.no_oracle = f"the run {how}, so it was not repeated on a single device"
     elif experiment.oracle and not any(problems):
-        going.no_oracle = "it was interrupted"  # until it has come to its end
-        with going.doing(Phase.ORACLE):
-            files = going.directory.oracle
+        run.no_oracle = "it was interrupted"  # until it has come to its end
+        with run.doing(Phase.ORACLE):
+            files = run.directory.oracle
             returned = run_oracle(experiment, program.params, interrupts, files)
             interrupts.heed()
         if isinstance(returned, str):
-            going.no_oracle = returned
-            going.warn(f"there is no oracle to compare with: {returned}")
+            run.no_oracle = returned
+            run.warn(f"there is no oracle to compare with: {returned}")
         else:
-            going.no_oracle, going.oracle_result = "", returned
-    ending = ending_of(going.summary())
-    with going.doing(Phase.JUDGING) as tell:
-        for observed in going.strategies:
-            observed.verdict = judged(observed.files, ending, no_oracle=going.no_oracle, tell=tell)
+            run.no_oracle, run.oracle_result = "", returned
+    ending = ending_of(run.summary())
+    with run.doing(Phase.JUDGING) as tell:
+        for observed in run.strategies:
+            observed.verdict = judged(observed.files, ending, no_oracle=run.no_oracle, tell=tell)

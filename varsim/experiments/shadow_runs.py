@@ -14,7 +14,7 @@ from varsim.experiments.applied_settings import AppliedSettings
 from varsim.experiments.catalog import load_workload
 from varsim.experiments.config import Experiment, TraceSettings, VariableSettings
 from varsim.experiments.key_locations import WrongKey
-from varsim.experiments.mode import without_auto
+from varsim.experiments.mode_text import without_auto
 from varsim.experiments.recording import write_history
 from varsim.experiments.run_ending import in_a_line
 from varsim.experiments.store import RunFiles

@@ -24,7 +24,7 @@ _INSTALLED: Final = frozenset({"site-packages", "dist-packages"})
 
 
 @dataclass(frozen=True, slots=True)
-class Home:
+class ProgramLocation:
     """Where a program stands."""
 
     file: Path  # what is run
@@ -41,19 +41,19 @@ class Sources:
     )  # what else it imports, and why it is not here
 
 
-def home_of_file(path: Path) -> Home:
+def location_of_file(path: Path) -> ProgramLocation:
     """Of a file that is run by its path: it imports from its folder."""
-    return Home(path, path.parent)
+    return ProgramLocation(path, path.parent)
 
 
-def home_of_module(name: str, file: str | None) -> Home | None:
+def location_of_module(name: str, file: str | None) -> ProgramLocation | None:
     """Of a dotted module: the folder that its topmost package is in; None if it is installed."""
     if file is None:
         return None
     path = Path(file).absolute()
     depth = name.count(".") + (path.name == "__init__.py")
     root = path.parents[depth]
-    return None if _is_installed(path, root) else Home(path, root)
+    return None if _is_installed(path, root) else ProgramLocation(path, root)
 
 
 def _is_installed(path: Path, root: Path) -> bool:
@@ -63,14 +63,14 @@ def _is_installed(path: Path, root: Path) -> bool:
     return bool(_INSTALLED & {*path.parts}) or root.parent.parent in libraries
 
 
-def sources_of(home: Home) -> Sources:
+def sources_of(location: ProgramLocation) -> Sources:
     """The sources of a program, as they are now."""
     found = Sources()
-    installed = _installed_in(home.root)
-    total, seen, waiting = 0, {home.file}, [home.file]
+    installed = _installed_in(location.root)
+    total, seen, waiting = 0, {location.file}, [location.file]
     while waiting:
         path = waiting.pop(0)
-        name = path.relative_to(home.root).as_posix()
+        name = path.relative_to(location.root).as_posix()
         try:
             content = path.read_bytes()
         except OSError as error:
@@ -82,8 +82,8 @@ def sources_of(home: Home) -> Sources:
             total -= len(content)
             continue
         found.files[name] = content
-        for imported in _imported(content, path, home.root):
-            top = imported.relative_to(home.root).parts[0].removesuffix(".py")
+        for imported in _imported(content, path, location.root):
+            top = imported.relative_to(location.root).parts[0].removesuffix(".py")
             if imported not in seen and top not in installed:
                 seen.add(imported)
                 waiting.append(imported)
@@ -99,14 +99,14 @@ def _installed_in(root: Path) -> set[str]:
     return names
 
 
-def forget_imported(home: Home) -> None:
+def forget_imported(location: ProgramLocation) -> None:
     """Make Python import the modules of a program's own folder again.
 
     So what runs is what its files say now, and not what a module of that name said that this
     process has imported before. What is installed stays, whatever the program's files are called:
     varsim itself uses it.
     """
-    for name in list(sources_of(home).files)[1:]:
+    for name in list(sources_of(location).files)[1:]:
         module = name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
         file = getattr(sys.modules.get(module), "__file__", None)
         standard = module.partition(".")[0] in sys.stdlib_module_names

@@ -61,7 +61,7 @@ Replicas may be busy in the workload's code, and the user waits after pressing C
 """
 
 
-class Observed:
+class ObservedStrategy:
     """A strategy that a run watches until its workers end."""
 
     def __init__(

@@ -13,7 +13,7 @@ import zmq
 
 from varsim.errors import ProtocolError, StartError
 from varsim.exchange.exchange import CoordinatorExchange
-from varsim.interrupts import Waiting, held
+from varsim.interrupts import Interruptible, held
 from varsim.launch.launcher import Arrival, Lost
 from varsim.launch.logs import WorkerLogs
 from varsim.launch.nursery import Nursery
@@ -129,7 +129,7 @@ class ProcessLink:
             now_s = time.monotonic()
             helped_until_s = self._exchange.deadline_s
             until_s = deadline if helped_until_s is None else min(deadline, helped_until_s)
-            with Waiting():
+            with Interruptible():
                 ready = dict(self._poller.poll(timeout_ms(until_s - now_s)))
             if not ready and helped_until_s is not None and now_s >= helped_until_s:
                 self._exchange.give_up()

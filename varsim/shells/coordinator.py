@@ -9,7 +9,7 @@ from typing import Protocol
 
 from varsim import environment
 from varsim.errors import CallTimeout, ContextError, VarsimError, WorkerLost
-from varsim.interrupts import Waiting
+from varsim.interrupts import Interruptible
 from varsim.launch.launcher import Link, Lost
 from varsim.protocol.messages import (
     Ask,
@@ -309,11 +309,11 @@ class Coordinator:
     def _do(self, work: RunMerge | AnswerAsk) -> None:
         host = self._hosts[work.call_id]
         if isinstance(work, RunMerge):
-            with Waiting():  # the user's code does
+            with Interruptible():  # the user's code does
                 results = host.merge(work.meetings)
             self._perform(self.state.merged(work.call_id, work.index, results))
         else:
-            with Waiting():
+            with Interruptible():
                 result, failed = host.answer(work.replica_id, work.ask)
             self._perform(
                 self.state.answered(work.ask.call_id, work.replica_id, result, failed=failed)

@@ -11,7 +11,7 @@ import time
 from typing import Final
 
 from varsim.errors import ContextError
-from varsim.interrupts import WHOLE
+from varsim.interrupts import UNINTERRUPTED
 
 this_thread: Final = threading.get_ident
 """The number of the thread that calls it; free for another thread once this one has ended."""
@@ -36,10 +36,10 @@ class OneThread:
         self._runs: list[tuple[object, float]] = []  # what runs, innermost last, and since when
 
     def __enter__(self) -> None:
-        WHOLE.begin()  # what the engine does is done whole, whenever Ctrl-C comes
+        UNINTERRUPTED.begin()  # what the engine does is done whole, whenever Ctrl-C comes
         me = this_thread()
         if self._user.setdefault("thread", me) != me:
-            WHOLE.end()
+            UNINTERRUPTED.end()
             raise ContextError(self._refusal())
         self._depth += 1
 
@@ -47,7 +47,7 @@ class OneThread:
         self._depth -= 1
         if not self._depth:
             del self._user["thread"]
-        WHOLE.end()
+        UNINTERRUPTED.end()
 
     def begins(self, what: object) -> None:
         """The thread that uses the cluster begins what a second thread is told of; see `ends`."""

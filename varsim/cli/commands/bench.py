@@ -16,7 +16,7 @@ from varsim.cli.exit_codes import DONE, EXIT_CODES, FAILED, INTERRUPTED, Failed,
 from varsim.report.terminal import is_terminal, takes_escapes, width_of
 
 if TYPE_CHECKING:
-    from varsim.experiments.bench import Plan
+    from varsim.experiments.bench import BenchPlan
     from varsim.report.bench import Bench
 
     _Parameter = click.ParamType[tuple[int, ...]]
@@ -49,7 +49,7 @@ class Numbers(_Parameter):
         return tuple(sorted(numbers))
 
 
-class _Line:
+class _ProgressLine:
     """One line on a terminal that says what is being measured; nothing elsewhere.
 
     Where no escapes are wanted, it is a new line now and then.
@@ -116,7 +116,7 @@ def bench(
     from varsim.experiments.bench import load_bench, run_bench
     from varsim.experiments.run_lookup import find_bench
 
-    line = _Line(quiet=as_json or quiet)
+    line = _ProgressLine(quiet=as_json or quiet)
     try:
         other = None if against is None else load_bench(find_bench(against, Path(out)))
         found = run_bench(_plan(workers, quick=quick), Path(out), line)
@@ -133,10 +133,10 @@ def bench(
     ctx.exit(_EXIT_CODE[found.status.value])
 
 
-def _plan(workers: tuple[int, ...] | None, *, quick: bool) -> Plan:
-    from varsim.experiments.bench import QUICK, Plan
+def _plan(workers: tuple[int, ...] | None, *, quick: bool) -> BenchPlan:
+    from varsim.experiments.bench import QUICK, BenchPlan
 
-    plan = QUICK if quick else Plan()
+    plan = QUICK if quick else BenchPlan()
     return plan if workers is None else replace(plan, workers=workers)
 
 

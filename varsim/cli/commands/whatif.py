@@ -77,7 +77,7 @@ def whatif(*, run: str, changes: Sequence[str], everything: bool, as_json: bool)
 
 def _parsed(text: str, names: Mapping[int, str]) -> tuple[list[int], str, str]:
     """The variables that are meant, the mode and the aggregation."""
-    from varsim.experiments.mode import MODES
+    from varsim.experiments.mode_text import MODES
     from varsim.experiments.nearest import did_you_mean, listed, no_variable
     from varsim.spec import VariableAggregation
 
@@ -111,7 +111,7 @@ def _parsed(text: str, names: Mapping[int, str]) -> tuple[list[int], str, str]:
 def _changed(
     replays: Replays, asked: Sequence[tuple[Sequence[int], str, str]]
 ) -> dict[int, Settings]:
-    from varsim.experiments.mode import MODES
+    from varsim.experiments.mode_text import MODES
     from varsim.spec import VariableAggregation, VariableSynchronization
     from varsim.whatif.recorded import Settings
 
