@@ -35,6 +35,7 @@ from varsim.protocol.messages import (
 )
 from varsim.spec import Array, Operation, ReduceOp
 from varsim.sync.actions import (
+    WAIT_AND_REPEAT,
     Abandon,
     Await,
     Deliver,
@@ -259,7 +260,11 @@ class ReplicaSession:
         Raises:
             VariableError: The policy, the dtype or the shape refuses it; nothing has changed.
         """
-        actions = self.state.handle(ReplicaWrite(variable_id, operation, value, place))
+        write = ReplicaWrite(variable_id, operation, value, place)
+        actions = self.state.handle(write)
+        if actions and actions[0] == WAIT_AND_REPEAT:
+            self._await(actions)
+            actions = self.state.handle(write)
         if not travels and self._trace is not None and self.state.aborted is None:
             self._note_write(variable_id, operation, value)
         if actions:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from varsim.errors import VarsimError
 from varsim.protocol.messages import (
@@ -57,10 +58,16 @@ class Deliver:
 class Await:
     """Let the program wait: go on with messages until an action lets it go on.
 
-    With `may_block`, give the state `ProgramBlocks` before blocking for a message.
+    With `may_block`, give the state `ProgramBlocks` before blocking for a message. With `again`,
+    the event has changed nothing: give it again when the program may go on.
     """
 
     may_block: bool
+    again: bool = False
+
+
+WAIT_AND_REPEAT: Final = Await(may_block=True, again=True)
+"""The operation must wait for a commit before it can happen."""
 
 
 @dataclass(slots=True, eq=False)  # not frozen: there may be thousands in a step

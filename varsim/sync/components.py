@@ -26,7 +26,7 @@ _WRITES: Final = (Operation.ASSIGN, Operation.ASSIGN_ADD, Operation.ASSIGN_SUB)
 class Way:
     """How one operation changes a variable in replica context, and where it has done so."""
 
-    __slots__ = ("combines", "diverges", "is_deferred", "is_sent", "known", "operation")
+    __slots__ = ("combines", "diverges", "is_deferred", "is_sent", "known", "operation", "own")
 
     def __init__(self, spec: VariableSpec, operation: Operation) -> None:
         cell = policies.cell(spec, Context.REPLICA, operation)
@@ -35,6 +35,7 @@ class Way:
         self.is_sent = cell.is_sent
         self.is_deferred = cell.is_deferred
         self.diverges = cell.diverges
+        self.own = cell if cell.writes_itself else None
         self.known: dict[Hashable, KnownWrite] = {}  # by location, and by shape if that is open
 
     def learn(self, key: Hashable, write: ReplicaWrite) -> KnownWrite:
@@ -68,6 +69,7 @@ class Held:
     writes: int = 0
     reads: int = 0
     parted: bool = False
+    local_writes: int = 0  # since the last exchange, if the policy counts them
 
     def __post_init__(self) -> None:
         self.ways = {operation: Way(self.spec, operation) for operation in _WRITES}

@@ -9,11 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from typing import Final
 
 import numpy as np
 
-from varsim.errors import AggregationError, Fix, OperationError, VariableError, VarsimError
+from varsim.errors import (
+    MAX_FIXES,
+    AggregationError,
+    Fix,
+    OperationError,
+    VariableError,
+    VarsimError,
+)
 from varsim.spec import (
     Array,
     Context,
@@ -298,7 +306,21 @@ def of_parts(
 # ---------------------------------------------------------------- writes in replica context
 
 
-def of_parting(
+def warning_of_divergence(
+    spec: VariableSpec, operation: Operation, value: Array, num_replicas: int
+) -> str:
+    """Return the warning of a write that makes the components of a mirrored variable differ."""
+    text = (
+        f"variable {spec.name!r}: {operation.value} in replica context with "
+        f"synchronization={spec.synchronization.name} and aggregation=NONE changes "
+        "this replica's copy only; the mirror is broken, and a cross-replica read shows "
+        "replica 0's value."
+    )
+    ways = islice(_of_divergence(spec, operation, value, num_replicas), MAX_FIXES)
+    return "\n  - ".join([text, *map(str, ways)])
+
+
+def _of_divergence(
     spec: VariableSpec, operation: Operation, value: Array, num_replicas: int
 ) -> Iterator[Fix]:
     """Settings that keep a mirrored variable whole, or that say that it is none."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Final, assert_never
 
 import numpy as np
 
-from varsim.errors import MAX_FIXES, ProtocolError
+from varsim.errors import ProtocolError
 from varsim.protocol.buckets import PACK_LIMIT_BYTES
 from varsim.protocol.messages import (
     OF_DEFERRED,
@@ -36,6 +35,7 @@ from varsim.spec import Array, Operation
 from varsim.sync import fixes
 from varsim.sync.actions import (
     COORDINATOR,
+    WAIT_AND_REPEAT,
     Abandon,
     Await,
     Deliver,
@@ -220,6 +220,8 @@ class ReplicaState:
 
     def _abort(self, abort: Abort) -> Sequence[ReplicaAction]:
         self._deferred.fail(abort.call_id)
+        for held in self._held.values():  # every replica starts to count again
+            held.local_writes = 0
         inside = [call for call in self._calls if call.call_id == abort.call_id]
         for call in inside:
             call.aborted = abort.reason
@@ -260,6 +262,8 @@ class ReplicaState:
             if held.is_open and write.operation is Operation.ASSIGN:
                 held.coming = value
             return _NOTHING
+        if way.own is not None:
+            return way.own.write(self, held, write.operation, value, write.location)
         held.writes += 1
         self._touched[write.variable_id] = held
         if way.is_deferred:
@@ -273,6 +277,32 @@ class ReplicaState:
             self._part(held, write)
         return _NOTHING
 
+    def write_locally(self, held: Held, operation: Operation, value: Array) -> None:
+        """Write this replica's component alone, and count the write."""
+        held.writes += 1
+        self._touched[held.spec.variable_id] = held
+        self.components.alone(held).write_locally(operation, value)
+
+    def contribute(self, held: Held, value: Array, location: str) -> None:
+        """Contribute the assign of a value to a merge of all replicas."""
+        call, way = self._innermost(), held.ways[Operation.ASSIGN]
+        own: bytes | Array | None = None
+        if held.is_needed:
+            small = held.is_small or value.nbytes <= PACK_LIMIT_BYTES
+            own = value.tobytes() if small else self._buffers.to_send(value)
+        key: Hashable = (location, value.shape) if held.is_open else location
+        write = ReplicaWrite(held.spec.variable_id, Operation.ASSIGN, value, location)
+        self._outbox.add(way.known.get(key) or way.learn(key, write), own)
+        held.owed_to = call.call_id
+        held.owed_index = call.next_index
+        call.next_index += 1
+
+    def wait_and_repeat(self, held: Held) -> Sequence[ReplicaAction]:
+        """Let the program wait for the commit of its last contribution, and write again then."""
+        call = self._innermost()
+        call.awaits, call.reads = held, False
+        return [WAIT_AND_REPEAT]
+
     def _refuse_to_go_on(self) -> Sequence[ReplicaAction]:
         if self.aborted is None:
             raise InvalidTransition(NOT_RUNNING)
@@ -281,7 +311,7 @@ class ReplicaState:
     def _check(self, held: Held, way: Way, value: Array) -> None:
         """Refuse what does not fit, where that is not plain already."""
         check_arithmetic(held.spec, way.operation, self.num_replicas if way.combines else 1)
-        if not self._owes_merge(held):
+        if not self.owes_merge(held):
             held.coming = None
         before = held.component() if held.coming is None else held.coming
         check_shape(held.spec, way.operation, before, value)
@@ -292,15 +322,8 @@ class ReplicaState:
         if spec.variable_id in self._warned or self.num_replicas == 1:
             return
         self._warned.add(spec.variable_id)
-        text = (
-            f"variable {spec.name!r}: {write.operation.value} in replica context with "
-            f"synchronization={spec.synchronization.name} and aggregation=NONE changes "
-            "this replica's copy only; the mirror is broken, and a cross-replica read shows "
-            "replica 0's value."
-        )
-        found = fixes.of_parting(spec, write.operation, write.value, self.num_replicas)
-        ways = islice(found, MAX_FIXES)
-        self._warnings.append(("\n  - ".join([text, *map(str, ways)]), write.location))
+        text = fixes.warning_of_divergence(spec, write.operation, write.value, self.num_replicas)
+        self._warnings.append((text, write.location))
 
     def _supply(self, variable_id: int) -> Sequence[ReplicaAction]:
         held = self.components.find(variable_id)
@@ -311,9 +334,7 @@ class ReplicaState:
         held = self.components.alone(self.components.find(write.variable_id))
         check_arithmetic(held.spec, write.operation, 1)
         check_shape(held.spec, write.operation, held.value, write.value)
-        held.writes += 1
-        self._touched[write.variable_id] = held
-        held.write_locally(write.operation, write.value)
+        self.write_locally(held, write.operation, write.value)
         return _NOTHING
 
     # ------------------------------------------------------------ reads and waits
@@ -340,9 +361,10 @@ class ReplicaState:
         return self._owes(self.components.find(variable_id))
 
     def _owes(self, held: Held) -> bool:
-        return self._owes_merge(held) or self._deferred.owes(held.spec.variable_id)
+        return self.owes_merge(held) or self._deferred.owes(held.spec.variable_id)
 
-    def _owes_merge(self, held: Held) -> bool:
+    def owes_merge(self, held: Held) -> bool:
+        """Return whether the commit of this replica's last contribution has not come yet."""
         for call in self._calls:
             if call.call_id == held.owed_to:
                 return held.owed_index >= call.settled

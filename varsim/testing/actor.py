@@ -24,6 +24,7 @@ from varsim.protocol.messages import (
 from varsim.spec import Array, Context, Operation, ReduceOp, VariableSpec
 from varsim.sync.actions import (
     COORDINATOR,
+    WAIT_AND_REPEAT,
     Abandon,
     Await,
     Deliver,
@@ -167,11 +168,13 @@ class Actor:
         actions = self.state.handle(event)
         self._perform(actions)
         self.state.validate()
-        if Await(may_block=True) in actions:
+        if any(isinstance(action, Await) and action.may_block for action in actions):
             self._perform(self.state.handle(ProgramBlocks(place)))
         waits = any(isinstance(action, Await) for action in actions)
         while waits and self._outcome is None:
             yield
+        if WAIT_AND_REPEAT in actions and isinstance(self._outcome, Proceed):
+            yield from self._operate(event, place)
 
     def _say(self, line: str) -> None:
         self._scene.say(f"replica {self.state.replica_id}: {line}")

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol, TypeVar
 
 from varsim.spec import Array, Operation, VariableSpec
 from varsim.sync import reduce
+from varsim.sync.actions import ReplicaAction
 
 
 class Known:
@@ -38,6 +39,39 @@ class Known:
         asked = self.unknown.intersection(replica_ids)
         self.unknown -= asked
         return exchange + 2 * len(asked)
+
+
+class Component(Protocol):
+    """One replica's component of a variable: `Held`, as far as a cell uses it.
+
+    Attributes:
+        local_writes: How often it was written since the last exchange, if its cell counts that.
+        parted: Whether it was written alone since the last report to the coordinator.
+    """
+
+    local_writes: int
+    parted: bool
+
+    def component(self) -> Array: ...  # noqa: D102
+
+
+Held_contra = TypeVar("Held_contra", bound=Component, contravariant=True)
+
+
+class ReplicaWrites(Protocol[Held_contra]):
+    """What a replica can do with a write: `ReplicaState`, as far as a cell uses it."""
+
+    def write_locally(self, held: Held_contra, operation: Operation, value: Array) -> None:
+        """Write this replica's component alone, and count the write."""
+
+    def contribute(self, held: Held_contra, value: Array, location: str) -> None:
+        """Contribute the assign of a value to a merge of all replicas."""
+
+    def owes_merge(self, held: Held_contra) -> bool:
+        """Return whether the commit of this replica's last contribution has not come yet."""
+
+    def wait_and_repeat(self, held: Held_contra) -> Sequence[ReplicaAction]:
+        """Let the program wait for that commit, and write again then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +105,9 @@ class Cell:
 
     gathers: ClassVar[bool] = False
     """Whether a read aggregates the components."""
+
+    writes_itself: ClassVar[bool] = False
+    """Whether `write` says what a write in replica context does."""
 
     @property
     def refused(self) -> Reason | None:
@@ -111,6 +148,17 @@ class Cell:
     def key(self) -> str:
         """Return the key of the cell's sentences."""
         return type(self).__name__.lower()
+
+    def write(
+        self,
+        replica: ReplicaWrites[Held_contra],
+        held: Held_contra,
+        operation: Operation,
+        value: Array,
+        location: str,
+    ) -> Sequence[ReplicaAction]:
+        """Write a variable in replica context on one replica, if `writes_itself`."""
+        raise AssertionError(f"{self} is not a cell with a write of its own")
 
     def written(
         self,
