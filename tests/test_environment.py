@@ -30,7 +30,7 @@ def test_a_time_out_that_is_none_is_refused_before_a_worker_starts(
 
     expected = "expected a number of seconds above 0, such as 600 or 0.5"
     assert f"VARSIM_CALL_TIMEOUT_S={asked!r} (environment): {expected}" == str(caught.value)
-    assert [] == cluster.links
+    assert [] == cluster.networks
 
 
 def test_a_time_out_may_be_a_fraction(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -255,7 +255,7 @@ def test_nothing_starts_before_it_is_needed(simulated):
     assert () == strategy.statistics()
     strategy.close()
 
-    assert [] == simulated.links
+    assert [] == simulated.networks
 
 
 # ---------------------------------------------------------------- one device

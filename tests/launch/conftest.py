@@ -8,46 +8,41 @@ from typing import Any
 
 import pytest
 
+from tests.launch.programs import Nothing
 from tests.waiting import MS
-from varsim.launch.launcher import LaunchOptions, Lost
+from varsim.launch.launcher import LaunchOptions
+from varsim.launch.link import Link, Lost
 from varsim.launch.process import ProcessLauncher
-from varsim.launch.process_link import ProcessLink
+from varsim.launch.process_channel import ProcessChannel
 from varsim.protocol.messages import Abort, Ask
 
 WAIT_S = 5_000 * MS
 """For an answer of a worker process."""
 
 
-class Nothing:
-    """References to nothing."""
-
-    def name_of(self, value: object) -> None:
-        return None
-
-    def find(self, name: tuple[Any, ...]) -> object:
-        raise AssertionError(name)
-
-
 class Cluster:
-    """A link, and how a test talks to the workers behind it."""
+    """A channel, and how a test talks to the workers behind it."""
 
-    def __init__(self, link: ProcessLink) -> None:
-        self.link = link
+    def __init__(self, link: Link) -> None:
+        assert isinstance(link.channel, ProcessChannel)
+        self.channel = link.channel
+        self.exchange = link.exchange
+        self.codec = link.codec
 
     def tell(self, replica_id: int, program: str) -> None:
-        self.link.send(replica_id, [Abort(call_id=0, reason=program)])
+        self.channel.send(replica_id, [Abort(call_id=0, reason=program)])
 
     def ask(self, replica_id: int, expression: str) -> Any:
         self.tell(replica_id, f"answer = {expression}")
-        ((sender, message),) = self.link.receive(WAIT_S)
+        ((sender, message),) = self.channel.receive(WAIT_S)
         assert replica_id == sender
         assert isinstance(message, Ask)
-        return self.link.unpack(message.question)
+        return self.codec.unpack(message.question)
 
     def lost(self, count: int = 1) -> dict[int, Lost]:
         losses: dict[int, Lost] = {}
         while len(losses) < count:
-            received = self.link.receive(WAIT_S)
+            received = self.channel.receive(WAIT_S)
             assert received, f"only these were lost: {losses}"
             for replica_id, message in received:
                 assert isinstance(message, Lost)
@@ -67,7 +62,7 @@ def launch() -> Iterator[Launch]:
             launcher = ProcessLauncher(entry_point=f"tests.launch.programs:{program}")
             devices = tuple(f"CPU:{number}" for number in range(num_replicas))
             link = launcher.launch(LaunchOptions(7, devices, **options), Nothing())
-            stack.enter_context(closing(link))
+            stack.enter_context(closing(link.channel))
             return Cluster(link)
 
         yield start

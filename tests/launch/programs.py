@@ -5,23 +5,35 @@ from __future__ import annotations
 import os
 import random
 import sys
+from typing import Any
 
 import numpy as np
 
-from varsim.launch.launcher import WorkerLink
+from varsim.launch.link import WorkerLink
 from varsim.protocol.messages import Abort, Ask, Component, Fetch, Message, Payload, Shutdown
+from varsim.protocol.structure import StructureCodec
+
+
+class Nothing:
+    """References to nothing."""
+
+    def name_of(self, value: object) -> None:
+        return None
+
+    def find(self, name: tuple[Any, ...]) -> object:
+        raise AssertionError(name)
 
 
 def serve(link: WorkerLink) -> None:
     """Answers a `Fetch`; runs the reason of an `Abort`, and sends what it calls `answer`."""
     while True:
-        for message in link.receive(None):
+        for message in link.channel.receive(None):
             match message:
                 case Shutdown():
                     return
                 case Fetch(request_id=request, variable_id=variable):
                     value = np.full(3, link.replica_id)
-                    link.send(
+                    link.channel.send(
                         [
                             Component(
                                 request_id=request, variable_id=variable, version=1, value=value
@@ -31,8 +43,8 @@ def serve(link: WorkerLink) -> None:
                 case Abort(reason=program):
                     names = {"link": link, "os": os, "sys": sys, "np": np, "answer": None}
                     exec(program, names)
-                    answer: Payload = link.pack(names["answer"])
-                    link.send([Ask(call_id=0, question=answer, place="")])
+                    answer: Payload = StructureCodec(Nothing()).pack(names["answer"])
+                    link.channel.send([Ask(call_id=0, question=answer, place="")])
                 case _:
                     raise AssertionError(message)
 
@@ -45,7 +57,7 @@ def deaf(link: WorkerLink) -> None:
 
 def hearing(link: WorkerLink) -> None:
     """Takes what comes, and keeps nothing of it."""
-    while not any(isinstance(message, Shutdown) for message in link.receive(None)):
+    while not any(isinstance(message, Shutdown) for message in link.channel.receive(None)):
         pass
 
 
@@ -53,7 +65,7 @@ def keeping(link: WorkerLink) -> None:
     """Keeps all that comes, and ends with the first `Abort`."""
     kept: list[Message] = []
     while not any(isinstance(message, Shutdown | Abort) for message in kept):
-        kept += link.receive(None)
+        kept += link.channel.receive(None)
 
 
 def draw() -> tuple[float, float]:

@@ -60,7 +60,7 @@ def test_the_end_of_a_long_log_is_told_and_the_log_is_kept(launch: Launch) -> No
     lost = cluster.lost()[0]
 
     assert [*["line"] * (TAIL_LINES - 1), " last"] == lost.stderr_tail.splitlines()
-    cluster.link.close()
+    cluster.channel.close()
     log = Path(lost.log_path)
     assert [*["line"] * 9999, " last"] == log.read_text().splitlines()
     log.unlink()
@@ -76,7 +76,7 @@ def test_a_log_that_the_program_wanted_stays_in_its_place(launch: Launch, tmp_pa
 def test_a_loss_is_reported_once_and_the_others_go_on(launch: Launch) -> None:
     cluster = launch(2)
     lose(cluster, "os._exit(1)")
-    assert [] == cluster.link.receive(10 * MS)
+    assert [] == cluster.channel.receive(10 * MS)
     cluster.tell(1, "1 / 0")  # nobody is there to hear it
     assert 0 == cluster.ask(0, "link.replica_id")
 
@@ -85,7 +85,7 @@ def test_without_workers_nothing_is_waited_for(launch: Launch) -> None:
     cluster = launch(1)
     cluster.tell(0, "os._exit(1)")
     cluster.lost()
-    assert [] == cluster.link.receive(1e6)
+    assert [] == cluster.channel.receive(1e6)
 
 
 def test_when_the_nursery_is_killed_all_are_lost(launch: Launch) -> None:
@@ -104,7 +104,8 @@ def test_when_the_nursery_is_killed_all_are_lost(launch: Launch) -> None:
 
 PROGRAM = """
 import subprocess, sys
-from tests.launch.conftest import Cluster, Nothing
+from tests.launch.conftest import Cluster
+from tests.launch.programs import Nothing
 from varsim.launch.launcher import LaunchOptions
 from varsim.launch.process import ProcessLauncher
 
@@ -162,7 +163,7 @@ def test_a_copy_of_the_program_does_not_end_its_workers(launch: Launch) -> None:
     cluster = launch(1)
     copy = os.fork()
     if not copy:
-        cluster.link._finalizer()  # type: ignore[misc]
+        cluster.channel._finalizer()  # type: ignore[misc]
         os._exit(0)
     os.waitpid(copy, 0)
     assert 0 == cluster.ask(0, "link.replica_id")

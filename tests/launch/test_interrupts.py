@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.launch.conftest import Nothing
+from tests.launch.programs import Nothing
 from varsim.launch.launcher import LaunchOptions
 from varsim.launch.process import ProcessLauncher
 
@@ -37,7 +37,7 @@ def launch(interrupted_at: int) -> int:
         link = launcher.launch(LaunchOptions(7, ("a", "b")), Nothing())
     finally:
         sys.setprofile(None)
-    link.close()
+    link.channel.close()
     return calls
 
 

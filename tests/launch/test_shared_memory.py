@@ -43,7 +43,7 @@ def large(cluster: Cluster, replica_id: int, value: float, size: int = LARGE) ->
     cluster.tell(replica_id, f"answer = np.full({size}, {value})")
     received: list[tuple[int, Any]] = []
     while not any(isinstance(message, Ask) for _, message in received):
-        received += cluster.link.receive(WAIT_S)
+        received += cluster.channel.receive(WAIT_S)
     (question,) = [message.question for _, message in received if isinstance(message, Ask)]
     (array,) = question.arrays
     return array
@@ -51,7 +51,7 @@ def large(cluster: Cluster, replica_id: int, value: float, size: int = LARGE) ->
 
 def arena_of(cluster: Cluster) -> Arena | None:
     """The shared memory of a cluster, if it has any."""
-    exchange = cluster.link._exchange
+    exchange = cluster.exchange
     return exchange.arena if isinstance(exchange, SharedCoordinator) else None
 
 
@@ -70,8 +70,8 @@ def is_shared(cluster: Cluster, array: Array) -> bool:
 
 def send(cluster: Cluster, *arrays: Array) -> None:
     """Sends arrays that no worker of these tests looks at."""
-    for replica_id in range(cluster.link.num_replicas):
-        cluster.link.send(replica_id, [Reduced(call_id=1, index=1, leaves=arrays)])
+    for replica_id in range(cluster.channel.num_replicas):
+        cluster.channel.send(replica_id, [Reduced(call_id=1, index=1, leaves=arrays)])
 
 
 # ---------------------------------------------------------------- there and back
@@ -111,8 +111,8 @@ def test_memory_is_used_again_when_workers_have_let_go(launch: Launch) -> None:
     value = np.zeros(MIB)
     for _ in range(4 + 4 * TOLD_FROM_BYTES // value.nbytes):
         send(cluster, value)
-        cluster.link._exchange.end_round()
-        wait_for(lambda: cluster.link.hear(0) or used_bytes(cluster) < TOLD_FROM_BYTES)
+        cluster.channel._exchange.end_round()
+        wait_for(lambda: cluster.channel.hear(0) or used_bytes(cluster) < TOLD_FROM_BYTES)
     arena = arena_of(cluster)
     assert arena is not None
     assert arena._held_bytes <= TOLD_FROM_BYTES + value.nbytes
@@ -125,7 +125,7 @@ def test_what_a_dead_worker_held_is_free(launch: Launch) -> None:
 
     cluster.tell(0, "os._exit(1)")
     cluster.lost()
-    cluster.link.receive(0)
+    cluster.channel.receive(0)
 
     assert 0 == used_bytes(cluster)
 
@@ -143,7 +143,7 @@ def test_without_room_values_travel_through_sockets(
 
     assert (array == 2.5).all()
     assert not is_shared(cluster, array)
-    said = cluster.link._logs.tail(0)
+    said = cluster.channel._logs.tail(0)
     assert "varsim: there is no room in shared memory for 524,288 bytes" in said
     assert f"{SHARED_MEMORY} sets how much a cluster may share" in said
     assert 1 == said.count("there is no room"), "however many values there were"
@@ -175,7 +175,7 @@ def test_a_system_that_gives_no_memory_is_warned_of(launch: Launch, small_files:
     ):
         cluster = launch(1)
     assert (large(cluster, 0, 2.5) == 2.5).all()
-    assert "StarWorker" == cluster.ask(0, "type(link._exchange).__name__")
+    assert "StarWorker" == cluster.ask(0, "type(link.exchange).__name__")
 
 
 def test_memory_that_was_asked_for_and_is_not_there_is_an_error(
@@ -223,16 +223,18 @@ def reduced(
     idle: list[int],
 ) -> Array:
     """The value of a reduction; other messages of workers come back later."""
-    value = cluster.link.reduce(Reduce(7, values, aggregation, operation, mirror, idle))
+    value = cluster.exchange.reduce(
+        Reduce(7, values, aggregation, operation, mirror, idle), cluster.channel.now_s()
+    )
     others: list[Any] = []
     while value is None:
-        for sender, arrived in cluster.link.receive(MS):
+        for sender, arrived in cluster.channel.receive(MS):
             if isinstance(arrived, ReductionDone):
                 assert (COORDINATOR, 7) == (sender, arrived.token)
                 value = arrived.value
             else:
                 others.append((sender, arrived))
-    cluster.link._inbox += others
+    cluster.channel._inbox += others
     return value
 
 
@@ -261,7 +263,7 @@ def test_a_merge_is_the_same_with_help(launch: Launch, two_cores: None, size: in
     for operation in (Operation.ASSIGN, Operation.ASSIGN_SUB):
         shared = check_merge(cluster, contributions(cluster, size), operation, [0, 1])
         assert shared is (size > 1000), "else a helper was given up"
-    assert [] == cluster.link.receive(0), "no program learns of it"
+    assert [] == cluster.channel.receive(0), "no program learns of it"
 
 
 def test_other_messages_that_come_during_a_merge_are_received_later(
@@ -270,13 +272,13 @@ def test_other_messages_that_come_during_a_merge_are_received_later(
     cluster = launch(2)
     values = contributions(cluster, 2 * SLICE_BYTES // 8)
     cluster.tell(1, "answer = 7")
-    wait_for(lambda: cluster.link._poller.poll(0))
+    wait_for(lambda: cluster.channel._poller.poll(0))
 
     reduced(cluster, values, SUM, Operation.ASSIGN, None, [0])
 
-    ((replica_id, message),) = cluster.link.receive(0)
+    ((replica_id, message),) = cluster.channel.receive(0)
     assert isinstance(message, Ask)
-    assert (1, 7) == (replica_id, cluster.link.unpack(message.question))
+    assert (1, 7) == (replica_id, cluster.codec.unpack(message.question))
 
 
 def test_a_merge_is_complete_without_a_helper_that_dies(
@@ -311,14 +313,15 @@ def test_a_merge_does_not_wait_for_ever_for_a_helper(
 
 PROGRAM = """
 import os
-from tests.launch.conftest import Cluster, Nothing
+from tests.launch.conftest import Cluster
+from tests.launch.programs import Nothing
 from varsim.launch.launcher import LaunchOptions
 from varsim.launch.process import ProcessLauncher
 
 launcher = ProcessLauncher("tests.launch.programs:serve")
 cluster = Cluster(launcher.launch(LaunchOptions(7, ("CPU:0",)), Nothing()))
 kept = cluster.ask(0, "np.zeros(2**20)")
-file = os.fstat(cluster.link._exchange.arena.descriptor)
+file = os.fstat(cluster.exchange.arena.descriptor)
 worker, nursery = cluster.ask(0, "os.getpid(), os.getppid()")
 print(file.st_ino, worker, nursery, flush=True)
 """

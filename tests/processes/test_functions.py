@@ -35,14 +35,14 @@ scale = 2.0
 def defined(strategy: Strategy, monkeypatch: pytest.MonkeyPatch) -> list[Define]:
     """The functions that are sent to replica 0."""
     sent: list[Define] = []
-    send = strategy.coordinator.link.send
+    send = strategy.coordinator.link.channel.send
 
     def spy(replica_id: int, messages: Any) -> None:
         if replica_id == 0:
             sent.extend(message for message in messages if isinstance(message, Define))
         send(replica_id, messages)
 
-    monkeypatch.setattr(strategy.coordinator.link, "send", spy)
+    monkeypatch.setattr(strategy.coordinator.link.channel, "send", spy)
     return sent
 
 

@@ -20,7 +20,7 @@ SUM = tf.VariableAggregation.SUM
 
 def envelopes(strategy: Strategy, action: Callable[[], Any]) -> Counter[str]:
     """How many envelopes an action sends to, and gets from, all replicas."""
-    link: Any = strategy.coordinator.link
+    link: Any = strategy.coordinator.link.channel
     count: Counter[str] = Counter()
     send, drain = link._listener.send, link._listener.drain
 

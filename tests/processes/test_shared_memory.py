@@ -54,7 +54,7 @@ def shared(strategies: dict[str, Strategy]) -> Strategy:
 
 
 def link_of(strategy: Strategy) -> Any:
-    return strategy.coordinator.link
+    return strategy.coordinator.link.channel
 
 
 def arena_of(strategy: Strategy) -> Arena:

@@ -15,7 +15,7 @@ from varsim.sync.coordinator_state import CoordinatorState
 from varsim.sync.outbox import Outbox
 from varsim.sync.replica_state import ReplicaState
 from varsim.testing import simulated_cluster
-from varsim.testing.simulation import SimulatedLink
+from varsim.testing.simulation import SimulatedNetwork
 
 SEEDS = many(200)
 """How many orders of events each program is run in; about 2 ms each."""
@@ -53,7 +53,7 @@ def replay(seed, request):
 def sent(monkeypatch):
     """The messages in order of sending, as (sender, names)."""
     log = []
-    from_worker, send = SimulatedLink.from_worker, SimulatedLink.send
+    from_worker, send = SimulatedNetwork.from_worker, SimulatedNetwork.send
 
     def logged_from_worker(self, replica_id, messages):
         log.append((replica_id, *(message.name for message in messages)))
@@ -63,8 +63,8 @@ def sent(monkeypatch):
         log.append(("to", replica_id, *(message.name for message in messages)))
         send(self, replica_id, messages)
 
-    monkeypatch.setattr(SimulatedLink, "from_worker", logged_from_worker)
-    monkeypatch.setattr(SimulatedLink, "send", logged_send)
+    monkeypatch.setattr(SimulatedNetwork, "from_worker", logged_from_worker)
+    monkeypatch.setattr(SimulatedNetwork, "send", logged_send)
     return log
 
 
@@ -150,7 +150,7 @@ def test_the_cluster_ends_with_its_block():
         w = made(strategy, 0.0, "ON_WRITE", "SUM")
         strategy.run(lambda: w.assign_add(1.0) and None)
 
-    assert 1 == len(simulated.links)
+    assert 1 == len(simulated.networks)
     with pytest.raises(tf.VarsimError):
         strategy.run(w.read_value)
 

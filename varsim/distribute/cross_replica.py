@@ -47,7 +47,7 @@ class CrossReplica:
     def _note_read(
         self, variable: DistributedVariable, replica_id: int | None, value: Array
     ) -> None:
-        trace = self._coordinator.link.trace
+        trace = self._coordinator.link.recorder
         if trace is not None and self._coordinator.observed:
             number = variable.spec.variable_id
             version = self._coordinator.ledger.version(number, replica_id)
@@ -159,7 +159,7 @@ class CrossReplica:
 
     def _place(self) -> str:
         """Where the program stands, if that is recorded."""
-        return "" if self._coordinator.link.trace is None else user_place()
+        return "" if self._coordinator.link.recorder is None else user_place()
 
     def _values_to_write(
         self, spec: VariableSpec, operation: Operation, cell: Cell, value: Any

@@ -12,7 +12,7 @@ from varsim.distribute.context import Frame, current_frame, entered
 from varsim.distribute.values import is_distributed, regroup, select_replica
 from varsim.distribute.variable import create
 from varsim.errors import CreationError, ProtocolError
-from varsim.launch.launcher import Link
+from varsim.launch.link import Codec
 from varsim.protocol.messages import Ask, MergeCall, Payload, Report
 from varsim.spec import Operation
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 class RunHost:
     """Serves the replicas of one `strategy.run`."""
 
-    def __init__(self, strategy: MirroredStrategy, link: Link) -> None:
+    def __init__(self, strategy: MirroredStrategy, codec: Codec) -> None:
         self._strategy = strategy
-        self._link = link
+        self._codec = codec
         self._around = current_frame()  # of the program that called run
         self._created: list[tuple[str | None, Any]] = []  # by replica 0, in order
         self._merged: list[Any] = []  # results may hold variables that nobody else holds yet
@@ -34,26 +34,26 @@ class RunHost:
     def merge(self, meetings: Sequence[MergeCall]) -> list[Payload]:
         """Runs replica 0's function with all replicas' arguments, in cross-replica context."""
         count = self._strategy.num_replicas_in_sync
-        function = self._link.unpack(meetings[0].function)
-        arguments = [self._link.unpack(meeting.arguments) for meeting in meetings]
+        function = self._codec.unpack(meetings[0].function)
+        arguments = [self._codec.unpack(meeting.arguments) for meeting in meetings]
         args, kwargs = regroup(arguments)
         with entered(Frame(self._strategy)):
             result = function(self._strategy, *args, **kwargs)
         self._merged.append(result)
         if not is_distributed(result):
-            return [self._link.pack(result)] * count
-        return [self._link.pack(select_replica(result, i, count)) for i in range(count)]
+            return [self._codec.pack(result)] * count
+        return [self._codec.pack(select_replica(result, i, count)) for i in range(count)]
 
     def answer(self, replica_id: int, ask: Ask) -> tuple[Payload, bool]:
         """Does what a replica asks; what that raises is the replica's to handle."""
-        verb, *arguments = self._link.unpack(ask.question)
+        verb, *arguments = self._codec.unpack(ask.question)
         try:
             with entered(self._around):
                 result = self._do(replica_id, verb, arguments)
         except Exception as error:  # it belongs to the replica that asked
             error.__traceback__ = None
-            return self._link.pack(error), True
-        return self._link.pack(result), False
+            return self._codec.pack(error), True
+        return self._codec.pack(result), False
 
     def report(self, replica_id: int, report: Report) -> None:
         """Shows what a replica printed, and warns of what it noticed, once for all of them."""

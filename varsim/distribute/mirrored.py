@@ -269,12 +269,12 @@ class MirroredStrategy(Strategy):
         coordinator = self.coordinator
         site = site_of(fn)
         number, function, arguments = self._packed_call(fn, (tuple(args), dict(kwargs or {})), site)
-        host = RunHost(self, coordinator.link)
+        host = RunHost(self, coordinator.link.codec)
         try:
             returned = coordinator.run(number, function, arguments, host, site)
         except RaisedBy as raised:
             self._raise(raised.replica_id, raised.raised)
-        return regroup([coordinator.link.unpack(one.result) for one in returned])
+        return regroup([coordinator.link.codec.unpack(one.result) for one in returned])
 
     def _packed_call(
         self, fn: Callable[..., Any], arguments: Any, site: CallSite
@@ -315,7 +315,7 @@ class MirroredStrategy(Strategy):
         return self._packed(fn)
 
     def _packed(self, fn: Callable[..., Any]) -> tuple[str, Payload]:
-        payload = self.coordinator.link.pack(fn)
+        payload = self.coordinator.link.codec.pack(fn)
         if callable(payload.tree):  # shared memory: the function itself, which may change
             return f"live-{new_id()}", payload
         return function_id(payload), payload
@@ -324,7 +324,7 @@ class MirroredStrategy(Strategy):
         self, structure: Any, copied: list[object]
     ) -> tuple[list[Payload], list[object]]:
         """Each replica's slice; and, of what is noted meanwhile, what several replicas get."""
-        pack, count = self.coordinator.link.pack, self.num_replicas_in_sync
+        pack, count = self.coordinator.link.codec.pack, self.num_replicas_in_sync
         before = len(copied)
         if not is_distributed(structure):
             payload = pack(structure)
@@ -338,7 +338,7 @@ class MirroredStrategy(Strategy):
     def _raise(self, replica_id: int, raised: Raised) -> None:
         cause = ReplicaError(replica_id, raised.traceback)
         try:
-            error = self.coordinator.link.unpack(raised.exception)
+            error = self.coordinator.link.codec.unpack(raised.exception)
         except Exception:  # what an exception does when it is loaded is its author's business
             error = None
         if error is None:

@@ -20,7 +20,7 @@ from varsim.distribute.naming import ReplicaReferences
 from varsim.distribute.place import user_place
 from varsim.distribute.replica_context import ReplicaContext
 from varsim.errors import CallAborted
-from varsim.launch.launcher import WorkerLink
+from varsim.launch.link import Codec, WorkerLink
 from varsim.protocol.messages import (
     Abort,
     Answered,
@@ -33,6 +33,7 @@ from varsim.protocol.messages import (
     Start,
     Structure,
 )
+from varsim.protocol.structure import StructureCodec
 from varsim.spec import Array, Operation, ReduceOp
 from varsim.sync.actions import (
     WAIT_AND_REPEAT,
@@ -70,8 +71,7 @@ def serve(link: WorkerLink) -> None:
     """Serves the coordinator until it says to stop."""
     strategy = MirroredStrategy.handle(link.cluster_id, link.devices)
     references = ReplicaReferences(strategy)
-    link.references = references
-    session = ReplicaSession(link, strategy, references)
+    session = ReplicaSession(link, strategy, StructureCodec(references), references)
     settle(session.home)
     session.serve()
 
@@ -90,15 +90,18 @@ class ReplicaSession:
         self,
         link: WorkerLink,
         strategy: MirroredStrategy,
+        codec: Codec,
         references: ReplicaReferences | None = None,
     ) -> None:
         self.strategy = strategy
         self.replica_id = link.replica_id
-        self.state = ReplicaState(link.replica_id, link.num_replicas, link.empty)
+        self.state = ReplicaState(link.replica_id, link.num_replicas, link.exchange.empty)
         self.context = ReplicaContext(strategy, link.replica_id, self)
         self.home = Home(link.replica_id)
-        self._link = link
-        self._trace = link.trace
+        self._channel = link.channel
+        self._codec = codec
+        self._take_output = link.take_output
+        self._trace = link.recorder
         self._references = references
         self._inbox: deque[Message] = deque()
         self._functions: dict[str, Payload | Any] = {}
@@ -117,7 +120,7 @@ class ReplicaSession:
 
     def _next(self) -> Message:
         while not self._inbox:
-            self._inbox.extend(self._link.receive(None))
+            self._inbox.extend(self._channel.receive(None))
         return self._inbox.popleft()
 
     def _take(self, message: Message) -> None:
@@ -134,7 +137,7 @@ class ReplicaSession:
     def _perform(self, actions: Sequence[ReplicaAction]) -> None:
         envelope = [action.message for action in actions if isinstance(action, Send)]
         if envelope:
-            self._link.send(envelope)
+            self._channel.send(envelope)
         for action in actions:
             match action:
                 case Run():
@@ -153,7 +156,7 @@ class ReplicaSession:
     def _function(self, function_id: str) -> Any:
         function = self._functions[function_id]
         if isinstance(function, Payload):
-            function = self._functions[function_id] = self._link.unpack(function)
+            function = self._functions[function_id] = self._codec.unpack(function)
         return function
 
     def _run(self, start: Start) -> None:
@@ -165,11 +168,11 @@ class ReplicaSession:
         ended: FunctionReturns | FunctionRaises | FunctionUnwinds
         try:
             with entered(Frame(self.strategy, self.context, home=self.home)):
-                args, kwargs = self._link.unpack(start.arguments)
+                args, kwargs = self._codec.unpack(start.arguments)
                 function = self._function(start.function_id)
                 with self._watched(function, args, kwargs), self.home.to_itself():
                     result = function(*args, **kwargs)
-            ended = FunctionReturns(self._link.pack(result), *self._seen())
+            ended = FunctionReturns(self._codec.pack(result), *self._seen())
         except CallAborted:
             ended = FunctionUnwinds()  # its output comes with the next report
         except Exception as error:  # whatever the user's function raises goes to the program
@@ -199,7 +202,7 @@ class ReplicaSession:
         """Return what the function printed, and what it is warned of."""
         noticed = (*self.home.warnings(), *self._noticed)
         self._noticed.clear()
-        return self._link.take_output(), noticed
+        return self._take_output(), noticed
 
     def _raised(self, error: Exception) -> FunctionRaises:
         for refused in self.home.silent(error):
@@ -209,9 +212,9 @@ class ReplicaSession:
         text = "".join(traceback.format_exception(type(error), error, tail))
         error.__traceback__ = None
         try:
-            payload = self._link.pack(error)
+            payload = self._codec.pack(error)
         except Exception as unpackable:  # an exception may hold anything, even a socket
-            payload = self._link.pack(None)
+            payload = self._codec.pack(None)
             text += f"\n(the exception itself cannot travel: {unpackable})"
         return FunctionRaises(payload, text, *self._seen())
 
@@ -311,10 +314,10 @@ class ReplicaSession:
 
     def merge_call(self, function: Any, arguments: tuple[Any, Any], label: str | None) -> Any:
         """Have the program run a function once for all replicas."""
-        packed = self._link.pack(function), self._link.pack(arguments)
+        packed = self._codec.pack(function), self._codec.pack(arguments)
         answer = self._answer_to(EnterMerge(*packed, label, user_place()))
         assert isinstance(answer, Merged)
-        return self._link.unpack(answer.result)
+        return self._codec.unpack(answer.result)
 
     def _answer_to(self, event: ReplicaEvent) -> Reduced | Merged | Answered:
         delivered = self._do(event)
@@ -335,10 +338,10 @@ class ReplicaSession:
         Raises:
             Exception: Whatever doing it raised there.
         """
-        request = self._link.pack((verb, *arguments))
+        request = self._codec.pack((verb, *arguments))
         answer = self._answer_to(CallHost(request, user_place()))
         assert isinstance(answer, Answered)
-        result = self._link.unpack(answer.result)
+        result = self._codec.unpack(answer.result)
         if answer.failed:
             raise result
         return result

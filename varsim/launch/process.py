@@ -12,17 +12,19 @@ from dataclasses import dataclass
 import zmq
 
 from varsim.errors import StartError
-from varsim.exchange.exchange import check_exchange, open_exchange
+from varsim.exchange.exchange import CoordinatorExchange, check_exchange, open_exchange
 from varsim.interrupts import held
 from varsim.launch.launcher import LaunchOptions
+from varsim.launch.link import Link
 from varsim.launch.logs import WorkerLogs
 from varsim.launch.nursery import Nursery
 from varsim.launch.open_files import ensure_open_files
-from varsim.launch.process_link import ProcessLink
+from varsim.launch.process_channel import ProcessChannel
 from varsim.launch.rendezvous import ENTRY_POINT, Rendezvous
 from varsim.launch.stacks import Stacks
 from varsim.protocol.references import References
-from varsim.tracing.trace import PROGRAM, open_trace
+from varsim.protocol.structure import StructureCodec
+from varsim.tracing.trace import PROGRAM, Trace, open_trace
 from varsim.transport.folders import private_folder
 from varsim.transport.transport import TRANSPORTS
 
@@ -37,8 +39,8 @@ class ProcessLauncher:
 
     entry_point: str = ENTRY_POINT
 
-    def launch(self, options: LaunchOptions, references: References) -> ProcessLink:
-        """Starts one worker per device, and returns when all are ready.
+    def launch(self, options: LaunchOptions, references: References) -> Link:
+        """Start one worker per device, and return when all are ready.
 
         Raises:
             StartError: A worker did not come up; the text says which and what it said.
@@ -47,25 +49,25 @@ class ProcessLauncher:
         check_exchange(options.exchange, TRANSPORTS.make(options.transport))
         ensure_open_files(len(options.devices))
         deadline = time.monotonic() + options.start_timeout_s
-        link: ProcessLink | None = None
+        channel: ProcessChannel | None = None
         try:
             with held(), ExitStack() as stack:
                 try:
-                    link = self._start(options, references, stack)
+                    channel, exchange, trace = self._start(options, stack)
                 except (OSError, zmq.ZMQError) as error:
                     raise StartError(f"cannot start workers: {error}") from error
-                link.own(stack.pop_all())
-            link.wait_until_ready(deadline)
+                channel.own(stack.pop_all())
+            channel.wait_until_ready(deadline)
         except BaseException:  # such as Ctrl-C: whatever has started ends
-            if link is not None:
-                link.kill()
+            if channel is not None:
+                channel.kill()
             raise
-        return link
+        return Link(channel, exchange, StructureCodec(references), trace)
 
     def _start(
-        self, options: LaunchOptions, references: References, stack: ExitStack
-    ) -> ProcessLink:
-        """Everything that a cluster has; what gives it back is put on the stack."""
+        self, options: LaunchOptions, stack: ExitStack
+    ) -> tuple[ProcessChannel, CoordinatorExchange, Trace | None]:
+        """Start the processes, and push on the stack what frees everything."""
         count = len(options.devices)
         directory = private_folder()
         stack.callback(shutil.rmtree, directory, ignore_errors=True)
@@ -94,9 +96,8 @@ class ProcessLauncher:
         trace = open_trace(options.trace, PROGRAM, count)
         if trace is not None:
             stack.callback(trace.close)
-        return ProcessLink(
+        channel = ProcessChannel(
             count,
-            references,
             trace=trace,
             exchange=exchange,
             listener=listener,
@@ -104,3 +105,4 @@ class ProcessLauncher:
             logs=logs,
             stacks=Stacks(directory),
         )
+        return channel, exchange, trace

@@ -78,6 +78,33 @@ def function_id(payload: Payload) -> str:
     return digest.hexdigest()
 
 
+class StructureCodec:
+    """Packs and unpacks with the names of one process."""
+
+    def __init__(self, references: References) -> None:
+        self._references = references
+
+    def pack(self, value: Any) -> Payload:
+        """Return a structure of Python values, ready to travel."""
+        return pack(value, self._references)
+
+    def unpack(self, payload: Payload) -> Any:
+        """Return the structure that the other end packed."""
+        return unpack(payload, self._references)
+
+
+class LiveCodec:
+    """Passes values on as they are, between replicas that share the program's memory."""
+
+    def pack(self, value: Any) -> Payload:
+        """Return the value itself in a payload."""
+        return Payload(value)
+
+    def unpack(self, payload: Payload) -> Any:
+        """Return the value itself."""
+        return payload.tree
+
+
 class _Tag(IntEnum):
     TUPLE = 0
     LIST = 1

@@ -10,7 +10,7 @@ from typing import Protocol
 from varsim import environment
 from varsim.errors import CallTimeout, ContextError, VarsimError, WorkerLost
 from varsim.interrupts import Interruptible
-from varsim.launch.launcher import Link, Lost
+from varsim.launch.link import Link, Lost
 from varsim.protocol.messages import (
     Ask,
     MergeCall,
@@ -74,8 +74,9 @@ class Coordinator:
         self, link: Link, call_timeout_s: float = CALL_TIMEOUT_S, *, strict: bool = False
     ) -> None:
         self.link = link
-        self.num_replicas = link.num_replicas
-        self.state = CoordinatorState(link.num_replicas, strict=strict)
+        self._channel = link.channel
+        self.num_replicas = link.channel.num_replicas
+        self.state = CoordinatorState(self.num_replicas, strict=strict)
         self.ledger = self.state.ledger
         self._hosts: dict[int, Host] = {}
         self._work: deque[RunMerge | AnswerAsk] = deque()
@@ -90,7 +91,7 @@ class Coordinator:
         self.in_use = OneThread()
         self.call_timeout_s = call_timeout_s
         self._process_id = os.getpid()
-        self._notes = ProgramNotes(link.trace)
+        self._notes = ProgramNotes(link.recorder)
         self.observed = True
         """Whether what the program reads is recorded; what varsim itself looks at is not."""
 
@@ -168,7 +169,7 @@ class Coordinator:
     def _exchange(self, variable_id: int) -> None:
         """Has deferred writes exchanged, so that the variable's value is what it should be."""
         self._await_departures(range(self.num_replicas))
-        request_id, actions = self.state.exchange(variable_id, self.link.now_s())
+        request_id, actions = self.state.exchange(variable_id, self._channel.now_s())
         if request_id is None:
             return
         self._perform(actions)
@@ -240,7 +241,7 @@ class Coordinator:
         site: CallSite,
     ) -> Finish:
         self._await_departures(range(self.num_replicas))
-        now_s = self.link.now_s()
+        now_s = self._channel.now_s()
         call_id, actions = self.state.start(function_id, function, arguments, site, now_s)
         self._hosts[call_id] = host
         try:
@@ -261,7 +262,7 @@ class Coordinator:
 
     def _give_up(self, call_id: int, error: BaseException) -> None:
         self._reducing = False
-        now_s = self.link.now_s()
+        now_s = self._channel.now_s()
         self._perform(self.state.give_up(call_id, type(error).__name__, now_s))
         if self._lost is None:
             self._flush()
@@ -273,10 +274,10 @@ class Coordinator:
             StillRunning: Some have not, and nobody can say when they will.
         """
         self._check()  # before a state changes: a fork would wait for answers to what was not sent
-        asked_s = self.link.now_s()
+        asked_s = self._channel.now_s()
         stages_s = [REMINDER_S, PATIENCE_S]
         while late := self.state.stragglers.given_up(replica_ids):
-            left_s = asked_s + stages_s[0] - self.link.now_s()
+            left_s = asked_s + stages_s[0] - self._channel.now_s()
             if left_s > 0:
                 self._hear(left_s)
             elif len(stages_s) > 1:
@@ -285,11 +286,11 @@ class Coordinator:
                 self._flush()
             else:
                 now_at = self._where([one.replica_id for one in late])
-                raise still_running(late, now_at, self.link.now_s())
+                raise still_running(late, now_at, self._channel.now_s())
 
     def _where(self, replica_ids: Iterable[int]) -> dict[int, str]:
         """The lines at which replicas are now, as far as they can be seen."""
-        found = {replica_id: self.link.where(replica_id) for replica_id in replica_ids}
+        found = {replica_id: self._channel.where(replica_id) for replica_id in replica_ids}
         return {replica_id: place for replica_id, place in found.items() if place}
 
     # ------------------------------------------------------------ the loop
@@ -320,16 +321,16 @@ class Coordinator:
             )
 
     def _receive(self, call_id: int | None) -> None:
-        link = self.link
-        started_s = link.now_s()
+        channel = self._channel
+        started_s = channel.now_s()
         while True:
-            now_s = link.now_s()
+            now_s = channel.now_s()
             until_s = started_s + self.call_timeout_s
             if self.state.deadline_s is not None:
                 until_s = min(until_s, self.state.deadline_s)
             if self._hear(until_s - now_s):
                 return
-            now_s = link.now_s()
+            now_s = channel.now_s()
             if self.state.deadline_s is not None and now_s >= self.state.deadline_s:
                 self._perform(self.state.tick(now_s))
                 return
@@ -343,8 +344,8 @@ class Coordinator:
 
     def _hear(self, timeout_s: float) -> bool:
         """Takes the messages that come within a time; whether there were any."""
-        arrivals = self.link.receive(max(0.0, min(POLL_S, timeout_s)))
-        now_s = self.link.now_s()
+        arrivals = self._channel.receive(max(0.0, min(POLL_S, timeout_s)))
+        now_s = self._channel.now_s()
         for replica_id, message in arrivals:
             if isinstance(message, Lost):
                 self._lost = replica_id, message
@@ -354,15 +355,15 @@ class Coordinator:
                 self._perform(self.state.reduced(message))
             else:
                 self._perform(self.state.handle(replica_id, message, now_s))
-            if self.link.validates:
-                self.state.validate()
+            if self.link.observer is not None:
+                self.link.observer.handled(self.state)
         self._check()
         return bool(arrivals)
 
     def _perform(self, actions: Sequence[CoordinatorAction]) -> None:
         reduction = self._do_all(actions)
         while reduction is not None:
-            value = self.link.reduce(reduction)
+            value = self.link.exchange.reduce(reduction, self._channel.now_s())
             if value is None:
                 self._reducing = True
                 return
@@ -392,7 +393,7 @@ class Coordinator:
             self._perform(self.ledger.forget(self._forgotten.pop()))
         outgoing, self._outgoing = self._outgoing, {}
         for replica_id, messages in outgoing.items():
-            self.link.send(replica_id, messages)
+            self._channel.send(replica_id, messages)
 
     def _check(self) -> None:
         if self._closed:
@@ -412,7 +413,7 @@ class Coordinator:
             self._closed = True
             # Of a call that failed by itself they are about to leave, and have a record to close.
             late = self.state.stragglers.given_up(range(self.num_replicas))
-            self.link.close({one.replica_id for one in late})
+            self._channel.close({one.replica_id for one in late})
 
 
 def call_timeout_s() -> float:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Final, get_type_hints
 
-from varsim.launch.launcher import Lost
+from varsim.launch.link import Lost
 from varsim.protocol.codec import MESSAGES, encode
 from varsim.protocol.messages import Message, Payload
 from varsim.tracing.trace import Trace

@@ -16,18 +16,21 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import greenlet
-import numpy as np
 
 from varsim.distribute.home import inhabited
 from varsim.distribute.mirrored import MirroredStrategy
 from varsim.distribute.replica import ReplicaSession
+from varsim.exchange.star import StarWorker
 from varsim.launch.chance import seeded
 from varsim.launch.current import use_launcher
-from varsim.launch.launcher import Arrival, LaunchOptions, Lost
-from varsim.protocol.messages import Message, Payload
+from varsim.launch.launcher import LaunchOptions
+from varsim.launch.link import Arrival, Link, Lost, WorkerLink
+from varsim.protocol.messages import Message
 from varsim.protocol.references import References
+from varsim.protocol.structure import LiveCodec
 from varsim.spec import Array
 from varsim.sync.actions import COORDINATOR, Reduce
+from varsim.sync.coordinator_state import CoordinatorState
 from varsim.sync.events import ReductionDone
 from varsim.testing.recording import note_received, note_sent
 from varsim.tracing.trace import PROGRAM, open_trace
@@ -57,24 +60,34 @@ class SimulatedCluster:
 
     def __init__(self, seed: int | None = None) -> None:
         self.seed = seed
-        self.links: list[SimulatedLink] = []
+        self.networks: list[SimulatedNetwork] = []
 
-    def launch(self, options: LaunchOptions, references: References) -> SimulatedLink:
-        """Starts one simulated worker per device."""
-        link = SimulatedLink(options, references, self.seed)
-        self.links.append(link)
-        return link
+    def launch(self, options: LaunchOptions, references: References) -> Link:
+        """Start one simulated worker per device."""
+        network = SimulatedNetwork(options, references, self.seed)
+        self.networks.append(network)
+        return Link(network, network, LiveCodec(), network.trace, Validation())
 
     def close(self) -> None:
         """Ends all clusters that were started."""
-        for link in self.links:
-            link.close()
+        for network in self.networks:
+            network.close()
 
 
-class SimulatedLink:
+class Validation:
+    """Checks the coordinator's state after every event."""
+
+    def handled(self, state: CoordinatorState) -> None:
+        """Check the state.
+
+        Raises:
+            AssertionError: It contradicts itself.
+        """
+        state.validate()
+
+
+class SimulatedNetwork:
     """The network between a coordinator and its simulated workers, and their scheduler."""
-
-    validates = True
 
     def __init__(self, options: LaunchOptions, references: References, seed: int | None) -> None:
         self.num_replicas = len(options.devices)
@@ -96,21 +109,14 @@ class SimulatedLink:
         """The simulated time."""
         return self._now_s
 
-    def reduce(self, request: Reduce) -> Array | None:
+    def reduce(self, request: Reduce, now_s: float) -> Array | None:
         """Compute a reduction; with a seed its value may come later, as from workers."""
+        del now_s
         value = request.computed()
         if self._random is None or self._random.random() < 0.5:
             return value
         self._reduction = ReductionDone(request.token, value)
         return None
-
-    def pack(self, value: Any) -> Payload:
-        """The value itself: replicas share the program's memory."""
-        return Payload(value)
-
-    def unpack(self, payload: Payload) -> Any:
-        """The value itself."""
-        return payload.tree
 
     def send(self, replica_id: int, messages: Sequence[Message]) -> None:
         """Puts messages on their way to a replica."""
@@ -189,25 +195,30 @@ class _SimulatedWorker:
 
     def __init__(
         self,
-        link: SimulatedLink,
+        network: SimulatedNetwork,
         options: LaunchOptions,
         replica_id: int,
         strategy: MirroredStrategy,
     ) -> None:
-        self.cluster_id = options.cluster_id
         self.replica_id = replica_id
-        self.num_replicas = len(options.devices)
-        self.devices = options.devices
-        self.references: Any = None
-        self.trace = open_trace(options.trace, replica_id, self.num_replicas)
+        self.trace = open_trace(options.trace, replica_id, len(options.devices))
         self.inbox: deque[Message] = deque()
         self.dead = False
         self._guests: frozenset[int] = frozenset()
         self._chance = (
             nullcontext if options.seed is None else seeded(options.seed, replica_id).here
         )
-        self._link = link
-        self.session = ReplicaSession(self, strategy)
+        self._network = network
+        link = WorkerLink(
+            cluster_id=options.cluster_id,
+            replica_id=replica_id,
+            devices=options.devices,
+            channel=self,
+            exchange=StarWorker(),
+            recorder=self.trace,
+            take_output=str,  # what a replica prints has been printed
+        )
+        self.session = ReplicaSession(link, strategy, LiveCodec())
         self._greenlet = greenlet.greenlet(self._serve)
 
     def _serve(self) -> None:
@@ -217,7 +228,7 @@ class _SimulatedWorker:
             raise
         except BaseException as error:  # what ends a real worker's process ends this one
             lost = Lost(f"ended by {type(error).__name__}: {error}", "", "")
-            self._link.from_worker(self.replica_id, [lost])
+            self._network.from_worker(self.replica_id, [lost])
         self.dead = True
 
     def resume(self) -> None:
@@ -237,12 +248,12 @@ class _SimulatedWorker:
         if self.trace is not None:
             self.trace.close()
 
-    # ------------------------------------------------------------ as the session's link
+    # ------------------------------------------------------------ as the session's channel
 
     def send(self, messages: Sequence[Message]) -> None:
         """Puts messages on their way to the coordinator."""
         note_sent(self.trace, PROGRAM, messages)
-        self._link.from_worker(self.replica_id, messages)
+        self._network.from_worker(self.replica_id, messages)
 
     def receive(self, timeout_s: float | None) -> list[Message]:
         """Lets others run until there are messages; simulated time has no need of a timeout."""
@@ -255,19 +266,3 @@ class _SimulatedWorker:
         self.inbox.clear()
         note_received(self.trace, PROGRAM, messages)
         return messages
-
-    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-        """An uninitialised array."""
-        return np.empty(shape, dtype)
-
-    def pack(self, value: Any) -> Payload:
-        """The value itself."""
-        return Payload(value)
-
-    def unpack(self, payload: Payload) -> Any:
-        """The value itself."""
-        return payload.tree
-
-    def take_output(self) -> str:
-        """Nothing: what a replica prints has been printed."""
-        return ""

@@ -16,6 +16,7 @@ from varsim.distribute.variable import Variable
 from varsim.errors import VarsimError
 from varsim.launch.current import use_launcher
 from varsim.launch.launcher import LaunchOptions
+from varsim.launch.link import Link
 from varsim.protocol.messages import (
     Ask,
     Create,
@@ -28,6 +29,7 @@ from varsim.protocol.messages import (
     Start,
 )
 from varsim.protocol.references import References
+from varsim.protocol.structure import LiveCodec
 from varsim.shells.coordinator import RaisedBy
 from varsim.spec import (
     Context,
@@ -49,6 +51,7 @@ from varsim.testing.script import (
     show_each,
     value_of,
 )
+from varsim.testing.simulation import Validation
 from varsim.testing.wires import Wires
 
 Cell = tuple[VariableSynchronization, Context, Operation, VariableAggregation]
@@ -285,12 +288,12 @@ class Stage:
 
     # ------------------------------------------------------------ messages
 
-    def launch(self, options: LaunchOptions, references: References) -> Wires:  # noqa: ARG002 - objects stay here
+    def launch(self, options: LaunchOptions, references: References) -> Link:  # noqa: ARG002 - objects stay here
         """Starts the replicas."""
         count = len(options.devices)
         self._actors = [Actor(self, replica_id, count) for replica_id in range(count)]
         self._wires = Wires(count, self.say, self._deliver, self._go_on)
-        return self._wires
+        return Link(self._wires, self._wires, LiveCodec(), observer=Validation())
 
     def post(self, sender: int, receiver: int, message: Message) -> None:
         """Puts a message on its way."""

@@ -4,28 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
 
-from varsim.launch.launcher import Arrival
-from varsim.protocol.messages import Create, Define, Layout, Message, Payload
+from varsim.launch.link import Arrival
+from varsim.protocol.messages import Create, Define, Layout, Message
 from varsim.spec import Array
 from varsim.sync.actions import COORDINATOR, Reduce
 from varsim.testing.script import Command, Ends
 from varsim.testing.telling import Teller
-from varsim.tracing.trace import Trace
 
 
 class Wires:
-    """The link of a scenario's coordinator. Messages arrive in the order of sending, unless held.
+    """The channel of a scenario's coordinator. Messages arrive in order of sending, unless held.
 
     Args:
         say: Tells a line of the scenario's output.
         deliver: Gives a message to a replica.
         go_on: Called when nothing can arrive and the coordinator waits: the scenario's next step.
     """
-
-    validates = True
-    trace: Trace | None = None
 
     def __init__(
         self,
@@ -94,7 +89,7 @@ class Wires:
             return self._flight.pop(place)
         return None
 
-    # ------------------------------------------------------------ as the coordinator's link
+    # ------------------------------------------------------------ as the coordinator's channel
 
     def send(self, replica_id: int, messages: Sequence[Message]) -> None:
         """Puts messages on their way to a replica."""
@@ -122,17 +117,9 @@ class Wires:
         """The scenario's time."""
         return self._now_s
 
-    def reduce(self, request: Reduce) -> Array:
+    def reduce(self, request: Reduce, now_s: float) -> Array:  # noqa: ARG002 - needs no time
         """Compute a reduction at once."""
         return request.computed()
-
-    def pack(self, value: Any) -> Payload:
-        """The value itself."""
-        return Payload(value)
-
-    def unpack(self, payload: Payload) -> Any:
-        """The value itself."""
-        return payload.tree
 
     def where(self, replica_id: int) -> str | None:  # noqa: ARG002  # the link's name
         """None: replicas do what the scenario tells them."""

@@ -22,7 +22,7 @@ from types import FrameType
 from typing import Final
 
 from varsim.exchange.exchange import EXCHANGES
-from varsim.launch.launcher import WorkerLink
+from varsim.launch.link import WorkerLink
 from varsim.launch.rendezvous import Rendezvous, log_name
 from varsim.transport.transport import TRANSPORTS
 from varsim_worker import system

@@ -1,4 +1,4 @@
-"""The coordinator's end of the connections to worker processes."""
+"""The channel to worker processes: frames of a transport, and the fork server's reports."""
 
 from __future__ import annotations
 
@@ -14,20 +14,16 @@ import zmq
 from varsim.errors import ProtocolError, StartError
 from varsim.exchange.exchange import CoordinatorExchange
 from varsim.interrupts import Interruptible, held
-from varsim.launch.launcher import Arrival, Lost
+from varsim.launch.link import Arrival, Lost
 from varsim.launch.logs import WorkerLogs
 from varsim.launch.nursery import Nursery
 from varsim.launch.stacks import Stacks
-from varsim.protocol import structure
 from varsim.protocol.messages import (
     Message,
-    Payload,
     Ready,
     Shutdown,
 )
-from varsim.protocol.references import References
-from varsim.spec import Array
-from varsim.sync.actions import COORDINATOR, Reduce
+from varsim.sync.actions import COORDINATOR
 from varsim.tracing.trace import Trace
 from varsim.transport.sockets import timeout_ms
 from varsim.transport.transport import Listener
@@ -38,8 +34,8 @@ SHUTDOWN_TIMEOUT_S: Final = 1.0
 _MAX_STORIES: Final = 3  # of workers that did not start, which is as much as one reads
 
 
-class ProcessLink:
-    """The coordinator's end of the connections to worker processes.
+class ProcessChannel:
+    """Carries messages between the coordinator and worker processes.
 
     Frees everything when it is closed, when it is garbage, and when the program ends.
     """
@@ -47,7 +43,6 @@ class ProcessLink:
     def __init__(
         self,
         num_replicas: int,
-        references: References,
         *,
         exchange: CoordinatorExchange,
         trace: Trace | None = None,
@@ -57,9 +52,7 @@ class ProcessLink:
         stacks: Stacks,
     ) -> None:
         self.num_replicas: Final = num_replicas
-        self.validates = False
-        self.trace = trace
-        self._references = references
+        self._trace = trace
         self._exchange = exchange
         exchange.attach(_Wire(self))
         self._listener = listener
@@ -72,7 +65,7 @@ class ProcessLink:
         self._poller = zmq.Poller()
         for polled in (*listener.sockets, nursery.reports):
             self._poller.register(polled, zmq.POLLIN)
-        self._finalizer: weakref.finalize[..., ProcessLink] | None = None
+        self._finalizer: weakref.finalize[..., ProcessChannel] | None = None
         self._problems: list[str] = []  # with what workers sent
 
     def own(self, stack: ExitStack) -> None:
@@ -111,8 +104,8 @@ class ProcessLink:
         """Sends an envelope. Does nothing for a worker that is gone, and after `close`."""
         if replica_id in self._running:
             frames = self._exchange.encode(replica_id, messages)
-            if self._listener.send(replica_id, frames) and self.trace is not None:
-                self.trace.sent(replica_id, frames, messages)
+            if self._listener.send(replica_id, frames) and self._trace is not None:
+                self._trace.sent(replica_id, frames, messages)
 
     def receive(self, timeout_s: float) -> list[tuple[int, Arrival]]:
         """Waits for messages, and returns all that are there, in order of arrival.
@@ -161,8 +154,8 @@ class ProcessLink:
         for replica_id, frames in self._listener.drain():
             if replica_id not in self._running:
                 continue  # its end is already reported
-            if self.trace is not None:
-                self.trace.received(replica_id)
+            if self._trace is not None:
+                self._trace.received(replica_id)
             try:
                 messages = self._exchange.decode(replica_id, frames)
             except ProtocolError as error:
@@ -180,34 +173,20 @@ class ProcessLink:
                 self._lose(replica_id, f"ended, as the process that started it {ending}")
 
     def _lose(self, replica_id: int, reason: str) -> None:
-        if self.trace is not None:
-            self.trace.lost(replica_id, reason)
+        if self._trace is not None:
+            self._trace.lost(replica_id, reason)
         said, log_path = self._logs.of_lost(replica_id)
         self._running.discard(replica_id)
         self._exchange.lose(replica_id)
         self._take_finished()
         self._inbox.append((replica_id, Lost(reason, said or self._nursery.said(), log_path)))
 
-    def now_s(self) -> float:
-        """The time on a steady clock, in seconds."""
-        return time.monotonic()
-
-    # ------------------------------------------------------------ merges of large values
-
-    def reduce(self, request: Reduce) -> Array | None:
-        """Compute a reduction by the exchange; None if workers help."""
-        return self._exchange.reduce(request, self.now_s())
-
     def _take_finished(self) -> None:
         self._inbox += [(COORDINATOR, done) for done in self._exchange.finished()]
 
-    def pack(self, value: Any) -> Payload:
-        """Makes a structure of Python values ready to travel."""
-        return structure.pack(value, self._references)
-
-    def unpack(self, payload: Payload) -> Any:
-        """The value that a worker packed."""
-        return structure.unpack(payload, self._references)
+    def now_s(self) -> float:
+        """The time on a steady clock, in seconds."""
+        return time.monotonic()
 
     def where(self, replica_id: int) -> str | None:
         """file:line at which a replica's function is now; None if that cannot be seen."""
@@ -258,21 +237,21 @@ class ProcessLink:
 
 
 class _Wire:
-    """The connections, for the exchange; its reference does not keep the link alive."""
+    """The connections, for the exchange; its reference does not keep the channel alive."""
 
-    def __init__(self, link: ProcessLink) -> None:
-        self._link = weakref.ref(link)
+    def __init__(self, channel: ProcessChannel) -> None:
+        self._channel = weakref.ref(channel)
 
     def send(self, replica_id: int, messages: Sequence[Message]) -> None:
         """Send an envelope."""
-        link = self._link()
-        assert link is not None, "only the link asks for a reduction"
-        link.send(replica_id, messages)
+        channel = self._channel()
+        assert channel is not None, "the coordinator, which has it, asks for a reduction"
+        channel.send(replica_id, messages)
 
     def hear(self, timeout_s: float) -> bool:
         """Decode what workers send within a time; False if nothing comes."""
-        link = self._link()
-        return link is not None and link.hear(timeout_s)
+        channel = self._channel()
+        return channel is not None and channel.hear(timeout_s)
 
 
 def _obituary(replica_id: int, lost: Lost) -> str:
