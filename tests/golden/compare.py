@@ -1,4 +1,4 @@
-"""Whether two outcomes are the same: bit for bit in values, in kind and place for errors."""
+"""Compares two outcomes: values bit for bit, errors by kind and position."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tests.golden.recorded import Failure, Json, Outcome
+from tests.golden.recorded import Json, Outcome, RecordedError
 
 DELIBERATE = frozenset(
     "ValueError TypeError RuntimeError NotImplementedError IndexError KeyError".split()
 )
-"""What TensorFlow, or the program, raises on purpose: ours must be that, too."""
+"""Errors that TensorFlow, or the program, raises on purpose: varsim's must be of the same kind."""
 
 ACCIDENTAL = frozenset("AttributeError AssertionError InvalidArgumentError".split())
-"""What TensorFlow trips over: ours must say what is wrong, as a ValueError or TypeError."""
+"""Errors that TensorFlow raises by accident: varsim's must be a clear ValueError or TypeError."""
 
 TENSOR = re.compile(r"<tf\.Tensor: shape=\(\), dtype=(\w+), numpy=([-\d.]+)>")
 ARRAY = re.compile(r"array\(([-\d.]+), dtype=(\w+)\)")
-"""How a scalar tensor shows itself in TensorFlow, and in varsim."""
+"""The text of a scalar tensor in TensorFlow, and in varsim."""
 
 SAID = frozenset({"ValueError", "TypeError"})
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """Where two outcomes part."""
+class OutcomeDifference:
+    """One difference between two outcomes."""
 
     aspect: str
     """error, at, after, returned, or a name of the state: per_replica, cross_read, …"""
-    path: tuple[str | int, ...]  # within what was returned
+    path: tuple[str | int, ...]  # within the returned value
     theirs: Json
     ours: Json
 
@@ -43,21 +43,21 @@ def _shown(value: Json) -> str:
     match value:
         case None:
             return "nothing"
-        case Failure():
+        case RecordedError():
             place = "the program's own " if value.by_program else ""
             return f"{place}{value.kind} at {value.at} ({value.message[:160]})"
     text = json.dumps(value, default=repr)
     return text if len(text) <= 300 else text[:297] + "..."
 
 
-def same_kind(theirs: str, ours: Failure, message: str = "") -> bool:
-    """Whether our error is of the kind that TensorFlow's is.
+def same_kind(theirs: str, ours: RecordedError, message: str = "") -> bool:
+    """Return whether varsim's error is of an acceptable kind for TensorFlow's.
 
-    That no kernel takes a dtype is an InvalidArgumentError in eager TensorFlow and a TypeError
-    while it traces: an accident, too.
+    If no kernel supports a dtype, TensorFlow raises an InvalidArgumentError when eager and a
+    TypeError while tracing; both count as accidents.
 
-    An attribute that does not exist is an AttributeError in both if the program's own line asks
-    for it: nobody's accident but the program's.
+    If the program's own line reads an attribute that does not exist, both must raise an
+    AttributeError.
     """
     if theirs in ACCIDENTAL or message.startswith("Value passed to parameter"):
         return bool(SAID & ours.kinds) or (
@@ -67,34 +67,38 @@ def same_kind(theirs: str, ours: Failure, message: str = "") -> bool:
     return theirs in ours.kinds
 
 
-def differences(theirs: Outcome, ours: Outcome) -> list[Difference]:
-    """Everything in which two outcomes differ; nothing if they are the same."""
+def differences(theirs: Outcome, ours: Outcome) -> list[OutcomeDifference]:
+    """Return all differences between two outcomes; empty if they are the same."""
     if theirs.error is None and ours.error is None:
         return [*_in_state(theirs, ours), *_in_returned(theirs.returned, ours.returned, ())]
     return list(_in_error(theirs.error, ours.error))
 
 
-def _in_error(theirs: Failure | None, ours: Failure | None) -> Iterator[Difference]:
+def _in_error(
+    theirs: RecordedError | None, ours: RecordedError | None
+) -> Iterator[OutcomeDifference]:
     if theirs is None or ours is None:
-        yield Difference("error", (), theirs, ours)
+        yield OutcomeDifference("error", (), theirs, ours)
         return
     if not same_kind(theirs.kind, ours, theirs.message):
-        yield Difference("error", (), theirs, ours)
+        yield OutcomeDifference("error", (), theirs, ours)
     if theirs.at != ours.at:
-        yield Difference("at", (), theirs.at, ours.at)
+        yield OutcomeDifference("at", (), theirs.at, ours.at)
     if not same_value(theirs.after, ours.after):
-        yield Difference("after", (), theirs.after, ours.after)
+        yield OutcomeDifference("after", (), theirs.after, ours.after)
 
 
-def _in_state(theirs: Outcome, ours: Outcome) -> Iterator[Difference]:
+def _in_state(theirs: Outcome, ours: Outcome) -> Iterator[OutcomeDifference]:
     for aspect in sorted({*theirs.state, *ours.state}):
         left, right = theirs.state.get(aspect), ours.state.get(aspect)
         if not same_value(left, right):
-            yield Difference(aspect, (), left, right)
+            yield OutcomeDifference(aspect, (), left, right)
 
 
-def _in_returned(theirs: Json, ours: Json, path: tuple[str | int, ...]) -> Iterator[Difference]:
-    """Goes into lists, tuples and dicts; a distributed value is one thing."""
+def _in_returned(
+    theirs: Json, ours: Json, path: tuple[str | int, ...]
+) -> Iterator[OutcomeDifference]:
+    """Compare lists, tuples and dicts element by element; a distributed value is one element."""
     match theirs, ours:
         case {"type": kind, "items": left}, {"type": other, "items": right} if (
             kind == other and len(left) == len(right)
@@ -108,13 +112,13 @@ def _in_returned(theirs: Json, ours: Json, path: tuple[str | int, ...]) -> Itera
                 yield from _in_returned(theirs[key], ours[key], (*path, key))
         case _:
             if not same_value(theirs, ours):
-                yield Difference("returned", path, theirs, ours)
+                yield OutcomeDifference("returned", path, theirs, ours)
 
 
 def same_value(theirs: Json, ours: Json) -> bool:
-    """Whether two recorded values are equal bit for bit, or both errors of one kind."""
+    """Return whether two recorded values are equal bit for bit, or errors of the same kind."""
     match theirs, ours:
-        case {"error": {"type": kind}}, {"error": Failure() as failure}:
+        case {"error": {"type": kind}}, {"error": RecordedError() as failure}:
             return same_kind(kind, failure)
         case {"error": _}, _:
             return False
@@ -122,10 +126,9 @@ def same_value(theirs: Json, ours: Json) -> bool:
 
 
 def _text(value: Json) -> str:
-    """The value as text, which tells -0.0 from 0.0, 1 from 1.0 and 1 from True.
+    """Return the value as a text that distinguishes -0.0 from 0.0, and 1 from 1.0 and True.
 
-    varsim's tensors are NumPy arrays, so what TensorFlow calls a tensor and what it calls a NumPy
-    value are one.
+    Tensors and NumPy values have the same text, because varsim's tensors are NumPy arrays.
     """
     text = json.dumps(value, sort_keys=True, default=repr)
     text = text.replace('"type": "numpy"', '"type": "Tensor"').replace('"EagerTensor"', '"ndarray"')

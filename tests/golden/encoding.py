@@ -1,4 +1,4 @@
-"""Numbers and arrays in the recording's terms, and back."""
+"""Converts numbers and arrays to the format of the recording, and back."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ _SPECIAL = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
 def number(value: Json) -> Any:
-    """A recorded number, or nested list of numbers, as Python has it."""
+    """Return a recorded number, or nested list of numbers, as Python numbers."""
     if isinstance(value, list):
         return [number(member) for member in value]
     return _SPECIAL.get(value, value) if isinstance(value, str) else value
 
 
 def array(value: Json, dtype: str) -> np.ndarray[Any, Any]:
-    """A recorded value as a tensor, which for varsim is an array, 0-d ones included."""
+    """Return a recorded value as a tensor: in varsim an array, also for scalars."""
     with np.errstate(all="ignore"):
         return np.array(number(value), dtype=dtype)
 
 
 def numpy_number(value: Json, dtype: str) -> Any:
-    """A recorded NumPy value: an array, or a NumPy scalar, which for varsim is a number."""
+    """Return a recorded NumPy value: an array, or a NumPy scalar, which is a number in varsim."""
     return array(value, dtype)[()]
 
 
 def encoded(value: Any) -> Json:
-    """An array or number in the recording's terms."""
+    """Return an array or number in the format of the recording."""
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, list):

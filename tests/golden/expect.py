@@ -1,8 +1,8 @@
-"""What varsim must make of a program on one variable: TensorFlow's semantics with the rules D1-D13.
+"""Computes the expected outcome of a program on one variable: TensorFlow's, with rules D1-D13.
 
-A second, small implementation in NumPy alone. It shares no code with varsim, so that both being
-wrong in the same way takes two mistakes. Its source is the recording: where no rule applies it
-gives what TensorFlow gave, which the tests check too.
+This is a second, small implementation that uses only NumPy. It shares no code with varsim, so one
+mistake cannot make both wrong in the same way. It follows the recording: where no rule applies it
+gives TensorFlow's outcome, and a test checks this.
 """
 
 from __future__ import annotations
@@ -13,36 +13,37 @@ from typing import Any
 import numpy as np
 
 from tests.golden.encoding import array, encoded, number
-from tests.golden.recorded import Case, Failure, Json, Outcome
+from tests.golden.recorded import Case, Json, Outcome, RecordedError
 
 Array = np.ndarray[Any, Any]
 
 KINDS_OF_NUMBERS = {"b": "b", "i": "iu", "f": "iuf"}
-"""Kind of a variable's dtype → kinds of numbers that it takes without changing them."""
+"""Kind of a variable's dtype → kinds of numbers that it holds without changing them."""
 
 SYNCHRONIZATIONS = frozenset({"AUTO", "NONE", "ON_WRITE", "ON_READ"})
 AGGREGATIONS = frozenset({"NONE", "SUM", "MEAN", "ONLY_FIRST_REPLICA"})
 
 
 class Refused(Exception):
-    """The program ends here. SAID is the name of what the error must be; "" for either."""
+    """The program ends with an error of class `said`; "" allows ValueError and TypeError."""
 
     def __init__(self, said: str = "") -> None:
         super().__init__(said)
-        self.kind = said or "InvalidArgumentError"  # which compare.py takes for: a clear refusal
+        self.kind = said or "InvalidArgumentError"  # compare.py then accepts any clear refusal
 
 
 def expected(case: Case) -> Outcome:
-    """What varsim must make of a program that is a list of operations.
+    """Return the expected outcome of a program that is a list of operations.
 
-    What writes return is left out: it is the variable (D6), and its value is its state.
+    Return values of writes are left out: a write returns the variable (D6), and its value is part
+    of the state.
     """
     with np.errstate(all="ignore"):
         return _Model(case).outcome()
 
 
 class _Model:
-    """The components of the variable, and what operations do to them."""
+    """The components of the variable, and the effects of operations."""
 
     def __init__(self, case: Case) -> None:
         self._case = case
@@ -53,7 +54,7 @@ class _Model:
         self._local = case.synchronization in ("NONE", "ON_READ")
         self._on_read = case.synchronization == "ON_READ"
         self._aggregation = case.aggregation
-        if not case.is_mirrored:  # the settings mean nothing
+        if not case.is_mirrored:  # the settings have no effect
             self._local = self._on_read = False
             self._aggregation = "NONE"
 
@@ -63,7 +64,9 @@ class _Model:
                 self._perform(*entry)
             except Refused as refused:
                 after = None if self._parts is None else [encoded(part) for part in self._parts]
-                return Outcome(error=Failure(kind=refused.kind, at=index, after=after, message=""))
+                return Outcome(
+                    error=RecordedError(kind=refused.kind, at=index, after=after, message="")
+                )
         assert self._parts is not None
         state: dict[str, Json] = {"per_replica": [encoded(part) for part in self._parts]}
         try:
@@ -112,7 +115,7 @@ class _Model:
         self._parts = [value] * self._world
 
     def _attributes_of_local_state(self) -> dict[str, Json]:
-        """What a variable with synchronization NONE says of itself (D1)."""
+        """Return the attributes of a variable with synchronization NONE (D1)."""
         trainable = self._case.record.get("trainable", True)
         return {
             "class": "LocalVariable",
@@ -133,7 +136,7 @@ class _Model:
     # ------------------------------------------------------------ values
 
     def _values(self, recorded: Json) -> list[Any]:
-        """Each replica's value: an array, or a number, which has no dtype of its own."""
+        """Return each replica's value: an array, or a number without a dtype."""
         dtype = recorded.get("dtype", self._case.dtype)
         kind, value = next((k, x) for k, x in recorded.items() if k != "dtype")
         each = value if kind.startswith("per_replica") else [value] * self._world
@@ -144,7 +147,7 @@ class _Model:
         return [number(member) for member in each]
 
     def _fitting(self, value: Any, replica_id: int, method: str) -> Array:
-        """The value with the variable's dtype and shape, or a refusal."""
+        """Return the value with the variable's dtype and shape, or raise Refused."""
         assert self._parts is not None
         part = self._parts[replica_id]
         if isinstance(value, np.ndarray):
@@ -164,7 +167,7 @@ class _Model:
         return value
 
     def _converted(self, value: Any, dtype: np.dtype[Any]) -> Array:
-        """A number, or list of numbers, in the variable's dtype."""
+        """Return a number, or list of numbers, in the variable's dtype."""
         if value is None:
             raise Refused("ValueError")
         found = np.asarray(value)
@@ -182,15 +185,15 @@ class _Model:
             else:
                 self._write_all(method, [self._aggregated(values, method)] * self._world)
             return
-        if "update" in where or not self._on_read:  # a component each, past any aggregation
+        if "update" in where or not self._on_read:  # per component, without aggregation
             self._write_all(method, values)
             return
         each = next(iter(recorded)).startswith("per_replica") or where == "merge"
-        alone = where == "merge" and self._world == 1  # one replica's values are not put together
+        alone = where == "merge" and self._world == 1  # one replica's values stay plain values
         self._write_shares(method, values, per_replica=each and not alone)
 
     def _write_locally(self, method: str, values: list[Any]) -> None:
-        """Each replica its own component, whatever becomes of the others (D4)."""
+        """Write each replica's own component, even if other replicas fail (D4)."""
         refusals: list[Refused] = []
         for replica_id, value in enumerate(values):
             try:
@@ -201,7 +204,7 @@ class _Model:
             raise refusals[0]
 
     def _write_shares(self, method: str, values: list[Any], *, per_replica: bool) -> None:
-        """A cross-replica write to an ON_READ variable."""
+        """Do a cross-replica write to an ON_READ variable."""
         if self._aggregation == "NONE":
             raise Refused  # D5, before anything changes
         if self._aggregation == "SUM" and method != "assign":
@@ -215,7 +218,7 @@ class _Model:
         self._write_all(method, [value] * self._world)
 
     def _aggregated(self, values: list[Any], method: str) -> Array:
-        """What all replicas' values together come to, by the variable's aggregation."""
+        """Combine all replicas' values with the variable's aggregation."""
         fitting = [self._fitting(value, i, method) for i, value in enumerate(values)]
         return self._combined(fitting)
 
@@ -228,7 +231,7 @@ class _Model:
         return mean_of(total, len(values)) if self._aggregation == "MEAN" else total
 
     def _write_all(self, method: str, values: Sequence[Any]) -> None:
-        """All components or none (D4)."""
+        """Write all components or none (D4)."""
         fitting = [self._fitting(value, i, method) for i, value in enumerate(values)]
         for replica_id, value in enumerate(fitting):
             self._set(replica_id, method, value)
@@ -263,11 +266,11 @@ class _Model:
 
     def _read(self, context: str, how: str) -> Json:
         if not self._case.is_mirrored or context not in ("replica", "update", "merge"):
-            return _read_as(self._cross_read(), how)  # under a device, too (D10)
+            return _read_as(self._cross_read(), how)  # also in a device scope (D10)
         assert self._parts is not None
         parts = [self._cross_read()] * self._world if context == "merge" else self._parts
         values = [_read_as(part, how) for part in parts]
-        if len(values) == 1:  # one replica's values are not put together
+        if len(values) == 1:  # one replica's values stay plain values
             return values[0]
         return {"type": "Mirrored" if context == "update" else "PerReplica", "values": values}
 
@@ -281,7 +284,7 @@ def _read_as(value: Array, how: str) -> Json:
 
 
 def left_fold(values: Sequence[Array]) -> Array:
-    """The sum in replica order, rounded to the dtype at every step (D8)."""
+    """Return the sum in replica order, rounded to the dtype at every step (D8)."""
     total = values[0]
     for value in values[1:]:
         total = np.asarray(total + value, total.dtype)
@@ -289,16 +292,16 @@ def left_fold(values: Sequence[Array]) -> Array:
 
 
 def mean_of(total: Array, count: int) -> Array:
-    """A sum divided in its own dtype; of integers, in float64 (D8)."""
+    """Divide a sum in its own dtype, or in float64 for integers (D8)."""
     if total.dtype.kind in "iu":
         return np.asarray(total.astype(np.float64) / count)
     return np.asarray(total / total.dtype.type(count), total.dtype)
 
 
 def _share(value: Any, dtype: np.dtype[Any], count: int) -> Array:
-    """One replica's share, with nothing lost on the way to the variable's dtype (D7).
+    """Return one replica's share, computed without loss in the variable's dtype (D7).
 
-    Towards an integer it is truncated. A bool has none, but half of a number True is as true.
+    For integers it is truncated. A share of True is True.
     """
     if dtype.kind == "b" and isinstance(value, bool):
         return np.asarray(value)
@@ -316,7 +319,7 @@ def _share(value: Any, dtype: np.dtype[Any], count: int) -> Array:
 
 
 def _initial(recorded: Json, dtype: str) -> Array:
-    """The initial value: Python's numbers without a dtype become float32 and int32."""
+    """Return the initial value: Python numbers without a dtype become float32 and int32."""
     match recorded:
         case {"callable": value} | {"tensor": value} | {"numpy": value}:
             return array(value, dtype or "float64")

@@ -1,4 +1,4 @@
-"""What varsim must make of the programs that add in an order of TensorFlow's own: rule D8."""
+"""Computes the expected outcome of programs that TensorFlow adds in another order: rule D8."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tests.golden.expect_python import aggregated, described, on_each
 from tests.golden.recorded import Case, Json, Outcome
 
 LEFT_FOLD_BYTES = 64
-"""Up to here TensorFlow's ring folds left, too."""
+"""Up to this size TensorFlow's ring folds left, too."""
 
 
 def folds_left(case: Case) -> Outcome | None:
-    """D8: the sum is folded in replica order, and the mean is that divided by W.
+    """Apply D8: fold the sum in replica order, and divide it by W for the mean.
 
-    For programs that TensorFlow runs as a ring (an all_reduce of more than 64 bytes, or of several
-    tensors packed into one), or with the reciprocal of W (a mean in a tf.function).
+    The rule is for programs that TensorFlow runs as a ring (an all_reduce of more than 64 bytes, or
+    of several tensors packed into one), or with the reciprocal of W (a mean in a tf.function).
     """
     op = re.search(r'"(SUM|MEAN)"|VA\.(MEAN)', case.text)
     if op is None or case.family != "numerics" or not case.is_mirrored:
@@ -50,7 +50,7 @@ def _nothing() -> Json:
 
 
 def _inputs(case: Case) -> list[list[Array]]:
-    """The tensors of the program's first line: of each, one per replica."""
+    """Return the tensors of the program's first line, with one value per replica for each."""
     names: dict[str, Any] = {"W": case.world, "PR": _per_replica}
     exec(case.program[0], names)
     return [names[name] for name in ("x", "y") if name in names]
@@ -61,10 +61,10 @@ def _per_replica(values: list[Any], dtype: str) -> list[Array]:
 
 
 def is_near(case: Case, expected: Outcome) -> bool:
-    """Whether TensorFlow's result is this one but for rounding.
+    """Return whether TensorFlow's result equals this one within rounding.
 
-    A sum of W numbers in any order is off by at most W roundings of the sum of their magnitudes,
-    and the reciprocal by one more.
+    The error of a sum of W numbers in any order is at most W roundings of the sum of their
+    magnitudes; the reciprocal adds one rounding.
     """
     inputs = _inputs(case)
     theirs, ours = _numbers(case.recorded), _numbers(expected)
@@ -76,7 +76,7 @@ def is_near(case: Case, expected: Outcome) -> bool:
 
 
 def _numbers(outcome: Outcome) -> Array:
-    """All numbers of an outcome, in order."""
+    """Return all numbers of an outcome, in order."""
     found: list[float] = []
 
     def collect(value: Json) -> None:

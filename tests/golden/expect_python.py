@@ -1,7 +1,7 @@
-"""What varsim must make of the Python programs that the rules D1-D13 change, one function each.
+"""Computes the expected outcome of Python programs that a rule changes, one function per rule.
 
-A function knows its programs by their text, and gives nothing for all others. Like `expect` it
-uses NumPy alone. What is asked of `returned` is asked of nothing but the rule's own part of it.
+A function recognises its programs by their text, and returns nothing for others. Like `expect` it
+uses only NumPy. Of `returned`, it gives only the part that the rule changes.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import numpy as np
 
 from tests.golden.encoding import encoded
 from tests.golden.expect import Array, left_fold, mean_of
-from tests.golden.recorded import Case, Failure, Json, Outcome
+from tests.golden.recorded import Case, Json, Outcome, RecordedError
 
 REFUSAL = "InvalidArgumentError"
-"""An error of which only this is asked: that it says what is wrong."""
+"""Any error that says clearly what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
-class Variable:
+class CreatedVariable:
     """The `v` of a program, as its text creates it."""
 
     value: Array
@@ -34,11 +34,11 @@ class Variable:
 
     @property
     def untouched(self) -> list[Json]:
-        """Its components as they were created."""
+        """Return its components after creation."""
         return [encoded(self.value)] * self.world
 
     def state(self, each: Sequence[Array]) -> dict[str, Json]:
-        """Its state with other components."""
+        """Return its state with other components."""
         combined = self.combined(each)
         read: Json = (
             encoded(combined) if combined is not None else {"error": {"type": "ValueError"}}
@@ -46,19 +46,19 @@ class Variable:
         return {"per_replica": [encoded(part) for part in each], "cross_read": read}
 
     def combined(self, each: Sequence[Array]) -> Array | None:
-        """What reading it outside gives; None if that is refused."""
+        """Return its cross-replica value; None if the read is refused."""
         if self.synchronization != "ON_READ":
             return each[0]
         return None if self.aggregation == "NONE" else aggregated(each, self.aggregation)
 
 
-def variable_of(case: Case) -> Variable | None:
-    """The distributed variable `v` that a program creates with one value."""
+def variable_of(case: Case) -> CreatedVariable | None:
+    """Return the distributed variable `v` that a program creates with one value."""
     found = re.search(r"v = tf\.Variable\((\[[^\]]*\]|[-\d.]+)([^)\n]*)\)", case.text)
     if found is None or not case.is_mirrored:
         return None
     settings = dict(re.findall(r"\bV([SA])\.(\w+)", found[2]))
-    return Variable(
+    return CreatedVariable(
         tensor(json.loads(found[1])),
         settings.get("S", "AUTO"),
         settings.get("A", "NONE"),
@@ -67,13 +67,13 @@ def variable_of(case: Case) -> Variable | None:
 
 
 def tensor(value: Any) -> Array:
-    """Python's numbers as TensorFlow takes them."""
+    """Return Python numbers in the dtype that TensorFlow gives them."""
     found = np.asarray(value)
     return found.astype({"f": np.float32, "i": np.int32}.get(found.dtype.kind, found.dtype))
 
 
 def aggregated(each: Sequence[Array], how: str) -> Array:
-    """All replicas' values as one."""
+    """Combine all replicas' values."""
     if how == "ONLY_FIRST_REPLICA":
         return each[0]
     total = left_fold(each)
@@ -81,19 +81,19 @@ def aggregated(each: Sequence[Array], how: str) -> Array:
 
 
 def described(value: Array) -> Json:
-    """An array in the recording's terms."""
+    """Return an array in the format of the recording."""
     return {"type": "Tensor", "dtype": value.dtype.name, "value": encoded(value)}
 
 
 def on_each(value: Array, world: int) -> Json:
-    """The same array from every replica, as `run` gives it."""
+    """Return the same array from every replica, as `run` returns it."""
     if world == 1:
         return described(value)
     return {"type": "PerReplica", "values": [described(value)] * world}
 
 
 def per_replica(expression: str, world: int) -> list[Array]:
-    """What an expression of a program is in each replica."""
+    """Return the value of an expression in each replica."""
     constant = SimpleNamespace(constant=tensor)
     return [
         tensor(eval(expression, {"rid": lambda r=r: r, "tf": constant, "W": world}))
@@ -102,15 +102,17 @@ def per_replica(expression: str, world: int) -> list[Array]:
 
 
 def refused(case: Case, after: Json, kind: str = REFUSAL) -> Outcome:
-    """The last line raises."""
-    return Outcome(error=Failure(kind=kind, at=len(case.program) - 1, after=after, message=""))
+    """Expect an error in the last line."""
+    return Outcome(
+        error=RecordedError(kind=kind, at=len(case.program) - 1, after=after, message="")
+    )
 
 
 # ---------------------------------------------------------------- one function per rule and program
 
 
 def none_is_local_state(case: Case) -> Outcome | None:
-    """D1: a variable with synchronization NONE is created."""
+    """Apply D1: a variable with synchronization NONE is created."""
     if not (
         case.is_mirrored and "synchronization=VS.NONE" in case.text and "s.run(f)" in case.text
     ):
@@ -119,7 +121,7 @@ def none_is_local_state(case: Case) -> Outcome | None:
 
 
 def each_contributes(case: Case) -> Outcome | None:
-    """D2: all_reduce of a number, or of one object in all replicas, combines all contributions."""
+    """Apply D2: all_reduce of a number, or of one object in all replicas, combines them."""
     found = re.search(
         r'all_reduce\("(SUM|MEAN)", (t|[\d.]+|float\(rid\(\)\) \+ 1\.5)\)\)$', case.text
     )
@@ -131,7 +133,7 @@ def each_contributes(case: Case) -> Outcome | None:
 
 
 def each_is_gathered(case: Case) -> Outcome | None:
-    """D2: all_gather of one object in all replicas gathers it from each; a scalar has no axis."""
+    """Apply D2: all_gather of one object gathers it from each replica; a scalar has no axis."""
     if not case.is_mirrored or case.world == 1:
         return None
     if "ctx().all_gather([3.0], axis=0)" in case.text:
@@ -142,7 +144,7 @@ def each_is_gathered(case: Case) -> Outcome | None:
 
 
 def one_replica_reduces_in_a_function(case: Case) -> Outcome | None:
-    """D2: at W=1, all_reduce of the argument of a tf.function gives the argument."""
+    """Apply D2: with one replica, all_reduce of a tf.function's argument returns the argument."""
     found = re.match(r"x = PR\(\[(.*?)\], '(\w+)'\)", case.text)
     asked = (
         case.is_mirrored and case.world == 1 and case.in_function and "all_reduce(R." in case.text
@@ -153,7 +155,7 @@ def one_replica_reduces_in_a_function(case: Case) -> Outcome | None:
 
 
 def numbers_are_reduced(case: Case) -> Outcome | None:
-    """D2: reduce takes numbers per replica as tensors; a plain zero is its own sum and mean."""
+    """Apply D2: reduce takes numbers per replica as tensors; a plain 0 is its own sum and mean."""
     if not case.is_mirrored:
         return None
     if re.search(r"out = s\.reduce\(R\.\w+, 0, axis=None\)$", case.text):
@@ -168,7 +170,7 @@ def numbers_are_reduced(case: Case) -> Outcome | None:
 
 
 def values_are_aggregated(case: Case) -> Outcome | None:
-    """D2: each replica's list of numbers, or variable, is its contribution to `v.assign`."""
+    """Apply D2: each replica's list of numbers, or variable, is its contribution to `v.assign`."""
     v = variable_of(case)
     found = re.search(r"[sa]\.run\(lambda: v\.assign\((w|\[.*\])\)\)$", case.text)
     if v is None or found is None or v.synchronization == "ON_READ" or v.aggregation == "NONE":
@@ -184,7 +186,7 @@ def values_are_aggregated(case: Case) -> Outcome | None:
 
 
 def lists_are_shared_out(case: Case) -> Outcome | None:
-    """D2: a list of numbers assigned to a sum is shared out as a tensor is."""
+    """Apply D2: a list of numbers assigned to a sum is divided among replicas like a tensor."""
     v = variable_of(case)
     found = re.search(r"v\.assign\((\[[\d., ]+\])(, read_value=False)?\)", case.text)
     if v is None or found is None or "s.run" in case.text:
@@ -192,7 +194,7 @@ def lists_are_shared_out(case: Case) -> Outcome | None:
     if (v.synchronization, v.aggregation) != ("ON_READ", "SUM"):
         return None
     parts = [mean_of(tensor(json.loads(found[1])), v.world)] * v.world
-    if ".assign_add(" in case.text:  # to the sum, which is refused; the assign before it stands
+    if ".assign_add(" in case.text:  # refused for a sum; the assign before it keeps its effect
         return refused(case, v.state(parts)["per_replica"], "ValueError")
     if "copy.deepcopy(v)" in case.text:
         item = {"type": "list", "items": [_python(value) for value in v.value.tolist()]}
@@ -209,18 +211,18 @@ def _python(value: Any) -> Json:
 
 
 def mixed_deeds_are_refused(case: Case) -> Outcome | None:
-    """D3: replicas that write different variables, or in different ways, are told so."""
+    """Apply D3: different writes on different replicas are an error."""
     v = variable_of(case)
     ways = "v.assign(tf.constant(5.0)) if rid() == 0 else v.assign_add(tf.constant(7.0))"
     variables = "(v if rid() == 0 else w).assign("
     if v is None or not (ways in case.text or variables in case.text):
         return None
-    failure = Failure(kind="RuntimeError", at=2, after=v.untouched, message="")
+    failure = RecordedError(kind="RuntimeError", at=2, after=v.untouched, message="")
     return Outcome(error=failure)
 
 
 def a_failed_update_changes_nothing(case: Case) -> Outcome | None:
-    """D4: an update whose function raises for one component leaves all as they were."""
+    """Apply D4: an update that raises for one component changes none."""
     v = variable_of(case)
     if v is None or not re.search(r'c\.assign\(5\.0\)\n.*raise KeyError\("u"\)', case.text):
         return None
@@ -228,7 +230,7 @@ def a_failed_update_changes_nothing(case: Case) -> Outcome | None:
 
 
 def the_others_go_on(case: Case) -> Outcome | None:
-    """D4: when one replica raises, the others still do what they do by themselves."""
+    """Apply D4: when one replica raises, the local operations of the others still take effect."""
     v = variable_of(case)
     raises = re.search(r'if rid\(\) == (0|W - 1): raise KeyError\("boom"\)\n +v\.assign', case.text)
     if v is None or raises is None or v.synchronization != "ON_READ":
@@ -239,7 +241,7 @@ def the_others_go_on(case: Case) -> Outcome | None:
 
 
 def a_refused_write_changes_nothing(case: Case) -> Outcome | None:
-    """D5: a cross-replica write to ON_READ with aggregation NONE changes nothing, and raises."""
+    """Apply D5: a cross-replica write to ON_READ with aggregation NONE raises, changing nothing."""
     v = variable_of(case)
     if v is None or (v.synchronization, v.aggregation) != ("ON_READ", "NONE"):
         return None
@@ -248,12 +250,12 @@ def a_refused_write_changes_nothing(case: Case) -> Outcome | None:
     ]
     if not lines or "read_value=False" in case.text or ".extended." in case.text:
         return None
-    failure = Failure(kind="ValueError", at=lines[0], after=v.untouched, message="")
+    failure = RecordedError(kind="ValueError", at=lines[0], after=v.untouched, message="")
     return Outcome(error=failure)
 
 
 def assigns_chain(case: Case) -> Outcome | None:
-    """D6: what assign returns can be assigned to."""
+    """Apply D6: the result of an assign can be assigned to."""
     v = variable_of(case)
     found = re.search(r"v\.assign\((\[.*?\])\)\.assign_add\((\[.*?\])\)$", case.text)
     if v is None or found is None:
@@ -265,7 +267,7 @@ def assigns_chain(case: Case) -> Outcome | None:
 
 
 def wrong_lengths_are_refused(case: Case) -> Outcome | None:
-    """D9: a PerReplica of another strategy's length cannot be written or given to replicas."""
+    """Apply D9: a PerReplica with another number of values cannot be written or passed."""
     made = re.search(r"x = ([aq])\.experimental_distribute_values_from_function", case.text)
     used = re.search(
         r"with ([aq])\.scope\(\): v\.assign\(x\)|([aq])\.run\(.*args=\(x,\)\)", case.text
@@ -277,13 +279,13 @@ def wrong_lengths_are_refused(case: Case) -> Outcome | None:
 
 
 def slices_are_refused(case: Case) -> Outcome | None:
-    """D12: assigning to a slice of a distributed variable is refused, and changes nothing."""
+    """Apply D12: an assign to a slice of a distributed variable is refused, changing nothing."""
     v = variable_of(case)
     return refused(case, v.untouched) if v is not None and "v[0:1].assign(" in case.text else None
 
 
 def variables_convert_as_arrays(case: Case) -> Outcome | None:
-    """D13: float, len and bool see the variable's value, as they would see an array."""
+    """Apply D13: float, len and bool use the variable's value, as they use an array."""
     found = re.search(r"(float|len|bool)\(v\)$", case.text)
     created = re.search(r"v = tf\.Variable\((\[.*?\]|[\d.]+),", case.text)
     if found is None or created is None:
@@ -301,7 +303,7 @@ def variables_convert_as_arrays(case: Case) -> Outcome | None:
 
 
 def replica_ids_are_numbers(case: Case) -> Outcome | None:
-    """D2: a number is a Python number, also where TensorFlow makes a tensor of it."""
+    """Apply D2: a number stays a Python number where TensorFlow makes a tensor of it."""
     if not re.search(r"out = s\.run\(lambda: ctx\(\)\.replica_id_in_sync_group\)", case.text):
         return None
     each = [{"type": "int", "value": i} for i in range(case.world)]
@@ -310,7 +312,7 @@ def replica_ids_are_numbers(case: Case) -> Outcome | None:
 
 
 def structures_are_gathered_from_all(case: Case) -> Outcome | None:
-    """D4: a gather is of all replicas, where TensorFlow takes replica 0's part of a structure."""
+    """Apply D4: a gather uses all replicas, where TensorFlow takes only replica 0's structure."""
     program = r'x = \{"a": PR\((.*), "float32"\)\}\nout = s\.gather\(x, axis=0\)'
     found = re.search(program, case.text)
     if not found or not case.is_mirrored or case.world == 1:
@@ -338,5 +340,5 @@ RULES: list[tuple[str, Callable[[Case], Outcome | None]]] = [
     ("D12", slices_are_refused),
     ("D13", variables_convert_as_arrays),
 ]
-"""Rule → what it makes of the Python programs that it changes. At most one of them is for a
-program; what rules D6 and D8 change within what others give is in `rules`."""
+"""Rule → the function that gives the expected outcome. At most one applies to a program. `rules`
+has the changes that D6 and D8 make to outcomes of other rules."""

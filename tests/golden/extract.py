@@ -1,7 +1,7 @@
 """Makes `cases.json.gz` from a recording of TensorFlow: `python tests/golden/extract.py SOURCE`.
 
-SOURCE is the full recording, `{"meta": …, "cases": […]}`, gzipped. What is in scope is copied,
-without what a comparison does not use: null fields, and error messages beyond a line.
+SOURCE is the full recording, `{"meta": …, "cases": […]}`, gzipped. The cases in scope are copied
+without the parts that a comparison does not use: null fields, and error messages beyond one line.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ MESSAGE_CHARACTERS = 100
 
 
 def in_scope(case_id: str) -> bool:
-    """Whether varsim is to be compared with a case; the rest awaits its issues.
+    """Return whether varsim is compared with a case.
 
-    Left out are scatter, checkpoints, the multi-worker, central-storage and parameter-server
-    strategies, and the cases that show how TensorFlow poisons its process.
+    Out of scope are scatter, checkpoints, the multi-worker, central-storage and parameter-server
+    strategies, and cases after which TensorFlow's process does not work any more.
     """
     group, family = case_id.split("/")[:2]
     return group == "mixing" or (group in GROUPS and family in FAMILIES)
 
 
 def shortened(value: Any) -> Any:
-    """A part of a case with its messages cut to one short line."""
+    """Return a part of a case with messages cut to one short line."""
     if isinstance(value, list):
         return [shortened(member) for member in value]
     if not isinstance(value, dict):
@@ -50,7 +50,7 @@ def shortened(value: Any) -> Any:
 
 
 def extracted(case: dict[str, Any]) -> dict[str, Any]:
-    """A case without null fields and without the rest of its messages."""
+    """Return a case without null fields and without the rest of its messages."""
     kept = {key: value for key, value in case.items() if value is not None}
     for key in ("result", "error"):
         if key in kept:
@@ -61,7 +61,7 @@ def extracted(case: dict[str, Any]) -> dict[str, Any]:
 
 
 def main(source: str) -> None:
-    """Reads the recording and writes the project's copy."""
+    """Read the recording and write the project's copy."""
     recording = json.loads(gzip.decompress(Path(source).read_bytes()))
     cases = [extracted(case) for case in recording["cases"] if in_scope(case["id"])]
     lines = ["{", f'"tensorflow": {json.dumps(recording["meta"]["tensorflow"])},', '"cases": [']

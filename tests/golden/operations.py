@@ -11,11 +11,11 @@ import numpy as np
 
 import varsim as tf
 from tests.golden.encoding import array, encoded, number, numpy_number
-from tests.golden.recorded import Case, Failure, Json, Outcome
+from tests.golden.recorded import Case, Json, Outcome, RecordedError
 from tests.golden.terms import Descriptions, per_replica, per_replica_value
 
 Call = Callable[[Any], Any]
-"""A write: takes what to call the method of."""
+"""A write: a function that gets the object whose method it calls."""
 
 READS: dict[str, Callable[[Any], Any]] = {
     "read_value": lambda v: v.read_value(),
@@ -27,7 +27,7 @@ READS: dict[str, Callable[[Any], Any]] = {
 
 
 class Value:
-    """What an operation writes: in a replica, and for all replicas at once."""
+    """The value of a write: in a replica, and for all replicas at once."""
 
     def __init__(self, recorded: Json, dtype: str, strategy: Any) -> None:
         dtype = recorded.get("dtype", dtype)
@@ -52,14 +52,14 @@ class Value:
         self._is_fresh = kind == "fresh_tensor"
 
     def everywhere(self) -> Any:
-        """The value where there is no replica: a PerReplica, if every replica has its own."""
+        """Return the value in cross-replica context: a PerReplica if replicas' values differ."""
         each = self._each
         if each is None:
             return self._one
         return per_replica_value(self._strategy, lambda replica_id: each[replica_id])
 
     def in_replica(self, then: Callable[[Any], Any]) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        """A function that calls `then` with the replica's value, and its arguments."""
+        """Return a function that calls `then` with the replica's value, and its arguments."""
         if self._each is not None:
             return then, (self.everywhere(),)
         one = self._one
@@ -69,7 +69,7 @@ class Value:
 
 
 class Operations:
-    """One program on its way."""
+    """One running program."""
 
     def __init__(self, case: Case, strategy: Any) -> None:
         self._case = case
@@ -78,12 +78,12 @@ class Operations:
         self._initializer_calls: int | None = None
 
     def replay(self) -> Outcome:
-        """Runs the program to its end, or to its first error."""
+        """Run the program to its end, or to its first error."""
         returned: Any = None
         for index, entry in enumerate(self._case.program):
             try:
                 returned = self._perform(*entry)
-            except Exception as error:  # whatever it is, it is compared with TensorFlow's
+            except Exception as error:  # any error is compared with TensorFlow's
                 return Outcome(error=failure(error, index, self._after()))
         return Outcome(state=self._state(), returned=self._described(returned))
 
@@ -106,7 +106,7 @@ class Operations:
         return state
 
     def _asks_for_attributes(self) -> bool:
-        """Whether the recording tells them, or would have if TensorFlow had not raised."""
+        """Return whether the recording has them, or would have them without TensorFlow's error."""
         recorded = self._case.recorded
         return "attrs" in recorded.state or (
             recorded.error is not None and self._case.family == "create"
@@ -229,35 +229,35 @@ class Operations:
             case "cross":
                 with self._scope():
                     return read(v)
-        return read(v)  # outside, and under a device, of which varsim has no scope
+        return read(v)  # outside; varsim has no device scopes
 
 
 class _Reads:
-    """Several reads, described already: some of them may have raised."""
+    """Descriptions of several reads, some of which may have raised."""
 
     def __init__(self, described: Json) -> None:
         self.described = described
 
 
 def merge_call(function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-    """The current replica's merge_call."""
+    """Call merge_call of the current replica."""
     return tf.distribute.get_replica_context().merge_call(function, args=args)
 
 
 def update(strategy: Any, variable: Any, method: str, value: Any) -> Any:
-    """`extended.update` with a method of the component."""
+    """Call `extended.update` with a method of the component."""
     return strategy.extended.update(
         variable, lambda component, x: getattr(component, method)(x), args=(value,)
     )
 
 
 def _member(kind: Any, name: str | None) -> Any:
-    """A member of an enum by its name; what is none is passed on as it is."""
+    """Return the member of an enum with this name, or the argument itself if there is none."""
     return getattr(kind, name, name) if name is not None else None
 
 
 def attributes_of(variable: Any) -> dict[str, Json]:
-    """What a new variable says of itself, and of its components."""
+    """Return the attributes of a new variable and of its components."""
     attributes = {
         "class": type(variable).__name__,
         "trainable": variable.trainable,
@@ -281,17 +281,17 @@ def attributes_of(variable: Any) -> dict[str, Json]:
 
 
 def _each(values: Iterable[Json]) -> list[Json]:
-    """The different values, each once."""
+    """Return the values without duplicates."""
     return sorted(set(values))
 
 
 def _common(values: Iterable[str]) -> str:
-    """The value that all of them are."""
+    """Return the value that all have in common."""
     return " or ".join(_each(values))
 
 
 def state_of(variable: Any, dtype: str) -> dict[str, Json]:
-    """A variable's components, and what reading it outside gives."""
+    """Return a variable's components and its cross-replica value."""
     state: dict[str, Json] = {"per_replica": per_replica(variable)}
     try:
         value = variable.read_value()
@@ -304,13 +304,13 @@ def state_of(variable: Any, dtype: str) -> dict[str, Json]:
     return state
 
 
-def failure(error: Exception, at: int, after: Json) -> Failure:
-    """An exception in the recording's terms."""
+def failure(error: Exception, at: int, after: Json) -> RecordedError:
+    """Return an exception in the format of the recording."""
     tail = error.__traceback__
     while tail is not None and tail.tb_next is not None:
         tail = tail.tb_next
     place = tail.tb_frame.f_code.co_filename if tail is not None else ""
-    return Failure(
+    return RecordedError(
         kind=type(error).__name__,
         kinds=frozenset(kind.__name__ for kind in type(error).__mro__),
         at=at,
@@ -321,4 +321,4 @@ def failure(error: Exception, at: int, after: Json) -> Failure:
 
 
 VARSIM = str(Path(str(tf.__file__)).parent)
-"""Where varsim's own lines stand."""
+"""The folder of varsim's own modules."""

@@ -1,7 +1,7 @@
-"""What is compared on real worker processes: a sample, since processes are slow.
+"""Selects the cases for real worker processes: a sample, because processes are slow.
 
-They share no memory with the program. What a program sees of its functions' work through such
-memory has another outcome there; it is left out, by what its text says.
+Worker processes share no memory with the program. Programs that use such shared memory have another
+outcome there; they are recognised by their text and left out.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ LEFT_OUT = {
     "it returns a replica's context": r"s\.run\(lambda: ctx\(\)\)",
     "it starts workers of its own": r"MirroredStrategy\(",
 }
-"""Why a program has another outcome on processes → how its text shows that."""
+"""Reason why a program has another outcome on processes → pattern of its text."""
 
 
 def fits_processes(case: Case) -> bool:
-    """Whether a case has the same one outcome with replicas in processes of their own."""
+    """Return whether a case has the same outcome with replicas in their own processes."""
     return (
         (case.is_mirrored or case.family == "mixing")
         and not not_offered(case)
@@ -31,7 +31,7 @@ def fits_processes(case: Case) -> bool:
 
 
 def sample(cases: Iterable[Case], count: int, seed: int) -> list[Case]:
-    """Some of the cases that fit, of all families alike; grouped by their number of replicas."""
+    """Return a sample of suitable cases from all families, grouped by number of replicas."""
     chance = random.Random(seed)
     families: dict[str, list[Case]] = {}
     for case in cases:

@@ -13,11 +13,11 @@ from tests.golden.shim import TF, constant
 from tests.golden.terms import Descriptions, per_replica, per_replica_value
 
 
-class Program:
-    """One program on its way."""
+class PythonProgram:
+    """One running program."""
 
     def __init__(self, case: Case, names: dict[str, Any]) -> None:
-        """Prepares a program whose strategies have the given names."""
+        """Prepare a program whose strategies have the given names."""
         self._case = case
         self._names: dict[str, Any] = {
             "tf": TF,
@@ -34,11 +34,11 @@ class Program:
         }
 
     def replay(self) -> Outcome:
-        """Runs the program to its end, or to its first error."""
+        """Run the program to its end, or to its first error."""
         for index, line in enumerate(self._case.program):
             try:
                 exec(compile(self._translated(line), f"<line {index}>", "exec"), self._names)
-            except Exception as error:  # whatever it is, it is compared with TensorFlow's
+            except Exception as error:  # any error is compared with TensorFlow's
                 return Outcome(error=failure(error, index, self._after()))
         variable = self._variable()
         recorded_dtype = self._case.recorded.state.get("cross_read_dtype")
@@ -48,10 +48,10 @@ class Program:
         return Outcome(state=state, returned=self._describe(self._names.get("out")))
 
     def _translated(self, line: str) -> str:
-        """The line as varsim's users would write it: its tensors are arrays, without a numpy()."""
+        """Return the line as varsim's users write it: tensors are arrays and have no numpy()."""
         if not self._case.is_mirrored:
-            line = line.replace("x.numpy()", "x")  # PR gives the one tensor itself
-        return line.replace("y.numpy()", "y")  # of a dataset
+            line = line.replace("x.numpy()", "x")  # PR returns the one tensor itself
+        return line.replace("y.numpy()", "y")  # an element of a dataset
 
     def _variable(self) -> Any:
         found = self._names.get("v")
@@ -65,11 +65,11 @@ class Program:
         return Descriptions(self._variable()).describe(value)
 
     def _per_replica(self, values: list[Any], dtype: Any = None) -> Any:
-        """`PR(values, dtype)`: tensors of that dtype, or else the values as they are."""
+        """Return `PR(values, dtype)`: tensors of that dtype, or the values without one."""
         each = values if dtype is None else [constant(value, dtype) for value in values]
         return per_replica_value(self._names["s"], lambda replica_id: each[replica_id])
 
 
 def replica_id() -> int:
-    """`rid()` in a recorded program."""
+    """Return `rid()` of a recorded program."""
     return int(tf.distribute.get_replica_context().replica_id_in_sync_group)

@@ -1,4 +1,4 @@
-"""The recorded cases, as values: what a program was, and what TensorFlow made of it."""
+"""The recorded cases: programs, and the outcomes in TensorFlow."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from typing import Any
 CASES = Path(__file__).parent / "cases.json.gz"
 
 Json = Any
-"""A value in the recording's own terms: see README.md. A number is exact; NaN and infinities are
+"""A value in the format of the recording: see README.md. Numbers are exact; NaN and infinities are
 the strings "nan", "inf" and "-inf"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """An error that a program ended with."""
+class RecordedError:
+    """The error that ended a program."""
 
     kind: str  # the exception's class
-    kinds: frozenset[str] = frozenset()  # it, and all classes that it inherits from
+    kinds: frozenset[str] = frozenset()  # its class and all base classes
     at: int  # index of the program's entry that raised
     after: Json  # the components after it; None if there is no variable
     message: str
-    by_program: bool = False  # whether the program's own line raised it, and not a library
+    by_program: bool = False  # whether the program's own line raised it, not a library
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a program left behind, in the recording's own terms."""
+    """The outcome of a program, in the format of the recording."""
 
-    error: Failure | None = None
+    error: RecordedError | None = None
     state: Mapping[str, Json] = field(default_factory=dict)
-    """per_replica, cross_read, cross_read_dtype, attrs and initializer_calls, as far as known."""
+    """per_replica, cross_read, cross_read_dtype, attrs and initializer_calls, if known."""
     returned: Json = None
 
 
@@ -47,73 +47,73 @@ class Case:
 
     @property
     def id(self) -> str:
-        """The name of the case, for people."""
+        """Return the name of the case."""
         return str(self.record["id"])
 
     @cached_property
     def family(self) -> str:
-        """What kind of question the case asks."""
+        """Return the family of the case: the subject of its question."""
         group, family = self.id.split("/")[:2]
         return group if group == "mixing" else family
 
     @property
     def world(self) -> int:
-        """How many replicas there are."""
+        """Return the number of replicas."""
         return int(self.record["world"])
 
     @property
     def strategy(self) -> str:
-        """mirrored, one_device, default or no_strategy; in mixing, several."""
+        """Return mirrored, one_device, default or no_strategy; in family mixing, several."""
         return str(self.record["strategy"])
 
     @property
     def is_mirrored(self) -> bool:
-        """Whether the variables are distributed."""
+        """Return whether the variables are distributed."""
         return self.strategy.startswith("mirrored")
 
     @property
     def in_function(self) -> bool:
-        """Whether TensorFlow ran it inside a tf.function."""
+        """Return whether TensorFlow ran it inside a tf.function."""
         return self.record.get("mode") == "function"
 
     @property
     def is_python(self) -> bool:
-        """Whether the program is lines of Python and not a list of operations."""
+        """Return whether the program is lines of Python, not a list of operations."""
         return self.record.get("lang") == "py"
 
     @property
     def program(self) -> list[Any]:
-        """Operations, or lines of Python."""
+        """Return the operations, or the lines of Python."""
         program: list[Any] = self.record["program"]
         return program
 
     @cached_property
     def text(self) -> str:
-        """The lines of a Python program, put together."""
+        """Return the lines of a Python program as one text."""
         return "\n".join(self.program) if self.is_python else ""
 
     @property
     def synchronization(self) -> str:
-        """The synchronization that the program asks for."""
+        """Return the synchronization that the program asks for."""
         return str(self.record.get("sync", "AUTO"))
 
     @property
     def aggregation(self) -> str:
-        """The aggregation that the program asks for."""
+        """Return the aggregation that the program asks for."""
         return str(self.record.get("agg", "NONE"))
 
     @property
     def dtype(self) -> str:
-        """The dtype that the program asks for; "" if it leaves it to the value."""
+        """Return the dtype that the program asks for; "" if it is that of the value."""
         return str(self.record.get("dtype", ""))
 
     @cached_property
     def recorded(self) -> Outcome:
-        """What TensorFlow did."""
+        """Return the outcome in TensorFlow."""
         error = self.record.get("error")
         if error is not None:
             return Outcome(
-                error=Failure(
+                error=RecordedError(
                     kind=error["type"],
                     at=error["at"],
                     after=error["per_replica_after"],
@@ -126,6 +126,6 @@ class Case:
 
 
 def load() -> list[Case]:
-    """All cases in scope, sorted by id."""
+    """Return all cases in scope, sorted by id."""
     recording = json.loads(gzip.decompress(CASES.read_bytes()))
     return [Case(record) for record in recording["cases"]]

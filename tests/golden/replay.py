@@ -1,4 +1,4 @@
-"""Replays recorded cases through varsim's public face."""
+"""Replays recorded cases through varsim's public interface."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from unittest import mock
 
 import varsim as tf
 from tests.golden.operations import Operations
-from tests.golden.programs import Program
+from tests.golden.programs import PythonProgram
 from tests.golden.recorded import Case, Outcome
 
 SHARED_BY = 25
-"""How many cases share a simulated cluster: it checks all its variables at every event, and the
-variables that cases leave behind go with it."""
+"""How many cases share a simulated cluster. It checks all variables at every event, and only a new
+cluster has none of the variables of earlier cases."""
 
 
 DEVICES = 4
-"""How many devices the machine had on which TensorFlow was recorded."""
+"""The number of devices of the machine on which TensorFlow was recorded."""
 
 
-class Stage:
-    """The strategies that cases share: on real workers, starting one takes longer than a case.
+class SharedStrategies:
+    """The strategies that cases share: with real workers, a start takes longer than a case.
 
-    A case leaves nothing behind on them but variables that nobody names.
+    Of earlier cases they have only variables, to which no program refers any more.
     """
 
     def __init__(self, shared_by: int | None = SHARED_BY) -> None:
-        """Makes strategies afresh for every so many cases; None: they are kept."""
+        """Create new strategies after this many cases; None keeps them."""
         self._shared_by = shared_by
         self._replayed = 0
         self._strategies: dict[tuple[str, ...], Any] = {}
 
     def replay(self, case: Case) -> Outcome:
-        """Runs one case. varsim's own warnings are wanted; any other one is an error."""
+        """Run one case. varsim's own warnings are expected; any other warning is an error."""
         if self._shared_by is not None and self._replayed % self._shared_by == 0:
             self.close()
         self._replayed += 1
@@ -44,15 +44,15 @@ class Stage:
             if not case.is_python:
                 return Operations(case, self._strategy(case)).replay()
             if case.family != "mixing":
-                return Program(case, {"s": self._strategy(case)}).replay()
+                return PythonProgram(case, {"s": self._strategy(case)}).replay()
             try:
                 with mock.patch.dict(os.environ, VARSIM_WORKERS=str(DEVICES)):
-                    return Program(case, self._several()).replay()
+                    return PythonProgram(case, self._several()).replay()
             finally:
                 tf.distribute.experimental_set_strategy(None)
 
     def close(self) -> None:
-        """Ends the workers, where there are any."""
+        """End the workers, if there are any."""
         for strategy in self._strategies.values():
             strategy.close()
         self._strategies.clear()
@@ -70,7 +70,7 @@ class Stage:
         raise AssertionError(f"unknown strategy: {case.strategy}")
 
     def _several(self) -> dict[str, Any]:
-        """The strategies of the cases that mix them."""
+        """Return the strategies for cases of family mixing."""
         a = self._mirrored("CPU:0", "CPU:1")
         return {
             "a": a,

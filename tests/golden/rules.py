@@ -1,8 +1,8 @@
-"""Which class a case falls into: same, different on purpose by a rule, or not yet.
+"""Classifies cases: same, different on purpose by a rule, or not yet supported.
 
-The rules are those of docs/semantics.md, by their numbers. A rule is a function of the case: it
-says by the program alone whether it changes something there. What varsim must give instead comes
-from `expect`, `expect_python` and `expect_numerics`, and is checked.
+The rules have the numbers of docs/semantics.md. A rule is a function of the case: it decides by the
+program alone whether it applies. The expected outcome then comes from `expect`, `expect_python` or
+`expect_numerics`, and varsim's outcome must equal it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from tests.golden.compare import Difference, differences, same_value
+from tests.golden.compare import OutcomeDifference, differences, same_value
 from tests.golden.expect import expected
 from tests.golden.expect_numerics import folds_left, is_near
 from tests.golden.expect_python import RULES
@@ -19,7 +19,7 @@ from tests.golden.recorded import Case, Json, Outcome
 from tests.golden.shim import NOT_OFFERED
 
 
-class Class(Enum):
+class CaseClass(Enum):
     """How varsim's outcome of a case relates to TensorFlow's."""
 
     SAME = "same"
@@ -30,46 +30,46 @@ class Class(Enum):
 
 STATEMENTS = {
     "D1": "synchronization NONE is local state",
-    "D2": "each replica's value is its contribution, whatever objects are the same",
-    "D3": "replicas that do different things are told so",
-    "D4": "an operation happens on all replicas or on none; one that raises stops no other",
+    "D2": "each replica's value is its contribution, even if objects are identical",
+    "D3": "replicas that do different operations get an error",
+    "D4": "an operation happens on all replicas or on none; an exception stops no other replica",
     "D5": "a refused write to ON_READ + NONE changes nothing",
     "D6": "assign returns the variable",
-    "D7": "nothing is lost on the way to the variable's dtype",
-    "D8": "one order of adding: left fold, then division",
+    "D7": "values are converted to the variable's dtype directly",
+    "D8": "a sum is a left fold in replica order, a mean is that divided by N",
     "D9": "a PerReplica of the wrong length is refused",
     "D10": "a diverged mirrored variable reads as component 0",
     "D12": "slice assignment of a distributed variable is refused",
-    "D13": "float, len and bool as arrays have them",
+    "D13": "float, len and bool behave as for arrays",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a case came to."""
+class Classification:
+    """The class of a case, and the reasons."""
 
-    kind: Class
+    kind: CaseClass
     rules: frozenset[str] = frozenset()
-    why: tuple[str, ...] = ()  # what is not offered, or what nothing explains
+    why: tuple[str, ...] = ()  # what is not supported, or differences that no rule explains
 
 
-def classify(case: Case, ours: Outcome) -> Verdict:
-    """The class of a case, given what varsim made of it."""
+def classify(case: Case, ours: Outcome) -> Classification:
+    """Return the class of a case with this outcome in varsim."""
     missing = not_offered(case)
     if missing:
-        return Verdict(Class.NOT_YET, why=(missing,))
+        return Classification(CaseClass.NOT_YET, why=(missing,))
     found = differences(case.recorded, ours)
     if not found:
-        return Verdict(Class.SAME)
+        return Classification(CaseClass.SAME)
     check = _by_operations if not case.is_python else _by_text
     rules, unexplained = check(case, ours, found)
     if unexplained:
-        return Verdict(Class.UNEXPLAINED, frozenset(rules), tuple(unexplained))
-    return Verdict(Class.ON_PURPOSE, frozenset(rules))
+        return Classification(CaseClass.UNEXPLAINED, frozenset(rules), tuple(unexplained))
+    return Classification(CaseClass.ON_PURPOSE, frozenset(rules))
 
 
 def not_offered(case: Case) -> str:
-    """What a program needs that varsim does not offer yet; "" if nothing."""
+    """Return the feature of a program that varsim does not support yet; "" if there is none."""
     return next((what for text, what in NOT_OFFERED.items() if text in case.text), "")
 
 
@@ -77,9 +77,9 @@ def not_offered(case: Case) -> str:
 
 
 def _by_operations(
-    case: Case, ours: Outcome, found: list[Difference]
+    case: Case, ours: Outcome, found: list[OutcomeDifference]
 ) -> tuple[set[str], list[str]]:
-    """The rules that explain the differences, and what is not as they demand."""
+    """Return the rules that explain differences, and the differences that none explains."""
     wanted = expected(case)
     beside = Outcome(
         error=ours.error,
@@ -103,7 +103,7 @@ def _by_operations(
             rules.add("D2")
             continue
         reasons = {rule for rule, holds in OPERATIONS.items() if holds(case)}
-        if difference.aspect == "after" and len(found) == 1:  # both raise, and one has written
+        if difference.aspect == "after" and len(found) == 1:  # both raise, only one has written
             reasons = reasons & {"D5"} or {"D4"}
         if not reasons:
             unexplained.append(f"no rule for {difference}")
@@ -112,11 +112,11 @@ def _by_operations(
 
 
 ITSELF = frozenset({"self", "component"})
-"""How the recording describes the program's variable, and one of its components."""
+"""The description of the program's variable, and of one of its components, in the recording."""
 
 
 def _has_new_state(case: Case, ours: Outcome) -> bool:
-    """Whether the state is another than TensorFlow's, so that what it returned is, too."""
+    """Return whether the state, and so the returned value, differs from TensorFlow's."""
     return not all(
         same_value(case.recorded.state.get(key), ours.state.get(key))
         for key in ("per_replica", "cross_read")
@@ -128,7 +128,7 @@ def _last_writes(case: Case) -> bool:
 
 
 def _entries(case: Case) -> list[tuple[str, str, str]]:
-    """Where, how and with what kind of value a program writes."""
+    """Return where, how and with what kind of value a program writes."""
     return [
         (where, rest[0], next(iter(rest[1])))
         for where, *rest in case.program
@@ -141,7 +141,7 @@ def _creates_local_state(case: Case) -> bool:
 
 
 def _merges_what_is_no_tensor_of_its_own(case: Case) -> bool:
-    """Aggregated values that are shared or plain numbers; or regrouped ones that are shared."""
+    """Return whether values are aggregated and shared or plain, or regrouped and shared."""
     mirrored = case.synchronization in ("AUTO", "ON_WRITE") and case.aggregation != "NONE"
     return case.is_mirrored and any(
         (where == "replica" and mirrored and kind not in ("per_replica_tensor", "fresh_tensor"))
@@ -151,7 +151,7 @@ def _merges_what_is_no_tensor_of_its_own(case: Case) -> bool:
 
 
 def regroups(case: Case) -> bool:
-    """Whether the program ends in reads of which every replica, or component, gives its own."""
+    """Return whether the program ends with reads that return one value per replica or component."""
     if not case.is_mirrored or case.world == 1 or case.program[-1][0] != "read":
         return False
     return case.program[-1][1] in ("replica", "merge", "update")
@@ -176,14 +176,16 @@ OPERATIONS: dict[str, Callable[[Case], bool]] = {
     "D7": lambda case: _writes_across(case, "SUM"),
     "D10": _reads_under_a_device,
 }
-"""Rule → whether it may change what a program of operations does. D4 and D6 are for all."""
+"""Rule → whether it can apply to a program of operations. D4 and D6 can apply to all."""
 
 
 # ---------------------------------------------------------------- programs of Python
 
 
-def _by_text(case: Case, ours: Outcome, found: list[Difference]) -> tuple[set[str], list[str]]:
-    """The same for a program of Python lines."""
+def _by_text(
+    case: Case, ours: Outcome, found: list[OutcomeDifference]
+) -> tuple[set[str], list[str]]:
+    """Return the same for a program of Python lines."""
     for rule, makes in [*RULES, ("D8", folds_left)]:
         wanted = makes(case)
         if wanted is None:
@@ -204,8 +206,8 @@ def _by_text(case: Case, ours: Outcome, found: list[Difference]) -> tuple[set[st
     return rules, unexplained
 
 
-def _is_variable(difference: Difference, ours: Outcome) -> bool:
-    """D6: where TensorFlow gives a tensor of the new value, varsim gives what has it."""
+def _is_variable(difference: OutcomeDifference, ours: Outcome) -> bool:
+    """Return whether D6 explains it: varsim returns the variable, TensorFlow a tensor."""
     if difference.aspect != "returned":
         return False
     each = ours.state.get("per_replica")
@@ -230,11 +232,11 @@ def _is_new_value(theirs: Json, value: Json) -> bool:
     return False
 
 
-def _is_regrouped_by_value(difference: Difference, case: Case) -> bool:
-    """D2: what is one object in all replicas is put together as any equal values are.
+def _is_regrouped_by_value(difference: OutcomeDifference, case: Case) -> bool:
+    """Return whether D2 explains it: results are regrouped by value, not by object identity.
 
-    Arrays of all replicas are a PerReplica, also of the same array; plain Python values that are
-    equal are one, also if they are different objects.
+    Arrays always become a PerReplica, even if they are the same object. Equal plain Python values
+    become one value, even if they are different objects.
     """
     theirs, ours = difference.theirs, difference.ours
     world = case.world
@@ -245,13 +247,15 @@ def _is_regrouped_by_value(difference: Difference, case: Case) -> bool:
             return same_value([theirs] * world, values)
         case {"type": "PerReplica", "values": values}, {"type": "str"}:
             return same_value(values, [ours] * world)
-        case {"value": "EagerTensor"}, {"value": "PerReplica"}:  # what merge_call's function sees
+        case {"value": "EagerTensor"}, {
+            "value": "PerReplica"
+        }:  # arguments of merge_call's function
             return "merge_call(" in case.text and "args=(t,)" in case.text
     return False
 
 
-def _is_kept_as_a_tensor_is(difference: Difference, case: Case) -> bool:
-    """D2: TensorFlow drops NumPy values that an update returns, where it groups tensors."""
+def _is_kept_as_a_tensor_is(difference: OutcomeDifference, case: Case) -> bool:
+    """Return whether D2 explains it: TensorFlow drops NumPy values in results of an update."""
     return (
         difference.path == ("numpy",)
         and case.program[-1][:2] == ["read", "update"]

@@ -1,4 +1,4 @@
-"""What recorded programs know as `tf`: varsim, and the few tensor functions that they use.
+"""The module `tf` of recorded programs: varsim, and the few tensor functions that they use.
 
 varsim's tensors are NumPy arrays, so the tensor functions are NumPy's, with TensorFlow's dtypes.
 """
@@ -21,11 +21,11 @@ NOT_OFFERED = {
     ".handle": "resource handles",
     'tf.constant("': "strings",
 }
-"""Text in a program → what it needs that varsim does not offer yet."""
+"""Text in a program → the feature that varsim does not support yet."""
 
 
 def constant(value: Any, dtype: Any = None) -> np.ndarray[Any, Any]:
-    """`tf.constant`: Python's floats become float32, its ints int32."""
+    """Do `tf.constant`: Python floats become float32, and ints int32."""
     with np.errstate(all="ignore"):
         found = np.asarray(value)
         if dtype is not None:
@@ -43,27 +43,27 @@ def _elements(value: Any) -> Any:
 
 
 def convert_to_tensor(value: Any) -> np.ndarray[Any, Any]:
-    """`tf.convert_to_tensor`."""
+    """Do `tf.convert_to_tensor`."""
     return np.asarray(value)
 
 
 def cast(value: Any, dtype: Any) -> np.ndarray[Any, Any]:
-    """`tf.cast`."""
+    """Do `tf.cast`."""
     return np.asarray(value).astype(dtype)
 
 
 def fill(shape: Any, value: Any) -> np.ndarray[Any, Any]:
-    """`tf.fill`."""
+    """Do `tf.fill`."""
     return np.full(shape, value)
 
 
 def zeros(shape: Any, dtype: Any = np.float32) -> np.ndarray[Any, Any]:
-    """`tf.zeros`."""
+    """Do `tf.zeros`."""
     return np.zeros(shape, dtype)
 
 
 def reduce_sum(value: Any) -> np.ndarray[Any, Any]:
-    """`tf.reduce_sum` over all axes."""
+    """Do `tf.reduce_sum` over all axes."""
     found = np.asarray(value)
     return np.asarray(np.sum(found, dtype=found.dtype))
 
@@ -77,11 +77,11 @@ class Dataset:
 
     @staticmethod
     def range(count: int) -> Dataset:
-        """The numbers below `count`."""
+        """Return the numbers below `count`."""
         return Dataset(count)
 
     def batch(self, size: int) -> Dataset:
-        """The same in batches; the last one may be smaller."""
+        """Return the same numbers in batches; the last one may be smaller."""
         return Dataset(self._count, size)
 
     def __iter__(self) -> Iterator[np.ndarray[Any, Any]]:

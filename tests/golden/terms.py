@@ -1,4 +1,4 @@
-"""What came out of a program, in the recording's terms."""
+"""Describes the results of programs in the format of the recording."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tests.golden.recorded import Json
 
 
 class Descriptions:
-    """Describes values in the recording's terms, where some variable is the program's own."""
+    """Describes values in the format of the recording; the program's variable has its own name."""
 
     def __init__(self, variable: Any = None) -> None:
         self._variable = variable
 
     def describe(self, value: Any) -> Json:
-        """A value in the recording's terms."""
+        """Describe a value in the format of the recording."""
         match value:
             case None:
                 return {"type": "None"}
@@ -53,7 +53,7 @@ class Descriptions:
 
 
 def per_replica(variable: Any) -> list[Json]:
-    """The components of a variable, in replica order."""
+    """Return the components of a variable, in replica order."""
     parts: Sequence[Any] = (
         variable.values if isinstance(variable, tf.distribute.DistributedValues) else (variable,)
     )
@@ -63,7 +63,7 @@ def per_replica(variable: Any) -> list[Json]:
 
 
 def per_replica_value(strategy: Any, make: Callable[[int], Any]) -> Any:
-    """A PerReplica of what `make` gives for each replica; where there is one device, the value."""
+    """Return a PerReplica of `make(replica)`; on one device, the value itself."""
     return strategy.experimental_distribute_values_from_function(
         lambda context: make(context.replica_id_in_sync_group)
     )

@@ -1,4 +1,4 @@
-"""varsim against 31,968 recorded cases of TensorFlow: see README.md."""
+"""Compares varsim with 31,968 recorded cases of TensorFlow: see README.md."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import pytest
 
 from tests.golden import processes
 from tests.golden.compare import ACCIDENTAL, SAID, differences
+from tests.golden.counts import CaseCounts, run_all
 from tests.golden.expect import expected
-from tests.golden.recorded import Case, Failure, Json, Outcome, load
-from tests.golden.replay import Stage
-from tests.golden.rules import OPERATIONS, STATEMENTS, Class, classify, regroups
-from tests.golden.tally import Tally, run_all
+from tests.golden.recorded import Case, Json, Outcome, RecordedError, load
+from tests.golden.replay import SharedStrategies
+from tests.golden.rules import OPERATIONS, STATEMENTS, CaseClass, classify, regroups
 from varsim.testing import simulated_cluster
 
 ON_PROCESSES = 300
 SEED = 2021
 PARTS = 8
-"""The cases are split, so that the cores of a machine share them."""
+"""The cases are split into this many parts, so that all cores are used."""
 
 
 @pytest.fixture(scope="module")
@@ -29,44 +29,44 @@ def cases() -> list[Case]:
     return load()
 
 
-def test_the_copy_is_whole(cases: list[Case]) -> None:
-    """Nothing in scope has been lost from the project's copy."""
+def test_the_copy_is_complete(cases: list[Case]) -> None:
+    """The project's copy has all cases in scope."""
     assert 31_968 == len(cases)
     assert [case.id for case in cases] == sorted({case.id for case in cases})
 
 
-@pytest.mark.timeout(300)  # three seconds of work; the rest is patience with a busy machine
+@pytest.mark.timeout(300)  # three seconds of work; more on a busy machine
 @pytest.mark.parametrize("part", range(PARTS))
 def test_every_case_is_the_same_or_different_on_purpose(cases: list[Case], part: int) -> None:
-    """On the simulated cluster, nothing differs from TensorFlow but by a rule.
+    """On the simulated cluster, every difference from TensorFlow follows from a rule.
 
     `make golden` prints the counts of all cases.
     """
-    tally = run_all(cases[part::PARTS])
-    if tally.failures:
-        pytest.fail(tally.unexplained(), pytrace=False)
+    counts = run_all(cases[part::PARTS])
+    if counts.failures:
+        pytest.fail(counts.unexplained(), pytrace=False)
 
 
 @pytest.mark.processes
 @pytest.mark.timeout(300)  # as above
-def test_a_sample_is_so_on_processes(cases: list[Case]) -> None:
-    """Nor does anything on real worker processes, in a seeded sample."""
-    tally = Tally()
-    stage = Stage(shared_by=None)
+def test_a_sample_on_processes_is_the_same_or_different_on_purpose(cases: list[Case]) -> None:
+    """The sample is seeded, and runs on real worker processes."""
+    counts = CaseCounts()
+    stage = SharedStrategies(shared_by=None)
     try:
         for case in processes.sample(cases, ON_PROCESSES, SEED):
             verdict = classify(case, stage.replay(case))
-            tally.add(case, verdict)
-            if verdict.kind is Class.UNEXPLAINED:
-                stage.close()  # its replicas may wait for what never comes
+            counts.add(case, verdict)
+            if verdict.kind is CaseClass.UNEXPLAINED:
+                stage.close()  # its replicas may still wait
     finally:
         stage.close()
-    if tally.failures:
-        pytest.fail(f"seed {SEED}\n{tally.unexplained()}", pytrace=False)
+    if counts.failures:
+        pytest.fail(f"seed {SEED}\n{counts.unexplained()}", pytrace=False)
 
 
-def test_where_no_rule_applies_we_expect_what_tensorflow_gave(cases: list[Case]) -> None:
-    """The small model in `expect` is TensorFlow's where nothing is different on purpose."""
+def test_the_expected_outcome_is_tensorflows_where_no_rule_applies(cases: list[Case]) -> None:
+    """This checks the small model in `expect`."""
     wrong = [
         f"{case.id}: {one}"
         for case in cases
@@ -74,13 +74,13 @@ def test_where_no_rule_applies_we_expect_what_tensorflow_gave(cases: list[Case])
         and not regroups(case)
         and not any(holds(case) for holds in OPERATIONS.values())
         for one in differences(expected(case), _as_ours(case))
-        if one.aspect != "after"  # D4, which is for all
+        if one.aspect != "after"  # D4, which can apply to all
     ]
     assert [] == wrong[:10]
 
 
 def _as_ours(case: Case) -> Outcome:
-    """What TensorFlow did, as if varsim had: without what writes return, and with a clear error."""
+    """Return TensorFlow's outcome in varsim's form: no results of writes, and a clear error."""
     recorded = case.recorded
     if recorded.error is not None:
         kinds = frozenset({recorded.error.kind})
@@ -93,40 +93,40 @@ def _as_ours(case: Case) -> Outcome:
 
 
 def _cleared(value: Json) -> Json:
-    """A recorded value in which errors are failures."""
+    """Return a recorded value in which errors are failures."""
     if not isinstance(value, dict):
         return value
     if "error" not in value:
         return {key: _cleared(member) for key, member in value.items()}
     kind = value["error"]["type"]
     kinds = SAID | {kind} if kind in ACCIDENTAL else frozenset({kind})
-    return {"error": Failure(kind=kind, kinds=kinds, at=0, after=None, message="")}
+    return {"error": RecordedError(kind=kind, kinds=kinds, at=0, after=None, message="")}
 
 
-def test_another_outcome_is_not_explained(cases: list[Case]) -> None:
-    """No rule lets a wrong result pass: none is different on purpose once it is spoiled.
+def test_no_rule_explains_a_wrong_outcome(cases: list[Case]) -> None:
+    """An outcome that is changed in one value is not different on purpose any more.
 
-    One that is different on purpose may become TensorFlow's own, and then is the same.
+    If an outcome is different on purpose, the change can make it equal to TensorFlow's.
     """
-    seen: Counter[Class] = Counter()
+    seen: Counter[CaseClass] = Counter()
     with simulated_cluster():
-        stage = Stage()
+        stage = SharedStrategies()
         for case in random.Random(SEED).sample(cases, 1500):
             ours = stage.replay(case)
             kind = classify(case, ours).kind
             seen[kind] += 1
-            if kind is Class.NOT_YET:
+            if kind is CaseClass.NOT_YET:
                 continue
             for spoiled in _spoiled(ours):
                 found = classify(case, spoiled).kind
-                theirs_now = found is Class.SAME and kind is Class.ON_PURPOSE
-                assert found is Class.UNEXPLAINED or theirs_now, f"{case.id}: {spoiled}"
-    assert seen[Class.SAME] > 400
-    assert seen[Class.ON_PURPOSE] > 400
+                theirs_now = found is CaseClass.SAME and kind is CaseClass.ON_PURPOSE
+                assert found is CaseClass.UNEXPLAINED or theirs_now, f"{case.id}: {spoiled}"
+    assert seen[CaseClass.SAME] > 400
+    assert seen[CaseClass.ON_PURPOSE] > 400
 
 
 def _spoiled(ours: Outcome) -> Iterator[Outcome]:
-    """Other outcomes, each wrong in one thing."""
+    """Yield outcomes that are each wrong in one value."""
     if ours.error is not None:
         yield Outcome(returned={"type": "None"})
         yield replace(ours, error=replace(ours.error, at=ours.error.at + 1))
@@ -141,12 +141,12 @@ def _spoiled(ours: Outcome) -> Iterator[Outcome]:
 
 
 def _other(value: Json) -> Json:
-    """A value that differs in its first number, or is another thing altogether."""
+    """Return a value that differs in its first number, or a completely different value."""
     if isinstance(value, list) and value:
         return [_other(value[0]), *value[1:]]
     return not value if isinstance(value, bool) else 99.25
 
 
 def test_every_rule_has_a_statement() -> None:
-    """What is counted can be read."""
+    """So the counts can be read."""
     assert set(OPERATIONS) <= set(STATEMENTS)

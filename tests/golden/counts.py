@@ -1,4 +1,4 @@
-"""Counting what the cases came to."""
+"""Counts the classes of cases."""
 
 from __future__ import annotations
 
@@ -6,39 +6,40 @@ from collections import Counter
 from collections.abc import Iterable
 
 from tests.golden.recorded import Case
-from tests.golden.replay import Stage
-from tests.golden.rules import STATEMENTS, Class, Verdict, classify
+from tests.golden.replay import SharedStrategies
+from tests.golden.rules import STATEMENTS, CaseClass, Classification, classify
 from varsim.testing import simulated_cluster
 
 MAX_SHOWN = 40
 
 
-class Tally:
-    """The verdicts so far, counted; and the failures, in full."""
+class CaseCounts:
+    """The numbers of verdicts so far, and the failures."""
 
     def __init__(self) -> None:
-        self.failures: list[tuple[Case, Verdict]] = []
-        self._classes: Counter[tuple[str, Class]] = Counter()
+        self.failures: list[tuple[Case, Classification]] = []
+        self._classes: Counter[tuple[str, CaseClass]] = Counter()
         self._rules: Counter[str] = Counter()
         self._missing: Counter[str] = Counter()
 
-    def add(self, case: Case, verdict: Verdict) -> None:
-        """Counts one case."""
+    def add(self, case: Case, verdict: Classification) -> None:
+        """Count one case."""
         self._classes[case.family, verdict.kind] += 1
         self._rules.update(verdict.rules)
-        if verdict.kind is Class.NOT_YET:
+        if verdict.kind is CaseClass.NOT_YET:
             self._missing.update(verdict.why)
-        if verdict.kind is Class.UNEXPLAINED:
+        if verdict.kind is CaseClass.UNEXPLAINED:
             self.failures.append((case, verdict))
 
     def __str__(self) -> str:
-        """A table of families and classes, and the counts of the rules."""
+        """Return a table of families and classes, and the counts of the rules."""
         families = sorted({family for family, _ in self._classes})
-        rows = [["family", *(kind.value for kind in Class)]]
+        rows = [["family", *(kind.value for kind in CaseClass)]]
         rows += [
-            [family, *(str(self._classes[family, kind]) for kind in Class)] for family in families
+            [family, *(str(self._classes[family, kind]) for kind in CaseClass)]
+            for family in families
         ]
-        totals = [sum(self._classes[family, kind] for family in families) for kind in Class]
+        totals = [sum(self._classes[family, kind] for family in families) for kind in CaseClass]
         rows.append(["all", *map(str, totals)])
         lines = [
             "  ".join(f"{cell:>{20 if i else 10}}" for i, cell in enumerate(row)) for row in rows
@@ -54,7 +55,7 @@ class Tally:
         return "\n".join(lines)
 
     def unexplained(self) -> str:
-        """The failures, each with its program and both sides."""
+        """Return the failures, each with its program and both outcomes."""
         if not self.failures:
             return ""
         lines = [f"\n{len(self.failures)} cases are neither the same nor different on purpose:"]
@@ -66,11 +67,11 @@ class Tally:
         return "\n".join(lines)
 
 
-def run_all(cases: Iterable[Case]) -> Tally:
-    """Runs cases on the simulated cluster."""
-    tally = Tally()
+def run_all(cases: Iterable[Case]) -> CaseCounts:
+    """Run cases on the simulated cluster."""
+    counts = CaseCounts()
     with simulated_cluster():
-        stage = Stage()
+        stage = SharedStrategies()
         for case in cases:
-            tally.add(case, classify(case, stage.replay(case)))
-    return tally
+            counts.add(case, classify(case, stage.replay(case)))
+    return counts
