@@ -134,5 +134,7 @@ def test_a_job_travels_with_a_function_that_uses_it(strategy: Strategy) -> None:
         return job.seed
 
     assert 7 == strategy.run(step)
-    with pytest.raises(RuntimeError, match=r"job\.progress is the program's: call it outside"):
+    with pytest.raises(
+        RuntimeError, match=r"job\.progress cannot be called on a replica: call it outside"
+    ):
         strategy.run(lambda: job.progress(1, 2))

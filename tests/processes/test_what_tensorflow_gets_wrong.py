@@ -14,7 +14,6 @@ import varsim as tf
 from tests.processes.conftest import Strategy, cluster, place, soon
 from tests.processes.replicas import all_gather, all_reduce, replica_id
 from tests.waiting import MS
-from varsim import coordinator
 from varsim.errors import (
     AggregationError,
     CallTimeout,
@@ -25,6 +24,7 @@ from varsim.errors import (
     ValueMismatchError,
     WorkerLost,
 )
+from varsim.shells import coordinator
 
 pytestmark = pytest.mark.processes
 

@@ -64,7 +64,7 @@ def test_answers_are_right(folder: Path):
         costs = asked(history, "Which variable costs most?")
         last = asked(history, "What did each replica contribute to the last merge of a variable?")
         why = asked(history, "Why did that happen?")
-        end = asked(history, "Did the replicas hold the same in the end?")
+        end = asked(history, "Did the replicas hold the same values at the end?")
 
     assert [("weight", 4, 24, 12), ("seen", 0, 4, 12)] == costs
     assert [(0, "assign_sub"), (1, "assign_sub"), (2, "assign_sub")] == [one[:2] for one in last]
