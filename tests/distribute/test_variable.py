@@ -300,7 +300,7 @@ def test_a_variable_that_nobody_has_any_more_is_freed(strategy):
     del v
     made(strategy, 1.0, name="next")
 
-    states = [worker.session.state for worker in strategy.coordinator.link.channel._workers]
+    states = [worker.replica.state for worker in strategy.coordinator.link.channel._workers]
     strategy.run(lambda: None)
     assert all(number not in state.components for state in states)
     assert "gone" == strategy.statistics()[0].name

@@ -24,7 +24,6 @@ from varsim.spec import (
     Array,
     Context,
     Operation,
-    VariableAggregation,
     VariableSpec,
     VariableSynchronization,
 )
@@ -57,8 +56,6 @@ class DistributedVariable(Variable, DistributedValues):
         self._synchronization = spec.synchronization
         self._aggregation = spec.aggregation
         cell = policies.cell(spec, Context.REPLICA, Operation.ASSIGN)
-        first_only = spec.aggregation is VariableAggregation.ONLY_FIRST_REPLICA
-        self._travels = cell.is_sent and not first_only
         self._uses_location = cell.uses_location
         self._components: tuple[ResourceVariable, ...] = ()
 
@@ -155,7 +152,7 @@ class DistributedVariable(Variable, DistributedValues):
                     value = self._operand(value)
                 place = user_place(3) if self._uses_location else ""
                 session = frame.replica.session
-                session.write(self._variable_id, operation, value, place, self._travels)
+                session.write(self._variable_id, operation, value, place)
             except VariableError as error:
                 self._explain(error, Context.REPLICA, operation, given)
                 raise
@@ -218,7 +215,7 @@ class DistributedVariable(Variable, DistributedValues):
     def __repr__(self) -> str:
         frame = current_frame()
         if frame is not None and frame.replica is not None and frame.replica.session is not None:
-            return str(frame.replica.session.ask("repr", self))
+            return str(frame.replica.session.call_host(("repr", self)))
         lines = ",\n".join(f"  {i}: {part!r}" for i, part in enumerate(self.values))
         return f"{type(self).__name__}:{{\n{lines}\n}}"
 

@@ -29,7 +29,7 @@ from varsim.distribute.reduction import (
     reduce_along,
     reduce_over_replicas,
 )
-from varsim.distribute.replica_context import check_axis
+from varsim.distribute.replica_context import ReplicaContext, check_axis
 from varsim.distribute.strategy import Strategy
 from varsim.distribute.supervision import Choices, Supervisor, current_supervisor
 from varsim.distribute.values import DistributedValues, is_distributed, regroup, select_replica
@@ -202,10 +202,8 @@ class MirroredStrategy(Strategy):
         """Makes a variable with a component on every replica; on a replica, asks the program."""
         frame = current_frame()
         if frame is not None and frame.replica is not None:
-            value = kwargs["initial_value"]
-            if isinstance(value, DistributedValues) and not isinstance(value, DistributedVariable):
-                kwargs["initial_value"] = np.asarray(value)
-            return frame.replica.session.create(kwargs)
+            kwargs["initial_value"] = _sent_value(kwargs["initial_value"], frame.replica)
+            return frame.replica.session.call_host(("create", kwargs))
         name = kwargs["name"] or "Variable"
         initial_value = kwargs["initial_value"]
         value = initial_value() if callable(initial_value) else initial_value
@@ -375,6 +373,15 @@ class MirroredStrategy(Strategy):
         if len(parts) > 1:
             check_axis(parts, axis)
         return reduce.concatenate(parts, axis) if len(parts) > 1 else parts[0]
+
+
+def _sent_value(value: Any, replica: ReplicaContext) -> Any:
+    """Return a variable's initial value as a replica sends it: only the first one's is used."""
+    if callable(value):
+        return value() if replica.replica_id_in_sync_group == 0 else 0
+    if isinstance(value, DistributedValues) and not isinstance(value, DistributedVariable):
+        return np.asarray(value)
+    return value
 
 
 def _checked_trace(trace: Any) -> TraceOptions | None:

@@ -19,8 +19,8 @@ from varsim.errors import (
 from varsim.spec import Array
 
 if TYPE_CHECKING:
-    from varsim.distribute.replica import ReplicaSession
     from varsim.distribute.strategy import Strategy
+    from varsim.shells.replica import Replica
 
 
 class ReplicaContext:
@@ -29,7 +29,7 @@ class ReplicaContext:
     def __init__(self, strategy: Strategy, replica_id: int, session: Any) -> None:
         self._strategy = strategy
         self._replica_id = replica_id
-        self.session: ReplicaSession = session
+        self.session: Replica = session
 
     @property
     def strategy(self) -> Strategy:

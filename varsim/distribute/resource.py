@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from varsim.distribute.context import current_frame
+from varsim.distribute.context import Frame, current_frame
 from varsim.distribute.conversion import to_array
 from varsim.distribute.operands import explain
 from varsim.distribute.variable import Variable
@@ -19,8 +19,8 @@ from varsim.sync.policies.legality import check_arithmetic
 
 if TYPE_CHECKING:
     from varsim.distribute.distributed import DistributedVariable
-    from varsim.distribute.replica import ReplicaSession
     from varsim.distribute.strategy import Strategy
+    from varsim.shells.replica import Replica
     from varsim.spec import VariableSpec
 
 
@@ -63,7 +63,7 @@ class ResourceVariable(Variable):
         session = self._from_a_replica()
         if session is None:
             return self._store.read()
-        value = np.asarray(session.ask("read", self))
+        value = np.asarray(session.call_host(("read", self)))
         value.setflags(write=False)
         return value
 
@@ -85,12 +85,12 @@ class ResourceVariable(Variable):
             if session is None:
                 self._store.write(operation, array)
             else:
-                session.ask("write", self, operation.value, array)
+                session.call_host(("write", self, operation.value, array))
         except VariableError as error:  # it has one component at hand, as in an update
             explain(error, self.spec, Context.UPDATE, operation, value, 1)
             raise
 
-    def _from_a_replica(self) -> ReplicaSession | None:
+    def _from_a_replica(self) -> Replica | None:
         """The replica that uses this plain variable, which only the program has."""
         frame = current_frame()
         if self.container is not None or frame is None or frame.replica is None:
@@ -179,12 +179,12 @@ class ComponentOf:
         session = None if frame is None or frame.replica is None else frame.replica.session
         if session is None:
             return variable.strategy.cross.component(variable, replica_id)
-        if session.owns(variable, replica_id):
+        if self._is_of(session, frame):
             return session.read(variable.spec.variable_id)
-        return np.asarray(session.ask("read", variable.values[replica_id]))
+        return np.asarray(session.call_host(("read", variable.values[replica_id])))
 
     def write(self, operation: Operation, value: Array) -> None:
-        """Applies an operation to this component alone; a mirrored variable then has diverged."""
+        """Apply an operation to this component alone; a mirrored variable then has diverged."""
         variable, replica_id = self._variable, self._replica_id
         frame = current_frame()
         if frame is not None and frame.update is not None:
@@ -193,10 +193,16 @@ class ComponentOf:
         session = None if frame is None or frame.replica is None else frame.replica.session
         if session is None:
             variable.strategy.cross.write_component(variable, replica_id, operation, value)
-        elif session.owns(variable, replica_id) and not variable.merges:
+        elif self._is_of(session, frame) and not variable.merges:
             session.write_component(variable.spec.variable_id, operation, value)
         else:
-            session.ask("write", variable.values[replica_id], operation.value, value)
+            session.call_host(("write", variable.values[replica_id], operation.value, value))
+
+    def _is_of(self, session: Replica, frame: Frame | None) -> bool:
+        """Return whether the replica on which the program stands holds this component."""
+        assert frame is not None
+        same = frame.strategy is self._variable.strategy
+        return same and session.replica_id == self._replica_id
 
 
 def component(variable: DistributedVariable, replica_id: int) -> ResourceVariable:

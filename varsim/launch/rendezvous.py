@@ -13,7 +13,7 @@ from varsim.exchange.exchange import Handover
 from varsim.launch.as_json import from_json, to_json
 from varsim.launch.launcher import LaunchOptions
 
-ENTRY_POINT: Final = "varsim.distribute.replica:serve"
+ENTRY_POINT: Final = "varsim.distribute.program_functions:serve"
 """What a worker runs, as `module:function`; it is given a `WorkerLink`."""
 
 

@@ -17,9 +17,9 @@ from typing import Any
 
 import greenlet
 
-from varsim.distribute.home import inhabited
+from varsim.distribute.home import Home, inhabited
 from varsim.distribute.mirrored import MirroredStrategy
-from varsim.distribute.replica import ReplicaSession
+from varsim.distribute.program_functions import replica_of
 from varsim.exchange.star import StarWorker
 from varsim.launch.chance import seeded
 from varsim.launch.current import use_launcher
@@ -170,7 +170,7 @@ class SimulatedNetwork:
         self.delivered += count
         worker.inbox.extend(queue.popleft() for _ in range(count))
         worker.resume()
-        worker.session.state.validate()
+        worker.replica.state.validate()
 
     def from_worker(self, replica_id: int, messages: Sequence[Message | Lost]) -> None:
         """Puts messages on their way to the coordinator."""
@@ -218,12 +218,13 @@ class _SimulatedWorker:
             recorder=self.trace,
             take_output=str,  # what a replica prints has been printed
         )
-        self.session = ReplicaSession(link, strategy, LiveCodec())
+        self.home = Home(replica_id)
+        self.replica = replica_of(link, LiveCodec(), strategy, self.home)
         self._greenlet = greenlet.greenlet(self._serve)
 
     def _serve(self) -> None:
         try:
-            self.session.serve()
+            self.replica.serve()
         except greenlet.GreenletExit:
             raise
         except BaseException as error:  # what ends a real worker's process ends this one
@@ -234,9 +235,9 @@ class _SimulatedWorker:
     def resume(self) -> None:
         """Runs the worker until it waits for messages or ends."""
         self._greenlet.parent = greenlet.getcurrent()
-        if not self.session.state.is_running:
+        if not self.replica.state.is_running:
             self._guests = threads()  # a thread that is new while a replica runs is its own
-        with inhabited(self.session.home, self._guests), self._chance():
+        with inhabited(self.home, self._guests), self._chance():
             self._greenlet.switch()
 
     def kill(self) -> None:

@@ -1,0 +1,149 @@
+"""Runs the program's functions on one replica, in replica context."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from varsim.distribute.context import Frame, entered
+from varsim.distribute.functions import bare
+from varsim.distribute.home import Home, settle
+from varsim.distribute.mirrored import MirroredStrategy
+from varsim.distribute.mutations import watch_of
+from varsim.distribute.naming import ReplicaReferences
+from varsim.distribute.place import user_place
+from varsim.distribute.replica_context import ReplicaContext
+from varsim.errors import CallAborted
+from varsim.launch.link import Codec, WorkerLink
+from varsim.protocol.messages import Define, Forget, Payload, Start
+from varsim.protocol.structure import StructureCodec
+from varsim.shells.replica import FunctionEnd, Replica
+from varsim.sync.replica_events import FunctionRaises, FunctionReturns, FunctionUnwinds
+
+
+def serve(link: WorkerLink) -> None:
+    """Serve the coordinator until it says to stop."""
+    strategy = MirroredStrategy.handle(link.cluster_id, link.devices)
+    references = ReplicaReferences(strategy)
+    home = Home(link.replica_id)
+    settle(home)
+    replica_of(link, StructureCodec(references), strategy, home, references).serve()
+
+
+def replica_of(
+    link: WorkerLink,
+    codec: Codec,
+    strategy: MirroredStrategy,
+    home: Home,
+    references: ReplicaReferences | None = None,
+) -> Replica:
+    """Return the replica at the end of a link, with what runs the functions of a program there.
+
+    Args:
+        references: The handles of the program's objects; None where memory is shared with it.
+    """
+    runner = ProgramFunctions(link, codec, strategy, home, references)
+    replica = Replica(link, codec, runner)
+    runner.context = ReplicaContext(strategy, link.replica_id, replica)
+    return replica
+
+
+class ProgramFunctions:
+    """The functions that a program runs on one replica."""
+
+    context: ReplicaContext
+    """The replica, as the functions see it."""
+
+    def __init__(
+        self,
+        link: WorkerLink,
+        codec: Codec,
+        strategy: MirroredStrategy,
+        home: Home,
+        references: ReplicaReferences | None,
+    ) -> None:
+        self._replica_id = link.replica_id
+        self._take_output = link.take_output
+        self._codec = codec
+        self._strategy = strategy
+        self._home = home
+        self._references = references
+        self._functions: dict[str, Payload | Any] = {}
+        self._watched_before: set[tuple[str, int]] = set()
+        self._noticed: list[tuple[str, str]] = []  # (text, location)
+
+    def define(self, define: Define) -> None:
+        """Take a function that later calls name."""
+        self._functions[define.function_id] = define.function
+
+    def forget(self, forget: Forget) -> None:
+        """Drop functions, and the handles of variables, that the program has dropped."""
+        for function_id in forget.function_ids:
+            self._functions.pop(function_id, None)
+        if self._references is not None:
+            self._references.forget(forget.variable_ids)
+
+    def location(self) -> str:
+        """Return the line of the program that is running, as file:line."""
+        return user_place()
+
+    def run(self, start: Start) -> FunctionEnd:
+        """Call a function in replica context."""
+        try:
+            with entered(Frame(self._strategy, self.context, home=self._home)):
+                args, kwargs = self._codec.unpack(start.arguments)
+                function = self._function(start.function_id)
+                with self._watched(function, args, kwargs), self._home.to_itself():
+                    result = function(*args, **kwargs)
+            return FunctionReturns(self._codec.pack(result), *self._seen())
+        except CallAborted:
+            return FunctionUnwinds()  # its output comes with the next report
+        except Exception as error:  # whatever the user's function raises goes to the program
+            return self._raised(error)
+
+    def _function(self, function_id: str) -> Any:
+        function = self._functions[function_id]
+        if isinstance(function, Payload):
+            function = self._functions[function_id] = self._codec.unpack(function)
+        return function
+
+    @contextmanager
+    def _watched(self, function: Any, *arguments: Any) -> Iterator[None]:
+        """Note what a function changes in the program's objects, the first time that it runs.
+
+        What all replicas do, one of them tells; where memory is shared there is nothing to tell.
+        """
+        code = getattr(bare(function), "__code__", None)
+        if self._replica_id != 0 or self._references is None or code is None:
+            yield
+            return
+        where = code.co_filename, code.co_firstlineno  # its code may be another at each call
+        if where in self._watched_before:
+            yield
+            return
+        self._watched_before.add(where)
+        watch = watch_of(function, *arguments)
+        yield
+        self._noticed += watch.told()
+
+    def _seen(self) -> tuple[str, tuple[tuple[str, str], ...]]:
+        """Return what the function printed, and what it is warned of."""
+        noticed = (*self._home.warnings(), *self._noticed)
+        self._noticed.clear()
+        return self._take_output(), noticed
+
+    def _raised(self, error: Exception) -> FunctionRaises:
+        for refused in self._home.silent(error):
+            error.add_note(f"before that, {refused}")
+        own = error.__traceback__
+        tail = own.tb_next if own is not None and own.tb_next is not None else own
+        text = "".join(traceback.format_exception(type(error), error, tail))
+        error.__traceback__ = None
+        try:
+            payload = self._codec.pack(error)
+        except Exception as unpackable:  # an exception may hold anything, even a socket
+            payload = self._codec.pack(None)
+            text += f"\n(the exception itself cannot travel: {unpackable})"
+        return FunctionRaises(payload, text, *self._seen())

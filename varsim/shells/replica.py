@@ -1,0 +1,261 @@
+"""The I/O shell around `ReplicaState`: it owns the link, the inbox and the loop."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Protocol, assert_never
+
+import numpy as np
+
+from varsim.errors import CallAborted
+from varsim.launch.link import Codec, WorkerLink
+from varsim.protocol.messages import (
+    Abort,
+    Answered,
+    Define,
+    Forget,
+    Merged,
+    Message,
+    Reduced,
+    Start,
+    Structure,
+)
+from varsim.spec import Array, Operation, ReduceOp
+from varsim.sync.actions import (
+    WAIT_AND_REPEAT,
+    Abandon,
+    Await,
+    Deliver,
+    Proceed,
+    ReplicaAction,
+    Run,
+    Send,
+    ShowValue,
+    Stop,
+    Supply,
+)
+from varsim.sync.replica_events import (
+    BufferRequest,
+    CallHost,
+    ComponentWrite,
+    EnterGather,
+    EnterMerge,
+    EnterReduce,
+    FunctionBegins,
+    FunctionRaises,
+    FunctionReturns,
+    FunctionUnwinds,
+    ProgramBlocks,
+    ReplicaEvent,
+    ReplicaRead,
+    ReplicaWrite,
+)
+from varsim.sync.replica_state import ReplicaState
+
+FunctionEnd = FunctionReturns | FunctionRaises | FunctionUnwinds
+"""How the function of a call has ended."""
+
+Outcome = Deliver | ShowValue | Proceed | Abandon | Supply
+"""What lets the program go on."""
+
+
+class FunctionRunner(Protocol):
+    """What a replica needs of the side that knows the program's functions."""
+
+    def define(self, define: Define) -> None:
+        """Take a function that later calls name."""
+
+    def forget(self, forget: Forget) -> None:
+        """Drop functions, and the handles of variables, that the program has dropped."""
+
+    def run(self, start: Start) -> FunctionEnd:
+        """Call a function in replica context; it uses the methods of the `Replica`."""
+
+    def location(self) -> str:
+        """Return the line of the program that is running, as file:line."""
+
+
+class Replica:
+    """One replica, for the functions that run on it.
+
+    One thread, which serves messages while it is idle and while a function waits.
+    """
+
+    def __init__(self, link: WorkerLink, codec: Codec, runner: FunctionRunner) -> None:
+        self.replica_id = link.replica_id
+        self.state = ReplicaState(link.replica_id, link.num_replicas, link.exchange.empty)
+        self._handle = self.state.handle
+        self._channel = link.channel
+        self._codec = codec
+        self._runner = runner
+        self._trace = link.recorder
+        self._inbox: deque[Message] = deque()
+        self._outcome: Outcome | None = None
+        self._may_block = False  # whether the state wants to be told before the program blocks
+        self._stopped = False
+
+    def serve(self) -> None:
+        """Take messages until one says to stop."""
+        while not self._stopped:
+            self._take(self._next())
+
+    # ------------------------------------------------------------ variables
+
+    def read(self, variable_id: int) -> Array:
+        """Return this replica's component, after its own writes are committed; read-only."""
+        shown = self._operate(ReplicaRead(variable_id))
+        assert isinstance(shown, ShowValue)
+        if self._trace is not None:
+            location = self._runner.location()
+            self._trace.read(variable_id, self.replica_id, shown.version, location, shown.value)
+        return shown.value
+
+    def write(self, variable_id: int, operation: Operation, value: Array, location: str) -> None:
+        """Write a variable in replica context.
+
+        Args:
+            value: Of the variable's dtype. The caller may change it afterwards.
+        Raises:
+            VariableError: The policy, the dtype or the shape refuses it; nothing has changed.
+        """
+        write = ReplicaWrite(variable_id, operation, value, location)
+        actions = self._handle(write)
+        if actions and actions[0] == WAIT_AND_REPEAT:
+            self._await(actions)
+            actions = self._handle(write)
+        if self._trace is not None and self.state.aborted is None:
+            self._note_write(variable_id, operation, value)
+        if actions:
+            self._await(actions)
+
+    def write_component(self, variable_id: int, operation: Operation, value: Array) -> None:
+        """Write this replica's component past the policy."""
+        self._perform(self._handle(ComponentWrite(variable_id, operation, value)))
+        if self._trace is not None:
+            location = self._runner.location()
+            self._trace.wrote(variable_id, self.replica_id, operation, location, value)
+
+    def buffer(self, variable_id: int) -> Array:
+        """Return an array to build an update of a variable in; a large one is written uncopied."""
+        supplied = self._operate(BufferRequest(variable_id))
+        assert isinstance(supplied, Supply)
+        return supplied.array
+
+    def _note_write(self, variable_id: int, operation: Operation, value: Array) -> None:
+        """Record a write whose value is in no message."""
+        assert self._trace is not None
+        held = self.state.components.find(variable_id)
+        if not held.ways[operation].is_sent:
+            location = self._runner.location()
+            self._trace.wrote(variable_id, self.replica_id, operation, location, value)
+        elif not held.is_needed:
+            self._trace.withheld(variable_id, value)
+
+    # ------------------------------------------------------------ collectives
+
+    def all_reduce(
+        self, op: ReduceOp, structure: Structure, leaves: list[Array], label: str | None
+    ) -> tuple[Array, ...]:
+        """Reduce leaves over all replicas."""
+        location = self._runner.location()
+        return self._leaves(EnterReduce(op, structure, tuple(leaves), label, location))
+
+    def all_gather(
+        self, axis: int, structure: Structure, leaves: list[Array], label: str | None
+    ) -> tuple[Array, ...]:
+        """Concatenate leaves over all replicas."""
+        location = self._runner.location()
+        return self._leaves(EnterGather(axis, structure, tuple(leaves), label, location))
+
+    def _leaves(self, event: EnterReduce | EnterGather) -> tuple[Array, ...]:
+        answer = self._answer_to(event)
+        assert isinstance(answer, Reduced)
+        return tuple(np.array(leaf) for leaf in answer.leaves)  # this replica's own
+
+    def merge_call(self, function: Any, arguments: tuple[Any, Any], label: str | None) -> Any:
+        """Have the program run a function once for all replicas."""
+        packed = self._codec.pack(function), self._codec.pack(arguments)
+        answer = self._answer_to(EnterMerge(*packed, label, self._runner.location()))
+        assert isinstance(answer, Merged)
+        return self._codec.unpack(answer.result)
+
+    def call_host(self, request: Any) -> Any:
+        """Have the program's own process do something for this replica, in replica order.
+
+        Raises:
+            Exception: Whatever doing it raised there.
+        """
+        answer = self._answer_to(CallHost(self._codec.pack(request), self._runner.location()))
+        assert isinstance(answer, Answered)
+        result = self._codec.unpack(answer.result)
+        if answer.failed:
+            raise result
+        return result
+
+    def _answer_to(self, event: ReplicaEvent) -> Reduced | Merged | Answered:
+        delivered = self._operate(event)
+        assert isinstance(delivered, Deliver)
+        return delivered.answer
+
+    # ------------------------------------------------------------ the loop
+
+    def _operate(self, event: ReplicaEvent) -> Outcome:
+        """Give the state an operation of the program, and serve messages until it may go on.
+
+        Raises:
+            CallAborted: The call has failed elsewhere.
+        """
+        return self._await(self._handle(event))
+
+    def _await(self, actions: Sequence[ReplicaAction]) -> Outcome:
+        self._perform(actions)
+        while self._outcome is None:
+            if self._may_block and not self._inbox:
+                self._may_block = False
+                self._perform(self._handle(ProgramBlocks(self._runner.location())))
+            self._take(self._next())
+        outcome, self._outcome = self._outcome, None
+        if isinstance(outcome, Abandon):
+            raise CallAborted(outcome.reason)
+        return outcome
+
+    def _next(self) -> Message:
+        while not self._inbox:
+            self._inbox.extend(self._channel.receive(None))
+        return self._inbox.popleft()
+
+    def _take(self, message: Message) -> None:
+        if isinstance(message, Define):
+            self._runner.define(message)
+            return
+        if isinstance(message, Forget):
+            self._runner.forget(message)
+        self._perform(self._handle(message))
+
+    def _perform(self, actions: Sequence[ReplicaAction]) -> None:
+        envelope = [action.message for action in actions if isinstance(action, Send)]
+        if envelope:
+            self._channel.send(envelope)
+        for action in actions:
+            match action:
+                case Run():
+                    self._run(action.start)
+                case Await():
+                    self._may_block = action.may_block
+                case Deliver() | ShowValue() | Proceed() | Abandon() | Supply():
+                    self._outcome = action
+                case Stop():
+                    self._stopped = True
+                case Send():
+                    pass
+                case _:
+                    assert_never(action)
+
+    def _run(self, start: Start) -> None:
+        if any(isinstance(m, Abort) and m.call_id == start.call_id for m in self._inbox):
+            return  # it has failed before it began here
+        if self._trace is not None:
+            self._trace.begins(start.call_id)
+        self._perform(self._handle(FunctionBegins(start.call_id)))
+        self._perform(self._handle(self._runner.run(start)))
