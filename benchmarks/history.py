@@ -24,8 +24,8 @@ from benchmarks.measure import Quartiles, Ratio, timed
 from benchmarks.processes import peak_bytes
 from benchmarks.record import Rows, keep, question, show
 from varsim.analysis.examination import examine
-from varsim.analysis.finding import find
 from varsim.analysis.outcome import Outcome, overall
+from varsim.analysis.search import find
 from varsim.analysis.verdict import judge
 from varsim.tracing.history import HISTORY, History, open_history
 from varsim.tracing.merge import merge

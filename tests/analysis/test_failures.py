@@ -8,8 +8,8 @@ import pytest
 
 from tests.analysis.build import Story, told
 from varsim.analysis.examination import Examination, examine
-from varsim.analysis.failures import DONE, FAILED, INTERRUPTED, Ending
-from varsim.analysis.finding import Finding, Kind
+from varsim.analysis.failures import DONE, FAILED, FAILED_CALL, FAILED_RUN, INTERRUPTED, Ending
+from varsim.analysis.findings.model import Finding
 
 RAISED = """
 replicas 2
@@ -57,7 +57,7 @@ def test_a_failed_call_that_the_program_caught_is_a_finding(tmp_path: Path):
     found = examined(RAISED + WELL, tmp_path)
     finding = only(found)
 
-    assert Kind.FAILED_CALL is finding.kind
+    assert FAILED_CALL is finding.kind
     assert "call 1 failed on replica 1: ValueError: empty" == finding.what
     assert ((("p.py:7", 1),), (4, 6)) == (finding.places, finding.events)
     assert not found.run_failed
@@ -75,7 +75,7 @@ def test_the_call_that_a_failed_run_failed_in_is_one_finding_with_it(tmp_path: P
     found = examined(RAISED, tmp_path, FAILED_SO)
     finding = only(found)
 
-    assert Kind.FAILED_RUN is finding.kind
+    assert FAILED_RUN is finding.kind
     assert "ValueError: empty\nThat was in call 1 on replica 1." == finding.what
     assert (("p.py:7", 1),) == finding.places
     assert found.run_failed
@@ -86,7 +86,7 @@ def test_a_run_may_fail_outside_all_calls(text: str, tmp_path: Path):
     found = examined(text, tmp_path, FAILED_SO)
     first = found.findings[0]
 
-    assert (Kind.FAILED_RUN, "ValueError: empty") == (first.kind, first.what)
+    assert (FAILED_RUN, "ValueError: empty") == (first.kind, first.what)
     assert (("p.py:20", 1),) == first.places
 
 

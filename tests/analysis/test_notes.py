@@ -8,10 +8,18 @@ from pathlib import Path
 import pytest
 
 from tests.analysis.build import told
-from varsim.analysis.examination import NEED_AN_ORACLE, NUM_KINDS, examine
+from varsim.analysis.examination import examine
 from varsim.analysis.failures import DONE, Ending
-from varsim.analysis.finding import Compared, Kind
-from varsim.analysis.notes import EVERYTHING, LIMIT, ORACLE, WHOLE, Note
+from varsim.analysis.findings.comparisons import Compared
+from varsim.analysis.findings.scaling_messages import (
+    FIRST_REPLICA_ONLY,
+    MEAN_OF_MEANS,
+    TRUNCATION,
+    WRONG_FACTOR,
+)
+from varsim.analysis.notes import EVERYTHING, LIMIT, ORACLE, WHOLE
+from varsim.analysis.outcome import Note
+from varsim.analysis.search import SEARCHED_KINDS
 from varsim.report.verdict_text import nothing_found
 
 CALL = """
@@ -121,9 +129,10 @@ def test_kinds_of_which_nothing_could_be_found_are_not_counted(tmp_path: Path):
     nothing = Compared(values=1, places=1, differences=(), uncompared=(), own=())
     untried = replace(found, compared=replace(nothing, rules_tried=False))
 
-    assert NEED_AN_ORACLE == found.kinds_left_out
+    of_batches = {WRONG_FACTOR, MEAN_OF_MEANS, FIRST_REPLICA_ONLY}
+    assert of_batches | {TRUNCATION} == found.kinds_left_out
     assert set() == replace(found, compared=nothing).kinds_left_out
-    assert NEED_AN_ORACLE - {Kind.TRUNCATION} == untried.kinds_left_out
-    assert f"none of the {NUM_KINDS - 3} kinds of finding that could be searched for" in (
+    assert of_batches == untried.kinds_left_out
+    assert f"none of the {len(SEARCHED_KINDS) - 3} kinds of finding that could be searched for" in (
         nothing_found(untried)
     )

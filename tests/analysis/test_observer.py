@@ -6,8 +6,8 @@ from pathlib import Path
 
 from tests.analysis.healthy import Healthy
 from varsim.analysis.examination import examine
-from varsim.analysis.finding import find
 from varsim.analysis.observer import Audience, Observer
+from varsim.analysis.search import find
 from varsim.analysis.verdict import judge
 from varsim.tracing.history import PROGRAM, Event
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.analysis.healthy import REPLICAS, Healthy
+from varsim.analysis.integrity import Rows
 from varsim.analysis.promises import promise_of
-from varsim.analysis.wholeness import Rows
 from varsim.tracing.history import Event
 
 CHECKED = [column for column in Event._fields if column not in {"time_s", "place", "error", "note"}]

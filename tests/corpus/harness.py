@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from varsim.analysis.finding import Kind, find
+from varsim.analysis.findings.waits import STRAGGLER
 from varsim.analysis.outcome import Outcome, overall
+from varsim.analysis.search import find
 from varsim.analysis.verdict import judge
 from varsim.experiments.config import Experiment
 from varsim.experiments.runner import run_experiment
@@ -49,7 +50,7 @@ class Found:
         """Whether waits were found that are not planted, or not found that are."""
         said = [mark.kind for mark in self.missed]
         said += [one.partition(":")[0] for one in self.unexpected]
-        return Kind.STRAGGLER.value in said
+        return STRAGGLER.name in said
 
     def story(self) -> str:
         """What is wrong with it, in lines; nothing if all is well."""
@@ -134,8 +135,8 @@ def _run(path: Path, out: Path) -> Found:
             if place and (file := place.rpartition(":"))[0].endswith(path.name)
             for line in file[2:]
         }
-        fit = {Mark(one.kind.value, one.variable, line) for line in lines}
+        fit = {Mark(one.kind.name, one.variable, line) for line in lines}
         missed -= fit
         if not fit & (faults | also):
-            unexpected.add(f"{one.kind.value}: {one.variable}, lines {sorted(lines)}")
+            unexpected.add(f"{one.kind.name}: {one.variable}, lines {sorted(lines)}")
     return Found(missed, unexpected, outcome, failure)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.analysis.findings.on_one_device import ABOUT_VALUES
-from varsim.analysis.finding import find
+from varsim.analysis.search import find
 from varsim.analysis.verdict import sound
 from varsim.errors import ConfigError, VarsimWarning
 from varsim.experiments.loading import Override, load_experiment
@@ -65,7 +65,7 @@ def values_found(summary: Summary) -> list[str]:
         assert oracle is not None
         assert 1 == oracle.num_replicas
         found = find(history, oracle)
-    return [f"{one.kind.value}: {one.variable}" for one in found if one.kind in ABOUT_VALUES]
+    return [f"{one.kind.name}: {one.variable}" for one in found if one.kind in ABOUT_VALUES]
 
 
 def test_what_differs_by_a_rule_is_found(capsys: pytest.CaptureFixture[str]):

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from varsim.analysis.findings.account import Compared, Deed, Difference, Uncompared
+from varsim.analysis.findings.comparisons import Access, Compared, Difference, Uncompared
 from varsim.analysis.returned import compare_returned
 from varsim.report.compared_text import MOST, WIDTH, compared_text, in_short
 
 DIFFERENCE = Difference(
     variable_id=3,
     variable="score",
-    deed=Deed.READ,
+    access=Access.READ,
     place="train.py:44",
     count=2,
     compared=4,
@@ -95,7 +95,7 @@ def test_differences_that_findings_explain_are_counted_separately():
         ({"element": 14}, "score (element 14), read"),
         ({"got": None, "wanted": None}, "the number of elements differs from the single device"),
         ({"got": float("nan"), "wanted": 1}, "nan instead of 1"),
-        ({"deed": Deed.MERGED, "inside": True}, "score, written by all replicas in step 8"),
+        ({"access": Access.MERGED, "inside": True}, "score, written by all replicas in step 8"),
     ],
 )
 def test_every_difference_has_a_text(changes: dict[str, object], expected: str):

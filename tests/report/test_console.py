@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.report.summaries import lens, summary, variable
-from varsim.analysis.notes import Note
+from varsim.analysis.outcome import Note
 from varsim.report.console import print_report
 from varsim.report.summary import Judgement, RunStatus, Summary, SyncCost
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from varsim.analysis.finding import Finding, Kind
+from varsim.analysis.findings.divergence import DIVERGENCE
+from varsim.analysis.findings.model import Finding
+from varsim.analysis.findings.staleness import STALE_READ
+from varsim.analysis.findings.waits import STRAGGLER
 from varsim.report.findings_text import findings_text, in_lines
 
 
 def finding(**changes) -> Finding:
     settings = {
-        "kind": Kind.STALE_READ,
+        "kind": STALE_READ,
         "variable_id": 3,
         "variable": "weights",
         "places": (("train.py:12", 8), ("eval.py:4", 1)),
@@ -46,7 +49,7 @@ def test_a_finding_without_a_histogram_shows_none() -> None:
 
 
 def test_a_finding_without_a_variable_names_none() -> None:
-    lines = findings_text([finding(kind=Kind.STRAGGLER, variable_id=None, variable="")])
+    lines = findings_text([finding(kind=STRAGGLER, variable_id=None, variable="")])
     assert "waiting for one replica" == lines[2]
 
 
@@ -114,7 +117,7 @@ def test_all_findings_are_shown_on_request() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        {"kind": Kind.DIVERGENCE},
+        {"kind": DIVERGENCE},
         {"places": (("train.py:13", 8), ("eval.py:4", 1))},
         {"what": "9 of 19 reads in replicas lacked nothing."},
         {"remedy": "Read it elsewhere."},

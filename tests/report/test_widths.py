@@ -17,8 +17,7 @@ from tests.report.test_console import LAYERS, RUN
 from tests.report.test_findings_text import finding
 from varsim.analysis.examination import Examination
 from varsim.analysis.lens import Moment
-from varsim.analysis.notes import Note
-from varsim.analysis.outcome import Outcome, Verdict
+from varsim.analysis.outcome import Note, Outcome, Verdict
 from varsim.cli.commands.explain import _blocks
 from varsim.report.bench_page import print_bench, print_comparison
 from varsim.report.check_page import print_check

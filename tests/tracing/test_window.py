@@ -15,8 +15,8 @@ import varsim as tf
 from tests.effort import many
 from tests.properties.generation import programs
 from tests.properties.programs import Program, run_program
-from varsim.analysis.finding import find
 from varsim.analysis.outcome import Outcome, overall
+from varsim.analysis.search import find
 from varsim.analysis.verdict import judge
 from varsim.errors import ConfigError
 from varsim.experiments.config import Experiment

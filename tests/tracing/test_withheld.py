@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import varsim as tf
-from varsim.analysis.finding import Kind, find
+from varsim.analysis.findings.redundancy import SAME_CONTRIBUTIONS
 from varsim.analysis.outcome import Outcome, overall
+from varsim.analysis.search import find
 from varsim.analysis.verdict import judge
 from varsim.testing import simulated_cluster
 from varsim.tracing.history import History, open_history
@@ -55,9 +56,9 @@ def test_merges_of_the_same_values_are_told_from_others(tmp_path: Path, differ: 
         found = [(one.kind, one.variable, one.count) for one in find(history)]
         assert Outcome.VALID is overall(judge(history))
 
-    same = (Kind.SAME_CONTRIBUTIONS, "epoch", STEPS)
+    same = (SAME_CONTRIBUTIONS, "epoch", STEPS)
     assert (same in found) is not differ
-    assert (Kind.SAME_CONTRIBUTIONS, "other", STEPS) not in found
+    assert (SAME_CONTRIBUTIONS, "other", STEPS) not in found
 
 
 def test_large_values_are_not_digested(tmp_path: Path):

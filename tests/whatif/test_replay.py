@@ -225,4 +225,4 @@ def test_collectives_keep_their_names_and_lines(monkeypatch):
         ]
         result = replays.under(settings_for(replays, "v", Settings(ON_READ, MEAN)))
         assert ("", ()) == (result.failure, result.warned)  # the run was warned of it, too
-        assert ["collectives of different lines"] == [one.kind.value for one in result.findings]
+        assert ["collectives of different lines"] == [one.kind.name for one in result.findings]

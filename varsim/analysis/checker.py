@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import ClassVar, Final
 
+from varsim.analysis.integrity import who
 from varsim.analysis.observer import Observer
 from varsim.analysis.outcome import Outcome
 from varsim.analysis.promises import Promise
-from varsim.analysis.replay import Component, Replay, Variable
-from varsim.analysis.wholeness import who
+from varsim.analysis.replay import ComponentState, Replay, ReplayedVariable
 from varsim.tracing.history import Event
 
 _ENOUGH: Final = 100
@@ -70,7 +70,7 @@ class Checker(Observer):
             )
         return Conclusion(Outcome.VALID, self.promise)
 
-    def wrong(self, variable: Variable | None, reason: str, events: Iterable[int]) -> None:
+    def wrong(self, variable: ReplayedVariable | None, reason: str, events: Iterable[int]) -> None:
         """Some events break the promise."""
         self._count += 1
         if self._count > _ENOUGH:
@@ -79,14 +79,18 @@ class Checker(Observer):
         if self._wrong is None or len(proof) < len(self._wrong.events):
             self._wrong = self._conclusion(Outcome.INVALID, variable, reason, proof)
 
-    def undecided(self, variable: Variable | None, reason: str, *events: int) -> None:
+    def undecided(self, variable: ReplayedVariable | None, reason: str, *events: int) -> None:
         """Whether some events break the promise cannot be told."""
         self._undecided += 1
         if self._unknown is None:
             self._unknown = self._conclusion(Outcome.UNKNOWN, variable, reason, events)
 
     def _conclusion(
-        self, outcome: Outcome, variable: Variable | None, reason: str, events: tuple[int, ...]
+        self,
+        outcome: Outcome,
+        variable: ReplayedVariable | None,
+        reason: str,
+        events: tuple[int, ...],
     ) -> Conclusion:
         if variable is None:
             return Conclusion(outcome, reason, events)
@@ -98,11 +102,11 @@ class Checker(Observer):
         """What a variable promises; None of no variable."""
         return None if variable is None else self.replay.promises[variable]
 
-    def variable_of(self, event: Event) -> Variable:
+    def variable_of(self, event: Event) -> ReplayedVariable:
         """The variable that an event is about."""
         return self.variables[event.variable]
 
-    def own(self, event: Event) -> Component:
+    def own(self, event: Event) -> ComponentState:
         """What the replica of an event holds of its variable."""
         return self.variables[event.variable].at_replica[event.process]
 

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final
 
 from varsim.analysis.failures import Ending, failures
-from varsim.analysis.finding import Compared, Finding, Kind, Search
-from varsim.analysis.findings.found import FAILURES
-from varsim.analysis.notes import ENDING, Note, not_looked_at, of_pairing
-from varsim.analysis.outcome import Outcome, Verdict, overall
+from varsim.analysis.findings.comparisons import Compared
+from varsim.analysis.findings.model import Finding, FindingKind
+from varsim.analysis.notes import ENDING, not_looked_at
+from varsim.analysis.outcome import Note, Outcome, Verdict, overall
+from varsim.analysis.search import SEARCHED_KINDS, Search
 from varsim.analysis.verdict import Judges, is_whole, sound
 from varsim.tracing.history import History
 from varsim.tracing.progress import Tell
-
-NEED_AN_ORACLE: Final = frozenset(
-    {Kind.WRONG_FACTOR, Kind.MEAN_OF_MEANS, Kind.FIRST_REPLICA, Kind.TRUNCATION}
-)
-"""Kinds of finding that need a comparison with a single device."""
-
-NUM_KINDS: Final = len(Kind) - len(FAILURES)
-"""How many kinds of finding are looked for in the events of a whole record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +42,20 @@ class Examination:
 
     @property
     def num_kinds(self) -> int:
-        """How many kinds of finding were looked for; with one replica there are none."""
+        """Return how many kinds of finding were looked for; with one replica there are none."""
         if not self.is_whole or self.num_replicas < 2:
             return 0
-        return NUM_KINDS - len(self.kinds_left_out)
+        return len(SEARCHED_KINDS) - len(self.kinds_left_out)
 
     @property
-    def kinds_left_out(self) -> frozenset[Kind]:
-        """The kinds that could not be looked for: there was nothing to compare with."""
-        if self.compared is None:
-            return NEED_AN_ORACLE
-        return frozenset() if self.compared.rules_tried else NEED_AN_ORACLE - {Kind.TRUNCATION}
+    def kinds_left_out(self) -> frozenset[FindingKind]:
+        """Return the kinds that could not be looked for, as there was nothing to compare with."""
+        compared = self.compared
+        if compared is None:
+            return frozenset(kind for kind in SEARCHED_KINDS if kind.needs_oracle)
+        if compared.rules_tried:
+            return frozenset()
+        return frozenset(kind for kind in SEARCHED_KINDS if kind.needs_whole_batch)
 
 
 def examine(
@@ -93,7 +88,7 @@ def examine(
     failed = failures(history, ending)
     notes: list[Note] = []
     if search is not None and whole:  # first, as these are about lines of the program
-        notes += of_pairing(search.paired_by_order())
+        notes += search.notes()
     notes += not_looked_at(history, verdicts, no_oracle, compared=compared is not None)
     if ending is None:
         notes.append(ENDING)

@@ -11,9 +11,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from varsim.analysis.findings.found import MOST_EVENTS, MOST_PLACES, Finding, Kind, times
+from varsim.analysis.findings.model import (
+    MOST_EVENTS,
+    MOST_PLACES,
+    Finding,
+    FindingKind,
+    times,
+)
 from varsim.analysis.returned import Returned
 from varsim.tracing.history import Event, History
+
+FAILED_RUN: Final = FindingKind(name="failed run")
+FAILED_CALL: Final = FindingKind(name="failed call")
 
 DONE, FAILED, INTERRUPTED = "done", "failed", "interrupted"
 
@@ -129,7 +138,7 @@ def _finding(history: History, call: _Call) -> Finding:
         others = times(call.count - 1, "later call")
         more = f"\n{others} failed in the same way; the last one is call {call.last:,}."
     return Finding(
-        kind=Kind.FAILED_CALL,
+        kind=FAILED_CALL,
         variable_id=None,
         variable="",
         places=_places(history, call),
@@ -144,7 +153,7 @@ def _finding(history: History, call: _Call) -> Finding:
 def failed_run(ending: Ending) -> Finding:
     """The failure of a run, without what its record tells of it."""
     return Finding(
-        kind=Kind.FAILED_RUN,
+        kind=FAILED_RUN,
         variable_id=None,
         variable="",
         places=((ending.place, 1),) if ending.place else (),

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
-from varsim.analysis.findings.found import times
-from varsim.analysis.findings.pairing import PairedByOrder
-from varsim.analysis.outcome import Verdict
+from varsim.analysis.findings.model import times
+from varsim.analysis.outcome import Note, Verdict
 from varsim.analysis.verdict import is_whole
 from varsim.tracing.history import LEFT_OUT, History
 from varsim.tracing.trace import FRAME_LIMIT_BYTES, READ_LIMIT_BYTES
@@ -21,25 +19,12 @@ ORACLE: Final = "--oracle"
 EVERYTHING: Final = "--trace messages"
 LIMIT: Final = "a larger `trace: {limit: …}`"
 WHOLE: Final = "--trace ops"
-NAME: Final = "`name=`"
 
 IN_NO_VARIABLE: Final = (
     "values outside variables, such as results of all_reduce and what functions return"
 )
 
 _MOST_NAMES: Final = 3
-_MOST_LINES: Final = 5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Note:
-    """Something that was not looked at."""
-
-    text: str  # what was not looked at, and why
-    option: str = ""  # the option that would look at it; "" if there is none
-
-    def __str__(self) -> str:
-        return f"{self.text}; use {self.option}" if self.option else self.text
 
 
 ENDING: Final = Note(
@@ -67,19 +52,6 @@ def not_looked_at(
         yield from _of_values(history)
     except sqlite3.Error:
         assert not whole, "a whole record can be read"
-
-
-def of_pairing(lines: Sequence[PairedByOrder]) -> Iterator[Note]:
-    """A note for each line with collectives that only order distinguishes."""
-    for line in lines[:_MOST_LINES]:
-        yield Note(
-            text=f"whether the unnamed {line.kind}s at {line.place}, up to {line.most} in a "
-            "call, come in the same order on all replicas: only their order pairs them",
-            option=NAME,
-        )
-    if len(lines) > _MOST_LINES:
-        more = times(len(lines) - _MOST_LINES, "more line")
-        yield Note(text=f"the same for unnamed collectives in {more}", option=NAME)
 
 
 def _of_record(history: History, flaw: str) -> Note:

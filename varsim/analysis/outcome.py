@@ -1,4 +1,4 @@
-"""What a judge of a history says: a verdict, and the outcome that stands in it."""
+"""The results of judging a history: outcomes, verdicts, and notes on what was not looked at."""
 
 from __future__ import annotations
 
@@ -35,3 +35,14 @@ def overall(verdicts: Iterable[Verdict]) -> Outcome:
         if outcome in found:
             return outcome
     return Outcome.VALID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """Something that was not looked at."""
+
+    text: str  # what was not looked at, and why
+    option: str = ""  # the option that would look at it; "" if there is none
+
+    def __str__(self) -> str:
+        return f"{self.text}; use {self.option}" if self.option else self.text

@@ -1,18 +1,19 @@
-"""What every component must hold, if the writes and commits of a history are all that changed it.
+"""Replays a history: what every component must hold, by its writes and commits alone.
 
 A component is kept twice: as its replica has it, which changes when a commit is installed, and as
-the program knows it, which changes when the commit is made.
+the program knows it, which changes when the commit is made. What has ended is dropped, so that a
+long history needs no more memory than a short one.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from varsim.analysis import arithmetic
 from varsim.analysis.arithmetic import Flat
 from varsim.analysis.observer import Observer, Take
-from varsim.analysis.pending import ByProgram, Change, Contributions, Meetings, Sent
 from varsim.analysis.promises import Promise
 from varsim.tracing.history import Event
 
@@ -20,7 +21,7 @@ Why = tuple[int, "Why | None"]
 """An event, and those before it that made a value what it is."""
 
 
-class Component:
+class ComponentState:
     """One state of one component; several replicas share it while they hold the same."""
 
     __slots__ = ("lineage", "made", "value", "version", "why")
@@ -46,12 +47,12 @@ class Component:
             yield event
 
 
-class Variable:
+class ReplayedVariable:
     """All components of one variable."""
 
     __slots__ = ("answers", "at_program", "at_replica", "number", "promise")
 
-    def __init__(self, number: int, promise: Promise, components: list[Component]) -> None:
+    def __init__(self, number: int, promise: Promise, components: list[ComponentState]) -> None:
         self.number = number
         self.promise = promise
         self.at_replica = components
@@ -65,7 +66,7 @@ class Variable:
         return max(known) if len(known) == len(self.at_program) else None
 
 
-class Variables(dict[int | None, Variable]):
+class ReplayedVariables(dict[int | None, ReplayedVariable]):
     """The variables of a history, by number; those of before the record began are made up."""
 
     def __init__(self, num_replicas: int, promises: Mapping[int, Promise]) -> None:
@@ -73,12 +74,207 @@ class Variables(dict[int | None, Variable]):
         self._num_replicas = num_replicas
         self._promises = promises
 
-    def __missing__(self, number: int | None) -> Variable:
+    def __missing__(self, number: int | None) -> ReplayedVariable:
         assert number is not None, "rows that make no sense are not replayed"
         lineages = range(-2, -2 - self._num_replicas, -1)  # -1 has the hash of -2
-        everything = [Component(None, None, one, 0, (0, None)) for one in lineages]
-        found = self[number] = Variable(number, self._promises[number], everything)
+        everything = [ComponentState(None, None, one, 0, (0, None)) for one in lineages]
+        found = self[number] = ReplayedVariable(number, self._promises[number], everything)
         return found
+
+
+# ---------------------------------------------------------------- what has not ended
+
+
+class Merge:
+    """The writes that meet at one point of a call."""
+
+    __slots__ = ("served", "writes")
+
+    def __init__(self) -> None:
+        self.writes: dict[int, Event] = {}  # by replica
+        self.served: dict[int, int] = {}  # by replica, the commit that its component got
+
+
+class ProgramWrite:
+    """One write by the program, and the components that it has not reached yet."""
+
+    __slots__ = ("event", "remaining")
+
+    def __init__(self, event: Event, num_replicas: int) -> None:
+        self.event = event
+        everybody = range(num_replicas) if event.replica is None else (event.replica,)
+        self.remaining = set(everybody)
+
+
+class Change:
+    """What one commit does."""
+
+    __slots__ = ("components", "event", "installed", "merge", "write")
+
+    def __init__(self, event: Event, merge: Merge | None, write: ProgramWrite | None) -> None:
+        self.event = event
+        self.merge = merge  # of the meeting that it ends
+        self.write = write  # of the program, if it is one's commit
+        self.components: dict[int, tuple[ComponentState, ComponentState]] = {}  # before and after
+        self.installed: int | None = None  # the first event in which a replica got it
+
+
+class Merges:
+    """The meetings of all calls that have not ended, as far as replicas write in them."""
+
+    def __init__(self) -> None:
+        self._calls: dict[int, dict[int, Merge | int]] = {}
+        # Of a meeting that has ended, only the commit is kept.
+
+    def write(self, event: Event) -> None:
+        """A replica contributes."""
+        assert event.call is not None
+        assert event.meeting is not None
+        meetings = self._calls.setdefault(event.call, {})
+        merge = meetings.get(event.meeting)
+        if merge is None:
+            merge = meetings[event.meeting] = Merge()
+        if isinstance(merge, Merge) and event.process not in merge.writes:
+            merge.writes[event.process] = event
+
+    def known(self, event: Event) -> tuple[int, ...]:
+        """The events before a contribution that make it one too many; none if it is not."""
+        merge = self._calls.get(event.call or 0, {}).get(event.meeting or 0)
+        if isinstance(merge, int):
+            return (merge,)
+        if merge is None or event.process not in merge.writes:
+            return ()
+        first = merge.writes[event.process].event
+        return () if first == event.event else (first,)
+
+    def commit(self, event: Event) -> Merge:
+        """What a commit says that it ends."""
+        assert event.call is not None
+        assert event.meeting is not None
+        merge = self._calls.get(event.call, {}).get(event.meeting)
+        if isinstance(merge, int):
+            ended = Merge()
+            ended.served[event.process] = merge
+            return ended
+        return merge or Merge()
+
+    def served(self, change: Change) -> None:
+        """A commit was made of merge, for some components."""
+        merge, event = change.merge, change.event
+        if merge is None or not merge.writes:
+            return
+        assert event.call is not None
+        assert event.meeting is not None
+        merge.served.update(dict.fromkeys(change.components, event.event))
+        if len(merge.served) >= len(merge.writes):
+            self._calls[event.call][event.meeting] = event.event
+
+    def end(self, call: int | None) -> Iterator[Merge]:
+        """A call has ended; those of its meetings that no commit ended."""
+        if call is not None:
+            for merge in self._calls.pop(call, {}).values():
+                if isinstance(merge, Merge) and not merge.served:
+                    yield merge
+
+
+class ProgramWrites:
+    """The program's own writes that are not committed yet."""
+
+    def __init__(self) -> None:
+        self._writes: defaultdict[int, deque[ProgramWrite]] = defaultdict(deque)
+
+    def write(self, event: Event, num_replicas: int) -> None:
+        """The program writes."""
+        assert event.variable is not None
+        self._writes[event.variable].append(ProgramWrite(event, num_replicas))
+
+    def commit(self, event: Event) -> ProgramWrite | None:
+        """The write that a commit belongs to."""
+        assert event.variable is not None
+        for written in self._writes.get(event.variable, ()):
+            to_all = event.replica is None and written.event.replica is None
+            if to_all or event.replica in written.remaining:
+                return written
+        return None
+
+    def served(self, change: Change) -> None:
+        """A write was committed, to some components."""
+        written, number = change.write, change.event.variable
+        assert written is not None
+        assert number is not None
+        written.remaining -= change.components.keys()
+        writes = self._writes[number]
+        while writes and not writes[0].remaining:
+            writes.popleft()
+
+    def waiting(self, number: int) -> Event | None:
+        """The first write to a variable that is not committed yet."""
+        writes = self._writes.get(number)
+        return writes[0].event if writes else None
+
+    def left(self) -> Iterator[ProgramWrite]:
+        """All that are not committed."""
+        for writes in self._writes.values():
+            yield from writes
+
+    def forget(self, number: int) -> None:
+        """A variable is no more."""
+        self._writes.pop(number, None)
+
+
+class CommitsInFlight:
+    """Commits on their way to replicas."""
+
+    def __init__(self, num_replicas: int) -> None:
+        self._by_replica: list[dict[tuple[int, int], Change]] = [{} for _ in range(num_replicas)]
+        self._by_variable: defaultdict[tuple[int, int], deque[Change]] = defaultdict(deque)
+
+    def add(self, change: Change) -> None:
+        """A commit leaves for the replicas whose components it changes."""
+        number = change.event.variable
+        assert number is not None
+        for replica in change.components:
+            self._by_replica[replica][change.event.event, number] = change
+            self._by_variable[number, replica].append(change)
+
+    def of(self, number: int, replica: int) -> deque[Change]:
+        """Those to one component, first sent first."""
+        return self._by_variable[number, replica]
+
+    def take(self, event: Event) -> Change | None:
+        """The commit that a replica installs; what was sent before it will not come any more."""
+        assert event.variable is not None
+        assert event.cause is not None
+        mine = self._by_replica[event.process]
+        change = mine.get((event.cause, event.variable))
+        if change is None:
+            return None
+        coming = self._by_variable[event.variable, event.process]
+        while coming:
+            first = coming.popleft()
+            mine.pop((first.event.event, event.variable), None)
+            if first is change:
+                break
+        return change
+
+    def oldest(self, replica: int) -> Change | None:
+        """The first that a replica has not got yet."""
+        return next(iter(self._by_replica[replica].values()), None)
+
+    def left(self) -> Iterator[tuple[int, Change]]:
+        """All that have not arrived, with the replica that they were sent to."""
+        for replica, changes in enumerate(self._by_replica):
+            for change in changes.values():
+                yield replica, change
+
+    def forget(self, number: int) -> None:
+        """A variable is no more."""
+        for replica, changes in enumerate(self._by_replica):
+            for change in self._by_variable.pop((number, replica), ()):
+                changes.pop((change.event.event, number), None)
+
+
+# ---------------------------------------------------------------- the replay
 
 
 class Replay(Observer):
@@ -92,15 +288,15 @@ class Replay(Observer):
         self.from_start: Final = from_start
         """Whether the record begins with the run; else nothing is known until it is seen."""
         self.promises: Final = promises
-        self.variables: Final = Variables(num_replicas, promises)
-        self.meetings = Meetings()
-        self.by_program = ByProgram()
-        self.sent = Sent(num_replicas)
+        self.variables: Final = ReplayedVariables(num_replicas, promises)
+        self.merges = Merges()
+        self.program_writes = ProgramWrites()
+        self.in_flight = CommitsInFlight(num_replicas)
         self.change: Change | None = None
         """What a commit that has just been taken does."""
-        self.installed: tuple[Component, Change | None] | None = None
+        self.installed: tuple[ComponentState, Change | None] | None = None
         """Of an install that has just been taken: what the replica held before, and the commit."""
-        self.left: list[Contributions] = []
+        self.left: list[Merge] = []
         """Of a call that has just finished: the meetings that no commit ended."""
         self._answered: set[int] = set()  # variables with answers
         self._heard = [0] * num_replicas  # of each replica, its last event that has come
@@ -114,24 +310,24 @@ class Replay(Observer):
         promise = self.promises[number]
         value = arithmetic.value_of(event, promise.dtype) if self.from_start else None
         version = event.version if self.from_start else None
-        one = Component(version, value, event.event, event.event, (event.event, None))
-        self.variables[number] = Variable(number, promise, [one] * self.num_replicas)
+        one = ComponentState(version, value, event.event, event.event, (event.event, None))
+        self.variables[number] = ReplayedVariable(number, promise, [one] * self.num_replicas)
 
     def on_forget(self, event: Event) -> None:
         """Nobody will name a variable again."""
         assert event.variable is not None
         self.variables.pop(event.variable, None)
-        self.by_program.forget(event.variable)
-        self.sent.forget(event.variable)
+        self.program_writes.forget(event.variable)
+        self.in_flight.forget(event.variable)
 
     def on_write_by_program(self, event: Event) -> None:
         """The program's own, which has its effect by commits."""
-        self.by_program.write(event, self.num_replicas)
+        self.program_writes.write(event, self.num_replicas)
 
     def on_write_by_replica(self, event: Event) -> None:
         """A contribution, or a write of a replica to its component."""
         if event.meeting is not None and event.call is not None:
-            self.meetings.write(event)
+            self.merges.write(event)
             return
         variable = self.variables[event.variable]
         operand = arithmetic.value_of(event, variable.promise.dtype)
@@ -144,12 +340,12 @@ class Replay(Observer):
     def on_commit(self, event: Event) -> None:
         """A new version of some components; the change says of which, and why."""
         variable = self.variables[event.variable]
-        contributions, write = None, None
+        merge, write = None, None
         if event.meeting is not None and event.call is not None:
-            contributions = self.meetings.commit(event)
+            merge = self.merges.commit(event)
         else:
-            write = self.by_program.commit(event)
-        change = self.change = Change(event, contributions, write)
+            write = self.program_writes.commit(event)
+        change = self.change = Change(event, merge, write)
         remaining = self._remaining(event, change)
         operand = arithmetic.value_of(event, variable.promise.dtype)
         held = variable.at_program
@@ -160,15 +356,15 @@ class Replay(Observer):
             variable.at_program = [after] * len(held)
         else:
             fits = [i for i in remaining if _follows(held[i], event.version)]
-            shared: dict[int, Component] = {}  # by what was held before
+            shared: dict[int, ComponentState] = {}  # by what was held before
             for replica in fits or remaining:
                 before = held[replica]
                 if id(before) not in shared:
                     shared[id(before)] = _committed(before, event, operand)
                 change.components[replica] = before, shared[id(before)]
                 held[replica] = shared[id(before)]
-        self.meetings.served(change) if write is None else self.by_program.served(change)
-        self.sent.add(change)
+        self.merges.served(change) if write is None else self.program_writes.served(change)
+        self.in_flight.add(change)
 
     def _remaining(self, event: Event, change: Change) -> Sequence[int]:
         """The components that a commit may be for."""
@@ -176,8 +372,8 @@ class Replay(Observer):
             return [event.replica]
         if change.write is not None:
             return sorted(change.write.remaining) or self.replicas
-        if change.contributions is not None and change.contributions.served:
-            return sorted(set(self.replicas) - change.contributions.served.keys())
+        if change.merge is not None and change.merge.served:
+            return sorted(set(self.replicas) - change.merge.served.keys())
         return self.replicas
 
     def on_install(self, event: Event) -> None:
@@ -185,7 +381,7 @@ class Replay(Observer):
         variable = self.variables[event.variable]
         replica = event.process
         before = variable.at_replica[replica]
-        change = self.sent.take(event)
+        change = self.in_flight.take(event)
         self.installed = before, change
         if change is not None and change.components[replica][0] is before:
             variable.at_replica[replica] = change.components[replica][1]
@@ -196,14 +392,14 @@ class Replay(Observer):
         after = _after(before, event if change is None else change.event, operand)
         after.version, after.made = event.version, event.event
         variable.at_replica[replica] = after
-        if not self.sent.of(variable.number, replica):
+        if not self.in_flight.of(variable.number, replica):
             # Nothing is on its way any more: the program cannot know more than the replica has.
             after.value = None if change is None else after.value
             variable.at_program[replica] = after
 
     def on_finish(self, event: Event) -> None:
         """A call is over."""
-        self.left = list(self.meetings.end(event.call))
+        self.left = list(self.merges.end(event.call))
 
     # ------------------------------------------------------------ what the program asks for
 
@@ -244,23 +440,25 @@ class MovesOn(Observer):
         self._replay.moves_on()
 
 
-def _after(before: Component, event: Event, operand: Flat | None) -> Component:
+def _after(before: ComponentState, event: Event, operand: Flat | None) -> ComponentState:
     """A component after a write to it, or a commit."""
     if event.operation == "assign":
-        return Component(before.version, operand, event.event, before.made, (event.event, None))
+        return ComponentState(
+            before.version, operand, event.event, before.made, (event.event, None)
+        )
     value = None
     if operand is not None and before.value is not None:
         value = arithmetic.updated(before.value, event.operation, operand)
     lineage = hash((event.event, before.lineage))
-    return Component(before.version, value, lineage, before.made, (event.event, before.why))
+    return ComponentState(before.version, value, lineage, before.made, (event.event, before.why))
 
 
-def _committed(before: Component, event: Event, operand: Flat | None) -> Component:
+def _committed(before: ComponentState, event: Event, operand: Flat | None) -> ComponentState:
     """A component after a commit."""
     after = _after(before, event, operand)
     after.version, after.made = event.version, event.event
     return after
 
 
-def _follows(component: Component, version: int | None) -> bool:
+def _follows(component: ComponentState, version: int | None) -> bool:
     return component.version is None or component.version + 1 == version

@@ -23,11 +23,11 @@ from varsim.analysis.checkers.read_your_writes import ReadYourWrites
 from varsim.analysis.checkers.record import Record
 from varsim.analysis.checkers.reduction import Reduction
 from varsim.analysis.checkers.versions import Versions
+from varsim.analysis.integrity import Rows, missing
 from varsim.analysis.observer import Audience, Observer
 from varsim.analysis.outcome import Outcome, Verdict, overall
 from varsim.analysis.promises import promise_of
 from varsim.analysis.replay import MovesOn, Replay
-from varsim.analysis.wholeness import Rows, missing
 from varsim.tracing.history import Event, History
 from varsim.tracing.progress import Tell, telling
 from varsim.tracing.uncollected import uncollected

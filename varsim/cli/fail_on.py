@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from textwrap import wrap
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -20,11 +21,22 @@ DIFFERENCE: Final = "unexplained-difference"
 """Not a finding: a value that differs from a single device's, and no rule explains why."""
 
 
+class ListsKinds(click.Command):
+    """A command whose help lists the kinds of finding where its docstring says KINDS."""
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the text of the help."""
+        kinds = [word for word in words() if word not in {DIFFERENCE, ANY}]
+        lines = wrap(", ".join(kinds), width=72, break_on_hyphens=False)
+        self.help = (self.help or "").replace("KINDS", "\n".join(lines))
+        super().format_help_text(ctx, formatter)
+
+
 def words() -> list[str]:
     """What can be asked for: the kinds of finding as one word each, and more."""
-    from varsim.analysis.finding import Kind
+    from varsim.analysis.search import KINDS
 
-    return [*(_word(kind.value) for kind in Kind), DIFFERENCE, ANY]
+    return [*(_word(kind.name) for kind in KINDS), DIFFERENCE, ANY]
 
 
 def complete(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
@@ -57,7 +69,7 @@ def asked_for(texts: Iterable[str]) -> frozenset[str]:
 
 def seen(found: Examination, asked: frozenset[str]) -> list[str]:
     """Which of the asked kinds were found."""
-    kinds = [_word(one.kind.value) for one in found.findings]
+    kinds = [_word(one.kind.name) for one in found.findings]
     if found.compared is not None and found.compared.differs:
         kinds.append(DIFFERENCE)
     return sorted({one for one in kinds if one in asked or (ANY in asked and one != DIFFERENCE)})
@@ -67,7 +79,7 @@ def not_looked_for(found: Examination, asked: frozenset[str]) -> list[str]:
     """Which of the asked kinds were not looked for; that none was found then means nothing."""
     if found.num_replicas == 1:
         return []
-    unseen = {_word(kind.value) for kind in found.kinds_left_out}
+    unseen = {_word(kind.name) for kind in found.kinds_left_out}
     if found.compared is None:
         unseen.add(DIFFERENCE)
     return sorted(asked & unseen)

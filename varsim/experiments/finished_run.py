@@ -22,7 +22,7 @@ from varsim.tracing.history import History, open_history, open_oracle
 
 if TYPE_CHECKING:
     from varsim.analysis.examination import Examination
-    from varsim.analysis.findings.found import Finding
+    from varsim.analysis.findings.model import Finding
     from varsim.analysis.outcome import Outcome
 
 _MAPPINGS: Final = frozenset({"params", "variables"})
@@ -119,12 +119,10 @@ class FinishedRun:
 
     @cached_property
     def _examination(self) -> Examination:
-        from varsim.analysis.examination import examine
-        from varsim.experiments.run_ending import ending_of
+        from varsim.experiments.run_ending import examined
 
         with open_oracle(self.path) as oracle:
-            ending = ending_of(self.summary)
-            return examine(self.history, oracle, ending=ending, no_oracle=self.summary.no_oracle)
+            return examined(self.history, oracle, self.summary)
 
     def close(self) -> None:
         """Close the record; the next use opens it again."""

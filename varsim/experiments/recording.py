@@ -5,41 +5,38 @@ from __future__ import annotations
 import shutil
 import sqlite3
 
-from varsim.analysis.examination import examine
-from varsim.analysis.failures import Ending
-from varsim.analysis.finding import Kind
+from varsim.analysis.failures import FAILED_RUN
 from varsim.analysis.outcome import Outcome
 from varsim.errors import ConfigError, ProtocolError
+from varsim.experiments.run_ending import examined
 from varsim.experiments.store import RunFiles
 from varsim.interrupts import held
 from varsim.report.compared_text import in_short
 from varsim.report.findings_text import in_lines
-from varsim.report.summary import Judgement
+from varsim.report.summary import Judgement, Summary
 from varsim.tracing.history import HISTORY, open_history, open_oracle
 from varsim.tracing.merge import merge
 from varsim.tracing.progress import Tell
 from varsim.tracing.trace import PROGRAM, file_name
 
 
-def judged(
-    directory: RunFiles, ending: Ending, *, no_oracle: str = "", tell: Tell | None = None
-) -> Judgement | None:
-    """What the history of a run says of it; None if there is none.
+def judged(directory: RunFiles, summary: Summary, *, tell: Tell | None = None) -> Judgement | None:
+    """Return what the history of a run says of it; None if there is none.
 
     Args:
-        ending: How the run ended. That it failed is no finding here: its summary says it.
-        no_oracle: Why there is no oracle, though one was asked for; "" if none was.
-        tell: Is told how much of the history has been seen.
+        summary: As far as it is known. The failure of the run is not a finding here: the summary
+            says it.
+        tell: Gets the part of the history that was seen, from 0 to 1.
     """
     if not (directory.path / HISTORY).exists():
         return None
     with open_history(directory.path) as history, open_oracle(directory.path) as oracle:
-        found = examine(history, oracle, ending=ending, no_oracle=no_oracle, tell=tell)
+        found = examined(history, oracle, summary, tell=tell)
     reasons = [one.reason for one in found.verdicts if one.outcome is not Outcome.VALID]
     return Judgement(
         outcome=found.outcome.value,
         reasons=list(dict.fromkeys(reasons)),
-        findings=in_lines([one for one in found.findings if one.kind is not Kind.FAILED_RUN]),
+        findings=in_lines([one for one in found.findings if one.kind is not FAILED_RUN]),
         compared="" if found.compared is None else in_short(found.compared),
         not_looked_at=list(found.not_looked_at),
     )

@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Final
 
 import varsim
+from varsim.analysis.examination import Examination, examine
 from varsim.analysis.failures import DONE, Ending
-from varsim.analysis.findings.found import times
+from varsim.analysis.findings.model import times
 from varsim.analysis.returned import Returned, compare_returned
 from varsim.errors import ConfigError, ReplicaError, VarsimError
 from varsim.experiments.store import SUMMARY, load_summary
 from varsim.protocol.paths import shown_path
 from varsim.protocol.story import place_in, with_shown_paths
 from varsim.report.summary import Failure, Phase, RunStatus, Summary
+from varsim.tracing.history import History
+from varsim.tracing.progress import Tell
 
 _OURS: Final = Path(varsim.__file__).parent
 _OUR_WORKLOADS: Final = _OURS / "workloads"
@@ -104,6 +107,25 @@ def ending_of(summary: Summary) -> Ending:
         place="" if failure is None else failure.place,
         returned=_returned(summary),
     )
+
+
+def examined(
+    history: History,
+    oracle: History | None,
+    summary: Summary | None,
+    *,
+    tell: Tell | None = None,
+) -> Examination:
+    """Return the examination of a history of a run, with all that its summary says.
+
+    Args:
+        oracle: The history of the run's oracle, if it has one.
+        summary: None if that is not known.
+        tell: Gets the part of the history that was seen, from 0 to 1.
+    """
+    ending = None if summary is None else ending_of(summary)
+    no_oracle = "" if summary is None else summary.no_oracle
+    return examine(history, oracle, ending=ending, no_oracle=no_oracle, tell=tell)
 
 
 def _reached(summary: Summary) -> str:

@@ -19,7 +19,7 @@ from varsim.experiments.carried_program import carry, program_key
 from varsim.experiments.config import Experiment
 from varsim.experiments.programs import RunProgram, load_program
 from varsim.experiments.recording import judged, write_history
-from varsim.experiments.run_ending import ending_of, failure_of
+from varsim.experiments.run_ending import failure_of
 from varsim.experiments.shadow_runs import ADVISED, check_oracle, run_oracle, take_advice
 from varsim.experiments.store import RunDirectory
 from varsim.experiments.strategies import reached
@@ -190,7 +190,7 @@ def _record_and_judge(run: ActiveRun, program: RunProgram) -> None:
             run.warn(f"there is no oracle to compare with: {returned}")
         else:
             run.no_oracle, run.oracle_result = "", returned
-    ending = ending_of(run.summary())
+    summary = run.summary()
     with run.doing(Phase.JUDGING) as tell:
         for observed in run.strategies:
-            observed.verdict = judged(observed.files, ending, no_oracle=run.no_oracle, tell=tell)
+            observed.verdict = judged(observed.files, summary, tell=tell)

@@ -10,8 +10,8 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from varsim.analysis import apart as distances
-from varsim.analysis.finding import Kind, find
 from varsim.analysis.lens import moments
+from varsim.analysis.search import find
 from varsim.errors import ConfigError
 from varsim.experiments.nearest import listed, no_variable
 from varsim.experiments.store import load_summary
@@ -20,20 +20,6 @@ from varsim.report.words import number
 from varsim.tracing.history import History, VariableRow
 
 _MOST_EVENTS: Final = 50_000  # of a history that is looked through in about a second
-_OF_VALUES: Final = frozenset(
-    {
-        Kind.STALE_READ,
-        Kind.DIVERGENCE,
-        Kind.WRITE_WRITE,
-        Kind.READ_WRITE,
-        Kind.WRONG_FACTOR,
-        Kind.MEAN_OF_MEANS,
-        Kind.FIRST_REPLICA,
-        Kind.TRUNCATION,
-        Kind.OVERFLOW,
-    }
-)
-"""Kinds of finding about a variable's values, which the lens can explain."""
 
 
 class Chosen(NamedTuple):
@@ -79,9 +65,9 @@ def most_telling(history: History, run: Path) -> Chosen:
 def _of_all(history: History) -> Iterator[Chosen]:
     """Choose by reading the whole history."""
     for finding in find(history):
-        if finding.variable_id is not None and finding.kind in _OF_VALUES:
+        if finding.variable_id is not None and finding.kind.about_values:
             row = history.variables[finding.variable_id]
-            yield Chosen(row, f"`varsim check` finds about it: {finding.kind.value}")
+            yield Chosen(row, f"`varsim check` finds about it: {finding.kind.name}")
     best, chosen = 0.0, None
     for row in history.variables.values():
         for moment in moments(history, row):

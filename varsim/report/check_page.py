@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.text import Text
 
 from varsim.analysis.examination import Examination
-from varsim.analysis.failures import INTERRUPTED
-from varsim.analysis.finding import Finding, Kind
+from varsim.analysis.failures import FAILED_RUN, INTERRUPTED
+from varsim.analysis.findings.model import Finding
 from varsim.analysis.outcome import Outcome, Verdict
 from varsim.report.compared_text import MOST, compared_text
 from varsim.report.findings_text import finding_text, findings_text
@@ -36,7 +36,7 @@ def print_check(
         everything: Print similar findings one by one.
     """
     width = min(console.width, WIDEST)
-    failed = [one for one in found.findings if one.kind is Kind.FAILED_RUN]
+    failed = [one for one in found.findings if one.kind is FAILED_RUN]
     others = [one for one in found.findings if one not in failed]
     for line in _ended(found, failed, width):
         console.print(Text(line, style="red" if failed else "yellow"), soft_wrap=True)

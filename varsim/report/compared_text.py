@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from varsim.analysis.findings.account import Compared, Difference, Uncompared
-from varsim.analysis.findings.found import times
+from varsim.analysis.findings.comparisons import Compared, Difference, Uncompared
+from varsim.analysis.findings.model import times
 from varsim.analysis.returned import Returned
 from varsim.report.plain import plain
 from varsim.report.words import count, names, number, visible, wrapped
@@ -125,7 +125,7 @@ def _told(one: Difference) -> str:
     """Return the variable, the step, the location and both values."""
     element = "" if one.element is None else f" (element {one.element})"
     when = f"{'in' if one.inside else 'after'} step {one.step}"
-    where = f"{one.variable}{element}, {one.deed.value} {when} at {one.place}"
+    where = f"{one.variable}{element}, {one.access.value} {when} at {one.place}"
     if one.got is None:
         return f"{where}: the number of elements differs from the single device"
     return f"{where}: {_number(one.got)} instead of {_number(one.wanted)}"

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from textwrap import wrap
 from typing import Final
 
-from varsim.analysis.finding import Finding
-from varsim.analysis.findings.found import most
+from varsim.analysis.findings.model import Finding, most
 from varsim.report.alike import grouped, name_of, short, without_numbers
 from varsim.report.words import count, middle, visible, wrapped
 
@@ -65,7 +64,7 @@ def _likeness(finding: Finding) -> tuple[object, ...]:
 
 
 def _title(group: Sequence[Finding]) -> str:
-    kind = group[0].kind.value
+    kind = group[0].kind.name
     names = [finding.variable for finding in group if finding.variable]
     return f"{kind}: {name_of(names)}" if names else kind
 

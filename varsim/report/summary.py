@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, TypeAlias
 
-from varsim.analysis.notes import Note
+from varsim.analysis.outcome import Note
 
 Plain: TypeAlias = Any
 """A value that JSON can hold; `varsim.report.plain` converts to it."""

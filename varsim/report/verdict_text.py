@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from varsim.analysis.examination import NUM_KINDS, Examination
-from varsim.analysis.findings.found import times
-from varsim.analysis.notes import Note
+from varsim.analysis.examination import Examination
+from varsim.analysis.findings.model import times
+from varsim.analysis.outcome import Note
+from varsim.analysis.search import SEARCHED_KINDS
 from varsim.report.words import visible, wrapped
 
 WIDTH: Final = 80
@@ -53,7 +54,7 @@ def nothing_found(examination: Examination) -> str:
     which = (
         " that need no oracle" if examination.compared is None else " that could be searched for"
     )
-    which = "" if num_kinds == NUM_KINDS else which
+    which = "" if num_kinds == len(SEARCHED_KINDS) else which
     return (
         f"none of the {num_kinds} kinds of finding{which} was found in "
         f"{times(examination.num_events, 'event')}"

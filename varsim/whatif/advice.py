@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from varsim.analysis.finding import Kind
 from varsim.spec import VariableAggregation, VariableSynchronization
 from varsim.tracing.history import PROGRAM
 from varsim.whatif.compare import Effect, Replays, WhatIf
@@ -24,16 +23,6 @@ ON_READ, ON_WRITE, ADAPTIVE = (
     VariableSynchronization.AUTO,
 )
 SUM, MEAN = VariableAggregation.SUM, VariableAggregation.MEAN
-
-_WRONG_AS_IT_IS: Final = frozenset(
-    {
-        Kind.DIVERGENCE,
-        Kind.WRITE_WRITE,
-        Kind.WRONG_FACTOR,
-        Kind.FIRST_REPLICA,
-    }
-)
-"""Findings that another setting can mend, which changes values on purpose."""
 
 _LEAST_SAVED: Final = 0.1
 """Of the messages: for less, settings stay."""
@@ -190,7 +179,7 @@ def _mended(
         if not changes:
             continue
         result = replays.under(changes)
-        left = {one.variable for one in result.findings if one.kind in _WRONG_AS_IT_IS}
+        left = {one.variable for one in result.findings if one.kind.mended_by_settings}
         for one in result.effects:
             fine = one.variable in changes and one.refusal is None and not result.failure
             if fine and one.name not in left:
@@ -213,8 +202,8 @@ def _troubles(replays: Replays) -> dict[int, tuple[str, ...]]:
     found: dict[int, list[str]] = {}
     by_name = {row.name: number for number, row in replays.program.variables.items()}
     for one in replays.findings:
-        if one.kind in _WRONG_AS_IT_IS and one.variable in by_name:
-            found.setdefault(by_name[one.variable], []).append(one.kind.value)
+        if one.kind.mended_by_settings and one.variable in by_name:
+            found.setdefault(by_name[one.variable], []).append(one.kind.name)
     return {number: tuple(kinds) for number, kinds in found.items()}
 
 

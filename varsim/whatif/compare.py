@@ -11,8 +11,10 @@ from typing import Final
 import numpy as np
 
 from varsim.analysis.arithmetic import matches
-from varsim.analysis.finding import Finding, Kind, find
+from varsim.analysis.findings.model import Finding
+from varsim.analysis.findings.staleness import STALE_READ
 from varsim.analysis.rounding import close
+from varsim.analysis.search import find
 from varsim.errors import ConfigError
 from varsim.spec import Array
 from varsim.sync.statistics import VariableStatistics
@@ -83,7 +85,7 @@ class _Outcome:
         return {
             self.played.numbers[one.variable_id]: one.count
             for one in self.findings
-            if one.kind is Kind.STALE_READ and one.variable_id is not None
+            if one.kind is STALE_READ and one.variable_id is not None
         }
 
 

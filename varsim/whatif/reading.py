@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from varsim.analysis.wholeness import missing
+from varsim.analysis.integrity import missing
 from varsim.spec import Array, Context, Operation
 from varsim.sync import policies
 from varsim.tracing.history import PROGRAM, Event, History

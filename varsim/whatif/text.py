@@ -9,7 +9,7 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
-from varsim.analysis.findings.found import times
+from varsim.analysis.findings.model import times
 from varsim.report.alike import grouped, name_of, short_names, without_numbers
 from varsim.report.tables import GAP, Column, show_table
 from varsim.report.words import count, number, size, visible

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
-from collections.abc import Iterable, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from typing import Any
 
 import numpy as np
 
-from varsim.analysis.finding import Finding, find
+from varsim.analysis.findings.model import Finding
+from varsim.analysis.observer import Audience
+from varsim.analysis.outcome import Note
+from varsim.analysis.search import Search, find
 from varsim.tracing.history import PROGRAM, SCHEMA, Event, History, VariableRow
 
 SHORT_MS = 0.01
@@ -229,7 +232,19 @@ class Story:
     # What comes of it
 
     def findings(self) -> tuple[Finding, ...]:
-        """What is found in the story."""
+        """The findings in the story."""
+        with self._history() as history:
+            return find(history)
+
+    def notes(self) -> list[Note]:
+        """What finders could not look at."""
+        with self._history() as history:
+            search = Search(history)
+            Audience(search.observers).show(history.events())
+            return search.notes()
+
+    @contextmanager
+    def _history(self) -> Iterator[History]:
         with closing(sqlite3.connect(":memory:")) as connection:
             connection.executescript(SCHEMA)
             connection.execute("INSERT INTO run VALUES ('num_replicas', ?)", [self.num_replicas])
@@ -238,12 +253,12 @@ class Story:
                     continue
                 marks = ", ".join("?" * len(rows[0]))
                 connection.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
-            return find(History(connection))
+            yield History(connection)
 
     def found(self) -> list[str]:
         """The findings in short: kind, variable, how often, and the place of most."""
         return [
-            f"{one.kind.value}: {one.variable or '–'} ×{one.count}"
+            f"{one.kind.name}: {one.variable or '–'} ×{one.count}"
             + "".join(f" at {place}" for place, _ in one.places[:1])
             for one in self.findings()
         ]

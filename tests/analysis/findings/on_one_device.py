@@ -12,7 +12,16 @@ from typing import Any
 import numpy as np
 
 import varsim as tf
-from varsim.analysis.finding import Compared, Finding, Kind, find_and_compare
+from varsim.analysis.findings.comparisons import Compared
+from varsim.analysis.findings.model import Finding
+from varsim.analysis.findings.overflow import OVERFLOW
+from varsim.analysis.findings.scaling_messages import (
+    FIRST_REPLICA_ONLY,
+    MEAN_OF_MEANS,
+    TRUNCATION,
+    WRONG_FACTOR,
+)
+from varsim.analysis.search import find_and_compare
 from varsim.testing import simulated_cluster
 from varsim.tracing.history import open_history
 from varsim.tracing.merge import merge
@@ -21,11 +30,11 @@ from varsim.tracing.trace import TraceOptions
 Program = Callable[[tf.distribute.MirroredStrategy], None]
 
 ABOUT_VALUES = {
-    Kind.WRONG_FACTOR,
-    Kind.MEAN_OF_MEANS,
-    Kind.FIRST_REPLICA,
-    Kind.TRUNCATION,
-    Kind.OVERFLOW,
+    WRONG_FACTOR,
+    MEAN_OF_MEANS,
+    FIRST_REPLICA_ONLY,
+    TRUNCATION,
+    OVERFLOW,
 }
 
 DATA = np.random.default_rng(7).normal(3, 1, (8, 24)).astype(np.float32)
@@ -91,7 +100,7 @@ def _seen(
 def in_short(found: list[Finding], program: Program) -> list[str]:
     """Kind and variable of findings; and the line, unless it is the one that says `# here`."""
     lines, first = inspect.getsourcelines(program)
-    return [f"{one.kind.value}: {one.variable}{_elsewhere(one, lines, first)}" for one in found]
+    return [f"{one.kind.name}: {one.variable}{_elsewhere(one, lines, first)}" for one in found]
 
 
 def _elsewhere(finding: Finding, lines: list[str], first: int) -> str:

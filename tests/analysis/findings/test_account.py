@@ -16,8 +16,7 @@ from tests.analysis.findings.on_one_device import (
     replica_id,
     variable,
 )
-from varsim.analysis.finding import Compared
-from varsim.analysis.findings.account import Deed, Difference
+from varsim.analysis.findings.comparisons import Access, Compared, Difference
 from varsim.errors import MismatchError
 
 Strategy = tf.distribute.MirroredStrategy
@@ -46,7 +45,7 @@ def test_what_differs_by_no_rule_is_shown_with_step_place_and_both_values():
 
     assert (8, 1) == (compared.values, compared.places)
     assert (compared.unexplained, compared.uncompared, compared.own) == ((one,), (), ())
-    assert ("v", Deed.MERGED, 1, True) == (one.variable, one.deed, one.step, one.inside)
+    assert ("v", Access.MERGED, 1, True) == (one.variable, one.access, one.step, one.inside)
     assert one.place.partition(":")[0].endswith("test_account.py")
     assert np.float32(np.mean([half.max() for half in halves], dtype=np.float32)) == one.got
     assert DATA[0].max() == np.float32(one.wanted)
@@ -86,7 +85,7 @@ def test_a_value_that_is_not_finite_differs():
 
     one = only(comparison(mean_of_nothing))
     assert (1, True, 2.0) == (one.element, np.isnan(one.got), one.wanted)
-    assert (Deed.READ, 1, False) == (one.deed, one.step, one.inside)
+    assert (Access.READ, 1, False) == (one.access, one.step, one.inside)
 
 
 def test_a_place_that_is_passed_more_often_is_not_compared_and_said():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.analysis.findings.build import Story
-from varsim.analysis.finding import Kind
+from varsim.analysis.findings.conflicts import WRITE_WRITE
 
 
 def conflicts(story: Story) -> list[str]:
@@ -25,7 +25,7 @@ def both_write(settings: str, apart: float = 1.0) -> Story:
 def test_different_writes_to_a_mirror_without_aggregation_conflict() -> None:
     (finding,) = both_write("ON_WRITE NONE").findings()
 
-    assert (Kind.WRITE_WRITE, "w", 3) == (finding.kind, finding.variable, finding.count)
+    assert (WRITE_WRITE, "w", 3) == (finding.kind, finding.variable, finding.count)
     assert (("step.py:3", 3),) == finding.places
     assert finding.what.startswith("Replicas 0 and 1 wrote different values")
 

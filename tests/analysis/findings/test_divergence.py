@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.analysis.findings.build import Story
-from varsim.analysis.finding import Kind
+from varsim.analysis.findings.divergence import DIVERGENCE
 
 
 def parted(settings: str, *, apart: float = 1.0, add: bool = False, values: bool = True) -> Story:
@@ -23,7 +23,7 @@ def test_a_parted_mirror_that_is_read_shows_replica_0() -> None:
     story.show("w", "main.py:8")
     divergence = story.findings()[0]
 
-    assert (Kind.DIVERGENCE, "w") == (divergence.kind, divergence.variable)
+    assert (DIVERGENCE, "w") == (divergence.kind, divergence.variable)
     assert (("main.py:8", 1),) == divergence.places
     assert "1 read by the program took replica 0's component" in divergence.what
     assert "1 other component held something else" in divergence.what
@@ -67,7 +67,7 @@ def test_what_was_added_to_unknown_values_may_be_the_same() -> None:
     """Neither component was ever seen: only that different numbers were added."""
     story = parted("NONE NONE", add=True, values=False)
     story.show("w", "save.py:2", 0)
-    assert [] == [one for one in story.findings() if one.kind is Kind.DIVERGENCE]
+    assert [] == [one for one in story.findings() if one.kind is DIVERGENCE]
 
 
 def test_who_reads_all_components_compares_them() -> None:
@@ -91,7 +91,7 @@ def test_the_program_may_part_a_mirror_itself() -> None:
     story.show("w", "main.py:8")
     (finding,) = story.findings()
 
-    assert (Kind.DIVERGENCE, (("main.py:8", 1),)) == (finding.kind, finding.places)
+    assert (DIVERGENCE, (("main.py:8", 1),)) == (finding.kind, finding.places)
     assert "when the program wrote one, at restore.py:3" in finding.what
 
 

@@ -7,10 +7,7 @@ from typing import Any
 import pytest
 
 from tests.analysis.findings.build import Story
-from varsim.analysis.finding import Kind
-from varsim.analysis.findings.pairing import PairedByOrder, Pairing
-from varsim.analysis.notes import of_pairing
-from varsim.tracing.history import Event
+from varsim.analysis.findings.pairing import OTHER_LINES
 
 
 def story(*meetings: Any, calls: int = 1, replicas: int = 3) -> Story:
@@ -25,26 +22,10 @@ def story(*meetings: Any, calls: int = 1, replicas: int = 3) -> Story:
     return told
 
 
-def pairing(told: Story) -> Pairing:
-    """What a finder that saw the story knows."""
-    finder = Pairing(told.num_replicas)
-    takers = {
-        (kind, by): finder.taker(kind, by_program=by)
-        for kind in ("meet", "answer", "finish")
-        for by in (True, False)
-    }
-    for row in told.events:
-        event = Event._make(row)
-        take = takers.get((event.kind, event.process < 0))
-        if take is not None:
-            take(event)
-    return finder
-
-
 def test_other_lines_are_found_with_who_stood_where():
     (finding,) = story(("all_reduce", "a.py:4", "a.py:9", "a.py:9"), calls=2).findings()
 
-    assert (Kind.OTHER_LINES, "", 2) == (finding.kind, finding.variable, finding.count)
+    assert (OTHER_LINES, "", 2) == (finding.kind, finding.variable, finding.count)
     assert (("a.py:4", 2), ("a.py:9", 2)) == finding.places
     said = "all_reduce at a.py:4 (replica 0) with all_reduce at a.py:9 (replicas 1, 2)"
     assert said in finding.what
@@ -73,7 +54,7 @@ def test_a_meeting_that_never_was_is_not_found():
     told = Story(2)
     told.call()
     for replica_id, place in enumerate(["a.py:4", "a.py:9"]):
-        told.event(replica_id, "meet", place=place, meeting=0, note="all_reduce")
+        told.event(replica_id, "meet", place=place, meeting=0, operation="all_reduce")
     told.finish()
 
     assert () == told.findings()
@@ -83,18 +64,19 @@ def test_several_of_one_line_in_a_call_are_told_as_paired_by_order():
     told = story(("all_reduce",), ("all_reduce",), ("all_reduce",), calls=2)
 
     assert () == told.findings()
-    assert (PairedByOrder("step.py:9", "all_reduce", 3),) == pairing(told).paired_by_order()
+    (note,) = told.notes()
+    assert note.text.startswith("whether the unnamed all_reduces at step.py:9, up to 3 in a call")
 
 
 @pytest.mark.parametrize("meetings", [(("all_reduce",),), (("all_reduce loss",),) * 2])
 def test_one_in_a_call_or_those_with_names_are_not(meetings):
-    assert () == pairing(story(*meetings, calls=5)).paired_by_order()
+    assert [] == story(*meetings, calls=5).notes()
 
 
 def test_of_many_lines_the_first_are_told():
-    lines = [PairedByOrder(f"a.py:{i}", "all_reduce", 2) for i in range(9)]
+    lines = [("all_reduce", *[f"a.py:{i}"] * 3) for i in range(9)] * 2
 
-    notes = list(of_pairing(lines))
+    notes = story(*lines).notes()
     assert "the unnamed all_reduces at a.py:0, up to 2 in a call" in notes[0].text
     assert ["the same for unnamed collectives in 4 more lines"] == [one.text for one in notes[5:]]
     assert {"`name=`"} == {one.option for one in notes}

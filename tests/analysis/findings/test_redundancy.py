@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 
 from tests.analysis.findings.build import Story
-from varsim.analysis.finding import Kind
+from varsim.analysis.findings.redundancy import (
+    EAGER_SYNCHRONISATION,
+    REPEATED_READS,
+    SAME_CONTRIBUTIONS,
+    UNREAD_MERGES,
+)
 
 
 def merges(settings: str, read_every: int, count: int = 12) -> Story:
@@ -22,14 +27,14 @@ def merges(settings: str, read_every: int, count: int = 12) -> Story:
 def test_merges_that_nobody_reads_are_redundant() -> None:
     (finding,) = merges("ON_WRITE SUM", read_every=99).findings()
 
-    assert (Kind.UNREAD_MERGES, "w", 11) == (finding.kind, finding.variable, finding.count)
+    assert (UNREAD_MERGES, "w", 11) == (finding.kind, finding.variable, finding.count)
     assert (("step.py:3", 11),) == finding.places
     assert "11 of 12 merges" in finding.what
 
 
 def test_most_merges_may_be_unread_although_some_are_read() -> None:
     story = merges("ON_WRITE MEAN", read_every=4)
-    assert ["merges that nobody reads: w ×9 at step.py:3"] == story.found()
+    assert ["merges that are never read: w ×9 at step.py:3"] == story.found()
 
 
 @pytest.mark.parametrize(
@@ -66,7 +71,7 @@ def test_a_commit_may_be_sent_after_its_call_and_after_the_program_has_read_it(r
         if read:
             story.event(-1, "read", "w", value=0.5, version=step + 1, place="step.py:6")
         story.send_late()
-    expected = [] if read else ["merges that nobody reads: w ×7 at step.py:3"]
+    expected = [] if read else ["merges that are never read: w ×7 at step.py:3"]
     assert expected == story.found()
 
 
@@ -83,7 +88,7 @@ def steps(contributions: list[float], count: int = 10) -> Story:
 def test_the_first_of_equal_values_could_be_had_without_a_merge() -> None:
     (finding,) = steps([1.0, 1.0, 1.0]).findings()
 
-    assert (Kind.SAME_CONTRIBUTIONS, "steps", 10) == (finding.kind, finding.variable, finding.count)
+    assert (SAME_CONTRIBUTIONS, "steps", 10) == (finding.kind, finding.variable, finding.count)
     assert (("count.py:5", 10),) == finding.places
 
 
@@ -118,7 +123,7 @@ def metric(reads_a_step: int, steps: int, settings: str = "ON_READ SUM") -> Stor
 def test_reads_again_and_again_with_nothing_changed_are_redundant() -> None:
     (finding,) = metric(reads_a_step=2, steps=5).findings()
 
-    assert (Kind.REPEATED_READS, "seen", 5) == (finding.kind, finding.variable, finding.count)
+    assert (REPEATED_READS, "seen", 5) == (finding.kind, finding.variable, finding.count)
     assert (("metric.py:6", 5),) == finding.places
     assert "5 of 10 reads" in finding.what
     assert "copies 2 components" in finding.what
@@ -171,7 +176,7 @@ def averaged_by_hand(writes: int, *, by_replicas: bool, reset: bool = False) -> 
 def test_synchronising_by_hand_after_every_write_is_on_write(by_replicas: bool, place: str) -> None:
     (finding,) = averaged_by_hand(1, by_replicas=by_replicas).findings()
 
-    assert (Kind.EAGER_SYNCHRONISATION, "w") == (finding.kind, finding.variable)
+    assert (EAGER_SYNCHRONISATION, "w") == (finding.kind, finding.variable)
     assert place == finding.places[0][0]
     assert 5 == finding.count  # the first has nothing to differ from: it could be a reset
 

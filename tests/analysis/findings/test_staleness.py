@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.analysis.findings.build import Story
-from varsim.analysis.finding import Kind
+from varsim.analysis.findings.staleness import STALE_READ
 
 
 def behind(*, used: bool) -> Story:
@@ -22,7 +22,7 @@ def behind(*, used: bool) -> Story:
 def test_a_read_behind_what_another_replica_has_used_is_stale() -> None:
     (finding,) = behind(used=True).findings()
 
-    assert (Kind.STALE_READ, "w", 0) == (finding.kind, finding.variable, finding.variable_id)
+    assert (STALE_READ, "w", 0) == (finding.kind, finding.variable, finding.variable_id)
     assert (("eval.py:2", 1),) == finding.places
     assert ((0, 6), (2, 1)) == finding.histogram
     assert finding.what.startswith("1 of 7 reads in replicas were behind by up to 2 versions")
@@ -63,7 +63,7 @@ def test_a_total_read_in_a_replica_lacks_the_others_part() -> None:
         story.end()
     (finding,) = story.findings()
 
-    assert (Kind.STALE_READ, "seen") == (finding.kind, finding.variable)
+    assert (STALE_READ, "seen") == (finding.kind, finding.variable)
     assert ("metric.py:3", 9) == finding.places[0]
     assert ((0, 3), (2, 3), (4, 3), (6, 3)) == finding.histogram
     assert "up to 6 writes of other replicas" in finding.what
@@ -135,7 +135,7 @@ def test_to_go_on_from_ones_own_weights_is_local_training() -> None:
 def test_weights_that_never_meet_are_stale_in_every_step() -> None:
     (finding,) = local_training(averaged=False).findings()
 
-    assert (Kind.STALE_READ, (("gradients.py:2", 22),)) == (finding.kind, finding.places)
+    assert (STALE_READ, (("gradients.py:2", 22),)) == (finding.kind, finding.places)
     assert ((0, 2), (1, 2), (2, 2)) == finding.histogram[:3]
 
 

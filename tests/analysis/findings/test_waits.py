@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.analysis.findings.build import Story
-from varsim.analysis.finding import Kind
+from varsim.analysis.findings.waits import STRAGGLER
 
 
 def training(works_ms: list[list[float]], meeting: str = "merge") -> Story:
@@ -26,7 +26,7 @@ def training(works_ms: list[list[float]], meeting: str = "merge") -> Story:
 def test_a_slow_replica_is_a_straggler() -> None:
     (finding,) = training([[10.0, 10.0, 40.0]] * 8).findings()
 
-    assert (Kind.STRAGGLER, "w", 8) == (finding.kind, finding.variable, finding.count)
+    assert (STRAGGLER, "w", 8) == (finding.kind, finding.variable, finding.count)
     assert (("slow.py:6", 8),) == finding.places
     assert "the others waited for replica 2, each 240 ms in all" in finding.what
     assert "100% of it at w" in finding.what
@@ -35,7 +35,7 @@ def test_a_slow_replica_is_a_straggler() -> None:
 def test_an_all_reduce_makes_others_wait_too() -> None:
     (finding,) = training([[40.0, 10.0]] * 8, meeting="all_reduce").findings()
 
-    assert (Kind.STRAGGLER, "", 8) == (finding.kind, finding.variable, finding.count)
+    assert (STRAGGLER, "", 8) == (finding.kind, finding.variable, finding.count)
     assert (("step.py:9", 8),) == finding.places
     assert "waited for replica 0" in finding.what
 

@@ -19,7 +19,7 @@ def run(job: tf.Job):
         )
 
     def train():
-        # FAULT: merges that nobody reads: examples
+        # FAULT: merges that are never read: examples
         examples.assign_add(32.0)
 
     for _ in range(12):

@@ -22,7 +22,7 @@ def run(job: tf.Job):
 
     def train(number):
         me = tf.distribute.get_replica_context().replica_id_in_sync_group
-        # FAULT: merges that nobody reads: loss
+        # FAULT: merges that are never read: loss
         loss.assign(1.0 / (number + me + 1))
 
     shown = []

@@ -6,7 +6,7 @@ from typing import Final
 
 from varsim.analysis import arithmetic
 from varsim.analysis.checker import Checker, seen_by
-from varsim.analysis.replay import Replay, Variable
+from varsim.analysis.replay import Replay, ReplayedVariable
 from varsim.tracing.history import Event
 
 _MANY: Final = 64
@@ -66,7 +66,7 @@ class Agreement(Checker):
         variable = self.variable_of(event)
         self._compare(variable, variable.at_program[event.replica or 0].lineage, event)
 
-    def _compare(self, variable: Variable, lineage: int, event: Event) -> None:
+    def _compare(self, variable: ReplayedVariable, lineage: int, event: Event) -> None:
         digest = event.digest if event.digest is not None else arithmetic.digest_of(event)
         if digest is None:
             self.undecided(
@@ -87,10 +87,10 @@ class Agreement(Checker):
         if len(seen) > _MANY:
             self._drop_old(variable, seen)
 
-    def _drop_old(self, variable: Variable, seen: dict[int, tuple[int, int]]) -> None:
+    def _drop_old(self, variable: ReplayedVariable, seen: dict[int, tuple[int, int]]) -> None:
         held = {one.lineage for one in variable.at_program + variable.at_replica}
         for replica in self.replay.replicas:
-            coming = self.replay.sent.of(variable.number, replica)
+            coming = self.replay.in_flight.of(variable.number, replica)
             held |= {change.components[replica][1].lineage for change in coming}
         for lineage in seen.keys() - held:
             del seen[lineage]

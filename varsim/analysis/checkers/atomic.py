@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from varsim.analysis.checker import Checker, seen_by
-from varsim.analysis.pending import Change, Contributions
-from varsim.analysis.replay import Replay, Variable
+from varsim.analysis.replay import Change, Merge, Replay, ReplayedVariable
 from varsim.tracing.history import Event
 
 
@@ -35,7 +34,7 @@ class Atomic(Checker):
         if variable.promise.apart:
             reason = f"{seen_by(event)} contributes, and its replicas do not meet"
             self.wrong(variable, reason, (event.event,))
-        before = self.replay.meetings.known(event)
+        before = self.replay.merges.known(event)
         if before:
             reason = f"{seen_by(event)} contributes again to a meeting"
             self.wrong(variable, reason, (*before, event.event))
@@ -96,22 +95,22 @@ class Atomic(Checker):
             self.wrong(variable, "a commit of a call that was given up", proof)
         if change is None:
             return
-        if change.contributions is not None:
-            self._check_merge(variable, event, change, change.contributions)
+        if change.merge is not None:
+            self._check_merge(variable, event, change, change.merge)
         elif event.call is None or variable.promise.deferred:
             return
         elif self.replay.from_start:  # else it may have met before the window
             self.wrong(variable, "a commit of a call belongs to no meeting", (event.event,))
 
     def _check_merge(
-        self, variable: Variable, event: Event, change: Change, contributions: Contributions
+        self, variable: ReplayedVariable, event: Event, change: Change, merge: Merge
     ) -> None:
-        earlier = {one for i, one in contributions.served.items() if one != event.event}
-        if earlier and (not contributions.writes or not change.components):
+        earlier = {one for i, one in merge.served.items() if one != event.event}
+        if earlier and (not merge.writes or not change.components):
             reason = "a meeting was committed twice"
             self.wrong(variable, reason, (*earlier, event.event))
             return
-        writes = contributions.writes.values()
+        writes = merge.writes.values()
         if len(writes) < self.replay.num_replicas and self.replay.from_start:
             reason = f"a commit has {len(writes)} contributions of {self.replay.num_replicas}"
             self.wrong(variable, reason, (*(write.event for write in writes), event.event))
@@ -140,7 +139,7 @@ class Atomic(Checker):
 
     def end(self) -> None:
         """What some have, all have; but the run may have ended before it came there."""
-        for replica, change in self.replay.sent.left():
+        for replica, change in self.replay.in_flight.left():
             if change.installed is not None:
                 self.undecided(
                     self.variable_of(change.event),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from varsim.analysis import arithmetic
 from varsim.analysis.arithmetic import Flat
 from varsim.analysis.checker import Checker
-from varsim.analysis.replay import Variable
+from varsim.analysis.replay import ReplayedVariable
 from varsim.tracing.history import Event
 
 
@@ -55,13 +55,13 @@ class GatheredReads(Checker):
             reason = f"the program read another value than the {variable.promise.aggregation}"
             self.wrong(variable, reason, (event.event, *self._because(variable, count)))
 
-    def _component(self, variable: Variable, replica: int) -> Flat | None:
+    def _component(self, variable: ReplayedVariable, replica: int) -> Flat | None:
         answer = variable.answers.get(replica)
         if answer is not None and answer.value is not None:
             return arithmetic.value_of(answer, variable.promise.dtype)
         return variable.at_program[replica].value
 
-    def _because(self, variable: Variable, count: int) -> Iterator[int]:
+    def _because(self, variable: ReplayedVariable, count: int) -> Iterator[int]:
         for replica in range(count):
             if replica in variable.answers:
                 yield variable.answers[replica].event

@@ -29,8 +29,8 @@ class LostUpdate(Checker):
     def on_finish(self, event: Event) -> None:
         """Of a call that succeeds, everything is committed."""
         failed = event.note is not None or event.call in self._failed
-        for contributions in self.replay.left:
-            writes = list(contributions.writes.values())
+        for merge in self.replay.left:
+            writes = list(merge.writes.values())
             if not failed and writes and writes[0].variable is not None:
                 variable = self.variable_of(writes[0])
                 proof = (writes[0].event, event.event)
@@ -42,7 +42,7 @@ class LostUpdate(Checker):
         if change is None or change.write is None:
             return
         variable = self.variable_of(event)
-        waiting = self.replay.by_program.waiting(variable.number)
+        waiting = self.replay.program_writes.waiting(variable.number)
         if waiting is None or event.replica is not None or variable.promise.deferred:
             return
         if waiting.event < change.write.event.event:
@@ -51,7 +51,7 @@ class LostUpdate(Checker):
 
     def on_begin(self, event: Event) -> None:
         """What was committed before the call has come before it."""
-        oldest = self.replay.sent.oldest(event.process)
+        oldest = self.replay.in_flight.oldest(event.process)
         if oldest is not None and event.cause is not None and oldest.event.event < event.cause:
             self.wrong(
                 self.variable_of(oldest.event),
@@ -63,7 +63,7 @@ class LostUpdate(Checker):
     def on_component(self, event: Event) -> None:
         """What was committed before the program asked is in the answer."""
         variable = self.variable_of(event)
-        coming = self.replay.sent.of(variable.number, event.process)
+        coming = self.replay.in_flight.of(variable.number, event.process)
         if coming and event.cause is not None and coming[0].event.event < event.cause:
             self.wrong(
                 variable,
@@ -74,7 +74,7 @@ class LostUpdate(Checker):
     def on_read_by_program(self, event: Event) -> None:
         """What the program wrote is committed before it reads."""
         variable = self.variable_of(event)
-        waiting = self.replay.by_program.waiting(variable.number)
+        waiting = self.replay.program_writes.waiting(variable.number)
         if waiting is None or variable.promise.deferred:
             return
         if None in {event.replica, waiting.replica} or event.replica == waiting.replica:
@@ -83,7 +83,7 @@ class LostUpdate(Checker):
 
     def end(self) -> None:
         """Nothing that the program wrote is left."""
-        for written in self.replay.by_program.left():
+        for written in self.replay.program_writes.left():
             variable = self.variable_of(written.event)
             if not variable.promise.deferred:
                 reason = "whether a write by the program had any effect was not recorded"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from varsim.analysis import arithmetic
 from varsim.analysis.checker import Checker, seen_by
-from varsim.analysis.replay import Component, Replay, Variable
+from varsim.analysis.replay import ComponentState, Replay, ReplayedVariable
 from varsim.tracing.history import Event
 
 
@@ -34,9 +34,9 @@ class ReadYourWrites(Checker):
         assert event.variable is not None
         mine = event.variable, event.process
         owed = self._owed.get(mine)
-        if owed is None or change is None or change.contributions is None:
+        if owed is None or change is None or change.merge is None:
             return
-        if change.contributions.writes.get(event.process) is owed:
+        if change.merge.writes.get(event.process) is owed:
             del self._owed[mine]
 
     def on_component(self, event: Event) -> None:
@@ -79,7 +79,7 @@ class ReadYourWrites(Checker):
             reason = "the program reads another value than the replica told"
             self.wrong(variable, reason, (answer.event, event.event))
 
-    def _compare(self, variable: Variable, held: Component, event: Event) -> None:
+    def _compare(self, variable: ReplayedVariable, held: ComponentState, event: Event) -> None:
         value = held.value
         matching = None if value is None else arithmetic.matches(value, event)
         if matching is None:
@@ -90,6 +90,6 @@ class ReadYourWrites(Checker):
             reason = f"{seen_by(event)} reads another value than was written"
             self.wrong(variable, reason, (event.event, *held.because()))
 
-    def _undecided_read(self, variable: Variable, event: Event) -> None:
+    def _undecided_read(self, variable: ReplayedVariable, event: Event) -> None:
         reason = f"what {seen_by(event)} read, or what was written, was not recorded"
         self.undecided(variable, reason, event.event)

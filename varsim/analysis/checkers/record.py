@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from varsim.analysis.checker import Checker, seen_by
+from varsim.analysis.integrity import Rows
 from varsim.analysis.replay import Replay
-from varsim.analysis.wholeness import Rows
 from varsim.tracing.history import PROGRAM, Event
 
 _ENDS = frozenset({"return", "raise"})

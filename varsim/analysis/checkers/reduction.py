@@ -7,8 +7,7 @@ from typing import Final
 from varsim.analysis import arithmetic
 from varsim.analysis.arithmetic import Flat
 from varsim.analysis.checker import Checker
-from varsim.analysis.pending import Change, Contributions
-from varsim.analysis.replay import Component, Variable
+from varsim.analysis.replay import Change, ComponentState, Merge, ReplayedVariable
 from varsim.tracing.history import Event
 
 _ANOTHER: Final = "the commit is not what was written comes to"
@@ -37,12 +36,14 @@ class Reduction(Checker):
             return
         if change.write is not None:
             self._check_write(variable, event, change, change.write.event)
-        elif change.contributions is not None:
-            self._check_merge(variable, event, change, change.contributions)
+        elif change.merge is not None:
+            self._check_merge(variable, event, change, change.merge)
         elif self.replay.from_start:
             self.wrong(variable, "nobody wrote what was committed", (event.event,))
 
-    def _check_write(self, variable: Variable, event: Event, change: Change, write: Event) -> None:
+    def _check_write(
+        self, variable: ReplayedVariable, event: Event, change: Change, write: Event
+    ) -> None:
         shown = write, event
         operand = arithmetic.value_of(write, variable.promise.dtype)
         if operand is None and write.operation == event.operation:
@@ -52,11 +53,11 @@ class Reduction(Checker):
         self._check_commit(variable, change, write.operation, operand, shown)
 
     def _check_merge(
-        self, variable: Variable, event: Event, change: Change, contributions: Contributions
+        self, variable: ReplayedVariable, event: Event, change: Change, merge: Merge
     ) -> None:
-        if len(contributions.writes) < self.replay.num_replicas:
+        if len(merge.writes) < self.replay.num_replicas:
             return  # it is not one of all replicas: that is for another checker
-        writes = [contributions.writes[replica] for replica in self.replay.replicas]
+        writes = [merge.writes[replica] for replica in self.replay.replicas]
         if variable.promise.aggregation == "ONLY_FIRST_REPLICA":
             del writes[1:]
         shown = (*writes, event)
@@ -73,7 +74,7 @@ class Reduction(Checker):
 
     def _check_commit(
         self,
-        variable: Variable,
+        variable: ReplayedVariable,
         change: Change,
         operation: str | None,
         operand: Flat | None,
@@ -91,7 +92,7 @@ class Reduction(Checker):
 
     def _check_result(
         self,
-        variable: Variable,
+        variable: ReplayedVariable,
         change: Change,
         operation: str | None,
         operand: Flat | None,
@@ -108,11 +109,11 @@ class Reduction(Checker):
 
     def _note(
         self,
-        variable: Variable,
+        variable: ReplayedVariable,
         held: object,
         shown: tuple[Event, ...],
         reason: str,
-        before: Component | None = None,
+        before: ComponentState | None = None,
     ) -> None:
         if held:
             return

@@ -1,58 +1,165 @@
-"""The components of all variables, as the events of a history change them and show them."""
+"""What is known of the components of all variables: which are the same, which differ, since when.
+
+A component is known by a *chain*: a number that stands for its last assign and all adds since. Two
+components with one chain hold the same value. They certainly differ only if their digests do; the
+digests come from reads, and from arithmetic on recorded values.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+import zlib
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
-from varsim.analysis.arithmetic import digest_of
-from varsim.analysis.findings.arithmetic import small_value
-from varsim.analysis.findings.copies import Copies
-from varsim.analysis.findings.subject import Subject
+import numpy as np
+
+from varsim.analysis.arithmetic import digest_of, flat, updated
+from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.analysis.observer import Observer
 from varsim.tracing.history import Event
+
+_MOST_BYTES: Final = 1024
+"""Larger values are compared by their digests alone, so that a pass stays fast and small."""
+
+
+class Copies:
+    """The components of one variable."""
+
+    __slots__ = (
+        "chains",
+        "differ",
+        "digests",
+        "diverged",
+        "dtype",
+        "gathered_by_program",
+        "program_write",
+        "synchronised_at",
+        "synchronised_to",
+        "united_at",
+        "values",
+        "written",
+        "written_before",
+    )
+
+    def __init__(self, num_replicas: int, dtype: np.dtype[Any]) -> None:
+        self.dtype = dtype
+        self.chains: list[int] = [0] * num_replicas
+        self.digests: list[int | None] = [None] * num_replicas
+        self.values: list[bytes | None] = [None] * num_replicas
+        self.diverged: Event | None = None  # the write by which they stopped being the same
+        self.program_write: Event | None = None  # the program's last write, with its location
+        self.differ = False  # whether they certainly differ
+        self.united_at = -1  # the last event that made them the same again
+        self.written = [0] * num_replicas  # by each replica itself, since they were the same
+        self.written_before = 0  # the most of these, when they last became the same
+        self.gathered_by_program: set[int] = set()  # components it has read since the last write
+        self.synchronised_at = -1  # the last event by which the studied program united them
+        self.synchronised_to: int | None = None  # the digest of what they became
+
+    @property
+    def same(self) -> bool:
+        """Return whether all components certainly hold one value."""
+        return self.diverged is None
+
+    def same_as(self, replica_id: int, other: int) -> bool:
+        """Return whether two components certainly hold one value."""
+        known = self.digests[replica_id]
+        return self.chains[replica_id] == self.chains[other] or (
+            known is not None and known == self.digests[other]
+        )
+
+    def differing_from(self, replica_id: int) -> list[int]:
+        """Return the replicas whose components certainly hold another value."""
+        known = self.digests[replica_id]
+        if known is None:
+            return []
+        return [r for r, d in enumerate(self.digests) if d is not None and d != known]
+
+    def write(self, event: Event, replicas: Iterable[int]) -> None:
+        """Apply a write to some components; equal components stay equal."""
+        digest = digest_of(event)
+        operand = event.event if digest is None else digest
+        if event.operation == "assign":
+            chain, value = hash(("assign", operand, event.shape)), _small_value(event)
+            for replica_id in replicas:
+                self.chains[replica_id] = chain
+                self.values[replica_id] = value
+                self.digests[replica_id] = digest
+        else:
+            for replica_id in replicas:
+                self.chains[replica_id] = hash((self.chains[replica_id], event.operation, operand))
+                value = _applied(event.operation, self.values[replica_id], event, self.dtype)
+                self.values[replica_id] = value
+                self.digests[replica_id] = None if value is None else zlib.crc32(value)
+        self.gathered_by_program.clear()
+
+    def learn(self, replica_id: int, event: Event) -> None:
+        """Keep the value that a component was seen to hold."""
+        if self.digests[replica_id] is not None:
+            return
+        digest = digest_of(event)
+        if digest is not None:
+            self.digests[replica_id] = digest
+            self.values[replica_id] = _small_value(event)
+            self.compare(event)
+
+    def compare(self, event: Event) -> bool:
+        """Return whether they have just become the same; note it if they differ."""
+        first = self.chains[0]
+        if self.chains.count(first) < len(self.chains):
+            known = set(self.digests)
+            if len(known) > 1 or None in known:
+                if self.diverged is None:
+                    self.diverged = event
+                self.differ = self.differ or len(known - {None}) > 1
+                return False
+            self.chains = [first] * len(self.chains)  # other writes led to the same value
+        if self.diverged is None:
+            return False
+        self.diverged, self.differ = None, False
+        return True
 
 
 class Components(Observer):
     """The components of all variables, as far as events have been taken."""
 
-    def __init__(self, num_replicas: int, variables: Mapping[int, Subject]) -> None:
+    def __init__(self, num_replicas: int, variables: Mapping[int, VariableFacts]) -> None:
         self._variables = variables
         self._replicas: Final = range(num_replicas)
-        self._met = [-1] * num_replicas  # each replica's last meeting other than a write
+        self._met = [-1] * num_replicas  # each replica's last collective other than a write
         self._wrote: dict[tuple[int, int], int] = {}  # (variable, replica): its last local write
         self._copies: dict[int, Copies] = {}
 
     def __getitem__(self, variable: int) -> Copies:
         copies = self._copies.get(variable)
         if copies is None:
-            copies = Copies(len(self._replicas), self._variables[variable].kind)
+            copies = Copies(len(self._replicas), self._variables[variable].numpy_dtype)
             self._copies[variable] = copies
         return copies
 
     def concerns(self, variable: int | None) -> bool:
-        """All that the history tells of."""
+        """Return whether the history has such a variable."""
         return variable is None or variable in self._variables
 
     def on_create(self, event: Event) -> None:
-        """All components are alike."""
+        """Begin with equal components."""
         if event.variable is not None and event.digest is not None:
             copies = self[event.variable]
             copies.digests = [event.digest] * len(self._replicas)
-            copies.values = [small_value(event)] * len(self._replicas)
+            copies.values = [_small_value(event)] * len(self._replicas)
 
     def on_forget(self, event: Event) -> None:
-        """Its components are no more."""
+        """Drop the components."""
         if event.variable is not None:
             self._copies.pop(event.variable, None)
 
     def on_write_by_program(self, event: Event) -> None:
-        """Its effect comes by a commit."""
+        """Keep the write; a commit brings its effect."""
         if event.variable is not None and event.meeting is None:
-            self[event.variable].asked = event
+            self[event.variable].program_write = event
 
     def on_write_by_replica(self, event: Event) -> None:
-        """A local write changes a component at once; the others have their effect by commits."""
+        """Apply a local write at once; the others take effect by commits."""
         variable, replica_id = event.variable, event.process
         if variable is None or event.meeting is not None:
             return
@@ -62,28 +169,28 @@ class Components(Observer):
         copies.write(event, (replica_id,))
         copies.written[replica_id] += 1
         key = (variable, replica_id)
-        after_meeting = self._met[replica_id] > self._wrote.get(key, -1)
+        after_collective = self._met[replica_id] > self._wrote.get(key, -1)
         self._wrote[key] = event.event
         if copies.compare(event):
-            # A write of its own, and then one of what was agreed on: not the same write by all.
+            # A write of its own, and then one of an agreed value: not the same write by all.
             twice = min(copies.written) >= 2
-            agreed = after_meeting and twice and event.operation == "assign"
-            self._united(copies, event, by_replicas=agreed, by_program=False)
+            agreed = after_collective and twice and event.operation == "assign"
+            self._unite(copies, event, by_replicas=agreed, by_program=False)
 
     def on_commit(self, event: Event) -> None:
-        """Changes components."""
+        """Apply a commit to its components."""
         if event.variable is None:
             return
         copies = self[event.variable]
-        looked = len(copies.gathered_by_program) == len(self._replicas)
+        gathered = len(copies.gathered_by_program) == len(self._replicas)
         replicas = self._replicas if event.replica is None else (event.replica,)
         copies.write(event, replicas)
         if copies.compare(event):
-            self._united(copies, event, by_replicas=False, by_program=looked)
-        elif copies.parted is event and event.place is None:
-            copies.parted = copies.asked or event
+            self._unite(copies, event, by_replicas=False, by_program=gathered)
+        elif copies.diverged is event and event.place is None:
+            copies.diverged = copies.program_write or event
 
-    def _united(self, copies: Copies, event: Event, *, by_replicas: bool, by_program: bool) -> None:
+    def _unite(self, copies: Copies, event: Event, *, by_replicas: bool, by_program: bool) -> None:
         copies.united_at = event.event
         copies.written_before = max(copies.written) - by_replicas
         copies.written = [0] * len(self._replicas)
@@ -91,16 +198,15 @@ class Components(Observer):
         # What becomes the same value every time is reset, not synchronised.
         if (by_replicas or by_program) and copies.synchronised_to not in {None, digest}:
             copies.synchronised_at = event.event
-            copies.synchronised_by_program = by_program
         copies.synchronised_to = digest
 
     def on_read_by_replica(self, event: Event) -> None:
-        """Shows what a component holds."""
+        """Learn what a component holds."""
         if event.variable is not None and not self._variables[event.variable].deferred:
             self[event.variable].learn(event.process, event)
 
     def on_read_by_program(self, event: Event) -> None:
-        """Likewise."""
+        """Learn what a component, or a mirrored variable, holds."""
         if event.variable is None:
             return
         if event.replica is not None:
@@ -111,12 +217,31 @@ class Components(Observer):
             self[event.variable].learn(0, event)
 
     def on_component(self, event: Event) -> None:
-        """Likewise."""
+        """Learn what a replica sends to the program."""
         if event.variable is not None and not self._variables[event.variable].deferred:
             copies = self[event.variable]
             copies.learn(event.process, event)
             copies.gathered_by_program.add(event.process)
 
     def on_meet(self, event: Event) -> None:
-        """A meeting other than a write."""
+        """Note a collective other than a write."""
         self._met[event.process] = event.event
+
+
+def _small_value(event: Event) -> bytes | None:
+    """Return the bytes of an event's value, unless they are many."""
+    value = event.value
+    return value if value is not None and len(value) <= _MOST_BYTES else None
+
+
+def _applied(
+    operation: str | None, before: bytes | None, event: Event, dtype: np.dtype[Any]
+) -> bytes | None:
+    """Return the bytes of a component after a write; None if they are not known."""
+    operand = _small_value(event)
+    if operation == "assign" or operand is None:
+        return operand
+    if before is None:
+        return None
+    after = updated(flat(before, dtype), operation, flat(operand, dtype))
+    return None if after is None else after.tobytes()

@@ -1,21 +1,31 @@
 """Conflicts: accesses by different replicas that nothing orders, and nothing reconciles.
 
 A replica writes its own component. So two accesses conflict only where the components stand for one
-value: of a mirrored variable without aggregation, or of one that the program read as one. What all
-replicas write alike is no conflict: the k-th write of each is compared with the others' k-th.
+value: of a mirrored variable without aggregation, or of one that the program read as one. Equal
+writes by all replicas do not conflict: the k-th write of each is compared with the others' k-th.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from varsim.analysis.clocks import Clocks
-from varsim.analysis.findings.components import Components
-from varsim.analysis.findings.found import Evidence, Finder, Finding, Kind, times
-from varsim.analysis.findings.subject import Subject, finding_of
+from varsim.analysis.findings.context import Context
+from varsim.analysis.findings.model import (
+    Evidence,
+    Finder,
+    Finding,
+    FindingKind,
+    finding_of,
+    times,
+)
+from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.tracing.history import Event
+
+WRITE_WRITE: Final = FindingKind(
+    name="write-write conflict", about_values=True, mended_by_settings=True
+)
+READ_WRITE: Final = FindingKind(name="read-write conflict", about_values=True)
 
 _MOST_ROUNDS: Final = 10_000
 """By which one replica may be ahead of another, for their writes to be compared."""
@@ -52,53 +62,46 @@ class _Accesses:
 
 
 class Conflicts(Finder):
-    """Finds write-write and read-write conflicts."""
+    """Finds write-write and read-write conflicts. Stands after `Divergence`, which it asks."""
 
-    def __init__(
-        self,
-        num_replicas: int,
-        variables: Mapping[int, Subject],
-        clocks: Clocks,
-        components: Components,
-        taken_as_one: Callable[[int], bool],
-    ) -> None:
-        self._num_replicas = num_replicas
+    kinds = (WRITE_WRITE, READ_WRITE)
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
         self._variables = {
             number: one
-            for number, one in variables.items()
+            for number, one in context.variables.items()
             if one.own or (one.mirrored and not one.merged and not one.deferred)
         }
-        self._clocks = clocks
-        self._components = components
-        self._taken_as_one = taken_as_one
+        self._clocks, self._components = context.clocks, context.components
         self._accesses: dict[int, _Accesses] = {}
         self._touched: set[int] = set()  # in the call that runs
 
     def concerns(self, variable: int | None) -> bool:
-        """Variables of which replicas write their own components."""
+        """Return whether replicas write their own components of the variable."""
         return variable is None or variable in self._variables
 
-    def on_finish(self, event: Event) -> None:  # noqa: ARG002  # that there is one says it
-        """Nothing of the call is to come."""
+    def on_finish(self, event: Event) -> None:  # noqa: ARG002  # the kind is enough
+        """Judge the accesses of the call."""
         self._finish_call()
 
     def on_commit(self, event: Event) -> None:
-        """All components are one again, if it assigns to all of them."""
+        """Begin to count anew, if all components are assigned together."""
         if event.variable is not None and event.replica is None and event.operation == "assign":
             accesses = self._of(event.variable)
-            accesses.counts = [0] * self._num_replicas
+            accesses.counts = [0] * self.num_replicas
             accesses.rounds.clear()
 
     # The program is ordered with every replica: they wait for it, or it for them.
 
     def on_read_by_replica(self, event: Event) -> None:
-        """Compares it with writes of other replicas that the reader knows nothing of."""
+        """Compare a read with writes of other replicas that the reader does not know of."""
         if event.variable is not None:
             self._touched.add(event.variable)
             self._read(event, self._of(event.variable))
 
     def on_write_by_replica(self, event: Event) -> None:
-        """Compares it with reads and writes of other replicas that know nothing of it."""
+        """Compare a write with accesses of other replicas that do not know of it."""
         if event.variable is not None:
             self._touched.add(event.variable)
             self._write(event, event.variable, self._of(event.variable))
@@ -106,20 +109,20 @@ class Conflicts(Finder):
     def _of(self, variable: int) -> _Accesses:
         accesses = self._accesses.get(variable)
         if accesses is None:
-            accesses = self._accesses[variable] = _Accesses([0] * self._num_replicas)
+            accesses = self._accesses[variable] = _Accesses([0] * self.num_replicas)
         return accesses
 
     def finish(self) -> list[Finding]:
-        """One finding for each variable and kind of conflict."""
+        """Return one finding for each variable and kind of conflict."""
         self._finish_call()
         findings = []
         for variable, accesses in sorted(self._accesses.items()):
-            subject = self._variables[variable]
-            if subject.mirrored or self._taken_as_one(variable):
+            facts = self._variables[variable]
+            if facts.mirrored or variable in self.context.taken_as_one:
                 if accesses.writes.evidence.count:
-                    findings.append(_write_write(subject, accesses.writes))
+                    findings.append(_write_write(facts, accesses.writes))
                 if accesses.reads.evidence.count:
-                    findings.append(_read_write(subject, accesses.reads))
+                    findings.append(_read_write(facts, accesses.reads))
         return findings
 
     def _write(self, event: Event, variable: int, accesses: _Accesses) -> None:
@@ -143,7 +146,7 @@ class Conflicts(Finder):
                     accesses.writes.evidence.places[first.place] += 1
                 accesses.writes.writers |= {replica_id, first.process}
             round_.arrived += 1
-            if round_.arrived == self._num_replicas:
+            if round_.arrived == self.num_replicas:
                 del accesses.rounds[number]
         accesses.last_write[replica_id] = event
         for reader, read in accesses.last_read.items():
@@ -193,10 +196,10 @@ def _replicas(numbers: set[int]) -> str:
     return f"replicas {', '.join(shown[:-1])} and {shown[-1]}"
 
 
-def _write_write(subject: Subject, found: _Suspect) -> Finding:
+def _write_write(facts: VariableFacts, found: _Suspect) -> Finding:
     return finding_of(
-        Kind.WRITE_WRITE,
-        subject,
+        WRITE_WRITE,
+        facts,
         found.evidence,
         f"{_replicas(found.writers)} wrote different values to their components, "
         f"{times(found.evidence.count, 'time')}, with nothing that orders the writes and no "
@@ -206,10 +209,10 @@ def _write_write(subject: Subject, found: _Suspect) -> Finding:
     )
 
 
-def _read_write(subject: Subject, found: _Suspect) -> Finding:
+def _read_write(facts: VariableFacts, found: _Suspect) -> Finding:
     return finding_of(
-        Kind.READ_WRITE,
-        subject,
+        READ_WRITE,
+        facts,
         found.evidence,
         f"{_replicas(found.readers)} read while {_replicas(found.writers)} wrote, with nothing "
         f"that orders the two and no aggregation: {times(found.evidence.count, 'time')} the "

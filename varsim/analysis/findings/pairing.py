@@ -1,8 +1,8 @@
-"""Unnamed collectives: those that met in different lines, and those that only order distinguishes.
+"""Unnamed collectives: pairs from different lines, and those that only order distinguishes.
 
-A reduction, a gather or a merge_call without a name is paired by call order alone. Those in
-different lines may be different operations. Several in one line of a call may be, too, but the
-record does not show it.
+A reduction, a gather or a merge_call without a name is paired by call order alone. Two in different
+lines may be different operations. Several in one line of a call may be, too, but the record does
+not show it.
 """
 
 from __future__ import annotations
@@ -12,24 +12,39 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from varsim.analysis.findings.found import MOST_EVENTS, Finder, Finding, Kind, most, times
+from varsim.analysis.findings.context import Context
+from varsim.analysis.findings.model import (
+    MOST_EVENTS,
+    Finder,
+    Finding,
+    FindingKind,
+    most,
+    times,
+)
+from varsim.analysis.outcome import Note
 from varsim.errors import name_replicas
 from varsim.tracing.history import Event
 
+OTHER_LINES: Final = FindingKind(name="collectives of different lines")
+
+NAME: Final = "`name=`"
+"""The option that pairs collectives."""
+
+_MOST_LINES: Final = 5
 _UNKNOWN: Final = "an unknown place"
 
 
-class PairedByOrder(NamedTuple):
+class _PairedByOrder(NamedTuple):
     """A line with several unnamed collectives in one call of a replica."""
 
     place: str
-    kind: str  # all_reduce, all_gather or merge_call
+    operation: str  # all_reduce, all_gather or merge_call
     most: int  # in one call of one replica
 
 
 @dataclass(slots=True)
 class _Crossed:
-    """Meetings of unnamed collectives from the same different lines."""
+    """Unnamed collectives of which replicas came from the same different lines."""
 
     first: Mapping[int, Event]  # by replica
     count: int = 0
@@ -38,18 +53,20 @@ class _Crossed:
 
 
 class Pairing(Finder):
-    """Finds unnamed collectives that met although replicas stood in different lines."""
+    """Finds unnamed collectives that were paired although they are in different lines."""
 
-    def __init__(self, num_replicas: int) -> None:
-        self._num_replicas = num_replicas
+    kinds = (OTHER_LINES,)
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
         self._came: dict[int, dict[int, dict[int, Event]]] = {}  # call → meeting → replica
         self._in_call: dict[int, Counter[tuple[int, str]]] = {}  # call → replica, place
-        self._lines: dict[str, PairedByOrder] = {}
+        self._lines: dict[str, _PairedByOrder] = {}
         self._crossed: dict[frozenset[str], _Crossed] = {}
 
     def on_meet(self, event: Event) -> None:
-        """A replica comes to a collective, or has the program do something."""
-        kind, name = event.operation or "", event.note
+        """Note that a replica has arrived at a collective."""
+        operation, name = event.operation or "", event.note
         if name is not None or event.meeting is None or event.call is None:
             return
         came = self._came.setdefault(event.call, {})
@@ -59,15 +76,15 @@ class Pairing(Finder):
         counts[event.process, place] += 1
         count = counts[event.process, place]
         if count > 1 and place and count > self._lines.get(place, _NONE).most:
-            self._lines[place] = PairedByOrder(place, kind, count)
+            self._lines[place] = _PairedByOrder(place, operation, count)
 
     def on_answer_by_program(self, event: Event) -> None:
-        """All have met, unless the answer is to a question."""
+        """Compare the lines from which the replicas came."""
         if event.call is None or event.meeting is None:
             return
         came = self._came.get(event.call, {}).pop(event.meeting, {})
         places = frozenset(one.place or "" for one in came.values())
-        if len(came) < self._num_replicas or len(places) < 2:
+        if len(came) < self.num_replicas or len(places) < 2:
             return
         crossed = self._crossed.setdefault(places, _Crossed(came))
         crossed.count += 1
@@ -76,27 +93,40 @@ class Pairing(Finder):
         crossed.events += sorted(one.event for one in came.values())[:room]
 
     def on_finish(self, event: Event) -> None:
-        """The call is over."""
+        """Drop what belongs to the call."""
         self._came.pop(event.call or 0, None)
         self._in_call.pop(event.call or 0, None)
 
     def finish(self) -> list[Finding]:
-        """One finding for each set of lines that met."""
+        """Return one finding for each set of lines that were paired."""
         return [self._finding(one) for one in self._crossed.values()]
 
-    def paired_by_order(self) -> tuple[PairedByOrder, ...]:
-        """The lines with several collectives that only order distinguishes."""
-        return tuple(self._lines.values())
+    def notes(self) -> list[Note]:
+        """Return a note for each line with collectives that only order distinguishes."""
+        lines = list(self._lines.values())
+        notes = [
+            Note(
+                text=f"whether the unnamed {line.operation}s at {line.place}, up to {line.most} in "
+                "a call, come in the same order on all replicas: only their order pairs them",
+                option=NAME,
+            )
+            for line in lines[:_MOST_LINES]
+        ]
+        if len(lines) > _MOST_LINES:
+            more = times(len(lines) - _MOST_LINES, "more line")
+            text = f"the same for unnamed collectives in {more}"
+            notes.append(Note(text=text, option=NAME))
+        return notes
 
     def _finding(self, crossed: _Crossed) -> Finding:
         who: dict[str, list[int]] = {}
         for replica_id, event in sorted(crossed.first.items()):
             who.setdefault(event.place or _UNKNOWN, []).append(replica_id)
-        kind = next(iter(crossed.first.values())).operation
+        operation = next(iter(crossed.first.values())).operation
         fewest = sorted(who.items(), key=lambda one: (len(one[1]), one[1]))
-        sides = [f"{kind} at {place} ({name_replicas(ids)})" for place, ids in fewest]
+        sides = [f"{operation} at {place} ({name_replicas(ids)})" for place, ids in fewest]
         return Finding(
-            kind=Kind.OTHER_LINES,
+            kind=OTHER_LINES,
             variable_id=None,
             variable="",
             places=most(crossed.places),
@@ -104,7 +134,7 @@ class Pairing(Finder):
             what=(
                 f"{times(crossed.count, 'time')} replicas met in different lines, first "
                 f"{' with '.join(sides)}. Without a name they are paired by call order alone, and "
-                f"{_EFFECT[kind == 'merge_call']}."
+                f"{_EFFECT[operation == 'merge_call']}."
             ),
             remedy=(
                 "If they are the same operation, give it the same name= on every replica; if "
@@ -115,7 +145,7 @@ class Pairing(Finder):
         )
 
 
-_NONE: Final = PairedByOrder("", "", 0)
+_NONE: Final = _PairedByOrder("", "", 0)
 _EFFECT: Final = {
     False: "their values are mixed",
     True: "replica 0's function runs for all",

@@ -1,7 +1,7 @@
-"""Redundant synchronisation: exchanges that changed nothing that anybody saw.
+"""Redundant synchronisation: exchanges without an effect on any later read.
 
-Once is no trouble: the last merge of a run may stay unread, and a result may be read twice. It has
-to happen again and again.
+A single one is not reported: the last merge of a run may stay unread, and a result may be read
+twice. It must happen repeatedly.
 """
 
 from __future__ import annotations
@@ -12,10 +12,22 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from varsim.analysis.arithmetic import digest_of
-from varsim.analysis.findings.components import Components
-from varsim.analysis.findings.found import Evidence, Finder, Finding, Kind, times
-from varsim.analysis.findings.subject import Subject, finding_of
+from varsim.analysis.findings.context import Context
+from varsim.analysis.findings.model import (
+    Evidence,
+    Finder,
+    Finding,
+    FindingKind,
+    finding_of,
+    times,
+)
+from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.tracing.history import PROGRAM, Event
+
+UNREAD_MERGES: Final = FindingKind(name="merges that are never read")
+REPEATED_READS: Final = FindingKind(name="reads with nothing changed")
+SAME_CONTRIBUTIONS: Final = FindingKind(name="merges of the same values")
+EAGER_SYNCHRONISATION: Final = FindingKind(name="manual synchronisation after every write")
 
 AGAIN_AND_AGAIN: Final = 3
 """How often something redundant must be seen before it is a finding."""
@@ -35,9 +47,9 @@ class _Merges:
     """Those of one mirrored variable."""
 
     count: int = 0
-    alike: int = 0  # to which all replicas contributed the same
+    equal: int = 0  # to which all replicas contributed the same
     unread: Evidence = field(default_factory=Evidence)
-    shown_alike: Evidence = field(default_factory=Evidence)
+    shown_equal: Evidence = field(default_factory=Evidence)
     newest: int = 0  # version
     read: int = 0  # the newest version that was read
     open: dict[int, tuple[Event, str | None]] = field(default_factory=dict)
@@ -61,78 +73,57 @@ class _Synchronisations:
     eager: Evidence = field(default_factory=Evidence)
 
 
-@dataclass(slots=True)
-class _Meeting:
-    """The contributions to one merge, as far as they have come."""
-
-    first: Event
-    digest: int | None
-    arrived: int = 1
-    alike: bool = True
-
-
 class Redundancy(Finder):
     """Finds merges and reads that were not needed."""
 
-    def __init__(
-        self, num_replicas: int, variables: Mapping[int, Subject], components: Components
-    ) -> None:
-        self._num_replicas = num_replicas
+    kinds = (UNREAD_MERGES, REPEATED_READS, SAME_CONTRIBUTIONS, EAGER_SYNCHRONISATION)
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
         self._variables = {
             number: one
-            for number, one in variables.items()
+            for number, one in context.variables.items()
             if one.merged or one.gathered or one.own
         }
-        self._components = components
-        self._meetings: dict[tuple[int | None, int], dict[int, _Meeting]] = {}  # call, variable
+        self._components, self._contributions = context.components, context.contributions
         self._merges: defaultdict[int, _Merges] = defaultdict(_Merges)
         self._reads: defaultdict[int, _Reads] = defaultdict(_Reads)
         self._synchronisations: dict[int, _Synchronisations] = {}
 
-    def on_abort(self, event: Event) -> None:
-        """What was written in the call is not merged any more."""
-        self._meetings = {k: v for k, v in self._meetings.items() if k[0] != event.call}
-
-    def on_write(self, event: Event) -> None:
-        """What is to be exchanged, or changes a component."""
-        if event.variable is None:
-            return
-        subject = self._variables[event.variable]
-        if subject.merged:
-            if event.meeting is not None:
-                self._contribute(event, event.variable, event.meeting)
-        else:
-            self._changed(event, subject)
-
-    def on_commit(self, event: Event) -> None:
-        """What was exchanged, or changes components."""
-        if event.variable is None:
-            return
-        subject = self._variables[event.variable]
-        if subject.merged:
-            self._committed(event, event.variable)
-        else:
-            self._changed(event, subject)
-
-    def on_read(self, event: Event) -> None:
-        """What came of it."""
-        if event.variable is None:
-            return
-        subject = self._variables[event.variable]
-        if subject.merged:
-            self._was_read(event, event.variable)
-        elif subject.gathered and event.process == PROGRAM and event.replica is None:
-            self._gather(event, self._reads[event.variable])
-
     def concerns(self, variable: int | None) -> bool:
-        """All but adaptive variables."""
+        """Return whether the variable is not adaptive."""
         return variable is None or variable in self._variables
 
+    def on_write(self, event: Event) -> None:
+        """Note a local write, which changes a component."""
+        if event.variable is not None and not (facts := self._variables[event.variable]).merged:
+            self._changed(event, facts)
+
+    def on_commit(self, event: Event) -> None:
+        """Judge a merge, or note that components change."""
+        if event.variable is None:
+            return
+        facts = self._variables[event.variable]
+        if not facts.merged:
+            self._changed(event, facts)
+        elif contributions := self._contributions.committed:
+            self._merge(event, self._merges[event.variable], contributions)
+
+    def on_read(self, event: Event) -> None:
+        """Note that a merge was read, or what was gathered."""
+        if event.variable is None:
+            return
+        facts = self._variables[event.variable]
+        if facts.merged:
+            self._was_read(event, event.variable)
+        elif facts.gathered and event.process == PROGRAM and event.replica is None:
+            self._gather(event, self._reads[event.variable])
+
     def finish(self) -> list[Finding]:
-        """One finding for each variable and kind of redundancy."""
+        """Return one finding for each variable and kind of redundancy."""
         found = [self._judge_merges(self._variables[n], one) for n, one in self._merges.items()]
         found += [
-            _repeated(self._variables[n], one.repeated, one.count, self._num_replicas)
+            _repeated(self._variables[n], one.repeated, one.count, self.num_replicas)
             for n, one in self._reads.items()
             if one.repeated.count >= AGAIN_AND_AGAIN
         ]
@@ -143,15 +134,6 @@ class Redundancy(Finder):
         ]
         return [one for one in found if one is not None]
 
-    def _committed(self, event: Event, variable: int) -> None:
-        """A commit tells of a merge if contributions to one have come: the first of them."""
-        meetings = self._meetings.get((event.call, variable))
-        if meetings and event.replica is None:
-            meeting = meetings.pop(next(iter(meetings)))
-            if not meetings:
-                del self._meetings[event.call, variable]
-            self._merge(event, self._merges[variable], meeting)
-
     def _was_read(self, event: Event, variable: int) -> None:
         merges = self._merges[variable]  # it may be read before the first commit is sent
         version = merges.newest if event.version is None else event.version
@@ -159,29 +141,16 @@ class Redundancy(Finder):
             del merges.open[version]
         merges.read = max(merges.read, version)
 
-    def _contribute(self, event: Event, variable: int, number: int) -> None:
-        key = event.call, variable
-        meetings = self._meetings.get(key)
-        if meetings is None:
-            meetings = self._meetings[key] = {}
-        meeting = meetings.get(number)
-        digest = event.digest if event.digest is not None else digest_of(event)
-        if meeting is None:
-            meetings[number] = _Meeting(event, digest)
-            return
-        meeting.arrived += 1
-        if digest is None or digest != meeting.digest:
-            meeting.alike = False
-
-    def _merge(self, event: Event, merges: _Merges, meeting: _Meeting) -> None:
+    def _merge(self, event: Event, merges: _Merges, contributions: Mapping[int, Event]) -> None:
         merges.count += 1
-        place = meeting.first.place  # a commit has none
-        if meeting.alike and meeting.arrived == self._num_replicas:
-            merges.alike += 1
-            merges.shown_alike.add(event, meeting.first.event, place=place)
+        first = next(iter(contributions.values()))
+        place = first.place  # a commit has none
+        if len(contributions) == self.num_replicas and _are_equal(contributions):
+            merges.equal += 1
+            merges.shown_equal.add(event, first.event, place=place)
         if event.version is not None:
             merges.newest = event.version
-            if event.version != merges.read:  # by the program, before any replica heard of it
+            if event.version != merges.read:  # the program may read before any replica hears of it
                 merges.open[event.version] = event, place
             if len(merges.open) > _OPEN_VERSIONS:
                 shown, place = merges.open.pop(next(iter(merges.open)))
@@ -193,9 +162,9 @@ class Redundancy(Finder):
             reads.repeated.add(event)
         reads.unchanged = True
 
-    def _changed(self, event: Event, subject: Subject) -> None:
-        variable = subject.variable_id
-        if subject.gathered:
+    def _changed(self, event: Event, facts: VariableFacts) -> None:
+        variable = facts.variable_id
+        if facts.gathered:
             self._reads[variable].unchanged = False
             return
         copies = self._components[variable]
@@ -204,61 +173,66 @@ class Redundancy(Finder):
         one = self._synchronisations.setdefault(variable, _Synchronisations())
         one.count += 1
         if copies.written_before == 1:
-            one.eager.add(event if event.place is not None else copies.asked or event)
+            one.eager.add(event if event.place is not None else copies.program_write or event)
 
-    def _judge_merges(self, subject: Subject, merges: _Merges) -> Finding | None:
-        if subject.first and merges.alike == merges.count >= AGAIN_AND_AGAIN:
-            return _alike(subject, merges)
+    def _judge_merges(self, facts: VariableFacts, merges: _Merges) -> Finding | None:
+        if facts.first and merges.equal == merges.count >= AGAIN_AND_AGAIN:
+            return _equal(facts, merges)
         unread = merges.unread
         merges.open.pop(merges.newest, None)  # the last of the run, which had no time to be read
         for event, place in merges.open.values():
             unread.add(event, place=place)
         if unread.count >= max(AGAIN_AND_AGAIN, _UNREAD_SHARE * merges.count):
-            return _unread(subject, merges)
+            return _unread(facts, merges)
         return None
 
 
-def _alike(subject: Subject, merges: _Merges) -> Finding:
+def _are_equal(contributions: Mapping[int, Event]) -> bool:
+    digests = {digest_of(event) for event in contributions.values()}
+    return len(digests) == 1 and None not in digests
+
+
+def _equal(facts: VariableFacts, merges: _Merges) -> Finding:
     return finding_of(
-        Kind.SAME_CONTRIBUTIONS,
-        subject,
-        merges.shown_alike,
+        SAME_CONTRIBUTIONS,
+        facts,
+        merges.shown_equal,
         f"To all {times(merges.count, 'merge')} every replica contributed the same value, of "
         "which the first replica's counted; each could have written it without the others.",
-        "Choose ON_READ with ONLY_FIRST_REPLICA: the same values, and nothing is sent before "
-        "somebody reads.",
+        "Choose ON_READ with ONLY_FIRST_REPLICA: the same values, and nothing is sent before a "
+        "read.",
     )
 
 
-def _unread(subject: Subject, merges: _Merges) -> Finding:
+def _unread(facts: VariableFacts, merges: _Merges) -> Finding:
     return finding_of(
-        Kind.UNREAD_MERGES,
-        subject,
+        UNREAD_MERGES,
+        facts,
         merges.unread,
-        f"Nobody read the value of {merges.unread.count:,} of {times(merges.count, 'merge')} "
-        "before the next one came.",
+        f"The values of {merges.unread.count:,} of {times(merges.count, 'merge')} were not read "
+        "before the next merge.",
         "Choose ON_READ if only the sum or mean in the end counts, or auto=adaptive, which merges "
-        "when somebody reads; or collect the writes on each replica, and merge once.",
+        "at the next read; or collect the writes on each replica, and merge once.",
     )
 
 
-def _repeated(subject: Subject, repeated: Evidence, count: int, num_replicas: int) -> Finding:
-    asked = 1 if subject.first else num_replicas
+def _repeated(facts: VariableFacts, repeated: Evidence, count: int, num_replicas: int) -> Finding:
+    asked = 1 if facts.first else num_replicas
     return finding_of(
-        Kind.REPEATED_READS,
-        subject,
+        REPEATED_READS,
+        facts,
         repeated,
         f"{repeated.count:,} of {times(count, 'read')} by the program found nothing changed since "
         "the one before. varsim keeps what they gave; TensorFlow copies "
         f"{times(asked, 'component')} for each of them again.",
-        "Keep what the first read gave in a Python variable, until somebody has written again.",
+        "Keep what the first read gave in a Python variable, until the next write.",
     )
 
 
-def _eager(subject: Subject, one: _Synchronisations) -> Finding:
+def _eager(facts: VariableFacts, one: _Synchronisations) -> Finding:
     return finding_of(
-        Kind.EAGER_SYNCHRONISATION,
-        subject,
+        EAGER_SYNCHRONISATION,
+        facts,
         one.eager,
         f"{one.eager.count:,} of {times(one.count, 'manual synchronisation')} came after a single "
         "write in each replica.",

@@ -1,29 +1,48 @@
-"""Stale reads: a replica reads a component that lacks what happened before the read.
+"""Stale reads: a replica reads a component that lacks earlier writes or commits.
 
-`Mirrors` looks at variables that count versions, `Missed` (in `missed.py`) at those that replicas
-write apart. Both keep an `Age` for each variable: a histogram, and what shows the stale reads.
+`VersionStaleness` looks at variables that count versions. `LocalStaleness` looks at variables that
+each replica writes for itself: a read is stale if it lacks writes of other replicas that happened
+before it (by the clocks; what runs at the same time does not count), and the components were not
+synchronised since. A replica that goes on from its own component, by a write of it, accumulates:
+such variables are for that. It does so in the same call; or later, if the program synchronises the
+components now and then, and they are not parts of a sum. To a part of a sum a replica can add
+without a read, so what it read before had another purpose. A variable without an aggregation is the
+replica's own until the program synchronises its components: before that, no read is stale.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from varsim.analysis.findings.found import Evidence, Finder, Finding, Kind, milliseconds, times
-from varsim.analysis.findings.subject import Subject
+from varsim.analysis.findings.context import Context
+from varsim.analysis.findings.model import (
+    Evidence,
+    Finder,
+    Finding,
+    FindingKind,
+    finding_of,
+    milliseconds,
+    times,
+)
+from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.tracing.history import Event
+
+STALE_READ: Final = FindingKind(name="stale read", about_values=True)
 
 _NEVER: Final = (0, 0.0)
 
-_KEPT: Final = 128
-"""Commits of a variable whose times are kept; what is older is taken to be as old as the oldest."""
+_KEPT_COMMITS: Final = 128
+"""Commits of a variable whose times are kept; an older one counts as old as the oldest kept."""
+
+_KEPT_WRITES: Final = 256
+"""Writes of a replica whose times are kept; a reader that knows none of them is not judged."""
 
 
 @dataclass(slots=True)
-class Age:
+class Staleness:
     """How old the components were that the replicas read of one variable."""
 
     reads: Counter[int] = field(default_factory=Counter)  # by staleness, in versions or writes
@@ -31,49 +50,58 @@ class Age:
     oldest_s: float = 0.0
 
     def add(self, event: Event, staleness: int, age_s: float) -> None:
-        """Counts a stale read."""
+        """Count a stale read."""
         self.reads[staleness] += 1
         self.oldest_s = max(self.oldest_s, age_s)
         self.evidence.add(event)
 
-    def merge(self, other: Age) -> None:
-        """Counts all that another one has counted."""
+    def merge(self, other: Staleness) -> None:
+        """Add the reads of another one."""
         self.reads.update(other.reads)
         self.evidence.merge(other.evidence)
         self.oldest_s = max(self.oldest_s, other.oldest_s)
 
-    def histogram(self) -> tuple[tuple[int, int], ...]:
-        """How old, and how many reads were so; the youngest first."""
-        return tuple(sorted(self.reads.items()))
+
+# ---------------------------------------------------------------- by versions
 
 
 @dataclass(slots=True)
 class _Mirror:
-    age: Age = field(default_factory=Age)
+    staleness: Staleness = field(default_factory=Staleness)
     versions: list[int] = field(default_factory=list)  # the last commits
     times_s: list[float] = field(default_factory=list)
     of: list[int | None] = field(default_factory=list)  # whose component; None: all
     used: dict[int, tuple[int, float]] = field(default_factory=dict)  # by process: version, when
     newest_used: int = 0
-    fresh: int = 0  # reads that no other process was ahead of
+    fresh: int = 0  # reads that were not behind any process
+
+    def use(self, event: Event, version: int) -> None:
+        """Note that a process has read a version."""
+        used = self.used.get(event.process, _NEVER)
+        if version > used[0]:
+            self.used[event.process] = version, event.time_s
+            self.newest_used = max(self.newest_used, version)
 
 
-class Mirrors(Finder):
+class VersionStaleness(Finder):
     """Finds reads of a mirrored variable that saw an older version than others had used before.
 
-    What was committed and used by nobody is on its way, and no read could have waited for it.
+    A commit that no process has used is still on its way, and no read could have waited for it.
     """
 
-    def __init__(self, variables: Mapping[int, Subject]) -> None:
-        self._variables = {number: one for number, one in variables.items() if one.mirrored}
+    kinds = (STALE_READ,)
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._variables = {n: one for n, one in context.variables.items() if one.mirrored}
         self._mirrors: defaultdict[int | None, _Mirror] = defaultdict(_Mirror)
 
     def concerns(self, variable: int | None) -> bool:
-        """Mirrored variables."""
+        """Return whether the variable is mirrored."""
         return variable in self._variables
 
     def on_commit(self, event: Event) -> None:
-        """Notes what was committed."""
+        """Keep the version and its time."""
         version = event.version
         if version is None:
             return
@@ -81,16 +109,17 @@ class Mirrors(Finder):
         mirror.versions.append(version)
         mirror.times_s.append(event.time_s)
         mirror.of.append(event.replica)
-        if len(mirror.versions) >= 2 * _KEPT:
-            del mirror.versions[:_KEPT], mirror.times_s[:_KEPT], mirror.of[:_KEPT]
+        if len(mirror.versions) >= 2 * _KEPT_COMMITS:
+            kept = slice(None, _KEPT_COMMITS)
+            del mirror.versions[kept], mirror.times_s[kept], mirror.of[kept]
 
     def on_read_by_program(self, event: Event) -> None:
-        """Notes what was used."""
+        """Note that the version was used."""
         if event.version is not None:
-            _use(event, event.version, self._mirrors[event.variable])
+            self._mirrors[event.variable].use(event, event.version)
 
     def on_read_by_replica(self, event: Event) -> None:
-        """Judges how old it is, and notes that it was used."""
+        """Judge how old the version is, and note that it was used."""
         version = event.version
         if version is None:
             return
@@ -99,19 +128,19 @@ class Mirrors(Finder):
             self._judge(event, version, mirror)
         else:
             mirror.fresh += 1
-        _use(event, version, mirror)
+        mirror.use(event, version)
 
     def finish(self) -> list[Finding]:
-        """One finding for each variable with stale reads."""
+        """Return one finding for each variable with stale reads."""
         stale = [
             (self._variables[number], self._mirrors[number])
             for number in sorted(self._variables)
-            if number in self._mirrors and self._mirrors[number].age.evidence.count
+            if number in self._mirrors and self._mirrors[number].staleness.evidence.count
         ]
         for _, mirror in stale:
             if mirror.fresh:
-                mirror.age.reads[0] += mirror.fresh
-        return [finding(subject, mirror.age, "version", _WAIT) for subject, mirror in stale]
+                mirror.staleness.reads[0] += mirror.fresh
+        return [_finding(facts, mirror.staleness, "version", _WAIT) for facts, mirror in stale]
 
     def _judge(self, event: Event, version: int, mirror: _Mirror) -> None:
         missed = self._missed(event, version, mirror)
@@ -122,11 +151,12 @@ class Mirrors(Finder):
         ):
             counted = all(one is None for one in mirror.of)  # then versions have no gaps
             staleness = missed[-1][0] - version if counted else len(missed)
-            mirror.age.add(event, staleness, event.time_s - missed[0][1])
+            mirror.staleness.add(event, staleness, event.time_s - missed[0][1])
         else:
-            mirror.age.reads[0] += 1
+            mirror.staleness.reads[0] += 1
 
     def _missed(self, event: Event, version: int, mirror: _Mirror) -> list[tuple[int, float]]:
+        """Return the later versions of this component that were committed before the read."""
         start = bisect_right(mirror.versions, version)
         return [
             (mirror.versions[i], mirror.times_s[i])
@@ -135,11 +165,231 @@ class Mirrors(Finder):
         ]
 
 
-def _use(event: Event, version: int, mirror: _Mirror) -> None:
-    used = mirror.used.get(event.process, _NEVER)
-    if version > used[0]:
-        mirror.used[event.process] = version, event.time_s
-        mirror.newest_used = max(mirror.newest_used, version)
+# ---------------------------------------------------------------- by writes
+
+
+@dataclass(slots=True)
+class _Writes:
+    """One replica's local writes of one variable."""
+
+    forgotten: int = 0  # those before the kept ones
+    numbers: list[int] = field(default_factory=list)
+    times_s: list[float] = field(default_factory=list)
+
+    def add(self, event: Event) -> None:
+        """Add the next one."""
+        self.numbers.append(event.event)
+        self.times_s.append(event.time_s)
+        if len(self.numbers) >= 2 * _KEPT_WRITES:
+            del self.numbers[:_KEPT_WRITES], self.times_s[:_KEPT_WRITES]
+            self.forgotten += _KEPT_WRITES
+
+    @property
+    def count(self) -> int:
+        """Return how many there were."""
+        return self.forgotten + len(self.numbers)
+
+    def known(self, clock: int) -> int:
+        """Return how many of them a process knows that knows the replica's events up to `clock`."""
+        if not self.numbers or clock < self.numbers[0]:
+            return 0
+        return self.forgotten + bisect_right(self.numbers, clock)
+
+    def time_of(self, index: int) -> float:
+        """Return the time of a write by its index, or of the oldest kept one."""
+        return self.times_s[max(index - self.forgotten, 0)]
+
+
+class UnsyncedWrites:
+    """A variable that replicas write for themselves: their writes, and reads that lack some."""
+
+    def __init__(self, num_replicas: int) -> None:
+        self.in_call = Staleness()  # of reads, unless their replica wrote in the same call
+        self.until_synced = Staleness()  # of reads, unless their replica wrote before the next sync
+        self.syncs = 0  # how often components were synchronised that had been written
+        self.synced_at = 0  # how many writes there were at the last sync
+        self.writes = [_Writes() for _ in range(num_replicas)]
+        self.synced: list[list[int]] = [[0] * num_replicas for _ in range(num_replicas)]
+        """By replica: how many writes of each other replica its component has."""
+        self.pending: dict[int, Staleness] = {}  # reads, until their replica writes or returns
+        self.later: dict[int, Staleness] = {}  # of earlier calls, until it writes, or a sync
+
+    def sync(self) -> None:
+        """Let all components have all writes."""
+        self.end_of_period()
+        count = sum(one.count for one in self.writes)
+        self.syncs += count > self.synced_at
+        self.synced_at = count
+        self.synced = [[one.count for one in self.writes]] * len(self.writes)
+
+    def wait(self, read: Event, lacks: int, age_s: float) -> None:
+        """Keep a read that lacks some writes: what its replica does next decides about it."""
+        pending = self.pending.get(read.process)
+        if pending is None:
+            pending = self.pending[read.process] = Staleness()
+        pending.add(read, lacks, age_s)
+
+    def go_on(self, replica_id: int) -> None:
+        """Count what a replica has read as fresh: it goes on from there with a write."""
+        fresh = 0
+        if pending := self.pending.pop(replica_id, None):
+            fresh = sum(pending.reads.values())
+            self.in_call.reads[0] += fresh
+        if later := self.later.pop(replica_id, None):
+            fresh += sum(later.reads.values())
+        if fresh:
+            self.until_synced.reads[0] += fresh
+
+    def end_call(self, replica_id: int) -> None:
+        """Count what a replica has read as stale in its call: it did not go on from there."""
+        if pending := self.pending.pop(replica_id, None):
+            self.in_call.merge(pending)
+            self.later.setdefault(replica_id, Staleness()).merge(pending)
+
+    def end_of_period(self) -> None:
+        """Count what replicas have read as stale until the sync: they did not go on from there."""
+        for later in self.later.values():
+            self.until_synced.merge(later)
+        self.later.clear()
+
+    def staleness(self, *, summed: bool) -> Staleness:
+        """Return what counts, after the last event."""
+        return self.until_synced if self.syncs and not summed else self.in_call
+
+
+class LocalStaleness(Finder):
+    """Finds reads in replicas that lack earlier writes of the others."""
+
+    kinds = (STALE_READ,)
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._variables = {
+            number: one
+            for number, one in context.variables.items()
+            if not (one.merged or one.deferred)
+        }
+        self._clocks, self._components = context.clocks, context.components
+        self._states: dict[int, UnsyncedWrites] = {}
+        self._waiting: list[set[int]] = [set() for _ in range(self.num_replicas)]
+        """By replica: variables with pending reads."""
+        self._last_collective = [-1] * self.num_replicas
+
+    def concerns(self, variable: int | None) -> bool:
+        """Return whether a write in a replica changes its own component only."""
+        return variable is None or variable in self._variables
+
+    def on_finish(self, event: Event) -> None:  # noqa: ARG002  # the kind is enough
+        """End the calls of all replicas."""
+        for replica_id in range(self.num_replicas):
+            self._end_call(replica_id)
+
+    def on_meet(self, event: Event) -> None:
+        """Note that a replica has heard of the others."""
+        if event.variable is None:
+            self._last_collective[event.process] = event.event
+
+    def on_return(self, event: Event) -> None:
+        """End the call of a replica."""
+        if event.variable is None:
+            self._end_call(event.process)
+
+    def on_raise(self, event: Event) -> None:
+        """End the call of a replica."""
+        self.on_return(event)
+
+    def on_commit(self, event: Event) -> None:
+        """Take an assigned value as synchronised: in all components, or in one."""
+        if event.variable is None or event.operation != "assign":
+            return
+        state = self._state(event.variable)
+        if event.replica is None:
+            state.sync()
+        else:
+            state.synced = list(state.synced)
+            state.synced[event.replica] = [one.count for one in state.writes]
+
+    def on_write_by_replica(self, event: Event) -> None:
+        """Count a write."""
+        if event.variable is not None:
+            self._write(event, event.variable, self._state(event.variable))
+
+    def on_read_by_replica(self, event: Event) -> None:
+        """Count the writes that a read lacks."""
+        if event.variable is not None:
+            self._read(event, event.variable, self._state(event.variable))
+
+    def _state(self, variable: int) -> UnsyncedWrites:
+        state = self._states.get(variable)
+        if state is None:
+            state = self._states[variable] = UnsyncedWrites(self.num_replicas)
+        return state
+
+    def finish(self) -> list[Finding]:
+        """Return one finding for each variable with stale reads."""
+        for replica_id in range(self.num_replicas):
+            self._end_call(replica_id)
+        found = []
+        for number, state in sorted(self._states.items()):
+            state.end_of_period()
+            facts = self._variables[number]
+            staleness = state.staleness(summed=facts.summed)
+            if staleness.evidence.count:
+                found.append(_finding(facts, staleness, "write", _remedy(facts)))
+        return found
+
+    def _write(self, event: Event, variable: int, state: UnsyncedWrites) -> None:
+        replica_id, facts = event.process, self._variables[variable]
+        if not (facts.summed and event.operation != "assign"):
+            state.go_on(replica_id)
+            self._waiting[replica_id].discard(variable)
+        numbers = state.writes[replica_id].numbers
+        heard_since = self._last_collective[replica_id] > (numbers[-1] if numbers else -1)
+        state.writes[replica_id].add(event)
+        united = self._components[variable].united_at == event.event
+        if united and not facts.summed:  # each component of a sum is only a part
+            state.sync()
+        elif event.operation == "assign" and heard_since:  # it may assign what it heard there
+            state.synced = list(state.synced)
+            state.synced[replica_id] = self._known(replica_id, state)
+
+    def _known(self, replica_id: int, state: UnsyncedWrites) -> list[int]:
+        clock = self._clocks.clock(replica_id)
+        return [writes.known(clock[other]) for other, writes in enumerate(state.writes)]
+
+    def _read(self, event: Event, variable: int, state: UnsyncedWrites) -> None:
+        reader = event.process
+        lacks, since_s = 0, event.time_s
+        if self._matters(reader, variable):
+            clock, synced = self._clocks.clock(reader), state.synced[reader]
+            for other, writes in enumerate(state.writes):
+                if other != reader and (more := writes.known(clock[other]) - synced[other]) > 0:
+                    lacks += more
+                    since_s = min(since_s, writes.time_of(synced[other]))
+        if lacks:
+            state.wait(event, lacks, event.time_s - since_s)
+            self._waiting[reader].add(variable)
+        else:
+            state.in_call.reads[0] += 1
+            state.until_synced.reads[0] += 1
+
+    def _matters(self, reader: int, variable: int) -> bool:
+        """Return whether the others' writes may change what the component holds."""
+        facts, copies = self._variables[variable], self._components[variable]
+        if facts.own and copies.synchronised_at < 0:
+            return False
+        if facts.first:
+            return not copies.same_as(reader, 0)
+        return facts.summed or not copies.same
+
+    def _end_call(self, replica_id: int) -> None:
+        waiting = self._waiting[replica_id]
+        for variable in waiting:
+            self._states[variable].end_call(replica_id)
+        waiting.clear()
+
+
+# ---------------------------------------------------------------- in words
 
 
 _WAIT: Final = (
@@ -148,24 +398,30 @@ _WAIT: Final = (
 )
 
 
-def finding(subject: Subject, age: Age, unit: str, remedy: str) -> Finding:
-    """What is said of a variable's stale reads."""
-    reads = sum(age.reads.values())
-    stale = age.evidence.count
+def _remedy(facts: VariableFacts) -> str:
+    if facts.gathered:
+        return (
+            "Read it outside strategy.run, where the components are aggregated, or assign that "
+            "aggregate to it more often; ON_WRITE if every read must see every write."
+        )
+    return (
+        "Synchronise it before these reads, more often, or choose ON_WRITE with an aggregation "
+        "if every read must see every write."
+    )
+
+
+def _finding(facts: VariableFacts, staleness: Staleness, unit: str, remedy: str) -> Finding:
+    reads = sum(staleness.reads.values())
+    stale = staleness.evidence.count
     lacked = "lacked" if unit == "write" else "were behind by"
     of = " of other replicas" if unit == "write" else ""
-    return Finding(
-        kind=Kind.STALE_READ,
-        variable_id=subject.variable_id,
-        variable=subject.name,
-        places=age.evidence.most_places(),
-        count=stale,
-        what=(
-            f"{stale:,} of {times(reads, 'read')} in replicas {lacked} up to "
-            f"{times(max(age.reads), unit)}{of} that came before, for up to "
-            f"{milliseconds(age.oldest_s)}."
-        ),
-        remedy=remedy,
-        events=tuple(age.evidence.events),
-        histogram=age.histogram(),
+    return finding_of(
+        STALE_READ,
+        facts,
+        staleness.evidence,
+        f"{stale:,} of {times(reads, 'read')} in replicas {lacked} up to "
+        f"{times(max(staleness.reads), unit)}{of} that came before, for up to "
+        f"{milliseconds(staleness.oldest_s)}.",
+        remedy,
+        histogram=tuple(sorted(staleness.reads.items())),
     )

@@ -1,35 +1,44 @@
-"""Waits: one replica that makes the others wait, again and again, and where.
+"""Waits: one replica that makes the others wait repeatedly, and where.
 
-At every meeting, and at the end of every call, those who have come first wait for the last one. Of
-that time counts against the last one what it worked longer than they did, since each went on from
-the meeting before: coming last because of a late start is nobody's fault. The stretches of work of
-those who came last, one after another, are the critical path of a call.
+At every collective, and at the end of every call, the replicas that arrive early wait for the last
+one. The part of that time counts that the last one worked longer than they did since the collective
+before; a late start does not count. The work of the last replicas, one after another, is the
+critical path of a call.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from varsim.analysis.findings.found import Evidence, Finder, Finding, Kind, milliseconds, times
-from varsim.analysis.findings.subject import Subject
+from varsim.analysis.findings.context import Context
+from varsim.analysis.findings.model import (
+    Evidence,
+    Finder,
+    Finding,
+    FindingKind,
+    finding_of,
+    milliseconds,
+    times,
+)
 from varsim.tracing.history import Event
 
+STRAGGLER: Final = FindingKind(name="waiting for one replica")
+
 _SHARE: Final = 0.2
-"""Of the measured time, that the others must have waited for one replica."""
+"""Share of the measured time that the others must have waited for one replica."""
 
 _MOST_OF_IT: Final = 0.6
-"""Of all that replicas waited for each other: less is chance, or work that is uneven in turns."""
+"""Share of all waiting that one replica must cause: less is chance, or work uneven in turns."""
 
 _REPEATEDLY: Final = 5
-"""Waits for one replica before it is a straggler; and no one of them may be most of the time."""
+"""Waits for one replica before it is a straggler; and no single one may be most of the time."""
 
 _MOST_AT_ONCE: Final = 0.5
 
 _NOTICEABLE_S: Final = 0.5e-3
-"""Shorter waits are what messages take, and who happens to get the processor."""
+"""Shorter waits come from messages and from the scheduling of processes."""
 
 _END: Final = -1  # in place of a variable: the end of a call
 _GATHERING: Final = -2  # or an all_reduce, all_gather or merge_call
@@ -37,17 +46,17 @@ _GATHERING: Final = -2  # or an all_reduce, all_gather or merge_call
 
 @dataclass(slots=True)
 class _Arrivals:
-    """Who has come to one meeting, when, and after how much work."""
+    """The replicas that have arrived at one collective: when, and after how much work."""
 
     variable: int
     place: str | None
     came: dict[int, tuple[Event, float]] = field(default_factory=dict)  # by replica: when, work
-    waiting: set[int] = field(default_factory=set)  # who does nothing else
+    waiting: set[int] = field(default_factory=set)  # replicas that do nothing else
 
 
 @dataclass(slots=True)
 class _Late:
-    """How one replica was waited for."""
+    """The waits for one replica."""
 
     evidence: Evidence = field(default_factory=Evidence)
     lost_s: float = 0.0  # by each of the others, on average
@@ -59,62 +68,63 @@ class _Late:
 class Waits(Finder):
     """Finds replicas for which the others wait."""
 
-    def __init__(self, num_replicas: int, variables: Mapping[int, Subject]) -> None:
-        self._num_replicas = num_replicas
-        self._variables = variables
-        self._late = [_Late() for _ in range(num_replicas)]
+    kinds = (STRAGGLER,)
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._variables = context.variables
+        self._late = [_Late() for _ in range(self.num_replicas)]
         self._measured_s = 0.0
         self._began_s: float | None = None
         self._call: int | None = None
         self._reset(None)
 
     def on_call(self, event: Event) -> None:
-        """A call is followed if it is in no other."""
+        """Follow a call, unless it is inside another one."""
         if event.call is None or event.call != self._call:
             self._reset(event)
 
     def on_begin(self, event: Event) -> None:
-        """A replica's work begins."""
+        """Let a replica's work begin."""
         if event.call is not None and event.call == self._call:
             self._resumed[event.process] = event.time_s
 
     def on_install(self, event: Event) -> None:
-        """It goes on, as it does with whatever a replica does."""
+        """Let its work go on: whatever a replica does, it no longer waits."""
         if event.process in self._paused and event.call == self._call:
             self._resume(event.process, event.time_s)
 
     on_read_by_replica = on_install
-    """Likewise."""
 
     def on_write_by_replica(self, event: Event) -> None:
-        """Likewise; and there may be a meeting to which it will come."""
+        """Let its work go on; a contribution arrives later, with its outbox."""
         if event.call is None or event.call != self._call:
             return
         replica_id = event.process
         if replica_id in self._paused:
             self._resume(replica_id, event.time_s)
         if event.meeting is not None and event.variable is not None:
-            if event.meeting not in self._meetings:
-                self._meetings[event.meeting] = _Arrivals(event.variable, event.place)
+            if event.meeting not in self._collectives:
+                self._collectives[event.meeting] = _Arrivals(event.variable, event.place)
             self._outbox[replica_id].append(event.meeting)
 
     def on_wait(self, event: Event) -> None:
-        """It comes to a meeting."""
+        """Let a replica arrive at a collective."""
         if event.call is not None and event.call == self._call:
             if event.process in self._paused:
                 self._resume(event.process, event.time_s)
             self._arrive(event, event.process)
 
     def on_meet(self, event: Event) -> None:
-        """Likewise."""
+        """Let a replica arrive at a collective."""
         self.on_wait(event)
 
     def on_return(self, event: Event) -> None:
-        """It comes to the end of the call."""
+        """Let a replica arrive at the end of the call."""
         self.on_wait(event)
 
     def on_answer(self, event: Event) -> None:
-        """All have met: those who waited go on."""
+        """Let the replicas go on that waited."""
         if event.call is None or event.call != self._call:
             return
         for replica_id, (_, meeting) in list(self._paused.items()):
@@ -122,13 +132,13 @@ class Waits(Finder):
                 self._resume(replica_id, event.time_s)
 
     def on_finish(self, event: Event) -> None:
-        """The call is over."""
+        """Measure the call."""
         if event.call is not None and event.call == self._call and self._began_s is not None:
             self._measured_s += event.time_s - self._began_s
             self._reset(None)
 
     def finish(self) -> list[Finding]:
-        """One finding for each straggler."""
+        """Return one finding for each straggler."""
         critical_s = sum(late.critical_s for late in self._late)
         lost_s = sum(late.lost_s for late in self._late)
         return [
@@ -138,7 +148,7 @@ class Waits(Finder):
         ]
 
     def _resume(self, replica_id: int, time_s: float) -> None:
-        """Its work goes on; it began anew, unless it had not come to a meeting."""
+        """Let work go on: anew after a collective, else where it stopped."""
         since_s, meeting = self._paused.pop(replica_id)
         if meeting is None and replica_id in self._resumed:
             self._resumed[replica_id] += time_s - since_s
@@ -148,9 +158,9 @@ class Waits(Finder):
     def _reset(self, call: Event | None) -> None:
         self._call = None if call is None else call.call
         self._began_s = None if call is None else call.time_s
-        self._meetings: dict[int, _Arrivals] = {}
+        self._collectives: dict[int, _Arrivals] = {}
         self._end = _Arrivals(_END, None)
-        self._outbox: list[list[int]] = [[] for _ in range(self._num_replicas)]
+        self._outbox: list[list[int]] = [[] for _ in range(self.num_replicas)]
         self._resumed: dict[int, float] = {}
         self._paused: dict[int, tuple[float, int | None]] = {}  # since when, at which meeting
 
@@ -158,26 +168,26 @@ class Waits(Finder):
         numbers = self._outbox[replica_id]
         if event.kind == "meet" and event.meeting is not None:
             numbers.append(event.meeting)
-            self._meetings.setdefault(event.meeting, _Arrivals(_GATHERING, event.place))
+            self._collectives.setdefault(event.meeting, _Arrivals(_GATHERING, event.place))
         work_s = event.time_s - self._resumed.get(replica_id, event.time_s)
         for number in numbers:
-            self._meetings[number].came[replica_id] = (event, work_s)
+            self._collectives[number].came[replica_id] = (event, work_s)
         ends = event.kind == "return"
         if ends and numbers:  # with the call, what is written last ends
-            last = self._meetings[numbers[-1]]
+            last = self._collectives[numbers[-1]]
             self._end.variable, self._end.place = last.variable, last.place
         if not ends:
             self._paused[replica_id] = (event.time_s, numbers[-1] if numbers else None)
             if numbers:
-                self._meetings[numbers[-1]].waiting.add(replica_id)
+                self._collectives[numbers[-1]].waiting.add(replica_id)
         for number in numbers:
-            if len(self._meetings[number].came) == self._num_replicas:
-                self._charge(self._meetings.pop(number), replica_id)
+            if len(self._collectives[number].came) == self.num_replicas:
+                self._charge(self._collectives.pop(number), replica_id)
         numbers.clear()
         if ends:
             self._end.came[replica_id] = (event, work_s)
             self._end.waiting.add(replica_id)
-            if len(self._end.came) == self._num_replicas:
+            if len(self._end.came) == self.num_replicas:
                 self._charge(self._end, replica_id)
 
     def _charge(self, meeting: _Arrivals, last: int) -> None:
@@ -191,7 +201,7 @@ class Waits(Finder):
             came, own_work_s = meeting.came[replica_id]
             waited_s = min(event.time_s - came.time_s, work_s - own_work_s)
             if waited_s >= _NOTICEABLE_S:
-                lost_s += waited_s / (self._num_replicas - 1)
+                lost_s += waited_s / (self.num_replicas - 1)
                 first = came if came.time_s < first.time_s else first
         if lost_s:
             late.lost_s += lost_s
@@ -209,28 +219,21 @@ class Waits(Finder):
 
     def _finding(self, replica_id: int, late: _Late, critical_s: float) -> Finding:
         ((variable, lost_us),) = late.by_variable.most_common(1)
-        subject = self._variables.get(variable)
-        where = _WHERE.get(variable, subject.name if subject is not None else "")
+        facts = self._variables.get(variable)
+        where = _WHERE.get(variable, facts.name if facts is not None else "")
         mostly = lost_us / sum(late.by_variable.values())
         share = late.lost_s / self._measured_s
         path = late.critical_s / critical_s if critical_s else 0.0
-        return Finding(
-            kind=Kind.STRAGGLER,
-            variable_id=None if subject is None else subject.variable_id,
-            variable="" if subject is None else subject.name,
-            places=late.evidence.most_places(),
-            count=late.evidence.count,
-            what=(
-                f"{times(late.evidence.count, 'time')} the others waited for replica {replica_id}, "
-                f"each {milliseconds(late.lost_s)} in all: {share:.0%} of the time that calls "
-                f"took; {mostly:.0%} of it at {where}. Replica {replica_id} did {path:.0%} of the "
-                "work on the critical path."
-            ),
-            remedy=(
-                f"Give replica {replica_id} less to do, or find out what makes its device slow; or "
-                "let replicas meet less often (ON_READ), so that they need not keep step."
-            ),
-            events=tuple(late.evidence.events),
+        return finding_of(
+            STRAGGLER,
+            facts,
+            late.evidence,
+            f"{times(late.evidence.count, 'time')} the others waited for replica {replica_id}, "
+            f"each {milliseconds(late.lost_s)} in all: {share:.0%} of the time that calls took; "
+            f"{mostly:.0%} of it at {where}. Replica {replica_id} did {path:.0%} of the work on "
+            "the critical path.",
+            f"Give replica {replica_id} less to do, or find out what makes its device slow; or "
+            "let replicas meet less often (ON_READ), so that they need not keep step.",
         )
 
 

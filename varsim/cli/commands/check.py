@@ -27,14 +27,15 @@ from varsim.cli.record import open_record
 
 if TYPE_CHECKING:
     from varsim.analysis.examination import Examination
-    from varsim.analysis.finding import Compared, Finding
+    from varsim.analysis.findings.comparisons import Compared
+    from varsim.analysis.findings.model import Finding
     from varsim.tracing.history import History
 
 _EXIT_CODE: Final = {"VALID": DONE, "INVALID": INVALID, "UNKNOWN": UNKNOWN}
 _EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, UNKNOWN, FOUND, INTERRUPTED)
 
 
-@click.command(epilog=_EXIT_CODES, short_help="Judge what a run did.")
+@click.command(cls=fail_on.ListsKinds, epilog=_EXIT_CODES, short_help="Judge what a run did.")
 @click.argument("run", default="runs/latest", shell_complete=completion.runs)
 @click.option("--json", "as_json", is_flag=True, help="Print the verdicts as JSON, and only that.")
 @click.option(
@@ -87,12 +88,7 @@ def check(
     The kinds of --fail-on:
 
     \b
-    failed-run, failed-call, stale-read, divergence, write-write-conflict,
-    read-write-conflict, wrong-by-the-number-of-replicas, mean-of-means,
-    first-replica-only, integer-truncation, overflow-of-a-sum,
-    merges-that-nobody-reads, reads-with-nothing-changed,
-    merges-of-the-same-values, manual-synchronisation-after-every-write,
-    waiting-for-one-replica, collectives-of-different-lines
+    KINDS
 
     `any` means all of these. It does not include unexplained-difference, which is a value that
     differs from that of a single device, and no rule explains why.
@@ -116,23 +112,19 @@ def check(
         _show_failure(failed, str(error), as_json=as_json)
         ctx.exit(FAILED)
     if as_json:
-        click.echo(json.dumps(_plain(found), indent=2, default=lambda kind: kind.value))
+        click.echo(json.dumps(_plain(found), indent=2))
     else:
         print_page(lambda it: print_check(it, found, names, everything=everything), sys.stdout)
     ctx.exit(_exit_code(found, asked))
 
 
 def _examined(history: History, oracle: History | None, path: Path) -> Examination:
-    from varsim.analysis.examination import examine
     from varsim.cli.progress import PARTS, telling
-    from varsim.experiments.run_ending import ending_of, summary_beside
+    from varsim.experiments.run_ending import examined, summary_beside
     from varsim.report.summary import Phase
 
-    summary = summary_beside(path)
-    ending = None if summary is None else ending_of(summary)
-    no_oracle = "" if summary is None else summary.no_oracle
     with telling(PARTS[Phase.JUDGING]) as tell:
-        return examine(history, oracle, ending=ending, no_oracle=no_oracle, tell=tell)
+        return examined(history, oracle, summary_beside(path), tell=tell)
 
 
 def _failed_without_record(run: str) -> Finding | None:
@@ -158,8 +150,8 @@ def _show_failure(failed: Finding, without_record: str, *, as_json: bool) -> Non
     from varsim.report.findings_text import finding_text
 
     if as_json:
-        told = {"status": "failed", "outcome": None, "findings": [asdict(failed)]}
-        click.echo(json.dumps(told, indent=2, default=lambda kind: kind.value))
+        told = {"status": "failed", "outcome": None, "findings": [_plain_finding(failed)]}
+        click.echo(json.dumps(told, indent=2))
     else:
         click.echo("\n".join([*finding_text(failed), "", without_record]))
 
@@ -208,10 +200,14 @@ def _plain(found: Examination) -> dict[str, Any]:
             }
             for verdict in found.verdicts
         ],
-        "findings": [asdict(one) for one in found.findings],
+        "findings": [_plain_finding(one) for one in found.findings],
         "compared": None if found.compared is None else _plain_comparison(found.compared),
         "not_looked_at": [asdict(one) for one in found.not_looked_at],
     }
+
+
+def _plain_finding(finding: Finding) -> dict[str, Any]:
+    return {**asdict(finding), "kind": finding.kind.name}
 
 
 def _plain_comparison(compared: Compared) -> dict[str, Any]:
@@ -219,5 +215,5 @@ def _plain_comparison(compared: Compared) -> dict[str, Any]:
 
     told: dict[str, Any] = plain(asdict(compared))
     for one, difference in zip(told["differences"], compared.differences, strict=True):
-        one["deed"] = difference.deed.value
+        one["access"] = difference.access.value
     return told

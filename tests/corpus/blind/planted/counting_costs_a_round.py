@@ -25,7 +25,7 @@ def run(job: tf.Job):
         )
 
     def add(count):
-        # FAULT: merges that nobody reads: hits
+        # FAULT: merges that are never read: hits
         hits.assign_add(count)
 
     def evaluate(batch):

@@ -32,7 +32,7 @@ def run(job: tf.Job):
 
     def train(batch):
         error = weight.read_value() - shard(batch, n)
-        # FAULT: merges that nobody reads: last_loss
+        # FAULT: merges that are never read: last_loss
         last_loss.assign(float((error * error).mean()))
         weight.assign_sub(0.2 * error.mean())
 

@@ -21,7 +21,7 @@ def run(job: tf.Job):
         me = tf.distribute.get_replica_context().replica_id_in_sync_group
         sentence = (np.arange(20 + number) * (me + 3)) % 17
         known = float(np.sum(sentence < 12))
-        # FAULT: merges that nobody reads: tokens
+        # FAULT: merges that are never read: tokens
         tokens.assign_add(np.array([known, len(sentence) - known], np.float32))
 
     for number in range(24):

@@ -1,0 +1,233 @@
+"""How one value of a run is related to the value of a single device.
+
+Two numbers count as equal within rounding, because a single device adds in another order. A number
+that is nearly but not quite related by a rule has another cause; nothing is concluded from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from typing import Final
+
+import numpy as np
+
+from varsim.analysis.arithmetic import Flat
+from varsim.analysis.rounding import close, rounding, wide
+from varsim.tracing.history import Event
+
+_ABOUT: Final = 1.5
+"""How far the factor of a sum of unequal values may be from the number of replicas."""
+
+_TELLING_ELEMENTS: Final = 4
+"""So many different numbers are not related by chance; nor is one that is not whole."""
+
+_NEARLY: Final = 0.05
+
+_LARGE: Final = 100
+
+_MOST_ELEMENTS: Final = 256
+"""Of the values of a comparison that is kept."""
+
+_SIMPLE: Final = 100
+"""The largest denominator of a simple fraction."""
+
+_SIMPLE_WITHIN: Final = 1e-6
+
+
+class Relation(Enum):
+    """How the value of a run is related to the one on a single device."""
+
+    RIGHT = auto()
+    TIMES_N = auto()  # too large by the number of replicas
+    OVER_N = auto()  # too small by the number of replicas
+    TIMES_N_TWICE = auto()  # by the square of their number
+    ABOUT_TIMES_N = auto()  # a sum, where a single device has something like the mean
+    FIRST_OF_SUM = auto()  # the first replica's alone, where a single device has the sum
+    FIRST_OF_MEAN = auto()  # the first replica's alone, where a single device has the mean
+    ONLY_MINE = auto()  # a single device did what the first replica did; the others did more
+    OTHER = auto()
+
+    __hash__ = object.__hash__
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One value that came of the replicas' values, beside the one of a single device."""
+
+    event: Event  # the last of those that show it
+    others: tuple[int, ...]  # the other events, by number
+    by_replica: tuple[Flat | None, ...]  # the replicas' values; None where the program wrote
+    got: Flat
+    wanted: Flat  # on the single device
+    before: Flat | None = None  # what both runs had before, if this is an assign
+    is_change: bool = False  # the numbers are by how much the variable changed
+    step: int = 1  # the values are every step-th element of the whole ones
+
+    def change(self) -> Comparison | None:
+        """Return the comparison of the changes; None if the value before is not known."""
+        before = self.before
+        if before is None or not before.any() or len(before) != len(self.wanted):
+            return None
+        parts = None if self.known is None else tuple(part - before for part in self.known)
+        return replace(
+            self,
+            by_replica=parts or (None,) * len(self.by_replica),
+            got=self.got - before,
+            wanted=self.wanted - before,
+            is_change=True,
+        )
+
+    def thinned(self) -> Comparison:
+        """Return the comparison with few enough elements to be kept."""
+        step = -(-len(self.wanted) // _MOST_ELEMENTS)
+        if step <= 1:
+            return self
+        parts = tuple(None if part is None else part[::step].copy() for part in self.by_replica)
+        got, wanted = self.got[::step].copy(), self.wanted[::step].copy()
+        before = None if self.before is None else self.before[::step].copy()
+        return replace(self, by_replica=parts, got=got, wanted=wanted, before=before, step=step)
+
+    @property
+    def known(self) -> list[Flat] | None:
+        """Return the values of all replicas; None if one is not known."""
+        parts = [
+            part for part in self.by_replica if part is not None and len(part) == len(self.wanted)
+        ]
+        return parts if parts and len(parts) == len(self.by_replica) else None
+
+    @property
+    def alike(self) -> bool:
+        """Return whether all replicas had the same value."""
+        parts = self.known
+        return parts is not None and all(close(part, parts[0]) for part in parts)
+
+    @property
+    def telling(self) -> bool:
+        """Return whether a relation of its numbers cannot be chance."""
+        numbers = self.wanted[self.wanted != 0]
+        whole = numbers.dtype.kind not in "fc" or bool((numbers == np.round(numbers)).all())
+        return not whole or len(np.unique(numbers)) >= _TELLING_ELEMENTS
+
+    @property
+    def large(self) -> bool:
+        """Return whether whole numbers are so large that a relation can hardly be chance."""
+        return bool(np.abs(wide(self.wanted)).max(initial=0) >= _LARGE)
+
+    @property
+    def odd(self) -> bool:
+        """Return whether a number is not a simple fraction, as the accuracy of a batch is."""
+        if self.wanted.dtype.kind not in "fc":
+            return False
+        multiples = np.outer(wide(self.wanted), np.arange(1, _SIMPLE + 1))
+        off = np.abs(multiples - np.round(multiples)) / np.maximum(np.abs(multiples), 1)
+        return bool((off.min(axis=1) > _SIMPLE_WITHIN).any())
+
+    @property
+    def sums_fractions(self) -> bool:
+        """Return whether fractions, such as accuracies, add up to more than 1."""
+        parts = self.known
+        if parts is None or self.wanted.dtype.kind != "f":
+            return False
+        every = np.stack([*parts, self.wanted])
+        return bool((every >= 0).all() and (every <= 1).all() and (self.got > 1).all())
+
+    @property
+    def comparable(self) -> bool:
+        """Return whether the numbers can show a factor."""
+        if len(self.got) != len(self.wanted) or self.wanted.dtype.kind not in "iufc":
+            return False
+        finite = np.isfinite(self.got).all() and np.isfinite(self.wanted).all()
+        some = self.got.any() or is_truncated(self, [self.got])
+        return bool(finite and some and self.wanted.any())
+
+
+def relation_of(comparison: Comparison, aggregation: str) -> Relation:
+    """Return how the value of the run is related to the one of the single device.
+
+    Args:
+        aggregation: Of the variable; "" if the value did not come from an aggregation.
+    """
+    count = len(comparison.by_replica)
+    if close(comparison.got, comparison.wanted):
+        return Relation.RIGHT
+    if aggregation == "ONLY_FIRST_REPLICA" and (first := _of_first(comparison)) is not None:
+        return first
+    wanted = wide(comparison.wanted)
+    for relation, factor in (
+        (Relation.TIMES_N, count),
+        (Relation.OVER_N, 1 / count),
+        (Relation.TIMES_N_TWICE, count**2),
+    ):
+        if close(_as(comparison, wanted * factor), comparison.got):
+            return relation
+    if comparison.known is None and _is_about(comparison, count):
+        return Relation.ABOUT_TIMES_N
+    if _is_only_mine(comparison):
+        return Relation.ONLY_MINE
+    if aggregation == "SUM" and _is_about_a_mean(comparison):
+        return Relation.ABOUT_TIMES_N
+    return Relation.OTHER
+
+
+def _as(comparison: Comparison, value: Flat) -> Flat:
+    """Return a value with the precision in which the comparison's numbers were computed."""
+    return value.astype(comparison.got.dtype) if comparison.got.dtype.kind in "fc" else value
+
+
+def _of_first(comparison: Comparison) -> Relation | None:
+    parts = comparison.known
+    if parts is None or comparison.alike:
+        return None
+    together = _total(parts)
+    if close(_as(comparison, together), comparison.wanted):
+        return Relation.FIRST_OF_SUM
+    if close(_as(comparison, together / len(parts)), comparison.wanted):
+        return Relation.FIRST_OF_MEAN
+    return None
+
+
+def _is_about(comparison: Comparison, factor: float) -> bool:
+    """Return whether each element of a value is nearly the factor times the wanted one.
+
+    Sums of means of almost equal shards are.
+    """
+    expected = wide(comparison.wanted) * factor
+    return bool((np.abs(wide(comparison.got) - expected) <= _NEARLY * np.abs(expected)).all())
+
+
+def _is_only_mine(comparison: Comparison) -> bool:
+    parts = comparison.known
+    if parts is None or comparison.alike:
+        return False
+    return any(part.any() for part in parts[1:]) and close(parts[0], comparison.wanted)
+
+
+def _is_about_a_mean(comparison: Comparison) -> bool:
+    parts = comparison.known
+    if parts is None:
+        return False
+    every, wanted = np.stack([wide(part) for part in parts]), wide(comparison.wanted)
+    if wanted.dtype.kind == "c":
+        return False
+    slack = rounding(comparison.got.dtype) * np.abs(wanted).max()
+    between = (every.min(axis=0) - slack <= wanted) & (wanted <= every.max(axis=0) + slack)
+    factor = np.abs(wide(comparison.got)).max() / np.abs(wanted).max() / len(parts)
+    return bool(between.all()) and 1 / _ABOUT <= factor <= _ABOUT
+
+
+def _total(parts: Sequence[Flat]) -> Flat:
+    total: Flat = np.sum([wide(part) for part in parts], axis=0)
+    return total
+
+
+def is_truncated(comparison: Comparison, parts: Sequence[Flat]) -> bool:
+    """Return whether values are a whole number, split among all replicas, without the remainder."""
+    if comparison.wanted.dtype.kind not in "iu":
+        return False
+    count = len(comparison.by_replica)
+    whole = [int(one) for one in comparison.wanted]
+    split = [abs(one) // count * (1 if one > 0 else -1) for one in whole]
+    lossy = any(one % count for one in whole)
+    return lossy and all(split == [int(one) for one in part] for part in parts)

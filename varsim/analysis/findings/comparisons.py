@@ -1,0 +1,426 @@
+"""Compares the values of all variables with those of a single device.
+
+One comparison is one write by all replicas, of a variable that is aggregated when they write it; a
+read by the program, of one that is aggregated when it is read; or a write by the program. The k-th
+at a location is compared with the single device's k-th there. Rules explain some differences (see
+`scaling.py`). All others are shown without a judgement: they may be mistakes, or come from other
+batches, other random numbers or rounding.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from varsim.analysis.arithmetic import Flat, combined, flat, value_of
+from varsim.analysis.findings.comparison import Comparison
+from varsim.analysis.findings.components import Components
+from varsim.analysis.findings.variable_facts import VariableFacts
+from varsim.analysis.observer import Observer, Take
+from varsim.analysis.oracle import FIRST_REPLICA, Oracle
+from varsim.analysis.returned import Returned
+from varsim.analysis.rounding import close, wide
+from varsim.tracing.history import PROGRAM, Event
+
+_MOST_PENDING: Final = 1000
+"""Writes by which one replica may be ahead of another at one location."""
+
+_KINDS: Final = frozenset({"call", "finish", "write", "component", "read", "meet"})
+
+
+class Access(Enum):
+    """How a variable was accessed at a location, in words."""
+
+    MERGED = "written by all replicas"
+    WRITTEN = "written by the program"
+    READ = "read by the program"
+
+    __hash__ = object.__hash__
+
+    @property
+    def kind(self) -> str:
+        """Return the kind of its events."""
+        return "read" if self is Access.READ else "write"
+
+    @property
+    def process(self) -> int:
+        """Return the process of its events on a single device."""
+        return FIRST_REPLICA if self is Access.MERGED else PROGRAM
+
+
+class Site(NamedTuple):
+    """Where values are compared: a variable, how it is accessed, and the location."""
+
+    variable_id: int
+    access: Access
+    place: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """Values of a variable, at one location, that differ from a single device beyond rounding."""
+
+    variable_id: int
+    variable: str  # its name
+    access: Access
+    place: str  # file:line in the program
+    count: int  # number of values that differ
+    compared: int  # number of values that were compared
+    step: int  # of the first that differs: how many calls of strategy.run had begun
+    inside: bool  # whether that one happened in the last of them, and not after it
+    event: int  # of that one, by number
+    element: int | None  # of an array, the one that differs most; None for a scalar
+    got: Any  # its value; None if the sizes differ
+    wanted: Any  # on a single device
+    explained: bool = False  # whether a finding explains it by a rule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uncompared:
+    """Values of a variable that could not be compared."""
+
+    variable: str  # its name
+    place: str  # file:line in the program; "" if it applies to all locations
+    why: str  # a clause
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """The result of a comparison with a single device."""
+
+    values: int  # how many were compared
+    places: int  # at how many locations
+    differences: tuple[Difference, ...]  # the one that showed first comes first
+    uncompared: tuple[Uncompared, ...]
+    own: tuple[str, ...]  # variables of which each replica has its own by design
+    rules_tried: bool = True  # not if no number of the single device is made of the replicas'
+    returned: tuple[Returned, ...] = ()  # by the program
+
+    @property
+    def unexplained(self) -> tuple[Difference, ...]:
+        """Return the differences that no finding explains by a rule."""
+        return tuple(one for one in self.differences if not one.explained)
+
+    @property
+    def differs(self) -> bool:
+        """Return whether anything differs that no finding explains."""
+        return bool(self.unexplained) or any(one.differs for one in self.returned)
+
+    def explained_at(self, known: Collection[tuple[int | None, str]]) -> Compared:
+        """Return the same, with some differences explained.
+
+        Args:
+            known: Variables and locations of findings about values.
+        """
+        differences = (
+            replace(one, explained=one.explained or (one.variable_id, one.place) in known)
+            for one in self.differences
+        )
+        return replace(self, differences=tuple(differences))
+
+
+@dataclass(slots=True)
+class _Count:
+    """The comparisons at one site."""
+
+    count: int = 0
+    differing: int = 0
+    first: Difference | None = None
+
+
+@dataclass(slots=True)
+class _Writes:
+    """The writes by all replicas at one location."""
+
+    counts: list[int]
+    open: dict[int, dict[int, Event]] = field(default_factory=dict)  # the k-th, by replica
+    lost: bool = False  # replicas do not write there alike
+
+
+class Comparisons(Observer):
+    """Compares values as events complete them, and passes each comparison on."""
+
+    def __init__(
+        self,
+        num_replicas: int,
+        variables: Mapping[int, VariableFacts],
+        components: Components,
+        oracle: Oracle,
+    ) -> None:
+        self._num_replicas = num_replicas
+        self._variables = variables
+        self._components = components
+        self.oracle = oracle
+        self._listener: Callable[[Comparison], None] = lambda _: None
+        self._known: dict[int, bool] = {}
+        self._writes: dict[tuple[int, str], _Writes] = {}
+        self._sent: defaultdict[int, dict[int, Event]] = defaultdict(dict)  # components
+        self._wrote: defaultdict[int, dict[int, Event]] = defaultdict(dict)  # last, by replica
+        self._reduced_in: dict[int, int | None] = {}  # by replica, the call of its last all_reduce
+        self._first: dict[int, tuple[str, int]] = {}  # where a variable was written first
+        self._in_call = False
+        self._step = 0
+        self._counts: dict[Site, _Count] = {}
+        self._lacking: Counter[Site] = Counter()
+        """Values without a counterpart, or with one that was not recorded."""
+        self._unequal: set[Site] = set()
+        """Where some replicas wrote more often than others."""
+        self.read_in_replicas: set[int] = set()
+        self.merged: set[int] = set()  # written by the program in a merge_call
+        self.reduced_before: set[int] = set()  # written after an all_reduce in the same call
+        self.added_to: set[int] = set()  # by replicas
+        self.explained: set[tuple[int | None, str]] = set()
+        """Variables and locations whose differences a rule explains; the finder fills it."""
+        self.rules_tried = True
+        """Whether the single device had the whole batch; the finder decides it."""
+
+    def pass_to(self, listener: Callable[[Comparison], None]) -> None:
+        """Call the listener with each comparison from now on."""
+        self._listener = listener
+
+    def taker(self, kind: str, *, by_program: bool) -> Take | None:  # noqa: ARG002  # both
+        """Return the method for the events that comparisons are made of."""
+        return self._take if kind in _KINDS else None
+
+    def _take(self, event: Event) -> None:
+        for comparison in self._completed_by(event):
+            self._count(comparison)
+            self._listener(comparison)
+
+    # ------------------------------------------------------------ from events to comparisons
+
+    def _completed_by(self, event: Event) -> Iterator[Comparison]:
+        if event.kind in {"call", "finish"}:
+            self._in_call = event.kind == "call"
+            self._step += self._in_call
+        elif event.kind == "meet" and event.operation == "all_reduce":
+            self._reduced_in[event.process] = event.call
+        variable = event.variable
+        if variable is None or variable not in self._variables or not self._is_known(variable):
+            return
+        facts, place = self._variables[variable], event.place
+        if event.kind == "component":
+            self._sent[variable][event.process] = event
+        elif event.kind == "read":
+            if event.process != PROGRAM:
+                self.read_in_replicas.add(variable)
+            elif facts.gathered and event.replica is None and place is not None:
+                yield from self._read(event, facts, place)
+        elif place is not None:
+            yield from self._written(event, facts, place)
+
+    def _is_known(self, variable: int) -> bool:
+        if variable not in self._known:
+            self._known[variable] = self.oracle.knows(variable)
+        return self._known[variable]
+
+    def _written(self, event: Event, facts: VariableFacts, place: str) -> Iterator[Comparison]:
+        variable = facts.variable_id
+        fresh = variable not in self._first
+        self._first.setdefault(variable, (place, event.process))
+        if event.process != PROGRAM:
+            if event.operation != "assign":
+                self.added_to.add(variable)
+            if facts.gathered:
+                self._wrote[variable][event.process] = event
+            else:
+                yield from self._write(event, facts, place)
+        elif event.replica is None:
+            if self._in_call:
+                self.merged.add(variable)
+            wanted = self.oracle.next_wrote(variable, PROGRAM, place)
+            got = value_of(event, facts.numpy_dtype)
+            if wanted is not None and got is not None:
+                before = self._before(event) if fresh else None
+                yield Comparison(event, (), (None,) * self._num_replicas, got, wanted, before)
+            else:
+                self._lacking[site_of(event)] += 1
+
+    def _before(self, event: Event) -> Flat | None:
+        """Return what a variable was before its first write, if that replaces it."""
+        if event.variable is None or event.operation != "assign":
+            return None
+        return self.oracle.created(event.variable)
+
+    def _write(self, event: Event, facts: VariableFacts, place: str) -> Iterator[Comparison]:
+        """Take one replica's part of a write by all; the last of them completes it."""
+        key, replica_id = (facts.variable_id, place), event.process
+        writes = self._writes.get(key)
+        if writes is None:
+            writes = self._writes[key] = _Writes([0] * self._num_replicas)
+        if writes.lost:
+            return
+        number = writes.counts[replica_id]
+        writes.counts[replica_id] += 1
+        if self._reduced_in.get(replica_id, -1) == event.call:
+            self.reduced_before.add(facts.variable_id)
+        together = writes.open.setdefault(number, {})
+        together[replica_id] = event
+        if len(together) == self._num_replicas:
+            del writes.open[number]
+            wanted = self.oracle.next_wrote(facts.variable_id, FIRST_REPLICA, place)
+            fresh = not number and self._first[facts.variable_id][0] == place
+            before = self._before(event) if fresh else None
+            comparison = None
+            if wanted is not None:
+                comparison = _merged(event, together, facts, wanted, before)
+            if comparison is not None:
+                yield comparison
+            else:
+                self._lacking[site_of(event)] += 1
+        elif len(writes.open) > _MOST_PENDING:
+            writes.lost = True
+            writes.open.clear()
+            self._unequal.add(site_of(event))
+
+    def _read(self, event: Event, facts: VariableFacts, place: str) -> Iterator[Comparison]:
+        variable, dtype = facts.variable_id, facts.numpy_dtype
+        sent = self._sent.pop(variable, {})
+        got = value_of(event, dtype)
+        held = self._components[variable].values
+        by_replica: list[Flat | None] = []
+        for replica_id, content in enumerate(held):
+            shown = sent.get(replica_id)
+            value = None if shown is None else value_of(shown, dtype)
+            known = value is None and content is not None
+            by_replica.append(flat(content, dtype) if known and content is not None else value)
+        others = tuple(one.event for one in self._wrote[variable].values())
+        for _ in range(event.occurrences):
+            wanted = self.oracle.next_read(variable, place)
+            if wanted is not None and got is not None:
+                yield Comparison(event, others, tuple(by_replica), got, wanted)
+            else:
+                self._lacking[site_of(event)] += 1
+
+    # ------------------------------------------------------------ counts
+
+    def _count(self, comparison: Comparison) -> None:
+        site = site_of(comparison.event)
+        count = self._counts.get(site)
+        if count is None:
+            count = self._counts[site] = _Count()
+        count.count += 1
+        if not close(comparison.got, comparison.wanted):
+            count.differing += 1
+            if count.first is None:
+                count.first = self._difference(site, comparison)
+
+    def _difference(self, site: Site, comparison: Comparison) -> Difference:
+        got, wanted = comparison.got, comparison.wanted
+        sized = len(got) == len(wanted)
+        element = _most_apart(got, wanted) if sized else 0
+        return Difference(
+            variable_id=site.variable_id,
+            variable=self._variables[site.variable_id].name,
+            access=site.access,
+            place=site.place,
+            count=1,
+            compared=1,
+            step=self._step,
+            inside=comparison.event.call is not None,
+            event=comparison.event.event,
+            element=element if len(got) > 1 else None,
+            got=got[element].item() if sized else None,
+            wanted=wanted[element].item() if sized else None,
+        )
+
+    def compared(self) -> Compared:
+        """Return the result of all comparisons, after the last event and the finder."""
+        for writes in self._writes.values():
+            left = [event for together in writes.open.values() for event in together.values()]
+            self._unequal.update(map(site_of, left[:1]))
+        counts = {site: one for site, one in self._counts.items() if not self._is_own(site)}
+        differences = [
+            replace(one.first, count=one.differing, compared=one.count)
+            for one in counts.values()
+            if one.first is not None
+        ]
+        compared = Compared(
+            values=sum(one.count for one in counts.values()),
+            places=len({site.place for site in counts}),
+            differences=tuple(sorted(differences, key=lambda one: one.event)),
+            uncompared=tuple(self._uncompared()),
+            own=tuple(one.name for one in self._variables.values() if not one.aggregation),
+            rules_tried=self.rules_tried,
+        )
+        return compared.explained_at(self.explained)
+
+    def _is_own(self, site: Site) -> bool:
+        """Return whether each replica writes its own value there: a single device has none."""
+        return site.access is Access.MERGED and not self._variables[site.variable_id].aggregation
+
+    def _uncompared(self) -> Iterator[Uncompared]:
+        for number, facts in self._variables.items():
+            if not facts.aggregation:
+                continue
+            why = self.oracle.why_unknown(number)
+            if why:
+                yield Uncompared(variable=facts.name, place="", why=why)
+            elif facts.gathered and not any(
+                site.variable_id == number for site in (*self._counts, *self._lacking)
+            ):
+                why = "it was neither read nor written outside strategy.run"
+                yield Uncompared(variable=facts.name, place="", why=why)
+        for site in dict.fromkeys((*self._lacking, *self._unequal)):
+            if not self._is_own(site):
+                name = self._variables[site.variable_id].name
+                yield Uncompared(variable=name, place=site.place, why=self._why(site))
+
+    def _why(self, site: Site) -> str:
+        """Return why values at a site were not compared."""
+        if site in self._unequal:
+            return "some replicas write it there more often than others"
+        uneven = self.oracle.uneven.get(
+            (site.variable_id, site.access.kind, site.access.process, site.place)
+        )
+        if uneven is None:
+            count = self._lacking[site]
+            values = f"{count:,} value{'' if count == 1 else 's'}"
+            return f"{values} were not recorded, here or on a single device"
+        here, there = uneven
+        many = "never" if not there else "once" if there == 1 else f"{there:,} times"
+        return f"{site.access.value} {here:,} times, and on a single device {many}"
+
+
+def site_of(event: Event) -> Site:
+    """Return where an event is counted."""
+    if event.kind == "read":
+        access = Access.READ
+    else:
+        access = Access.WRITTEN if event.process == PROGRAM else Access.MERGED
+    return Site(event.variable or 0, access, event.place or "")
+
+
+def _merged(
+    event: Event,
+    together: Mapping[int, Event],
+    facts: VariableFacts,
+    wanted: Flat,
+    before: Flat | None,
+) -> Comparison | None:
+    """Return the comparison of a write by all replicas; None if its value is not known."""
+    by_replica = tuple(value_of(together[i], facts.numpy_dtype) for i in sorted(together))
+    known = [value for value in by_replica if value is not None]
+    got: Flat | None = None
+    if facts.first or not facts.aggregation:
+        got = by_replica[FIRST_REPLICA]
+    elif len(known) == len(by_replica):
+        got = combined(known, facts.aggregation)
+    if got is None:
+        return None
+    others = tuple(one.event for one in together.values() if one is not event)
+    return Comparison(event, others, by_replica, got, wanted, before)
+
+
+def _most_apart(got: Flat, wanted: Flat) -> int:
+    """Return the element in which two values differ most."""
+    one, other = wide(got), wide(wanted)
+    with np.errstate(all="ignore"):
+        apart = np.abs(one - other)
+    unknown = np.isnan(apart) & ~(np.isnan(one) & np.isnan(other)) & (one != other)
+    return int(np.where(unknown, np.inf, np.nan_to_num(apart, nan=0.0, posinf=np.inf)).argmax())

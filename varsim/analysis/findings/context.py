@@ -1,0 +1,56 @@
+"""What all finders of one history share: facts about variables, clocks, components, comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from varsim.analysis.clocks import Clocks
+from varsim.analysis.findings.comparisons import Comparisons
+from varsim.analysis.findings.components import Components
+from varsim.analysis.findings.contributions import Contributions
+from varsim.analysis.findings.variable_facts import VariableFacts, variable_facts
+from varsim.analysis.observer import Observer
+from varsim.analysis.oracle import Oracle
+from varsim.tracing.history import History
+
+
+@dataclass(slots=True, kw_only=True)
+class Context:
+    """One history, as finders see it. Its observers get each event before the finders do."""
+
+    num_replicas: int
+    variables: Mapping[int, VariableFacts]
+    clocks: Clocks
+    components: Components
+    contributions: Contributions
+    comparisons: Comparisons | None  # with a single device; None without an oracle
+    taken_as_one: set[int] = field(default_factory=set)
+    """Variables of which the program read one component as the value; divergence fills it."""
+
+    @property
+    def observers(self) -> tuple[Observer, ...]:
+        """Return those that need the events, in the order in which they must get them."""
+        first = (self.clocks, self.components, self.contributions)
+        return first if self.comparisons is None else (*first, self.comparisons)
+
+
+def context_of(history: History, oracle: History | None = None) -> Context:
+    """Return the context of the findings of a history.
+
+    Args:
+        oracle: The history of the same program on one replica, to compare with.
+    """
+    num_replicas, variables = history.num_replicas, variable_facts(history.variables)
+    components = Components(num_replicas, variables)
+    comparisons = None
+    if oracle is not None:
+        comparisons = Comparisons(num_replicas, variables, components, Oracle(history, oracle))
+    return Context(
+        num_replicas=num_replicas,
+        variables=variables,
+        clocks=Clocks(num_replicas),
+        components=components,
+        contributions=Contributions(variables),
+        comparisons=comparisons,
+    )

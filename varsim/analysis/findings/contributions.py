@@ -1,0 +1,58 @@
+"""The contributions to merges, from the first one until the merge is committed or given up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from varsim.analysis.findings.variable_facts import VariableFacts
+from varsim.analysis.observer import Observer
+from varsim.tracing.history import Event
+
+_NONE: Mapping[int, Event] = {}
+
+
+class Contributions(Observer):
+    """The contributions of all replicas to merges that have not ended."""
+
+    def __init__(self, variables: Mapping[int, VariableFacts]) -> None:
+        self._merged = {number for number, one in variables.items() if one.merged}
+        self._open: dict[tuple[int | None, int], dict[int, dict[int, Event]]] = {}
+        """By call and variable, then by position, then by replica."""
+        self.committed: Mapping[int, Event] = _NONE
+        """The contributions, by replica, to the commit that was just taken."""
+
+    def concerns(self, variable: int | None) -> bool:
+        """Return whether replicas merge what they write to the variable."""
+        return variable is None or variable in self._merged
+
+    def on_write_by_replica(self, event: Event) -> None:
+        """Keep a contribution."""
+        if event.meeting is None or event.variable is None:
+            return
+        merges = self._open.get((event.call, event.variable))
+        if merges is None:
+            merges = self._open[event.call, event.variable] = {}
+        contributions = merges.get(event.meeting)
+        if contributions is None:
+            merges[event.meeting] = {event.process: event}
+        else:
+            contributions[event.process] = event
+
+    def on_commit(self, event: Event) -> None:
+        """Find the contributions: of the commit's position, or else of the first merge."""
+        self.committed = _NONE
+        if event.replica is not None or event.variable is None:
+            return
+        key = event.call, event.variable
+        merges = self._open.get(key)
+        if merges is None:
+            return
+        position = event.meeting if event.meeting in merges else next(iter(merges))
+        self.committed = merges.pop(position)
+        if not merges:
+            del self._open[key]
+
+    def on_abort(self, event: Event) -> None:
+        """Drop the contributions of a call that was given up: they are never merged."""
+        if self._open:
+            self._open = {key: one for key, one in self._open.items() if key[0] != event.call}

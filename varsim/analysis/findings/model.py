@@ -1,0 +1,148 @@
+"""What a finding is, and the base of the classes that look for findings.
+
+A new finding is one file in this folder: its kinds (`FindingKind`), a `Finder` and its texts. One
+line in `analysis/search.py` registers it. Everything that lists kinds follows from there.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Final
+
+from varsim.analysis.findings.context import Context
+from varsim.analysis.findings.variable_facts import VariableFacts
+from varsim.analysis.observer import Observer
+from varsim.analysis.outcome import Note
+from varsim.tracing.history import Event
+
+MOST_EVENTS: Final = 6
+"""The first events that show a finding are kept, up to this number."""
+
+MOST_PLACES: Final = 5
+"""Locations of a finding that are kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindingKind:
+    """A kind of trouble that a program can have."""
+
+    name: str  # as reports call it: "stale read"
+    about_values: bool = False  # the value lens can show it
+    needs_oracle: bool = False  # it compares with the run on a single device
+    needs_whole_batch: bool = False  # and only if that one had all examples
+    explains_differences: bool = False  # from a single device, without comparing with it
+    mended_by_settings: bool = False  # other settings can remove it, which changes values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One kind of trouble with one variable, however often it showed."""
+
+    kind: FindingKind
+    variable_id: int | None  # None: not about one variable
+    variable: str  # its name; "" without one
+    places: tuple[tuple[str, int], ...]  # file:line in the program, and how often; most first
+    count: int  # how often
+    what: str  # what happened, a sentence with numbers
+    remedy: str  # what to do, a sentence
+    events: tuple[int, ...]  # the first that show it, by number
+    histogram: tuple[tuple[int, int], ...] = ()  # staleness in versions, and how many reads
+
+
+class Finder(Observer):
+    """Looks for findings of some kinds, in one pass over the events of a history.
+
+    It gets each event after the observers of the context.
+    """
+
+    kinds: ClassVar[tuple[FindingKind, ...]]
+    """What it can find, in the order of reports."""
+
+    def __init__(self, context: Context) -> None:
+        """Prepare for one history."""
+        self.context = context
+        self.num_replicas = context.num_replicas
+
+    @abstractmethod
+    def finish(self) -> list[Finding]:
+        """Return the findings, after the last event."""
+
+    def notes(self) -> list[Note]:
+        """Return what could not be looked at, after the last event."""
+        return []
+
+
+@dataclass(slots=True)
+class Evidence:
+    """How often something was seen, where, and the first events that show it."""
+
+    count: int = 0
+    places: Counter[str] = field(default_factory=Counter)
+    events: list[int] = field(default_factory=list)
+
+    def add(self, event: Event, *others: int, place: str | None = None) -> None:
+        """Count one sighting at the location of `event`; `others` show it too, by number.
+
+        Args:
+            place: The location, if the event has none.
+        """
+        count = event.occurrences
+        self.count += count
+        place = place if event.place is None else event.place
+        if place is not None:
+            self.places[place] += count
+        if len(self.events) < MOST_EVENTS:
+            fresh = (n for n in sorted((*others, event.event)) if n not in self.events)
+            self.events.extend(fresh)
+            del self.events[MOST_EVENTS:]
+
+    def merge(self, other: Evidence) -> None:
+        """Add the sightings of another one."""
+        self.count += other.count
+        self.places.update(other.places)
+        self.events.extend(other.events[: MOST_EVENTS - len(self.events)])
+
+    def most_places(self) -> tuple[tuple[str, int], ...]:
+        """Return the locations with the most sightings, the highest number first."""
+        return most(self.places)
+
+
+def finding_of(
+    kind: FindingKind,
+    variable: VariableFacts | None,
+    evidence: Evidence,
+    what: str,
+    remedy: str,
+    histogram: tuple[tuple[int, int], ...] = (),
+) -> Finding:
+    """Return a finding about a variable, with all that shows it."""
+    return Finding(
+        kind=kind,
+        variable_id=None if variable is None else variable.variable_id,
+        variable="" if variable is None else variable.name,
+        places=evidence.most_places(),
+        count=evidence.count,
+        what=what[0].upper() + what[1:],
+        remedy=remedy,
+        events=tuple(evidence.events),
+        histogram=histogram,
+    )
+
+
+def most(places: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+    """Return the locations with the highest counts, the highest first; equal ones by name."""
+    return tuple(sorted(places.items(), key=lambda one: (-one[1], one[0]))[:MOST_PLACES])
+
+
+def times(count: int, thing: str) -> str:
+    """Return a count in words: "1 read", "1,200 reads"."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
+def milliseconds(value_s: float) -> str:
+    """Return a time as findings show it."""
+    value_ms = value_s * 1e3
+    return f"{value_ms:,.0f} ms" if value_ms >= 10 else f"{value_ms:.2g} ms"

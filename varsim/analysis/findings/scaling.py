@@ -1,0 +1,385 @@
+"""Wrong by a rule: values of the run, compared with those of a single device.
+
+A relation must be clear: it holds from the first comparison on, and in nearly all. Where a value
+feeds the next one, as weights do, a mistake in the first step makes all later ones incomparable;
+then the first one decides alone, if its numbers cannot be related by chance. The single device did
+not have the whole batch, and so is no oracle, if it did what the first replica did while others did
+more of the same, or if none of its values is made of the replicas' values.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from varsim.analysis.findings.comparison import (
+    Comparison,
+    Relation,
+    is_truncated,
+    relation_of,
+)
+from varsim.analysis.findings.comparisons import Comparisons
+from varsim.analysis.findings.context import Context
+from varsim.analysis.findings.model import Evidence, Finder, Finding, FindingKind
+from varsim.analysis.findings.scaling_messages import (
+    FIRST_REPLICA_ONLY,
+    MEAN_OF_MEANS,
+    TRUNCATION,
+    WRONG_FACTOR,
+    ScalingFault,
+    message,
+    together,
+)
+from varsim.analysis.findings.shard_weights import Weights, explains, fitted, sizes, uneven
+from varsim.analysis.findings.variable_facts import VariableFacts
+from varsim.analysis.rounding import close, material
+
+NEARLY_ALL: Final = 0.9
+"""Share of the comparisons that a relation must hold in to be the rule."""
+
+AGAIN: Final = 3
+"""How often whole numbers must be related, if replicas differ, so that it is not chance."""
+
+_MOST_KEPT: Final = 64
+"""Comparisons of a variable whose values are kept to find the sizes of shards."""
+
+FACTORS: Final = (Relation.TIMES_N, Relation.OVER_N, Relation.TIMES_N_TWICE)
+"""Relations that are exact, and wrong by the number of replicas."""
+
+INEXACT: Final = (Relation.OTHER, Relation.ABOUT_TIMES_N)
+
+
+@dataclass(slots=True)
+class ComparisonStatistics:
+    """The comparisons of one variable at one location, and how they are related."""
+
+    by_program: bool  # what is compared is what the program wrote
+    count: int = 0
+    first: Relation | None = None
+    telling: bool = False  # the first
+    first_alike: bool = False
+    alike: int = 0  # of those that are not right: replicas had the same
+    related: Counter[Relation] = field(default_factory=Counter)
+    evidence: dict[Relation, Evidence] = field(default_factory=dict)
+    shown: dict[Relation, Comparison] = field(default_factory=dict)  # the first of each
+    kept: list[Comparison] = field(default_factory=list)
+    values: set[bytes] = field(default_factory=set)  # of the oracle, the first few
+
+    def add(self, comparison: Comparison, aggregation: str) -> None:
+        """Add a comparison."""
+        relation = relation_of(comparison, aggregation)
+        if (
+            self.first is None
+            and relation in INEXACT
+            and (change := comparison.change()) is not None
+        ):
+            by_change = relation_of(change, aggregation)
+            if by_change in FACTORS:
+                comparison, relation = change, by_change
+        alike = relation is not Relation.RIGHT and comparison.alike
+        if self.first is None:
+            self.first, self.telling = relation, comparison.telling
+            self.first_alike = alike
+        self.count += 1
+        self.alike += alike
+        self.related[relation] += 1
+        self.evidence.setdefault(relation, Evidence()).add(comparison.event, *comparison.others)
+        if relation not in self.shown or len(self.kept) < _MOST_KEPT:
+            few = comparison.thinned()
+            self.shown.setdefault(relation, few)
+            if len(self.kept) < _MOST_KEPT:
+                self.kept.append(few)
+                self.values.add(few.wanted.tobytes())
+
+    def clearly(self, relation: Relation, *, by_first: bool = True) -> bool:
+        """Return whether this relation is the rule."""
+        held = self.related[relation]
+        if self.first is not relation:
+            return False
+        if held >= NEARLY_ALL * self.count:
+            sure = self.telling or self.alike == self.count or self.shown[relation].large
+            return sure or held >= AGAIN
+        first = self.telling or self.first_alike
+        return by_first and first and not self.related[Relation.RIGHT]
+
+    @property
+    def only_mine(self) -> bool:
+        """Return whether a single device clearly did only what the first replica did."""
+        held = self.related[Relation.ONLY_MINE]
+        if not self.clearly(Relation.ONLY_MINE):
+            return False
+        return held >= AGAIN or self.shown[Relation.ONLY_MINE].odd
+
+
+def had_the_whole_batch(
+    aggregated: list[tuple[VariableFacts, ComparisonStatistics]], counted: list[list[Weights]]
+) -> bool:
+    """Return whether some value of the single device is made of the values of all replicas.
+
+    If no number is telling, there is no reason to doubt it.
+    """
+    if any(statistics.only_mine for _, statistics in aggregated):
+        return False
+    if any(
+        one.aggregation == "SUM" and statistics.first is Relation.RIGHT
+        for one, statistics in aggregated
+    ):
+        return True
+    telling = [(one, statistics) for one, statistics in aggregated if statistics.telling]
+    if any(statistics.first not in INEXACT for _, statistics in telling):
+        return True
+    others = [statistics for one, statistics in telling if not one.first]
+    return not others or any(
+        weighed(statistics, counted)
+        or all(comparison.sums_fractions for comparison in statistics.kept)
+        for statistics in others
+    )
+
+
+def weighed(
+    statistics: ComparisonStatistics, counted: list[list[Weights]]
+) -> list[tuple[Comparison, Weights]]:
+    """Return comparisons with the shard weights that explain the single device's values."""
+    kept = statistics.kept
+    for known in counted:
+        if len(known) in {1, len(kept)}:
+            pairs = list(zip(kept, known * (len(kept) // len(known)), strict=True))
+            if all(explains(weights, comparison) for comparison, weights in pairs):
+                return pairs
+    for some in (
+        kept,
+        kept[:1] if statistics.telling and not statistics.related[Relation.RIGHT] else [],
+    ):
+        if some and (weights := fitted(some)) is not None:
+            return [(comparison, weights) for comparison in some]
+    return []
+
+
+class Scaling(Finder):
+    """Finds values that are wrong by a factor, or by the weights of the replicas."""
+
+    kinds = (WRONG_FACTOR, MEAN_OF_MEANS, FIRST_REPLICA_ONLY, TRUNCATION)
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._variables = context.variables
+        self._statistics: dict[tuple[int, bool, str], ComparisonStatistics] = {}
+        if context.comparisons is not None:
+            context.comparisons.pass_to(self._add)
+
+    def _add(self, comparison: Comparison) -> None:
+        if comparison.comparable:
+            event = comparison.event
+            facts = self._variables[event.variable or 0]
+            by_program = event.kind == "write" and event.process < 0
+            key = facts.variable_id, by_program, event.place or ""
+            statistics = self._statistics.setdefault(key, ComparisonStatistics(by_program))
+            statistics.add(comparison, "" if by_program else facts.aggregation)
+
+    def finish(self) -> list[Finding]:
+        """Return one finding for each variable that is clearly wrong."""
+        comparisons = self.context.comparisons
+        return [] if comparisons is None else self._findings(comparisons)
+
+    def _findings(self, comparisons: Comparisons) -> list[Finding]:
+        aggregated = [
+            (self._variables[number], statistics)
+            for (number, by_program, _), statistics in self._statistics.items()
+            if self._variables[number].aggregation and not by_program
+        ]
+        counted = [
+            known
+            for facts, statistics in aggregated
+            if facts.aggregation == "SUM" and statistics.related[Relation.RIGHT] == statistics.count
+            for known in sizes(statistics.kept)
+        ]
+        whole_batch = comparisons.rules_tried = had_the_whole_batch(aggregated, counted)
+        compared: dict[int, list[ScalingFault]] = {}
+        for (number, by_program, _), statistics in self._statistics.items():
+            facts = self._variables[number]
+            found = _truncated(statistics) if by_program and facts.summed else None
+            if whole_batch and by_program:
+                found = found or _by_program(comparisons, facts, statistics)
+            elif whole_batch:
+                found = _by_replicas(comparisons, facts, statistics, counted)
+            if found is not None:
+                compared.setdefault(number, []).append(found)
+        faults = {number: together(some) for number, some in sorted(compared.items())}
+        for number, fault in faults.items():
+            comparisons.explained |= {(number, place) for place in fault.evidence.places}
+        return [
+            message(self._variables[number], fault, comparisons.oracle)
+            for number, fault in faults.items()
+        ]
+
+
+def _by_replicas(
+    comparisons: Comparisons,
+    facts: VariableFacts,
+    statistics: ComparisonStatistics,
+    counted: list[list[Weights]],
+) -> ScalingFault | None:
+    if statistics.related[Relation.RIGHT] == statistics.count:
+        return None
+    if not facts.aggregation:
+        return _synchronised_by_hand(comparisons, facts, statistics)
+    for relation in FACTORS:
+        if statistics.clearly(relation) and not _is_meant(comparisons, facts, statistics, relation):
+            kind = FIRST_REPLICA_ONLY if facts.first else WRONG_FACTOR
+            return _fault(kind, statistics, relation)
+    if facts.first:
+        return _first_only(comparisons, facts, statistics, counted)
+    if (lossy := _truncated(statistics)) is not None:
+        return lossy
+    if statistics.clearly(Relation.ABOUT_TIMES_N, by_first=False):
+        return _fault(WRONG_FACTOR, statistics, Relation.ABOUT_TIMES_N)
+    if statistics.clearly(Relation.RIGHT) and facts.aggregation == "SUM":
+        return None
+    pairs = weighed(statistics, counted)
+    if facts.aggregation == "SUM":
+        return _of(WRONG_FACTOR, _wrong(pairs), statistics, Relation.ABOUT_TIMES_N)
+    unequal = [(comparison, weights) for comparison, weights in pairs if uneven(weights)]
+    return _of(MEAN_OF_MEANS, _wrong(unequal), statistics)
+
+
+def _is_meant(
+    comparisons: Comparisons,
+    facts: VariableFacts,
+    statistics: ComparisonStatistics,
+    relation: Relation,
+) -> bool:
+    """Return whether the program may want the factor: it scales by the number of replicas."""
+    number = facts.variable_id
+    reduced, added = number in comparisons.reduced_before, number in comparisons.added_to
+    alike = statistics.alike == statistics.count
+    if facts.first:
+        constant = alike or len(statistics.values) < min(AGAIN, statistics.count)
+        return relation is not Relation.OVER_N or (constant and not added)
+    if relation is Relation.OVER_N:
+        return alike and not (added or reduced)
+    if facts.aggregation == "MEAN":
+        return not reduced
+    ones = all((comparison.wanted == 1).all() for comparison in statistics.kept)
+    return ones and alike and not added  # it counts the replicas
+
+
+def _first_only(
+    comparisons: Comparisons,
+    facts: VariableFacts,
+    statistics: ComparisonStatistics,
+    counted: list[list[Weights]],
+) -> ScalingFault | None:
+    for relation in (Relation.FIRST_OF_SUM, Relation.FIRST_OF_MEAN):
+        if statistics.clearly(relation):
+            return _fault(FIRST_REPLICA_ONLY, statistics, relation)
+    found = _of(FIRST_REPLICA_ONLY, _wrong(weighed(statistics, counted)), statistics)
+    if found is not None or facts.variable_id in comparisons.reduced_before:
+        return found
+    return _another_throughout(statistics, added=facts.variable_id in comparisons.added_to)
+
+
+def _synchronised_by_hand(
+    comparisons: Comparisons, facts: VariableFacts, statistics: ComparisonStatistics
+) -> ScalingFault | None:
+    if facts.variable_id not in comparisons.reduced_before or statistics.alike < statistics.count:
+        return None
+    for relation in FACTORS:
+        if statistics.clearly(relation) and (statistics.telling or relation is not Relation.OVER_N):
+            return _fault(WRONG_FACTOR, statistics, relation)
+    return None
+
+
+def _by_program(
+    comparisons: Comparisons, facts: VariableFacts, statistics: ComparisonStatistics
+) -> ScalingFault | None:
+    """Judge a write by the program; a value that replicas read may be scaled on purpose."""
+    varied = len(statistics.values) >= AGAIN and statistics.telling
+    read = facts.variable_id in comparisons.read_in_replicas
+    merged = facts.variable_id in comparisons.merged
+    if merged and not facts.gathered:
+        return next(
+            (_fault(WRONG_FACTOR, statistics, one) for one in FACTORS if statistics.clearly(one)),
+            None,
+        )
+    if facts.gathered or read or not varied:
+        return None
+    for relation in FACTORS:
+        if statistics.clearly(relation, by_first=False):
+            return _fault(WRONG_FACTOR, statistics, relation)
+    if statistics.related[Relation.ABOUT_TIMES_N] == statistics.count:
+        return _fault(WRONG_FACTOR, statistics, Relation.ABOUT_TIMES_N)
+    return None
+
+
+def _fault(kind: FindingKind, statistics: ComparisonStatistics, relation: Relation) -> ScalingFault:
+    return ScalingFault(
+        kind, relation, statistics.evidence[relation], statistics.shown[relation], statistics.count
+    )
+
+
+def _of(
+    kind: FindingKind,
+    wrong: Sequence[tuple[Comparison, Weights | None]],
+    statistics: ComparisonStatistics,
+    relation: Relation = Relation.OTHER,
+) -> ScalingFault | None:
+    """Return the fault of wrong comparisons, with shard weights; None without any."""
+    if not wrong:
+        return None
+    evidence = Evidence()
+    for comparison, _ in wrong:
+        evidence.add(comparison.event, *comparison.others)
+    first, weights = wrong[0]
+    constant = all(one is weights for _, one in wrong)
+    return ScalingFault(
+        kind, relation, evidence, first, len(statistics.kept), weights if constant else None
+    )
+
+
+def _wrong(some: list[tuple[Comparison, Weights]]) -> list[tuple[Comparison, Weights]]:
+    return [
+        (comparison, weights)
+        for comparison, weights in some
+        if material(comparison.got, comparison.wanted)
+    ]
+
+
+def _another_throughout(statistics: ComparisonStatistics, *, added: bool) -> ScalingFault | None:
+    """Judge whether the first replica's value differs from a single device's from first to last.
+
+    The others must have had another value as well; or, if that is not known, it must not be one
+    that depends on the number of replicas alone.
+    """
+    wrong = [one for one in statistics.kept if material(one.got, one.wanted)]
+    if statistics.first is Relation.RIGHT or len(wrong) < NEARLY_ALL * len(statistics.kept):
+        return None
+    known = [parts for one in wrong if (parts := one.known) is not None]
+    if len(known) == len(wrong):
+        differ = sum(any(material(part, parts[0]) for part in parts) for parts in known)
+        sure = 2 * differ > len(known)
+    else:
+        sure = len(wrong) >= AGAIN and (added or not _one_ratio(wrong))
+    return _of(FIRST_REPLICA_ONLY, [(one, None) for one in wrong], statistics) if sure else None
+
+
+def _one_ratio(comparisons: list[Comparison]) -> bool:
+    first = comparisons[0]
+    ratio = float(np.abs(first.got).max()) / float(np.abs(first.wanted).max())
+    return all(close(one.wanted * ratio, one.got) for one in comparisons)
+
+
+def _truncated(statistics: ComparisonStatistics) -> ScalingFault | None:
+    """Judge whether a value was split among the replicas without its remainder."""
+    wrong = [
+        comparison
+        for comparison in statistics.kept
+        if is_truncated(comparison, comparison.known or [comparison.got])
+    ]
+    right = (
+        statistics.by_program or len(wrong) + statistics.related[Relation.RIGHT] == statistics.count
+    )
+    return _of(TRUNCATION, [(one, None) for one in wrong], statistics) if right else None

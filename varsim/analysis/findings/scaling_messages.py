@@ -1,0 +1,190 @@
+"""The kinds and texts of findings about values that are wrong by a rule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from varsim.analysis.arithmetic import Flat
+from varsim.analysis.findings.comparison import Comparison, Relation
+from varsim.analysis.findings.model import Evidence, Finding, FindingKind, finding_of, times
+from varsim.analysis.findings.shard_weights import Weights
+from varsim.analysis.findings.variable_facts import VariableFacts
+from varsim.analysis.oracle import Oracle
+from varsim.analysis.rounding import close
+
+WRONG_FACTOR: Final = FindingKind(
+    name="wrong by the number of replicas",
+    about_values=True,
+    needs_oracle=True,
+    needs_whole_batch=True,
+    mended_by_settings=True,
+)
+MEAN_OF_MEANS: Final = FindingKind(
+    name="mean of means", about_values=True, needs_oracle=True, needs_whole_batch=True
+)
+FIRST_REPLICA_ONLY: Final = FindingKind(
+    name="first replica only",
+    about_values=True,
+    needs_oracle=True,
+    needs_whole_batch=True,
+    mended_by_settings=True,
+)
+TRUNCATION: Final = FindingKind(name="integer truncation", about_values=True, needs_oracle=True)
+
+_OWN_BATCH: Final = "divide what each replica contributes by its own number of examples"
+
+
+@dataclass(frozen=True, slots=True)
+class ScalingFault:
+    """A variable whose values are wrong by a rule."""
+
+    kind: FindingKind
+    relation: Relation
+    evidence: Evidence
+    shown: Comparison  # the first that shows it
+    count: int  # of all that was compared
+    weights: Weights | None = None  # the sizes of unequal shards, if they are constant
+
+
+def together(found: list[ScalingFault]) -> ScalingFault:
+    """Return the first fault of a variable, with the evidence of all that are like it."""
+    first, *others = found
+    alike = [one for one in others if _sort(one) == _sort(first)]
+    for one in alike:
+        first.evidence.merge(one.evidence)
+    return replace(first, count=sum(one.count for one in [first, *alike]))
+
+
+def _sort(one: ScalingFault) -> tuple[FindingKind, Relation, str]:
+    return one.kind, one.relation, one.shown.event.kind
+
+
+def message(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) -> Finding:
+    """Return the finding about a fault: the rule, the numbers, and what to do."""
+    evidence = fault.evidence
+    what, remedy = _TEXTS[fault.kind](facts, fault, oracle)
+    if fault.kind is not TRUNCATION:
+        compared = f"{evidence.count:,} of {times(fault.count, 'comparison')}"
+        what = f"{what} {_numbers(fault.shown)}; so in {compared} with a single device."
+    return finding_of(fault.kind, facts, evidence, what, remedy)
+
+
+def _numbers(comparison: Comparison) -> str:
+    """Return the two values and their ratio as text; of an array, of its largest element."""
+    place = int(np.abs(comparison.wanted).argmax())
+    got, wanted = comparison.got[place].item(), comparison.wanted[place].item()
+    what = f"element {place * comparison.step}" if len(comparison.wanted) > 1 else "it"
+    ratio = f", {_number(got / wanted)} times as much" if wanted else ""
+    verb = "changes by" if comparison.is_change else "is"
+    return f"At first {what} {verb} {_number(got)} instead of {_number(wanted)}{ratio}"
+
+
+def _number(value: complex) -> str:
+    if isinstance(value, int) or (value == round(value.real) and abs(value) < 1e15):
+        return f"{round(value.real):,}"
+    return f"{value:.4g}"
+
+
+def _wrong_factor(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) -> tuple[str, str]:
+    comparison, count = fault.shown, len(fault.shown.by_replica)
+    if fault.relation is Relation.TIMES_N_TWICE:
+        return (
+            f"It is {count} × {count} times what a single device has: what was summed over the "
+            "replicas already is summed once more.",
+            "Sum once: without the all_reduce, or with MEAN.",
+        )
+    if fault.relation is Relation.OVER_N:
+        return (
+            f"It is 1/{count} of what a single device has: MEAN is taken where SUM is meant.",
+            f"Aggregate with SUM; or {_OWN_BATCH}, not by that of all replicas.",
+        )
+    parts = comparison.known
+    about = "about " if fault.relation is Relation.ABOUT_TIMES_N else ""
+    if facts.aggregation != "SUM" or parts is None:
+        return (
+            f"It is {about}{count} times what a single device has: before it is written, SUM is "
+            "taken where MEAN is meant.",
+            "Reduce with MEAN; or divide what each replica contributes by the number of "
+            "examples of all replicas together.",
+        )
+    created = oracle.created(facts.variable_id)
+    if comparison.alike and _is_initial(parts[0], created):
+        return (
+            f"Each of the {count} components starts at the initial value, and SUM adds them up.",
+            "Create it with 0, and assign what it is to start with outside strategy.run; or "
+            "choose another aggregation.",
+        )
+    if comparison.alike:
+        return (
+            f"Each of the {count} replicas contributes what a single device has, and SUM adds "
+            "them up.",
+            "Choose ONLY_FIRST_REPLICA, as all replicas write the same; SUM is for parts of a "
+            "whole.",
+        )
+    return (
+        f"It is {about}{count} times what a single device has: SUM is taken where MEAN is meant, "
+        "of values that each replica has divided already.",
+        "Keep the sum and the number of examples apart, both with SUM, and divide what is read; "
+        "or aggregate with MEAN, if all replicas have as many examples.",
+    )
+
+
+def _is_initial(part: Flat, created: Flat | None) -> bool:
+    return created is not None and len(created) == len(part) and close(part, created)
+
+
+def _mean_of_means(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) -> tuple[str, str]:
+    del facts, oracle
+    return (
+        "Each replica contributes a mean of its own examples, and MEAN weighs all replicas alike; "
+        f"but their shards are not equal{_shards(fault.weights)}.",
+        "Keep the sum and the number of examples apart, both with SUM, and divide what is read; "
+        "or weigh each contribution by the replica's comparison of the examples, with SUM.",
+    )
+
+
+def _shards(weights: Weights | None) -> str:
+    if weights is None or len(weights) > 8:
+        return ""
+    return f": {', '.join(f'{100 * one:.0f} %' for one in weights)} of the examples"
+
+
+def _first_replica(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) -> tuple[str, str]:
+    del oracle
+    summed = fault.relation in {Relation.FIRST_OF_SUM, Relation.OVER_N}
+    meant = "the sum of all replicas' values" if summed else "a mean over all replicas"
+    if fault.relation is Relation.OTHER and fault.weights is None:
+        meant = "another value, of the whole batch"
+    instead = "SUM" if summed else "MEAN"
+    if facts.dtype.startswith(("int", "uint")):
+        instead = "SUM"
+    return (
+        f"It is the first replica's value alone, while a single device has {meant}.",
+        f"Aggregate with {instead}; ONLY_FIRST_REPLICA is for what all replicas write alike.",
+    )
+
+
+def _truncation(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) -> tuple[str, str]:
+    del facts, oracle
+    comparison = fault.shown
+    count = len(comparison.by_replica)
+    place = int((np.abs(comparison.wanted) % count).argmax())
+    whole, part = int(comparison.wanted[place]), int(comparison.got[place])
+    lost = whole - part * count
+    return (
+        f"{whole:,} was assigned, and split into whole numbers: each of the {count} replicas got "
+        f"{part:,}, and {lost:,} is lost.",
+        "Give it a float dtype, assign multiples of the number of replicas, or let one replica "
+        "write it.",
+    )
+
+
+_TEXTS: Final = {
+    WRONG_FACTOR: _wrong_factor,
+    MEAN_OF_MEANS: _mean_of_means,
+    FIRST_REPLICA_ONLY: _first_replica,
+    TRUNCATION: _truncation,
+}

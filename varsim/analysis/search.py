@@ -1,0 +1,107 @@
+"""Looks for findings in a history: trouble in the program under study, in one pass over the events.
+
+No finding is a fault of varsim. A clean program has none.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from varsim.analysis.failures import FAILED_CALL, FAILED_RUN
+from varsim.analysis.findings.comparisons import Compared
+from varsim.analysis.findings.conflicts import Conflicts
+from varsim.analysis.findings.context import Context, context_of
+from varsim.analysis.findings.divergence import Divergence
+from varsim.analysis.findings.model import Finder, Finding, FindingKind
+from varsim.analysis.findings.overflow import Overflow
+from varsim.analysis.findings.pairing import Pairing
+from varsim.analysis.findings.redundancy import Redundancy
+from varsim.analysis.findings.scaling import Scaling
+from varsim.analysis.findings.staleness import LocalStaleness, VersionStaleness
+from varsim.analysis.findings.waits import Waits
+from varsim.analysis.observer import Audience, Observer
+from varsim.analysis.outcome import Note
+from varsim.tracing.history import History
+from varsim.tracing.progress import Tell, telling
+
+FINDERS: Final[tuple[type[Finder], ...]] = (
+    VersionStaleness,
+    LocalStaleness,
+    Divergence,
+    Conflicts,
+    Scaling,
+    Overflow,
+    Redundancy,
+    Waits,
+    Pairing,
+)
+"""All finders, in the order of reports. A new finding is one file and one line here."""
+
+SEARCHED_KINDS: Final = tuple(dict.fromkeys(kind for finder in FINDERS for kind in finder.kinds))
+"""The kinds of finding that are looked for in the events of a whole record."""
+
+KINDS: Final[tuple[FindingKind, ...]] = (FAILED_RUN, FAILED_CALL, *SEARCHED_KINDS)
+"""All kinds of finding, in the order of reports. Failures are found without a whole record, too."""
+
+_ORDER: Final = {kind: index for index, kind in enumerate(KINDS)}
+
+
+def find(
+    history: History, oracle: History | None = None, *, tell: Tell | None = None
+) -> tuple[Finding, ...]:
+    """Return the findings of a history, one for each kind and variable, in the order of `KINDS`.
+
+    Args:
+        oracle: The history of the same program on one replica with the whole batch, to compare.
+        tell: Gets the part of the history that was seen, from 0 to 1.
+    """
+    return find_and_compare(history, oracle, tell=tell)[0]
+
+
+def find_and_compare(
+    history: History, oracle: History | None, *, tell: Tell | None = None
+) -> tuple[tuple[Finding, ...], Compared | None]:
+    """Return the findings of a history, and the result of its comparison with an oracle."""
+    search = Search(history, oracle)
+    if search.observers:
+        audience = Audience(search.observers)
+        for batch in telling(history.events(), history.last_event, tell):
+            audience.show(batch)
+    return search.conclude()
+
+
+class Search:
+    """The search for findings in one history."""
+
+    def __init__(self, history: History, oracle: History | None = None) -> None:
+        """Prepare the finders. One replica has nothing to synchronise, so it has no findings.
+
+        Args:
+            oracle: The history of the same program on one replica, to compare with.
+        """
+        self._context: Context | None = None
+        self._finders: tuple[Finder, ...] = ()
+        self.observers: tuple[Observer, ...] = ()
+        """Those that need the events, in the order in which they must get them."""
+        if history.num_replicas > 1:
+            context = self._context = context_of(history, oracle)
+            self._finders = tuple(finder(context) for finder in FINDERS)
+            self.observers = (*context.observers, *self._finders)
+
+    def conclude(self) -> tuple[tuple[Finding, ...], Compared | None]:
+        """Return findings and the result of the comparison, once all events were shown."""
+        found = [finding for finder in self._finders for finding in finder.finish()]
+        found.sort(key=lambda one: (_ORDER[one.kind], one.variable_id or 0))
+        if self._context is None or self._context.comparisons is None:
+            return tuple(found), None
+        explained = {
+            (one.variable_id, place)
+            for one in found
+            if one.kind.explains_differences
+            for place, _ in one.places
+        }
+        return tuple(found), self._context.comparisons.compared().explained_at(explained)
+
+    def notes(self) -> list[Note]:
+        """Return what finders could not look at, once all events were shown."""
+        return [note for finder in self._finders for note in finder.notes()]
