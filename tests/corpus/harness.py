@@ -1,4 +1,4 @@
-"""Runs a program of the corpus, and compares what is found in it with what its marks say."""
+"""Runs a program of the corpus, and compares its findings with its marks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PROCESSES: Final = re.compile(r"^PROCESSES = True$", re.MULTILINE)
 
 
 class Mark(NamedTuple):
-    """A kind of finding, at a variable and a line."""
+    """An expected finding: its kind, variable and line."""
 
     kind: str
     variable: str
@@ -38,22 +38,22 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True)
 class Found:
-    """What a run of a program gave."""
+    """The findings in one run of a program."""
 
     missed: set[Mark]  # faults that were not found
-    unexpected: set[str]  # found, and neither a fault nor one of its consequences
+    unexpected: set[str]  # findings that are neither a fault nor one of its consequences
     outcome: Outcome
     failure: str
 
     @property
     def is_wrong_about_waits(self) -> bool:
-        """Whether waits were found that are not planted, or not found that are."""
+        """Return whether the findings about waits differ from the marks."""
         said = [mark.kind for mark in self.missed]
         said += [one.partition(":")[0] for one in self.unexpected]
         return STRAGGLER.name in said
 
     def story(self) -> str:
-        """What is wrong with it, in lines; nothing if all is well."""
+        """Return lines on what is wrong; empty if nothing is."""
         lines = [f"the program failed: {self.failure}"] if self.failure else []
         lines += [f"not found: {mark}" for mark in sorted(self.missed)]
         lines += [f"found, but not planted: {mark}" for mark in sorted(self.unexpected)]
@@ -63,12 +63,12 @@ class Found:
 
 
 def programs(*folders: str) -> list[Path]:
-    """The programs in these folders of the corpus."""
+    """Return the programs in these folders of the corpus."""
     return [path for folder in folders for path in sorted((FOLDER / folder).glob("*.py"))]
 
 
 def marks(path: Path) -> tuple[set[Mark], set[Mark]]:
-    """The faults that are planted in a program, and what may follow from them.
+    """Return the faults that are marked in a program, and their possible consequences.
 
     A mark is a line of its own, above the statement that it is about.
     """
@@ -86,7 +86,7 @@ def marks(path: Path) -> tuple[set[Mark], set[Mark]]:
 
 
 def run(path: Path, out: Path) -> Found:
-    """Runs a program in a simulated cluster, and looks for its faults.
+    """Run a program in a simulated cluster, and search for its faults.
 
     With `PROCESSES = True` it runs on worker processes: where time matters. It is real time, so
     another program that takes the processor can make a replica slow, or all of them. That is

@@ -1,4 +1,4 @@
-"""Every planted fault is found, with its variable and its place; clean programs have no finding."""
+"""Every planted fault is found, with variable and location; clean programs have no findings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KNOWN_MISSES = {
     "mean_of_accuracies": "a few scalar means of unequal shards, and no count of examples",
     "uneven_gradients": "weights of unequal shards feed the next step, so one comparison is left",
 }
-"""Programs of the blind sets whose fault is not found, and why."""
+"""Programs of the blind sets whose fault is not found, with the reason."""
 
 
 def name(path: Path) -> str:
@@ -26,12 +26,12 @@ def name(path: Path) -> str:
 @pytest.mark.parametrize(
     "path", programs("planted", "clean", "blind/clean", "blind2/clean"), ids=name
 )
-def test_what_is_found_is_what_is_planted(path: Path, tmp_path: Path):
+def test_findings_equal_the_planted_faults(path: Path, tmp_path: Path):
     assert "" == run(path, tmp_path).story()
 
 
 @pytest.mark.parametrize("path", programs("blind/planted", "blind2/planted"), ids=name)
-def test_what_was_written_without_looking_at_the_checkers_is_found(path: Path, tmp_path: Path):
+def test_faults_of_the_blind_sets_are_found(path: Path, tmp_path: Path):
     found = run(path, tmp_path)
     if path.stem in KNOWN_MISSES:
         assert found.missed == marks(path)[0], "it is found now: it is no known miss any more"
@@ -39,7 +39,7 @@ def test_what_was_written_without_looking_at_the_checkers_is_found(path: Path, t
     assert "" == found.story()
 
 
-def test_there_are_enough_of_each():
+def test_there_are_enough_programs_of_each_kind():
     planted = Counter(mark.kind for path in programs("planted") for mark in marks(path)[0])
     clean = programs("clean", "blind/clean", "blind2/clean")
 
@@ -50,7 +50,7 @@ def test_there_are_enough_of_each():
     assert not [path for path in clean if any(marks(path))]
 
 
-def test_nine_of_ten_of_the_blind_set_are_found_now():
+def test_nine_of_ten_faults_of_the_blind_sets_are_found():
     blind = programs("blind/planted", "blind2/planted")
     assert 0.9 <= 1 - len(KNOWN_MISSES) / len(blind)
 

@@ -1,4 +1,4 @@
-"""The locks hold what pyproject.toml asks for, for every Python, and no address."""
+"""The locks have all requirements of pyproject.toml, for every Python, and no index addresses."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def on(python: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("python", relock.PYTHONS)
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
-def test_a_lock_has_all_that_is_asked_for(lock: Path, python: str):
-    """Whoever changes a requirement locks it, too: `make upgrade`."""
+def test_a_lock_has_all_requirements(lock: Path, python: str):
+    """If it fails after a change of a requirement, run `make upgrade`."""
     pins = installed.pins(lock, on(python))
 
     wrong = [
@@ -48,7 +48,7 @@ def test_a_lock_has_all_that_is_asked_for(lock: Path, python: str):
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
 def test_a_lock_has_hashes_and_no_address(lock: Path):
-    """The configuration of pip says where packages come from, on each machine."""
+    """The index is in pip's configuration on each machine."""
     text = lock.read_text("utf-8")
     entry = re.compile(r"[\w.-]+==\S+( ; [^\\/]+)? \\(\n    --hash=sha256:[0-9a-f]{64}( \\)?)+")
     rest = re.sub(r"^(#.*)$", "", entry.sub("", text), flags=re.MULTILINE)
@@ -57,8 +57,8 @@ def test_a_lock_has_hashes_and_no_address(lock: Path):
     assert not re.search(r"[/@]", text)
 
 
-def test_the_oldest_releases_are_those_that_are_promised():
-    """A bound that no release has is no promise that a test could keep."""
+def test_the_oldest_releases_are_the_lower_bounds():
+    """A lower bound that is not a release could not be tested."""
     lowest = installed.pins(relock.LOWEST, on("3.11"))
     newest = installed.pins(installed.NEWEST, on("3.11"))
     bound = {canonicalize_name(a.name): str(a.specifier).removeprefix(">=") for a in ASKED}
@@ -72,7 +72,7 @@ def test_the_oldest_releases_are_those_that_are_promised():
 
 
 def test_other_versions_are_named_and_documents_not_compared(monkeypatch: pytest.MonkeyPatch):
-    """So a release of click or pydantic fails no check, and the output says what was left out."""
+    """So a new release of click or pydantic does not fail the check, which says what it omits."""
     here = installed.pins(installed.NEWEST) | {"click": "99.0"}
     monkeypatch.setattr(metadata, "version", here.__getitem__)
 
@@ -82,13 +82,13 @@ def test_other_versions_are_named_and_documents_not_compared(monkeypatch: pytest
     assert "pydantic" not in why
 
 
-def test_what_is_installed_as_locked_is_compared(monkeypatch: pytest.MonkeyPatch):
+def test_documents_are_compared_with_the_locked_releases(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(metadata, "version", installed.pins(installed.NEWEST).__getitem__)
 
     assert "" == installed.why_documents_may_differ()
 
 
-def test_changes_are_told_by_package():
+def test_changes_are_listed_by_package():
     before = {"click": "8.1", "gone": "1.0", "same": "3"}
     after = {"click": "8.2", "new": "2.0", "same": "3"}
 
@@ -101,7 +101,7 @@ def test_changes_are_told_by_package():
     ] == told
 
 
-def test_a_version_that_differs_by_python_is_told_so(tmp_path: Path):
+def test_a_version_that_depends_on_python_is_listed_with_it(tmp_path: Path):
     lock = tmp_path / "lock.txt"
     lock.write_text(
         "one==1.0 ; python_full_version < '3.12' \\\n    --hash=sha256:0\n"

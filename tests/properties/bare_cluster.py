@@ -1,4 +1,4 @@
-"""A cluster of bare states, whose messages arrive in an order that is drawn."""
+"""A cluster of states without shells, whose messages arrive in a random order."""
 
 from __future__ import annotations
 
@@ -65,25 +65,25 @@ class BareCluster:
         self.ledger = self.coordinator.ledger
         self.replicas = [ReplicaState(i, program.num_replicas) for i in range(program.num_replicas)]
         self.seen: dict[tuple[int, ...], Array] = {}
-        self.layouts = 0  # that were sent
-        self._before: list[tuple[Array, bytes]] = []  # all that was seen, with what it was
+        self.layouts = 0  # number of layouts sent
+        self._before: list[tuple[Array, bytes]] = []  # all values read, with their bytes then
         self._random = random.Random(seed)
         self._validates = validates
         self._to_replica: list[deque[Message]] = [deque() for _ in self.replicas]
         self._to_coordinator: list[deque[Message]] = [deque() for _ in self.replicas]
         self._functions: list[Iterator[bool] | None] = [None for _ in self.replicas]
         self._can_run = [False for _ in self.replicas]
-        self._outcomes: dict[int, Deliver | ShowValue] = {}  # of what the replicas waited for
+        self._outcomes: dict[int, Deliver | ShowValue] = {}  # by replica that waited
         self._work: deque[RunMerge] = deque()
         self._fetched: dict[int, tuple[Array, ...]] = {}
         self._finished: set[int] = set()
-        self._reduction: Reduce | None = None  # its value comes at random
+        self._reduction: Reduce | None = None  # done at a random time
         self._now_s = 0.0
         self._at: tuple[int, ...] = ()  # the call that runs
         self._steps: tuple[Step, ...] = ()
 
     def run(self) -> None:
-        """Does the whole program."""
+        """Run the whole program."""
         for spec, value in zip(self.program.specs, self.program.initial, strict=True):
             self._perform(self.ledger.create(spec, value.copy()))
         for place, doing in enumerate(self.program.doings):
@@ -94,7 +94,7 @@ class BareCluster:
         self._pump(lambda: not self._choices())
 
     def assert_nothing_changed(self) -> None:
-        """What was read is still what it was."""
+        """Check that no value changed after it was read."""
         for value, before in self._before:
             assert before == value.tobytes()
             assert not value.flags.writeable
@@ -190,7 +190,7 @@ class BareCluster:
     # ------------------------------------------------------------ a replica
 
     def _function(self, replica_id: int, call_id: int) -> Iterator[bool]:
-        """Does the steps of the call; yields whether it waits."""
+        """Do the steps of the call; yield whether the replica waits."""
         state, place = self.replicas[replica_id], self._at
         self._act(replica_id, state.handle(FunctionBegins(call_id)))
         for number, step in enumerate(self._steps):
@@ -202,7 +202,7 @@ class BareCluster:
                         self._id(step.variable), step.operation, value, f"a.py:{number}"
                     )
                     assert not state.handle(write)
-                    value.fill(1)  # it is the program's
+                    value.fill(1)  # the program may change it
                 case Read():
                     if step.who[replica_id]:
                         yield from self._operate(replica_id, ReplicaRead(self._id(step.variable)))
@@ -218,7 +218,7 @@ class BareCluster:
         self._act(replica_id, state.handle(FunctionReturns(NOTHING)))
 
     def _operate(self, replica_id: int, event: ReplicaEvent) -> Iterator[bool]:
-        """Gives an operation to the state; yields True until there is an outcome."""
+        """Give an operation to the state; yield True until there is an outcome."""
         actions = self.replicas[replica_id].handle(event)
         self._act(replica_id, actions)
         if Await(may_block=True) in actions:

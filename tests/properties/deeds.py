@@ -1,4 +1,4 @@
-"""Programs for bare states: writes of many kinds, and what plain NumPy says that they lead to.
+"""Programs for states without shells, and a model of their results in plain NumPy.
 
 The model merges one write at a time, in the order of the program, and knows nothing of outboxes.
 It also says what is fetched: only what a replica may have changed since it was last known.
@@ -25,7 +25,7 @@ NONE, SUM, MEAN, FIRST = VariableAggregation
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """All replicas write, each its value."""
+    """All replicas write, each with its own value."""
 
     variable: int
     operation: Operation
@@ -62,7 +62,7 @@ class ComponentWrite:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The program looks at the components of some replicas."""
+    """The program fetches the components of some replicas."""
 
     variable: int
     replica_ids: tuple[int, ...]
@@ -70,22 +70,22 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The program asks for all accounts."""
+    """The program asks for the statistics of all variables."""
 
 
 Deed = ProgramWrite | ComponentWrite | Look | Account
-"""What the program does, between calls or in a merge_call."""
+"""An operation of the program, between calls or in a merge_call."""
 
 
 @dataclass(frozen=True, slots=True)
 class Meet:
-    """A merge_call, in which the program does something."""
+    """A merge_call with an operation of the program."""
 
     deeds: tuple[Deed, ...]
 
 
 Step = Write | Read | Meet
-"""What all replicas do in a call."""
+"""An operation of all replicas in a call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """Variables, each with its initial value, and what is done."""
+    """Variables with their initial values, and operations."""
 
     num_replicas: int
     specs: tuple[VariableSpec, ...]
@@ -109,13 +109,13 @@ class Program:
 
 
 def merges(spec: VariableSpec) -> bool:
-    """Whether a write in replica context is one for all replicas."""
+    """Return whether a write in replica context is a collective."""
     on_write = spec.synchronization is VariableSynchronization.ON_WRITE
     return on_write and spec.aggregation is not NONE
 
 
 def merged(values: Sequence[Array], aggregation: VariableAggregation) -> Array:
-    """The replicas' values as one: a sum from the left, rounded at each step."""
+    """Combine the replicas' values: a sum from the left, rounded at each step."""
     if aggregation is FIRST or len(values) == 1:
         return values[0]
     total = values[0]
@@ -125,7 +125,7 @@ def merged(values: Sequence[Array], aggregation: VariableAggregation) -> Array:
 
 
 def changed(component: Array, operation: Operation, value: Array) -> Array:
-    """A component after a write."""
+    """Return a component after a write."""
     if operation is Operation.ASSIGN:
         return value
     add = operation is Operation.ASSIGN_ADD
@@ -134,11 +134,11 @@ def changed(component: Array, operation: Operation, value: Array) -> Array:
 
 @dataclass(slots=True)
 class Modelled:
-    """What the model knows of one variable."""
+    """The model's state of one variable."""
 
     spec: VariableSpec
     components: list[Array]
-    known: list[bool] = field(default_factory=list)  # to the program, without asking
+    known: list[bool] = field(default_factory=list)  # whether the program has it without a fetch
     written: set[int] = field(default_factory=set)  # components that this call wrote locally
     writes: int = 0
     reads: int = 0
@@ -160,7 +160,7 @@ class Modelled:
 
 
 class Model:
-    """Does a program; `seen` is all that its reads and looks see, in order of the program."""
+    """Runs a program; `seen` has the values of all reads and fetches, in program order."""
 
     def __init__(self, program: Program) -> None:
         self.count = program.num_replicas
@@ -168,7 +168,9 @@ class Model:
             Modelled(spec, [value] * self.count)
             for spec, value in zip(program.specs, program.initial, strict=True)
         ]
-        self.seen: dict[tuple[int, ...], Array | None] = {}  # by place in the program, and replica
+        self.seen: dict[
+            tuple[int, ...], Array | None
+        ] = {}  # by position in the program, and replica
         self._in_call = False
         with np.errstate(all="ignore"):
             for place, doing in enumerate(program.doings):

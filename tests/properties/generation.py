@@ -37,7 +37,7 @@ DTYPES: Final = tuple(
 )
 SHAPES: Final = ((), (3,), (0,), (2, 2))
 LARGE: Final = (2, 20_000)
-"""In every dtype of 4 bytes and more it is shared, where memory is; else a frame of its own."""
+"""With 4 bytes or more per element it is in shared memory if possible, else in its own frame."""
 WRITES: Final = (Operation.ASSIGN, Operation.ASSIGN_ADD, Operation.ASSIGN_SUB)
 
 synchronizations = st.sampled_from(VariableSynchronization)
@@ -49,7 +49,7 @@ shapes = st.sampled_from(SHAPES)
 
 
 def elements(dtype: np.dtype[Any]) -> st.SearchStrategy[Any]:
-    """Numbers of a dtype: floats that neither overflow nor fit evenly, integers that wrap."""
+    """Draw numbers of a dtype: floats that round but do not overflow, and integers that wrap."""
     match dtype.kind:
         case "b":
             return st.booleans()
@@ -63,7 +63,7 @@ def elements(dtype: np.dtype[Any]) -> st.SearchStrategy[Any]:
 
 @st.composite
 def arrays(draw: Draw, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
-    """An array of a dtype and shape."""
+    """Draw an array of a dtype and shape."""
     size = int(np.prod(shape))
     if size > 1000:  # too many to be drawn one by one
         chance = np.random.default_rng(draw(st.integers(0, 2**32)))
@@ -79,7 +79,7 @@ def arrays(draw: Draw, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
 
 @st.composite
 def values_for(draw: Draw, creation: Creation, count: int) -> tuple[Any, ...]:
-    """One value for each replica: as a rule what fits the variable, now and then what does not."""
+    """Draw one value per replica; usually it fits the variable, sometimes it does not."""
     dtype, shape = creation.initial.dtype, creation.initial.shape
     how = draw(st.sampled_from(["array"] * 8 + ["number"] * 3 + ["shape", "dtype", "strided"]))
     if how == "number" and shape == ():
@@ -96,19 +96,19 @@ def values_for(draw: Draw, creation: Creation, count: int) -> tuple[Any, ...]:
 
 @st.composite
 def creations(draw: Draw, shapes: st.SearchStrategy[tuple[int, ...]] = shapes) -> Creation:
-    """A variable with any settings."""
+    """Draw a variable with any settings."""
     initial = draw(arrays(draw(dtypes), draw(shapes)))
     return Creation(draw(synchronizations), draw(aggregations), initial)
 
 
 def refused(creation: Creation) -> bool:
-    """Whether there will be no such variable."""
+    """Return whether varsim refuses to create such a variable."""
     mean = creation.aggregation is VariableAggregation.MEAN
     return mean and creation.initial.dtype.kind in "iub"
 
 
 def merges(creation: Creation) -> bool:
-    """Whether a write in replica context is one for all replicas."""
+    """Return whether a write in replica context is a collective."""
     on_write = (VariableSynchronization.AUTO, VariableSynchronization.ON_WRITE)
     aggregated = creation.aggregation is not VariableAggregation.NONE
     return creation.synchronization in on_write and aggregated
@@ -116,7 +116,7 @@ def merges(creation: Creation) -> bool:
 
 @st.composite
 def number_tuples(draw: Draw, count: int, *, gathered: bool = False) -> tuple[Any, ...]:
-    """Arrays to reduce, or to gather, that belong to no variable."""
+    """Draw arrays to reduce or to gather."""
     dtype = draw(dtypes.filter(lambda dtype: dtype.kind != "b"))
     if not gathered:
         shape = draw(shapes)
@@ -127,7 +127,7 @@ def number_tuples(draw: Draw, count: int, *, gathered: bool = False) -> tuple[An
 
 @st.composite
 def steps(draw: Draw, made: tuple[Creation, ...], usable: list[int], count: int) -> Step:
-    """Something in cross-replica context."""
+    """Draw an operation in cross-replica context."""
     place = draw(st.sampled_from(usable))
     kind = draw(
         st.sampled_from([CrossRead, CrossRead, Locals, ReduceVariable, ReduceValues, CrossWrite,
@@ -147,7 +147,7 @@ def steps(draw: Draw, made: tuple[Creation, ...], usable: list[int], count: int)
 
 @st.composite
 def actions(draw: Draw, made: tuple[Creation, ...], usable: list[int], count: int) -> Action:
-    """Something that replicas do."""
+    """Draw an operation of replicas."""
     place = draw(st.sampled_from(usable))
     creation = made[place]
     kind = draw(
@@ -178,7 +178,7 @@ def actions(draw: Draw, made: tuple[Creation, ...], usable: list[int], count: in
 def programs(
     draw: Draw, num_replicas: st.SearchStrategy[int], *, with_large: bool = False
 ) -> Program:
-    """A program, with a look at every component at its end.
+    """Draw a program that reads every component at its end.
 
     Args:
         with_large: One of its variables is large.

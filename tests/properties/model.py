@@ -1,4 +1,4 @@
-"""What every replica must see, by a model of the rules in one process.
+"""A model of the rules in one process: the values that every replica must read.
 
 It is written from the words of the semantics, is as plain as they are, and shares nothing with the
 engine but the names of the settings. A refused operation changes nothing.
@@ -28,7 +28,7 @@ class RefusedError(Exception):
 
 
 def outcome(operation: Callable[[], Any]) -> Any:
-    """What an operation gives, or that it is refused."""
+    """Return the result of an operation, or the outcome that it is refused."""
     try:
         return operation()
     except RefusedError:
@@ -36,7 +36,7 @@ def outcome(operation: Callable[[], Any]) -> Any:
 
 
 def left_fold(values: Sequence[Array]) -> Array:
-    """The sum in replica order, rounded at each step."""
+    """Return the sum in replica order, rounded at each step."""
     total = values[0]
     for value in values[1:]:
         total = np.asarray(total + value)
@@ -44,12 +44,12 @@ def left_fold(values: Sequence[Array]) -> Array:
 
 
 def mean_of(values: Sequence[Array]) -> Array:
-    """The sum, divided in the dtype."""
+    """Return the sum, divided in the dtype."""
     return np.asarray(left_fold(values) / values[0].dtype.type(len(values)))
 
 
 def aggregated(values: Sequence[Array], aggregation: VariableAggregation) -> Array:
-    """One value of many, as a variable's aggregation says."""
+    """Combine values with a variable's aggregation."""
     if aggregation is FIRST or len(values) == 1:
         return values[0]
     if values[0].dtype == bool:
@@ -58,7 +58,7 @@ def aggregated(values: Sequence[Array], aggregation: VariableAggregation) -> Arr
 
 
 def reduced(values: Sequence[Array], op: ReduceOp) -> Array:
-    """What `strategy.reduce` and `all_reduce` give: a mean of integers is float64."""
+    """Return the result of `strategy.reduce` and `all_reduce`: a mean of integers is float64."""
     if len(values) == 1:
         return values[0]
     if values[0].dtype == bool:
@@ -71,7 +71,7 @@ def reduced(values: Sequence[Array], op: ReduceOp) -> Array:
 
 
 def changed(component: Array, operation: Operation, value: Array) -> Array:
-    """A component after a write."""
+    """Return a component after a write."""
     if operation is Operation.ASSIGN:
         return value
     if value.dtype == bool:
@@ -81,7 +81,7 @@ def changed(component: Array, operation: Operation, value: Array) -> Array:
 
 
 class ModelVariable:
-    """One component per replica, all equal at first."""
+    """A variable with one component per replica, equal at the start."""
 
     def __init__(
         self,
@@ -98,11 +98,11 @@ class ModelVariable:
 
     @property
     def merges(self) -> bool:
-        """Whether a write in replica context is one for all replicas."""
+        """Return whether a write in replica context is a collective."""
         return self.synchronization is ON_WRITE and self.aggregation is not NONE
 
     def _as_mine(self, value: Any) -> Array:
-        """Numbers take the variable's dtype; arrays must have it. Shapes must be equal."""
+        """Convert numbers to the variable's dtype; arrays must have it. Shapes must be equal."""
         mine = self.components[0]
         if isinstance(value, np.ndarray) and value.dtype != mine.dtype:
             raise RefusedError
@@ -118,7 +118,7 @@ class ModelVariable:
     # ------------------------------------------------------------ on the replicas
 
     def write_on_replicas(self, operation: Operation, values: Sequence[Any]) -> None:
-        """All replicas write: together, or each its own component."""
+        """Write by all replicas: as a collective, or each replica its own component."""
         mine = [self._as_mine(value) for value in values]
         if self.merges:
             if operation is not Operation.ASSIGN and mine[0].dtype == bool:
@@ -127,15 +127,15 @@ class ModelVariable:
         self._change(operation, mine)
 
     def write_on(self, replica_id: int, operation: Operation, value: Any) -> None:
-        """One replica writes its own component; not for variables that merge."""
+        """Write one replica's own component; not for variables that merge."""
         assert not self.merges
         component = self.components[replica_id]
         self.components[replica_id] = changed(component, operation, self._as_mine(value))
 
-    # ------------------------------------------------------------ from outside the replicas
+    # ------------------------------------------------------------ in cross-replica context
 
     def read(self) -> Array:
-        """The cross-replica value."""
+        """Return the cross-replica value."""
         if self.synchronization is ON_WRITE:
             return self.components[0]
         if self.synchronization is ON_READ and self.aggregation is not NONE:
@@ -143,7 +143,7 @@ class ModelVariable:
         raise RefusedError
 
     def write(self, operation: Operation, value: Any) -> None:
-        """A cross-replica write of one value."""
+        """Do a cross-replica write of one value."""
         count = len(self.components)
         if self.synchronization is ON_READ and self.aggregation is SUM:
             if operation is not Operation.ASSIGN:
@@ -159,17 +159,17 @@ class ModelVariable:
         self._change(operation, [array] * count)
 
     def write_each(self, operation: Operation, values: Sequence[Any]) -> None:
-        """A cross-replica write of one value per replica: no aggregation."""
+        """Do a cross-replica write of one value per replica, without aggregation."""
         if self.synchronization is ON_READ:
             raise RefusedError
         self._change(operation, [self._as_mine(value) for value in values])
 
     def update(self, operation: Operation, values: Sequence[Any]) -> None:
-        """`extended.update`: each component by itself, whatever the settings."""
+        """Do `extended.update`: each component separately, whatever the settings."""
         self._change(operation, [self._as_mine(value) for value in values])
 
     def reduce(self, op: ReduceOp) -> Array:
-        """`strategy.reduce` of the variable: its own aggregation does not matter."""
+        """Do `strategy.reduce` of the variable, whose aggregation has no effect."""
         if self.synchronization is ON_WRITE:
             if op is ReduceOp.SUM:
                 raise RefusedError
@@ -178,7 +178,7 @@ class ModelVariable:
 
 
 def share(value: Any, dtype: Any, count: int) -> Array:
-    """One replica's share of what is assigned to an ON_READ SUM variable: any real number's."""
+    """Return one replica's share of a value that is assigned to an ON_READ SUM variable."""
     if isinstance(value, bool) and dtype.kind == "b":
         return np.asarray(value)
     given = np.asarray(value)
@@ -194,5 +194,5 @@ def share(value: Any, dtype: Any, count: int) -> Array:
 
 
 def truncated(number: int, count: int) -> int:
-    """The quotient, rounded towards zero."""
+    """Return the quotient, rounded towards zero."""
     return int(math.copysign(1, number)) * (abs(number) // count)

@@ -1,4 +1,4 @@
-"""Random programs: how they are made, how varsim runs them, and how the model does.
+"""Random programs, and their outcomes in varsim and in the model.
 
 A program makes variables and then takes steps. A step happens in cross-replica context, or is one
 `strategy.run` in which all replicas do the same actions in the same order, each with its own
@@ -23,7 +23,7 @@ DONE: Final = "done"
 """The outcome of a write that was not refused."""
 
 ABSENT: Final = "absent"
-"""The outcome of an action on a replica that took no part in it."""
+"""The outcome of an action on a replica that does not take part in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +40,14 @@ class Creation:
 
 @dataclass(frozen=True, slots=True)
 class CrossRead:
-    """Reads the cross-replica value."""
+    """A read of the cross-replica value."""
 
     variable: int
 
 
 @dataclass(frozen=True, slots=True)
 class Locals:
-    """Looks at all components."""
+    """A read of all components."""
 
     variable: int
 
@@ -70,7 +70,7 @@ class ReduceValues:
 
 @dataclass(frozen=True, slots=True)
 class CrossWrite:
-    """Writes one value, or a PerReplica if there are several."""
+    """A write of one value, or of a PerReplica if there are several."""
 
     variable: int
     operation: Operation
@@ -103,7 +103,7 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """All replicas write, each its value."""
+    """All replicas write, each with its own value."""
 
     variable: int
     operation: Operation
@@ -112,7 +112,7 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class WriteAlone:
-    """Some replicas write, each by its own operation: only where writes do not merge."""
+    """Some replicas write, each with its own operation: only if writes do not merge."""
 
     variable: int
     operations: tuple[Operation | None, ...]
@@ -136,7 +136,7 @@ class AllGather:
 
 @dataclass(frozen=True, slots=True)
 class MergeWrite:
-    """`merge_call` of a function that writes what the replicas pass to it."""
+    """`merge_call` of a function that writes the replicas' arguments."""
 
     variable: int
     operation: Operation
@@ -145,7 +145,7 @@ class MergeWrite:
 
 @dataclass(frozen=True, slots=True)
 class MergeSteps:
-    """`merge_call` of a function that takes steps."""
+    """`merge_call` of a function that does steps of its own."""
 
     steps: tuple[Step, ...]
 
@@ -173,7 +173,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What is made and done, in order."""
+    """Variables and steps, in order."""
 
     num_replicas: int
     creations: tuple[Creation, ...]
@@ -184,7 +184,7 @@ class Program:
 
 
 def run_program(program: Program, strategy: tf.distribute.Strategy) -> list[Any]:
-    """All outcomes of a program through varsim's public face."""
+    """Return all outcomes of a program in varsim."""
     with strategy.scope():
         variables = [attempt(partial(make, creation)) for creation in program.creations]
     outcomes: list[Any] = [REFUSED if v is REFUSED else DONE for v in variables]
@@ -198,7 +198,7 @@ def run_program(program: Program, strategy: tf.distribute.Strategy) -> list[Any]
 
 
 def attempt(operation: Callable[[], Any]) -> Any:
-    """What an operation gives, or that varsim refused it."""
+    """Return the result of an operation, or the outcome that varsim refused it."""
     try:
         return operation()
     except tf.VarsimError:
@@ -206,7 +206,7 @@ def attempt(operation: Callable[[], Any]) -> Any:
 
 
 def make(creation: Creation) -> tf.Variable:
-    """Makes a variable."""
+    """Create a variable."""
     return tf.Variable(
         creation.initial,
         synchronization=creation.synchronization,
@@ -215,13 +215,13 @@ def make(creation: Creation) -> tf.Variable:
 
 
 def write(variable: Any, operation: Operation, value: Any) -> str:
-    """Does one of the three assigns."""
+    """Do one of the three assigns."""
     getattr(variable, operation.value)(value)
     return DONE
 
 
 def take_step(step: Step, strategy: Any, variables: Sequence[Any]) -> Any:
-    """The outcome of a step, in cross-replica context or in a merge_call."""
+    """Return the outcome of a step, in cross-replica context or in a merge_call."""
     count = strategy.num_replicas_in_sync
     match step:
         case CrossRead():
@@ -249,13 +249,13 @@ def take_step(step: Step, strategy: Any, variables: Sequence[Any]) -> Any:
 
 
 def take_actions(actions: Sequence[Action], variables: Sequence[Any]) -> list[Any]:
-    """The outcomes of all actions on one replica."""
+    """Return the outcomes of all actions on one replica."""
     replica = tf.distribute.get_replica_context()
     return [attempt(partial(take_action, action, replica, variables)) for action in actions]
 
 
 def take_action(action: Action, replica: Any, variables: Sequence[Any]) -> Any:
-    """The outcome of an action on one replica."""
+    """Return the outcome of an action on one replica."""
     mine = replica.replica_id_in_sync_group
     match action:
         case Read():
@@ -287,17 +287,17 @@ def take_action(action: Action, replica: Any, variables: Sequence[Any]) -> Any:
 
 
 def write_or_not(variable: Any, operation: Operation, value: Any) -> str:
-    """A write whose refusal is an outcome, and not an exception that ends the call."""
+    """Do a write whose refusal is an outcome, not an exception that ends the call."""
     return str(attempt(partial(write, variable, operation, value)))
 
 
 def write_merged(strategy: Any, variable: Any, value: Any, operation: Operation) -> str:
-    """A write inside merge_call."""
+    """Do a write inside merge_call."""
     return write_or_not(variable, operation, value)
 
 
 def take_steps_merged(strategy: Any, variables: Sequence[Any], steps: Sequence[Step]) -> list[Any]:
-    """Steps inside merge_call. What they read is for all replicas, and no value per replica."""
+    """Do steps inside merge_call. Their results are one value for all replicas."""
     return [attempt(partial(take_step, step, strategy, variables)) for step in steps]
 
 
@@ -305,7 +305,7 @@ def take_steps_merged(strategy: Any, variables: Sequence[Any], steps: Sequence[S
 
 
 def model_program(program: Program) -> list[Any]:
-    """All outcomes that the rules ask for."""
+    """Return all outcomes that the rules require."""
     variables: list[Any] = [
         outcome(
             partial(
@@ -329,7 +329,7 @@ def model_program(program: Program) -> list[Any]:
 
 
 def model_step(step: Step, variables: Sequence[Any]) -> Any:
-    """The outcome of a step."""
+    """Return the outcome of a step."""
     if isinstance(step, ReduceValues):
         return model.reduced(step.values, step.op)
     variable: ModelVariable = variables[step.variable]
@@ -352,7 +352,7 @@ def model_step(step: Step, variables: Sequence[Any]) -> Any:
 
 
 def model_action(action: Action, variables: Sequence[Any], count: int) -> list[Any]:
-    """The outcomes of an action on all replicas."""
+    """Return the outcomes of an action on all replicas."""
     match action:
         case Read():
             components = variables[action.variable].components
@@ -392,9 +392,9 @@ def _model_together(
         case MergeWrite():
             first = action.values[0]
             number = not isinstance(first, np.ndarray)
-            # 0.0 and -0.0 are equal, and two values
+            # 0.0 and -0.0 are equal, but two different values
             alike = number and all(repr(v) == repr(first) for v in action.values)
-            if alike or len(action.values) == 1:  # one value for all, and no PerReplica
+            if alike or len(action.values) == 1:  # one value for all, not a PerReplica
                 variables[action.variable].write(action.operation, first)
             else:
                 variables[action.variable].write_each(action.operation, action.values)
@@ -409,7 +409,7 @@ def _model_together(
 
 
 def same(expected: Any, got: Any) -> bool:
-    """Whether two outcomes are equal, arrays bit for bit."""
+    """Return whether two outcomes are equal, arrays bit for bit."""
     if isinstance(expected, list | tuple):
         return (
             isinstance(got, list | tuple)

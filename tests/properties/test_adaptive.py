@@ -1,4 +1,4 @@
-"""AUTO under auto="adaptive" gives what ON_WRITE gives: integers exactly, floats up to rounding.
+"""AUTO under auto="adaptive" equals ON_WRITE: integers exactly, floats within rounding.
 
 The bound. Let a variable be written K times, by N replicas together or by the program, let M be
 the sum of the magnitudes of its first value and of everything that any of them writes, and u half
@@ -49,12 +49,12 @@ thorough = settings(max_examples=many(120), deadline=None, suppress_health_check
 AUTO, ON_WRITE = VariableSynchronization.AUTO, VariableSynchronization.ON_WRITE
 AGGREGATIONS = tuple(a for a in VariableAggregation if a is not VariableAggregation.NONE)
 MOST_MESSAGES = 2
-"""An exchange asks, is answered and commits: at worst twice ON_WRITE's contribute and commit."""
+"""An exchange has requests, replies and commits: at most twice the messages of ON_WRITE."""
 
 
 @pytest.fixture(autouse=True)
 def no_advice() -> Iterator[None]:
-    """What varsim warns about is what these programs do."""
+    """Ignore varsim's warnings, which are about intended operations of these programs."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", tf.VarsimWarning)
         yield
@@ -62,7 +62,7 @@ def no_advice() -> Iterator[None]:
 
 @st.composite
 def creations(draw: st.DrawFn) -> Creation:
-    """A variable whose writes are deferred; now and then one whose are not, to wait for."""
+    """Draw a variable whose writes are deferred; sometimes one whose writes are not."""
     synchronization = draw(st.sampled_from([AUTO, AUTO, AUTO, ON_WRITE]))
     aggregation = draw(st.sampled_from(AGGREGATIONS))
     mean = aggregation is VariableAggregation.MEAN
@@ -75,7 +75,7 @@ def creations(draw: st.DrawFn) -> Creation:
 
 @st.composite
 def programs(draw: st.DrawFn, num_replicas: st.SearchStrategy[int]) -> Program:
-    """A program of AUTO variables: more reads and writes of replicas than in `generation`."""
+    """Draw a program with AUTO variables, and with more replica operations than in `generation`."""
     count = draw(num_replicas)
     made = tuple(draw(st.lists(creations(), min_size=1, max_size=3)))
     usable = list(range(len(made)))
@@ -95,7 +95,7 @@ def programs(draw: st.DrawFn, num_replicas: st.SearchStrategy[int]) -> Program:
 
 @st.composite
 def writes(draw: st.DrawFn, made: tuple[Creation, ...], count: int) -> Write:
-    """A write of all replicas that nothing refuses."""
+    """Draw a write of all replicas that is not refused."""
     place = draw(st.integers(0, len(made) - 1))
     initial = made[place].initial
     values = [draw(generation.arrays(initial.dtype, initial.shape)) for _ in range(count)]
@@ -106,7 +106,7 @@ def writes(draw: st.DrawFn, made: tuple[Creation, ...], count: int) -> Write:
 
 
 def writes_of(steps: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
-    """The values of every write of a program, wherever it stands."""
+    """Yield the values of all writes of a program."""
     for step in steps:
         match step:
             case Run(actions=inner) | MergeSteps(steps=inner):
@@ -116,7 +116,7 @@ def writes_of(steps: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
 
 
 def bound(program: Program, eps: float) -> float:
-    """How far two values of any variable of a program may be apart: see above."""
+    """Return the allowed difference between two values of a program: see above."""
     replicas = program.num_replicas
     written = list(writes_of(program.steps))
     first = sum(magnitude(creation.initial) for creation in program.creations)
@@ -126,13 +126,13 @@ def bound(program: Program, eps: float) -> float:
 
 
 def magnitude(value: Any) -> float:
-    """The largest of its elements."""
+    """Return the largest element."""
     array = np.abs(np.asarray(value, np.float64))
     return float(array.max()) if array.size else 0.0
 
 
 def near(program: Program, expected: Any, got: Any) -> bool:
-    """Whether two outcomes are equal up to rounding."""
+    """Return whether two outcomes are equal within rounding."""
     if isinstance(expected, list | tuple):
         pairs = zip(expected, got, strict=True)
         return len(expected) == len(got) and all(near(program, a, b) for a, b in pairs)
@@ -180,13 +180,13 @@ def compare(program: Program, seed: int | None) -> None:
 
 @thorough
 @given(programs(st.integers(1, 4)))
-def test_every_read_sees_what_on_write_shows(program: Program) -> None:
+def test_every_read_equals_that_of_on_write(program: Program) -> None:
     compare(program, None)
 
 
 @thorough
 @given(programs(st.integers(2, 4)), st.integers(0, 2**32))
-def test_every_read_sees_what_on_write_shows_in_any_order(program: Program, seed: int) -> None:
+def test_every_read_equals_that_of_on_write_in_any_order(program: Program, seed: int) -> None:
     """Messages are delayed at random, and replicas run ahead of each other."""
     compare(program, seed)
 

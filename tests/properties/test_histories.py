@@ -1,4 +1,4 @@
-"""Whatever a program does, and in whatever order its messages come, its history is VALID."""
+"""The history of every program is VALID, in any order of its messages."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_the_history_of_any_program_is_valid(program: Program, seed: int | None,
         devices = [f"cpu:{i}" for i in range(program.num_replicas)]
         with simulated_cluster(seed):
             run_program(program, tf.distribute.MirroredStrategy(devices, auto=auto, trace=options))
-        assume((options.directory / file_name(PROGRAM)).exists())  # it did something at all
+        assume((options.directory / file_name(PROGRAM)).exists())  # it has at least one event
         merge(options.directory, options.directory)
         with open_history(options.directory) as history:
             verdicts = judge(history)

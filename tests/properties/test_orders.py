@@ -1,4 +1,4 @@
-"""What replicas do to things outside their own components does not depend on who is fast."""
+"""The results of replicas do not depend on the speed of replicas or messages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from varsim.errors import MismatchError
 from varsim.testing import simulated_cluster
 
 SEEDS = range(many(100))
-"""Each is another order in which messages arrive and replicas run."""
+"""Each seed gives another order in which messages arrive and replicas run."""
 
 Strategy = tf.distribute.MirroredStrategy
 
@@ -24,7 +24,7 @@ def replica_id() -> int:
 
 
 def in_all_orders(program: Callable[[Strategy], Any]) -> dict[str, list[int]]:
-    """What a program gives, with the seeds that give it."""
+    """Return the outcomes of a program, with the seeds that lead to them."""
     seen: dict[str, list[int]] = {}
     for seed in SEEDS:
         with simulated_cluster(seed):
@@ -96,8 +96,8 @@ def test_components_share_no_memory() -> None:
         check([1.0, 2.0, 3.0], program)
 
 
-def test_who_did_what_is_told_alike() -> None:
-    """The odd one is named first, whoever comes when."""
+def test_the_text_of_a_mismatch_does_not_depend_on_the_order() -> None:
+    """The replica that differs is listed first, in whatever order replicas arrive."""
 
     def program(strategy: Strategy) -> list[str]:
         v = total(strategy, name="v")

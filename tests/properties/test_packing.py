@@ -1,4 +1,4 @@
-"""Writes that are packed, merged and committed together are what single writes would be."""
+"""Writes that are packed, merged and committed together equal single writes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Draw = st.DrawFn
 
 NUMBERS = "float32 float32 float64 float16 complex64 int8 int64 uint16".split()
 SHAPES: list[Shape] = [*[()] * 8, *[(3,), (2, 2)] * 4, (0,), (2, 0), (None,), (17_000,)]
-"""The last is beyond what is packed, in every dtype of more than 3 bytes."""
+"""The last one is too large to be packed, in every dtype of more than 3 bytes."""
 
 ASSIGN, *ADDS = Operation.ASSIGN, Operation.ASSIGN_ADD, Operation.ASSIGN_SUB
 NONE, SUM, MEAN, FIRST = VariableAggregation
@@ -43,7 +43,7 @@ Kind = tuple[np.dtype[Any], VariableSynchronization, VariableAggregation]
 
 @st.composite
 def kinds(draw: Draw) -> Kind:
-    """As a rule something that merges."""
+    """Draw a variable; usually one whose writes merge."""
     dtype = np.dtype(draw(st.sampled_from([*NUMBERS, "bool"])))
     synchronization = draw(st.sampled_from([ON_WRITE] * 4 + [ON_READ]))
     aggregations = [SUM, SUM, MEAN, MEAN, FIRST, NONE]
@@ -69,7 +69,7 @@ def spec_of(variable_id: int, kind: Kind, shape: Shape) -> VariableSpec:
 
 
 class Maker:
-    """Draws a program; knows how long variables with an open shape are at each point of it."""
+    """Draws a program, and tracks the sizes of variables with an open shape."""
 
     def __init__(self, draw: Draw) -> None:
         self.draw = draw
@@ -82,7 +82,7 @@ class Maker:
         self._numbers = np.random.default_rng(draw(st.integers(0, 2**32)))
 
     def value(self, variable: int, shape: tuple[int, ...] | None = None) -> Any:
-        """Numbers that do not fit evenly, and integers that wrap."""
+        """Draw floats that round, or integers that wrap."""
         spec = self.specs[variable]
         shape = self.shapes[variable] if shape is None else shape
         if spec.dtype.kind in "iub":
@@ -95,7 +95,7 @@ class Maker:
         return np.asarray(number, spec.dtype)
 
     def values(self, variable: int, operation: Operation) -> tuple[Any, ...]:
-        """One value for each replica; an assign may give an open shape another size."""
+        """Draw one value per replica; an assign may change the size of an open shape."""
         shape = self.shapes[variable]
         if operation is ASSIGN and None in self.specs[variable].shape:
             shape = self.shapes[variable] = (self.draw(st.integers(0, 3)),)
@@ -132,7 +132,7 @@ class Maker:
         return Write(variable, operation, self.values(variable, operation))
 
     def steps(self) -> list[Step]:
-        """One step, or many writes in a row as a training step has them."""
+        """Draw one step, or many writes in a row as in a training step."""
         variable, draw = self.variable(), self.draw
         match draw(st.sampled_from("many many many write write read read meet".split())):
             case "many":
@@ -168,10 +168,8 @@ def programs(draw: Draw) -> Program:
 
 @settings(max_examples=many(120), deadline=None, suppress_health_check=list(HealthCheck))
 @given(programs(), st.integers(0, 2**32), st.booleans())
-def test_packed_writes_give_what_single_writes_give(
-    program: Program, seed: int, validates: bool
-) -> None:
-    """Whatever the order of messages, and whoever reads in between: bit for bit."""
+def test_packed_writes_equal_single_writes(program: Program, seed: int, validates: bool) -> None:
+    """This holds bit for bit, for every order of messages and with reads in between."""
     model = Model(program)
     cluster = BareCluster(program, seed, validates=validates)
     cluster.run()
@@ -193,7 +191,7 @@ def test_packed_writes_give_what_single_writes_give(
 @settings(max_examples=many(100), deadline=None, suppress_health_check=list(HealthCheck))
 @given(programs(), st.integers(0, 2**32))
 def test_packed_writes_are_counted_as_single_writes_are(program: Program, seed: int) -> None:
-    """And nothing is fetched that nobody has written since."""
+    """A component that was not written since the last fetch is not fetched again."""
     model = Model(program)
     cluster = BareCluster(program, seed, validates=False)
     cluster.run()

@@ -1,4 +1,4 @@
-"""Every replica of every program sees, bit for bit, what the plain model of the rules says."""
+"""Every replica of every program reads the values of the model, bit for bit."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ few = settings(thorough, max_examples=many(40))
 
 @pytest.fixture(autouse=True)
 def no_advice() -> Iterator[None]:
-    """What varsim warns about is what these programs do."""
+    """Ignore varsim's warnings, which are about intended operations of these programs."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", tf.VarsimWarning)
         yield
@@ -78,7 +78,7 @@ Clusters = dict[tuple[int, str], tf.distribute.MirroredStrategy]
 
 @pytest.fixture(scope="module")
 def clusters() -> Iterator[Clusters]:
-    """One cluster of real workers for each world size and exchange, which all examples share."""
+    """Provide clusters of real workers by size and exchange, which all examples share."""
     with ExitStack() as stack:
         started = {
             (n, exchange): stack.enter_context(strategy_of(n, exchange))
@@ -101,7 +101,7 @@ def test_programs_on_real_workers(clusters: Clusters, program: Program, exchange
 @few
 @given(program=programs(st.sampled_from([2, 3]), with_large=True))
 def test_large_values_on_real_workers(clusters: Clusters, program: Program) -> None:
-    """The same bits whether they travel through sockets or shared memory."""
+    """Values are the same bit for bit through sockets and through shared memory."""
     for exchange in ("star", "shared"):
         check(program, clusters[program.num_replicas, exchange])
 

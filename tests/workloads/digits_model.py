@@ -1,4 +1,4 @@
-"""The digits workload once more, in plain NumPy and one process: what every mode must reach.
+"""The digits workload in plain NumPy and one process: the expected results of every mode.
 
 Shares no code with varsim: the replicas are a list, a merge is a loop. Every sum is taken in
 replica order and in float32, so the workload must agree with it bit for bit.
@@ -31,7 +31,7 @@ class Outcome:
 
 
 def train(mode: str, replicas: int, steps: int, learning_rate: float = 0.5) -> Outcome:
-    """Trains as `--mode MODE` with that many replicas does; mode is on_write, on_read or none."""
+    """Train as with `--mode MODE` and this number of replicas; on_write, on_read or none."""
     with np.load(DIGITS) as file:
         images = (file["images"] / 16).astype(np.float32)
         labels = file["labels"].astype(np.int64)
@@ -83,7 +83,7 @@ def train(mode: str, replicas: int, steps: int, learning_rate: float = 0.5) -> O
 def gradients(
     model: Model, images: np.ndarray, labels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.float32, int]:
-    """One shard's mean gradient by weights and bias, its mean loss, and how many it got right."""
+    """Return one shard's mean gradients, its mean loss, and its number of right answers."""
     logits = images @ model.weights + model.bias
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))
     error = odds / odds.sum(axis=1, keepdims=True)
@@ -96,7 +96,7 @@ def gradients(
 
 
 def mean(values: list[np.ndarray]) -> np.ndarray:
-    """A left fold in replica order, then one division: what varsim's MEAN promises."""
+    """Return a left fold in replica order, divided once: the definition of MEAN."""
     total = values[0]
     for value in values[1:]:
         total = total + value
@@ -104,5 +104,5 @@ def mean(values: list[np.ndarray]) -> np.ndarray:
 
 
 def hits(model: Model, images: np.ndarray, labels: np.ndarray) -> int:
-    """How many of the images the model names rightly."""
+    """Return how many images the model classifies correctly."""
     return int(np.sum((images @ model.weights + model.bias).argmax(axis=1) == labels))

@@ -15,7 +15,7 @@ from varsim.testing.simulation import simulated_cluster
 
 @dataclass
 class Run:
-    """What a workload gave back, and what its variables hold at the end."""
+    """The result of a workload, and its variables' components at the end."""
 
     result: dict[str, Any]
     progress: list[tuple[int, int]]
@@ -32,7 +32,7 @@ def run_workload(
     processes: bool = False,
     **params: object,
 ) -> Run:
-    """Runs a workload with its free variables in `mode`."""
+    """Run a workload with its free variables in `mode`."""
     variables: list[tf.Variable] = []
     reported: list[tuple[int, int]] = []
 

@@ -1,4 +1,4 @@
-"""Each lesson in configs/ can be read, is in the course, and shows what its comment says."""
+"""Each lesson in configs/ is valid, is in the course, and shows the results of its comment."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ each_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.s
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory):
-    """Runs a lesson on the simulated cluster, for two epochs of 22 steps; once for all tests."""
+    """Run a lesson on the simulated cluster, for two epochs of 22 steps; once for all tests."""
 
     @cache
     def run_lesson(name: str) -> Summary:
@@ -32,13 +32,13 @@ def run(tmp_path_factory: pytest.TempPathFactory):
 
 
 def variable(summary: Summary, name: str) -> VariableSummary:
-    """What was measured of one variable."""
+    """Return the summary of one variable."""
     (found,) = [variable for variable in summary.variables if variable.name == name]
     return found
 
 
 def apart(summary: Summary, name: str) -> float:
-    """How far the components of a variable are apart."""
+    """Return the distance of a variable's components."""
     lens = variable(summary, name).lens
     assert lens is not None
     return float(lens.apart)
@@ -46,7 +46,7 @@ def apart(summary: Summary, name: str) -> float:
 
 @each_lesson
 def test_a_lesson_says_what_to_look_at(lesson: Path) -> None:
-    """Editors find the schema, readers what to look at, and the name is the file's."""
+    """It names its schema, it says what to look at, and its name is that of the file."""
     first, *comment = lesson.read_text(encoding="utf-8").splitlines()
 
     assert "# yaml-language-server: $schema=experiment.schema.json" == first
@@ -56,7 +56,7 @@ def test_a_lesson_says_what_to_look_at(lesson: Path) -> None:
 
 @each_lesson
 def test_a_lesson_runs(lesson: Path, run) -> None:
-    """To its end, on four replicas, and warns only where it says so."""
+    """It runs to its end on four replicas, and warns only if its comment says so."""
     summary = run(lesson.stem)
 
     assert (RunStatus.DONE, 44, 4) == (summary.status, summary.step, len(summary.devices))
@@ -65,7 +65,7 @@ def test_a_lesson_runs(lesson: Path, run) -> None:
 
 
 def test_the_course_has_every_lesson_once() -> None:
-    """README.md orders them, and its links lead somewhere."""
+    """README.md has them in an order, and its links exist."""
     readme = (CONFIGS / "README.md").read_text(encoding="utf-8")
 
     assert 11 == len(LESSONS)
@@ -74,7 +74,7 @@ def test_the_course_has_every_lesson_once() -> None:
 
 
 def test_on_write_keeps_copies_equal_and_merges_at_every_step(run) -> None:
-    """digits_on_write, and digits_auto, which is the same."""
+    """This holds for digits_on_write and for digits_auto."""
     for name in ("digits_on_write", "digits_auto"):
         weights = variable(run(name), "weights")
         assert ("ON_WRITE", 44) == (weights.synchronization, weights.merges)
@@ -84,7 +84,7 @@ def test_on_write_keeps_copies_equal_and_merges_at_every_step(run) -> None:
 
 
 def test_on_read_exchanges_once_per_epoch(run) -> None:
-    """digits_on_read: a small part of what on_write sends, for nearly the same accuracy."""
+    """digits_on_read: it sends a small part of the bytes of on_write, with nearly its accuracy."""
     often, rarely = run("digits_on_write"), run("digits_on_read")
 
     assert 0 == apart(rarely, "weights")
@@ -93,7 +93,7 @@ def test_on_read_exchanges_once_per_epoch(run) -> None:
 
 
 def test_none_drifts_and_sends_nothing(run) -> None:
-    """digits_none: nothing travels, and the copies are apart."""
+    """digits_none: nothing is sent, and the copies differ."""
     summary = run("digits_none")
 
     assert (0, 0) == (
@@ -111,7 +111,7 @@ def test_a_mode_for_each_variable(run) -> None:
 
 
 def test_an_on_read_counter_sends_nothing_until_it_is_read(run) -> None:
-    """step_counter: two counters are right, and one of them costs next to nothing."""
+    """step_counter: two counters are right, and one of them costs almost nothing."""
     summary = run("step_counter")
 
     assert 44 == summary.result["steps"] == summary.result["steps_lazily"]
@@ -119,8 +119,8 @@ def test_an_on_read_counter_sends_nothing_until_it_is_read(run) -> None:
     assert variable(summary, "steps_lazily").messages <= 2
 
 
-def test_accumulators_never_travel(run) -> None:
-    """gradient_accumulation: written in every step; what travels is applied in every fourth."""
+def test_accumulators_are_never_sent(run) -> None:
+    """gradient_accumulation: they are written in every step, and the weights in every fourth."""
     summary = run("gradient_accumulation")
 
     assert (11, 11) == (variable(summary, "weights").merges, summary.result["exchanges"])

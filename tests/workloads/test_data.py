@@ -1,4 +1,4 @@
-"""The data file is the one whose source and licence stand beside it."""
+"""The data file is the one whose source and licence its README names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FOLDER = resources.files("varsim.workloads.data")
 
 
 def test_the_file_is_the_one_that_the_readme_describes() -> None:
-    """Both checksums in README.md are those of the file and of what is in it."""
+    """The checksums in README.md are those of the file and of its content."""
     packed = (FOLDER / "digits.npz").read_bytes()
     with (FOLDER / "digits.npz").open("rb") as file, np.load(file) as arrays:
         unpacked = arrays["images"].tobytes() + arrays["labels"].tobytes()
@@ -25,7 +25,7 @@ def test_the_file_is_the_one_that_the_readme_describes() -> None:
 
 
 def test_the_readme_names_source_and_licence() -> None:
-    """Whoever passes the file on finds whom to name."""
+    """So the file can be passed on with its source."""
     readme = (FOLDER / "README.md").read_text(encoding="utf-8")
 
     for words in ("Alpaydin", "Kaynak", "10.24432/C50P49", "CC BY 4.0"):

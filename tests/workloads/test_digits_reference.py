@@ -1,4 +1,4 @@
-"""The digits workload agrees, bit for bit, with a model that shares no code with varsim."""
+"""The digits workload equals a model that shares no code with varsim, bit for bit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STEPS = 2 * 22 + 5  # two epochs, and a part of one
 @pytest.mark.parametrize("replicas", [1, 2, 4, 8])
 @pytest.mark.parametrize("mode", ["on_write", "on_read", "none"])
 def test_every_mode_agrees_with_the_model(mode: str, replicas: int) -> None:
-    """Loss, accuracies, and every component of weights and bias."""
+    """The test compares loss, accuracies, and every component of weights and bias."""
     expected = train(mode, replicas, STEPS)
     with pytest.warns(tf.VarsimWarning) if mode == "none" else contextlib.nullcontext():
         run = run_workload(digits, mode=mode, replicas=replicas, steps=STEPS)
@@ -39,7 +39,7 @@ def test_every_mode_agrees_with_the_model(mode: str, replicas: int) -> None:
 @pytest.mark.processes
 @pytest.mark.parametrize("mode", ["on_write", "on_read"])
 def test_real_processes_agree_with_the_model(mode: str) -> None:
-    """What the simulated cluster computes, worker processes compute, to the last bit."""
+    """Worker processes compute the same values as the simulated cluster, bit for bit."""
     expected = train(mode, 4, 25)
     run = run_workload(digits, mode=mode, replicas=4, steps=25, processes=True)
 
@@ -51,7 +51,7 @@ def test_real_processes_agree_with_the_model(mode: str) -> None:
 
 @pytest.mark.parametrize("replicas", [3, 12, 64])
 def test_parts_of_a_batch_differ_by_one_image_at_most(replicas: int) -> None:
-    """Also where the replicas do not divide the batch; so nobody trains on no image at all."""
+    """This holds if the batch cannot be split evenly, so every replica has an image."""
     expected = train("on_write", replicas, 22)
     run = run_workload(digits, mode="on_write", replicas=replicas, steps=22)
 
@@ -60,7 +60,7 @@ def test_parts_of_a_batch_differ_by_one_image_at_most(replicas: int) -> None:
 
 
 def test_auto_is_on_write() -> None:
-    """A free variable that nobody sets is mirrored, to the last bit."""
+    """A free variable without a mode is mirrored, bit for bit."""
     expected = train("on_write", 2, 22)
     run = run_workload(digits, replicas=2, steps=22)
 
@@ -73,7 +73,7 @@ def test_auto_is_on_write() -> None:
     [(22, [22, 25]), (10, [10, 20, 22, 25]), (1, list(range(1, 26)))],
 )
 def test_steps_per_execution_change_nothing_else(per_execution: int, reports: list[int]) -> None:
-    """The job says more or less often how far it is; the numbers are the same."""
+    """The job reports its progress more or less often; the results are the same."""
     expected = train("on_read", 2, 25)
     run = run_workload(
         digits, mode="on_read", replicas=2, steps=25, steps_per_execution=per_execution
@@ -84,8 +84,8 @@ def test_steps_per_execution_change_nothing_else(per_execution: int, reports: li
     np.testing.assert_array_equal(expected.models[1].weights, run.components["weights"][1])
 
 
-def test_params_without_sense_are_refused() -> None:
-    """Before any training."""
+def test_impossible_params_are_refused() -> None:
+    """They are refused before any training."""
     with pytest.raises(ValueError, match="epochs must be at least 1"):
         run_workload(digits, replicas=2, epochs=0)
     with pytest.raises(ValueError, match="steps_per_execution must be at least 1"):

@@ -1,4 +1,4 @@
-"""What each lesson says that its reader will see, its reader sees."""
+"""Each lesson shows the results that its comment describes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_alone_each_copy_is_worse_than_the_common_one() -> None:
 
 
 def test_the_built_in_job_learns() -> None:
-    """With its defaults, and every image of the last epoch counted once."""
+    """It runs with its defaults, and counts every image of the last epoch once."""
     run = run_workload(digits, mode="on_read", replicas=4)
 
     assert 440 == run.result["steps"]
@@ -52,7 +52,7 @@ def test_a_step_is_counted_once_or_once_per_replica() -> None:
 
 
 def test_only_sums_and_counts_equal_one_device() -> None:
-    """metrics: quotients that are aggregated are wrong in the way that the lesson says."""
+    """metrics: aggregated quotients are wrong in the way that the lesson describes."""
     result = run_workload(metrics, replicas=4).result
 
     for metric in ("loss", "accuracy"):
@@ -66,7 +66,7 @@ def test_only_sums_and_counts_equal_one_device() -> None:
 
 @pytest.mark.parametrize(("by_label", "missing"), [(False, 0.045), (True, 0.172)])
 def test_the_mean_of_variances_is_too_small(*, by_label: bool, missing: float) -> None:
-    """batch_norm: the mean is right, and the variance lacks what lies between the parts."""
+    """batch_norm: the mean is right, and the variance lacks the variance between the parts."""
     result = run_workload(batch_norm, replicas=4, by_label=by_label).result
 
     assert result["aggregated"]["mean_off_by_at_most"] < 1e-6
@@ -85,7 +85,7 @@ def test_synchronized_statistics_are_those_of_the_whole_batch() -> None:
 
 @pytest.mark.parametrize(("every", "exchanges"), [(1, 44), (4, 11), (5, 9)])
 def test_accumulated_batches_teach_what_a_large_one_teaches(every: int, exchanges: int) -> None:
-    """gradient_accumulation: but for rounding, also when the last group is not full."""
+    """gradient_accumulation: this holds within rounding, also if the last group is not full."""
     result = run_workload(gradient_accumulation, replicas=4, steps=44, every=every).result
 
     assert (44, exchanges, 44 - exchanges) == (
@@ -96,8 +96,8 @@ def test_accumulated_batches_teach_what_a_large_one_teaches(every: int, exchange
     assert result["differs_from_large_batches_by"] < 1e-6
 
 
-def test_replicas_with_generators_of_their_own_know_more() -> None:
-    """local_state: four different estimates; forgetting to seed makes them one."""
+def test_replicas_with_different_generators_estimate_better() -> None:
+    """local_state: there are four different estimates; without seeds they are equal."""
     with pytest.warns(tf.VarsimWarning, match="synchronization=NONE"):
         own = run_workload(local_state, replicas=4).result
     with pytest.warns(tf.VarsimWarning, match="synchronization=NONE"):
