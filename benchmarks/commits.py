@@ -1,8 +1,10 @@
 """Is one commit of varsim slower than another?
 
-Three clusters take turns: one of the old commit, one of the new, and a second of the old. Each pair
-of turns gives a ratio new / old; the ratio old / old beside it shows what the machine alone does.
-The interval holds the median of the ratios with 95 % confidence, whatever their distribution is.
+Three clusters take turns: one of the old commit, one of the new, and a second of the old. Each
+pair of turns gives a ratio new / old; the ratio old / old beside it shows what the machine alone
+does. Processes of one commit differ by several per cent from start to start, so all are started
+anew a few times. The interval contains the median of the ratios with 95 % confidence, whatever
+their distribution is.
 
     python -m benchmarks.commits OLD [NEW]      # any names that git knows; NEW is HEAD if absent
 """
@@ -17,7 +19,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import permutations
@@ -38,8 +40,12 @@ CASES = (
     "10-all-reduces",
 )
 PAIRS = 60
+STARTS = 6  # among which the pairs are divided
 TARGET = 1.05  # the upper end of new / old
 SOURCES = ("varsim", "workers")
+OLD, NEW, AGAIN = "old", "new", "old again"
+
+Row = dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,53 +100,57 @@ def checkout(name: str, source: Path) -> Peer:
     return Peer(name, "varsim", commands, has_members=False)
 
 
-def paired(turns: dict[str, Turn], pairs: int) -> dict[str, list[float]]:
-    """Return the median seconds of a step in each turn, by contender; the order varies."""
-    steps = {name: steps_that_fill_a_turn(turn) for name, turn in turns.items()}
-    most = max(steps.values())
+def paired(turns: dict[str, Turn], pairs: int) -> Iterator[dict[str, float]]:
+    """Yield the median seconds of a step by contender, once per pair; the order varies."""
+    steps = max(steps_that_fill_a_turn(turn) for turn in turns.values())
     orders = list(permutations(turns))
-    medians: dict[str, list[float]] = {name: [] for name in turns}
     for number in range(pairs):
+        medians = {}
         for name in orders[number % len(orders)]:
-            taken = turns[name](most + 1)[1:]  # the first wakes processes that slept
-            medians[name].append(statistics.median(taken))
-    return medians
+            taken = turns[name](steps + 1)[1:]  # the first wakes processes that slept
+            medians[name] = statistics.median(taken)
+        yield medians
+
+
+def row_of(case: str, commits: Sequence[str], found: Sequence[Mapping[str, float]]) -> Row:
+    """Return what the pairs of a case say."""
+    old, new = commits
+    ratios = {
+        name: Interval.of([pair[name] / pair[OLD] for pair in found]) for name in (NEW, AGAIN)
+    }
+    return {
+        "case": case,
+        "pairs": len(found),
+        old: Quartiles.of([pair[OLD] for pair in found]),
+        new: Quartiles.of([pair[NEW] for pair in found]),
+        "new / old": str(ratios[NEW]),
+        "old / old": str(ratios[AGAIN]),
+        "upper end": Ratio(ratios[NEW].high, TARGET),
+    }
 
 
 def measure(commits: Sequence[str], cases: Sequence[str], workers: int, pairs: int) -> Rows:
     """Return a row for each case."""
-    old, new = commits
-    rows: Rows = []
-    with sources(commits) as (old_source, new_source), ExitStack() as stack:
-        peers = {
-            "old": checkout(f"{old}", old_source),
-            "new": checkout(f"{new}", new_source),
-            "again": checkout(f"{old} again", old_source),
-        }
-        there = {
-            name: stack.enter_context(PeerGroup(peer, workers)) for name, peer in peers.items()
-        }
-        for case in cases:
-            found = paired({name: group.turn(case) for name, group in there.items()}, pairs)
-            ratios = {
-                name: Interval.of(
-                    [mine / its for mine, its in zip(found[name], found["old"], strict=True)]
-                )
-                for name in ("new", "again")
-            }
-            rows.append(
-                {
-                    "case": case,
-                    "pairs": pairs,
-                    f"{old}": Quartiles.of(found["old"]),
-                    f"{new}": Quartiles.of(found["new"]),
-                    "new / old": str(ratios["new"]),
-                    "old / old": str(ratios["again"]),
-                    "upper end": Ratio(ratios["new"].high, TARGET),
+    found: dict[str, list[dict[str, float]]] = {case: [] for case in cases}
+    with sources(commits) as (old, new):
+        peers = {OLD: checkout(OLD, old), NEW: checkout(NEW, new), AGAIN: checkout(AGAIN, old)}
+        for start in range(STARTS):
+            with ExitStack() as stack:
+                names = orders_of_start(start)
+                there = {
+                    name: stack.enter_context(PeerGroup(peers[name], workers)) for name in names
                 }
-            )
-            show(f"{new} against {old}, {workers} workers", rows[-1:])
-    return rows
+                for case in cases:
+                    turns = {name: group.turn(case) for name, group in there.items()}
+                    found[case] += paired(turns, math.ceil(pairs / STARTS))
+            print(f"start {start + 1} of {STARTS} is done", file=sys.stderr)
+    return [row_of(case, commits, found[case]) for case in cases]
+
+
+def orders_of_start(start: int) -> tuple[str, ...]:
+    """Return the order in which the contenders are started for the n-th time."""
+    orders = list(permutations((OLD, NEW, AGAIN)))
+    return orders[start % len(orders)]
 
 
 def main() -> None:
