@@ -84,10 +84,8 @@ def test_the_number_of_workers_has_the_usual_options(flag: str):
 
 
 def test_every_option_reaches_the_experiment():
-    options = (
-        "--steps 2 --seed 7 --transport tcp --oracle --strict --out elsewhere --trace messages"
-    )
-    options += " --mode v=on_read"
+    options = "--steps 2 --seed 7 --transport tcp --exchange star --oracle --strict"
+    options += " --out elsewhere --trace messages --mode v=on_read"
     result = run(*options.split(), "--devices", "cpu:0, gpu:0", "name=mine")
     summary = load_summary(Path("elsewhere/latest"))
 
@@ -100,7 +98,9 @@ def test_every_option_reaches_the_experiment():
         "mode": "v=on_read",
         "steps": 2,
         "seed": 7,
+        "launcher": "process",
         "transport": "tcp",
+        "exchange": "star",
         "auto": "on_write",
         "trace": "messages",
         "oracle": True,

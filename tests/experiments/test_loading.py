@@ -200,7 +200,7 @@ def test_a_wrong_number_in_the_environment_is_one_clear_error(
         ("seed: -1", "x.yaml:1: seed: -1 is not possible"),
         (
             "transport: udp",
-            "x.yaml:1: transport: 'udp' is not possible: it should be 'ipc' or 'tcp'",
+            "x.yaml:1: transport: invalid transport 'udp': expected 'ipc' or 'tcp'",
         ),
         ("name: a/b", "x.yaml:1: name: 'a/b' has other characters in it"),
         ("params: 3", "x.yaml:1: params: 3 is not possible: it should be a mapping"),

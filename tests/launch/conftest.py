@@ -10,7 +10,7 @@ import pytest
 
 from tests.launch.programs import Nothing
 from tests.waiting import MS
-from varsim.launch.launcher import LaunchOptions
+from varsim.launch.launcher import Backends, LaunchOptions
 from varsim.launch.link import Link, Lost
 from varsim.launch.process import ProcessLauncher
 from varsim.launch.process_channel import ProcessChannel
@@ -61,7 +61,9 @@ def launch() -> Iterator[Launch]:
         def start(num_replicas: int = 2, program: str = "serve", **options: Any) -> Cluster:
             launcher = ProcessLauncher(entry_point=f"tests.launch.programs:{program}")
             devices = tuple(f"CPU:{number}" for number in range(num_replicas))
-            link = launcher.launch(LaunchOptions(7, devices, **options), Nothing())
+            names = {one: options.pop(one) for one in ("transport", "exchange") if one in options}
+            given = LaunchOptions(7, devices, backends=Backends(**names), **options)
+            link = launcher.launch(given, Nothing())
             stack.enter_context(closing(link.channel))
             return Cluster(link)
 

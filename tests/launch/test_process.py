@@ -15,8 +15,8 @@ from tests.launch.conftest import WAIT_S, Launch
 from tests.launch.programs import Nothing
 from tests.waiting import MS, is_running, wait_for_exit
 from varsim.errors import ConfigError, StartError
-from varsim.launch.current import current_launcher
-from varsim.launch.launcher import LaunchOptions
+from varsim.launch.backends import launcher_of
+from varsim.launch.launcher import Backends, LaunchOptions
 from varsim.launch.process import ProcessLauncher
 from varsim.protocol.messages import Component, Fetch
 
@@ -210,4 +210,4 @@ def test_the_nursery_says_what_it_is_when_started_by_hand() -> None:
 
 
 def test_processes_are_what_a_strategy_uses() -> None:
-    assert isinstance(current_launcher(), ProcessLauncher)
+    assert isinstance(launcher_of(Backends()), ProcessLauncher)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from varsim.exchange.exchange import Handover
-from varsim.launch.launcher import LaunchOptions
+from varsim.launch.launcher import Backends, LaunchOptions
 from varsim.launch.rendezvous import Rendezvous
 from varsim.tracing.trace import TraceOptions
 
@@ -25,7 +25,7 @@ def altered(value: Any) -> Any:
             return value / "below"
         case None:
             return None
-        case TraceOptions() | LaunchOptions() | Handover():
+        case TraceOptions() | LaunchOptions() | Handover() | Backends():
             return replace(
                 value, **{f.name: altered(getattr(value, f.name)) for f in fields(value)}
             )

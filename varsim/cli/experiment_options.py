@@ -2,19 +2,54 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 if TYPE_CHECKING:
     from varsim.experiments.loading import Override
 
+Command = TypeVar("Command", bound=Callable[..., Any])
+
 DEVICES: Final = click.option(
     "--devices", metavar="NAME,…", help="In place of --workers: a name for each replica's device."
 )
-TRANSPORT: Final = click.option(
-    "--transport", type=click.Choice(["ipc", "tcp"]), help="What messages travel over."
-)
+
+
+class _Registered(click.Choice[str]):
+    """The names of a registry, which is imported when they are needed."""
+
+    def __init__(self, setting: str) -> None:
+        super().__init__([])
+        self._setting = setting
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The names that there are in this installation."""
+        from varsim.launch.backends import REGISTRIES
+
+        return REGISTRIES[self._setting].names()
+
+    @choices.setter
+    def choices(self, choices: object) -> None:
+        """Ignore the names that the base class sets."""
+
+
+_BACKENDS: Final = {
+    "launcher": "What starts the workers.",
+    "transport": "What messages travel over.",
+    "exchange": "How large values travel.",
+}
+
+
+def backends(command: Command) -> Command:
+    """Add an option for each registry to a command."""
+    for setting, text in reversed(_BACKENDS.items()):
+        command = click.option(f"--{setting}", type=_Registered(setting), help=text)(command)
+    return command
+
+
 TRACE: Final = click.option(
     "--trace",
     metavar="LEVEL",

@@ -34,9 +34,9 @@ from varsim.distribute.strategy import Strategy
 from varsim.distribute.supervision import Choices, Supervisor, current_supervisor
 from varsim.distribute.values import DistributedValues, is_distributed, regroup, select_replica
 from varsim.errors import DistributedValueError, ReplicaError
-from varsim.launch.current import current_launcher
+from varsim.launch.backends import check_backends, launcher_of
 from varsim.launch.devices import default_devices, problem_with
-from varsim.launch.launcher import LaunchOptions
+from varsim.launch.launcher import Backends, LaunchOptions
 from varsim.protocol.messages import Payload, Raised
 from varsim.protocol.structure import function_id
 from varsim.shells.coordinator import Coordinator, RaisedBy, call_timeout_s
@@ -59,9 +59,10 @@ class MirroredStrategy(Strategy):
     Args:
         devices: One per replica, like `["cpu:0", "gpu:0"]`; they name simulated hardware. None
             means as many CPUs as the environment variable VARSIM_WORKERS says, else 2.
-        transport: "ipc" (a private directory) or "tcp" (loopback, encrypted by CURVE).
-        exchange: How large values of a merge travel: "shared" (through shared memory), "star"
-            (through sockets), or "auto": shared where the transport and the system allow it.
+        launcher: What starts the workers.
+        transport: What messages travel over.
+        exchange: How large values travel, and where they are reduced. docs/cli.md explains the
+            names that varsim has for these three; other packages can add launchers and exchanges.
         strict: Refuse what is only warned of otherwise: variables with synchronization NONE, which
             TensorFlow refuses too, and collectives without a name that replicas come to in
             different lines.
@@ -73,6 +74,7 @@ class MirroredStrategy(Strategy):
             draw the same; by default they differ at every start. The program's own are left alone.
     Raises:
         ValueError: No device, or one named twice; another `auto`; a seed below 0.
+        ConfigError: There is no such launcher, transport or exchange.
         StartError: The workers did not come up.
 
     The workers start with the first thing that needs them, and end with `close()`, at the end of a
@@ -84,28 +86,31 @@ class MirroredStrategy(Strategy):
         devices: Sequence[str] | None = None,
         cross_device_ops: Any = None,
         *,
-        transport: str = "ipc",
-        exchange: str = "auto",
+        launcher: str = Backends().launcher,
+        transport: str = Backends().transport,
+        exchange: str = Backends().exchange,
         strict: bool = False,
         auto: str = AUTO_MEANS[0],
         log_dir: str | Path | None = None,
         trace: TraceOptions | None = None,
         seed: int | None = None,
     ) -> None:
+        backends = Backends(launcher=launcher, transport=transport, exchange=exchange)
         self._supervisor = current_supervisor()
         place = ""
         if self._supervisor is not None:
             place = user_place()
             said = Choices(
                 devices=None if devices is None else _checked(devices),
-                transport=transport,
+                backends=backends,
                 strict=strict,
                 auto=auto,
                 place=place,
             )
             chosen = self._supervisor.choose(said)
-            devices, transport = chosen.devices, chosen.transport
+            devices, backends = chosen.devices, chosen.backends
             strict, auto = chosen.strict, chosen.auto
+        check_backends(backends)
         self._set_up(new_id(), _checked(devices))
         self.strict = strict
         if auto not in AUTO_MEANS:
@@ -114,13 +119,12 @@ class MirroredStrategy(Strategy):
         self._options = LaunchOptions(
             cluster_id=self.strategy_id,
             devices=self.devices,
-            transport=transport,
-            exchange=exchange,
+            backends=backends,
             log_dir=None if log_dir is None else Path(log_dir),
             trace=_checked_trace(trace),
             seed=_checked_seed(seed),
         )
-        self._launcher = current_launcher()
+        self._launcher = launcher_of(backends)
         PROGRAM.know("strategy", self.strategy_id, self)
         self._coordinator = None
         self._warned: set[str] = set()  # what was said already

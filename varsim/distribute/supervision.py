@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from varsim.distribute.mirrored import MirroredStrategy
-    from varsim.launch.launcher import LaunchOptions
+    from varsim.launch.launcher import Backends, LaunchOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +23,7 @@ class Choices:
     """The arguments of a strategy that a program makes."""
 
     devices: tuple[str, ...] | None  # None: the supervisor chooses them
-    transport: str
+    backends: Backends
     strict: bool
     auto: str
     place: str  # where it makes the strategy, file:line

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import asdict, fields
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
@@ -17,6 +18,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     PlainSerializer,
     PrivateAttr,
@@ -25,14 +27,16 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
-from pydantic_core import CoreSchema
+from pydantic_core import CoreSchema, core_schema
 
 from varsim.errors import ConfigError
 from varsim.experiments import catalog
 from varsim.experiments.key_locations import KeyLocations, WrongKey
 from varsim.experiments.mode_text import MODES, SYNTAX, Mode, as_member, parse_mode
 from varsim.experiments.nearest import did_you_mean
+from varsim.launch.backends import REGISTRIES
 from varsim.launch.devices import DEFAULT_WORKERS, MAX_WORKERS, cpus, problem_with
+from varsim.launch.launcher import Backends
 from varsim.spec import VariableAggregation, VariableSynchronization
 from varsim.tracing.trace import LEVELS, LIMIT_BYTES, OFF, OPS, TraceOptions
 
@@ -83,6 +87,30 @@ _Workload = Annotated[
     str,
     WithJsonSchema({"anyOf": [{"enum": list(catalog.built_in())}, {"type": "string"}]}),
 ]
+
+
+class _Registered:
+    """Annotates the name of an implementation: the registry knows which names there are."""
+
+    def __init__(self, setting: str) -> None:
+        self._registry = REGISTRIES[setting]
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._checked, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return handler(schema) | {"enum": list(self._registry.names())}
+
+    def _checked(self, name: str) -> str:
+        try:
+            self._registry.check(name)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return name
 
 
 class _Keys(BaseModel):
@@ -302,8 +330,18 @@ class Experiment(_Keys):
         description="Seed of all random numbers, from 0: it is job.seed, and it seeds `random` "
         "and `numpy.random`, in the program and, with the replica's id, in each worker.",
     )
-    transport: Literal["ipc", "tcp"] = Field(
-        default="ipc", description="ipc: a private directory. tcp: loopback, encrypted by CURVE."
+    launcher: Annotated[str, _Registered("launcher")] = Field(
+        default=Backends().launcher,
+        description=f"What starts the workers. {REGISTRIES['launcher'].summary()}",
+    )
+    transport: Annotated[str, _Registered("transport")] = Field(
+        default=Backends().transport,
+        description=f"What messages travel over. {REGISTRIES['transport'].summary()}",
+    )
+    exchange: Annotated[str, _Registered("exchange")] = Field(
+        default=Backends().exchange,
+        description="How large values travel, and where they are reduced. "
+        f"{REGISTRIES['exchange'].summary()}",
     )
     auto: Literal["on_write", "adaptive", "advised"] = Field(
         default="on_write",
@@ -364,6 +402,20 @@ class Experiment(_Keys):
         if problem:
             raise ValueError(f"devices: {problem}")
         return self
+
+    @property
+    def backends(self) -> Backends:
+        """The launcher, transport and exchange."""
+        return Backends(**{field.name: getattr(self, field.name) for field in fields(Backends)})
+
+    @property
+    def named_backends(self) -> dict[str, str]:
+        """Those of them that the experiment itself names."""
+        return {
+            name: value
+            for name, value in asdict(self.backends).items()
+            if name in self.model_fields_set
+        }
 
     @property
     def locations(self) -> KeyLocations:

@@ -43,7 +43,9 @@ class ExperimentSettings(TypedDict, total=False):
     variables: Mapping[str, str | Mapping[str, str]] | None
     steps: int | None
     seed: int | None
+    launcher: str | None
     transport: str | None
+    exchange: str | None
     auto: str | None
     trace: str | Mapping[str, Any] | None
     oracle: bool | None

@@ -350,7 +350,7 @@ class _Supervision:
         return replace(
             said,
             devices=devices,
-            transport=experiment.transport if "transport" in asked else said.transport,
+            backends=replace(said.backends, **experiment.named_backends),
             strict=experiment.strict if "strict" in asked else said.strict,
             auto=experiment.auto if "auto" in asked else said.auto,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import is_dataclass
+from dataclasses import asdict, is_dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -33,7 +33,7 @@ def strategy_of(
     """
     return MirroredStrategy(
         device_names,
-        transport=experiment.transport,
+        **asdict(experiment.backends),
         strict=experiment.strict,
         auto=experiment.auto,
         log_dir=files.logs,

@@ -11,14 +11,22 @@ from varsim.protocol.references import References
 from varsim.tracing.trace import TraceOptions
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backends:
+    """The names of the implementations that a cluster uses; see `varsim.launch.backends`."""
+
+    launcher: str = "process"
+    transport: str = "ipc"
+    exchange: str = "auto"
+
+
 @dataclass(frozen=True, slots=True)
 class LaunchOptions:
     """What a program can choose about how its workers are started."""
 
     cluster_id: int  # names the cluster within its program
     devices: tuple[str, ...]  # one per replica, as the program named them
-    transport: str = "ipc"  # or "tcp": loopback with CURVE
-    exchange: str = "auto"  # "star", "shared", or what fits
+    backends: Backends = Backends()
     log_dir: Path | None = None  # for each worker's log; a private directory if None
     start_timeout_s: float = 60.0
     trace: TraceOptions | None = None  # what every process records, if anything

@@ -46,7 +46,8 @@ class ProcessLauncher:
             StartError: A worker did not come up; the text says which and what it said.
             ConfigError: There is no such transport or exchange, or not together.
         """
-        check_exchange(options.exchange, TRANSPORTS.make(options.transport))
+        backends = options.backends
+        check_exchange(backends.exchange, TRANSPORTS.make(backends.transport))
         ensure_open_files(len(options.devices))
         deadline = time.monotonic() + options.start_timeout_s
         channel: ProcessChannel | None = None
@@ -71,13 +72,13 @@ class ProcessLauncher:
         count = len(options.devices)
         directory = private_folder()
         stack.callback(shutil.rmtree, directory, ignore_errors=True)
-        transport = TRANSPORTS.make(options.transport)
+        transport = TRANSPORTS.make(options.backends.transport)
         listener = transport.listen(count, directory)
         stack.callback(listener.close)
         log_dir = (options.log_dir or directory).absolute()
         log_dir.mkdir(parents=True, exist_ok=True)
         logs = WorkerLogs(log_dir, private=options.log_dir is None, num_replicas=count)
-        exchange_name, exchange = open_exchange(options.exchange, transport, count)
+        exchange_name, exchange = open_exchange(options.backends.exchange, transport, count)
         stack.callback(exchange.close)
         nursery = Nursery(
             Rendezvous(

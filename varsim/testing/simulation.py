@@ -21,8 +21,8 @@ from varsim.distribute.home import Home, inhabited
 from varsim.distribute.mirrored import MirroredStrategy
 from varsim.distribute.program_functions import replica_of
 from varsim.exchange.star import StarWorker
+from varsim.launch.backends import use_launcher
 from varsim.launch.chance import seeded
-from varsim.launch.current import use_launcher
 from varsim.launch.launcher import LaunchOptions
 from varsim.launch.link import Arrival, Link, Lost, WorkerLink
 from varsim.protocol.messages import Message

@@ -14,7 +14,7 @@ from varsim.distribute.mirrored import MirroredStrategy
 from varsim.distribute.values import DistributedValues
 from varsim.distribute.variable import Variable
 from varsim.errors import VarsimError
-from varsim.launch.current import use_launcher
+from varsim.launch.backends import use_launcher
 from varsim.launch.launcher import LaunchOptions
 from varsim.launch.link import Link
 from varsim.protocol.messages import (

@@ -55,7 +55,7 @@ def run(line: bytes) -> None:
 def _load(rendezvous: Rendezvous) -> Serve:
     """The function that workers run; imports all they need, once for all of them."""
     import_module("varsim.protocol.pickling")
-    TRANSPORTS.make(rendezvous.options.transport)
+    TRANSPORTS.make(rendezvous.options.backends.transport)
     EXCHANGES.make(rendezvous.exchange)
     if rendezvous.options.seed is not None:
         import_module("varsim.launch.chance")

@@ -81,7 +81,7 @@ def work(rendezvous: Rendezvous, replica_id: int, serve: Callable[[WorkerLink], 
     log_path = str(Path(rendezvous.log_dir) / log_name(replica_id))
     output = KeepingOutput(os.fdopen(1, "wb", closefd=False), log_path)
     sys.stdout = output
-    transport = TRANSPORTS.make(rendezvous.options.transport)
+    transport = TRANSPORTS.make(rendezvous.options.backends.transport)
     connection = transport.connect(rendezvous.addresses[replica_id], replica_id)
     options, count = rendezvous.options, len(rendezvous.options.devices)
     exchange = EXCHANGES.make(rendezvous.exchange).join(rendezvous.handover, replica_id, count)

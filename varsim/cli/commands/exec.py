@@ -11,6 +11,7 @@ import click
 from varsim.cli import completion, experiment_options
 from varsim.cli.ctrl_c import saved_by_then
 from varsim.cli.exit_codes import DONE, INTERRUPTED, Failed, WrongUse
+from varsim.launch.devices import MAX_WORKERS
 
 if TYPE_CHECKING:
     from varsim.report.summary import Summary
@@ -35,7 +36,7 @@ _EXIT_CODES = (
     "--workers",
     type=int,
     metavar="N",
-    help="How many replicas a MirroredStrategy() without devices has: 1 to 128.",
+    help=f"How many replicas a MirroredStrategy() without devices has: 1 to {MAX_WORKERS}.",
 )
 @experiment_options.DEVICES
 @click.option(
@@ -53,7 +54,7 @@ _EXIT_CODES = (
 )
 @experiment_options.TRACE
 @click.option("--seed", type=int, metavar="N", help="Seed of random and numpy.random. [default: 0]")
-@experiment_options.TRANSPORT
+@experiment_options.backends
 @experiment_options.STRICT
 @click.option("--oracle", is_flag=True, default=None, hidden=True)  # the error says why not
 @click.option("--steps", type=int, hidden=True)  # likewise

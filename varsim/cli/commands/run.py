@@ -20,6 +20,7 @@ from varsim.cli.exit_codes import (
     WrongUse,
     exit_codes,
 )
+from varsim.launch.devices import MAX_WORKERS
 
 if TYPE_CHECKING:
     from varsim.experiments.config import Experiment
@@ -36,7 +37,9 @@ _EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, INTERRUPTED)
     metavar="[WHAT] [KEY=VALUE]...",
     shell_complete=completion.what_to_run,
 )
-@click.option("-n", "-np", "--workers", type=int, metavar="N", help="How many replicas: 1 to 128.")
+@click.option(
+    "-n", "-np", "--workers", type=int, metavar="N", help=f"How many replicas: 1 to {MAX_WORKERS}."
+)
 @experiment_options.DEVICES
 @click.option(
     "--mode",
@@ -53,7 +56,7 @@ _EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, INTERRUPTED)
 )
 @click.option("--steps", type=int, metavar="N", help="How many steps to train.")
 @click.option("--seed", type=int, metavar="N", help="Seed of all random numbers. [default: 0]")
-@experiment_options.TRANSPORT
+@experiment_options.backends
 @click.option(
     "--auto",
     metavar="MEANING",

@@ -1,0 +1,54 @@
+"""The implementations that a cluster can use, by name: launchers, transports and exchanges."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import fields
+from typing import Any, Final
+
+from varsim.exchange.exchange import EXCHANGES
+from varsim.launch.launcher import Backends, Launcher
+from varsim.registry import BuiltIn, Registry
+from varsim.transport.transport import TRANSPORTS
+
+LAUNCHERS: Final = Registry[Launcher](
+    "launcher",
+    {"process": BuiltIn("varsim.launch.process:ProcessLauncher", "processes of this machine")},
+    group="varsim.launchers",
+)
+"""Every launcher; a new one is one file, and an entry here or in another package's metadata."""
+
+REGISTRIES: Final[dict[str, Registry[Any]]] = {
+    one.setting: one for one in (LAUNCHERS, TRANSPORTS, EXCHANGES)
+}
+"""The registry of each field of `Backends`."""
+
+
+def check_backends(backends: Backends) -> None:
+    """Do nothing if all these implementations exist.
+
+    Raises:
+        ConfigError: One does not; the text names those that do.
+    """
+    for field in fields(backends):
+        REGISTRIES[field.name].check(getattr(backends, field.name))
+
+
+_in_use: ContextVar[Launcher | None] = ContextVar("varsim_launcher", default=None)
+
+
+@contextmanager
+def use_launcher(launcher: Launcher) -> Iterator[None]:
+    """Within the block, strategies start their workers by this launcher, whatever they name."""
+    token = _in_use.set(launcher)
+    try:
+        yield
+    finally:
+        _in_use.reset(token)
+
+
+def launcher_of(backends: Backends) -> Launcher:
+    """Return the launcher of a new strategy: that of `use_launcher`, else the named one."""
+    return _in_use.get() or LAUNCHERS.make(backends.launcher)
