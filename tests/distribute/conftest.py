@@ -1,4 +1,4 @@
-"""A strategy of two replicas on the simulated cluster, for every test that asks for one."""
+"""Fixtures: the simulated cluster, and a strategy of two replicas on it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from varsim.testing import simulated_cluster
 
 @pytest.fixture
 def simulated():
-    """New strategies of the test run their replicas in this process."""
+    """Run the replicas of the test's strategies in this process."""
     with simulated_cluster() as cluster:
         yield cluster
 
 
 @pytest.fixture
 def strategy(simulated):
-    """Two replicas."""
+    """Provide a strategy of two replicas."""
     return tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])

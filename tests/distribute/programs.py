@@ -1,4 +1,4 @@
-"""What the programs of these tests are written with."""
+"""Short functions for the programs of these tests."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ Sync, Agg = tf.VariableSynchronization, tf.VariableAggregation
 
 
 def rank() -> int:
-    """The number of the replica that we are on."""
+    """Return the number of the current replica."""
     return tf.distribute.get_replica_context().replica_id_in_sync_group
 
 
 def made(
     strategy: Any, value: Any, synchronization: str = "AUTO", aggregation: str = "NONE", **more: Any
 ) -> Any:
-    """A variable under a strategy."""
+    """Create a variable under a strategy."""
     with strategy.scope():
         return tf.Variable(
             value,
@@ -30,11 +30,11 @@ def made(
 
 
 def components(variable: Any) -> list[Any]:
-    """The components of a variable as Python values."""
+    """Return the components of a variable as Python values."""
     return [component.numpy().tolist() for component in variable.values]
 
 
 def each(strategy: Any, *values: Any) -> Any:
-    """A PerReplica of float32 values."""
+    """Return a PerReplica of float32 values."""
     assert len(values) == strategy.num_replicas_in_sync
     return tf.distribute.PerReplica(np.asarray(value, np.float32) for value in values)

@@ -1,4 +1,4 @@
-"""AUTO under auto="adaptive", as a program meets it; tests/properties compares it with ON_WRITE."""
+"""AUTO under auto="adaptive" in programs; tests/properties compares it with ON_WRITE."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def test_it_is_off_by_default():
             assert tf.VariableSynchronization.ON_WRITE is tf.Variable(0.0).synchronization
 
 
-def test_another_meaning_of_auto_is_refused():
+def test_an_unknown_value_of_auto_is_refused():
     with pytest.raises(ValueError, match="auto='always': it is one of on_write, adaptive"):
         tf.distribute.MirroredStrategy(["a"], auto="always")
 
 
-def test_the_variable_says_what_it_is(strategy, v):
+def test_the_variable_has_the_synchronization_auto(strategy, v):
     assert AUTO is v.synchronization
     assert SUM is v.aggregation
     assert v.trainable
@@ -106,7 +106,9 @@ def test_a_value_once_read_never_changes(strategy, v):
 
 
 @pytest.mark.parametrize("limit", ["MAX_ENTRIES", "MAX_LOG_BYTES"])
-def test_a_replica_that_keeps_too_much_waits_for_an_exchange(strategy, v, monkeypatch, limit):
+def test_a_replica_with_too_many_deferred_writes_waits_for_an_exchange(
+    strategy, v, monkeypatch, limit
+):
     monkeypatch.setattr(deferred, limit, 3)
 
     def step() -> None:
@@ -128,7 +130,7 @@ def test_a_component_is_written_after_what_its_replicas_wrote(strategy, v):
     assert [12.0, 4.0] == [float(part.numpy()) for part in v.values]
 
 
-def test_a_replica_reads_another_ones_component_after_as_many_writes(strategy, v):
+def test_a_replica_reads_another_replicas_component_after_as_many_writes(strategy, v):
     def step() -> float:
         v.assign_add(1.0)
         seen = float(v.values[1 - replica_id()].numpy())
@@ -170,7 +172,7 @@ def test_a_call_in_a_merge_call_writes_too(strategy, v):
     assert 242.0 == float(v)
 
 
-def test_a_call_that_fails_in_a_merge_call_takes_back_its_own_writes(strategy, v):
+def test_a_call_that_fails_in_a_merge_call_loses_only_its_own_writes(strategy, v):
     def inner(number: float) -> None:
         v.assign_add(number)
         if number == 100.0:
@@ -190,7 +192,7 @@ def test_a_call_that_fails_in_a_merge_call_takes_back_its_own_writes(strategy, v
     assert 26.0 == float(v)
 
 
-def test_a_call_that_fails_takes_back_what_nobody_has_read(strategy, v):
+def test_a_call_that_fails_loses_its_unread_writes(strategy, v):
     def step() -> None:
         v.assign_add(1.0)
         v.read_value()
@@ -237,7 +239,7 @@ def test_bools_are_refused_as_under_on_write(strategy):
         strategy.run(lambda: flag.assign(True))
 
 
-def test_a_copy_has_what_replicas_wrote(strategy, v):
+def test_a_deep_copy_contains_deferred_writes(strategy, v):
     import copy
 
     strategy.run(lambda: v.assign_add(1.0, read_value=False))
@@ -248,7 +250,7 @@ def test_a_copy_has_what_replicas_wrote(strategy, v):
     assert (2.0, 4.0, AUTO) == (float(v), float(twin), twin.synchronization)
 
 
-def test_a_variable_that_is_dropped_takes_its_writes_along(strategy):
+def test_writes_to_a_dropped_variable_are_dropped(strategy):
     with strategy.scope():
         gone = tf.Variable(0.0, aggregation=MEAN)
         kept = tf.Variable(0.0, aggregation=MEAN)
@@ -262,7 +264,7 @@ def test_a_variable_that_is_dropped_takes_its_writes_along(strategy):
     assert 2.0 == float(kept)
 
 
-def test_what_nobody_has_read_is_gone_with_its_workers(strategy, v):
+def test_unread_writes_are_lost_with_the_workers(strategy, v):
     strategy.run(lambda: v.assign_add(1.0, read_value=False))
     assert 2.0 == float(v)
     strategy.run(lambda: v.assign_add(1.0, read_value=False))

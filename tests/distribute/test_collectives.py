@@ -1,4 +1,4 @@
-"""What replicas reduce, gather and merge together: by name, by key, or else by order and line."""
+"""Which collectives of replicas belong together: by name, by key, or else by order and line."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_arguments_and_results_of_merge_call_go_by_key(strategy):
     assert {"a": 1.0, "b": 20.0} == got
 
 
-def test_keys_that_read_alike_are_refused(strategy):
+def test_keys_with_the_same_text_are_refused(strategy):
     class Key:
         def __repr__(self) -> str:
             return "Key"
@@ -118,7 +118,7 @@ def test_keys_that_read_alike_are_refused(strategy):
         ({"a": 1.0}, [1.0], "the value: a dict on replica 1 against a list of 1 on replicas 0, 2"),
     ],
 )
-def test_structures_that_differ_are_told_by_path(simulated, odd, others, expected):
+def test_different_structures_are_reported_by_path(simulated, odd, others, expected):
     strategy = cluster(3)
 
     with pytest.raises(ValueMismatchError) as caught:
@@ -128,7 +128,7 @@ def test_structures_that_differ_are_told_by_path(simulated, odd, others, expecte
     assert ("dtype" in expected) == bool(caught.value.fixes)
 
 
-def test_what_does_not_fit_in_a_gather_is_told_by_path(simulated):
+def test_different_shapes_in_a_gather_are_reported_by_path(simulated):
     strategy = cluster(3)
 
     def step():
@@ -142,7 +142,7 @@ def test_what_does_not_fit_in_a_gather_is_told_by_path(simulated):
     assert [(2,), (0, 1)] == [group.replica_ids for group in caught.value.groups]
 
 
-def test_results_that_differ_are_told_by_path(simulated):
+def test_different_results_are_reported_by_path(simulated):
     strategy = cluster(3)
 
     def step():
@@ -156,7 +156,7 @@ def test_results_that_differ_are_told_by_path(simulated):
 
 
 def log_all(named: bool) -> Callable[[], tuple[float, float]]:
-    """Logs two metrics, on odd replicas in the other order."""
+    """Log two metrics, on odd replicas in the opposite order."""
 
     def step():
         values = {"loss": F(2.0), "accuracy": F(0.5)}
@@ -227,7 +227,7 @@ def test_a_name_is_text(simulated, name, error, count):
         strategy.run(lambda: context().all_reduce("SUM", 1.0, name=name))
 
 
-def test_a_name_is_known_by_its_text(strategy):
+def test_names_are_compared_by_their_text(strategy):
     def step():
         name = np.str_("loss") if rank() else "loss"
         return float(context().all_reduce("SUM", 1.0, name=name))
@@ -235,7 +235,7 @@ def test_a_name_is_known_by_its_text(strategy):
     assert 2.0 == strategy.run(step)
 
 
-def test_where_nothing_is_distributed_a_name_says_nothing():
+def test_without_replicas_a_name_has_no_effect():
     strategy = tf.distribute.OneDeviceStrategy("cpu:0")
 
     assert 1.0 == strategy.run(lambda: float(context().all_reduce("SUM", 1.0, name="x")))
@@ -251,7 +251,7 @@ def lines_apart() -> float:
     return float(context().all_reduce("MEAN", F(0.5)))
 
 
-def test_other_lines_are_warned_of_once_with_the_place(simulated):
+def test_collectives_in_different_lines_cause_one_warning_with_both_lines(simulated):
     strategy = cluster(3)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -267,7 +267,7 @@ def test_other_lines_are_warned_of_once_with_the_place(simulated):
     assert "name=" in str(warning.message)
 
 
-def test_each_pair_of_lines_is_warned_of(strategy):
+def test_each_pair_of_lines_causes_a_warning(strategy):
     def step(flip):
         first = rank() == flip
         if first:
@@ -288,7 +288,7 @@ def test_each_pair_of_lines_is_warned_of(strategy):
     assert ["merge_call", "all_gather"] == kinds
 
 
-def test_a_strict_strategy_refuses_other_lines(simulated):
+def test_a_strict_strategy_refuses_collectives_in_different_lines(simulated):
     strategy = cluster(2, strict=True)
 
     with pytest.raises(MismatchError, match="unnamed collectives in different lines") as caught:
@@ -296,7 +296,7 @@ def test_a_strict_strategy_refuses_other_lines(simulated):
     assert () == caught.value.fixes
 
 
-def test_a_loop_in_one_line_is_no_warning(strategy):
+def test_collectives_in_one_line_cause_no_warning(strategy):
     assert (1.25, 1.25) == strategy.run(log_all(named=False))
 
 
@@ -342,7 +342,7 @@ def test_a_loop_that_one_replica_leaves_early_groups_the_others(simulated):
     assert (0, 1, 2) == caught.value.groups[-1].replica_ids
 
 
-def test_an_exception_on_one_replica_is_told_rather_than_a_mismatch(simulated):
+def test_an_exception_on_one_replica_takes_precedence_over_a_mismatch(simulated):
     strategy = cluster(3)
 
     def step():
@@ -365,6 +365,6 @@ def test_a_structure_that_contains_itself_is_refused_and_can_be_returned(simulat
         assert 1.0 == first[1][1][0]
 
 
-def test_keys_that_only_read_alike_are_said_to(simulated):
+def test_the_error_says_that_keys_have_the_same_text(simulated):
     with cluster(2) as strategy, pytest.raises(ValueMismatchError, match="although they have"):
         strategy.run(lambda: {float("nan"): 1.0})

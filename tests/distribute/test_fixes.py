@@ -1,4 +1,4 @@
-"""Every fix that an error promises is legal, and gives the value that the error says."""
+"""Every fix of an error is legal, and gives the value in the error."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def cluster() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class New:
-    """A variable, as a program asks for it."""
+    """The arguments with which a program creates a variable."""
 
     synchronization: Any = VariableSynchronization.AUTO
     aggregation: Any = VariableAggregation.NONE
@@ -54,7 +54,7 @@ class New:
         return strategy, v
 
     def after(self, change: str) -> New:
-        """The same with what a fix says of its settings or its dtype; as it is if it says none."""
+        """Return these arguments, changed by a fix of settings or dtype."""
         found = re.match(r"(synchronization|aggregation|dtype)=(\w+)", change)
         if found is None:
             return self
@@ -77,7 +77,7 @@ def raised(act: Callable[[], Any], kind: type[VarsimError] = VariableError) -> A
 
 
 def is_given(fix: Fix, got: Any) -> None:
-    """The value is what was promised, and the words say the same."""
+    """Check that a value equals that of a fix, and that the fix's text has it."""
     np.testing.assert_array_equal(fix.value, np.asarray(got))
     assert fix.value.dtype == np.asarray(got).dtype
 
@@ -86,7 +86,7 @@ def is_given(fix: Fix, got: Any) -> None:
 
 
 def trained(new: New) -> tuple[Any, Any]:
-    """A variable that every replica has added another number to."""
+    """Return a variable to which every replica has added another number."""
     strategy, v = new.made()
     strategy.run(lambda: v.assign_add(float(mine() + 3), read_value=False))
     return strategy, v
@@ -97,7 +97,7 @@ def outside(v: Any, operation: Operation) -> Any:
 
 
 def applied(new: New, operation: Operation, fix: Fix) -> Any:
-    """What a program comes to with a fix: its text is code, or another setting."""
+    """Return the result of a program with a fix, which is code or another setting."""
     changed = new.after(fix.change)
     strategy, v = trained(changed)
     names = {"v": v, "strategy": strategy}
@@ -115,7 +115,7 @@ def applied(new: New, operation: Operation, fix: Fix) -> Any:
 @pytest.mark.parametrize("replicas", [1, 2, 3])
 @pytest.mark.parametrize("operation", [Operation.READ, *WRITES])
 @pytest.mark.parametrize(("synchronization", "aggregation"), SETTINGS)
-def test_a_refusal_from_outside_keeps_its_promises(
+def test_fixes_of_a_cross_replica_refusal_give_their_values(
     synchronization, aggregation, operation, replicas
 ):
     new = New(synchronization, aggregation, replicas=replicas)
@@ -138,8 +138,10 @@ def test_a_refusal_from_outside_keeps_its_promises(
     ("synchronization", "aggregation", "operation"),
     [("ON_READ", "NONE", "read"), ("ON_READ", "SUM", "assign_add"), ("NONE", "SUM", "read")],
 )
-def test_these_are_refused_with_the_variable_and_the_place(synchronization, aggregation, operation):
-    """So that the test above cannot pass because nothing is refused."""
+def test_these_operations_are_refused_with_variable_and_location(
+    synchronization, aggregation, operation
+):
+    """Without this test, the one above could pass because nothing is refused."""
     new = New(VariableSynchronization[synchronization], VariableAggregation[aggregation])
     _, v = trained(new)
 
@@ -162,7 +164,7 @@ def test_the_values_of_all_replicas_are_in_the_error():
     ] == lines
 
 
-def test_a_component_of_none_does_not_travel_for_an_error():
+def test_components_of_none_are_not_fetched_for_an_error():
     strategy, v = trained(New(VariableSynchronization.NONE, VariableAggregation.SUM))
     before = strategy.statistics()[0].messages
 
@@ -183,7 +185,7 @@ def test_a_large_value_is_not_fetched_for_an_error():
 
 @pytest.mark.parametrize("aggregation", ["NONE", "SUM"])
 @pytest.mark.parametrize("operation", [Operation.READ, *WRITES])
-def test_a_bool_is_refused_without_a_promise_that_fails(aggregation, operation):
+def test_the_fixes_for_a_bool_are_legal(aggregation, operation):
     new = New(VariableSynchronization.ON_READ, VariableAggregation[aggregation], "bool", start=True)
 
     def act(changed: New) -> Any:
@@ -213,7 +215,7 @@ def test_a_bool_is_refused_without_a_promise_that_fails(aggregation, operation):
     + [New(VariableSynchronization.NONE, kind, strict=True) for kind in VariableAggregation],
     ids=str,
 )
-def test_a_variable_that_cannot_be_created_can_be_as_the_error_says(new):
+def test_a_refused_creation_succeeds_with_each_fix(new):
     error = raised(new.made)
 
     assert "test_fixes.py" in error.place
@@ -242,7 +244,7 @@ REFUSED = [
 
 
 def changed_by(operation: Operation, before: Any, after: Any) -> Any:
-    """What a write added, subtracted or assigned."""
+    """Return what a write added, subtracted or assigned."""
     match operation:
         case Operation.ASSIGN_ADD:
             return after - before
@@ -266,9 +268,7 @@ def written(new: New, operation: Operation, value: Any, *, inside: bool) -> Any:
 @pytest.mark.parametrize("aggregation", ["SUM", "MEAN", "ONLY_FIRST_REPLICA"])
 @pytest.mark.parametrize("operation", WRITES)
 @pytest.mark.parametrize(("new", "value"), REFUSED, ids=str)
-def test_a_value_that_does_not_fit_can_be_written_as_the_error_says(
-    new, value, operation, aggregation, inside
-):
+def test_a_refused_value_can_be_written_with_each_fix(new, value, operation, aggregation, inside):
     new = replace(new, aggregation=VariableAggregation[aggregation])
     if aggregation == "MEAN" and new.dtype != "float32":
         return
@@ -284,7 +284,7 @@ def test_a_value_that_does_not_fit_can_be_written_as_the_error_says(
 
 
 @pytest.mark.parametrize("aggregation", ["SUM", "MEAN", "ONLY_FIRST_REPLICA"])
-def test_the_parts_of_a_value_are_assigned_in_the_replicas_as_the_error_says(aggregation):
+def test_a_refused_per_replica_value_can_be_assigned_in_the_replicas(aggregation):
     new = New(VariableSynchronization.ON_READ, VariableAggregation[aggregation])
     strategy, v = new.made()
     value = tf.distribute.PerReplica([3.0, 4.0])
@@ -298,7 +298,7 @@ def test_the_parts_of_a_value_are_assigned_in_the_replicas_as_the_error_says(agg
 
 
 def together(new: New, operations: list[Operation], values: list[Any]) -> Any:
-    """What a step changes in which every replica writes in its own way."""
+    """Return the change by a step in which replicas write with different operations."""
     strategy, v = new.made()
     before = v.read_value()
     strategy.run(lambda: getattr(v, operations[mine()].value)(values[mine()], read_value=False))
@@ -307,7 +307,7 @@ def together(new: New, operations: list[Operation], values: list[Any]) -> Any:
 
 @pytest.mark.parametrize("aggregation", ["SUM", "MEAN", "ONLY_FIRST_REPLICA"])
 @pytest.mark.parametrize("second", [Operation.ASSIGN, Operation.ASSIGN_SUB])
-def test_one_operation_for_all_gives_what_the_mismatch_says(second, aggregation):
+def test_the_fix_of_different_operations_gives_its_value(second, aggregation):
     new = New(aggregation=VariableAggregation[aggregation])
     operations, values = [Operation.ASSIGN_ADD, second], [3.0, 4.0]
     error = raised(lambda: together(new, operations, values), MismatchError)
@@ -330,7 +330,7 @@ def test_a_mismatch_of_large_values_names_the_fixes_without_their_values():
     assert "v.assign on every replica: assigns the mean of the replicas' values" == str(fixes[0])
 
 
-def test_values_of_different_shapes_fit_the_settings_that_the_mismatch_says():
+def test_the_fix_of_different_shapes_is_legal():
     new = New(aggregation=VariableAggregation.SUM, start=[0.0], shape=[None])
     values = [np.float32([1, 2]), np.float32([1, 2, 3])]
 
@@ -343,7 +343,7 @@ def test_values_of_different_shapes_fit_the_settings_that_the_mismatch_says():
 
 
 @pytest.mark.parametrize("kinds", [(np.float32, np.float32), (np.float32, np.int32)])
-def test_one_reduction_for_all_gives_what_the_mismatch_says(kinds):
+def test_the_fix_of_different_reductions_gives_its_value(kinds):
     strategy, _ = New().made()
     values = [kind(3 + i) for i, kind in enumerate(kinds)]
 
@@ -365,7 +365,7 @@ def test_one_reduction_for_all_gives_what_the_mismatch_says(kinds):
 
 
 @pytest.mark.parametrize("operation", WRITES)
-def test_the_warning_of_a_broken_mirror_says_what_settings_would_give(operation):
+def test_the_warning_of_diverged_copies_has_the_values_of_other_settings(operation):
     new = New(replicas=2)
     strategy, v = new.made()
     with pytest.warns(tf.VarsimWarning, match="mirror is broken") as caught:
@@ -398,7 +398,7 @@ def everything_below(kind: type) -> Iterator[type]:
 
 
 @pytest.mark.parametrize("dtype", ["int8", "bool"])
-def test_values_that_are_too_many_to_compute_with_are_told_in_words(dtype):
+def test_fixes_for_large_values_have_no_numbers(dtype):
     strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])
     with strategy.scope(), pytest.raises(VariableError) as caught:
         tf.Variable(np.zeros(20_000, dtype), aggregation=VariableAggregation.MEAN)

@@ -1,4 +1,4 @@
-"""What a function changes in the program's objects, looked at before it runs and afterwards."""
+"""Changes that a function makes to the program's objects, found by comparing before and after."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ table = np.zeros(3)
 
 
 def changed(function: Any, *args: Any, **kwargs: Any) -> list[str]:
-    """What the warnings name, as `kind name`."""
+    """Return the objects that the warnings name, as `kind name`."""
     watch = Watch()
     watch.look_at(function, args, kwargs)
     function(*args, **kwargs)
@@ -37,7 +37,7 @@ def counts() -> None:
     log(1.0)
 
 
-def test_what_a_function_and_those_that_it_calls_change_is_told_with_its_line() -> None:
+def test_changes_by_a_function_and_its_callees_are_reported_with_the_line() -> None:
     watch = Watch()
     watch.look_at(counts, (), {})
     counts()
@@ -72,7 +72,7 @@ class Model:
         return self.steps + sum(self.log) + float(self.weights.sum()) * self.settings["rate"]
 
 
-def test_attributes_of_the_program_s_own_objects_are_looked_at() -> None:
+def test_attributes_of_the_programs_objects_are_checked() -> None:
     expected = [
         "attribute 'self.steps'",
         "attribute 'self.extra'",
@@ -88,7 +88,7 @@ def test_attributes_of_the_program_s_own_objects_are_looked_at() -> None:
     assert ["attribute 'self.steps'", *expected[2:]] == changed(functools.partial(model.step))
 
 
-def test_containers_of_all_kinds_are_looked_at_also_in_each_other() -> None:
+def test_containers_of_all_kinds_are_checked_also_nested() -> None:
     history: dict[str, list[int]] = {"loss": []}
     seen, last, by_kind = {1}, deque([1]), Counter("a")
     grouped: defaultdict[str, list[int]] = defaultdict(list)
@@ -112,7 +112,7 @@ def test_containers_of_all_kinds_are_looked_at_also_in_each_other() -> None:
     } == set(changed(step))
 
 
-def test_a_variable_around_the_function_is_looked_at() -> None:
+def test_a_variable_of_the_enclosing_function_is_checked() -> None:
     number, unbound = 0, None
     del unbound
 
@@ -124,7 +124,7 @@ def test_a_variable_around_the_function_is_looked_at() -> None:
     assert {"variable 'number'", "variable 'unbound'"} == set(changed(step))
 
 
-def test_arguments_are_looked_at_but_for_arrays() -> None:
+def test_arguments_are_checked_except_arrays() -> None:
     def step(found: list[int], batch: Any, *, more: dict[str, int]) -> None:
         found.append(1)
         batch += 1
@@ -141,7 +141,7 @@ def unharmed() -> None:
     assert table.sum() + len(losses) + count + len(held) >= 0
 
 
-def test_what_is_only_read_or_made_by_the_function_is_not_told() -> None:
+def test_objects_that_are_only_read_or_created_are_not_reported() -> None:
     assert [] == changed(unharmed)
 
 
@@ -157,13 +157,13 @@ def remembered(number: int) -> int:
     return number
 
 
-def test_what_is_meant_to_stay_in_its_process_is_not_told() -> None:
+def test_caches_are_not_reported() -> None:
     assert [] == changed(remembers)
     assert [] == changed(lambda: remembered(3))
     assert [] == changed(lambda: Counter("of the standard library").update("x"))
 
 
-def test_variables_are_no_objects_of_the_program() -> None:
+def test_variables_are_not_checked() -> None:
     v = tf.Variable(0.0)
 
     def step() -> None:
@@ -172,7 +172,7 @@ def test_variables_are_no_objects_of_the_program() -> None:
     assert [] == changed(step)
 
 
-def test_of_what_is_large_only_its_length_counts() -> None:
+def test_of_large_containers_only_the_length_is_checked() -> None:
     many = [0.0] * (MAX_ITEMS + 1)
 
     def sets() -> None:
@@ -186,13 +186,13 @@ def test_of_what_is_large_only_its_length_counts() -> None:
 
 
 @pytest.mark.parametrize("function", [print, len, int, np.sum, functools.partial(print, "x")])
-def test_what_has_no_code_of_the_user_s_is_left_alone(function: Callable[..., Any]) -> None:
+def test_functions_without_the_users_code_are_not_checked(function: Callable[..., Any]) -> None:
     watch = Watch()
     watch.look_at(function, (), {})
     assert [] == list(watch.changes())
 
 
-def test_what_holds_itself_is_looked_at_once() -> None:
+def test_an_object_that_contains_itself_is_checked_once() -> None:
     endless: list[Any] = []
     endless.append(endless)
     model: Any = Model()
@@ -209,7 +209,7 @@ class Touchy(list[int]):
         raise RuntimeError("do not touch")
 
 
-def test_an_object_that_cannot_be_looked_at_does_no_harm() -> None:
+def test_an_object_that_cannot_be_checked_is_skipped() -> None:
     touchy = Touchy([1])
 
     def step() -> None:

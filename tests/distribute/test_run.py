@@ -1,4 +1,4 @@
-"""strategy.run: arguments and results, exceptions, creation, merge_call, functions."""
+"""The method strategy.run: arguments, results, exceptions, creation, merge_call, functions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Pair(NamedTuple):
 # ---------------------------------------------------------------- arguments and results
 
 
-def test_structures_of_per_replica_values_are_sliced_and_put_together(strategy):
+def test_structures_of_per_replica_values_are_split_and_regrouped(strategy):
     x = each(strategy, 1.0, 2.0)
 
     def step(a, pair, *, more):
@@ -59,7 +59,7 @@ def test_args_must_be_a_list_or_tuple(strategy, args):
         strategy.run(lambda *_: None, args)
 
 
-def test_what_runs_must_be_callable(strategy):
+def test_run_needs_a_callable(strategy):
     with pytest.raises(TypeError, match="needs a function"):
         strategy.run(None)
 
@@ -72,7 +72,7 @@ def test_run_inside_run_is_refused(strategy):
 # ---------------------------------------------------------------- exceptions
 
 
-def test_an_exception_has_its_type_and_says_which_replica_and_where(strategy):
+def test_an_exception_keeps_its_type_and_names_replica_and_location(strategy):
     def step():
         if rank() == 1:
             raise KeyError("no such image")
@@ -93,7 +93,7 @@ def test_of_several_exceptions_the_lowest_replicas_is_raised(strategy):
         strategy.run(step)
 
 
-def test_after_an_exception_the_cluster_is_well(strategy):
+def test_after_an_exception_the_cluster_can_be_used(strategy):
     v = made(strategy, 0.0, "ON_WRITE", "SUM")
 
     def step(fail):
@@ -137,7 +137,7 @@ def test_a_handler_for_every_exception_does_not_hide_a_mismatch(strategy):
         strategy.run(step)
 
 
-def test_a_mismatch_says_where_in_the_program_who_waits(strategy):
+def test_a_mismatch_names_the_location_of_each_waiting_replica(strategy):
     v = made(strategy, 0.0, "ON_WRITE", "SUM", name="loss_scale")
 
     def step():
@@ -172,7 +172,7 @@ def test_all_gather_takes_different_sizes(strategy):
     assert [[0, 0, 1]] * 2 == [value.tolist() for value in strategy.run(step).values]
 
 
-def test_what_was_reduced_is_each_replicas_own(strategy):
+def test_each_replica_has_its_own_copy_of_a_reduced_value(strategy):
     def step():
         total = tf.distribute.get_replica_context().all_reduce("sum", np.ones(2, np.float32))
         total += rank()
@@ -231,7 +231,7 @@ def test_an_old_replica_context_is_refused(strategy):
 # ---------------------------------------------------------------- creation inside a run
 
 
-def test_a_variable_that_is_made_in_a_run_is_one_for_all_replicas(strategy):
+def test_a_variable_created_in_a_run_is_shared_by_all_replicas(strategy):
     kept = {}
 
     def step():
@@ -270,7 +270,7 @@ def test_creator_scopes_see_every_creation_innermost_first(strategy):
 # ---------------------------------------------------------------- varsim.function
 
 
-def test_a_function_runs_here_and_there(strategy):
+def test_a_tf_function_runs_in_the_program_and_on_replicas(strategy):
     v = made(strategy, 0.0, "ON_WRITE", "SUM")
 
     @tf.function

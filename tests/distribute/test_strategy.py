@@ -1,4 +1,4 @@
-"""What a strategy does in the program's own process, and where it may be used."""
+"""The operations of a strategy in the program's own process, and their contexts."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_strategy_can_be_made_global(strategy):
 # ---------------------------------------------------------------- reduce and gather
 
 
-def test_reduce_of_what_replicas_returned(strategy):
+def test_reduce_of_per_replica_values(strategy):
     result = strategy.run(lambda: {"loss": np.float32(rank() + 1), "n": [rank()]})
 
     reduced = strategy.reduce("MEAN", result, axis=None)
@@ -93,7 +93,7 @@ def test_reduce_of_one_value_has_a_mean_and_no_sum(strategy):
 
 
 @pytest.mark.parametrize("op", ["MAX", tf.VariableAggregation.SUM, None])
-def test_reduce_knows_sum_and_mean(strategy, op):
+def test_reduce_accepts_only_sum_and_mean(strategy, op):
     with pytest.raises((ValueError, TypeError), match="use "):
         strategy.reduce(op, each(strategy, 1.0, 2.0), axis=None)
 
@@ -117,7 +117,7 @@ def test_gather_concatenates_in_replica_order(strategy):
         strategy.gather(rows, axis=1)
 
 
-def test_gather_of_something_empty_is_no_crash(strategy):
+def test_gather_of_empty_values(strategy):
     empty = strategy.run(lambda: np.zeros((0, 2)))
 
     assert (0, 2) == strategy.gather(empty, axis=0).shape
@@ -190,7 +190,7 @@ def test_values_from_a_function_are_always_per_replica(strategy):
 # ---------------------------------------------------------------- devices
 
 
-def test_varsim_workers_says_how_many(simulated, monkeypatch):
+def test_varsim_workers_sets_the_number_of_workers(simulated, monkeypatch):
     monkeypatch.setenv("VARSIM_WORKERS", "3")
     assert 3 == tf.distribute.MirroredStrategy().num_replicas_in_sync
 
@@ -219,7 +219,7 @@ def test_impossible_devices_are_refused(simulated, devices, problem):
         tf.distribute.MirroredStrategy(devices)
 
 
-def test_a_replica_knows_its_device(simulated):
+def test_a_replica_context_has_its_device(simulated):
     strategy = tf.distribute.MirroredStrategy(["cpu:0", "gpu:0"])
     (device,) = strategy.run(lambda: tf.distribute.get_replica_context().devices)
 
@@ -229,7 +229,7 @@ def test_a_replica_knows_its_device(simulated):
 # ---------------------------------------------------------------- the end
 
 
-def test_a_closed_strategy_says_so(strategy):
+def test_use_of_a_closed_strategy_is_an_error(strategy):
     v = made(strategy, 1.0, "ON_READ", "SUM")
     strategy.close()
     strategy.close()
@@ -262,7 +262,7 @@ def test_nothing_starts_before_it_is_needed(simulated):
 
 
 @pytest.mark.parametrize("kind", ["default", "one_device"])
-def test_where_nothing_is_distributed_everything_works_alike(kind):
+def test_a_program_works_without_replicas_too(kind):
     one = (
         tf.distribute.get_strategy()
         if kind == "default"

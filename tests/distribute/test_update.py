@@ -1,4 +1,4 @@
-"""strategy.extended.update: components one by one, and all of them or none (D4)."""
+"""The method extended.update: it changes components one by one, and all of them or none (D4)."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_other_variables_change_with_it_or_not_at_all(strategy, variable):
     assert ([7.0, 7.0], [1.0, 1.0]) == (components(variable), components(other))
 
 
-def test_results_are_put_together_or_given_one_by_one(strategy, variable):
+def test_results_are_grouped_or_returned_one_by_one(strategy, variable):
     grouped = strategy.extended.update(variable, lambda v: v * 2.0)
     single = strategy.extended.update(variable, lambda v: float(v) + 1.0, group=False)
 
@@ -102,7 +102,7 @@ def test_only_distributed_variables_have_components(strategy):
         strategy.extended.update(tf.Variable(1.0), lambda v: v)
 
 
-def test_where_nothing_is_distributed_a_variable_is_its_own_component():
+def test_without_replicas_a_variable_is_its_own_component():
     v = tf.Variable(1.0)
     tf.distribute.get_strategy().extended.update(v, lambda own, x: own.assign(x), args=(3.0,))
 

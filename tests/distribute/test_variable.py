@@ -1,4 +1,4 @@
-"""A variable as the program uses it: writing, chaining, operators, copies."""
+"""Variables in programs: writes, chained assigns, operators, copies."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_assigns_chain_on_replicas(strategy):
     assert [22.0, 22.0] == [float(value) for value in results.values]
 
 
-def test_without_read_value_an_assign_gives_none(strategy):
+def test_without_read_value_an_assign_returns_none(strategy):
     v = made(strategy, 1.0, "ON_READ", "NONE")
 
     assert None is v.assign(2.0, read_value=False)
@@ -113,8 +113,8 @@ def test_a_per_replica_value_of_the_wrong_length_changes_nothing(strategy, count
     assert [7.0, 7.0] == components(v)
 
 
-def test_a_distributed_variable_is_a_value_too(strategy):
-    """Each component gets the other variable's component of its replica, and no sum of them."""
+def test_a_distributed_variable_can_be_assigned(strategy):
+    """Each component gets the component of the same replica, not the sum of all."""
     v, w = made(strategy, 0.0, "ON_WRITE", "SUM"), made(strategy, 2.0, "ON_READ", "SUM")
 
     assert 2.0 == v.assign(w).numpy()
@@ -188,7 +188,7 @@ def test_the_text_shows_the_components(strategy):
 
 @pytest.fixture(params=["plain", "ON_WRITE", "ON_READ"])
 def array_like(request, strategy):
-    """A variable that reads [1., 2., 4.]."""
+    """Provide a variable that reads [1., 2., 4.]."""
     if request.param == "plain":
         return tf.Variable([1.0, 2.0, 4.0])
     return made(strategy, [1.0, 2.0, 4.0], request.param, "MEAN")
@@ -294,7 +294,7 @@ def test_a_variable_cannot_be_pickled(strategy):
             pickle.dumps(v)
 
 
-def test_a_variable_that_nobody_has_any_more_is_freed(strategy):
+def test_an_unreferenced_variable_is_freed(strategy):
     v = made(strategy, 1.0, "ON_WRITE", "SUM", name="gone")
     number = v.spec.variable_id
     del v

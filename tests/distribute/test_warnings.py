@@ -1,4 +1,4 @@
-"""What is legal and probably not meant is said once, with the variable's name and the place."""
+"""Legal operations that are probably mistakes cause one warning, with variable and location."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_strict_strategy_refuses_instead(simulated):
         made(strategy, 0.0, "NONE")
 
 
-def test_a_read_of_none_names_the_ways_to_look(strategy):
+def test_a_refused_read_of_none_names_alternatives(strategy):
     with pytest.warns(tf.VarsimWarning):
         state = made(strategy, 1.0, "NONE")
 
@@ -69,20 +69,20 @@ def parting(strategy):
     return caught, step.__code__.co_firstlineno + 1
 
 
-def test_a_write_that_parts_the_mirror_says_name_and_place(strategy):
+def test_the_warning_of_diverging_copies_has_name_and_location(strategy):
     caught, line = parting(strategy)
 
     assert ("test_warnings.py", line) == place(caught[0])
     assert "'parted': assign_add in replica context" in str(caught[0].message)
 
 
-def test_a_write_that_parts_the_mirror_warns_once(strategy):
+def test_diverging_copies_cause_one_warning(strategy):
     caught, _ = parting(strategy)
 
     assert 1 == len(caught)
 
 
-def test_an_integer_that_loses_its_remainder_warns(strategy):
+def test_a_truncated_integer_share_causes_a_warning(strategy):
     total = made(strategy, 0, "ON_READ", "SUM", name="seen")
 
     with pytest.warns(tf.VarsimWarning, match="'seen'.*loses its remainder") as caught:
@@ -91,15 +91,15 @@ def test_an_integer_that_loses_its_remainder_warns(strategy):
     assert 6 == total.numpy()
 
 
-def test_an_integer_that_divides_does_not_warn(strategy):
+def test_an_exact_integer_share_causes_no_warning(strategy):
     total = made(strategy, 0, "ON_READ", "SUM")
 
     assert 8 == total.assign(8).numpy()
     assert 7.0 == made(strategy, 0.0, "ON_READ", "SUM").assign(7.0).numpy()
 
 
-def test_nothing_else_warns(strategy):
-    """Warnings are errors in these tests; so this says that ordinary use is quiet."""
+def test_ordinary_use_causes_no_warnings(strategy):
+    """Warnings are errors in these tests, so any warning would fail this one."""
     for synchronization, aggregation in (
         ("ON_WRITE", "SUM"),
         ("ON_READ", "MEAN"),

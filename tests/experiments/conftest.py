@@ -1,4 +1,4 @@
-"""Folders and files that experiments are run in."""
+"""Fixtures for folders and files of experiments."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A test's runs and files are its own, and so is what it makes importable."""
+    """Give each test its own folder for runs and files, and its own modules."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.delenv("VARSIM_WORKERS", raising=False)
@@ -19,7 +19,7 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[[str, str], Path]:
-    """Writes a file into the test's folder."""
+    """Provide a function that writes a file into the test's folder."""
 
     def write(name: str, text: str) -> Path:
         path = tmp_path / name

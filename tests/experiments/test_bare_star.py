@@ -12,14 +12,14 @@ pytestmark = pytest.mark.processes
 
 
 def test_every_spoke_answers_with_as_many_bytes():
-    """In a round of all spokes, of some, and of another size."""
+    """This holds for a round of all spokes, of some, and with another size."""
     with BareStar(3) as star:
         star.round(3, 8)
         star.round(1, 8)
         star.round(2, 4096)
 
 
-def test_a_star_that_cannot_start_says_so(monkeypatch: pytest.MonkeyPatch):
+def test_a_star_that_cannot_start_is_an_error(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(bare_star, "_TIMEOUT_MS", 50)
     monkeypatch.setattr(bare_star, "_MODULE", "varsim.experiments.nothing_of_that_name")
 

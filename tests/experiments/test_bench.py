@@ -1,4 +1,4 @@
-"""Measuring a host: what is measured and saved, however it ends. On the simulated cluster."""
+"""The measurement of a host on the simulated cluster: figures, files, and endings."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SMALL = BenchPlan(workers=(1, 2), sizes=(8, 4096), turns_s=0.0)
 
 
 class NoStar:
-    """In place of processes."""
+    """Replaces the processes of a bare star."""
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -46,7 +46,7 @@ class NoStar:
 
 
 class Told:
-    """Remembers what was measured, and can do something at one place."""
+    """A watcher that stores the figures, and can act before one of them."""
 
     def __init__(self, act_at: int = -1, act: Callable[[], None] = lambda: None) -> None:
         self.told: list[tuple[str, int, int]] = []
@@ -73,7 +73,7 @@ def refused() -> None:
     raise StartError("there is no process to be had")
 
 
-def test_everything_that_was_asked_for_is_measured_and_positive():
+def test_all_requested_figures_are_measured_and_positive():
     found = run_bench(SMALL, Path("runs"), Told())
 
     assert (RunStatus.DONE, [], SMALL.asked) == (found.status, found.left_out, len(found.figures))
@@ -97,7 +97,7 @@ def test_a_round_trip_is_measured_whatever_the_number_of_workers():
     assert plan.asked == len(found.figures)
 
 
-def test_what_was_measured_survives_the_file():
+def test_figures_are_equal_after_saving_and_loading():
     found = run_bench(SMALL, Path("runs"), Told())
 
     assert found == load_bench(Path("runs/latest-bench")) == load_bench(Path(found.directory))
@@ -106,7 +106,7 @@ def test_what_was_measured_survives_the_file():
     assert not Path("runs/latest").exists()
 
 
-def test_who_watches_is_told_what_comes_next_and_how_far_it_is():
+def test_a_watcher_gets_the_next_figure_and_the_progress():
     watcher = Told()
     run_bench(SMALL, Path("runs"), watcher)
 
@@ -115,7 +115,7 @@ def test_who_watches_is_told_what_comes_next_and_how_far_it_is():
     assert sorted(done for _, done, _ in watcher.told) == [done for _, done, _ in watcher.told]
 
 
-def test_ctrl_c_ends_the_measuring_and_keeps_what_was_measured():
+def test_ctrl_c_ends_the_measurement_and_keeps_its_figures():
     found = run_bench(SMALL, Path("runs"), Told(5, interrupted))
 
     assert RunStatus.INTERRUPTED is found.status
@@ -130,15 +130,15 @@ def test_ctrl_c_before_the_first_figure_leaves_nothing():
     assert not Path("runs").exists()
 
 
-def test_a_failure_keeps_what_was_measured_and_is_told():
+def test_a_failure_keeps_the_figures_and_is_reported():
     found = run_bench(SMALL, Path("runs"), Told(8, refused))
 
     assert (RunStatus.FAILED, "there is no process to be had") == (found.status, found.failure)
     assert found == load_bench(Path("runs/latest-bench"))
 
 
-def test_when_the_time_is_over_nothing_more_is_begun():
-    """What was left out is named."""
+def test_no_figure_is_begun_after_the_time_limit():
+    """The omitted figures are named."""
     found = run_bench(BenchPlan(workers=(1,), sizes=(8, 4096), limit_s=0.0), Path("runs"), Told())
 
     assert [] == found.figures
@@ -154,13 +154,13 @@ def test_values_that_are_too_large_together_are_left_out():
     assert all(n * size <= MAX_CELL_BYTES for n, size in BenchPlan().cells)
 
 
-def test_by_default_nothing_is_left_out_and_quick_is_less():
+def test_the_default_measures_all_figures_and_quick_fewer():
     assert [] == BenchPlan().too_large == QUICK.too_large
     assert QUICK.asked < BenchPlan().asked
     assert QUICK.limit_s < BenchPlan().limit_s < 20
 
 
-def test_a_step_that_adds_up_wrong_is_not_a_figure(monkeypatch: pytest.MonkeyPatch):
+def test_a_step_with_a_wrong_result_is_not_a_figure(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(bench_contenders, "_replica_number", lambda: 7.0)
     with pytest.raises(AssertionError, match="is not"):
         run_bench(SMALL, Path("runs"), Told())
@@ -175,7 +175,7 @@ def test_a_step_that_adds_up_wrong_is_not_a_figure(monkeypatch: pytest.MonkeyPat
         ('{"version": 1}', "is not the measurement of a host"),
     ],
 )
-def test_what_is_no_measurement_says_so(text: str | None, problem: str):
+def test_an_invalid_measurement_file_is_refused(text: str | None, problem: str):
     if text is not None:
         Path("bench.json").write_text(text)
     with pytest.raises(ConfigError, match=problem):

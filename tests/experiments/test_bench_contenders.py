@@ -1,4 +1,4 @@
-"""How contenders take turns. No test asserts a time: the clock is the test's."""
+"""The turns of contenders. The tests use their own clock, and assert no real times."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from varsim.experiments.bench_contenders import Effort, once, per_call, take_tur
 
 
 class Clock:
-    """Stands still unless somebody works."""
+    """A clock that advances only when a contender works."""
 
     now_s = 100.0
 

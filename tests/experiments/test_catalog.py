@@ -81,7 +81,7 @@ def test_a_module_is_found_from_the_current_folder(write: Write):
         ("nojob.py", "has no function run(job, *, ...)"),
     ],
 )
-def test_what_is_no_workload_says_why(write: Write, name: str, problem: str):
+def test_an_invalid_workload_is_refused_with_the_reason(write: Write, name: str, problem: str):
     write("mine.py", "walk = 1\n")
     write("nojob.py", "def run(*, job): pass\n")
     write("broken.py", "\nx\ndef run(job): ...\n")
@@ -170,7 +170,7 @@ def test_a_parameter_without_a_default_must_be_given():
     assert {"needed": 1} == check_params(workload(run), {"needed": 1})
 
 
-def test_a_workload_may_take_whatever_it_is_given():
+def test_a_workload_may_take_any_parameters():
     def run(job: Any, **everything: Any) -> None: ...
 
     assert {"a": 1} == check_params(workload(run), {"a": 1})

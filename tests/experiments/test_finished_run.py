@@ -1,4 +1,4 @@
-"""`varsim.run_experiment`, on the simulated cluster."""
+"""The function `varsim.run_experiment`, on the simulated cluster."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _in_one_process(write: Write) -> Iterator[None]:
 
 
 def test_an_experiment_is_run_from_python(capfd: pytest.CaptureFixture[str]):
-    """By its file, with settings that go before it; nothing is printed."""
+    """Keyword arguments override the file, and nothing is printed."""
     run = varsim.run_experiment("x.yaml", workers=4, mode="on_read", params={"times": 5})
 
     assert ("", "") == capfd.readouterr()
@@ -73,7 +73,7 @@ def test_an_experiment_is_run_from_python(capfd: pytest.CaptureFixture[str]):
         ("step_counter", {"steps": 2}, "step_counter", 2),
     ],
 )
-def test_an_experiment_may_be_said_in_many_ways(
+def test_an_experiment_may_be_given_in_many_forms(
     experiment: Any, settings: dict[str, Any], title: str, workers: int
 ):
     run = varsim.run_experiment(experiment, **settings)
@@ -98,8 +98,8 @@ def test_settings_of_variables_have_both_forms():
     assert "SUM" == run.summary.variables[0].aggregation
 
 
-def test_the_record_is_read_when_it_is_asked_for():
-    """Its events, what is found in them, and the verdict; it can be closed, and opened again."""
+def test_the_record_is_opened_at_its_first_use():
+    """It has events, findings and a verdict, and can be opened again after it was closed."""
     with varsim.run_experiment("program.py") as run:
         assert "history" not in vars(run)
         writes = list(run.history.events("kind = 'write' AND process >= 0"))
@@ -112,7 +112,7 @@ def test_the_record_is_read_when_it_is_asked_for():
     run.close()
 
 
-def test_a_run_without_a_record_says_so():
+def test_a_run_without_a_record_is_an_error():
     run = varsim.run_experiment("program.py", trace="off")
 
     for ask in (lambda: run.history, lambda: run.findings, lambda: run.verdict):
@@ -120,7 +120,7 @@ def test_a_run_without_a_record_says_so():
             ask()
 
 
-def test_a_run_that_failed_is_returned_and_looks_like_it():
+def test_a_failed_run_is_returned_with_its_status():
     run = varsim.run_experiment("program.py", params={"trouble": "no luck"})
 
     assert RunStatus.FAILED is run.status
@@ -149,7 +149,7 @@ def test_an_interrupt_ends_the_run_and_the_program_that_runs_it():
         ({"params": {"times": "x"}, "workload": "program.py"}, {}, "params.times='x': 'x' is not"),
     ],
 )
-def test_what_cannot_be_run_is_one_clear_error(
+def test_an_impossible_run_is_one_clear_error(
     experiment: Any, settings: dict[str, Any], problem: str
 ):
     with pytest.raises(varsim.ConfigError) as raised:
@@ -176,7 +176,7 @@ def test_a_run_leaves_the_process_as_it_was():
 
 
 def test_it_can_be_called_in_another_thread():
-    """Where there are no signals."""
+    """Python delivers no signals there."""
     results: list[object] = []
     context = copy_context()  # the simulated cluster is this thread's
     thread = threading.Thread(
@@ -188,8 +188,8 @@ def test_it_can_be_called_in_another_thread():
     assert [{"v": 2.0}] == results
 
 
-def test_a_program_is_loaded_anew_with_what_it_imports(write: Write):
-    """So that what ran is what the run carries, in a notebook, too."""
+def test_a_program_and_its_imports_are_loaded_again(write: Write):
+    """So the run carries the files that ran, in a notebook, too."""
     varsim.run_experiment("program.py")
     write("beside.py", "ONE = 10.0\n")
     write("other/program.py", PROGRAM)

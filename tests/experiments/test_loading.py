@@ -1,4 +1,4 @@
-"""From YAML and the command line to an experiment, and the errors on the way."""
+"""The loading of an experiment from YAML and the command line, and its errors."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_without_a_file_it_is_the_built_in_job_on_two_workers():
     assert ("cpu:0", "cpu:1") == experiment.device_names
 
 
-def test_a_file_says_all_there_is_to_say(write: Write):
+def test_a_file_can_set_every_key(write: Write):
     path = write(
         "all.yaml",
         """
@@ -85,7 +85,7 @@ def test_a_workload_beside_the_file_is_found_from_anywhere(write: Write):
     assert str(path.parent / "mine.py") == load(path).workload
 
 
-def test_the_command_line_goes_before_the_file(write: Write):
+def test_the_command_line_overrides_the_file(write: Write):
     path = write("x.yaml", "steps: 1\nparams: {epochs: 3, learning_rate: 0.5}\nmode: none\n")
     experiment = load(
         path,
@@ -122,7 +122,7 @@ def test_a_variables_settings_have_a_short_form(write: Write):
 
 
 def test_a_short_form_changes_only_what_it_names(write: Write):
-    """Whichever of the two forms comes first."""
+    """This holds for both orders of the two forms."""
     file = write("x.yaml", "variables: {v: on_read, w: {aggregation: sum}}")
 
     assert {
@@ -139,7 +139,7 @@ def test_a_number_of_workers_replaces_the_files_devices_and_the_other_way_round(
     assert ("x", "y") == load(workers, "devices=[x, y]").device_names
 
 
-def test_the_environment_says_how_many_if_nobody_else_does(
+def test_the_environment_sets_the_default_number_of_workers(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("VARSIM_WORKERS", "5")
@@ -211,7 +211,7 @@ def test_a_wrong_number_in_the_environment_is_one_clear_error(
         ("steps: x\nseed: x", "x.yaml:1: steps: 'x' is not possible"),
     ],
 )
-def test_a_wrong_key_or_value_names_its_line_and_what_is_right(
+def test_a_wrong_key_or_value_has_its_line_and_the_allowed_ones(
     write: Write, text: str, problem: str
 ):
     write("x.yaml", text)
@@ -219,7 +219,7 @@ def test_a_wrong_key_or_value_names_its_line_and_what_is_right(
     assert error_of(Path("x.yaml")).startswith(problem)
 
 
-def test_an_error_says_what_is_allowed(write: Write):
+def test_an_error_lists_the_allowed_values(write: Write):
     write("x.yaml", "workers: 0\nsteps: 0")
 
     assert (
@@ -257,7 +257,7 @@ def test_devices_and_workers_on_one_command_line_must_agree():
 
 
 @pytest.mark.parametrize("name", ["configs/none.yaml", "digits_none.yml", "configs/digits_none"])
-def test_a_file_that_is_not_there_names_the_nearest(write: Write, name: str):
+def test_a_missing_file_is_an_error_with_the_nearest_one(write: Write, name: str):
     write("configs/digits_none.yaml", "")
 
     assert f"there is no file {name!r}; did you mean 'configs/digits_none.yaml'?" == error_of(
@@ -265,7 +265,7 @@ def test_a_file_that_is_not_there_names_the_nearest(write: Write, name: str):
     )
 
 
-def test_a_file_that_is_no_text_is_an_error(tmp_path: Path):
+def test_a_binary_file_is_an_error(tmp_path: Path):
     (tmp_path / "x.yaml").write_bytes(b"\xff\xfe\x00")
 
     assert error_of(Path("x.yaml")).startswith("x.yaml: this is not UTF-8 text")

@@ -40,7 +40,7 @@ def test_a_mode_is_for_all_free_variables_or_for_named_ones(text: str, expected:
         ("on_read,on_write", "'on_read,on_write' has two modes for all free variables"),
     ],
 )
-def test_a_wrong_mode_is_an_error_that_names_the_nearest(text: str, problem: str):
+def test_a_wrong_mode_is_an_error_with_the_nearest_one(text: str, problem: str):
     with pytest.raises(ConfigError) as raised:
         parse_mode(text)
 

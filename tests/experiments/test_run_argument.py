@@ -56,14 +56,14 @@ def error_of(word: str, *overrides: str) -> str:
 
 
 def moved(folder: str, to: str) -> Path:
-    """A run as it comes to another machine: without what made it, and under another user's key."""
+    """Provide a run as on another machine: without its original files, and with another key."""
     path = Path(to)
     shutil.copytree(folder, path, symlinks=True)
     shutil.rmtree("far", ignore_errors=True)
     return path
 
 
-def test_a_run_carries_its_program_and_says_what_it_ran_with():
+def test_a_run_carries_its_program_and_versions():
     summary = run("far/program.py", "params.times=2")
     folder = Path(summary.directory)
 
@@ -99,8 +99,8 @@ def test_a_built_in_workload_needs_no_source():
     assert 1 == run("latest").step
 
 
-def test_a_run_is_run_again_from_what_it_carries():
-    """By its path, its file, its name, the beginning of it, or as the latest; overrides hold."""
+def test_a_run_is_run_again_from_its_own_files():
+    """It is given by path, file, name, prefix or `latest`, and overrides apply."""
     first = run("far/program.py", "params.times=2", "workers=3", "name=mine")
     shutil.move("far", "gone")
     name = Path(first.directory).name
@@ -113,21 +113,21 @@ def test_a_run_is_run_again_from_what_it_carries():
     assert {"v": 12.0} == run("latest", "params.times=4").result
 
 
-def test_a_path_goes_before_a_name():
+def test_a_path_takes_precedence_over_a_name():
     first = run("far/program.py")
     shutil.copytree(first.directory, "step_counter")
 
     assert first.result == run("step_counter").result
 
 
-def test_a_run_of_a_run_writes_where_runs_are_written():
+def test_a_repeated_run_has_its_directory_in_runs():
     run("far/program.py", "out=elsewhere")
 
     assert Path(run("elsewhere/latest").directory).parent == Path("runs")
 
 
-def test_a_program_that_came_from_elsewhere_needs_trust(monkeypatch: pytest.MonkeyPatch):
-    """Another user has another key. Nothing is executed before the user says so."""
+def test_a_program_of_another_user_needs_trust(monkeypatch: pytest.MonkeyPatch):
+    """Another user has another key. The program is not executed without --trust."""
     folder = moved(run("far/program.py").directory, "theirs")
     monkeypatch.setattr(carried_program, "_key", lambda: b"another user's")
     (folder / "program/program.py").write_text("raise SystemExit('executed')\ndef run(job): ...\n")
@@ -146,7 +146,7 @@ def test_a_program_that_came_from_elsewhere_needs_trust(monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     "change", ["program/beside.py", "program/numpy.py", "program/a.so", "experiment.yaml"]
 )
-def test_a_change_to_anything_that_decides_what_is_run_needs_trust(change: str):
+def test_a_changed_program_needs_trust(change: str):
     folder = Path(run("far/program.py").directory)
     with (folder / change).open("a") as file:
         file.write("# other\n")
@@ -155,7 +155,7 @@ def test_a_change_to_anything_that_decides_what_is_run_needs_trust(change: str):
 
 
 def test_compiled_code_beside_the_sources_is_not_executed():
-    """Nobody can look at it; Python would take it for the source if the dates fit."""
+    """A user cannot read it, and Python would use it if its date fits that of the source."""
     folder = Path(run("far/program.py").directory)
     cache = folder / "program/__pycache__"
     cache.mkdir()
@@ -167,7 +167,7 @@ def test_compiled_code_beside_the_sources_is_not_executed():
     )
 
 
-def test_an_experiment_with_a_program_of_ones_own_needs_no_trust(write: Write):
+def test_an_experiment_with_ones_own_program_needs_no_trust(write: Write):
     run("far/program.py")
     (Path("runs/latest") / "origin.json").unlink()
     own = write("own.py", PROGRAM.replace("beside.ONE", "5.0").replace("import beside", ""))
@@ -175,7 +175,7 @@ def test_an_experiment_with_a_program_of_ones_own_needs_no_trust(write: Write):
     assert {"v": 10.0} == run("latest", f"workload={own}").result
 
 
-def test_a_run_without_its_source_says_so():
+def test_a_run_without_its_source_is_refused():
     folder = Path(run("far/program.py").directory)
     shutil.rmtree(folder / "program")
 
@@ -201,7 +201,7 @@ def test_a_module_is_run_again_too(write: Write, monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_installed_module_is_not_carried_and_run_again_where_it_is():
-    """Of one's own runs; another's names a module that would be imported here."""
+    """This holds for one's own runs; a run of another user could name any module."""
     first = run("step_counter", "workload=varsim.workloads.step_counter", "steps=2")
 
     assert first.carried is not None
@@ -214,7 +214,7 @@ def test_an_installed_module_is_not_carried_and_run_again_where_it_is():
     assert first.result == run("latest", trust=True).result
 
 
-def test_a_user_without_a_place_for_a_key_can_run_but_is_not_recognised(
+def test_without_a_key_a_run_is_possible_but_not_trusted(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "far/program.py"))  # no folder
@@ -224,7 +224,7 @@ def test_a_user_without_a_place_for_a_key_can_run_but_is_not_recognised(
     assert "add --trust" in error_of("latest")
 
 
-def test_a_runs_key_is_private_and_stays_out_of_it():
+def test_the_key_is_private_and_not_in_the_run():
     folder = Path(run("far/program.py").directory)
     key = carried_program._state_directory() / "key"
 

@@ -1,4 +1,4 @@
-"""Which run is meant by a path, a name or `latest`."""
+"""The lookup of a run by path, name or `latest`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FIRST, SECOND, THIRD = "20260101-080000-digits", "20260101-090000-digits", "2026
 
 @pytest.fixture(autouse=True)
 def _runs() -> None:
-    """Three runs, of which the second is the last one started, and a measured host."""
+    """Provide three runs, of which the second was started last, and a measured host."""
     for name in (FIRST, SECOND, THIRD):
         made(name, "experiment.yaml", "summary.json", "history.db")
     made("20260103-080000-bench", "bench.json")
@@ -42,21 +42,21 @@ def refused(text: str, find=find_run) -> str:
     return str(caught.value)
 
 
-def test_a_run_is_meant_by_its_name_its_beginning_its_path_or_latest() -> None:
+def test_a_run_is_found_by_name_prefix_path_or_latest() -> None:
     assert OUT / THIRD == find_run(THIRD) == find_run("20260102") == find_run("runs/20260102")
     assert OUT / SECOND == find_run("latest")
     assert Path("runs/latest") == find_run("runs/latest")
     assert OUT / FIRST / "history.db" == find_run(f"runs/{FIRST}/history.db")
 
 
-def test_a_path_goes_before_a_name() -> None:
+def test_a_path_takes_precedence_over_a_name() -> None:
     made("20260102", out=Path())
     Path("20260102").mkdir()
 
     assert Path("20260102") == find_run("20260102")
 
 
-def test_a_name_that_another_begins_with_is_a_name() -> None:
+def test_a_complete_name_takes_precedence_over_a_prefix() -> None:
     longer = made(f"{THIRD}-2", "experiment.yaml")
 
     assert OUT / THIRD == find_run(THIRD)
@@ -64,7 +64,7 @@ def test_a_name_that_another_begins_with_is_a_name() -> None:
 
 
 def test_without_a_link_the_newest_is_the_last() -> None:
-    """On a file system that has no links, or if the last run was deleted."""
+    """A file system may not support links, and the last run may have been deleted."""
     Path("runs", "latest").unlink()
     assert OUT / THIRD == find_run("latest") == find_run("runs/latest")
 
@@ -72,7 +72,7 @@ def test_without_a_link_the_newest_is_the_last() -> None:
     assert OUT / THIRD == find_run("latest") == find_run("runs/latest")
 
 
-def test_what_begins_several_names_is_refused_with_them() -> None:
+def test_an_ambiguous_prefix_is_refused_with_all_names() -> None:
     said = f"2 runs in runs/ begin with '20260101': {SECOND}, {FIRST}"
 
     assert said == refused("20260101")
@@ -86,22 +86,22 @@ def test_an_unknown_run_names_the_nearest(text: str) -> None:
     assert THIRD in said.partition("nearest: ")[2].split(", ")
 
 
-def test_where_no_run_is_it_is_said_how_to_make_one() -> None:
+def test_without_runs_the_error_says_how_to_make_one() -> None:
     assert "it is not a path, and elsewhere/ contains no run; `varsim run` makes one" in refused(
         "elsewhere/latest"
     )
 
 
-def test_measured_hosts_are_found_apart_from_runs() -> None:
-    """`latest` means the last of its sort."""
+def test_runs_and_measured_hosts_are_looked_up_separately() -> None:
+    """For each of them `latest` is the last one of its kind."""
     assert ["20260103-080000-bench"] == bench_names()
     assert [THIRD, SECOND, FIRST] == run_names()
     assert OUT / "20260103-080000-bench" == find_bench("latest") == find_bench("20260103")
     assert "no measured host '20260102'" in refused("20260102", find_bench)
 
 
-def test_a_run_without_a_record_says_why() -> None:
-    """It was off; or the run is not at its end; or it could not be written."""
+def test_the_error_for_a_run_without_a_record_has_the_reason() -> None:
+    """It was switched off, the run has not ended, or it could not be written."""
     off = made("20260104-off", "experiment.yaml", "summary.json")
     (off / "experiment.yaml").write_text("trace: off\n")
     assert "it ran with `trace: off`; run it again with --trace ops" in refused(
@@ -117,12 +117,12 @@ def test_a_run_without_a_record_says_why() -> None:
     assert "what its processes recorded is kept in trace/" in refused("20260106", find_record)
 
 
-def test_a_folder_that_is_no_run_is_refused() -> None:
+def test_a_folder_without_a_run_is_refused() -> None:
     Path("empty").mkdir()
 
     assert refused("empty", find_record).startswith("empty has no history.db: give a run's")
 
 
 @pytest.mark.parametrize("text", ["x" * 5000, "a\0b"])
-def test_what_no_file_can_be_called_is_no_run(text: str) -> None:
+def test_an_impossible_file_name_is_refused(text: str) -> None:
     assert refused(text).startswith(f"there is no run {text!r}")

@@ -1,4 +1,4 @@
-"""Runs on the simulated cluster: what is applied, measured and saved, however they end."""
+"""Runs on the simulated cluster: what is applied, measured and saved, for every ending."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from varsim.tracing.history import open_history
 Write = Callable[[str, str], Path]
 
 PROGRAM = '''
-"""A program of a user's."""
+"""A user's program."""
 import numpy as np
 from asyncio import CancelledError
 
@@ -79,7 +79,7 @@ def _in_one_process(write: Write) -> Iterator[None]:
 
 
 class Seen:
-    """A watcher that remembers."""
+    """A watcher that stores what it is shown."""
 
     def __init__(self) -> None:
         self.events: list[Any] = []
@@ -117,8 +117,8 @@ def settings(summary: Summary) -> dict[str, tuple[str, str, str, bool]]:
 # ---------------------------------------------------------------- a run that ends well
 
 
-def test_what_a_run_measured_is_saved():
-    """The summary that is returned is the one in the run's directory, and says all there is."""
+def test_the_measurements_of_a_run_are_saved():
+    """The returned summary equals the one in the run's directory, and has all fields."""
     summary = run("workers=3", "seed=5")
 
     assert summary == load_summary(Path(summary.directory)) == load_summary(Path("runs/latest"))
@@ -133,7 +133,7 @@ def test_what_a_run_measured_is_saved():
 
 
 def test_every_variable_of_the_strategy_is_measured():
-    """Its account, and its lens: components, cross-replica value, distance, samples of an array."""
+    """It has its costs, and its lens: components, cross-replica value, distance, samples."""
     free, array, fixed = run("mode=on_read", "workers=2").variables
 
     assert ("free", "array", "fixed") == (free.name, array.name, fixed.name)
@@ -152,7 +152,7 @@ def test_every_variable_of_the_strategy_is_measured():
     assert 9 == array.lens.samples[0].value
 
 
-def test_a_value_that_cannot_be_read_says_why():
+def test_a_refused_read_has_its_reason():
     free, *_ = run("mode=none").variables
 
     assert free.lens is not None
@@ -161,7 +161,7 @@ def test_a_value_that_cannot_be_read_says_why():
 
 
 def test_the_experiment_is_saved_so_that_it_can_be_run_again():
-    """With defaults filled in, and with the workload as it was."""
+    """The saved experiment has all defaults, and the workload as it was given."""
     first = run("mode=free=none", "workers=3", "variables.fixed.aggregation=mean")
     again = load_experiment(Path("runs/latest/experiment.yaml"))
 
@@ -171,7 +171,7 @@ def test_the_experiment_is_saved_so_that_it_can_be_run_again():
     assert settings(first) == settings(run_experiment(again))
 
 
-def test_each_run_has_a_directory_of_its_own():
+def test_each_run_has_its_own_directory():
     directories = [Path(run("name=x").directory) for _ in range(3)]
 
     assert 3 == len(set(directories))
@@ -199,7 +199,7 @@ def test_a_watcher_sees_the_start_every_step_and_each_warning():
     assert 2 == len(summary.warnings)
 
 
-def test_warnings_of_others_stay_warnings(write: Write):
+def test_warnings_of_the_program_stay_warnings(write: Write):
     write(
         "noisy.py",
         "import warnings\ndef run(job): warnings.warn('mine', UserWarning, stacklevel=1)\n",
@@ -224,8 +224,8 @@ def test_the_mode_is_for_free_variables():
     } == settings(run())
 
 
-def test_a_name_goes_before_a_pattern_and_both_before_the_program():
-    """`variables:` in their order, then `name=mode`; the mode for all is for free ones only."""
+def test_a_name_overrides_a_pattern_and_both_override_the_program():
+    """Entries of `variables:` apply in order, then `name=mode`; a plain mode is for free ones."""
     experiment = Experiment.model_validate(
         {
             "workload": "program.py",
@@ -261,8 +261,8 @@ def test_a_name_goes_before_a_pattern_and_both_before_the_program():
         ("out=program.py/x", "out=program.py/x: nothing can be written to 'program.py/x'"),
     ],
 )
-def test_what_cannot_be_run_leaves_nothing_behind(override: str, problem: str):
-    """Not even the directory, or the one above it that was made for it."""
+def test_an_impossible_run_leaves_no_files(override: str, problem: str):
+    """Neither its directory nor the directory `out`, if that was created for it, is left."""
     with pytest.raises(ConfigError) as raised:
         run(override)
 
@@ -271,7 +271,7 @@ def test_what_cannot_be_run_leaves_nothing_behind(override: str, problem: str):
 
 
 def test_a_wrong_name_is_found_after_the_first_step():
-    """Not at the end of a long run: the variables are known by then."""
+    """The variables exist by then, so the error does not wait for the end of a long run."""
     watcher = Seen()
     with pytest.raises(ConfigError):
         run("mode=fre=none", watcher=watcher)
@@ -326,14 +326,14 @@ def test_a_program_that_exits_has_failed():
     assert "the program called sys.exit(4)" == summary.failure.text
 
 
-def test_a_run_that_ends_with_what_is_no_exception_is_saved():
+def test_a_run_that_ends_with_a_base_exception_is_saved():
     summary = run("params.trouble=cancelled")
 
     assert summary.failure is not None
     assert ("CancelledError", "mine") == (summary.failure.kind, summary.failure.text)
 
 
-def test_an_interrupted_run_is_saved_as_far_as_it_came():
+def test_an_interrupted_run_is_saved_up_to_its_end():
     summary = run("params.trouble=interrupt")
 
     assert summary == load_summary(Path("runs/latest"))
@@ -343,7 +343,7 @@ def test_an_interrupted_run_is_saved_as_far_as_it_came():
 
 
 class Interrupting(Seen):
-    """A watcher that presses Ctrl-C in a part of the run."""
+    """A watcher that sends Ctrl-C in a phase of the run."""
 
     def __init__(self, part: Phase) -> None:
         super().__init__()
@@ -368,8 +368,10 @@ class Interrupting(Seen):
         (Phase.JUDGING, {"history.db", "oracle"}, ["judging"]),
     ],
 )
-def test_what_is_done_when_ctrl_c_comes_is_kept(part: Phase, left: set[str], undone: list[str]):
-    """And what was left undone is said; what is half done goes, or can be taken up again."""
+def test_ctrl_c_keeps_the_results_of_completed_phases(
+    part: Phase, left: set[str], undone: list[str]
+):
+    """The summary names the interrupted phase, whose incomplete files are removed or reusable."""
     summary = run("oracle=true", watcher=Interrupting(part))
 
     assert summary == load_summary(Path("runs/latest"))
@@ -404,7 +406,7 @@ def test_ctrl_c_before_the_training_leaves_no_directory(monkeypatch: pytest.Monk
 
 
 def test_workers_that_do_not_start_fail_the_run(monkeypatch: pytest.MonkeyPatch):
-    """They are not started once more to look at their variables."""
+    """They are not started again to read their variables."""
     starts = []
 
     def fail(self: MirroredStrategy) -> None:
@@ -480,7 +482,7 @@ def run(job, *, fail: bool = False):
 """
 
 
-def test_whatever_a_program_returns_is_saved_and_shown(write: Write):
+def test_any_result_of_a_program_is_saved_and_shown(write: Write):
     write("odd.py", ODD)
     summary = run("workload=odd.py")
     file = io.StringIO()
@@ -546,8 +548,8 @@ def test_the_workload_in_the_documents_runs(write: Write):
 # ---------------------------------------------------------------- adaptive AUTO
 
 
-def test_adaptive_auto_says_what_on_write_would_have_cost():
-    """Three steps without a read are one exchange, when the components are looked at."""
+def test_adaptive_auto_has_the_cost_of_on_write():
+    """Three steps without a read are one exchange, when the components are fetched."""
     free, array, fixed = run("auto=adaptive", "workers=2").variables
 
     assert [("AUTO", "AUTO")] * 2 == [(v.requested, v.synchronization) for v in (free, array)]
@@ -559,7 +561,7 @@ def test_adaptive_auto_says_what_on_write_would_have_cost():
     assert load_summary(Path("runs/latest")).variables[1] == array
 
 
-def test_adaptive_auto_needs_a_variable_to_be_adaptive():
+def test_adaptive_auto_without_an_auto_variable_is_refused():
     with pytest.raises(
         ConfigError, match=r"auto adaptive is for AUTO .*\n  variables: free, array"
     ):
@@ -567,6 +569,6 @@ def test_adaptive_auto_needs_a_variable_to_be_adaptive():
     assert not Path("runs").exists()
 
 
-def test_another_meaning_of_auto_is_refused():
+def test_an_unknown_value_of_auto_is_refused():
     with pytest.raises(ConfigError, match="auto"):
         run("auto=always")

@@ -1,4 +1,4 @@
-"""The committed JSON Schema is the one of the code."""
+"""The committed JSON Schema equals that of the code."""
 
 from __future__ import annotations
 

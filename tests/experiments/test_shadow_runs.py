@@ -1,4 +1,4 @@
-"""Runs with an oracle: the program once more, on one replica with the whole batch."""
+"""Runs with an oracle: the program runs again, on one replica with the whole batch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from varsim.testing import simulated_cluster
 from varsim.tracing.history import HISTORY, open_history, open_oracle
 
 PROGRAM = '''
-"""A program of a user's, which takes the same batch whatever the number of replicas."""
+"""A user's program, which uses the same batch for any number of replicas."""
 import numpy as np
 import varsim as tf
 
@@ -59,7 +59,7 @@ def run(*overrides: str, workload: str = "program.py") -> Summary:
 
 
 def values_found(summary: Summary) -> list[str]:
-    """What is found wrong with values, and of which variable."""
+    """Return the findings about values, with their variables."""
     path = Path(summary.directory)
     with open_history(path) as history, open_oracle(path) as oracle:
         assert oracle is not None
@@ -68,8 +68,8 @@ def values_found(summary: Summary) -> list[str]:
     return [f"{one.kind.name}: {one.variable}" for one in found if one.kind in ABOUT_VALUES]
 
 
-def test_what_differs_by_a_rule_is_found(capsys: pytest.CaptureFixture[str]):
-    """The second run begins as the first did, says nothing, and is kept beside it."""
+def test_a_difference_that_a_rule_explains_is_found(capsys: pytest.CaptureFixture[str]):
+    """The second run has the same start, prints nothing, and is kept beside the first."""
     summary = run("workers=3")
 
     assert ["wrong by the number of replicas: v"] == values_found(summary)
@@ -79,7 +79,7 @@ def test_what_differs_by_a_rule_is_found(capsys: pytest.CaptureFixture[str]):
     assert "call 1 on 1\n" == Path(summary.directory, "oracle/logs/program.log").read_text()
 
 
-def test_an_oracle_whose_record_is_not_whole_is_none():
+def test_an_oracle_with_an_incomplete_record_is_not_used():
     folder = Path(run("workers=3").directory)
     with open_oracle(folder) as oracle:
         assert oracle is sound(oracle)
@@ -91,7 +91,7 @@ def test_an_oracle_whose_record_is_not_whole_is_none():
         assert sound(oracle) is None
 
 
-def test_without_an_oracle_the_run_stays():
+def test_a_failed_oracle_does_not_change_the_run():
     summary = run("params.trouble=raise")
 
     assert RunStatus.DONE is summary.status
@@ -104,7 +104,7 @@ def test_without_an_oracle_the_run_stays():
     assert not Path(summary.directory, "oracle").exists()
 
 
-def test_a_run_that_did_not_end_has_no_oracle():
+def test_an_unfinished_run_has_no_oracle():
     summary = run("params.trouble=fail")
 
     assert RunStatus.INTERRUPTED is summary.status
@@ -119,7 +119,7 @@ def test_a_run_that_did_not_end_has_no_oracle():
         ("workers=1", "a run on one worker is its own oracle"),
     ],
 )
-def test_an_oracle_that_could_tell_nothing_is_refused(override: str, problem: str):
+def test_an_oracle_without_use_is_refused(override: str, problem: str):
     with pytest.raises(ConfigError, match=f"oracle=true: .*{problem}"):
         run(override)
     assert not Path("runs").exists()
@@ -156,15 +156,15 @@ WRONG = {
         "step_counter",
     ],
 )
-def test_of_the_built_in_workloads_the_lessons_in_wrong_values_are_found(words: str, workers: int):
+def test_the_wrong_values_of_the_lessons_are_found(words: str, workers: int):
     workload, *overrides = words.split()
     summary = run("steps=12", f"workers={workers}", *overrides, workload=workload)
 
     assert WRONG.get(workload, []) == values_found(summary)
 
 
-def test_what_the_program_returns_is_kept_of_both(write: Callable[[str, str], Path]):
-    """So that check can compare it, too, though it is in no variable."""
+def test_the_results_of_both_runs_are_saved(write: Callable[[str, str], Path]):
+    """So `varsim check` can compare results that are not in variables."""
     write("alone.py", "def run(job):\n    return {'n': job.strategy.num_replicas_in_sync}\n")
     summary = run("workers=3", workload="alone.py")
 

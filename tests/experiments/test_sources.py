@@ -1,4 +1,4 @@
-"""Which files a program is made of."""
+"""The files of a program."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def names(location: ProgramLocation | None) -> list[str]:
     return list(sources_of(location).files)
 
 
-def test_what_a_file_imports_from_its_folder_is_followed(write: Write):
-    """Wherever the statement stands, through packages, and relative ones; each file once."""
+def test_imports_from_the_folder_of_a_file_are_followed(write: Write):
+    """This includes imports inside functions, through packages, and relative ones."""
     write(
         "program.py", "import numpy, a.b\nimport varsim as tf\ndef f():\n  from c import d, name\n"
     )
@@ -52,15 +52,15 @@ def test_what_a_file_imports_from_its_folder_is_followed(write: Write):
     ] == names(location_of_file(write("program.py", Path("program.py").read_text())))
 
 
-def test_varsim_itself_is_none_of_them(write: Write, monkeypatch: pytest.MonkeyPatch):
-    """Also of a program beside it, as in a checkout."""
+def test_varsim_itself_is_not_part_of_a_program(write: Write, monkeypatch: pytest.MonkeyPatch):
+    """This holds for a program beside varsim, too, as in a checkout."""
     monkeypatch.setattr(sources, "_OURS", write("varsim/__init__.py", "").parent)
 
     assert ["program.py"] == names(location_of_file(write("program.py", "import varsim as tf")))
 
 
-def test_what_is_installed_beside_a_program_is_none_of_it(write: Write):
-    """By `pip install --target .`: packages that varsim uses, too, may stand there."""
+def test_packages_installed_beside_a_program_are_not_part_of_it(write: Write):
+    """`pip install --target .` installs them there, and varsim may use them, too."""
     write("numpy/__init__.py", "")
     write("six.py", "")
     write("numpy-2.0.dist-info/RECORD", "numpy/__init__.py,sha256=x,0\nnumpy/core.py,,\n")
@@ -72,11 +72,11 @@ def test_what_is_installed_beside_a_program_is_none_of_it(write: Write):
     )
 
 
-def test_a_file_that_is_no_python_is_kept_as_it_is(write: Write):
+def test_a_file_with_a_syntax_error_is_kept(write: Write):
     assert ["program.py"] == names(location_of_file(write("program.py", "def\nimport beside")))
 
 
-def test_what_is_too_large_is_left_out_and_named(write: Write):
+def test_large_files_are_left_out_and_named(write: Write):
     write("large.py", "#" * 2**21)
     found = sources_of(location_of_file(write("program.py", "import large")))
 
@@ -84,7 +84,7 @@ def test_what_is_too_large_is_left_out_and_named(write: Write):
     assert ["large.py: there would be too many files, or too large ones"] == found.left_out
 
 
-def test_a_module_stands_below_the_folder_of_its_topmost_package(write: Write):
+def test_a_module_is_stored_below_its_topmost_package(write: Write):
     write("pack/__init__.py", "")
     module = write("pack/age.py", "from . import beside")
     package = write("pack/sub/__init__.py", "")
@@ -101,8 +101,8 @@ def test_an_installed_module_has_no_home():
     assert location_of_module("built_in", None) is None
 
 
-def test_what_varsim_itself_uses_is_never_imported_anew(write: Write):
-    """Although a program's file is called like it."""
+def test_modules_that_varsim_uses_are_not_imported_again(write: Write):
+    """This holds even if a file of the program has the same name."""
     for name in ("json", "click", "own_for_test"):
         write(f"{name}.py", "")
     program = write("program.py", "import json, click, own_for_test")

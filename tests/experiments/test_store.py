@@ -63,7 +63,7 @@ SUMMARY = Summary(
 )
 
 
-def test_a_summary_survives_the_file(tmp_path: Path):
+def test_a_summary_is_equal_after_saving_and_loading(tmp_path: Path):
     directory = RunDirectory.make(tmp_path / "out", "x", NOW)
     directory.save(SUMMARY)
 
@@ -72,7 +72,7 @@ def test_a_summary_survives_the_file(tmp_path: Path):
     assert ["summary.json"] == [path.name for path in directory.path.iterdir()]
 
 
-def test_lists_of_numbers_stand_in_one_line():
+def test_lists_of_numbers_are_on_one_line():
     assert "      [1, 2],\n      [3, 4]\n" in as_json(SUMMARY)
 
 
@@ -86,7 +86,7 @@ def test_a_directory_is_named_after_time_and_title(tmp_path: Path):
     assert ["20260102-030405-x", "20260102-030405-x-2", "20260102-030405-x-3"] == made
 
 
-def test_discarding_removes_what_was_made_and_no_more(tmp_path: Path):
+def test_discarding_removes_only_its_own_files(tmp_path: Path):
     kept = RunDirectory.make(tmp_path / "a", "x", NOW)
     RunDirectory.make(tmp_path / "a", "y", NOW).discard()
     RunDirectory.make(tmp_path / "b" / "c", "x", NOW).discard()
@@ -114,7 +114,7 @@ def test_a_folder_called_latest_is_left_alone(tmp_path: Path):
         ('{"version": 1, "status": "sleeping"}', "is not the summary of a run"),
     ],
 )
-def test_what_is_no_summary_says_so(tmp_path: Path, text: str | None, problem: str):
+def test_an_invalid_summary_is_refused(tmp_path: Path, text: str | None, problem: str):
     if text is not None:
         (tmp_path / "summary.json").write_text(text)
     with pytest.raises(ConfigError, match=problem):

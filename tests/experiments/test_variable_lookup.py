@@ -1,4 +1,4 @@
-"""Which variable of a run is meant, and which says most."""
+"""The lookup of a run's variable, and the choice of the most informative one."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_name_of_several_variables_asks_for_the_number(tmp_path: Path) -> None
         ),
     ],
 )
-def test_a_wrong_name_is_answered_with_the_nearest_three(
+def test_a_wrong_name_is_an_error_with_the_nearest_three(
     name: str, names: list[str], expected: str
 ) -> None:
     said = no_variable(name, names)
@@ -55,7 +55,7 @@ def test_a_wrong_name_is_answered_with_the_nearest_three(
 
 @contextmanager
 def two_variables(folder: Path, *written: tuple[float, float]) -> Iterator[History]:
-    """A run in which replicas write these to `v`, and the same to `other`, which has no writes."""
+    """Write a run in which replicas write these values to `v`; `other` has no writes."""
     story = Story("ON_READ", "MEAN")
     story.variables.insert(0, story.variables[0]._replace(variable=2, name="other"))
     story.step(1, *written)
@@ -63,7 +63,7 @@ def two_variables(folder: Path, *written: tuple[float, float]) -> Iterator[Histo
         yield history
 
 
-def test_the_variable_that_differs_most_says_most(tmp_path: Path) -> None:
+def test_the_variable_that_differs_most_is_chosen(tmp_path: Path) -> None:
     with two_variables(tmp_path, (1, 0), (2, 4)) as history:
         row, why = most_telling(history, tmp_path)
 
@@ -72,7 +72,7 @@ def test_the_variable_that_differs_most_says_most(tmp_path: Path) -> None:
     assert why.endswith("at the end of step 1")
 
 
-def test_if_none_differ_the_one_with_most_writes_is_shown(tmp_path: Path) -> None:
+def test_if_none_differs_the_most_written_one_is_chosen(tmp_path: Path) -> None:
     with two_variables(tmp_path, (1, 0), (1, 0)) as history:
         assert ("v", "no replicas differ, and it was written most often") == (
             (chosen := most_telling(history, tmp_path)).row.name,
@@ -80,7 +80,7 @@ def test_if_none_differ_the_one_with_most_writes_is_shown(tmp_path: Path) -> Non
         )
 
 
-def test_of_a_long_run_the_summary_is_enough(
+def test_for_a_long_run_only_the_summary_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(variable_lookup, "_MOST_EVENTS", 1)

@@ -52,12 +52,12 @@ def test_every_value_has_a_line():
         ("{a: {b: 1}}", {"a": {"b": 1}}),
     ],
 )
-def test_words_mean_what_yaml_1_2_says(text: str, expected: Any):
+def test_words_have_the_meaning_of_yaml_1_2(text: str, expected: Any):
     assert expected == value_of(text)
     assert type(expected) is type(value_of(text))
 
 
-def test_what_is_written_is_read_back():
+def test_written_yaml_is_read_back():
     values = {
         "a": "1e-3",
         "b": 1e-3,
@@ -84,12 +84,12 @@ def test_what_is_written_is_read_back():
         ("a: \x00", "f.yaml: this is no YAML:"),
     ],
 )
-def test_what_is_wrong_is_named_with_its_line(text: str, problem: str):
+def test_an_error_has_its_line(text: str, problem: str):
     with pytest.raises(ConfigError) as raised:
         load(text, "f.yaml")
 
     assert str(raised.value).startswith(problem)
 
 
-def test_an_empty_file_says_nothing():
+def test_an_empty_file_is_empty():
     assert {} == load("# only a comment\n", "f").values

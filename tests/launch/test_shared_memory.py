@@ -185,7 +185,7 @@ def test_memory_that_was_asked_for_and_is_not_there_is_an_error(
         launch(1, exchange="shared")
 
 
-def test_a_limit_that_is_no_number_is_refused(
+def test_a_limit_that_is_not_a_number_is_refused(
     launch: Launch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(SHARED_MEMORY, "plenty")

@@ -1,4 +1,4 @@
-"""Clusters of real workers under varsim's public face."""
+"""Fixtures: clusters of real workers behind varsim's public interface."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ import varsim as tf
 from tests.waiting import MS
 
 SOON_S = 1_000 * MS
-"""An error that is certain must reach the program within this."""
+"""An error that can be known must reach the program within this time."""
 
 Strategy = tf.distribute.MirroredStrategy
 
 
 def cluster(num_replicas: int = 2, **options: Any) -> Strategy:
-    """A strategy whose workers run."""
+    """Return a strategy with running workers."""
     strategy = Strategy([f"cpu:{i}" for i in range(num_replicas)], **options)
     strategy.start()
     return strategy
@@ -33,7 +33,7 @@ def cluster(num_replicas: int = 2, **options: Any) -> Strategy:
 
 @pytest.fixture(scope="module")
 def strategy() -> Iterator[Strategy]:
-    """Three workers that all tests of a file share, and none may harm."""
+    """Provide three workers that all tests of a file share; a test must leave them usable."""
     with cluster(3) as started:
         # The first large frame starts a thread of pyzmq's, which stays for the process's life.
         started.run(np.size, args=(np.zeros(2**18),))
@@ -42,14 +42,14 @@ def strategy() -> Iterator[Strategy]:
 
 @pytest.fixture
 def mortal() -> Iterator[Strategy]:
-    """Two workers of one test's own, which it may kill."""
+    """Provide two workers for one test, which may kill them."""
     with cluster(2) as started:
         yield started
 
 
 @contextmanager
 def soon() -> Iterator[None]:
-    """Fails if the block takes longer than an error may."""
+    """Fail if the block takes longer than an error may take."""
     started_s = time.monotonic()
     yield
     took_s = time.monotonic() - started_s
@@ -57,25 +57,25 @@ def soon() -> Iterator[None]:
 
 
 def place(function: Callable[..., Any], text: str) -> str:
-    """file:line of the first line of a function that holds `text`, as errors show it."""
+    """Return the location, as in errors, of the first line of a function that contains `text`."""
     lines, first = inspect.getsourcelines(function)
     line = first + next(i for i, line in enumerate(lines) if text in line)
     return f"{os.path.relpath(inspect.getfile(function))}:{line}"
 
 
 def root() -> Path:
-    """The folder of the project."""
+    """Return the folder of the project."""
     return Path(__file__).parents[2]
 
 
 def environment() -> dict[str, str]:
-    """For a program of its own that imports varsim and these tests."""
+    """Return the environment of a separate program that imports varsim and these tests."""
     path = os.pathsep.join((str(root()), os.environ.get("PYTHONPATH", "")))
     return os.environ | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
 
 
 def run_program(*arguments: str, cwd: Path | None = None) -> str:
-    """What a program of its own prints."""
+    """Return the output of a separate program."""
     done = subprocess.run(
         [sys.executable, *arguments],
         env=environment(),

@@ -1,4 +1,4 @@
-"""Steps that let another thread than the replica's own use varsim, one for each way."""
+"""Steps that use varsim in another thread than the replica's own, in several ways."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Deed = Callable[[], Any]
 
 
 def thread(deed: Deed) -> Any:
-    """In a plain thread, whose error comes back by hand."""
+    """Run it in a plain thread, and return its result or error."""
     box: list[Any] = []
 
     def run() -> None:
@@ -45,7 +45,7 @@ def pool(deed: Deed) -> Any:
 
 
 def loop(deed: Deed) -> Any:
-    """asyncio.to_thread copies the context."""
+    """Run it in asyncio.to_thread, which copies the context."""
     return asyncio.run(asyncio.to_thread(deed))
 
 
@@ -53,7 +53,7 @@ WAYS = (thread, with_context, pool, loop)
 
 
 def deeds(v: Any) -> dict[str, Deed]:
-    """All that needs a context, or a variable's component."""
+    """Return all operations that need a context or a component, by name."""
     context = tf.distribute.get_replica_context()
 
     def merge(strategy: Any, value: Any) -> Any:
@@ -81,7 +81,7 @@ def deeds(v: Any) -> dict[str, Deed]:
 
 
 def outcomes(v: Any, way: Callable[[Deed], Any]) -> dict[str, str]:
-    """By deed, what came of it in another thread."""
+    """Return the outcome of each operation in another thread."""
     found = {}
     for name, deed in deeds(v).items():
         try:
@@ -92,7 +92,7 @@ def outcomes(v: Any, way: Callable[[Deed], Any]) -> dict[str, str]:
 
 
 def reported(deed: Deed) -> Any:
-    """The case of the report: a thread dies of its error, and the function goes on."""
+    """Start a thread that ends with its error, and go on."""
     box: list[Any] = []
     background = threading.Thread(target=lambda: box.append(deed()), name="mine")
     background.start()
@@ -110,7 +110,7 @@ def asks_and_raises() -> None:
 
 
 def computes() -> float:
-    """What the error says to do."""
+    """Do what the error says: reduce the thread's result in the function."""
     mine = thread(lambda: 1.0 + 1.0)
     return float(tf.distribute.get_replica_context().all_reduce("SUM", mine))
 
@@ -120,14 +120,14 @@ def reduce_one(value: float) -> float:
 
 
 def in_forked_pool(deed: Callable[[float], float]) -> float:
-    """The deed in a process that this one forks, and a reduction of what it gave here."""
+    """Run an operation in a forked process, and reduce its result here."""
     with multiprocessing.get_context("fork").Pool(1) as forked:
         (value,) = forked.map(deed, [-1.0])
     return reduce_one(value)
 
 
 def returns_twice() -> str:
-    """A process that it forks comes back, too."""
+    """Fork a process that also returns from the function."""
     child = os.fork()
     if child:
         os.waitpid(child, 0)

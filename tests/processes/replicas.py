@@ -1,4 +1,4 @@
-"""What the replicas of these tests do. It imports no pytest, for workers import it too."""
+"""Functions that replicas run in these tests. Workers import this module, so it needs no pytest."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from typing import Any
 import varsim as tf
 
 LONG_S = 60.0
-"""What a user would call for ever: no test waits so long."""
+"""Longer than any test waits."""
 
 
 def replica_id() -> int:
-    """Which replica this is."""
+    """Return the number of the current replica."""
     return int(tf.distribute.get_replica_context().replica_id_in_sync_group)
 
 
 def all_reduce(op: str, value: Any) -> Any:
-    """`all_reduce` of the current replica."""
+    """Call `all_reduce` on the current replica."""
     return tf.distribute.get_replica_context().all_reduce(op, value)
 
 
 def all_gather(value: Any, axis: int = 0) -> Any:
-    """`all_gather` of the current replica."""
+    """Call `all_gather` on the current replica."""
     return tf.distribute.get_replica_context().all_gather(value, axis=axis)
 
 
 def merge_call(merge_fn: Any, *args: Any) -> Any:
-    """`merge_call` of the current replica."""
+    """Call `merge_call` on the current replica."""
     return tf.distribute.get_replica_context().merge_call(merge_fn, args=args)
 
 
 def take_long() -> None:
-    """Is busy with something that no message interrupts."""
+    """Work without waiting for messages, so that no message can interrupt it."""
     select.select([], [], [], LONG_S)
 
 
 def importable(value: Any) -> Any:
-    """A function that travels by reference."""
+    """Do nothing: this function is pickled by reference."""
     return value

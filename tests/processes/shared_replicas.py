@@ -1,4 +1,4 @@
-"""What replicas do with large values. It imports no pytest, for workers import it too."""
+"""Functions with large values that replicas run. Workers import this module: it needs no pytest."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ import varsim as tf
 Array = np.ndarray[Any, Any]
 
 SIZE = 40_000
-"""Of float64s: 320 kB, which is shared."""
+"""Elements of float64: 320 kB, which is shared."""
 
 KEPT: list[tuple[Array, bytes]] = []
-"""What this replica has read, and what it was then."""
+"""Values that this replica has read, with copies made at that time."""
 
 
 def mine() -> int:
-    """Which replica this is."""
+    """Return the number of the current replica."""
     return int(tf.distribute.get_replica_context().replica_id_in_sync_group)
 
 
 def value(seed: int, size: int = SIZE, dtype: str = "f8") -> Array:
-    """Numbers that do not fit evenly, other ones on each replica."""
+    """Return numbers that round, different ones on each replica."""
     numbers: Array = np.random.default_rng([seed, mine()]).normal(0, 99, size)
     return numbers.astype(dtype)
 
 
 def keep(array: Array) -> None:
-    """Remembers a read, with a copy."""
+    """Keep a read value, with a copy."""
     KEPT.append((array, array.tobytes()))
 
 
 def changed(forget: int = 0) -> int:
-    """How many kept reads are no longer what they were, or can be written to; drops some."""
+    """Return how many kept values have changed or are writeable; drop some."""
     found = sum(now.tobytes() != then or now.flags.writeable for now, then in KEPT)
     del KEPT[:forget]
     return found
 
 
 def write(variable: Any, operation: str, seed: int, *, in_place: bool, keeps: bool) -> int:
-    """One write, with or without a buffer; how many kept reads have changed."""
+    """Write once, with or without a buffer; return how many kept values have changed."""
     if in_place:
         buffer = variable.update_buffer()
         buffer[...] = value(seed, variable.shape[0])
@@ -58,7 +58,7 @@ def write(variable: Any, operation: str, seed: int, *, in_place: bool, keeps: bo
 
 
 def address_and_writeable(variable: Any) -> tuple[bool, bool, bool]:
-    """Of a buffer: whether it can be written to before and after it is given, and after a copy."""
+    """Return whether a buffer is writeable before and after its assign, and a copy of it."""
     buffer = variable.update_buffer()
     buffer.fill(mine() + 1.0)
     before = buffer.flags.writeable
@@ -67,7 +67,7 @@ def address_and_writeable(variable: Any) -> tuple[bool, bool, bool]:
 
 
 def several(variables: list[Any], seed: int) -> list[Array]:
-    """Reads after many kinds of writes."""
+    """Return reads after many kinds of writes."""
     for place, variable in enumerate(variables):
         dtype = variable.dtype.as_numpy_dtype if hasattr(variable.dtype, "as_numpy_dtype") else None
         dtype = dtype or variable.dtype
@@ -79,11 +79,11 @@ def several(variables: list[Any], seed: int) -> list[Array]:
 
 
 def end_at(replica_id: int) -> None:
-    """One replica dies."""
+    """End the process of one replica."""
     if mine() == replica_id:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 def last_read(variable: Any) -> Array:
-    """The value itself, and no copy of it."""
+    """Return the value itself, not a copy."""
     return variable.read_value()

@@ -1,4 +1,4 @@
-"""Deferred writes on real workers: the values of ON_WRITE, and what it takes to exchange them."""
+"""Deferred writes on real workers: they have the values of ON_WRITE, and few exchanges."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SUM, MEAN = tf.VariableAggregation.SUM, tf.VariableAggregation.MEAN
 
 
 def train(auto: str) -> tuple[list[Any], tuple[Any, ...]]:
-    """Everything that a program sees, and what it cost."""
+    """Return all values that a program reads, and the cost."""
     with cluster(3, auto=auto) as strategy:
         with strategy.scope():
             total = tf.Variable(0, aggregation=SUM)
@@ -42,8 +42,8 @@ def train(auto: str) -> tuple[list[Any], tuple[Any, ...]]:
         return [*seen, *ends], strategy.statistics()
 
 
-def test_a_program_sees_what_it_sees_under_on_write() -> None:
-    """Small whole numbers, so that nothing is rounded; one array is larger than a message packs."""
+def test_a_program_reads_the_values_of_on_write() -> None:
+    """The numbers are small integers, so nothing rounds; one array is too large to be packed."""
     expected, _ = train("on_write")
     got, (total, large) = train("adaptive")
 
@@ -55,7 +55,7 @@ def test_a_program_sees_what_it_sees_under_on_write() -> None:
         assert account.size_bytes < account.on_write.size_bytes
 
 
-def test_who_waits_for_a_write_that_never_comes_hears_it_at_once() -> None:
+def test_a_read_that_waits_for_a_missing_write_fails_at_once() -> None:
     with cluster(2, auto="adaptive") as strategy:
         with strategy.scope():
             v = tf.Variable(0.0, name="v", aggregation=SUM)

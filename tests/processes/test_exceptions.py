@@ -1,4 +1,4 @@
-"""However a replica ends, the program learns what happened, where, and to which replica."""
+"""For every end of a replica, the program gets the reason, the location and the replica."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.processes
 
 
 class OddError(Exception):
-    """Pickles, and cannot be loaded again: its `__init__` wants more than it keeps in `args`."""
+    """Can be pickled but not unpickled: its `__init__` needs more arguments than `args` has."""
 
     def __init__(self, row: int, column: int) -> None:
         super().__init__(f"row {row}, column {column}")
@@ -88,7 +88,7 @@ def test_an_exception_of_the_program_itself_is_caught_by_its_class(strategy: Str
     assert (0,) == caught.value.args
 
 
-def test_an_exception_that_cannot_travel_is_told(strategy: Strategy) -> None:
+def test_an_exception_that_cannot_be_pickled_is_reported(strategy: Strategy) -> None:
     def step() -> None:
         error = RuntimeError("broken pipe")
         error.args = ("broken pipe", (number for number in range(3)))
@@ -102,7 +102,7 @@ def test_an_exception_that_cannot_travel_is_told(strategy: Strategy) -> None:
     assert "the exception itself cannot travel" in str(caught.value)
 
 
-def test_an_exception_that_cannot_be_loaded_again_is_told(strategy: Strategy) -> None:
+def test_an_exception_that_cannot_be_unpickled_is_reported(strategy: Strategy) -> None:
     def step() -> None:
         raise OddError(3, 4)
 
@@ -112,13 +112,13 @@ def test_an_exception_that_cannot_be_loaded_again_is_told(strategy: Strategy) ->
     assert "OddError: row 3, column 4" in str(caught.value)
 
 
-def test_a_result_that_cannot_travel_is_an_exception_of_the_replica(strategy: Strategy) -> None:
+def test_a_result_that_cannot_be_pickled_is_an_exception_of_the_replica(strategy: Strategy) -> None:
     with soon(), pytest.raises(TypeError, match="this generator cannot travel") as caught:
         strategy.run(lambda: (number for number in range(3)))
     assert 0 == cause_of(caught.value).replica_id
 
 
-def test_an_argument_that_cannot_travel_is_refused_before_anything_runs(
+def test_an_argument_that_cannot_be_pickled_is_refused_before_the_call(
     strategy: Strategy,
 ) -> None:
     with pytest.raises(TypeError, match="this generator cannot travel"):
@@ -138,7 +138,7 @@ def test_endless_recursion_is_an_exception(strategy: Strategy) -> None:
 # ---------------------------------------------------------------- merge_call
 
 
-def test_what_a_merge_call_raises_reaches_the_program(strategy: Strategy) -> None:
+def test_an_exception_in_a_merge_call_reaches_the_program(strategy: Strategy) -> None:
     def step() -> None:
         def merge(strategy: Any) -> None:
             raise LookupError("in the middle")
@@ -150,7 +150,7 @@ def test_what_a_merge_call_raises_reaches_the_program(strategy: Strategy) -> Non
     assert strategy.run(lambda: True)
 
 
-def test_what_a_run_inside_a_merge_call_raises_reaches_the_program(strategy: Strategy) -> None:
+def test_an_exception_in_a_run_inside_a_merge_call_reaches_the_program(strategy: Strategy) -> None:
     with strategy.scope():
         v = tf.Variable(1.0, name="v", aggregation=tf.VariableAggregation.SUM)
 
@@ -197,7 +197,7 @@ def test_a_merge_call_may_make_a_variable(strategy: Strategy) -> None:
 
 
 def test_a_merge_call_may_go_on_after_a_run_that_failed(strategy: Strategy) -> None:
-    """The inner call is over for all replicas, and the outer one is not."""
+    """The inner call has ended for all replicas, but not the outer one."""
     with strategy.scope():
         v = tf.Variable(1.0, name="v", aggregation=tf.VariableAggregation.SUM)
 
@@ -230,7 +230,7 @@ def test_runs_and_merge_calls_nest(strategy: Strategy, depth: int) -> None:
 
 
 def test_a_merge_call_inside_a_merge_call_is_refused(strategy: Strategy) -> None:
-    """There is no replica in cross-replica context; TensorFlow says the same."""
+    """There is no replica in cross-replica context, as in TensorFlow."""
 
     def step() -> None:
         merge_call(lambda strategy: merge_call(lambda strategy: None))
@@ -240,8 +240,10 @@ def test_a_merge_call_inside_a_merge_call_is_refused(strategy: Strategy) -> None
     assert strategy.run(lambda: True)
 
 
-def test_a_merge_call_with_what_cannot_travel_can_be_caught(strategy: Strategy) -> None:
-    """It never took place, so it does not count as a meeting."""
+def test_the_error_of_a_merge_call_with_unpicklable_arguments_can_be_caught(
+    strategy: Strategy,
+) -> None:
+    """It did not take place, so it is not counted as a collective."""
     with strategy.scope():
         v = tf.Variable(1.0, name="v", aggregation=tf.VariableAggregation.SUM)
 
@@ -256,7 +258,7 @@ def test_a_merge_call_with_what_cannot_travel_can_be_caught(strategy: Strategy) 
 # ---------------------------------------------------------------- output and effects
 
 
-def test_what_replicas_printed_before_an_exception_is_shown(
+def test_output_before_an_exception_is_shown(
     strategy: Strategy, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def step() -> None:
@@ -271,7 +273,7 @@ def test_what_replicas_printed_before_an_exception_is_shown(
     assert [f"[replica {i}] in {i}" for i in range(3)] == capsys.readouterr().out.splitlines()
 
 
-def test_what_replicas_printed_before_a_mismatch_is_shown(
+def test_output_before_a_mismatch_is_shown(
     strategy: Strategy, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def step() -> None:
@@ -290,7 +292,7 @@ def test_what_replicas_printed_before_a_mismatch_is_shown(
 
 
 @pytest.mark.parametrize("slow", [2])
-def test_a_write_of_all_before_one_raises_takes_effect_whoever_is_slow(
+def test_a_collective_write_before_an_exception_takes_effect_in_any_order(
     strategy: Strategy, slow: int
 ) -> None:
     """In TensorFlow a write waits for all replicas, so it is done when a later line raises."""
@@ -330,7 +332,7 @@ def ends(strategy: Strategy, step: Any) -> WorkerLost:
         ("os.kill(os.getpid(), 15)", "was killed by SIGTERM", "last words"),
     ],
 )
-def test_a_worker_that_ends_is_told_with_all_about_its_end(
+def test_the_error_for_a_lost_worker_says_how_it_ended(
     mortal: Strategy, ending: str, reason: str, said: str
 ) -> None:
     def step() -> None:
@@ -362,7 +364,7 @@ def test_the_log_of_a_lost_worker_is_named(tmp_path: Path) -> None:
     assert f"full log: {log}" in str(lost)
 
 
-def test_a_worker_that_ends_between_two_calls_is_told_at_the_next(mortal: Strategy) -> None:
+def test_a_worker_lost_between_two_calls_is_reported_at_the_next(mortal: Strategy) -> None:
     pids = mortal.run(os.getpid)
     os.kill(mortal.experimental_local_results(pids)[1], signal.SIGKILL)
 
@@ -370,7 +372,7 @@ def test_a_worker_that_ends_between_two_calls_is_told_at_the_next(mortal: Strate
         mortal.run(lambda: None)
 
 
-def test_a_worker_that_ends_is_told_to_a_read(mortal: Strategy) -> None:
+def test_a_lost_worker_is_reported_by_a_read(mortal: Strategy) -> None:
     with mortal.scope():
         v = tf.Variable(
             1.0,
@@ -384,7 +386,7 @@ def test_a_worker_that_ends_is_told_to_a_read(mortal: Strategy) -> None:
         wait_for(lambda: float(v) < 0, 900 * MS)
 
 
-def test_closing_after_a_loss_does_not_wait_for_those_who_wait(mortal: Strategy) -> None:
+def test_closing_after_a_loss_does_not_wait_for_waiting_replicas(mortal: Strategy) -> None:
     def step() -> None:
         all_reduce("SUM", 1.0) if replica_id() == 0 else os._exit(3)
 
@@ -401,7 +403,7 @@ def test_closing_twice_does_nothing(mortal: Strategy) -> None:
     mortal.close()
 
 
-def test_a_closed_strategy_says_so(mortal: Strategy) -> None:
+def test_use_of_a_closed_strategy_is_an_error(mortal: Strategy) -> None:
     on_read = {"synchronization": tf.VariableSynchronization.ON_READ}
     with mortal.scope():
         v = tf.Variable(0.0, aggregation=tf.VariableAggregation.SUM, **on_read)
@@ -413,7 +415,7 @@ def test_a_closed_strategy_says_so(mortal: Strategy) -> None:
             use()
 
 
-def test_a_write_that_reaches_nobody_changes_nothing(mortal: Strategy) -> None:
+def test_a_write_after_all_workers_are_lost_changes_nothing(mortal: Strategy) -> None:
     with mortal.scope():
         v = tf.Variable(1.0, name="v")
     mortal.close()

@@ -1,4 +1,4 @@
-"""What may be given to `strategy.run`, how often it travels, and what comes back."""
+"""Functions and values in `strategy.run`: what is accepted, how often it is sent, what returns."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ scale = 2.0
 
 @pytest.fixture
 def defined(strategy: Strategy, monkeypatch: pytest.MonkeyPatch) -> list[Define]:
-    """The functions that are sent to replica 0."""
+    """Provide the functions that are sent to replica 0."""
     sent: list[Define] = []
     send = strategy.coordinator.link.channel.send
 
@@ -113,7 +113,7 @@ print(strategy.run(step, args=(1.0,)))
 
 
 @pytest.mark.parametrize("how", ["-c", "script"])
-def test_functions_of_main_see_its_globals_as_they_are_now(how: str, tmp_path: Path) -> None:
+def test_functions_of_main_have_its_present_globals(how: str, tmp_path: Path) -> None:
     script = tmp_path / "program.py"
     script.write_text(PROGRAM)
     printed = run_program("-c", PROGRAM) if how == "-c" else run_program(str(script))
@@ -158,7 +158,7 @@ def test_a_function_that_changed_is_sent_again(strategy: Strategy, defined: list
     assert 3 == len(defined)
 
 
-def test_a_varsim_function_is_sent_once_and_keeps_what_it_closed_over(
+def test_a_varsim_function_is_sent_once_and_keeps_its_closure(
     strategy: Strategy, defined: list[Define]
 ) -> None:
     v, offset = total(strategy), 1.0
@@ -188,7 +188,7 @@ def _constant(number: int) -> Callable[[], int]:
 
 
 def test_a_varsim_function_outlives_the_name_of_its_variable(strategy: Strategy) -> None:
-    """As when a cell of a notebook that makes the variable is run again."""
+    """This happens when a notebook cell that creates the variable runs again."""
     names = {"v": total(strategy)}
     step = tf.function(_reader(names["v"]))
     names["v"].assign(3.0)
@@ -222,8 +222,8 @@ for number in range(3):
 """
 
 
-def test_a_varsim_function_of_a_variable_that_is_gone_says_so_or_works() -> None:
-    """In TensorFlow the function keeps the old variable's name, and says that it is gone."""
+def test_a_varsim_function_of_a_freed_variable_raises_or_works() -> None:
+    """In TensorFlow the function keeps the old variable's name, and reports that it was freed."""
     first, *others = run_program("-c", REBOUND).splitlines()
     assert "0.0 0.0" == first
     assert set(others) <= {"True", "0.0 0.0"}
@@ -285,7 +285,7 @@ def _depth(value: list[Any]) -> int:
     return 1 + _depth(value[0]) if value else 0
 
 
-def test_large_arrays_come_back_as_they_went(strategy: Strategy) -> None:
+def test_large_arrays_are_returned_unchanged(strategy: Strategy) -> None:
     large = np.random.default_rng(0).random((3, 1 << 18))  # 6 MiB
     rows = tf.distribute.PerReplica([np.asfortranarray(row) for row in large])
 
@@ -299,7 +299,7 @@ def test_large_arrays_come_back_as_they_went(strategy: Strategy) -> None:
     assert all(np.array_equal(2 * large[i], doubled.values[i]) for i in range(3))
 
 
-def test_per_replica_arguments_are_sliced_wherever_they_stand(strategy: Strategy) -> None:
+def test_per_replica_arguments_are_split_at_any_depth(strategy: Strategy) -> None:
     made = strategy.experimental_distribute_values_from_function(
         lambda context: context.replica_id_in_sync_group * 10
     )
@@ -328,7 +328,7 @@ def test_the_strategy_is_itself_on_a_replica(strategy: Strategy) -> None:
 # ---------------------------------------------------------------- what else replicas do
 
 
-def test_what_replicas_print_is_shown_with_their_number(
+def test_output_of_replicas_is_shown_with_their_number(
     strategy: Strategy, capfd: pytest.CaptureFixture[str]
 ) -> None:
     strategy.run(lambda: print("one\ntwo", replica_id()))
@@ -360,7 +360,7 @@ def test_warnings_of_replicas_arrive_with_the_place(strategy: Strategy) -> None:
     }
 
 
-def test_a_variable_made_on_the_replicas_is_one_for_all(strategy: Strategy) -> None:
+def test_a_variable_created_on_replicas_is_shared_by_all(strategy: Strategy) -> None:
     def step() -> tuple[Any, float]:
         made = tf.Variable(
             lambda: float(replica_id() + 5), name="m", aggregation=tf.VariableAggregation.SUM
@@ -391,7 +391,7 @@ def test_replicas_use_a_plain_variable_one_after_the_other(strategy: Strategy) -
     assert 300.0 == float(plain)
 
 
-def test_replicas_use_another_ones_component_one_after_the_other(strategy: Strategy) -> None:
+def test_replicas_use_a_component_of_another_replica_in_turn(strategy: Strategy) -> None:
     with strategy.scope():
         v: Any = tf.Variable(
             0.0,
@@ -408,8 +408,8 @@ def test_replicas_use_another_ones_component_one_after_the_other(strategy: Strat
     assert 40.0 == float(v.values[0].numpy())
 
 
-def test_a_component_that_a_replica_wrote_is_seen_in_the_same_call(strategy: Strategy) -> None:
-    """The mirror has diverged from then on: an add does not heal it, an assign does."""
+def test_a_component_that_a_replica_wrote_is_read_in_the_same_call(strategy: Strategy) -> None:
+    """The copies have then diverged: an add keeps their distance, an assign makes them equal."""
     v = total(strategy)
 
     def step() -> tuple[float, float, float]:
@@ -425,7 +425,7 @@ def test_a_component_that_a_replica_wrote_is_seen_in_the_same_call(strategy: Str
     assert 3.0 == healed
 
 
-def test_a_failed_call_does_not_hide_what_replicas_wrote_alone(strategy: Strategy) -> None:
+def test_local_writes_of_a_failed_call_are_read(strategy: Strategy) -> None:
     v = total(strategy)
 
     def step() -> None:
@@ -440,14 +440,14 @@ def test_a_failed_call_does_not_hide_what_replicas_wrote_alone(strategy: Strateg
     assert [10.0, 11.0, 12.0] == [float(part) for part in v.values]
 
 
-def test_numbers_that_are_the_same_on_all_replicas_come_back_as_one(strategy: Strategy) -> None:
-    """Bit for bit: −0.0 is another number than 0.0, and NaN the same as NaN."""
+def test_equal_numbers_of_all_replicas_are_returned_as_one(strategy: Strategy) -> None:
+    """They are compared bit for bit: −0.0 differs from 0.0, and NaN equals NaN."""
     zeros = strategy.run(lambda: -0.0 if replica_id() else 0.0)
     assert ["0.0", "-0.0", "-0.0"] == [str(zero) for zero in on_each(strategy, zeros)]
     assert "nan" == str(strategy.run(lambda: float("nan")))
 
 
-def test_a_thousand_clusters_worth_of_replicas_is_refused() -> None:
+def test_too_many_replicas_are_refused() -> None:
     with pytest.raises(ValueError, match="at most 1024"):
         Strategy([f"cpu:{i}" for i in range(1025)])
 
@@ -473,7 +473,7 @@ def test_two_strategies_side_by_side_do_not_mix(strategy: Strategy) -> None:
 # ---------------------------------------------------------------- objects of the program
 
 
-def test_an_object_of_the_program_that_a_replica_changes_is_a_warning_once(
+def test_a_change_to_an_object_of_the_program_causes_one_warning(
     strategy: Strategy,
 ) -> None:
     losses: list[float] = []
@@ -493,7 +493,7 @@ def test_an_object_of_the_program_that_a_replica_changes_is_a_warning_once(
     assert str(warning.message).startswith("list 'losses' of the program: a replica changed")
 
 
-def test_where_replicas_share_the_program_s_memory_nothing_is_told() -> None:
+def test_in_a_simulated_cluster_changes_cause_no_warning() -> None:
     losses: list[float] = []
     with simulated_cluster():
         Strategy(["cpu:0", "cpu:1"]).run(lambda: losses.append(1.0))

@@ -1,4 +1,4 @@
-"""Random generators of the program that travel to replicas: a copy for each is a warning, once."""
+"""Random generators of the program that are copied to replicas: they cause one warning."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def warned(run: Callable[[], Any]) -> list[warnings.WarningMessage]:
 
 
 def said(run: Callable[[], Any]) -> list[str]:
-    """What the first lines of its warnings say, before the colon."""
+    """Return the first lines of its warnings, up to the colon."""
     return [str(one.message).partition(": every replica")[0] for one in warned(run)]
 
 
@@ -44,7 +44,9 @@ class Trainer:
         return float(self.noise.random_sample())
 
 
-def test_a_captured_generator_is_named_with_its_function_and_what_to_do(strategy: Strategy) -> None:
+def test_the_warning_names_the_captured_generator_its_function_and_fixes(
+    strategy: Strategy,
+) -> None:
     rng = np.random.default_rng(3)
 
     def draw() -> float:
@@ -56,7 +58,7 @@ def test_a_captured_generator_is_named_with_its_function_and_what_to_do(strategy
 
     (warning,) = warned(runs)
 
-    here = test_a_captured_generator_is_named_with_its_function_and_what_to_do
+    here = test_the_warning_names_the_captured_generator_its_function_and_fixes
     assert place(here, "strategy.run(draw)") == f"{warning.filename}:{warning.lineno}"
     assert str(warning.message).splitlines()[0] == (
         "random generator 'rng' (numpy's Generator): every replica gets a copy of it with draw "
@@ -65,7 +67,7 @@ def test_a_captured_generator_is_named_with_its_function_and_what_to_do(strategy
     assert "np.random.default_rng([seed, replica_id])" in str(warning.message)
 
 
-def test_it_is_found_wherever_a_function_may_have_it_from(strategy: Strategy) -> None:
+def test_a_generator_is_found_in_every_place_that_a_function_can_use(strategy: Strategy) -> None:
     rng = random.Random(3)
     held = {"deep": [rng]}
     legacy = np.random.RandomState(3).random_sample
@@ -92,7 +94,7 @@ def test_it_is_found_wherever_a_function_may_have_it_from(strategy: Strategy) ->
         assert [] == said(lambda: strategy.run(partial))  # noqa: B023  # the same function
 
 
-def test_one_among_the_arguments_is_told_too(strategy: Strategy) -> None:
+def test_a_generator_in_the_arguments_causes_a_warning(strategy: Strategy) -> None:
     def draw(rng: Any, more: Any = None) -> float:
         return float(rng.random())
 
@@ -102,7 +104,7 @@ def test_one_among_the_arguments_is_told_too(strategy: Strategy) -> None:
     assert ["random generator (random's Random)"] == said(lambda: strategy.run(draw, mixed))
 
 
-def test_a_generator_for_each_replica_is_right(strategy: Strategy) -> None:
+def test_a_generator_per_replica_causes_no_warning(strategy: Strategy) -> None:
     def draw(rng: Any) -> float:
         return float(rng.random())
 
@@ -115,7 +117,7 @@ def test_a_generator_for_each_replica_is_right(strategy: Strategy) -> None:
     assert first != second
 
 
-def test_what_makes_its_own_is_not_warned(strategy: Strategy) -> None:
+def test_a_function_that_creates_its_generator_causes_no_warning(strategy: Strategy) -> None:
     def draw() -> float:
         me = tf.distribute.get_replica_context().replica_id_in_sync_group
         return float(np.random.default_rng([5, me]).random()) + random.random()
@@ -123,7 +125,7 @@ def test_what_makes_its_own_is_not_warned(strategy: Strategy) -> None:
     assert [] == said(lambda: strategy.run(draw))
 
 
-def test_a_job_travels_with_a_function_that_uses_it(strategy: Strategy) -> None:
+def test_a_job_is_pickled_with_a_function_that_uses_it(strategy: Strategy) -> None:
     def report(step: int, total: int, **metrics: float) -> None:
         raise AssertionError((step, total, metrics))
 

@@ -1,4 +1,4 @@
-"""However the program ends, its workers and its private files go with it."""
+"""For every end of the program, its workers end and its private files are removed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.waiting import MS, is_running, wait_for, wait_for_exit
 pytestmark = pytest.mark.processes
 
 END_S = 2_000 * MS
-"""The program and all that it started must be gone within this."""
+"""The program and all processes that it started must end within this time."""
 
 PROGRAM = """
 import os, sys
@@ -64,7 +64,7 @@ FORKS_ON_PURPOSE = "ignore:This process:DeprecationWarning"
 
 @contextmanager
 def running(program: str) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
-    """A program that is in the middle of a run, and the process ids of its workers."""
+    """Provide a program that is in a run, and the process ids of its workers."""
     handle, name = tempfile.mkstemp()
     os.close(handle)
     ready = Path(name)
@@ -87,7 +87,7 @@ def running(program: str) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
 
 
 def ends_with(process: subprocess.Popen[str], workers: list[int], signal_number: int) -> str:
-    """What the program says on stderr when it is ended by a signal."""
+    """Return the program's stderr after it was ended by a signal."""
     started_s = time.monotonic()
     process.send_signal(signal_number)
     _, said = process.communicate(timeout=10_000 * MS)
@@ -133,7 +133,7 @@ except KeyboardInterrupt:
 
 
 def test_a_program_that_catches_ctrl_c_goes_on() -> None:
-    """As an interpreter or a notebook does."""
+    """An interpreter or a notebook does this."""
     with running(CAUGHT) as (process, _):
         process.send_signal(signal.SIGINT)
         out, said = process.communicate(timeout=10_000 * MS)
@@ -150,7 +150,7 @@ print(status, strategy.run(lambda: int(all_reduce("SUM", 1))))
 """
 
 
-def test_a_copy_of_the_program_ends_quickly_and_harms_nothing() -> None:
+def test_a_fork_of_the_program_ends_quickly_and_leaves_the_cluster_intact() -> None:
     started_s = time.monotonic()
     with running(FORKED) as (process, _):
         out, said = process.communicate(timeout=10_000 * MS)
@@ -174,7 +174,7 @@ print(status, strategy.run(lambda: int(all_reduce("SUM", 1))))
 """
 
 
-def test_a_copy_of_the_program_cannot_use_its_workers() -> None:
+def test_a_fork_of_the_program_cannot_use_its_workers() -> None:
     with running(USED_IN_A_COPY) as (process, _):
         out, said = process.communicate(timeout=10_000 * MS)
     assert (0, "") == (process.returncode, said)
@@ -216,8 +216,8 @@ print(strategy.run(lambda: int(all_reduce("SUM", 1))))
 """
 
 
-def test_threads_that_use_one_strategy_at_once_harm_nothing() -> None:
-    """Each call takes place, or is refused with a word about threads."""
+def test_threads_that_use_one_strategy_at_once_are_safe() -> None:
+    """Each call takes place, or is refused with an error about threads."""
     with running(THREADS) as (process, _):
         out, said = process.communicate(timeout=20_000 * MS)
     assert (0, "180.0 True\n2\n", "") == (process.returncode, out, said)
@@ -249,7 +249,7 @@ print(time.monotonic() - began)
 
 
 def test_after_ctrl_c_the_next_use_says_which_replica_is_still_busy() -> None:
-    """And closing does not wait for it."""
+    """Closing the strategy does not wait for this replica."""
     with running(STILL_BUSY) as (process, _):
         process.send_signal(signal.SIGINT)
         out, said = process.communicate(timeout=10_000 * MS)

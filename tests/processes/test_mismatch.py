@@ -1,4 +1,4 @@
-"""Replicas that do different things get an error that tells the story, at once, and go on after."""
+"""Replicas that do different operations get a clear error at once, and can then be used again."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Aggregation = tf.VariableAggregation
 
 @dataclass
 class Stage:
-    """A cluster, and variables whose values a failing call must not change."""
+    """A cluster with variables that a failing call must not change."""
 
     strategy: Strategy
     v: Any
@@ -35,7 +35,7 @@ class Stage:
     def fails(
         self, kind: type[Exception], function: Callable[[], Any], *, definite: bool = True
     ) -> str:
-        """The text of the error that a run raises at once, without harm to anything."""
+        """Return the text of the error that a run raises at once; check that nothing changed."""
         before = self.values()
         with soon(), pytest.raises(kind) as caught:
             self.strategy.run(function)
@@ -45,14 +45,14 @@ class Stage:
         return str(caught.value)
 
     def values(self) -> list[list[float]]:
-        """Every component of every variable."""
+        """Return every component of every variable."""
         return [
             [part.numpy().tolist() for part in variable.values]
             for variable in (self.v, self.u, self.wide)
         ]
 
     def works(self) -> None:
-        """The cluster is not poisoned: what comes next finds every replica free."""
+        """Check that the cluster can be used: every replica is free."""
         v, before = self.v, float(self.v)
         with soon():
             assert [before + 6.0] * 3 == local(self.strategy, lambda: float(v.assign_add(2.0)))
@@ -113,7 +113,7 @@ def test_a_replica_that_skips_a_write_is_named(
     assert [0.0] * 3 == [float(part) for part in w.values]
 
 
-def test_it_is_the_same_if_the_others_wait_for_the_value(stage: Stage) -> None:
+def test_a_skipped_write_is_found_if_others_wait_for_the_value(stage: Stage) -> None:
     v = stage.v
 
     def step() -> float:
@@ -126,7 +126,7 @@ def test_it_is_the_same_if_the_others_wait_for_the_value(stage: Stage) -> None:
 
 
 def test_uneven_numbers_of_steps(stage: Stage) -> None:
-    """What all replicas had agreed on before stays in force; the rest does not happen."""
+    """Merges before the mismatch keep their effect; the other writes have none."""
     v, u = stage.v, stage.u
     u.assign(0.0)
 
@@ -152,7 +152,7 @@ def test_uneven_numbers_of_steps(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("what", ["all_reduce", "all_gather", "merge_call", "read"])
-def test_a_replica_that_returns_early_is_named_by_those_who_wait(stage: Stage, what: str) -> None:
+def test_a_replica_that_returns_early_is_named(stage: Stage, what: str) -> None:
     v = stage.v
     waits = {
         "all_reduce": lambda: all_reduce("SUM", 1.0),
@@ -255,7 +255,7 @@ def test_a_dtype_that_does_not_fit_the_variable(stage: Stage) -> None:
     ],
     ids=["shape", "dtype", "structure", "operation"],
 )
-def test_all_reduce_of_what_cannot_be_reduced(
+def test_all_reduce_of_unsuitable_values(
     stage: Stage, kind: type[Exception], odd: tuple[str, Any], others: tuple[str, Any]
 ) -> None:
     def step() -> None:
@@ -268,7 +268,7 @@ def test_all_reduce_of_what_cannot_be_reduced(
     assert "Every replica must take part in it" in text
 
 
-def test_all_gather_of_what_cannot_be_joined(stage: Stage) -> None:
+def test_all_gather_of_unsuitable_values(stage: Stage) -> None:
     def widths() -> None:
         all_gather(np.zeros((2, 2 + replica_id())))
 
@@ -307,8 +307,8 @@ def test_a_variable_that_only_some_replicas_create(stage: Stage) -> None:
     assert "where replica 0 created 'made by 0'" in text
 
 
-def test_a_replica_that_hides_the_error_cannot_go_on(stage: Stage) -> None:
-    """The call is over for every replica, also for one that catches all exceptions."""
+def test_a_replica_that_catches_the_error_cannot_go_on(stage: Stage) -> None:
+    """The call has ended for every replica, also for one that catches all exceptions."""
     v = stage.v
 
     def step() -> None:
@@ -323,8 +323,10 @@ def test_a_replica_that_hides_the_error_cannot_go_on(stage: Stage) -> None:
     stage.fails(MismatchError, step)
 
 
-def test_the_record_is_whole_if_a_cluster_is_closed_right_after_a_mismatch(tmp_path: Path) -> None:
-    """Replicas that wait leave the call, and close their records, before they end."""
+def test_the_record_is_complete_if_a_cluster_is_closed_right_after_a_mismatch(
+    tmp_path: Path,
+) -> None:
+    """Waiting replicas leave the call and close their traces before they end."""
     with cluster(3, trace=TraceOptions(tmp_path)) as started, pytest.raises(MismatchError):
         started.run(lambda: all_reduce("SUM", np.zeros(replica_id())))
 

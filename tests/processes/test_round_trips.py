@@ -1,4 +1,4 @@
-"""What a step costs in envelopes, and that the wire changes no value."""
+"""The number of envelopes of a step, and that values are sent unchanged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SUM = tf.VariableAggregation.SUM
 
 
 def envelopes(strategy: Strategy, action: Callable[[], Any]) -> Counter[str]:
-    """How many envelopes an action sends to, and gets from, all replicas."""
+    """Return how many envelopes an action sends to, and receives from, all replicas."""
     link: Any = strategy.coordinator.link.channel
     count: Counter[str] = Counter()
     send, drain = link._listener.send, link._listener.drain
@@ -73,7 +73,7 @@ def test_a_read_of_a_mirror_costs_nothing(strategy: Strategy, variables: list[An
     assert {} == envelopes(strategy, lambda: [float(variable) for variable in variables])
 
 
-def test_a_read_of_on_read_asks_every_replica_once(strategy: Strategy) -> None:
+def test_a_read_of_on_read_fetches_every_component_once(strategy: Strategy) -> None:
     on_read = {"synchronization": tf.VariableSynchronization.ON_READ}
     with strategy.scope():
         total = tf.Variable(0.0, aggregation=SUM, **on_read)
@@ -123,7 +123,7 @@ def test_many_writes_of_one_variable_are_one_round_trip(
 
 
 def train(strategy: Strategy) -> tuple[bytes, ...]:
-    """A few steps in which the order of additions shows in the last bits."""
+    """Do steps whose last bits depend on the order of additions."""
     scale = np.float32(0.1)
     with strategy.scope():
         weights = tf.Variable(np.zeros((64, 3), "f"), aggregation=tf.VariableAggregation.MEAN)
@@ -141,7 +141,7 @@ def train(strategy: Strategy) -> tuple[bytes, ...]:
     return (weights.numpy().tobytes(), total.numpy().tobytes(), *results)
 
 
-def test_results_are_the_same_bits_on_every_run_and_every_transport(strategy: Strategy) -> None:
+def test_results_are_bit_for_bit_equal_in_every_run_and_transport(strategy: Strategy) -> None:
     expected = train(strategy)
     assert expected == train(strategy)
     with cluster(3, transport="tcp") as encrypted:
@@ -169,7 +169,7 @@ VALUES = [
 
 
 @pytest.mark.parametrize("value", VALUES, ids=lambda v: f"{v.dtype}{list(v.shape)[:4]}")
-def test_values_of_every_kind_cross_the_wire_unchanged(strategy: Strategy, value: Any) -> None:
+def test_values_of_every_kind_are_sent_unchanged(strategy: Strategy, value: Any) -> None:
     first = tf.VariableAggregation.ONLY_FIRST_REPLICA
     with strategy.scope():
         merged = tf.Variable(np.zeros_like(value), aggregation=first)
@@ -194,8 +194,8 @@ def test_values_of_every_kind_cross_the_wire_unchanged(strategy: Strategy, value
         assert bits(value) == bits(array)
 
 
-def test_numbers_that_overflow_say_nothing_as_in_tensorflow(strategy: Strategy) -> None:
-    """The arithmetic of a variable is the engine's, and warns nobody."""
+def test_an_overflow_causes_no_warning_as_in_tensorflow(strategy: Strategy) -> None:
+    """The engine computes the values, so NumPy's warnings are switched off."""
     with strategy.scope():
         v = tf.Variable(np.float16(6e4), aggregation=SUM)
         mean = tf.Variable(np.float32(0), aggregation=tf.VariableAggregation.MEAN)
@@ -221,7 +221,7 @@ def test_an_open_shape_follows_the_writes_of_the_same_call(strategy: Strategy) -
 
 
 @pytest.mark.parametrize("kind", ["string", "object", "datetime"])
-def test_what_no_sum_can_hold_is_refused_and_nothing_waits(
+def test_a_refused_sum_leaves_no_replica_waiting(
     strategy: Strategy, variables: list[Any], kind: str
 ) -> None:
     v = variables[0]

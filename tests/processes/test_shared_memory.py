@@ -1,4 +1,4 @@
-"""Large values in memory that all processes share: the same bits, never changed, never lost."""
+"""Large values in shared memory: equal bit for bit, never changed, never lost."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SUM, MEAN, FIRST = (
 
 @pytest.fixture(scope="module")
 def strategies() -> Iterator[dict[str, Strategy]]:
-    """A cluster of each exchange, which no test harms."""
+    """Provide a cluster for each exchange, which all tests share."""
     with ExitStack() as stack:
         made = {
             exchange: stack.enter_context(cluster(3, exchange=exchange))
@@ -63,7 +63,7 @@ def arena_of(strategy: Strategy) -> Arena:
 
 
 def used_bytes(strategy: Strategy) -> int:
-    """Of the program's own blocks, those that somebody looks at."""
+    """Return the program's own blocks that a process still reads."""
     arena = arena_of(strategy)
     arena.reclaim(arena._held_bytes)
     arena.settle()
@@ -79,7 +79,7 @@ def variable(strategy: Strategy, value: Any, aggregation: Any = MEAN, **settings
 
 
 def kinds_of(strategy: Strategy) -> list[Any]:
-    """Variables of many dtypes and sizes around the limits, one of them beyond what is helped."""
+    """Create variables of many dtypes with sizes around the limits."""
     made = []
     for dtype in "f2 f4 f8 i2 i8 c8".split():
         for size in (5, 40_000, 140_000):
@@ -102,7 +102,7 @@ def test_every_exchange_gives_the_same_bits(strategies: dict[str, Strategy]) -> 
     assert outcomes["star"] == outcomes["shared"]
 
 
-def test_large_values_do_not_travel_through_sockets(
+def test_large_values_are_not_sent_through_sockets(
     strategies: dict[str, Strategy], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: dict[str, int] = {}
@@ -134,7 +134,7 @@ def test_large_values_do_not_travel_through_sockets(
 def test_a_value_once_read_never_changes(
     strategies: dict[str, Strategy], exchange: str, seed: int
 ) -> None:
-    """Reads of the program and of the replicas are kept while many commits come and go."""
+    """The program and the replicas keep reads during many commits."""
     strategy, chance = strategies[exchange], random.Random(seed)
     variables = [
         variable(strategy, np.zeros(chance.choice([SIZE, SIZE + 1, 4 * SIZE])), aggregation)
@@ -190,8 +190,8 @@ def test_a_buffer_is_read_only_once_it_is_given(shared: Strategy) -> None:
 
 
 @pytest.mark.parametrize("what", ["replicas write", "replicas return", "program writes", "reads"])
-def test_memory_is_used_again(shared: Strategy, what: str) -> None:
-    """After a few steps no step needs more, in whichever process the values come from.
+def test_memory_is_reused(shared: Strategy, what: str) -> None:
+    """After a few steps no step needs more memory, for values of any process.
 
     Every ten steps the replicas catch up with a program that only writes: how far it may be ahead
     of them is the link's to say, and a matter of memory and patience.
@@ -217,7 +217,7 @@ def test_memory_is_used_again(shared: Strategy, what: str) -> None:
     assert used_bytes(shared) <= 20 * 8 * SIZE
 
 
-def test_what_a_dropped_variable_held_is_free_again(shared: Strategy) -> None:
+def test_memory_of_a_dropped_variable_is_freed(shared: Strategy) -> None:
     shared.run(replicas.changed)
     before = used_bytes(shared)
     v = variable(shared, np.zeros(4 * SIZE))
@@ -228,7 +228,7 @@ def test_what_a_dropped_variable_held_is_free_again(shared: Strategy) -> None:
     assert used_bytes(shared) <= before
 
 
-def test_a_lost_worker_holds_nothing() -> None:
+def test_memory_of_a_lost_worker_is_freed() -> None:
     with cluster(2) as strategy:
         v = variable(strategy, np.zeros(SIZE))
         strategy.run(partial(replicas.write, in_place=True, keeps=True), args=(v, "assign", 1))
@@ -243,7 +243,9 @@ def test_a_lost_worker_holds_nothing() -> None:
 # ---------------------------------------------------------------- settings
 
 
-def test_when_memory_is_full_values_travel_through_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_when_memory_is_full_values_are_sent_through_sockets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv(SHARED_MEMORY, "1000000")
     with cluster(2) as strategy, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -262,7 +264,7 @@ def test_when_memory_is_full_values_travel_through_sockets(monkeypatch: pytest.M
     assert 1 == sum(SHARED_MEMORY in text for text in texts), texts
 
 
-def test_a_limit_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_limit_that_is_not_a_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SHARED_MEMORY, "lots")
     with pytest.raises(ConfigError, match=f"{SHARED_MEMORY}='lots'"):
         cluster(1)
@@ -275,9 +277,7 @@ def test_a_limit_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) -
         ({"exchange": "nonsense"}, "expected 'auto', 'shared' or 'star'"),
     ],
 )
-def test_an_exchange_that_is_not_to_be_had_is_refused(
-    settings: dict[str, Any], remedy: str
-) -> None:
+def test_an_unavailable_exchange_is_refused(settings: dict[str, Any], remedy: str) -> None:
     with pytest.raises(ConfigError, match=remedy):
         cluster(1, **settings)
 
@@ -287,6 +287,6 @@ def test_an_exchange_that_is_not_to_be_had_is_refused(
     [({}, True), ({"exchange": "star"}, False), ({"transport": "tcp"}, False)],
     ids=str,
 )
-def test_memory_is_shared_where_it_can_be(settings: dict[str, Any], is_shared: bool) -> None:
+def test_memory_is_shared_if_possible(settings: dict[str, Any], is_shared: bool) -> None:
     with cluster(1, **settings) as strategy:
         assert is_shared == isinstance(link_of(strategy)._exchange, SharedCoordinator)

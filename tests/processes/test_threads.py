@@ -1,4 +1,4 @@
-"""Threads: one of a replica that is not its own, and a second one of the program."""
+"""Threads that a replica's function starts, and a second thread of the program."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def strategy(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.mark.parametrize("way", foreign.WAYS, ids=lambda way: way.__name__)
-def test_another_thread_of_a_replica_gets_one_error_whatever_it_does(
+def test_another_thread_of_a_replica_gets_the_same_error_for_every_operation(
     strategy: Strategy, way: Callable[..., Any]
 ) -> None:
     with strategy.scope():
@@ -62,7 +62,7 @@ def test_the_error_names_the_thread_and_the_replica(strategy: Strategy) -> None:
         strategy.run(foreign.thread, (tf.distribute.get_replica_context,))
 
 
-def test_what_the_error_says_to_do_works(strategy: Strategy) -> None:
+def test_the_fix_in_the_error_works(strategy: Strategy) -> None:
     assert 4.0 == strategy.run(foreign.computes)
 
 
@@ -100,7 +100,7 @@ def test_a_fork_of_the_program_is_refused_and_does_not_wait_afterwards() -> None
         assert 4.0 == strategy.run(foreign.computes)
 
 
-def test_an_error_that_died_in_its_thread_is_a_warning_once(strategy: Strategy) -> None:
+def test_an_error_that_ended_its_thread_causes_one_warning(strategy: Strategy) -> None:
     with warnings.catch_warnings(record=True) as caught, quiet_threads():
         warnings.simplefilter("always")
         for _ in range(3):
@@ -115,7 +115,7 @@ def test_an_error_that_died_in_its_thread_is_a_warning_once(strategy: Strategy) 
     assert at == f"{warning.filename}:{warning.lineno}"
 
 
-def test_what_a_function_raises_afterwards_tells_of_it(strategy: Strategy) -> None:
+def test_a_later_exception_has_a_note_about_it(strategy: Strategy) -> None:
     with quiet_threads(), pytest.raises(IndexError) as caught:
         strategy.run(foreign.asks_and_raises)
 
@@ -123,15 +123,15 @@ def test_what_a_function_raises_afterwards_tells_of_it(strategy: Strategy) -> No
     assert note.startswith("before that, thread 'mine' of replica 0 uses varsim at ")
 
 
-def test_a_thread_of_the_program_is_its_own(strategy: Strategy) -> None:
-    """Outside every replica a thread is on the default strategy, as in TensorFlow."""
+def test_a_thread_of_the_program_has_its_own_context(strategy: Strategy) -> None:
+    """Outside replicas, a thread has the default strategy, as in TensorFlow."""
     strategy.run(foreign.computes)
     seen = foreign.thread(lambda: repr(tf.distribute.get_replica_context()))
     assert "ReplicaContext(replica 0 of 1)" == seen
 
 
 class quiet_threads:  # noqa: N801  # used like a function
-    """Within the block the death of a thread is not printed, nor a warning of pytest's."""
+    """Suppress the output for an exception in a thread, and pytest's warning, in the block."""
 
     def __enter__(self) -> None:
         self._hook, threading.excepthook = threading.excepthook, lambda _: None
@@ -143,7 +143,7 @@ class quiet_threads:  # noqa: N801  # used like a function
 # ---------------------------------------------------------------- the program's threads
 
 
-def test_a_second_thread_hears_which_call_runs_and_where() -> None:
+def test_the_error_in_a_second_thread_names_the_running_call() -> None:
     inside, told = threading.Event(), threading.Event()
 
     def merge(strategy: Any) -> None:
@@ -171,7 +171,7 @@ def test_a_second_thread_hears_which_call_runs_and_where() -> None:
         own.run(step)
     other.join()
 
-    this = test_a_second_thread_hears_which_call_runs_and_where
+    this = test_the_error_in_a_second_thread_names_the_running_call
     defined, called = place(this, "def step"), place(this, "own.run(step)")
     assert 2 == len(refused)
     first, *_, last = refused[0].splitlines()
@@ -183,7 +183,7 @@ def test_a_second_thread_hears_which_call_runs_and_where() -> None:
     assert last.endswith("or give each thread its own strategy.")
 
 
-def test_a_thread_that_only_reads_is_named_too() -> None:
+def test_the_error_names_a_thread_that_only_reads() -> None:
     use, refused = OneThread(), []
 
     def second() -> None:

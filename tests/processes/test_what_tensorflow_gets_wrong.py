@@ -1,4 +1,4 @@
-"""What TensorFlow gets wrong, done right: one test or more for each item of semantics.md §13."""
+"""Mistakes of TensorFlow that varsim avoids: at least one test for each."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_1_a_variable_that_one_worker_creates_does_not_hang(strategy: Strategy) 
         strategy.run(step)
 
 
-def test_2_a_timeout_says_who_waits_where_and_for_whom(
+def test_2_a_timeout_says_which_replica_waits_where_and_for_which(
     strategy: Strategy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     loss = make(strategy, name="loss")
@@ -145,7 +145,7 @@ def test_3_sum_is_not_paired_with_mean(strategy: Strategy) -> None:
         ("kill", "was killed by SIGKILL"),
     ],
 )
-def test_4_the_end_of_a_peer_is_told_at_once_and_as_it_was(
+def test_4_the_end_of_a_peer_is_reported_at_once_and_correctly(
     mortal: Strategy, end: str, told: str
 ) -> None:
     def step() -> None:
@@ -157,7 +157,7 @@ def test_4_the_end_of_a_peer_is_told_at_once_and_as_it_was(
         mortal.run(step)
 
 
-def test_4_an_exception_of_a_peer_is_no_crash(strategy: Strategy) -> None:
+def test_4_an_exception_of_a_peer_is_not_a_crash(strategy: Strategy) -> None:
     def step() -> None:
         if replica_id() == 0:
             raise ZeroDivisionError("division by zero")
@@ -170,7 +170,7 @@ def test_4_an_exception_of_a_peer_is_no_crash(strategy: Strategy) -> None:
 # ---------------------------------------------------------------- 5, 6, 7: shapes, poison, empties
 
 
-def test_5_all_learn_which_shapes_disagree_where(strategy: Strategy) -> None:
+def test_5_the_error_names_different_shapes_and_their_replicas(strategy: Strategy) -> None:
     rows = make(strategy, np.zeros(1), name="rows", shape=[None])
 
     def step() -> None:
@@ -185,7 +185,7 @@ def test_5_all_learn_which_shapes_disagree_where(strategy: Strategy) -> None:
         assert f"  replica {i}: {wrote}" in text
 
 
-def test_6_a_failed_reduction_poisons_nothing(strategy: Strategy) -> None:
+def test_6_collectives_work_after_a_failed_reduction(strategy: Strategy) -> None:
     for _ in range(3):
         with soon(), pytest.raises(ValueMismatchError):
             strategy.run(lambda: all_reduce("SUM", np.zeros(1 + replica_id())))
@@ -194,7 +194,7 @@ def test_6_a_failed_reduction_poisons_nothing(strategy: Strategy) -> None:
         assert 3 == strategy.run(lambda: int(all_reduce("SUM", 1)))
 
 
-def test_6_a_reduction_that_means_nothing_poisons_nothing(strategy: Strategy) -> None:
+def test_6_collectives_work_after_a_refused_reduction(strategy: Strategy) -> None:
     with soon(), pytest.raises(AggregationError):
         strategy.run(lambda: all_reduce("SUM", True))
     assert 3 == strategy.run(lambda: int(all_reduce("SUM", 1)))
@@ -210,7 +210,7 @@ def test_7_empty_tensors_can_be_gathered(strategy: Strategy) -> None:
 # ---------------------------------------------------------------- 8: divergence is not silent
 
 
-def test_8_a_write_that_breaks_the_mirror_warns_with_the_place(strategy: Strategy) -> None:
+def test_8_a_write_that_makes_copies_diverge_warns_with_the_location(strategy: Strategy) -> None:
     v = make(strategy, name="weights", aggregation=Aggregation.NONE)
 
     def step() -> None:
@@ -244,7 +244,7 @@ def test_9_literals_can_be_assigned_with_any_aggregation(strategy: Strategy, val
     assert np.all(value == mean.numpy())
 
 
-def test_9_errors_are_words(strategy: Strategy) -> None:
+def test_9_errors_have_clear_texts(strategy: Strategy) -> None:
     v = make(strategy, name="v")
     per_replica = strategy.run(lambda: np.float32(1))
     with pytest.raises(DistributedValueError, match="has one value per replica"):
@@ -279,7 +279,7 @@ def test_10_variables_without_synchronization(strategy: Strategy) -> None:
 # ---------------------------------------------------------------- 11, 12, 13: nothing lost or half
 
 
-def test_11_numbers_keep_all_their_digits() -> None:
+def test_11_numbers_keep_all_digits() -> None:
     on_read = {"synchronization": Synchronization.ON_READ}
     with cluster(1) as single:
         count = make(single, np.int32(0), **on_read)
@@ -290,7 +290,7 @@ def test_11_numbers_keep_all_their_digits() -> None:
         assert 0.1 == float(share)
 
 
-def test_11_an_integer_that_loses_its_remainder_warns(strategy: Strategy) -> None:
+def test_11_a_truncated_integer_share_causes_a_warning(strategy: Strategy) -> None:
     count = make(strategy, np.int32(0), "count", synchronization=Synchronization.ON_READ)
     with pytest.warns(tf.VarsimWarning, match="count(.|\n)*loses its remainder"):
         count.assign(13)
@@ -347,8 +347,8 @@ def test_12_an_update_that_fails_half_way_changes_nothing(strategy: Strategy) ->
         assert [0.0] * 3 == components(v)
 
 
-def test_12_a_value_that_does_not_fit_one_component_changes_none(mortal: Strategy) -> None:
-    """Also where the components are only known to the workers."""
+def test_12_a_value_that_fits_only_some_components_changes_none(mortal: Strategy) -> None:
+    """This holds if only the workers know the components, too."""
     v = make(mortal, np.zeros(2, "f"), aggregation=Aggregation.NONE)
     with pytest.warns(tf.VarsimWarning, match="mirror is broken"):
         mortal.run(lambda: v.assign(np.full(2, replica_id(), "f")) is None)
@@ -368,7 +368,7 @@ def test_12_components_of_different_shapes_are_not_mixed(strategy: Strategy) -> 
         rows.numpy()
 
 
-def test_13_who_contributed_what_is_accounted(strategy: Strategy) -> None:
+def test_13_contributions_are_counted_per_replica(strategy: Strategy) -> None:
     v = make(strategy, np.zeros(4, "f"), name="accounted")
     strategy.run(lambda: v.assign_add(np.ones(4, "f")) is None)
     (account,) = (one for one in strategy.statistics() if one.name == "accounted")

@@ -246,7 +246,9 @@ def test_a_warning_that_is_an_error_is_raised_once(make: Make) -> None:
 
 
 @pytest.mark.parametrize("asked", ["", "lots", "-1", "1.5", "1 GiB", "²", "0x10"])
-def test_a_limit_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch, asked: str) -> None:
+def test_a_limit_that_is_not_a_number_is_refused(
+    monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
     monkeypatch.setenv(SHARED_MEMORY, asked)
     with pytest.raises(ConfigError, match="expected a number of bytes"):
         limit_bytes()
