@@ -14,7 +14,7 @@ from varsim.launch.launcher import Backends, LaunchOptions
 from varsim.launch.link import Link, Lost
 from varsim.launch.process import ProcessLauncher
 from varsim.launch.process_channel import ProcessChannel
-from varsim.protocol.messages import Abort, Ask
+from varsim.protocol.messages import Abort, HostCall
 
 WAIT_S = 5_000 * MS
 """For an answer of a worker process."""
@@ -36,8 +36,8 @@ class Cluster:
         self.tell(replica_id, f"answer = {expression}")
         ((sender, message),) = self.channel.receive(WAIT_S)
         assert replica_id == sender
-        assert isinstance(message, Ask)
-        return self.codec.unpack(message.question)
+        assert isinstance(message, HostCall)
+        return self.codec.unpack(message.request)
 
     def lost(self, count: int = 1) -> dict[int, Lost]:
         losses: dict[int, Lost] = {}

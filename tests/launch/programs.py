@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from varsim.launch.link import WorkerLink
-from varsim.protocol.messages import Abort, Ask, Component, Fetch, Message, Payload, Shutdown
+from varsim.protocol.messages import Abort, Component, Fetch, HostCall, Message, Payload, Shutdown
 from varsim.protocol.structure import StructureCodec
 
 
@@ -44,7 +44,7 @@ def serve(link: WorkerLink) -> None:
                     names = {"link": link, "os": os, "sys": sys, "np": np, "answer": None}
                     exec(program, names)
                     answer: Payload = StructureCodec(Nothing()).pack(names["answer"])
-                    link.channel.send([Ask(call_id=0, question=answer, place="")])
+                    link.channel.send([HostCall(call_id=0, request=answer, place="")])
                 case _:
                     raise AssertionError(message)
 

@@ -21,7 +21,7 @@ from tests.waiting import MS, wait_for, wait_for_exit
 from varsim.environment import SHARED_MEMORY
 from varsim.errors import ConfigError, StartError, VarsimWarning
 from varsim.exchange.shared import SLICE_BYTES, SharedCoordinator
-from varsim.protocol.messages import Ask, Reduced
+from varsim.protocol.messages import HostCall, Reduced
 from varsim.spec import Array, Operation, VariableAggregation
 from varsim.sync import reduce
 from varsim.sync.actions import COORDINATOR, Reduce
@@ -42,9 +42,9 @@ def large(cluster: Cluster, replica_id: int, value: float, size: int = LARGE) ->
     """An array that a worker has sent, as it has come."""
     cluster.tell(replica_id, f"answer = np.full({size}, {value})")
     received: list[tuple[int, Any]] = []
-    while not any(isinstance(message, Ask) for _, message in received):
+    while not any(isinstance(message, HostCall) for _, message in received):
         received += cluster.channel.receive(WAIT_S)
-    (question,) = [message.question for _, message in received if isinstance(message, Ask)]
+    (question,) = [message.request for _, message in received if isinstance(message, HostCall)]
     (array,) = question.arrays
     return array
 
@@ -277,8 +277,8 @@ def test_other_messages_that_come_during_a_merge_are_received_later(
     reduced(cluster, values, SUM, Operation.ASSIGN, None, [0])
 
     ((replica_id, message),) = cluster.channel.receive(0)
-    assert isinstance(message, Ask)
-    assert (1, 7) == (replica_id, cluster.codec.unpack(message.question))
+    assert isinstance(message, HostCall)
+    assert (1, 7) == (replica_id, cluster.codec.unpack(message.request))
 
 
 def test_a_merge_is_complete_without_a_helper_that_dies(

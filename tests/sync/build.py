@@ -14,10 +14,10 @@ from varsim.protocol.messages import (
     BY_PROGRAM,
     AllGather,
     AllReduce,
-    Ask,
     Commit,
     Contribution,
     Create,
+    HostCall,
     Layout,
     MergeCall,
     Message,
@@ -40,11 +40,11 @@ from varsim.spec import (
     VariableSynchronization,
 )
 from varsim.sync.actions import (
-    AnswerAsk,
     CoordinatorAction,
     Deliver,
     Fetched,
     Finish,
+    PerformHostCall,
     Reduce,
     Run,
     RunMerge,
@@ -271,8 +271,8 @@ def waiting(variable_id: int = W, *, index: int = 0) -> Waiting:
     return Waiting(call_id=1, variable_id=variable_id, index=index, place="train.py:40")
 
 
-def ask(question: str = "?") -> Ask:
-    return Ask(call_id=1, question=Payload(question), place="train.py:50")
+def ask(question: str = "?") -> HostCall:
+    return HostCall(call_id=1, request=Payload(question), place="train.py:50")
 
 
 def start(call: int = 1) -> Start:
@@ -338,8 +338,8 @@ def _describe(action: Any) -> str:
             return "stop"
         case RunMerge(call_id=call, index=index):
             return f"run merge {call}.{index}"
-        case AnswerAsk(replica_id=replica_id, ask=message):
-            return f"answer {replica_id}: {message.question.tree}"
+        case PerformHostCall(replica_id=replica_id, host_call=message):
+            return f"answer {replica_id}: {message.request.tree}"
         case Reduce(operands=operands, operation=operation):
             return f"reduce {operation.value} " + " ".join(show(value) for value in operands)
         case Fetched(values=values):

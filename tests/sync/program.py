@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from varsim.protocol.messages import Answered, Message, Payload, Report, Returned
+from varsim.protocol.messages import HostResult, Message, Payload, Report, Returned
 from varsim.spec import Array, Operation
 from varsim.sync.actions import Await, ReplicaAction, Send, ShowValue, Supply
 from varsim.sync.components import Components
@@ -110,7 +110,7 @@ class ReplicaProgram:
     def flush(self) -> list[ReplicaAction]:
         """Return what is sent before a question to the host, which is answered at once."""
         *left, _ = self.meet(CallHost(NOTHING, ""))
-        self.state.handle(Answered(call_id=self._calls[-1], result=NOTHING))
+        self.state.handle(HostResult(call_id=self._calls[-1], result=NOTHING))
         return left
 
 

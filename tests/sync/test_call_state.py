@@ -407,7 +407,7 @@ def test_an_ask_waits_for_the_answer_of_the_one_before_it():
     assert None is call.state.next_ask()
     call.state.ask(0, ask("second"))
 
-    assert "second" == call.state.next_ask()[1].question.tree
+    assert "second" == call.state.next_ask()[1].request.tree
 
 
 def test_an_ask_waits_for_the_meetings_before_it():
@@ -594,7 +594,7 @@ def test_an_ask_beyond_the_meeting_that_failed_is_not_answered():
     assert None is call.state.next_ask()
     call.state.ask(1, ask("before"))
 
-    assert "before" == call.state.next_ask()[1].question.tree
+    assert "before" == call.state.next_ask()[1].request.tree
 
 
 # ---------------------------------------------------------------- the story

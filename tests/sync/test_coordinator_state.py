@@ -149,7 +149,7 @@ def test_an_ask_is_answered_and_the_next_one_follows():
     assert [] == handle(state, 1, ask("second"))
     assert ["answer 0: first"] == handle(state, 0, ask("first"))
 
-    assert ["0 <- Answered 1"] == describe(state.answered(1, 0, Payload(1), failed=False))
+    assert ["0 <- HostResult 1"] == describe(state.answered(1, 0, Payload(1), failed=False))
     assert ["answer 1: second"] == handle(state, 0, returned())
 
 

@@ -31,10 +31,10 @@ from varsim.errors import AggregationError, OperationError, ProtocolError, Shape
 from varsim.protocol.messages import (
     BY_PROGRAM,
     Abort,
-    Answered,
     Create,
     Fetch,
     Forget,
+    HostResult,
     Merged,
     Ready,
     Reduced,
@@ -341,11 +341,13 @@ def test_an_answer_is_delivered_to_the_innermost_call_only():
     answers = [
         Reduced(call_id=1, index=0, leaves=()),
         Merged(call_id=1, index=0, result=NOTHING),
-        Answered(call_id=1, result=NOTHING),
+        HostResult(call_id=1, result=NOTHING),
     ]
 
     assert [[], [], []] == [state.handle(answer) for answer in answers]
-    assert ["deliver Answered None"] == describe(state.handle(Answered(call_id=2, result=NOTHING)))
+    assert ["deliver HostResult None"] == describe(
+        state.handle(HostResult(call_id=2, result=NOTHING))
+    )
 
 
 def test_an_abort_of_a_call_that_does_not_run_is_answered_at_once():

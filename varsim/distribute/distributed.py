@@ -8,6 +8,7 @@ import numpy as np
 
 from varsim.distribute.context import Frame, current_frame, mixed
 from varsim.distribute.conversion import as_operand
+from varsim.distribute.host_requests import DescribeVariable
 from varsim.distribute.operands import explain
 from varsim.distribute.place import user_place
 from varsim.distribute.resource import ResourceVariable, component
@@ -215,7 +216,7 @@ class DistributedVariable(Variable, DistributedValues):
     def __repr__(self) -> str:
         frame = current_frame()
         if frame is not None and frame.replica is not None and frame.replica.session is not None:
-            return str(frame.replica.session.call_host(("repr", self)))
+            return str(frame.replica.session.call_host(DescribeVariable(self)))
         lines = ",\n".join(f"  {i}: {part!r}" for i, part in enumerate(self.values))
         return f"{type(self).__name__}:{{\n{lines}\n}}"
 

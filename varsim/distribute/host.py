@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
 import numpy as np
 
 from varsim.distribute.context import Frame, current_frame, entered
+from varsim.distribute.host_requests import (
+    CreateVariable,
+    DescribeVariable,
+    HostRequest,
+    ReadVariable,
+    WriteVariable,
+)
 from varsim.distribute.values import is_distributed, regroup, select_replica
 from varsim.distribute.variable import create
-from varsim.errors import CreationError, ProtocolError
+from varsim.errors import CreationError
 from varsim.launch.link import Codec
-from varsim.protocol.messages import Ask, MergeCall, Payload, Report
-from varsim.spec import Operation
+from varsim.protocol.messages import HostCall, MergeCall, Payload, Report
 
 if TYPE_CHECKING:
     from varsim.distribute.mirrored import MirroredStrategy
@@ -44,12 +50,12 @@ class RunHost:
             return [self._codec.pack(result)] * count
         return [self._codec.pack(select_replica(result, i, count)) for i in range(count)]
 
-    def answer(self, replica_id: int, ask: Ask) -> tuple[Payload, bool]:
-        """Does what a replica asks; what that raises is the replica's to handle."""
-        verb, *arguments = self._codec.unpack(ask.question)
+    def perform(self, replica_id: int, host_call: HostCall) -> tuple[Payload, bool]:
+        """Do what a replica asks for; what that raises is the replica's to handle."""
+        request = self._codec.unpack(host_call.request)
         try:
             with entered(self._around):
-                result = self._do(replica_id, verb, arguments)
+                result = self._do(replica_id, request)
         except Exception as error:  # it belongs to the replica that asked
             error.__traceback__ = None
             return self._codec.pack(error), True
@@ -66,19 +72,18 @@ class RunHost:
         """Warns of what the coordinator noticed."""
         self._strategy.warn_once(text, place)
 
-    def _do(self, replica_id: int, verb: str, arguments: list[Any]) -> Any:
-        match verb, arguments:
-            case "read", [variable]:
+    def _do(self, replica_id: int, request: HostRequest) -> Any:
+        match request:
+            case ReadVariable(variable=variable):
                 return np.array(variable.read_value())
-            case "write", [variable, operation, value]:
-                variable.write(Operation(operation), value)
-                return None
-            case "repr", [variable]:
+            case WriteVariable(variable=variable):
+                return variable.write(request.operation, request.value)
+            case DescribeVariable(variable=variable):
                 return repr(variable)
-            case "create", [kwargs]:
-                return self._create(replica_id, kwargs)
+            case CreateVariable(arguments=arguments):
+                return self._create(replica_id, arguments)
             case _:
-                raise ProtocolError(f"a replica asked for {verb!r}")
+                assert_never(request)
 
     def _create(self, replica_id: int, kwargs: dict[str, Any]) -> Any:
         """The k-th variable that a replica creates in a call is the k-th of replica 0."""

@@ -20,6 +20,7 @@ from varsim.distribute.distributed import CLASSES, DistributedVariable
 from varsim.distribute.extended import Extended
 from varsim.distribute.functions import Function, site_of
 from varsim.distribute.host import RunHost
+from varsim.distribute.host_requests import CreateVariable
 from varsim.distribute.naming import PROGRAM, Lease, new_id
 from varsim.distribute.one_device import check_call
 from varsim.distribute.place import user_place, warn
@@ -207,7 +208,7 @@ class MirroredStrategy(Strategy):
         frame = current_frame()
         if frame is not None and frame.replica is not None:
             kwargs["initial_value"] = _sent_value(kwargs["initial_value"], frame.replica)
-            return frame.replica.session.call_host(("create", kwargs))
+            return frame.replica.session.call_host(CreateVariable(kwargs))
         name = kwargs["name"] or "Variable"
         initial_value = kwargs["initial_value"]
         value = initial_value() if callable(initial_value) else initial_value

@@ -9,6 +9,7 @@ import numpy as np
 
 from varsim.distribute.context import Frame, current_frame
 from varsim.distribute.conversion import to_array
+from varsim.distribute.host_requests import ReadVariable, WriteVariable
 from varsim.distribute.operands import explain
 from varsim.distribute.variable import Variable
 from varsim.errors import OperationError, VariableError
@@ -63,7 +64,7 @@ class ResourceVariable(Variable):
         session = self._from_a_replica()
         if session is None:
             return self._store.read()
-        value = np.asarray(session.call_host(("read", self)))
+        value = np.asarray(session.call_host(ReadVariable(self)))
         value.setflags(write=False)
         return value
 
@@ -85,7 +86,7 @@ class ResourceVariable(Variable):
             if session is None:
                 self._store.write(operation, array)
             else:
-                session.call_host(("write", self, operation.value, array))
+                session.call_host(WriteVariable(self, operation, array))
         except VariableError as error:  # it has one component at hand, as in an update
             explain(error, self.spec, Context.UPDATE, operation, value, 1)
             raise
@@ -181,7 +182,7 @@ class ComponentOf:
             return variable.strategy.cross.component(variable, replica_id)
         if self._is_of(session, frame):
             return session.read(variable.spec.variable_id)
-        return np.asarray(session.call_host(("read", variable.values[replica_id])))
+        return np.asarray(session.call_host(ReadVariable(variable.values[replica_id])))
 
     def write(self, operation: Operation, value: Array) -> None:
         """Apply an operation to this component alone; a mirrored variable then has diverged."""
@@ -196,7 +197,7 @@ class ComponentOf:
         elif self._is_of(session, frame) and not variable.merges:
             session.write_component(variable.spec.variable_id, operation, value)
         else:
-            session.call_host(("write", variable.values[replica_id], operation.value, value))
+            session.call_host(WriteVariable(variable.values[replica_id], operation, value))
 
     def _is_of(self, session: Replica, frame: Frame | None) -> bool:
         """Return whether the replica on which the program stands holds this component."""

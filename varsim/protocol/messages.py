@@ -132,8 +132,8 @@ class Merged(Message):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Answered(Message):
-    """Coordinator → replica: the answer to an `Ask`; `failed` if `result` is an exception."""
+class HostResult(Message):
+    """Coordinator → replica: the answer to a `HostCall`; `failed` if `result` is an exception."""
 
     call_id: int
     result: Payload
@@ -258,15 +258,15 @@ class Waiting(Message):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Ask(Message):
-    """Replica → coordinator: do this in the program's own process. Answered by `Answered`.
+class HostCall(Message):
+    """Replica → coordinator: do this in the program's own process. Answered by `HostResult`.
 
     For what only the program has: variables outside the cluster, other replicas' components.
     Served in replica order: after every lower replica of the call waits, or has ended.
     """
 
     call_id: int
-    question: Payload  # (verb, arguments…), as `distribute` defines them
+    request: Payload  # one of `distribute.host_requests`
     place: str
 
 
@@ -327,7 +327,7 @@ ToWorker = (
     | Start
     | Reduced
     | Merged
-    | Answered
+    | HostResult
     | Abort
     | Shutdown
     | ReduceSlice
@@ -351,7 +351,7 @@ ToCoordinator = (
     | Waiting
     | Tally
     | Demand
-    | Ask
+    | HostCall
     | Returned
     | Raised
     | Left

@@ -12,7 +12,7 @@ from varsim.errors import CallTimeout, ContextError, VarsimError, WorkerLost
 from varsim.interrupts import Interruptible
 from varsim.launch.link import Link, Lost
 from varsim.protocol.messages import (
-    Ask,
+    HostCall,
     MergeCall,
     Message,
     Payload,
@@ -22,11 +22,11 @@ from varsim.protocol.messages import (
 )
 from varsim.spec import Array, Operation, VariableSpec
 from varsim.sync.actions import (
-    AnswerAsk,
     CoordinatorAction,
     Exchanged,
     Fetched,
     Finish,
+    PerformHostCall,
     Reduce,
     RunMerge,
     Send,
@@ -57,7 +57,7 @@ class Host(Protocol):
     def merge(self, meetings: Sequence[MergeCall]) -> Sequence[Payload]:
         """Runs a merge_call's function in cross-replica context; returns each replica's slice."""
 
-    def answer(self, replica_id: int, ask: Ask) -> tuple[Payload, bool]:
+    def perform(self, replica_id: int, host_call: HostCall) -> tuple[Payload, bool]:
         """Does what a replica asks; the flag says that the payload is an exception."""
 
     def report(self, replica_id: int, report: Report) -> None:
@@ -79,7 +79,7 @@ class Coordinator:
         self.state = CoordinatorState(self.num_replicas, strict=strict)
         self.ledger = self.state.ledger
         self._hosts: dict[int, Host] = {}
-        self._work: deque[RunMerge | AnswerAsk] = deque()
+        self._work: deque[RunMerge | PerformHostCall] = deque()
         self._fetched: dict[int, tuple[Array, ...]] = {}
         self._exchanged: dict[int, VarsimError | None] = {}
         self._finished: dict[int, Finish] = {}
@@ -307,7 +307,7 @@ class Coordinator:
                 return
         self._receive(call_id)
 
-    def _do(self, work: RunMerge | AnswerAsk) -> None:
+    def _do(self, work: RunMerge | PerformHostCall) -> None:
         host = self._hosts[work.call_id]
         if isinstance(work, RunMerge):
             with Interruptible():  # the user's code does
@@ -315,9 +315,9 @@ class Coordinator:
             self._perform(self.state.merged(work.call_id, work.index, results))
         else:
             with Interruptible():
-                result, failed = host.answer(work.replica_id, work.ask)
+                result, failed = host.perform(work.replica_id, work.host_call)
             self._perform(
-                self.state.answered(work.ask.call_id, work.replica_id, result, failed=failed)
+                self.state.answered(work.host_call.call_id, work.replica_id, result, failed=failed)
             )
 
     def _receive(self, call_id: int | None) -> None:
@@ -375,7 +375,7 @@ class Coordinator:
             match action:
                 case Send(to=to, message=message):
                     self._outgoing.setdefault(to, []).append(message)
-                case RunMerge() | AnswerAsk():
+                case RunMerge() | PerformHostCall():
                     self._work.append(action)
                 case Fetched():
                     self._fetched[action.request_id] = action.values

@@ -12,9 +12,9 @@ from varsim.errors import CallAborted
 from varsim.launch.link import Codec, WorkerLink
 from varsim.protocol.messages import (
     Abort,
-    Answered,
     Define,
     Forget,
+    HostResult,
     Merged,
     Message,
     Reduced,
@@ -187,13 +187,13 @@ class Replica:
             Exception: Whatever doing it raised there.
         """
         answer = self._answer_to(CallHost(self._codec.pack(request), self._runner.location()))
-        assert isinstance(answer, Answered)
+        assert isinstance(answer, HostResult)
         result = self._codec.unpack(answer.result)
         if answer.failed:
             raise result
         return result
 
-    def _answer_to(self, event: ReplicaEvent) -> Reduced | Merged | Answered:
+    def _answer_to(self, event: ReplicaEvent) -> Reduced | Merged | HostResult:
         delivered = self._operate(event)
         assert isinstance(delivered, Deliver)
         return delivered.answer

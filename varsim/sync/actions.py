@@ -8,8 +8,8 @@ from typing import Final
 
 from varsim.errors import VarsimError
 from varsim.protocol.messages import (
-    Answered,
-    Ask,
+    HostCall,
+    HostResult,
     MergeCall,
     Merged,
     Message,
@@ -51,7 +51,7 @@ class Run:
 class Deliver:
     """The program of this replica waits for this answer: let it go on."""
 
-    answer: Reduced | Merged | Answered
+    answer: Reduced | Merged | HostResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,16 +115,16 @@ class RunMerge:
 
 
 @dataclass(frozen=True, slots=True)
-class AnswerAsk:
+class PerformHostCall:
     """Do for a replica what only the program can do, then call `answered`."""
 
     replica_id: int
-    ask: Ask
+    host_call: HostCall
 
     @property
     def call_id(self) -> int:
         """Of the call in which the replica asks."""
-        return self.ask.call_id
+        return self.host_call.call_id
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -186,7 +186,7 @@ class Finish:
 
 
 ReplicaAction = Send | Run | Deliver | Await | ShowValue | Proceed | Abandon | Supply | Stop
-CoordinatorAction = Send | RunMerge | AnswerAsk | Reduce | Fetched | Exchanged | Finish
+CoordinatorAction = Send | RunMerge | PerformHostCall | Reduce | Fetched | Exchanged | Finish
 
 Steps = Generator[CoordinatorAction, Array, None]
 """The actions that follow from one event, in order. `yield Reduce(…)` gives the reduced value."""

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from varsim.errors import Fix, MismatchError
 from varsim.protocol.messages import (
-    Ask,
     Collective,
     Contribution,
     Demand,
+    HostCall,
     Meeting,
     Raised,
     Report,
@@ -72,7 +72,7 @@ class CallState:
         self._present = 0  # how many have come to the next meeting
         self._returned = 0
         self._least_ended: int | None = None  # the fewest meetings of a replica that has ended
-        self._asks: dict[int, Ask] = {}
+        self._asks: dict[int, HostCall] = {}
         self._in_service: int | None = None  # whose ask is being answered
         self._doomed_at: int | None = None  # the first meeting that cannot be complete
         self._deadline_s = 0.0
@@ -212,14 +212,14 @@ class CallState:
             if (waits_for.part.variable_id, waits_for.part.count) == (variable_id, count):
                 self.resume(participant)
 
-    def ask(self, replica_id: int, ask: Ask) -> None:
+    def ask(self, replica_id: int, ask: HostCall) -> None:
         """A replica waits for the program to do something; see `next_ask`."""
         self.participants[replica_id].status = Status.WAITING
         self.participants[replica_id].waits_for = ask
         self.participants[replica_id].seen_at = ask.place
         self._asks[replica_id] = ask
 
-    def next_ask(self) -> tuple[int, Ask] | None:
+    def next_ask(self) -> tuple[int, HostCall] | None:
         """The ask to answer now: of the lowest replica whose writes have all been agreed on.
 
         It waits until no lower replica runs. So what replicas do to things outside the cluster
@@ -284,7 +284,7 @@ class CallState:
         if index is None:
             return None
         running = any(p.status is Status.RUNNING for p in self.participants)
-        passing = (Ask, Demand) if running or exchanging else Ask
+        passing = (HostCall, Demand) if running or exchanging else HostCall
         coming = any(
             p.met <= index and (p.status is Status.RUNNING or isinstance(p.waits_for, passing))
             for p in self.participants

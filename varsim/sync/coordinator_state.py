@@ -12,14 +12,14 @@ from varsim.protocol.messages import (
     Abort,
     AllGather,
     AllReduce,
-    Answered,
-    Ask,
     Component,
     Contribution,
     Deferred,
     Define,
     Demand,
     Forget,
+    HostCall,
+    HostResult,
     Layout,
     Left,
     MergeCall,
@@ -36,9 +36,9 @@ from varsim.protocol.messages import (
 from varsim.spec import Array, Operation
 from varsim.sync import mismatch, reduce
 from varsim.sync.actions import (
-    AnswerAsk,
     CoordinatorAction,
     Finish,
+    PerformHostCall,
     Reduce,
     RunMerge,
     Send,
@@ -196,7 +196,7 @@ class CoordinatorState:
         if call is None:
             return []  # it has failed meanwhile
         call.answered(replica_id)
-        answer = Answered(call_id=call_id, result=result, failed=failed)
+        answer = HostResult(call_id=call_id, result=result, failed=failed)
         return [Send(replica_id, answer), *self._next_ask(call)]
 
     def stuck(self, call_id: int | None, now_at: Mapping[int, str], now_s: float) -> str:
@@ -365,7 +365,7 @@ class CoordinatorState:
             case Demand():
                 if self.ledger.exchanges.demand(replica_id, message, now_s):
                     call.demand(replica_id, message)
-            case Ask():
+            case HostCall():
                 call.ask(replica_id, message)
             case Returned() | Raised():
                 call.end(replica_id, message, now_s)
@@ -406,7 +406,7 @@ class CoordinatorState:
 
     def _next_ask(self, call: CallState) -> list[CoordinatorAction]:
         ask = call.next_ask()
-        return [] if ask is None else [AnswerAsk(*ask)]
+        return [] if ask is None else [PerformHostCall(*ask)]
 
     def _conclude(self, call: CallState, now_s: float) -> list[CoordinatorAction]:
         exchanges = self.ledger.exchanges

@@ -9,9 +9,9 @@ from varsim.errors import Group
 from varsim.protocol.messages import (
     AllGather,
     AllReduce,
-    Ask,
     Collective,
     Demand,
+    HostCall,
     MergeCall,
     Point,
     Raised,
@@ -127,7 +127,7 @@ def _how_it_ended(participant: Participant) -> str:
     return "raised" if isinstance(participant.ended, Raised) else "returned"
 
 
-def describe(point: Point | Waiting | Demand | Ask, specs: Mapping[int, VariableSpec]) -> str:
+def describe(point: Point | Waiting | Demand | HostCall, specs: Mapping[int, VariableSpec]) -> str:
     """What a replica does at a point where it meets or waits, with the place in the program."""
     at = f" at {point.place}" if point.place else ""
     match point:
@@ -141,7 +141,7 @@ def describe(point: Point | Waiting | Demand | Ask, specs: Mapping[int, Variable
             return f"a read of {specs[point.variable_id].name}, after its own write to it{at}"
         case Demand():
             return f"a read of {specs[point.part.variable_id].name}, after its own write to it{at}"
-        case Ask():
+        case HostCall():
             return f"a request to the program{at}"
         case _:
             assert_never(point)

@@ -13,9 +13,9 @@ from varsim.protocol.buckets import Bucket, arrange, unpack
 from varsim.protocol.messages import (
     AllGather,
     AllReduce,
-    Ask,
     Contribution,
     Demand,
+    HostCall,
     Layout,
     Meeting,
     MergeCall,
@@ -147,7 +147,7 @@ class Participant:
     status: Status = Status.RUNNING
     met: int = 0  # meeting points so far
     parts: deque[Part] = field(default_factory=deque)  # those that have not happened yet
-    waits_for: AllReduce | AllGather | MergeCall | Waiting | Demand | Ask | None = None
+    waits_for: AllReduce | AllGather | MergeCall | Waiting | Demand | HostCall | None = None
     ended: Returned | Raised | None = None
     seen_at: str = ""  # file:line where it last waited, met or contributed
 

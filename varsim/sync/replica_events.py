@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from varsim.protocol.messages import (
     AllGather,
     AllReduce,
-    Ask,
+    HostCall,
     MergeCall,
     Message,
     Payload,
@@ -134,9 +134,9 @@ class CallHost:
     request: Payload
     location: str
 
-    def message(self, call_id: int) -> Ask:
+    def message(self, call_id: int) -> HostCall:
         """Return the message to the coordinator."""
-        return Ask(call_id=call_id, question=self.request, place=self.location)
+        return HostCall(call_id=call_id, request=self.request, place=self.location)
 
 
 # ---------------------------------------------------------------- waits and calls

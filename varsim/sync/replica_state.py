@@ -13,7 +13,6 @@ from varsim.protocol.buckets import PACK_LIMIT_BYTES
 from varsim.protocol.messages import (
     OF_DEFERRED,
     Abort,
-    Answered,
     Collect,
     Commit,
     Component,
@@ -22,6 +21,7 @@ from varsim.protocol.messages import (
     Demand,
     Fetch,
     Forget,
+    HostResult,
     Left,
     Merged,
     Message,
@@ -174,7 +174,7 @@ class ReplicaState:
                 return [Send(COORDINATOR, Deferred(request_id=message.request_id, part=part))]
             case Start():
                 return [Run(message)]
-            case Reduced() | Merged() | Answered():
+            case Reduced() | Merged() | HostResult():
                 return self._answer(message)
             case Abort():
                 return self._abort(message)
@@ -212,7 +212,7 @@ class ReplicaState:
             value=value,
         )
 
-    def _answer(self, answer: Reduced | Merged | Answered) -> Sequence[ReplicaAction]:
+    def _answer(self, answer: Reduced | Merged | HostResult) -> Sequence[ReplicaAction]:
         if not self._calls or self._calls[-1].call_id != answer.call_id:
             return _NOTHING
         self._calls[-1].awaits_answer = False

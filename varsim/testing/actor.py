@@ -12,9 +12,9 @@ from varsim.distribute.distributed import DistributedVariable
 from varsim.distribute.values import taken_apart
 from varsim.errors import VarsimError
 from varsim.protocol.messages import (
-    Answered,
     Create,
     Define,
+    HostResult,
     Merged,
     Message,
     Payload,
@@ -237,7 +237,7 @@ def _structure(word: str) -> tuple[Structure, list[Any]]:
     return taken_apart(value if isinstance(value, dict) else as_tensor(value))
 
 
-def _result(answer: Reduced | Merged | Answered) -> Any:
+def _result(answer: Reduced | Merged | HostResult) -> Any:
     if isinstance(answer, Reduced):
         return " ".join(show(leaf) for leaf in answer.leaves)
     return show(answer.result.tree)

@@ -18,9 +18,9 @@ from varsim.launch.backends import use_launcher
 from varsim.launch.launcher import LaunchOptions
 from varsim.launch.link import Link
 from varsim.protocol.messages import (
-    Ask,
     Create,
     Define,
+    HostCall,
     MergeCall,
     Message,
     Payload,
@@ -265,10 +265,10 @@ class Stage:
             return [Payload(part) for part in result.values]
         return [Payload(result)] * len(meetings)
 
-    def answer(self, replica_id: int, ask: Ask) -> tuple[Payload, bool]:
+    def perform(self, replica_id: int, host_call: HostCall) -> tuple[Payload, bool]:
         """Does what a replica asks: nothing, and says so."""
-        self.say(f"the program answers replica {replica_id}: {ask.question.tree}")
-        return Payload(f"{ask.question.tree}, done"), False
+        self.say(f"the program answers replica {replica_id}: {host_call.request.tree}")
+        return Payload(f"{host_call.request.tree}, done"), False
 
     def report(self, replica_id: int, report: Report) -> None:  # noqa: ARG002 - all warn the same
         """Tells what a replica warns of, once for all of them."""

@@ -8,8 +8,6 @@ from varsim.protocol.buckets import arrange, unpack
 from varsim.protocol.messages import (
     AllGather,
     AllReduce,
-    Answered,
-    Ask,
     Collect,
     Commit,
     Component,
@@ -20,6 +18,8 @@ from varsim.protocol.messages import (
     Demand,
     Fetch,
     Forget,
+    HostCall,
+    HostResult,
     Layout,
     MergeCall,
     Merged,
@@ -103,7 +103,7 @@ class Teller:
                 return [show(payload.tree), _named(label)]
             case Reduced(leaves=leaves):
                 return [*map(show, leaves)]
-            case Merged(result=payload) | Answered(result=payload) | Ask(question=payload):
+            case Merged(result=payload) | HostResult(result=payload) | HostCall(request=payload):
                 return [show(payload.tree)]
             case Raised(exception=payload):
                 return [show(payload.tree)]

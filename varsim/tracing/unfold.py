@@ -13,8 +13,6 @@ from varsim.protocol.messages import (
     Abort,
     AllGather,
     AllReduce,
-    Answered,
-    Ask,
     Commit,
     Component,
     Contribution,
@@ -22,6 +20,8 @@ from varsim.protocol.messages import (
     Demand,
     Fetch,
     Forget,
+    HostCall,
+    HostResult,
     Layout,
     MergeCall,
     Merged,
@@ -43,7 +43,7 @@ from varsim.tracing.rows import NO_VALUE, Columns, Form, Kept, Rows, form, kept
 Events = Sequence[int]
 """The numbers of the events that the sending of a message was."""
 
-_ANSWERS: Final = {Reduced: "reduced", Merged: "merged", Answered: "answered"}
+_ANSWERS: Final = {Reduced: "reduced", Merged: "merged", HostResult: "answered"}
 _MEETINGS: Final = {AllReduce: "all_reduce", AllGather: "all_gather", MergeCall: "merge_call"}
 _NOBODY: Final = -1
 
@@ -178,8 +178,8 @@ class FromProgram:
                 return self._once(replica_id, "abort", call=call_id, note=reason)
             case Fetch(variable_id=variable_id):
                 return (self._rows.tell("fetch", variable=variable_id, replica=replica_id),)
-            case Answered(call_id=call_id):
-                operation = _ANSWERS[Answered]
+            case HostResult(call_id=call_id):
+                operation = _ANSWERS[HostResult]
                 told = self._rows.tell(
                     "answer", call=call_id, replica=replica_id, operation=operation
                 )
@@ -286,7 +286,7 @@ class FromReplica:
                 if label is not None:
                     columns["note"] = label
                 return (rows.tell("meet", call=call, **columns),)
-            case Ask(call_id=call, place=place):
+            case HostCall(call_id=call, place=place):
                 return (rows.tell("meet", call=call, place=place, operation="question"),)
             case Raised(call_id=call, traceback=story):
                 self._withheld.clear()  # what was written last is not sent any more

@@ -1,0 +1,41 @@
+"""What a replica asks of the program's own process: the values that a `HostCall` carries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from varsim.spec import Array, Operation
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadVariable:
+    """Read a plain variable, or another replica's component. Its result is an array."""
+
+    variable: Any
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WriteVariable:
+    """Write a plain variable, or another replica's component."""
+
+    variable: Any
+    operation: Operation
+    value: Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DescribeVariable:
+    """Return the `repr` of a distributed variable with all its components."""
+
+    variable: Any
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CreateVariable:
+    """Create a distributed variable. All replicas of a call must create the same ones."""
+
+    arguments: dict[str, Any]  # of `tf.Variable`, all of them by name
+
+
+HostRequest = ReadVariable | WriteVariable | DescribeVariable | CreateVariable
