@@ -129,8 +129,8 @@ def test_a_failure_before_the_first_figure_is_an_error(asked: Asked):
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["--workers", "0"], "0 is not possible: from 1 to 1024"),
-        (["--workers", "1,2000"], "2000 is not possible: from 1 to 1024"),
+        (["--workers", "0"], "invalid value 0: expected a number from 1 to 1024"),
+        (["--workers", "1,2000"], "invalid value 2000: expected a number from 1 to 1024"),
         (["--workers", "two"], "'two' is not a number; write numbers as in 1,2,4"),
         (["--workers", "1,,2"], "'' is not a number"),
         (["--workers", "-1"], "'-1' is not a number"),
@@ -140,7 +140,7 @@ def test_a_failure_before_the_first_figure_is_an_error(asked: Asked):
             ["--against", "nowhere"],
             "there is no measured host 'nowhere': it is not a path, and runs/",
         ),
-        (["--out", "file"], "nothing can be written to 'file'"),
+        (["--out", "file"], "'file' cannot be written"),
     ],
 )
 def test_wrong_use_exits_with_2_and_measures_nothing(arguments: list[str], problem: str):

@@ -192,7 +192,7 @@ def test_a_script_without_a_strategy_leaves_nothing(end: str, code: int):
 
     assert (code, "alone\n") == (result.exit_code, result.stdout)
     assert (
-        "varsim exec: the script made no strategy with workers; nothing to record\n"
+        "varsim exec: the script did not start a strategy with workers; nothing to record\n"
         == result.stderr
     )
     assert not Path("runs").exists()
@@ -205,8 +205,8 @@ def test_devices_cannot_be_set_for_a_script_that_names_its_own(option: str, valu
 
     assert 2 == result.exit_code
     assert (
-        f"Error: {option} {value}: script.py:6: this MirroredStrategy names its devices, ['a', "
-        f"'b']: leave {option[2:]} out, or write MirroredStrategy() there\n" == result.stderr
+        f"Error: {option} {value}: the MirroredStrategy at script.py:6 names its devices, "
+        f"['a', 'b']: omit {option[2:]}, or write MirroredStrategy() there\n" == result.stderr
     )
     assert not Path("runs").exists()
     assert 0 == execute("script.py").exit_code
@@ -295,7 +295,7 @@ except ZeroDivisionError:
     ("arguments", "problem"),
     [
         (["scirpt.py"], "script: there is no file 'scirpt.py'; did you mean 'script.py'?"),
-        (["-n", "0", "script.py"], "Error: --workers 0: 0 is not possible"),
+        (["-n", "0", "script.py"], "Error: --workers 0: invalid value 0"),
         (["--mode", "on_raed", "script.py"], "did you mean 'on_read'?"),
         (
             ["--oracle", "script.py"],

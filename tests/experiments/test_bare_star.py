@@ -11,8 +11,8 @@ from varsim.experiments.bare_star import BareStar
 pytestmark = pytest.mark.processes
 
 
-def test_every_spoke_answers_with_as_many_bytes():
-    """This holds for a round of all spokes, of some, and with another size."""
+def test_every_worker_answers_with_as_many_bytes():
+    """This holds for a round of all workers, of some, and with another size."""
     with BareStar(3) as star:
         star.round(3, 8)
         star.round(1, 8)

@@ -142,7 +142,7 @@ def test_no_figure_is_begun_after_the_time_limit():
     found = run_bench(BenchPlan(workers=(1,), sizes=(8, 4096), limit_s=0.0), Path("runs"), Told())
 
     assert [] == found.figures
-    assert "as 0 s were over (this host is slow, or busy)" in found.left_out[0]
+    assert "because 0 s had passed (this host is slow or busy)" in found.left_out[0]
     assert "copies of 4 KiB; the start of 1 worker" in found.left_out[0]
 
 
@@ -170,7 +170,7 @@ def test_a_step_with_a_wrong_result_is_not_a_figure(monkeypatch: pytest.MonkeyPa
     ("text", "problem"),
     [
         (None, "cannot be read"),
-        ("{", "is no JSON"),
+        ("{", "is not valid JSON"),
         ('{"version": 2}', "a bench.json of version 2; this varsim reads 1"),
         ('{"version": 1}', "is not the measurement of a host"),
     ],

@@ -36,7 +36,7 @@ def test_a_mode_is_for_all_free_variables_or_for_named_ones(text: str, expected:
         ("w=onwrite", "'onwrite' is not a mode; did you mean 'on_write'?"),
         ("", "'' is not a mode"),
         ("on_read,", "'' is not a mode"),
-        ("=on_read", "'=on_read' names no variable"),
+        ("=on_read", "'=on_read' does not name a variable"),
         ("on_read,on_write", "'on_read,on_write' has two modes for all free variables"),
     ],
 )

@@ -87,7 +87,7 @@ def test_an_unknown_run_names_the_nearest(text: str) -> None:
 
 
 def test_without_runs_the_error_says_how_to_make_one() -> None:
-    assert "it is not a path, and elsewhere/ contains no run; `varsim run` makes one" in refused(
+    assert "it is not a path, and elsewhere/ contains no run; `varsim run` creates one" in refused(
         "elsewhere/latest"
     )
 
@@ -111,10 +111,10 @@ def test_the_error_for_a_run_without_a_record_has_the_reason() -> None:
     assert "`trace: off`" in refused(str(off), find_record)
 
     made("20260105-running", "experiment.yaml")
-    assert "has no history.db yet: it still runs, or" in refused("20260105", find_record)
+    assert "has no history.db yet: the run has not ended, or" in refused("20260105", find_record)
 
     made("20260106-full", "experiment.yaml", "summary.json", "trace/program.trace")
-    assert "what its processes recorded is kept in trace/" in refused("20260106", find_record)
+    assert "the records of its processes are in trace/" in refused("20260106", find_record)
 
 
 def test_a_folder_without_a_run_is_refused() -> None:

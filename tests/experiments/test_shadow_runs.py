@@ -97,7 +97,7 @@ def test_a_failed_oracle_does_not_change_the_run():
     assert RunStatus.DONE is summary.status
     (warning,) = (one for one in summary.warnings if "oracle" in one)
     problem = "on one replica the program fails: ValueError: one is too few ("
-    assert warning.startswith(f"there is no oracle to compare with: {problem}")
+    assert warning.startswith(f"no oracle to compare with: {problem}")
     assert summary.verdict is not None
     assert any(problem in note.text for note in summary.verdict.not_looked_at)
     assert summary.no_oracle.startswith(problem)

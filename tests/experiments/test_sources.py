@@ -81,7 +81,7 @@ def test_large_files_are_left_out_and_named(write: Write):
     found = sources_of(location_of_file(write("program.py", "import large")))
 
     assert ["program.py"] == list(found.files)
-    assert ["large.py: there would be too many files, or too large ones"] == found.left_out
+    assert ["large.py: too many files, or too large"] == found.left_out
 
 
 def test_a_module_is_stored_below_its_topmost_package(write: Write):

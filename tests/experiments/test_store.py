@@ -107,7 +107,7 @@ def test_a_folder_called_latest_is_left_alone(tmp_path: Path):
     ("text", "problem"),
     [
         (None, "cannot be read"),
-        ("{", "is no JSON"),
+        ("{", "is not valid JSON"),
         ("[]", "a summary of version None; this varsim reads 1"),
         ('{"version": 2}', "a summary of version 2; this varsim reads 1"),
         ('{"version": 1}', "is not the summary of a run"),

@@ -74,14 +74,14 @@ def test_written_yaml_is_read_back():
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("a: 1\nb: [", "f.yaml:2: this is no YAML:"),
-        ("a: 1\n\tb: 2", "f.yaml:2: this is no YAML:"),
-        ("a: 1\na: 2", "f.yaml:2: 'a' stands here twice; first on line 1"),
+        ("a: 1\nb: [", "f.yaml:2: not valid YAML:"),
+        ("a: 1\n\tb: 2", "f.yaml:2: not valid YAML:"),
+        ("a: 1\na: 2", "f.yaml:2: duplicate key 'a'; the first is on line 1"),
         ("- 1", "f.yaml:1: an experiment is a mapping of keys to values"),
         ("? [1]\n: 2", "f.yaml:1: a key must be a word"),
-        ("a: !!python/name:os.system x", "f.yaml:1: this is no YAML:"),
+        ("a: !!python/name:os.system x", "f.yaml:1: not valid YAML:"),
         ("a: &x [*x]", "f.yaml:1: more than 20 levels deep"),
-        ("a: \x00", "f.yaml: this is no YAML:"),
+        ("a: \x00", "f.yaml: not valid YAML:"),
     ],
 )
 def test_an_error_has_its_line(text: str, problem: str):

@@ -1,4 +1,4 @@
-"""The state of a run that is going on, and the watcher that is told about it."""
+"""Hold the state of a run that has not ended, and report its progress to a watcher."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from varsim.tracing.progress import Tell
 
 
 class RunWatcher(Protocol):
-    """Is told about the progress of a run."""
+    """A receiver of the progress of a run."""
 
     def started(self, summary_so_far: Summary) -> None:
-        """The workers are ready, and the workload begins."""
+        """Report that the workers are ready, before the workload begins."""
 
     def progressed(self, step: int, total: int, metrics: dict[str, Plain]) -> None:
-        """The workload has done a step."""
+        """Report that the workload has done a step."""
 
     def turned_to(self, part: Phase) -> None:
-        """This part of the run begins, before or after the workload."""
+        """Report that a phase begins, before or after the workload."""
 
     def done(self, fraction: float) -> None:
-        """This fraction of the part is done, from 0 to 1; not called for every part."""
+        """Report the finished fraction of the phase, from 0 to 1; not in every phase."""
 
     def warned(self, text: str) -> None:
-        """A warning about the workload; each text comes once."""
+        """Report a warning about the workload; once for each text."""
 
 
 @dataclass
@@ -47,7 +47,7 @@ class ActiveRun:
     """A run that has not ended."""
 
     experiment: Experiment
-    keys: dict[str, Any]  # of the experiment, with all that was left to defaults
+    keys: dict[str, Any]  # of the experiment, with the defaults
     directory: RunDirectory
     started: datetime
     watcher: RunWatcher | None
@@ -76,12 +76,12 @@ class ActiveRun:
         self.settings = AppliedSettings(self.experiment)
 
     def follow(self, experiment: Experiment) -> None:
-        """Continue with other settings than at the start; no program runs yet."""
+        """Replace the experiment's settings, before a program runs."""
         self.experiment = experiment
         self.settings = AppliedSettings(experiment)
 
     def observe(self, strategy: MirroredStrategy) -> ObservedStrategy:
-        """Watches a strategy; the first has the run's own files, each other one its own folder."""
+        """Observe a strategy; the first has the run's own files, each other one its own folder."""
         number = len(self.strategies) + 1
         files = self.directory if number == 1 else self.directory.strategy(number)
         observed = ObservedStrategy(strategy, self.settings, files)
@@ -90,7 +90,7 @@ class ActiveRun:
 
     @contextmanager
     def doing(self, part: Phase) -> Iterator[Tell | None]:
-        """Run this part within the block. Yields a function that takes the finished fraction."""
+        """Run a phase in the block. Yields a function that takes the finished fraction."""
         self.part = part
         if self.watcher is not None and part is not Phase.TRAINING:
             self.watcher.turned_to(part)
@@ -101,13 +101,13 @@ class ActiveRun:
             self.seconds[part.value] = time.perf_counter() - began_s
 
     def cut_short(self) -> None:
-        """Ctrl-C has ended the present part."""
+        """Note that Ctrl-C has ended the current phase."""
         self.interrupted.append(self.part)
         if self.status is RunStatus.DONE:
             self.status = RunStatus.INTERRUPTED
 
     def launched(self, began_s: float) -> None:
-        """The first workers are ready."""
+        """Note that the first workers are ready."""
         self.interrupts.heed()
         self.seconds[Phase.START_UP.value] = time.perf_counter() - began_s
         self.part = Phase.TRAINING
@@ -115,8 +115,8 @@ class ActiveRun:
             self.watcher.started(self.summary())
 
     def progress(self, step: int, total: int, **metrics: float) -> None:
-        """Called by the workload after each step."""
-        self.interrupts.heed()  # if the workload caught one, it can be interrupted again
+        """Take the progress that the workload reports after each step."""
+        self.interrupts.heed()  # a workload that caught a SIGINT can be interrupted again
         self.check_settings()
         self.step, self.total = _whole("step", step), _whole("total", total)
         self.metrics = plain(metrics)
@@ -124,22 +124,22 @@ class ActiveRun:
             self.watcher.progressed(self.step, self.total, self.metrics)
 
     def check_settings(self) -> None:
-        """Once: whether the experiment fits the variables that the program has.
+        """Check once that the experiment names only variables that the program has.
 
         Raises:
-            WrongKey: A name that it mentions is no variable's.
+            WrongKey: There is no variable for a name or a pattern of the experiment.
         """
         if not self.checked:
             self.checked = True
             self.settings.check()
 
     def take_a_last_look(self) -> None:
-        """After a run that has not come to its end: measures what still answers."""
+        """Measure what still answers after a failure or an interrupt."""
         for observed in self.strategies:
             observed.take_a_last_look()
 
     def warn(self, text: str) -> None:
-        """Takes a warning, unless it has been taken before."""
+        """Keep a warning, unless it is known already."""
         if text not in self.warnings:
             who, what = _who_and_what(text)
             earlier = map(_who_and_what, self.warnings)
@@ -190,10 +190,10 @@ class ActiveRun:
 
 
 def _whole(name: str, number: Any) -> int:
-    """What a workload says of its steps; NumPy's integers, too.
+    """Return a workload's number of steps as an int.
 
     Raises:
-        TypeError: It is no whole number.
+        TypeError: It is not a whole number.
     """
     if isinstance(number, float) and number.is_integer():
         return int(number)
@@ -207,6 +207,6 @@ def _whole(name: str, number: Any) -> int:
 
 
 def _who_and_what(warning: str) -> tuple[str, str]:
-    """The variable that a warning is about, and what it says of it, but for the fixes below."""
+    """Split the first line of a warning into the variable and what is said about it."""
     who, _, what = warning.partition("\n")[0].partition(": ")
     return who, what

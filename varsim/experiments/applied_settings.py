@@ -1,8 +1,7 @@
-"""What an experiment does to a workload's variables while they are created.
+"""Apply an experiment's settings to a workload's variables while they are created.
 
-A variable is *free* if the workload created it without a synchronization. The mode is for free
-variables; settings for a name or a pattern are for whatever bears it. See docs/adr on free
-variables.
+A variable is *free* if the workload created it without a synchronization. The mode applies to free
+variables; settings for a name or a pattern apply to every variable that matches it. See ADR 10.
 """
 
 from __future__ import annotations
@@ -23,17 +22,17 @@ if TYPE_CHECKING:
     from varsim.experiments.config import Experiment, VariableSettings
 
 _UNSPECIFIED: Final = VariableSynchronization.AUTO
-_UNNAMED: Final = "Variable"  # what the strategy calls it
+_UNNAMED: Final = "Variable"  # the strategy's name for it
 
 
 class AppliedSettings:
-    """A variable creator that applies an experiment's settings, and keeps what was created.
+    """A variable creator that applies an experiment's settings, and keeps the variables.
 
     Use it with `variable_creator_scope`. The variables are kept so that their values can be shown
     after the workload has dropped them.
 
     Args:
-        strategies: Those whose variables it is for; `watch` adds one.
+        strategies: The strategies whose variables it applies to; `watch` adds one.
     """
 
     def __init__(self, experiment: Experiment, *strategies: Strategy) -> None:
@@ -46,11 +45,11 @@ class AppliedSettings:
         self.free_ids: set[int] = set()
 
     def watch(self, strategy: Strategy) -> None:
-        """From now on it is for this strategy's variables, too."""
+        """Apply the settings to this strategy's variables too."""
         self._strategies.append(strategy)
 
     def __call__(self, next_creator: Callable[..., Any], **kwargs: Any) -> Any:
-        """Creates a variable, with the experiment's settings if it is one of the strategies'."""
+        """Create a variable, with the experiment's settings if it is one of the strategies'."""
         if get_strategy() not in self._strategies:
             return next_creator(**kwargs)
         name = kwargs.get("name") or _UNNAMED
@@ -78,10 +77,10 @@ class AppliedSettings:
         return True
 
     def check(self) -> None:
-        """Once the variables are created: everything that the experiment names must be there.
+        """Check that the experiment names only variables that were created.
 
         Raises:
-            WrongKey: A name or pattern fits no variable, or there is none for the mode.
+            WrongKey: No variable matches a name or a pattern, or the mode applies to none.
         """
         names = list(dict.fromkeys(variable.spec.name for variable in self.created))
         variables = f"\n  variables: {listed(names)}"
@@ -96,12 +95,12 @@ class AppliedSettings:
         if self._adaptive and not any(policies.defers(one.spec) for one in self.created):
             raise WrongKey(
                 ("auto",),
-                "auto adaptive is for AUTO variables with an aggregation and a fixed shape, and "
-                f"there is none{variables}",
+                "adaptive applies to AUTO variables with an aggregation and a fixed shape, "
+                f"and this program has none{variables}",
             )
         if self._mode.free is not None and not self.free_ids:
             raise WrongKey(
                 ("mode",),
-                f"mode {self._mode.free.name.lower()} is for free variables, and this workload "
-                f"leaves none free: name those to change, NAME=MODE{variables}",
+                f"mode {self._mode.free.name.lower()} applies to free variables, and this workload "
+                f"has none: name the variables to change, NAME=MODE{variables}",
             )

@@ -1,8 +1,8 @@
-"""A bare star: what a round of messages costs with ZeroMQ alone, and nothing of varsim.
+"""Send rounds of messages with ZeroMQ alone: the cost of a step without varsim.
 
-The hub gives each of N processes a payload, and each answers with one of that size: the bytes of a
-step in which every replica writes a value and gets the merged one. No encoding, no arithmetic, no
-rules. With one process it is a round trip.
+The hub sends a payload to each of N worker processes, and each answers with one of that size: the
+bytes of a step in which every replica writes a value and gets the merged one. There is no encoding
+and no arithmetic. With one worker it is a round trip.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from typing import Final, Self
 import zmq
 
 from varsim.errors import StartError
-from varsim.experiments.baseline_workers import NUMBER_BYTES, SOCKET_NAME, endpoint_in, spoke_name
+from varsim.experiments.baseline_workers import NUMBER_BYTES, SOCKET_NAME, endpoint_in, routing_id
 from varsim.interrupts import blocked, held
 from varsim.transport.folders import private_folder
 from varsim.transport.sockets import COPY_LIMIT_BYTES
 
 _MODULE: Final = "varsim.experiments.baseline_workers"
-_TIMEOUT_MS: Final = 20_000  # a round takes milliseconds; a spoke that died must not hang the hub
+_TIMEOUT_MS: Final = 20_000  # a round takes milliseconds; a dead worker must not hang the hub
 
 
 class BareStar:
-    """A hub in this process, and its spokes; of these a round may use the first few."""
+    """A hub in this process, and its workers; a round may use the first few of them."""
 
     def __init__(self, count: int) -> None:
-        """Starts the spokes.
+        """Start the workers.
 
         Raises:
-            StartError: They did not come up.
+            StartError: They did not start.
         """
         self._payload = b""
         with ExitStack() as stack:
@@ -66,13 +66,13 @@ class BareStar:
         stack.callback(_end, process)
 
     def round(self, count: int, size_bytes: int) -> None:
-        """Gives the first `count` spokes a payload; returns when each has answered with one."""
+        """Send a payload to the first `count` workers, and return when each has answered."""
         if len(self._payload) != size_bytes:
             self._payload = bytes(size_bytes)
         request = [size_bytes.to_bytes(NUMBER_BYTES, "little"), self._payload]
         for number in range(count):
             self._hub.send_multipart(
-                [spoke_name(number), *request], copy=size_bytes < COPY_LIMIT_BYTES
+                [routing_id(number), *request], copy=size_bytes < COPY_LIMIT_BYTES
             )
         for _ in range(count):
             _, answer = self._hub.recv_multipart(copy=False)

@@ -1,7 +1,7 @@
-"""`python -m varsim.experiments.baseline_workers`: the processes around the hub of a bare star.
+"""Run the worker processes of a bare star: `python -m varsim.experiments.baseline_workers`.
 
-One interpreter forks them all, before it has a context of ZeroMQ, and lives until its stdin ends:
-then it kills them, and removes their folder. So nothing is left however their hub ends.
+One interpreter forks them all, before it has a ZeroMQ context. It runs until its stdin is closed,
+then kills them and removes their folder. So no process is left, however the hub ends.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ import zmq
 
 from varsim.transport.sockets import COPY_LIMIT_BYTES
 
-NUMBER_BYTES: Final = 8  # of the size in a request
+NUMBER_BYTES: Final = 8  # the width of the size in a request
 READY: Final = b"ready"
 
 
 def main() -> None:
-    """Forks as many spokes as it was asked for, and waits."""
+    """Fork as many workers as the command line says, and wait."""
     folder, count = sys.argv[1], int(sys.argv[2])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the hub
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # which has blocked it until now
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # the hub has blocked it until now
     process_ids: list[int] = []
     for number in range(count):
         process_id = os.fork()
         if process_id == 0:
-            _be_spoke(endpoint_in(folder), number)
+            _answer(endpoint_in(folder), number)
         process_ids.append(process_id)
     sys.stdin.buffer.read()
     for process_id in process_ids:
@@ -38,10 +38,10 @@ def main() -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _be_spoke(endpoint: str, number: int) -> NoReturn:
-    """Answers each request, a size and perhaps a payload, with a payload of that size."""
+def _answer(endpoint: str, number: int) -> NoReturn:
+    """Answer each request (a size, perhaps a payload) with a payload of that size."""
     socket = zmq.Context[zmq.Socket[bytes]]().socket(zmq.DEALER)
-    socket.routing_id = spoke_name(number)
+    socket.routing_id = routing_id(number)
     socket.connect(endpoint)
     socket.send(READY)
     payload = b""
@@ -54,17 +54,17 @@ def _be_spoke(endpoint: str, number: int) -> NoReturn:
 
 
 SOCKET_NAME: Final = "s"
-"""Of the hub's socket in the folder."""
+"""The file name of the hub's socket."""
 
 
 def endpoint_in(folder: str) -> str:
-    """Where the hub listens."""
+    """Return the endpoint that the hub binds."""
     return f"ipc://{folder}/{SOCKET_NAME}"
 
 
-def spoke_name(number: int) -> bytes:
-    """The routing id of a spoke."""
-    return b"spoke-%d" % number
+def routing_id(number: int) -> bytes:
+    """Return the routing id of a worker."""
+    return b"worker-%d" % number
 
 
 if __name__ == "__main__":

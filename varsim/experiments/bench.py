@@ -39,45 +39,45 @@ from varsim.report.summary import RunStatus
 from varsim.report.words import whole_size
 
 MAX_CELL_BYTES: Final = 128 * 2**20
-"""Of all replicas' values together: more would need gigabytes of memory, and seconds a step."""
+"""Largest size of all replicas' values together: more needs gigabytes, and seconds per step."""
 
-_SMALLEST_COPY: Final = 4096  # of less, it is the call that takes time, and not the bytes
+_SMALLEST_COPY: Final = 4096  # for less, the call takes the time and not the bytes
 
 Cell = tuple[int, int]
 """A number of workers, and a size in bytes."""
 
 Turns = dict[tuple[Quantity, ...], Sample]
-"""Contenders, each under the names of its parts."""
+"""Contenders, each under the quantities that its parts measure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchPlan:
-    """What is to be measured, and how long that may take."""
+    """What to measure, and how long that may take."""
 
     workers: tuple[int, ...] = (1, 2, 4, 8)
     sizes: tuple[int, ...] = (8, 64 * 2**10, 2**20, 16 * 2**20)
     quick: bool = False
-    turns_s: float = 0.2  # of each cell, twice; large values take as long as they do
-    limit_s: float = 17.0  # nothing is begun after that, so that all is done within 20 s
+    turns_s: float = 0.2  # for each cell, twice; large values take longer
+    limit_s: float = 17.0  # no measurement begins later, so that all end within 20 s
 
     @property
     def cells(self) -> list[Cell]:
-        """What is measured of clusters."""
+        """Return the cells that are measured."""
         return [(n, size) for n in self.workers for size in self.sizes if _fits(n, size)]
 
     @property
     def too_large(self) -> list[Cell]:
-        """What is not."""
+        """Return the cells that are left out for their size."""
         return [(n, size) for n in self.workers for size in self.sizes if not _fits(n, size)]
 
     @property
     def copied(self) -> list[int]:
-        """The sizes of which copying is measured."""
+        """Return the sizes at which copying is measured."""
         return [size for size in self.sizes if size >= _SMALLEST_COPY]
 
     @property
     def asked(self) -> int:
-        """How many figures there are if time is not too short."""
+        """Return the number of figures, if the time is enough for all."""
         lone_stars = 0 if 1 in self.workers else len(self.sizes)
         alone = len(self.copied) + lone_stars + 2 * len(self.sizes)
         return alone + len(self.workers) + 4 * len(self.cells)
@@ -88,29 +88,29 @@ def _fits(workers: int, size_bytes: int) -> bool:
 
 
 QUICK: Final = BenchPlan(workers=(1, 4), sizes=(8, 2**20), quick=True, turns_s=0.1, limit_s=6.0)
-"""A rough look, in some three seconds."""
+"""A rough measurement, in about three seconds."""
 
 
 class BenchWatcher(Protocol):
-    """Who wants to know how far the measuring is."""
+    """A receiver of the progress of a measurement."""
 
     def measuring(self, what: str, done: int, asked: int) -> None:
-        """`done` of the `asked` figures are there, and the next come from what is named."""
+        """Report that `what` is measured next, after `done` of the `asked` figures."""
 
 
 @dataclass
 class HostMeasurement:
-    """The figures of this host, as far as they have been taken."""
+    """A measurement of this host: the figures so far."""
 
     plan: BenchPlan
     watcher: BenchWatcher
     interrupts: Interrupts
-    deadline_s: float  # on the clock of `timing.now_s`
+    deadline_s: float  # on the clock of `now_s`
     figures: list[Figure] = field(default_factory=list)
-    out_of_time: list[str] = field(default_factory=list)  # what was not begun
+    out_of_time: list[str] = field(default_factory=list)  # what was not measured
 
     def measure(self) -> None:
-        """Takes all figures that there is time for."""
+        """Measure all figures that there is time for."""
         for size_bytes in self.plan.copied:
             if self._may_begin(f"copies of {whole_size(size_bytes)}"):
                 self._take(1, size_bytes, {(Quantity.COPY,): copies(size_bytes)})
@@ -156,7 +156,7 @@ class HostMeasurement:
             read.check()
 
     def _may_begin(self, what: str) -> bool:
-        """Whether there is time for it; says that it comes next, or notes that it does not."""
+        """Return whether there is time for `what`; report it to the watcher, or note the lack."""
         if now_s() >= self.deadline_s:
             self.out_of_time.append(what)
             return False
@@ -179,7 +179,7 @@ class HostMeasurement:
 
     @contextmanager
     def _nothing_after(self) -> Iterator[None]:
-        """What ends the block early ends all: a second Ctrl-C must not cut off the cleaning up."""
+        """Delay Ctrl-C when the block fails: a second one must not interrupt the clean-up."""
         try:
             yield
         except BaseException:
@@ -188,7 +188,7 @@ class HostMeasurement:
 
 
 def in_words(workers: int) -> str:
-    """A number of workers."""
+    """Return a number of workers as text."""
     return f"{workers} worker{'s' * (workers != 1)}"
 
 
@@ -198,7 +198,7 @@ _PACKAGES: Final = ("numpy", "pyzmq", "msgpack")
 
 
 def this_machine() -> Machine:
-    """What the system tells; its load is that before this program's own, if it is asked first."""
+    """Describe this machine; call it first, so that the load is not this program's own."""
     return Machine(
         host=platform.node(),
         processor=_processor(),
@@ -210,7 +210,7 @@ def this_machine() -> Machine:
 
 
 def versions() -> dict[str, str]:
-    """Of varsim, of Python, and of what moves and adds the bytes."""
+    """Return the versions of varsim, of Python, and of the packages that move and add bytes."""
     return {
         "varsim": varsim.__version__,
         "python": platform.python_version(),
@@ -222,7 +222,7 @@ def versions() -> dict[str, str]:
 def _version(package: str) -> str:
     try:
         return version(package)
-    except PackageNotFoundError:  # put on the path by hand
+    except PackageNotFoundError:  # it is on the path without metadata
         return "unknown"
 
 
@@ -261,22 +261,22 @@ def _load() -> float | None:
 TITLE: Final = "bench"
 
 VERSION: Final = 1
-"""Of `bench.json`; it grows when a field changes its meaning or goes."""
+"""Version of `bench.json`; it grows when a field is removed or changes its meaning."""
 
 
 def run_bench(plan: BenchPlan, out: Path, watcher: BenchWatcher) -> Bench:
-    """Measures, and saves what was measured, also if SIGINT or a failure ends it early.
+    """Measure this host and save the figures, even if SIGINT or a failure ends it early.
 
     Raises:
-        ConfigError: Nothing can be written to `out`.
-        KeyboardInterrupt: SIGINT came before there was a figure. Nothing is left behind then.
-        VarsimError: A failure did.
+        ConfigError: `out` cannot be written.
+        KeyboardInterrupt: SIGINT arrived before the first figure. No file is left then.
+        VarsimError: A failure occurred before the first figure. No file is left then.
     """
-    machine = this_machine()  # first: its load is what others do
+    machine = this_machine()  # first: its load is that of other programs
     started, began_s = datetime.now().astimezone(), now_s()
     status, failure = RunStatus.DONE, None
     with Interrupts() as interrupts:
-        interrupts.heeded = False  # until it is known what is to be removed
+        interrupts.heeded = False  # until it is known what to remove
         directory = RunDirectory.make(out, TITLE, started, latest=LATEST_BENCH)
         host = HostMeasurement(plan, watcher, interrupts, began_s + plan.limit_s)
         try:
@@ -309,22 +309,22 @@ def run_bench(plan: BenchPlan, out: Path, watcher: BenchWatcher) -> Bench:
 
 
 def _left_out(plan: BenchPlan, out_of_time: list[str]) -> list[str]:
-    """Sentences on what there are no figures of, without a failure."""
+    """Return sentences about figures that were left out on purpose."""
     sentences = []
     if plan.too_large:
         cells = ", ".join(f"{whole_size(size)} × {in_words(n)}" for n, size in plan.too_large)
         limit = whole_size(MAX_CELL_BYTES)
-        sentences.append(f"Left out, as values together would be over {limit}: {cells}.")
+        sentences.append(f"Left out, because all values together exceed {limit}: {cells}.")
     if out_of_time:
         sentences.append(
-            f"Left out, as {plan.limit_s:g} s were over (this host is slow, or busy): "
+            f"Left out, because {plan.limit_s:g} s had passed (this host is slow or busy): "
             f"{'; '.join(out_of_time)}."
         )
     return sentences
 
 
 def as_json(bench: Bench) -> str:
-    """The text of `bench.json`."""
+    """Return the text of `bench.json`."""
     values = asdict(bench)
     values["status"] = bench.status.value
     for figure in values["figures"]:
@@ -333,12 +333,12 @@ def as_json(bench: Bench) -> str:
 
 
 def load_bench(path: Path) -> Bench:
-    """Reads what was measured.
+    """Read a saved measurement.
 
     Args:
         path: A directory that `run_bench` made, or a `bench.json`.
     Raises:
-        ConfigError: There is none, or it is none, or another version wrote it.
+        ConfigError: It does not exist, is not a measurement, or has another version.
     """
     file = path / BENCH if path.is_dir() else path
     try:
@@ -346,15 +346,15 @@ def load_bench(path: Path) -> Bench:
     except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error.strerror}") from None
     except ValueError as error:
-        raise ConfigError(f"{file} is no JSON: {error}") from None
+        raise ConfigError(f"{file} is not valid JSON: {error}") from None
     return from_plain(values, str(file))
 
 
 def from_plain(values: Any, name: str) -> Bench:
-    """The measurement that a JSON object stands for.
+    """Return the measurement that a JSON object holds.
 
     Raises:
-        ConfigError: It stands for none, or another version wrote it.
+        ConfigError: It is not a measurement, or it has another version.
     """
     from pydantic import TypeAdapter, ValidationError
 

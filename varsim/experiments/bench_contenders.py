@@ -18,47 +18,47 @@ import varsim as tf
 
 # ---------------------------------------------------------------- turns
 
-_TURN_S: Final = 0.01  # long enough to drown what waking up costs, short enough to alternate
+_TURN_S: Final = 0.01  # long enough to make the wake-up negligible, short enough to alternate
 _MAX_TURN: Final = 20  # samples
-_FEWEST_ROUNDS: Final = 3  # fewer say nothing about the spread
+_FEWEST_ROUNDS: Final = 3  # fewer do not show the spread
 
 Name = TypeVar("Name")
 Sample = Callable[[], Sequence[float]]
-"""Does its work once, and says how many seconds each part of it took."""
+"""Does its work once, and returns the seconds of each part."""
 
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How long contenders take turns."""
+    """The time that contenders have for their turns."""
 
     seconds: float  # for all of them together; more if `_FEWEST_ROUNDS` take longer
-    deadline_s: float  # on the clock of `now_s`: from then on only what was begun is ended
+    deadline_s: float  # on the clock of `now_s`: no round begins after it
 
     @property
     def over(self) -> bool:
-        """Whether nothing more is to be begun."""
+        """Return whether the deadline has passed."""
         return now_s() >= self.deadline_s
 
 
 def now_s() -> float:
-    """The time on a steady clock."""
+    """Return the time of a monotonic clock."""
     return time.perf_counter()
 
 
 def timed(action: Callable[[], object]) -> float:
-    """How many seconds an action takes."""
+    """Run an action and return the seconds that it takes."""
     began_s = now_s()
     action()
     return now_s() - began_s
 
 
 def once(action: Callable[[], object]) -> Sample:
-    """A contender of one part."""
+    """Return a contender with one part."""
     return lambda: (timed(action),)
 
 
 def per_call(action: Callable[[], object], limit_s: float) -> float:
-    """Mean seconds of an action so short that only many together can be timed."""
+    """Return the mean seconds of an action that is too short to be timed alone."""
     action()
     first_s = timed(action)
     times = range(max(1, min(1000, int(limit_s / max(first_s, 1e-9)))))
@@ -67,10 +67,10 @@ def per_call(action: Callable[[], object], limit_s: float) -> float:
 
 
 def take_turns(contenders: Mapping[Name, Sample], effort: Effort) -> dict[Name, list[list[float]]]:
-    """For each contender, the seconds of each of its parts, in order.
+    """Return the seconds of each part of each contender.
 
-    The first sample of a turn wakes processes that have slept through the others' turns, and is
-    not counted if there are more.
+    The first sample of a turn wakes processes that slept during the others' turns. It is not
+    counted if the turn has more samples.
     """
     counts = {name: _per_turn(sample) for name, sample in contenders.items()}
     taken: dict[Name, list[Sequence[float]]] = {name: [] for name in contenders}
@@ -92,19 +92,19 @@ def _per_turn(sample: Sample) -> int:
 
 # ---------------------------------------------------------------- contenders
 
-_LOCAL_S = 0.004  # as long do operations on a replica take together that are too short alone
+_LOCAL_S = 0.004  # time for the repetitions of an operation that is too short to be timed alone
 _FLOAT_BYTES = 4
 
 
 def copies(size_bytes: int) -> Sample:
-    """A copy of memory that the caches may hold."""
+    """Return a contender that copies memory, which caches may hold."""
     here = np.ones(size_bytes, np.uint8)
     there = np.zeros_like(here)
     return lambda: (per_call(partial(np.copyto, there, here), _LOCAL_S),)
 
 
 class StepContender:
-    """One `strategy.run` in which every replica writes one variable: ON_WRITE, MEAN."""
+    """A step: one `strategy.run` in which every replica writes an ON_WRITE MEAN variable."""
 
     def __init__(self, strategy: tf.distribute.MirroredStrategy, size_bytes: int) -> None:
         shape = (size_bytes // _FLOAT_BYTES,)
@@ -124,13 +124,13 @@ class StepContender:
         self._done += 1
 
     def check(self) -> None:
-        """Every step has added the mean of 1…N."""
+        """Assert that every step has added the mean of 1…N."""
         mean = (self._strategy.num_replicas_in_sync + 1) / 2
         _same(self._done * mean, self._variable.numpy())
 
 
 class ReadContender:
-    """A read outside of an ON_READ SUM variable after all have written it, and one again."""
+    """Two reads of an ON_READ SUM variable from outside, after all replicas have written it."""
 
     def __init__(self, strategy: tf.distribute.MirroredStrategy, size_bytes: int) -> None:
         shape = (size_bytes // _FLOAT_BYTES,)
@@ -140,19 +140,19 @@ class ReadContender:
         self._done = 0
 
     def sample(self) -> tuple[float, float]:
-        """Both; the write before them is not timed."""
+        """Return the seconds of both reads; the write before them is not timed."""
         self._strategy.run(self._write)
         self._done += 1
         return timed(self._variable.read_value), timed(self._variable.read_value)
 
     def check(self) -> None:
-        """Every write has added 1…N."""
+        """Assert that every write has added 1…N."""
         replicas = self._strategy.num_replicas_in_sync
         _same(self._done * replicas * (replicas + 1) / 2, self._variable.numpy())
 
 
 def counter(strategy: tf.distribute.MirroredStrategy, size_bytes: int) -> tf.Variable:
-    """An ON_READ SUM variable of zeros."""
+    """Create an ON_READ SUM variable of zeros."""
     with strategy.scope():
         return tf.Variable(
             np.zeros((size_bytes // _FLOAT_BYTES,), np.float32),
@@ -162,7 +162,7 @@ def counter(strategy: tf.distribute.MirroredStrategy, size_bytes: int) -> tf.Var
 
 
 def local(strategy: tf.distribute.MirroredStrategy, size_bytes: int) -> Sample:
-    """A read and a write of an ON_READ variable by the first replica, while the others wait."""
+    """Return a contender in which the first replica reads and writes an ON_READ variable."""
     variable, length = counter(strategy, size_bytes), size_bytes // _FLOAT_BYTES
 
     def operate() -> tuple[float, float]:
@@ -185,8 +185,8 @@ def local(strategy: tf.distribute.MirroredStrategy, size_bytes: int) -> Sample:
 
 
 def _writing(variable: tf.Variable, shape: tuple[int, ...]) -> Callable[[], None]:
-    """A function that adds 1 on the first replica, 2 on the second; shipped once."""
-    updates: dict[float, np.ndarray] = {}  # made by each replica, and kept where it runs
+    """Return a function that adds 1 on the first replica, 2 on the second; shipped once."""
+    updates: dict[float, np.ndarray] = {}  # each replica makes its own, and keeps it
 
     def write() -> None:
         number = _replica_number()

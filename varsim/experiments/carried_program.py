@@ -45,11 +45,11 @@ def carry(
     """Copy the program into a run's directory, which has its `experiment.yaml` already.
 
     Args:
-        location: Where the program stands; None if there is nothing to keep of it.
+        location: The location of the program; None if its sources are not kept.
         experiment_file: The experiment as the user wrote it.
-        not_kept: Why nothing is to be kept, if that needs saying.
+        not_kept: Why the sources of a user's program are not kept; "" otherwise.
     Raises:
-        OSError: It cannot be written.
+        OSError: A file cannot be written.
     """
     files: dict[str, bytes] = {}
     left_out = [not_kept] if not_kept else []
@@ -91,7 +91,7 @@ def _write_origin(directory: RunDirectory, folder: Path | None) -> None:
 
 
 def _signed_files(path: Path) -> dict[str, bytes]:
-    """The files that determine what is executed: the experiment, and every file of the program."""
+    """Read the files that determine what is executed: the experiment and the program."""
     files = {EXPERIMENT: (path / EXPERIMENT).read_bytes()}
     program = path / PROGRAM
     for file in sorted(program.rglob("*")):
@@ -110,7 +110,7 @@ def origin_of(path: Path) -> dict[str, Any]:
 
 
 def is_own(path: Path) -> bool:
-    """Whether this user's varsim wrote a run's program, and nothing was changed since."""
+    """Return whether this user's varsim wrote a run's program, and no file has changed since."""
     try:
         return is_signed(_signed_files(path), origin_of(path).get("mark"))
     except OSError:
@@ -121,7 +121,7 @@ def forget_caches(path: Path) -> None:
     """Remove compiled code beside a run's program: Python would use it instead of the source.
 
     Raises:
-        ConfigError: It cannot be removed.
+        ConfigError: A folder cannot be removed.
     """
     for cache in sorted((path / PROGRAM).rglob(_CACHE)):
         try:
@@ -136,7 +136,11 @@ _KEY_BYTES: Final = 32
 
 
 def signature_of(files: Mapping[str, bytes]) -> str | None:
-    """Return the checksum of named files; None if this user has no key and cannot store one."""
+    """Return a keyed checksum of named files; None if this user has no key and cannot store one.
+
+    The key is a random number in the user's state directory, made for the first run. It does not
+    identify the machine, and is not written anywhere else.
+    """
     key = _key()
     if key is None:
         return None
@@ -149,16 +153,16 @@ def signature_of(files: Mapping[str, bytes]) -> str | None:
     return digest.hexdigest()
 
 
-def is_signed(files: Mapping[str, bytes], mark: object) -> bool:
-    """Whether this user made the mark, for exactly these files."""
+def is_signed(files: Mapping[str, bytes], signature: object) -> bool:
+    """Return whether this user made the signature, for exactly these files."""
     made = signature_of(files)
-    return made is not None and isinstance(mark, str) and hmac.compare_digest(made, mark)
+    return made is not None and isinstance(signature, str) and hmac.compare_digest(made, signature)
 
 
 def _key() -> bytes | None:
     try:
         path = _state_directory() / "key"
-    except RuntimeError:  # this user has no home
+    except RuntimeError:  # this user has no home directory
         return None
     with suppress(OSError, ValueError):
         if not path.exists():
@@ -169,7 +173,7 @@ def _key() -> bytes | None:
 
 
 def _make(path: Path) -> None:
-    """Writes a new key, unless another run has at the same time."""
+    """Write a new key, unless another run has written one at the same time."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     own = path.with_name(f"key-{os.getpid()}-{secrets.token_hex(4)}")
     try:
@@ -182,18 +186,18 @@ def _make(path: Path) -> None:
 
 
 def _state_directory() -> Path:
-    """As the XDG base directory specification has it."""
+    """Return the state directory of the XDG base directory specification."""
     state = Path(os.environ.get("XDG_STATE_HOME", ""))
     return (state if state.is_absolute() else Path.home() / ".local" / "state") / "varsim"
 
 
 # ---------------------------------------------------------------- the git commit
 
-_TIMEOUT_S: Final = 2.0  # a run does not wait longer for what it can do without
+_TIMEOUT_S: Final = 2.0  # a run does not wait longer for this optional information
 _COMMAND: Final = (
     "git",
     "-c",
-    "core.fsmonitor=false",  # which would start a program of the repository's choice
+    "core.fsmonitor=false",  # otherwise git may start a program that the repository names
     "status",
     "--porcelain=v2",
     "--branch",
@@ -202,15 +206,15 @@ _COMMAND: Final = (
 
 
 class Revision(NamedTuple):
-    """Where a folder stands in its repository."""
+    """The git commit of a folder."""
 
     commit: str
     dirty: bool  # whether tracked files differ from the commit
 
 
 def revision_of(folder: Path) -> Revision | None:
-    """The commit that is checked out; None without a repository, a commit, or git."""
-    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}  # nothing is written
+    """Return the commit that is checked out; None without a repository, a commit, or git."""
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}  # git writes nothing
     try:
         said = subprocess.run(
             _COMMAND,

@@ -1,4 +1,4 @@
-"""Workloads by name, by module or by file: where they are found, and how they are loaded."""
+"""Find and load workloads: by name, by module or by file."""
 
 from __future__ import annotations
 
@@ -26,36 +26,36 @@ _WAITS: Final = (
     inspect.isgeneratorfunction,
     inspect.isasyncgenfunction,
 )
-"""Which functions do nothing when they are called."""
+"""Tests for functions whose call does not run them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
     """A training program that an experiment can run."""
 
-    name: str  # as an experiment names it; a file by its whole path
+    name: str  # as an experiment names it; the absolute path of a file
     run: Callable[..., Mapping[str, object]]
     module: ModuleType
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What can be said of a built-in workload without importing it."""
+    """The description of a built-in workload, read without importing it."""
 
     name: str
     path: Path
     docstring: str
-    params: dict[str, str]  # the parameters of `run` as they are written there: "epochs: int = 20"
+    params: dict[str, str]  # the parameters of `run` as text: "epochs: int = 20"
 
     @property
     def description(self) -> str:
-        """Its docstring's first line."""
+        """Return the first paragraph of the docstring in one line."""
         return " ".join(self.docstring.partition("\n\n")[0].split())
 
 
 @cache
 def built_in() -> dict[str, Path]:
-    """The workloads that ship with varsim: the file of each, by name."""
+    """Return the files of the workloads that ship with varsim, by name."""
     folder = Path(__file__).parents[1] / "workloads"
     return {
         path.stem: path
@@ -65,12 +65,12 @@ def built_in() -> dict[str, Path]:
 
 
 def list_workloads() -> list[Listing]:
-    """The workloads that ship with varsim, by name."""
+    """Return the descriptions of the workloads that ship with varsim, in order of their names."""
     return [listing(name) for name in built_in()]
 
 
 def listing(name: str) -> Listing:
-    """One of them."""
+    """Return the description of a built-in workload."""
     path = built_in()[name]
     tree = ast.parse(path.read_text("utf-8"))
     (run,) = [
@@ -84,24 +84,24 @@ def listing(name: str) -> Listing:
 
 
 def is_path(name: str) -> bool:
-    """Whether the text names a file, and not a module."""
+    """Return whether the text names a file, and not a module."""
     return name.endswith(".py") or os.sep in name
 
 
 def whole_path(name: str) -> Path:
-    """A file's path from the root, through no link and no `..` above the file itself."""
+    """Return the absolute path of a file, with links and `..` in its folder resolved."""
     path = Path(name).expanduser()
     return path.parent.resolve() / path.name
 
 
 def load_workload(name: str) -> Workload:
-    """The workload of that name, dotted module or path.
+    """Load the workload of that name, dotted module or path.
 
-    A file's folder, or for a module the current one, becomes a place to import from, as it is for
-    `python FILE` and `python -m MODULE`.
+    The folder of a file, or the current folder for a module, is added to `sys.path`, as
+    `python FILE` and `python -m MODULE` do.
 
     Raises:
-        WrongKey: There is none, or it cannot be loaded, or it has no function `run(job)`.
+        WrongKey: It does not exist, cannot be loaded, or has no function `run(job)`.
     """
     if name in built_in():
         module = importlib.import_module(f"{_PACKAGE}.{name}")
@@ -116,31 +116,31 @@ def load_workload(name: str) -> Workload:
     if any(waits(run) for waits in _WAITS):
         raise WrongKey(
             _KEYS,
-            f"run of {name!r} is a coroutine or a generator: a call would not run it; make it a "
+            f"run of {name!r} is a coroutine or a generator, and a call does not run it; make it a "
             "plain function, which may use asyncio.run(...)",
         )
     return Workload(name, run, module)
 
 
 def _without_run(name: str) -> str:
-    as_it_is = f"; or run it as it is: varsim exec {name}" if is_path(name) else ""
+    as_it_is = f"; or run it as a script: varsim exec {name}" if is_path(name) else ""
     return (
         f"{name!r} has no function run(job, *, ...): give it one that trains under job.strategy "
-        f"and returns what it reached{as_it_is}"
+        f"and returns its results{as_it_is}"
     )
 
 
 def _may_define_run(path: Path) -> bool:
-    """Whether a module binds the name `run` when it is imported, as far as its text shows."""
+    """Return whether the source of a module may bind the name `run` at import."""
     try:
         body = ast.parse(path.read_bytes()).body
     except (OSError, ValueError, SyntaxError):
-        return True  # the import tells what is wrong
+        return True  # the import raises a better error
     return any({"run", "*"} & set(_bound(node)) for node in body)
 
 
 def _bound(node: ast.stmt) -> Iterator[str]:
-    """The names that a statement may bind."""
+    """Yield the names that a statement may bind."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         yield node.name
         return
@@ -165,15 +165,15 @@ def _load_file(path: Path, name: str) -> ModuleType:
     if not path.is_file():
         near = did_you_mean(name, _neighbours(path, name))
         raise WrongKey(_KEYS, f"there is no file {name!r}{near}")
-    if not _may_define_run(path):  # do not execute a script to find that out
+    if not _may_define_run(path):  # a script must not be executed to find that out
         raise WrongKey(_KEYS, _without_run(name))
     _import_from(path.parent)
-    module_name = f"workload_{path.stem}"  # not its stem: another module may be called that
+    module_name = f"workload_{path.stem}"  # another module may have the name of the file
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
-        raise WrongKey(_KEYS, f"{name!r} is no Python file")
+        raise WrongKey(_KEYS, f"{name!r} is not a Python file")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module  # where dataclasses and pickles look for it
+    sys.modules[module_name] = module  # dataclasses and pickles look for it there
     _travel_by_value(module)
     try:
         spec.loader.exec_module(module)
@@ -186,7 +186,7 @@ def _load_file(path: Path, name: str) -> ModuleType:
 
 
 def _travel_by_value(module: ModuleType) -> None:
-    """Workers cannot import it under the name that it has here."""
+    """Pickle a module's objects by value: workers cannot import it under this name."""
     import cloudpickle
 
     cloudpickle.register_pickle_by_value(module)
@@ -202,7 +202,7 @@ def _load_module(name: str) -> ModuleType:
     _import_from(Path.cwd())
     try:
         found = importlib.util.find_spec(name)
-    except (ImportError, ValueError):  # its package is not there, or it is no dotted name
+    except (ImportError, ValueError):  # its package does not exist, or it is not a dotted name
         found = None
     if found is None:
         raise WrongKey(

@@ -1,6 +1,6 @@
-"""What an experiment can say: the keys of its YAML file, and what each allows.
+"""Define the keys of an experiment's YAML file, and the values that each allows.
 
-The descriptions serve three readers: errors, the JSON Schema that editors use, and the docs.
+Errors, the JSON Schema for editors, and the docs use the same descriptions.
 """
 
 from __future__ import annotations
@@ -40,14 +40,16 @@ from varsim.launch.launcher import Backends
 from varsim.spec import VariableAggregation, VariableSynchronization
 from varsim.tracing.trace import LEVELS, LIMIT_BYTES, OFF, OPS, TraceOptions
 
-_MAX_NAME_LENGTH: Final = 80  # a file system allows 255 bytes, of which the time takes some
+_MAX_NAME_LENGTH: Final = (
+    80  # a file system allows 255 bytes, and the directory's name has a time too
+)
 
 
 E = TypeVar("E", bound=Enum)
 
 
 def _member(kind: type[E]) -> Callable[[Any], E]:
-    """Reads the name of an enum's member, in small letters or capitals."""
+    """Return a validator that reads the name of an enum's member, in any case."""
     names = [member.name.lower() for member in kind]
 
     def read(value: Any) -> E:
@@ -63,7 +65,7 @@ def _member(kind: type[E]) -> Callable[[Any], E]:
 
 
 def _choice(kind: type[Enum]) -> Any:
-    """The annotations of a field that holds a member of an enum, by its name in small letters."""
+    """Return the annotations of a field that holds a member of an enum, by its lower-case name."""
     return (
         BeforeValidator(_member(kind)),
         PlainSerializer(lambda member: member.name.lower()),
@@ -121,7 +123,7 @@ _SHORT: Final = f"a mode ({', '.join(MODES)}), mode/aggregation or /aggregation"
 
 
 def long_form(value: Any) -> Any:
-    """A variable's settings as a mapping: `on_read/sum` is short for both of its keys.
+    """Return a variable's settings as a mapping; `on_read/sum` is short for both keys.
 
     Raises:
         ValueError: It is neither a text nor a mapping.
@@ -133,21 +135,21 @@ def long_form(value: Any) -> Any:
     if isinstance(value, dict | VariableSettings):
         return value
     raise ValueError(
-        f"{value!r} is not possible: it should be {_SHORT}; or a mapping with synchronization "
-        "and aggregation"
+        f"invalid value {value!r}: expected {_SHORT}; or a mapping with synchronization and "
+        "aggregation"
     )
 
 
 _OF_WORKLOADS: Final = {
     "workload": "give one of the two",
     "params": "a script has args",
-    "steps": "a script counts its own; give it as one of its args, if it takes one",
+    "steps": "a script counts its own steps; pass the number in args, if the script takes one",
     "oracle": "the oracle runs the program a second time, on one replica; put the training into a "
-    "function run(job), and `varsim run` it",
-    "auto": "advised needs a pilot run of fewer steps, and a script counts its own; use on_write "
-    "or adaptive",
+    "function run(job), and run it with `varsim run`",
+    "auto": "advised needs a pilot run of fewer steps, and a script counts its own steps; use "
+    "on_write or adaptive",
 }
-"""What an experiment with a script cannot say, and why."""
+"""The keys that an experiment with a script cannot have, and why."""
 
 
 class VariableSettings(_Keys):
@@ -162,7 +164,7 @@ class VariableSettings(_Keys):
     def __get_pydantic_json_schema__(
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        """A word for both keys, or a mapping with them."""
+        """Return the schema of a word for both keys, or of a mapping with them."""
         ways = "|".join(one.name.lower() for one in VariableAggregation)
         mapping = handler.resolve_ref_schema(handler(core_schema))
         text = {"type": "string", "pattern": f"^({'|'.join(MODES)})?(/({ways}))?$", "minLength": 1}
@@ -270,7 +272,7 @@ class TraceSettings(_Keys):
 
 
 class Experiment(_Keys):
-    """One run of a workload: what `varsim run` does."""
+    """One run of a workload or a script, as `varsim run` does it."""
 
     name: str | None = Field(
         default=None,
@@ -317,12 +319,12 @@ class Experiment(_Keys):
         default_factory=dict,
         description="Settings by variable name, or by pattern such as 'moving_*': a mode, as in "
         "weights: on_read; mode/aggregation, as in on_read/sum; or a mapping with synchronization "
-        "and aggregation. They override what the workload says; later ones override earlier ones.",
+        "and aggregation. They override the workload's; later ones override earlier ones.",
     )
     steps: int | None = Field(
         default=None,
         ge=1,
-        description="How many steps, from 1; by default the workload decides.",
+        description="Number of steps, from 1; by default the workload decides.",
     )
     seed: int = Field(
         default=0,
@@ -346,15 +348,15 @@ class Experiment(_Keys):
     auto: Literal["on_write", "adaptive", "advised"] = Field(
         default="on_write",
         description="What AUTO means. on_write: as in TensorFlow. adaptive: the same values up to "
-        "rounding, exchanged only when somebody is about to read. advised: for each variable what "
-        "`varsim advise` says of a short pilot run.",
+        "rounding, exchanged only before a read. advised: for each variable what `varsim advise` "
+        "recommends after a short pilot run.",
     )
     trace: TraceSettings = Field(
         default=TraceSettings(),
-        description="What every process records for the run's history. ops: what was done to "
-        "variables, with values that are not large. messages: all values. off: nothing. Or a "
-        "mapping with level, steps (100:200 records the calls of strategy.run from the 100th to "
-        "the 199th) and limit (of each process: 64 MiB).",
+        description="What every process records for the run's history. ops: operations on "
+        "variables, without large values. messages: all values. off: nothing. Or a mapping with "
+        "level, steps (100:200 records the calls of strategy.run from the 100th to the 199th) and "
+        "limit (the largest trace of each process, such as 64 MiB).",
     )
     oracle: bool = Field(
         default=False,
@@ -379,9 +381,7 @@ class Experiment(_Keys):
     def _check_script(self) -> Experiment:
         if self.script is None:
             if self.args:
-                raise ValueError(
-                    "args: they are a script's, and there is none; params: has a workload's"
-                )
+                raise ValueError("args belong to a script; without one, use params")
             return self
         advised = self.auto == "advised"
         for key, why in _OF_WORKLOADS.items():
@@ -419,46 +419,46 @@ class Experiment(_Keys):
 
     @property
     def locations(self) -> KeyLocations:
-        """Where its values were said, if it was loaded."""
+        """Return the locations of its values, if it was loaded."""
         return self._locations
 
     @property
     def file(self) -> Path | None:
-        """The YAML file in which somebody wrote it, if one did."""
+        """Return the YAML file that a user wrote, if it was loaded from one."""
         return self._file
 
     def loaded_from(self, file: Path | None) -> None:
-        """Says so."""
+        """Set the YAML file that a user wrote."""
         self._file = file
 
     @property
     def title(self) -> str:
-        """What the run is called."""
+        """Return the name of the run."""
         program = self.script or self.workload
         stem = re.split(r"[/\\.]", program.removesuffix(".py"))[-1]
         return self.name or re.sub(r"[^\w-]+", "_", stem)[:_MAX_NAME_LENGTH] or "run"
 
     @property
     def device_names(self) -> tuple[str, ...]:
-        """One for each replica."""
+        """Return a device name for each replica."""
         if self.devices is not None:
             return tuple(self.devices)
         return cpus(self.workers or DEFAULT_WORKERS)
 
     @property
     def parsed_mode(self) -> Mode:
-        """What `mode` says."""
+        """Return the modes that `mode` gives to variables."""
         return Mode(None, {}) if self.mode is None else parse_mode(self.mode)
 
     def as_keys(self) -> dict[str, Any]:
-        """The keys and values of a YAML file that means the same, without those left out."""
+        """Return the keys and values of an equivalent YAML file, without empty ones."""
         left_out = _OF_WORKLOADS.keys() - {"auto"} if self.script is not None else set()
         keys: dict[str, Any] = self.model_dump(mode="json", exclude_none=True, exclude=left_out)
         return {key: value for key, value in keys.items() if value not in ({}, [], None)}
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema of an experiment's YAML file, for editors."""
+    """Return the JSON Schema of an experiment's YAML file, for editors."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **Experiment.model_json_schema(),
@@ -467,10 +467,10 @@ def schema() -> dict[str, Any]:
 
 
 def keys_of(path: tuple[str, ...]) -> tuple[dict[str, str], str]:
-    """The keys that are allowed where the last of `path` stands, described; and whose they are.
+    """Return the keys that are allowed beside the last of `path`, and the subject of an error.
 
     Raises:
-        ConfigError: There are no fixed keys there.
+        ConfigError: The keys there are not fixed.
     """
     if len(path) == 1:
         return _described(Experiment), "an experiment has"

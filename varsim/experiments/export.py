@@ -41,30 +41,32 @@ _WITHOUT_VALUES: Final = frozenset(
     "version status failure varsim started directory experiment devices seconds step total_steps "
     "variables verdict advice calls interrupted carried".split()
 )
-"""The keys of a summary that are kept without values."""
+"""The keys of a summary that stay in an export without values."""
 _FORMATS: Final = (".tar.gz", ".tgz", ".zip")
 DEFAULT_FORMAT: Final = _FORMATS[0]
 
 
 @dataclass(slots=True)
 class Exported:
-    """What was put into an archive."""
+    """The content of an archive."""
 
     file: Path
     names: list[str] = field(default_factory=list)  # of files, below the run's folder
     left_out: list[str] = field(default_factory=list)  # sentences
-    look_at: list[str] = field(default_factory=list)  # what still names this machine: file:line
+    look_at: list[str] = field(
+        default_factory=list
+    )  # lines that may still identify this machine: file:line
 
 
 def export_run(run: Path, file: Path, *, source: bool = True, values: bool = True) -> Exported:
-    """Writes a run into an archive: the whole of it or, if that fails, nothing.
+    """Write a run into an archive, or no file if that fails.
 
     Args:
-        file: Its name says the format: .tar.gz, .tgz or .zip.
-        source: Whether to put the program in.
-        values: Whether to put in what variables held, and what the program reached and said.
+        file: Its name determines the format: .tar.gz, .tgz or .zip.
+        source: Whether to include the program.
+        values: Whether to include the values of variables, results, logs and texts of errors.
     Raises:
-        ConfigError: It is no run, or the format is another.
+        ConfigError: It is not a run, or the format is unknown.
         OSError: The archive cannot be written.
     """
     if not (run / SUMMARY).is_file():
@@ -104,7 +106,7 @@ def _pack(folder: Path, file: Path, *, zipped: bool) -> None:
 
 
 class _Copy:
-    """Return a copy of a run that does not identify this machine."""
+    """A copy of a run that does not identify this machine."""
 
     def __init__(
         self, run: Path, copy: Path, exported: Exported, *, source: bool, values: bool
@@ -117,7 +119,7 @@ class _Copy:
         self._redaction = Redaction(one for one in folders if isinstance(one, str))
 
     def make(self) -> None:
-        """Copies what may be exported, and lists what may not."""
+        """Copy what may be exported, and list what may not."""
         self._files_of(self._run, self._copy)
         for path in sorted(self._run.iterdir()):
             strategy = path.name.startswith(STRATEGY)
@@ -162,7 +164,7 @@ class _Copy:
     # ------------------------------------------------------------ the summary
 
     def _summary(self, file: Path, copy: Path) -> None:
-        load_summary(file)  # refuses what is none
+        load_summary(file)  # raises if it is not a summary
         summary = json.loads(file.read_text("utf-8"))
         summary["experiment"].pop("out", None)
         inner = self._copy.name if copy.parent == self._copy else copy.parent.name
@@ -208,7 +210,7 @@ class _Copy:
                 history.execute(
                     "INSERT OR REPLACE INTO run VALUES (?, ?)", (LEFT_OUT, json.dumps(["values"]))
                 )
-            # A copy without the pages that were freed: what was replaced stands there still.
+            # A copy without the freed pages, which still contain what was replaced.
             history.execute("VACUUM INTO ?", (str(copy),))
 
     def _paths(self, text: Any) -> Any:
@@ -236,7 +238,7 @@ class _Copy:
                 self._exported.look_at += list(self._still_named(file, name))
 
     def _still_named(self, file: Path, name: Path) -> Iterator[str]:
-        """Sources are kept as they are: lines that name places of this machine, or its user."""
+        """Yield the lines of a source that may identify this machine: sources stay unchanged."""
         lines = file.read_text("utf-8", "replace").splitlines()
         for number, line in enumerate(lines, start=1):
             if self._redaction.of_all(line) != line:
@@ -244,13 +246,13 @@ class _Copy:
 
 
 def _kind_of(error: str) -> str:
-    """The class of an error without its text, which may have values in it."""
+    """Return the class of an error without its text, which may contain values."""
     kind = _CLASS.match(error)
     return f"{kind.group() if kind else 'an error'}: left out of the export"
 
 
 def _forget_values(summary: dict[str, Any]) -> None:
-    """Keep only keys that are known to hold no values: a new key is left out until it is listed."""
+    """Remove all keys that are not listed as free of values; so a new key is left out too."""
     for key in summary.keys() - _WITHOUT_VALUES:
         del summary[key]
     summary |= {"result": {}, "metrics": {}}
@@ -273,21 +275,21 @@ def _forget_values(summary: dict[str, Any]) -> None:
 
 _ANY_HOME: Final = re.compile(r"/(?:home|Users)/[^/\s\"':,;<>()]+")
 _EVERYWHERE: Final = frozenset(
-    {"", "/", "/usr", "/usr/local", "/tmp", "/var/tmp"}  # noqa: S108  # no file is made there
+    {"", "/", "/usr", "/usr/local", "/tmp", "/var/tmp"}  # noqa: S108  # names, not used as folders
 )
-_SHORTEST_NAME: Final = 3  # a shorter one is a word of other things
-_NOBODY: Final = frozenset({"root", "user", "localhost"})  # names that tell nothing
+_SHORTEST_NAME: Final = 3  # a shorter name is also a common word
+_ANONYMOUS: Final = frozenset({"root", "user", "localhost"})  # names that do not identify
 
 
 class Redaction:
-    """Replaces what identifies a machine."""
+    """A replacement of texts that identify a machine: paths, names of host and user."""
 
     def __init__(self, own_folders: Iterable[str]) -> None:
-        """Looks at the machine.
+        """Find out the folders and names of this machine.
 
         Args:
-            own_folders: What paths in the program are relative to: the program's folder, and the
-                one that it was run in.
+            own_folders: Folders whose paths become relative: the program's, and the working
+                directory of the run.
         """
         known = (
             {tempfile.gettempdir(): "tmp"} | _folders_of_python() | dict.fromkeys(own_folders, "")
@@ -297,25 +299,25 @@ class Redaction:
         self._names = {}
         host, user = platform.node(), _user()
         for name, other in ((host, "host"), (host.partition(".")[0], "host"), (user, "user")):
-            if len(name) >= _SHORTEST_NAME and name not in _NOBODY:
+            if len(name) >= _SHORTEST_NAME and name not in _ANONYMOUS:
                 self._names[name] = re.compile(rf"(?<![\w-]){re.escape(name)}(?![\w-])"), other
 
     def of_paths(self, text: str) -> str:
-        """A text without paths of this machine."""
+        """Return a text without paths of this machine."""
         for folder, other in self._folders:
             if folder in text:
                 text = _without(text, folder, other)
         return _ANY_HOME.sub("~", text)
 
     def of_all(self, text: str) -> str:
-        """A text that a person or a program wrote, without paths and names of this machine."""
+        """Return a text without paths and names of this machine."""
         text = self.of_paths(text)
         for pattern, other in self._names.values():
             text = pattern.sub(other, text)
         return text
 
     def of_value(self, value: Any) -> Any:
-        """A value of JSON or YAML, whose texts have no paths any more; keys stay."""
+        """Return a value of JSON or YAML without paths of this machine; keys stay."""
         match value:
             case str():
                 return self.of_paths(value)
@@ -327,7 +329,7 @@ class Redaction:
 
 
 def _without(text: str, folder: str, other: str) -> str:
-    """A folder's path becomes `other`, or its files' paths relative if that is nothing."""
+    """Replace a folder's path by `other`; if that is empty, make its files' paths relative."""
     if other:
         return re.sub(rf"{re.escape(folder)}(?=$|[^\w.-])", other, text)
     text = text.replace(f"{folder}/", "")
@@ -350,5 +352,5 @@ def _folders_of_python() -> dict[str, str]:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (OSError, KeyError):  # it has no name
+    except (OSError, KeyError):  # the user has no name
         return ""

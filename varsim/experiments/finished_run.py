@@ -1,4 +1,4 @@
-"""`varsim.run_experiment`: runs an experiment from Python, and gives access to the result."""
+"""Run an experiment from Python, and give access to the result: `varsim.run_experiment`."""
 
 from __future__ import annotations
 
@@ -79,12 +79,12 @@ class FinishedRun:
 
     @property
     def failure(self) -> Failure | None:
-        """Why it failed, if it did."""
+        """The failure; None if the run did not fail."""
         return self.summary.failure
 
     @property
     def result(self) -> dict[str, Plain]:
-        """What the workload returned, as JSON values."""
+        """The workload's result, as JSON values."""
         return self.summary.result
 
     @cached_property
@@ -92,7 +92,7 @@ class FinishedRun:
         """The record, open for reading: `history.events(...)`, or SQL by `history.connection`.
 
         Raises:
-            ConfigError: There is none; the text says why, and names the option.
+            ConfigError: The run has no record; the text says why, and names the option.
         """
         return self._open.enter_context(open_history(find_record(str(self.path))))
 
@@ -151,20 +151,20 @@ def run_experiment(
 ) -> FinishedRun:
     """Run an experiment and save the result, as `varsim run` does.
 
-    It prints nothing; what the program under it prints is left as it is. SIGINT ends the run, which
-    is saved, and raises KeyboardInterrupt. It can be called in any thread, by one at a time.
+    The function prints nothing, and does not change what the program prints. SIGINT ends the run,
+    which is saved, and raises KeyboardInterrupt. Any thread can call it, one at a time.
 
     Args:
         experiment: What `varsim run` takes: the path of a YAML file or of a program, the name of a
             built-in workload, or a run to run it again; or a mapping with the keys of a YAML file.
             None is the built-in job.
-        trust: Whether the program of a run may be run that came from elsewhere.
-        settings: Keys of the experiment, which go before those of the file. `params` and
-            `variables` change the inner keys that they have. None is as if it was not given.
+        trust: Whether to run the program of a run that comes from another machine or user.
+        settings: Keys of the experiment, which override those of the file. `params` and
+            `variables` change only the inner keys that they have. None means: not given.
     Returns:
         The run, also one that failed: see `status` and `failure`.
     Raises:
-        ConfigError: The experiment cannot be run as it is. Nothing is left behind then.
+        ConfigError: The experiment cannot be run. No file is left then.
         OSError: The run cannot be saved.
         KeyboardInterrupt: SIGINT has ended it.
     """
@@ -176,7 +176,7 @@ def run_experiment(
         loaded = experiment_of(word, said, trust=trust)
     summary = run_to_its_end(loaded)
     if summary.interrupted or summary.status is RunStatus.INTERRUPTED:
-        raise KeyboardInterrupt(f"the run was interrupted; what it did is in {summary.directory}")
+        raise KeyboardInterrupt(f"the run was interrupted; it is saved in {summary.directory}")
     return FinishedRun(summary.directory)
 
 
@@ -195,7 +195,7 @@ def _overrides(settings: Mapping[str, Any]) -> list[Override]:
 
 
 def _plain(value: Any) -> Any:
-    """A value as YAML would have it: paths are texts, NumPy's numbers numbers, tuples lists."""
+    """Return a value of YAML's types: a path becomes a text, a tuple a list."""
     match value:
         case os.PathLike():
             return os.fspath(value)

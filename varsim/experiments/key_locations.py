@@ -1,4 +1,4 @@
-"""Where each value of an experiment was said, so that an error can point at it."""
+"""Keep the location of each value of an experiment, so that an error can name it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from varsim.errors import ConfigError
 
 KeyPath = tuple[str, ...]
-"""The keys, from the outermost, that lead to a value; positions in lists count as keys."""
+"""The keys, from the outermost, that lead to a value; an index of a list counts as a key."""
 
 
 class WrongKey(ConfigError):
@@ -26,28 +26,39 @@ class WrongKey(ConfigError):
 
 @dataclass(slots=True)
 class KeyLocations:
-    """The place of each key: "file:line", or a part of the command line as the user wrote it."""
+    """The location of each key: "file:line", or the word of the command line."""
 
     by_keys: dict[KeyPath, str] = field(default_factory=dict)
 
     def of(self, keys: KeyPath) -> str:
-        """The place of a value, or of the mapping that it stands in; "" if nobody said it."""
+        """Return the location of a value, or of the mapping around it; "" if it has none."""
         for length in range(len(keys), 0, -1):
             if keys[:length] in self.by_keys:
                 return self.by_keys[keys[:length]]
         return ""
 
     def located(self, keys: KeyPath, problem: str) -> str:
-        """The text of an error: the place, the key unless the place names it, the problem."""
-        place, key = self.of(keys), ".".join(keys)
+        """Return the text of an error: location, key unless the location names it, problem."""
+        location, key = self.of(keys), ".".join(keys)
         flags = f"--{key}", f"--no-{key}"
-        named = not key or place in flags or place.startswith((f"--{key} ", f"{key}="))
-        return ": ".join(filter(None, [place, "" if named else key, problem]))
+        named = not key or location in flags or location.startswith((f"--{key} ", f"{key}="))
+        return ": ".join(filter(None, [location, "" if named else key, problem]))
 
     @contextmanager
     def located_errors(self) -> Iterator[None]:
-        """Within the block, a WrongKey becomes a ConfigError that says where the key stands."""
+        """Turn a WrongKey that the block raises into a ConfigError with the key's location."""
         try:
             yield
         except WrongKey as error:
             raise ConfigError(self.located(error.keys, error.problem)) from None
+
+
+def expectation(message: str) -> str:
+    """Return pydantic's message about an invalid value as a clause: "expected a valid integer".
+
+    Args:
+        message: Its message, such as "Input should be a valid integer".
+    """
+    for comparison in ("greater", "less"):
+        message = message.replace(f"Input should be {comparison}", f"expected a value {comparison}")
+    return message.replace("Input should be", "expected", 1)

@@ -1,4 +1,4 @@
-"""From a YAML file and the command line to an experiment; every error names its place."""
+"""Load an experiment from a YAML file and the command line; every error names its location."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from varsim import environment
 from varsim.errors import ConfigError
 from varsim.experiments import catalog, yaml_lines
 from varsim.experiments.config import Experiment, keys_of, long_form
-from varsim.experiments.key_locations import KeyLocations, KeyPath, WrongKey
+from varsim.experiments.key_locations import KeyLocations, KeyPath, WrongKey, expectation
 from varsim.experiments.nearest import did_you_mean, listed
 from varsim.launch.devices import workers_of_environment
 
@@ -24,7 +24,7 @@ _ONE_OF_TWO: Final = {"workers": "devices", "devices": "workers"}
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """A value from the command line, which goes before that of the file."""
+    """A value from the command line, which overrides that of the file."""
 
     keys: KeyPath
     value: Any
@@ -32,23 +32,23 @@ class Override:
 
     @staticmethod
     def parse(text: str) -> Override:
-        """Reads `key=value` or `outer.inner=value`; the value is YAML.
+        """Parse `key=value` or `outer.inner=value`; the value is YAML.
 
         Raises:
-            ConfigError: It is not of that form.
+            ConfigError: The text has another form.
         """
         key, equals, value = text.partition("=")
         keys = tuple(key.strip().split("."))
         if not equals or not all(keys):
-            raise ConfigError(f"{text!r} is not of the form key=value")
-        # A mode has equals signs and commas of its own, and is always text.
+            raise ConfigError(f"invalid override {text!r}: expected key=value")
+        # A mode may contain equals signs and commas, and is always text.
         written = value if keys == ("mode",) else yaml_lines.value_of(value)
         return Override(keys, written, text)
 
 
 @dataclass(slots=True)
 class _Layers:
-    """The values so far, and where each was said."""
+    """The values so far, and the location of each."""
 
     values: dict[str, Any]
     locations: KeyLocations
@@ -74,19 +74,19 @@ class _Layers:
         self.overridden.add(keys[0])
         other = _ONE_OF_TWO.get(keys[0])
         if other is not None and other not in self.overridden:
-            self.values.pop(other, None)  # what the file says of it is no longer meant
+            self.values.pop(other, None)  # the file's value is replaced too
 
 
 def load_experiment(path: Path | None = None, overrides: Iterable[Override] = ()) -> Experiment:
-    """The experiment of a YAML file, or the defaults, with `overrides` in their order.
+    """Load the experiment of a YAML file, or the defaults, with `overrides` in their order.
 
     Raises:
-        ConfigError: A file cannot be read, a key or a value is wrong; the text names the place.
+        ConfigError: The file cannot be read, or a key or a value is wrong.
     """
     layers = _Layers({}, KeyLocations()) if path is None else _read(path)
     for override in overrides:
         layers.put(override)
-    # A strategy that a script makes without devices asks the environment itself.
+    # In a script, a strategy without devices reads the environment itself.
     if not {"workers", "devices", "script"} & layers.values.keys():
         asked = workers_of_environment()
         if asked is not None:
@@ -107,7 +107,7 @@ def _read(path: Path) -> _Layers:
     except FileNotFoundError:
         raise ConfigError(f"there is no file {str(path)!r}{_nearest_file(path)}") from None
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: this is not UTF-8 text: {error}") from None
+        raise ConfigError(f"{path}: not UTF-8 text: {error}") from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
     document = yaml_lines.load(text, str(path))
@@ -154,7 +154,7 @@ def _story(error: ValidationError, layers: _Layers) -> str:
     if first["type"] == "extra_forbidden":
         known, whose = keys_of(keys)
         if len(keys) == 1 and keys[0] in _params(layers.values):
-            nearest = f"; the workload has: did you mean 'params.{keys[0]}'?"
+            nearest = f", but the workload has; did you mean 'params.{keys[0]}'?"
         else:
             nearest = did_you_mean(keys[-1], known)
         problem = f"{whose} no key {keys[-1]!r}{nearest}\n  keys: {listed(known)}{more}"
@@ -164,7 +164,7 @@ def _story(error: ValidationError, layers: _Layers) -> str:
 
 
 def _params(values: Mapping[str, Any]) -> Collection[str]:
-    """Of the workload, if it is one that ships with varsim."""
+    """Return the parameters of the workload, if it ships with varsim."""
     name = values.get("workload", Experiment.model_fields["workload"].default)
     ours = isinstance(name, str) and name in catalog.built_in()
     return catalog.listing(name).params if ours else ()
@@ -175,13 +175,12 @@ def _problem(error: Any) -> str:
         case "value_error":
             return str(error["ctx"]["error"])
         case "string_pattern_mismatch":
-            return f"{error['input']!r} has other characters in it"
+            return f"invalid value {error['input']!r}: other characters are not allowed"
         case "dict_type" | "model_type" | "model_attributes_type":
-            return f"{error['input']!r} is not possible: it should be a mapping, {{key: value}}"
-    said = str(error["msg"]).replace("Input should", "it should", 1)
-    return (
-        said if isinstance(error["input"], dict) else f"{error['input']!r} is not possible: {said}"
-    )
+            return f"invalid value {error['input']!r}: expected a mapping, {{key: value}}"
+    if isinstance(error["input"], dict):
+        return expectation(error["msg"])
+    return f"invalid value {error['input']!r}: {expectation(error['msg'])}"
 
 
 def _allowed(keys: KeyPath) -> str:

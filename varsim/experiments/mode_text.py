@@ -1,4 +1,4 @@
-"""The text of `--mode`: one for all free variables, or one for each name."""
+"""Parse the text of `--mode`: a mode for all free variables, or modes by name."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from varsim.experiments.nearest import did_you_mean
 from varsim.spec import VariableSynchronization
 
 MODES: Final = {mode.name.lower(): mode for mode in VariableSynchronization}
-"""How a mode is written in an experiment and on the command line."""
+"""The modes, by their names in an experiment and on the command line."""
 
 SYNTAX: Final = f"{', '.join(MODES)}; or name=mode,name=mode for some variables"
 
 
 @dataclass(frozen=True, slots=True)
 class Mode:
-    """Which synchronization the experiment gives to which variables."""
+    """The synchronizations that an experiment gives to variables."""
 
     free: VariableSynchronization | None  # of all variables that the workload left free
     named: dict[str, VariableSynchronization]  # by name or fnmatch pattern, free or not
 
 
 def parse_mode(text: str) -> Mode:
-    """Reads `on_read`, or `weights=on_read,bias=on_write`, or a mode for all and exceptions.
+    """Parse `on_read`, or `weights=on_read,bias=on_write`, or a mode for all with exceptions.
 
     Raises:
         ConfigError: There is no such mode; the text names the nearest.
@@ -35,7 +35,7 @@ def parse_mode(text: str) -> Mode:
         name, equals, word = part.strip().rpartition("=")
         mode = _mode(word.strip())
         if equals and not name.strip():
-            raise ConfigError(f"{part.strip()!r} names no variable")
+            raise ConfigError(f"{part.strip()!r} does not name a variable")
         if equals:
             named[name.strip()] = mode
         elif free is not None:
@@ -46,14 +46,14 @@ def parse_mode(text: str) -> Mode:
 
 
 def without_auto(text: str) -> str | None:
-    """What a mode's text says of other modes than AUTO; None if that is nothing."""
+    """Return the text without the parts that give AUTO; None if nothing is left."""
     auto = VariableSynchronization.AUTO
     parts = text.split(",")
     return ",".join(p for p in parts if _mode(p.rpartition("=")[2].strip()) is not auto) or None
 
 
 def as_member(word: str) -> str:
-    """A member's name as an enum has it: words may be in small letters, and have hyphens."""
+    """Return the name of an enum's member for a word, which may have small letters and hyphens."""
     return word.strip().upper().replace("-", "_")
 
 

@@ -1,4 +1,4 @@
-"""The nearest right word, for errors about a wrong one."""
+"""Find the nearest right words, for errors about a wrong one."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import difflib
 from collections.abc import Iterable
 from typing import Final
 
-_MAX_LISTED: Final = 20  # as many words as one reads in an error
+_MAX_LISTED: Final = 20  # more words in an error are not read
 _MAX_NEAR: Final = 3
 
 
 def nearest(word: str, known: Iterable[str], most: int = _MAX_NEAR) -> list[str]:
-    """The words that are like it, the nearest first; one alone if no other begins with it."""
+    """Return similar words, the nearest first; a single one if only that one begins with `word`."""
     words = list(dict.fromkeys(known))
     begun = [one for one in words if len(word) > 1 and one.lower().startswith(word.lower())]
     if len(begun) == 1:
@@ -22,7 +22,7 @@ def nearest(word: str, known: Iterable[str], most: int = _MAX_NEAR) -> list[str]
 
 
 def did_you_mean(word: str, known: Iterable[str], most: int = 1) -> str:
-    """A clause such as "; did you mean 'workers'?", or nothing if no word is near."""
+    """Return a clause such as "; did you mean 'workers'?", or "" if no word is near."""
     near = [repr(one) for one in nearest(word, known, most)]
     if not near:
         return ""
@@ -30,7 +30,7 @@ def did_you_mean(word: str, known: Iterable[str], most: int = 1) -> str:
 
 
 def listed(known: Iterable[str], *, none: str = "none") -> str:
-    """The words, with commas; the first of them if they are many."""
+    """Return the words separated by commas; of many, the first."""
     words = list(known)
     more = len(words) - _MAX_LISTED
     shown = words[:_MAX_LISTED] if more > 0 else words
@@ -38,7 +38,7 @@ def listed(known: Iterable[str], *, none: str = "none") -> str:
 
 
 def no_variable(name: str, names: Iterable[str]) -> str:
-    """An error about a variable that is not there: the nearest three, or those that there are."""
+    """Return an error about an unknown variable, with the nearest three, or all if they are few."""
     known = list(dict.fromkeys(names))
     near = did_you_mean(name, known, most=_MAX_NEAR)
     said = f"there is no variable {name!r}{near}"

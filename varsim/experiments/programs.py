@@ -1,4 +1,4 @@
-"""Load the program of a run, and play it: a workload's function, or a script."""
+"""Load the program of a run, and run it: a workload's function, or a script."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from varsim.errors import ConfigError
 from varsim.experiments.active_run import ActiveRun
 from varsim.experiments.catalog import Workload, built_in, is_path, load_workload, whole_path
 from varsim.experiments.config import Experiment
-from varsim.experiments.key_locations import KeyPath, WrongKey
+from varsim.experiments.key_locations import KeyPath, WrongKey, expectation
 from varsim.experiments.nearest import did_you_mean, listed
 from varsim.experiments.run_ending import failure_of
 from varsim.experiments.sources import (
@@ -47,27 +47,27 @@ from varsim.workloads.job import Job
 class RunProgram(Protocol):
     """The program of a run."""
 
-    params: dict[str, Any]  # its arguments, with the defaults of those that the experiment left out
+    params: dict[str, Any]  # its arguments, with the defaults of those that were not given
     no_oracle: str  # why an oracle is impossible; "" if it is possible
 
-    location: ProgramLocation | None  # where its sources stand; None if a run keeps none of them
-    not_kept: str  # why sources of a user are not kept; "" otherwise
+    location: ProgramLocation | None  # None if a run does not keep its sources
+    not_kept: str  # why the sources of a user's program are not kept; "" otherwise
 
     def keys(self) -> dict[str, Any]:
-        """The keys that it adds to the experiment, so that the experiment is complete."""
+        """Return the keys that complete the experiment."""
 
     def play(self, run: ActiveRun, began_s: float) -> object:
-        """Runs it, and returns what it returned.
+        """Run the program, and return its result.
 
         The strategies that `run` then observes are still open.
 
         Raises:
-            BaseException: Whatever the program raises.
+            BaseException: Any error of the program.
         """
 
 
 class WorkloadProgram:
-    """A function `run(job, ...)`, which gets a strategy as the experiment wants it."""
+    """A function `run(job, ...)`, which gets a strategy with the experiment's settings."""
 
     no_oracle = ""
 
@@ -79,11 +79,11 @@ class WorkloadProgram:
         self.not_kept = f"module {workload.name!r}: it is installed" if foreign else ""
 
     def keys(self) -> dict[str, Any]:
-        """The workload by its whole name, and all arguments."""
+        """Return the complete name of the workload, and all arguments."""
         return {"workload": self.workload.name, "params": plain(self.params)}
 
     def play(self, run: ActiveRun, began_s: float) -> object:
-        """What the workload returned."""
+        """Run the workload, and return its result."""
         experiment = run.experiment
         strategy = strategy_of(experiment, experiment.device_names, run.directory)
         run.observe(strategy)
@@ -106,10 +106,10 @@ def _location_of(workload: Workload) -> ProgramLocation | None:
 
 
 def load_program(experiment: Experiment) -> RunProgram:
-    """The program that an experiment runs.
+    """Load the program that an experiment runs.
 
     Raises:
-        WrongKey: There is none, or it cannot be loaded, or it takes no such arguments.
+        WrongKey: It does not exist, cannot be loaded, or does not take these arguments.
     """
     if experiment.script is not None:
         return ScriptProgram(experiment.script, experiment.args)
@@ -124,10 +124,10 @@ def load_program(experiment: Experiment) -> RunProgram:
 
 
 def check_params(workload: Workload, params: Mapping[str, object]) -> dict[str, Any]:
-    """All arguments for the workload's `run`: those given, and the defaults of the others.
+    """Return all arguments for the workload's `run`: `params`, and defaults for the others.
 
     Raises:
-        ConfigError: One is unknown, of the wrong type, or missing; the text names the nearest.
+        WrongKey: One is unknown, of the wrong type, or missing; the text names the nearest.
     """
     known = _parameters(workload.run)
     for name in params:
@@ -145,12 +145,12 @@ def check_params(workload: Workload, params: Mapping[str, object]) -> dict[str, 
         elif parameter.default is not parameter.empty:
             arguments[name] = parameter.default
         else:
-            raise WrongKey(("params", name), f"workload {workload.name!r} needs it")
+            raise WrongKey(("params", name), f"workload {workload.name!r} requires it")
     return arguments | {name: value for name, value in params.items() if name not in known}
 
 
 def _parameters(run: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """Those after the job that can be named."""
+    """Return the parameters after the job that can be given by name."""
     _, *others = inspect.signature(run).parameters.values()
     nameable = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return {parameter.name: parameter for parameter in others if parameter.kind in nameable}
@@ -164,7 +164,7 @@ def _takes_any(run: Callable[..., Any]) -> bool:
 def _types(run: Callable[..., Any]) -> dict[str, Any]:
     try:
         return typing.get_type_hints(run, include_extras=True)
-    except (NameError, TypeError, AttributeError):  # annotations for people, or for checkers only
+    except (NameError, TypeError, AttributeError):  # they cannot be evaluated at run time
         return {}
 
 
@@ -177,14 +177,14 @@ def _checked(name: str, value: object, annotation: Any, default: object) -> Any:
         adapter = TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
     except PydanticSchemaGenerationError:
         return value
-    try:  # as JSON: strict, and a list may still become a tuple, or a word an enum's member
+    try:  # as JSON: strict, but a list may become a tuple, and a word an enum's member
         return adapter.validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
         problem = error.errors()[0]
         inner = "".join(f" at {part!r}" for part in problem["loc"])
-        said = problem["msg"].replace("Input should", "it should", 1)
         raise WrongKey(
-            ("params", name), f"{problem['input']!r}{inner} is not possible: {said}"
+            ("params", name),
+            f"invalid value {problem['input']!r}{inner}: {expectation(problem['msg'])}",
         ) from None
 
 
@@ -197,21 +197,21 @@ class NothingToRecord(ConfigError):
     """A script has ended without a strategy that a run could record."""
 
     def __init__(self, exit_code: int) -> None:
-        super().__init__("the script made no strategy with workers; nothing to record")
+        super().__init__("the script did not start a strategy with workers; nothing to record")
         self.exit_code = exit_code  # the script's own
 
 
 class ScriptProgram:
     """A Python file that is run as `python FILE` would."""
 
-    no_oracle = "a script runs once; `varsim run --oracle` compares what a function run(job) does"
+    no_oracle = "a script runs once; `varsim run --oracle` compares a function run(job)"
     not_kept = ""
 
     def __init__(self, path: str, args: Sequence[str]) -> None:
-        """Reads it.
+        """Read the script.
 
         Raises:
-            WrongKey: There is no such file, or it cannot be read.
+            WrongKey: The file does not exist, or cannot be read.
         """
         self.params: dict[str, Any] = {}
         self._said, self._args = path, list(args)
@@ -227,18 +227,18 @@ class ScriptProgram:
             raise WrongKey(_KEYS, f"{path!r} cannot be read: {error.strerror}") from None
 
     def keys(self) -> dict[str, Any]:
-        """The script by its whole path."""
+        """Return the absolute path of the script, and its arguments."""
         return {"script": str(self.path), "args": self._args}
 
     def play(self, run: ActiveRun, began_s: float) -> None:
-        """Runs the script as `__main__`.
+        """Run the script as `__main__`.
 
-        What it raises is shown here, as Python shows it, and becomes the run's failure. A
-        SystemExit that says that all is well ends it as its last line does.
+        An error of the script is printed as Python prints it, and becomes the run's failure. A
+        SystemExit without an error ends the script normally.
 
         Raises:
-            NothingToRecord: It has ended, and no strategy had workers.
-            WrongKey: It names the devices of a strategy, and so does the experiment.
+            NothingToRecord: The script has ended, and no strategy had workers.
+            WrongKey: Both the script and the experiment name devices.
         """
         supervision = _Supervision(run, began_s)
         started_s = time.perf_counter()
@@ -254,7 +254,7 @@ class ScriptProgram:
             self._end_in_failure(run, error, supervision.refusal)
 
     def _executed(self) -> BaseException | None:
-        """Runs it, and shows and returns what it raised."""
+        """Run the script; print and return its error."""
         forget_imported(location_of_file(self.path))
         with _as_main(self.path, [self._said, *self._args]) as main:
             try:
@@ -295,7 +295,7 @@ class ScriptProgram:
 
 
 def _from_script(trace: TracebackType | None, path: str) -> TracebackType | None:
-    """A traceback without the frames that called the script."""
+    """Return a traceback without the frames that called the script."""
     while trace is not None and trace.tb_frame.f_code.co_filename != path:
         trace = trace.tb_next
     return trace
@@ -303,7 +303,7 @@ def _from_script(trace: TracebackType | None, path: str) -> TracebackType | None
 
 @contextmanager
 def _as_main(path: Path, argv: list[str]) -> Iterator[ModuleType]:
-    """Within the block, `__main__` is a new, empty module, as in a new process."""
+    """Make `__main__` a new, empty module within the block, as in a new process."""
     module = ModuleType("__main__")
     module.__dict__.update(__file__=str(path), __builtins__=builtins, __cached__=None)
     before = sys.modules["__main__"], sys.argv, sys.path[:], sys.stdout, sys.stderr
@@ -316,7 +316,7 @@ def _as_main(path: Path, argv: list[str]) -> Iterator[ModuleType]:
 
 
 class _Supervision:
-    """Applies the experiment to a script's strategies, and observes them."""
+    """A supervisor that applies the experiment to a script's strategies, and observes them."""
 
     def __init__(self, run: ActiveRun, began_s: float) -> None:
         self._run = run
@@ -324,12 +324,12 @@ class _Supervision:
         self._observed: dict[int, ObservedStrategy] = {}  # by strategy
         self._locations: dict[int, str] = {}
         self._launching_s = 0.0
-        self._here = Path.cwd()  # which the script may leave
-        self.launching_s = 0.0  # that launches have taken
-        self.refusal: WrongKey | None = None  # what was raised because both name devices
+        self._here = Path.cwd()  # the script may change it
+        self.launching_s = 0.0  # the time of all launches
+        self.refusal: WrongKey | None = None  # the error if both name devices
 
     def choose(self, said: Choices) -> Choices:
-        """The experiment's values where it has them; only one of the two may name devices.
+        """Return the experiment's values where it has them, and the script's otherwise.
 
         Raises:
             WrongKey: Both name devices.
@@ -342,8 +342,8 @@ class _Supervision:
             if devices is not None:
                 self.refusal = WrongKey(
                     (number,),
-                    f"{said.place}: this MirroredStrategy names its devices, {list(devices)}: "
-                    f"leave {number} out, or write MirroredStrategy() there",
+                    f"the MirroredStrategy at {said.place} names its devices, {list(devices)}: "
+                    f"omit {number}, or write MirroredStrategy() there",
                 )
                 raise self.refusal
             devices = experiment.device_names
@@ -356,19 +356,19 @@ class _Supervision:
         )
 
     def made(self, strategy: MirroredStrategy, place: str) -> None:
-        """Its variables get the experiment's settings."""
+        """Apply the experiment's settings to the strategy's variables."""
         self._run.settings.watch(strategy)
         self._locations[strategy.strategy_id] = place
 
     def launching(self, strategy: MirroredStrategy, options: LaunchOptions) -> LaunchOptions:
-        """Its workers write their logs and traces into the run's folder."""
+        """Let the workers write their logs and traces into the run's folder."""
         self._launching_s = time.perf_counter()
         run = self._run
         observed = self._observed[strategy.strategy_id] = run.observe(strategy)
         files = RunFiles(self._here / observed.files.path)
         if options.trace is not None:
             run.warn(
-                f"strategy at {self._locations[strategy.strategy_id]}: it has its own trace=, so "
+                f"the strategy at {self._locations[strategy.strategy_id]} has its own trace=, so "
                 "the run has no record of it"
             )
         else:
@@ -378,7 +378,7 @@ class _Supervision:
         return replace(options, log_dir=files.logs, seed=seed)
 
     def launched(self, strategy: MirroredStrategy) -> None:
-        """The run has begun with its first strategy."""
+        """Report the start of the run when the first strategy has workers."""
         self.launching_s += time.perf_counter() - self._launching_s
         if self._observed[strategy.strategy_id] is self._run.strategies[0]:
             self._run.launched(self._began_s)
@@ -395,7 +395,7 @@ class _Supervision:
 def _check_settings(run: ActiveRun) -> None:
     """Warn about settings of variables that the script does not have.
 
-    At the end: a script may make variables at any time, and what it did is not to be thrown away.
+    This is done at the end: a script may create variables at any time, and its results are kept.
     """
     try:
         if run.strategies:

@@ -1,4 +1,4 @@
-"""The record of a run: one trace for each process, and the history that they are merged into."""
+"""Merge the traces of a run's processes into its history, and judge it."""
 
 from __future__ import annotations
 
@@ -21,12 +21,11 @@ from varsim.tracing.trace import PROGRAM, file_name
 
 
 def judged(directory: RunFiles, summary: Summary, *, tell: Tell | None = None) -> Judgement | None:
-    """Return what the history of a run says of it; None if there is none.
+    """Judge the history of a run; return None if it has none.
 
     Args:
-        summary: As far as it is known. The failure of the run is not a finding here: the summary
-            says it.
-        tell: Gets the part of the history that was seen, from 0 to 1.
+        summary: The summary so far. A failure is not a finding here: the summary has it.
+        tell: Receives the fraction of the history that has been read.
     """
     if not (directory.path / HISTORY).exists():
         return None
@@ -43,18 +42,18 @@ def judged(directory: RunFiles, summary: Summary, *, tell: Tell | None = None) -
 
 
 def merge_what_is_left(files: RunFiles, *, tell: Tell | None = None) -> None:
-    """Merges the traces of a run that Ctrl-C, or its end, has kept from that. Else does nothing.
+    """Merge the traces of a run that was interrupted or killed before it could merge them.
 
     Raises:
-        ConfigError: The run still goes on, or its traces cannot be merged.
+        ConfigError: The run has not ended, or its traces cannot be merged.
     """
     if (files.path / HISTORY).exists() or not (files.traces / file_name(PROGRAM)).exists():
         return
     with files.claimed() as ours:
         if not ours:
             raise ConfigError(
-                f"{files.path} has no {HISTORY} yet: it still runs, or another command is "
-                "merging its record. Try again later"
+                f"{files.path} has no {HISTORY} yet: the run has not ended, or another command is "
+                "merging its record; try again later"
             )
         problem = write_history(files, tell=tell)
     if problem is not None:
@@ -62,14 +61,14 @@ def merge_what_is_left(files: RunFiles, *, tell: Tell | None = None) -> None:
 
 
 def write_history(directory: RunFiles, *, tell: Tell | None = None) -> str | None:
-    """Merges the traces of a run, whose processes have ended, into its history.
+    """Merge the traces of a run, whose processes have ended, into its history.
 
-    What `tell` raises, or a signal's handler, leaves the traces as they are, and no history.
+    If `tell` or a signal handler raises, the traces stay and there is no history.
 
     Args:
-        tell: Is told how much of the traces is merged.
+        tell: Receives the merged fraction of the traces.
     Returns:
-        Why that failed, if it did; the traces are kept then.
+        Why the merge failed; None if it did not. After a failure the traces are kept.
     """
     if (directory.traces / file_name(PROGRAM)).exists():
         try:

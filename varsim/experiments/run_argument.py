@@ -24,16 +24,15 @@ _PROGRAM: Final = ".py"
 def experiment_of(
     word: str | None, overrides: Sequence[Override], *, trust: bool = False
 ) -> Experiment:
-    """The experiment that a word names, with `overrides` in their order.
+    """Return the experiment that a word names, with `overrides` in their order.
 
-    A path goes before a name, and a workload's name before a run's. Without a word it is the
+    A path has priority over a name, and a workload's name over a run's. Without a word it is the
     built-in job.
 
     Args:
-        trust: Whether the program of a run may be run that came from elsewhere.
+        trust: Whether to run the program of a run that comes from another machine or user.
     Raises:
-        ConfigError: There is nothing of that name, or it is no experiment; the text names the
-            nearest.
+        ConfigError: The word names nothing, or not an experiment; the text has the nearest name.
     """
     if word is None:
         return load_experiment(None, overrides)
@@ -60,11 +59,11 @@ class _NoSuchRun(Exception):
 
 
 def _named(word: str) -> Path:
-    """The run of that name.
+    """Return the run of that name.
 
     Raises:
-        ConfigError: Several begin with it.
-        _NoSuchRun: None does.
+        ConfigError: The names of several runs begin with it.
+        _NoSuchRun: No run's name does.
     """
     out = Path(word).parent if os.sep in word else OUT
     begun = [name for name in run_names(out) if name.startswith(Path(word).name)]
@@ -100,13 +99,13 @@ def _unknown(word: str) -> str:
 # ---------------------------------------------------------------- a run that is repeated
 
 _IS_ONE: Final = (SUMMARY, HISTORY, ORIGIN)
-"""A file beside `experiment.yaml` that shows that the folder is a run."""
+"""Files beside `experiment.yaml` by which a folder is known as a run."""
 
 _OF_THE_PROGRAM: Final = ("workload", "script")
 
 
 def run_folder(path: Path) -> Path | None:
-    """The run that a path names, by its folder or its `experiment.yaml`; None if it is another."""
+    """Return the run that a path names, by folder or `experiment.yaml`; None if it is not a run."""
     folder = path.parent if path.name == EXPERIMENT and path.is_file() else path
     if not (folder / EXPERIMENT).is_file():
         return None
@@ -116,12 +115,12 @@ def run_folder(path: Path) -> Path | None:
 def experiment_again(folder: Path, overrides: Sequence[Override], *, trust: bool) -> Experiment:
     """Return the experiment of a run, with the program in the run's directory.
 
-    Its `out` is not taken over: that is a place of whoever ran it.
+    Its `out` is not used: it is a folder of the user who ran it.
 
     Args:
-        trust: Whether a program may be run that this user's varsim did not put there.
+        trust: Whether to run a program that this user's varsim did not copy there.
     Raises:
-        ConfigError: It may not, or the run does not carry its program.
+        ConfigError: The program is not trusted, or the run does not carry its program.
     """
     file = folder / EXPERIMENT
     said = yaml_lines.load(file.read_text("utf-8"), str(file)).values
@@ -138,7 +137,7 @@ def experiment_again(folder: Path, overrides: Sequence[Override], *, trust: bool
             sys.path.insert(0, str((folder / PROGRAM).absolute()))
     out = Override(("out",), Experiment.model_fields["out"].default, "out")
     experiment = load_experiment(file, [out, *overrides])
-    experiment.loaded_from(None)  # nobody wrote it
+    experiment.loaded_from(None)  # varsim wrote the file, and not a user
     return experiment
 
 

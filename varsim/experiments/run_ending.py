@@ -24,7 +24,7 @@ _OUR_WORKLOADS: Final = _OURS / "workloads"
 
 
 def failure_of(error: BaseException) -> Failure:
-    """What is kept of an error that a workload raised."""
+    """Return what a run's summary keeps of an error that the program raised."""
     return Failure(
         kind=type(error).__name__,
         text=_text(error),
@@ -35,7 +35,7 @@ def failure_of(error: BaseException) -> Failure:
 
 
 def _place(error: BaseException) -> str:
-    """Where it was raised: as it says itself, or in the replica's function, or in the program."""
+    """Return where it was raised: by its own field, in the replica's function, or the program."""
     if isinstance(error, VarsimError) and error.place:
         return error.place
     cause = error.__cause__
@@ -46,14 +46,14 @@ def _place(error: BaseException) -> str:
 
 
 def in_a_line(error: BaseException) -> str:
-    """The error, and the innermost place in the program."""
+    """Return the error in one line, with the innermost location in the program."""
     frames = _program_frames(error)
     where = f" ({shown_path(frames[-1].filename)}:{frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {_text(error).partition(chr(10))[0]}{where}"
 
 
 def _exit_code(error: BaseException) -> int:
-    """With which Python ends a process that raises it."""
+    """Return the exit code of a Python process that raises the error."""
     code = error.code if isinstance(error, SystemExit) else 1
     return code & 0xFF if isinstance(code, int) else 1
 
@@ -63,12 +63,12 @@ def _text(error: BaseException) -> str:
         return f"the program called sys.exit({error.code!r})"
     try:
         return str(error)
-    except Exception as another:  # a program's exception may fail at that, too
-        return f"(its text cannot be made: {type(another).__name__})"
+    except Exception as another:  # the `__str__` of a program's exception may fail
+        return f"(no text: its __str__ raised {type(another).__name__})"
 
 
 def _story(error: BaseException) -> str:
-    """Where it happened in the workload, and in the replica's function if it was raised there."""
+    """Return the traceback in the program, after that in the replica's function if it has one."""
     parts = []
     if isinstance(error.__cause__, ReplicaError):
         parts.append(str(error.__cause__))
@@ -92,11 +92,11 @@ def _program_frames(error: BaseException) -> list[traceback.FrameSummary]:
 _AFTER_IT: Final = {
     part.value for part in (Phase.MERGING, Phase.ORACLE, Phase.JUDGING, Phase.WRITING)
 }
-"""The parts after the program has ended: an interrupt there does not shorten the program."""
+"""The phases after the program has ended: an interrupt there does not shorten the program."""
 
 
 def ending_of(summary: Summary) -> Ending:
-    """How a run ended."""
+    """Return how a run ended, as a judge of its history needs it."""
     failure = summary.failure
     ended = summary.status is RunStatus.INTERRUPTED and _AFTER_IT.issuperset(summary.interrupted)
     return Ending(
@@ -143,11 +143,11 @@ def _returned(summary: Summary) -> tuple[Returned, ...]:
 
 
 def summary_beside(record: Path) -> Summary | None:
-    """The summary of the run whose directory or history this is; None if it has none."""
+    """Return the summary of the run with this directory or history; None if it has none."""
     folder = record if record.is_dir() else record.parent
     if not (folder / SUMMARY).is_file():
         return None
     try:
         return load_summary(folder)
-    except ConfigError:  # another version wrote it: then it is not known how the run ended
+    except ConfigError:  # another version wrote it, so the ending is unknown
         return None

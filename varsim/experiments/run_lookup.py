@@ -1,4 +1,4 @@
-"""Finds a run by its path, by the beginning of its name, or as `latest`."""
+"""Find a run by its path, by the beginning of its name, or as `latest`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from varsim.tracing.history import HISTORY
 from varsim.tracing.trace import OFF
 
 OUT: Final = Path("runs")
-"""Where runs are looked for by name: where `varsim run` puts them by default."""
+"""The folder in which runs are looked up by name: the default of `varsim run`."""
 
 _MAX_LISTED: Final = 5  # names in an error
 
@@ -24,9 +24,9 @@ class _Sort(NamedTuple):
     """What to find: a run, or the measurement of a host."""
 
     what: str
-    files: tuple[str, ...]  # a directory that has one of them is one
+    files: tuple[str, ...]  # a directory that has one of them is of this sort
     latest: str  # the link to the last
-    maker: str  # the command that makes one
+    maker: str  # the command that creates one
 
 
 _RUN: Final = _Sort("run", (EXPERIMENT, HISTORY, SUMMARY), LATEST, "varsim run")
@@ -37,21 +37,21 @@ def find_run(text: str, out: Path = OUT) -> Path:
     """Return the run that a word of the command line means.
 
     Args:
-        text: A path, which goes first; `latest`; or the beginning of a run's name in `out` that no
-            other run has. Behind a path (`elsewhere/latest`) the name is one of that folder's.
+        text: A path, which has priority; `latest`; or a unique beginning of a run's name in `out`.
+            With a folder (`elsewhere/latest`) the name is looked up there.
     Returns:
-        The run's directory; or the file, if `text` is the path of one.
+        The run's directory; or the file, if `text` is the path of a file.
     Raises:
-        ConfigError: There is no such run, or there are several; the text names the nearest.
+        ConfigError: No run matches, or several do; the text names the nearest.
     """
     return _found(text, out, _RUN)
 
 
 def find_record(text: str, out: Path = OUT) -> Path:
-    """Return the run that a word means, which must have a record.
+    """Return the run that a word means, as `find_run` does; it must have a record.
 
     Raises:
-        ConfigError: Further: it has none; the text says why, and names the option.
+        ConfigError: Also if the run has no record; the text says why, and names the option.
     """
     path = find_run(text, out)
     if path.is_dir() and not (path / HISTORY).is_file():
@@ -65,12 +65,12 @@ def find_bench(text: str, out: Path = OUT) -> Path:
 
 
 def run_names(out: Path = OUT) -> list[str]:
-    """The names of the runs in a folder, the newest first."""
+    """Return the names of the runs in a folder, the newest first."""
     return _names(out, _RUN)
 
 
 def bench_names(out: Path = OUT) -> list[str]:
-    """The names of the measurements in a folder, the newest first."""
+    """Return the names of the measurements in a folder, the newest first."""
     return _names(out, _BENCH)
 
 
@@ -86,7 +86,7 @@ def _found(text: str, out: Path, sort: _Sort) -> Path:
     if name in {LATEST, sort.latest} and (last := _last(out, sort, names)):
         return out / last
     begun = [one for one in names if name and one.startswith(name)]
-    if name in begun:  # although others may begin with it
+    if name in begun:  # other names may begin with it
         begun = [name]
     if len(begun) != 1:
         raise ConfigError(_unclear(text, out, sort, begun, names))
@@ -94,7 +94,7 @@ def _found(text: str, out: Path, sort: _Sort) -> Path:
 
 
 def _names(out: Path, sort: _Sort) -> list[str]:
-    """The names, the newest first: they begin with the time of the start."""
+    """Return the names, the newest first: they begin with the time of the start."""
     try:
         folders = [one.name for one in os.scandir(out) if one.is_dir() and not one.is_symlink()]
     except OSError:
@@ -104,7 +104,7 @@ def _names(out: Path, sort: _Sort) -> list[str]:
 
 
 def _last(out: Path, sort: _Sort, names: Sequence[str]) -> str:
-    """What the link points at; the newest by name if there is none; "" if there is no run."""
+    """Return the target of the link; without a link the newest name; "" if there is no run."""
     link = out / sort.latest
     if not link.is_dir():
         return next(iter(names), "")
@@ -118,7 +118,7 @@ def _unclear(text: str, out: Path, sort: _Sort, begun: Sequence[str], names: Seq
     if not names:
         return (
             f"there is no {sort.what} {text!r}: it is not a path, and {out}/ contains no "
-            f"{sort.what}; `{sort.maker}` makes one"
+            f"{sort.what}; `{sort.maker}` creates one"
         )
     name = Path(text).name
     within = [one for one in names if name and name in one]
@@ -146,14 +146,14 @@ def _without_record(path: Path) -> str:
             "which is the default"
         )
     if not (path / SUMMARY).is_file():
-        return f"{path} has no {HISTORY} yet: it still runs, or it was killed before it was written"
-    kept = f"; what its processes recorded is kept in {TRACES}/" if (path / TRACES).is_dir() else ""
+        return f"{path} has no {HISTORY} yet: the run has not ended, or it was killed"
+    kept = f"; the records of its processes are in {TRACES}/" if (path / TRACES).is_dir() else ""
     return f"{path} has no {HISTORY}: it could not be written when the run ended{kept}"
 
 
 def _traced_at(path: Path) -> object:
-    """What the experiment says under `trace`: a level, or a mapping that has one."""
-    from varsim.experiments import yaml_lines  # only for an error: completion should be quick
+    """Return the level of the experiment's `trace`: the value, or one of its keys."""
+    from varsim.experiments import yaml_lines  # only for an error: completion must be quick
 
     try:
         text = (path / EXPERIMENT).read_text("utf-8")

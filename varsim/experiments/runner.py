@@ -1,4 +1,4 @@
-"""Runs an experiment: from its settings to a saved summary, however the run ends."""
+"""Run an experiment: from its settings to a saved summary, however the run ends."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from varsim.report.summary import Phase, RunStatus, Summary
 
 
 def run_experiment(experiment: Experiment, watcher: RunWatcher | None = None) -> Summary:
-    """Runs an experiment and saves what came of it.
+    """Run an experiment and save the results.
 
     Returns:
-        What was measured, also of a run that failed or that SIGINT has interrupted.
+        The summary, also of a run that failed or that SIGINT interrupted.
     Raises:
-        ConfigError: The experiment cannot be run as it is. Nothing is left behind then.
-        KeyboardInterrupt: SIGINT came before there was anything to measure. Likewise.
+        ConfigError: The experiment cannot be run. No file is left then.
+        KeyboardInterrupt: SIGINT arrived before the first result. No file is left then.
     """
-    # Also of a script that runs an experiment: this is a run of its own.
+    # `supervised(None)`: if a script runs an experiment, that is a separate run.
     with Interrupts() as interrupts, experiment.locations.located_errors(), supervised(None):
         check_oracle(experiment)
         program = load_program(experiment)
@@ -47,7 +47,7 @@ def run_experiment(experiment: Experiment, watcher: RunWatcher | None = None) ->
             keys[key] = program_key(program.location)
         started = datetime.now().astimezone()
         began_s = time.perf_counter()
-        interrupts.heeded = False  # until it is known what is to be removed
+        interrupts.heeded = False  # until it is known what to remove
         directory = RunDirectory.make(Path(experiment.out), experiment.title, started)
         run = ActiveRun(experiment, keys, directory, started, watcher, interrupts)
         try:
@@ -70,7 +70,7 @@ def run_experiment(experiment: Experiment, watcher: RunWatcher | None = None) ->
 
 
 def _go_through(run: ActiveRun, program: RunProgram, began_s: float) -> None:
-    """All parts of a run but the last. When it is done, SIGINT waits."""
+    """Go through all phases of a run but the last. After it, SIGINT is delayed."""
     interrupts = run.interrupts
     if run.experiment.auto == ADVISED:
         with run.doing(Phase.PILOT):
@@ -81,7 +81,7 @@ def _go_through(run: ActiveRun, program: RunProgram, began_s: float) -> None:
         run.follow(followed)
         run.part, began_s = Phase.START_UP, time.perf_counter()
     _play_and_measure(run, program, began_s)
-    with run.doing(Phase.WRITING):  # whatever comes now, this much is kept
+    with run.doing(Phase.WRITING):  # the results so far are safe from what follows
         run.save()
     try:
         _record_and_judge(run, program)
@@ -93,7 +93,7 @@ def _go_through(run: ActiveRun, program: RunProgram, began_s: float) -> None:
 
 def _save(run: ActiveRun) -> None:
     run.save()
-    if run.interrupts.waits and not run.interrupted:  # it came while all was saved
+    if run.interrupts.waits and not run.interrupted:  # it arrived during the save
         run.interrupts.waits = False
         run.part = Phase.WRITING
         run.cut_short()
@@ -101,10 +101,10 @@ def _save(run: ActiveRun) -> None:
 
 
 def resolved(experiment: Experiment) -> dict[str, Any]:
-    """The experiment with everything that was left to defaults, as a YAML file would have it.
+    """Return the keys of an experiment with all defaults, as in a YAML file.
 
     Raises:
-        ConfigError: There is no such workload, or it takes no such params.
+        ConfigError: The workload does not exist, or does not take these params.
     """
     with experiment.locations.located_errors():
         return _all_keys(experiment, load_program(experiment))
@@ -135,15 +135,15 @@ def _warnings_to(run: ActiveRun) -> Iterator[None]:
 
 
 def _play_and_measure(run: ActiveRun, program: RunProgram, began_s: float) -> None:
-    """Runs the program; the workers have ended when this returns."""
+    """Run the program and measure its variables; the workers have ended when this returns."""
     interrupts = run.interrupts
     try:
         try:
-            with chdir("."), seeded(run.experiment.seed).here():  # wherever it goes
+            with chdir("."), seeded(run.experiment.seed).here():  # the program may change both
                 result = program.play(run, began_s)
             for observed in run.strategies:
                 observed.measure()
-            run.save()  # before a program's objects are asked what they are
+            run.save()  # before methods of the program's objects are called
             run.result = reached(result)
         except KeyboardInterrupt:
             interrupts.heeded = False
@@ -180,14 +180,14 @@ def _record_and_judge(run: ActiveRun, program: RunProgram) -> None:
         how = "failed" if run.status is RunStatus.FAILED else "was interrupted"
         run.no_oracle = f"the run {how}, so it was not repeated on a single device"
     elif experiment.oracle and not any(problems):
-        run.no_oracle = "it was interrupted"  # until it has come to its end
+        run.no_oracle = "it was interrupted"  # until the oracle has ended
         with run.doing(Phase.ORACLE):
             files = run.directory.oracle
             returned = run_oracle(experiment, program.params, interrupts, files)
             interrupts.heed()
         if isinstance(returned, str):
             run.no_oracle = returned
-            run.warn(f"there is no oracle to compare with: {returned}")
+            run.warn(f"no oracle to compare with: {returned}")
         else:
             run.no_oracle, run.oracle_result = "", returned
     summary = run.summary()

@@ -26,31 +26,31 @@ from varsim.tracing.history import open_history
 from varsim.tracing.trace import OFF
 from varsim.workloads.job import Job
 
-_SAID: Final = "program.log"  # beside the workers' logs
+_LOG: Final = "program.log"  # beside the workers' logs
 
 
-def run_aside(
+def run_shadow(
     experiment: Experiment,
     device_names: Sequence[str],
     params: dict[str, Any],
     interrupts: Interrupts,
     files: RunFiles,
 ) -> dict[str, Plain]:
-    """Runs an experiment's workload on these devices, and leaves its traces.
+    """Run an experiment's workload on these devices, and keep its traces.
 
     Args:
-        interrupts: Heeded while the workload runs, and not afterwards.
+        interrupts: SIGINT raises while the workload runs, and is delayed afterwards.
     Returns:
-        What it returned.
+        The workload's result.
     Raises:
-        Exception: Whatever the workload raises.
+        Exception: Any error of the workload.
     """
     files.logs.mkdir(parents=True)
     strategy = strategy_of(experiment, device_names, files)
     job = Job(strategy, experiment.seed, experiment.steps, _say_nothing)
     settings = AppliedSettings(experiment, strategy)
     with (
-        (files.logs / _SAID).open("w", encoding="utf-8") as said,
+        (files.logs / _LOG).open("w", encoding="utf-8") as said,
         redirect_stdout(said),
         redirect_stderr(said),
         _without_warnings(),
@@ -59,7 +59,7 @@ def run_aside(
         interrupts.heed()
         try:
             with seeded(experiment.seed, *AT_IMPORT).here():
-                workload = load_workload(experiment.workload)  # a file's module is made anew
+                workload = load_workload(experiment.workload)  # a file's module is created again
             strategy.start()
             with variable_creator_scope(settings), seeded(experiment.seed).here():
                 return reached(workload.run(job, **params))
@@ -79,22 +79,22 @@ def _without_warnings() -> Iterator[None]:
 
 
 def _say_nothing(step: int, total: int, **metrics: float) -> None:
-    """Takes the progress that nobody watches."""
+    """Discard the progress."""
 
 
 # ---------------------------------------------------------------- the oracle
 
 
 def check_oracle(experiment: Experiment) -> None:
-    """Whether an oracle could tell anything, if one is asked for.
+    """Check that an oracle is useful, if the experiment asks for one.
 
     Raises:
-        WrongKey: Nothing is recorded, or the run has one replica itself.
+        WrongKey: The trace is off, or the run itself has one replica.
     """
     if not experiment.oracle:
         return
     if experiment.trace.level == OFF:
-        raise WrongKey(("oracle",), "an oracle is compared by its record: trace must not be off")
+        raise WrongKey(("oracle",), "the comparison needs the record: trace must not be off")
     if len(experiment.device_names) == 1:
         raise WrongKey(("oracle",), "a run on one worker is its own oracle: give more workers")
 
@@ -105,18 +105,18 @@ def run_oracle(
     interrupts: Interrupts,
     files: RunFiles,
 ) -> dict[str, Plain] | str:
-    """Runs an experiment's workload on one replica, and keeps its history.
+    """Run an experiment's workload on one replica, and keep its history.
 
     Args:
-        interrupts: Heeded but while its cluster ends.
+        interrupts: SIGINT raises, except while the cluster ends.
     Returns:
-        What it returned; or why there is no history, and nothing is kept then.
+        The workload's result; or the reason why there is no history, and no file is kept then.
     Raises:
-        KeyboardInterrupt: SIGINT came. Nothing is kept.
+        KeyboardInterrupt: SIGINT arrived. No file is kept.
     """
     problem: str | None
     try:
-        returned = run_aside(experiment, experiment.device_names[:1], params, interrupts, files)
+        returned = run_shadow(experiment, experiment.device_names[:1], params, interrupts, files)
         interrupts.heed()
         problem = write_history(files)
     except KeyboardInterrupt:
@@ -135,7 +135,7 @@ def run_oracle(
 
 ADVISED: Final = "advised"
 STEPS: Final = 50
-"""Of a pilot run, at the most."""
+"""Largest number of steps of a pilot run."""
 
 _AUTO: Final = "AUTO"
 
@@ -146,19 +146,19 @@ def take_advice(
     interrupts: Interrupts,
     files: RunFiles,
 ) -> tuple[Experiment, list[str]]:
-    """The experiment with the settings that a pilot run advises, and what it advises in sentences.
+    """Return the experiment with the settings that a pilot run advises, and the advice as text.
 
-    If the pilot run fails, AUTO is ON_WRITE, and the sentence says why.
+    If the pilot run fails, AUTO is ON_WRITE, and the text says why.
 
     Raises:
-        ConfigError: The simulated cluster, in which advice is checked, is not installed.
+        ConfigError: The packages of the simulated cluster, which checks advice, are missing.
     """
     as_it_was = experiment.model_copy(update={"auto": "on_write"})
     steps = min(experiment.steps or STEPS, STEPS)
     pilot = as_it_was.model_copy(update={"steps": steps, "trace": TraceSettings()})
     problem: str | None
     try:
-        run_aside(pilot, experiment.device_names, params, interrupts, files)
+        run_shadow(pilot, experiment.device_names, params, interrupts, files)
         interrupts.heed()
         problem = write_history(files)
     except (Exception, SystemExit) as error:  # a workload may raise anything
@@ -167,7 +167,7 @@ def take_advice(
         return as_it_was, [f"AUTO is ON_WRITE: {problem}"]
     chosen, said, adaptive = _advice(files)
     if not said:
-        return as_it_was, ["no variable is AUTO: there was nothing to advise"]
+        return as_it_was, ["no variable is AUTO, so there is nothing to advise"]
     kept = {key: value for key, value in experiment.variables.items() if key not in chosen}
     update = {
         "auto": "adaptive" if adaptive else "on_write",
@@ -178,7 +178,7 @@ def take_advice(
 
 
 def _advice(files: RunFiles) -> tuple[dict[str, VariableSettings], list[str], bool]:
-    """By name, the settings of all AUTO variables; a sentence for each; whether any is adaptive."""
+    """Return the settings of all AUTO variables by name, sentences, and whether any is adaptive."""
     from varsim.whatif.advice import advise, in_words
     from varsim.whatif.compare import Replays
     from varsim.whatif.lines import at_odds, is_adaptive

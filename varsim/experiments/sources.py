@@ -1,8 +1,8 @@
-"""Finds the sources of a program: its file, and the modules that it imports from its own folder.
+"""Find the sources of a program: its file, and the modules that it imports from its own folder.
 
-They are found by their import statements, not by what was imported. So modules that only a worker
-imports, or a branch that was not executed, are found, too. What a program loads in another way
-(`importlib`, data files) is not found.
+They are found by import statements, not by what was imported. So modules that only a worker or a
+skipped branch imports are found too. Files that a program loads in another way (`importlib`, data
+files) are not found.
 """
 
 from __future__ import annotations
@@ -18,36 +18,39 @@ import varsim
 
 _MAX_FILES: Final = 200
 _MAX_FILE_BYTES: Final = 2**20
-_MAX_BYTES: Final = 2**23  # of all files: beyond what people write by hand
+_MAX_BYTES: Final = 2**23  # of all files: more is not written by hand
 _OURS: Final = Path(varsim.__file__).parent
 _INSTALLED: Final = frozenset({"site-packages", "dist-packages"})
 
 
 @dataclass(frozen=True, slots=True)
 class ProgramLocation:
-    """Where a program stands."""
+    """The location of a program."""
 
-    file: Path  # what is run
+    file: Path  # the file that is run
     root: Path  # the folder that it imports from; the file is in it, or below
 
 
 @dataclass(slots=True)
 class Sources:
-    """The sources, by their path below the root; the program's file comes first."""
+    """The sources, by their path below the root; the program's file is the first."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     left_out: list[str] = field(
         default_factory=list
-    )  # what else it imports, and why it is not here
+    )  # imported files that are missing here, and why
 
 
 def location_of_file(path: Path) -> ProgramLocation:
-    """Of a file that is run by its path: it imports from its folder."""
+    """Return the location of a file that is run by its path: it imports from its folder."""
     return ProgramLocation(path, path.parent)
 
 
 def location_of_module(name: str, file: str | None) -> ProgramLocation | None:
-    """Of a dotted module: the folder that its topmost package is in; None if it is installed."""
+    """Return the location of a dotted module, with the folder of its top-level package as root.
+
+    It is None for an installed module.
+    """
     if file is None:
         return None
     path = Path(file).absolute()
@@ -64,7 +67,7 @@ def _is_installed(path: Path, root: Path) -> bool:
 
 
 def sources_of(location: ProgramLocation) -> Sources:
-    """The sources of a program, as they are now."""
+    """Read the sources of a program, as they are now."""
     found = Sources()
     installed = _installed_in(location.root)
     total, seen, waiting = 0, {location.file}, [location.file]
@@ -78,7 +81,7 @@ def sources_of(location: ProgramLocation) -> Sources:
             continue
         total += len(content)
         if len(content) > _MAX_FILE_BYTES or total > _MAX_BYTES or len(found.files) >= _MAX_FILES:
-            found.left_out.append(f"{name}: there would be too many files, or too large ones")
+            found.left_out.append(f"{name}: too many files, or too large")
             total -= len(content)
             continue
         found.files[name] = content
@@ -91,7 +94,7 @@ def sources_of(location: ProgramLocation) -> Sources:
 
 
 def _installed_in(root: Path) -> set[str]:
-    """The topmost modules that pip has put beside a program, as `pip install --target` does."""
+    """Return the top-level modules that pip has installed beside a program (`--target`)."""
     names = set()
     for record in root.glob("*.dist-info/RECORD"):
         for line in record.read_text("utf-8", "replace").splitlines():
@@ -102,9 +105,8 @@ def _installed_in(root: Path) -> set[str]:
 def forget_imported(location: ProgramLocation) -> None:
     """Make Python import the modules of a program's own folder again.
 
-    So what runs is what its files say now, and not what a module of that name said that this
-    process has imported before. What is installed stays, whatever the program's files are called:
-    varsim itself uses it.
+    So the current content of its files is run, and not an earlier import of a module with the same
+    name. Installed modules stay, whatever the names of the program's files: varsim uses them.
     """
     for name in list(sources_of(location).files)[1:]:
         module = name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
@@ -115,7 +117,7 @@ def forget_imported(location: ProgramLocation) -> None:
 
 
 def _imported(content: bytes, path: Path, root: Path) -> Iterator[Path]:
-    """The files below the root that a module's import statements may mean."""
+    """Yield the files below the root that a module's import statements may mean."""
     try:
         tree = ast.parse(content)
     except (SyntaxError, ValueError):
@@ -135,7 +137,7 @@ def _imported(content: bytes, path: Path, root: Path) -> Iterator[Path]:
 
 
 def _files(root: Path, parts: tuple[str, ...]) -> Iterator[Path]:
-    """The files that importing a module executes: its packages' and its own."""
+    """Yield the files that the import of a module executes: its packages' and its own."""
     for depth in range(1, len(parts) + 1):
         stem = root.joinpath(*parts[:depth])
         for path in (stem / "__init__.py", stem.with_name(f"{stem.name}.py")):

@@ -1,4 +1,4 @@
-"""A run's directory, and what is kept in it: docs/results.md tells what each file is."""
+"""Make, write and read a run's directory; docs/results.md describes its files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from varsim.tracing.history import ORACLE
 from varsim.visible import OBEYED
 
 VERSION: Final = 1
-"""Of `summary.json`; it grows when a field changes its meaning or goes."""
+"""Version of `summary.json`; it grows when a field is removed or changes its meaning."""
 
 SUMMARY: Final = "summary.json"
 EXPERIMENT: Final = "experiment.yaml"
@@ -31,41 +31,41 @@ STRATEGY: Final = "strategy-"
 LATEST: Final = "latest"
 BENCH: Final = "bench.json"
 LATEST_BENCH: Final = "latest-bench"
-_MAX_SAME_SECOND: Final = 1000  # runs of one name; more means that something else is wrong
+_MAX_SAME_SECOND: Final = 1000  # runs of one name; more is a sign of another fault
 
 
 class RunFiles:
-    """Where the processes of a run leave what they say and do."""
+    """The folder for the logs and traces of a run's processes."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     @property
     def logs(self) -> Path:
-        """Where each worker's log goes."""
+        """The folder of the workers' logs."""
         return self.path / LOGS
 
     @property
     def traces(self) -> Path:
-        """Where each process records what it does, until that is merged into the history."""
+        """The folder of the processes' traces, until they are merged into the history."""
         return self.path / TRACES
 
     def save(self, summary: Summary) -> None:
-        """Writes the summary."""
+        """Write the summary."""
         self.path.mkdir(exist_ok=True)
         self.write(SUMMARY, as_json(summary))
 
     def write(self, name: str, text: str) -> None:
-        """Writes a file and a line's end: the whole of it or, if that fails, nothing."""
+        """Write a file and a newline; if that fails, the file stays as it was."""
         temporary = self.path / f".{name}"
         temporary.write_text(text + "\n", "utf-8")
         temporary.replace(self.path / name)
 
     @contextmanager
     def claimed(self) -> Iterator[bool]:
-        """Within the block the files are this process's; False if they are another's already.
+        """Lock the folder within the block. Yields False if another process has locked it.
 
-        So a run that still goes on is known from one whose process was killed.
+        So a run that has not ended is distinguished from one whose process was killed.
         """
         descriptor = os.open(self.path, os.O_RDONLY)
         try:
@@ -77,26 +77,26 @@ class RunFiles:
             os.close(descriptor)
 
     def discard(self) -> None:
-        """Removes everything, as if there had been no run."""
+        """Remove the folder."""
         shutil.rmtree(self.path, ignore_errors=True)
 
 
 class RunDirectory(RunFiles):
-    """The files of one run, in a directory of its own that exists from the beginning."""
+    """The directory of one run, which exists from the start of the run."""
 
     def __init__(self, path: Path, made: list[Path], latest: Path) -> None:
         super().__init__(path)
-        self._made = made  # the directories above it that were made for it, innermost first
+        self._made = made  # the directories above it that were created for it, innermost first
         self._latest = latest
         self._latest_before = _link_target(latest)
         _link(latest, path.name)
 
     @staticmethod
     def make(out: Path, title: str, now: datetime, *, latest: str = LATEST) -> RunDirectory:
-        """Makes `<out>/<time>-<title>`, and points `<out>/<latest>` at it.
+        """Create `<out>/<time>-<title>`, and let `<out>/<latest>` point at it.
 
         Raises:
-            WrongKey: It cannot be made there.
+            WrongKey: The directory cannot be created there.
         """
         made: list[Path] = []
         try:
@@ -108,29 +108,29 @@ class RunDirectory(RunFiles):
         except (OSError, ValueError) as error:  # ValueError: a null character in the name
             _remove_empty(made)
             why = error.strerror if isinstance(error, OSError) else error
-            raise WrongKey(("out",), f"nothing can be written to {str(out)!r}: {why}") from None
+            raise WrongKey(("out",), f"{str(out)!r} cannot be written: {why}") from None
         return RunDirectory(path, made, out / latest)
 
     @property
     def oracle(self) -> RunFiles:
-        """What the same program did on one replica, if it was run there."""
+        """The files of the single-device oracle."""
         return RunFiles(self.path / ORACLE)
 
     @property
     def pilot(self) -> RunFiles:
-        """What a short run before it did, if it takes that one's advice."""
+        """The files of the pilot run."""
         return RunFiles(self.path / PILOT)
 
     def strategy(self, number: int) -> RunFiles:
-        """What the strategy of this number did; the first one's files are the run's own."""
+        """Return the files of a strategy after the first, whose files are the run's own."""
         return RunFiles(self.path / f"{STRATEGY}{number}")
 
     def write_experiment(self, text: str) -> None:
-        """Writes the experiment as it is run, with all that was left to defaults."""
+        """Write the experiment with all defaults."""
         (self.path / EXPERIMENT).write_text(text, "utf-8")
 
     def discard(self) -> None:
-        """Removes everything, and points `latest` at what it pointed at before."""
+        """Remove the directory, and restore the target of `latest`."""
         super().discard()
         if _link_target(self._latest) == self.path.name:
             with suppress(OSError):
@@ -163,7 +163,7 @@ def _link_target(link: Path) -> str | None:
 
 
 def _link(link: Path, target: str) -> None:
-    """Makes or moves a link; a file system without links, or a folder of that name, has none."""
+    """Create or move a link, if the file system has links and the name is free."""
     temporary = link.with_name(f".{link.name}-{os.getpid()}")
     with suppress(OSError):
         temporary.symlink_to(target)
@@ -177,12 +177,12 @@ def _link(link: Path, target: str) -> None:
 
 
 def as_json(summary: Summary) -> str:
-    """The summary as the text of `summary.json`."""
+    """Return the text of `summary.json`."""
     return json_text({"version": VERSION, **asdict(summary), "status": summary.status.value})
 
 
 def json_text(value: Any, indent: str = "") -> str:
-    """JSON with a line for each value of an object, and lists of plain values in one line."""
+    """Return JSON with a line for each value of an object, and plain lists in one line."""
     inner = indent + "  "
     if isinstance(value, dict) and value:
         lines = [f"{json.dumps(key)}: {json_text(one, inner)}" for key, one in value.items()]
@@ -198,7 +198,7 @@ def json_text(value: Any, indent: str = "") -> str:
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema of `summary.json`."""
+    """Return the JSON Schema of `summary.json`."""
     from pydantic import TypeAdapter
 
     schema = TypeAdapter(Summary).json_schema()
@@ -209,12 +209,12 @@ def schema() -> dict[str, Any]:
 
 
 def load_summary(path: Path) -> Summary:
-    """Reads a run's summary.
+    """Read a run's summary.
 
     Args:
         path: A run's directory, or a `summary.json`.
     Raises:
-        ConfigError: There is none, or it is none, or another version wrote it.
+        ConfigError: It does not exist, is not a summary, or has another version.
     """
     file = path / SUMMARY if path.is_dir() else path
     try:
@@ -222,21 +222,21 @@ def load_summary(path: Path) -> Summary:
     except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error.strerror}") from None
     except ValueError as error:
-        raise ConfigError(f"{file} is no JSON: {error}") from None
+        raise ConfigError(f"{file} is not valid JSON: {error}") from None
     return from_plain(values, str(file))
 
 
 def further_folders(path: Path) -> list[Path]:
-    """The folders of a run's strategies after the first, in their order."""
+    """Return the folders of a run's strategies after the first, in their order."""
     folders = [one for one in path.glob(f"{STRATEGY}[0-9]*") if (one / SUMMARY).is_file()]
     return sorted(folders, key=lambda one: int(one.name.removeprefix(STRATEGY)))
 
 
 def from_plain(values: Any, name: str) -> Summary:
-    """The summary that a JSON object stands for.
+    """Return the summary that a JSON object holds.
 
     Raises:
-        ConfigError: It stands for none, or another version wrote it.
+        ConfigError: It is not a summary, or it has another version.
     """
     from pydantic import TypeAdapter, ValidationError
 

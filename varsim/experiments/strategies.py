@@ -26,10 +26,10 @@ from varsim.tracing.trace import TraceOptions
 def strategy_of(
     experiment: Experiment, device_names: Sequence[str], files: RunFiles
 ) -> MirroredStrategy:
-    """A strategy with an experiment's settings; what it records and says goes to `files`.
+    """Return a strategy with an experiment's settings, whose traces and logs go to `files`.
 
     Raises:
-        OSError: The directory of the traces cannot be made.
+        OSError: The directory of the traces cannot be created.
     """
     return MirroredStrategy(
         device_names,
@@ -43,10 +43,10 @@ def strategy_of(
 
 
 def trace_options(experiment: Experiment, directory: RunFiles) -> TraceOptions | None:
-    """What the processes of a run record, and where.
+    """Return the options of a run's traces, and create their directory; None without traces.
 
     Raises:
-        OSError: The directory cannot be made.
+        OSError: The directory cannot be created.
     """
     options = experiment.trace.options(directory.traces)
     if options is not None:
@@ -55,14 +55,14 @@ def trace_options(experiment: Experiment, directory: RunFiles) -> TraceOptions |
 
 
 LAST_LOOK_S: Final = 1.0
-"""After a run that failed or was interrupted, how long its variables' values may take to come.
+"""Longest wait for the values of variables after a failure or an interrupt.
 
-Replicas may be busy in the workload's code, and the user waits after pressing Ctrl-C.
+Replicas may be busy with the workload's code, and the user waits after Ctrl-C.
 """
 
 
 class ObservedStrategy:
-    """A strategy that a run watches until its workers end."""
+    """A strategy of a run, with its files and the measurements of its variables."""
 
     def __init__(
         self, strategy: MirroredStrategy, settings: AppliedSettings, files: RunFiles
@@ -76,11 +76,11 @@ class ObservedStrategy:
 
     @property
     def calls(self) -> int:
-        """How often strategy.run was called."""
+        """The number of calls of strategy.run."""
         return self.strategy.coordinator.state.calls if self.strategy.has_workers else 0
 
     def measure(self) -> None:
-        """Measures its variables, whose workers answer. Does nothing the second time.
+        """Measure the variables; the workers must answer. A second call does nothing.
 
         Raises:
             VarsimError: A worker has ended.
@@ -90,8 +90,8 @@ class ObservedStrategy:
             self._measured = True
 
     def look(self) -> None:
-        """Measures its variables; without their values if workers do not answer any more."""
-        if not self.strategy.has_workers:  # they could not be started, and the script went on
+        """Measure the variables; without values if workers do not answer any more."""
+        if not self.strategy.has_workers:  # the start failed, and the script caught the error
             return
         try:
             self.measure()
@@ -99,13 +99,13 @@ class ObservedStrategy:
             self._measure_without_values()
 
     def take_a_last_look(self) -> None:
-        """Measures its variables in bounded time, as far as that is still possible."""
+        """Measure the variables in bounded time, with values if that is still possible."""
         if self._measured or not self.strategy.has_workers:
             return
         try:
             with within(LAST_LOOK_S):
                 self.measure()
-        except Exception:  # the cluster is no more, or busy, or was left in the middle of a step
+        except Exception:  # the cluster has ended, or is busy, or was interrupted within a step
             self._measure_without_values()
 
     def _measure_without_values(self) -> None:
@@ -115,18 +115,18 @@ class ObservedStrategy:
 
 # ---------------------------------------------------------------- measurement
 
-_ELEMENTS: Final = 2  # that are shown of a large array
+_ELEMENTS: Final = 2  # shown of a large array
 
 
 def measure_variables(
     strategy: MirroredStrategy, settings: AppliedSettings, *, with_values: bool = True
 ) -> list[VariableSummary]:
-    """All variables' accounts, in order of creation, and what they hold.
+    """Return the statistics of all variables, in order of creation, and their values.
 
     Args:
-        with_values: Whether to ask the workers for their components; they must be able to answer.
+        with_values: Whether to fetch the components; the workers must be able to answer.
     """
-    accounts = strategy.statistics()  # before the values are read, which costs messages
+    accounts = strategy.statistics()  # before the values are read, which takes messages
     strategy.coordinator.observed = False
     variables = {variable.spec.variable_id: variable for variable in settings.created}
     summaries = []
@@ -162,7 +162,7 @@ def _cost(cost: statistics.Cost) -> SyncCost:
 
 
 def look_at(strategy: MirroredStrategy, variable: Any) -> Lens:
-    """The components of a variable beside its cross-replica value."""
+    """Return the components of a variable beside its cross-replica value."""
     components = [np.asarray(part) for part in strategy.experimental_local_results(variable)]
     value: np.ndarray | None = None
     refused = ""
@@ -187,7 +187,7 @@ def look_at(strategy: MirroredStrategy, variable: Any) -> Lens:
 def _samples(
     components: list[np.ndarray], value: np.ndarray | None, indices: Sequence[tuple[int, ...]]
 ) -> list[Sample]:
-    """What components hold in some elements; small arrays are shown whole, and need none."""
+    """Return the components in some elements; none for small arrays, which are shown whole."""
     if components[0].size <= SMALL_SIZE:
         return []
     return [
@@ -201,7 +201,7 @@ def _samples(
 
 
 def reached(result: object) -> dict[str, Plain]:
-    """What a workload returned, as JSON can hold it; a per-replica value is a list."""
+    """Return a workload's result as JSON values; a per-replica value becomes a list."""
     shaped = plain(result, _in_replica_order)
     if shaped is None:
         return {}

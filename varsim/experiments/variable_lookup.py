@@ -1,4 +1,4 @@
-"""Finds a variable of a run by its name or number, or chooses the most informative one."""
+"""Find a variable of a run by its name or number, or choose the most informative one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from varsim.report.lens_page import relative
 from varsim.report.words import number
 from varsim.tracing.history import History, VariableRow
 
-_MOST_EVENTS: Final = 50_000  # of a history that is looked through in about a second
+_MOST_EVENTS: Final = 50_000  # a history of this length is read in about a second
 
 
 class Chosen(NamedTuple):
@@ -30,10 +30,10 @@ class Chosen(NamedTuple):
 
 
 def find_variable(history: History, name: str) -> VariableRow:
-    """The variable of a name, or of a number where several have one name.
+    """Return the variable with this name, or this number where several have one name.
 
     Raises:
-        ConfigError: There is none, or there are several; the text names the nearest.
+        ConfigError: No variable matches, or several do; the text names the nearest.
     """
     rows = list(history.variables.values())
     found = [row for row in rows if name in {row.name, str(row.variable)}]
@@ -49,9 +49,9 @@ def most_telling(history: History, run: Path) -> Chosen:
     """Return the most informative variable: one with a finding, or with replicas furthest apart.
 
     Args:
-        run: Its directory, or its history: of a long run, what its summary says is enough.
+        run: The run's directory, or its history. For a long run, only its summary is read.
     Raises:
-        ConfigError: There is no variable.
+        ConfigError: The run has no variable.
     """
     if not history.variables:
         raise ConfigError("the record of this run has no variable")
@@ -118,5 +118,5 @@ def _most_written(history: History) -> int:
 
 
 def shape_of(row: VariableRow) -> list[int | None]:
-    """A variable's shape; None for an open dimension."""
+    """Return a variable's shape; an open dimension is None."""
     return list(json.loads(row.shape))

@@ -1,7 +1,7 @@
-"""YAML with the line of every value, so that an error can point at it.
+"""Read YAML with the line of every value, so that an error can name it.
 
-Plain words mean what YAML 1.2 says (its core schema), not what PyYAML makes of YAML 1.1: `1e-3` is
-a number, and `on` and `yes` are words.
+Plain words have the meaning of YAML 1.2 (its core schema), and not of YAML 1.1 as in PyYAML: `1e-3`
+is a number, and `on` and `yes` are words. ADR 29 says why this is own code.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import yaml
 from varsim.errors import ConfigError
 from varsim.experiments.key_locations import KeyPath
 
-_MAX_DEPTH: Final = 20  # a mapping that contains itself would go on for ever
+_MAX_DEPTH: Final = 20  # a mapping may contain itself
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A YAML mapping, and where each of its values stands."""
+    """A YAML mapping, with the line of each value."""
 
     values: dict[str, Any]
     lines: dict[KeyPath, int]  # counted from 1
@@ -59,12 +59,12 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _integer)
 
 
 def load(text: str, name: str) -> Document:
-    """Reads a YAML mapping.
+    """Read a YAML mapping.
 
     Args:
-        name: Of the file, for errors.
+        name: The name of the file, for errors.
     Raises:
-        ConfigError: It is no YAML, or no mapping, or a key stands there twice.
+        ConfigError: It is not valid YAML, not a mapping, or has a duplicate key.
     """
     try:
         loader = _Loader(text)
@@ -81,9 +81,9 @@ def load(text: str, name: str) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark else ""
-        raise ConfigError(f"{name}{line}: this is no YAML: {error.problem}") from error
+        raise ConfigError(f"{name}{line}: not valid YAML: {error.problem}") from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"{name}: this is no YAML: {error}") from error
+        raise ConfigError(f"{name}: not valid YAML: {error}") from error
 
 
 def _note_lines(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], name: str) -> None:
@@ -97,7 +97,8 @@ def _note_lines(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], name:
                 raise ConfigError(f"{name}:{line}: a key must be a word")
             if inner in lines:
                 raise ConfigError(
-                    f"{name}:{line}: {key.value!r} stands here twice; first on line {lines[inner]}"
+                    f"{name}:{line}: duplicate key {key.value!r}; the first is on line "
+                    f"{lines[inner]}"
                 )
             lines[inner] = line
             _note_lines(value, inner, lines, name)
@@ -108,19 +109,19 @@ def _note_lines(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], name:
 
 
 def value_of(text: str) -> Any:
-    """The value that a YAML text stands for, as in `key=value` on the command line.
+    """Return the value of a YAML text, as in `key=value` on the command line.
 
     Raises:
-        ConfigError: It is no YAML.
+        ConfigError: It is not valid YAML.
     """
     try:
         return _Loader(text).get_single_data()
     except yaml.YAMLError as error:
-        raise ConfigError(f"{text!r} is no YAML value: quote it") from error
+        raise ConfigError(f"{text!r} is not a YAML value: quote it") from error
 
 
 def dump(values: dict[str, Any]) -> str:
-    """The mapping as YAML, in the order of its keys."""
+    """Return the mapping as YAML, in the order of its keys."""
     return yaml.dump(
         values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False
     )
@@ -130,6 +131,6 @@ class _Dumper(yaml.SafeDumper):
     pass
 
 
-_Dumper.add_implicit_resolver(  # a word that this loader would take for a number is quoted
+_Dumper.add_implicit_resolver(  # quotes a word that this loader reads as a number
     "tag:yaml.org,2002:float", re.compile(_WORDS[3][1].join(("^(?:", ")$"))), list("-+.0123456789")
 )

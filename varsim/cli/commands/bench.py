@@ -44,7 +44,11 @@ class Numbers(_Parameter):
                     f"{word.strip()!r} is not a number; write numbers as in 1,2,4", param, ctx
                 )
             if not 1 <= int(word) <= MAX_WORKERS:
-                self.fail(f"{int(word)} is not possible: from 1 to {MAX_WORKERS}", param, ctx)
+                self.fail(
+                    f"invalid value {int(word)}: expected a number from 1 to {MAX_WORKERS}",
+                    param,
+                    ctx,
+                )
             numbers.add(int(word))
         return tuple(sorted(numbers))
 
