@@ -25,7 +25,7 @@ from varsim.protocol.messages import HostCall, Reduced
 from varsim.spec import Array, Operation, VariableAggregation
 from varsim.sync import reduce
 from varsim.sync.actions import COORDINATOR, Reduce
-from varsim.sync.events import ReductionDone
+from varsim.sync.coordinator_events import ReductionDone
 from varsim.transport.arena import Arena
 from varsim.transport.loans import TOLD_FROM_BYTES
 

@@ -232,9 +232,9 @@ def test_threads_may_use_one_strategy_after_each_other() -> None:
 
 STILL_BUSY = """
 import time
-import varsim.shells.coordinator
+import varsim.sync.program
 
-varsim.shells.coordinator.PATIENCE_S = 0.05
+varsim.sync.program.PATIENCE_S = 0.05
 try:
     strategy.run(one_busy)
 except KeyboardInterrupt:

@@ -24,7 +24,7 @@ from varsim.errors import (
     ValueMismatchError,
     WorkerLost,
 )
-from varsim.shells import coordinator
+from varsim.sync import program
 
 pytestmark = pytest.mark.processes
 
@@ -91,8 +91,8 @@ def test_2_a_timeout_says_which_replica_waits_where_and_for_which(
     here = place(step, "gate.open")
     assert f"  replica 1: runs, now at {here}\n" in text  # its stack, at this moment
 
-    monkeypatch.setattr(coordinator, "PATIENCE_S", 50 * MS)
-    monkeypatch.setattr(coordinator, "REMINDER_S", 10 * MS)
+    monkeypatch.setattr(program, "PATIENCE_S", 50 * MS)
+    monkeypatch.setattr(program, "REMINDER_S", 10 * MS)
     with soon(), pytest.raises(StillRunning) as caught_again:
         strategy.run(replica_id)
     text = str(caught_again.value)

@@ -26,17 +26,25 @@ from tests.properties.deeds import (
 from varsim.protocol.messages import Message, Payload
 from varsim.sync.actions import (
     Await,
+    CallBegins,
     Deliver,
-    Fetched,
     Finish,
+    ProgramDone,
     Reduce,
     Run,
     RunMerge,
     Send,
     ShowValue,
 )
+from varsim.sync.coordinator_events import (
+    MergeFunctionReturns,
+    MessageArrives,
+    ProgramCall,
+    ProgramCreate,
+    ProgramFetch,
+    ReductionDone,
+)
 from varsim.sync.coordinator_state import CoordinatorState
-from varsim.sync.events import ReductionDone
 from varsim.sync.replica_events import (
     EnterMerge,
     FunctionBegins,
@@ -77,6 +85,7 @@ class BareCluster:
         self._work: deque[RunMerge] = deque()
         self._fetched: dict[int, tuple[Array, ...]] = {}
         self._finished: set[int] = set()
+        self._next_token = 1
         self._reduction: Reduce | None = None  # done at a random time
         self._now_s = 0.0
         self._at: tuple[int, ...] = ()  # the call that runs
@@ -85,7 +94,7 @@ class BareCluster:
     def run(self) -> None:
         """Run the whole program."""
         for spec, value in zip(self.program.specs, self.program.initial, strict=True):
-            self._perform(self.ledger.create(spec, value.copy()))
+            self._perform(self.coordinator.handle(ProgramCreate(spec, value.copy())))
         for place, doing in enumerate(self.program.doings):
             if isinstance(doing, Call):
                 self._call((place,), doing)
@@ -134,12 +143,12 @@ class BareCluster:
         assert self._reduction is not None
         done = ReductionDone(self._reduction.token, self._reduction.computed())
         self._reduction = None
-        self._perform(self.coordinator.reduced(done))
+        self._perform(self.coordinator.handle(done))
 
     def _arrive(self, replica_id: int) -> None:
         message = self._to_coordinator[replica_id].popleft()
         self.layouts += message.name == "Layout"
-        self._perform(self.coordinator.handle(replica_id, message, self._now_s))
+        self._perform(self.coordinator.handle(MessageArrives(replica_id, message, self._now_s)))
 
     def _deliver(self, replica_id: int) -> None:
         message = self._to_replica[replica_id].popleft()
@@ -178,12 +187,14 @@ class BareCluster:
                     self._work.append(action)
                 case Reduce():
                     self._reduction = action
-                case Fetched():
-                    self._fetched[action.request_id] = action.values
+                case ProgramDone():
+                    self._fetched[action.token] = action.values
+                case CallBegins():
+                    pass
                 case Finish():
                     assert action.error is None, action.error
                     assert action.raised is None
-                    self._finished.add(action.call_id)
+                    self._finished.add(action.token)
                 case _:
                     raise AssertionError(action)
 
@@ -234,9 +245,14 @@ class BareCluster:
     def _call(self, place: tuple[int, ...], call: Call) -> None:
         self._at, self._steps = place, call.steps
         count = len(self.replicas)
-        call_id, actions = self.coordinator.start("step", NOTHING, [NOTHING] * count)
-        self._perform(actions)
-        self._pump(lambda: call_id in self._finished)
+        token = self._token()
+        event = ProgramCall(token, "step", NOTHING, [NOTHING] * count, now_s=self._now_s)
+        self._perform(self.coordinator.handle(event))
+        self._pump(lambda: token in self._finished)
+
+    def _token(self) -> int:
+        self._next_token += 1
+        return self._next_token - 1
 
     def _merge(self, work: RunMerge) -> None:
         place = work.meetings[0].arguments.tree
@@ -245,7 +261,8 @@ class BareCluster:
         for inner, deed in enumerate(step.deeds):
             self._do((*place, inner), deed)
         results = [NOTHING] * len(self.replicas)
-        self._perform(self.coordinator.merged(work.call_id, work.index, results))
+        event = MergeFunctionReturns(work.call_id, work.index, results, self._now_s)
+        self._perform(self.coordinator.handle(event))
 
     def _do(self, place: tuple[int, ...], deed: Deed) -> None:
         ledger = self.ledger
@@ -268,14 +285,11 @@ class BareCluster:
             self.coordinator.validate()
 
     def _look(self, place: tuple[int, ...], variable_id: int, replica_ids: tuple[int, ...]) -> None:
-        values = list(self.ledger.known(variable_id, replica_ids))
-        missing = [i for i, value in zip(replica_ids, values, strict=True) if value is None]
-        if missing:
-            request_id, actions = self.ledger.fetch(variable_id, missing)
-            self._perform(actions)
-            self._pump(lambda: request_id in self._fetched)
-            fetched = iter(self._fetched.pop(request_id))
-            values = [next(fetched) if value is None else value for value in values]
-        for replica_id, value in zip(replica_ids, values, strict=True):
+        token = self._token()
+        self._perform(
+            self.coordinator.handle(ProgramFetch(token, variable_id, replica_ids, self._now_s))
+        )
+        self._pump(lambda: token in self._fetched)
+        for replica_id, value in zip(replica_ids, self._fetched.pop(token), strict=True):
             assert isinstance(value, np.ndarray)
             self._see((*place, replica_id), value)

@@ -40,19 +40,30 @@ from varsim.spec import (
     VariableSynchronization,
 )
 from varsim.sync.actions import (
+    CallBegins,
     CoordinatorAction,
     Deliver,
-    Fetched,
+    Exchanged,
     Finish,
     PerformHostCall,
+    ProgramDone,
+    ProgramRefused,
     Reduce,
     Run,
     RunMerge,
     Send,
     Stop,
 )
+from varsim.sync.call_site import UNKNOWN, CallSite
+from varsim.sync.coordinator_events import (
+    MessageArrives,
+    ProgramCall,
+    ProgramCreate,
+    ProgramFetch,
+    ProgramGivesUp,
+    ReductionDone,
+)
 from varsim.sync.coordinator_state import CoordinatorState
-from varsim.sync.events import ReductionDone
 from varsim.sync.outbox import KnownWrite, Outbox
 from varsim.testing.script import show
 from varsim.testing.telling import Teller
@@ -116,10 +127,45 @@ def coordinator(*specs: VariableSpec, num_replicas: int = 2, calls: int = 1) -> 
     state = CoordinatorState(num_replicas)
     for one in specs:
         shape = tuple(1 if size is None else size for size in one.shape)
-        state.ledger.create(one, np.zeros(shape, one.dtype))
+        state.handle(ProgramCreate(one, np.zeros(shape, one.dtype)))
     for _ in range(calls):
-        state.start("f", NOTHING, [NOTHING] * num_replicas)
+        call(state)
     return state
+
+
+def call(
+    state: CoordinatorState,
+    function_id: str = "f",
+    *,
+    site: CallSite = UNKNOWN,
+    now_s: float = 0.0,
+) -> list[CoordinatorAction]:
+    """The program calls a function; the token of the call is its number."""
+    arguments = [NOTHING] * state.num_replicas
+    token = state.calls_begun + 1
+    begins, *actions = state.handle(
+        ProgramCall(token, function_id, NOTHING, arguments, site, now_s)
+    )
+    assert CallBegins(token, token) == begins
+    return actions
+
+
+def give_up(
+    state: CoordinatorState, call_id: int, why: str = "KeyboardInterrupt", now_s: float = 0.0
+) -> list[CoordinatorAction]:
+    """The program gives up a call."""
+    return state.handle(ProgramGivesUp(call_id, why, now_s))
+
+
+FETCH = 100
+"""The token of what the program fetches."""
+
+
+def fetch(
+    state: CoordinatorState, replica_ids: Sequence[int] = (0,), variable_id: int = W
+) -> list[CoordinatorAction]:
+    """The program reads components."""
+    return state.handle(ProgramFetch(FETCH, variable_id, tuple(replica_ids)))
 
 
 # ---------------------------------------------------------------- messages
@@ -297,9 +343,16 @@ def handle(
     messages = message.packed(state.ledger.specs) if isinstance(message, Writes) else (message,)
     actions: list[CoordinatorAction] = []
     for one in messages:
-        actions += reduced(state, state.handle(replica_id, one, now_s))
+        actions += reduced(state, arrive(state, replica_id, one, now_s))
         state.validate()
     return actions
+
+
+def arrive(
+    state: CoordinatorState, replica_id: int, message: Message, now_s: float = 0.0
+) -> list[CoordinatorAction]:
+    """What the coordinator does about a message, up to a reduction."""
+    return state.handle(MessageArrives(replica_id, message, now_s))
 
 
 def reduced(
@@ -310,7 +363,7 @@ def reduced(
     while done and isinstance(done[-1], Reduce):
         reduction = done.pop()
         assert isinstance(reduction, Reduce)
-        done += state.reduced(ReductionDone(reduction.token, reduction.computed()))
+        done += state.handle(ReductionDone(reduction.token, reduction.computed()))
     return done
 
 
@@ -342,8 +395,12 @@ def _describe(action: Any) -> str:
             return f"answer {replica_id}: {message.request.tree}"
         case Reduce(operands=operands, operation=operation):
             return f"reduce {operation.value} " + " ".join(show(value) for value in operands)
-        case Fetched(values=values):
-            return "fetched " + " ".join(show(value) for value in values)
+        case ProgramDone(values=values):
+            return " ".join(["done", *map(show, values)])
+        case ProgramRefused(error=error):
+            return f"refused: {type(error).__name__}"
+        case Exchanged():
+            return "exchanged"
         case Finish(call_id=call, error=error, raised=by):
             if error is not None:
                 return f"finish {call}: {type(error).__name__}"

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from tests.sync.build import ASSIGN, NOTHING, array
+from tests.sync.build import ASSIGN, array, arrive, call, fetch
 from tests.sync.program import ReplicaProgram, sent
 from varsim.protocol.messages import Commit, Contribution, Message
 from varsim.spec import Operation, VariableSpec
-from varsim.sync.actions import CoordinatorAction, Fetched, Finish, Reduce, Send
+from varsim.sync.actions import CoordinatorAction, Finish, ProgramDone, Reduce, Send
+from varsim.sync.coordinator_events import ProgramCreate, ReductionDone
 from varsim.sync.coordinator_state import CoordinatorState
-from varsim.sync.events import ReductionDone
 
 
 class Cluster:
@@ -34,7 +34,7 @@ class Cluster:
         self._call_id = 0
         for spec in specs:
             shape = tuple(1 if size is None else size for size in spec.shape)
-            self.perform(self.ledger.create(spec, np.zeros(shape, spec.dtype)))
+            self.perform(self.coordinator.handle(ProgramCreate(spec, np.zeros(shape, spec.dtype))))
         self.sent.clear()
 
     def perform(self, actions: Sequence[CoordinatorAction]) -> None:
@@ -52,22 +52,22 @@ class Cluster:
                     self.finish = action
                 case Reduce(token=token):
                     done = ReductionDone(token, action.computed())
-                    self.perform(self.coordinator.reduced(done))
-                case Fetched(values=values):
+                    self.perform(self.coordinator.handle(done))
+                case ProgramDone(values=values):
                     self.fetched = values
                 case _:
                     pass
 
     def _arrive(self, replica_id: int, message: Message, now_s: float) -> None:
         self.left.append(message)
-        self.perform(self.coordinator.handle(replica_id, message, now_s))
+        self.perform(arrive(self.coordinator, replica_id, message, now_s))
 
     # ------------------------------------------------------------ calls
 
     def start(self) -> None:
         """A call starts; what the coordinator says of it is not told to the replicas."""
-        count = len(self.replicas)
-        self._call_id, _ = self.coordinator.start("f", NOTHING, [NOTHING] * count)
+        call(self.coordinator)
+        self._call_id = self.coordinator.calls_begun
         self.finish = None
         for state in self.replicas:
             state.begin(self._call_id)
@@ -109,12 +109,13 @@ class Cluster:
     def look(self, variable_id: int, replica_ids: Iterable[int] | None = None) -> list[Any]:
         """The components that the program sees; those that it does not know are fetched."""
         asked = list(range(len(self.replicas)) if replica_ids is None else replica_ids)
-        known = self.ledger.known(variable_id, asked)
-        missing = [i for i, value in zip(asked, known, strict=True) if value is None]
-        if missing:
-            self.perform(self.ledger.fetch(variable_id, missing)[1])
-        fetched = iter(self.fetched if missing else ())
-        return [(next(fetched) if v is None else v).tolist() for v in known]
+        self.perform(fetch(self.coordinator, asked, variable_id))
+        return [value.tolist() for value in self.fetched]
+
+    def arrive(self, replica_id: int, *messages: Message) -> None:
+        """Messages of a replica arrive."""
+        for message in messages:
+            self._arrive(replica_id, message, 0.0)
 
     def told(self, kind: type[Message], to: int = 0) -> list[Any]:
         """The messages of a kind that a replica was sent since this was asked."""

@@ -91,9 +91,10 @@ def test_a_member_that_is_forgotten_takes_nothing_with_it(cluster):
 
 
 def test_a_member_may_be_fetched(cluster):
-    cluster.perform(cluster.ledger.fetch(V, [1, 0])[1])
+    request, actions = cluster.ledger.fetch(V, [1, 0])
+    cluster.perform(actions)
 
-    assert [4.0, 4.0] == [float(value) for value in cluster.fetched]
+    assert (4.0, 4.0) == request.answer
     assert [[W, V, U]] == step(cluster)
 
 

@@ -11,7 +11,6 @@ from tests.sync.build import (
     FIRST,
     MEAN,
     NONE,
-    NOTHING,
     ON_READ,
     ON_WRITE,
     SUM,
@@ -20,10 +19,14 @@ from tests.sync.build import (
     all_gather,
     all_reduce,
     array,
+    arrive,
     ask,
+    call,
     contribution,
     coordinator,
     describe,
+    fetch,
+    give_up,
     merge_call,
     raised,
     returned,
@@ -34,6 +37,7 @@ from tests.sync.build import handle as act
 from varsim.errors import MismatchError, ProtocolError, ShapeError
 from varsim.protocol.messages import Abort, Component, Payload, Ready, Report
 from varsim.spec import ReduceOp
+from varsim.sync.coordinator_events import HostCallDone, MergeFunctionReturns, TimePasses
 from varsim.sync.coordinator_state import MAX_FUNCTIONS, CoordinatorState
 
 
@@ -139,7 +143,7 @@ def test_a_merge_call_is_run_once_and_each_replica_gets_its_slice():
 
     assert ["run merge 1.0"] == handle(state, 1, merge_call())
     assert ["0 <- Merged a", "1 <- Merged b"] == describe(
-        state.merged(1, 0, [Payload("a"), Payload("b")])
+        state.handle(MergeFunctionReturns(1, 0, [Payload("a"), Payload("b")]))
     )
     state.validate()
 
@@ -149,7 +153,9 @@ def test_an_ask_is_answered_and_the_next_one_follows():
     assert [] == handle(state, 1, ask("second"))
     assert ["answer 0: first"] == handle(state, 0, ask("first"))
 
-    assert ["0 <- HostResult 1"] == describe(state.answered(1, 0, Payload(1), failed=False))
+    assert ["0 <- HostResult 1"] == describe(
+        state.handle(HostCallDone(1, 0, Payload(1), failed=False))
+    )
     assert ["answer 1: second"] == handle(state, 0, returned())
 
 
@@ -190,16 +196,18 @@ def test_an_exception_ends_the_call_when_the_grace_is_over():
     assert [] == handle(state, 1, raised("oh"), 1.0)
     deadline_s = state.deadline_s
 
-    assert [] == describe(state.tick(deadline_s - 0.001))
-    assert ["0 <- Abort", "1 <- Abort", "finish 1: 1 raised oh"] == describe(state.tick(deadline_s))
+    assert [] == describe(state.handle(TimePasses(deadline_s - 0.001)))
+    assert ["0 <- Abort", "1 <- Abort", "finish 1: 1 raised oh"] == describe(
+        state.handle(TimePasses(deadline_s))
+    )
     assert None is state.deadline_s
 
 
 def test_an_abandoned_call_is_aborted_once():
     state = coordinator()
 
-    assert ["0 <- Abort", "1 <- Abort"] == describe(state.give_up(1, "KeyboardInterrupt", 0.0))
-    assert [] == describe(state.give_up(1, "KeyboardInterrupt", 0.0))
+    assert ["0 <- Abort", "1 <- Abort"] == describe(give_up(state, 1, "KeyboardInterrupt", 0.0))
+    assert [] == describe(give_up(state, 1, "KeyboardInterrupt", 0.0))
     state.validate()
 
 
@@ -219,7 +227,7 @@ def test_what_no_replica_sends_in_a_call_is_a_protocol_error():
 
     assert [] == handle(state, 0, message)  # of no call: it was sent before any
     with pytest.raises(ProtocolError):
-        state.handle(0, Abort(call_id=1, reason=""), 0.0)
+        arrive(state, 0, Abort(call_id=1, reason=""), 0.0)
 
 
 # ---------------------------------------------------------------- functions
@@ -227,8 +235,7 @@ def test_what_no_replica_sends_in_a_call_is_a_protocol_error():
 
 def test_a_function_is_sent_once():
     state = CoordinatorState(2)
-    _, first = state.start("f", NOTHING, [NOTHING] * 2)
-    _, second = state.start("f", NOTHING, [NOTHING] * 2)
+    first, second = call(state), call(state)
 
     assert ["0 <- Define f", "1 <- Define f", "0 <- Start f", "1 <- Start f"] == describe(first)
     assert ["0 <- Start f", "1 <- Start f"] == describe(second)
@@ -237,15 +244,12 @@ def test_a_function_is_sent_once():
 def test_the_function_not_used_for_longest_is_forgotten():
     state = CoordinatorState(1)
     for number in range(MAX_FUNCTIONS):
-        state.start(f"f{number}", NOTHING, [NOTHING])
-    state.start("f0", NOTHING, [NOTHING])
-    _, actions = state.start("one too many", NOTHING, [NOTHING])
+        call(state, f"f{number}")
+    call(state, "f0")
 
-    assert "0 <- Forget f1" in describe(actions)
-    assert state.knows_function("f0")
-    assert not state.knows_function("f1")
-    _, actions = state.start("f1", NOTHING, [NOTHING])
-    assert "0 <- Define f1" in describe(actions)
+    assert "0 <- Forget f1" in describe(call(state, "one too many"))
+    assert "0 <- Define f0" not in describe(call(state, "f0"))
+    assert "0 <- Define f1" in describe(call(state, "f1"))
 
 
 # ---------------------------------------------------------------- the ledger
@@ -298,7 +302,7 @@ def test_a_report_of_a_parted_component_makes_its_mirror_unknown():
 
 def test_a_call_without_reports_leaves_local_variables_unknown():
     state = coordinator(spec(), spec(SUM, ON_READ, variable_id=V))
-    state.give_up(1, "KeyboardInterrupt", 0.0)
+    give_up(state, 1, "KeyboardInterrupt", 0.0)
 
     assert 0.0 == state.ledger.mirror(W)
     assert None is state.ledger.mirror(V)
@@ -309,22 +313,24 @@ def component(request_id, value):
 
 
 def test_a_fetch_gives_components_in_the_order_it_asked():
-    state = coordinator(spec(), num_replicas=3, calls=0)
-    request_id, actions = state.ledger.fetch(W, [2, 0])
+    state = coordinator(spec(SUM, ON_READ), num_replicas=3, calls=0)
+    state.ledger.distrust_local()
+    actions = fetch(state, [2, 0])
 
     assert ["2 <- Fetch w", "0 <- Fetch w"] == describe(actions)
-    assert [] == handle(state, 0, component(request_id, 1.0))
-    assert ["fetched 3.0 1.0"] == handle(state, 2, component(request_id, 3.0))
+    assert [] == handle(state, 0, component(1, 1.0))
+    assert ["done 3.0 1.0"] == handle(state, 2, component(1, 3.0))
 
 
 def test_a_component_that_nobody_asked_for_is_ignored():
-    state = coordinator(spec(), calls=0)
-    request_id, _ = state.ledger.fetch(W, [0])
+    state = coordinator(spec(SUM, ON_READ), calls=0)
+    state.ledger.distrust_local()
+    fetch(state, [0])
 
-    assert [] == handle(state, 1, component(request_id, 1.0))
+    assert [] == handle(state, 1, component(1, 1.0))
     assert [] == handle(state, 0, component(99, 1.0))
-    assert ["fetched 1.0"] == handle(state, 0, component(request_id, 1.0))
-    assert [] == handle(state, 0, component(request_id, 1.0))
+    assert ["done 1.0"] == handle(state, 0, component(1, 1.0))
+    assert [] == handle(state, 0, component(1, 1.0))
 
 
 # ---------------------------------------------------------------- statistics
@@ -358,9 +364,10 @@ def test_a_write_by_the_program_counts_one_message_for_each_replica():
 
 def test_a_fetch_counts_a_question_and_an_answer():
     state = coordinator(spec(SUM, ON_READ), calls=0)
-    request_id, _ = state.ledger.fetch(W, [0, 1])
-    handle(state, 0, component(request_id, 1.0))
-    handle(state, 1, component(request_id, 1.0))
+    state.ledger.distrust_local()
+    fetch(state, [0, 1])
+    handle(state, 0, component(1, 1.0))
+    handle(state, 1, component(1, 1.0))
 
     assert (4, 8) == _cost(state)
 

@@ -8,6 +8,7 @@ from tests.sync.build import (
     ADD,
     ASSIGN,
     AUTO,
+    FETCH,
     SUM,
     V,
     W,
@@ -17,6 +18,8 @@ from tests.sync.build import (
     contribution,
     coordinator,
     describe,
+    fetch,
+    give_up,
     handle,
     merge_call,
     raised,
@@ -26,7 +29,8 @@ from tests.sync.build import (
 from varsim.errors import MismatchError
 from varsim.protocol.messages import Collect, Deferred, Demand, Part, Tally
 from varsim.spec import Operation
-from varsim.sync.actions import Exchanged, Finish, Send
+from varsim.sync.actions import Finish, ProgramRefused, Send
+from varsim.sync.coordinator_events import TimePasses
 from varsim.sync.coordinator_state import CoordinatorState
 from varsim.sync.deferred import Log
 
@@ -189,19 +193,19 @@ def test_an_answer_of_a_failed_call_is_dropped():
     handle(own, 0, demand(1, 1.0))
     handle(own, 1, tally(1))
     (collect,) = asked(handle(own, 1, ask()))
-    own.give_up(1, "KeyboardInterrupt", 0.0)
+    give_up(own, 1, "KeyboardInterrupt", 0.0)
     own.validate()
 
     assert [] == handle(own, 1, Deferred(request_id=collect.request_id, part=part(1, 2.0)))
-    assert (None, []) == own.exchange(W, 0.0)
+    assert None is own.ledger.exchanges.request(W, None, 0.0)
 
 
 def test_a_tally_of_a_failed_call_is_dropped():
     own = state()
-    own.give_up(1, "KeyboardInterrupt", 0.0)
+    give_up(own, 1, "KeyboardInterrupt", 0.0)
     handle(own, 0, tally(1))
 
-    assert (None, []) == own.exchange(W, 0.0)
+    assert None is own.ledger.exchanges.request(W, None, 0.0)
 
 
 # ---------------------------------------------------------------- what cannot happen
@@ -279,12 +283,11 @@ def test_the_program_that_waits_for_a_replica_hears_that_its_call_has_failed():
     handle(own, 1, ask())
     handle(own, 0, merge_call())
 
-    request_id, actions = own.exchange(W, 0.0)
-    (collect,) = asked(actions)
+    (collect,) = asked(fetch(own))
     failed = handle(own, 1, Deferred(request_id=collect.request_id, part=part(1, 1.0)))
-    (exchanged,) = [action for action in failed if isinstance(action, Exchanged)]
-    assert request_id == exchanged.request_id
-    assert isinstance(exchanged.error, MismatchError)
+    (refused,) = [action for action in failed if isinstance(action, ProgramRefused)]
+    assert FETCH == refused.token
+    assert isinstance(refused.error, MismatchError)
 
 
 def test_a_call_that_can_only_fail_waits_for_what_is_on_its_way():
@@ -329,7 +332,7 @@ def test_a_call_around_the_one_that_waits_is_not_stuck():
     handle(own, 0, tally(1, call=2))
     handle(own, 0, demand(1, 1.0, call=2))
 
-    assert [] == own.tick(1.0)
+    assert [] == own.handle(TimePasses(1.0))
 
 
 def test_a_call_takes_back_what_one_within_it_wrote():
@@ -337,10 +340,10 @@ def test_a_call_takes_back_what_one_within_it_wrote():
     for replica_id in (0, 1):
         handle(own, replica_id, tally(1, call=2))
         handle(own, replica_id, returned(call=2))
-    own.give_up(1, "KeyboardInterrupt", 0.0)
+    give_up(own, 1, "KeyboardInterrupt", 0.0)
     own.validate()
 
-    assert (None, []) == own.exchange(W, 0.0)
+    assert None is own.ledger.exchanges.request(W, None, 0.0)
 
 
 # ---------------------------------------------------------------- the program
@@ -352,14 +355,14 @@ def test_the_program_has_everything_exchanged_once():
         handle(own, replica_id, tally(2))
         handle(own, replica_id, returned())
 
-    request_id, actions = own.exchange(W, 0.0)
+    actions = fetch(own)
     collects = asked(actions)
     assert ["0 <- Collect w #2", "1 <- Collect w #2"] == describe(actions)
     handle(own, 0, Deferred(request_id=collects[0].request_id, part=part(2, 1.0)))
     happens = handle(own, 1, Deferred(request_id=collects[1].request_id, part=part(2, 2.0)))
 
-    assert [Exchanged(request_id)] == [a for a in happens if isinstance(a, Exchanged)]
-    assert (None, []) == own.exchange(W, 0.0)
+    assert ["exchanged", "done 3.0"] == describe(happens)[-2:]
+    assert ["done 3.0"] == describe(fetch(own))
     account = own.ledger.statistics()[0]
     assert (1, 6, 16) == (account.merges, account.messages, account.size_bytes)
     assert account.on_write is not None

@@ -17,9 +17,11 @@ from tests.sync.build import (
     V,
     W,
     array,
+    give_up,
     spec,
 )
 from tests.sync.cluster import Cluster
+from tests.sync.program import sent
 from varsim.protocol.messages import Fetch
 
 
@@ -156,7 +158,7 @@ def test_components_of_a_variable_that_merges_are_known_after_a_call_without_rep
     cluster.perform(cluster.ledger.write_component(W, 2, ASSIGN, array(9.0)))
     cluster.start()
     cluster.write(W, 1.0, by=0)
-    cluster.perform(cluster.coordinator.give_up(1, "KeyboardInterrupt", 0.0))
+    cluster.perform(give_up(cluster.coordinator, 1))
 
     assert [0.0, 0.0, 9.0] == cluster.look(W)
     assert [] == asked(cluster)
@@ -179,10 +181,10 @@ def test_after_a_call_without_reports_all_components_are_asked():
     cluster = three()
     cluster.start()
     cluster.write(W, 3.0, by=2)
-    cluster.perform(cluster.coordinator.give_up(1, "KeyboardInterrupt", 0.0))
+    cluster.perform(give_up(cluster.coordinator, 1))
     for state in cluster.replicas:
         assert "the program raised KeyboardInterrupt" == state.aborted
-        state.unwind()
+        cluster.arrive(state.state.replica_id, *sent(state.unwind()))
 
     assert [0.0, 0.0, 3.0] == cluster.look(W)
     assert [0, 1, 2] == asked(cluster)
@@ -242,7 +244,7 @@ def test_a_component_that_was_overtaken_by_a_write_is_not_remembered():
     _, (ask,) = cluster.ledger.fetch(W, [1])
     (late,) = state.handle(ask.message)
     cluster.perform(cluster.ledger.write_component(W, 1, ADD, array(1.0)))
-    cluster.perform(cluster.coordinator.handle(1, late.message, 0.0))
+    cluster.arrive(1, late.message)
 
     assert [6.0] == cluster.look(W, [1])
     assert [1] == asked(cluster)

@@ -18,10 +18,12 @@ from tests.sync.build import (
     V,
     W,
     array,
+    arrive,
     contribution,
     contributions,
     coordinator,
     describe,
+    give_up,
     handle,
     reduced,
     returned,
@@ -31,7 +33,7 @@ from tests.sync.build import (
 from tests.sync.cluster import Cluster, commits
 from varsim.errors import ShapeError
 from varsim.protocol.messages import Commit
-from varsim.sync.events import ReductionDone
+from varsim.sync.coordinator_events import ReductionDone
 
 THREE = [spec(variable_id=i) for i in (W, V, U)]
 
@@ -280,16 +282,16 @@ def test_a_merge_asks_for_a_reduction_and_commits_its_value():
     handle(state, 0, contribution(1.0))
 
     layout, message = contribution(3.0).packed(state.ledger.specs)
-    state.handle(1, layout, 0.0)
-    (reduction,) = state.handle(1, message, 0.0)
+    arrive(state, 1, layout, 0.0)
+    (reduction,) = arrive(state, 1, message, 0.0)
 
     assert ["reduce assign 1.0 3.0"] == describe([reduction])
     assert 0.0 == state.ledger.mirror(W)
     done = ReductionDone(reduction.token, array(2.0))
     assert ["0 <- Commit w v1 assign 2.0", "1 <- Commit w v1 assign 2.0"] == (
-        describe(state.reduced(done))
+        describe(state.handle(done))
     )
-    assert [] == state.reduced(done), "a second delivery changes nothing"
+    assert [] == state.handle(done), "a second delivery changes nothing"
 
 
 def suspended():
@@ -297,7 +299,7 @@ def suspended():
     state = coordinator(spec(MEAN), spec(SUM, variable_id=V))
     handle(state, 0, contribution(1.0))
     for message in contribution(3.0).packed(state.ledger.specs):
-        actions = state.handle(1, message, 0.0)
+        actions = arrive(state, 1, message, 0.0)
     (reduction,) = actions
     state.validate()
     return state, reduction
@@ -308,8 +310,8 @@ def test_messages_wait_until_the_value_of_a_reduction_has_come():
     state, reduction = suspended()
     for replica_id in (0, 1):
         for message in contribution(1.0, index=1, variable_id=V).packed(state.ledger.specs):
-            assert [] == state.handle(replica_id, message, 1.0)
-        assert [] == state.handle(replica_id, returned(), 2.0)
+            assert [] == arrive(state, replica_id, message, 1.0)
+        assert [] == arrive(state, replica_id, returned(), 2.0)
     assert None is state.deadline_s
 
     actions = reduced(state, [reduction])
@@ -326,9 +328,9 @@ def test_messages_wait_until_the_value_of_a_reduction_has_come():
 def test_a_call_is_given_up_without_the_value_of_a_reduction():
     """The merge does not happen, whenever the value comes."""
     state, reduction = suspended()
-    assert [] == state.handle(0, returned(), 1.0)
+    assert [] == arrive(state, 0, returned(), 1.0)
 
-    assert ["0 <- Abort", "1 <- Abort"] == describe(state.give_up(1, "KeyboardInterrupt", 2.0))
+    assert ["0 <- Abort", "1 <- Abort"] == describe(give_up(state, 1, "KeyboardInterrupt", 2.0))
 
     assert [1] == [one.replica_id for one in state.stragglers.among(range(2))], "0 has returned"
     assert [] == reduced(state, [reduction])

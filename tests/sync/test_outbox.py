@@ -12,8 +12,10 @@ from tests.sync.build import (
     V,
     W,
     array,
+    arrive,
     contribution,
     coordinator,
+    give_up,
     replica,
     spec,
 )
@@ -206,25 +208,25 @@ def test_a_contribution_of_an_unknown_layout_is_a_protocol_error():
     assert isinstance(message, Contribution)
 
     with pytest.raises(ProtocolError, match="replica 1 has told no layout 0"):
-        state.handle(1, message, 0.0)
+        arrive(state, 1, message, 0.0)
 
 
 def test_a_layout_is_its_replicas_own():
     state = coordinator(spec())
     layout, message = contribution(1.0).packed(state.ledger.specs)
-    state.handle(0, layout, 0.0)
+    arrive(state, 0, layout, 0.0)
 
     with pytest.raises(ProtocolError, match="replica 1 has told no layout 0"):
-        state.handle(1, message, 0.0)
+        arrive(state, 1, message, 0.0)
 
 
 def test_a_replica_of_a_failed_call_may_still_write_what_the_program_has_dropped():
     """It did not know yet; nobody needs what it says, and the program must not suffer."""
     state = coordinator(spec(), spec(variable_id=V))
     layout, message = contribution(1.0).packed(state.ledger.specs)
-    state.give_up(1, "KeyboardInterrupt", 0.0)
+    give_up(state, 1, "KeyboardInterrupt", 0.0)
     state.ledger.forget(W)
 
-    assert [] == state.handle(0, layout, 0.0)
-    assert [] == state.handle(0, message, 0.0)
+    assert [] == arrive(state, 0, layout, 0.0)
+    assert [] == arrive(state, 0, message, 0.0)
     state.validate()

@@ -12,6 +12,7 @@ from tests.sync.build import (
     U,
     V,
     W,
+    arrive,
     contributions,
     coordinator,
     describe,
@@ -114,8 +115,8 @@ def test_places_in_the_program_may_differ():
         moved = [type(w)(w.variable_id, w.operation, w.shape, "") for w in layout.writes]
         if replica_id:
             layout = type(layout)(layout_id=layout.layout_id, writes=tuple(moved))
-        state.handle(replica_id, layout, 0.0)
-        actions = reduced(state, state.handle(replica_id, contribution, 0.0))
+        arrive(state, replica_id, layout, 0.0)
+        actions = reduced(state, arrive(state, replica_id, contribution, 0.0))
 
     assert ["0 <- Commit w v1, v v1 assign [2., 2.]", "1 <- Commit w v1, v v1 assign [2., 2.]"] == (
         describe(actions)

@@ -20,7 +20,7 @@ from varsim.protocol.messages import Message
 from varsim.registry import BuiltIn, Registry
 from varsim.spec import Array
 from varsim.sync.actions import Reduce
-from varsim.sync.events import ReductionDone
+from varsim.sync.coordinator_events import ReductionDone
 from varsim.transport.transport import Transport
 
 

@@ -29,7 +29,7 @@ from varsim.protocol.messages import Message, ReduceSlice, SliceReduced
 from varsim.spec import Array, Operation, VariableAggregation
 from varsim.sync.actions import Reduce
 from varsim.sync.blockwise import merge_into
-from varsim.sync.events import ReductionDone
+from varsim.sync.coordinator_events import ReductionDone
 from varsim.transport import arena
 from varsim.transport.arena import Arena
 from varsim.transport.loans import SHARED_FROM_BYTES, TOLD_FROM_BYTES, Loans

@@ -77,7 +77,7 @@ class ObservedStrategy:
     @property
     def calls(self) -> int:
         """The number of calls of strategy.run."""
-        return self.strategy.coordinator.state.calls if self.strategy.has_workers else 0
+        return self.strategy.coordinator.calls if self.strategy.has_workers else 0
 
     def measure(self) -> None:
         """Measure the variables; the workers must answer. A second call does nothing.

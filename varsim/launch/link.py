@@ -15,8 +15,8 @@ import numpy as np
 from varsim.protocol.messages import Message, Payload
 from varsim.spec import Array
 from varsim.sync.actions import Reduce
+from varsim.sync.coordinator_events import ReductionDone
 from varsim.sync.coordinator_state import CoordinatorState
-from varsim.sync.events import ReductionDone
 from varsim.tracing.trace import Trace
 
 

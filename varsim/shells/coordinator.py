@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol, assert_never
 
 from varsim import environment
 from varsim.errors import CallTimeout, ContextError, VarsimError, WorkerLost
@@ -22,22 +22,47 @@ from varsim.protocol.messages import (
 )
 from varsim.spec import Array, Operation, VariableSpec
 from varsim.sync.actions import (
-    CoordinatorAction,
+    CallBegins,
     Exchanged,
-    Fetched,
     Finish,
+    Locate,
     PerformHostCall,
+    ProgramAnswer,
+    ProgramDone,
+    ProgramRefused,
+    ProgramWrote,
     Reduce,
     RunMerge,
     Send,
 )
 from varsim.sync.call_site import CallSite
+from varsim.sync.coordinator_events import (
+    CoordinatorEvent,
+    HostCallDone,
+    Located,
+    MergeFunctionReturns,
+    MessageArrives,
+    ProgramAssignComponents,
+    ProgramCall,
+    ProgramCreate,
+    ProgramFetch,
+    ProgramForget,
+    ProgramGivesUp,
+    ProgramOperation,
+    ProgramRead,
+    ProgramWrite,
+    ProgramWriteComponent,
+    ReductionDone,
+    ReductionFailed,
+    TimePasses,
+)
 from varsim.sync.coordinator_state import CoordinatorState
-from varsim.sync.events import ReductionDone
 from varsim.sync.statistics import VariableStatistics
-from varsim.sync.stragglers import PATIENCE_S, REMINDER_S, still_running
 from varsim.tracing.program import ProgramNotes
 from varsim.transport.one_thread import OneThread
+
+OfTheProgram = RunMerge | PerformHostCall | CallBegins | Exchanged | ProgramWrote | ProgramAnswer
+"""Actions that are neither messages nor questions."""
 
 CALL_TIMEOUT_S = 600.0
 """How long a running call may go without a message from any replica.
@@ -77,14 +102,12 @@ class Coordinator:
         self._channel = link.channel
         self.num_replicas = link.channel.num_replicas
         self.state = CoordinatorState(self.num_replicas, strict=strict)
-        self.ledger = self.state.ledger
-        self._hosts: dict[int, Host] = {}
+        self._next_token = 1
+        self._answers: dict[int, ProgramAnswer] = {}  # by token
+        self._hosts: dict[int, Host] = {}  # by token of a call
+        self._tokens: dict[int, int] = {}  # call_id → token, of calls that run
         self._work: deque[RunMerge | PerformHostCall] = deque()
-        self._fetched: dict[int, tuple[Array, ...]] = {}
-        self._exchanged: dict[int, VarsimError | None] = {}
-        self._finished: dict[int, Finish] = {}
         self._outgoing: dict[int, list[Message]] = {}
-        self._reducing = False  # whether a reduction is computed elsewhere
         self._forgotten: list[int] = []
         self._lost: tuple[int, Lost] | None = None
         self._closed = False
@@ -98,39 +121,61 @@ class Coordinator:
     # ------------------------------------------------------------ variables
 
     def create(self, spec: VariableSpec, value: Array) -> None:
-        """Creates a variable on all replicas. The array belongs to the cluster from now on."""
+        """Create a variable on all replicas. The array belongs to the cluster from now on."""
         with self.in_use:
             self._check()
-            self._perform(self.ledger.create(spec, value))
+            self._handle(ProgramCreate(spec, value, self._channel.now_s()))
             self._flush()
 
     def forget(self, variable_id: int) -> None:
-        """Notes that the program dropped a variable; safe to call from a finalizer."""
+        """Note that the program dropped a variable; safe to call from a finalizer."""
         self._forgotten.append(variable_id)
+
+    def read(self, variable_id: int) -> tuple[Array, int]:
+        """Return the cross-replica value of a variable, and its version.
+
+        Raises:
+            VarsimError: See `Program.operate`.
+        """
+        done = self._operate(lambda token, now_s: ProgramRead(token, variable_id, now_s))
+        return done.values[0], done.versions[0]
+
+    def fetch(
+        self, variable_id: int, replica_ids: Sequence[int]
+    ) -> tuple[tuple[Array, ...], tuple[int, ...]]:
+        """Return the components of a variable on some replicas, and their versions."""
+        done = self._operate(
+            lambda token, now_s: ProgramFetch(token, variable_id, tuple(replica_ids), now_s)
+        )
+        return done.values, done.versions
 
     def write(
         self,
         variable_id: int,
         operation: Operation,
-        values: Sequence[Array],
-        place: str = "",
+        values: tuple[Array, ...],
         *,
-        same: bool,
+        per_replica: str = "",
+        is_indivisible: bool = False,
+        returns_value: bool = False,
+        problem: VarsimError | None = None,
+        location: str = "",
     ) -> None:
-        """Writes all components; see `Ledger.write`.
-
-        Args:
-            place: file:line in the program, for the record.
-        """
-        with self.in_use:
-            self._check()
-            if self.state.overwrites(variable_id, operation, same=same):
-                self._perform(self.ledger.overwrite(variable_id, values[0]))
-            else:
-                self._exchange(variable_id)
-                self._perform(self.ledger.write(variable_id, operation, values, same=same))
-            self._notes.wrote(variable_id, operation, values, place, same=same)
-            self._flush()
+        """Write a variable as the policy says; see `ProgramWrite`."""
+        self._write(
+            lambda token, now_s: ProgramWrite(
+                token,
+                variable_id,
+                operation,
+                values,
+                per_replica=per_replica,
+                is_indivisible=is_indivisible,
+                returns_value=returns_value,
+                problem=problem,
+                location=location,
+                now_s=now_s,
+            )
+        )
 
     def write_component(
         self,
@@ -138,60 +183,82 @@ class Coordinator:
         replica_id: int,
         operation: Operation,
         value: Array,
-        place: str = "",
+        location: str = "",
     ) -> None:
-        """Writes one component; see `Ledger.write_component`."""
-        with self.in_use:
-            self._check()
-            self._exchange(variable_id)
-            self._perform(self.ledger.write_component(variable_id, replica_id, operation, value))
-            self._notes.wrote_to(replica_id, variable_id, operation, value, place)
-            self._flush()
+        """Write one component past the policy."""
+        self._write(
+            lambda token, now_s: ProgramWriteComponent(
+                token, variable_id, replica_id, operation, value, location, now_s
+            )
+        )
 
-    def mirror(self, variable_id: int) -> Array | None:
-        """What all components of a variable hold, if that is known without asking."""
-        return self.ledger.mirror(variable_id)
-
-    def components(self, variable_id: int, replica_ids: Sequence[int]) -> tuple[Array, ...]:
-        """The components of a variable on some replicas, read-only.
-
-        Raises:
-            WorkerLost: One of the workers has died.
-        """
-        if self.ledger.exchanges.defers(variable_id):
-            with self.in_use:
-                self._exchange(variable_id)
-        known = self.ledger.known(variable_id, replica_ids)
-        missing = [i for i, value in zip(replica_ids, known, strict=True) if value is None]
-        fetched = iter(self._fetch(variable_id, missing) if missing else ())
-        return tuple(next(fetched) if value is None else value for value in known)
-
-    def _exchange(self, variable_id: int) -> None:
-        """Has deferred writes exchanged, so that the variable's value is what it should be."""
-        self._await_departures(range(self.num_replicas))
-        request_id, actions = self.state.exchange(variable_id, self._channel.now_s())
-        if request_id is None:
-            return
-        self._perform(actions)
-        while request_id not in self._exchanged or self._reducing:
-            self._turn(None)
-        error = self._exchanged.pop(request_id)
-        if error is not None:
-            raise error
-        self._notes.decided(self._outgoing.values())
-
-    def _fetch(self, variable_id: int, replica_ids: Sequence[int]) -> tuple[Array, ...]:
-        with self.in_use:
-            self._await_departures(replica_ids)
-            request_id, actions = self.ledger.fetch(variable_id, replica_ids)
-            self._perform(actions)
-            while request_id not in self._fetched or self._reducing:
-                self._turn(None)
-            return self._fetched.pop(request_id)
+    def assign_components(
+        self, variable_id: int, values: Mapping[int, Array], location: str = ""
+    ) -> None:
+        """Assign several components past the policy, by replica_id."""
+        self._write(
+            lambda token, now_s: ProgramAssignComponents(
+                token, variable_id, values, location, now_s
+            )
+        )
 
     def statistics(self) -> tuple[VariableStatistics, ...]:
-        """The accounts of all variables."""
-        return self.ledger.statistics()
+        """Return the accounts of all variables."""
+        return self.state.statistics()
+
+    @property
+    def calls(self) -> int:
+        """Return how many calls have begun."""
+        return self.state.calls_begun
+
+    def _write(self, make: Callable[[int, float], ProgramOperation]) -> None:
+        with self.in_use:
+            self._check()
+            self._operate(make)
+            self._flush()
+
+    def _operate(self, make: Callable[[int, float], ProgramOperation]) -> ProgramDone:
+        """Do one operation of the program, to its end.
+
+        What needs no message is possible after the workers have ended, too.
+
+        Args:
+            make: Makes the event, from its token and the time.
+        """
+        with self.in_use:
+            event = make(self._token(), self._channel.now_s())
+            answer = self._until_answered(event)
+        assert isinstance(answer, ProgramDone)
+        return answer
+
+    def _token(self) -> int:
+        self._next_token += 1
+        return self._next_token - 1
+
+    def _until_answered(self, event: ProgramOperation | ProgramCall) -> ProgramAnswer:
+        """Do what an event of the program leads to, until its token is answered."""
+        token = event.token
+        try:
+            self._handle(event)
+            while token not in self._answers or self.state.is_reducing:
+                self._turn(token)
+        except BaseException as error:
+            self._give_up(token, error)
+            raise
+        answer = self._answers.pop(token)
+        if isinstance(answer, ProgramRefused):
+            raise answer.error
+        return answer
+
+    def _give_up(self, token: int, error: BaseException) -> None:
+        call_id = next((i for i, one in self._tokens.items() if one == token), None)
+        if call_id is not None:
+            said = f"{type(error).__name__}: {error}".removesuffix(": ")
+            self._notes.finished(call_id, said, self._outgoing.values())
+        self._answers.pop(token, None)
+        self._handle(ProgramGivesUp(token, type(error).__name__, self._channel.now_s()))
+        if call_id is not None and self._lost is None:
+            self._flush()
 
     # ------------------------------------------------------------ calls
 
@@ -203,7 +270,7 @@ class Coordinator:
         host: Host,
         site: CallSite,
     ) -> tuple[Returned, ...]:
-        """Calls a function on all replicas.
+        """Call a function on all replicas.
 
         Args:
             site: What it is called and where, for errors.
@@ -218,7 +285,10 @@ class Coordinator:
         with self.in_use:
             self.in_use.begins(site)
             try:
-                finish = self._run(function_id, function, arguments, host, site)
+                self._check()
+                now_s = self._channel.now_s()
+                call = ProgramCall(self._token(), function_id, function, arguments, site, now_s)
+                finish = self._run(call, host)
                 if not finish.returned:
                     self._flush()  # the replicas that wait are to know that it has failed
             finally:
@@ -232,95 +302,51 @@ class Coordinator:
             _raise_failure(finish)
         return finish.returned
 
-    def _run(
-        self,
-        function_id: str,
-        function: Payload,
-        arguments: Sequence[Payload],
-        host: Host,
-        site: CallSite,
-    ) -> Finish:
-        self._await_departures(range(self.num_replicas))
-        now_s = self._channel.now_s()
-        call_id, actions = self.state.start(function_id, function, arguments, site, now_s)
-        self._hosts[call_id] = host
+    def _run(self, call: ProgramCall, host: Host) -> Finish:
+        self._hosts[call.token] = host
         try:
-            self._perform(actions)
-            while call_id not in self._finished or self._reducing:
-                self._turn(call_id)
-        except BaseException as error:
-            said = f"{type(error).__name__}: {error}".removesuffix(": ")
-            self._notes.finished(call_id, said, self._outgoing.values())
-            self._give_up(call_id, error)
-            raise
+            finish = self._until_answered(call)
         finally:
-            del self._hosts[call_id]
-            self._work = deque(work for work in self._work if work.call_id != call_id)
-        finish = self._finished.pop(call_id)
-        self._notes.finished(call_id, finish.story, self._outgoing.values())
+            del self._hosts[call.token]
+            self._tokens = {i: one for i, one in self._tokens.items() if one != call.token}
+            self._work = deque(work for work in self._work if work.call_id in self._tokens)
+        assert isinstance(finish, Finish)
+        self._notes.finished(finish.call_id, finish.story, self._outgoing.values())
         return finish
 
-    def _give_up(self, call_id: int, error: BaseException) -> None:
-        self._reducing = False
-        now_s = self._channel.now_s()
-        self._perform(self.state.give_up(call_id, type(error).__name__, now_s))
-        if self._lost is None:
-            self._flush()
-
-    def _await_departures(self, replica_ids: Collection[int]) -> None:
-        """Waits a little for replicas to leave calls that the program gave up.
-
-        Raises:
-            StillRunning: Some have not, and nobody can say when they will.
-        """
-        self._check()  # before a state changes: a fork would wait for answers to what was not sent
-        asked_s = self._channel.now_s()
-        stages_s = [REMINDER_S, PATIENCE_S]
-        while late := self.state.stragglers.given_up(replica_ids):
-            left_s = asked_s + stages_s[0] - self._channel.now_s()
-            if left_s > 0:
-                self._hear(left_s)
-            elif len(stages_s) > 1:
-                stages_s.pop(0)
-                self._perform(self.state.stragglers.reminders(replica_ids))
-                self._flush()
-            else:
-                now_at = self._where([one.replica_id for one in late])
-                raise still_running(late, now_at, self._channel.now_s())
-
     def _where(self, replica_ids: Iterable[int]) -> dict[int, str]:
-        """The lines at which replicas are now, as far as they can be seen."""
+        """Return the lines at which replicas are now, as far as they can be seen."""
         found = {replica_id: self._channel.where(replica_id) for replica_id in replica_ids}
         return {replica_id: place for replica_id, place in found.items() if place}
 
     # ------------------------------------------------------------ the loop
 
-    def _turn(self, call_id: int | None) -> None:
+    def _turn(self, token: int) -> None:
         """Do one step: what the program must do itself, else take the next messages.
 
         While workers compute slices of a reduction, nothing leaves that could let them run on.
         """
-        if not self._reducing:
+        if not self.state.is_reducing:
             self._flush()
             if self._work:
                 self._do(self._work.popleft())
                 return
-        self._receive(call_id)
+        self._receive(token)
 
     def _do(self, work: RunMerge | PerformHostCall) -> None:
-        host = self._hosts[work.call_id]
+        host = self._hosts[self._tokens[work.call_id]]
         if isinstance(work, RunMerge):
             with Interruptible():  # the user's code does
                 results = host.merge(work.meetings)
-            self._perform(self.state.merged(work.call_id, work.index, results))
+            now_s = self._channel.now_s()
+            self._handle(MergeFunctionReturns(work.call_id, work.index, results, now_s))
         else:
             with Interruptible():
                 result, failed = host.perform(work.replica_id, work.host_call)
-            self._perform(
-                self.state.answered(work.host_call.call_id, work.replica_id, result, failed=failed)
-            )
+            now_s = self._channel.now_s()
+            self._handle(HostCallDone(work.call_id, work.replica_id, result, failed, now_s))
 
-    def _receive(self, call_id: int | None) -> None:
+    def _receive(self, token: int) -> None:
         channel = self._channel
         started_s = channel.now_s()
         while True:
@@ -332,65 +358,75 @@ class Coordinator:
                 return
             now_s = channel.now_s()
             if self.state.deadline_s is not None and now_s >= self.state.deadline_s:
-                self._perform(self.state.tick(now_s))
+                self._handle(TimePasses(now_s))
                 return
             if now_s - started_s >= self.call_timeout_s:
-                now_at = self._where(self.state.busy(call_id))
-                story = self.state.stuck(call_id, now_at, now_s)
+                now_at = self._where(self.state.busy(token))
+                story = self.state.stuck(token, now_at, now_s)
                 raise CallTimeout(
                     f"no replica said anything for {self.call_timeout_s:g} s{story}\n"
                     "  VARSIM_CALL_TIMEOUT_S changes how long to wait."
                 )
 
     def _hear(self, timeout_s: float) -> bool:
-        """Takes the messages that come within a time; whether there were any."""
+        """Take the messages that come within a time; return whether there were any."""
         arrivals = self._channel.receive(max(0.0, min(POLL_S, timeout_s)))
         now_s = self._channel.now_s()
         for replica_id, message in arrivals:
             if isinstance(message, Lost):
                 self._lost = replica_id, message
-                continue
-            if isinstance(message, ReductionDone):
-                self._reducing = False
-                self._perform(self.state.reduced(message))
+            elif isinstance(message, ReductionDone):
+                self._handle(message)
             else:
-                self._perform(self.state.handle(replica_id, message, now_s))
-            if self.link.observer is not None:
-                self.link.observer.handled(self.state)
+                self._handle(MessageArrives(replica_id, message, now_s))
         self._check()
         return bool(arrivals)
 
-    def _perform(self, actions: Sequence[CoordinatorAction]) -> None:
-        reduction = self._do_all(actions)
-        while reduction is not None:
-            value = self.link.exchange.reduce(reduction, self._channel.now_s())
-            if value is None:
-                self._reducing = True
-                return
-            reduction = self._do_all(self.state.reduced(ReductionDone(reduction.token, value)))
+    def _handle(self, event: CoordinatorEvent) -> None:
+        """Give the state an event, and do what it says; answer its questions."""
+        events = deque([event])
+        while events:
+            for action in self.state.handle(events.popleft()):
+                match action:
+                    case Send(to=to, message=message):
+                        self._outgoing.setdefault(to, []).append(message)
+                    case Reduce():
+                        events += self._reduce(action)
+                    case Locate(token=token, replica_ids=replica_ids):
+                        events.append(Located(token, self._where(replica_ids)))
+                    case _:
+                        self._perform(action)
+            if self.link.observer is not None:
+                self.link.observer.handled(self.state)
 
-    def _do_all(self, actions: Sequence[CoordinatorAction]) -> Reduce | None:
-        """Do what actions say; a reduction, always the last of them, is returned."""
-        for action in actions:
-            match action:
-                case Send(to=to, message=message):
-                    self._outgoing.setdefault(to, []).append(message)
-                case RunMerge() | PerformHostCall():
-                    self._work.append(action)
-                case Fetched():
-                    self._fetched[action.request_id] = action.values
-                case Exchanged():
-                    self._exchanged[action.request_id] = action.error
-                case Finish():
-                    self._finished[action.call_id] = action
-                case Reduce():
-                    return action
-        return None
+    def _reduce(self, action: Reduce) -> list[CoordinatorEvent]:
+        try:
+            value = self.link.exchange.reduce(action, self._channel.now_s())
+        except BaseException:
+            self.state.handle(ReductionFailed(action.token))
+            raise
+        return [] if value is None else [ReductionDone(action.token, value)]
+
+    def _perform(self, action: OfTheProgram) -> None:
+        match action:
+            case RunMerge() | PerformHostCall():
+                self._work.append(action)
+            case ProgramDone() | ProgramRefused() | Finish():
+                self._answers[action.token] = action
+            case CallBegins(token=token, call_id=call_id):
+                self._tokens[call_id] = token
+            case Exchanged():
+                self._notes.decided(self._outgoing.values())
+            case ProgramWrote(variable_id=number, operation=operation, location=location):
+                for replica_id, value in action.written:
+                    self._notes.wrote(replica_id, number, operation, value, location)
+            case _:
+                assert_never(action)
 
     def _flush(self) -> None:
         self._check()
         while self._forgotten and not self._hosts:  # a running call may still name it
-            self._perform(self.ledger.forget(self._forgotten.pop()))
+            self._handle(ProgramForget(self._forgotten.pop(), self._channel.now_s()))
         outgoing, self._outgoing = self._outgoing, {}
         for replica_id, messages in outgoing.items():
             self._channel.send(replica_id, messages)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from varsim.errors import VarsimError
 from varsim.protocol.messages import (
@@ -22,6 +22,7 @@ from varsim.protocol.messages import (
 from varsim.protocol.story import said_in
 from varsim.spec import Array, Operation, VariableAggregation
 from varsim.sync import reduce
+from varsim.sync.waits import Wait
 
 # ---------------------------------------------------------------- of either state
 
@@ -107,7 +108,7 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class RunMerge:
-    """Run a merge_call's function in cross-replica context, then call `merged`."""
+    """Run a merge_call's function in cross-replica context; answer with `MergeFunctionReturns`."""
 
     call_id: int
     index: int
@@ -116,7 +117,7 @@ class RunMerge:
 
 @dataclass(frozen=True, slots=True)
 class PerformHostCall:
-    """Do for a replica what only the program can do, then call `answered`."""
+    """Do for a replica what only the program can do; answer with `HostCallDone`."""
 
     replica_id: int
     host_call: HostCall
@@ -149,25 +150,68 @@ class Reduce:
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
-    """The components that a fetch asked for, in the order in which it named the replicas."""
+class Locate:
+    """Find out at which lines replicas are now, if that is possible; answer with `Located`."""
 
-    request_id: int
-    values: tuple[Array, ...]
+    token: int
+    replica_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CallBegins:
+    """A call that the program asked for has its number: it names what belongs to the call."""
+
+    token: int
+    call_id: int
 
 
 @dataclass(frozen=True, slots=True)
 class Exchanged:
-    """The deferred writes that the program waited for are committed, or never will be."""
+    """The deferred writes that an operation waited for are committed, and the program sees them."""
 
-    request_id: int
-    error: VarsimError | None = None
+    token: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ProgramWrote:
+    """Record a write of the program: nothing has refused it, and no commit has left yet.
+
+    `written` are pairs of a replica_id, or None for all components alike, and a value.
+    """
+
+    variable_id: int
+    operation: Operation
+    written: tuple[tuple[int | None, Array], ...]
+    location: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ProgramDone:
+    """An operation of the program is done.
+
+    Attributes:
+        values: What was read or fetched, read-only.
+        versions: How many commits each component of a fetch has had; of a read, the most of any.
+    """
+
+    token: int
+    values: tuple[Array, ...] = ()
+    versions: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ProgramRefused:
+    """An operation of the program, or the start of a call, is refused: raise the error."""
+
+    token: int
+    error: VarsimError
 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
     """A call has ended, in one of three ways."""
 
+    token: int
     call_id: int
     returned: tuple[Returned, ...] = ()  # by every replica, in replica order
     reports: tuple[tuple[int, Report], ...] = ()  # of the replicas whose functions have ended
@@ -186,7 +230,25 @@ class Finish:
 
 
 ReplicaAction = Send | Run | Deliver | Await | ShowValue | Proceed | Abandon | Supply | Stop
-CoordinatorAction = Send | RunMerge | PerformHostCall | Reduce | Fetched | Exchanged | Finish
 
-Steps = Generator[CoordinatorAction, Array, None]
-"""The actions that follow from one event, in order. `yield Reduce(…)` gives the reduced value."""
+ProgramAnswer = ProgramDone | ProgramRefused | Finish
+"""How an operation of the program, or a call, ends."""
+
+CoordinatorAction = (
+    Send
+    | RunMerge
+    | PerformHostCall
+    | Reduce
+    | Locate
+    | CallBegins
+    | Exchanged
+    | ProgramWrote
+    | ProgramAnswer
+)
+
+Steps = Generator[CoordinatorAction | Wait, Any, None]
+"""The actions that follow from one event, in order.
+
+`yield Reduce(…)` gives the reduced value. An operation of the program also yields what it waits
+for.
+"""

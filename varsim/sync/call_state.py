@@ -50,6 +50,7 @@ class CallState:
     Args:
         strict: Collectives without a name do not meet those of another line.
         started_s: When the call started, by the clock of all other times.
+        token: Names the call to the program.
     """
 
     def __init__(
@@ -61,8 +62,10 @@ class CallState:
         started_s: float = 0.0,
         *,
         strict: bool = False,
+        token: int = 0,
     ) -> None:
         self.call_id = call_id
+        self.token = token
         self.site = site
         self.started_s = started_s
         self.participants = [Participant() for _ in range(num_replicas)]

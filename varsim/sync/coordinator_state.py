@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import combinations, count
 
-from varsim.errors import ContextError, MismatchError, ProtocolError, VarsimError
+from varsim.errors import ContextError, MismatchError, ProtocolError, StillRunning, VarsimError
 from varsim.protocol.messages import (
     Abort,
     AllGather,
@@ -25,7 +23,6 @@ from varsim.protocol.messages import (
     MergeCall,
     Merged,
     Message,
-    Payload,
     Raised,
     Reduced,
     Returned,
@@ -33,44 +30,51 @@ from varsim.protocol.messages import (
     Tally,
     Waiting,
 )
-from varsim.spec import Array, Operation
+from varsim.spec import Array
 from varsim.sync import mismatch, reduce
 from varsim.sync.actions import (
+    CallBegins,
     CoordinatorAction,
     Finish,
     PerformHostCall,
-    Reduce,
+    ProgramRefused,
     RunMerge,
     Send,
     Steps,
 )
-from varsim.sync.call_site import UNKNOWN, CallSite
 from varsim.sync.call_state import CallState
-from varsim.sync.events import ReductionDone
+from varsim.sync.coordinator_events import (
+    CoordinatorEvent,
+    HostCallDone,
+    Located,
+    MergeFunctionReturns,
+    MessageArrives,
+    ProgramCall,
+    ProgramCreate,
+    ProgramForget,
+    ProgramGivesUp,
+    ReductionDone,
+    ReductionFailed,
+    TimePasses,
+)
 from varsim.sync.ledger import Ledger
 from varsim.sync.participant import Met, Plans
+from varsim.sync.program import await_departures, operate
+from varsim.sync.statistics import VariableStatistics
+from varsim.sync.steps import Runner
 from varsim.sync.stragglers import Stragglers, describe
 
 MAX_FUNCTIONS = 256
 """How many functions a worker remembers; the one not used for longest is forgotten."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Suspended:
-    """What is left to do about an event once the value of a reduction has come."""
-
-    token: int
-    steps: Steps
-
-
 class CoordinatorState:
     """Decides, for a whole cluster, what every message and every step of the program means.
 
-    The shell calls `handle` with each message and the time at which it came, `start`, … for the
-    program, and the methods of `ledger` for what the program does to variables itself; it does
-    what the returned actions say, in order. It answers a `Reduce` with `reduced`. Until then the
-    state is in the middle of an event: messages wait in a backlog, and the program may only give
-    up a call.
+    The shell calls `handle` with each event and does what the returned actions say, in order.
+
+    After a `Reduce` the state is in the middle of an event: later events wait in a backlog until
+    the value comes, except that the program gives something up. So a merge is atomic.
 
     Args:
         strict: Refuse what is likely a mistake: collectives without a name that would meet although
@@ -79,74 +83,145 @@ class CoordinatorState:
 
     def __init__(self, num_replicas: int, *, strict: bool = False) -> None:
         self.num_replicas = num_replicas
+        self.stragglers = Stragglers()
+        self.calls_begun = 0
         self._strict = strict
         self.ledger = Ledger(num_replicas, count(1))
-        self._suspended: _Suspended | None = None
-        self._backlog: deque[tuple[int, Message, float]] = deque()
+        self._runner = Runner()
         self._plans = Plans(num_replicas, self.ledger.specs)
         self._calls: dict[int, CallState] = {}  # innermost last
-        self._next_call_id = 1
-        self.stragglers = Stragglers()
         self._functions: dict[str, None] = {}  # what the workers remember, least recent first
         self._crossed: set[frozenset[str]] = set()  # pairs of lines that were warned of
 
     def _all(self, message: Message) -> list[CoordinatorAction]:
         return [Send(i, message) for i in range(self.num_replicas)]
 
-    # ------------------------------------------------------------ calls
+    # ------------------------------------------------------------ events
 
-    def knows_function(self, function_id: str) -> bool:
-        """Whether every worker has been sent this function and remembers it."""
-        return function_id in self._functions
+    def handle(self, event: CoordinatorEvent) -> list[CoordinatorAction]:
+        """Take one event, and return what the shell must do about it, in order.
+
+        Raises:
+            ProtocolError: A replica has sent what the protocol does not allow.
+        """
+        runner = self._runner
+        match event:
+            case ReductionDone():
+                actions = runner.resume(event)
+            case ReductionFailed():
+                runner.drop_reduction(event.token)
+                actions = []
+            case ProgramGivesUp():
+                actions = self._give_up(event)
+            case _ if runner.is_reducing:
+                runner.backlog.append(event)
+                return []
+            case _:
+                actions = self._begin(event)
+        if runner.is_behind:
+            actions += runner.catch_up(self._begin)
+        return actions
+
+    def _begin(self, event: CoordinatorEvent) -> list[CoordinatorAction]:
+        runner = self._runner
+        if isinstance(event, MessageArrives):
+            runner.now_s = event.now_s
+            return runner.run(self._take(event.replica_id, event.message, event.now_s))
+        if isinstance(event, Located):
+            runner.take_locations(event)
+            return []
+        assert not isinstance(event, ReductionDone | ReductionFailed | ProgramGivesUp)
+        runner.now_s = event.now_s
+        match event:
+            case TimePasses():
+                return runner.run(self._tick(event.now_s))
+            case MergeFunctionReturns():
+                return self._merged(event)
+            case HostCallDone():
+                return self._answered(event)
+            case ProgramCreate():
+                return self.ledger.create(event.spec, event.value)
+            case ProgramForget():
+                return self.ledger.forget(event.variable_id)
+            case ProgramCall():
+                return runner.operate(event.token, self._call(event))
+            case _:
+                return runner.operate(event.token, operate(event, self.ledger, self))
 
     @property
-    def calls(self) -> int:
-        """How many have been started."""
-        return self._next_call_id - 1
+    def now_s(self) -> float:
+        """Return the time of the event at hand."""
+        return self._runner.now_s
 
-    def start(
-        self,
-        function_id: str,
-        function: Payload,
-        arguments: Sequence[Payload],
-        site: CallSite = UNKNOWN,
-        now_s: float = 0.0,
-    ) -> tuple[int, list[CoordinatorAction]]:
-        """Calls a function on all replicas, each with its arguments; ends in a `Finish`."""
-        call_id = self._next_call_id
-        self._next_call_id += 1
-        specs, strict = self.ledger.specs, self._strict
+    @property
+    def is_reducing(self) -> bool:
+        """Return whether the state waits for the value of a reduction."""
+        return self._runner.is_reducing
+
+    @property
+    def deadline_s(self) -> float | None:
+        """Return when `TimePasses` may have a consequence although no message came."""
+        if self._runner.is_reducing:
+            return None
+        times = [self._runner.deadline_s, *(call.deadline_s for call in self._calls.values())]
+        return min((time_s for time_s in times if time_s is not None), default=None)
+
+    def _tick(self, now_s: float) -> Steps:
+        for call in list(self._calls.values()):
+            yield from self._conclude(call, now_s)
+
+    # ------------------------------------------------------------ calls
+
+    def _call(self, event: ProgramCall) -> Steps:
+        """Call a function on all replicas; end in a `Finish`."""
+        try:
+            yield from await_departures(self, event.token, range(self.num_replicas))
+        except StillRunning as error:
+            yield ProgramRefused(event.token, error)
+            return
+        self.calls_begun += 1
+        call_id = self.calls_begun
         self._calls[call_id] = CallState(
-            call_id, self.num_replicas, specs, site, now_s, strict=strict
+            call_id,
+            self.num_replicas,
+            self.ledger.specs,
+            event.site,
+            self.now_s,
+            strict=self._strict,
+            token=event.token,
         )
         self.ledger.call_running = True
         self.ledger.exchanges.begin(call_id)
-        actions: list[CoordinatorAction] = []
+        yield CallBegins(event.token, call_id)
+        yield from self._define(event)
+        start: Start | None = None
+        for i, own in enumerate(event.arguments):
+            if start is None or start.arguments is not own:  # else one message does for both
+                start = Start(call_id=call_id, function_id=event.function_id, arguments=own)
+            yield Send(i, start)
+
+    def _define(self, event: ProgramCall) -> Steps:
+        """Send the function to workers that do not remember it."""
+        function_id = event.function_id
         if function_id not in self._functions:
-            actions += self._all(Define(function_id=function_id, function=function))
+            yield from self._all(Define(function_id=function_id, function=event.function))
         self._functions.pop(function_id, None)
         self._functions[function_id] = None
         if len(self._functions) > MAX_FUNCTIONS:
             oldest = next(iter(self._functions))
             del self._functions[oldest]
-            actions += self._all(Forget(function_ids=(oldest,)))
-        start: Start | None = None
-        for i, own in enumerate(arguments):
-            if start is None or start.arguments is not own:  # else one message does for both
-                start = Start(call_id=call_id, function_id=function_id, arguments=own)
-            actions.append(Send(i, start))
-        return call_id, actions
+            yield from self._all(Forget(function_ids=(oldest,)))
 
-    def give_up(self, call_id: int, why: str, now_s: float) -> list[CoordinatorAction]:
-        """The program gives up a call, by an interrupt or a time-out.
-
-        A merge that waits for the value of a reduction does not happen.
-        """
-        if self._suspended is not None:
-            self._suspended.steps.close()
-            self._suspended = None
-        actions = self._abandon(call_id, f"the program raised {why}", why, now_s, by_program=True)
-        return [*actions, *self._take_backlog()]
+    def _give_up(self, event: ProgramGivesUp) -> list[CoordinatorAction]:
+        """Drop an operation; or a call, with a merge that waits for the value of a reduction."""
+        self._runner.now_s = event.now_s
+        self._runner.drop_operation(event.token)
+        call = self._call_of(event.token)
+        if call is None:
+            return []
+        self._runner.drop_reduction()
+        why = f"the program raised {event.why}"
+        return self._abandon(call.call_id, why, event.why, event.now_s, by_program=True)
 
     def _abandon(
         self,
@@ -158,7 +233,7 @@ class CoordinatorState:
         by_program: bool = False,
         error: VarsimError | None = None,
     ) -> list[CoordinatorAction]:
-        """A call is over: its replicas stop where they wait next.
+        """End a call before its replicas do: they stop where they wait next.
 
         Args:
             reason: For the replicas.
@@ -173,63 +248,52 @@ class CoordinatorState:
         self.ledger.call_running = bool(self._calls)
         self.ledger.distrust_local()
         error = error or ContextError(f"the call has ended meanwhile: {reason}")
-        unanswered = self.ledger.exchanges.fail(call_id, error)
-        return [*self._all(Abort(call_id=call_id, reason=reason)), *unanswered]
+        self.ledger.exchanges.fail(call_id, error)
+        return self._all(Abort(call_id=call_id, reason=reason))
 
-    def merged(
-        self, call_id: int, index: int, results: Sequence[Payload]
-    ) -> list[CoordinatorAction]:
-        """A merge_call's function has returned; every replica gets its slice."""
-        call = self._calls[call_id]
+    def _merged(self, event: MergeFunctionReturns) -> list[CoordinatorAction]:
+        """Send every replica its slice of what a merge_call's function returned."""
+        call = self._calls[event.call_id]
         for participant in call.participants:
             call.resume(participant)
         return [
-            Send(i, Merged(call_id=call_id, index=index, result=result))
-            for i, result in enumerate(results)
+            Send(i, Merged(call_id=event.call_id, index=event.index, result=result))
+            for i, result in enumerate(event.results)
         ]
 
-    def answered(
-        self, call_id: int, replica_id: int, result: Payload, *, failed: bool
-    ) -> list[CoordinatorAction]:
-        """An ask has been answered; the replica goes on."""
-        call = self._calls.get(call_id)
+    def _answered(self, event: HostCallDone) -> list[CoordinatorAction]:
+        """Send a replica the answer to its ask; it goes on."""
+        call = self._calls.get(event.call_id)
         if call is None:
             return []  # it has failed meanwhile
-        call.answered(replica_id)
-        answer = HostResult(call_id=call_id, result=result, failed=failed)
-        return [Send(replica_id, answer), *self._next_ask(call)]
+        call.answered(event.replica_id)
+        answer = HostResult(call_id=event.call_id, result=event.result, failed=event.failed)
+        return [Send(event.replica_id, answer), *self._next_ask(call)]
 
-    def stuck(self, call_id: int | None, now_at: Mapping[int, str], now_s: float) -> str:
-        """What replicas do, a line each, for the error when nothing has moved for long.
+    def statistics(self) -> tuple[VariableStatistics, ...]:
+        """Return the accounts of all variables, in order of creation."""
+        return self.ledger.statistics()
+
+    def stuck(self, token: int, now_at: Mapping[int, str], now_s: float) -> str:
+        """Return what replicas do, a line each, for the error when nothing has moved for long.
 
         Args:
-            call_id: Of a call that the program waits for; None: it waits for an answer.
+            token: Of what the program waits for; the replicas of a call are described.
             now_at: The lines at which replicas are now, as far as that is known.
         """
-        lines = [] if call_id is None else self._calls[call_id].stuck(now_at)
+        call = self._call_of(token)
+        lines = [] if call is None else call.stuck(now_at)
         late = self.stragglers.among(range(self.num_replicas))
         return "".join(f"\n{line}" for line in (*lines, *describe(late, now_at, now_s)))
 
-    def busy(self, call_id: int | None) -> list[int]:
-        """The replicas that run their functions now, as far as is known: those of `stuck`."""
+    def busy(self, token: int) -> list[int]:
+        """Return the replicas that run their functions now, as far as is known."""
         late = {one.replica_id for one in self.stragglers.among(range(self.num_replicas))}
-        running = [] if call_id is None else self._calls[call_id].running()
-        return sorted(late.union(running))
+        call = self._call_of(token)
+        return sorted(late.union([] if call is None else call.running()))
 
-    @property
-    def deadline_s(self) -> float | None:
-        """When `tick` may have something to say although no message came."""
-        if self._suspended is not None:
-            return None
-        deadlines = [c.deadline_s for c in self._calls.values() if c.deadline_s is not None]
-        return min(deadlines, default=None)
-
-    def tick(self, now_s: float) -> list[CoordinatorAction]:
-        """Time has passed."""
-        actions: list[CoordinatorAction] = []
-        for call in list(self._calls.values()):
-            actions += self._conclude(call, now_s)
-        return actions
+    def _call_of(self, token: int) -> CallState | None:
+        return next((call for call in self._calls.values() if call.token == token), None)
 
     # ------------------------------------------------------------ deferred writes
 
@@ -238,72 +302,21 @@ class CoordinatorState:
         return next(reversed(self._calls.values()), None)
 
     @property
-    def _asker(self) -> int | None:
-        """The replica for which the program does something now; None: for all of them."""
+    def asker(self) -> int | None:
+        """Return the replica for which the program does something now; None: for all of them."""
         call = self._innermost
         return None if call is None else call.in_service
 
-    def exchange(
-        self, variable_id: int, now_s: float
-    ) -> tuple[int | None, list[CoordinatorAction]]:
-        """The program is about to need a variable: what replicas wrote to it is exchanged.
-
-        Returns:
-            What an `Exchanged` will name when it is done; None: nothing is outstanding.
-        Raises:
-            MismatchError: The replicas have not written it alike.
-        """
-        request_id = self.ledger.exchanges.request(variable_id, self._asker, now_s)
-        if request_id is None:
-            return None, []
-        return request_id, self._advance(self._go_on(self._innermost, now_s))
-
-    def overwrites(self, variable_id: int, operation: Operation, *, same: bool) -> bool:
-        """Whether a write of the program makes outstanding deferred writes worthless."""
-        deferred = self.ledger.exchanges.defers(variable_id)
-        return deferred and same and operation is Operation.ASSIGN and self._asker is None
+    def go_on(self) -> Steps:
+        """Do whatever can happen now, after a request for an exchange."""
+        return self._go_on(self._innermost, self.now_s)
 
     # ------------------------------------------------------------ messages
-
-    def handle(self, replica_id: int, message: Message, now_s: float) -> list[CoordinatorAction]:
-        """Take one message of a replica that came at `now_s`, in seconds of any steady clock."""
-        if self._suspended is not None:
-            self._backlog.append((replica_id, message, now_s))
-            return []
-        return self._advance(self._take(replica_id, message, now_s))
-
-    def reduced(self, done: ReductionDone) -> list[CoordinatorAction]:
-        """Take the value of a reduction, unless its call was given up; then the backlog."""
-        if self._suspended is None or self._suspended.token != done.token:
-            return []
-        actions = self._advance(self._suspended.steps, done.value)
-        return [*actions, *self._take_backlog()] if self._backlog else actions
-
-    def _take_backlog(self) -> list[CoordinatorAction]:
-        actions: list[CoordinatorAction] = []
-        while self._backlog and self._suspended is None:
-            actions += self._advance(self._take(*self._backlog.popleft()))
-        return actions
-
-    def _advance(self, steps: Steps, value: Array | None = None) -> list[CoordinatorAction]:
-        """Return the next actions of an event, up to the next reduction or its end."""
-        actions: list[CoordinatorAction] = []
-        self._suspended = None
-        try:
-            action = next(steps) if value is None else steps.send(value)
-            while not isinstance(action, Reduce):
-                actions.append(action)
-                action = next(steps)
-        except StopIteration:
-            return actions
-        self._suspended = _Suspended(action.token, steps)
-        actions.append(action)
-        return actions
 
     def _take(self, replica_id: int, message: Message, now_s: float) -> Steps:
         match message:
             case Component():
-                yield from self.ledger.component(replica_id, message)
+                self.ledger.component(replica_id, message)
                 return
             case Layout():
                 self._plans.learn(replica_id, message)
@@ -442,6 +455,7 @@ class CoordinatorState:
         raised: tuple[int, Raised] | None = None,
     ) -> Finish:
         return Finish(
+            call.token,
             call.call_id,
             returned=returned,
             reports=call.reports(),

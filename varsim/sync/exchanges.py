@@ -9,11 +9,12 @@ from varsim.errors import MismatchError, VarsimError
 from varsim.protocol.messages import OF_DEFERRED, Collect, Deferred, Demand, Part, Tally
 from varsim.spec import Operation, VariableSpec
 from varsim.sync import mismatch, reduce
-from varsim.sync.actions import CoordinatorAction, Exchanged, Reduce, Send, Steps
+from varsim.sync.actions import CoordinatorAction, Reduce, Send, Steps
 from varsim.sync.call_state import CallState
 from varsim.sync.deferred import NOTHING, Mark
 from varsim.sync.participant import Participant, Status
 from varsim.sync.tracked import Variables
+from varsim.sync.waits import Request
 
 
 @dataclass(slots=True)
@@ -60,7 +61,7 @@ class Exchanges:
         self._deferrals: dict[int, _Deferral] = {}
         self._open: dict[int, _Deferral] = {}  # those with cuts
         self._starts: dict[int, dict[int, list[Mark]]] = {}  # call → variable → told before it
-        self._requests: dict[int, tuple[int, int]] = {}  # of the program → variable, count
+        self._requests: dict[Request, tuple[int, int]] = {}  # of the program → variable, count
         self._next_request_id = 1
 
     def add(self, variable_id: int) -> None:
@@ -105,7 +106,7 @@ class Exchanges:
         del self._starts[call.call_id]
         return None
 
-    def fail(self, call_id: int, error: VarsimError) -> list[CoordinatorAction]:
+    def fail(self, call_id: int, error: VarsimError) -> None:
         """A call has failed: what was written in it and not exchanged has never been written."""
         for variable_id, before in self._starts.pop(call_id, {}).items():
             deferral = self._deferrals.get(variable_id)
@@ -116,7 +117,8 @@ class Exchanges:
             deferral.close()
         self._open.clear()
         requests, self._requests = self._requests, {}
-        return [Exchanged(request_id, error) for request_id in requests]
+        for request in requests:
+            request.end(error=error)
 
     def _count(self, variable_id: int) -> None:
         """Notes what ON_WRITE would have merged by now."""
@@ -144,13 +146,13 @@ class Exchanges:
             deferral.parts[replica_id] = part
         return True
 
-    def request(self, variable_id: int, asker: int | None, now_s: float) -> int | None:
+    def request(self, variable_id: int, asker: int | None, now_s: float) -> Request | None:
         """The program needs a variable's value as it is now.
 
         Args:
             asker: The replica for which it does so; None: for all, who wait, or run no call.
         Returns:
-            A number that an `Exchanged` will have; None if all is exchanged.
+            A request that ends when it is exchanged; None if all is exchanged already.
         Raises:
             MismatchError: The replicas have not written it alike.
         """
@@ -158,11 +160,11 @@ class Exchanges:
         deferral = self._deferrals.get(variable_id)
         if deferral is None or count <= deferral.exchanged.count:
             return None
-        request_id = self._new_id()
-        self._requests[request_id] = variable_id, count
+        request = Request()
+        self._requests[request] = variable_id, count
         deferral.want(count, now_s)
         self._open[variable_id] = deferral
-        return request_id
+        return request
 
     def written(self, variable_id: int, asker: int | None) -> int:
         """How often a variable has been written up to now.
@@ -271,10 +273,10 @@ class Exchanges:
         yield from self._variables.commit_all(tracked, operation, new, OF_DEFERRED, cut)
         if call is not None:
             call.settle(variable_id, cut)
-        for request_id, wanted in list(self._requests.items()):
+        for request, wanted in list(self._requests.items()):
             if wanted == (variable_id, cut):
-                del self._requests[request_id]
-                yield Exchanged(request_id)
+                del self._requests[request]
+                request.end()
 
     def _moved(self, part: Part) -> None:
         size_bytes = sum(value.nbytes for value in part.values)

@@ -16,12 +16,13 @@ from varsim.protocol.messages import (
 )
 from varsim.spec import Array, Operation, VariableSpec
 from varsim.sync import policies, reduce
-from varsim.sync.actions import CoordinatorAction, Fetched, Send
+from varsim.sync.actions import CoordinatorAction, Send
 from varsim.sync.components import check_shape
 from varsim.sync.exchanges import Exchanges
 from varsim.sync.merging import Merging
 from varsim.sync.statistics import Account, VariableStatistics
 from varsim.sync.tracked import Tracked, Variables
+from varsim.sync.waits import Request
 
 
 @dataclass(slots=True)
@@ -29,6 +30,7 @@ class _Fetching:
     variable_id: int
     missing: dict[int, int]  # replica_id → place in `values`
     keep: bool  # whether what comes stays true until it is written
+    request: Request
     values: list[Array | None] = field(default_factory=list)
 
 
@@ -179,34 +181,33 @@ class Ledger:
 
     def fetch(
         self, variable_id: int, replica_ids: Sequence[int]
-    ) -> tuple[int, list[CoordinatorAction]]:
-        """Asks replicas for their components. Answered by a `Fetched` with the returned number."""
+    ) -> tuple[Request, list[CoordinatorAction]]:
+        """Ask replicas for their components; the answer has them in the same order."""
         request_id = self._next_request_id
         self._next_request_id += 1
         tracked = self._variables.alone(variable_id)
         missing = {replica_id: place for place, replica_id in enumerate(replica_ids)}
         keep = not self._is_uncertain(tracked)
-        self._fetches[request_id] = _Fetching(variable_id, missing, keep, [None] * len(missing))
+        request, values = Request(), [None] * len(missing)
+        self._fetches[request_id] = _Fetching(variable_id, missing, keep, request, [*values])
         tracked.account.moved(2 * len(missing), 0)
         ask = Fetch(request_id=request_id, variable_id=variable_id)
-        return request_id, [Send(replica_id, ask) for replica_id in replica_ids]
+        return request, [Send(replica_id, ask) for replica_id in replica_ids]
 
-    def component(self, replica_id: int, message: Component) -> list[CoordinatorAction]:
-        """A replica has sent the component that a fetch asked for."""
+    def component(self, replica_id: int, message: Component) -> None:
+        """Take the component that a fetch asked a replica for."""
         fetching = self._fetches.get(message.request_id)
         if fetching is None or replica_id not in fetching.missing:
-            return []  # of a fetch that was given up
+            return
         fetching.values[fetching.missing.pop(replica_id)] = message.value
         if message.variable_id in self._variables:
             tracked = self._variables.peek(message.variable_id)
             tracked.account.moved(0, message.value.nbytes)
             if fetching.keep and tracked.versions[replica_id] == message.version:
                 tracked.learn(replica_id, message.value)
-        if fetching.missing:
-            return []
-        del self._fetches[message.request_id]
-        values = tuple(value for value in fetching.values if value is not None)
-        return [Fetched(message.request_id, values)]
+        if not fetching.missing:
+            del self._fetches[message.request_id]
+            fetching.request.end(tuple(fetching.values))
 
     # ------------------------------------------------------------ reports
 

@@ -205,6 +205,18 @@ def share_of(value: Array, dtype: np.dtype[np.generic], num_replicas: int, varia
     return quotient.astype(dtype)
 
 
+def loses_remainder(
+    value: Array, dtype: np.dtype[np.generic], num_replicas: int, variable: str
+) -> bool:
+    """Return whether the shares of a value, which are integers, do not add up to it.
+
+    Raises:
+        As `share_of`.
+    """
+    share = share_of(value, dtype, num_replicas, variable)
+    return share.dtype.kind in "iu" and not np.array_equal(share * num_replicas, value)
+
+
 @_SILENT
 def apply(operation: Operation, component: Array, value: Array) -> Array:
     """A component after `operation` with `value` of the same shape and dtype.

@@ -12,7 +12,6 @@ from typing import Final
 
 from varsim.errors import StillRunning
 from varsim.protocol.messages import Abort
-from varsim.sync.actions import Send
 from varsim.sync.call_site import CallSite
 
 PATIENCE_S: Final = 1.0
@@ -61,10 +60,10 @@ class Stragglers:
                 outermost.setdefault(replica_id, straggler)
         return list(outermost.values())
 
-    def reminders(self, replica_ids: Collection[int]) -> list[Send]:
-        """Return the aborts of their calls for these replicas once more."""
+    def reminders(self, replica_ids: Collection[int]) -> list[tuple[int, Abort]]:
+        """Return the aborts of their calls for these replicas, to be sent once more."""
         return [
-            Send(replica_id, Abort(call_id=call_id, reason=one.because))
+            (replica_id, Abort(call_id=call_id, reason=one.because))
             for (replica_id, call_id), one in self._inside.items()
             if replica_id in replica_ids
         ]

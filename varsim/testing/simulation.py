@@ -30,8 +30,8 @@ from varsim.protocol.references import References
 from varsim.protocol.structure import LiveCodec
 from varsim.spec import Array
 from varsim.sync.actions import COORDINATOR, Reduce
+from varsim.sync.coordinator_events import ReductionDone
 from varsim.sync.coordinator_state import CoordinatorState
-from varsim.sync.events import ReductionDone
 from varsim.testing.recording import note_received, note_sent
 from varsim.tracing.trace import PROGRAM, open_trace
 from varsim.transport.one_thread import threads

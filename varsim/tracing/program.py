@@ -17,26 +17,13 @@ class ProgramNotes:
 
     def wrote(
         self,
-        variable_id: int,
-        operation: Operation,
-        values: Sequence[Array],
-        place: str,
-        *,
-        same: bool,
-    ) -> None:
-        """The program writes all components, and nothing has refused it; no commit has left yet."""
-        for replica_id, value in enumerate(values[:1] if same else values):
-            self.wrote_to(None if same else replica_id, variable_id, operation, value, place)
-
-    def wrote_to(
-        self,
         replica_id: int | None,
         variable_id: int,
         operation: Operation,
         value: Array,
         place: str,
     ) -> None:
-        """The program writes one component, or all alike."""
+        """Note that the program writes one component, or all alike; no commit has left yet."""
         if self._trace is not None:
             self._trace.wrote(variable_id, replica_id, operation, place, value)
 

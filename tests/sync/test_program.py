@@ -1,0 +1,152 @@
+"""What the program does from outside the replicas: each operation, to its end."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.sync.build import (
+    ADD,
+    ASSIGN,
+    NONE,
+    ON_READ,
+    SUM,
+    W,
+    array,
+    coordinator,
+    describe,
+    handle,
+    spec,
+)
+from varsim.errors import AggregationError, OperationError, PerReplicaError, ShapeError
+from varsim.protocol.messages import Component
+from varsim.spec import Operation
+from varsim.sync.actions import ProgramDone, ProgramRefused, ProgramWrote
+from varsim.sync.coordinator_events import (
+    ProgramAssignComponents,
+    ProgramGivesUp,
+    ProgramRead,
+    ProgramWrite,
+    ProgramWriteComponent,
+)
+
+TOKEN = 7
+
+
+def on_read(*, shape=(), num_replicas=2):
+    """A state that does not know the components of its one variable."""
+    made = coordinator(spec(SUM, ON_READ, shape=shape), num_replicas=num_replicas, calls=0)
+    made.ledger.distrust_local()
+    return made
+
+
+def component(value, request_id=1):
+    return Component(request_id=request_id, variable_id=W, version=0, value=array(value))
+
+
+def write(*values, operation=ASSIGN, dtype="float32", **others):
+    return ProgramWrite(TOKEN, W, operation, tuple(array(v, dtype) for v in values), **others)
+
+
+def sent_values(actions):
+    return [action.message.value.tolist() for action in actions if hasattr(action, "message")]
+
+
+def refusal(actions):
+    (refused,) = actions
+    assert isinstance(refused, ProgramRefused)
+    assert TOKEN == refused.token
+    return refused.error
+
+
+def test_a_read_fetches_what_is_not_known_and_combines_it():
+    state = on_read()
+    assert ["0 <- Fetch w", "1 <- Fetch w"] == describe(state.handle(ProgramRead(TOKEN, W)))
+    assert [] == handle(state, 1, component(2.0))
+    (done,) = handle(state, 0, component(1.0))
+
+    assert isinstance(done, ProgramDone)
+    assert (TOKEN, (3.0,), (0,)) == (done.token, done.values, done.versions)
+    assert not done.values[0].flags.writeable
+
+
+def test_a_read_of_what_is_known_ends_at_once():
+    state = coordinator(spec(), calls=0)
+    assert ["done 0.0"] == describe(state.handle(ProgramRead(TOKEN, W)))
+    assert 1 == state.statistics()[0].reads
+
+
+def test_a_read_that_was_given_up_does_not_end():
+    state = on_read()
+    state.handle(ProgramRead(TOKEN, W))
+    assert [] == state.handle(ProgramGivesUp(TOKEN, "KeyboardInterrupt"))
+
+    assert [] == handle(state, 0, component(1.0))
+    assert [] == handle(state, 1, component(2.0))
+
+
+def test_a_refused_read_shows_the_components():
+    state = coordinator(spec(NONE, ON_READ), calls=0)
+    error = refusal(state.handle(ProgramRead(TOKEN, W)))
+
+    assert isinstance(error, AggregationError)
+    assert "gives (0.0, 0.0)" in str(error)
+
+
+def test_an_assign_to_a_sum_is_divided_into_shares():
+    state = on_read()
+    wrote, *sends, done = state.handle(write(7.0))
+
+    assert [3.5, 3.5] == sent_values(sends)
+    assert isinstance(wrote, ProgramWrote)
+    assert (None, 3.5) == wrote.written[0], "what is recorded is what the components get"
+    assert isinstance(done, ProgramDone)
+
+
+def test_a_bool_is_not_divided():
+    state = coordinator(spec(SUM, ON_READ, dtype="bool"), calls=0)
+    assert [True, True] == sent_values(state.handle(write(True, dtype="bool", is_indivisible=True)))
+
+
+def test_a_value_for_each_replica_is_refused_where_one_is_divided():
+    state = on_read()
+    event = write(1.0, 2.0, per_replica="PerReplica", location="train.py:3")
+    error = refusal(state.handle(event))
+
+    assert isinstance(error, PerReplicaError)
+    assert "at train.py:3: a PerReplica cannot be assigned" in str(error)
+
+
+def test_the_policy_refuses_before_the_value_does():
+    problem = ShapeError("w", "another problem")
+    state = coordinator(spec(SUM, ON_READ), calls=0)
+    error = refusal(state.handle(write(operation=ADD, problem=problem)))
+    assert isinstance(error, OperationError)
+
+    assert problem is refusal(on_read().handle(write(problem=problem)))
+
+
+def test_an_add_to_components_of_different_shapes_changes_all_or_none():
+    state = coordinator(spec(shape=(None,)), calls=0)
+    state.handle(ProgramWriteComponent(TOKEN, W, 1, ASSIGN, array([1.0, 2.0])))
+
+    event = ProgramWrite(TOKEN, W, ADD, (array([1.0]), array([1.0])), per_replica="PerReplica")
+    assert isinstance(refusal(state.handle(event)), ShapeError)
+    event = ProgramWrite(TOKEN, W, ADD, (array([1.0]), array([1.0, 1.0])), per_replica="PerReplica")
+    assert [[1.0], [2.0, 3.0]] == sent_values(state.handle(event))
+
+
+@pytest.mark.parametrize(("second", "mirror"), [(1.0, 1.0), (2.0, None)])
+def test_components_that_are_all_assigned_alike_are_a_mirror_again(second, mirror):
+    state = coordinator(spec(), calls=0)
+    values = {0: array(1.0), 1: array(second)}
+    state.handle(ProgramAssignComponents(TOKEN, W, values))
+
+    known = state.ledger.mirror(W)
+    assert mirror == (None if known is None else float(known))
+
+
+def test_a_component_that_does_not_fit_is_refused():
+    state = coordinator(spec(shape=(2,)), calls=0)
+    event = ProgramWriteComponent(TOKEN, W, 0, Operation.ASSIGN, np.zeros(3, np.float32))
+    assert isinstance(refusal(state.handle(event)), ShapeError)

@@ -1,0 +1,293 @@
+"""What the program does to variables from outside the replicas: every operation, to its end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Generator, Iterable, Sequence
+from typing import Any, Protocol, TypeVar, assert_never
+
+from varsim.errors import PerReplicaError, VariableError, VarsimError
+from varsim.spec import Array, Context, Operation, VariableSpec
+from varsim.sync import fixes, policies, reduce
+from varsim.sync.actions import (
+    CoordinatorAction,
+    Exchanged,
+    Locate,
+    ProgramDone,
+    ProgramRefused,
+    ProgramWrote,
+    Send,
+    Steps,
+)
+from varsim.sync.components import check_shape
+from varsim.sync.coordinator_events import (
+    ProgramAssignComponents,
+    ProgramFetch,
+    ProgramOperation,
+    ProgramRead,
+    ProgramWrite,
+    ProgramWriteComponent,
+)
+from varsim.sync.ledger import Ledger
+from varsim.sync.policies.cells import Cell, Reason
+from varsim.sync.policies.legality import check_arithmetic, check_gather
+from varsim.sync.stragglers import PATIENCE_S, REMINDER_S, Stragglers, still_running
+from varsim.sync.waits import Departure, Request, Wait
+
+ResultT = TypeVar("ResultT")
+Part = Generator[CoordinatorAction | Wait, Any, ResultT]
+"""A part of an operation: its actions, then its result."""
+
+
+class Engine(Protocol):
+    """What operations need of the state that they belong to."""
+
+    @property
+    def now_s(self) -> float:
+        """Return the time of the event at hand."""
+
+    @property
+    def asker(self) -> int | None:
+        """Return the replica for which the program does something now; None: for all of them."""
+
+    def go_on(self) -> Steps:
+        """Do whatever can happen now, after a request for an exchange."""
+
+    @property
+    def stragglers(self) -> Stragglers:
+        """Return the replicas that are still in calls that are over."""
+
+
+def operate(event: ProgramOperation, ledger: Ledger, engine: Engine) -> Steps:
+    """Do what an event says; end in a `ProgramDone` or a `ProgramRefused`.
+
+    The generator yields actions, and a wait where it needs what replicas have to send.
+    """
+    on = _OnVariable(ledger, engine, event.token, event.variable_id)
+    values: tuple[Array, ...] = ()
+    versions: tuple[int, ...] = ()
+    try:
+        match event:
+            case ProgramRead():
+                values = ((yield from on.read()),)
+                versions = (ledger.version(event.variable_id, None),)
+            case ProgramFetch(variable_id=number, replica_ids=replica_ids):
+                values = yield from on.components(replica_ids)
+                versions = tuple(ledger.version(number, i) for i in replica_ids)
+            case ProgramWrite():
+                yield from on.write(event)
+            case ProgramWriteComponent():
+                yield from on.write_component(event)
+            case ProgramAssignComponents():
+                yield from on.assign_components(event)
+            case _:
+                assert_never(event)
+    except VarsimError as error:
+        yield ProgramRefused(event.token, error)
+        return
+    for value in values:
+        value.setflags(write=False)
+    yield ProgramDone(event.token, values, versions)
+
+
+class _OnVariable:
+    """One operation of the program on one variable."""
+
+    def __init__(self, ledger: Ledger, engine: Engine, token: int, variable_id: int) -> None:
+        self._ledger = ledger
+        self._exchanges = ledger.exchanges
+        self._engine = engine
+        self._token = token
+        self._number = variable_id
+        self._spec = ledger.specs[variable_id]
+        self._everyone = range(ledger.num_replicas)
+
+    def _cell(self, operation: Operation) -> Cell:
+        return policies.cell(self._spec, Context.CROSS_REPLICA, operation)
+
+    # ------------------------------------------------------------ reads
+
+    def read(self) -> Part[Array]:
+        """Return the value, as the policy says."""
+        spec, cell = self._spec, self._cell(Operation.READ)
+        self._ledger.count_read(self._number)
+        if cell.refused is not None:
+            raise (yield from self._refusal(cell.refused, Operation.READ))
+        if cell.gathers:
+            check_gather(spec, len(self._everyone))
+        components = yield from self.components(cell.needed(spec, len(self._everyone)))
+        return cell.combined(spec, components)
+
+    def _refusal(
+        self, reason: Reason, operation: Operation, value: Array | None = None
+    ) -> Part[VariableError]:
+        """Return the error of a cell that refuses, with what each fix would give."""
+        components: tuple[Array, ...] | None = None
+        if reason.shows_components and _is_small(self._spec):
+            try:
+                components = yield from self.components(self._everyone)
+            except VarsimError:  # the refusal says more
+                components = None
+        return fixes.refusal(self._spec, reason, operation, components, value)
+
+    def components(self, replica_ids: Sequence[int]) -> Part[tuple[Array, ...]]:
+        """Return the components of some replicas; fetch those that are not known."""
+        if self._exchanges.defers(self._number):
+            yield from self._exchange()
+        known = self._ledger.known(self._number, replica_ids)
+        missing = [i for i, value in zip(replica_ids, known, strict=True) if value is None]
+        fetched: Iterable[Array] = ()
+        if missing:
+            yield from await_departures(self._engine, self._token, missing)
+            request, actions = self._ledger.fetch(self._number, missing)
+            yield from actions
+            yield request
+            fetched = request.answer
+        others = iter(fetched)
+        return tuple(next(others) if value is None else value for value in known)
+
+    # ------------------------------------------------------------ writes
+
+    def write(self, event: ProgramWrite) -> Steps:
+        """Write all components, as the policy says."""
+        spec, operation = self._spec, event.operation
+        cell = self._cell(operation)
+        operand = _operand(event, cell)
+        if cell.refused is not None:
+            raise (yield from self._refusal(cell.refused, operation, operand))
+        check_arithmetic(spec, operation, num_replicas=1)
+        values = self._values(cell, event)
+        reason = self._cell(Operation.READ).refused
+        if cell.reads_back and event.returns_value and reason is not None:
+            raise (yield from self._refusal(reason, operation, operand))
+        same = not event.per_replica
+        if operation is not Operation.ASSIGN and None in spec.shape:
+            values = yield from self._sums(operation, values)
+            operation, same = Operation.ASSIGN, False
+        yield from self._to_all(operation, values, event.location, same=same)
+
+    def _values(self, cell: Cell, event: ProgramWrite) -> Sequence[Array]:
+        """Return the value that each component is written with."""
+        spec, count = self._spec, len(self._everyone)
+        if event.per_replica and not cell.per_component:
+            error = PerReplicaError(
+                f"variable {spec.name!r} at {event.location}: a {event.per_replica} cannot be "
+                "assigned to an ON_READ variable in cross-replica context; assign in "
+                "strategy.run, where every replica writes its own part"
+            )
+            few = bool(event.values) and fixes.are_few(event.values)
+            known = event.values if few else None
+            raise error.fixed_by(fixes.of_parts(spec, event.operation, known))
+        if event.problem is not None:
+            raise event.problem
+        if event.per_replica:
+            return event.values
+        (value,) = event.values
+        if cell.shares and not event.is_indivisible:
+            value = reduce.share_of(value, spec.dtype, count, spec.name)
+        value.setflags(write=False)
+        return [value] * count
+
+    def _sums(self, operation: Operation, values: Sequence[Array]) -> Part[list[Array]]:
+        """Return the components after an add, where their shapes may differ.
+
+        Raises:
+            ShapeError: One of them does not fit, so that none changes.
+        """
+        before = yield from self.components(self._everyone)
+        both = list(zip(before, values, strict=True))
+        for component, value in both:
+            check_shape(self._spec, operation, component, value)
+        return [reduce.apply(operation, component, value) for component, value in both]
+
+    def write_component(self, event: ProgramWriteComponent) -> Steps:
+        """Write one component past the policy."""
+        before = event.value
+        if event.operation is not Operation.ASSIGN and None in self._spec.shape:
+            (before,) = yield from self.components([event.replica_id])
+        check_shape(self._spec, event.operation, before, event.value)
+        yield from self._to_one(event.replica_id, event.operation, event.value, event.location)
+
+    def assign_components(self, event: ProgramAssignComponents) -> Steps:
+        """Assign several components past the policy."""
+        if len(event.values) < len(self._everyone):
+            for replica_id, value in event.values.items():
+                yield from self._to_one(replica_id, Operation.ASSIGN, value, event.location)
+            return
+        values = [event.values[i] for i in self._everyone]
+        same = all(_is_identical(value, values[0]) for value in values)
+        yield from self._to_all(Operation.ASSIGN, values, event.location, same=same)
+
+    def _to_all(
+        self, operation: Operation, values: Sequence[Array], location: str, *, same: bool
+    ) -> Steps:
+        ledger, number = self._ledger, self._number
+        deferred = self._exchanges.defers(number)
+        if deferred and same and operation is Operation.ASSIGN and self._engine.asker is None:
+            actions = ledger.overwrite(number, values[0])  # the writes before it do not matter
+        else:
+            yield from self._exchange()
+            actions = ledger.write(number, operation, values, same=same)
+        written = ((None, values[0]),) if same else tuple(enumerate(values))
+        yield ProgramWrote(number, operation, written, location)
+        yield from actions
+
+    def _to_one(self, replica_id: int, operation: Operation, value: Array, location: str) -> Steps:
+        yield from self._exchange()
+        actions = self._ledger.write_component(self._number, replica_id, operation, value)
+        yield ProgramWrote(self._number, operation, ((replica_id, value),), location)
+        yield from actions
+
+    # ------------------------------------------------------------ deferred writes
+
+    def _exchange(self) -> Steps:
+        """Have deferred writes exchanged, so that the variable's value is what it should be."""
+        engine = self._engine
+        yield from await_departures(engine, self._token, self._everyone)
+        request = self._exchanges.request(self._number, engine.asker, engine.now_s)
+        if request is None:
+            return
+        yield from engine.go_on()
+        yield request
+        if request.error is not None:
+            raise request.error
+        yield Exchanged(self._token)
+
+
+def await_departures(engine: Engine, token: int, replica_ids: Collection[int]) -> Steps:
+    """Wait a little for replicas to leave calls that the program gave up.
+
+    Raises:
+        StillRunning: Some have not, and it is not known when they will.
+    """
+    asked_s = engine.now_s
+    wait = Departure(engine.stragglers, replica_ids, asked_s + REMINDER_S)
+    if not wait.late:
+        return
+    yield wait
+    if wait.late:
+        for replica_id, abort in engine.stragglers.reminders(replica_ids):
+            yield Send(replica_id, abort)
+        wait = Departure(engine.stragglers, replica_ids, asked_s + PATIENCE_S)
+        yield wait
+    if wait.late:
+        request = Request()
+        yield Locate(token, tuple(one.replica_id for one in wait.late))
+        yield request
+        raise still_running(wait.late, request.answer, engine.now_s)
+
+
+def _operand(event: ProgramWrite, cell: Cell) -> Array | None:
+    """Return what is written, to show what a fix would give; None if it is large or unknown."""
+    if event.per_replica or event.problem is not None or cell.shares:
+        return None
+    return event.values[0] if fixes.are_few(event.values) else None
+
+
+def _is_small(spec: VariableSpec) -> bool:
+    size = math.prod(size for size in spec.shape if size is not None)
+    return None not in spec.shape and size * spec.dtype.itemsize <= fixes.FEW_BYTES
+
+
+def _is_identical(value: Array, first: Array) -> bool:
+    return value is first or (value.shape == first.shape and value.tobytes() == first.tobytes())

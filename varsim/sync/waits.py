@@ -1,0 +1,53 @@
+"""What an operation of the program waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from varsim.errors import VarsimError
+from varsim.sync.stragglers import Straggler, Stragglers
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """Something that was asked for; over once there is an answer or an error."""
+
+    answer: Any = None
+    error: VarsimError | None = None
+    done: bool = False
+
+    @property
+    def until_s(self) -> None:
+        """Return None: it has no deadline."""
+        return
+
+    def end(self, answer: Any = None, error: VarsimError | None = None) -> None:
+        """Note the answer, or why there will be none."""
+        self.answer, self.error, self.done = answer, error, True
+
+    def is_over(self, now_s: float) -> bool:  # noqa: ARG002  # only departures depend on it
+        """Return whether the operation can go on."""
+        return self.done
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Departure:
+    """Replicas have to leave calls that the program gave up; over once they have, or at a time."""
+
+    stragglers: Stragglers
+    replica_ids: Collection[int]
+    until_s: float
+
+    @property
+    def late(self) -> list[Straggler]:
+        """Return the replicas that have not left."""
+        return self.stragglers.given_up(self.replica_ids)
+
+    def is_over(self, now_s: float) -> bool:
+        """Return whether the operation can go on."""
+        return now_s >= self.until_s or not self.late
+
+
+Wait = Request | Departure
