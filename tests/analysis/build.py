@@ -6,7 +6,7 @@
     program create w v=0 = 1.0
     program call call=1                              as start
     0 begin call=1                                   after start
-    0 write w assign_add call=1 meeting=0 = 2.0
+    0 write w assign_add call=1 position=0 = 2.0
 
 `= 2.0` is the value; `~ 2.0` is a value of which only the digest was recorded. `as` gives an event
 a name, by which `after` names the cause of another.
@@ -73,7 +73,7 @@ class Story:
                 columns |= {"dtype": row.dtype, "shape": json.dumps(array.shape)}
                 columns["digest"] = zlib.crc32(array.tobytes())
                 columns["value"] = array.tobytes() if seen is None else None
-        if process != PROGRAM and kind in LOCAL and "meeting" not in columns:
+        if process != PROGRAM and kind in LOCAL and "position" not in columns:
             columns.setdefault("replica", process)
         number = self._numbers[process]
         self._numbers[process] += 1
@@ -136,7 +136,7 @@ def _tell(story: Story, words: list[str], names: dict[str, int]) -> None:
             column, _, value = word.partition("=")
             known = SHORT.get(column, column)
             columns[known] = (
-                value if known in {"note", "place", "operation", "error"} else int(value)
+                value if known in {"note", "location", "operation", "error"} else int(value)
             )
     assert words[1] in KINDS, f"{words[1]} is no kind of event"
     process = PROGRAM if words[0] == "program" else int(words[0])

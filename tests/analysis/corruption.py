@@ -109,13 +109,13 @@ def _matters(before: Sequence[Event], after: Sequence[Event], first: Event, seco
     """Whether `second` could not have come before `first` in a right run."""
     if any(one.cause is not None and one.cause >= one.event for one in after):
         return True
-    if second.kind == "wait" and first.meeting is not None:
+    if second.kind == "wait" and first.position is not None:
         return True  # the program hears of a wait, and of what has left before it
     if first.kind == "receive":
         return _needs_to_hear(before[first.cause - 1], second)
     if first.process != PROGRAM and {first.kind, second.kind} & ENDS:
         return _call_matters(before, first, second)
-    if None not in {first.meeting, second.meeting} and PROGRAM != first.process:
+    if None not in {first.position, second.position} and PROGRAM != first.process:
         return True  # a replica numbers its meetings
     return (
         first.variable == second.variable
@@ -131,7 +131,7 @@ def _conflict(first: Event, second: Event) -> bool:
         return False
     if first.variable == DEFERRED_NUMBER and kinds == {"write"}:
         return False  # two adds
-    return not (first.kind == "install" and second.kind == "write" and second.meeting is not None)
+    return not (first.kind == "install" and second.kind == "write" and second.position is not None)
 
 
 def _needs_to_hear(heard: Event, then: Event) -> bool:
@@ -142,7 +142,7 @@ def _needs_to_hear(heard: Event, then: Event) -> bool:
         case "read":
             return heard.kind == "component" and heard.variable == then.variable
         case "answer":
-            return heard.kind == "meet"
+            return heard.kind == "arrive"
         case "finish":
             return heard.kind == "return"
     return False

@@ -67,11 +67,11 @@ class Healthy(Story):
         self._merge(call, order)
         self._deferred(call, order)
         met = {
-            i: self.add(i, "meet", call=call, meeting=len(MERGED), operation="merge_call")
+            i: self.add(i, "arrive", call=call, position=len(MERGED), operation="merge_call")
             for i in order
         }
         self._hear(met)
-        answer = self.add(PROGRAM, "answer", call=call, meeting=len(MERGED), operation="merged")
+        answer = self.add(PROGRAM, "answer", call=call, position=len(MERGED), operation="merged")
         ends = {i: self.add(i, "return", call=call, cause=answer) for i in order}
         self._hear(ends)
         self.add(PROGRAM, "finish", call=call)
@@ -97,7 +97,7 @@ class Healthy(Story):
             for meeting, name in enumerate(MERGED):
                 travels = MERGED[name] != "ONLY_FIRST_REPLICA" or replica == 0
                 value = self._value(name, numbers[name][replica]) if travels else None
-                columns = {"operation": operations[name], "call": call, "meeting": meeting}
+                columns = {"operation": operations[name], "call": call, "position": meeting}
                 self.add(replica, "write", name, value, **columns)
             sent[replica] = self.add(replica, "wait", "w", call=call)
         self._hear(sent)
@@ -119,7 +119,7 @@ class Healthy(Story):
         after["assign_sub"] = before - operand
         self.held[name] = [after[operation]] * REPLICAS
         self.versions[name] += 1
-        columns = {"version": self.versions[name], "call": call, "meeting": meeting}
+        columns = {"version": self.versions[name], "call": call, "position": meeting}
         return self.add(PROGRAM, "commit", name, self._mirror(name), operation="assign", **columns)
 
     def _mirror(self, name: str, replica: int = 0) -> object:

@@ -16,7 +16,7 @@ replicas 2
 program call call=1                                         as start-1
 0 begin call=1                                              after start-1
 1 begin call=1                                              after start-1
-1 raise call=1 place=p.py:7 error=ValueError note=ValueError:_empty          as raised-1
+1 raise call=1 location=p.py:7 error=ValueError note=ValueError:_empty          as raised-1
 program receive replica=1                                   after raised-1
 program finish call=1 error=ValueError note=ValueError:_empty
 program abort call=1 note=another_replica_raised
@@ -107,7 +107,7 @@ def test_a_failure_is_told_though_the_record_is_not_whole(tmp_path: Path):
         program call call=1                                 as start
         0 begin call=1                                      after start
         1 begin call=1                                      after start
-        1 meet call=1 meeting=0 place=p.py:5
+        1 arrive call=1 position=0 location=p.py:5
         program lost replica=1 note=was_killed
         program finish call=1 error=WorkerLost note=WorkerLost:_replica_1
         """,
@@ -126,7 +126,8 @@ def test_where_replicas_were_is_told_by_the_error(tmp_path: Path):
         "MismatchError:_x\n__replica_0:_v_at_a_b.py:3\n__'v'_created_at_c.py:1,\n__1:_w_at_d.py:4"
     )
     text = RAISED.replace(
-        "1 raise call=1 place=p.py:7 error=ValueError note=ValueError:_empty  ", "1 return call=1"
+        "1 raise call=1 location=p.py:7 error=ValueError note=ValueError:_empty  ",
+        "1 return call=1",
     )
     story = told(text)
     story.events = [

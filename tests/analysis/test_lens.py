@@ -84,9 +84,9 @@ def test_a_mirror_shows_the_commits(tmp_path: Path) -> None:
     story = Story("ON_WRITE", "MEAN")
     story.add(-1, "call", call=1)
     for replica in range(2):
-        add = {"operation": "assign_add", "meeting": 0}
+        add = {"operation": "assign_add", "position": 0}
         story.add(replica, "write", call=1, **add, **_value(replica, 1))
-    commit = {"operation": "assign", "version": 1, "meeting": 0}
+    commit = {"operation": "assign", "version": 1, "position": 0}
     story.add(-1, "commit", call=1, **commit, **_value(0.5, 1))
     story.add(-1, "finish", call=1)
 

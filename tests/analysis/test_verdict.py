@@ -137,11 +137,11 @@ program create v v=0 = 0
 program call call=1 as start
 0 begin call=1 after start
 1 begin call=1 after start
-0 write v assign call=1 meeting=0 = {first} as sent0
-1 write v assign call=1 meeting=0 = {second} as sent1
+0 write v assign call=1 position=0 = {first} as sent0
+1 write v assign call=1 position=0 = {second} as sent1
 program receive replica=0 after sent0
 program receive replica=1 after sent1
-program commit v assign call=1 meeting=0 v=1 = {commit}
+program commit v assign call=1 position=0 v=1 = {commit}
 """
 
 

@@ -11,7 +11,9 @@ from varsim.analysis.integrity import Rows
 from varsim.analysis.promises import promise_of
 from varsim.tracing.history import Event
 
-CHECKED = [column for column in Event._fields if column not in {"time_s", "place", "error", "note"}]
+CHECKED = [
+    column for column in Event._fields if column not in {"time_s", "location", "error", "note"}
+]
 OTHERS: list[Any] = [None, -1, 0, 1, 1.0, 2**40, "x", "read", "assign", "[1]", b"", b"\0\0\0\0"]
 
 

@@ -81,8 +81,8 @@ program create v v=0 = 0
 program call call=1                                         as start
 0 begin call=1                                              after start
 1 begin call=1                                              after start
-0 write v assign call=1 place=p.py:5 = 1
-1 write v assign call=1 place=p.py:5 = 2
+0 write v assign call=1 location=p.py:5 = 1
+1 write v assign call=1 location=p.py:5 = 2
 0 return call=1                                             as done-0
 1 return call=1                                             as done-1
 program receive replica=0                                   after done-0
@@ -91,7 +91,7 @@ program finish call=1
 program fetch v replica=0                                   as fetch
 0 component v v=0 = 1                                       as told after fetch
 program receive replica=0                                   after told
-program read v v=0 replica=0 place=p.py:9 = 1
+program read v v=0 replica=0 location=p.py:9 = 1
 """
 
 
@@ -305,7 +305,7 @@ def test_an_unknown_event_is_refused(tmp_path: Path, number: str):
 
 
 def test_a_missing_value_has_a_reason(tmp_path: Path):
-    told(PARTED.replace("place=p.py:5 = 1", "place=p.py:5 ~ 1")).write(tmp_path)
+    told(PARTED.replace("location=p.py:5 = 1", "location=p.py:5 ~ 1")).write(tmp_path)
     assert "was recorded, because it is larger than 1 KiB: use --trace messages" in " ".join(
         varsim(".", "--event", "5").stdout.split()
     )

@@ -131,7 +131,7 @@ def test_a_run_names_files_relative_to_their_import_folder():
     assert "program.py:10" == failure.place
     assert 'File "program.py", line 10, in run' in failure.traceback
     with open_history(run) as history:
-        assert {"program.py:7"} == {event.place for event in history.events("kind = 'write'")}
+        assert {"program.py:7"} == {event.location for event in history.events("kind = 'write'")}
 
 
 def test_no_source_leaves_out_the_program():
@@ -160,7 +160,7 @@ def test_no_values_leaves_out_values(words: list[str]):
     assert None is summary.failure or "ValueError" == summary.failure.kind
     assert (run / "oracle").exists() == (folder / "oracle").exists()
     with open_history(folder) as history, open_history(run) as before:
-        kinds = "SELECT kind, place FROM events ORDER BY event"
+        kinds = "SELECT kind, location FROM events ORDER BY event"
         assert [kind for kind, _ in before.connection.execute(kinds).fetchall()] == [
             kind for kind, _ in history.connection.execute(kinds).fetchall()
         ]

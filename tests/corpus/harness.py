@@ -121,7 +121,7 @@ def _run(path: Path, out: Path) -> Found:
         outcome = overall(judge(history))
         found = find(history, oracle)
         places = {
-            event.event: event.place
+            event.event: event.location
             for one in found
             for event in history.events(f"event IN ({', '.join(map(str, one.events))})")
         }

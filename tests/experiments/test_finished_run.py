@@ -103,7 +103,7 @@ def test_the_record_is_opened_at_its_first_use():
     with varsim.run_experiment("program.py") as run:
         assert "history" not in vars(run)
         writes = list(run.history.events("kind = 'write' AND process >= 0"))
-        assert {"program.py:9"} == {event.place for event in writes}
+        assert {"program.py:9"} == {event.location for event in writes}
         assert Outcome.VALID is run.verdict
         assert () == run.findings
         before = run.history

@@ -43,7 +43,7 @@ def test_a_table_fits_in_80_columns(replicas: int):
     for replica in range(replicas):
         name = "a_variable_with_a_very_long_name_indeed"
         value = [1e300 / 3] * 9
-        columns = {"operation": "assign_sub", "call": 10**9, "meeting": 10**6}
+        columns = {"operation": "assign_sub", "call": 10**9, "position": 10**6}
         told.add(replica, "write", name, value, **columns)
     lines = space_time(told.events, {2: "a_variable_with_a_very_long_name_indeed"})
 

@@ -172,13 +172,13 @@ def test_a_merge_is_its_writes_then_its_commit_then_its_installs(wires: Wires) -
     written = [event for event in events if event.kind == "write"]
 
     assert [(0, 1, 0, "p:11", "assign_add"), (1, 1, 0, "p:11", "assign_add")] == of_kind(
-        events, "write", "process", "call", "meeting", "place", "operation"
+        events, "write", "process", "call", "position", "location", "operation"
     )
     assert [2.0, 4.0] == [number_of(event) for event in written]
     assert (1, 1, 0, None, 3.0) == (
         made.call,
         made.version,
-        made.meeting,
+        made.position,
         made.replica,
         number_of(made),
     )
@@ -197,9 +197,9 @@ def test_each_write_of_a_call_has_a_meeting_of_its_own(wires: Wires) -> None:
     wires.all(commit(1, 2, 4.0, 1))
     events = wires.history()
 
-    assert [(1, 0), (2, 1), (1, 2)] * 2 == of_kind(events, "write", "variable", "meeting")
+    assert [(1, 0), (2, 1), (1, 2)] * 2 == of_kind(events, "write", "variable", "position")
     assert [(1, 1, 0), (2, 1, 1), (1, 2, 2)] == of_kind(
-        events, "commit", "variable", "version", "meeting"
+        events, "commit", "variable", "version", "position"
     )
     values = [number_of(event) for event in events if event.kind == "commit"]
     assert [1.0, 2.0, 4.0] == values
@@ -222,7 +222,7 @@ def test_a_commit_of_the_program_to_one_component_says_whose(wires: Wires) -> No
     events = wires.history()
 
     assert [(PROGRAM, 1, "p:5"), (PROGRAM, None, "p:6")] == of_kind(
-        events, "write", "process", "replica", "place"
+        events, "write", "process", "replica", "location"
     )
     assert [(None, 1, 1), (None, 2, None)] == of_kind(
         events, "commit", "call", "version", "replica"
@@ -264,8 +264,8 @@ def test_reads_waits_and_aborts_are_of_their_call(wires: Wires) -> None:
     wires.program.lost(1, "was killed")
     events = wires.history()
 
-    assert [(0, 4, "p:2")] == of_kind(events, "read", "process", "call", "place")
-    assert [(0, 4, "p:3")] == of_kind(events, "wait", "process", "call", "place")
+    assert [(0, 4, "p:2")] == of_kind(events, "read", "process", "call", "location")
+    assert [(0, 4, "p:3")] == of_kind(events, "wait", "process", "call", "location")
     assert [(4, "a reason")] == of_kind(events, "abort", "call", "note")
     assert [(1, "was killed")] == of_kind(events, "lost", "replica", "note")
 

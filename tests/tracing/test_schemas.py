@@ -70,7 +70,7 @@ def test_what_an_old_history_said_in_sentences_is_in_fields(old: Path):
         events = list(history.events())
 
     assert {("all_reduce", "total of all"), ("all_reduce", None), ("merge_call", None)} == {
-        (one.operation, one.note) for one in events if one.kind == "meet"
+        (one.operation, one.note) for one in events if one.kind == "arrive"
     }
     assert {("reduced", None), ("merged", None)} == {
         (one.operation, one.note) for one in events if one.kind == "answer"

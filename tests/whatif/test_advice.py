@@ -207,7 +207,7 @@ def test_a_pilot_run_lets_alone_what_replicas_read(tmp_path: Path):
 
 def test_without_auto_variables_there_is_nothing_to_advise(tmp_path: Path):
     advised = run(tmp_path, auto="advised", mode="on_read")
-    assert ["no variable is AUTO: there was nothing to advise"] == advised.advice
+    assert ["no variable is AUTO, so there is nothing to advise"] == advised.advice
 
 
 def test_a_pilot_run_that_fails_is_told(tmp_path: Path):

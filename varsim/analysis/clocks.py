@@ -23,7 +23,7 @@ events are unordered, and never makes ordered ones look so.
 
 _NOBODY: Final = -2  # in place of a process, for numbers that no event has
 
-_ARRIVALS: Final = frozenset({"write", "meet"})
+_ARRIVALS: Final = frozenset({"write", "arrive"})
 _RELEASES: Final = frozenset({"commit", "answer"})
 _ENDS: Final = frozenset({"finish", "abort"})
 
@@ -55,21 +55,21 @@ class Clocks(Observer):
     def _arrive(self, event: Event) -> None:
         """A replica comes to a meeting."""
         self._take(event)
-        if event.meeting is not None:
-            arrived = self._arrived.setdefault((event.call, event.meeting), [])
+        if event.position is not None:
+            arrived = self._arrived.setdefault((event.call, event.position), [])
             arrived.append((event.process, event.event))
 
     def _release(self, event: Event) -> None:
         """A meeting is over."""
         self._follow(event)
-        if event.meeting is not None:
-            for replica_id, number in self._arrived.pop((event.call, event.meeting), ()):
+        if event.position is not None:
+            for replica_id, number in self._arrived.pop((event.call, event.position), ()):
                 self._join(PROGRAM, event.event, replica_id, number)
         self._take(event)
 
     def _end(self, event: Event) -> None:
         """A call is over."""
-        if event.meeting is None and self._arrived:
+        if event.position is None and self._arrived:
             self._arrived = {k: v for k, v in self._arrived.items() if k[0] != event.call}
         self._take(event)
 

@@ -184,7 +184,7 @@ def _by(call: _Call) -> str:
 
 def _places(history: History, call: _Call) -> tuple[tuple[str, int], ...]:
     """Where it was raised; or where the error says that replicas were, or where they were last."""
-    places = [one.place for one in call.raised if one.place]
+    places = [one.location for one in call.raised if one.location]
     places = places or _PLACE.findall(call.said) or list(_last_places(history, call))
     return tuple((place, places.count(place)) for place in dict.fromkeys(places))[:MOST_PLACES]
 
@@ -192,8 +192,8 @@ def _places(history: History, call: _Call) -> tuple[tuple[str, int], ...]:
 def _last_places(history: History, call: _Call) -> Iterator[str]:
     lost = {one.replica for one in call.raised}
     rows = history.connection.execute(
-        "SELECT process, place, MAX(event) FROM events "
-        "WHERE call = ? AND process >= 0 AND place IS NOT NULL GROUP BY process",
+        "SELECT process, location, MAX(event) FROM events "
+        "WHERE call = ? AND process >= 0 AND location IS NOT NULL GROUP BY process",
         (call.finish.call,),
     )
     return (place for process, place, _ in rows if not lost or process in lost)

@@ -16,8 +16,8 @@ from varsim.tracing.history import KINDS, PROGRAM, Event, History
 
 _WRITES: Final = frozenset({None, "assign", "assign_add", "assign_sub"})
 _OPERATIONS: Final[Mapping[str, frozenset[str | None]]] = {
-    "meet": frozenset({"all_reduce", "all_gather", "merge_call", "question"}),
-    "answer": frozenset({"reduced", "merged", "answered"}),
+    "arrive": frozenset({"all_reduce", "all_gather", "merge_call", "host_call"}),
+    "answer": frozenset({"reduced", "merged", "host_result"}),
 }
 """Of kinds that have others than writes."""
 
@@ -39,7 +39,7 @@ _NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "component": ("variable", "version"),
     "fetch": ("variable", "replica"),
     "wait": ("variable",),
-    "meet": ("operation",),
+    "arrive": ("operation",),
     "answer": ("operation",),
     "receive": ("replica",),
     "abort": ("call",),
@@ -50,7 +50,7 @@ _NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
 _BY_PROGRAM: Final = frozenset(
     "create forget call commit fetch answer receive abort finish lost".split()
 )
-_BY_REPLICA: Final = frozenset("begin install component wait meet return raise".split())
+_BY_REPLICA: Final = frozenset("begin install component wait arrive return raise".split())
 
 
 class Rows:

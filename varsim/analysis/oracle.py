@@ -115,7 +115,7 @@ def _created(history: History, row: VariableRow) -> Flat | None:
 def _deeds(history: History, variable: int, kind: str, process: int, place: str) -> Iterator[Event]:
     """Those of a replica; or of the program, to all components."""
     whole = "AND replica IS NULL" if process == PROGRAM else ""
-    where = f"variable = ? AND kind = ? AND process = ? AND place = ? {whole}"
+    where = f"variable = ? AND kind = ? AND process = ? AND location = ? {whole}"
     return history.events(where, (variable, kind, process, place))
 
 

@@ -129,17 +129,17 @@ class Merges:
     def write(self, event: Event) -> None:
         """A replica contributes."""
         assert event.call is not None
-        assert event.meeting is not None
+        assert event.position is not None
         meetings = self._calls.setdefault(event.call, {})
-        merge = meetings.get(event.meeting)
+        merge = meetings.get(event.position)
         if merge is None:
-            merge = meetings[event.meeting] = Merge()
+            merge = meetings[event.position] = Merge()
         if isinstance(merge, Merge) and event.process not in merge.writes:
             merge.writes[event.process] = event
 
     def known(self, event: Event) -> tuple[int, ...]:
         """The events before a contribution that make it one too many; none if it is not."""
-        merge = self._calls.get(event.call or 0, {}).get(event.meeting or 0)
+        merge = self._calls.get(event.call or 0, {}).get(event.position or 0)
         if isinstance(merge, int):
             return (merge,)
         if merge is None or event.process not in merge.writes:
@@ -150,8 +150,8 @@ class Merges:
     def commit(self, event: Event) -> Merge:
         """What a commit says that it ends."""
         assert event.call is not None
-        assert event.meeting is not None
-        merge = self._calls.get(event.call, {}).get(event.meeting)
+        assert event.position is not None
+        merge = self._calls.get(event.call, {}).get(event.position)
         if isinstance(merge, int):
             ended = Merge()
             ended.served[event.process] = merge
@@ -164,10 +164,10 @@ class Merges:
         if merge is None or not merge.writes:
             return
         assert event.call is not None
-        assert event.meeting is not None
+        assert event.position is not None
         merge.served.update(dict.fromkeys(change.components, event.event))
         if len(merge.served) >= len(merge.writes):
-            self._calls[event.call][event.meeting] = event.event
+            self._calls[event.call][event.position] = event.event
 
     def end(self, call: int | None) -> Iterator[Merge]:
         """A call has ended; those of its meetings that no commit ended."""
@@ -326,7 +326,7 @@ class Replay(Observer):
 
     def on_write_by_replica(self, event: Event) -> None:
         """A contribution, or a write of a replica to its component."""
-        if event.meeting is not None and event.call is not None:
+        if event.position is not None and event.call is not None:
             self.merges.write(event)
             return
         variable = self.variables[event.variable]
@@ -341,7 +341,7 @@ class Replay(Observer):
         """A new version of some components; the change says of which, and why."""
         variable = self.variables[event.variable]
         merge, write = None, None
-        if event.meeting is not None and event.call is not None:
+        if event.position is not None and event.call is not None:
             merge = self.merges.commit(event)
         else:
             write = self.program_writes.commit(event)

@@ -200,7 +200,9 @@ class _Copy:
             history.create_function("without_paths", 1, self._paths, deterministic=True)
             history.create_function("without_names", 1, self._said, deterministic=True)
             history.execute("UPDATE variables SET created_at = without_paths(created_at)")
-            history.execute("UPDATE events SET place = without_paths(place) WHERE place LIKE '%/%'")
+            history.execute(
+                "UPDATE events SET location = without_paths(location) WHERE location LIKE '%/%'"
+            )
             history.execute(
                 "UPDATE events SET note = without_names(note) "
                 "WHERE note IS NOT NULL AND kind IN ('raise', 'finish', 'abort', 'lost')"

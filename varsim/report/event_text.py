@@ -92,8 +92,8 @@ def _fields(history: History, event: Event) -> Iterator[tuple[str, str]]:
     step = _step(history, event)
     inside = f"in call {event.call} of strategy.run; " if event.call is not None else ""
     yield "step", f"{inside}{'in' if inside else 'outside all calls, after'} step {step}"
-    if event.meeting is not None:
-        yield "collective", f"number {event.meeting} of this call"
+    if event.position is not None:
+        yield "collective", f"number {event.position} of this call"
     row = history.variables.get(event.variable or 0)
     if row is not None:
         settings = f"{row.synchronization}, {row.aggregation}, {row.dtype} {row.shape}"
@@ -104,8 +104,8 @@ def _fields(history: History, event: Event) -> Iterator[tuple[str, str]]:
         yield "version", str(event.version)
     if event.replica is not None:
         yield "component", f"of replica {event.replica}"
-    if event.place:
-        yield "location", event.place
+    if event.location:
+        yield "location", event.location
     if event.dtype is not None:
         yield "value", _value(event)
     if event.times is not None:

@@ -76,8 +76,8 @@ def cell(event: Event, names: Mapping[int, str]) -> str:
         parts.append(event.operation)
     if event.version is not None:
         parts.append(f"v{event.version}")
-    if event.kind == "write" and event.meeting is not None:
-        parts.append(f"(collective {event.meeting} of call {event.call})")
+    if event.kind == "write" and event.position is not None:
+        parts.append(f"(collective {event.position} of call {event.call})")
     value = _value(event)
     if value:
         parts.append(value)

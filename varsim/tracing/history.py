@@ -48,16 +48,16 @@ CREATE TABLE variables (
 CREATE TABLE events (
     event     INTEGER PRIMARY KEY,  -- causal order: what caused it has a smaller number
     process   INTEGER NOT NULL,     -- replica_id; -1 is the program
-    number    INTEGER NOT NULL,     -- the event's place among those of its process
+    number    INTEGER NOT NULL,     -- of the event, among those of its process
     time_s    REAL NOT NULL,        -- since the run began
     kind      TEXT NOT NULL,        -- see KINDS
     call      INTEGER,              -- which strategy.run; NULL outside all
     variable  INTEGER,              -- which of `variables`
     operation TEXT,                 -- assign, assign_add, all_reduce, reduced, …: see KINDS
     version   INTEGER,              -- of the variable, before a read or after a commit
-    meeting   INTEGER,              -- the place among the call's meeting points
+    position  INTEGER,              -- of a collective, among those of the call
     replica   INTEGER,              -- whose component, where that is not all of them
-    place     TEXT,                 -- file:line in the program
+    location  TEXT,                 -- file:line in the program
     dtype     TEXT,                 -- of the value, as NumPy names it
     shape     TEXT,                 -- of the value; JSON list
     digest    INTEGER,              -- CRC-32 of the value's bytes
@@ -76,7 +76,7 @@ KINDS: Final[Mapping[str, str]] = {
     "forget": "the program dropped a variable",
     "call": "the program calls a function on all replicas",
     "begin": "a replica begins a call; caused by `call`",
-    "write": "a write (assign, assign_add, assign_sub), before it has any effect. `meeting` is set "
+    "write": "a write (assign, assign_add, assign_sub), before it takes effect. `position` is set "
     "for a contribution to a merge; otherwise it is local to `replica`, or the program's own (to "
     "all if `replica` is NULL)",
     "commit": "the program's process makes `version` of a variable: of one component if `replica` "
@@ -87,15 +87,15 @@ KINDS: Final[Mapping[str, str]] = {
     "component": "a replica sends its component to the program; caused by the program's `fetch`",
     "fetch": "the program asks a replica (`replica`) for its component",
     "wait": "a replica waits for the commit of its write to `variable`",
-    "meet": "a replica takes part in a collective (`operation` is all_reduce, all_gather or "
-    "merge_call; `note` is the collective's name, if it has one), or has the program do something "
-    "(`operation` is question)",
-    "answer": "the program answers a collective or a question; `operation` is reduced, merged or "
-    "answered",
+    "arrive": "a replica arrives at a collective other than a write (`operation` is all_reduce, "
+    "all_gather or merge_call; `note` is its name, if it has one), or has the program do something "
+    "(host_call)",
+    "answer": "the program answers a collective or a host call; `operation` is reduced, merged or "
+    "host_result",
     "receive": "the program receives a message of a replica; caused by that replica's last event "
     "before it",
     "return": "a replica's function has returned",
-    "raise": "a replica's function has raised `error` at `place`; `note` is its text",
+    "raise": "a replica's function has raised `error` at `location`; `note` is its text",
     "abort": "the program gives a call up; `note` says why",
     "finish": "the program has the results of a call, or its `error` (`note` is its text)",
     "lost": "a worker process has ended; `note` says how",
@@ -114,9 +114,9 @@ class Event(NamedTuple):
     variable: int | None = None
     operation: str | None = None
     version: int | None = None
-    meeting: int | None = None
+    position: int | None = None
     replica: int | None = None
-    place: str | None = None
+    location: str | None = None
     dtype: str | None = None
     shape: str | None = None
     digest: int | None = None

@@ -40,9 +40,9 @@ _SENT, _RECEIVED = int(Kind.SENT), int(Kind.RECEIVED)
 _TOGETHER: Final = 1000
 """Events that are handed on together, about."""
 
-_READS: Final = Form("variable", "version", "replica", "place", "value")
-_REPEATED_READS: Final = Form("variable", "version", "replica", "place", "value", "times")
-_WRITES: Final = Form("variable", "operation", "replica", "place", "value")
+_READS: Final = Form("variable", "version", "replica", "location", "value")
+_REPEATED_READS: Final = Form("variable", "version", "replica", "location", "value", "times")
+_WRITES: Final = Form("variable", "operation", "replica", "location", "value")
 
 
 def merge(directory: Path, history: Path, *, tell: Tell | None = None) -> None:

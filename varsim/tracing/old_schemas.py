@@ -11,13 +11,16 @@ READABLE: Final = (1,)
 """Earlier schemas that are still read."""
 
 _EVENTS_OF_1: Final = """
-SELECT event, process, number, time_s, kind, call, variable,
+SELECT event, process, number, time_s,
+    CASE kind WHEN 'meet' THEN 'arrive' ELSE kind END AS kind,
+    call, variable,
     CASE kind
-        WHEN 'meet' THEN substr(note, 1, instr(note || ' ', ' ') - 1)
-        WHEN 'answer' THEN note
+        WHEN 'meet' THEN CASE note WHEN 'question' THEN 'host_call'
+            ELSE substr(note, 1, instr(note || ' ', ' ') - 1) END
+        WHEN 'answer' THEN CASE note WHEN 'answered' THEN 'host_result' ELSE note END
         ELSE operation
     END AS operation,
-    version, meeting, replica, place, dtype, shape, digest, value, cause,
+    version, meeting AS position, replica, place AS location, dtype, shape, digest, value, cause,
     CASE WHEN kind = 'read' AND note GLOB '[0-9]* reads like the one before'
         THEN CAST(note AS INTEGER) END AS times,
     CASE WHEN kind IN ('raise', 'finish')

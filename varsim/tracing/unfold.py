@@ -43,13 +43,13 @@ from varsim.tracing.rows import NO_VALUE, Columns, Form, Kept, Rows, form, kept
 Events = Sequence[int]
 """The numbers of the events that the sending of a message was."""
 
-_ANSWERS: Final = {Reduced: "reduced", Merged: "merged", HostResult: "answered"}
+_ANSWERS: Final = {Reduced: "reduced", Merged: "merged", HostResult: "host_result"}
 _MEETINGS: Final = {AllReduce: "all_reduce", AllGather: "all_gather", MergeCall: "merge_call"}
 _NOBODY: Final = -1
 
-_CONTRIBUTIONS: Final = Form("variable", "operation", "meeting", "place", "value")
-_COMMITS: Final = Form("variable", "operation", "version", "meeting", "value")
-_COMMITS_TO_ONE: Final = Form("variable", "operation", "version", "meeting", "value", "replica")
+_CONTRIBUTIONS: Final = Form("variable", "operation", "position", "location", "value")
+_COMMITS: Final = Form("variable", "operation", "version", "position", "value")
+_COMMITS_TO_ONE: Final = Form("variable", "operation", "version", "position", "value", "replica")
 _INSTALLS: Final = Form("variable", "operation", "version", "cause")
 
 
@@ -167,7 +167,7 @@ class FromProgram:
             case Reduced(call_id=call_id, index=index) | Merged(call_id=call_id, index=index):
                 operation = _ANSWERS[type(message)]
                 return self._once(
-                    replica_id, "answer", call=call_id, meeting=index, operation=operation
+                    replica_id, "answer", call=call_id, position=index, operation=operation
                 )
             case Create(spec=spec, value=value):
                 return self._create(replica_id, spec, value)
@@ -197,7 +197,7 @@ class FromProgram:
         def make() -> Events:
             shown, place = kept(value, self._absent), spec.created_at
             tell = self._rows.tell
-            return (tell("create", variable=number, version=0, place=place, value=shown),)
+            return (tell("create", variable=number, version=0, location=place, value=shown),)
 
         return self._to_all.first(replica_id, ("create", number), make)
 
@@ -263,7 +263,7 @@ class FromReplica:
                 self._withheld.clear()
                 return (rows.tell("return", call=call),)
             case Waiting(call_id=call, variable_id=variable, place=place):
-                return (rows.tell("wait", call=call, variable=variable, place=place),)
+                return (rows.tell("wait", call=call, variable=variable, location=place),)
             case Layout(layout_id=layout_id, writes=writes):
                 specs = self._variables.specs
                 if all(write.variable_id in specs for write in writes):
@@ -272,27 +272,27 @@ class FromReplica:
                 shown = kept(value, self._absent)
                 return (rows.tell("component", variable=variable, version=version, value=shown),)
             case Demand(call_id=call, part=part, place=place):
-                return (rows.tell("wait", call=call, variable=part.variable_id, place=place),)
+                return (rows.tell("wait", call=call, variable=part.variable_id, location=place),)
             case (
                 AllReduce(call_id=call, index=index, label=label, place=place)
                 | AllGather(call_id=call, index=index, label=label, place=place)
                 | MergeCall(call_id=call, index=index, label=label, place=place)
             ):
                 columns: dict[str, Any] = {
-                    "meeting": index,
-                    "place": place,
+                    "position": index,
+                    "location": place,
                     "operation": _MEETINGS[type(message)],
                 }
                 if label is not None:
                     columns["note"] = label
-                return (rows.tell("meet", call=call, **columns),)
+                return (rows.tell("arrive", call=call, **columns),)
             case HostCall(call_id=call, place=place):
-                return (rows.tell("meet", call=call, place=place, operation="question"),)
+                return (rows.tell("arrive", call=call, location=place, operation="host_call"),)
             case Raised(call_id=call, traceback=story):
                 self._withheld.clear()  # what was written last is not sent any more
                 where, said = place_in(story), said_in(story)
                 error = class_of(said)
-                return (rows.tell("raise", call=call, place=where, error=error, note=said),)
+                return (rows.tell("raise", call=call, location=where, error=error, note=said),)
         return ()
 
     def _writes(self, message: Contribution) -> Events:

@@ -232,7 +232,7 @@ class _Player:
                 self._write(act)
             case Meet(kind="merge_call"):
                 at(act.place)(context.merge_call, lambda _: self.do(act.body), name=act.name)
-            case Meet(kind="question"):
+            case Meet(kind="host_call"):
                 self.do(act.body)  # on the replica: whose component it is, has the program do it
             case Meet():
                 at(act.place)(context.all_reduce, "SUM", _NOTHING, name=act.name)

@@ -16,7 +16,7 @@ from varsim.spec import Array, Context, Operation
 from varsim.sync import policies
 from varsim.tracing.history import PROGRAM, Event, History
 from varsim.whatif.recorded import (
-    QUESTION,
+    HOST_CALL,
     Action,
     Call,
     Create,
@@ -29,7 +29,7 @@ from varsim.whatif.recorded import (
     spec_of,
 )
 
-_KINDS: Final = "create forget call write read meet answer raise finish"
+_KINDS: Final = "create forget call write read arrive answer raise finish"
 _WHERE: Final = (
     "(kind IN ({}) OR kind = 'commit' AND replica IS NOT NULL)"  # commits end rows of writes
 ).format(", ".join(f"'{kind}'" for kind in _KINDS.split()))
@@ -153,10 +153,10 @@ class _Builder:
         if frame is None:
             return
         done, frame.pending = frame.pending, []
-        if event.operation == "answered" and event.replica is not None:
+        if event.operation == "host_result" and event.replica is not None:
             frame.asked.pop(event.replica, []).extend(done)
-        elif event.operation == "merged" and event.meeting is not None:
-            frame.bodies.setdefault(event.meeting, []).extend(done)
+        elif event.operation == "merged" and event.position is not None:
+            frame.bodies.setdefault(event.position, []).extend(done)
 
     def _finish(self, event: Event) -> None:
         frame = self._by_call.pop(event.call or 0, None)
@@ -172,8 +172,8 @@ class _Builder:
     def _belongs(self, event: Event) -> bool:
         """Whether an event writes the next component, as one write to all of them does."""
         last = self._group[-1]
-        return (event.process, event.kind, event.variable, event.place, event.operation) == (
-            PROGRAM, "write", last.variable, last.place, last.operation,
+        return (event.process, event.kind, event.variable, event.location, event.operation) == (
+            PROGRAM, "write", last.variable, last.location, last.operation,
         ) and event.replica == len(self._group)  # fmt: skip
 
     def _end_group(self) -> None:
@@ -195,7 +195,7 @@ class _Builder:
             case "write":
                 self._need(event.variable)
                 own.append(self._write(event._replace(replica=None), (event,)))
-            case "meet":
+            case "arrive":
                 own.append(self._meet(frame, event))
             case "raise":
                 frame.call.raised.add(event.process)
@@ -204,11 +204,11 @@ class _Builder:
         self._events += 1
         body: list[Action] = []
         kind, name = event.operation or "", event.note
-        if kind == QUESTION:
+        if kind == HOST_CALL:
             frame.asked[event.process] = body
-        elif event.meeting is not None:
-            body = frame.bodies.setdefault(event.meeting, body)
-        return Meet(event.event, event.process, self._steps, event.place or "", kind, name, body)
+        elif event.position is not None:
+            body = frame.bodies.setdefault(event.position, body)
+        return Meet(event.event, event.process, self._steps, event.location or "", kind, name, body)
 
     # ------------------------------------------------------------ reads and writes
 
@@ -216,7 +216,7 @@ class _Builder:
         assert event.variable is not None
         self._events += 1
         return Read(
-            event.event, event.variable, event.process, self._steps, event.place or "",
+            event.event, event.variable, event.process, self._steps, event.location or "",
             event.replica, event, event.occurrences,
         )  # fmt: skip
 
@@ -234,7 +234,7 @@ class _Builder:
             and self._shares[event.variable]
         )
         return Write(
-            event.event, event.variable, event.process, self._steps, event.place or "",
+            event.event, event.variable, event.process, self._steps, event.location or "",
             event.replica, operation, values, tuple(_shape_of(one) for one in each), shares,
         )  # fmt: skip
 

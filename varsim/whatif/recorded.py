@@ -22,7 +22,7 @@ from varsim.spec import (
 )
 from varsim.tracing.history import Event, VariableRow
 
-QUESTION: Final = "question"
+HOST_CALL: Final = "host_call"
 
 
 class Settings(NamedTuple):
@@ -85,7 +85,7 @@ class Meet:
     process: int
     step: int
     place: str
-    kind: str  # all_reduce, all_gather, merge_call, or QUESTION
+    kind: str  # all_reduce, all_gather, merge_call, or HOST_CALL
     name: str | None  # of the collective, as the program called it
     body: list[Action]  # what the program does meanwhile; one list for all who meet
 

@@ -102,7 +102,7 @@ class Story:
 
     def assign(self, name: str, value: float, at: str | None = None) -> None:
         """The program assigns a value to all components."""
-        self.event(PROGRAM, "write", name, value=value, operation="assign", place=at)
+        self.event(PROGRAM, "write", name, value=value, operation="assign", location=at)
         version = max(self.versions[name]) + 1
         self.holds[name] = [value] * self.num_replicas
         self.versions[name] = [version] * self.num_replicas
@@ -111,7 +111,7 @@ class Story:
     def assign_one(self, name: str, replica_id: int, value: float, at: str | None = None) -> None:
         """The program assigns a value to one component."""
         of = {"operation": "assign", "replica": replica_id}
-        self.event(PROGRAM, "write", name, value=value, place=at, **of)
+        self.event(PROGRAM, "write", name, value=value, location=at, **of)
         self.holds[name][replica_id] = value
         self.versions[name][replica_id] = max(self.versions[name]) + 1
         version = self.versions[name][replica_id]
@@ -126,7 +126,7 @@ class Story:
             self.event(PROGRAM, "receive", cause=cause, replica=asked)
         held = self.holds[name][replica or 0]
         version = self.versions[name][replica or 0]
-        self.event(PROGRAM, "read", name, value=held, version=version, replica=replica, place=at)
+        self.event(PROGRAM, "read", name, value=held, version=version, replica=replica, location=at)
 
     # Replicas
 
@@ -136,7 +136,7 @@ class Story:
         """A replica writes its own component."""
         operation = "assign_add" if add else "assign"
         self.holds[name][replica_id] = value + (self.holds[name][replica_id] if add else 0)
-        of = {"operation": operation, "replica": replica_id, "place": at}
+        of = {"operation": operation, "replica": replica_id, "location": at}
         self.event(replica_id, "write", name, value=value, **of)
 
     def read(
@@ -145,7 +145,7 @@ class Story:
         """A replica reads its own component."""
         held = self.holds[name][replica_id]
         version = self.versions[name][replica_id] if version is None else version
-        self.event(replica_id, "read", name, value=held, version=version, place=at)
+        self.event(replica_id, "read", name, value=held, version=version, location=at)
 
     def merge(
         self,
@@ -165,7 +165,7 @@ class Story:
         order = sorted(self.replicas, key=lambda replica_id: works[replica_id])
         for replica_id in order:
             self.now_s = max(start_s + works[replica_id] / 1e3, start_s)
-            of = {"operation": operation, "meeting": self._meetings, "place": at}
+            of = {"operation": operation, "position": self._meetings, "location": at}
             self.event(replica_id, "write", name, value=values[replica_id], takes_ms=0, **of)
             cause = self.event(replica_id, "wait", name)
             self.event(PROGRAM, "receive", cause=cause, replica=replica_id)
@@ -178,7 +178,7 @@ class Story:
     def merge_at_end(self, name: str, values: Sequence[float], at: str | None = None) -> None:
         """All replicas write as their calls end; the commit leaves with what is sent next."""
         for replica_id in self.replicas:
-            of = {"operation": "assign", "meeting": self._meetings, "place": at}
+            of = {"operation": "assign", "position": self._meetings, "location": at}
             self.event(replica_id, "write", name, value=values[replica_id], **of)
         call = self._call
         self.end()
@@ -210,12 +210,12 @@ class Story:
         start_s, works = self.now_s, works_ms or [1] * self.num_replicas
         for replica_id in sorted(self.replicas, key=lambda one: works[one]):
             self.now_s = start_s + works[replica_id] / 1e3
-            of = {"meeting": self._meetings, "operation": operation, "note": name}
+            of = {"position": self._meetings, "operation": operation, "note": name}
             place = places[replica_id] if places else "step.py:9"
-            cause = self.event(replica_id, "meet", place=place, takes_ms=0, **of)
+            cause = self.event(replica_id, "arrive", location=place, takes_ms=0, **of)
             self.event(PROGRAM, "receive", cause=cause, replica=replica_id)
         answer = "merged" if operation == "merge_call" else "reduced"
-        cause = self.event(PROGRAM, "answer", meeting=self._meetings, operation=answer)
+        cause = self.event(PROGRAM, "answer", position=self._meetings, operation=answer)
         self._answered = cause
         self._meetings += 1
 
@@ -224,7 +224,7 @@ class Story:
         self.event(replica_id, "install", cause=self._answered if cause is None else cause)
 
     def _commit(self, name: str, value: float, version: int, meeting: int | None = None) -> None:
-        of = {"operation": "assign", "version": version, "meeting": meeting}
+        of = {"operation": "assign", "version": version, "position": meeting}
         cause = self.event(PROGRAM, "commit", name, value=value, takes_ms=SHORT_MS, **of)
         for replica_id in self.replicas:
             self.event(replica_id, "install", name, version=version, cause=cause)

@@ -48,18 +48,18 @@ def test_what_a_process_learns_later_its_earlier_events_did_not_know() -> None:
 
 
 def test_a_commit_knows_all_contributions_to_its_meeting() -> None:
-    at = {"call": 1, "meeting": 0}
+    at = {"call": 1, "position": 0}
     taken = clocks(2, (0, "write", at), (1, "write", at), (PROGRAM, "commit", at))
     assert (1, 2) == (taken.known(PROGRAM, 0), taken.known(PROGRAM, 1))
 
 
 def test_an_answer_knows_all_who_met_in_its_meeting_and_not_in_the_next() -> None:
-    at = {"call": 1, "meeting": 0}
+    at = {"call": 1, "position": 0}
     taken = clocks(
         2,
-        (0, "meet", at),
-        (1, "meet", at),
-        (0, "meet", at | {"meeting": 1}),
+        (0, "arrive", at),
+        (1, "arrive", at),
+        (0, "arrive", at | {"position": 1}),
         (PROGRAM, "answer", at),
     )
     assert (1, 2) == (taken.known(PROGRAM, 0), taken.known(PROGRAM, 1))

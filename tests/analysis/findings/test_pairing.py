@@ -54,7 +54,7 @@ def test_a_meeting_that_never_was_is_not_found():
     told = Story(2)
     told.call()
     for replica_id, place in enumerate(["a.py:4", "a.py:9"]):
-        told.event(replica_id, "meet", place=place, meeting=0, operation="all_reduce")
+        told.event(replica_id, "arrive", location=place, position=0, operation="all_reduce")
     told.finish()
 
     assert () == told.findings()

@@ -69,7 +69,7 @@ def test_a_commit_may_be_sent_after_its_call_and_after_the_program_has_read_it(r
         story.call()
         story.merge_at_end("w", [step, step + 1.0], "step.py:3")
         if read:
-            story.event(-1, "read", "w", value=0.5, version=step + 1, place="step.py:6")
+            story.event(-1, "read", "w", value=0.5, version=step + 1, location="step.py:6")
         story.send_late()
     expected = [] if read else ["merges that are never read: w ×7 at step.py:3"]
     assert expected == story.found()

@@ -25,7 +25,7 @@ class Atomic(Checker):
 
     def on_write_by_replica(self, event: Event) -> None:
         """A contribution is one more, and the only one of its replica there."""
-        if event.meeting is None:
+        if event.position is None:
             return
         variable = self.variables[event.variable]
         if event.call is None:
@@ -38,27 +38,27 @@ class Atomic(Checker):
         if before:
             reason = f"{seen_by(event)} contributes again to a meeting"
             self.wrong(variable, reason, (*before, event.event))
-        self.on_meet(event)
+        self.on_arrive(event)
 
-    def on_meet(self, event: Event) -> None:
+    def on_arrive(self, event: Event) -> None:
         """A replica numbers the meetings of a call upwards."""
-        if event.meeting is None or event.call is None:
+        if event.position is None or event.call is None:
             return
         mine = event.process, event.call
         meeting, before = self._last.get(mine, (-1, 0))
-        if event.meeting <= meeting:
+        if event.position <= meeting:
             variable = None if event.variable is None else self.variable_of(event)
-            reason = f"{seen_by(event)} comes to meeting {event.meeting} after {meeting}"
+            reason = f"{seen_by(event)} comes to meeting {event.position} after {meeting}"
             self.wrong(variable, reason, (before, event.event))
-        self._last[mine] = event.meeting, event.event
-        if event.kind == "meet":
-            self._met.setdefault(event.call, {}).setdefault(event.meeting, []).append(event)
+        self._last[mine] = event.position, event.event
+        if event.kind == "arrive":
+            self._met.setdefault(event.call, {}).setdefault(event.position, []).append(event)
 
     def on_answer(self, event: Event) -> None:
         """To all, once all have met and the program has heard of it."""
-        if event.call is None or event.meeting is None or not self.replay.from_start:
+        if event.call is None or event.position is None or not self.replay.from_start:
             return
-        came = self._met.get(event.call, {}).pop(event.meeting, [])
+        came = self._met.get(event.call, {}).pop(event.position, [])
         if len({one.process for one in came if self.replay.heard(one)}) < self.replay.num_replicas:
             reason = "a meeting is answered before all replicas have come to it"
             self.wrong(None, reason, (*(one.event for one in came), event.event))

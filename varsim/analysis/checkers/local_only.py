@@ -29,7 +29,7 @@ class LocalOnly(Checker):
 
     def on_write_by_replica(self, event: Event) -> None:
         """Replicas do not meet over it."""
-        if event.meeting is not None:
+        if event.position is not None:
             self._refuse(event, f"{seen_by(event)} contributes to a merge")
 
     def on_wait(self, event: Event) -> None:
@@ -41,7 +41,7 @@ class LocalOnly(Checker):
         change = self.replay.change
         if change is None or change.write is not None:
             return
-        if event.meeting is not None or self.replay.from_start:
+        if event.position is not None or self.replay.from_start:
             self._refuse(event, "a commit is of no write by the program")
 
     def on_read_by_program(self, event: Event) -> None:

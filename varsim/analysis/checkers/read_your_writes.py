@@ -24,7 +24,7 @@ class ReadYourWrites(Checker):
 
     def on_write_by_replica(self, event: Event) -> None:
         """A contribution is owed to its replica."""
-        if event.meeting is not None and event.variable is not None:
+        if event.position is not None and event.variable is not None:
             self._owed[event.variable, event.process] = event
 
     def on_install(self, event: Event) -> None:

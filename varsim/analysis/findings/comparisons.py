@@ -30,7 +30,7 @@ from varsim.tracing.history import PROGRAM, Event
 _MOST_PENDING: Final = 1000
 """Writes by which one replica may be ahead of another at one location."""
 
-_KINDS: Final = frozenset({"call", "finish", "write", "component", "read", "meet"})
+_KINDS: Final = frozenset({"call", "finish", "write", "component", "read", "arrive"})
 
 
 class Access(Enum):
@@ -198,12 +198,12 @@ class Comparisons(Observer):
         if event.kind in {"call", "finish"}:
             self._in_call = event.kind == "call"
             self._step += self._in_call
-        elif event.kind == "meet" and event.operation == "all_reduce":
+        elif event.kind == "arrive" and event.operation == "all_reduce":
             self._reduced_in[event.process] = event.call
         variable = event.variable
         if variable is None or variable not in self._variables or not self._is_known(variable):
             return
-        facts, place = self._variables[variable], event.place
+        facts, place = self._variables[variable], event.location
         if event.kind == "component":
             self._sent[variable][event.process] = event
         elif event.kind == "read":
@@ -393,7 +393,7 @@ def site_of(event: Event) -> Site:
         access = Access.READ
     else:
         access = Access.WRITTEN if event.process == PROGRAM else Access.MERGED
-    return Site(event.variable or 0, access, event.place or "")
+    return Site(event.variable or 0, access, event.location or "")
 
 
 def _merged(

@@ -155,13 +155,13 @@ class Components(Observer):
 
     def on_write_by_program(self, event: Event) -> None:
         """Keep the write; a commit brings its effect."""
-        if event.variable is not None and event.meeting is None:
+        if event.variable is not None and event.position is None:
             self[event.variable].program_write = event
 
     def on_write_by_replica(self, event: Event) -> None:
         """Apply a local write at once; the others take effect by commits."""
         variable, replica_id = event.variable, event.process
-        if variable is None or event.meeting is not None:
+        if variable is None or event.position is not None:
             return
         if self._variables[variable].deferred:
             return
@@ -187,7 +187,7 @@ class Components(Observer):
         copies.write(event, replicas)
         if copies.compare(event):
             self._unite(copies, event, by_replicas=False, by_program=gathered)
-        elif copies.diverged is event and event.place is None:
+        elif copies.diverged is event and event.location is None:
             copies.diverged = copies.program_write or event
 
     def _unite(self, copies: Copies, event: Event, *, by_replicas: bool, by_program: bool) -> None:
@@ -223,7 +223,7 @@ class Components(Observer):
             copies.learn(event.process, event)
             copies.gathered_by_program.add(event.process)
 
-    def on_meet(self, event: Event) -> None:
+    def on_arrive(self, event: Event) -> None:
         """Note a collective other than a write."""
         self._met[event.process] = event.event
 

@@ -142,8 +142,8 @@ class Conflicts(Finder):
             first = round_.first
             if differ and self._clocks.known(replica_id, first.process) < first.event:
                 accesses.writes.evidence.add(event, first.event)
-                if first.place is not None and first.place != event.place:
-                    accesses.writes.evidence.places[first.place] += 1
+                if first.location is not None and first.location != event.location:
+                    accesses.writes.evidence.places[first.location] += 1
                 accesses.writes.writers |= {replica_id, first.process}
             round_.arrived += 1
             if round_.arrived == self.num_replicas:
@@ -183,8 +183,8 @@ def _suspect(accesses: _Accesses, reader: int, writer: int, read: Event, write: 
     if evidence is None:
         evidence = accesses.suspects[reader, writer] = Evidence()
     evidence.add(read, write.event)
-    if write.place is not None and write.place != read.place:
-        evidence.places[write.place] += 1
+    if write.location is not None and write.location != read.location:
+        evidence.places[write.location] += 1
 
 
 def _replicas(numbers: set[int]) -> str:

@@ -27,14 +27,14 @@ class Contributions(Observer):
 
     def on_write_by_replica(self, event: Event) -> None:
         """Keep a contribution."""
-        if event.meeting is None or event.variable is None:
+        if event.position is None or event.variable is None:
             return
         merges = self._open.get((event.call, event.variable))
         if merges is None:
             merges = self._open[event.call, event.variable] = {}
-        contributions = merges.get(event.meeting)
+        contributions = merges.get(event.position)
         if contributions is None:
-            merges[event.meeting] = {event.process: event}
+            merges[event.position] = {event.process: event}
         else:
             contributions[event.process] = event
 
@@ -47,7 +47,7 @@ class Contributions(Observer):
         merges = self._open.get(key)
         if merges is None:
             return
-        position = event.meeting if event.meeting in merges else next(iter(merges))
+        position = event.position if event.position in merges else next(iter(merges))
         self.committed = merges.pop(position)
         if not merges:
             del self._open[key]

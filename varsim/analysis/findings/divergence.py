@@ -68,7 +68,7 @@ class Divergence(Finder):
 
     def on_read_by_program(self, event: Event) -> None:
         """Note what the program sees."""
-        if event.variable is not None and event.place is not None:
+        if event.variable is not None and event.location is not None:
             self._look(event, event.variable, self._components[event.variable])
 
     def on_write(self, event: Event) -> None:
@@ -120,8 +120,8 @@ class Divergence(Finder):
         trouble.differing = max(trouble.differing, differing)
         trouble.longest_s = max(trouble.longest_s, read.time_s - diverged.time_s)
         trouble.first = trouble.first or diverged
-        if diverged.place is not None:
-            trouble.diverged[diverged.place] += 1
+        if diverged.location is not None:
+            trouble.diverged[diverged.location] += 1
 
 
 def _finding(facts: VariableFacts, trouble: _Trouble) -> Finding:

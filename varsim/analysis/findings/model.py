@@ -91,7 +91,7 @@ class Evidence:
         """
         count = event.occurrences
         self.count += count
-        place = place if event.place is None else event.place
+        place = place if event.location is None else event.location
         if place is not None:
             self.places[place] += count
         if len(self.events) < MOST_EVENTS:

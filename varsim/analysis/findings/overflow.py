@@ -88,7 +88,7 @@ class Overflow(Finder):
             self._change(event, facts, whose)
             return
         value = value_of(event, facts.numpy_dtype)
-        if event.meeting is not None and value is not None:
+        if event.position is not None and value is not None:
             self._merge(event, facts, value)
         whole = event.operation in {None, "assign"} and event.replica is None
         self._mirrors[facts.variable_id] = value if whole else None
@@ -121,7 +121,7 @@ class Overflow(Finder):
             if before is None or len(before) != len(value):
                 return
             together = before.astype(np.float64) + _SIGN[first.operation or ""] * together
-        shown = event._replace(place=first.place)
+        shown = event._replace(location=first.location)
         self._compare(
             shown, tuple(one.event for one in contributions.values()), facts, together, value
         )

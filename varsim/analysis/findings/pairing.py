@@ -64,14 +64,14 @@ class Pairing(Finder):
         self._lines: dict[str, _PairedByOrder] = {}
         self._crossed: dict[frozenset[str], _Crossed] = {}
 
-    def on_meet(self, event: Event) -> None:
+    def on_arrive(self, event: Event) -> None:
         """Note that a replica has arrived at a collective."""
         operation, name = event.operation or "", event.note
-        if name is not None or event.meeting is None or event.call is None:
+        if name is not None or event.position is None or event.call is None:
             return
         came = self._came.setdefault(event.call, {})
-        came.setdefault(event.meeting, {})[event.process] = event
-        place = event.place or ""
+        came.setdefault(event.position, {})[event.process] = event
+        place = event.location or ""
         counts = self._in_call.setdefault(event.call, Counter())
         counts[event.process, place] += 1
         count = counts[event.process, place]
@@ -80,10 +80,10 @@ class Pairing(Finder):
 
     def on_answer_by_program(self, event: Event) -> None:
         """Compare the lines from which the replicas came."""
-        if event.call is None or event.meeting is None:
+        if event.call is None or event.position is None:
             return
-        came = self._came.get(event.call, {}).pop(event.meeting, {})
-        places = frozenset(one.place or "" for one in came.values())
+        came = self._came.get(event.call, {}).pop(event.position, {})
+        places = frozenset(one.location or "" for one in came.values())
         if len(came) < self.num_replicas or len(places) < 2:
             return
         crossed = self._crossed.setdefault(places, _Crossed(came))
@@ -121,7 +121,7 @@ class Pairing(Finder):
     def _finding(self, crossed: _Crossed) -> Finding:
         who: dict[str, list[int]] = {}
         for replica_id, event in sorted(crossed.first.items()):
-            who.setdefault(event.place or _UNKNOWN, []).append(replica_id)
+            who.setdefault(event.location or _UNKNOWN, []).append(replica_id)
         operation = next(iter(crossed.first.values())).operation
         fewest = sorted(who.items(), key=lambda one: (len(one[1]), one[1]))
         sides = [f"{operation} at {place} ({name_replicas(ids)})" for place, ids in fewest]

@@ -144,7 +144,7 @@ class Redundancy(Finder):
     def _merge(self, event: Event, merges: _Merges, contributions: Mapping[int, Event]) -> None:
         merges.count += 1
         first = next(iter(contributions.values()))
-        place = first.place  # a commit has none
+        place = first.location  # a commit has none
         if len(contributions) == self.num_replicas and _are_equal(contributions):
             merges.equal += 1
             merges.shown_equal.add(event, first.event, place=place)
@@ -173,7 +173,7 @@ class Redundancy(Finder):
         one = self._synchronisations.setdefault(variable, _Synchronisations())
         one.count += 1
         if copies.written_before == 1:
-            one.eager.add(event if event.place is not None else copies.program_write or event)
+            one.eager.add(event if event.location is not None else copies.program_write or event)
 
     def _judge_merges(self, facts: VariableFacts, merges: _Merges) -> Finding | None:
         if facts.first and merges.equal == merges.count >= AGAIN_AND_AGAIN:

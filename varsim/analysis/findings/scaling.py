@@ -176,7 +176,7 @@ class Scaling(Finder):
             event = comparison.event
             facts = self._variables[event.variable or 0]
             by_program = event.kind == "write" and event.process < 0
-            key = facts.variable_id, by_program, event.place or ""
+            key = facts.variable_id, by_program, event.location or ""
             statistics = self._statistics.setdefault(key, ComparisonStatistics(by_program))
             statistics.add(comparison, "" if by_program else facts.aggregation)
 

@@ -284,7 +284,7 @@ class LocalStaleness(Finder):
         for replica_id in range(self.num_replicas):
             self._end_call(replica_id)
 
-    def on_meet(self, event: Event) -> None:
+    def on_arrive(self, event: Event) -> None:
         """Note that a replica has heard of the others."""
         if event.variable is None:
             self._last_collective[event.process] = event.event

@@ -103,10 +103,10 @@ class Waits(Finder):
         replica_id = event.process
         if replica_id in self._paused:
             self._resume(replica_id, event.time_s)
-        if event.meeting is not None and event.variable is not None:
-            if event.meeting not in self._collectives:
-                self._collectives[event.meeting] = _Arrivals(event.variable, event.place)
-            self._outbox[replica_id].append(event.meeting)
+        if event.position is not None and event.variable is not None:
+            if event.position not in self._collectives:
+                self._collectives[event.position] = _Arrivals(event.variable, event.location)
+            self._outbox[replica_id].append(event.position)
 
     def on_wait(self, event: Event) -> None:
         """Let a replica arrive at a collective."""
@@ -115,7 +115,7 @@ class Waits(Finder):
                 self._resume(event.process, event.time_s)
             self._arrive(event, event.process)
 
-    def on_meet(self, event: Event) -> None:
+    def on_arrive(self, event: Event) -> None:
         """Let a replica arrive at a collective."""
         self.on_wait(event)
 
@@ -128,7 +128,7 @@ class Waits(Finder):
         if event.call is None or event.call != self._call:
             return
         for replica_id, (_, meeting) in list(self._paused.items()):
-            if event.replica == replica_id or event.meeting == meeting is not None:
+            if event.replica == replica_id or event.position == meeting is not None:
                 self._resume(replica_id, event.time_s)
 
     def on_finish(self, event: Event) -> None:
@@ -166,9 +166,9 @@ class Waits(Finder):
 
     def _arrive(self, event: Event, replica_id: int) -> None:
         numbers = self._outbox[replica_id]
-        if event.kind == "meet" and event.meeting is not None:
-            numbers.append(event.meeting)
-            self._collectives.setdefault(event.meeting, _Arrivals(_GATHERING, event.place))
+        if event.kind == "arrive" and event.position is not None:
+            numbers.append(event.position)
+            self._collectives.setdefault(event.position, _Arrivals(_GATHERING, event.location))
         work_s = event.time_s - self._resumed.get(replica_id, event.time_s)
         for number in numbers:
             self._collectives[number].came[replica_id] = (event, work_s)
@@ -207,8 +207,8 @@ class Waits(Finder):
             late.lost_s += lost_s
             late.longest_s = max(late.longest_s, lost_s)
             late.by_variable[meeting.variable] += round(lost_s * 1e6)
-            place = meeting.place if meeting.place is not None else event.place
-            late.evidence.add(event._replace(place=place), first.event)
+            place = meeting.place if meeting.place is not None else event.location
+            late.evidence.add(event._replace(location=place), first.event)
 
     def _is_straggler(self, late: _Late) -> bool:
         return (
