@@ -12,7 +12,7 @@ from varsim.exchange.broadcast import BroadcastCodec
 from varsim.protocol.codec import decode
 from varsim.protocol.messages import Fetch, Message, Reduced
 from varsim.spec import Array
-from varsim.transport.loans import SHARED_FROM_BYTES
+from varsim.transport.leases import SHARED_FROM_BYTES
 
 LARGE = SHARED_FROM_BYTES // 8
 
@@ -40,15 +40,15 @@ def received(
     cluster: SharedCluster, codec: BroadcastCodec, replica_id: int, messages: list[Message]
 ) -> Array:
     """The array that a worker gets."""
-    loans = cluster["ab"[replica_id]].loans["c"]
-    last = decode(codec.encode(replica_id, messages), loans)[-1]
+    leases = cluster["ab"[replica_id]].leases["c"]
+    last = decode(codec.encode(replica_id, messages), leases)[-1]
     assert isinstance(last, Reduced)
     return last.leaves[0]
 
 
 def give_back(cluster: SharedCluster, codec: BroadcastCodec, replica_id: int) -> None:
     """Tells the coordinator what a worker has let go of."""
-    note = cluster["ab"[replica_id]].loans["c"].note()
+    note = cluster["ab"[replica_id]].leases["c"].note()
     assert note is not None
     assert [] == codec.decode(replica_id, [*BroadcastCodec(1, None).encode(0, []), note])
 
@@ -108,16 +108,16 @@ def test_what_a_worker_has_let_go_of_rides_on_any_envelope(
     cluster: SharedCluster, codec: BroadcastCodec
 ) -> None:
     """Also on one that was encoded for another worker."""
-    loans = cluster["a"].loans["c"]
-    place = loans.put(np.zeros(LARGE))
+    leases = cluster["a"].leases["c"]
+    place = leases.put(np.zeros(LARGE))
     assert place is not None
-    coordinators = codec._loans[0]
+    coordinators = codec._leases[0]
     assert coordinators is not None
     coordinators.get(place, SHARED_FROM_BYTES)
     messages: list[Message] = [Fetch(request_id=1, variable_id=1)]
 
     codec.encode(1, messages)
-    decode(codec.encode(0, messages), loans)
+    decode(codec.encode(0, messages), leases)
 
     assert 0 == cluster["a"].used_bytes()
 

@@ -23,7 +23,7 @@ from varsim.spec import Operation, VariableAggregation
 from varsim.sync import reduce
 from varsim.sync.actions import Reduce
 from varsim.transport.arena import Arena, create_file
-from varsim.transport.loans import SHARED_FROM_BYTES
+from varsim.transport.leases import SHARED_FROM_BYTES
 
 Array = np.ndarray[Any, Any]
 SUM, MEAN, FIRST = (a for a in VariableAggregation if a is not VariableAggregation.NONE)

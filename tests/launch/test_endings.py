@@ -88,7 +88,7 @@ def test_without_workers_nothing_is_waited_for(launch: Launch) -> None:
     assert [] == cluster.channel.receive(1e6)
 
 
-def test_when_the_nursery_is_killed_all_are_lost(launch: Launch) -> None:
+def test_when_the_fork_server_is_killed_all_are_lost(launch: Launch) -> None:
     cluster = launch(2)
     workers = [cluster.ask(i, "os.getpid()") for i in range(2)]
 
@@ -112,9 +112,9 @@ from varsim.launch.process import ProcessLauncher
 launcher = ProcessLauncher("tests.launch.programs:serve")
 link = launcher.launch(LaunchOptions(7, ("CPU:0", "CPU:1")), Nothing())
 cluster = Cluster(link)
-worker, nursery = cluster.ask(1, "os.getpid(), os.getppid()")
+worker, fork_server = cluster.ask(1, "os.getpid(), os.getppid()")
 child = cluster.ask(0, "__import__('subprocess').Popen(['sleep', '60']).pid")
-print(worker, nursery, child, flush=True)
+print(worker, fork_server, child, flush=True)
 """
 """Without `if __name__ == "__main__"`, as a beginner writes it."""
 
@@ -127,7 +127,7 @@ print(worker, nursery, child, flush=True)
         "import os; os._exit(0)",
         "1 / 0",
         "",
-        # A copy of the program outlives it, and with it the pipe to the nursery.
+        # A copy of the program outlives it, and with it the pipe to the fork server.
         """
 import os, signal
 copy = os.fork()
@@ -150,8 +150,8 @@ def test_when_the_program_ends_everything_ends(ending: str, private_temporary: P
         check=False,
     )
 
-    worker, nursery, child, *copies = map(int, process.stdout.split())
-    for pid in (worker, nursery, child):
+    worker, fork_server, child, *copies = map(int, process.stdout.split())
+    for pid in (worker, fork_server, child):
         wait_for_exit(pid)
         assert not is_running(pid)
     assert [] == list(private_temporary.glob("varsim-*"))

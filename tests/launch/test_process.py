@@ -142,9 +142,9 @@ def test_what_user_code_has_started_ends_with_its_worker(launch: Launch) -> None
 
 def test_ctrl_c_is_for_the_program(launch: Launch) -> None:
     cluster = launch(1)
-    worker, nursery = cluster.ask(0, "(os.getpid(), os.getppid())")
+    worker, fork_server = cluster.ask(0, "(os.getpid(), os.getppid())")
     assert os.getpgid(0) != os.getpgid(worker)
-    for process in (worker, nursery):
+    for process in (worker, fork_server):
         os.kill(process, signal.SIGINT)
     assert worker == cluster.ask(0, "os.getpid()")
 
@@ -197,7 +197,7 @@ def test_an_unknown_transport_is_refused(launch: Launch) -> None:
         launch(1, transport="pigeon")
 
 
-def test_the_nursery_says_what_it_is_when_started_by_hand() -> None:
+def test_the_fork_server_says_what_it_is_when_started_by_hand() -> None:
     process = subprocess.run(
         [sys.executable, "-m", "varsim_worker"],
         stdin=subprocess.DEVNULL,

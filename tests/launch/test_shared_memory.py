@@ -27,7 +27,7 @@ from varsim.sync import reduce
 from varsim.sync.actions import COORDINATOR, Reduce
 from varsim.sync.coordinator_events import ReductionDone
 from varsim.transport.arena import Arena
-from varsim.transport.loans import TOLD_FROM_BYTES
+from varsim.transport.leases import TOLD_FROM_BYTES
 
 pytestmark = pytest.mark.processes
 
@@ -322,8 +322,8 @@ launcher = ProcessLauncher("tests.launch.programs:serve")
 cluster = Cluster(launcher.launch(LaunchOptions(7, ("CPU:0",)), Nothing()))
 kept = cluster.ask(0, "np.zeros(2**20)")
 file = os.fstat(cluster.exchange.arena.descriptor)
-worker, nursery = cluster.ask(0, "os.getpid(), os.getppid()")
-print(file.st_ino, worker, nursery, flush=True)
+worker, fork_server = cluster.ask(0, "os.getpid(), os.getppid()")
+print(file.st_ino, worker, fork_server, flush=True)
 """
 
 
@@ -347,16 +347,16 @@ def test_when_all_are_killed_nothing_is_left(private_temporary: Path) -> None:
     )
     assert process.stdout is not None
     assert process.stdin is not None
-    inode, worker, nursery = map(int, process.stdout.readline().split())
+    inode, worker, fork_server = map(int, process.stdout.readline().split())
     assert {process.pid, worker} <= holders(inode)
 
-    for pid in (nursery, process.pid, worker):
+    for pid in (fork_server, process.pid, worker):
         os.kill(pid, signal.SIGKILL)
     process.communicate()
     wait_for_exit(worker)
-    wait_for_exit(nursery)
+    wait_for_exit(fork_server)
 
     assert not holders(inode)
     assert not list(Path("/dev/shm").glob("*varsim*"))
-    for directory in private_temporary.glob("varsim-*"):  # the nursery would have removed it
+    for directory in private_temporary.glob("varsim-*"):  # the fork server would have removed it
         shutil.rmtree(directory)

@@ -232,12 +232,12 @@ def test_memory_of_a_lost_worker_is_freed() -> None:
     with cluster(2) as strategy:
         v = variable(strategy, np.zeros(SIZE))
         strategy.run(partial(replicas.write, in_place=True, keeps=True), args=(v, "assign", 1))
-        loans = link_of(strategy)._exchange._codec._loans[1]
-        assert loans._lent
+        leases = link_of(strategy)._exchange._codec._leases[1]
+        assert leases._lent
         with pytest.raises(tf.errors.WorkerLost):
             strategy.run(replicas.end_at, args=(1,))
-        assert not loans._lent
-    del v, strategy, loans  # the mirror is a view of the memory
+        assert not leases._lent
+    del v, strategy, leases  # the mirror is a view of the memory
 
 
 # ---------------------------------------------------------------- settings

@@ -18,7 +18,7 @@ from varsim.errors import ProtocolError
 from varsim.protocol.buffers import DTYPE_CODES, MAX_DIMENSIONS, PACK_LIMIT_BYTES, SHARED
 from varsim.protocol.codec import MESSAGES, PROTOCOL_VERSION, decode, encode
 from varsim.protocol.messages import Component, Message, Payload, Reduced, Start
-from varsim.transport.loans import SHARED_FROM_BYTES, Loans
+from varsim.transport.leases import SHARED_FROM_BYTES, Leases
 
 Array = np.ndarray[Any, Any]
 LARGE = SHARED_FROM_BYTES
@@ -32,20 +32,20 @@ def cluster() -> Iterator[SharedCluster]:
 
 
 @pytest.fixture
-def here(cluster: SharedCluster) -> Loans:
-    return cluster["c"].loans["a"]
+def here(cluster: SharedCluster) -> Leases:
+    return cluster["c"].leases["a"]
 
 
 @pytest.fixture
-def there(cluster: SharedCluster) -> Loans:
-    return cluster["a"].loans["c"]
+def there(cluster: SharedCluster) -> Leases:
+    return cluster["a"].leases["c"]
 
 
 def message(*arrays: Array) -> Reduced:
     return Reduced(call_id=1, index=2, leaves=arrays)
 
 
-def test_large_arrays_are_not_in_the_frames(here: Loans, there: Loans) -> None:
+def test_large_arrays_are_not_in_the_frames(here: Leases, there: Leases) -> None:
     sizes = (1, 1000, PACK_LIMIT_BYTES, PACK_LIMIT_BYTES + 1, LARGE, 10 * LARGE)
     arrays = [np.arange(size, dtype=np.uint8) for size in sizes]
 
@@ -61,7 +61,7 @@ def test_large_arrays_are_not_in_the_frames(here: Loans, there: Loans) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPE_CODES, ids=str)
 def test_every_dtype_and_shape_travels(
-    here: Loans, there: Loans, dtype: np.dtype[np.generic]
+    here: Leases, there: Leases, dtype: np.dtype[np.generic]
 ) -> None:
     value = (np.arange(LARGE // dtype.itemsize) % 99).astype(dtype).reshape(2, -1, 4, 1)
     (got,) = decode(encode([message(value, value.T)], here), there)
@@ -71,7 +71,7 @@ def test_every_dtype_and_shape_travels(
         assert expected.tobytes() == leaf.tobytes()
 
 
-def test_a_note_is_one_more_frame(cluster: SharedCluster, here: Loans, there: Loans) -> None:
+def test_a_note_is_one_more_frame(cluster: SharedCluster, here: Leases, there: Leases) -> None:
     decode(encode([message(np.zeros(LARGE))], here), there)
     note = there.note()
     assert note is not None
@@ -85,7 +85,7 @@ def test_a_note_is_one_more_frame(cluster: SharedCluster, here: Loans, there: Lo
 
 
 def test_a_block_that_comes_home_with_the_note_that_frees_it_is_kept(
-    cluster: SharedCluster, here: Loans, there: Loans
+    cluster: SharedCluster, here: Leases, there: Leases
 ) -> None:
     """Arrays are taken before the note of the same envelope."""
     (first,) = decode(encode([message(np.full(LARGE, 7.0))], here), there)
@@ -105,7 +105,7 @@ def test_a_block_that_comes_home_with_the_note_that_frees_it_is_kept(
     "last", [object(), [1.0], np.float64(1)], ids=["object", "list", "NumPy scalar"]
 )
 def test_what_cannot_travel_leaves_nothing_lent(
-    cluster: SharedCluster, here: Loans, last: Any
+    cluster: SharedCluster, here: Leases, last: Any
 ) -> None:
     with pytest.raises(TypeError):
         encode([message(np.zeros(LARGE), last)], here)
@@ -114,7 +114,7 @@ def test_what_cannot_travel_leaves_nothing_lent(
 
 
 def test_an_envelope_that_is_too_large_leaves_nothing_lent(
-    cluster: SharedCluster, here: Loans, monkeypatch: pytest.MonkeyPatch
+    cluster: SharedCluster, here: Leases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("varsim.protocol.codec.MAX_HEADER_BYTES", 100)
     payload = Payload([1] * 100, (np.zeros(LARGE),))
@@ -165,7 +165,7 @@ WRONG = [
 
 @pytest.mark.parametrize("descriptor", WRONG, ids=[str(w)[:50] for w in WRONG])
 def test_a_wrong_descriptor_is_refused_and_changes_nothing(
-    cluster: SharedCluster, here: Loans, there: Loans, descriptor: tuple[Any, ...]
+    cluster: SharedCluster, here: Leases, there: Leases, descriptor: tuple[Any, ...]
 ) -> None:
     """Block 0 has been lent, and is a place for one array of `LARGE` bytes."""
     kept = cluster.make("c")
@@ -177,19 +177,19 @@ def test_a_wrong_descriptor_is_refused_and_changes_nothing(
     assert kept.is_unchanged()
 
 
-def test_two_frames_more_are_too_many(here: Loans, there: Loans) -> None:
+def test_two_frames_more_are_too_many(here: Leases, there: Leases) -> None:
     with pytest.raises(ProtocolError, match="more array bytes were sent"):
         decode([*encode([], here), b"\x90", b"\x90"], there)
 
 
-def test_a_note_without_shared_memory_is_too_much(here: Loans) -> None:
+def test_a_note_without_shared_memory_is_too_much(here: Leases) -> None:
     with pytest.raises(ProtocolError, match="more array bytes were sent"):
         decode([*encode([]), b"\x90"])
 
 
 @settings(deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 2**32))
-def test_a_changed_envelope_raises_nothing_else(here: Loans, there: Loans, seed: int) -> None:
+def test_a_changed_envelope_raises_nothing_else(here: Leases, there: Leases, seed: int) -> None:
     """Bytes of an envelope with places, and of its note, are changed, inserted and cut."""
     decode(encode([message(np.zeros(LARGE // 8))], here), there)
     sample: list[Message] = [

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from varsim.transport.arena import Arena, Place, create_file
-from varsim.transport.loans import SHARED_FROM_BYTES, Loans
+from varsim.transport.leases import SHARED_FROM_BYTES, Leases
 
 Array = np.ndarray[Any, Any]
 LIMIT_BYTES = 2**30
@@ -40,11 +40,11 @@ class Envelope:
 
 @dataclass(slots=True, eq=False)
 class Process:
-    """What one process has: its arena, its loans by peer, and what it holds."""
+    """What one process has: its arena, its leases by peer, and what it holds."""
 
     name: str
     arena: Arena
-    loans: dict[str, Loans] = field(default_factory=dict)
+    leases: dict[str, Leases] = field(default_factory=dict)
     inbox: dict[str, deque[Envelope]] = field(default_factory=dict)
     held: list[Kept] = field(default_factory=list)
 
@@ -72,7 +72,7 @@ class SharedCluster:
         for worker in "ab":
             for one, other in ((worker, "c"), ("c", worker)):
                 process = self.processes[one]
-                process.loans[other] = Loans(process.arena)
+                process.leases[other] = Leases(process.arena)
                 process.inbox[other] = deque()
         self._next_number = 1
 
@@ -82,8 +82,8 @@ class SharedCluster:
     def close(self) -> None:
         for process in self.processes.values():
             process.held.clear()
-            for loans in process.loans.values():
-                loans.forgive()
+            for leases in process.leases.values():
+                leases.forgive()
             process.arena.close()
 
     def make(self, name: str, size: int = SIZES[0], *, shared: bool = True) -> Kept:
@@ -100,28 +100,28 @@ class SharedCluster:
 
     def send(self, sender: str, receiver: str, *arrays: Kept) -> None:
         """Puts arrays into an envelope, with a note."""
-        loans = self[sender].loans[receiver]
+        leases = self[sender].leases[receiver]
         sent = []
         for kept in arrays:
-            place = loans.put(kept.array)
+            place = leases.put(kept.array)
             content = kept.array.copy() if place is None else place
             sent.append((content, kept.array.size, kept.number))
-        self[receiver].inbox[sender].append(Envelope(sent, loans.note()))
+        self[receiver].inbox[sender].append(Envelope(sent, leases.note()))
 
     def deliver(self, receiver: str, sender: str) -> list[Kept]:
         """Takes the oldest envelope as `codec.decode` does: arrays first, then the note."""
         process = self[receiver]
-        loans = process.loans[sender]
+        leases = process.leases[sender]
         envelope = process.inbox[sender].popleft()
         taken = []
         for content, size, number in envelope.arrays:
             array = content
             if isinstance(content, Place):
-                array = loans.get(content, size * 8).view(INT)
+                array = leases.get(content, size * 8).view(INT)
             assert isinstance(array, np.ndarray)
             taken.append(Kept(array, number))
         if envelope.note is not None:
-            loans.take_note(envelope.note)
+            leases.take_note(envelope.note)
         process.held += taken
         return taken
 
@@ -132,17 +132,17 @@ class SharedCluster:
 
     def settle(self) -> None:
         """Delivers everything, and exchanges notes until nobody has anything to say."""
-        ways = [(name, peer) for name, process in self.processes.items() for peer in process.loans]
+        ways = [(name, peer) for name, process in self.processes.items() for peer in process.leases]
         quiet = False
         while not quiet:
             quiet = True
             for name, peer in ways:
                 while self[name].inbox[peer]:
                     self.deliver(name, peer)
-                note = self[peer].loans[name].note()
+                note = self[peer].leases[name].note()
                 if note is not None:
                     quiet = False
-                    self[name].loans[peer].take_note(note)
+                    self[name].leases[peer].take_note(note)
 
     def let_go(self) -> None:
         """Everybody drops everything."""
@@ -162,8 +162,8 @@ class SharedCluster:
         """Nobody holds anything for anybody."""
         for process in self.processes.values():
             assert 0 == process.used_bytes(), process.name
-            for peer, loans in process.loans.items():
-                assert not loans._lent, f"{process.name} has lent to {peer}: {loans._lent}"
+            for peer, leases in process.leases.items():
+                assert not leases._lent, f"{process.name} has lent to {peer}: {leases._lent}"
 
     # ------------------------------------------------------------ at random
 
@@ -175,7 +175,7 @@ class SharedCluster:
                 shared = chance.random() < 0.8
                 self.make(process.name, chance.choice(SIZES), shared=shared)
             case "send" if process.held:
-                peer = chance.choice(list(process.loans))
+                peer = chance.choice(list(process.leases))
                 some = chance.choices(process.held, k=chance.randint(1, 3))
                 self.send(process.name, peer, *[part_of(kept, chance) for kept in some])
             case "deliver":

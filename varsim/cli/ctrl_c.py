@@ -43,7 +43,7 @@ def saved_by_then(directory: str) -> str:
 def _end_at_once(_signal: int, _frame: FrameType | None) -> NoReturn:
     """End the program without unwinding: code that has something to undo uses another handler.
 
-    If a workload left a cluster open, its nursery notices that the program has ended.
+    If a workload left a cluster open, its fork server notices that the program has ended.
     """
     if _last_words:
         os.write(2, f"{_last_words}\n".encode())

@@ -9,7 +9,7 @@ from varsim.protocol.codec import decode, encode
 from varsim.protocol.messages import Message
 from varsim.spec import Array
 from varsim.transport.arena import Arena, Place
-from varsim.transport.loans import Copies, Loans
+from varsim.transport.leases import Copies, Leases
 
 
 class BroadcastCodec:
@@ -22,7 +22,7 @@ class BroadcastCodec:
     def __init__(self, num_replicas: int, arena: Arena | None) -> None:
         self.arena = arena
         self._copies: Copies = {}
-        self._loans = [Loans(arena, self._copies) if arena else None for _ in range(num_replicas)]
+        self._leases = [Leases(arena, self._copies) if arena else None for _ in range(num_replicas)]
         self._served: set[int] = set()  # in this round, in which each gets one
         self._last: Sequence[Message] = ()
         self._frames: list[Frame] = []
@@ -33,16 +33,16 @@ class BroadcastCodec:
         if replica_id in self._served:
             self._next_round()
         self._served.add(replica_id)
-        loans = self._loans[replica_id]
+        leases = self._leases[replica_id]
         if not self._is_last(messages):
-            recording = None if loans is None else _Recording(loans)
+            recording = None if leases is None else _Recording(leases)
             self._frames = encode(messages, recording)
             self._lent = [] if recording is None else recording.lent
             self._last = messages
-        elif loans is not None:
+        elif leases is not None:
             for block, base in self._lent:
-                loans.lend(block, base)
-        note = None if loans is None else loans.note()
+                leases.lend(block, base)
+        note = None if leases is None else leases.note()
         return self._frames if note is None else [*self._frames, note]
 
     def _is_last(self, messages: Sequence[Message]) -> bool:
@@ -65,18 +65,18 @@ class BroadcastCodec:
         Raises:
             ProtocolError: They are malformed.
         """
-        return decode(frames, self._loans[replica_id])
+        return decode(frames, self._leases[replica_id])
 
     def forgive(self, replica_id: int) -> None:
         """Note that a worker has died, so it returns nothing any more."""
-        loans = self._loans[replica_id]
-        if loans is not None:
-            loans.forgive()
+        leases = self._leases[replica_id]
+        if leases is not None:
+            leases.forgive()
 
     def close(self) -> None:
         """Free the shared memory. Arrays that still lie in it stay as they are."""
         self.forget()
-        for replica_id in range(len(self._loans)):
+        for replica_id in range(len(self._leases)):
             self.forgive(replica_id)
         if self.arena is not None:
             self.arena.close()
@@ -85,21 +85,21 @@ class BroadcastCodec:
 class _Recording:
     """Record what is lent while an envelope is encoded."""
 
-    def __init__(self, loans: Loans) -> None:
-        self._loans = loans
+    def __init__(self, leases: Leases) -> None:
+        self._leases = leases
         self.lent: list[tuple[int, Array]] = []
 
     def put(self, array: Array) -> Place | None:
-        place = self._loans.put(array)
+        place = self._leases.put(array)
         if place is not None:
-            self.lent.append((place.block, self._loans.base(place.block)))
+            self.lent.append((place.block, self._leases.base(place.block)))
         return place
 
     def take_back(self, place: tuple[int, int, int]) -> None:
-        self._loans.take_back(place)
+        self._leases.take_back(place)
 
     def get(self, place: tuple[int, int, int], size_bytes: int) -> Array:
-        return self._loans.get(place, size_bytes)
+        return self._leases.get(place, size_bytes)
 
     def take_note(self, note: memoryview) -> None:
-        self._loans.take_note(note)
+        self._leases.take_note(note)

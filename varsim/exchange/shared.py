@@ -32,7 +32,7 @@ from varsim.sync.blockwise import merge_into
 from varsim.sync.coordinator_events import ReductionDone
 from varsim.transport import arena
 from varsim.transport.arena import Arena
-from varsim.transport.loans import SHARED_FROM_BYTES, TOLD_FROM_BYTES, Loans
+from varsim.transport.leases import SHARED_FROM_BYTES, TOLD_FROM_BYTES, Leases
 from varsim.transport.transport import Transport
 
 SLICE_BYTES: Final = 2 * 2**20
@@ -314,27 +314,27 @@ class SharedWorker:
     """A worker's end."""
 
     def __init__(self, memory: Arena) -> None:
-        self._loans = Loans(memory)
+        self._leases = Leases(memory)
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
         """Return an uninitialised array: in shared memory if that pays and there is room."""
         if math.prod(shape) * dtype.itemsize >= SHARED_FROM_BYTES:
-            shared = self._loans.arena.empty(shape, dtype)
+            shared = self._leases.arena.empty(shape, dtype)
             if shared is not None:
                 return shared
         return np.empty(shape, dtype)
 
     def encode(self, messages: Sequence[Message]) -> list[Frame]:
         """Return the frames of an envelope, with a note of what was released."""
-        frames = encode(messages, self._loans)
-        note = self._loans.note()
+        frames = encode(messages, self._leases)
+        note = self._leases.note()
         return [*frames, note] if note else frames
 
     def decode(self, frames: Sequence[Buffer]) -> tuple[list[Message], list[Message]]:
         """Return the messages of an envelope but for slices, which are computed: the answers."""
         messages: list[Message] = []
         answers: list[Message] = []
-        for message in decode(frames, self._loans):
+        for message in decode(frames, self._leases):
             if isinstance(message, ReduceSlice):
                 answers.append(reduce_slice(message))
             else:
@@ -343,7 +343,7 @@ class SharedWorker:
 
     def before_waiting(self) -> list[Frame]:
         """Return a note of what was released, if it is so much that it cannot wait."""
-        note = self._loans.note(TOLD_FROM_BYTES)
+        note = self._leases.note(TOLD_FROM_BYTES)
         return [*encode([]), note] if note else []
 
 

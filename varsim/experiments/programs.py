@@ -37,8 +37,8 @@ from varsim.experiments.sources import (
 from varsim.experiments.store import RunFiles
 from varsim.experiments.strategies import ObservedStrategy, strategy_of, trace_options
 from varsim.interrupts import came_of_interrupt
-from varsim.launch.chance import AT_IMPORT, seeded
 from varsim.launch.launcher import LaunchOptions
+from varsim.launch.seeding import AT_IMPORT, seeded
 from varsim.report.plain import plain
 from varsim.report.summary import Phase, RunStatus
 from varsim.workloads.job import Job

@@ -24,7 +24,7 @@ from varsim.experiments.shadow_runs import ADVISED, check_oracle, run_oracle, ta
 from varsim.experiments.store import RunDirectory
 from varsim.experiments.strategies import reached
 from varsim.interrupts import Interrupts, came_of_interrupt
-from varsim.launch.chance import seeded
+from varsim.launch.seeding import seeded
 from varsim.report.summary import Phase, RunStatus, Summary
 
 

@@ -20,7 +20,7 @@ from varsim.experiments.run_ending import in_a_line
 from varsim.experiments.store import RunFiles
 from varsim.experiments.strategies import reached, strategy_of
 from varsim.interrupts import Interrupts, came_of_interrupt
-from varsim.launch.chance import AT_IMPORT, seeded
+from varsim.launch.seeding import AT_IMPORT, seeded
 from varsim.report.summary import Plain
 from varsim.tracing.history import open_history
 from varsim.tracing.trace import OFF

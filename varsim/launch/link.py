@@ -42,7 +42,7 @@ class Lost:
     log_path: str
 
 
-Arrival = Message | Lost | ReductionDone
+Received = Message | Lost | ReductionDone
 """What `Channel.receive` returns; a `ReductionDone` comes from no replica."""
 
 
@@ -56,7 +56,7 @@ class Channel(Protocol):
     def send(self, replica_id: int, messages: Sequence[Message]) -> None:
         """Send an envelope without waiting; `receive` reports a worker that is dead."""
 
-    def receive(self, timeout_s: float) -> list[tuple[int, Arrival]]:
+    def receive(self, timeout_s: float) -> list[tuple[int, Received]]:
         """Wait for messages, and return all that have come, in order of arrival.
 
         Returns an empty list after `timeout_s`. A worker is reported lost once.

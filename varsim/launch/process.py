@@ -14,10 +14,10 @@ import zmq
 from varsim.errors import StartError
 from varsim.exchange.exchange import CoordinatorExchange, check_exchange, open_exchange
 from varsim.interrupts import held
+from varsim.launch.fork_server import ForkServer
 from varsim.launch.launcher import LaunchOptions
 from varsim.launch.link import Link
 from varsim.launch.logs import WorkerLogs
-from varsim.launch.nursery import Nursery
 from varsim.launch.open_files import ensure_open_files
 from varsim.launch.process_channel import ProcessChannel
 from varsim.launch.rendezvous import ENTRY_POINT, Rendezvous
@@ -80,7 +80,7 @@ class ProcessLauncher:
         logs = WorkerLogs(log_dir, private=options.log_dir is None, num_replicas=count)
         exchange_name, exchange = open_exchange(options.backends.exchange, transport, count)
         stack.callback(exchange.close)
-        nursery = Nursery(
+        fork_server = ForkServer(
             Rendezvous(
                 options=options,
                 addresses=listener.addresses,
@@ -93,7 +93,7 @@ class ProcessLauncher:
                 handover=exchange.handover,
             )
         )
-        stack.callback(nursery.end)
+        stack.callback(fork_server.end)
         trace = open_trace(options.trace, PROGRAM, count)
         if trace is not None:
             stack.callback(trace.close)
@@ -102,7 +102,7 @@ class ProcessLauncher:
             trace=trace,
             exchange=exchange,
             listener=listener,
-            nursery=nursery,
+            fork_server=fork_server,
             logs=logs,
             stacks=Stacks(directory),
         )

@@ -14,9 +14,9 @@ import zmq
 from varsim.errors import ProtocolError, StartError
 from varsim.exchange.exchange import CoordinatorExchange
 from varsim.interrupts import Interruptible, held
-from varsim.launch.link import Arrival, Lost
+from varsim.launch.fork_server import ForkServer
+from varsim.launch.link import Lost, Received
 from varsim.launch.logs import WorkerLogs
-from varsim.launch.nursery import Nursery
 from varsim.launch.stacks import Stacks
 from varsim.protocol.messages import (
     Message,
@@ -47,7 +47,7 @@ class ProcessChannel:
         exchange: CoordinatorExchange,
         trace: Trace | None = None,
         listener: Listener,
-        nursery: Nursery,
+        fork_server: ForkServer,
         logs: WorkerLogs,
         stacks: Stacks,
     ) -> None:
@@ -56,14 +56,14 @@ class ProcessChannel:
         self._exchange = exchange
         exchange.attach(_Wire(self))
         self._listener = listener
-        self._nursery = nursery
+        self._fork_server = fork_server
         self._logs = logs
         self._running = set(range(num_replicas))
         self._process_ids: dict[int, int] = {}
         self._stacks = stacks
-        self._inbox: list[tuple[int, Arrival]] = []
+        self._inbox: list[tuple[int, Received]] = []
         self._poller = zmq.Poller()
-        for polled in (*listener.sockets, nursery.reports):
+        for polled in (*listener.sockets, fork_server.reports):
             self._poller.register(polled, zmq.POLLIN)
         self._finalizer: weakref.finalize[..., ProcessChannel] | None = None
         self._problems: list[str] = []  # with what workers sent
@@ -107,7 +107,7 @@ class ProcessChannel:
             if self._listener.send(replica_id, frames) and self._trace is not None:
                 self._trace.sent(replica_id, frames, messages)
 
-    def receive(self, timeout_s: float) -> list[tuple[int, Arrival]]:
+    def receive(self, timeout_s: float) -> list[tuple[int, Received]]:
         """Waits for messages, and returns all that are there, in order of arrival.
 
         Returns an empty list after `timeout_s`, and when no worker is left. A worker is reported
@@ -139,7 +139,7 @@ class ProcessChannel:
     def _collect(self, ready: dict[Any, int]) -> None:
         if any(socket in ready for socket in self._listener.sockets):
             self._hear()
-        if self._nursery.reports in ready:
+        if self._fork_server.reports in ready:
             self._collect_losses()
 
     def hear(self, timeout_s: float) -> bool:
@@ -165,10 +165,10 @@ class ProcessChannel:
                 self._take_finished()
 
     def _collect_losses(self) -> None:
-        for replica_id, reason in self._nursery.exits():
+        for replica_id, reason in self._fork_server.exits():
             self._lose(replica_id, reason)
-        if self._nursery.ended:
-            ending = self._nursery.ending()
+        if self._fork_server.ended:
+            ending = self._fork_server.ending()
             for replica_id in sorted(self._running):
                 self._lose(replica_id, f"ended, as the process that started it {ending}")
 
@@ -179,7 +179,7 @@ class ProcessChannel:
         self._running.discard(replica_id)
         self._exchange.lose(replica_id)
         self._take_finished()
-        self._inbox.append((replica_id, Lost(reason, said or self._nursery.said(), log_path)))
+        self._inbox.append((replica_id, Lost(reason, said or self._fork_server.said(), log_path)))
 
     def _take_finished(self) -> None:
         self._inbox += [(COORDINATOR, done) for done in self._exchange.finished()]
@@ -215,7 +215,7 @@ class ProcessChannel:
     def kill(self) -> None:
         """As `close`, without waiting for workers: they have not begun anything."""
         with held():
-            self._nursery.kill()
+            self._fork_server.kill()
             self._free()
 
     def _free(self) -> None:
@@ -228,12 +228,14 @@ class ProcessChannel:
         for replica_id in self._running:
             self.send(replica_id, [Shutdown()])
         poller = zmq.Poller()
-        poller.register(self._nursery.reports, zmq.POLLIN)
+        poller.register(self._fork_server.reports, zmq.POLLIN)
         deadline = time.monotonic() + SHUTDOWN_TIMEOUT_S
-        while self._running - busy and not self._nursery.ended:
+        while self._running - busy and not self._fork_server.ended:
             if not poller.poll(timeout_ms(deadline - time.monotonic())):
                 break
-            self._running.difference_update(replica_id for replica_id, _ in self._nursery.exits())
+            self._running.difference_update(
+                replica_id for replica_id, _ in self._fork_server.exits()
+            )
 
 
 class _Wire:

@@ -26,7 +26,7 @@ class Rendezvous:
     entry_point: str
     search_path: tuple[str, ...]  # the program's sys.path, so that its modules are found
     log_dir: str
-    private_dir: str  # removed by the nursery if the coordinator cannot
+    private_dir: str  # removed by the fork server if the coordinator cannot
     coordinator_pid: int
     exchange: str  # its name; never "auto"
     handover: Handover  # what workers need to take part in it

@@ -22,9 +22,9 @@ from varsim.distribute.mirrored import MirroredStrategy
 from varsim.distribute.program_functions import replica_of
 from varsim.exchange.star import StarWorker
 from varsim.launch.backends import use_launcher
-from varsim.launch.chance import seeded
 from varsim.launch.launcher import LaunchOptions
-from varsim.launch.link import Arrival, Link, Lost, WorkerLink
+from varsim.launch.link import Link, Lost, Received, WorkerLink
+from varsim.launch.seeding import seeded
 from varsim.protocol.messages import Message
 from varsim.protocol.references import References
 from varsim.protocol.structure import LiveCodec
@@ -123,7 +123,7 @@ class SimulatedNetwork:
         note_sent(self.trace, replica_id, messages)
         self._to_replica[replica_id].extend(messages)
 
-    def receive(self, timeout_s: float) -> list[tuple[int, Arrival]]:
+    def receive(self, timeout_s: float) -> list[tuple[int, Received]]:
         """Lets the simulation run until the coordinator has messages, or nothing can happen."""
         while True:
             arriving = [i for i, queue in enumerate(self._to_coordinator) if queue]
@@ -158,7 +158,7 @@ class SimulatedNetwork:
         assert self._random is not None
         return self._random.randint(1, len(queue))
 
-    def _arrive(self, replica_id: int, count: int) -> list[tuple[int, Arrival]]:
+    def _arrive(self, replica_id: int, count: int) -> list[tuple[int, Received]]:
         queue = self._to_coordinator[replica_id]
         self.delivered += count
         arrived = [queue.popleft() for _ in range(count)]
@@ -205,7 +205,7 @@ class _SimulatedWorker:
         self.inbox: deque[Message] = deque()
         self.dead = False
         self._guests: frozenset[int] = frozenset()
-        self._chance = (
+        self._generators = (
             nullcontext if options.seed is None else seeded(options.seed, replica_id).here
         )
         self._network = network
@@ -237,7 +237,7 @@ class _SimulatedWorker:
         self._greenlet.parent = greenlet.getcurrent()
         if not self.replica.state.is_running:
             self._guests = threads()  # a thread that is new while a replica runs is its own
-        with inhabited(self.home, self._guests), self._chance():
+        with inhabited(self.home, self._guests), self._generators():
             self._greenlet.switch()
 
     def kill(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 
-from varsim.launch.link import Arrival
+from varsim.launch.link import Received
 from varsim.protocol.messages import Create, Define, Layout, Message
 from varsim.spec import Array
 from varsim.sync.actions import COORDINATOR, Reduce
@@ -96,7 +96,7 @@ class Wires:
         for message in messages:
             self.post(COORDINATOR, replica_id, message)
 
-    def receive(self, timeout_s: float) -> list[tuple[int, Arrival]]:  # noqa: ARG002 - waits by command
+    def receive(self, timeout_s: float) -> list[tuple[int, Received]]:  # noqa: ARG002 - waits by command
         """The next message; nothing if the scenario lets time pass before it comes."""
         while True:
             if self._layouts:

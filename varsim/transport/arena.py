@@ -5,7 +5,7 @@ process ends, however that happens. Every process maps all of it, once, and writ
 its own; a region has memory only where blocks are.
 
 A block of memory is used again only when no process looks at it any more: an array's base is one
-object for all views of a block, so its death says so for this process, and `Loans` for the others.
+object for all views of a block, so its death says so for this process, and `Leases` for the others.
 That death can come at any moment, in any thread: it is only noted then, and settled later.
 """
 

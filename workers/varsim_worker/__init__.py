@@ -1,1 +1,1 @@
-"""The worker process: a program beside the library, which knows it only by its command line."""
+"""The worker process: a program that the library starts by its command line."""

@@ -1,4 +1,4 @@
-"""`python -m varsim_worker`: the nursery, which a coordinator starts for its workers."""
+"""Run the fork server (`python -m varsim_worker`), which a coordinator starts for its workers."""
 
 import json
 import signal
@@ -6,16 +6,16 @@ import sys
 
 
 def start() -> None:
-    """Reads who the coordinator is and where its modules are, and goes on with those."""
+    """Read from stdin where the coordinator's modules are, and go on with those."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # which has blocked it until now
+    signal.pthread_sigmask(
+        signal.SIG_UNBLOCK, {signal.SIGINT}
+    )  # the program blocked it while it started us
     line = sys.stdin.buffer.readline()
     if not line:
-        sys.exit(
-            "varsim starts this program itself, and tells it what to do; see workers/README.md"
-        )
+        sys.exit("varsim starts this program itself, with input on stdin; see workers/README.md")
     sys.path[:] = json.loads(line)["search_path"]
-    from varsim_worker.nursery import run  # only now: NumPy must be the program's own
+    from varsim_worker.fork_server import run  # only now: NumPy must be the program's own
 
     run(line)
 

@@ -1,4 +1,4 @@
-"""What user code prints in a worker: to its log, and kept for whoever asks."""
+"""Send what user code prints to the worker's log, and keep it for the coordinator."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import io
 from typing import BinaryIO, Final
 
 KEPT_CHARACTERS: Final = 64 * 1024
-"""Of what was printed since it was last taken; the log has all of it."""
+"""Kept since the last `take`; the log has all of it."""
 
 
 class KeepingOutput(io.TextIOWrapper):
-    """A stdout that also remembers the end of what was written to it as text."""
+    """A text stream that also keeps the end of what was written to it."""
 
     def __init__(self, buffer: BinaryIO, log_path: str) -> None:
         super().__init__(buffer, encoding="utf-8", errors="backslashreplace", line_buffering=True)
@@ -20,11 +20,11 @@ class KeepingOutput(io.TextIOWrapper):
         self._dropped = 0
 
     def write(self, text: str) -> int:
-        """Writes, and remembers."""
+        """Write the text, and keep it."""
         written = super().write(text)
         self._parts.append(text)
         self._kept += len(text)
-        if self._kept > 2 * KEPT_CHARACTERS:  # not at every write, which would copy all each time
+        if self._kept > 2 * KEPT_CHARACTERS:  # not at each write: it copies all that is kept
             self._shorten()
         return written
 
@@ -35,7 +35,7 @@ class KeepingOutput(io.TextIOWrapper):
         self._dropped += excess
 
     def take(self) -> str:
-        """The end of what was written since the last call."""
+        """Return the end of what was written since the last call."""
         self._shorten()
         (text,) = self._parts
         if self._dropped:

@@ -1,4 +1,4 @@
-"""What only some systems can do about processes; elsewhere each function does nothing."""
+"""Control processes in ways that only some systems have; elsewhere do nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PR_SET_NAME: Final = 15
 
 
 def open_process(process_id: int) -> int | None:
-    """A file descriptor that is readable when the process has ended; None if there is none."""
+    """Return a descriptor that is readable when the process has ended; None without such."""
     try:
         return os.pidfd_open(process_id)
     except (AttributeError, OSError):  # not Linux, an older one, or the process has ended
@@ -21,14 +21,14 @@ def open_process(process_id: int) -> int | None:
 
 
 def die_with_parent(parent: int) -> None:
-    """Lets the system kill this process when its parent ends, however that ends."""
+    """Have the system kill this process when its parent ends, also by SIGKILL."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # it ended before we asked
+    if os.getppid() != parent:  # the parent ended before the call above
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 def name_process(name: str) -> None:
-    """Sets the name that `top` and `ps` show; 15 characters of it."""
+    """Set the name that `top` and `ps` show; they show 15 characters."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)

@@ -1,4 +1,4 @@
-"""One worker process: connects to its coordinator, and serves it until it is told to end."""
+"""Run one worker process: connect to the coordinator, and serve it until it says to end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from varsim_worker import system
 from varsim_worker.output import KeepingOutput
 
 LINGER_S: Final = 1.0
-"""For last messages to leave; the coordinator reads them at once, or not at all."""
+"""Time for the last messages to leave. The coordinator reads them at once, or never."""
 
 
 class ProcessWorkerChannel:
@@ -75,7 +75,7 @@ def work(rendezvous: Rendezvous, replica_id: int, serve: Callable[[WorkerLink], 
         any other exception, whose traceback goes to stderr.
     """
     system.name_process(f"varsim-{replica_id}")
-    faulthandler.enable()  # a crash in native code leaves a traceback, too
+    faulthandler.enable()  # so that a crash in native code leaves a traceback, too
     show_stack_on_signal(rendezvous.private_dir, replica_id)
     _reseed(rendezvous.options.seed, replica_id)
     log_path = str(Path(rendezvous.log_dir) / log_name(replica_id))
@@ -100,7 +100,7 @@ def work(rendezvous: Rendezvous, replica_id: int, serve: Callable[[WorkerLink], 
         serve(link)
     except SystemExit as request:
         return _exit_code(request)
-    except BaseException:  # user code can raise anything, and it ends here
+    except BaseException:  # user code can raise anything, and this process ends here
         traceback.print_exc()
         return 1
     finally:
@@ -112,16 +112,16 @@ def work(rendezvous: Rendezvous, replica_id: int, serve: Callable[[WorkerLink], 
 
 def _reseed(seed: int | None, replica_id: int) -> None:
     if seed is not None:
-        from varsim.launch.chance import seed_generators  # imports numpy.random, as the nursery did
+        from varsim.launch.seeding import seed_generators  # imports numpy.random
 
         seed_generators(seed, replica_id)
-    # A fork copies the state of NumPy's global generator; Python's own sees to it itself.
+    # A fork copies the state of NumPy's global generator; Python reseeds its own after a fork.
     elif "numpy.random" in sys.modules:
         sys.modules["numpy.random"].seed()
 
 
 def _exit_code(request: SystemExit) -> int:
-    """As the interpreter understands `sys.exit`."""
+    """Return the exit code that the interpreter derives from `sys.exit`."""
     if request.code is None:
         return 0
     if isinstance(request.code, int):

@@ -1,9 +1,9 @@
-"""The coordinator's hold on the nursery: the process that starts its workers and watches them.
+"""Start the fork server, which starts a cluster's workers, and read its reports.
 
-The nursery is a fresh interpreter, so a program needs no `if __name__ == "__main__"`. It imports
-once what all workers need, and forks one worker for each replica: that takes milliseconds, where
-starting an interpreter takes a tenth of a second. Its stdin is the sign that the coordinator
-lives; on its stdout it reports each worker that ends.
+The fork server is a fresh interpreter, so a program needs no `if __name__ == "__main__"`. It
+imports what all workers need, once, and forks one worker for each replica. A fork takes
+milliseconds; a new interpreter takes a tenth of a second. The fork server ends when its stdin ends,
+and ends the workers with it. On its stdout it reports each worker that has ended.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ _ONE_THREAD: Final = (
     "NUMEXPR_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
 )
-"""Replicas share the machine's cores already; and a thread does not survive a fork."""
+"""Replicas already share the cores of the machine, and a thread does not survive a fork."""
 
 
 def reason_of(wait_status: int) -> str:
-    """How a process ended: "exited with code 3", "was killed by SIGKILL"."""
+    """Return how a process ended: "exited with code 3", "was killed by SIGKILL"."""
     code = os.waitstatus_to_exitcode(wait_status)
     if code >= 0:
         return f"exited with code {code}"
@@ -53,16 +53,16 @@ def reason_of(wait_status: int) -> str:
         return f"was killed by signal {-code}"
 
 
-class Nursery:
-    """A running nursery."""
+class ForkServer:
+    """A running fork server."""
 
     def __init__(self, rendezvous: Rendezvous) -> None:
-        """Starts it.
+        """Start it.
 
         Raises:
-            StartError: There is no process to be had, or it ended at once.
+            StartError: The system cannot start a process, or the process ended at once.
         """
-        self._log = Path(rendezvous.private_dir) / "nursery.log"
+        self._log = Path(rendezvous.private_dir) / "fork_server.log"
         self._pending = b""
         self.ended = False
         try:
@@ -90,9 +90,9 @@ class Nursery:
             ) from None
 
     def exits(self) -> list[tuple[int, str]]:
-        """The workers that ended, as far as reported: replica ids, and reasons.
+        """Return the replica ids of workers that have ended since the last call, with reasons.
 
-        To be called when `reports` is readable. Sets `ended` if the nursery itself is no more.
+        Call it when `reports` is readable. It sets `ended` if the fork server itself has ended.
         """
         chunk = os.read(self.reports, _READ_BYTES)
         self.ended = not chunk
@@ -100,18 +100,18 @@ class Nursery:
         return [(replica_id, reason_of(status)) for replica_id, status in map(json.loads, lines)]
 
     def ending(self) -> str:
-        """How the nursery ended; for when it has `ended`."""
+        """Return how the fork server ended. Call it when it has `ended`."""
         ended = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
         assert ended is not None, "only WNOHANG returns nothing"
         exited = ended.si_code == os.CLD_EXITED
         return reason_of(ended.si_status << 8 if exited else ended.si_status)
 
     def said(self) -> str:
-        """The end of what the nursery said, and workers before they had their logs."""
+        """Return the last output of the fork server, and of workers before they had their logs."""
         return tail(self._log)
 
     def end(self) -> None:
-        """Ends the nursery, all workers, and what they have started."""
+        """End the fork server, all workers, and the processes that they have started."""
         _pipe(self._process.stdin).close()
         poller = zmq.Poller()
         poller.register(self.reports, zmq.POLLIN)
@@ -123,14 +123,14 @@ class Nursery:
         _pipe(self._process.stdout).close()
 
     def kill(self) -> None:
-        """Ends it and all workers without a word to them; `end` is still to be called."""
-        # Not yet waited for, its process id is still its own, and that of its group.
+        """Kill it and all workers at once. `end` must still be called."""
+        # Before `wait`, the process id cannot belong to another process or group.
         with suppress(ProcessLookupError, PermissionError):  # macOS: EPERM for a group of zombies
             os.killpg(self._process.pid, signal.SIGKILL)
 
 
 def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
-    assert stream is not None, "all pipes are asked for"
+    assert stream is not None, "Popen made all pipes"
     return stream
 
 

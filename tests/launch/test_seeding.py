@@ -12,7 +12,7 @@ from tests.launch.programs import draw
 from varsim.errors import DistributedValueError
 from varsim.experiments.config import Experiment
 from varsim.experiments.runner import run_experiment
-from varsim.launch.chance import AT_IMPORT, Chance, seeded
+from varsim.launch.seeding import AT_IMPORT, GeneratorState, seeded
 from varsim.testing import simulated_cluster
 
 HUGE = 2**100
@@ -31,7 +31,7 @@ def test_the_program_and_each_replica_have_numbers_of_their_own() -> None:
 
 
 def test_one_seed_gives_the_same_numbers_and_leaves_nothing_behind() -> None:
-    before = Chance()
+    before = GeneratorState()
     assert drawn(5, 1) == drawn(5, 1)
     expected = draw()
     before.restore()
@@ -96,7 +96,7 @@ def test_two_runs_agree_and_the_program_s_generators_are_left_alone(tmp_path: Pa
             asked = Experiment(workload=str(path), seed=seed, out=str(tmp_path / "runs"))
             return run_experiment(asked).result
 
-    before = Chance()
+    before = GeneratorState()
     expected = draw()
     before.restore()
     first = results(7)

@@ -31,7 +31,7 @@ Copies = MutableMapping[int, tuple[Array, Array]]
 """Arrays that were copied into shared memory, by their id, and their copies."""
 
 
-class Loans:
+class Leases:
     """What this process has lent to one other, and borrowed from it.
 
     Whoever sends an array by its place keeps its block alive until the receiver says that it has
@@ -143,7 +143,7 @@ class Loans:
 
 
 def _read_note(note: bytes | bytearray | memoryview) -> Counter[int]:
-    """How often each block was let go of, from what `Loans.note` made."""
+    """How often each block was let go of, from what `Leases.note` made."""
     if len(note) > _MAX_NOTE_BYTES:
         raise ProtocolError(f"a note of {len(note)} bytes")
     returned: Counter[int] = Counter()

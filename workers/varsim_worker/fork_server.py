@@ -1,8 +1,8 @@
-"""The nursery: imports what workers need, forks them, and watches over them.
+"""Run the fork server: import what workers need, fork them, and report those that end.
 
-It lives as long as its coordinator: until its stdin ends, or the coordinator's process does.
-Whatever of its workers then still runs is killed. There is no thread, no timer and no context of
-ZeroMQ in it, so that forking it is safe.
+It lives as long as its coordinator: until its stdin ends, or the coordinator's process does. Then
+it kills the workers that still run. It has no thread, no timer and no ZeroMQ context, so it is safe
+to fork.
 """
 
 from __future__ import annotations
@@ -33,38 +33,38 @@ Serve = Callable[[WorkerLink], None]
 _STDIN: Final = 0
 _STDOUT: Final = 1
 _STDERR: Final = 2
-_LOG_MODE: Final = 0o600  # what user code prints is for nobody else
+_LOG_MODE: Final = 0o600  # only the user may read what user code prints
 
 
 def run(line: bytes) -> None:
-    """Is the nursery, for the coordinator that wrote this line."""
+    """Run the fork server for the coordinator that wrote this line."""
     rendezvous = Rendezvous.from_line(line)
     reports = os.dup(_STDOUT)
-    os.dup2(_STDERR, _STDOUT)  # whatever an import prints is not a report
+    os.dup2(_STDERR, _STDOUT)  # what an import prints is not a report
     for descriptor in rendezvous.handover.descriptors:
         os.set_inheritable(descriptor, False)  # for workers, not for what they start
     serve = _load(rendezvous)
-    nursery = _Nursery(rendezvous, serve, reports)
+    fork_server = _ForkServer(rendezvous, serve, reports)
     try:
-        nursery.fork_workers()
-        nursery.watch()
+        fork_server.fork_workers()
+        fork_server.watch()
     finally:
-        nursery.end()
+        fork_server.end()
 
 
 def _load(rendezvous: Rendezvous) -> Serve:
-    """The function that workers run; imports all they need, once for all of them."""
+    """Import what workers need, once for all of them, and return the function that they run."""
     import_module("varsim.protocol.pickling")
     TRANSPORTS.make(rendezvous.options.backends.transport)
     EXCHANGES.make(rendezvous.exchange)
     if rendezvous.options.seed is not None:
-        import_module("varsim.launch.chance")
+        import_module("varsim.launch.seeding")
     module, _, name = rendezvous.entry_point.partition(":")
     serve: Serve = getattr(import_module(module), name)
     return serve
 
 
-class _Nursery:
+class _ForkServer:
     def __init__(self, rendezvous: Rendezvous, serve: Serve, reports: int) -> None:
         self._rendezvous = rendezvous
         self._serve = serve
@@ -79,7 +79,7 @@ class _Nursery:
         self._coordinator = system.open_process(rendezvous.coordinator_pid)
 
     def fork_workers(self) -> None:
-        """Starts all workers. In each of them it does not return."""
+        """Start all workers. In a worker, this does not return."""
         gc.collect()
         gc.freeze()  # no collection writes to the pages that workers share
         for replica_id in range(len(self._rendezvous.options.devices)):
@@ -93,15 +93,15 @@ class _Nursery:
         try:
             self._leave(replica_id)
             exit_code = work(self._rendezvous, replica_id, self._serve)
-        except Exception:  # the end of the process: there is nobody to raise it to
+        except Exception:  # the process ends here, so no caller could catch it
             traceback.print_exc()
-        finally:  # nothing of the nursery's own may run in the copy of it
+        finally:  # no code of the fork server may run in this copy of it
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(exit_code)
 
     def _leave(self, replica_id: int) -> None:
-        """Gives up what the fork has copied, and opens this worker's log."""
+        """Close what the fork has copied, and open this worker's log."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         system.die_with_parent(self._process_id)
@@ -120,7 +120,7 @@ class _Nursery:
             os.close(self._coordinator)
 
     def watch(self) -> None:
-        """Reports each worker that ends; returns when the coordinator has gone, or is done."""
+        """Report each worker that ends; return when the coordinator has ended or closed stdin."""
         poll = select.poll()
         poll.register(_STDIN, select.POLLIN)
         poll.register(self._wakeup, select.POLLIN)
@@ -145,10 +145,10 @@ class _Nursery:
                 try:
                     os.write(self._reports, report.encode("ascii"))
                 except BrokenPipeError:
-                    return  # the coordinator has gone, which `watch` sees next
+                    return  # the coordinator has ended, which `watch` notices next
 
     def end(self) -> None:
-        """Kills what is left, and removes the private directory."""
+        """Kill the workers that are left, and remove the private directory."""
         orphans = bool(self._workers)
         for process_id in self._workers:
             os.kill(process_id, signal.SIGKILL)
@@ -156,8 +156,8 @@ class _Nursery:
             os.waitpid(process_id, 0)
         shutil.rmtree(self._rendezvous.private_dir, ignore_errors=True)
         if orphans and os.getpgrp() == self._process_id:
-            os.killpg(0, signal.SIGKILL)  # with what user code has started in the workers
+            os.killpg(0, signal.SIGKILL)  # and the processes that user code has started
 
 
 def _wake_up(signal_number: int, frame: FrameType | None) -> None:
-    """Nothing to do: that the signal is handled writes to the wake-up pipe."""
+    """Do nothing: a handled signal writes to the wake-up pipe."""

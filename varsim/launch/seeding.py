@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 
-class Chance:
+class GeneratorState:
     """The state of both generators, now or as a seed makes it."""
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Chance:
     @contextmanager
     def here(self) -> Iterator[None]:
         """Use and update this state within the block; restore the old state afterwards."""
-        outside = Chance()
+        outside = GeneratorState()
         self.restore()
         try:
             yield
@@ -57,11 +57,11 @@ def seed_generators(seed: int, *stream: int) -> None:
     random.seed(words.tobytes())
 
 
-def seeded(seed: int, *stream: int) -> Chance:
+def seeded(seed: int, *stream: int) -> GeneratorState:
     """Return the state after `seed_generators`, without changing the generators."""
-    outside = Chance()
+    outside = GeneratorState()
     try:
         seed_generators(seed, *stream)
-        return Chance()
+        return GeneratorState()
     finally:
         outside.restore()

@@ -13,7 +13,7 @@ from tests.effort import many
 from tests.transport.clusters import INT, LIMIT_BYTES, SIZES, Array, SharedCluster
 from varsim.errors import ProtocolError
 from varsim.transport.arena import Place, region_bytes
-from varsim.transport.loans import SHARED_FROM_BYTES
+from varsim.transport.leases import SHARED_FROM_BYTES
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_what_is_sent_several_times_is_let_go_of_as_often(cluster: SharedCluster
     cluster.deliver("a", "c")
     cluster["a"].held.clear()
     cluster["c"].held.clear()
-    cluster["c"].loans["a"].take_note(cluster["a"].loans["c"].note() or b"")
+    cluster["c"].leases["a"].take_note(cluster["a"].leases["c"].note() or b"")
     del kept
     cluster.make("c")
 
@@ -119,9 +119,9 @@ def test_an_array_of_the_arena_is_not_copied_and_another_is(cluster: SharedClust
 
 
 def test_small_arrays_travel_by_value(cluster: SharedCluster) -> None:
-    loans = cluster["c"].loans["a"]
-    assert loans.put(np.zeros(SHARED_FROM_BYTES - 1, np.uint8)) is None
-    assert loans.put(np.zeros(SHARED_FROM_BYTES, np.uint8)) is not None
+    leases = cluster["c"].leases["a"]
+    assert leases.put(np.zeros(SHARED_FROM_BYTES - 1, np.uint8)) is None
+    assert leases.put(np.zeros(SHARED_FROM_BYTES, np.uint8)) is not None
 
 
 @pytest.mark.parametrize(
@@ -142,19 +142,19 @@ def test_any_view_of_the_arena_can_be_sent(
     array = cluster.make("c", 100_001).array
     array[:] = np.arange(array.size)
     given = view(array)
-    place = cluster["c"].loans["a"].put(given)
+    place = cluster["c"].leases["a"].put(given)
     assert place is not None
     assert 0 == place.start % given.dtype.alignment
-    got = cluster["a"].loans["c"].get(place, given.nbytes).view(given.dtype)
+    got = cluster["a"].leases["c"].get(place, given.nbytes).view(given.dtype)
     assert given.tobytes() == got.tobytes()
 
 
 def test_when_memory_is_full_arrays_travel_by_value(cluster: SharedCluster) -> None:
     small = SharedCluster(limit_bytes=SHARED_FROM_BYTES)
-    loans = small["c"].loans["a"]
+    leases = small["c"].leases["a"]
     array = np.zeros(SIZES[0], INT)
-    assert loans.put(array) is not None
-    assert loans.put(array) is None
+    assert leases.put(array) is not None
+    assert leases.put(array) is None
     small.close()
 
 
@@ -163,7 +163,7 @@ def test_a_peer_that_has_died_holds_nothing(cluster: SharedCluster) -> None:
     cluster["c"].held.clear()
     assert 0 < cluster["c"].used_bytes()
 
-    cluster["c"].loans["a"].forgive()
+    cluster["c"].leases["a"].forgive()
 
     assert 0 == cluster["c"].used_bytes()
 
@@ -198,12 +198,12 @@ def test_a_wrong_note_is_refused_and_changes_nothing(cluster: SharedCluster, not
     """Block 0 was lent twice."""
     kept = cluster.make("c")
     cluster.send("c", "a", kept, kept)
-    loans = cluster["c"].loans["a"]
+    leases = cluster["c"].leases["a"]
 
     with pytest.raises(ProtocolError):
-        loans.take_note(note)
+        leases.take_note(note)
 
-    assert {0: 2} == {block: len(bases) for block, bases in loans._lent.items()}
+    assert {0: 2} == {block: len(bases) for block, bases in leases._lent.items()}
 
 
 BLOCK = SHARED_FROM_BYTES
@@ -237,11 +237,11 @@ def test_a_wrong_place_is_refused_and_changes_nothing(cluster: SharedCluster, pl
     process = cluster["a"]
 
     with pytest.raises(ProtocolError):
-        process.loans["c"].get(place, BLOCK)
+        process.leases["c"].get(place, BLOCK)
 
     cluster.assert_unchanged()
     assert [0] == list(process.arena._foreign)
-    assert process.loans["c"].note() is None
+    assert process.leases["c"].note() is None
 
 
 def test_a_block_of_ones_own_that_nobody_can_know_of_is_refused(cluster: SharedCluster) -> None:
@@ -252,4 +252,4 @@ def test_a_block_of_ones_own_that_nobody_can_know_of_is_refused(cluster: SharedC
     cluster["a"].held.clear()
     cluster["a"].arena.settle()
     with pytest.raises(ProtocolError):
-        cluster["a"].loans["c"].get(place, BLOCK)
+        cluster["a"].leases["c"].get(place, BLOCK)
