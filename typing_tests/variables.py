@@ -7,6 +7,7 @@ from typing import Any, assert_type
 import numpy as np
 
 import varsim as tf
+from varsim.spec import CustomSynchronization
 
 seen = tf.Variable(
     0.0,
@@ -19,7 +20,7 @@ assert_type(seen, tf.Variable)
 assert_type(seen.numpy(), np.ndarray[tuple[int, ...], np.dtype[Any]])
 assert_type(seen.name, str)
 assert_type(seen.shape, tuple[int | None, ...])
-assert_type(seen.synchronization, tf.VariableSynchronization)
+assert_type(seen.synchronization, tf.VariableSynchronization | CustomSynchronization)
 assert_type(seen.aggregation, tf.VariableAggregation)
 assert_type(seen.values, tuple[tf.Variable, ...])
 assert_type(float(seen), float)

@@ -61,7 +61,7 @@ class Registry(Generic[T]):
         if not isinstance(name, str) or not (
             name in self._also or name in self.built_in or name in self._foreign()
         ):
-            *others, last = map(repr, self.names())
+            *others, last = map(repr, self.names() or ("nothing",))
             expected = f"{', '.join(others)} or {last}" if others else last
             raise ConfigError(f"invalid {self.setting} {name!r}: expected {expected}")
 
@@ -71,18 +71,28 @@ class Registry(Generic[T]):
         Raises:
             ConfigError: There is none, or its module cannot be imported.
         """
-        self.check(name)
-        try:
-            made: T = self._class(name)()
-        except ImportError as error:
-            raise ConfigError(f"{self.setting} {name!r} cannot be imported: {error}") from error
+        made: T = self.load(name)()
         return made
 
-    def _class(self, name: str) -> Any:
-        if name in self.built_in:
-            module, _, attribute = self.built_in[name].path.partition(":")
-            return getattr(import_module(module), attribute)
-        return self._foreign()[name].load()
+    def load(self, name: str) -> Any:
+        """Return the implementation with this name: a class, of which `make` makes an object.
+
+        Raises:
+            ConfigError: There is none, or its module cannot be imported.
+        """
+        self.check(name)
+        try:
+            if name in self.built_in:
+                module, _, attribute = self.built_in[name].path.partition(":")
+                return getattr(import_module(module), attribute)
+            return self._foreign()[name].load()
+        except ImportError as error:
+            raise ConfigError(f"{self.setting} {name!r} cannot be imported: {error}") from error
+
+    def package_of(self, name: str) -> str:
+        """Return the installed package that provides an implementation; "" for varsim's own."""
+        entry = None if name in self.built_in else self._foreign().get(name)
+        return "" if entry is None or entry.dist is None else entry.dist.name
 
     def _foreign(self) -> dict[str, EntryPoint]:
         if not self.group:

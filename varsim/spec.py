@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -25,6 +26,38 @@ class VariableSynchronization(Enum):
     NONE = 1
     ON_WRITE = 2
     ON_READ = 3
+
+
+@dataclass(frozen=True, slots=True)
+class CustomSynchronization:
+    """A synchronization that TensorFlow does not have: a policy by its name.
+
+    The name has the policy's parameters, and means the same in a program, on the command line, in
+    YAML, in messages and in histories.
+    """
+
+    name: str  # as in "local_sgd:8"
+    package: str = field(default="", compare=False)  # the installed one that provides the policy
+    definition: bytes = field(default=b"", compare=False, repr=False)
+    """The pickled policy, if only the program itself has it; workers have no other way to it."""
+
+
+Synchronization = VariableSynchronization | CustomSynchronization
+
+_CUSTOM_NAME = re.compile(r"[a-z][a-z0-9_]*(:[A-Za-z0-9_.+-]+)*")
+
+
+def synchronization_named(name: str) -> Synchronization:
+    """Return the synchronization with that name: a member's, or the name of a policy.
+
+    Raises:
+        ValueError: It cannot be a name.
+    """
+    if name in VariableSynchronization.__members__:
+        return VariableSynchronization[name]
+    if _CUSTOM_NAME.fullmatch(name) is None:
+        raise ValueError(f"invalid name of a synchronization: {name!r}")
+    return CustomSynchronization(name)
 
 
 class VariableAggregation(Enum):
@@ -84,8 +117,8 @@ class VariableSpec:
     name: str  # as the program gave it, for texts
     shape: Shape
     dtype: np.dtype[np.generic]
-    requested: VariableSynchronization  # what the program asked for
-    synchronization: VariableSynchronization  # what it became: AUTO only if adaptive
+    requested: Synchronization  # what the program asked for
+    synchronization: Synchronization  # what it became: AUTO only if adaptive
     aggregation: VariableAggregation
     trainable: bool
     created_at: str = ""  # file:line of the creation

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 
-import numpy as np
 import pytest
 
 from tests.sync.build import AUTO, FIRST, LOCAL, MEAN, NONE, ON_READ, ON_WRITE, SUM, spec
@@ -25,7 +24,6 @@ READ, ASSIGN, ADD, SUB = (
     Operation.ASSIGN_SUB,
 )
 REPLICA, CROSS, UPDATE = Context
-FLOAT, INT = np.dtype("float32"), np.dtype("int32")
 
 
 def test_the_table_has_a_cell_for_everything_but_create():
@@ -80,29 +78,30 @@ def test_in_replica_context_a_read_is_always_local_and_nothing_gathers():
 # ---------------------------------------------------------------- creation
 
 
+def in_force(
+    synchronization, aggregation=MEAN, dtype="float32", *, shape=(), strict=False, adaptive=False
+):
+    asked = spec(aggregation, synchronization, shape=shape, dtype=dtype)
+    return policies.resolve(asked, strict=strict, adaptive=adaptive).synchronization
+
+
 def test_auto_becomes_on_write():
-    assert ON_WRITE is policies.resolve("w", AUTO, MEAN, FLOAT, strict=True)
+    assert ON_WRITE is in_force(AUTO, strict=True)
 
 
 def test_adaptive_auto_stays_auto():
-    assert AUTO is policies.resolve("w", AUTO, MEAN, FLOAT, strict=True, shape=(3,), adaptive=True)
+    assert AUTO is in_force(AUTO, strict=True, shape=(3,), adaptive=True)
 
 
 def test_adaptive_auto_with_an_open_shape_becomes_on_write():
     """Values of different shapes do not add up."""
-    shape = (3, None)
-
-    assert ON_WRITE is policies.resolve(
-        "w", AUTO, SUM, INT, strict=True, shape=shape, adaptive=True
-    )
+    assert ON_WRITE is in_force(AUTO, SUM, "int32", strict=True, shape=(3, None), adaptive=True)
 
 
 @pytest.mark.parametrize("adaptive", [False, True])
 @pytest.mark.parametrize("synchronization", [ON_WRITE, ON_READ, LOCAL])
 def test_what_is_said_is_kept(synchronization, adaptive):
-    assert synchronization is policies.resolve(
-        "w", synchronization, SUM, INT, strict=False, adaptive=adaptive
-    )
+    assert synchronization is in_force(synchronization, SUM, "int32", adaptive=adaptive)
 
 
 def test_only_auto_with_an_aggregation_defers():
@@ -119,20 +118,20 @@ def test_only_auto_with_an_aggregation_defers():
 
 def test_a_strict_strategy_refuses_none():
     with pytest.raises(SynchronizationError, match=r"'w'.*not supported under a strict"):
-        policies.resolve("w", LOCAL, SUM, FLOAT, strict=True)
+        in_force(LOCAL, SUM, strict=True)
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint64", "bool"])
 @pytest.mark.parametrize("synchronization", [AUTO, ON_READ, LOCAL])
 def test_a_mean_of_integers_is_refused(dtype, synchronization):
     with pytest.raises(AggregationError, match=f"MEAN of dtype {dtype}") as caught:
-        policies.resolve("w", synchronization, MEAN, np.dtype(dtype), strict=False)
+        in_force(synchronization, dtype=dtype)
     assert isinstance(caught.value, ValueError)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float64", "complex64"])
 def test_a_mean_of_fractions_is_taken(dtype):
-    assert ON_READ is policies.resolve("w", ON_READ, MEAN, np.dtype(dtype), strict=False)
+    assert ON_READ is in_force(ON_READ, dtype=dtype)
 
 
 # ---------------------------------------------------------------- refusals

@@ -11,6 +11,7 @@ from varsim.distribute.conversion import as_operand
 from varsim.distribute.host_requests import DescribeVariable
 from varsim.distribute.operands import explain
 from varsim.distribute.place import user_place
+from varsim.distribute.policies import know
 from varsim.distribute.resource import ResourceVariable, component
 from varsim.distribute.values import DistributedValues
 from varsim.distribute.variable import Variable
@@ -24,7 +25,9 @@ from varsim.errors import (
 from varsim.spec import (
     Array,
     Context,
+    CustomSynchronization,
     Operation,
+    Synchronization,
     VariableSpec,
     VariableSynchronization,
 )
@@ -41,7 +44,6 @@ class DistributedVariable(Variable, DistributedValues):
     What an operation on it does depends on where the program stands: see `varsim.sync.policy`.
     """
 
-    is_mirrored: ClassVar[bool] = False
     owes: ClassVar[str] = ""
     """What the program has to do itself for such a variable; said once, when it is created."""
 
@@ -59,6 +61,11 @@ class DistributedVariable(Variable, DistributedValues):
         cell = policies.cell(spec, Context.REPLICA, Operation.ASSIGN)
         self._uses_location = cell.uses_location
         self._components: tuple[ResourceVariable, ...] = ()
+
+    @property
+    def is_mirrored(self) -> bool:
+        """Return whether all components are meant to hold one value."""
+        return policies.policy_of(self.spec.synchronization).is_mirrored
 
     @property
     def merges(self) -> bool:
@@ -236,8 +243,6 @@ class DistributedVariable(Variable, DistributedValues):
 class MirroredVariable(DistributedVariable):
     """ON_WRITE: one value, agreed on at every write."""
 
-    is_mirrored = True
-
 
 class AdaptiveVariable(MirroredVariable):
     """AUTO under auto="adaptive": ON_WRITE's values, exchanged when somebody is about to read."""
@@ -245,6 +250,10 @@ class AdaptiveVariable(MirroredVariable):
 
 class SyncOnReadVariable(DistributedVariable):
     """ON_READ: every replica its own value, combined when it is read from outside."""
+
+
+class CustomVariable(DistributedVariable):
+    """A variable with a policy that TensorFlow does not have."""
 
 
 class LocalVariable(DistributedVariable):
@@ -264,3 +273,15 @@ CLASSES: dict[VariableSynchronization, type[DistributedVariable]] = {
     VariableSynchronization.ON_READ: SyncOnReadVariable,
     VariableSynchronization.NONE: LocalVariable,
 }
+
+
+def class_of(synchronization: Synchronization) -> type[DistributedVariable]:
+    """Return the class of the variables with a synchronization.
+
+    Raises:
+        ConfigError: Its policy is not installed here.
+    """
+    if isinstance(synchronization, CustomSynchronization):
+        know(synchronization)
+        return CustomVariable
+    return CLASSES[synchronization]

@@ -16,7 +16,7 @@ from varsim.distribute import generators
 from varsim.distribute.context import current_frame, require_cross_replica
 from varsim.distribute.conversion import as_shape, initial_array
 from varsim.distribute.cross_replica import CrossReplica
-from varsim.distribute.distributed import CLASSES, DistributedVariable
+from varsim.distribute.distributed import DistributedVariable, class_of
 from varsim.distribute.extended import Extended
 from varsim.distribute.functions import Function, site_of
 from varsim.distribute.host import RunHost
@@ -227,12 +227,12 @@ class MirroredStrategy(Strategy):
             created_at=user_place(),
         )
         count, adaptive = self.num_replicas_in_sync, self.auto == "adaptive"
-        in_force = creation.in_force(asked, array, count, strict=self.strict, adaptive=adaptive)
-        trainable = kwargs["trainable"] is None and policies.is_trainable(in_force)
-        trainable = asked.trainable or trainable
-        spec = replace(asked, synchronization=in_force, trainable=trainable)
-        if CLASSES[in_force].owes:
-            warn(f"variable {name!r}: {CLASSES[in_force].owes}", spec.created_at)
+        spec = creation.in_force(asked, array, count, strict=self.strict, adaptive=adaptive)
+        trainable = kwargs["trainable"] is None and policies.is_trainable(spec.synchronization)
+        spec = replace(spec, trainable=asked.trainable or trainable)
+        owes = class_of(spec.synchronization).owes
+        if owes:
+            warn(f"variable {name!r}: {owes}", spec.created_at)
         variable = self._make(spec, array)
         variable.constraint = kwargs["constraint"]
         return variable
@@ -244,7 +244,7 @@ class MirroredStrategy(Strategy):
         finalizer = weakref.finalize(lease, self.coordinator.forget, spec.variable_id)
         finalizer.atexit = False
         PROGRAM.know("distributed", spec.variable_id, lease)
-        variable = CLASSES[spec.synchronization](self, spec, lease)
+        variable = class_of(spec.synchronization)(self, spec, lease)
         lease.hold(variable)
         return variable
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from varsim.distribute.distributed import CLASSES, DistributedVariable
+from varsim.distribute.distributed import DistributedVariable, class_of
 from varsim.distribute.resource import ResourceVariable
 from varsim.distribute.strategy import Strategy
 from varsim.errors import ProtocolError
@@ -185,7 +185,7 @@ class ReplicaReferences:
         key = "distributed", spec.variable_id
         if key not in self._handles:
             strategy = self._strategy(name[1], name[2])
-            self._handles[key] = CLASSES[spec.synchronization](strategy, spec, lease=None)
+            self._handles[key] = class_of(spec.synchronization)(strategy, spec, lease=None)
         handle = self._handles[key]
         assert isinstance(handle, DistributedVariable)
         return handle

@@ -60,7 +60,7 @@ def _is_whole(alternative: tuple[str, VariableSpec]) -> bool:
 
 def _can_be_created(spec: VariableSpec, dtype: np.dtype[Any]) -> bool:
     try:
-        policies.resolve(spec.name, spec.requested, spec.aggregation, dtype, strict=False)
+        policies.resolve(replace(spec, dtype=dtype), strict=False)
     except VariableError:
         return False
     return True

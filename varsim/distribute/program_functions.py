@@ -14,10 +14,11 @@ from varsim.distribute.mirrored import MirroredStrategy
 from varsim.distribute.mutations import watch_of
 from varsim.distribute.naming import ReplicaReferences
 from varsim.distribute.place import user_place
+from varsim.distribute.policies import know
 from varsim.distribute.replica_context import ReplicaContext
 from varsim.errors import CallAborted
 from varsim.launch.link import Codec, WorkerLink
-from varsim.protocol.messages import Define, Forget, Payload, Start
+from varsim.protocol.messages import Create, Define, Forget, Payload, Start
 from varsim.protocol.structure import StructureCodec
 from varsim.shells.replica import FunctionEnd, Replica
 from varsim.sync.replica_events import FunctionRaises, FunctionReturns, FunctionUnwinds
@@ -77,6 +78,10 @@ class ProgramFunctions:
     def define(self, define: Define) -> None:
         """Take a function that later calls name."""
         self._functions[define.function_id] = define.function
+
+    def create(self, create: Create) -> None:
+        """Make the policy of a new variable known."""
+        know(create.spec.synchronization)
 
     def forget(self, forget: Forget) -> None:
         """Drop functions, and the handles of variables, that the program has dropped."""

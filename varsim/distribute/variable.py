@@ -13,14 +13,18 @@ import numpy as np
 from varsim.distribute.array_like import ArrayLike
 from varsim.distribute.context import get_strategy
 from varsim.distribute.place import user_place
+from varsim.distribute.policies import know, synchronization_of
 from varsim.errors import SynchronizationError, VariableError
 from varsim.spec import (
     Array,
+    CustomSynchronization,
     Operation,
     Shape,
+    Synchronization,
     VariableAggregation,
     VariableSynchronization,
 )
+from varsim.sync.policies.custom import CustomPolicy
 
 Creator = Callable[..., "Variable"]
 
@@ -72,9 +76,7 @@ class _VariableMeta(type):
         bound.apply_defaults()
         asked = {name: bound.arguments[name] for name in _KEPT}
         label = asked["name"] or "Variable"
-        asked["synchronization"] = _member(
-            VariableSynchronization, asked["synchronization"], "AUTO", label
-        )
+        asked["synchronization"] = _synchronization(asked["synchronization"], label)
         asked["aggregation"] = _member(VariableAggregation, asked["aggregation"], "NONE", label)
         return create(**asked)
 
@@ -90,6 +92,16 @@ _KEPT = (
     "aggregation",
 )
 """The arguments of `tf.Variable` that mean something here; the others are taken and dropped."""
+
+
+def _synchronization(value: Any, variable: str) -> Synchronization:
+    if isinstance(value, CustomPolicy):
+        return synchronization_of(value)
+    if isinstance(value, CustomSynchronization):
+        know(value)
+        return value
+    member: VariableSynchronization = _member(VariableSynchronization, value, "AUTO", variable)
+    return member
 
 
 def _member(kind: Any, value: Any, default: str, variable: str) -> Any:
@@ -129,7 +141,7 @@ class Variable(ArrayLike, metaclass=_VariableMeta):
     _dtype: np.dtype[np.generic]
     _shape: Shape
     _trainable: bool
-    _synchronization: VariableSynchronization
+    _synchronization: Synchronization
     _aggregation: VariableAggregation
     constraint: Callable[..., Any] | None = None
 
@@ -144,7 +156,7 @@ class Variable(ArrayLike, metaclass=_VariableMeta):
         dtype: Any = None,
         import_scope: Any = None,
         constraint: Callable[..., Any] | None = None,
-        synchronization: VariableSynchronization | None = VariableSynchronization.AUTO,
+        synchronization: Synchronization | CustomPolicy | None = VariableSynchronization.AUTO,
         aggregation: VariableAggregation | None = VariableAggregation.NONE,
         shape: Any = None,
     ) -> None:
@@ -184,7 +196,7 @@ class Variable(ArrayLike, metaclass=_VariableMeta):
         return self._trainable
 
     @property
-    def synchronization(self) -> VariableSynchronization:
+    def synchronization(self) -> Synchronization:
         """The synchronization in force; AUTO only where nothing is distributed."""
         return self._synchronization
 

@@ -6,11 +6,10 @@ Errors, the JSON Schema for editors, and the docs use the same descriptions.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import asdict, fields
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     AfterValidator,
@@ -32,12 +31,21 @@ from pydantic_core import CoreSchema, core_schema
 from varsim.errors import ConfigError
 from varsim.experiments import catalog
 from varsim.experiments.key_locations import KeyLocations, WrongKey
-from varsim.experiments.mode_text import MODES, SYNTAX, Mode, as_member, parse_mode
+from varsim.experiments.mode_text import (
+    MODES,
+    PLAIN,
+    SYNTAX,
+    WITH_PARAMETERS,
+    Mode,
+    member_reader,
+    parse_mode,
+    read_synchronization,
+)
 from varsim.experiments.nearest import did_you_mean
 from varsim.launch.backends import REGISTRIES
 from varsim.launch.devices import DEFAULT_WORKERS, MAX_WORKERS, cpus, problem_with
 from varsim.launch.launcher import Backends
-from varsim.spec import VariableAggregation, VariableSynchronization
+from varsim.spec import Synchronization, VariableAggregation
 from varsim.tracing.trace import LEVELS, LIMIT_BYTES, OFF, OPS, TraceOptions
 
 _MAX_NAME_LENGTH: Final = (
@@ -45,29 +53,10 @@ _MAX_NAME_LENGTH: Final = (
 )
 
 
-E = TypeVar("E", bound=Enum)
-
-
-def _member(kind: type[E]) -> Callable[[Any], E]:
-    """Return a validator that reads the name of an enum's member, in any case."""
-    names = [member.name.lower() for member in kind]
-
-    def read(value: Any) -> E:
-        if isinstance(value, kind):
-            return value
-        if isinstance(value, str) and as_member(value) in kind.__members__:
-            return kind[as_member(value)]
-        raise ValueError(
-            f"{value!r} is not one of {', '.join(names)}{did_you_mean(str(value), names)}"
-        )
-
-    return read
-
-
 def _choice(kind: type[Enum]) -> Any:
     """Return the annotations of a field that holds a member of an enum, by its lower-case name."""
     return (
-        BeforeValidator(_member(kind)),
+        BeforeValidator(member_reader(kind)),
         PlainSerializer(lambda member: member.name.lower()),
         WithJsonSchema({"type": "string", "enum": [member.name.lower() for member in kind]}),
     )
@@ -78,12 +67,19 @@ def _checked_mode(text: str) -> str:
     return text
 
 
-_Synchronization = Annotated[VariableSynchronization, *_choice(VariableSynchronization)]
+_Synchronization = Annotated[
+    Synchronization,
+    BeforeValidator(read_synchronization),
+    PlainSerializer(lambda chosen: chosen.name.lower()),
+    WithJsonSchema(
+        {"anyOf": [{"enum": list(MODES)}, {"type": "string", "pattern": f"^{WITH_PARAMETERS}$"}]}
+    ),
+]
 _Aggregation = Annotated[VariableAggregation, *_choice(VariableAggregation)]
 _Mode = Annotated[
     str,
     AfterValidator(_checked_mode),
-    WithJsonSchema({"anyOf": [{"enum": list(MODES)}, {"type": "string", "pattern": "="}]}),
+    WithJsonSchema({"anyOf": [{"enum": list(MODES)}, {"type": "string", "pattern": "[=:]"}]}),
 ]
 _Workload = Annotated[
     str,
@@ -119,7 +115,7 @@ class _Keys(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-_SHORT: Final = f"a mode ({', '.join(MODES)}), mode/aggregation or /aggregation"
+_SHORT: Final = f"a mode ({PLAIN}), mode/aggregation or /aggregation"
 
 
 def long_form(value: Any) -> Any:
@@ -167,7 +163,8 @@ class VariableSettings(_Keys):
         """Return the schema of a word for both keys, or of a mapping with them."""
         ways = "|".join(one.name.lower() for one in VariableAggregation)
         mapping = handler.resolve_ref_schema(handler(core_schema))
-        text = {"type": "string", "pattern": f"^({'|'.join(MODES)})?(/({ways}))?$", "minLength": 1}
+        modes = "|".join([*MODES, WITH_PARAMETERS])
+        text = {"type": "string", "pattern": f"^({modes})?(/({ways}))?$", "minLength": 1}
         return {
             "description": f"In short {_SHORT}; or a mapping.",
             "anyOf": [{"enum": list(MODES)}, text, mapping],

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from enum import Enum
+from typing import Any, Final, TypeVar
 
+from varsim.distribute.policies import BUILT_IN, POLICIES, parse_synchronization
 from varsim.errors import ConfigError
 from varsim.experiments.nearest import did_you_mean
-from varsim.spec import VariableSynchronization
+from varsim.spec import Synchronization, VariableSynchronization
 
 MODES: Final = {mode.name.lower(): mode for mode in VariableSynchronization}
 """The modes, by their names in an experiment and on the command line."""
 
-SYNTAX: Final = f"{', '.join(MODES)}; or name=mode,name=mode for some variables"
+WITH_PARAMETERS: Final = "[a-z][a-z0-9_]*(:[A-Za-z0-9_.+-]+)+"
+"""A pattern of a policy that TensorFlow does not have, as in local_sgd:8."""
+
+PLAIN: Final = ", ".join([*MODES, *(f"{keyword}:…" for keyword in BUILT_IN)])
+"""The modes, without those of other packages; the dots stand for parameters."""
+
+SYNTAX: Final = f"{PLAIN}; or name=mode,name=mode for some variables"
+
+
+E = TypeVar("E", bound=Enum)
 
 
 @dataclass(frozen=True, slots=True)
 class Mode:
     """The synchronizations that an experiment gives to variables."""
 
-    free: VariableSynchronization | None  # of all variables that the workload left free
-    named: dict[str, VariableSynchronization]  # by name or fnmatch pattern, free or not
+    free: Synchronization | None  # of all variables that the workload left free
+    named: dict[str, Synchronization]  # by name or fnmatch pattern, free or not
 
 
 def parse_mode(text: str) -> Mode:
@@ -29,8 +41,8 @@ def parse_mode(text: str) -> Mode:
     Raises:
         ConfigError: There is no such mode; the text names the nearest.
     """
-    free: VariableSynchronization | None = None
-    named: dict[str, VariableSynchronization] = {}
+    free: Synchronization | None = None
+    named: dict[str, Synchronization] = {}
     for part in text.split(","):
         name, equals, word = part.strip().rpartition("=")
         mode = _mode(word.strip())
@@ -57,8 +69,35 @@ def as_member(word: str) -> str:
     return word.strip().upper().replace("-", "_")
 
 
-def _mode(word: str) -> VariableSynchronization:
-    mode = MODES.get(as_member(word).lower())
-    if mode is None:
-        raise ConfigError(f"{word!r} is not a mode{did_you_mean(word, MODES)}")
-    return mode
+def _mode(word: str) -> Synchronization:
+    name = as_member(word).lower()
+    if name in MODES:
+        return MODES[name]
+    if ":" in name or name in POLICIES.names():
+        return parse_synchronization(name)
+    raise ConfigError(f"{word!r} is not a mode{did_you_mean(word, MODES)}")
+
+
+def member_reader(kind: type[E]) -> Callable[[Any], E]:
+    """Return a validator that reads the name of an enum's member, in any case."""
+    names = [member.name.lower() for member in kind]
+
+    def read(value: Any) -> E:
+        if isinstance(value, kind):
+            return value
+        if isinstance(value, str) and as_member(value) in kind.__members__:
+            return kind[as_member(value)]
+        raise ValueError(
+            f"{value!r} is not one of {', '.join(names)}{did_you_mean(str(value), names)}"
+        )
+
+    return read
+
+
+def read_synchronization(value: Any) -> Synchronization:
+    """Read the name of a synchronization: of a member, or of a policy with parameters."""
+    if isinstance(value, Synchronization):
+        return value
+    if isinstance(value, str) and ":" in value:
+        return parse_synchronization(value)
+    return member_reader(VariableSynchronization)(value)

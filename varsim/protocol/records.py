@@ -22,7 +22,7 @@ from varsim.protocol.messages import Payload
 Encode = Callable[[Any, ArrayWriter], Any]
 Decode = Callable[[Any, ArrayReader], Any]
 
-_PLAIN: Final = (int, str, bool, NoneType)
+_PLAIN: Final = (int, str, bool, bytes, NoneType)
 
 
 class Wire:
@@ -102,6 +102,8 @@ def _wire(hint: Any) -> Wire:
         return _choice_wire(DTYPE_CODES)
     if origin is UnionType and arguments[1:] == (NoneType,):
         return _optional_wire(_wire(arguments[0]))
+    if origin is UnionType:
+        return _either_wire(*arguments)
     if origin is tuple:
         return _tuple_wire(arguments)
     if isinstance(hint, type) and issubclass(hint, Enum):
@@ -160,6 +162,22 @@ def _optional_wire(wire: Wire) -> Wire:
         encode=encode and (lambda value, to: None if value is None else encode(value, to)),
         decode=decode and (lambda raw, of: None if raw is None else decode(raw, of)),
     )
+
+
+def _either_wire(members: type[Enum], other: type) -> Wire:
+    """A member's place, or the list of a dataclass's fields."""
+    member, record = _wire(members), _wire(other)
+    assert None not in (member.encode, member.decode, record.encode, record.decode)
+
+    def encode(value: Any, writer: ArrayWriter) -> Any:
+        chosen = member.encode if isinstance(value, members) else record.encode
+        return chosen(value, writer)  # type: ignore[misc]  # as asserted
+
+    def decode(raw: Any, reader: ArrayReader) -> Any:
+        chosen = member.decode if type(raw) is int else record.decode
+        return chosen(raw, reader)  # type: ignore[misc]
+
+    return Wire(int, list, encode=encode, decode=decode)
 
 
 def _tuple_wire(arguments: tuple[Any, ...]) -> Wire:

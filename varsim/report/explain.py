@@ -24,9 +24,9 @@ from varsim.spec import (
     Array,
     Context,
     Operation,
+    Synchronization,
     VariableAggregation,
     VariableSpec,
-    VariableSynchronization,
 )
 from varsim.sync import policies
 
@@ -44,7 +44,7 @@ class Kind:
     owes: str  # of what it warns at its creation; empty for nothing
 
 
-Kinds = Mapping[VariableSynchronization, Kind]
+Kinds = Mapping[Synchronization, Kind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +70,8 @@ class Section:
 class Page:
     """All that is said of a synchronization with one aggregation, or with several."""
 
-    synchronization: VariableSynchronization
-    becomes: VariableSynchronization  # when a variable is created; usually the same
+    synchronization: Synchronization
+    becomes: Synchronization  # when a variable is created; usually the same
     aggregations: tuple[VariableAggregation, ...]
     fresh: tuple[Array | None, ...]
     """By aggregation, what a read from outside gives before any write; None if it is refused."""
@@ -95,7 +95,7 @@ class Page:
 
 
 def page(
-    synchronization: VariableSynchronization,
+    synchronization: Synchronization,
     aggregations: Sequence[VariableAggregation],
     num_replicas: int,
     kinds: Kinds,
@@ -183,7 +183,7 @@ def _meanings(specs: Sequence[VariableSpec], context: Context) -> Iterator[Meani
 class Line:
     """One synchronization with one aggregation, in a line."""
 
-    synchronization: VariableSynchronization
+    synchronization: Synchronization
     replicas_write: str
     example: Worked  # of every replica adding its i + 1
 
@@ -194,7 +194,7 @@ class Overview:
 
     num_replicas: int
     lines: tuple[Line, ...]
-    becoming: tuple[tuple[VariableSynchronization, VariableSynchronization], ...]
+    becoming: tuple[tuple[Synchronization, Synchronization], ...]
     """Synchronizations that become others when a variable is created."""
 
 

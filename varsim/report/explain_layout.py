@@ -12,7 +12,7 @@ from varsim.report.explain_troubles import Trouble
 from varsim.report.explain_words import AGGREGATIONS, DIFFERENCES
 from varsim.report.explain_worked import OPERATIONS, START, WRITTEN, Way, Worked
 from varsim.report.words import NOTHING, count, names, number
-from varsim.spec import Array, Context, VariableSynchronization
+from varsim.spec import Array, Context, Synchronization
 
 _MOST_SHOWN: Final = 4  # components side by side; of more, the first two and the last
 _ANY: Final = "any"  # aggregation: it makes no difference
@@ -77,7 +77,7 @@ def of_page(page: Page) -> Iterator[Block]:
     yield from _differences(page)
 
 
-def _what_it_becomes(asked: VariableSynchronization, becomes: VariableSynchronization) -> str:
+def _what_it_becomes(asked: Synchronization, becomes: Synchronization) -> str:
     return (
         f"{asked.name} becomes {becomes.name} when a variable is created, as in TensorFlow's "
         f"synchronous strategies, and does what `varsim explain {becomes.name.lower()}` says. Only "
@@ -267,9 +267,7 @@ def of_overview(overview: Overview) -> Iterator[Block]:
         )
 
 
-def _rows(
-    synchronization: VariableSynchronization, lines: Sequence[Line]
-) -> Iterator[tuple[str, ...]]:
+def _rows(synchronization: Synchronization, lines: Sequence[Line]) -> Iterator[tuple[str, ...]]:
     """A row for each aggregation; only one if they make no difference."""
     told = [_in_a_line(line) for line in lines]
     if len(set(told)) == 1:

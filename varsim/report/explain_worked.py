@@ -19,9 +19,9 @@ from varsim.spec import (
     Array,
     Context,
     Operation,
+    Synchronization,
     VariableAggregation,
     VariableSpec,
-    VariableSynchronization,
 )
 from varsim.sync import fixes, policies
 from varsim.sync.policies.cells import Cell, Known, Reason
@@ -63,7 +63,7 @@ class Worked:
 
 
 def example_spec(
-    synchronization: VariableSynchronization,
+    synchronization: Synchronization,
     aggregation: VariableAggregation,
     dtype: str = "float32",
 ) -> VariableSpec:

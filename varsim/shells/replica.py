@@ -12,6 +12,7 @@ from varsim.errors import CallAborted
 from varsim.launch.link import Codec, WorkerLink
 from varsim.protocol.messages import (
     Abort,
+    Create,
     Define,
     Forget,
     HostResult,
@@ -65,6 +66,9 @@ class FunctionRunner(Protocol):
 
     def define(self, define: Define) -> None:
         """Take a function that later calls name."""
+
+    def create(self, create: Create) -> None:
+        """Make the policy of a new variable known."""
 
     def forget(self, forget: Forget) -> None:
         """Drop functions, and the handles of variables, that the program has dropped."""
@@ -229,7 +233,9 @@ class Replica:
         if isinstance(message, Define):
             self._runner.define(message)
             return
-        if isinstance(message, Forget):
+        if isinstance(message, Create):
+            self._runner.create(message)
+        elif isinstance(message, Forget):
             self._runner.forget(message)
         self._perform(self._handle(message))
 

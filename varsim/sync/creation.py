@@ -9,22 +9,21 @@ from functools import partial
 import numpy as np
 
 from varsim.errors import Fix, VariableError
-from varsim.spec import Array, VariableSpec, VariableSynchronization
+from varsim.spec import Array, VariableSpec
 from varsim.sync import policies
 from varsim.sync.fixes import alternatives, are_few, if_legal, is_created, reads
 
 
 def in_force(
     asked: VariableSpec, initial: Array, num_replicas: int, *, strict: bool, adaptive: bool = False
-) -> VariableSynchronization:
-    """The synchronization that is in force for a variable which a program asks for.
+) -> VariableSpec:
+    """Return the spec of a variable with the settings that are in force.
 
     Raises:
         VariableError: As `policies.resolve`, with what can be created, and would read at first.
     """
-    settings = asked.name, asked.requested, asked.aggregation, asked.dtype
     try:
-        return policies.resolve(*settings, strict=strict, shape=asked.shape, adaptive=adaptive)
+        return policies.resolve(asked, strict=strict, adaptive=adaptive)
     except VariableError as error:
         raise error.fixed_by(_fixes(asked, initial, num_replicas, strict=strict)) from None
 

@@ -79,7 +79,7 @@ def _is_refused_if_strict(kind: VariableSynchronization) -> bool:
 def is_created(spec: VariableSpec, *, strict: bool) -> bool:
     """Whether a strategy creates a variable with these settings."""
     try:
-        policies.resolve(spec.name, spec.requested, spec.aggregation, spec.dtype, strict=strict)
+        policies.resolve(spec, strict=strict)
     except VariableError:
         return False
     return True
@@ -91,9 +91,8 @@ def _if_created(
     *,
     strict: bool,
 ) -> Iterator[tuple[str, VariableSpec]]:
-    settings = spec.requested, spec.aggregation, spec.dtype
     try:
-        in_force = policies.resolve(spec.name, *settings, strict=strict)
+        in_force = policies.resolve(spec, strict=strict).synchronization
     except VariableError:
         return
     if in_force is spec.synchronization or isinstance(kind, VariableAggregation):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from varsim.protocol.buckets import size_of
-from varsim.spec import Shape, VariableAggregation, VariableSpec, VariableSynchronization
+from varsim.spec import Shape, Synchronization, VariableAggregation, VariableSpec
 from varsim.sync import policies
 
 
@@ -21,8 +21,8 @@ class VariableStatistics:
 
     variable_id: int
     name: str
-    requested: VariableSynchronization
-    synchronization: VariableSynchronization
+    requested: Synchronization
+    synchronization: Synchronization
     aggregation: VariableAggregation
     shape: Shape
     dtype: np.dtype[np.generic]

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from varsim.distribute.distributed import DistributedVariable
 from varsim.distribute.mirrored import MirroredStrategy
+from varsim.distribute.policies import parse_synchronization
 from varsim.distribute.values import DistributedValues
 from varsim.distribute.variable import Variable
 from varsim.errors import VarsimError
@@ -34,9 +35,9 @@ from varsim.shells.coordinator import RaisedBy
 from varsim.spec import (
     Context,
     Operation,
+    Synchronization,
     VariableAggregation,
     VariableSpec,
-    VariableSynchronization,
 )
 from varsim.sync.call_site import CallSite
 from varsim.testing.actor import Actor
@@ -54,7 +55,7 @@ from varsim.testing.script import (
 from varsim.testing.simulation import Validation
 from varsim.testing.wires import Wires
 
-Cell = tuple[VariableSynchronization, Context, Operation, VariableAggregation]
+Cell = tuple[Synchronization, Context, Operation, VariableAggregation]
 """What chooses a policy."""
 
 ON_REPLICA = frozenset("all_reduce all_gather merge_call ask end raise".split())
@@ -178,7 +179,7 @@ class Stage:
                 name=name,
                 dtype=options.get("dtype", "float32"),
                 shape=literal(options["shape"]) if "shape" in options else None,
-                synchronization=VariableSynchronization[options.get("synchronization", "AUTO")],
+                synchronization=parse_synchronization(options.get("synchronization", "AUTO")),
                 aggregation=VariableAggregation[options.get("aggregation", "NONE")],
             )
         assert isinstance(variable, DistributedVariable)

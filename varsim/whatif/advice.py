@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from varsim.spec import VariableAggregation, VariableSynchronization
+from varsim.spec import Synchronization, VariableAggregation, VariableSynchronization
 from varsim.tracing.history import PROGRAM
 from varsim.whatif.compare import Effect, Replays, WhatIf
 from varsim.whatif.lines import at_odds, experiment_keys, python_lines
@@ -294,7 +294,7 @@ def in_words(settings: Settings) -> str:
     return f"{settings.synchronization.name} with {settings.aggregation.name}"
 
 
-_RISKS: Final = {
+_RISKS: Final[dict[Synchronization, str]] = {
     ON_READ: "A read in strategy.run gives the replica's own part only, and what was not read is "
     "lost with a worker.",
     ON_WRITE: "Every write waits for all replicas.",

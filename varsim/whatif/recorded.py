@@ -16,9 +16,10 @@ import numpy as np
 from varsim.spec import (
     Array,
     Operation,
+    Synchronization,
     VariableAggregation,
     VariableSpec,
-    VariableSynchronization,
+    synchronization_named,
 )
 from varsim.tracing.history import Event, VariableRow
 
@@ -28,7 +29,7 @@ HOST_CALL: Final = "host_call"
 class Settings(NamedTuple):
     """How a variable is synchronised. AUTO is adaptive; what AUTO became otherwise is in force."""
 
-    synchronization: VariableSynchronization
+    synchronization: Synchronization
     aggregation: VariableAggregation
 
 
@@ -123,7 +124,7 @@ class Program:
 def settings_of(row: VariableRow) -> Settings:
     """What was in force for a variable."""
     return Settings(
-        VariableSynchronization[row.synchronization], VariableAggregation[row.aggregation]
+        synchronization_named(row.synchronization), VariableAggregation[row.aggregation]
     )
 
 

@@ -7,27 +7,27 @@ cell. Nothing else asks for a mode.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
-import numpy as np
-
-from varsim.errors import SynchronizationError
+from varsim.errors import AggregationError, SynchronizationError
 from varsim.spec import (
     Context,
+    CustomSynchronization,
     Operation,
-    Shape,
-    VariableAggregation,
+    Synchronization,
     VariableSpec,
     VariableSynchronization,
 )
-from varsim.sync.policies import adaptive, local_only, on_read, on_write
+from varsim.sync.policies import adaptive as adaptive_policy
+from varsim.sync.policies import custom, local_only, on_read, on_write
 from varsim.sync.policies.cells import Cell
 from varsim.sync.policies.legality import check_mean
 from varsim.sync.policies.policy import Policy
 
 POLICIES: Final[dict[VariableSynchronization, Policy]] = {
     VariableSynchronization.ON_WRITE: on_write.POLICY,
-    VariableSynchronization.AUTO: adaptive.POLICY,
+    VariableSynchronization.AUTO: adaptive_policy.POLICY,
     VariableSynchronization.ON_READ: on_read.POLICY,
     VariableSynchronization.NONE: local_only.POLICY,
 }
@@ -41,8 +41,12 @@ TABLE: Final = {
 """All rows of the table."""
 
 
-def policy_of(synchronization: VariableSynchronization) -> Policy:
+def policy_of(synchronization: Synchronization) -> Policy:
     """Return the policy of a synchronization."""
+    if isinstance(synchronization, CustomSynchronization):
+        policy = custom.known(synchronization)
+        assert policy is not None, f"{synchronization} is registered before it is used"
+        return policy
     return POLICIES[synchronization]
 
 
@@ -67,35 +71,40 @@ def is_readable(spec: VariableSpec) -> bool:
     return cell(spec, Context.CROSS_REPLICA, Operation.READ).refused is None
 
 
-def resolve(
-    name: str,
-    synchronization: VariableSynchronization,
-    aggregation: VariableAggregation,
-    dtype: np.dtype[np.generic],
-    *,
-    strict: bool,
-    shape: Shape = (),
-    adaptive: bool = False,
-) -> VariableSynchronization:
-    """Return the synchronization in force of a variable that is created under a strategy.
+def resolve(spec: VariableSpec, *, strict: bool, adaptive: bool = False) -> VariableSpec:
+    """Return the spec with the settings in force, given the settings that a program asks for.
 
-    It is the same in replica context, where replica 0 creates for all.
+    They are the same in replica context, where replica 0 creates for all.
 
     Raises:
         SynchronizationError: NONE with `strict`, as TensorFlow always refuses it (D1).
-        AggregationError: MEAN of a dtype that has no fractions.
+        AggregationError: The aggregation does not fit the policy, or is MEAN and the dtype has no
+            fractions.
     """
-    check_mean(name, aggregation, dtype)
-    becomes = policy_of(synchronization).becomes
+    becomes = policy_of(spec.requested).becomes
+    aggregation = spec.aggregation
+    if becomes.aggregations is not None:
+        if aggregation not in becomes.aggregations:
+            possible = ", ".join(dict.fromkeys(one.name for one in becomes.aggregations.values()))
+            raise AggregationError(
+                spec.name,
+                f"aggregation={aggregation.name} does not fit synchronization "
+                f"{spec.requested.name}: it needs {possible}",
+            )
+        aggregation = becomes.aggregations[aggregation]
+    check_mean(spec.name, aggregation, spec.dtype)
     if becomes.unless_strict and strict:
         raise SynchronizationError(
-            name,
+            spec.name,
             "synchronization=NONE is not supported under a strict strategy (nor by TensorFlow)",
             "Use ON_READ for values of each replica's own, or a strategy without strict=True.",
         )
-    return becomes.in_force(shape, adaptive=adaptive)
+    in_force = becomes.in_force(spec.shape, adaptive=adaptive)
+    if in_force == spec.requested:
+        in_force = spec.requested  # which also says where other processes find its policy
+    return replace(spec, synchronization=in_force, aggregation=aggregation)
 
 
-def is_trainable(synchronization: VariableSynchronization) -> bool:
+def is_trainable(synchronization: Synchronization) -> bool:
     """Return whether a variable is trainable where the program did not say."""
     return policy_of(synchronization).is_trainable

@@ -10,6 +10,7 @@ from varsim.spec import (
     Context,
     Operation,
     Shape,
+    Synchronization,
     VariableAggregation,
     VariableSynchronization,
 )
@@ -33,13 +34,16 @@ class Become:
         unless_strict: Whether a strict strategy refuses it, as TensorFlow does (D1).
         if_adaptive: The synchronization in force under auto="adaptive", if every dimension of the
             variable's shape is fixed: values of different shapes do not add up.
+        aggregations: By aggregation that is asked for, the one in force; those that are absent are
+            refused. None: every aggregation stays what it is.
     """
 
-    synchronization: VariableSynchronization
+    synchronization: Synchronization
     unless_strict: bool = False
     if_adaptive: VariableSynchronization | None = None
+    aggregations: Mapping[VariableAggregation, VariableAggregation] | None = None
 
-    def in_force(self, shape: Shape, *, adaptive: bool) -> VariableSynchronization:
+    def in_force(self, shape: Shape, *, adaptive: bool) -> Synchronization:
         """Return the synchronization that a new variable of that shape gets."""
         if adaptive and self.if_adaptive is not None and None not in shape:
             return self.if_adaptive

@@ -1,0 +1,108 @@
+"""Policies beside TensorFlow's four: how they are found, and that a program's own work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+
+import varsim as tf
+from varsim.distribute.policies import know, parse_synchronization, policy_named
+from varsim.errors import AggregationError, ConfigError
+from varsim.spec import (
+    CustomSynchronization,
+    VariableAggregation,
+    VariableSynchronization,
+    synchronization_named,
+)
+from varsim.sync.policies import custom, on_read
+from varsim.sync.policies.custom import CustomPolicy
+from varsim.testing import simulated_cluster
+
+MEAN, SUM = VariableAggregation.MEAN, VariableAggregation.SUM
+
+
+@dataclass(frozen=True)
+class OnReadMean(CustomPolicy):
+    """ON_READ for means only; the parameter means nothing."""
+
+    keyword: ClassVar[str] = "on_read_mean"
+    aggregations: ClassVar[dict[VariableAggregation, VariableAggregation]] = {
+        VariableAggregation.NONE: MEAN,
+        MEAN: MEAN,
+    }
+    number: int = 1
+
+    @property
+    def rows(self):
+        return on_read.POLICY.rows
+
+
+def test_a_name_is_a_member_or_the_name_of_a_policy():
+    assert synchronization_named("ON_READ") is VariableSynchronization.ON_READ
+    assert CustomSynchronization("on_read_mean:3") == synchronization_named("on_read_mean:3")
+
+
+@pytest.mark.parametrize("name", ["", "on read", "8", "a:", "a:1,2", "A"])
+def test_other_texts_are_no_names(name):
+    with pytest.raises(ValueError, match="invalid name"):
+        synchronization_named(name)
+
+
+def test_a_policy_that_is_not_installed_is_an_error():
+    for look_up in (
+        policy_named,
+        parse_synchronization,
+        lambda name: know(CustomSynchronization(name)),
+    ):
+        with pytest.raises(ConfigError, match=r"invalid synchronization 'acme'"):
+            look_up("acme:3")
+
+
+def test_a_programs_own_policy_decides_what_its_variables_do():
+    with simulated_cluster():
+        strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])
+        with strategy.scope():
+            v = tf.Variable(0.0, synchronization=OnReadMean(3))
+        strategy.run(
+            lambda: v.assign(1.0 + tf.distribute.get_replica_context().replica_id_in_sync_group)
+        )
+
+        assert "on_read_mean:3" == v.synchronization.name
+        assert MEAN is v.aggregation
+        assert 1.5 == float(v.read_value())
+
+
+def test_an_aggregation_that_does_not_fit_is_refused_and_the_error_says_which_do():
+    with simulated_cluster():
+        strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])
+        with strategy.scope(), pytest.raises(AggregationError, match="it needs MEAN") as caught:
+            tf.Variable(0.0, name="v", synchronization=OnReadMean(), aggregation=SUM)
+
+    changes = [fix.change for fix in caught.value.fixes]
+    assert "aggregation=MEAN" in changes
+    assert "synchronization=ON_READ" in changes
+
+
+def test_a_policy_of_the_program_travels_with_the_spec_and_is_known_after_it():
+    synchronization = tf.Variable(0.0, synchronization=OnReadMean(5)).synchronization
+    custom._KNOWN.clear()
+
+    know(synchronization)
+
+    assert OnReadMean(5) == custom.known(synchronization)
+
+
+@pytest.mark.slow
+def test_workers_learn_a_programs_own_policy():
+    strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])
+    try:
+        with strategy.scope():
+            v = tf.Variable(0.0, synchronization=OnReadMean(4))
+        strategy.run(
+            lambda: v.assign(1.0 + tf.distribute.get_replica_context().replica_id_in_sync_group)
+        )
+        assert 1.5 == float(v.read_value())
+    finally:
+        strategy.close()

@@ -1,0 +1,86 @@
+"""Find synchronization policies by name: of varsim, of installed packages, of the program."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from varsim.errors import ConfigError
+from varsim.protocol import pickling
+from varsim.protocol.references import Name
+from varsim.registry import BuiltIn, Registry
+from varsim.spec import CustomSynchronization, Synchronization, VariableSynchronization
+from varsim.sync.policies import custom
+from varsim.sync.policies.custom import CustomPolicy
+
+BUILT_IN: Final[dict[str, BuiltIn]] = {}
+
+POLICIES: Final[Registry[type[CustomPolicy]]] = Registry(
+    "synchronization", BUILT_IN, group="varsim.policies"
+)
+
+
+def policy_named(name: str) -> CustomPolicy:
+    """Return the policy with a name such as local_sgd:8.
+
+    Raises:
+        ConfigError: There is none, or it cannot have these parameters.
+    """
+    keyword, *parameters = name.split(":")
+    try:
+        policy: CustomPolicy = POLICIES.load(keyword).parse(parameters)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"invalid parameters of {keyword}: {name!r}") from error
+    custom.register(policy)
+    return policy
+
+
+def parse_synchronization(word: str) -> Synchronization:
+    """Return a synchronization as users write it: on_read, or local_sgd:8.
+
+    Raises:
+        ConfigError: There is none of that name.
+    """
+    name = word.strip().replace("-", "_")
+    member = VariableSynchronization.__members__.get(name.upper())
+    return synchronization_of(policy_named(name.lower())) if member is None else member
+
+
+def synchronization_of(policy: CustomPolicy) -> CustomSynchronization:
+    """Return what a variable's spec holds of a policy, and what other processes need to find it."""
+    custom.register(policy)
+    found = POLICIES.load(policy.keyword) if policy.keyword in POLICIES.names() else None
+    if found is type(policy):
+        return CustomSynchronization(policy.name, POLICIES.package_of(policy.keyword))
+    pickled, _ = pickling.dumps(policy, _NOTHING_NAMED)
+    return CustomSynchronization(policy.name, definition=pickled)
+
+
+def know(synchronization: Synchronization) -> None:
+    """Make the policy of a synchronization known in this process, if it is not.
+
+    The pickled policy of a program comes from its coordinator, as functions do.
+
+    Raises:
+        ConfigError: No package that is installed here provides it.
+    """
+    if not isinstance(synchronization, CustomSynchronization) or custom.known(synchronization):
+        return
+    if synchronization.definition:
+        custom.register(pickling.loads(synchronization.definition, [], _NOTHING_NAMED))
+    else:
+        policy_named(synchronization.name)
+
+
+class _NothingNamed:
+    """A policy holds nothing that travels by name."""
+
+    def name_of(self, value: object) -> Name | None:
+        return None
+
+    def find(self, name: Name) -> Any:
+        raise ConfigError(f"a policy cannot hold {name!r}")
+
+
+_NOTHING_NAMED: Final = _NothingNamed()
