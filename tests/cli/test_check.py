@@ -254,7 +254,7 @@ def test_fail_on_without_a_kind_is_an_error(tmp_path: Path, nothing: str):
     told(PARTED).write(tmp_path)
     result = varsim(".", "--fail-on", nothing)
 
-    assert (2, True) == (result.exit_code, "names no kind of finding" in result.stderr)
+    assert (2, True) == (result.exit_code, "does not name a kind of finding" in result.stderr)
 
 
 def test_the_help_has_every_kind_of_finding():

@@ -60,11 +60,11 @@ def test_an_impossible_number_of_replicas_is_an_error(count: str):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["on_raed"], "'on_raed' is no synchronization; did you mean 'on_read'?"),
-        (["on_read", "men"], "'men' is no aggregation; did you mean 'mean'?"),
+        (["on_raed"], "'on_raed' is not a synchronization; did you mean 'on_read'?"),
+        (["on_read", "men"], "'men' is not an aggregation; did you mean 'mean'?"),
         (
             ["on_read", "x"],
-            "'x' is no aggregation; it is one of none, sum, mean, only_first_replica",
+            "'x' is not an aggregation; it is one of none, sum, mean, only_first_replica",
         ),
     ],
 )

@@ -12,7 +12,7 @@ from click.shell_completion import CompletionItem
 def what_to_run(
     _ctx: click.Context, _param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """YAML files and runs, beside what a workload can be."""
+    """Offer YAML files and runs, beside workloads."""
     from varsim.experiments.run_lookup import run_names
 
     named = _workloads(incomplete) + _named(run_names(), incomplete)
@@ -22,19 +22,19 @@ def what_to_run(
 def workload_names(
     _ctx: click.Context, _param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Built-in workloads, Python files, and folders that may hold some."""
+    """Offer built-in workloads, Python files, and folders."""
     return _workloads(incomplete) + _files(incomplete, (".py",))
 
 
 def built_in_workloads(
     _ctx: click.Context, _param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """The workloads that ship with varsim."""
+    """Offer the workloads that ship with varsim."""
     return _workloads(incomplete)
 
 
 def scripts(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Python files, and folders that may hold some."""
+    """Offer Python files and folders."""
     return _files(incomplete, (".py",))
 
 
@@ -49,7 +49,7 @@ def _workloads(incomplete: str) -> list[CompletionItem]:
 
 
 def modes(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
-    """Modes, also after `name=`."""
+    """Offer modes, also after `name=`."""
     from varsim.experiments.mode_text import MODES
 
     start = 1 + max(incomplete.rfind("="), incomplete.rfind(","))
@@ -57,7 +57,7 @@ def modes(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list
 
 
 def setting_names(_ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Synchronizations, or aggregations: what the parameter is called."""
+    """Offer synchronizations or aggregations, by the name of the parameter."""
     from varsim.spec import VariableAggregation, VariableSynchronization
 
     known = VariableAggregation if param.name == "aggregation" else VariableSynchronization
@@ -66,21 +66,21 @@ def setting_names(_ctx: click.Context, param: click.Parameter, incomplete: str) 
 
 
 def runs(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """`latest`, the names of runs, the newest first, and folders."""
+    """Offer `latest`, the names of runs, the newest first, and folders."""
     from varsim.experiments.run_lookup import run_names
 
     return _named(run_names(), incomplete) + _files(incomplete, (".db",))
 
 
 def benches(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Likewise, of what was measured of hosts."""
+    """Offer `latest`, the names of measurements of hosts, and folders."""
     from varsim.experiments.run_lookup import bench_names
 
     return _named(bench_names(), incomplete) + _files(incomplete, (".json",))
 
 
 def variables(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The variables of the run that stands before it."""
+    """Offer the variables of the run that is named before."""
     from varsim.errors import ConfigError
     from varsim.experiments.run_lookup import find_record
     from varsim.tracing.history import open_history
@@ -88,7 +88,7 @@ def variables(ctx: click.Context, _param: click.Parameter, incomplete: str) -> l
     try:
         with open_history(find_record(ctx.params.get("run") or "latest")) as history:
             rows = list(history.variables.values())
-    except (ConfigError, OSError):  # there is nothing to offer, and no one to tell
+    except (ConfigError, OSError):  # a completion cannot report an error
         return []
     settings = {row.name: f"{row.synchronization}, {row.aggregation}" for row in rows}
     return [

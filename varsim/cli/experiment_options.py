@@ -1,4 +1,4 @@
-"""The options that commands which run something share, and what they say of the experiment."""
+"""Define the options that `varsim run` and `varsim exec` share, and turn them into overrides."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class _Registered(click.Choice[str]):
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The names that there are in this installation."""
+        """Return the names in this installation."""
         from varsim.launch.backends import REGISTRIES
 
         return REGISTRIES[self._setting].names()
@@ -54,7 +54,7 @@ TRACE: Final = click.option(
     "--trace",
     metavar="LEVEL",
     type=click.Choice(["ops", "messages", "off"]),
-    help="What is recorded for the run's history: ops, messages (all values), or off.",
+    help="What is recorded in the run's history: ops, messages (all values), or off.",
 )
 STRICT: Final = click.option(
     "--strict/--no-strict",
@@ -62,7 +62,7 @@ STRICT: Final = click.option(
     help="Refuse NONE, and unnamed collectives in different lines.",
 )
 OUT: Final = click.option(
-    "--out", metavar="DIR", help="Where the run's directory is made. [default: runs]"
+    "--out", metavar="DIR", help="Where the run's directory is created. [default: runs]"
 )
 EVERYTHING: Final = click.option(
     "--all", "everything", is_flag=True, help="Show every variable; do not group similar ones."
@@ -70,7 +70,7 @@ EVERYTHING: Final = click.option(
 
 
 def overrides_of(options: dict[str, Any]) -> list[Override]:
-    """The options of the command line that are keys of an experiment; None was not given."""
+    """Return the overrides of the options that were given: a value of None was not."""
     from varsim.experiments.loading import Override
     from varsim.launch.devices import split_names
 
@@ -79,6 +79,6 @@ def overrides_of(options: dict[str, Any]) -> list[Override]:
         if value is not None:
             listed = split_names(value) if key == "devices" else value
             flag = {True: f"--{key}", False: f"--no-{key}"}
-            place = flag[value] if isinstance(value, bool) else f"--{key} {value}"
-            overrides.append(Override((key,), listed, place))
+            location = flag[value] if isinstance(value, bool) else f"--{key} {value}"
+            overrides.append(Override((key,), listed, location))
     return overrides

@@ -1,4 +1,4 @@
-"""`varsim check --fail-on`: which findings set the exit code."""
+"""Read `varsim check --fail-on`: the kinds of finding that set the exit code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ANY: Final = "any"
 """Every kind of finding."""
 
 DIFFERENCE: Final = "unexplained-difference"
-"""Not a finding: a value that differs from a single device's, and no rule explains why."""
+"""A value that differs from a single device's without a known rule; this is not a finding."""
 
 
 class ListsKinds(click.Command):
@@ -33,19 +33,19 @@ class ListsKinds(click.Command):
 
 
 def words() -> list[str]:
-    """What can be asked for: the kinds of finding as one word each, and more."""
+    """Return the words that can be asked for: the kinds of finding, and two more."""
     from varsim.analysis.search import KINDS
 
     return [*(_word(kind.name) for kind in KINDS), DIFFERENCE, ANY]
 
 
 def complete(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
-    """For the shell."""
+    """Offer words to a shell."""
     return [word for word in words() if word.startswith(incomplete)]
 
 
 def asked_for(texts: Iterable[str]) -> frozenset[str]:
-    """The words of all options, of which each may be a list.
+    """Return the words of all options, each of which may be a list.
 
     Raises:
         WrongUse: A word is not a kind of finding.
@@ -54,8 +54,8 @@ def asked_for(texts: Iterable[str]) -> frozenset[str]:
     asked = []
     for text in texts:
         parts = [_word(part) for part in text.split(",") if part.strip()]
-        if not parts:  # an empty variable of a script, which asks for nothing and would succeed
-            raise WrongUse(f"--fail-on {text!r} names no kind of finding; `any` is each of them")
+        if not parts:  # an empty variable of a shell script must not succeed silently
+            raise WrongUse(f"--fail-on {text!r} does not name a kind of finding; `any` means all")
         asked += parts
     for word in asked:
         if word not in known:
@@ -68,7 +68,7 @@ def asked_for(texts: Iterable[str]) -> frozenset[str]:
 
 
 def seen(found: Examination, asked: frozenset[str]) -> list[str]:
-    """Which of the asked kinds were found."""
+    """Return the asked kinds that were found."""
     kinds = [_word(one.kind.name) for one in found.findings]
     if found.compared is not None and found.compared.differs:
         kinds.append(DIFFERENCE)
@@ -76,7 +76,7 @@ def seen(found: Examination, asked: frozenset[str]) -> list[str]:
 
 
 def not_looked_for(found: Examination, asked: frozenset[str]) -> list[str]:
-    """Which of the asked kinds were not looked for; that none was found then means nothing."""
+    """Return the asked kinds that were not looked for: their absence proves nothing."""
     if found.num_replicas == 1:
         return []
     unseen = {_word(kind.name) for kind in found.kinds_left_out}

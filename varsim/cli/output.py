@@ -1,4 +1,4 @@
-"""What a command prints beside its report: complaints, and what the program under it prints."""
+"""Print complaints, and redirect or make visible what a program prints."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _COLORS: Final = {"Error": "red", "warning": "yellow"}
 
 
 def complain(label: str, text: str, stream: TextIO | None = None, *, more: str = "") -> None:
-    """Prints `label: text` to a stream, which is stderr by default.
+    """Print `label: text` to a stream, which is stderr by default.
 
     Args:
         label: "Error" or "warning".
@@ -37,21 +37,21 @@ def complain(label: str, text: str, stream: TextIO | None = None, *, more: str =
 
 
 class _Visible:
-    """A stream on which control characters of what is printed are shown, and not obeyed.
+    """A stream that escapes control characters, so that a terminal does not obey them.
 
-    A carriage return begins a new line, so that a bar that is drawn again and again can be read.
+    A carriage return begins a new line, so that a progress bar of a program can be read.
     """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Prints it."""
+        """Print a text."""
         self._stream.write(visible(text.replace("\r\n", "\n").replace("\r", "\n")))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
-        """Prints them."""
+        """Print lines."""
         for line in lines:
             self.write(line)
 
@@ -61,7 +61,7 @@ class _Visible:
 
 @contextmanager
 def printed_visibly() -> Iterator[None]:
-    """Within the block, what Python code prints has no effect on a terminal but to be shown."""
+    """Escape the control characters that Python code prints within the block."""
     out: Any = _Visible(sys.stdout)
     err: Any = _Visible(sys.stderr)
     with redirect_stdout(out), redirect_stderr(err):
@@ -70,14 +70,14 @@ def printed_visibly() -> Iterator[None]:
 
 @contextmanager
 def stdout_as_stderr() -> Iterator[None]:
-    """Within the block, what Python code and other programs write to stdout goes to stderr."""
+    """Redirect stdout to stderr within the block, for Python code and for child processes."""
     with redirect_stdout(sys.stderr), _descriptors_too():
         yield
 
 
 @contextmanager
 def _descriptors_too() -> Iterator[None]:
-    """Of the process, for programs that a workload starts; not if stdout is no file."""
+    """Redirect the process's descriptor, for child processes; not if stdout is not a file."""
     try:
         out, err = sys.__stdout__.fileno(), sys.__stderr__.fileno()  # type: ignore[union-attr]
     except (AttributeError, io.UnsupportedOperation, ValueError):

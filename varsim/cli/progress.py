@@ -1,4 +1,4 @@
-"""How a run goes on: a bar on a terminal, a line now and then elsewhere. Always on stderr."""
+"""Show the progress of a run on stderr: a bar on a terminal, a line every few seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -20,50 +20,50 @@ from varsim.tracing.progress import Tell
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-BAR_EVERY_S: Final = 0.1  # as often as the eye follows
+BAR_EVERY_S: Final = 0.1  # the eye does not follow faster changes
 _MOST_REPEATED: Final = 2  # warnings shown for further variables with the same warning
-LINE_EVERY_S: Final = 2.0  # a log of an hour has not more lines than one reads
-_TOO_EARLY_S: Final = 1.0  # what is short says nothing of the rest
+LINE_EVERY_S: Final = 2.0  # so the log of an hour stays readable
+_TOO_EARLY_S: Final = 1.0  # before this time an estimate is unreliable
 
 
-PARTS: Final[Mapping[Phase, str]] = {
+PHASE_TITLES: Final[Mapping[Phase, str]] = {
     Phase.PILOT: "pilot run",
     Phase.MERGING: "merging the record",
     Phase.ORACLE: "oracle on 1 worker",
     Phase.JUDGING: "judging the record",
     Phase.WRITING: "writing the summary",
 }
-"""What a run does beside the training, as it is shown."""
+"""The titles of a run's phases, except the training."""
 
 REPLAYING: Final = "replaying the record"
 STARTING: Final = "starting workers"
 
 
 class Quiet:
-    """Shows warnings only."""
+    """A watcher that shows only warnings."""
 
     def __init__(self) -> None:
-        self._stream = sys.stderr  # while a program runs, that is another
+        self._stream = sys.stderr  # `sys.stderr` changes while a program runs
         self._repeated = 0  # warnings that repeat a warning for another variable
 
     def started(self, summary_so_far: Summary) -> None:
-        """Nothing."""
+        """Ignore the start."""
 
     def progressed(self, step: int, total: int, metrics: dict[str, Plain]) -> None:
-        """Nothing."""
+        """Ignore the step."""
 
-    def turned_to(self, part: Phase) -> None:
-        """Says what it is."""
-        self.begins(PARTS[part])
+    def turned_to(self, phase: Phase) -> None:
+        """Begin with the title of the phase."""
+        self.begins(PHASE_TITLES[phase])
 
     def begins(self, title: str) -> None:
-        """Nothing."""
+        """Ignore the title."""
 
     def done(self, fraction: float) -> None:
-        """Nothing."""
+        """Ignore the fraction."""
 
     def warned(self, text: str) -> None:
-        """A paragraph; of those that are alike, the first ones."""
+        """Print a warning; of those that repeat another one, only the first."""
         repeats = SAME_WARNING in text
         self._repeated += repeats
         if not repeats or self._repeated <= _MOST_REPEATED:
@@ -80,29 +80,29 @@ class Quiet:
 
 
 class Lines(Quiet):
-    """A line when enough time has passed, and the last one of the training."""
+    """A watcher that prints a line every few seconds, and at the end of the training."""
 
     def __init__(self) -> None:
         super().__init__()
         self._shown_s = time.monotonic()
-        self._part = ""
+        self._title = ""
         self._clock = _Clock()
 
     def progressed(self, step: int, total: int, metrics: dict[str, Plain]) -> None:
-        """A line, or nothing."""
+        """Print a line, if it is time."""
         if self._is_time(last=step == total):
             left = self._clock.left(step, total)
             self._say(f"step {step}/{total}", _in_words(metrics), left)
 
     def begins(self, title: str) -> None:
-        """Remembers it."""
-        self._part = title
+        """Keep the title, and restart the clock."""
+        self._title = title
         self._clock = _Clock()
 
     def done(self, fraction: float) -> None:
-        """A line, or nothing."""
+        """Print a line, if it is time."""
         if fraction and self._is_time():
-            self._say(f"{self._part}: {fraction:.0%}", self._clock.left(fraction, 1))
+            self._say(f"{self._title}: {fraction:.0%}", self._clock.left(fraction, 1))
 
     def _say(self, *words: str) -> None:
         click.echo("  ".join(filter(None, words)), file=self._stream)
@@ -116,7 +116,7 @@ class Lines(Quiet):
 
 
 class Bar(Quiet):
-    """A bar that is drawn again and again. No thread draws it: each step may."""
+    """A watcher that draws a bar. The reports draw it, since there is no thread."""
 
     def __init__(self, progress: Progress, title: str = STARTING) -> None:
         super().__init__()
@@ -127,28 +127,28 @@ class Bar(Quiet):
         progress.refresh()
 
     def started(self, summary_so_far: Summary) -> None:
-        """The bar's title."""
+        """Set the bar's title."""
         workers = len(summary_so_far.devices)
         title = f"{summary_so_far.experiment['name']} on {workers} worker{'s' * (workers != 1)}"
         self.begins(title)
 
     def progressed(self, step: int, total: int, metrics: dict[str, Plain]) -> None:
-        """A longer bar."""
+        """Draw a longer bar."""
         words = f"{step:,}/{total:,}", _in_words(metrics), self._clock.left(step, total)
         self._draw(step, total, *words)
 
     def done(self, fraction: float) -> None:
-        """A longer bar."""
+        """Draw a longer bar."""
         self._draw(fraction, 1.0, f"{fraction:.0%}", "", self._clock.left(fraction, 1))
 
     def _warn(self, text: str) -> None:
-        """A paragraph above the bar."""
+        """Print a paragraph above the bar."""
         from rich.text import Text
 
         self._progress.console.print(Text(f"warning: {text}", style="yellow"))
 
     def begins(self, title: str) -> None:
-        """Another title, and an empty bar."""
+        """Set another title, and empty the bar."""
         self._clock = _Clock()
         self._shown_s = 0.0
         self._progress.reset(self._task, total=None, description=title, count="", words="")
@@ -164,13 +164,13 @@ class Bar(Quiet):
 
 
 class _Clock:
-    """Says how much time is left, from how much has passed."""
+    """An estimate of the remaining time, from the time that has passed."""
 
     def __init__(self) -> None:
         self._began_s = time.monotonic()
 
     def left(self, done: float, total: float) -> str:
-        """In words; "" if it is too early to say, or not worth it."""
+        """Return the remaining time as text; "" if it is unknown or short."""
         passed_s = time.monotonic() - self._began_s
         if passed_s < _TOO_EARLY_S or not 0 < done < total:
             return ""
@@ -182,7 +182,7 @@ class _Clock:
 
 @contextmanager
 def watching(*, quiet: bool, title: str = STARTING) -> Iterator[Quiet]:
-    """Who shows how a run goes on, while it does."""
+    """Yield a watcher that shows the progress of a run."""
     with nullcontext() if quiet or not takes_escapes(sys.stderr) else _bar() as progress:
         watcher = Bar(progress, title) if progress is not None else Quiet() if quiet else Lines()
         yield watcher
@@ -191,7 +191,7 @@ def watching(*, quiet: bool, title: str = STARTING) -> Iterator[Quiet]:
 
 @contextmanager
 def telling(title: str) -> Iterator[Tell]:
-    """Shows how far a command is, if that takes long. What is told again from 0 begins again."""
+    """Yield a function that shows the finished fraction of a long command; 0 begins again."""
     began_s = time.monotonic()
     watcher: Quiet | None = None
     last = 0.0
@@ -222,10 +222,10 @@ def _bar() -> Progress:
         TextColumn("{task.fields[count]}", markup=False),
         TextColumn("{task.fields[words]}", markup=False),
         console=page_on(sys.stderr),
-        auto_refresh=False,  # which would be done by a thread
+        auto_refresh=False,  # it would need a thread
         transient=True,
         expand=True,
-        redirect_stdout=is_terminal(sys.stdout),  # what is printed appears above the bar
+        redirect_stdout=is_terminal(sys.stdout),  # prints appear above the bar
         redirect_stderr=True,
     )
 

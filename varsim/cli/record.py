@@ -1,4 +1,4 @@
-"""Opens the record of a run for a command; merges the traces first if the run could not."""
+"""Open the record of a run for a command; merge the traces first if the run has not done it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 @contextmanager
 def open_record(run: str) -> Iterator[tuple[Path, History, History | None]]:
-    """Opens the history of the run that a word of the command line means, and its oracle's.
+    """Open the history of the run that a word of the command line means, and its oracle's.
 
-    Gives the run's directory, or the file if the word is the path of one, too.
+    Yields the path too: the run's directory, or the file if the word is the path of a file.
 
     Raises:
-        ConfigError: There is no such run, or it has no record; the text says why.
+        ConfigError: The run does not exist, or has no record; the text says why.
     """
-    from varsim.cli.progress import PARTS, telling
+    from varsim.cli.progress import PHASE_TITLES, telling
     from varsim.experiments.recording import merge_what_is_left
     from varsim.experiments.run_lookup import find_record, find_run
     from varsim.experiments.store import RunFiles
@@ -29,9 +29,9 @@ def open_record(run: str) -> Iterator[tuple[Path, History, History | None]]:
     from varsim.tracing.history import open_history, open_oracle
 
     path = find_run(run)
-    with Interrupts():  # what is done with it may have private files
+    with Interrupts():  # a caller may have private files to remove
         if path.is_dir():
-            with telling(PARTS[Phase.MERGING]) as tell:
+            with telling(PHASE_TITLES[Phase.MERGING]) as tell:
                 merge_what_is_left(RunFiles(path), tell=tell)
         path = find_record(run)
         with open_history(path) as history, open_oracle(path) as oracle:

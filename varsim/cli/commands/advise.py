@@ -1,4 +1,4 @@
-"""`varsim advise`: which settings to choose for the variables of a run."""
+"""`varsim advise`: recommend settings for the variables of a run."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ if TYPE_CHECKING:
     from varsim.whatif.advice import Advised
 
 
-@click.command(short_help="Say which settings to choose.")
+@click.command(short_help="Recommend settings for a run's variables.")
 @click.argument("run", default="runs/latest", shell_complete=completion.runs)
 @click.option(
     "--all", "everything", is_flag=True, help="Show every variable; do not group similar ones."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the advice as JSON, and only that.")
 def advise(*, run: str, everything: bool, as_json: bool) -> None:
-    """Say which synchronization and aggregation to choose for the variables of RUN.
+    """Recommend a synchronization and an aggregation for the variables of RUN.
 
-    All advice is checked by a replay of the recorded reads and writes. It saves messages and
-    changes no value; or it fixes what `varsim check` found, and then it says which values change.
+    Every recommendation is checked by a replay of the recorded reads and writes. It either saves
+    messages and changes no value; or it fixes a finding of `varsim check`, and lists the values
+    that change.
 
     \b
     varsim advise

@@ -1,4 +1,4 @@
-"""`varsim bench`: measures this host, and shows and saves its figures."""
+"""`varsim bench`: measure this host, and show and save the figures."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
     _Parameter = click.ParamType[tuple[int, ...]]
 else:
-    _Parameter = click.ParamType  # which older releases of click do not let be subscripted
+    _Parameter = click.ParamType  # older releases of click do not allow a subscript
 
 _EXIT_CODE: Final = {"done": DONE, "failed": FAILED, "interrupted": INTERRUPTED}
 _CLEAR_LINE: Final = "\r\x1b[K"
-LINE_EVERY_S: Final = 2.0  # of lines that stay
+LINE_EVERY_S: Final = 2.0  # where lines are not overwritten
 
 
 class Numbers(_Parameter):
@@ -34,7 +34,7 @@ class Numbers(_Parameter):
     name = "list"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """In ascending order, each once."""
+        """Return the numbers in ascending order, without duplicates."""
         from varsim.launch.devices import MAX_WORKERS
 
         numbers = set()
@@ -54,9 +54,9 @@ class Numbers(_Parameter):
 
 
 class _ProgressLine:
-    """One line on a terminal that says what is being measured; nothing elsewhere.
+    """A line on a terminal that shows what is measured; elsewhere nothing.
 
-    Where no escapes are wanted, it is a new line now and then.
+    On a terminal without escape sequences, a new line is written every few seconds.
     """
 
     def __init__(self, *, quiet: bool) -> None:
@@ -65,7 +65,7 @@ class _ProgressLine:
         self._said_s = time.monotonic()
 
     def measuring(self, what: str, done: int, asked: int) -> None:
-        """Writes it over the last one."""
+        """Overwrite the last line."""
         said = f"{done}/{asked}  measuring {what}"
         if self._shown and self._escapes:
             cut = said[: width_of(sys.stderr) - 1]
@@ -75,23 +75,28 @@ class _ProgressLine:
             click.echo(said, err=True)
 
     def clear(self) -> None:
-        """Takes it away."""
+        """Remove the line."""
         if self._shown and self._escapes:
             click.echo(_CLEAR_LINE, nl=False, err=True)
 
 
 @click.command(epilog=EXIT_CODES, short_help="Measure this host.")
 @click.option(
-    "-n", "--workers", type=Numbers(), metavar="N,…", help="How many workers. [default: 1,2,4,8]"
+    "-n", "--workers", type=Numbers(), metavar="N,…", help="Numbers of workers. [default: 1,2,4,8]"
 )
-@click.option("--quick", is_flag=True, help="A rough look, in some three seconds.")
+@click.option("--quick", is_flag=True, help="Measure roughly, in about three seconds.")
 @click.option(
     "--against",
     metavar="BENCH",
     shell_complete=completion.benches,
     help="Compare with an earlier measurement: `latest`, the beginning of its name, or a path.",
 )
-@click.option("--out", default="runs", metavar="DIR", help="Where a directory is made for it.")
+@click.option(
+    "--out",
+    default="runs",
+    metavar="DIR",
+    help="Where the directory of the measurement is created.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON, and only that.")
 @click.option("-q", "--quiet", is_flag=True, help="Print the directory, and only that.")
 @click.pass_context
@@ -108,8 +113,8 @@ def bench(
 ) -> None:
     """Measure this host in less than 20 s.
 
-    How long bare ZeroMQ messages take here, one ON_WRITE write, one ON_READ read and a copy of
-    memory, by size and by number of workers; and what that means.
+    It times bare ZeroMQ messages, an ON_WRITE write, an ON_READ read and a copy of memory, by size
+    and by number of workers, and explains the figures.
 
     \b
     varsim bench

@@ -1,4 +1,4 @@
-"""`varsim check`: judges the history of a run."""
+"""`varsim check`: judge the history of a run."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _EXIT_CODE: Final = {"VALID": DONE, "INVALID": INVALID, "UNKNOWN": UNKNOWN}
 _EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, UNKNOWN, FOUND, INTERRUPTED)
 
 
-@click.command(cls=fail_on.ListsKinds, epilog=_EXIT_CODES, short_help="Judge what a run did.")
+@click.command(cls=fail_on.ListsKinds, epilog=_EXIT_CODES, short_help="Judge a run by its record.")
 @click.argument("run", default="runs/latest", shell_complete=completion.runs)
 @click.option("--json", "as_json", is_flag=True, help="Print the verdicts as JSON, and only that.")
 @click.option(
@@ -58,7 +58,7 @@ _EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, UNKNOWN, FOUND
     metavar="N",
     type=int,
     multiple=True,
-    help="Show event N of the record, and what happened around it, and nothing else.",
+    help="Show only event N of the record, and the events around it.",
 )
 @click.pass_context
 def check(
@@ -71,14 +71,14 @@ def check(
     kinds: tuple[str, ...],
     events: tuple[int, ...],
 ) -> None:
-    """Judge whether a run kept what varsim promises.
+    """Judge whether varsim kept its promises in a run.
 
     RUN is a run's directory or its history.db, `latest`, or the beginning of its name; by default
     the last run. The output shows, in this order: the failure, if the run failed; each promise,
     and for one that is not VALID the fewest events that prove it (time runs downwards, every
-    process has a column); with --oracle, the differences from a single device; findings, which is
-    what looks wrong or wasteful in the program, if the record is whole; the verdict; what was not
-    looked at. Findings do not change the exit code unless --fail-on asks for it.
+    process has a column); with --oracle, the differences from a single device; findings, which
+    report what looks wrong or wasteful in the program, if the record is complete; the verdict;
+    what was not looked at. Findings do not change the exit code unless --fail-on asks for it.
 
     \b
     varsim check
@@ -119,16 +119,16 @@ def check(
 
 
 def _examined(history: History, oracle: History | None, path: Path) -> Examination:
-    from varsim.cli.progress import PARTS, telling
+    from varsim.cli.progress import PHASE_TITLES, telling
     from varsim.experiments.run_ending import examined, summary_beside
     from varsim.report.summary import Phase
 
-    with telling(PARTS[Phase.JUDGING]) as tell:
+    with telling(PHASE_TITLES[Phase.JUDGING]) as tell:
         return examined(history, oracle, summary_beside(path), tell=tell)
 
 
 def _failed_without_record(run: str) -> Finding | None:
-    """The failure of a run that left no record; None if it did not fail, or has a record."""
+    """Return the failure of a run without a record; None if it did not fail, or has a record."""
     from varsim.analysis.failures import failed_run
     from varsim.errors import ConfigError
     from varsim.experiments.run_ending import ending_of, summary_beside
@@ -146,7 +146,7 @@ def _failed_without_record(run: str) -> Finding | None:
 
 
 def _show_failure(failed: Finding, without_record: str, *, as_json: bool) -> None:
-    """All that is known of a run that failed and has no record."""
+    """Print what is known of a run that failed and has no record."""
     from varsim.report.findings_text import finding_text
 
     if as_json:
@@ -157,7 +157,7 @@ def _show_failure(failed: Finding, without_record: str, *, as_json: bool) -> Non
 
 
 def _exit_code(found: Examination, asked: frozenset[str]) -> int:
-    """A fault of varsim weighs most, then that the run failed, then what --fail-on asks for."""
+    """Return the first code of: a fault of varsim, a failed run, --fail-on, the verdict."""
     verdict = _EXIT_CODE[found.outcome.value]
     if verdict == INVALID or found.run_failed:
         return verdict if verdict == INVALID else FAILED
@@ -167,7 +167,7 @@ def _exit_code(found: Examination, asked: frozenset[str]) -> int:
         return FOUND
     unseen = fail_on.not_looked_for(found, asked)
     if unseen:
-        why = "without --oracle" if found.compared is None else "as no rule could be tried"
+        why = "without --oracle" if found.compared is None else "because no rule could be tried"
         click.echo(f"--fail-on: not looked for, {why}: {', '.join(unseen)}", err=True)
         return UNKNOWN
     return verdict

@@ -1,4 +1,4 @@
-"""`varsim completion`: print what a shell needs to complete commands."""
+"""`varsim completion`: print the completion script of a shell."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import click
 from click.shell_completion import get_completion_class
 
 VARIABLE = "_VARSIM_COMPLETE"
-"""The environment variable by which the shell's script asks the program."""
+"""The environment variable through which the script asks the program for words."""
 
 
 @click.command(short_help="Print a shell's completion script.")

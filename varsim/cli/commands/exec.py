@@ -1,4 +1,4 @@
-"""`varsim exec`: runs a script as it is, and shows and saves what its strategies did."""
+"""`varsim exec`: run an unchanged script, and show and save what its strategies did."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from varsim.report.summary import Summary
 
 _EXIT_CODES = (
-    "Exit codes: the script's own (0 done; what it gives to sys.exit; 1 if it raises); 2 wrong "
+    "Exit codes: the script's own (0 done; its argument of sys.exit; 1 after an error); 2 wrong "
     "use; 130 interrupted."
 )
 
@@ -36,7 +36,7 @@ _EXIT_CODES = (
     "--workers",
     type=int,
     metavar="N",
-    help=f"How many replicas a MirroredStrategy() without devices has: 1 to {MAX_WORKERS}.",
+    help=f"Number of replicas of a MirroredStrategy() without devices: 1 to {MAX_WORKERS}.",
 )
 @experiment_options.DEVICES
 @click.option(
@@ -56,7 +56,7 @@ _EXIT_CODES = (
 @click.option("--seed", type=int, metavar="N", help="Seed of random and numpy.random. [default: 0]")
 @experiment_options.backends
 @experiment_options.STRICT
-@click.option("--oracle", is_flag=True, default=None, hidden=True)  # the error says why not
+@click.option("--oracle", is_flag=True, default=None, hidden=True)  # the error explains why
 @click.option("--steps", type=int, hidden=True)  # likewise
 @click.option("--name", metavar="NAME", help="Names the run. [default: the script's name]")
 @experiment_options.OUT
@@ -75,9 +75,9 @@ def exec_(
     quiet: bool,
     **options: Any,
 ) -> None:
-    """Run SCRIPT.py as `python SCRIPT.py ARGS` would, and keep a record of it.
+    """Run SCRIPT.py as `python SCRIPT.py ARGS` does, and keep a record of it.
 
-    Its MirroredStrategy() gets as many workers as you say. Its output is not changed; the
+    --workers sets the number of workers of its MirroredStrategy(). Its output is not changed; the
     report follows it. Options of varsim come before SCRIPT.py, options of the script after it.
 
     \b

@@ -1,4 +1,4 @@
-"""`varsim explain`: the modes in words, with worked numbers."""
+"""`varsim explain`: explain the modes, with worked numbers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from varsim.report.explain_layout import Block
 
 MAX_REPLICAS: Final = 64
-"""Of more, the examples would show nothing new."""
+"""Largest number of replicas: with more, the examples show nothing new."""
 
 
 @click.command(short_help="Explain the modes, with worked numbers.")
@@ -30,13 +30,13 @@ MAX_REPLICAS: Final = 64
     default=2,
     show_default=True,
     metavar="N",
-    help="Of how many replicas the numbers are.",
+    help="Number of replicas in the examples.",
 )
 def explain(synchronization: str | None, aggregation: str | None, *, replicas: int) -> None:
     """Explain what a variable does in each context, with worked numbers.
 
-    What every operation changes, what a read gives, what both cost in messages, which errors
-    there are and what to do about them, and where TensorFlow differs.
+    The page says what every operation changes, what a read returns, what both cost in messages,
+    which errors there are and how to fix them, and where TensorFlow differs.
 
     \b
     varsim explain
@@ -66,7 +66,7 @@ _HINT = "More: `varsim explain on_read`, `varsim explain on_read sum`, and --rep
 
 
 def kinds() -> Kinds:
-    """What the classes of variables say of themselves, by synchronization."""
+    """Return the descriptions of the classes of variables, by synchronization."""
     from varsim.distribute.distributed import CLASSES
     from varsim.report.explain import Kind
 
@@ -83,5 +83,5 @@ def _member(settings: Any, what: str, word: str) -> Any:
     name = word.strip().lower().replace("-", "_")
     if name not in members:
         near = did_you_mean(name, members) or f"; it is one of {listed(members)}"
-        raise WrongUse(f"{word!r} is no {what}{near}")
+        raise WrongUse(f"{word!r} is not {'an' if what[0] in 'aeiou' else 'a'} {what}{near}")
     return members[name]

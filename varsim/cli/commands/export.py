@@ -1,4 +1,4 @@
-"""`varsim export`: writes a run into one file that can be sent to others."""
+"""`varsim export`: write a run into one file that can be sent to others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 from varsim.cli import completion
 from varsim.cli.exit_codes import Failed, WrongUse
 
-_MAX_LINES = 5  # lines of the program that are named, of those that name this machine
+_MAX_LINES = 5  # lines of the program that the warning lists
 
 
 @click.command(short_help="Write a run into one file that you can send.")

@@ -1,4 +1,4 @@
-"""`varsim lens`: what a variable held on every replica, step by step."""
+"""`varsim lens`: show what a variable held on every replica, step by step."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from varsim.tracing.history import VariableRow
 
 _ELEMENTS: Final = 3
-"""Of an array: one is shown, and the next are named."""
+"""Elements of an array that are mentioned: the first is shown."""
 
 
 @click.command(short_help="Show what a variable held, step by step.")
@@ -31,7 +31,7 @@ _ELEMENTS: Final = 3
     metavar="I,J,…",
     help="Which element of an array, or `mean`; by default the most informative one.",
 )
-@click.option("--all", "everything", is_flag=True, help="Every step, also of long runs.")
+@click.option("--all", "everything", is_flag=True, help="Show every step, even of long runs.")
 @click.option("--json", "as_json", is_flag=True, help="Print the values as JSON, and only that.")
 def lens(
     *, run: str, variable: str | None, at: str | None, everything: bool, as_json: bool
@@ -42,8 +42,8 @@ def lens(
     default the last run. VARIABLE is a name, or a number where several variables have one name; by
     default the most informative one: one that `varsim check` has a finding about, or the one whose
     replicas are furthest apart. A step is a call of strategy.run; step 0 is the variable's
-    creation. Each row has the components, the value that a read from outside gives and, for a run
-    with --oracle, the value on a single device.
+    creation. Each row has the components, the value of a cross-replica read and, for a run with
+    --oracle, the value on a single device.
 
     \b
     varsim lens
@@ -90,11 +90,11 @@ def _show(
     free: bool,
     everything: bool,
 ) -> None:
-    """The table, and what it means.
+    """Print the table, and an explanation.
 
     Args:
-        why: Why this variable is shown, if it was not asked for.
-        free: Of an array, the element is shown that says most.
+        why: Why this variable is shown, if the user did not name one.
+        free: Whether to show the most informative element of an array.
     """
     from rich.text import Text
 
@@ -116,7 +116,7 @@ def _show(
 
 
 def _element(text: str, shape: Sequence[int | None], name: str) -> int:
-    """The place of an element in the flat value."""
+    """Return the index of an element in the flat value."""
     try:
         index = [int(part) for part in text.split(",")]
     except ValueError:
@@ -126,11 +126,11 @@ def _element(text: str, shape: Sequence[int | None], name: str) -> int:
     )
     if not fits:
         raise WrongUse(f"--at {text}: {name} has the shape {list(shape)}")
-    place = 0
+    flat = 0
     for one, size in zip(index, shape, strict=True):
         assert size is not None, "it fits"
-        place = place * size + one
-    return place
+        flat = flat * size + one
+    return flat
 
 
 def _plain(moment: Moment) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`varsim run`: runs an experiment, and shows and saves what came of it."""
+"""`varsim run`: run an experiment, and show and save the results."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, INTERRUPTED)
     shell_complete=completion.what_to_run,
 )
 @click.option(
-    "-n", "-np", "--workers", type=int, metavar="N", help=f"How many replicas: 1 to {MAX_WORKERS}."
+    "-n", "-np", "--workers", type=int, metavar="N", help=f"Number of replicas: 1 to {MAX_WORKERS}."
 )
 @experiment_options.DEVICES
 @click.option(
@@ -54,7 +54,7 @@ _EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, INTERRUPTED)
     shell_complete=completion.workload_names,
     help="A built-in workload (see `varsim workloads`), package.module, or path.py.",
 )
-@click.option("--steps", type=int, metavar="N", help="How many steps to train.")
+@click.option("--steps", type=int, metavar="N", help="Number of training steps.")
 @click.option("--seed", type=int, metavar="N", help="Seed of all random numbers. [default: 0]")
 @experiment_options.backends
 @click.option(
@@ -68,7 +68,7 @@ _EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, INTERRUPTED)
 @click.option(
     "--oracle/--no-oracle",
     default=None,
-    help="Run it on one replica, too, and compare: is a value wrong by a factor?",
+    help="Also run it on one replica, and compare: is a value wrong by a factor?",
 )
 @experiment_options.STRICT
 @experiment_options.OUT
@@ -78,7 +78,7 @@ _EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, INTERRUPTED)
 @click.option(
     "--trust",
     is_flag=True,
-    help="Run the program that a run carries even if it came from elsewhere.",
+    help="Run the program of a run that comes from another machine or user.",
 )
 @click.option("--print-config", is_flag=True, help="Print the experiment as YAML, and run nothing.")
 @click.pass_context
@@ -126,7 +126,7 @@ def run(
 
 
 def _exit_code(summary: Summary) -> int:
-    """A fault of varsim weighs most, but for an interrupt: the user knows why the run ended."""
+    """Return the code of an interrupt, else of a fault of varsim, else of the run's status."""
     code = _EXIT_CODE[summary.status.value]
     invalid = summary.verdict is not None and summary.verdict.outcome == "INVALID"
     return INVALID if invalid and code != INTERRUPTED else code
@@ -138,7 +138,7 @@ def _experiment(words: tuple[str, ...], options: dict[str, Any], *, trust: bool)
 
     named = [word for word in words if "=" not in word or Path(word).is_file()]
     if len(named) > 1:
-        raise WrongUse(f"one experiment at a time: {' or '.join(named)}?")
+        raise WrongUse(f"expected one experiment, and got {' and '.join(named)}")
     overrides = [Override.parse(word) for word in words if word not in named]
     overrides += experiment_options.overrides_of(options)
     return experiment_of(named[0] if named else None, overrides, trust=trust)
@@ -152,7 +152,7 @@ def _as_yaml(experiment: Experiment) -> str:
 
 
 def _run(experiment: Experiment, *, alone: bool) -> Summary:
-    """Runs it, with stdout left to the report if that is to stand there alone."""
+    """Run an experiment; `alone` keeps all other output away from stdout."""
     from contextlib import nullcontext
 
     from varsim.cli.output import printed_visibly, stdout_as_stderr
@@ -160,9 +160,9 @@ def _run(experiment: Experiment, *, alone: bool) -> Summary:
     from varsim.experiments.runner import run_experiment
     from varsim.interrupts import Interrupts
 
-    aside = stdout_as_stderr() if alone else nullcontext()
-    # The first is around what shows the progress, which has to leave the terminal as it was.
-    with Interrupts(), aside, watching(quiet=alone) as watcher, printed_visibly():
+    redirected = stdout_as_stderr() if alone else nullcontext()
+    # `Interrupts` is outermost: the progress bar must restore the terminal.
+    with Interrupts(), redirected, watching(quiet=alone) as watcher, printed_visibly():
         return run_experiment(experiment, watcher)
 
 

@@ -1,4 +1,4 @@
-"""`varsim schema`: the JSON Schema of experiments, and of what is saved of a run."""
+"""`varsim schema`: print the JSON Schema of experiments or of a run's summary."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def schema(what: str) -> None:
 
 
 def text_of(what: str) -> str:
-    """The schema as JSON text."""
+    """Return the schema as JSON text."""
     from varsim.experiments import config, store
 
     values = config.schema() if what == "experiment" else store.schema()

@@ -1,4 +1,4 @@
-"""`varsim whatif`: what other settings would have changed in a run."""
+"""`varsim whatif`: show what other settings would have changed in a run."""
 
 from __future__ import annotations
 
@@ -41,9 +41,10 @@ _ADAPTIVE: Final = "adaptive"
 def whatif(*, run: str, changes: Sequence[str], everything: bool, as_json: bool) -> None:
     """Replay what RUN's replicas read and wrote, under other settings.
 
-    It shows which reads would give another value, which would be stale, what would be refused, and
-    what the synchronisation would cost. It does not train again: the replay writes what the run
-    wrote. MODE is on_write, on_read, none, auto (as in TensorFlow: on_write) or adaptive.
+    The output shows which reads would return another value, which would be stale, what would be
+    refused, and what the synchronisation would cost. The replay does not train again: it writes
+    the values that the run wrote. MODE is on_write, on_read, none, auto (on_write, as in
+    TensorFlow) or adaptive.
 
     \b
     varsim whatif latest --set loss=on_read
@@ -76,7 +77,7 @@ def whatif(*, run: str, changes: Sequence[str], everything: bool, as_json: bool)
 
 
 def _parsed(text: str, names: Mapping[int, str]) -> tuple[list[int], str, str]:
-    """The variables that are meant, the mode and the aggregation."""
+    """Return the numbers of the matching variables, the mode and the aggregation."""
     from varsim.experiments.mode_text import MODES
     from varsim.experiments.nearest import did_you_mean, listed, no_variable
     from varsim.spec import VariableAggregation
@@ -84,7 +85,7 @@ def _parsed(text: str, names: Mapping[int, str]) -> tuple[list[int], str, str]:
     pattern, equals, words = text.rpartition("=")
     mode, _, aggregation = words.lower().strip().partition("/")
     if not equals or not pattern or not (mode or aggregation):
-        raise WrongUse(f"--set {text}: it should be VARIABLE=MODE, such as loss=on_read")
+        raise WrongUse(f"--set {text}: expected VARIABLE=MODE, such as loss=on_read")
     modes = [*MODES, _ADAPTIVE]
     if mode and mode not in modes:
         raise WrongUse(
@@ -117,7 +118,7 @@ def _changed(
 
     modes = {
         **MODES,
-        "auto": VariableSynchronization.ON_WRITE,  # which it becomes
+        "auto": VariableSynchronization.ON_WRITE,  # AUTO resolves to it
         _ADAPTIVE: VariableSynchronization.AUTO,
     }
     settings = replays.program.settings()
@@ -142,7 +143,7 @@ def _plain(result: WhatIf, replays: Replays) -> dict[str, Any]:
 
 
 def plain_effect(effect: Effect) -> dict[str, Any]:
-    """What becomes of a variable, as JSON has it."""
+    """Return the effect on a variable as JSON values."""
     first, refusal = effect.first, effect.refusal
     return {
         "name": effect.name,

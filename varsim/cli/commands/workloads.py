@@ -1,4 +1,4 @@
-"""`varsim workloads`: the training programs that ship with varsim."""
+"""`varsim workloads`: describe the training programs that ship with varsim."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-@click.command(short_help="List the built-in workloads, or tell about one.")
+@click.command(short_help="List the built-in workloads, or describe one.")
 @click.argument("name", required=False, shell_complete=completion.built_in_workloads)
 def workloads(name: str | None) -> None:
-    """List the built-in workloads and their parameters, or tell all about one.
+    """List the built-in workloads and their parameters, or describe one completely.
 
-    Your own is a Python file, or a module, with a function `run(job, *, ...)`:
+    A workload of your own is a Python file, or a module, with a function `run(job, *, ...)`:
     `varsim run --workload my_file.py`.
     """
     from rich.text import Text
