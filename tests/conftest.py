@@ -1,4 +1,4 @@
-"""What every test gets without asking: a private place for files, and a check for leaks."""
+"""Fixtures that every test uses: a private folder for files, and a check for leaks."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def pytest_configure() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def private_temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder of this test run's own, which all its processes take for the system's.
+    """Provide a folder for this test run that all its processes use as the system's.
 
     So a leaked file is seen, and another test run on the same machine is not taken for a leak.
     The path is short: that of an ipc socket has at most 107 characters.
     """
-    tmp_path_factory.getbasetemp()  # pytest's own folders stay where people look for them
+    tmp_path_factory.getbasetemp()  # pytest's own folders stay in their usual place
     path = short_temporary()
     patch = pytest.MonkeyPatch()
     patch.setenv("TMPDIR", str(path))
@@ -53,7 +53,7 @@ def private_temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
 
 @pytest.fixture(autouse=True)
 def no_leaks(request: pytest.FixtureRequest, private_temporary: Path) -> Iterator[None]:
-    """Fails the test that leaves a process, thread, socket, private folder or segment behind."""
+    """Fail a test that leaves a process, thread, socket, private folder or segment behind."""
     check = LeakCheck(private_temporary, os.environ[MARK])
     yield
     leaks = check.leaks()
@@ -61,5 +61,5 @@ def no_leaks(request: pytest.FixtureRequest, private_temporary: Path) -> Iterato
         return
     check.end_processes()
     if has_failed(request.node):
-        return  # its traceback keeps alive what it would have closed, and says more
+        return  # its traceback keeps objects alive that it would have closed
     pytest.fail("the test left behind:\n  " + "\n  ".join(leaks), pytrace=False)

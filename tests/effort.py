@@ -1,4 +1,4 @@
-"""How hard the tests that draw at random try: `make soak` asks for many times the usual."""
+"""The number of examples of random tests: `make soak` runs many times as many."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ EFFORT = float(os.environ.get("VARSIM_TEST_EFFORT", "1"))
 
 
 def many(usual: int) -> int:
-    """So many examples, or seeds, in a test run; more in a soak."""
+    """Return this number of examples or seeds for a test run, and more for a soak."""
     return max(1, round(usual * EFFORT))

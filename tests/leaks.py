@@ -1,4 +1,4 @@
-"""What a test must not leave behind: processes, threads, descriptors, temporary files, segments.
+"""Finds what a test leaves behind: processes, threads, descriptors, temporary files, segments.
 
 A snapshot costs about a tenth of a millisecond, so that every test can have two. Searching all
 processes costs more, and is done only after a test that has started one.
@@ -19,27 +19,27 @@ from pathlib import Path
 from tests.waiting import MS, is_running, wait_for
 
 MARK = "VARSIM_TEST_RUN"
-"""An environment variable by which every descendant of a test run is known, orphans too."""
+"""An environment variable that identifies all descendants of a test run, including orphans."""
 
 GRACE_S = 500 * MS
-"""What has been told to end may take so long to be gone."""
+"""Processes and threads that are ending may take this long."""
 
 SEGMENTS = Path("/dev/shm")
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What exists at one moment, on behalf of this process."""
+    """The resources of this test run at one moment."""
 
     children: frozenset[int]
-    children_faults: int  # of children that have ended and were waited for
+    children_faults: int  # page faults of children that have ended and were waited for
     threads: frozenset[threading.Thread]
-    descriptors: Counter[str]  # what each open descriptor refers to
+    descriptors: Counter[str]  # targets of open descriptors
     files: frozenset[str]
 
 
 def snapshot(temporary: Path) -> Snapshot:
-    """What exists now; `temporary` is where private files of this test run are."""
+    """Return the present resources; `temporary` has the private files of this test run."""
     return Snapshot(
         children=frozenset(_children()),
         children_faults=resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt,
@@ -61,7 +61,7 @@ def _descriptors() -> Counter[str]:
     found: Counter[str] = Counter()
     with suppress(OSError):
         for name in os.listdir("/proc/self/fd"):
-            with suppress(OSError):  # the descriptor of this very listing
+            with suppress(OSError):  # the descriptor of this listing itself
                 found[os.readlink(f"/proc/self/fd/{name}")] += 1
     return found
 
@@ -74,7 +74,7 @@ def _files(temporary: Path) -> list[str]:
 
 
 def _descendants(mark: str) -> set[int]:
-    """Running processes that this test run started, however indirectly."""
+    """Return the running processes that this test run started, directly or indirectly."""
     wanted = f"{MARK}={mark}".encode()
     found: set[int] = set()
     for name in os.listdir("/proc"):
@@ -86,27 +86,27 @@ def _descendants(mark: str) -> set[int]:
 
 
 class LeakCheck:
-    """Compares what exists after a test with what existed before it."""
+    """Compares the resources after a test with those before it."""
 
     def __init__(self, temporary: Path, mark: str) -> None:
         self._temporary = temporary
         self._mark = mark
-        self._processes: set[int] = set()  # of module- and session-wide fixtures, before the test
+        self._processes: set[int] = set()  # of fixtures that several tests share
         self._before = snapshot(temporary)
         if self._before.children:
             self._processes = _descendants(mark)
 
     def leaks(self) -> list[str]:
-        """One line for each thing that the test left behind; what may still be ending gets time."""
+        """Return one line for each leak; processes and threads get time to end."""
         if not self._left():
             return []
-        gc.collect()  # what only garbage held is not leaked, though closing it is better
+        gc.collect()  # resources of garbage are not leaked, although closing them is better
         with suppress(AssertionError):
             wait_for(lambda: not self._left(), GRACE_S)
         return self._left()
 
     def end_processes(self) -> None:
-        """Kills the processes that the test left behind, so that they harm no other test."""
+        """Kill leaked processes, so that they do not disturb other tests."""
         for pid in _descendants(self._mark) - self._processes:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -134,7 +134,7 @@ def _describe_process(pid: int) -> str:
 
 
 def _matters(target: str) -> bool:
-    """Whether an open descriptor is one that a cluster would leave behind.
+    """Return whether an open descriptor is of a kind that a cluster uses.
 
     A ZeroMQ socket has an eventfd, its context eventfds and epolls; files of other kinds are
     pytest's own, or a library's caches.

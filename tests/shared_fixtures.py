@@ -1,4 +1,4 @@
-"""What the tests of a module share is made anew after a test that failed, or left it stuck.
+"""Creates shared fixtures of a module again after a test that failed or left them stuck.
 
 A cluster of a whole module saves its start for each test. But a test that fails in the middle may
 leave replicas that wait for it, and every test after it would wait for these in turn. So the
@@ -22,7 +22,7 @@ _failed = pytest.StashKey[bool]()
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Remembers whether a test has failed."""
+    """Store whether a test has failed."""
     report = yield
     if report.failed:
         item.stash[_failed] = True
@@ -31,7 +31,7 @@ def pytest_runtest_makereport(
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: Any) -> Generator[None, None, None]:
-    """Ends what the test shares with others, if it did it harm."""
+    """Finish shared fixtures of a test that failed or left them stuck."""
     try:
         return (yield)
     finally:
@@ -42,19 +42,19 @@ def pytest_runtest_teardown(item: Any) -> Generator[None, None, None]:
 
 
 def has_failed(item: pytest.Item) -> bool:
-    """Whether a test has failed in its set-up or in itself."""
+    """Return whether a test has failed, in its set-up or in the test itself."""
     return item.stash.get(_failed, False)
 
 
 def _shared(item: Any) -> Iterator[tuple[Any, Any]]:
-    """The fixtures of its module that a test has used, and their values."""
+    """Yield the fixtures of its module that a test has used, with their values."""
     for fixture in list(item._request._fixture_defs.values()):
         if fixture.scope == "module" and fixture.cached_result is not None:
             yield fixture, fixture.cached_result[0]
 
 
 def _is_stuck(value: object) -> bool:
-    """Whether it is, or holds, a cluster with replicas in a call that the program gave up."""
+    """Return whether a value is or contains a cluster with stragglers of an abandoned call."""
     if isinstance(value, Mapping):
         return any(_is_stuck(member) for member in value.values())
     if not isinstance(value, tf.distribute.MirroredStrategy) or not value.has_workers:

@@ -1,4 +1,4 @@
-"""What the tests ask of the machine: enough open files, and a short path for sockets."""
+"""Requirements of the tests on the machine: enough open files, and a short path for sockets."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 OPEN_FILES = 256
-"""For one process of a test run: a cluster of three with its pipes, and pytest's own."""
+"""Needed by one process of a test run: a cluster of three with its pipes, and pytest's files."""
 
 MAX_FOLDER = 60
-"""Characters in the path of the folder for temporary files: an ipc socket's path has 107 at most,
-and a test's folders, and those of the program that it tests, stand in front of its name."""
+"""Characters of the path of the folder for temporary files: the path of an ipc socket has at most
+107, and it also contains the folders of the test and of the program under test."""
 
 
 def ensure_open_files(needed: int = OPEN_FILES) -> None:
-    """Raises the limit as far as needed, as varsim does for itself.
+    """Raise the limit as far as needed, as varsim does itself.
 
     Raises:
         pytest.UsageError: The system does not allow it: one sentence instead of many errors.
@@ -34,6 +34,6 @@ def ensure_open_files(needed: int = OPEN_FILES) -> None:
 
 
 def short_temporary() -> Path:
-    """A new private folder, in /tmp where TMPDIR is too long for the paths of sockets."""
+    """Create a private folder, in /tmp if TMPDIR is too long for the paths of sockets."""
     parent = None if len(tempfile.gettempdir()) <= MAX_FOLDER else "/tmp"
     return Path(tempfile.mkdtemp(prefix="vt-", dir=parent))

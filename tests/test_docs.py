@@ -1,4 +1,4 @@
-"""The documents are true: their examples run, their generated parts and their links are current."""
+"""The documents are current: their examples run, and their generated parts and links are right."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 @dataclass(frozen=True)
 class Section:
-    """The examples of one section of a document, at their lines, and the rest of it blank."""
+    """The examples of one section of a document at their lines; the other lines are blank."""
 
     path: Path
     title: str
@@ -32,7 +32,7 @@ class Section:
 
 
 def sections(path: Path) -> Iterator[Section]:
-    """The sections with examples; each begins with the document's first, before any heading."""
+    """Yield the sections with examples; each begins with the examples before the first heading."""
     lines = path.read_text("utf-8").splitlines()
     owners: list[str] = []  # the title of the section that each example's line belongs to
     title, inside = "", False
@@ -52,14 +52,14 @@ WITH_EXAMPLES = [section for path in documents() for section in sections(path)]
 
 
 def test_the_documents_have_examples() -> None:
-    """So that a change of their form does not silence the next test."""
+    """Without this test, a change of their form could make the next test empty."""
     assert {"README.md", "semantics.md"} <= {section.path.name for section in WITH_EXAMPLES}
     assert 20 < len(WITH_EXAMPLES)
 
 
 @pytest.mark.parametrize("section", WITH_EXAMPLES, ids=str)
-def test_an_example_does_what_it_says(section: Section) -> None:
-    """On the simulated cluster; a line that says that it warns may warn."""
+def test_an_example_has_the_documented_results(section: Section) -> None:
+    """It runs on the simulated cluster, and warnings of varsim are allowed."""
     globals_ = {"__name__": "__main__"}
     test = doctest.DocTestParser().get_doctest(
         section.examples, globals_, section.title, str(section.path), 0
@@ -78,7 +78,7 @@ def test_generated_parts_are_current() -> None:
     assert [] == stale(), "run `make docs`"
 
 
-def test_links_between_documents_lead_somewhere() -> None:
+def test_links_between_documents_are_valid() -> None:
     broken = [
         f"{path.relative_to(ROOT)}: {target}"
         for path in documents()
@@ -110,7 +110,7 @@ def test_every_decision_is_listed() -> None:
     assert listed == sorted(path.name for path in adr.glob("[0-9]*.md"))
 
 
-def test_every_module_says_what_it_is() -> None:
+def test_every_module_has_a_docstring() -> None:
     """ARCHITECTURE.md is written from the first sentences of the modules' docstrings."""
     modules = [p for top in ("varsim", "workers") for p in (ROOT / top).rglob("*.py")]
     silent = [str(p.relative_to(ROOT)) for p in modules if p.stat().st_size and not _speaks(p)]

@@ -1,4 +1,4 @@
-"""Environment variables: each is read in one way, and a wrong value is one clear error."""
+"""Environment variables: each has one form, and a wrong value is one clear error."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SOURCES = [
 
 
 @pytest.mark.parametrize("asked", ["abc", "", "0", "-1", "nan", "inf"])
-def test_a_time_out_that_is_none_is_refused_before_a_worker_starts(
+def test_an_invalid_timeout_is_refused_before_a_worker_starts(
     monkeypatch: pytest.MonkeyPatch, asked: str
 ) -> None:
     monkeypatch.setenv("VARSIM_CALL_TIMEOUT_S", asked)
@@ -33,14 +33,14 @@ def test_a_time_out_that_is_none_is_refused_before_a_worker_starts(
     assert [] == cluster.networks
 
 
-def test_a_time_out_may_be_a_fraction(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_timeout_may_be_a_fraction(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VARSIM_CALL_TIMEOUT_S", "0.25")
     with simulated_cluster():
         assert 0.25 == tf.distribute.MirroredStrategy(["cpu:0"]).coordinator.call_timeout_s
 
 
-def test_what_varsim_is_told_by_the_environment_is_read_in_one_place() -> None:
-    """So that a wrong value is one clear error, and does not end a program at its import."""
+def test_environment_variables_are_read_in_one_module() -> None:
+    """So a wrong value is one clear error, and not an error at the import of varsim."""
     named = {path.name for path in SOURCES if re.search(r"[\"']VARSIM_", path.read_text("utf-8"))}
     assert {"environment.py"} == named
 

@@ -21,7 +21,7 @@ def interrupt() -> None:
 
 
 class Clock:
-    """Says the time that it is told."""
+    """A clock that a test sets."""
 
     now_s = 100.0
 
@@ -37,7 +37,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def test_after_an_interrupt_the_next_ones_wait(clock: Clock):
-    """So that they do not cut off the saving of what the first one has ended."""
+    """So they do not interrupt the saving of the run that the first one ended."""
     with Interrupts() as heard:
         with pytest.raises(KeyboardInterrupt):
             interrupt()
@@ -58,7 +58,7 @@ def test_a_program_that_has_caught_an_interrupt_can_be_interrupted_again(clock: 
             clock.now_s += AGAIN_S
 
 
-def test_an_interrupt_waits_where_it_is_not_heeded():
+def test_an_interrupt_waits_where_interrupts_are_deferred():
     with Interrupts() as heard:
         heard.heeded = False
         interrupt()
@@ -67,7 +67,7 @@ def test_an_interrupt_waits_where_it_is_not_heeded():
             heard.heed()
 
 
-def test_an_interrupt_that_was_never_heeded_is_not_lost():
+def test_a_deferred_interrupt_is_not_lost():
     def unheeded() -> None:
         with Interrupts() as heard:
             heard.heeded = False
@@ -77,8 +77,8 @@ def test_an_interrupt_that_was_never_heeded_is_not_lost():
         unheeded()
 
 
-def test_an_error_that_came_of_an_interrupt_is_one():
-    """Such as the ImportError of a module that was cut off."""
+def test_an_error_caused_by_an_interrupt_counts_as_one():
+    """An example is the ImportError of a module whose import was interrupted."""
 
     def cut_off() -> None:
         try:
@@ -94,7 +94,7 @@ def test_an_error_that_came_of_an_interrupt_is_one():
 
 
 def test_an_interrupt_in_a_finalizer_is_not_lost():
-    """Python prints what a finalizer raises, and goes on."""
+    """Python prints exceptions of finalizers, and goes on."""
 
     class Garbage:
         def __del__(self) -> None:
@@ -107,8 +107,10 @@ def test_an_interrupt_in_a_finalizer_is_not_lost():
 
 
 @pytest.mark.parametrize("around", [nullcontext, Interrupts, held])
-def test_an_interrupt_is_held_until_all_is_owned(around: type[AbstractContextManager[None]]):
-    """Under whatever handler there is; an error that it has caused is left out."""
+def test_an_interrupt_is_deferred_until_all_resources_are_owned(
+    around: type[AbstractContextManager[None]],
+):
+    """This holds for any handler; an error that the interrupt caused is left out."""
     made = []
 
     def make() -> None:
@@ -133,7 +135,7 @@ def test_a_program_that_ignores_interrupts_goes_on_ignoring_them():
         signal.signal(signal.SIGINT, before)
 
 
-def test_a_process_that_is_started_blocked_gets_no_interrupt():
+def test_a_process_started_with_blocked_signals_gets_no_interrupt():
     program = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
     with blocked():
         child = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
@@ -142,15 +144,15 @@ def test_a_process_that_is_started_blocked_gets_no_interrupt():
         interrupt()
 
 
-def test_what_takes_too_long_is_ended():
+def test_a_block_is_ended_at_its_deadline():
     with pytest.raises(OutOfTime), within(10 * MS):
         select.select([], [], [], 10_000 * MS)
     with within(10_000 * MS):
         pass
 
 
-def test_a_timer_that_ran_before_goes_on():
-    """Such as the one that ends a test which hangs."""
+def test_an_earlier_timer_continues():
+    """An example is the timer that ends a hanging test."""
     before_s, _ = signal.setitimer(signal.ITIMER_REAL, 50_000 * MS)
     try:
         with within(10_000 * MS):

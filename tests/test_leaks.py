@@ -1,4 +1,4 @@
-"""The leak check itself: each kind of thing that a test can leave behind is found."""
+"""The leak check finds every kind of resource that a test can leave behind."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def check(private_temporary: Path, monkeypatch: pytest.MonkeyPatch) -> LeakCheck
     return LeakCheck(private_temporary, os.environ[MARK])
 
 
-def test_nothing_is_found_where_nothing_is_left(check: LeakCheck) -> None:
+def test_a_clean_test_passes_the_leak_check(check: LeakCheck) -> None:
     assert check.leaks() == []
 
 
@@ -85,7 +85,7 @@ def test_a_private_folder_is_found(check: LeakCheck, private_temporary: Path) ->
 def test_a_segment_is_found(
     check: LeakCheck, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a folder that stands for the system's, where tests that run at the same time look."""
+    """The test uses its own folder, because tests that run at the same time check the system's."""
     monkeypatch.setattr("tests.leaks.SEGMENTS", tmp_path)
     segment = tmp_path / "varsim-x"
     segment.touch()

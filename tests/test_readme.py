@@ -1,4 +1,4 @@
-"""The README's lines for a shell work as they stand, in the order in which they stand."""
+"""The README's lines for a shell work in their order."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ COMMANDS = [line for line in LINES if line.startswith("varsim ")]
 MEASURES = "varsim bench"
 
 
-def test_the_command_is_found_where_it_is_used():
-    """The environment is made, then entered, and the command called only then."""
+def test_the_environment_is_active_before_the_command_is_used():
+    """The lines create the environment and activate it before they call the command."""
     assert ["make", "make", "."] == [line.split()[0] for line in LINES[:3]]
     assert ". .venv/bin/activate" == LINES[2]
     assert len(LINES) - 3 == len(COMMANDS)
 
 
-def test_make_knows_its_targets():
+def test_make_has_the_targets():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
 
     assert {line.split()[1] for line in LINES if line.startswith("make ")} <= targets
 
 
 @pytest.mark.parametrize("line", COMMANDS)
-def test_the_command_takes_the_line(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """By click's own parser, types and checks included; a run is not looked for."""
+def test_the_command_accepts_the_line(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """It is parsed by click, with types and checks; the run need not exist."""
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
     latest = tmp_path / "runs" / "latest"
     latest.mkdir(parents=True)
@@ -58,9 +58,9 @@ def test_the_command_takes_the_line(line: str, tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.slow
 @pytest.mark.processes
-@pytest.mark.timeout(600)  # half a minute of work; the rest is patience with a busy machine
-def test_the_lines_work_in_their_order(tmp_path: Path):
-    """On real processes, one after the other; all but those that measure the host."""
+@pytest.mark.timeout(600)  # half a minute of work; more on a busy machine
+def test_the_lines_work_in_order(tmp_path: Path):
+    """They run with real processes, except those that measure the host."""
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     for line in COMMANDS:

@@ -16,7 +16,7 @@ OWN = {"one": BuiltIn("collections:Counter", "counts"), "two": BuiltIn("nowhere:
 
 @pytest.fixture
 def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry[object]:
-    """A registry beside a package that has an entry point for it."""
+    """Provide a registry, and a package that has an entry point for it."""
     folder = tmp_path / "other-1.0.dist-info"
     folder.mkdir()
     (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
@@ -37,7 +37,7 @@ def test_another_package_does_not_replace_an_implementation(registry: Registry[o
 
 
 @pytest.mark.parametrize("name", ["four", "", 7, None])
-def test_a_name_that_nothing_has_is_refused(registry: Registry[object], name: object) -> None:
+def test_an_unknown_name_is_refused(registry: Registry[object], name: object) -> None:
     with pytest.raises(ConfigError) as caught:
         registry.check(name)
     expected = "expected 'auto', 'one', 'two' or 'three'"

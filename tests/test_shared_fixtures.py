@@ -1,4 +1,4 @@
-"""A test that fails harms no other test of its module."""
+"""A failed test does not disturb other tests of its module."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ def test_finds_all_replicas_free_again(strategy):
 
 
 @pytest.mark.processes
-def test_what_a_failed_or_stuck_test_has_used_is_made_anew(tmp_path: Path):
-    """With all that was made from it; what no such test has used stays shared."""
+def test_fixtures_of_a_failed_or_stuck_test_are_created_again(tmp_path: Path):
+    """Fixtures that depend on them are created again, too; other fixtures stay shared."""
     (tmp_path / "test_counted.py").write_text(COUNTED)
     (tmp_path / "test_stuck.py").write_text(STUCK)
 

@@ -1,4 +1,4 @@
-"""A machine that is narrow gets green tests, or one clear sentence."""
+"""On a machine with low limits the tests pass, or fail with one clear error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from varsim.transport.sockets import MAX_IPC_PATH
 
 @pytest.fixture
 def limits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """The soft and hard limits that were in force, the last of which is."""
+    """Provide the limits that were set, of which the last ones are in force."""
     found = [(64, 64)]
     monkeypatch.setattr(resource, "getrlimit", lambda _: found[-1])
     monkeypatch.setattr(resource, "setrlimit", lambda _, both: found.append(both))
@@ -30,19 +30,19 @@ def long_temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def test_too_few_open_files_are_one_sentence(limits: list[tuple[int, int]]):
+def test_too_few_open_files_are_one_clear_error(limits: list[tuple[int, int]]):
     with pytest.raises(pytest.UsageError, match=r"need 256 .* 64 are allowed .*ulimit -n 256"):
         ensure_open_files()
 
 
-def test_a_limit_is_raised_where_that_is_allowed(limits: list[tuple[int, int]]):
+def test_a_limit_is_raised_if_allowed(limits: list[tuple[int, int]]):
     limits.append((64, 4096))
     ensure_open_files()
 
     assert (256, 4096) == limits[-1]
 
 
-def test_a_long_tmpdir_is_not_used_for_what_tests_bind(long_temporary: Path):
+def test_a_long_tmpdir_is_not_used_for_sockets_of_tests(long_temporary: Path):
     path = short_temporary()
     path.rmdir()
 
@@ -51,7 +51,7 @@ def test_a_long_tmpdir_is_not_used_for_what_tests_bind(long_temporary: Path):
 
 
 def test_a_long_tmpdir_is_not_used_for_sockets(long_temporary: Path):
-    """Neither by a cluster nor by `varsim bench`."""
+    """Neither a cluster nor `varsim bench` uses it."""
     folder = private_folder("c")
     folder.rmdir()
 

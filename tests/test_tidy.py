@@ -159,11 +159,11 @@ RIGHT: list[tuple[Rule, str, str]] = [
 @pytest.mark.parametrize(
     ("rule", "path", "text"), RIGHT, ids=[f"{r[0].__name__}-{i}" for i, r in enumerate(RIGHT)]
 )
-def test_a_rule_lets_pass_what_is_right(rule: Rule, path: str, text: str) -> None:
+def test_a_rule_accepts_right_code(rule: Rule, path: str, text: str) -> None:
     assert [] == list(rule(Source(path, text)))
 
 
-def test_a_module_that_nobody_names_is_dead() -> None:
+def test_an_unused_module_is_dead() -> None:
     project = [
         Source("varsim/a.py", "import varsim.b"),
         Source("varsim/b.py", ""),

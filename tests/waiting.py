@@ -1,4 +1,4 @@
-"""How a test waits: for a state, with a deadline in `MS`. Never for a time."""
+"""Waiting in tests: for a state, with a deadline in `MS`, and never for a time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MS = 0.001 * float(os.environ.get("VARSIM_TEST_TIME_FACTOR", "1"))
 """A millisecond, in seconds; longer on a slow or busy machine, by `VARSIM_TEST_TIME_FACTOR`."""
 
 POLL_S = 0.002
-"""How often `wait_for` looks: often enough to be quick, seldom enough to leave a core alone."""
+"""The interval of `wait_for`: short enough to be quick, long enough to leave a core idle."""
 
 T = TypeVar("T")
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 def wait_for(
     state: Callable[[], T], deadline_s: float = 2_000 * MS, *, what: str | Callable[[], str] = ""
 ) -> T:
-    """The first truthy value of `state()`.
+    """Return the first truthy value of `state()`.
 
     Args:
         deadline_s: After so many seconds the test fails.
@@ -37,7 +37,7 @@ def wait_for(
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process runs. A zombie does not: it has ended, and waits to be asked how."""
+    """Return whether a process runs. A zombie does not: it has ended."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -46,7 +46,7 @@ def is_running(pid: int) -> bool:
 
 
 def wait_for_exit(pid: int, deadline_s: float = 2_000 * MS) -> None:
-    """Returns when a process has ended, whoever its parent is."""
+    """Wait until a process has ended, also if it is not a child of this one."""
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:

@@ -41,7 +41,7 @@ LOCAL = ("write", "read")
 
 
 class Story:
-    """A history that is being written down."""
+    """Builds a history event by event."""
 
     def __init__(self, replicas: int = 2) -> None:
         self.run: dict[str, Any] = {
@@ -62,7 +62,7 @@ class Story:
     def add(
         self, process: int, kind: str, name: str | None = None, value: Any = None, **columns: Any
     ) -> int:
-        """One more event. `value` is recorded whole; `digest_of`, only by its digest."""
+        """Append an event. `value` is recorded in full; of `digest_of` only the digest."""
         seen = columns.pop("digest_of", None)
         row = None if name is None else self.variables[name]
         if row is not None:
@@ -99,7 +99,7 @@ def write(folder: Path, run: Any, rows: Any, events: Sequence[Event]) -> Path:
 
 
 def told(text: str) -> Story:
-    """The history of which a text tells."""
+    """Return the history that a text describes."""
     story, names = Story(), dict[str, int]()
     for line in text.splitlines():
         words = line.split("#")[0].split()

@@ -1,4 +1,4 @@
-"""Ways in which a history can be wrong, and which of them leave it the history of a right run."""
+"""Ways to damage a history, and which damages leave it the history of a right run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from varsim.tracing.history import PROGRAM, Event
 
 @dataclass
 class Corrupted:
-    """What became of a history."""
+    """The result of a damage."""
 
     how: str
     events: list[Event]
@@ -30,7 +30,7 @@ def _choose(
 
 
 def another_value(story: Healthy, chance: random.Random) -> Corrupted:
-    """One element of a value is one more; half of the time, with a digest that fits."""
+    """Add one to an element of a value; in half of the cases with a matching digest."""
     index, event = _choose(story, chance, lambda one: one.value is not None)
     array = np.frombuffer(event.value, event.dtype).copy()
     array[chance.randrange(len(array))] += 1
@@ -45,7 +45,7 @@ def another_value(story: Healthy, chance: random.Random) -> Corrupted:
 
 
 def another_digest(story: Healthy, chance: random.Random) -> Corrupted:
-    """A digest is that of something else."""
+    """Replace a digest by that of another value."""
     index, event = _choose(story, chance, lambda one: one.digest is not None)
     events = [*story.events]
     events[index] = event._replace(digest=event.digest ^ (1 << chance.randrange(32)))
@@ -53,7 +53,7 @@ def another_digest(story: Healthy, chance: random.Random) -> Corrupted:
 
 
 def another_version(story: Healthy, chance: random.Random) -> Corrupted:
-    """A version is one more or one less."""
+    """Change a version by one."""
     index, event = _choose(story, chance, lambda one: one.version is not None)
     events = [*story.events]
     events[index] = event._replace(version=event.version + chance.choice([-1, 1]))
@@ -61,7 +61,7 @@ def another_version(story: Healthy, chance: random.Random) -> Corrupted:
 
 
 def lost_event(story: Healthy, chance: random.Random) -> Corrupted:
-    """A process has not recorded an event. Of its last, the missing end of the record tells."""
+    """Remove an event. If it is the last of its process, the missing end of the record shows it."""
     index, event = _choose(story, chance, lambda _: True)
     events = [one for one in story.events if one is not event]
     last = all(one.process != event.process for one in events[index:])
@@ -69,7 +69,7 @@ def lost_event(story: Healthy, chance: random.Random) -> Corrupted:
 
 
 def swapped(story: Healthy, chance: random.Random) -> Corrupted:
-    """Two events of a process that follow each other change places; effects know their causes."""
+    """Swap two consecutive events of a process; effects keep their causes."""
     index, first = _choose(story, chance, lambda one: _next(story.events, one) is not None)
     second = _next(story.events, first)
     other = story.events.index(second)
@@ -98,7 +98,7 @@ def _at(place: Event, what: Event) -> Event:
 # ---------------------------------------------------------------- whether an order matters
 
 DEFERRED_NUMBER = 9
-"""Of the adaptive variable, the last that is created: what is committed of it is left out."""
+"""Commits of the adaptive variable, which is created last, are left out."""
 
 CHANGES = frozenset({"create", "write", "commit", "install"})
 LOOKS = frozenset({"read", "component"})
@@ -106,7 +106,7 @@ ENDS = frozenset({"begin", "return"})
 
 
 def _matters(before: Sequence[Event], after: Sequence[Event], first: Event, second: Event) -> bool:
-    """Whether `second` could not have come before `first` in a right run."""
+    """Return whether `second` cannot come before `first` in a right run."""
     if any(one.cause is not None and one.cause >= one.event for one in after):
         return True
     if second.kind == "wait" and first.position is not None:
@@ -125,7 +125,7 @@ def _matters(before: Sequence[Event], after: Sequence[Event], first: Event, seco
 
 
 def _conflict(first: Event, second: Event) -> bool:
-    """Of two events of one variable and process."""
+    """Return this for two events of one variable and process."""
     kinds = {first.kind, second.kind}
     if not kinds <= CHANGES | LOOKS or kinds <= LOOKS:
         return False
@@ -135,7 +135,7 @@ def _conflict(first: Event, second: Event) -> bool:
 
 
 def _needs_to_hear(heard: Event, then: Event) -> bool:
-    """Whether the program does something because of what it has heard of a replica."""
+    """Return whether an event of the program follows from a message of a replica."""
     match then.kind:
         case "commit":
             return heard.kind == "wait" and heard.variable != DEFERRED_NUMBER
@@ -149,7 +149,7 @@ def _needs_to_hear(heard: Event, then: Event) -> bool:
 
 
 def _call_matters(before: Sequence[Event], first: Event, second: Event) -> bool:
-    """Where a call begins or ends on a replica."""
+    """Return whether an event begins or ends a call on a replica."""
     if second.kind == "begin" and first.kind == "install":
         return first.cause < second.cause  # what was committed before a call comes before it
     if second.kind == "begin":

@@ -1,7 +1,7 @@
-"""The recorded histories beside this file, and what the judge is expected to say of each.
+"""The recorded histories beside this file, and the expected verdicts.
 
 A file is a history, `----`, and the verdict of the checker that it is named after.
-`python -m tests.analysis.golden` rewrites what stands under `----`.
+`python -m tests.analysis.golden` rewrites the text under `----`.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ MARK = "----\n"
 
 
 def verdicts(text: str, folder: Path) -> dict[str, Verdict]:
-    """Every checker's verdict of a history in words."""
+    """Return every checker's verdict on a history in text form."""
     with told(text.partition(MARK)[0]).history(folder) as history:
         return {verdict.checker: verdict for verdict in judge(history)}
 
 
 def shown(text: str, checker: str, folder: Path) -> str:
-    """One checker's verdict, as it stands in the files."""
+    """Return one checker's verdict as in the files."""
     verdict = verdicts(text, folder)[checker]
     names = {row.variable: row.name for row in told(text.partition(MARK)[0]).variables.values()}
     lines = [f"{verdict.outcome.value}: {verdict.reason}", *space_time(verdict.events, names)]
@@ -33,7 +33,7 @@ def shown(text: str, checker: str, folder: Path) -> str:
 
 
 def rewrite() -> None:
-    """Makes what is said now what is expected."""
+    """Write the present verdicts as the expected ones."""
     for path in sorted(FOLDER.glob("*.txt")):
         text = path.read_text("utf-8").partition(MARK)[0].rstrip() + "\n"
         with tempfile.TemporaryDirectory() as folder:

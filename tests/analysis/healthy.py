@@ -1,4 +1,4 @@
-"""A history of a run without a fault, with variables of every kind, and everything observed.
+"""A history of a run without faults, with variables of every kind and all events recorded.
 
 It is made without the engine and without the judge: a few lines of arithmetic, and the events that
 a run would have recorded. Every value is a small whole number, so that no sum rounds; every write
@@ -49,7 +49,7 @@ class Healthy(Story):
             self._replicas_read(name, None)
 
     def _number(self) -> int:
-        """Never 0, and a multiple of the number of replicas."""
+        """Return a number that is not 0, and a multiple of the number of replicas."""
         return REPLICAS * self.chance.randint(1, 30)
 
     def _value(self, name: str, number: float) -> object:

@@ -1,4 +1,4 @@
-"""A damaged history is never VALID, unless the damage means nothing; none ends the judge."""
+"""A damaged history is never VALID, unless the damage has no meaning; the judge never crashes."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def test_a_right_run_is_valid(tmp_path: Path, seed: int):
 
 
 @pytest.mark.parametrize("number", range(STORIES))
-def test_what_is_damaged_is_not_valid(tmp_path: Path, number: int):
-    """Except where the events that came of it are those of a right run, too."""
+def test_a_damaged_history_is_not_valid(tmp_path: Path, number: int):
+    """It is valid only if the damaged events could be those of a right run."""
     story = Healthy(number)
     harmless = 0
     for seed in range(number, many(SEEDS), STORIES):
@@ -54,8 +54,8 @@ TOLD = [column for column in Event._fields if column not in {"event", "time_s"}]
 
 
 @pytest.mark.parametrize("number", range(STORIES))
-def test_no_garbage_ends_the_judge(tmp_path: Path, number: int):
-    """Whatever stands in whatever column, there is a verdict of every checker."""
+def test_garbage_does_not_crash_the_judge(tmp_path: Path, number: int):
+    """For any value in any column every checker gives a verdict."""
     story = Healthy(number, calls=1)
     for seed in range(number, many(GARBAGE_SEEDS), STORIES):
         chance = random.Random(seed)
@@ -71,7 +71,9 @@ def test_no_garbage_ends_the_judge(tmp_path: Path, number: int):
 
 @pytest.mark.parametrize("column", ["shape", "dtype", "synchronization", "aggregation", "name"])
 @pytest.mark.parametrize("garbage", ["x", "[0.5]", "null", "[[", 7, b"\x00"])
-def test_a_variable_that_makes_no_sense_is_unknown(tmp_path: Path, column: str, garbage: Any):
+def test_a_history_with_an_impossible_variable_is_unknown(
+    tmp_path: Path, column: str, garbage: Any
+):
     story = Healthy(0, calls=1)
     row = story.variables["w"]
     story.variables["w"] = row._replace(**{column: garbage})

@@ -1,4 +1,4 @@
-"""What failed in a run: by whom, where, and whether the program went on."""
+"""Failures of a run: the replica, the location, and whether the program went on."""
 
 from __future__ import annotations
 
@@ -63,15 +63,15 @@ def test_a_failed_call_that_the_program_caught_is_a_finding(tmp_path: Path):
     assert not found.run_failed
 
 
-def test_calls_that_fail_alike_are_told_once(tmp_path: Path):
+def test_similar_failed_calls_are_one_finding(tmp_path: Path):
     finding = only(examined(RAISED + WELL + AGAIN + WELL.replace("2", "4"), tmp_path))
 
     assert 2 == finding.count
     assert finding.what.endswith("\n1 later call failed in the same way; the last one is call 3.")
 
 
-def test_the_call_that_a_failed_run_failed_in_is_one_finding_with_it(tmp_path: Path):
-    """Who and where come from the record, which knows the replica."""
+def test_a_failed_run_and_its_failed_call_are_one_finding(tmp_path: Path):
+    """Replica and location come from the record."""
     found = examined(RAISED, tmp_path, FAILED_SO)
     finding = only(found)
 
@@ -90,7 +90,7 @@ def test_a_run_may_fail_outside_all_calls(text: str, tmp_path: Path):
     assert (("p.py:20", 1),) == first.places
 
 
-def test_without_a_summary_the_last_call_tells(tmp_path: Path):
+def test_without_a_summary_the_last_call_is_used(tmp_path: Path):
     found = examined(RAISED, tmp_path, None)
 
     assert only(found).what.endswith("\nNo later call is in the record.")
@@ -99,8 +99,8 @@ def test_without_a_summary_the_last_call_tells(tmp_path: Path):
     assert not examined(RAISED + WELL, tmp_path, None).run_failed
 
 
-def test_a_failure_is_told_though_the_record_is_not_whole(tmp_path: Path):
-    """Of a worker that is killed no record is closed; then nothing else is looked for."""
+def test_a_failure_is_found_in_an_incomplete_record(tmp_path: Path):
+    """A killed worker does not close its record; then no other findings are searched for."""
     found = examined(
         """
         replicas 2
@@ -121,7 +121,7 @@ def test_a_failure_is_told_though_the_record_is_not_whole(tmp_path: Path):
     assert (("p.py:5", 1),) == only(found).places
 
 
-def test_where_replicas_were_is_told_by_the_error(tmp_path: Path):
+def test_the_error_has_the_locations_of_replicas(tmp_path: Path):
     said = (
         "MismatchError:_x\n__replica_0:_v_at_a_b.py:3\n__'v'_created_at_c.py:1,\n__1:_w_at_d.py:4"
     )
@@ -139,7 +139,7 @@ def test_where_replicas_were_is_told_by_the_error(tmp_path: Path):
     assert (("a b.py:3", 1), ("d.py:4", 1)) == finding.places
 
 
-def test_an_interrupt_is_no_failure(tmp_path: Path):
+def test_an_interrupt_is_not_a_failure(tmp_path: Path):
     text = RAISED.replace(
         "program finish call=1 error=ValueError note=ValueError:_empty",
         "program finish call=1 error=KeyboardInterrupt note=KeyboardInterrupt",

@@ -1,4 +1,4 @@
-"""The value lens: what every replica held at the end of each step."""
+"""The value lens: the components of every replica at the end of each step."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from varsim.tracing.history import Event, History, VariableRow, open_history, wr
 
 
 class Story:
-    """Events of a run with two replicas, as they come to mind."""
+    """Builds the history of a run with two replicas, event by event."""
 
     def __init__(self, synchronization: str, aggregation: str) -> None:
         self.events: list[Event] = []
@@ -28,14 +28,14 @@ class Story:
         self.add(-1, "create", version=0, **_value(0, 0))
 
     def add(self, process: int, kind: str, **fields: Any) -> None:
-        """One more event."""
+        """Append an event."""
         number = sum(event.process == process for event in self.events)
         about = {} if kind in {"call", "finish"} else {"variable": 1}
         event = len(self.events) + 1
         self.events.append(Event(event, process, number, event / 10, kind, **about, **fields))
 
     def step(self, call: int, *written: tuple[float, float]) -> None:
-        """A step in which each replica adds something to its component."""
+        """Append a step in which each replica adds to its component."""
         self.add(-1, "call", call=call)
         for replica, pair in enumerate(written):
             add = {"operation": "assign_add", "replica": replica}
@@ -44,7 +44,7 @@ class Story:
 
     @contextmanager
     def history(self, folder: Path, num_replicas: int = 2) -> Iterator[History]:
-        """It, written down and read."""
+        """Write the history, and read it."""
         file = folder / "history.db"
         run = {"num_replicas": num_replicas, "level": "ops", "complete": True, "window": None}
         write_history(file, run, self.variables, self.events)
@@ -52,7 +52,7 @@ class Story:
             yield history
 
     def seen(self, folder: Path) -> list[Moment]:
-        """What the lens shows of it."""
+        """Return the moments of the lens."""
         with self.history(folder) as history:
             return list(moments(history, history.variables[1]))
 
@@ -68,7 +68,7 @@ def plain(moment: Moment) -> tuple[int, list[Any], Any, bool]:
     return moment.step, parts, value, moment.parted
 
 
-def test_components_stand_beside_the_value_of_all(tmp_path: Path) -> None:
+def test_components_are_beside_the_cross_replica_value(tmp_path: Path) -> None:
     story = Story("ON_READ", "SUM")
     story.step(1, (1, 0), (2, 0))
     story.step(2, (1, 5), (0, 5))
@@ -93,14 +93,14 @@ def test_a_mirror_shows_the_commits(tmp_path: Path) -> None:
     assert (1, [[0.5, 1]] * 2, [0.5, 1], False) == plain(story.seen(tmp_path)[-1])
 
 
-def test_none_has_no_value_of_all(tmp_path: Path) -> None:
+def test_none_has_no_cross_replica_value(tmp_path: Path) -> None:
     story = Story("NONE", "MEAN")
     story.step(1, (1, 0), (2, 0))
 
     assert (1, [[1, 0], [2, 0]], None, True) == plain(story.seen(tmp_path)[-1])
 
 
-def test_what_was_not_recorded_is_not_made_up(tmp_path: Path) -> None:
+def test_missing_values_are_shown_as_missing(tmp_path: Path) -> None:
     story = Story("ON_READ", "SUM")
     story.add(0, "write", operation="assign_add", replica=0, dtype="float32", shape="[2]")
     story.step(1, (1, 0), (2, 0))
@@ -108,7 +108,7 @@ def test_what_was_not_recorded_is_not_made_up(tmp_path: Path) -> None:
     assert (1, [None, [2, 0]], None, False) == plain(story.seen(tmp_path)[-1])
 
 
-def test_an_oracle_stands_beside_it_and_its_first_difference_is_marked(tmp_path: Path) -> None:
+def test_the_oracles_value_is_beside_it_and_the_first_difference_is_marked(tmp_path: Path) -> None:
     story, oracle = Story("ON_READ", "SUM"), Story("ON_READ", "SUM")
     for call in range(1, 4):
         story.step(call, (1, 0), (1 + 1e-7, 0))
@@ -156,8 +156,8 @@ def test_eighty_columns_are_enough(count: int) -> None:
         assert 80 >= max(map(len, shown(seen)))
 
 
-def test_all_replicas_stand_side_by_side_if_they_fit() -> None:
-    """Without the words about the first difference, if these leave no room."""
+def test_all_replicas_are_shown_if_they_fit() -> None:
+    """The text about the first difference is left out if there is no room for it."""
     parts = [np.array([part], np.float32) for part in (0.1234, 0.2345, 0.3456, 0.4567)]
     seen = [Moment(step, 0.0, tuple(parts), parts[0]) for step in range(3)]
 
@@ -170,8 +170,8 @@ def test_all_replicas_stand_side_by_side_if_they_fit() -> None:
     )
 
 
-def test_the_element_is_told_in_which_replicas_differ_most(tmp_path: Path) -> None:
-    """At the end of any step; else the one that changes most; else the largest."""
+def test_the_element_in_which_replicas_differ_most_is_shown(tmp_path: Path) -> None:
+    """If replicas never differ, the element that changes most is shown, or the largest one."""
     story = Story("ON_READ", "SUM")
     story.step(1, (1, 5), (2, 9))
     story.step(2, (1, 4), (0, 0))
@@ -189,7 +189,7 @@ def test_the_element_is_told_in_which_replicas_differ_most(tmp_path: Path) -> No
     )
 
 
-def test_a_shape_that_changes_has_no_element_that_says_most() -> None:
+def test_a_changing_shape_has_no_most_informative_element() -> None:
     long, short = np.zeros(3, np.float32), np.zeros(2, np.float32)
 
     assert None is telling_of(

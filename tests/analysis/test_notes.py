@@ -1,4 +1,4 @@
-"""What was not looked at is said, with the option that would look."""
+"""Notes name what was not looked at, and the option for it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ program finish call=1
 
 
 def notes(text: str, folder: Path, no_oracle: str = "", **run: object) -> list[Note]:
-    """All but the last, which every run has: of values outside variables."""
+    """Return all notes except the last, on values outside variables, which every run has."""
     story = told(text)
     story.run |= run
     with story.history(folder) as history:
@@ -109,9 +109,7 @@ def test_a_window_says_which_calls_were_not_recorded(tmp_path: Path):
     ("why", "option"),
     [("the record of replica 1 reached its limit", LIMIT), ("replica 1 was killed", "")],
 )
-def test_of_a_record_that_is_not_whole_findings_were_not_looked_for(
-    why: str, option: str, tmp_path: Path
-):
+def test_an_incomplete_record_is_not_searched_for_findings(why: str, option: str, tmp_path: Path):
     text = f"findings: the record is not whole: {why}"
     run = {"complete": False, "missing": [why], "limited": option == LIMIT}
     assert [(text, option), WITHOUT] == said(notes(CALL, tmp_path, **run))
@@ -122,8 +120,8 @@ def test_a_note_names_the_option():
     assert "a" == str(Note(text="a"))
 
 
-def test_kinds_of_which_nothing_could_be_found_are_not_counted(tmp_path: Path):
-    """Without an oracle, or if no rule could be tried; a split whole number tells by itself."""
+def test_kinds_that_could_not_be_searched_for_are_not_counted(tmp_path: Path):
+    """These are kinds that need an oracle or a rule; truncation needs neither."""
     with told(CALL).history(tmp_path) as history:
         found = examine(history)
     nothing = Compared(values=1, places=1, differences=(), uncompared=(), own=())

@@ -1,4 +1,4 @@
-"""One pass: every event is shown once, to those that ask for such events."""
+"""One pass over a history: every event is given once to the observers that handle its kind."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ EVENTS = (
 
 
 class Notes(Observer):
-    """Writes down what it is shown."""
+    """Stores the events that it gets."""
 
     def __init__(self, only: int | None = None) -> None:
         self.said: list[str] = []
@@ -46,7 +46,7 @@ class Notes(Observer):
         self.said.append(f"{event.event} by anybody")
 
 
-def test_an_observer_is_shown_what_it_has_a_method_for():
+def test_an_observer_gets_events_for_which_it_has_a_method():
     notes = Notes()
     assert Audience((notes,)).show(EVENTS)
 
@@ -59,14 +59,14 @@ def test_an_observer_is_shown_what_it_has_a_method_for():
     ] == notes.said
 
 
-def test_an_observer_is_shown_only_variables_that_concern_it():
+def test_an_observer_gets_only_events_of_its_variables():
     notes = Notes(only=2)
     Audience((notes,)).show(EVENTS)
 
     assert ["3 by a replica", "5 by anybody"] == notes.said
 
 
-def test_who_stands_first_is_shown_an_event_first():
+def test_the_first_observer_gets_an_event_first():
     first, second = Notes(), Notes()
     first.said = second.said
     Audience((first, second)).show(EVENTS[:2])
@@ -74,14 +74,14 @@ def test_who_stands_first_is_shown_an_event_first():
     assert ["1 by the program"] * 2 + ["2 by a replica"] * 2 == first.said
 
 
-def test_nothing_is_shown_from_the_first_event_on_that_is_not_accepted():
+def test_no_event_is_given_after_one_that_is_not_accepted():
     notes = Notes()
     assert not Audience((notes,)).show(EVENTS, lambda one: one.event < 2)
 
     assert ["1 by the program"] == notes.said
 
 
-def test_a_history_is_examined_in_one_pass_with_what_two_would_say(tmp_path: Path):
+def test_one_pass_gives_the_result_of_two(tmp_path: Path):
     with Healthy(3).history(tmp_path) as history:
         verdicts, findings = judge(history), find(history)
         statements: list[str] = []

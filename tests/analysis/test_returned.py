@@ -1,4 +1,4 @@
-"""What a program returned, beside what it returned on a single device."""
+"""The comparison of a program's results with those on a single device."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def test_the_same_within_rounding_does_not_differ(got: object, wanted: object):
         ([[1], [2, 3]], 1.0, ([[1], [2, 3]], 1.0, None)),
     ],
 )
-def test_what_differs_shows_both_values(got: object, wanted: object, shown: tuple[object, ...]):
+def test_a_difference_has_both_values(got: object, wanted: object, shown: tuple[object, ...]):
     one = only(got, wanted)
     assert one.differs
     assert shown == (one.got, one.wanted, one.element)
 
 
-def test_what_is_not_finite_differs_from_what_is():
+def test_a_value_that_is_not_finite_differs_from_a_finite_one():
     assert only("NaN", 0.5).differs
     assert 1 == only([1.0, "NaN"], [1.0, 2.0]).element
 

@@ -1,4 +1,4 @@
-"""Every checker beside a recorded history that keeps its promise, and one that breaks it."""
+"""Every checker with a recorded history that keeps its promise, and one that breaks it."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def said(text: str, checker: str, folder: Path) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_promise_that_is_kept_is_valid(tmp_path: Path, name: str):
-    """All others are kept in that history, too."""
+def test_a_kept_promise_is_valid(tmp_path: Path, name: str):
+    """All other promises are kept in that history, too."""
     text = (FOLDER / f"{name}-valid.txt").read_text("utf-8")
 
     assert dict.fromkeys(NAMES, Outcome.VALID) == {
@@ -34,7 +34,7 @@ def test_a_promise_that_is_kept_is_valid(tmp_path: Path, name: str):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_promise_that_is_broken_is_proved(tmp_path: Path, name: str):
+def test_a_broken_promise_is_proved(tmp_path: Path, name: str):
     text = (FOLDER / f"{name}-invalid.txt").read_text("utf-8")
     expected = text.partition(MARK)[2]
 
@@ -42,7 +42,7 @@ def test_a_promise_that_is_broken_is_proved(tmp_path: Path, name: str):
     assert expected == shown(text, name, tmp_path)
 
 
-def test_every_recorded_history_is_of_a_checker():
+def test_every_recorded_history_is_for_a_checker():
     expected = {f"{name}-{outcome}.txt" for name in NAMES for outcome in ("valid", "invalid")}
     assert expected == {path.name for path in FOLDER.iterdir()}
 
@@ -64,14 +64,14 @@ program read t v=0 = 4
 """
 
 
-def test_a_value_that_was_not_recorded_leaves_its_checker_undecided(tmp_path: Path):
-    """And only that one."""
+def test_a_missing_value_makes_its_checker_unknown(tmp_path: Path):
+    """The other checkers give a verdict."""
     found = {name: v.outcome for name, v in verdicts(GATHERED, tmp_path).items()}
     assert Outcome.UNKNOWN is found.pop("gathered-reads")
     assert {Outcome.VALID} == set(found.values())
 
 
-def test_a_record_that_did_not_end_properly_is_judged_as_far_as_it_goes(tmp_path: Path):
+def test_an_incomplete_record_is_judged_up_to_its_end(tmp_path: Path):
     broken = (FOLDER / "monotonic-reads-invalid.txt").read_text("utf-8").partition(MARK)[0]
     unfinished = f"run complete=false\n{broken}0 read w v=1 = 5\nprogram read w v=1 = 5\n"
 
@@ -83,7 +83,7 @@ def test_a_record_that_did_not_end_properly_is_judged_as_far_as_it_goes(tmp_path
     )
 
 
-def test_what_comes_after_a_lost_event_proves_nothing(tmp_path: Path):
+def test_events_after_a_lost_event_prove_nothing(tmp_path: Path):
     story = told((FOLDER / "versions-invalid.txt").read_text("utf-8").partition(MARK)[0])
     lost = story.events.pop(3)  # replica 0's first install
     with story.history(tmp_path) as history:
@@ -99,9 +99,7 @@ def test_what_comes_after_a_lost_event_proves_nothing(tmp_path: Path):
     [("1", 0), ("process = 1", 10), ("event = (SELECT max(event) FROM events)", 11)],
     ids=["all", "of a replica", "the last one"],
 )
-def test_events_that_were_removed_from_a_history_are_noticed(
-    tmp_path: Path, where: str, count: int
-):
+def test_events_removed_from_a_history_are_noticed(tmp_path: Path, where: str, count: int):
     text = (FOLDER / "versions-valid.txt").read_text("utf-8").partition(MARK)[0]
     file = told(text).write(tmp_path)
     with closing(sqlite3.connect(file)) as connection:
@@ -116,8 +114,8 @@ def test_events_that_were_removed_from_a_history_are_noticed(
     }
 
 
-def test_of_a_window_nothing_before_it_is_known(tmp_path: Path):
-    """What is seen first is taken as it is; what is wrong from there on is wrong."""
+def test_a_window_is_judged_without_its_past(tmp_path: Path):
+    """The first value is accepted; errors after it are found."""
     begun = (
         "run window=[10,20]\nvariable w ON_WRITE SUM int32 []\nprogram read w v=7 = 3\n"
         "program write w assign = 5\nprogram commit w assign v=8 = 5 as c\n"
@@ -157,7 +155,7 @@ program commit v assign call=1 position=0 v=1 = {commit}
         ("ONLY_FIRST_REPLICA", "bool", "true", "false", "true"),
     ],
 )
-def test_sums_round_and_wrap_as_the_dtype_does(
+def test_sums_round_and_wrap_as_the_dtype(
     tmp_path: Path, aggregation: str, dtype: str, first: object, second: object, commit: object
 ):
     text = MERGE.format(
@@ -167,7 +165,7 @@ def test_sums_round_and_wrap_as_the_dtype_does(
 
 
 def test_a_long_proof_is_cut_where_the_value_was_last_seen(tmp_path: Path):
-    """What a read has shown need not be proved again."""
+    """A value that a read has shown need not be proved again."""
     lines = ["variable t ON_READ NONE int32 []", "program create t v=0 = 0"]
     for count in range(1, 2001):
         lines += ["0 write t assign_add = 1"] + [f"0 read t v=0 = {count}"] * (count == 1990)

@@ -275,7 +275,7 @@ def test_a_tf_function_runs_in_the_program_and_on_replicas(strategy):
 
     @tf.function
     def step(x):
-        """Adds."""
+        """Add one."""
         return v.assign_add(x)
 
     @tf.function(jit_compile=True)

@@ -1,4 +1,4 @@
-"""The coordinator's codec: what several workers get is encoded, and copied, once."""
+"""The coordinator's codec: messages to several workers are encoded and copied once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LARGE = SHARED_FROM_BYTES // 8
 
 @pytest.fixture
 def cluster() -> Iterator[SharedCluster]:
-    """A coordinator "c", and the workers "a" (replica 0) and "b" (replica 1)."""
+    """Provide a coordinator "c", and the workers "a" (replica 0) and "b" (replica 1)."""
     made = SharedCluster()
     yield made
     made.close()
@@ -39,7 +39,7 @@ def message(value: Array) -> Reduced:
 def received(
     cluster: SharedCluster, codec: BroadcastCodec, replica_id: int, messages: list[Message]
 ) -> Array:
-    """The array that a worker gets."""
+    """Return the array that a worker gets."""
     leases = cluster["ab"[replica_id]].leases["c"]
     last = decode(codec.encode(replica_id, messages), leases)[-1]
     assert isinstance(last, Reduced)

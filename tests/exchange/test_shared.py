@@ -1,4 +1,4 @@
-"""How merges of large values are shared out, and what is done when a helper fails."""
+"""Merges of large values are divided among workers, also when one of them fails."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def merged(
     idle: Sequence[int],
     workers: Workers,
 ) -> Array:
-    """The value of a reduction, with the workers' slices or without them."""
+    """Return the value of a reduction, with the workers' slices or without them."""
     request = Reduce(7, values, aggregation, operation, mirror, idle)
     value = reducer.reduce(request, workers.ask, now_s=0.0)
     if value is not None:

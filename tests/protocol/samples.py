@@ -1,4 +1,4 @@
-"""Messages for tests of the codec: any message, and how to compare what has no equality."""
+"""Messages for tests of the codec: strategies for any message, and a comparison of messages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ trees = st.recursive(
 
 
 def of(hint: Any) -> st.SearchStrategy[Any]:
-    """Values of a type annotation that occurs in messages."""
+    """Draw values of a type annotation that occurs in messages."""
     arguments = get_args(hint)
     match get_origin(hint) or hint:
         case origin if origin is UnionType:
@@ -54,7 +54,7 @@ def of(hint: Any) -> st.SearchStrategy[Any]:
 
 
 def built(cls: Any) -> st.SearchStrategy[Any]:
-    """Instances of a dataclass, every field given."""
+    """Draw instances of a dataclass with all fields."""
     hints = get_type_hints(cls)
     return st.builds(
         cls, **{field.name: of(hints[field.name]) for field in dataclasses.fields(cls)}
@@ -65,7 +65,7 @@ messages: st.SearchStrategy[Message] = st.one_of([built(cls) for cls in MESSAGES
 
 
 def plain(value: Any) -> Any:
-    """A value with equality that says the same; arrays as dtype, shape and bytes."""
+    """Return a value that can be compared by ==; arrays become dtype, shape and bytes."""
     if isinstance(value, np.ndarray):
         return ("array", value.dtype.str, value.shape, value.tobytes())
     if dataclasses.is_dataclass(value):

@@ -1,4 +1,4 @@
-"""How writes lie side by side."""
+"""The arrangement of writes in buckets."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def wrote(variable_id, operation=ASSIGN, shape=()):
 
 
 def together(writes, specs=THREE):
-    """The positions of the writes in each bucket."""
+    """Return the positions of the writes in each bucket."""
     return [bucket.positions for bucket in arrange(writes, specs)]
 
 
-def test_writes_that_are_alike_are_one_bucket():
+def test_similar_writes_are_one_bucket():
     (bucket,) = arrange([wrote(U), wrote(W), wrote(V)], THREE)
 
     assert (0, 1, 2) == bucket.positions
@@ -48,22 +48,22 @@ def test_one_write_alone_keeps_its_shape():
     [spec(MEAN, variable_id=V), spec(FIRST, variable_id=V), spec(variable_id=V, dtype="float64")],
     ids=["aggregation", "first only", "dtype"],
 )
-def test_variables_that_are_not_alike_are_in_different_buckets(other):
+def test_variables_with_other_settings_are_in_different_buckets(other):
     assert [(0, 2), (1,)] == together([wrote(W), wrote(V), wrote(U)], {**THREE, V: other})
 
 
-def test_operations_that_are_not_alike_are_in_different_buckets():
+def test_other_operations_are_in_different_buckets():
     writes = [wrote(W, ADD), wrote(V, SUB), wrote(U, ADD)]
 
     assert [(0, 2), (1,)] == together(writes)
 
 
-def test_what_is_written_twice_is_in_two_buckets_in_order():
+def test_two_writes_of_a_variable_are_in_two_buckets_in_order():
     assert [(0, 1), (2, 3)] == together([wrote(W), wrote(V), wrote(W), wrote(U)])
     assert [(0,), (1,)] == together([wrote(W, ADD), wrote(W)])
 
 
-def test_a_second_write_of_one_variable_comes_after_all_that_is_before_it():
+def test_a_second_write_of_a_variable_comes_after_all_earlier_writes():
     """The add of V is in a bucket before that of the second assign of W."""
     writes = [wrote(W), wrote(V, ADD), wrote(W), wrote(U)]
 
@@ -77,8 +77,8 @@ def test_a_write_of_an_open_shape_has_all_others_before_or_after_it():
     assert [(0,), (1,), (2,), (3, 4)] == together(writes, specs)
 
 
-def test_large_values_are_buckets_alone():
-    """Those at the limit are packed still."""
+def test_a_large_value_has_its_own_bucket():
+    """Values at the limit are still packed."""
     limit = PACK_LIMIT_BYTES // 4
     specs = {W: spec(shape=(limit,)), V: spec(variable_id=V, shape=(limit + 1,)), U: THREE[U]}
     writes = [wrote(W, shape=(limit,)), wrote(V, shape=(limit + 1,)), wrote(U)]
@@ -86,7 +86,7 @@ def test_large_values_are_buckets_alone():
     assert [(0, 2), (1,)] == together(writes, specs)
 
 
-def test_no_writes_are_no_buckets():
+def test_without_writes_there_are_no_buckets():
     assert () == arrange([], THREE)
 
 
@@ -105,7 +105,7 @@ def test_unpacking_gives_every_write_its_value_and_shape():
     assert [[[1.0], [2.0]], 4.0, 3.0] == [value.tolist() for value in values]
 
 
-def test_what_was_not_sent_is_unpacked_to_nothing():
+def test_omitted_values_are_unpacked_to_none():
     specs = {i: spec(FIRST, variable_id=i) for i in (W, V)}
 
     assert [0, 0] == [v.size for v in unpacked([wrote(W), wrote(V)], specs, [array([])])]

@@ -1,4 +1,4 @@
-"""Envelopes: what was encoded is decoded, without copies; what cannot travel is refused."""
+"""Envelopes are decoded as they were encoded, without copies; unsupported values are refused."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_arrays_of_the_header_are_read_only_and_aligned(dtype: np.dtype[np.gener
 
 
 @pytest.mark.parametrize("size", [5, 30, 300], ids=["in the header", "packed", "own frame"])
-def test_any_memory_layout_travels(size: int) -> None:
+def test_arrays_of_any_memory_layout_are_sent(size: int) -> None:
     array = np.arange(size * size, dtype=np.float64).reshape(size, size)
     layouts = [array.T, array[::2, ::-1], np.asfortranarray(array), array.astype(">f8")]
 
@@ -98,7 +98,7 @@ def test_any_memory_layout_travels(size: int) -> None:
         assert got.dtype == np.float64
 
 
-def test_shapes_without_dimensions_or_elements_travel() -> None:
+def test_arrays_without_dimensions_or_elements_are_sent() -> None:
     arrays = [np.asarray(2.5), np.zeros((0, 4), np.int8), np.zeros((3, 0, 2), np.complex128)]
 
     assert [array.shape for array in arrays] == [array.shape for array in sent(*arrays)]
@@ -114,7 +114,7 @@ def test_shapes_without_dimensions_or_elements_travel() -> None:
         (np.ma.masked_array([1.0]), "not MaskedArray"),
     ],
 )
-def test_what_no_variable_holds_is_refused(value: Array, problem: str) -> None:
+def test_unsupported_arrays_are_refused(value: Array, problem: str) -> None:
     with pytest.raises(TypeError, match=problem):
         encode([component(value)])
 
@@ -130,7 +130,7 @@ def test_an_envelope_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatc
         encode([Start(call_id=1, function_id="f", arguments=Payload([1] * 100))])
 
 
-def test_text_that_is_no_unicode_travels() -> None:
+def test_text_that_is_not_unicode_is_sent() -> None:
     text = "\udcff"  # as os.fsdecode makes of a byte that is not UTF-8
     report = Report(output=text)
     raised = Raised(call_id=1, exception=Payload(None), traceback=text, report=report)

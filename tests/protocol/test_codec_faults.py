@@ -21,7 +21,7 @@ from varsim.protocol.structure import unpack
 
 
 def header(*bodies: Any, packed: Any = b"", version: Any = PROTOCOL_VERSION) -> bytes:
-    """Frame 0; `packed` is the small arrays, or how many bytes of them are in frame 1."""
+    """Return frame 0; `packed` is the small arrays, or the number of their bytes in frame 1."""
     made: bytes = msgpack.packb([version, packed, bodies])
     return made
 
@@ -94,7 +94,7 @@ def test_it_is_refused(frames: list[bytes], problem: str) -> None:
         decode(frames)
 
 
-def test_a_header_that_is_too_long_is_not_even_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_header_that_is_too_long_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(codec, "MAX_HEADER_BYTES", 100)
     with pytest.raises(ProtocolError, match="a header has 101 bytes"):
         decode([bytes(101)])
@@ -133,7 +133,7 @@ def test_random_frames_raise_nothing_else(frames: list[bytes]) -> None:
 
 
 class Nothing:
-    """References to nothing."""
+    """References without objects."""
 
     def name_of(self, value: object) -> None:
         return None

@@ -1,4 +1,4 @@
-"""Code that travels by value keeps its place in the program, whatever cloudpickle writes."""
+"""Code that is pickled by value keeps its location in the program."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def travelled(value: Any) -> Any:
 
 
 def fields(code: CodeType) -> dict[str, object]:
-    """All of a code object that a program can ask for, with the code objects in it."""
+    """Return all attributes of a code object that programs can read, with nested code objects."""
     names = [name for name in dir(code) if name.startswith("co_") and name != "co_lnotab"]
     values = {name: getattr(code, name) for name in names}
     found: dict[str, object] = {k: v for k, v in values.items() if not callable(v)}
@@ -31,7 +31,7 @@ def fields(code: CodeType) -> dict[str, object]:
 
 
 def sample(scale: int) -> Callable[..., Any]:
-    """A function by value, with most of what code can have."""
+    """Return a function that uses most features of code objects."""
 
     def outer(first, /, second=2, *rest, third: int = 3, **more):
         def inner():
@@ -50,8 +50,8 @@ def sample(scale: int) -> Callable[..., Any]:
     return outer
 
 
-def test_code_that_travels_is_the_same_code():
-    """Its file and lines, its constants and the functions in it."""
+def test_pickled_code_is_equal():
+    """Its file, lines, constants and nested functions are equal."""
     function = sample(10)
 
     arrived = travelled(function)
@@ -61,7 +61,7 @@ def test_code_that_travels_is_the_same_code():
     assert function(1, 2, 3, 4, 5, x=6) == arrived(1, 2, 3, 4, 5, x=6)
 
 
-def test_an_error_in_a_function_that_travelled_shows_its_line():
+def test_an_error_in_a_pickled_function_shows_its_line():
     """The traceback names this file, and shows the source."""
 
     def fails():
@@ -76,7 +76,7 @@ def test_an_error_in_a_function_that_travelled_shows_its_line():
     assert 'raise LookupError("here")  # this line' == last.line
 
 
-def test_methods_of_a_class_that_travels_keep_their_file():
+def test_methods_of_a_pickled_class_keep_their_file():
     class Local:
         def method(self):
             return 1
@@ -85,7 +85,7 @@ def test_methods_of_a_class_that_travels_keep_their_file():
 
 
 def test_equal_functions_have_one_name():
-    """So that a function is shipped once, though it is made anew for each call."""
+    """So a function is sent once, even if the program creates it again for each call."""
     things = Things()
 
     first, second = (function_id(pack(sample(10), things)) for _ in range(2))

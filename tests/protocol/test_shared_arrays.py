@@ -1,4 +1,4 @@
-"""Arrays of an envelope that lie in memory which both ends share."""
+"""Arrays of an envelope in memory that both ends share."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_large_arrays_are_not_in_the_frames(here: Leases, there: Leases) -> None
 
 
 @pytest.mark.parametrize("dtype", DTYPE_CODES, ids=str)
-def test_every_dtype_and_shape_travels(
+def test_arrays_of_every_dtype_and_shape_are_sent(
     here: Leases, there: Leases, dtype: np.dtype[np.generic]
 ) -> None:
     value = (np.arange(LARGE // dtype.itemsize) % 99).astype(dtype).reshape(2, -1, 4, 1)
@@ -84,10 +84,10 @@ def test_a_note_is_one_more_frame(cluster: SharedCluster, here: Leases, there: L
     assert not here._lent
 
 
-def test_a_block_that_comes_home_with_the_note_that_frees_it_is_kept(
+def test_a_block_returned_with_the_note_that_frees_it_is_kept(
     cluster: SharedCluster, here: Leases, there: Leases
 ) -> None:
-    """Arrays are taken before the note of the same envelope."""
+    """Arrays are received before the note of the same envelope is handled."""
     (first,) = decode(encode([message(np.full(LARGE, 7.0))], here), there)
     assert isinstance(first, Reduced)
     frames = encode([message(*first.leaves)], there)
@@ -167,7 +167,7 @@ WRONG = [
 def test_a_wrong_descriptor_is_refused_and_changes_nothing(
     cluster: SharedCluster, here: Leases, there: Leases, descriptor: tuple[Any, ...]
 ) -> None:
-    """Block 0 has been lent, and is a place for one array of `LARGE` bytes."""
+    """Block 0 was sent before, and has room for one array of `LARGE` bytes."""
     kept = cluster.make("c")
     cluster.pass_on("c", "a", kept)
     with pytest.raises(ProtocolError):
@@ -177,12 +177,12 @@ def test_a_wrong_descriptor_is_refused_and_changes_nothing(
     assert kept.is_unchanged()
 
 
-def test_two_frames_more_are_too_many(here: Leases, there: Leases) -> None:
+def test_two_extra_frames_are_refused(here: Leases, there: Leases) -> None:
     with pytest.raises(ProtocolError, match="more array bytes were sent"):
         decode([*encode([], here), b"\x90", b"\x90"], there)
 
 
-def test_a_note_without_shared_memory_is_too_much(here: Leases) -> None:
+def test_a_note_without_shared_memory_is_refused(here: Leases) -> None:
     with pytest.raises(ProtocolError, match="more array bytes were sent"):
         decode([*encode([]), b"\x90"])
 
@@ -190,7 +190,7 @@ def test_a_note_without_shared_memory_is_too_much(here: Leases) -> None:
 @settings(deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 2**32))
 def test_a_changed_envelope_raises_nothing_else(here: Leases, there: Leases, seed: int) -> None:
-    """Bytes of an envelope with places, and of its note, are changed, inserted and cut."""
+    """Bytes of an envelope with references, and of its note, are changed, inserted and cut."""
     decode(encode([message(np.zeros(LARGE // 8))], here), there)
     sample: list[Message] = [
         message(np.zeros(LARGE // 8), np.zeros(3)),
@@ -198,7 +198,7 @@ def test_a_changed_envelope_raises_nothing_else(here: Leases, there: Leases, see
     ]
     frames = [bytearray(part) for part in encode(sample, there)]
     frames.append(bytearray(there.note() or b"\x90"))
-    chance = random.Random(seed)  # where blocks lie, and so the frames, differs between examples
+    chance = random.Random(seed)  # offsets of blocks, and so the frames, differ between examples
     for _ in range(chance.randint(1, 3)):
         part = chance.choice(frames)
         place = chance.randint(0, len(part))

@@ -1,4 +1,4 @@
-"""What is taken from a traceback: the exception with all its lines, and where it was raised."""
+"""The parts taken from a traceback: the text of the exception, and its location."""
 
 from __future__ import annotations
 
@@ -20,22 +20,24 @@ def story(*frames: tuple[object, int], said: str = "ValueError: empty") -> str:
 
 
 @pytest.mark.parametrize("said", ["ValueError: empty", "ShapeError: v\n  - a\n    b", "KeyError"])
-def test_the_exception_is_told_with_all_its_lines(said: str):
+def test_an_exception_has_all_lines_of_its_text(said: str):
     assert said == said_in(story(("a.py", 3), ("b.py", 4), said=said))
 
 
-def test_of_a_chain_the_last_exception_is_told():
+def test_of_a_chain_the_last_exception_is_used():
     chain = story(("a.py", 1), said="KeyError: 'k'") + "\nDuring handling of …\n\n"
     assert "ValueError: empty" == said_in(chain + story(("b.py", 4)))
 
 
-def test_without_a_traceback_all_is_told():
+def test_without_a_traceback_the_whole_text_is_used():
     assert "lost" == said_in("lost\n")
     assert place_in("lost") is None
 
 
-def test_the_place_is_the_innermost_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Neither ours nor a library's; below the working directory it is told from there."""
+def test_the_location_is_the_innermost_one_of_the_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Lines of varsim and of libraries are skipped; paths are relative to the working directory."""
     monkeypatch.chdir(tmp_path)
     library = tmp_path / "lib/site-packages/numpy/core.py"
     told = story(
@@ -46,10 +48,10 @@ def test_the_place_is_the_innermost_of_the_user(tmp_path: Path, monkeypatch: pyt
     assert str(place_in(digits)).endswith("workloads/digits.py:3")
 
 
-def test_a_file_is_called_by_where_it_is_imported_from(
+def test_a_file_is_named_relative_to_its_import_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """The innermost folder counts; a file from nowhere has its whole path."""
+    """The innermost import folder is used; a file in none of them has its full path."""
     monkeypatch.setattr(sys, "path", ["", str(tmp_path), str(tmp_path / "deep")])
     told = story((tmp_path / "deep/a.py", 1), (tmp_path / "b.py", 2), (Path("/nowhere/c.py"), 3))
 

@@ -1,4 +1,4 @@
-"""Structures of Python values: what arrives is what was sent, and belongs to who receives it."""
+"""Structures of Python values: the received value equals the sent one, and is independent of it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from varsim.spec import Array, VariableAggregation
 
 
 class Thing:
-    """Travels by name."""
+    """An object that is sent by name."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -34,7 +34,7 @@ class Thing:
 
 
 class Things:
-    """References to three things."""
+    """References to three objects."""
 
     def __init__(self) -> None:
         self.known = [Thing(number) for number in range(3)]
@@ -54,7 +54,7 @@ Point = namedtuple("Point", "x y")  # noqa: PYI024 - users have them
 
 
 def travelled(value: Any) -> Any:
-    """A value after its way through an envelope to another process."""
+    """Return a value after it was sent to another process in an envelope."""
     start = Start(call_id=1, function_id="f", arguments=pack(value, HERE))
     (message,) = decode([bytes(frame) for frame in encode([start])])
     assert isinstance(message, Start)
@@ -80,19 +80,19 @@ structures = st.recursive(
 
 
 @given(structures)
-def test_python_values_travel(value: Any) -> None:
+def test_python_values_are_sent(value: Any) -> None:
     got = travelled(value)
     assert value == got
     assert repr(value) == repr(got)  # 1, 1.0 and True are equal
 
 
 @given(arrays)
-def test_arrays_travel(array: Array) -> None:
+def test_arrays_are_sent(array: Array) -> None:
     assert plain(array) == plain(travelled({"a": array})["a"])
 
 
 @pytest.mark.parametrize("scalar", [np.float32(1.5), np.int64(-3), np.bool_(True), np.float16(2)])
-def test_numpy_scalars_stay_what_they_are(scalar: Any) -> None:
+def test_numpy_scalars_stay_numpy_scalars(scalar: Any) -> None:
     got = travelled(scalar)
     assert (type(scalar), scalar) == (type(got), got)
 
@@ -116,13 +116,13 @@ def test_numpy_scalars_stay_what_they_are(scalar: Any) -> None:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_other_values_travel(value: Any) -> None:
+def test_other_values_are_pickled(value: Any) -> None:
     got = travelled(value)
     assert (type(value), value) == (type(got), got)
 
 
 @pytest.mark.parametrize("dtype", [">f8", "U3", "M8[s]", "O"])
-def test_arrays_of_other_dtypes_travel(dtype: str) -> None:
+def test_arrays_of_other_dtypes_are_sent(dtype: str) -> None:
     array = np.zeros(3, "f8").astype(dtype)
     got = travelled(array)
     assert (array.dtype, list(array)) == (got.dtype, list(got))
@@ -134,13 +134,13 @@ def test_received_arrays_can_be_written_to() -> None:
         array[:] = 1
 
 
-def test_writing_to_what_was_unpacked_leaves_the_sender_alone() -> None:
+def test_writing_to_a_received_array_does_not_change_the_senders() -> None:
     original = np.zeros(3)
     unpack(pack(original, HERE), THERE)[:] = 1
     assert [0, 0, 0] == list(original)
 
 
-def test_an_array_that_occurs_twice_travels_once() -> None:
+def test_an_array_that_occurs_twice_is_sent_once() -> None:
     array = np.zeros(3)
 
     first, (second,) = travelled((array, [array]))
@@ -150,7 +150,7 @@ def test_an_array_that_occurs_twice_travels_once() -> None:
 
 
 def test_arrays_are_never_pickled() -> None:
-    """Neither those in a structure, nor those in what must be pickled."""
+    """This holds for arrays in structures and in pickled objects."""
     array = np.full(100, 7.0)
     for value in (array, {"a": [array]}, Point(array, 1), lambda: array, ValueError(array)):
         payload = pack(value, HERE)
@@ -158,7 +158,7 @@ def test_arrays_are_never_pickled() -> None:
         assert [800] == [packed.nbytes for packed in payload.arrays]
 
 
-def test_what_has_a_name_travels_by_name() -> None:
+def test_objects_with_a_name_are_sent_by_name() -> None:
     one, two = HERE.known[1:]
 
     got = travelled({"a": (one, [two]), two: 1})
@@ -175,26 +175,26 @@ def closure(thing: Thing, factor: float) -> Callable[[float], tuple[Thing, float
     return step
 
 
-def test_what_has_a_name_is_found_again_in_functions_and_objects() -> None:
+def test_objects_with_a_name_are_found_in_functions_and_objects() -> None:
     thing, product = travelled(closure(HERE.known[1], 2.0))(3.0)
     assert (THERE.known[1], 6.0) == (thing, product)
     assert THERE.known[2] is travelled(Point(HERE.known[2], 0)).x
 
 
-def test_a_lambda_with_state_travels() -> None:
+def test_a_lambda_with_state_is_sent() -> None:
     weights = np.arange(3.0)
     got = travelled(lambda x: float(weights @ x))
     assert 5.0 == got(np.arange(3.0))
 
 
-def test_a_class_that_is_defined_in_a_function_travels() -> None:
+def test_a_class_that_is_defined_in_a_function_is_sent() -> None:
     class Local:
         value = 3
 
     assert 3 == travelled(Local)().value
 
 
-def test_exceptions_travel() -> None:
+def test_exceptions_are_sent() -> None:
     problem = ShapeError("w", "it is too long")
     problem.add_note("in step 3")
 
@@ -205,7 +205,7 @@ def test_exceptions_travel() -> None:
 
 
 @pytest.mark.parametrize("depth", [MAX_DEPTH - 1, MAX_DEPTH + 1, 400])
-def test_deep_structures_travel(depth: int) -> None:
+def test_deep_structures_are_sent(depth: int) -> None:
     value: Any = HERE.known[1]
     for _ in range(depth):
         value = [value]
@@ -224,12 +224,12 @@ def test_a_structure_may_contain_itself() -> None:
     assert got[0][0] is got
 
 
-def test_what_cannot_be_pickled_is_refused() -> None:
+def test_unpicklable_values_are_refused() -> None:
     with pytest.raises(TypeError, match="this lock cannot travel to another process"):
         pack(threading.Lock(), HERE)
 
 
-def test_a_function_has_an_id_by_its_content() -> None:
+def test_the_id_of_a_function_depends_on_its_content() -> None:
     def id_of(factor: float, size: int = 3) -> str:
         return function_id(pack((closure(HERE.known[0], factor), np.ones(size)), HERE))
 
@@ -237,7 +237,7 @@ def test_a_function_has_an_id_by_its_content() -> None:
     assert 4 == len({id_of(2.0), id_of(3.0), id_of(2.0, 4), function_id(Payload(None))})
 
 
-def test_cloudpickle_is_imported_only_for_what_needs_it() -> None:
+def test_cloudpickle_is_imported_only_if_needed() -> None:
     program = """
 import sys
 from varsim.protocol.structure import pack

@@ -1,4 +1,4 @@
-"""Every golden scenario gives what stands in its file, and together they show the whole table."""
+"""Every golden scenario has the output in its file, and together they show the whole table."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ SCENARIOS = sorted(HERE.glob("*.txt"))
 
 @pytest.fixture(autouse=True)
 def ten_minutes(monkeypatch):
-    """What the scenarios say of the timeout does not depend on the environment."""
+    """Make the scenarios' timeout independent of the environment."""
     monkeypatch.delenv(environment.CALL_TIMEOUT, raising=False)
 
 
 @pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
-def test_a_scenario_gives_what_its_file_says(path):
+def test_a_scenario_has_the_expected_output(path):
     shown = difference(path.relative_to(Path.cwd()), play(path))
 
     if shown:
@@ -39,7 +39,7 @@ def test_a_scenario_opens_with_its_rule(path):
 
 
 def test_every_cell_of_the_table_is_in_a_scenario():
-    """Synchronization, context and operation, each with all aggregations."""
+    """A cell is a synchronization, context and operation, with every aggregation."""
     shown = set().union(*(play(path).cells for path in SCENARIOS))
     wanted = {
         (synchronization, context, operation, aggregation)
@@ -53,7 +53,7 @@ def test_every_cell_of_the_table_is_in_a_scenario():
 
 
 def test_every_policy_is_consulted_by_the_engine(monkeypatch):
-    """Cells of writes and of cross-replica reads, which the engine looks up, all are."""
+    """The engine looks up all cells of writes and of cross-replica reads."""
     looked_up = set()
     look_up = policies.cell
 
@@ -87,7 +87,7 @@ read total = 1.0
 """
 
 
-def test_the_example_of_contributing_is_true(tmp_path):
+def test_the_example_of_contributing_is_current(tmp_path):
     path = tmp_path / "example.txt"
     path.write_text(EXAMPLE)
 
@@ -119,6 +119,6 @@ def test_a_wrong_output_is_shown_and_rewritten(tmp_path, capsys):
         ),
     ],
 )
-def test_a_wrong_scenario_says_what_is_wrong(text, problem):
+def test_an_invalid_scenario_is_an_error(text, problem):
     with pytest.raises(ScenarioError, match=problem):
         Stage(text).play()

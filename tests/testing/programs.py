@@ -1,4 +1,4 @@
-"""Programs for the simulated cluster; each returns all that anybody sees, as text."""
+"""Programs for the simulated cluster; each returns all values that it reads, as text."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def made(strategy: Any, value: Any, synchronization: str, aggregation: str = "NO
 
 
 def seen(*values: Any) -> str:
-    """Everything that a program saw, bit for bit."""
+    """Return a text of all values that a program read, bit for bit."""
     return "\n".join(_text(value) for value in values)
 
 
@@ -45,7 +45,7 @@ def _text(value: Any) -> str:
 
 
 def several_writes() -> str:
-    """Writes to several variables, some read on the way, in every aggregation."""
+    """Write several variables with every aggregation, and read some of them in between."""
     strategy = cluster()
     a = made(strategy, 0.0, "ON_WRITE", "SUM")
     b = made(strategy, [1.0, 2.0], "ON_WRITE", "MEAN")
@@ -64,7 +64,7 @@ def several_writes() -> str:
 
 
 def all_reduces() -> str:
-    """Reductions and gathers between writes."""
+    """Reduce and gather between writes."""
     strategy = cluster()
     w = made(strategy, 1.0, "ON_WRITE", "SUM")
 
@@ -80,7 +80,7 @@ def all_reduces() -> str:
 
 
 def merge_calls() -> str:
-    """Cross-replica writes in the middle of a call, and a nested call in one of them."""
+    """Do cross-replica writes during a call, and a nested call in one of them."""
     strategy = cluster()
     w = made(strategy, 1.0, "ON_WRITE", "MEAN")
     hits = made(strategy, 0.0, "ON_READ", "SUM")
@@ -107,7 +107,7 @@ def merge_calls() -> str:
 
 
 def counters() -> str:
-    """ON_READ and NONE variables, and a mirror that parts and heals."""
+    """Use ON_READ and NONE variables, and copies that diverge and become equal again."""
     strategy = cluster()
     total = made(strategy, 0, "ON_READ", "SUM")
     average = made(strategy, 0.0, "ON_READ", "MEAN")
@@ -133,13 +133,13 @@ def counters() -> str:
 
 
 def mismatch() -> str:
-    """Replica 1 skips a write: the call fails, and the next one is well."""
+    """Skip a write on replica 1: the call fails, and the next one succeeds."""
     strategy = cluster()
     w = made(strategy, 0.0, "ON_WRITE", "SUM")
 
     def step(skip: bool) -> None:
         w.assign_add(1.0)
-        assert w.read_value() > 0.0  # so that all have agreed on the first write
+        assert w.read_value() > 0.0  # so the first merge is complete
         if not (skip and rank() == 1):
             w.assign_add(10.0)
 
@@ -153,7 +153,7 @@ def mismatch() -> str:
 
 
 def exception() -> str:
-    """Replicas 1 and 2 raise while replica 0 waits; local writes before it stay."""
+    """Raise on replicas 1 and 2 while replica 0 waits; earlier local writes keep their effect."""
     strategy = cluster()
     w = made(strategy, 0.0, "ON_WRITE", "SUM")
     mine = made(strategy, 0.0, "ON_READ", "SUM")
@@ -175,7 +175,7 @@ def exception() -> str:
 
 
 def asks() -> str:
-    """Replicas read each other's components, between two points where all meet."""
+    """Read components of other replicas between two collectives."""
     strategy = cluster()
     mine = made(strategy, 1.0, "ON_READ", "SUM")
 

@@ -1,4 +1,4 @@
-"""A simulated cluster records what a real one does: a history that is whole, and valid."""
+"""A simulated cluster records a complete and valid history, as a real one does."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_an_experiment_in_one_process_has_a_history(tmp_path: Path, level: str):
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.__name__)
-def test_whatever_the_order_of_messages_the_history_is_valid(program, monkeypatch):
+def test_the_history_is_valid_for_every_order_of_messages(program, monkeypatch):
     launch = SimulatedCluster.launch
     for seed in [None, *range(many(10))]:
         with TemporaryDirectory() as folder:

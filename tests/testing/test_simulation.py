@@ -1,4 +1,4 @@
-"""The simulated cluster: whatever the order of messages, a program sees the same values."""
+"""The simulated cluster: a program reads the same values for every order of messages."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from varsim.testing import simulated_cluster
 from varsim.testing.simulation import SimulatedNetwork
 
 SEEDS = many(200)
-"""How many orders of events each program is run in; about 2 ms each."""
+"""The number of event orders in which each program runs; about 2 ms each."""
 
 ONLY = os.environ.get("VARSIM_TEST_SEED")
-"""One seed to replay, as a failure says."""
+"""One seed to replay, as printed by a failure."""
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.__name__)
-def test_every_seed_gives_what_the_plain_order_gives(program, request):
+def test_every_seed_gives_the_values_of_the_plain_order(program, request):
     """`validate()` runs after every event of every seed."""
     with simulated_cluster():
         expected = program()
@@ -51,7 +51,7 @@ def replay(seed, request):
 
 @pytest.fixture
 def sent(monkeypatch):
-    """The messages in order of sending, as (sender, names)."""
+    """Provide the messages in order of sending, as (sender, names)."""
     log = []
     from_worker, send = SimulatedNetwork.from_worker, SimulatedNetwork.send
 
@@ -80,7 +80,7 @@ def test_the_same_seed_gives_the_same_order_of_messages(sent):
         assert order(sent, seed) == order(sent, seed)
 
 
-def test_the_same_seed_gives_the_same_order_whatever_else_is_random(sent):
+def test_the_order_of_a_seed_does_not_depend_on_other_randomness(sent):
     random.seed(1)
     first = order(sent, 5)
     random.seed(2)
@@ -125,7 +125,7 @@ def test_both_states_are_validated_after_every_event(monkeypatch):
 
 
 def test_a_seed_finds_a_replica_that_counts_wrongly(monkeypatch):
-    """The fault of a state is found where it happens, and not by a wrong value later."""
+    """The fault of a state is found when it happens, and not later by a wrong value."""
     leave = Outbox.leave
     monkeypatch.setattr(Outbox, "leave", lambda self, call, index: leave(self, call, index + 1))
 
@@ -133,7 +133,7 @@ def test_a_seed_finds_a_replica_that_counts_wrongly(monkeypatch):
         PROGRAMS[0]()
 
 
-def test_two_clusters_live_side_by_side():
+def test_two_clusters_are_independent():
     with simulated_cluster(seed=1):
         first, second = cluster(), cluster()
         v, w = made(first, 0.0, "ON_WRITE", "SUM"), made(second, 0.0, "ON_WRITE", "SUM")
@@ -158,8 +158,8 @@ def test_the_cluster_ends_with_its_block():
 # ---------------------------------------------------------------- what depends on no order
 
 
-def test_replicas_are_told_that_a_call_has_failed_before_the_program_is(sent):
-    """Else they wait, or go on working, until the program does something else."""
+def test_replicas_learn_of_a_failed_call_before_the_program(sent):
+    """Otherwise they would wait or work until the program does something else."""
     with simulated_cluster():
         strategy = cluster()
         w = made(strategy, 0.0, "ON_WRITE", "SUM")
@@ -170,7 +170,7 @@ def test_replicas_are_told_that_a_call_has_failed_before_the_program_is(sent):
 
 
 def test_a_failed_call_leaves_the_same_values_for_every_seed():
-    """All replicas make the first write; whether it stays when the second one fails is chance."""
+    """All replicas do the first write; the order decides if it is kept when the second fails."""
 
     def program():
         strategy = cluster()
@@ -192,8 +192,8 @@ def test_a_failed_call_leaves_the_same_values_for_every_seed():
     assert 1 == len(results)
 
 
-def test_a_component_written_by_another_replica_is_no_commit_of_a_merge():
-    """Replica 1 must not read before its second write is agreed on."""
+def test_a_component_written_by_another_replica_does_not_end_a_wait_for_a_merge():
+    """Replica 1 must not read before its second write is merged."""
     with simulated_cluster():
         strategy = cluster()
         w = made(strategy, 0.0, "ON_WRITE", "SUM")
@@ -210,7 +210,7 @@ def test_a_component_written_by_another_replica_is_no_commit_of_a_merge():
 
 
 def test_a_plain_variable_is_used_in_replica_order_between_meetings():
-    """Replica 0 comes to it after the write that all meet in, as with real processes."""
+    """Replica 0 uses it after the collective write, as with real processes."""
     with simulated_cluster():
         strategy = cluster()
         plain = tf.Variable(1.0)
@@ -229,8 +229,8 @@ def test_a_plain_variable_is_used_in_replica_order_between_meetings():
 
 
 @pytest.mark.parametrize("seed", [None, *range(10)])
-def test_a_replica_that_asks_still_comes_to_the_meetings_before_the_one_that_failed(seed):
-    """It has its answer soon, and writes what the one that raised wrote too."""
+def test_a_replica_with_a_host_call_still_reaches_earlier_collectives(seed):
+    """It gets its answer soon, and then writes as the replica that raised did."""
     with simulated_cluster(seed=seed):
         strategy = cluster()
         plain = tf.Variable(1.0)

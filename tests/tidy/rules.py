@@ -30,7 +30,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def files_are_short(source: Source) -> Iterator[Finding]:
-    """A file has one reason to change; tests may tell a long story."""
+    """Find files that are too long; a file has one reason to change."""
     lines = source.text.count("\n")
     if lines > MAX_FILE_LINES and not source.path.startswith("tests/"):
         yield Finding(
@@ -39,7 +39,7 @@ def files_are_short(source: Source) -> Iterator[Finding]:
 
 
 def functions_are_short(source: Source) -> Iterator[Finding]:
-    """Branches in the parent, straight lines in what it calls."""
+    """Find functions that are too long."""
     for node in source.nodes:
         if isinstance(node, Function):
             lines = (node.end_lineno or node.lineno) - node.lineno + 1
@@ -53,7 +53,7 @@ def functions_are_short(source: Source) -> Iterator[Finding]:
 
 
 def decisions_are_pure(source: Source) -> Iterator[Finding]:
-    """The engine and the checkers have no I/O, no clock and no chance."""
+    """Find imports of I/O, clocks and randomness in the engine and the checkers."""
     if not source.path.startswith(PURE):
         return
     for line, name in source.imports():
@@ -68,7 +68,7 @@ def decisions_are_pure(source: Source) -> Iterator[Finding]:
 
 
 def nothing_sleeps(source: Source) -> Iterator[Finding]:
-    """A wait is for a state, with a deadline; only a simulated device spends time."""
+    """Find sleeps: a wait is for a state, with a deadline; only a simulated device sleeps."""
     if source.path in MAY_SLEEP:
         return
     for node in source.nodes:
@@ -87,7 +87,7 @@ def nothing_sleeps(source: Source) -> Iterator[Finding]:
 
 
 def nothing_runs_beside(source: Source) -> Iterator[Finding]:
-    """No threads and no event loop: a process does one thing at a time.
+    """Find threads and event loops: a process does one thing at a time.
 
     A test may name them; one that leaves a thread running fails for that. The coordinator asks
     which thread it runs on, to refuse a second one.
@@ -100,15 +100,15 @@ def nothing_runs_beside(source: Source) -> Iterator[Finding]:
 
 
 def names_say_something(source: Source) -> Iterator[Finding]:
-    """A file is named after what it does."""
+    """Find files with vague names: a file is named after its purpose."""
     stem = source.path.rpartition("/")[2].removesuffix(".py")
     vague = VAGUE.intersection(stem.split("_"))
-    if vague and not stem.startswith("test_"):  # which is named after what it tests
+    if vague and not stem.startswith("test_"):  # a test is named after its subject
         yield Finding(source.path, 1, f"{min(vague)!r} says nothing; name it after what it does")
 
 
 def ports_are_not_chosen(source: Source) -> Iterator[Finding]:
-    """A fixed port is taken already, on some machine, today."""
+    """Find fixed ports: another program may use them."""
     for number, line in enumerate(source.text.splitlines(), 1):
         if re.search(r"tcp://[^\s\"'/]*:[1-9]\d{1,4}\b", line):
             yield Finding(
@@ -119,7 +119,7 @@ def ports_are_not_chosen(source: Source) -> Iterator[Finding]:
 
 
 def broad_excepts_have_reasons(source: Source) -> Iterator[Finding]:
-    """Who catches everything says why, in a comment at the handler, or raises it again."""
+    """Find broad handlers without a comment that says why, unless they raise again."""
     for node in source.nodes:
         if not isinstance(node, ast.ExceptHandler) or not _is_broad(node.type):
             continue
@@ -143,7 +143,7 @@ def _is_broad(caught: ast.expr | None) -> bool:
 
 
 def modes_are_asked_for_once(source: Source) -> Iterator[Finding]:
-    """What a mode means stands in the policy table; nothing else compares modes.
+    """Find comparisons of modes outside the policy table.
 
     A workload is a program like a user's: it may ask what its variables have become.
     """
@@ -177,7 +177,7 @@ def _names_mode(node: ast.AST) -> bool:
 
 
 def places_are_nobodys(source: Source) -> Iterator[Finding]:
-    """No file knows the folders, package indexes or addresses of one machine."""
+    """Find folders, package indexes and addresses of one machine."""
     if source.path.startswith("tests/tidy/"):
         return
     for number, line in enumerate(source.text.splitlines(), 1):
@@ -200,13 +200,13 @@ def conflicts_are_resolved(source: Source) -> Iterator[Finding]:
 
 
 def no_package_is_called_workers(source: Source) -> Iterator[Finding]:
-    """That name collides with other people's folders and wheels."""
+    """Find packages named `workers`, which collides with other projects' folders and wheels."""
     if source.path == "workers/__init__.py" or source.path.startswith("workers/workers/"):
         yield Finding(source.path, 1, "workers/ is a source root; the package is varsim_worker")
 
 
 def every_module_is_used(project: Sequence[Source], reachable_by_name: str) -> Iterator[Finding]:
-    """Find dead modules: no module imports them, and nothing names them.
+    """Find dead modules: no module imports them, and no text names them.
 
     Args:
         reachable_by_name: The texts in which a module may be named instead: pyproject.toml and

@@ -1,4 +1,4 @@
-"""The project's own sources, read once, as the tidy rules see them."""
+"""The project's sources for the tidy rules, read once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OTHERS_FOLDERS = frozenset({"build", "dist", "runs", "__pycache__", "results"})
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A place where a rule is broken, and what to do there."""
+    """A location that breaks a rule, and what to do."""
 
     path: str
     line: int
@@ -39,17 +39,17 @@ class Source:
 
     @cached_property
     def tree(self) -> ast.Module:
-        """The syntax tree."""
+        """Return the syntax tree."""
         return ast.parse(self.text, self.path)
 
     @cached_property
     def nodes(self) -> tuple[ast.AST, ...]:
-        """All nodes of the tree, in no useful order."""
+        """Return all nodes of the tree, in any order."""
         return tuple(ast.walk(self.tree))
 
     @cached_property
     def comments(self) -> dict[int, str]:
-        """Every comment by its line, without its marks."""
+        """Return every comment by its line, without `#`."""
         tokens = tokenize.generate_tokens(io.StringIO(self.text).readline)
         return {
             token.start[0]: token.string.lstrip("# ").strip()
@@ -59,7 +59,7 @@ class Source:
 
     @property
     def module(self) -> str:
-        """The dotted name under which it is imported."""
+        """Return the dotted name under which it is imported."""
         parts = Path(self.path).with_suffix("").parts
         if parts[0] == "workers":
             parts = parts[1:]
@@ -67,11 +67,11 @@ class Source:
 
     @property
     def installed(self) -> bool:
-        """Whether it is part of the distribution, and not a test or a tool."""
+        """Return whether it is part of the distribution, and not a test or a tool."""
         return self.path.split("/")[0] in ("varsim", "workers")
 
     def imports(self) -> Iterator[tuple[int, str]]:
-        """Every import, also inside functions: the line, and the dotted name of what is imported.
+        """Yield every import, also inside functions: its line, and the imported dotted name.
 
         What is imported from a package is named with it: it may be a module.
         """
@@ -99,14 +99,14 @@ def _ours(path: Path) -> bool:
 
 @cache
 def sources() -> tuple[Source, ...]:
-    """All Python files of the project."""
+    """Return all Python files of the project."""
     paths = sorted(path for folder in CODE for path in (ROOT / folder).rglob("*.py"))
     return tuple(_read(path) for path in paths if _ours(path))
 
 
 @cache
 def texts() -> tuple[Source, ...]:
-    """All files of the project that people read."""
+    """Return all text files of the project."""
     paths = sorted(path for path in ROOT.rglob("*") if path.is_file() and _ours(path))
     return tuple(_read(path) for path in paths if path.name.endswith(TEXTS))
 

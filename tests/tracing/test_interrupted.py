@@ -1,4 +1,4 @@
-"""Merging and judging tell how far they are, and can be interrupted without a loss."""
+"""Merging and judging report progress, and can be interrupted without a loss."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ ENDLESS = "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM n) SELE
 
 
 class Enough(Exception):
-    """What a test raises in place of KeyboardInterrupt, which would end pytest."""
+    """Raised by tests instead of KeyboardInterrupt, which would end pytest."""
 
 
 def recorded(folder: Path, steps: int = 20) -> Path:
-    """The traces of a few steps."""
+    """Provide the traces of a few steps."""
     wires = Wires(folder)
     wires.variable(1)
     for call in range(1, steps + 1):
@@ -38,9 +38,7 @@ def recorded(folder: Path, steps: int = 20) -> Path:
     return folder
 
 
-def test_merge_tells_the_fraction_that_is_done(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_merging_reports_its_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(merging, "EVERY", 10)
     said: list[float] = []
     merge(recorded(tmp_path), tmp_path, tell=said.append)
@@ -50,9 +48,7 @@ def test_merge_tells_the_fraction_that_is_done(
     assert said[-1] == 1.0
 
 
-def test_examining_tells_the_fraction_that_is_done(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_examining_reports_its_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "EVERY", 2)
     calls = [f"program call call={i}\nprogram finish call={i}" for i in range(1, 4)]
     said: list[float] = []
@@ -63,9 +59,7 @@ def test_examining_tells_the_fraction_that_is_done(
 
 
 @pytest.mark.parametrize("when", [0.0, 1.0])
-def test_a_merge_that_is_interrupted_leaves_no_history_and_all_traces(
-    tmp_path: Path, when: float
-) -> None:
+def test_an_interrupted_merge_leaves_no_history_and_all_traces(tmp_path: Path, when: float) -> None:
     before = {path: path.read_bytes() for path in recorded(tmp_path).iterdir()}
 
     def stop(fraction: float) -> None:
@@ -82,7 +76,7 @@ def test_a_merge_that_is_interrupted_leaves_no_history_and_all_traces(
 
 @contextmanager
 def alarm_after(seconds: float) -> Iterator[None]:
-    """Raises `Enough` in the main thread then, as Ctrl-C raises KeyboardInterrupt."""
+    """Raise `Enough` in the main thread, as Ctrl-C raises KeyboardInterrupt."""
 
     def ring(*_: object) -> None:
         raise Enough

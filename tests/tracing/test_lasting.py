@@ -1,4 +1,4 @@
-"""Files of records that survive their process, at whatever moment it ends."""
+"""Crash-safe logs can be read up to the moment at which their process ended."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def whole(path: Path) -> bytes:
 
 
 def left_by_a_kill(folder: Path, to: Path) -> Path:
-    """What a process would leave behind that ended now."""
+    """Return what a process would leave behind if it ended now."""
     shutil.rmtree(to, ignore_errors=True)
     shutil.copytree(folder, to)
     return to
 
 
 @given(st.lists(SIZES, max_size=12))
-def test_what_was_appended_survives(tmp_path_factory: pytest.TempPathFactory, sizes: list[int]):
+def test_appended_records_survive(tmp_path_factory: pytest.TempPathFactory, sizes: list[int]):
     folder = tmp_path_factory.mktemp("lasting")
     file = LastingFile(folder / "it", 2**30)
     expected = b""
@@ -44,7 +44,7 @@ def test_what_was_appended_survives(tmp_path_factory: pytest.TempPathFactory, si
     assert ["it"] == [path.name for path in folder.iterdir()]
 
 
-def test_a_kill_while_the_tail_moves_doubles_nothing(tmp_path: Path, monkeypatch):
+def test_a_kill_during_a_move_of_the_tail_duplicates_nothing(tmp_path: Path, monkeypatch):
     folder = tmp_path / "run"
     folder.mkdir()
     file = LastingFile(folder / "it", 2**30)
@@ -83,13 +83,13 @@ def test_the_trace_of_a_killed_process_is_readable(tmp_path: Path, damage: bytes
     assert 4 - bool(damage) == len(kinds)
 
 
-def test_a_tail_that_was_just_being_made_says_nothing(tmp_path: Path):
+def test_an_incomplete_tail_is_ignored(tmp_path: Path):
     (tmp_path / "it").write_bytes(b"what is there")
     (tmp_path / "it-tail").write_bytes(b"")
     assert b"what is there" == whole(tmp_path / "it")
 
 
-def test_a_full_disk_ends_it_behind_the_last_whole_record(tmp_path: Path, monkeypatch):
+def test_a_full_disk_ends_the_file_after_the_last_complete_record(tmp_path: Path, monkeypatch):
     file = LastingFile(tmp_path / "it", 2**30)
     assert file.append(b"a" * 300_000)
     write = os.write

@@ -1,4 +1,4 @@
-"""The judge reads contributions by its own code: a fault in the engine's does not deceive it."""
+"""The judge reads contributions with its own code, so it finds faults in the engine's code."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def wrote(number: int, operation=ADD) -> Write:
 
 
 def indices(*numbers: int) -> list[tuple[int, ...]]:
-    """Which writes of these variables share an array."""
+    """Return which writes of these variables share an array."""
     return [one.writes for one in packed([wrote(number) for number in numbers], SPECS)]
 
 

@@ -1,4 +1,4 @@
-"""From traces to a history: what each message becomes, and that causes come first."""
+"""The merge of traces into a history: the events of each message, and their causal order."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ END_BYTES = len(msgpack.packb((Kind.ENDED, 2**60)))
 
 
 class Wires:
-    """The traces of a program and two replicas, between which envelopes travel."""
+    """The traces of a program and two replicas that send envelopes to each other."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -55,17 +55,17 @@ class Wires:
         self.specs: dict[int, VariableSpec] = {}
 
     def down(self, replica: int, *messages: Message) -> None:
-        """The program sends an envelope, which arrives."""
+        """Send an envelope from the program to a replica."""
         self.program.sent(replica, encode(messages), messages)
         self.replicas[replica].received(PROGRAM)
 
     def up(self, replica: int, *messages: Message) -> None:
-        """A replica sends an envelope, which arrives."""
+        """Send an envelope from a replica to the program."""
         self.replicas[replica].sent(PROGRAM, encode(messages), messages)
         self.program.received(replica)
 
     def all(self, *messages: Message) -> None:
-        """The program sends the same to all."""
+        """Send the same messages to all replicas."""
         frames = encode(messages)
         for replica, trace in enumerate(self.replicas):
             self.program.sent(replica, frames, messages)
@@ -74,7 +74,7 @@ class Wires:
     def variable(
         self, number: int, aggregation: VariableAggregation = MEAN, size: int | None = None
     ) -> None:
-        """A new variable of float32."""
+        """Create a float32 variable."""
         shape = () if size is None else (size,)
         spec = VariableSpec(
             number,
@@ -91,7 +91,7 @@ class Wires:
         self.all(Create(spec=spec, value=np.zeros(shape, "f4")))
 
     def contribution(self, call: int, *written: tuple[int, float | None]) -> list[Message]:
-        """What a replica sends that adds something to variables; None: it does not count."""
+        """Return the messages of a replica that adds to variables; None for values not used."""
         writes = tuple(Write(number, ADD, (), f"p:{10 + number}") for number, _ in written)
         buckets = []
         for bucket in arrange(writes, self.specs):
@@ -107,14 +107,14 @@ class Wires:
         ]
 
     def step(self, call: int, *of_replicas: tuple[tuple[int, float | None], ...]) -> None:
-        """All replicas begin a call, write, and return."""
+        """Let all replicas begin a call, write, and return."""
         self.all(Start(call_id=call, function_id="f", arguments=NOTHING))
         for replica, written in enumerate(of_replicas):
             returned = Returned(call_id=call, result=NOTHING, report=Report())
             self.up(replica, *self.contribution(call, *written), returned)
 
     def history(self) -> list[Event]:
-        """All that happened."""
+        """Return all events."""
         for trace in (self.program, *self.replicas):
             trace.close()
         merge(self.folder, self.folder)
@@ -126,7 +126,7 @@ class Wires:
 
 
 def _check_order(events: list[Event]) -> None:
-    """What holds of every history."""
+    """Check properties of every history."""
     assert list(range(1, len(events) + 1)) == [event.event for event in events]
     for process in {event.process for event in events}:
         numbers = [event.number for event in events if event.process == process]
@@ -188,8 +188,8 @@ def test_a_merge_is_its_writes_then_its_commit_then_its_installs(wires: Wires) -
     assert wires.run["complete"]
 
 
-def test_each_write_of_a_call_has_a_meeting_of_its_own(wires: Wires) -> None:
-    """Also two writes of one variable; and variables in one commit are told apart."""
+def test_each_write_of_a_call_has_its_own_position(wires: Wires) -> None:
+    """This holds for two writes of one variable, and for variables in the same commit."""
     wires.variable(1)
     wires.variable(2)
     wires.step(1, ((1, 1.0), (2, 2.0), (1, 3.0)), ((1, 1.0), (2, 2.0), (1, 3.0)))
@@ -205,7 +205,7 @@ def test_each_write_of_a_call_has_a_meeting_of_its_own(wires: Wires) -> None:
     assert [1.0, 2.0, 4.0] == values
 
 
-def test_what_does_not_count_has_no_value(wires: Wires) -> None:
+def test_contributions_that_do_not_count_have_no_value(wires: Wires) -> None:
     wires.variable(1, VariableAggregation.ONLY_FIRST_REPLICA)
     wires.step(1, ((1, 5.0),), ((1, None),))
     written = [event for event in wires.history() if event.kind == "write"]
@@ -213,7 +213,7 @@ def test_what_does_not_count_has_no_value(wires: Wires) -> None:
     assert [5.0, None] == [number_of(event) for event in written]
 
 
-def test_a_commit_of_the_program_to_one_component_says_whose(wires: Wires) -> None:
+def test_a_commit_to_one_component_names_its_replica(wires: Wires) -> None:
     wires.variable(1)
     wires.program.wrote(1, 1, ASSIGN, "p:5", np.array(7, "f4"))
     wires.down(1, commit(0, 1, 7.0, 1))
@@ -229,7 +229,7 @@ def test_a_commit_of_the_program_to_one_component_says_whose(wires: Wires) -> No
     )
 
 
-def test_commits_that_leave_late_stand_before_the_end_of_their_call(wires: Wires) -> None:
+def test_late_commits_are_before_the_end_of_their_call(wires: Wires) -> None:
     wires.variable(1)
     wires.step(1, ((1, 2.0),), ((1, 4.0),))
     late = commit(1, 1, 3.0, 1)
@@ -255,7 +255,7 @@ def test_a_fetch_comes_before_its_component(wires: Wires) -> None:
     assert [(0, sent)] == of_kind(events, "receive", "replica", "cause")
 
 
-def test_reads_waits_and_aborts_are_of_their_call(wires: Wires) -> None:
+def test_reads_waits_and_aborts_have_their_call(wires: Wires) -> None:
     wires.variable(1)
     wires.all(Start(call_id=4, function_id="f", arguments=NOTHING))
     wires.replicas[0].read(1, 0, 0, "p:2", np.array(0, "f4"))
@@ -270,7 +270,7 @@ def test_reads_waits_and_aborts_are_of_their_call(wires: Wires) -> None:
     assert [(1, "was killed")] == of_kind(events, "lost", "replica", "note")
 
 
-def test_large_values_are_named_and_not_there(wires: Wires) -> None:
+def test_large_values_have_dtype_and_shape_only(wires: Wires) -> None:
     wires.variable(1, size=FRAME_LIMIT_BYTES)
     (made,) = [event for event in wires.history() if event.kind == "create"]
 
@@ -283,7 +283,7 @@ def test_large_values_are_named_and_not_there(wires: Wires) -> None:
 
 
 @pytest.mark.parametrize("shift_s", [-3600, -0.001, 5])
-def test_causes_come_first_whatever_the_clocks_say(
+def test_causes_come_first_for_any_clocks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shift_s: float
 ) -> None:
     wires, now = Wires(tmp_path), time.monotonic_ns
@@ -301,14 +301,14 @@ def test_causes_come_first_whatever_the_clocks_say(
     for call in range(1, 4):
         wires.step(call, ((1, 2.0),), ((1, 4.0),))
         wires.all(commit(call, call, 3.0, 1))
-    events = wires.history()  # which checks the order
+    events = wires.history()  # checks the order
 
     assert 6 == len(of_kind(events, "install"))
     assert wires.run["complete"]
 
 
 @pytest.mark.parametrize("what", ["gone", "open", "torn"])
-def test_a_record_that_is_not_whole_is_said_to_be_so(wires: Wires, what: str) -> None:
+def test_an_incomplete_record_is_marked(wires: Wires, what: str) -> None:
     wires.variable(1)
     wires.step(1, ((1, 2.0),), ((1, 4.0),))
     wires.replicas[1].close()
@@ -328,9 +328,7 @@ def test_a_record_that_is_not_whole_is_said_to_be_so(wires: Wires, what: str) ->
     [[2, "yesterday", -1, []], [3, 10**15, [-1]], [3, 10**15], [5], 7],
     ids=["no time", "no peer", "no peer at all", "only a kind", "no record"],
 )
-def test_a_record_without_a_place_among_the_others_ends_its_trace(
-    wires: Wires, damaged: object
-) -> None:
+def test_a_record_without_a_causal_position_ends_its_trace(wires: Wires, damaged: object) -> None:
     wires.variable(1)
     wires.program.close()
     for trace in wires.replicas:
@@ -394,7 +392,7 @@ def test_a_real_cluster_leaves_a_history_that_is_valid(tmp_path: Path) -> None:
 
 
 @pytest.mark.processes
-def test_a_killed_worker_has_told_what_it_did(tmp_path: Path) -> None:
+def test_the_events_of_a_killed_worker_are_recorded(tmp_path: Path) -> None:
     with cluster(2, trace=TraceOptions(tmp_path)) as strategy:
         with strategy.scope():
             v = tf.Variable(3.0, aggregation=tf.VariableAggregation.SUM)

@@ -49,12 +49,12 @@ def asked(history: History, question: str) -> list[tuple[object, ...]]:
     return history.connection.execute(QUESTIONS[question]).fetchall()
 
 
-def test_there_are_ten():
+def test_there_are_ten_questions():
     assert 10 == len(QUESTIONS)
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_each_has_an_answer(folder: Path, question: str):
+def test_each_question_has_an_answer(folder: Path, question: str):
     with open_history(folder) as history:
         assert asked(history, question)
 

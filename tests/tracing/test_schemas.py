@@ -1,4 +1,4 @@
-"""Histories that earlier versions wrote are judged as before; a changed one is noticed."""
+"""Histories of earlier versions are judged as before, and changes to them are noticed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OLD = sorted(RECORDED.glob("schema-*.sql"))
 
 
 def restored(dump: Path, folder: Path) -> Path:
-    """The database of a dump, in a folder."""
+    """Create the database of a dump in a folder."""
     file = folder / HISTORY
     with closing(sqlite3.connect(file)) as connection:
         connection.executescript(dump.read_text("utf-8"))
@@ -40,7 +40,7 @@ def old(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def now(old: Path) -> Iterator[Path]:
-    """The same history, in today's schema."""
+    """Return the same history in the present schema."""
     with closing(sqlite3.connect(old)) as connection:
         upgrade(connection)
         connection.commit()
@@ -65,7 +65,7 @@ def test_an_old_history_is_judged_as_it_was(old: Path):
     assert (("program.py:42", 1), ("program.py:40", 1)) == found.findings[1].places
 
 
-def test_what_an_old_history_said_in_sentences_is_in_fields(old: Path):
+def test_sentences_of_an_old_history_become_fields(old: Path):
     with open_history(old) as history:
         events = list(history.events())
 
@@ -81,7 +81,7 @@ def test_what_an_old_history_said_in_sentences_is_in_fields(old: Path):
     ]
 
 
-def test_an_upgraded_history_says_what_it_said_before(old: Path, tmp_path: Path):
+def test_an_upgraded_history_has_the_same_verdict_and_events(old: Path, tmp_path: Path):
     with open_history(old) as history:
         before = list(history.events()), history.variables, {**history.run, "schema": 0}
         judged = examine(history)

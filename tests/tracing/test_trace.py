@@ -1,4 +1,4 @@
-"""The record of one process: what is written comes back, however the process ends."""
+"""The trace of one process: written events are read back, for every end of the process."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def values(folder: Path, kind: Kind) -> list[list[object]]:
     return [record[-1] for record in found]
 
 
-def test_what_happened_comes_back_in_its_order(tmp_path: Path) -> None:
+def test_events_are_read_in_their_order(tmp_path: Path) -> None:
     trace = make(tmp_path)
     trace.read(1, 0, 7, "p.py:1", VALUE)
     trace.wrote(1, 0, Operation.ASSIGN, "p.py:2", VALUE)
@@ -57,7 +57,7 @@ def test_what_happened_comes_back_in_its_order(tmp_path: Path) -> None:
     assert [0, 2, OPS] == begun(tmp_path / file_name(0))[2:5]
 
 
-def test_a_value_that_is_written_is_kept_as_it_was(tmp_path: Path) -> None:
+def test_a_written_value_is_recorded_unchanged(tmp_path: Path) -> None:
     """The program may change its array afterwards."""
     trace, value = make(tmp_path), VALUE.copy()
     trace.wrote(1, 0, Operation.ASSIGN, "", value)
@@ -68,7 +68,7 @@ def test_a_value_that_is_written_is_kept_as_it_was(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("level", [OPS, MESSAGES])
-def test_large_values_are_kept_if_everything_is(tmp_path: Path, level: str) -> None:
+def test_large_values_are_recorded_with_messages(tmp_path: Path, level: str) -> None:
     trace = make(tmp_path, level)
     middle = np.zeros(READ_LIMIT_BYTES + 1, np.uint8)
     large = np.zeros(FRAME_LIMIT_BYTES + 1, np.uint8)
@@ -85,7 +85,7 @@ def test_large_values_are_kept_if_everything_is(tmp_path: Path, level: str) -> N
     assert everything == (values(tmp_path, Kind.WROTE)[0][3] is not None)
 
 
-def test_a_read_that_only_repeats_is_counted(tmp_path: Path) -> None:
+def test_a_repeated_read_is_counted(tmp_path: Path) -> None:
     trace = make(tmp_path)
     for _ in range(1000):
         trace.read(1, 0, 7, "p.py:1", VALUE)
@@ -96,7 +96,7 @@ def test_a_read_that_only_repeats_is_counted(tmp_path: Path) -> None:
     assert [999] == values(tmp_path, Kind.AGAIN)
 
 
-def test_a_value_may_be_as_large_as_it_likes(tmp_path: Path) -> None:
+def test_a_value_may_have_any_size(tmp_path: Path) -> None:
     trace = make(tmp_path, MESSAGES)
     sizes = [3_000_000, 1, 2**20, 70_000]
     for size in sizes:
@@ -108,7 +108,7 @@ def test_a_value_may_be_as_large_as_it_likes(tmp_path: Path) -> None:
     ]
 
 
-def test_at_its_limit_it_says_so_and_ends(tmp_path: Path) -> None:
+def test_at_its_limit_a_trace_ends_with_a_note(tmp_path: Path) -> None:
     trace = make(tmp_path, limit_bytes=10_000)
     for number in range(100_000):
         trace.finished(number, "what happened")
@@ -118,7 +118,7 @@ def test_at_its_limit_it_says_so_and_ends(tmp_path: Path) -> None:
     assert 10_100 >= (tmp_path / file_name(0)).stat().st_size
 
 
-def test_what_repeats_at_the_end_is_counted_too(tmp_path: Path) -> None:
+def test_repeated_reads_at_the_end_are_counted(tmp_path: Path) -> None:
     trace = make(tmp_path)
     for _ in range(3):
         trace.read(1, 0, 7, "p.py:1", VALUE)
@@ -146,14 +146,14 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
         begun(path)
 
 
-def test_a_trace_is_for_its_user_alone(tmp_path: Path) -> None:
+def test_a_trace_is_readable_by_its_user_only(tmp_path: Path) -> None:
     make(tmp_path).close()
 
     assert 0o600 == (tmp_path / file_name(0)).stat().st_mode & 0o777
 
 
-def test_a_value_that_took_the_place_of_another_is_another(tmp_path: Path) -> None:
-    """In memory, as Python reuses it, while something else is pending."""
+def test_a_value_at_a_reused_address_is_another_value(tmp_path: Path) -> None:
+    """Python reuses addresses while other records are pending."""
     trace = make(tmp_path)
     for number in range(50):
         trace.read(1, 0, 7, "p.py:1", np.float32(number))

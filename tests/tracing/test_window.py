@@ -1,4 +1,4 @@
-"""A window of steps: what is in it is recorded, and nothing that came before it is made up."""
+"""A window of steps: events in it are recorded, and nothing is assumed about earlier ones."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ AUTO = st.sampled_from(["on_write", "adaptive"])
 
 @settings(max_examples=many(40), deadline=None, suppress_health_check=list(HealthCheck))
 @given(programs(st.integers(2, 4)), st.none() | st.integers(0, 2**32), AUTO, st.integers(1, 3))
-def test_of_no_program_is_a_window_invalid(
+def test_a_window_of_any_program_is_not_invalid(
     program: Program, seed: int | None, auto: str, first: int
 ) -> None:
     with TemporaryDirectory() as folder, warnings.catch_warnings():
@@ -65,8 +65,8 @@ def test_only_the_calls_of_the_window_are_recorded(tmp_path: Path):
 
 
 @pytest.mark.processes
-def test_the_window_holds_on_worker_processes_too(tmp_path: Path):
-    """50 calls, of which the 10th and the 11th are recorded; the directory is named by a str."""
+def test_worker_processes_record_only_the_window(tmp_path: Path):
+    """Of 50 calls the 10th and the 11th are recorded; the directory is given as a str."""
     options = TraceOptions(str(tmp_path / "trace"), window=(10, 12))  # type: ignore[arg-type]
     with tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"], trace=options) as strategy:
         with strategy.scope():
@@ -89,17 +89,17 @@ def test_the_window_holds_on_worker_processes_too(tmp_path: Path):
         ({"window": (12, 10)}, r"window=\(12, 10\): it must be \(first, first after\), from 1"),
     ],
 )
-def test_wrong_trace_options_are_refused_where_they_are_made(wrong: Any, problem: str):
+def test_wrong_trace_options_are_refused_at_their_creation(wrong: Any, problem: str):
     with pytest.raises(ConfigError, match=problem):
         TraceOptions("somewhere", **wrong)  # type: ignore[arg-type]
 
 
-def test_a_directory_alone_is_no_trace():
+def test_a_directory_is_not_accepted_as_trace_options():
     with pytest.raises(tf.VarsimError, match=r"such as TraceOptions\('runs/x'\)"):
         tf.distribute.MirroredStrategy(["cpu:0"], trace="runs/x")  # type: ignore[arg-type]
 
 
-def test_a_record_that_reached_its_limit_says_so(tmp_path: Path):
+def test_a_record_that_reached_its_limit_is_marked(tmp_path: Path):
     with open_history(recorded(tmp_path, {"limit": "64 KiB"})) as history:
         reasons = {one.reason for one in judge(history)}
     assert any("the record of the program reached its limit" in reason for reason in reasons)
@@ -114,7 +114,7 @@ def test_a_record_that_reached_its_limit_says_so(tmp_path: Path):
         ("trace.stps=1:2", "trace has no key 'stps'; did you mean 'steps'?"),
     ],
 )
-def test_a_wrong_trace_names_what_it_could_be(said: str, problem: str):
+def test_a_wrong_trace_is_an_error_with_the_allowed_values(said: str, problem: str):
     with pytest.raises(ConfigError) as caught:
         load_experiment(None, [Override.parse(said)])
     assert problem in str(caught.value)

@@ -1,4 +1,4 @@
-"""Values that do not count do not travel, but the history tells whether they differed."""
+"""Values that are not used are not sent, but the history shows whether they differed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STEPS = 4
 
 
 def history_of(folder: Path, *, differ: bool, size: int = 2) -> AbstractContextManager[History]:
-    """Replicas contribute to variables of which the first replica's value counts."""
+    """Run replicas that contribute to variables of which the first replica's value is used."""
     strategy = tf.distribute.MirroredStrategy(
         ["cpu:0", "cpu:1", "cpu:2"], trace=TraceOptions(folder)
     )
@@ -51,7 +51,7 @@ def history_of(folder: Path, *, differ: bool, size: int = 2) -> AbstractContextM
 
 
 @pytest.mark.parametrize("differ", [False, True])
-def test_merges_of_the_same_values_are_told_from_others(tmp_path: Path, differ: bool):
+def test_merges_of_equal_values_are_distinguished_from_others(tmp_path: Path, differ: bool):
     with simulated_cluster(), history_of(tmp_path, differ=differ) as history:
         found = [(one.kind, one.variable, one.count) for one in find(history)]
         assert Outcome.VALID is overall(judge(history))
@@ -69,8 +69,8 @@ def test_large_values_are_not_digested(tmp_path: Path):
         assert {(f"[{size}]", None)} == {(e.shape, e.digest) for e in writes}
 
 
-def test_a_message_is_recorded_however_long_its_words_are(tmp_path: Path):
-    """Frames of arrays are left out if they are large; what tells of a call never is."""
+def test_a_message_with_long_texts_is_recorded(tmp_path: Path):
+    """Large frames of arrays are left out, but frames that describe a call never are."""
     with simulated_cluster():
         strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"], trace=TraceOptions(tmp_path))
 

@@ -1,4 +1,4 @@
-"""Advice saves something and changes nothing, or mends what is wrong; a replay has shown it."""
+"""Advice saves messages without changing reads, or corrects mistakes, as a replay has shown."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_each_variable_gets_what_its_reads_need(tmp_path: Path):
         ("mirror_is_broken", "offset", ("ON_WRITE", "MEAN")),
     ],
 )
-def test_what_is_wrong_is_mended_and_it_says_so(
+def test_advice_corrects_wrong_variables_and_says_so(
     tmp_path: Path, name: str, variable: str, settings: tuple[str, str]
 ):
     program = CORPUS / "planted" / f"{name}.py"
@@ -126,7 +126,7 @@ def test_advice_can_be_pasted(tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", ["a: b", "yes", "w[0]", 'say "it"'])
-def test_lines_to_paste_take_any_name(tmp_path: Path, name: str):
+def test_lines_to_paste_support_any_name(tmp_path: Path, name: str):
     text = JOB.replace('name="seen"', f"name={name!r}")
     shown = CliRunner().invoke(main, ["advise", run(tmp_path, text).directory]).output
     pasted = shown.partition("in an experiment\n")[2].partition("\n\n")[0]
@@ -149,7 +149,7 @@ def test_variables_of_one_name_get_the_same_advice_or_none(tmp_path: Path):
 
 
 def test_lines_to_paste_turn_adaptive_off_where_nothing_is(tmp_path: Path):
-    """Else the experiment would be refused: it has no variable for `auto: adaptive`."""
+    """Otherwise the experiment would be refused: it has no variable for `auto: adaptive`."""
     with open_history(Path(run(tmp_path, auto="adaptive").directory)) as history:
         program = Replays(history).program
     on_read = {
@@ -163,7 +163,7 @@ def test_lines_to_paste_turn_adaptive_off_where_nothing_is(tmp_path: Path):
     assert {} == experiment_keys(program, {})
 
 
-def test_the_advice_is_there_as_json(tmp_path: Path):
+def test_the_advice_is_available_as_json(tmp_path: Path):
     folder = run(tmp_path).directory
     said = json.loads(CliRunner().invoke(main, ["advise", folder, "--json"]).stdout)
     assert ["weight", "seen", "rarely"] == [one["name"] for one in said["advice"]]
@@ -171,7 +171,7 @@ def test_the_advice_is_there_as_json(tmp_path: Path):
     assert [True, False, False] == [one["keep"] for one in said["advice"]]
 
 
-def test_a_run_takes_the_advice_of_a_pilot_run(tmp_path: Path):
+def test_a_run_uses_the_advice_of_a_pilot_run(tmp_path: Path):
     plain, advised = run(tmp_path), run(tmp_path, auto="advised")
 
     assert plain.result == advised.result
@@ -185,7 +185,7 @@ def test_a_run_takes_the_advice_of_a_pilot_run(tmp_path: Path):
 @pytest.mark.parametrize(
     "keys", [{"variables": {"seen": {"synchronization": "auto"}}}, {"mode": "see*=auto"}]
 )
-def test_the_advice_is_for_what_the_experiment_makes_auto(tmp_path: Path, keys: dict[str, Any]):
+def test_the_advice_is_for_auto_variables(tmp_path: Path, keys: dict[str, Any]):
     text = JOB.replace('name="seen",', 'name="seen", synchronization=NONE,')
     text = text.replace("{settings}", "NONE = tf.VariableSynchronization.NONE")
     advised = run(tmp_path, text, auto="advised", **keys)
@@ -195,8 +195,8 @@ def test_the_advice_is_for_what_the_experiment_makes_auto(tmp_path: Path, keys: 
     assert "seen: ON_READ with SUM, which saves" in advised.advice[1]
 
 
-def test_a_pilot_run_lets_alone_what_replicas_read(tmp_path: Path):
-    """They have written the same so far, so ON_READ would change nothing yet."""
+def test_a_pilot_run_does_not_advise_on_read_for_variables_that_replicas_read(tmp_path: Path):
+    """Replicas have written equal values so far, so ON_READ would not change a read yet."""
     alike = JOB.replace("0.5 * me", "0.5")
     modes = {
         one.name: one.synchronization for one in run(tmp_path, alike, auto="advised").variables
@@ -210,7 +210,7 @@ def test_without_auto_variables_there_is_nothing_to_advise(tmp_path: Path):
     assert ["no variable is AUTO, so there is nothing to advise"] == advised.advice
 
 
-def test_a_pilot_run_that_fails_is_told(tmp_path: Path):
+def test_a_failed_pilot_run_is_reported(tmp_path: Path):
     failing = JOB.replace(
         "    for number", "    if job.steps:\n        raise OSError('x')\n    for number"
     )
@@ -221,7 +221,7 @@ def test_a_pilot_run_that_fails_is_told(tmp_path: Path):
 
 
 def test_whatif_shows_before_and_after_on_any_console(tmp_path: Path):
-    """From 60 columns on in a table."""
+    """With 60 columns or more it is a table."""
     folder = run(tmp_path).directory
     command = ["whatif", folder, "--set", "w*=on_read", "--set", "seen=/mean"]
     for width in (40, 60, 80):
@@ -262,9 +262,7 @@ def run(job: tf.Job):
         (["whatif", "--set", "*=on_read"], "layer_*/bias (5 variables): 1 read would", ": 1 read"),
     ],
 )
-def test_variables_that_are_alike_are_told_once(
-    tmp_path: Path, command: list[str], told: str, each: str
-):
+def test_similar_variables_are_shown_once(tmp_path: Path, command: list[str], told: str, each: str):
     folder = run(tmp_path, LAYERS).directory
     once, all_ = (
         CliRunner().invoke(main, [*command, folder, *more]).output for more in ([], ["--all"])
@@ -286,7 +284,7 @@ def test_variables_that_are_alike_are_told_once(
         ("seen", "it should be VARIABLE=MODE"),
     ],
 )
-def test_a_wrong_change_names_what_there_is(tmp_path: Path, change: str, problem: str):
+def test_a_wrong_change_lists_the_variables(tmp_path: Path, change: str, problem: str):
     result = CliRunner().invoke(main, ["whatif", run(tmp_path).directory, "--set", change])
     assert 2 == result.exit_code
     assert problem in result.output
@@ -314,15 +312,15 @@ def run(job: tf.Job):
 """
 
 
-def test_what_nobody_reads_stays(tmp_path: Path):
+def test_unread_variables_are_not_changed(tmp_path: Path):
     weight = advice(run(tmp_path, UNREAD).directory)["weight"]
 
     assert weight.keeps
     assert "with no read nothing shows what its readers need" in weight.proof
 
 
-def test_what_the_replay_gets_wrong_is_not_taken_for_certain(tmp_path: Path):
-    """The record of the last read is changed, as if something unseen had happened before it."""
+def test_a_wrong_replay_is_reported(tmp_path: Path):
+    """The recorded value of the last read is changed, as if an unknown event had happened."""
     folder = Path(run(tmp_path).directory)
     with closing(sqlite3.connect(folder / "history.db")) as connection:
         connection.execute(

@@ -1,4 +1,4 @@
-"""A recorded program, played again: as it was, and as a run under other settings would be."""
+"""The replay of a recorded program, with the same settings and with others."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SUM, MEAN = VariableAggregation.SUM, VariableAggregation.MEAN
 
 @contextmanager
 def recorded(program, monkeypatch) -> Iterator[Replays]:
-    """A program that makes its own strategies, in a simulated cluster."""
+    """Provide programs that create their own strategies, in a simulated cluster."""
     launch = SimulatedCluster.launch
     with TemporaryDirectory() as name:
         folder = Path(name)
@@ -61,7 +61,7 @@ def settings_for(replays: Replays, name: str, settings: Settings) -> dict[int, S
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.__name__)
-def test_as_it_was_it_gives_what_was_recorded(program, monkeypatch):
+def test_a_replay_with_the_same_settings_equals_the_record(program, monkeypatch):
     with recorded(program, monkeypatch) as replays:
         assert () == replays.doubts
         assert "" == replays.under({}).failure
@@ -69,7 +69,7 @@ def test_as_it_was_it_gives_what_was_recorded(program, monkeypatch):
 
 
 @pytest.mark.parametrize("workload", [one.name for one in list_workloads()])
-def test_workloads_cost_in_the_replay_what_they_cost_in_the_run(workload: str, tmp_path: Path):
+def test_a_replay_has_the_costs_of_the_run(workload: str, tmp_path: Path):
     with simulated_cluster():
         ran = run_experiment(Experiment(workload=workload, workers=3, steps=24, out=str(tmp_path)))
     with open_history(Path(ran.directory)) as history:
@@ -82,7 +82,7 @@ def test_workloads_cost_in_the_replay_what_they_cost_in_the_run(workload: str, t
 
 
 def counting() -> None:
-    """Replicas count, look at their count, and the program reads it in the end."""
+    """Count on replicas, read the count there, and read it in the program at the end."""
     strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])
     with strategy.scope():
         count = tf.Variable(0.0, name="count", aggregation=tf.VariableAggregation.SUM)
@@ -99,7 +99,7 @@ def counting() -> None:
     strategy.close()
 
 
-def test_other_settings_give_what_a_run_under_them_gives(monkeypatch):
+def test_a_replay_with_other_settings_equals_a_run_with_them(monkeypatch):
     with recorded(counting, monkeypatch) as replays:
         to = Settings(ON_READ, SUM)
         result = replays.under(settings_for(replays, "count", to))
@@ -119,7 +119,7 @@ def test_other_settings_give_what_a_run_under_them_gives(monkeypatch):
     ("settings", "value"),
     [(Settings(ON_READ, SUM), 12.0), (Settings(ON_READ, MEAN), 6.0), (Settings(ADAPTIVE, SUM), 12)],
 )
-def test_the_value_that_is_read_in_the_end(monkeypatch, settings: Settings, value: float):
+def test_the_value_that_is_read_at_the_end(monkeypatch, settings: Settings, value: float):
     with recorded(counting, monkeypatch) as replays:
         result = replays.under(settings_for(replays, "total", settings))
     effect = effect_on(result, "total")
@@ -128,7 +128,7 @@ def test_the_value_that_is_read_in_the_end(monkeypatch, settings: Settings, valu
     assert effect.cost_after.messages < effect.cost_before.messages
 
 
-def test_what_would_be_refused_is_told_with_its_place(monkeypatch):
+def test_a_refused_operation_is_reported_with_its_location(monkeypatch):
     with recorded(counting, monkeypatch) as replays:
         result = replays.under(settings_for(replays, "total", Settings(NONE, SUM)))
     refusal = effect_on(result, "total").refusal
@@ -140,7 +140,7 @@ def test_what_would_be_refused_is_told_with_its_place(monkeypatch):
 
 
 def first_counts() -> None:
-    """Only what the first replica writes counts; others' values are recorded all the same."""
+    """Only the first replica's values are used; those of others are recorded, too."""
     strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])
     with strategy.scope():
         one = tf.Variable(0.0, name="one", aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA)
@@ -153,7 +153,7 @@ def first_counts() -> None:
     strategy.close()
 
 
-def test_values_that_did_not_count_do_under_other_settings(monkeypatch):
+def test_recorded_values_that_were_not_used_count_under_other_settings(monkeypatch):
     with recorded(first_counts, monkeypatch) as replays:
         result = replays.under(settings_for(replays, "one", Settings(ON_READ, SUM)))
     first = effect_on(result, "one").first
@@ -177,7 +177,7 @@ def large_values() -> None:
     strategy.close()
 
 
-def test_what_was_not_recorded_is_not_guessed(monkeypatch):
+def test_a_missing_value_is_reported_as_unknown(monkeypatch):
     with recorded(large_values, monkeypatch) as replays:
         result = replays.under(settings_for(replays, "large", Settings(ON_READ, MEAN)))
     effect = effect_on(result, "large")

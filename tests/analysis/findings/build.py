@@ -1,4 +1,4 @@
-"""Histories in a few words: a story says what replicas and the program did, and is examined.
+"""Builds histories in a few words, and examines them.
 
 A story keeps what every component of every variable holds (float32 scalars), so that reads and
 commits say what they would in a run. Every event takes 10 µs, unless `takes_ms` says more.
@@ -24,7 +24,7 @@ SHORT_MS = 0.01
 
 
 class Story:
-    """A history that grows by one deed at a time."""
+    """Builds a history operation by operation."""
 
     def __init__(self, num_replicas: int = 2, *, values: bool = True, **variables: str) -> None:
         self.num_replicas = num_replicas
@@ -61,7 +61,7 @@ class Story:
         takes_ms: float = SHORT_MS,
         **columns: Any,
     ) -> int:
-        """Appends an event, and returns its number."""
+        """Append an event, and return its number."""
         self.now_s += takes_ms / 1e3
         number = len(self.events) + 1
         if name is not None:
@@ -77,7 +77,7 @@ class Story:
     # The program
 
     def call(self) -> None:
-        """The program calls a function, and all replicas begin."""
+        """Let the program call a function, and all replicas begin."""
         self._calls, self._meetings = self._calls + 1, 0
         self._call = self._calls
         cause = self.event(PROGRAM, "call")
@@ -85,23 +85,23 @@ class Story:
             self.event(replica_id, "begin", cause=cause)
 
     def end(self, order: Iterable[int] | None = None) -> None:
-        """All replicas return, in some order, and the program hears of it."""
+        """Let all replicas return, in some order, and the program receive it."""
         for replica_id in self.replicas if order is None else order:
             self.done(replica_id)
         self.finish()
 
     def done(self, replica_id: int, takes_ms: float = SHORT_MS) -> None:
-        """One replica returns, and the program hears of it."""
+        """Let one replica return, and the program receive it."""
         cause = self.event(replica_id, "return", takes_ms=takes_ms)
         self.event(PROGRAM, "receive", cause=cause, replica=replica_id)
 
     def finish(self) -> None:
-        """The program has the results of the call."""
+        """Let the program finish the call."""
         self.event(PROGRAM, "finish")
         self._call = None
 
     def assign(self, name: str, value: float, at: str | None = None) -> None:
-        """The program assigns a value to all components."""
+        """Let the program assign a value to all components."""
         self.event(PROGRAM, "write", name, value=value, operation="assign", location=at)
         version = max(self.versions[name]) + 1
         self.holds[name] = [value] * self.num_replicas
@@ -109,7 +109,7 @@ class Story:
         self._commit(name, value, version)
 
     def assign_one(self, name: str, replica_id: int, value: float, at: str | None = None) -> None:
-        """The program assigns a value to one component."""
+        """Let the program assign a value to one component."""
         of = {"operation": "assign", "replica": replica_id}
         self.event(PROGRAM, "write", name, value=value, location=at, **of)
         self.holds[name][replica_id] = value
@@ -118,7 +118,7 @@ class Story:
         self.event(PROGRAM, "commit", name, value=value, version=version, **of)
 
     def show(self, name: str, at: str | None = None, replica: int | None = None) -> None:
-        """The program reads a variable, or one of its components."""
+        """Let the program read a variable, or one of its components."""
         for asked in self.replicas if replica is None else (replica,):
             cause = self.event(PROGRAM, "fetch", name, replica=asked)
             held = self.holds[name][asked]
@@ -133,7 +133,7 @@ class Story:
     def write(
         self, replica_id: int, name: str, value: float, at: str | None = None, add: bool = False
     ) -> None:
-        """A replica writes its own component."""
+        """Let a replica write its own component."""
         operation = "assign_add" if add else "assign"
         self.holds[name][replica_id] = value + (self.holds[name][replica_id] if add else 0)
         of = {"operation": operation, "replica": replica_id, "location": at}
@@ -142,7 +142,7 @@ class Story:
     def read(
         self, replica_id: int, name: str, at: str | None = None, version: int | None = None
     ) -> None:
-        """A replica reads its own component."""
+        """Let a replica read its own component."""
         held = self.holds[name][replica_id]
         version = self.versions[name][replica_id] if version is None else version
         self.event(replica_id, "read", name, value=held, version=version, location=at)
@@ -155,7 +155,7 @@ class Story:
         works_ms: Sequence[float] | None = None,
         operation: str = "assign",
     ) -> None:
-        """All replicas write, wait, and get the mean; each having worked for a while.
+        """Let all replicas work for a while, write, wait, and get the mean.
 
         Args:
             works_ms: How long each works before its write; they work at the same time, so in the
@@ -176,7 +176,7 @@ class Story:
         self._meetings += 1
 
     def merge_at_end(self, name: str, values: Sequence[float], at: str | None = None) -> None:
-        """All replicas write as their calls end; the commit leaves with what is sent next."""
+        """Let all replicas write as their calls end; the commit is sent with the next messages."""
         for replica_id in self.replicas:
             of = {"operation": "assign", "position": self._meetings, "location": at}
             self.event(replica_id, "write", name, value=values[replica_id], **of)
@@ -188,7 +188,7 @@ class Story:
         self.late = (name, value, version, call)
 
     def send_late(self) -> None:
-        """The program sends the commit that was due, after its call has finished."""
+        """Let the program send the pending commit, after its call has finished."""
         name, value, version, call = self.late
         of = {"operation": "assign", "version": version, "call": call}
         cause = self.event(PROGRAM, "commit", name, value=value, **of)
@@ -202,7 +202,7 @@ class Story:
         works_ms: Sequence[float] | None = None,
         places: Sequence[str] = (),
     ) -> None:
-        """All replicas meet in an all_reduce, each having worked for a while.
+        """Let all replicas work for a while and do an all_reduce.
 
         Args:
             places: Where each of them does; in one line, if it is not said.
@@ -220,7 +220,7 @@ class Story:
         self._meetings += 1
 
     def hear(self, replica_id: int, cause: int | None = None) -> None:
-        """A replica hears of the last answer."""
+        """Let a replica receive the last answer."""
         self.event(replica_id, "install", cause=self._answered if cause is None else cause)
 
     def _commit(self, name: str, value: float, version: int, meeting: int | None = None) -> None:
@@ -232,12 +232,12 @@ class Story:
     # What comes of it
 
     def findings(self) -> tuple[Finding, ...]:
-        """The findings in the story."""
+        """Return the findings in the history."""
         with self._history() as history:
             return find(history)
 
     def notes(self) -> list[Note]:
-        """What finders could not look at."""
+        """Return the notes of finders."""
         with self._history() as history:
             search = Search(history)
             Audience(search.observers).show(history.events())
@@ -256,7 +256,7 @@ class Story:
             yield History(connection)
 
     def found(self) -> list[str]:
-        """The findings in short: kind, variable, how often, and the place of most."""
+        """Return kind, variable, count and most frequent location of each finding."""
         return [
             f"{one.kind.name}: {one.variable or '–'} ×{one.count}"
             + "".join(f" at {place}" for place, _ in one.places[:1])

@@ -1,4 +1,4 @@
-"""Small programs that run on several replicas and on one, in this process, and are compared."""
+"""Runs small programs on several replicas and on one, in this process, and compares them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ DATA = np.random.default_rng(7).normal(3, 1, (8, 24)).astype(np.float32)
 
 
 def variable(initial: Any, settings: str, name: str = "v", **more: Any) -> Any:
-    """A variable, by its settings in words: "ON_WRITE SUM"."""
+    """Create a variable with settings like "ON_WRITE SUM"."""
     synchronization, aggregation = settings.split()
     return tf.Variable(
         initial,
@@ -54,12 +54,12 @@ def variable(initial: Any, settings: str, name: str = "v", **more: Any) -> Any:
 
 
 def replica_id() -> int:
-    """That of the replica that asks."""
+    """Return the number of the current replica."""
     return int(tf.distribute.get_replica_context().replica_id_in_sync_group)
 
 
 def part(batch: np.ndarray, *, uneven: bool = False) -> np.ndarray:
-    """A replica's part of a batch: as even as can be, or three times as much for the first."""
+    """Return a replica's part of a batch: an even one, or a triple one for the first replica."""
     count = tf.distribute.get_strategy().num_replicas_in_sync
     cuts = np.arange(count + 1) + (2 * np.minimum(np.arange(count + 1), 1) if uneven else 0)
     cuts = len(batch) * cuts // cuts[-1]
@@ -67,20 +67,20 @@ def part(batch: np.ndarray, *, uneven: bool = False) -> np.ndarray:
 
 
 def on_each_batch(strategy: tf.distribute.MirroredStrategy, step: Callable[[Any], Any]) -> None:
-    """Runs a step on every replica for each batch."""
+    """Run a step on every replica for each batch."""
     for batch in DATA:
         strategy.run(step, args=(batch,))
 
 
 def compared(program: Program, num_replicas: int = 2, *, oracle: bool = True) -> list[Finding]:
-    """What is found in the values of a program."""
+    """Return the findings about values of a program."""
     return [
         one for one in _seen(program, num_replicas, oracle=oracle)[0] if one.kind in ABOUT_VALUES
     ]
 
 
 def comparison(program: Program, num_replicas: int = 2) -> Compared:
-    """What the comparison of a program with a single device came to."""
+    """Return the comparison of a program with a single device."""
     compared = _seen(program, num_replicas, oracle=True)[1]
     assert compared is not None
     return compared
@@ -98,7 +98,7 @@ def _seen(
 
 
 def in_short(found: list[Finding], program: Program) -> list[str]:
-    """Kind and variable of findings; and the line, unless it is the one that says `# here`."""
+    """Return kind and variable of findings, and the line unless it contains `# here`."""
     lines, first = inspect.getsourcelines(program)
     return [f"{one.kind.name}: {one.variable}{_elsewhere(one, lines, first)}" for one in found]
 

@@ -1,4 +1,4 @@
-"""What was compared with a single device, and what was not: nothing that differs is left out."""
+"""The account of a comparison with a single device: no difference is left out."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def only(compared: Compared) -> Difference:
 
 
 def mean_of_maxima(strategy: Strategy) -> None:
-    """The maximum of the batch is no mean of the parts' maxima, and no rule says so."""
+    """Assign maxima: that of the batch is not a mean of the parts' maxima, and no rule applies."""
     with strategy.scope():
         v = variable(0.0, "ON_WRITE MEAN")
     on_each_batch(strategy, lambda batch: v.assign(part(batch).max()))
 
 
-def test_what_differs_by_no_rule_is_shown_with_step_place_and_both_values():
+def test_an_unexplained_difference_has_step_location_and_both_values():
     compared = comparison(mean_of_maxima)
     one = only(compared)
     halves = np.split(DATA[0], 2)
@@ -52,7 +52,7 @@ def test_what_differs_by_no_rule_is_shown_with_step_place_and_both_values():
     assert (one.element, one.compared) == (None, 8)
 
 
-def test_nothing_differs_that_differs_by_rounding_alone():
+def test_rounding_is_not_a_difference():
     def means(strategy: Strategy) -> None:
         with strategy.scope():
             v = variable(0.0, "ON_WRITE MEAN")
@@ -62,7 +62,7 @@ def test_nothing_differs_that_differs_by_rounding_alone():
     assert (8, ()) == (compared.values, compared.differences)
 
 
-def test_what_a_finding_explains_is_not_unexplained():
+def test_a_difference_that_a_finding_explains_is_explained():
     def summed(strategy: Strategy) -> None:
         with strategy.scope():
             v = variable(0.0, "ON_WRITE SUM")
@@ -73,7 +73,7 @@ def test_what_a_finding_explains_is_not_unexplained():
 
 
 def test_a_value_that_is_not_finite_differs():
-    """No rule can be told of such numbers; they are compared all the same."""
+    """Rules do not apply to such numbers, but they are compared."""
 
     def mean_of_nothing(strategy: Strategy) -> None:
         with strategy.scope():
@@ -88,7 +88,7 @@ def test_a_value_that_is_not_finite_differs():
     assert (Access.READ, 1, False) == (one.access, one.step, one.inside)
 
 
-def test_a_place_that_is_passed_more_often_is_not_compared_and_said():
+def test_a_location_with_another_count_is_listed_as_not_compared():
     def more_steps(strategy: Strategy) -> None:
         with strategy.scope():
             v = variable(0.0, "ON_WRITE MEAN")
@@ -101,7 +101,7 @@ def test_a_place_that_is_passed_more_often_is_not_compared_and_said():
     )
 
 
-def test_a_variable_that_begins_otherwise_is_not_compared_and_said():
+def test_a_variable_with_another_initial_value_is_listed_as_not_compared():
     def scaled(strategy: Strategy) -> None:
         with strategy.scope():
             v = variable(0.5 * strategy.num_replicas_in_sync, "ON_WRITE MEAN")
@@ -114,7 +114,7 @@ def test_a_variable_that_begins_otherwise_is_not_compared_and_said():
     ] == uncompared(scaled)
 
 
-def test_a_sum_that_the_program_never_reads_is_not_compared_and_said():
+def test_a_sum_that_is_never_read_is_listed_as_not_compared():
     def unread(strategy: Strategy) -> None:
         with strategy.scope():
             v = variable(0.0, "ON_READ SUM")
@@ -123,7 +123,7 @@ def test_a_sum_that_the_program_never_reads_is_not_compared_and_said():
     assert ["v: it was neither read nor written outside strategy.run"] == uncompared(unread)
 
 
-def test_values_that_were_not_recorded_are_not_compared_and_said():
+def test_missing_values_are_listed_as_not_compared():
     def large(strategy: Strategy) -> None:
         with strategy.scope():
             v = variable(np.zeros(20_000, np.float32), "ON_READ SUM")
@@ -133,7 +133,7 @@ def test_values_that_were_not_recorded_are_not_compared_and_said():
     assert "v: its initial value was not recorded" in uncompared(large)
 
 
-def test_what_each_replica_has_for_itself_is_not_compared():
+def test_local_state_is_not_compared():
     def own(strategy: Strategy) -> None:
         with strategy.scope():
             v = variable(0.0, "NONE NONE")
@@ -143,8 +143,8 @@ def test_what_each_replica_has_for_itself_is_not_compared():
     assert (0, (), ("v",)) == (compared.values, compared.uncompared, compared.own)
 
 
-def test_a_single_device_with_a_part_of_the_batch_is_told():
-    """Then the rules are silent, and that they are is said."""
+def test_a_single_device_with_a_part_of_the_batch_is_detected():
+    """Then no rule is tried, and the account says so."""
 
     def always_two_shards(strategy: Strategy) -> None:
         with strategy.scope():
@@ -158,8 +158,8 @@ def test_a_single_device_with_a_part_of_the_batch_is_told():
     assert compared.unexplained
 
 
-def test_where_not_all_replicas_write_nothing_is_compared_and_it_is_said():
-    """The call fails, and the program catches that; on a single device it does not fail."""
+def test_a_write_by_only_some_replicas_is_listed_as_not_compared():
+    """The call fails, and the program catches the error; on a single device it succeeds."""
 
     def only_the_first(strategy: Strategy) -> None:
         with strategy.scope():

@@ -1,4 +1,4 @@
-"""Programs that do what their variables are for: there is nothing to say about them."""
+"""Programs that use variables correctly have no findings."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def state_of_each_replica() -> Story:
 
 
 def the_same_arithmetic_everywhere() -> Story:
-    """NONE, but all replicas write what an all_reduce gave them: the copies never part."""
+    """Write the result of an all_reduce to NONE variables: the copies stay equal."""
     story = Story(w="NONE MEAN")
     for step in range(10):
         story.call()
@@ -143,8 +143,8 @@ def test_one_replica_has_nothing_to_synchronise() -> None:
     assert [] == story.found()
 
 
-def test_a_history_without_values_has_no_findings_that_need_them() -> None:
-    """Nothing says that the components differ: no value, no digest."""
+def test_a_history_without_values_has_no_findings_about_values() -> None:
+    """Without values and digests it is unknown whether components differ."""
     story = Story(w="NONE NONE")
     story.call()
     for replica_id in story.replicas:

@@ -1,4 +1,4 @@
-"""Vector clocks: who knew of what."""
+"""Vector clocks: which events a process knew."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from varsim.tracing.history import PROGRAM, Event
 
 
 def clocks(num_replicas: int, *events: tuple[int, str, dict[str, int]]) -> Clocks:
-    """The clocks after some events, which are numbered from 1."""
+    """Return the clocks after some events, which are numbered from 1."""
     taken = Clocks(num_replicas)
     Audience((taken,)).show(
         Event(number, process, number, float(number), kind, **columns)
@@ -17,13 +17,13 @@ def clocks(num_replicas: int, *events: tuple[int, str, dict[str, int]]) -> Clock
     return taken
 
 
-def test_a_process_knows_itself_and_nobody_else() -> None:
+def test_a_process_knows_only_its_own_events_at_first() -> None:
     taken = clocks(2, (0, "write", {}), (1, "read", {}), (0, "write", {}))
     assert (3, 0) == (taken.known(0, 0), taken.known(0, 1))
     assert (0, 2) == (taken.known(1, 0), taken.known(1, 1))
 
 
-def test_a_cause_is_known_with_all_that_it_knew() -> None:
+def test_an_effect_knows_everything_that_its_cause_knew() -> None:
     taken = clocks(
         2,
         (0, "write", {}),
@@ -35,8 +35,8 @@ def test_a_cause_is_known_with_all_that_it_knew() -> None:
     assert (2, 4) == (taken.known(1, 0), taken.known(1, PROGRAM))
 
 
-def test_what_a_process_learns_later_its_earlier_events_did_not_know() -> None:
-    """Replica 1 hears of the program's first event, after the program has heard of replica 0."""
+def test_earlier_events_of_a_process_do_not_know_later_causes() -> None:
+    """Replica 1 learns of the program's first event after the program learned of replica 0."""
     taken = clocks(
         2,
         (PROGRAM, "call", {}),
@@ -47,13 +47,13 @@ def test_what_a_process_learns_later_its_earlier_events_did_not_know() -> None:
     assert (0, 1) == (taken.known(1, 0), taken.known(1, PROGRAM))
 
 
-def test_a_commit_knows_all_contributions_to_its_meeting() -> None:
+def test_a_commit_knows_all_contributions_to_its_collective() -> None:
     at = {"call": 1, "position": 0}
     taken = clocks(2, (0, "write", at), (1, "write", at), (PROGRAM, "commit", at))
     assert (1, 2) == (taken.known(PROGRAM, 0), taken.known(PROGRAM, 1))
 
 
-def test_an_answer_knows_all_who_met_in_its_meeting_and_not_in_the_next() -> None:
+def test_an_answer_knows_all_arrivals_of_its_collective_but_not_of_the_next() -> None:
     at = {"call": 1, "position": 0}
     taken = clocks(
         2,

@@ -31,7 +31,7 @@ def test_different_writes_to_a_mirror_without_aggregation_conflict() -> None:
 
 
 @pytest.mark.parametrize("settings", ["ON_WRITE SUM", "ON_READ MEAN", "AUTO SUM", "NONE NONE"])
-def test_writes_that_are_reconciled_or_ones_own_do_not(settings: str) -> None:
+def test_aggregated_or_local_writes_do_not_conflict(settings: str) -> None:
     assert [] == conflicts(both_write(settings))
 
 
@@ -39,14 +39,14 @@ def test_equal_writes_do_not_conflict() -> None:
     assert [] == both_write("ON_WRITE NONE", apart=0.0).found()
 
 
-def test_own_components_conflict_once_the_program_takes_one_for_all() -> None:
+def test_local_writes_conflict_if_the_program_reads_one_component_as_the_value() -> None:
     story = both_write("NONE NONE")
     story.show("w", "save.py:2", 0)
     assert ["write-write conflict: w ×3 at step.py:3"] == conflicts(story)
 
 
-def test_writes_in_turns_are_ordered() -> None:
-    """Between the writes the replicas meet: the second writer knew of the first."""
+def test_writes_separated_by_a_collective_are_ordered() -> None:
+    """There is a collective between the writes: the second writer knew of the first."""
     story = Story(w="ON_WRITE NONE")
     story.call()
     story.write(0, "w", 1.0, "turn.py:2")
@@ -57,7 +57,7 @@ def test_writes_in_turns_are_ordered() -> None:
     assert [] == conflicts(story)
 
 
-def test_writes_that_no_meeting_stands_between_are_not() -> None:
+def test_writes_without_a_collective_in_between_are_not_ordered() -> None:
     story = Story(w="ON_WRITE NONE")
     story.call()
     story.meet()
@@ -69,7 +69,7 @@ def test_writes_that_no_meeting_stands_between_are_not() -> None:
 
 
 @pytest.mark.parametrize("first", ["read", "write"])
-def test_a_read_while_another_replica_alone_writes_conflicts(first: str) -> None:
+def test_a_read_concurrent_with_a_local_write_conflicts(first: str) -> None:
     story = Story(w="ON_WRITE NONE")
     story.call()
     if first == "read":
@@ -82,7 +82,7 @@ def test_a_read_while_another_replica_alone_writes_conflicts(first: str) -> None
     assert "Replica 1 read while replica 0 wrote" in story.findings()[0].what
 
 
-def test_a_replica_that_writes_the_same_later_was_only_slower() -> None:
+def test_the_same_write_by_a_slower_replica_does_not_conflict() -> None:
     story = Story(w="ON_WRITE NONE")
     story.call()
     story.write(0, "w", 1.0, "step.py:3")

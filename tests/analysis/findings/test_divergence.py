@@ -1,4 +1,4 @@
-"""Divergence: one component taken for the truth while others differ."""
+"""Divergence: one component is read as the common value while others differ."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from varsim.analysis.findings.divergence import DIVERGENCE
 
 
 def parted(settings: str, *, apart: float = 1.0, add: bool = False, values: bool = True) -> Story:
-    """Every replica has written its own component, with values so far apart."""
+    """Build a history in which every replica writes another value to its component."""
     story = Story(values=values, w=settings)
     story.call()
     for replica_id in story.replicas:
@@ -18,7 +18,7 @@ def parted(settings: str, *, apart: float = 1.0, add: bool = False, values: bool
     return story
 
 
-def test_a_parted_mirror_that_is_read_shows_replica_0() -> None:
+def test_a_read_of_diverged_copies_is_found() -> None:
     story = parted("ON_WRITE NONE")
     story.show("w", "main.py:8")
     divergence = story.findings()[0]
@@ -32,21 +32,21 @@ def test_a_parted_mirror_that_is_read_shows_replica_0() -> None:
 
 
 @pytest.mark.parametrize("settings", ["NONE NONE", "NONE MEAN", "ON_READ MEAN", "ON_WRITE NONE"])
-def test_one_component_read_alone_is_taken_for_the_truth(settings: str) -> None:
+def test_a_read_of_one_differing_component_is_found(settings: str) -> None:
     story = parted(settings)
     story.show("w", "save.py:2", 0)
     assert "divergence: w ×1 at save.py:2" in story.found()
 
 
 @pytest.mark.parametrize("settings", ["NONE NONE", "ON_READ MEAN", "ON_WRITE NONE"])
-def test_components_that_are_the_same_may_be_read_alone(settings: str) -> None:
+def test_one_of_equal_components_may_be_read(settings: str) -> None:
     story = parted(settings, apart=0.0)
     story.show("w", "save.py:2", 0)
     assert [] == story.found()
 
 
-def test_other_writes_that_lead_to_the_same_are_no_divergence() -> None:
-    """One replica adds 1 and 2, the other 3; they never held the same in between."""
+def test_different_writes_with_equal_results_are_not_a_divergence() -> None:
+    """One replica adds 1 and 2, the other adds 3; in between they are never equal."""
     story = Story(w="NONE NONE")
     story.call()
     for replica_id, values in ((0, (1.0, 2.0)), (1, (3.0,))):
@@ -57,20 +57,20 @@ def test_other_writes_that_lead_to_the_same_are_no_divergence() -> None:
     assert [] == story.found()
 
 
-def test_digests_are_enough_to_tell_that_components_differ() -> None:
+def test_digests_suffice_to_find_a_divergence() -> None:
     story = parted("NONE NONE", values=False)
     story.show("w", "save.py:2", 0)
     assert "divergence: w ×1 at save.py:2" in story.found()
 
 
-def test_what_was_added_to_unknown_values_may_be_the_same() -> None:
-    """Neither component was ever seen: only that different numbers were added."""
+def test_additions_to_unknown_values_are_not_a_divergence() -> None:
+    """Neither component was read: it is known only that different numbers were added."""
     story = parted("NONE NONE", add=True, values=False)
     story.show("w", "save.py:2", 0)
     assert [] == [one for one in story.findings() if one.kind is DIVERGENCE]
 
 
-def test_who_reads_all_components_compares_them() -> None:
+def test_a_read_of_all_components_is_not_a_divergence() -> None:
     story = parted("NONE NONE")
     story.show("w", "show.py:1", 0)
     story.show("w", "show.py:2", 0)
@@ -78,13 +78,13 @@ def test_who_reads_all_components_compares_them() -> None:
     assert [] == story.found()
 
 
-def test_a_read_without_a_place_is_not_the_programs() -> None:
+def test_a_read_without_a_location_is_not_the_programs() -> None:
     story = parted("NONE NONE")
     story.show("w", None, 0)
     assert [] == story.found()
 
 
-def test_the_program_may_part_a_mirror_itself() -> None:
+def test_copies_that_the_program_makes_diverge_are_found() -> None:
     story = Story(w="ON_WRITE MEAN")
     story.assign_one("w", 0, 1.0, "restore.py:3")
     story.assign_one("w", 1, 2.0, "restore.py:4")
@@ -95,7 +95,7 @@ def test_the_program_may_part_a_mirror_itself() -> None:
     assert "when the program wrote one, at restore.py:3" in finding.what
 
 
-def test_an_assign_to_all_unites() -> None:
+def test_an_assign_to_all_components_makes_them_equal() -> None:
     story = parted("ON_WRITE SUM")
     story.assign("w", 3.0, "main.py:5")
     story.show("w", "main.py:8")

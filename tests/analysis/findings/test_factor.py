@@ -1,4 +1,4 @@
-"""Values that are wrong by a rule: each kind is found in a program that has it, and only there."""
+"""Values that are wrong by a rule: each kind is found in the programs with this mistake only."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ CLEAN: list[Program] = []
 
 
 def planted(expected: str):
-    """A program in which this is found, and nothing else."""
+    """Mark a program in which exactly this is found."""
     return lambda program: PLANTED.append((expected, program)) or program
 
 
 def clean(program: Program) -> Program:
-    """A program in which nothing is found."""
+    """Mark a program in which nothing is found."""
     CLEAN.append(program)
     return program
 
@@ -46,7 +46,7 @@ def a_loss_that_is_summed(strategy: Strategy) -> None:
 
 @planted("wrong by the number of replicas: v")
 def an_accuracy_of_more_than_one(strategy: Strategy) -> None:
-    """Read once, at the end."""
+    """Read the sum once, at the end."""
     with strategy.scope():
         v = variable(0.0, "ON_READ SUM")
     strategy.run(lambda: v.assign((part(DATA[0]) > 2.7).mean(dtype=np.float32)))
@@ -55,7 +55,7 @@ def an_accuracy_of_more_than_one(strategy: Strategy) -> None:
 
 @planted("wrong by the number of replicas: v")
 def an_accuracy_over_unequal_parts(strategy: Strategy) -> None:
-    """It is about as many times too large as there are replicas."""
+    """Sum accuracies: the result is about N times too large for N replicas."""
     with strategy.scope():
         v = variable(0.0, "ON_READ SUM")
     strategy.run(lambda: v.assign((part(DATA[0], uneven=True) > 2).mean(dtype=np.float32)))
@@ -64,7 +64,7 @@ def an_accuracy_over_unequal_parts(strategy: Strategy) -> None:
 
 @planted("wrong by the number of replicas: w")
 def gradients_that_are_summed(strategy: Strategy) -> None:
-    """After the first step no two weights are the same, but the first step tells."""
+    """Sum gradients: only the first step has comparable weights."""
     with strategy.scope():
         w = variable(0.0, "ON_WRITE SUM", "w")
 
@@ -77,7 +77,7 @@ def gradients_that_are_summed(strategy: Strategy) -> None:
 
 @planted("wrong by the number of replicas: w")
 def gradients_that_are_divided_twice(strategy: Strategy) -> None:
-    """By the size of the whole batch, and then by the number of replicas."""
+    """Divide by the size of the whole batch, and then by the number of replicas."""
     with strategy.scope():
         w = variable(np.ones(3, np.float32), "ON_WRITE MEAN", "w")
 
@@ -122,7 +122,7 @@ def gradients_that_a_merge_call_sums(strategy: Strategy) -> None:
 
 @planted("wrong by the number of replicas: w")
 def weights_that_begin_somewhere(strategy: Strategy) -> None:
-    """It is the first step from there that is too short."""
+    """Start from a nonzero value: the first change is too small."""
     with strategy.scope():
         w = variable(np.linspace(-1, 1, 5, dtype=np.float32), "ON_WRITE MEAN", "w")
 
@@ -144,7 +144,7 @@ def steps_that_every_replica_counts(strategy: Strategy) -> None:
 
 @planted("wrong by the number of replicas: steps")
 def steps_that_every_replica_adds_to_what_it_reads(strategy: Strategy) -> None:
-    """The factor grows from step to step."""
+    """Add to a read value on every replica: the factor grows from step to step."""
     with strategy.scope():
         steps = variable(0, "ON_WRITE SUM", "steps")
     for _ in range(4):
@@ -194,7 +194,7 @@ def a_loss_of_unequal_shards(strategy: Strategy) -> None:
 
 @planted("mean of means: v")
 def a_last_batch_that_is_smaller(strategy: Strategy) -> None:
-    """A counter of examples tells that the shards of the last batch were unequal."""
+    """Count examples: the shards of the last batch are unequal."""
     with strategy.scope():
         seen = variable(0, "ON_WRITE SUM", "seen")
         v = variable(0.0, "ON_WRITE MEAN")
@@ -210,7 +210,7 @@ def a_last_batch_that_is_smaller(strategy: Strategy) -> None:
 
 @planted("mean of means: v")
 def a_few_losses_with_a_smaller_last_shard(strategy: Strategy) -> None:
-    """Too few for a weight of each replica, but all others have the same."""
+    """Compute few losses: too few for one weight per replica, but all others are equal."""
     with strategy.scope():
         v = variable(0.0, "ON_READ MEAN")
     for batch in DATA[:4]:
@@ -227,7 +227,7 @@ def a_loss_of_the_first_replica(strategy: Strategy) -> None:
 
 @planted("first replica only: hits")
 def hits_of_the_first_replica(strategy: Strategy) -> None:
-    """The others' do not travel, and are not recorded."""
+    """Count hits with ONLY_FIRST_REPLICA: other replicas' values are not sent or recorded."""
     with strategy.scope():
         hits = variable(0, "ON_WRITE ONLY_FIRST_REPLICA", "hits")
     on_each_batch(strategy, lambda own: hits.assign_add(int((part(own) > 3).sum())))  # here
@@ -235,7 +235,7 @@ def hits_of_the_first_replica(strategy: Strategy) -> None:
 
 @planted("first replica only: moving")
 def a_moving_variance_of_the_first_replica(strategy: Strategy) -> None:
-    """That of the whole batch is not even a mean of the parts'."""
+    """Keep a variance: that of the whole batch is not a mean of the parts' variances."""
     with strategy.scope():
         moving = variable(1.0, "ON_READ ONLY_FIRST_REPLICA", "moving")
 
@@ -341,7 +341,7 @@ def shards_that_differ_by_one_example(strategy: Strategy) -> None:
 
 @clean
 def local_training(strategy: Strategy) -> None:
-    """Copies that are trained apart, and averaged now and then, are not one device's."""
+    """Train copies separately: they differ from a single device's weights on purpose."""
     with strategy.scope():
         w = variable(0.0, "ON_READ MEAN")
 
@@ -416,7 +416,7 @@ def numbers_that_each_replica_draws(strategy: Strategy) -> None:
 
 @clean
 def a_batch_for_each_replica(strategy: Strategy) -> None:
-    """One replica has not the whole batch here, so it tells nothing of sums and counts."""
+    """Use one batch per replica: a single device does not have the whole batch."""
     with strategy.scope():
         total = variable(0.0, "ON_WRITE SUM", "total")
         seen = variable(0, "ON_WRITE SUM", "seen")
@@ -432,7 +432,7 @@ def a_batch_for_each_replica(strategy: Strategy) -> None:
 
 @clean
 def examples_that_each_replica_draws_for_itself(strategy: Strategy) -> None:
-    """Other ones than a single device draws, and as many."""
+    """Draw as many examples as a single device, but different ones."""
     chance = np.random.default_rng(strategy.num_replicas_in_sync)
     drawn = chance.normal(3, 1, (6, strategy.num_replicas_in_sync, 8)).astype(np.float32)
     with strategy.scope():
@@ -453,7 +453,7 @@ def examples_that_each_replica_draws_for_itself(strategy: Strategy) -> None:
 
 @clean
 def a_share_of_the_examples_for_each_replica(strategy: Strategy) -> None:
-    """As many steps fewer as there are replicas: what is done k-th is not the same."""
+    """Do fewer steps than a single device: the k-th values do not correspond."""
     with strategy.scope():
         seen = variable(0, "ON_WRITE SUM", "seen")
     for _ in range(12 // strategy.num_replicas_in_sync):
@@ -472,7 +472,7 @@ def a_sum_that_fits_in_the_end(strategy: Strategy) -> None:
     ("expected", "program"), [pytest.param(*one, id=one[1].__name__) for one in PLANTED]
 )
 @pytest.mark.parametrize("count", [2, 4])
-def test_what_is_wrong_is_found_with_its_variable_and_place(
+def test_a_wrong_value_is_found_with_variable_and_location(
     expected: str, program: Program, count: int
 ) -> None:
     assert [expected] == in_short(compared(program, count), program)

@@ -1,4 +1,4 @@
-"""Unnamed collectives of different lines are found; several of one line are not looked at."""
+"""Unnamed collectives of different lines are found; several of one line are not examined."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from varsim.analysis.findings.pairing import OTHER_LINES
 
 
 def story(*meetings: Any, calls: int = 1, replicas: int = 3) -> Story:
-    """Calls in which all replicas meet: operation, perhaps with a name, and a line for each."""
+    """Build calls with collectives: an operation, perhaps with a name, and a line per replica."""
     told = Story(replicas)
     for _ in range(calls):
         told.call()
@@ -22,7 +22,7 @@ def story(*meetings: Any, calls: int = 1, replicas: int = 3) -> Story:
     return told
 
 
-def test_other_lines_are_found_with_who_stood_where():
+def test_collectives_in_different_lines_are_found_with_each_replicas_line():
     (finding,) = story(("all_reduce", "a.py:4", "a.py:9", "a.py:9"), calls=2).findings()
 
     assert (OTHER_LINES, "", 2) == (finding.kind, finding.variable, finding.count)
@@ -45,12 +45,12 @@ def test_each_set_of_lines_is_one_finding():
     [("all_reduce",), ("all_reduce loss", "a.py:4", "a.py:9", "a.py:9")],
     ids=["one line", "a name"],
 )
-def test_one_line_or_one_name_is_well(meeting):
+def test_collectives_with_the_same_line_or_name_are_right(meeting):
     assert () == story(meeting).findings()
 
 
-def test_a_meeting_that_never_was_is_not_found():
-    """The error of the call tells of it."""
+def test_an_incomplete_collective_is_not_found():
+    """The error of the call reports it."""
     told = Story(2)
     told.call()
     for replica_id, place in enumerate(["a.py:4", "a.py:9"]):
@@ -60,7 +60,7 @@ def test_a_meeting_that_never_was_is_not_found():
     assert () == told.findings()
 
 
-def test_several_of_one_line_in_a_call_are_told_as_paired_by_order():
+def test_several_collectives_of_one_line_are_noted_as_paired_by_order():
     told = story(("all_reduce",), ("all_reduce",), ("all_reduce",), calls=2)
 
     assert () == told.findings()
@@ -69,11 +69,11 @@ def test_several_of_one_line_in_a_call_are_told_as_paired_by_order():
 
 
 @pytest.mark.parametrize("meetings", [(("all_reduce",),), (("all_reduce loss",),) * 2])
-def test_one_in_a_call_or_those_with_names_are_not(meetings):
+def test_single_or_named_collectives_are_not_noted(meetings):
     assert [] == story(*meetings, calls=5).notes()
 
 
-def test_of_many_lines_the_first_are_told():
+def test_of_many_lines_the_first_are_noted():
     lines = [("all_reduce", *[f"a.py:{i}"] * 3) for i in range(9)] * 2
 
     notes = story(*lines).notes()

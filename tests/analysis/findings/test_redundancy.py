@@ -1,4 +1,4 @@
-"""Redundant synchronisation: again and again, and nobody saw a difference."""
+"""Redundant synchronisation: exchanges that change no value that is read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def merges(settings: str, read_every: int, count: int = 12) -> Story:
     return story
 
 
-def test_merges_that_nobody_reads_are_redundant() -> None:
+def test_unread_merges_are_redundant() -> None:
     (finding,) = merges("ON_WRITE SUM", read_every=99).findings()
 
     assert (UNREAD_MERGES, "w", 11) == (finding.kind, finding.variable, finding.count)
@@ -46,12 +46,12 @@ def test_most_merges_may_be_unread_although_some_are_read() -> None:
     ],
     ids=["every merge is read", "too few", "exchanged late anyway"],
 )
-def test_merges_that_are_read_are_not(story: Story) -> None:
+def test_merges_that_are_read_are_not_redundant(story: Story) -> None:
     assert [] == story.found()
 
 
 def test_a_slower_replica_reads_an_older_version() -> None:
-    """All versions are read, if late: by version, not by the order of events."""
+    """All versions are read, though late: versions decide, not the order of events."""
     story = Story(w="ON_WRITE MEAN")
     story.call()
     for version in range(1, 12):
@@ -85,14 +85,14 @@ def steps(contributions: list[float], count: int = 10) -> Story:
     return story
 
 
-def test_the_first_of_equal_values_could_be_had_without_a_merge() -> None:
+def test_only_first_replica_of_equal_values_needs_no_merge() -> None:
     (finding,) = steps([1.0, 1.0, 1.0]).findings()
 
     assert (SAME_CONTRIBUTIONS, "steps", 10) == (finding.kind, finding.variable, finding.count)
     assert (("count.py:5", 10),) == finding.places
 
 
-def test_a_counter_that_nobody_reads_is_one_finding() -> None:
+def test_an_unread_counter_is_one_finding() -> None:
     story = Story(steps="ON_WRITE ONLY_FIRST_REPLICA")
     for _ in range(10):
         story.call()
@@ -104,7 +104,7 @@ def test_a_counter_that_nobody_reads_is_one_finding() -> None:
 @pytest.mark.parametrize(
     "story", [steps([1.0, 2.0]), steps([1.0, 1.0], count=2)], ids=["differ", "too few"]
 )
-def test_the_first_of_different_values_could_not(story: Story) -> None:
+def test_only_first_replica_of_different_values_needs_a_merge(story: Story) -> None:
     assert [] == story.found()
 
 
@@ -120,7 +120,7 @@ def metric(reads_a_step: int, steps: int, settings: str = "ON_READ SUM") -> Stor
     return story
 
 
-def test_reads_again_and_again_with_nothing_changed_are_redundant() -> None:
+def test_repeated_reads_of_an_unchanged_variable_are_redundant() -> None:
     (finding,) = metric(reads_a_step=2, steps=5).findings()
 
     assert (REPEATED_READS, "seen", 5) == (finding.kind, finding.variable, finding.count)
@@ -135,8 +135,8 @@ def test_a_read_of_the_first_replicas_component_copies_one() -> None:
     assert "copies 1 component " in finding.what
 
 
-def test_reads_that_the_trace_counts_are_as_many() -> None:
-    """Equal reads in a row are one event, which says how many they were."""
+def test_reads_that_the_trace_has_counted_are_counted() -> None:
+    """Consecutive equal reads are one event with their number."""
     story = metric(reads_a_step=2, steps=4)
     again = [e.event for e in story.events if e.kind == "read"][1::2]
     story.events = [e._replace(times=6) if e.event in again else e for e in story.events]
@@ -146,7 +146,7 @@ def test_reads_that_the_trace_counts_are_as_many() -> None:
 
 
 @pytest.mark.parametrize(("reads_a_step", "steps"), [(1, 20), (2, 2)])
-def test_reads_after_writes_are_not(reads_a_step: int, steps: int) -> None:
+def test_reads_after_writes_are_not_redundant(reads_a_step: int, steps: int) -> None:
     assert [] == metric(reads_a_step, steps).found()
 
 
@@ -187,5 +187,5 @@ def test_synchronising_after_several_writes_is_local_training(by_replicas: bool)
 
 
 @pytest.mark.parametrize("by_replicas", [True, False])
-def test_a_reset_after_every_write_is_no_synchronisation(by_replicas: bool) -> None:
+def test_a_reset_after_every_write_is_not_a_synchronisation(by_replicas: bool) -> None:
     assert [] == averaged_by_hand(1, by_replicas=by_replicas, reset=True).found()

@@ -1,4 +1,4 @@
-"""Stale reads: what a component lacks of what happened before."""
+"""Stale reads: a component lacks earlier writes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from varsim.analysis.findings.staleness import STALE_READ
 
 
 def behind(*, used: bool) -> Story:
-    """Replica 1 reads version 1 although version 3 was committed long before."""
+    """Build a history in which replica 1 reads version 1 long after version 3 was committed."""
     story = Story(w="ON_WRITE MEAN")
     story.call()
     for value in (1.0, 2.0, 3.0):
@@ -19,7 +19,7 @@ def behind(*, used: bool) -> Story:
     return story
 
 
-def test_a_read_behind_what_another_replica_has_used_is_stale() -> None:
+def test_a_read_of_an_older_version_than_another_replica_used_is_stale() -> None:
     (finding,) = behind(used=True).findings()
 
     assert (STALE_READ, "w", 0) == (finding.kind, finding.variable, finding.variable_id)
@@ -28,8 +28,8 @@ def test_a_read_behind_what_another_replica_has_used_is_stale() -> None:
     assert finding.what.startswith("1 of 7 reads in replicas were behind by up to 2 versions")
 
 
-def test_a_commit_that_nobody_has_used_is_on_its_way() -> None:
-    """Version 3 was committed, and no one has read it; version 2 was."""
+def test_a_read_before_an_unused_commit_is_not_stale() -> None:
+    """Version 3 was committed and not read; version 2 was read."""
     story = Story(w="ON_WRITE MEAN")
     story.call()
     story.merge("w", [1.0, 1.0], "train.py:4")
@@ -40,7 +40,7 @@ def test_a_commit_that_nobody_has_used_is_on_its_way() -> None:
     assert [] == story.found()
 
 
-def test_what_the_program_has_read_was_there_for_the_replicas_too() -> None:
+def test_a_read_of_an_older_version_than_the_program_read_is_stale() -> None:
     story = Story(w="ON_WRITE MEAN")
     story.assign("w", 1.0, "main.py:3")
     story.assign("w", 2.0, "main.py:4")
@@ -52,7 +52,7 @@ def test_what_the_program_has_read_was_there_for_the_replicas_too() -> None:
     assert ["stale read: w ×1 at eval.py:2"] == story.found()
 
 
-def test_a_total_read_in_a_replica_lacks_the_others_part() -> None:
+def test_a_sum_read_in_a_replica_is_stale() -> None:
     story = Story(3, seen="ON_READ SUM")
     for _ in range(4):
         story.call()
@@ -69,7 +69,7 @@ def test_a_total_read_in_a_replica_lacks_the_others_part() -> None:
     assert "up to 6 writes of other replicas" in finding.what
 
 
-def test_weights_that_were_never_averaged_are_stale_where_they_are_judged() -> None:
+def test_a_test_with_weights_that_were_never_averaged_is_stale() -> None:
     story = Story(w="ON_READ MEAN")
     for step in range(4):
         story.call()
@@ -84,8 +84,8 @@ def test_weights_that_were_never_averaged_are_stale_where_they_are_judged() -> N
     assert ["stale read: w ×2 at eval.py:2"] == story.found()
 
 
-def test_what_runs_at_the_same_time_is_out_of_reach() -> None:
-    """The other replica has written before, by the clock; nothing told the reader."""
+def test_a_concurrent_write_does_not_make_a_read_stale() -> None:
+    """The other replica wrote earlier by the clock, but no message reached the reader."""
     story = Story(w="ON_READ MEAN")
     story.call()
     for value in range(5):
@@ -112,7 +112,7 @@ def test_after_a_synchronisation_by_hand_a_component_lacks_nothing() -> None:
 
 
 def local_training(*, averaged: bool) -> Story:
-    """One call reads the weights, the next one writes them; at the end of an epoch they meet."""
+    """Build calls that read and write weights in turn; each epoch ends with an exchange."""
     story = Story(w="ON_READ MEAN")
     for step in range(12):
         story.call()
@@ -128,11 +128,11 @@ def local_training(*, averaged: bool) -> Story:
     return story
 
 
-def test_to_go_on_from_ones_own_weights_is_local_training() -> None:
+def test_training_on_local_weights_is_not_stale() -> None:
     assert [] == local_training(averaged=True).found()
 
 
-def test_weights_that_never_meet_are_stale_in_every_step() -> None:
+def test_weights_that_are_never_exchanged_are_stale_in_every_step() -> None:
     (finding,) = local_training(averaged=False).findings()
 
     assert (STALE_READ, (("gradients.py:2", 22),)) == (finding.kind, finding.places)

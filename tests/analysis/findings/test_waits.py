@@ -1,4 +1,4 @@
-"""Waits: one replica makes the others wait, for much of the time, again and again."""
+"""Waits: one replica repeatedly makes the others wait for much of the time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from varsim.analysis.findings.waits import STRAGGLER
 
 
 def training(works_ms: list[list[float]], meeting: str = "merge") -> Story:
-    """A call for each step, in which the replicas work as long as is said."""
+    """Build one call per step, with these working times of the replicas."""
     story = Story(len(works_ms[0]), w="ON_WRITE MEAN")
     for step, works in enumerate(works_ms):
         story.call()
@@ -23,7 +23,7 @@ def training(works_ms: list[list[float]], meeting: str = "merge") -> Story:
     return story
 
 
-def test_a_slow_replica_is_a_straggler() -> None:
+def test_a_slow_replica_is_found() -> None:
     (finding,) = training([[10.0, 10.0, 40.0]] * 8).findings()
 
     assert (STRAGGLER, "w", 8) == (finding.kind, finding.variable, finding.count)
@@ -32,7 +32,7 @@ def test_a_slow_replica_is_a_straggler() -> None:
     assert "100% of it at w" in finding.what
 
 
-def test_an_all_reduce_makes_others_wait_too() -> None:
+def test_waits_in_an_all_reduce_are_found() -> None:
     (finding,) = training([[40.0, 10.0]] * 8, meeting="all_reduce").findings()
 
     assert (STRAGGLER, "", 8) == (finding.kind, finding.variable, finding.count)
@@ -40,7 +40,7 @@ def test_an_all_reduce_makes_others_wait_too() -> None:
     assert "waited for replica 0" in finding.what
 
 
-def test_the_end_of_a_call_is_waited_for_too() -> None:
+def test_waits_for_the_end_of_a_call_are_found() -> None:
     story = Story(w="ON_READ SUM")
     for _ in range(6):
         story.call()
@@ -62,12 +62,12 @@ def test_the_end_of_a_call_is_waited_for_too() -> None:
     ],
     ids=["a little slower", "in turns", "too short to tell", "once", "hardly ever"],
 )
-def test_small_or_rare_waits_are_normal(works_ms: list[list[float]]) -> None:
+def test_small_or_rare_waits_are_not_found(works_ms: list[list[float]]) -> None:
     assert [] == training(works_ms).found()
 
 
-def test_a_late_start_is_nobodys_fault() -> None:
-    """Replica 1 always begins last, and works as long as the other."""
+def test_a_late_start_is_not_found() -> None:
+    """Replica 1 always begins last, but works as long as the other."""
     story = Story(w="ON_READ SUM")
     for _ in range(8):
         cause = story.event(-1, "call", call=1)
