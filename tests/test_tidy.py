@@ -35,6 +35,7 @@ def test_functions_are_short() -> None:
 
 
 def test_decisions_are_pure() -> None:
+    """This looks at imports. tests/processes/test_replay.py proves more: it replays real runs."""
     check(rules.decisions_are_pure, sources())
 
 

@@ -20,6 +20,9 @@ CALL_TIMEOUT: Final = "VARSIM_CALL_TIMEOUT_S"
 SHARED_MEMORY: Final = "VARSIM_SHARED_MEMORY_BYTES"
 """Limit of the shared memory of all processes of a cluster, in bytes."""
 
+EVENT_LOGS: Final = "VARSIM_EVENT_LOGS"
+"""Folder in which every process of a cluster records the events of its state, for tests."""
+
 
 def text(name: str) -> str | None:
     """Return the text of an environment variable; None if it is not set."""

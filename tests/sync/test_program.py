@@ -9,6 +9,7 @@ from tests.sync.build import (
     ADD,
     ASSIGN,
     NONE,
+    NOTHING,
     ON_READ,
     SUM,
     W,
@@ -23,12 +24,15 @@ from varsim.protocol.messages import Component
 from varsim.spec import Operation
 from varsim.sync.actions import ProgramDone, ProgramRefused, ProgramWrote
 from varsim.sync.coordinator_events import (
+    HostCallDone,
+    MergeFunctionReturns,
     ProgramAssignComponents,
     ProgramGivesUp,
     ProgramRead,
     ProgramWrite,
     ProgramWriteComponent,
 )
+from varsim.sync.event_log import EventLog, InvalidTransition
 
 TOKEN = 7
 
@@ -150,3 +154,24 @@ def test_a_component_that_does_not_fit_is_refused():
     state = coordinator(spec(shape=(2,)), calls=0)
     event = ProgramWriteComponent(TOKEN, W, 0, Operation.ASSIGN, np.zeros(3, np.float32))
     assert isinstance(refusal(state.handle(event)), ShapeError)
+
+
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        (MergeFunctionReturns(9, 0, []), "call 9 does not run"),
+        (HostCallDone(1, 0, NOTHING, failed=False), "replica 0 has not asked for anything"),
+        (ProgramRead(TOKEN, 99), "there is no variable 99"),
+        (ProgramRead(TOKEN, W), f"the token {TOKEN} is in use"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_event_that_makes_no_sense_is_a_bug_of_the_shell(event, reason):
+    state = coordinator(spec(SUM, ON_READ))
+    log = EventLog()
+    handle = log.recording(state.handle)
+    handle(ProgramRead(TOKEN, W))
+
+    with pytest.raises(InvalidTransition, match=reason) as caught:
+        handle(event)
+    assert "ProgramRead(token=7, variable_id=1, now_s=0.0) -> [Send(" in str(caught.value)

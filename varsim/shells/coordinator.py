@@ -20,6 +20,7 @@ from varsim.protocol.messages import (
     Report,
     Returned,
 )
+from varsim.shells.event_logs import open_event_log
 from varsim.spec import Array, Operation, VariableSpec
 from varsim.sync.actions import (
     CallBegins,
@@ -102,6 +103,11 @@ class Coordinator:
         self._channel = link.channel
         self.num_replicas = link.channel.num_replicas
         self.state = CoordinatorState(self.num_replicas, strict=strict)
+        self._log = open_event_log(
+            "CoordinatorState", num_replicas=self.num_replicas, strict=strict
+        )
+        handle = self.state.handle
+        self._decide = handle if self._log is None else self._log.recording(handle)
         self._next_token = 1
         self._answers: dict[int, ProgramAnswer] = {}  # by token
         self._hosts: dict[int, Host] = {}  # by token of a call
@@ -386,7 +392,7 @@ class Coordinator:
         """Give the state an event, and do what it says; answer its questions."""
         events = deque([event])
         while events:
-            for action in self.state.handle(events.popleft()):
+            for action in self._decide(events.popleft()):
                 match action:
                     case Send(to=to, message=message):
                         self._outgoing.setdefault(to, []).append(message)
@@ -403,7 +409,7 @@ class Coordinator:
         try:
             value = self.link.exchange.reduce(action, self._channel.now_s())
         except BaseException:
-            self.state.handle(ReductionFailed(action.token))
+            self._decide(ReductionFailed(action.token))
             raise
         return [] if value is None else [ReductionDone(action.token, value)]
 
@@ -450,6 +456,8 @@ class Coordinator:
             # Of a call that failed by itself they are about to leave, and have a record to close.
             late = self.state.stragglers.given_up(range(self.num_replicas))
             self._channel.close({one.replica_id for one in late})
+            if self._log is not None:
+                self._log.close()
 
 
 def call_timeout_s() -> float:

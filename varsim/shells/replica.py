@@ -22,6 +22,7 @@ from varsim.protocol.messages import (
     Start,
     Structure,
 )
+from varsim.shells.event_logs import open_event_log
 from varsim.spec import Array, Operation, ReduceOp
 from varsim.sync.actions import (
     WAIT_AND_REPEAT,
@@ -89,7 +90,11 @@ class Replica:
     def __init__(self, link: WorkerLink, codec: Codec, runner: FunctionRunner) -> None:
         self.replica_id = link.replica_id
         self.state = ReplicaState(link.replica_id, link.num_replicas, link.exchange.empty)
-        self._handle = self.state.handle
+        self._log = open_event_log(
+            "ReplicaState", replica_id=link.replica_id, num_replicas=link.num_replicas
+        )
+        handle = self.state.handle
+        self._handle = handle if self._log is None else self._log.recording(handle)
         self._channel = link.channel
         self._codec = codec
         self._runner = runner
@@ -101,8 +106,12 @@ class Replica:
 
     def serve(self) -> None:
         """Take messages until one says to stop."""
-        while not self._stopped:
-            self._take(self._next())
+        try:
+            while not self._stopped:
+                self._take(self._next())
+        finally:
+            if self._log is not None:
+                self._log.close()
 
     # ------------------------------------------------------------ variables
 

@@ -43,6 +43,10 @@ class Block:
         value.setflags(write=False)
         return value.reshape(self._shapes[slot])
 
+    def size_bytes(self, slot: int) -> int:
+        """Return the size of the value of the variable at a place."""
+        return (self._ends[slot + 1] - self._ends[slot]) * self.values.itemsize
+
     def split(self, values: Array) -> list[Array]:
         """An array like `values`, as each variable's part of it: views."""
         return [

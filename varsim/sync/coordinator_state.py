@@ -57,6 +57,7 @@ from varsim.sync.coordinator_events import (
     ReductionFailed,
     TimePasses,
 )
+from varsim.sync.event_log import InvalidTransition
 from varsim.sync.ledger import Ledger
 from varsim.sync.participant import Met, Plans
 from varsim.sync.program import await_departures, operate
@@ -103,6 +104,7 @@ class CoordinatorState:
 
         Raises:
             ProtocolError: A replica has sent what the protocol does not allow.
+            InvalidTransition: The event makes no sense now; it is a bug of the shell.
         """
         runner = self._runner
         match event:
@@ -146,6 +148,8 @@ class CoordinatorState:
             case ProgramCall():
                 return runner.operate(event.token, self._call(event))
             case _:
+                if event.variable_id not in self.ledger.specs:
+                    raise InvalidTransition(f"there is no variable {event.variable_id}")
                 return runner.operate(event.token, operate(event, self.ledger, self))
 
     @property
@@ -253,7 +257,9 @@ class CoordinatorState:
 
     def _merged(self, event: MergeFunctionReturns) -> list[CoordinatorAction]:
         """Send every replica its slice of what a merge_call's function returned."""
-        call = self._calls[event.call_id]
+        call = self._calls.get(event.call_id)
+        if call is None:
+            raise InvalidTransition(f"call {event.call_id} does not run")
         for participant in call.participants:
             call.resume(participant)
         return [
@@ -266,6 +272,8 @@ class CoordinatorState:
         call = self._calls.get(event.call_id)
         if call is None:
             return []  # it has failed meanwhile
+        if call.in_service != event.replica_id:
+            raise InvalidTransition(f"replica {event.replica_id} has not asked for anything")
         call.answered(event.replica_id)
         answer = HostResult(call_id=event.call_id, result=event.result, failed=event.failed)
         return [Send(event.replica_id, answer), *self._next_ask(call)]

@@ -50,6 +50,10 @@ class EventLog:
     def __init__(self) -> None:
         self.entries: list[Entry] = []
 
+    def note(self, entry: Entry) -> None:
+        """Add an entry."""
+        self.entries.append(entry)
+
     def recording(
         self, handle: Callable[[EventT], Sequence[ActionT]]
     ) -> Callable[[EventT], Sequence[ActionT]]:
@@ -63,9 +67,9 @@ class EventLog:
                 error.story = (*self.entries[-SHOWN_EVENTS:], Entry(taken))
                 raise
             except VarsimError as error:
-                self.entries.append(Entry(taken, error=error))
+                self.note(Entry(taken, error=error))
                 raise
-            self.entries.append(Entry(taken, tuple(kept(action) for action in actions)))
+            self.note(Entry(taken, tuple(kept(action) for action in actions)))
             return actions
 
         return recorded

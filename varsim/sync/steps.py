@@ -9,6 +9,7 @@ from typing import Any
 
 from varsim.sync.actions import CoordinatorAction, Reduce, Steps
 from varsim.sync.coordinator_events import CoordinatorEvent, Located, ReductionDone
+from varsim.sync.event_log import InvalidTransition
 from varsim.sync.waits import Departure, Request, Wait
 
 
@@ -65,6 +66,8 @@ class Runner:
 
     def operate(self, token: int, steps: Steps) -> list[CoordinatorAction]:
         """Return the first actions of an operation, which may wait in between."""
+        if token in self._operations:
+            raise InvalidTransition(f"the token {token} is in use")
         operation = self._operations[token] = _Operation(token, steps)
         return self._advance(steps, operation)
 

@@ -162,19 +162,25 @@ class Variables:
 
     def settle(self) -> None:
         """Brings all accounts up to date."""
-        for block in list(self._blocks.values()):
-            self._dissolve(block)
+        for block in self._blocks.values():
+            self._settle(block)
+
+    def _settle(self, block: TrackedBlock) -> None:
+        for slot, variable_id in enumerate(block.variable_ids.tolist()):
+            waited_s, size_bytes = float(block.waited_s[slot]), block.size_bytes(slot)
+            account = self._tracked[variable_id].account
+            account.merged(block.merges, self.num_replicas, size_bytes, waited_s)
+        block.merges = 0
+        block.waited_s[:] = 0
 
     def _dissolve(self, block: TrackedBlock) -> None:
+        self._settle(block)
         del self._blocks[block.key]
         for slot, variable_id in enumerate(block.variable_ids.tolist()):
             member = self._tracked[variable_id]
-            value = block.value(slot)
-            member.mirror = value
+            member.mirror = block.value(slot)
             member.versions = [int(block.versions[slot])] * self.num_replicas
             member.waited_until_s = block.waited_until_s[slot].tolist()
-            waited_s = float(block.waited_s[slot])
-            member.account.merged(block.merges, self.num_replicas, value.nbytes, waited_s)
             member.block = None
 
     def block(self, variable_ids: Array) -> TrackedBlock | None:

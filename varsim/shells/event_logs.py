@@ -1,0 +1,46 @@
+"""Writes the events of a state to a file, for `varsim.testing.replay`."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from varsim import environment
+from varsim.sync.event_log import SHOWN_EVENTS, Entry, EventLog
+
+SUFFIX = ".events"
+
+
+class EventFile(EventLog):
+    """Writes what happens to the state of this process, entry by entry: the process may be killed.
+
+    Args:
+        state: The name of the state's class.
+        parameters: The arguments of its constructor that its answers depend on.
+    """
+
+    def __init__(self, folder: Path, state: str, **parameters: Any) -> None:
+        super().__init__()
+        number = sum(1 for _ in folder.glob(f"{state}-{os.getpid()}-*"))
+        path = folder / f"{state}-{os.getpid()}-{number}{SUFFIX}"
+        self._file: BinaryIO = path.open("xb", buffering=0)
+        self._file.write(pickle.dumps((state, parameters)))
+
+    def note(self, entry: Entry) -> None:
+        """Write an entry; keep it for the story of an error."""
+        super().note(entry)
+        del self.entries[:-SHOWN_EVENTS]
+        if not self._file.closed:
+            self._file.write(pickle.dumps(entry))
+
+    def close(self) -> None:
+        """Close the file. Do nothing the second time."""
+        self._file.close()
+
+
+def open_event_log(state: str, **parameters: Any) -> EventFile | None:
+    """Return a log for the state of this process; None unless VARSIM_EVENT_LOGS names a folder."""
+    folder = environment.text(environment.EVENT_LOGS)
+    return EventFile(Path(folder), state, **parameters) if folder else None

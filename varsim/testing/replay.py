@@ -1,0 +1,139 @@
+"""Replays recorded runs: the events of every process, given to a fresh state.
+
+    with recorded_events(folder):
+        …  # a program with a cluster of processes, closed at its end
+    for log in read_logs(folder):
+        replay(log)
+
+A state without I/O answers the same events with the same actions, bit for bit.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from varsim.environment import EVENT_LOGS
+from varsim.errors import VarsimError
+from varsim.shells.event_logs import SUFFIX
+from varsim.sync.actions import Supply
+from varsim.sync.coordinator_state import CoordinatorState
+from varsim.sync.event_log import Entry, kept
+from varsim.sync.replica_state import ReplicaState
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedEvents:
+    """What happened to the state of one process.
+
+    Attributes:
+        state: The name of the state's class.
+        parameters: The arguments of its constructor.
+    """
+
+    state: str
+    parameters: dict[str, Any]
+    entries: tuple[Entry, ...]
+
+
+class ReplayDiffers(AssertionError):
+    """A state has not answered an event as it did in the recorded run."""
+
+
+@contextmanager
+def recorded_events(folder: Path) -> Iterator[None]:
+    """Within the block, the processes of new clusters record their events in a folder."""
+    before = os.environ.get(EVENT_LOGS)
+    os.environ[EVENT_LOGS] = str(folder)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[EVENT_LOGS]
+        else:
+            os.environ[EVENT_LOGS] = before
+
+
+def read_logs(folder: Path) -> list[RecordedEvents]:
+    """Return what all processes have recorded in a folder, each as far as it came."""
+    return [_read(path) for path in sorted(folder.glob(f"*{SUFFIX}"))]
+
+
+def _read(path: Path) -> RecordedEvents:
+    entries: list[Entry] = []
+    with path.open("rb") as file:
+        state, parameters = pickle.load(file)
+        with suppress(EOFError, pickle.UnpicklingError):  # the process was killed as it wrote
+            while True:
+                entries.append(pickle.load(file))
+    return RecordedEvents(state, parameters, tuple(entries))
+
+
+def replay(log: RecordedEvents) -> None:
+    """Give all events of a log to a fresh state.
+
+    Raises:
+        ReplayDiffers: The state answers one of them with something else; the text says which.
+    """
+    states = {"CoordinatorState": CoordinatorState, "ReplicaState": ReplicaState}
+    state: Any = states[log.state](**log.parameters)
+    for number, entry in enumerate(log.entries):
+        now = _answer(state, entry.event)
+        difference = _difference(entry, now)
+        if difference:
+            raise ReplayDiffers(
+                f"{log.state} answers event {number} of {len(log.entries)} differently: "
+                f"{difference}\n  event: {entry.event!r}\n  recorded: {entry.actions!r} "
+                f"{entry.error!r}\n  now: {now.actions!r} {now.error!r}"
+            )
+
+
+def _answer(state: Any, event: Any) -> Entry:
+    try:
+        return Entry(event, tuple(state.handle(kept(event))))
+    except VarsimError as error:
+        return Entry(event, error=error)
+
+
+def _difference(recorded: Entry, now: Entry) -> str:
+    return _unlike((recorded.actions, recorded.error), (now.actions, now.error), "answer")
+
+
+def _unlike(one: Any, other: Any, where: str) -> str:
+    """Return where two values first differ; empty if they are the same, arrays by their bytes."""
+    if type(one) is not type(other):
+        same = isinstance(one, range | tuple) and isinstance(other, range | tuple)
+        return "" if same and tuple(one) == tuple(other) else where
+    if isinstance(one, Supply):  # the array is not initialised
+        return "" if (one.array.shape, one.array.dtype) == (
+            other.array.shape, other.array.dtype
+        ) else where  # fmt: skip
+    if isinstance(one, np.ndarray):
+        same = one.shape == other.shape and one.dtype == other.dtype
+        return "" if same and one.tobytes() == other.tobytes() else where
+    if isinstance(one, BaseException):  # what the program adds to it later does not count
+        return _unlike(one.args, other.args, f"{where}.args")
+    if is_dataclass(one):
+        names = [field.name for field in fields(one)]
+        return _first(
+            (getattr(one, name), getattr(other, name), f"{where}.{name}") for name in names
+        )
+    if isinstance(one, Mapping):
+        return _unlike(list(one.items()), list(other.items()), where)
+    if isinstance(one, Sequence) and not isinstance(one, str | bytes):
+        if len(one) != len(other):
+            return f"{where}: {len(one)} and {len(other)} members"
+        pairs = enumerate(zip(one, other, strict=True))
+        return _first((a, b, f"{where}[{place}]") for place, (a, b) in pairs)
+    return "" if one == other or repr(one) == repr(other) else where
+
+
+def _first(values: Iterator[tuple[Any, Any, str]]) -> str:
+    return next(filter(None, (_unlike(*each) for each in values)), "")
