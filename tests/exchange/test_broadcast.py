@@ -109,11 +109,11 @@ def test_what_a_worker_has_let_go_of_rides_on_any_envelope(
 ) -> None:
     """Also on one that was encoded for another worker."""
     leases = cluster["a"].leases["c"]
-    place = leases.put(np.zeros(LARGE))
-    assert place is not None
+    reference = leases.put(np.zeros(LARGE))
+    assert reference is not None
     coordinators = codec._leases[0]
     assert coordinators is not None
-    coordinators.get(place, SHARED_FROM_BYTES)
+    coordinators.get(reference, SHARED_FROM_BYTES)
     messages: list[Message] = [Fetch(request_id=1, variable_id=1)]
 
     codec.encode(1, messages)

@@ -108,7 +108,7 @@ def test_any_merge_is_what_a_plain_merge_is(
 def test_large_results_lie_in_shared_memory(arena: Arena, reducer: SharedMemoryReducer) -> None:
     for size in (SHARED_FROM_BYTES // 8 - 1, SHARED_FROM_BYTES // 8):
         got = merged(reducer, values_of(size), SUM, ASSIGN, None, (), Workers())
-        assert (arena.place_of(got) is not None) == (got.nbytes >= SHARED_FROM_BYTES)
+        assert (arena.reference_of(got) is not None) == (got.nbytes >= SHARED_FROM_BYTES)
 
 
 def test_helpers_get_equal_parts_that_make_up_the_whole(reducer: SharedMemoryReducer) -> None:
@@ -229,4 +229,4 @@ def test_an_array_to_be_sent_lies_where_the_other_end_sees_it(
 ) -> None:
     for size in (1, SHARED_FROM_BYTES):
         made = worker(arena).empty((size,), np.dtype(np.uint8))
-        assert (arena.place_of(made) is not None) == (is_shared and size == SHARED_FROM_BYTES)
+        assert (arena.reference_of(made) is not None) == (is_shared and size == SHARED_FROM_BYTES)

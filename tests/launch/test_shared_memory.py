@@ -1,4 +1,4 @@
-"""Large values between real processes: by their place, and who sees to it that there is room."""
+"""Large values between real processes travel as references, and memory is reused."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def used_bytes(cluster: Cluster) -> int:
 
 def is_shared(cluster: Cluster, array: Array) -> bool:
     arena = arena_of(cluster)
-    return arena is not None and arena.place_of(array) is not None
+    return arena is not None and arena.reference_of(array) is not None
 
 
 def send(cluster: Cluster, *arrays: Array) -> None:

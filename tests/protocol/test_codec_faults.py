@@ -68,7 +68,10 @@ F8 = 3  # float64's code
         ([header([tag(Component), 1, 2, "3", [F8]])], "Component cannot have the fields"),
         ([header([tag(Component), 1, 2, True, [F8]])], "Component cannot have the fields"),
         ([header([tag(Forget), [1, "2"], []])], "values of a wrong type"),
-        ([header([tag(Commit), 0, 1, [F8, 0], [F8, 0], 9, [F8]])], "9 is none of Operation.CREATE"),
+        (
+            [header([tag(Commit), 0, 1, [F8, 0], [F8, 0], 9, [F8]])],
+            "9 is not the index of one of Operation.CREATE",
+        ),
         ([header([tag(Start), 1, "f", [None]])], "a payload is not"),
         ([header([tag(Start), 1, "f", [None, [1]]])], "1 is no array descriptor"),
         ([header(component())], "descriptor of length 0"),

@@ -201,8 +201,8 @@ def test_a_changed_envelope_raises_nothing_else(here: Leases, there: Leases, see
     chance = random.Random(seed)  # offsets of blocks, and so the frames, differ between examples
     for _ in range(chance.randint(1, 3)):
         part = chance.choice(frames)
-        place = chance.randint(0, len(part))
-        part[place : place + chance.randint(0, 9)] = chance.randbytes(chance.randint(0, 9))
+        start = chance.randint(0, len(part))
+        part[start : start + chance.randint(0, 9)] = chance.randbytes(chance.randint(0, 9))
     with suppress(ProtocolError):
         decode(frames, here)
     here.forgive()

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from varsim.transport.arena import Arena, Place, create_file
+from varsim.protocol.buffers import SharedReference
+from varsim.transport.arena import Arena, create_file
 from varsim.transport.leases import SHARED_FROM_BYTES, Leases
 
 Array = np.ndarray[Any, Any]
@@ -32,9 +33,9 @@ class Kept:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Envelope:
-    """Arrays on their way: each its place, or itself; then its size and its number."""
+    """Arrays on their way: each its reference, or itself; then its size and its number."""
 
-    arrays: list[tuple[Place | Array, int, int]]
+    arrays: list[tuple[SharedReference | Array, int, int]]
     note: bytes | None
 
 
@@ -103,8 +104,8 @@ class SharedCluster:
         leases = self[sender].leases[receiver]
         sent = []
         for kept in arrays:
-            place = leases.put(kept.array)
-            content = kept.array.copy() if place is None else place
+            reference = leases.put(kept.array)
+            content = kept.array.copy() if reference is None else reference
             sent.append((content, kept.array.size, kept.number))
         self[receiver].inbox[sender].append(Envelope(sent, leases.note()))
 
@@ -116,7 +117,7 @@ class SharedCluster:
         taken = []
         for content, size, number in envelope.arrays:
             array = content
-            if isinstance(content, Place):
+            if isinstance(content, SharedReference):
                 array = leases.get(content, size * 8).view(INT)
             assert isinstance(array, np.ndarray)
             taken.append(Kept(array, number))

@@ -12,7 +12,8 @@ import pytest
 from tests.effort import many
 from tests.transport.clusters import INT, LIMIT_BYTES, SIZES, Array, SharedCluster
 from varsim.errors import ProtocolError
-from varsim.transport.arena import Place, region_bytes
+from varsim.protocol.buffers import SharedReference
+from varsim.transport.arena import region_bytes
 from varsim.transport.leases import SHARED_FROM_BYTES
 
 
@@ -38,15 +39,15 @@ def test_what_anybody_holds_never_changes(seed: int) -> None:
 
 def test_a_block_is_used_again_when_all_have_let_go(cluster: SharedCluster) -> None:
     first = cluster.make("a")
-    place = cluster["a"].arena.place_of(first.array)
+    reference = cluster["a"].arena.reference_of(first.array)
     cluster.pass_on("a", "c", first)
     cluster["a"].held.clear()
     del first
-    assert place != cluster["a"].arena.place_of(cluster.make("a").array)
+    assert reference != cluster["a"].arena.reference_of(cluster.make("a").array)
 
     cluster["c"].held.clear()
     cluster.settle()
-    assert place == cluster["a"].arena.place_of(cluster.make("a").array)
+    assert reference == cluster["a"].arena.reference_of(cluster.make("a").array)
 
 
 def test_a_forwarded_block_lives_until_the_last_receiver_lets_go(cluster: SharedCluster) -> None:
@@ -72,7 +73,9 @@ def test_a_block_that_comes_back_over_others_is_let_go_of(cluster: SharedCluster
     (at_b,) = cluster.pass_on("c", "b", at_c)
     (back,) = cluster.pass_on("b", "c", at_b)
     (home,) = cluster.pass_on("c", "a", back)
-    assert cluster["a"].arena.place_of(home.array) == cluster["c"].arena.place_of(back.array)
+    assert cluster["a"].arena.reference_of(home.array) == cluster["c"].arena.reference_of(
+        back.array
+    )
     assert home.is_unchanged()
     del at_c, at_b, back, home
 
@@ -142,10 +145,10 @@ def test_any_view_of_the_arena_can_be_sent(
     array = cluster.make("c", 100_001).array
     array[:] = np.arange(array.size)
     given = view(array)
-    place = cluster["c"].leases["a"].put(given)
-    assert place is not None
-    assert 0 == place.start % given.dtype.alignment
-    got = cluster["a"].leases["c"].get(place, given.nbytes).view(given.dtype)
+    reference = cluster["c"].leases["a"].put(given)
+    assert reference is not None
+    assert 0 == reference.start % given.dtype.alignment
+    got = cluster["a"].leases["c"].get(reference, given.nbytes).view(given.dtype)
     assert given.tobytes() == got.tobytes()
 
 
@@ -210,34 +213,36 @@ BLOCK = SHARED_FROM_BYTES
 REGION = region_bytes(LIMIT_BYTES, 3)
 REGION = region_bytes(LIMIT_BYTES, 3)
 WRONG_PLACES = [
-    Place(-BLOCK, BLOCK, 0),
-    Place(3 * REGION, BLOCK, 0),
-    Place(2**70, BLOCK, 0),
-    Place(7, BLOCK, 0),
-    Place(0, 0, 0),
-    Place(0, -1, 0),
-    Place(0, BLOCK - 1, 0),
-    Place(0, 2 * BLOCK, 0),
-    Place(0, 2**50, 0),
-    Place(0, 2**70, 0),
-    Place(REGION - 2**16, BLOCK, 0),
-    Place(0, BLOCK, -1),
-    Place(0, BLOCK, 1),
-    Place(0, BLOCK, 2**70),
-    Place(REGION, BLOCK, 0),
-    Place(REGION + 2**20, BLOCK, 0),
-    Place(0, LIMIT_BYTES + BLOCK, 0),
+    SharedReference(-BLOCK, BLOCK, 0),
+    SharedReference(3 * REGION, BLOCK, 0),
+    SharedReference(2**70, BLOCK, 0),
+    SharedReference(7, BLOCK, 0),
+    SharedReference(0, 0, 0),
+    SharedReference(0, -1, 0),
+    SharedReference(0, BLOCK - 1, 0),
+    SharedReference(0, 2 * BLOCK, 0),
+    SharedReference(0, 2**50, 0),
+    SharedReference(0, 2**70, 0),
+    SharedReference(REGION - 2**16, BLOCK, 0),
+    SharedReference(0, BLOCK, -1),
+    SharedReference(0, BLOCK, 1),
+    SharedReference(0, BLOCK, 2**70),
+    SharedReference(REGION, BLOCK, 0),
+    SharedReference(REGION + 2**20, BLOCK, 0),
+    SharedReference(0, LIMIT_BYTES + BLOCK, 0),
 ]
 
 
-@pytest.mark.parametrize("place", WRONG_PLACES, ids=str)
-def test_a_wrong_place_is_refused_and_changes_nothing(cluster: SharedCluster, place: Place) -> None:
+@pytest.mark.parametrize("reference", WRONG_PLACES, ids=str)
+def test_a_wrong_place_is_refused_and_changes_nothing(
+    cluster: SharedCluster, reference: SharedReference
+) -> None:
     """The coordinator's block 0 has been lent to a; a's own region, behind it, is empty."""
     cluster.pass_on("c", "a", cluster.make("c"))
     process = cluster["a"]
 
     with pytest.raises(ProtocolError):
-        process.leases["c"].get(place, BLOCK)
+        process.leases["c"].get(reference, BLOCK)
 
     cluster.assert_unchanged()
     assert [0] == list(process.arena._foreign)
@@ -246,10 +251,10 @@ def test_a_wrong_place_is_refused_and_changes_nothing(cluster: SharedCluster, pl
 
 def test_a_block_of_ones_own_that_nobody_can_know_of_is_refused(cluster: SharedCluster) -> None:
     kept = cluster.make("a")
-    place = cluster["a"].arena.place_of(kept.array)
-    assert place is not None
+    reference = cluster["a"].arena.reference_of(kept.array)
+    assert reference is not None
     del kept
     cluster["a"].held.clear()
     cluster["a"].arena.settle()
     with pytest.raises(ProtocolError):
-        cluster["a"].leases["c"].get(place, BLOCK)
+        cluster["a"].leases["c"].get(reference, BLOCK)

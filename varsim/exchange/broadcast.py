@@ -1,14 +1,14 @@
-"""Encodes an envelope once for all workers that get the same; large arrays by their place."""
+"""Encodes an envelope once for all workers that get the same; large arrays by their reference."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from varsim.protocol.buffers import Buffer, Frame
+from varsim.protocol.buffers import Buffer, Frame, SharedReference
 from varsim.protocol.codec import decode, encode
 from varsim.protocol.messages import Message
 from varsim.spec import Array
-from varsim.transport.arena import Arena, Place
+from varsim.transport.arena import Arena
 from varsim.transport.leases import Copies, Leases
 
 
@@ -89,17 +89,17 @@ class _Recording:
         self._leases = leases
         self.lent: list[tuple[int, Array]] = []
 
-    def put(self, array: Array) -> Place | None:
-        place = self._leases.put(array)
-        if place is not None:
-            self.lent.append((place.block, self._leases.base(place.block)))
-        return place
+    def put(self, array: Array) -> SharedReference | None:
+        reference = self._leases.put(array)
+        if reference is not None:
+            self.lent.append((reference.block, self._leases.base(reference.block)))
+        return reference
 
-    def take_back(self, place: tuple[int, int, int]) -> None:
-        self._leases.take_back(place)
+    def take_back(self, reference: SharedReference) -> None:
+        self._leases.take_back(reference)
 
-    def get(self, place: tuple[int, int, int], size_bytes: int) -> Array:
-        return self._leases.get(place, size_bytes)
+    def get(self, reference: SharedReference, size_bytes: int) -> Array:
+        return self._leases.get(reference, size_bytes)
 
     def take_note(self, note: memoryview) -> None:
         self._leases.take_note(note)

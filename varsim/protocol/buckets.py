@@ -1,9 +1,9 @@
-"""How the writes of an outbox are laid side by side, so that they are merged together.
+"""Arrange the writes of an outbox in buckets, each of which is merged as one array.
 
 A *bucket* is one array: the values of all writes of one dtype, aggregation and operation, flat and
-in order. The coordinator reduces it as one array, which gives every element what it would get
-alone. Replica and coordinator arrange the same writes in the same way, so a bucket's members are
-never sent.
+in order. The coordinator reduces it as one array, and every element gets the value that it would
+get alone. Replica and coordinator arrange the same writes in the same way, so the members of a
+bucket are not sent.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from varsim.protocol.messages import Write
 from varsim.spec import Array, Operation, VariableAggregation, VariableSpec
 
 PACK_LIMIT_BYTES: Final = 64 * 1024
-"""A larger value is a bucket alone: it would cost more to copy than to handle."""
+"""A larger value is a bucket of its own: copying it would cost more than handling it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bucket:
-    """Writes that are merged together; no variable is among them twice."""
+    """Writes that are merged together, at most one of each variable."""
 
     positions: tuple[int, ...]  # of the writes, in their outbox
     variable_ids: Array  # int64, (n,)
@@ -35,16 +35,16 @@ class Bucket:
 
     @property
     def first_only(self) -> bool:
-        """Whether only the first replica's values are needed."""
+        """Whether only the values of the first replica are needed."""
         return self.aggregation is VariableAggregation.ONLY_FIRST_REPLICA
 
 
 def arrange(writes: Sequence[Write], specs: Mapping[int, VariableSpec]) -> tuple[Bucket, ...]:
-    """The buckets of an outbox, in the order in which they are to be merged.
+    """Return the buckets of an outbox, in the order of their merges.
 
-    What a variable is written twice is in two buckets, in the order of the writes. A write that
-    may still fail in the merge (the variable's shape is open) has all earlier writes in earlier
-    buckets, and all later ones in later buckets.
+    Two writes of one variable are in two buckets, in their order. A write that can still fail in
+    the merge (the variable's shape is open) has all earlier writes in earlier buckets, and all
+    later ones in later buckets.
     """
     buckets: list[Bucket] = []
     together: dict[tuple[object, ...], list[int]] = {}
@@ -90,7 +90,10 @@ def _bucket(
 def unpack(
     writes: Sequence[Write], buckets: Sequence[Bucket], arrays: Sequence[Array]
 ) -> list[Array]:
-    """The value of every write of an outbox, from its buckets' arrays; empty if not sent."""
+    """Return the value of every write of an outbox from the arrays of its buckets.
+
+    The value is empty where it was not sent.
+    """
     values: list[Array] = [_NOT_SENT] * len(writes)
     for bucket, array in zip(buckets, arrays, strict=True):
         if len(bucket.positions) == 1:
@@ -109,5 +112,5 @@ _NOT_SENT: Final[Array] = np.empty(0)
 
 
 def size_of(shape: Sequence[int | None]) -> int:
-    """How many elements a shape has that has no open dimension."""
+    """Return the number of elements of a shape without an open dimension."""
     return math.prod(shape)  # type: ignore[arg-type]  # the caller knows

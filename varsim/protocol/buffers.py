@@ -1,11 +1,11 @@
 """The bytes of an envelope's arrays: raw, behind its header, in the order of their descriptors.
 
-A descriptor is `[dtype code, dimension, …]`; a code is a place in `DTYPE_CODES`. Arrays of up to
-`PACK_LIMIT_BYTES` stand side by side in one frame, each from a multiple of `ALIGNMENT` on. Every
-larger array is a frame of its own. So neither offsets nor sizes are sent, and what descriptors
-promise can be held against the frames that came before anything is allocated.
+A descriptor is `[dtype code, dimension, …]`; a code is an index of `DTYPE_CODES`. Arrays of up to
+`PACK_LIMIT_BYTES` are packed into one frame, each at a multiple of `ALIGNMENT`. Every larger array
+is a frame of its own. So neither offsets nor sizes are sent, and descriptors are checked against
+the received frames before anything is allocated.
 
-An array that lies in memory which both ends share is not in a frame at all. Its descriptor is
+An array in memory that both ends share is not in any frame. Its descriptor is
 `[SHARED + dtype code, block, size of the block, start, dimension, …]`.
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 
@@ -21,16 +21,16 @@ from varsim.errors import ProtocolError
 from varsim.spec import Array
 
 PACK_LIMIT_BYTES: Final = 64 * 1024
-"""Copying a smaller array next to others costs less than a frame of its own."""
+"""A smaller array is packed with others, which costs less than a frame of its own."""
 
 ALIGNMENT: Final = 16
-"""Of every packed array: enough for each dtype, and for vector instructions."""
+"""Of every packed array: enough for each dtype and for vector instructions."""
 
 MAX_FRAME_BYTES: Final = 2**34
-"""Of one array: 16 GiB, beyond what one machine's variables have."""
+"""Of one array: 16 GiB, more than the variables of one machine have."""
 
 MAX_DIMENSIONS: Final = 64
-"""Of an array; NumPy has no more."""
+"""Of an array; NumPy's own limit."""
 
 SHARED: Final = 64
 """Added to a dtype's code when the array is in shared memory."""
@@ -38,63 +38,70 @@ SHARED: Final = 64
 _DTYPE_NAMES: Final = "? f2 f4 f8 i1 i2 i4 i8 u1 u2 u4 u8 c8 c16"
 
 DTYPE_CODES: Final = tuple(map(np.dtype[np.generic], _DTYPE_NAMES.split(" ")))
-"""What an array can hold, each at its code. A new dtype goes to the end."""
+"""The dtypes of arrays, each at its code. Add a new one at the end."""
 
 Buffer = bytes | bytearray | memoryview
-"""What a received frame can be."""
+"""The types of a received frame."""
 
 Frame = bytes | memoryview
-"""What a frame to be sent is: a memoryview shows the memory of an array in a message."""
+"""The types of a frame to be sent: a memoryview shows the memory of an array in a message."""
 
 _CODES: Final = {dtype: code for code, dtype in enumerate(DTYPE_CODES)}
 _PADDING: Final = tuple(bytes(-size % ALIGNMENT) for size in range(ALIGNMENT))
 
 
-Place = tuple[int, int, int]
-"""Where an array lies in shared memory: the block, the block's size in bytes, the array's start."""
+class SharedReference(NamedTuple):
+    """Where an array lies in shared memory."""
+
+    block: int  # offset in the memory
+    size_bytes: int  # of the block
+    start: int  # of the array, in the block
 
 
 class Memory(Protocol):
-    """Memory that this process shares with the one at the other end."""
+    """Memory that this process shares with its peer."""
 
-    def put(self, array: Array) -> Place | None:
-        """Where an array lies there, after copying it if need be; None: send it by value."""
+    def put(self, array: Array) -> SharedReference | None:
+        """Return a reference to an array, after copying it if it lies elsewhere.
 
-    def take_back(self, place: Place) -> None:
-        """What was put there last under this place is not sent after all."""
+        Returns None if it must be sent by value.
+        """
 
-    def get(self, place: Place, size_bytes: int) -> Array:
-        """The bytes of an array that has come by its place.
+    def take_back(self, reference: SharedReference) -> None:
+        """Undo the last `put` that returned this reference: it is not sent."""
+
+    def get(self, reference: SharedReference, size_bytes: int) -> Array:
+        """Return the bytes of an array that has come as a reference.
 
         Raises:
-            ProtocolError: There is no such place.
+            ProtocolError: There is no such block.
         """
 
     def take_note(self, note: memoryview) -> None:
-        """Takes what the other end says of the memory.
+        """Take the peer's note about the memory.
 
         Raises:
-            ProtocolError: It makes no sense.
+            ProtocolError: It is malformed.
         """
 
 
 class ArrayWriter:
     """Collects the bytes of an envelope's arrays."""
 
-    __slots__ = ("_large", "_memory", "_packed", "_places")
+    __slots__ = ("_large", "_memory", "_packed", "_references")
 
     def __init__(self, memory: Memory | None = None) -> None:
         self._memory = memory
         self._packed: list[bytes] = []
         self._large: list[Frame] = []
-        self._places: list[Place] = []
+        self._references: list[SharedReference] = []
 
     def add(self, array: Any) -> tuple[int, ...]:
-        """Takes an array, and returns its descriptor.
+        """Add an array, and return its descriptor.
 
         Raises:
-            TypeError: Not an array, or one of a dtype that no variable has.
-            ValueError: Larger than `MAX_FRAME_BYTES`.
+            TypeError: It is not an array, or no variable can have its dtype.
+            ValueError: It is larger than `MAX_FRAME_BYTES`.
         """
         if type(array) is not np.ndarray:
             raise TypeError(
@@ -108,10 +115,10 @@ class ArrayWriter:
         if size > PACK_LIMIT_BYTES:
             if size > MAX_FRAME_BYTES:
                 raise ValueError(f"an array of {size:,} bytes; the limit is {MAX_FRAME_BYTES:,}")
-            place = None if self._memory is None else self._memory.put(array)
-            if place is not None:
-                self._places.append(place)
-                return (SHARED + code, *place, *array.shape)
+            reference = None if self._memory is None else self._memory.put(array)
+            if reference is not None:
+                self._references.append(reference)
+                return (SHARED + code, *reference, *array.shape)
             self._large.append(np.asarray(array, order="C").reshape(-1).view(np.uint8).data)
         elif size:
             padding = _PADDING[size % ALIGNMENT]
@@ -119,18 +126,18 @@ class ArrayWriter:
         return (code, *array.shape)
 
     def frames(self) -> tuple[bytes, list[Frame]]:
-        """The small arrays side by side, and the large ones that are not in shared memory."""
+        """Return the packed small arrays, and the large ones that are not in shared memory."""
         return b"".join(self._packed), self._large
 
     def take_back(self) -> None:
-        """Nothing of it is sent after all."""
-        for place in self._places:
-            assert self._memory is not None, "it gave the place"
-            self._memory.take_back(place)
+        """Undo all references: the envelope is not sent."""
+        for reference in self._references:
+            assert self._memory is not None, "the reference is from it"
+            self._memory.take_back(reference)
 
 
 def _native(array: Array) -> tuple[Array, int]:
-    """An array of another byte order in this machine's, with its dtype code."""
+    """Return an array of another byte order in this machine's, with its dtype code."""
     native = array.dtype.newbyteorder("=")
     code = _CODES.get(native)
     if code is None:
@@ -139,17 +146,17 @@ def _native(array: Array) -> tuple[Array, int]:
 
 
 class ArrayReader:
-    """Hands out read-only views of an envelope's frames, as descriptors ask for them."""
+    """Returns read-only views of an envelope's frames, descriptor by descriptor."""
 
     __slots__ = ("_large", "_memory", "_next_large", "_offset", "_packed", "_packed_bytes")
 
     def __init__(
         self, packed: int | bytes, frames: Sequence[Buffer], memory: Memory | None = None
     ) -> None:
-        """Takes the frames behind the header, and the packed arrays or their length from it.
+        """Take the frames after the header; `packed` is the packed arrays, or their length.
 
         Raises:
-            ProtocolError: They are too large, or the packed one is not as long as the header says.
+            ProtocolError: A frame is too large, or the packed one has another length.
         """
         views = [memoryview(frame).toreadonly() for frame in frames]
         if any(view.nbytes > MAX_FRAME_BYTES for view in views):
@@ -169,10 +176,10 @@ class ArrayReader:
         self._next_large = 0
 
     def take(self, descriptor: list[Any]) -> Array:
-        """The next array, which is as its descriptor says.
+        """Return the next array, which has this descriptor.
 
         Raises:
-            ProtocolError: The descriptor is malformed, or promises what was not sent.
+            ProtocolError: The descriptor is malformed, or does not fit what was sent.
         """
         if not 0 < len(descriptor) <= MAX_DIMENSIONS + 1:
             raise ProtocolError(f"an array descriptor of length {len(descriptor)}")
@@ -203,13 +210,13 @@ class ArrayReader:
             if type(number) is not int or number < 0:
                 raise ProtocolError(f"an array descriptor holds {number!r}")
         if len(numbers) < 3 or code - SHARED >= len(DTYPE_CODES):
-            raise ProtocolError(f"{descriptor} describes no array in shared memory")
+            raise ProtocolError(f"{descriptor} does not describe an array in shared memory")
         block, size_bytes, start, *shape = numbers
         dtype = DTYPE_CODES[code - SHARED]
         size = math.prod(shape) * dtype.itemsize
         if size <= PACK_LIMIT_BYTES or start % dtype.alignment:
-            raise ProtocolError(f"no array of {dtype}{shape} is shared at the start {start}")
-        view = memory.get((block, size_bytes, start), size)
+            raise ProtocolError(f"an array of {dtype}{shape} cannot be shared at the start {start}")
+        view = memory.get(SharedReference(block, size_bytes, start), size)
         array: Array = view.view(dtype).reshape(shape)
         array.setflags(write=False)
         return array
@@ -224,12 +231,12 @@ class ArrayReader:
         return view
 
     def finish(self) -> memoryview | None:
-        """Checks that everything was taken.
+        """Check that all arrays were taken.
 
         Returns:
-            What follows the arrays, if memory is shared: one frame, about that memory.
+            The frame after the arrays: a note about shared memory; None if there is none.
         Raises:
-            ProtocolError: More was sent than the descriptors say.
+            ProtocolError: More was sent than the descriptors describe.
         """
         left = self._large[self._next_large :]
         if self._offset != self._packed_bytes or len(left) > (self._memory is not None):
@@ -238,7 +245,7 @@ class ArrayReader:
 
 
 def _empty(shape: list[int], dtype: np.dtype[np.generic]) -> Array:
-    # NumPy multiplies the other dimensions all the same, and refuses what it could not address.
+    # NumPy multiplies the other dimensions too, and refuses a product that it cannot address.
     if math.prod(dimension or 1 for dimension in shape) * dtype.itemsize > MAX_FRAME_BYTES:
         raise ProtocolError(f"an array of shape {shape}")
     return np.ndarray(shape, dtype, b"")

@@ -1,12 +1,12 @@
-"""Envelopes on the wire: a list of messages ↔ a list of ZeroMQ frames.
+"""Encode envelopes: a list of messages becomes a list of ZeroMQ frames, and back.
 
-Frame 0 is the header, msgpack: `[PROTOCOL_VERSION, packed, [[tag, field, …], …]]`. A message's tag
-is its place in `MESSAGES`; its fields are as `records` says. `packed` is the small arrays side by
-side; if they are more than `MAX_INLINE_BYTES` it is how many bytes they have, and they are frame 1.
-Each further frame is one large array (see `buffers`).
-Where memory is shared, one more frame may follow, the `note` of what the sender has let go of.
+Frame 0 is the header, in msgpack: `[PROTOCOL_VERSION, packed, [[tag, field, …], …]]`. The tag of a
+message is its index in `MESSAGES`; `records` says how fields are encoded. `packed` is the packed
+small arrays. If they have more than `MAX_INLINE_BYTES`, `packed` is their length, and they are
+frame 1. Each further frame is one large array (see `buffers`). Where memory is shared, one more
+frame may follow: the note of the blocks that the sender has released.
 
-Nothing here is ever unpickled.
+Nothing is unpickled here.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from varsim.protocol.messages import Message, ToCoordinator, ToWorker
 from varsim.protocol.records import Record
 
 PROTOCOL_VERSION: Final = 3
-"""Both ends must have the same; it changes with any message's fields."""
+"""Both ends must have the same version. It changes with the fields of any message."""
 
 MAX_HEADER_BYTES: Final = 64 * 2**20
-"""Arrays are not in a header, so only millions of Python values can come near."""
+"""A header has no large arrays, so only millions of Python values reach this."""
 
 MAX_INLINE_BYTES: Final = 4096
-"""Of small arrays in the header: a frame of their own would cost more than to copy them."""
+"""Of small arrays in the header: copying them costs less than a frame of their own."""
 
 MAX_ELEMENTS: Final = 2**24
-"""Of one list in a header, also of the messages of an envelope."""
+"""Of one list in a header, for example of the messages."""
 
 MESSAGES: Final[tuple[type[Message], ...]] = get_args(ToWorker) + get_args(ToCoordinator)
-"""Every class of message, each at its tag."""
+"""Every class of message; its index is its tag."""
 
 _RECORDS: Final = [Record(cls, tag) for tag, cls in enumerate(MESSAGES)]
 _ENCODERS: Final = {record.cls: record.encode for record in _RECORDS}
 
 
 def encode(messages: Sequence[Message], memory: Memory | None = None) -> list[Frame]:
-    """The frames of an envelope.
+    """Return the frames of an envelope.
 
     Args:
-        memory: What is shared with the receiver; large arrays are put there.
+        memory: What is shared with the receiver; large arrays are sent as references to it.
 
-    Frames of large arrays show the arrays' own memory: whoever owns an array must not write to it
+    Frames of large arrays show the arrays' own memory: the owner of an array must not write to it
     before the frame is sent.
 
     Raises:
@@ -79,15 +79,15 @@ def _encode(messages: Sequence[Message], writer: ArrayWriter) -> list[Frame]:
 
 
 def decode(frames: Sequence[Buffer], memory: Memory | None = None) -> list[Message]:
-    """The messages of a received envelope.
+    """Return the messages of a received envelope.
 
-    Their arrays are read-only views of the frames, or of shared memory, and keep them alive.
+    Their arrays are read-only views of the frames or of shared memory, and keep them alive.
 
     Args:
         memory: What is shared with the sender.
     Raises:
-        ProtocolError: The frames are not what `encode` makes of messages; found out before
-            anything of a promised size is allocated.
+        ProtocolError: The frames are malformed. This is found before memory of a described size
+            is allocated.
     """
     if not frames:
         raise ProtocolError("an envelope has no frames")
@@ -111,8 +111,7 @@ def _header(frame: Buffer) -> Any:
     if len(frame) > MAX_HEADER_BYTES:
         raise ProtocolError(f"a header has {len(frame)} bytes; the limit is {MAX_HEADER_BYTES}")
     try:
-        # Strings and bytes are limited by the frame's own length; there are no maps and no
-        # extension types in a header.
+        # The frame's length limits strings and bytes. A header has no maps and no extension types.
         return msgpack.unpackb(
             frame,
             unicode_errors="surrogatepass",

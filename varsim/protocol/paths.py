@@ -1,4 +1,4 @@
-"""Names of the program's files, the same on every machine."""
+"""Give the program's files names that are the same on every machine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def shown_path(filename: str) -> str:
-    """A file's path from the working directory, or else from the folder that it is imported from.
+    """Return a file's path from the working directory, else from the folder of `sys.path`.
 
     A file in neither keeps its whole path; a name that is not a file (`<stdin>`) is not changed.
     """

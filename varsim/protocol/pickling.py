@@ -1,4 +1,4 @@
-"""Pickles of what has no other form, with names for the objects that travel by name."""
+"""Pickle objects that have no other encoding; objects that travel by name are named in it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from varsim.errors import VarsimError
 from varsim.protocol.references import Name, References
 from varsim.spec import Array
 
-_PROTOCOL: Final = 5  # the first with buffers outside the pickle
+_PROTOCOL: Final = 5  # the first that keeps buffers outside the pickle
 _NEVER_NAMED: Final = frozenset((type(None), bool, int, float, str, bytes, tuple, list, dict))
 
 _CODE_FIELDS: Final = (
@@ -22,13 +22,13 @@ _CODE_FIELDS: Final = (
     "co_consts co_names co_varnames co_filename co_name co_qualname co_firstlineno co_linetable "
     "co_exceptiontable co_freevars co_cellvars"
 ).split()
-"""All that `CodeType.replace` takes: together they are the code object."""
+"""All fields that `CodeType.replace` takes: together they are the code object."""
 
 _ANY_CODE: Final = (lambda: None).__code__
 
 
 def dumps(value: object, references: References) -> tuple[bytes, list[memoryview]]:
-    """A pickle of any object, and the buffers that it leaves out, among them its arrays'.
+    """Return a pickle of any object, and the buffers outside it, such as those of arrays.
 
     Raises:
         TypeError: Something in the object cannot be pickled.
@@ -46,7 +46,7 @@ def dumps(value: object, references: References) -> tuple[bytes, list[memoryview
 
 
 def loads(pickled: bytes, buffers: Sequence[Array], references: References) -> Any:
-    """The object again; its arrays use the memory of `buffers`."""
+    """Return the object; its arrays use the memory of `buffers`."""
     return _Unpickler(io.BytesIO(pickled), references, buffers).load()
 
 
@@ -61,10 +61,10 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no annotati
         return None if type(value) in _NEVER_NAMED else self._references.name_of(value)
 
     def reducer_override(self, value: object) -> Any:
-        """How a value is pickled; code objects by their fields, `co_filename` among them.
+        """Return how a value is pickled: a code object by its fields, `co_filename` among them.
 
-        Every file:line that varsim shows of a function comes from there, and cloudpickle does not
-        promise to keep it.
+        varsim shows file:line of a function from that field, and cloudpickle does not promise to
+        keep it.
         """
         if isinstance(value, CodeType):
             return _code, tuple(getattr(value, name) for name in _CODE_FIELDS)

@@ -1,6 +1,6 @@
-"""How each class of message becomes a list of plain values: worked out once, from its annotations.
+"""Encode each class of message as a list of plain values, by code generated from its annotations.
 
-In a field, an array is its descriptor, an enum member its place in the enum, a dtype its code, a
+In a field, an array is its descriptor, an enum member its index in the enum, a dtype its code, a
 dataclass the list of its fields, and a `Payload` is `[tree, [descriptor, …]]`.
 """
 
@@ -26,22 +26,22 @@ _PLAIN: Final = (int, str, bool, bytes, NoneType)
 
 
 class Wire:
-    """How the values of one type annotation travel."""
+    """How the values of one type annotation are encoded."""
 
     def __init__(
         self, *accepted: type, encode: Encode | None = None, decode: Decode | None = None
     ) -> None:
-        self.accepted = accepted  # exact types that may stand in a received header
-        self.encode = encode  # None: as it is
+        self.accepted = accepted  # the exact types that a received field can have
+        self.encode = encode  # None: unchanged
         self.decode = decode
 
 
 class Record:
-    """A dataclass as the list of its fields, in order, with its tag in front if it has one.
+    """Encodes a dataclass as the list of its fields, in order, after its tag if it has one.
 
-    `encode` and `decode` are written for each class, as dataclasses write their methods: they run
-    for every message, and a loop over descriptions of fields would take twice as long. Names of
-    their own begin with an underscore, which no field's does.
+    The source of `encode` and `decode` is generated for each class, as dataclasses generate their
+    methods: they run for every message, and a loop over fields would take twice as long. The names
+    in it begin with an underscore, unlike those of fields.
     """
 
     def __init__(self, cls: type, tag: int | None = None) -> None:
@@ -54,7 +54,7 @@ class Record:
         rows = product(*[(int,)] * len(prefix), *(wire.accepted for wire in wires))
         scope["accepted"] = frozenset(rows)
         for name, wire in zip(names, wires, strict=True):
-            # A frozen dataclass costs twice as much when made by its __init__, which sets the same.
+            # The __init__ of a frozen dataclass does the same, and takes twice as long.
             scope[f"set_{name}"] = getattr(cls, name).__set__
             scope[f"encode_{name}"], scope[f"decode_{name}"] = wire.encode, wire.decode
         encoded = [
@@ -78,11 +78,11 @@ class Record:
             ),
             "    return _made",
         ]
-        exec("\n".join(lines), scope)  # noqa: S102  # made of the names of our own fields
+        exec("\n".join(lines), scope)  # noqa: S102  # only names of our own fields are in it
         self.encode: Encode = scope["encode"]
-        """The fields as msgpack can hold them."""
+        """Returns the fields as msgpack can hold them."""
         self.decode: Decode = scope["decode"]
-        """The dataclass again; ProtocolError if the list is not what `encode` makes of it."""
+        """Returns the dataclass; raises ProtocolError if the list does not fit its fields."""
 
     def _refuse(self, body: list[Any]) -> None:
         kinds = ", ".join(type(value).__name__ for value in body)
@@ -90,7 +90,7 @@ class Record:
 
 
 def _wire(hint: Any) -> Wire:
-    """How values of that annotation travel; an unknown one is a bug in `messages`."""
+    """Return how values of an annotation are encoded; an unknown one is a bug in `messages`."""
     if hint in _PLAIN:
         return Wire(hint)
     if hint is Payload:
@@ -108,7 +108,7 @@ def _wire(hint: Any) -> Wire:
         return _tuple_wire(arguments)
     if isinstance(hint, type) and issubclass(hint, Enum):
         return _choice_wire(tuple(hint))
-    assert is_dataclass(hint), f"no message can hold {hint}"
+    assert is_dataclass(hint), f"messages cannot hold {hint}"
     assert isinstance(hint, type), "not an instance of one"
     record = Record(hint)
     return Wire(list, encode=record.encode, decode=record.decode)
@@ -122,10 +122,10 @@ def _decode_array(descriptor: list[Any], reader: ArrayReader) -> Any:
     return reader.take(descriptor)
 
 
-def _member(members: tuple[Any, ...], place: int) -> Any:
-    if not 0 <= place < len(members):
-        raise ProtocolError(f"{place} is none of {', '.join(map(str, members))}")
-    return members[place]
+def _member(members: tuple[Any, ...], index: int) -> Any:
+    if not 0 <= index < len(members):
+        raise ProtocolError(f"{index} is not the index of one of {', '.join(map(str, members))}")
+    return members[index]
 
 
 def _encode_payload(payload: Payload, writer: ArrayWriter) -> tuple[Any, ...]:
@@ -145,12 +145,12 @@ def _array_of(descriptor: Any, reader: ArrayReader) -> Any:
 
 
 def _choice_wire(members: tuple[Any, ...]) -> Wire:
-    """A member's place."""
-    places = {member: place for place, member in enumerate(members)}
+    """Return the encoding of a member as its index."""
+    indices = {member: index for index, member in enumerate(members)}
     return Wire(
         int,
-        encode=lambda member, _: places[member],
-        decode=lambda place, _: _member(members, place),
+        encode=lambda member, _: indices[member],
+        decode=lambda index, _: _member(members, index),
     )
 
 
@@ -181,10 +181,10 @@ def _either_wire(members: type[Enum], other: type) -> Wire:
 
 
 def _tuple_wire(arguments: tuple[Any, ...]) -> Wire:
-    """A list, of any length for `tuple[X, ...]`."""
+    """Return the encoding as a list, of any length for `tuple[X, ...]`."""
     wires = [_wire(argument) for argument in arguments if argument is not Ellipsis]
     if Ellipsis not in arguments:
-        assert not any(wire.encode for wire in wires), "no message needs it"
+        assert not any(wire.encode for wire in wires), "no message needs that"
         rows = frozenset(product(*(wire.accepted for wire in wires)))
         return Wire(list, decode=lambda raw, _: _fixed(raw, rows))
     (wire,) = wires

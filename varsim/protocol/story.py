@@ -1,4 +1,4 @@
-"""Reads error and place from the traceback that a replica sends when its function raises."""
+"""Read error and location from the traceback that a replica sends when its function raises."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LIBRARIES: Final = {"site-packages", "dist-packages"}
 
 
 def said_in(story: str) -> str:
-    """The exception at the end of a traceback, with its class and all lines of its text."""
+    """Return the exception at the end of a traceback: its class and all lines of its text."""
     end = 0
     for frame in _FRAME.finditer(story):
         end = frame.end()
@@ -27,9 +27,9 @@ def said_in(story: str) -> str:
 
 
 def place_in(story: str) -> str | None:
-    """file:line of the innermost frame of a traceback that is the user's; None if there is none.
+    """Return file:line of the user's innermost frame of a traceback; None without such a frame.
 
-    Files are called as in other places: by `shown_path`.
+    Files have the names that `shown_path` gives them.
     """
     last = None
     for frame in _FRAME.finditer(story):

@@ -1,18 +1,18 @@
-"""Structures of Python values on their way between processes.
+"""Pack structures of Python values for the way between processes.
 
-`pack` makes a tree that msgpack can hold. None, bool, float, str, bytes and integers of 64 bits
-stand for themselves; everything else is a list that starts with a tag:
+`pack` makes a tree that msgpack can hold. None, bool, float, str, bytes and integers of 64 bits are
+unchanged; every other value is a list that starts with a tag:
 
 - `TUPLE`, `LIST`: the items; `DICT`: keys and values in turn;
 - `COMPLEX`: real and imaginary part; `LONG_INT`: its digits in base 16;
 - `ENUM`: a class of `varsim.spec`, and the member's name;
-- `ARRAY`, `SCALAR`, `LONG_STR`, `LONG_BYTES`: the place of an array in `Payload.arrays`, which is
+- `ARRAY`, `SCALAR`, `LONG_STR`, `LONG_BYTES`: the index of an array in `Payload.arrays`, which is
   never pickled;
 - `NAME`: the name of an object that travels by name;
-- `PICKLE`: a pickle, and the places of the buffers that it leaves out. Functions, classes,
-  exceptions and all other objects travel so, by cloudpickle; the pickle holds names, too.
+- `PICKLE`: a pickle by cloudpickle, and the indices of the buffers outside it. Functions, classes,
+  exceptions and all other objects are sent so; the pickle can hold names, too.
 
-Only what came over an authenticated connection may be unpacked.
+Unpack only what has come over an authenticated connection.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ from varsim.protocol.references import References
 from varsim.spec import DTYPES, Array
 
 MAX_DEPTH: Final = 64
-"""Of a tree. What is nested deeper, or contains itself, is pickled as a whole."""
+"""Of a tree. A structure that is deeper, or that contains itself, is pickled as a whole."""
 
 LONG_BYTES: Final = 64 * 1024
-"""Strings and pickles from this size on travel as arrays, which are not copied into a header."""
+"""Strings and pickles from this size on are sent as arrays, which are not in the header."""
 
 _INLINE_INTS: Final = range(-(2**63), 2**64)
 
 
 def pack(value: Any, references: References) -> Payload:
-    """Makes a structure of Python values ready to travel.
+    """Return a structure of Python values, ready to travel.
 
-    The payload shows the arrays in it, and does not copy them. An array that occurs twice travels
-    once, and is one array again at the other end; other objects are shared only inside a pickle.
+    The payload shows the arrays in it, and does not copy them. An array that occurs twice is sent
+    once, and is one array at the other end too; other objects are shared only inside a pickle.
 
     Raises:
-        TypeError: A value can neither be taken apart nor pickled.
+        TypeError: A value cannot be pickled.
     """
     try:
         packer = _Packer(references)
@@ -59,17 +59,17 @@ def pack(value: Any, references: References) -> Payload:
 
 
 def unpack(payload: Payload, references: References) -> Any:
-    """The structure that was packed; its arrays are copies, and can be written to.
+    """Return the structure that was packed; its arrays are writeable copies.
 
     Raises:
-        ProtocolError: The payload is not what `pack` makes.
-        Exception: Whatever a pickled object raises when it is loaded, for example an ImportError.
+        ProtocolError: The payload is malformed.
+        Exception: A pickled object can raise anything when it is loaded, such as an ImportError.
     """
     return _Unpacker(payload.arrays, references).value(payload.tree, 0)
 
 
 def function_id(payload: Payload) -> str:
-    """A name for what was packed: equal for equal payloads, different for different ones."""
+    """Return a digest of a payload: equal payloads have equal ones, different payloads others."""
     digest = hashlib.blake2b(digest_size=16)
     digest.update(msgpack.packb(payload.tree, unicode_errors="surrogatepass"))
     for array in payload.arrays:
@@ -128,10 +128,10 @@ class _Packer:
     def __init__(self, references: References) -> None:
         self._references = references
         self.arrays: list[Array] = []
-        self._places: dict[int, int] = {}  # id of a packed array → its place
+        self._indices: dict[int, int] = {}  # id of a packed array → its index
 
     def tree(self, value: Any, depth: int) -> Any:
-        """The tree of one value."""
+        """Return the tree of one value."""
         if depth > MAX_DEPTH:
             raise _TooDeepError
         kind = type(value)
@@ -160,39 +160,39 @@ class _Packer:
         if name is not None:
             return [_Tag.NAME, *[self.tree(part, depth + 1) for part in name]]
         if isinstance(value, np.generic) and value.dtype in DTYPES:
-            return [_Tag.SCALAR, self._place(np.asarray(value))]
+            return [_Tag.SCALAR, self._index(np.asarray(value))]
         if isinstance(value, Enum) and type(value) in _ENUMS.values():
             return [_Tag.ENUM, type(value).__name__, value.name]
         return self.pickle(value)
 
     def pickle(self, value: Any) -> Any:
-        """A leaf that only a pickle can hold."""
-        from varsim.protocol.pickling import dumps  # costs as much as the rest of varsim
+        """Return the tree of a value that only a pickle can hold."""
+        from varsim.protocol.pickling import dumps  # takes as long to import as the rest of varsim
 
         pickled, buffers = dumps(value, self._references)
-        places = [self._place(_bytes_array(buffer)) for buffer in buffers]
-        return [_Tag.PICKLE, self._bytes(pickled), *places]
+        indices = [self._index(_bytes_array(buffer)) for buffer in buffers]
+        return [_Tag.PICKLE, self._bytes(pickled), *indices]
 
     def _array(self, array: Array) -> Any:
         if array.dtype in DTYPES:
-            return [_Tag.ARRAY, self._place(array)]
+            return [_Tag.ARRAY, self._index(array)]
         return self.pickle(array)
 
-    def _place(self, array: Array) -> int:
-        place = self._places.setdefault(id(array), len(self.arrays))
-        if place == len(self.arrays):
+    def _index(self, array: Array) -> int:
+        index = self._indices.setdefault(id(array), len(self.arrays))
+        if index == len(self.arrays):
             self.arrays.append(array)
-        return place
+        return index
 
     def _str(self, value: str) -> Any:
         if len(value) < LONG_BYTES:
             return value
-        return [_Tag.LONG_STR, self._place(_bytes_array(value.encode("utf-8", "surrogatepass")))]
+        return [_Tag.LONG_STR, self._index(_bytes_array(value.encode("utf-8", "surrogatepass")))]
 
     def _bytes(self, value: bytes) -> Any:
         if len(value) < LONG_BYTES:
             return value
-        return [_Tag.LONG_BYTES, self._place(_bytes_array(value))]
+        return [_Tag.LONG_BYTES, self._index(_bytes_array(value))]
 
 
 def _bytes_array(buffer: bytes | memoryview) -> Array:
@@ -215,14 +215,14 @@ class _Unpacker:
         self._copies: dict[int, Array] = {}
 
     def value(self, tree: Any, depth: int) -> Any:
-        """The value of one tree."""
+        """Return the value of one tree."""
         if depth > MAX_DEPTH:
             raise ProtocolError(f"a structure is nested deeper than {MAX_DEPTH}")
         kind = type(tree)
         if kind in _ATOMS:
             return tree
         if kind is not list or not tree or not isinstance(tree[0], int) or tree[0] not in _TAGS:
-            raise ProtocolError("a structure holds what has no tag")
+            raise ProtocolError("a structure holds a value without a tag")
         tag, *parts = tree
         match tag:
             case _Tag.TUPLE:
@@ -252,18 +252,18 @@ class _Unpacker:
     def _pickle(self, parts: list[Any]) -> Any:
         from varsim.protocol.pickling import loads
 
-        pickled, *places = parts or [None]
+        pickled, *indices = parts or [None]
         stream = self._of_array(_Tag.LONG_BYTES, pickled[1:]) if type(pickled) is list else pickled
         if type(stream) is not bytes:
             raise ProtocolError("a pickle is not bytes")
-        return loads(stream, [self._copy([place]) for place in places], self._references)
+        return loads(stream, [self._copy([index]) for index in indices], self._references)
 
     def _enum(self, parts: list[Any]) -> Any:
         match parts:
             case [str(class_name), str(member)] if class_name in _ENUMS:
                 if member in _ENUMS[class_name].__members__:
                     return _ENUMS[class_name][member]
-        raise ProtocolError(f"{parts} is no member of an enum")
+        raise ProtocolError(f"{parts} is not a member of an enum")
 
     def _number(self, tag: int, parts: list[Any]) -> Any:
         match tag, parts:
@@ -275,7 +275,7 @@ class _Unpacker:
                 except ValueError as error:
                     raise ProtocolError("a long integer has other than digits") from error
             case _:
-                raise ProtocolError(f"{parts} is no number")
+                raise ProtocolError(f"{parts} is not a number")
 
     def _of_array(self, tag: int, parts: list[Any]) -> Any:
         if tag == _Tag.ARRAY:
@@ -293,17 +293,17 @@ class _Unpacker:
 
     def _array(self, parts: list[Any]) -> Array:
         match parts:
-            case [int(place)] if 0 <= place < len(self._arrays):
-                return self._arrays[place]
+            case [int(index)] if 0 <= index < len(self._arrays):
+                return self._arrays[index]
         raise ProtocolError(f"there is no array {parts}")
 
     def _copy(self, parts: list[Any]) -> Array:
-        # Received arrays show read-only frames; user code may write to what it is given.
+        # Received arrays show read-only frames; user code can write to its own copies.
         array = self._array(parts)
-        place = parts[0]
-        if place not in self._copies:
-            self._copies[place] = np.array(array)
-        return self._copies[place]
+        index = parts[0]
+        if index not in self._copies:
+            self._copies[index] = np.array(array)
+        return self._copies[index]
 
 
 _ATOMS: Final = frozenset((NoneType, bool, int, float, str, bytes))

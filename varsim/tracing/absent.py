@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from varsim.protocol.buffers import MAX_FRAME_BYTES, Buffer, Place
+from varsim.protocol.buffers import MAX_FRAME_BYTES, Buffer, SharedReference
 from varsim.spec import Array
 
 
@@ -34,15 +34,15 @@ class Absent:
 
     # ------------------------------------------------------------ as the codec's shared memory
 
-    def put(self, array: Array) -> Place | None:  # noqa: ARG002  # the protocol's name
+    def put(self, array: Array) -> SharedReference | None:  # noqa: ARG002  # the protocol's name
         """Nothing is sent from here."""
         raise AssertionError("what is read back is not sent")
 
-    def take_back(self, place: Place) -> None:  # noqa: ARG002
+    def take_back(self, place: SharedReference) -> None:  # noqa: ARG002
         """Nothing is sent from here."""
         raise AssertionError("what is read back is not sent")
 
-    def get(self, place: Place, size_bytes: int) -> Array:  # noqa: ARG002  # of memory long gone
+    def get(self, place: SharedReference, size_bytes: int) -> Array:  # noqa: ARG002  # of memory long gone
         """Something of an array's length."""
         return self._bytes[:size_bytes]
 

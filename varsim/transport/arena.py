@@ -1,12 +1,13 @@
-"""Shared memory of one cluster: arrays that lie in it are sent by their place.
+"""Shared memory of one cluster: an array in it is sent as a reference, not by value.
 
-One anonymous file (memfd) serves a cluster. It has no name, so nothing is left of it when the last
-process ends, however that happens. Every process maps all of it, once, and writes in a region of
-its own; a region has memory only where blocks are.
+A cluster has one anonymous file (memfd). It has no name, so the system frees it when the last
+process ends, also after SIGKILL. Every process maps the whole file once, and writes only in its own
+region; a region has memory only where blocks are.
 
-A block of memory is used again only when no process looks at it any more: an array's base is one
-object for all views of a block, so its death says so for this process, and `Leases` for the others.
-That death can come at any moment, in any thread: it is only noted then, and settled later.
+A block is reused only when no process has an array in it. All views of a block in one process have
+the same base object, so the end of that object says that this process has released the block;
+`Leases` say it of the other processes. A base can end at any moment, in any thread: its callback
+only records it, and `settle` does the rest later.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
 from varsim import environment
 from varsim.errors import ProtocolError
+from varsim.protocol.buffers import SharedReference
 from varsim.spec import Array
 from varsim.transport import forks
 
@@ -32,13 +34,13 @@ _SMALLEST_BYTES: Final = 2**16
 _CLASSES_PER_DOUBLING: Final = 4  # so at most a fifth of a large block is not used
 
 _ROOM: Final = 16
-"""Times the limit, addresses in a region: an address keeps its block's size for good."""
+"""A region has so many times its limit of addresses: an address keeps its block's size."""
 
 _MAX_FILE_BYTES: Final = 2**45
-"""A quarter of a process's address space."""
+"""A quarter of the address space of a process."""
 
 _MADV_POPULATE_WRITE: Final = 23
-"""Linux 5.14: touches all pages at once, which takes half the time of touching one by one."""
+"""Linux 5.14: allocate all pages at once, in half the time of one page fault for each."""
 
 
 _WHAT_TO_DO: Final = (
@@ -47,45 +49,36 @@ _WHAT_TO_DO: Final = (
 )
 
 
-class Place(NamedTuple):
-    """Where an array lies."""
-
-    block: int  # offset in the file
-    size_bytes: int  # of the block
-    start: int  # of the array, in the block
-
-
-Watcher = Callable[[int, int, int], None]
-"""Is told of a block (its offset and size) how many of the times that this watcher came with its
-place need not keep the block alive for this process any more."""
+Release = Callable[[int, int, int], None]
+"""Called with (offset, size, count) when this process releases `count` references to a block."""
 
 
 @dataclass(slots=True, eq=False)
 class _Block:
-    """An own block; or a foreign one, from the first look at it to the last."""
+    """A block of this process, or one of another process while this one has an array in it."""
 
     offset: int
     size_bytes: int
-    base: weakref.ref[Array] | None = None  # None: nobody here looks at it
+    base: weakref.ref[Array] | None = None  # None: this process has no array in it
     base_id: int = 0
     address: int = 0
-    watcher: Watcher | None = None  # of a foreign block: who came with its place first
-    count: int = 0  # how often it came
+    release: Release | None = None  # of a foreign block: of the peer that sent it first
+    count: int = 0  # references that this peer has sent
 
     def alive(self) -> Array | None:
         return None if self.base is None else self.base()
 
 
 def shared_memory_exists() -> bool:
-    """Whether this system has anonymous files."""
+    """Return whether this system has anonymous files."""
     return hasattr(os, "memfd_create")
 
 
 def limit_bytes() -> int:
-    """How much memory a cluster may share: half of the machine's, unless the environment says.
+    """Return how much memory a cluster may share: by default half of the machine's.
 
     Raises:
-        ConfigError: The environment says something else than a number.
+        ConfigError: VARSIM_SHARED_MEMORY_BYTES is not a number.
     """
     asked = environment.whole_number(environment.SHARED_MEMORY, "a number of bytes")
     if asked is None:
@@ -94,10 +87,10 @@ def limit_bytes() -> int:
 
 
 def create_file() -> int:
-    """The descriptor of a new, empty anonymous file, only for this user.
+    """Make an empty anonymous file that only this user can open, and return its descriptor.
 
     Raises:
-        OSError: The system has none to give.
+        OSError: The system refuses it.
     """
     descriptor = os.memfd_create("varsim", os.MFD_CLOEXEC)
     os.fchmod(descriptor, 0o600)
@@ -115,14 +108,14 @@ class Arena:
         limit_bytes: int,
         warn: Callable[[str], None],
     ) -> None:
-        """Maps the file, which has a region for each process.
+        """Map the file, which has a region for each process.
 
         Args:
-            descriptor: Of the file; the arena closes it in the end.
-            owner: Whose region is this process's: 0 for the coordinator, i + 1 for replica i.
-            num_owners: How many regions there are.
+            descriptor: Of the file; `close` closes it.
+            owner: The region of this process: 0 for the coordinator, i + 1 for replica i.
+            num_owners: The number of regions.
             limit_bytes: How much memory each process may hold in its region.
-            warn: Is told, once, that an array did not find room.
+            warn: Called once, when an array finds no room.
         Raises:
             OSError: The system does not allow so large a file, or so many addresses.
         """
@@ -130,8 +123,8 @@ class Arena:
         self.descriptor = descriptor
         self.limit_bytes = limit_bytes
         self.reclaim: Callable[[int], bool] = _nothing_to_hear
-        """Called before more memory is taken, to hear what is free again: with the bytes that are
-        held, and again as long as it returns True."""
+        """Called with the bytes held, before more memory is taken, to learn what other processes
+        have released; and again as long as it returns True."""
         self._region_bytes = region_bytes(limit_bytes, num_owners)
         self._file = range(num_owners * self._region_bytes)
         self._region = self._file[owner * self._region_bytes :][: self._region_bytes]
@@ -143,15 +136,15 @@ class Arena:
         self._own: dict[int, _Block] = {}  # those with memory, by offset
         self._free: dict[int, list[_Block]] = defaultdict(list)  # of them, by size
         self._holes: dict[int, list[int]] = defaultdict(list)  # offsets without memory, by size
-        self._foreign: dict[int, _Block] = {}  # that somebody here looks at, by offset
+        self._foreign: dict[int, _Block] = {}  # those with an array here, by offset
         self._in_use: dict[int, _Block] = {}  # by the id of its base
-        self._ended: deque[_Block] = deque()  # whose base has died, and that is all done about it
+        self._ended: deque[_Block] = deque()  # whose base has ended, for `settle`
         forks.watch(self)
 
     # ------------------------------------------------------------ own blocks
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array | None:
-        """An uninitialised array in a block of its own; None if there is no room."""
+        """Return an uninitialised array in a block of its own; None if there is no room."""
         size_bytes = math.prod(shape) * dtype.itemsize
         block = self._take(size_class(size_bytes))
         if block is None:
@@ -164,8 +157,8 @@ class Arena:
             warn, self._warn = self._warn, None
             warn(
                 f"there is no room in shared memory for {size_bytes:,} bytes: this process holds "
-                f"{self._held_bytes:,} of the {self.limit_bytes:,} that are its share. Large "
-                f"values travel through sockets instead, which is slower. {_WHAT_TO_DO}"
+                f"{self._held_bytes:,} of its {self.limit_bytes:,}. Large values travel through "
+                f"sockets instead, which is slower. {_WHAT_TO_DO}"
             )
 
     def _take(self, size_bytes: int) -> _Block | None:
@@ -192,7 +185,7 @@ class Arena:
             os.posix_fallocate(self.descriptor, offset, size_bytes)  # else SIGBUS at a write
         except OSError:
             return None
-        with suppress(OSError):  # it is an older Linux: a page gets its memory when it is touched
+        with suppress(OSError):  # an older Linux: a page is allocated when it is touched
             self._memory.madvise(_MADV_POPULATE_WRITE, offset, size_bytes)
         if holes:
             holes.pop()
@@ -203,7 +196,7 @@ class Arena:
         return block
 
     def _trim(self, size_bytes: int) -> bool:
-        """Gives free blocks back to the system, the largest first, until there is room."""
+        """Give free blocks back to the system, the largest first, until there is room."""
         before = self._held_bytes
         for free_bytes in sorted(self._free, reverse=True):
             free = self._free[free_bytes]
@@ -218,8 +211,8 @@ class Arena:
     # ------------------------------------------------------------ lives of blocks
 
     def _base(self, block: _Block) -> Array:
-        """A new array that all views of a block will have as their base, until the last is gone."""
-        ended = self._ended  # the callback has no reference to this arena, and outlives it
+        """Return a new array that is the base of all views of a block, until the last view ends."""
+        ended = self._ended  # the callback can outlive this arena, so it must not refer to it
         base = np.frombuffer(self._memory, np.uint8, block.size_bytes, block.offset)
         block.base = weakref.ref(base, lambda _: ended.append(block))
         block.base_id = id(base)
@@ -228,28 +221,28 @@ class Arena:
         return base
 
     def settle(self) -> None:
-        """Does what is to be done about blocks that nobody here looks at any more."""
+        """Free or release the blocks in which this process has no array any more."""
         while self._ended:
             block = self._ended.popleft()
             block.base = None
-            if self._in_use.get(block.base_id) is block:  # else its id is another's by now
+            if self._in_use.get(block.base_id) is block:  # else another object has this id now
                 del self._in_use[block.base_id]
             if self._own.get(block.offset) is block:
                 self._free[block.size_bytes].append(block)
                 continue
-            if self._foreign.get(block.offset) is block:  # else somebody looks at it again
+            if self._foreign.get(block.offset) is block:  # else there is an array in it again
                 del self._foreign[block.offset]
-            if block.watcher is not None:
-                block.watcher(block.offset, block.size_bytes, block.count)
+            if block.release is not None:
+                block.release(block.offset, block.size_bytes, block.count)
 
     def in_use(self) -> list[Array]:
-        """The bases of all blocks that somebody here looks at."""
+        """Return the bases of all blocks in which this process has an array."""
         return [base for block in self._in_use.values() if (base := block.alive()) is not None]
 
     def close(self) -> None:
-        """Gives back all memory but that of arrays which still live here, and closes the file.
+        """Free all memory but that of arrays which are still in use here, and close the file.
 
-        To be called by the last process that uses the file. Those arrays stay as they are.
+        The last process that uses the file calls it. Those arrays stay as they are.
         """
         if self.descriptor < 0:
             return
@@ -263,78 +256,78 @@ class Arena:
             start = offset + size_bytes
         for block in blocks:
             block.base = None
-        del self._memory  # those arrays keep the mapping
+        del self._memory  # the arrays keep the mapping alive
         for blocks_by in (self._free, self._own, self._foreign, self._in_use):
             blocks_by.clear()
         self.limit_bytes = 0
         os.close(self.descriptor)
         self.descriptor = -1
 
-    # ------------------------------------------------------------ places
+    # ------------------------------------------------------------ references
 
-    def place_of(self, array: Array) -> Place | None:
-        """Where an array lies; None if not here, not in one piece, or at an odd address."""
+    def reference_of(self, array: Array) -> SharedReference | None:
+        """Return the reference of an array; None if it is elsewhere, or not contiguous."""
         block = self._in_use.get(id(array.base))
         if block is None or block.alive() is not array.base:
             return None
         if not (array.flags.c_contiguous and array.flags.aligned):
             return None
         start = array.__array_interface__["data"][0] - block.address
-        return Place(block.offset, block.size_bytes, start)
+        return SharedReference(block.offset, block.size_bytes, start)
 
     def base_of(self, array: Array) -> Array:
-        """What keeps an array's block from being used again, as long as it lives."""
+        """Return the object that keeps an array's block from being reused."""
         base = array.base
-        assert isinstance(base, np.ndarray), "an array that has a place has a base"
+        assert isinstance(base, np.ndarray), "an array with a reference has a base"
         return base
 
-    def owns(self, place: Place) -> bool:
-        """Whether a place is in this process's own region."""
-        return place.block in self._region
+    def owns(self, reference: SharedReference) -> bool:
+        """Return whether a reference is to this process's own region."""
+        return reference.block in self._region
 
-    def view(self, place: Place, size_bytes: int, watcher: Watcher) -> Array:
-        """The bytes at a place, writeable.
+    def view(self, reference: SharedReference, size_bytes: int, release: Release) -> Array:
+        """Return the bytes that a reference stands for, writeable.
 
-        What keeps a foreign block alive is that it came from the first to come with its place,
-        until nobody here looks at it any more. All others are told at once: if they waited, a
-        block that was passed on and came back would be kept for ever, each waiting for the other.
+        References from the first peer that sends them keep a foreign block alive, until this
+        process has no array in it. References from other peers are released at once: otherwise two
+        peers that send each other the same block would keep it forever.
 
         Args:
-            watcher: Whoever has come with this place.
+            release: Of the peer that has sent this reference.
         Raises:
-            ProtocolError: There is no such place.
+            ProtocolError: There is no such block.
         """
-        self._check(place, size_bytes)
-        known = (self._own if self.owns(place) else self._foreign).get(place.block)
-        if known is not None and known.size_bytes != place.size_bytes:
-            raise ProtocolError(f"{place} is in a block of {known.size_bytes} bytes")
+        self._check(reference, size_bytes)
+        known = (self._own if self.owns(reference) else self._foreign).get(reference.block)
+        if known is not None and known.size_bytes != reference.size_bytes:
+            raise ProtocolError(f"{reference} is in a block of {known.size_bytes} bytes")
         base = None if known is None else known.alive()
-        if base is None and self.owns(place):
-            raise ProtocolError(f"{place} is in no block that was lent")
+        if base is None and self.owns(reference):
+            raise ProtocolError(f"{reference} is not in a block that was sent")
         if known is None or base is None:
-            known = self._foreign[place.block] = _Block(place.block, place.size_bytes)
-            known.watcher = watcher
+            known = self._foreign[reference.block] = _Block(reference.block, reference.size_bytes)
+            known.release = release
             base = self._base(known)
-        if known.watcher == watcher:
+        if known.release == release:
             known.count += 1
         else:
-            watcher(place.block, 0, 1)
-        return base[place.start : place.start + size_bytes]
+            release(reference.block, 0, 1)
+        return base[reference.start : reference.start + size_bytes]
 
-    def _check(self, place: Place, size_bytes: int) -> None:
+    def _check(self, reference: SharedReference, size_bytes: int) -> None:
         if (
-            place.block not in self._file
-            or place.block % _SMALLEST_BYTES
-            or not 0 < place.size_bytes <= self.limit_bytes
-            or place.size_bytes != size_class(place.size_bytes)
-            or place.block % self._region_bytes + place.size_bytes > self._region_bytes
-            or not 0 <= place.start <= place.size_bytes - size_bytes
+            reference.block not in self._file
+            or reference.block % _SMALLEST_BYTES
+            or not 0 < reference.size_bytes <= self.limit_bytes
+            or reference.size_bytes != size_class(reference.size_bytes)
+            or reference.block % self._region_bytes + reference.size_bytes > self._region_bytes
+            or not 0 <= reference.start <= reference.size_bytes - size_bytes
         ):
-            raise ProtocolError(f"{place} is no place for {size_bytes} bytes")
+            raise ProtocolError(f"{reference} cannot hold {size_bytes} bytes")
 
 
 def size_class(size_bytes: int) -> int:
-    """The size of the block for so many bytes: a few sizes for each power of two."""
+    """Return the size of the block for so many bytes: a few sizes for each power of two."""
     size_bytes = max(size_bytes, _SMALLEST_BYTES)
     half = 1 << (size_bytes - 1).bit_length() - 1
     step = max(half // _CLASSES_PER_DOUBLING, _SMALLEST_BYTES)
@@ -342,10 +335,10 @@ def size_class(size_bytes: int) -> int:
 
 
 def region_bytes(limit_bytes: int, num_owners: int) -> int:
-    """How much of the file is each process's: addresses, and no memory until blocks need it."""
+    """Return the size of each region: addresses only, until blocks need memory."""
     wanted = min(limit_bytes * _ROOM, _MAX_FILE_BYTES // num_owners)
     return max(wanted - wanted % _SMALLEST_BYTES, _SMALLEST_BYTES)
 
 
-def _nothing_to_hear(held_bytes: int) -> bool:  # noqa: ARG001  # others need it
+def _nothing_to_hear(held_bytes: int) -> bool:  # noqa: ARG001 - other functions need it
     return False

@@ -21,7 +21,7 @@ def private_folder(socket_name: str = SOCKET_NAME) -> Path:
     Raises:
         StartError: The path would be too long, also below /tmp.
     """
-    for parent in (None, "/tmp"):  # noqa: S108  # as good as any: mkdtemp makes it private
+    for parent in (None, "/tmp"):  # noqa: S108  # mkdtemp makes it private
         folder = Path(tempfile.mkdtemp(prefix="varsim-", dir=parent))  # its mode is 0700
         if len(os.fsencode(folder / socket_name)) <= MAX_IPC_PATH:
             return folder

@@ -1,4 +1,4 @@
-"""What a fork of this process may look at is never used again: nobody hears what the fork does."""
+"""Pin shared blocks at fork: the child cannot report when it releases them."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from varsim.spec import Array
 
 
 class Memory(Protocol):
-    """Shared memory, in blocks."""
+    """Shared memory in blocks."""
 
     def in_use(self) -> list[Array]:
-        """What keeps the blocks that are in use now from being used again."""
+        """Return the objects that keep the blocks in use from being reused."""
 
 
 _pinned: weakref.WeakKeyDictionary[Memory, list[Array]] = weakref.WeakKeyDictionary()
 
 
 def watch(memory: Memory) -> None:
-    """Pins what is in use at each fork, as long as this memory is known here."""
+    """Pin the blocks of this memory that are in use, at each fork of this process."""
     _pinned[memory] = []
 
 

@@ -1,8 +1,8 @@
-"""CURVE keys made for one run, and the list of those who may connect.
+"""CURVE keys for one run, and the allow-list of workers.
 
-Encryption alone lets any key in. libzmq asks the handler here about each new connection, over its
-authentication protocol (ZAP, https://rfc.zeromq.org/spec/27): only keys on the list are let in, and
-each gets its owner's routing id as the user id that stands on all its messages.
+CURVE itself accepts every client key. libzmq asks the handler here about each new connection, by
+its authentication protocol (ZAP, https://rfc.zeromq.org/spec/27). Only keys on the list are
+accepted, and all messages of a connection carry the owner's routing id as their user id.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ class KeyPair:
 
     @staticmethod
     def generate() -> KeyPair:
-        """A new pair."""
+        """Return a new pair."""
         return KeyPair(*zmq.curve_keypair())
 
 
 class AllowList:
-    """Answers libzmq's question who may connect; its socket is polled with all others."""
+    """Answers libzmq's questions about new connections; poll its socket with the others."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], owners: dict[bytes, bytes]) -> None:
-        """Listens in `context`, before any socket with keys is bound there.
+        """Listen in `context`, before any socket with keys is bound there.
 
         Args:
             owners: Public key (Z85) → routing id of the peer that has it.
@@ -45,7 +45,7 @@ class AllowList:
         self.socket.bind(_ZAP_ENDPOINT)
 
     def answer(self) -> None:
-        """Answers all questions that are there."""
+        """Answer all questions that have come."""
         while self.socket.poll(0):
             question = self.socket.recv_multipart()
             self.socket.send_multipart(self._verdict(question))
@@ -63,5 +63,5 @@ class AllowList:
         return [_ZAP_VERSION, request_id, b"400", b"this key is not on the list", b"", b""]
 
     def close(self) -> None:
-        """Stops listening."""
+        """Stop listening."""
         self.socket.close()

@@ -1,4 +1,4 @@
-"""Who still looks at an array that was sent by its place: the sender keeps it until all let go."""
+"""Leases of shared memory: a sender keeps a block until the receiver has released it."""
 
 from __future__ import annotations
 
@@ -10,62 +10,63 @@ import msgpack
 import numpy as np
 
 from varsim.errors import ProtocolError
+from varsim.protocol.buffers import SharedReference
 from varsim.spec import Array
-from varsim.transport.arena import Arena, Place
+from varsim.transport.arena import Arena
 
 SHARED_FROM_BYTES: Final = 128 * 1024
-"""Smaller arrays are sent by value: that costs less than to keep books of them.
+"""Smaller arrays are sent by value, which costs less than a lease.
 
-Measured as merges of four replicas: at 96 KiB by value and by place are alike, at 128 KiB by place
-takes a fifth less, at 1 MiB a third of the time, and at 100 MiB a tenth.
+Measured as merges of four replicas: at 96 KiB both cost the same; by reference takes a fifth less
+at 128 KiB, a third of the time at 1 MiB, and a tenth at 100 MiB.
 """
 
 TOLD_FROM_BYTES: Final = 2**24
-"""So much that was let go of is worth a message of its own: else the sender takes new memory for
-its next value, and the system needs a millisecond for each megabyte of it. Less of it rides on the
-next message: a message of its own cost a step of 1 MiB a quarter of its time."""
+"""A worker that has released so much tells the coordinator by a message of its own. Otherwise the
+coordinator takes new memory for its next value, at a millisecond for each megabyte. Smaller amounts
+travel with the next message: a message of their own cost a step of 1 MiB a quarter of its time."""
 
 _MAX_NOTE_BYTES: Final = 2**20
 
 Copies = MutableMapping[int, tuple[Array, Array]]
-"""Arrays that were copied into shared memory, by their id, and their copies."""
+"""Arrays that were copied into shared memory, and their copies, by the id of the array."""
 
 
 class Leases:
-    """What this process has lent to one other, and borrowed from it.
+    """The blocks that this process has lent to one peer, and those that it has borrowed from it.
 
-    Whoever sends an array by its place keeps its block alive until the receiver says that it has
-    let go of it as often as it was sent. So a process may also pass on what it has borrowed: its
-    own view lives until the next one lets go.
+    A sender keeps a block alive until the receiver has released it as often as it was sent. So a
+    process may also send on a block that it has borrowed: its own view keeps the block until the
+    next receiver has released it.
 
     Args:
-        copies: Of arrays that are sent to several others; whoever gives it also empties it.
+        copies: Of arrays that are sent to several peers; the caller empties it.
     """
 
     def __init__(self, arena: Arena, copies: Copies | None = None) -> None:
         self.arena = arena
         self._copies = copies
-        self._lent: dict[int, list[Array]] = {}  # block → its base, once for each sending
-        self._let_go: Counter[int] = Counter()  # block → how often it came, to be told
-        self._let_go_bytes = 0
+        self._lent: dict[int, list[Array]] = {}  # block → its base, once for each time it was sent
+        self._released: Counter[int] = Counter()  # block → count, to be reported
+        self._released_bytes = 0
 
-    def put(self, array: Array) -> Place | None:
-        """The place of an array that is about to be sent, after copying it there if need be.
+    def put(self, array: Array) -> SharedReference | None:
+        """Return the reference by which an array is sent, after copying it if it lies elsewhere.
 
-        Returns None if it is to be sent by value.
+        Returns None if it must be sent by value.
         """
         if array.nbytes < SHARED_FROM_BYTES:
             return None
-        place = self.arena.place_of(array)
-        if place is None:
+        reference = self.arena.reference_of(array)
+        if reference is None:
             shared = self._copied(array)
             if shared is None:
                 return None
             array = shared
-            place = self.arena.place_of(array)
-            assert place is not None, "it was made there"
-        self.lend(place.block, self.arena.base_of(array))
-        return place
+            reference = self.arena.reference_of(array)
+            assert reference is not None, "it was made in the arena"
+        self.lend(reference.block, self.arena.base_of(array))
+        return reference
 
     def _copied(self, array: Array) -> Array | None:
         known = None if self._copies is None else self._copies.get(id(array))
@@ -78,53 +79,52 @@ class Leases:
                 self._copies[id(array)] = array, shared
         return shared
 
-    def take_back(self, place: tuple[int, int, int]) -> None:
-        """What was put under this place last is not sent after all."""
-        bases = self._lent[place[0]]
+    def take_back(self, reference: SharedReference) -> None:
+        """Undo the last `put` that returned this reference: it is not sent."""
+        bases = self._lent[reference[0]]
         bases.pop()
         if not bases:
-            del self._lent[place[0]]
+            del self._lent[reference[0]]
 
     def lend(self, block: int, base: Array) -> None:
-        """A block is sent once more."""
+        """Note that a block is sent once more."""
         self._lent.setdefault(block, []).append(base)
 
     def base(self, block: int) -> Array:
-        """What was lent last under this block."""
+        """Return the base of a block that was lent."""
         return self._lent[block][-1]
 
-    def get(self, place: tuple[int, int, int], size_bytes: int) -> Array:
-        """The bytes of an array that has come by its place.
+    def get(self, reference: SharedReference, size_bytes: int) -> Array:
+        """Return the bytes of an array that has come as a reference.
 
         Raises:
-            ProtocolError: There is no such place.
+            ProtocolError: There is no such block.
         """
-        where = Place(*place)
-        return self.arena.view(where, size_bytes, self._return)
+        return self.arena.view(reference, size_bytes, self._release)
 
-    def _return(self, block: int, size_bytes: int, count: int) -> None:
-        self._let_go[block] += count
-        self._let_go_bytes += size_bytes
+    def _release(self, block: int, size_bytes: int, count: int) -> None:
+        self._released[block] += count
+        self._released_bytes += size_bytes
 
     def note(self, from_bytes: int = 0) -> bytes | None:
-        """What the other is to be told: of which blocks it was let go, and how often.
+        """Return a note for the peer: which blocks were released, and how often.
 
         Args:
-            from_bytes: None if all these blocks together are smaller.
+            from_bytes: Return None if the blocks are smaller than this together.
         """
         self.arena.settle()
-        if not self._let_go or self._let_go_bytes < from_bytes:
+        if not self._released or self._released_bytes < from_bytes:
             return None
-        packed: bytes = msgpack.packb(list(self._let_go.items()))
-        self._let_go.clear()
-        self._let_go_bytes = 0
+        packed: bytes = msgpack.packb(list(self._released.items()))
+        self._released.clear()
+        self._released_bytes = 0
         return packed
 
     def take_note(self, note: bytes | bytearray | memoryview) -> None:
-        """Lets go of what the other has let go of.
+        """End the leases of blocks that the peer has released.
 
         Raises:
-            ProtocolError: It never had it; then nothing has changed.
+            ProtocolError: A block was not lent so often; then nothing has changed.
         """
         returned = _read_note(note)
         for block, count in returned.items():
@@ -137,13 +137,13 @@ class Leases:
                 del self._lent[block]
 
     def forgive(self) -> None:
-        """The other has died: it will not give anything back, and need not be told."""
+        """End all leases: the peer has died, so it neither releases blocks nor reads notes."""
         self._lent.clear()
-        self._let_go.clear()
+        self._released.clear()
 
 
 def _read_note(note: bytes | bytearray | memoryview) -> Counter[int]:
-    """How often each block was let go of, from what `Leases.note` made."""
+    """Return how often each block was released, from a note of `Leases.note`."""
     if len(note) > _MAX_NOTE_BYTES:
         raise ProtocolError(f"a note of {len(note)} bytes")
     returned: Counter[int] = Counter()
@@ -154,7 +154,7 @@ def _read_note(note: bytes | bytearray | memoryview) -> Counter[int]:
                 raise ProtocolError(f"a note says {count!r} of block {block!r}")
             returned[block] += count
     except (ValueError, TypeError) as error:
-        raise ProtocolError(f"a note of what was let go of is malformed: {error!r}") from error
+        raise ProtocolError(f"a note of released blocks is malformed: {error!r}") from error
     if type(rows) is not list:
         raise ProtocolError("a note is not [[block, count], …]")
     return returned

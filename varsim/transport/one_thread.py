@@ -1,6 +1,6 @@
-"""A cluster is used by one thread at a time, and a replica by its own thread alone.
+"""Guard a cluster against use by two threads at once.
 
-The only module that knows of threads: it asks which one runs, and starts none.
+This is the only module that uses `threading`: it identifies threads, and starts none.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ from varsim.errors import ContextError
 from varsim.interrupts import UNINTERRUPTED
 
 this_thread: Final = threading.get_ident
-"""The number of the thread that calls it; free for another thread once this one has ended."""
+"""Returns the number of the calling thread. The system reuses it after the thread has ended."""
 
 
 def thread_name() -> str:
-    """The name of the thread that calls it, as the program gave it or Python did."""
+    """Return the name of the calling thread."""
     return threading.current_thread().name
 
 
 def threads() -> frozenset[int]:
-    """The numbers of all threads of this process."""
-    return frozenset(sys._current_frames())  # noqa: SLF001  # threading knows only its own
+    """Return the numbers of all threads of this process."""
+    return frozenset(sys._current_frames())  # noqa: SLF001  # `threading` knows only those that it started
 
 
 class OneThread:
-    """Refuses a second thread while one is using the cluster: a ZeroMQ socket would abort."""
+    """Refuses a second thread while one uses the cluster: a ZeroMQ socket would abort."""
 
     def __init__(self) -> None:
         self._user: dict[str, int] = {}
         self._depth = 0
-        self._runs: list[tuple[object, float]] = []  # what runs, innermost last, and since when
+        self._runs: list[tuple[object, float]] = []  # what runs and since when, innermost last
 
     def __enter__(self) -> None:
-        UNINTERRUPTED.begin()  # what the engine does is done whole, whenever Ctrl-C comes
+        UNINTERRUPTED.begin()  # so that Ctrl-C does not stop the engine halfway
         me = this_thread()
         if self._user.setdefault("thread", me) != me:
             UNINTERRUPTED.end()
@@ -50,11 +50,11 @@ class OneThread:
         UNINTERRUPTED.end()
 
     def begins(self, what: object) -> None:
-        """The thread that uses the cluster begins what a second thread is told of; see `ends`."""
+        """Note what the thread that uses the cluster begins, for the error of a second thread."""
         self._runs.append((what, time.monotonic()))
 
     def ends(self) -> None:
-        """What began last has ended."""
+        """Note that what began last has ended."""
         self._runs.pop()
 
     def _refusal(self) -> str:

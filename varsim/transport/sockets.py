@@ -22,34 +22,36 @@ from varsim.protocol.buffers import MAX_FRAME_BYTES, Buffer, Frame
 from varsim.transport.keys import AllowList, KeyPair
 
 COPY_LIMIT_BYTES: Final = 2**20
-"""Smaller frames are copied when sent: faster than to learn when their memory is free again.
+"""Smaller frames are copied when sent, which is faster than to learn when their memory is free.
 
-For the others pyzmq starts a thread of its own, once in a process, which lets go of what was sent.
+For larger frames pyzmq starts one thread in the process, which frees the memory that was sent.
 """
 
 _VIEW_BYTES: Final = 64 * 1024
-"""Smaller frames are copied when received: the copy is aligned, and costs less to keep."""
+"""Smaller frames are copied when received: a copy is aligned, and costs less to keep."""
 
 MAX_DRAINED: Final = 1000
-"""Envelopes taken at once, so that one busy peer cannot keep its owner from looking elsewhere."""
+"""Envelopes taken at once, so that one busy peer cannot block the others."""
 
 MAX_IPC_PATH: Final = zmq.IPC_PATH_MAX_LEN
 """Of the path in an ipc endpoint; the system's limit (107 on Linux)."""
 
-# Plain numbers: to combine pyzmq's enums takes as long as to receive a message.
+# Plain numbers: combining pyzmq's enums takes as long as receiving a message.
 _SNDMORE: Final = int(zmq.SNDMORE)
 _NOBLOCK: Final = int(zmq.NOBLOCK)
 _POLLIN: Final = int(zmq.POLLIN)
 
 _CONNECT_TIMEOUT_MS: Final = 10_000  # the other end is on this host, and already listens
-_HANDSHAKE_IVL_MS: Final = 30_000  # an allow-list is asked only while its owner polls
+_HANDSHAKE_IVL_MS: Final = 30_000  # the allow-list answers only while its owner polls
 _HEARTBEAT_IVL_MS: Final = 5_000
-_HEARTBEAT_TIMEOUT_MS: Final = 60_000  # a disconnect loses messages: only when surely dead
+_HEARTBEAT_TIMEOUT_MS: Final = (
+    60_000  # a disconnect loses messages, so wait until the peer is surely dead
+)
 
 
 @dataclass(frozen=True, slots=True)
 class DealerKeys:
-    """What a worker needs to connect to a coordinator that has keys."""
+    """What a worker needs in order to connect to a coordinator with keys."""
 
     own: KeyPair
     server_public: bytes
@@ -144,7 +146,7 @@ class DealerConnection:
 
 
 class Router:
-    """Bound socket of a coordinator; its peers are known by routing ids."""
+    """The bound socket of a coordinator, which addresses its peers by routing ids."""
 
     def __init__(
         self,
@@ -152,12 +154,12 @@ class Router:
         endpoint: str,
         keys: KeyPair | None = None,
     ) -> None:
-        """Binds.
+        """Bind.
 
         Args:
             context: Has an `AllowList` already, if there are keys.
             endpoint: `ipc://…` in a private directory, or `tcp://127.0.0.1:*` with keys.
-            keys: For CURVE; then only peers on the allow-list are heard.
+            keys: For CURVE; then only peers on the allow-list can connect.
         """
         assert keys is not None or endpoint.startswith(("ipc://", "inproc://")), "tcp needs keys"
         self.socket = context.socket(zmq.ROUTER)
@@ -179,7 +181,7 @@ class Router:
         self.endpoint = os.fsdecode(bound_to).rstrip("\0")
 
     def send(self, routing_id: bytes, frames: Sequence[Frame]) -> bool:
-        """Sends an envelope; False if there is no such peer, or no longer."""
+        """Send an envelope; return False if no such peer is connected."""
         try:
             self.socket.send(routing_id, _SNDMORE | _NOBLOCK)
         except zmq.ZMQError as error:
@@ -190,9 +192,9 @@ class Router:
         return True
 
     def drain(self) -> list[tuple[bytes, list[Buffer]]]:
-        """All envelopes that are there, up to `MAX_DRAINED`, each with its sender's routing id.
+        """Return the envelopes that have come, up to `MAX_DRAINED`, each with a routing id.
 
-        With keys, what comes under another routing id than the key's owner has is left out.
+        With keys, an envelope is dropped if its routing id is not that of the key's owner.
         """
         envelopes = []
         for first, *rest in _drain(self.socket):
@@ -202,12 +204,12 @@ class Router:
         return envelopes
 
     def close(self, linger_s: float = 0.0) -> None:
-        """Closes; what is still unsent is given `linger_s` from the context's end on."""
+        """Close; after the context's end, unsent messages have `linger_s` to leave."""
         self.socket.close(linger=round(linger_s * 1000))
 
 
 class Dealer:
-    """Connected socket of a worker."""
+    """The connected socket of a worker."""
 
     def __init__(
         self,
@@ -216,7 +218,7 @@ class Dealer:
         routing_id: bytes,
         keys: DealerKeys | None = None,
     ) -> None:
-        """Starts to connect; the first `send` waits until that is done."""
+        """Start to connect; the first `send` waits until the connection is made."""
         self.socket = context.socket(zmq.DEALER)
         _configure(self.socket, endpoint)
         self.socket.routing_id = routing_id
@@ -229,7 +231,7 @@ class Dealer:
         self.socket.connect(endpoint)
 
     def send(self, frames: Sequence[Frame]) -> None:
-        """Sends an envelope.
+        """Send an envelope.
 
         Raises:
             zmq.Again: There is no connection.
@@ -237,24 +239,24 @@ class Dealer:
         _send(self.socket, frames, 0)
 
     def receive(self, timeout_s: float | None) -> list[list[Buffer]]:
-        """Waits for an envelope, and returns all that are there; none after `timeout_s`."""
+        """Wait for an envelope, and return all that have come; none after `timeout_s`."""
         envelopes = _drain(self.socket)
         if not envelopes and self.socket.poll(timeout_ms(timeout_s)):
             envelopes = _drain(self.socket)
         return [[_buffer(frame) for frame in envelope] for envelope in envelopes]
 
     def close(self, linger_s: float = 0.0) -> None:
-        """Closes; what is still unsent is given `linger_s` from the context's end on."""
+        """Close; after the context's end, unsent messages have `linger_s` to leave."""
         self.socket.close(linger=round(linger_s * 1000))
 
 
 def timeout_ms(timeout_s: float | None) -> int | None:
-    """A timeout as `poll` takes it: rounded up, so that it does not poll for 0 ms in a circle."""
+    """Return a timeout for `poll`, rounded up so that a short one does not become 0 ms."""
     return None if timeout_s is None else max(0, math.ceil(timeout_s * 1000))
 
 
 def _configure(socket: zmq.Socket[bytes], endpoint: str) -> None:
-    socket.linger = 0  # the default waits for ever
+    socket.linger = 0  # the default waits forever
     socket.maxmsgsize = MAX_FRAME_BYTES
     socket.sndhwm = socket.rcvhwm = 0
     socket.handshake_ivl = _HANDSHAKE_IVL_MS
