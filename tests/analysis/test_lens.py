@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from varsim.analysis.apart import Reason, Telling, telling_of
+from varsim.analysis.component_distance import ElementReason, TellingElements, telling_of
 from varsim.analysis.lens import Moment, moments
 from varsim.report.lens_page import print_steps, why_element
 from varsim.report.page import print_page
@@ -175,17 +175,21 @@ def test_the_element_in_which_replicas_differ_most_is_shown(tmp_path: Path) -> N
     story = Story("ON_READ", "SUM")
     story.step(1, (1, 5), (2, 9))
     story.step(2, (1, 4), (0, 0))
-    assert Telling(Reason.DIFFERS, (1, 0), (4.0, 1.0)) == telling_of(story.seen(tmp_path), 3)
+    assert TellingElements(ElementReason.DIFFERS, (1, 0), (4.0, 1.0)) == telling_of(
+        story.seen(tmp_path), 3
+    )
 
     alike = Story("ON_READ", "SUM")
     alike.step(1, (3, -5), (3, -5))
-    assert Telling(Reason.CHANGES, (1, 0), (5.0, 3.0)) == telling_of(alike.seen(tmp_path), 3)
+    assert TellingElements(ElementReason.CHANGES, (1, 0), (5.0, 3.0)) == telling_of(
+        alike.seen(tmp_path), 3
+    )
 
     part = np.array([1, -2, 0], np.float32)
     still = [Moment(step, 0.0, (part, part), part) for step in range(2)]
-    assert Telling(Reason.IS_LARGE, (1, 0), (2.0, 1.0)) == telling_of(still, 3)
+    assert TellingElements(ElementReason.IS_LARGE, (1, 0), (2.0, 1.0)) == telling_of(still, 3)
     assert "Element [0,1] is shown: it is the largest: 2. Next are 0,0 (1)" in why_element(
-        Telling(Reason.IS_LARGE, (1, 0), (2.0, 1.0)), [1, 3]
+        TellingElements(ElementReason.IS_LARGE, (1, 0), (2.0, 1.0)), [1, 3]
     )
 
 

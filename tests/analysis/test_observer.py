@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.analysis.healthy import Healthy
 from varsim.analysis.examination import examine
-from varsim.analysis.observer import Audience, Observer
+from varsim.analysis.observer import Audience, EventObserver
 from varsim.analysis.search import find
 from varsim.analysis.verdict import judge
 from varsim.tracing.history import PROGRAM, Event
@@ -26,7 +26,7 @@ EVENTS = (
 )
 
 
-class Notes(Observer):
+class Notes(EventObserver):
     """Stores the events that it gets."""
 
     def __init__(self, only: int | None = None) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from varsim.analysis.returned import Returned, compare_returned
+from varsim.analysis.returned import ReturnedValue, compare_returned
 
 
-def only(got: object, wanted: object) -> Returned:
+def only(got: object, wanted: object) -> ReturnedValue:
     (one,) = compare_returned({"x": got}, {"x": wanted})
     return one
 

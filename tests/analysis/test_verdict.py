@@ -10,12 +10,12 @@ import pytest
 
 from tests.analysis.build import told
 from tests.analysis.golden import FOLDER, MARK, shown, verdicts
-from varsim.analysis.checkers.record import Record
+from varsim.analysis.checkers.record import WellFormedRecord
 from varsim.analysis.outcome import Outcome, Verdict, overall
 from varsim.analysis.verdict import CHECKERS, judge
 from varsim.tracing.history import open_history
 
-NAMES = [Record.name, *(checker.name for checker in CHECKERS)]
+NAMES = [WellFormedRecord.name, *(checker.name for checker in CHECKERS)]
 
 
 def said(text: str, checker: str, folder: Path) -> tuple[str, str]:

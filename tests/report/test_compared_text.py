@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from varsim.analysis.findings.comparisons import Access, Compared, Difference, Uncompared
+from varsim.analysis.findings.comparisons import Access, Compared, Uncompared, ValueDifference
 from varsim.analysis.returned import compare_returned
 from varsim.report.compared_text import MOST, WIDTH, compared_text, in_short
 
-DIFFERENCE = Difference(
+DIFFERENCE = ValueDifference(
     variable_id=3,
     variable="score",
     access=Access.READ,

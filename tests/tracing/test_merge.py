@@ -37,12 +37,12 @@ from varsim.protocol.messages import (
 from varsim.spec import Operation, VariableAggregation, VariableSpec, VariableSynchronization
 from varsim.tracing.history import PROGRAM, Event, open_history
 from varsim.tracing.merge import merge
-from varsim.tracing.trace import FRAME_LIMIT_BYTES, Kind, Trace, TraceOptions, file_name
+from varsim.tracing.trace import FRAME_LIMIT_BYTES, RecordKind, Trace, TraceOptions, file_name
 
 ON_WRITE, MEAN = VariableSynchronization.ON_WRITE, VariableAggregation.MEAN
 ADD, ASSIGN = Operation.ASSIGN_ADD, Operation.ASSIGN
 NOTHING = Payload(None)
-END_BYTES = len(msgpack.packb((Kind.ENDED, 2**60)))
+END_BYTES = len(msgpack.packb((RecordKind.ENDED, 2**60)))
 
 
 class Wires:

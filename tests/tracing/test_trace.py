@@ -16,7 +16,7 @@ from varsim.tracing.trace import (
     MESSAGES,
     OPS,
     READ_LIMIT_BYTES,
-    Kind,
+    RecordKind,
     Trace,
     TraceOptions,
     file_name,
@@ -33,7 +33,7 @@ def kinds(folder: Path) -> list[int]:
     return [record[0] for record in records(folder / file_name(0))]
 
 
-def values(folder: Path, kind: Kind) -> list[list[object]]:
+def values(folder: Path, kind: RecordKind) -> list[list[object]]:
     found = [record for record in records(folder / file_name(0)) if record[0] == kind]
     return [record[-1] for record in found]
 
@@ -48,9 +48,14 @@ def test_events_are_read_in_their_order(tmp_path: Path) -> None:
     found = list(records(tmp_path / file_name(0)))
     times = [record[1] for record in found]
 
-    assert [Kind.BEGUN, Kind.READ, Kind.WROTE, Kind.RECEIVED, Kind.FINISHED, Kind.ENDED] == [
-        record[0] for record in found
-    ]
+    assert [
+        RecordKind.BEGUN,
+        RecordKind.READ,
+        RecordKind.WROTE,
+        RecordKind.RECEIVED,
+        RecordKind.FINISHED,
+        RecordKind.ENDED,
+    ] == [record[0] for record in found]
     assert sorted(times) == times
     assert [1, 0, 7, "p.py:1", ["f", [3], None, VALUE.tobytes()]] == found[1][2:]
     assert [1, 0, "assign", "p.py:2", ["f", [3], None, VALUE.tobytes()]] == found[2][2:]
@@ -64,7 +69,7 @@ def test_a_written_value_is_recorded_unchanged(tmp_path: Path) -> None:
     value.fill(9)
     trace.close()
 
-    assert VALUE.tobytes() == values(tmp_path, Kind.WROTE)[0][3]
+    assert VALUE.tobytes() == values(tmp_path, RecordKind.WROTE)[0][3]
 
 
 @pytest.mark.parametrize("level", [OPS, MESSAGES])
@@ -76,13 +81,13 @@ def test_large_values_are_recorded_with_messages(tmp_path: Path, level: str) -> 
     trace.read(1, 0, 0, "", large)
     trace.wrote(1, 0, Operation.ASSIGN, "", large)
     trace.close()
-    (_, _, digest, content), (*_, of_large) = values(tmp_path, Kind.READ)
+    (_, _, digest, content), (*_, of_large) = values(tmp_path, RecordKind.READ)
     everything = level == MESSAGES
 
     assert (middle.tobytes() if everything else None) == content
     assert everything or zlib.crc32(middle.tobytes()) == digest
     assert everything == (of_large is not None)
-    assert everything == (values(tmp_path, Kind.WROTE)[0][3] is not None)
+    assert everything == (values(tmp_path, RecordKind.WROTE)[0][3] is not None)
 
 
 def test_a_repeated_read_is_counted(tmp_path: Path) -> None:
@@ -92,8 +97,14 @@ def test_a_repeated_read_is_counted(tmp_path: Path) -> None:
     trace.read(1, 0, 8, "p.py:1", VALUE)
     trace.close()
 
-    assert [Kind.BEGUN, Kind.READ, Kind.AGAIN, Kind.READ, Kind.ENDED] == kinds(tmp_path)
-    assert [999] == values(tmp_path, Kind.AGAIN)
+    assert [
+        RecordKind.BEGUN,
+        RecordKind.READ,
+        RecordKind.AGAIN,
+        RecordKind.READ,
+        RecordKind.ENDED,
+    ] == kinds(tmp_path)
+    assert [999] == values(tmp_path, RecordKind.AGAIN)
 
 
 def test_a_value_may_have_any_size(tmp_path: Path) -> None:
@@ -104,7 +115,7 @@ def test_a_value_may_have_any_size(tmp_path: Path) -> None:
     trace.close()
 
     assert [bytes([size % 251]) * size for size in sizes] == [
-        value[3] for value in values(tmp_path, Kind.WROTE)
+        value[3] for value in values(tmp_path, RecordKind.WROTE)
     ]
 
 
@@ -114,7 +125,7 @@ def test_at_its_limit_a_trace_ends_with_a_note(tmp_path: Path) -> None:
         trace.finished(number, "what happened")
     trace.close()
 
-    assert Kind.CUT == kinds(tmp_path)[-1]
+    assert RecordKind.CUT == kinds(tmp_path)[-1]
     assert 10_100 >= (tmp_path / file_name(0)).stat().st_size
 
 
@@ -124,7 +135,7 @@ def test_repeated_reads_at_the_end_are_counted(tmp_path: Path) -> None:
         trace.read(1, 0, 7, "p.py:1", VALUE)
     trace.close()
 
-    assert [2] == values(tmp_path, Kind.AGAIN)
+    assert [2] == values(tmp_path, RecordKind.AGAIN)
 
 
 def test_closing_twice_is_closing_once(tmp_path: Path) -> None:
@@ -133,7 +144,7 @@ def test_closing_twice_is_closing_once(tmp_path: Path) -> None:
     trace.close()
     trace.finished(1, None)
 
-    assert [Kind.BEGUN, Kind.ENDED] == kinds(tmp_path)
+    assert [RecordKind.BEGUN, RecordKind.ENDED] == kinds(tmp_path)
 
 
 def test_another_file_is_refused(tmp_path: Path) -> None:
@@ -162,4 +173,4 @@ def test_a_value_at_a_reused_address_is_another_value(tmp_path: Path) -> None:
     trace.close()
 
     expected = [np.float32(number).tobytes() for number in range(50)]
-    assert expected == [value[3] for value in values(tmp_path, Kind.READ)]
+    assert expected == [value[3] for value in values(tmp_path, RecordKind.READ)]

@@ -281,7 +281,7 @@ def test_similar_variables_are_shown_once(tmp_path: Path, command: list[str], to
         ("seem=on_read", "there is no variable 'seem'; did you mean 'seen'?"),
         ("seen=on_red", "'on_red' is not a mode; did you mean 'on_read'?"),
         ("seen=/avg", "'avg' is not an aggregation"),
-        ("seen", "it should be VARIABLE=MODE"),
+        ("seen", "expected VARIABLE=MODE"),
     ],
 )
 def test_a_wrong_change_lists_the_variables(tmp_path: Path, change: str, problem: str):

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import ClassVar, Final
 
 from varsim.analysis.integrity import who
-from varsim.analysis.observer import Observer
+from varsim.analysis.observer import EventObserver
 from varsim.analysis.outcome import Outcome
 from varsim.analysis.promises import Promise
 from varsim.analysis.replay import ComponentState, Replay, ReplayedVariable
@@ -31,7 +31,7 @@ class Conclusion:
     variable: int | None = None
 
 
-class Checker(Observer):
+class Checker(EventObserver):
     """One promise, and whether a history keeps it.
 
     It takes each event after the replay has taken it. No method raises, whatever the event says.

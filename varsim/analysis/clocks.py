@@ -11,7 +11,7 @@ from array import array
 from bisect import bisect_right
 from typing import Final
 
-from varsim.analysis.observer import Observer, Take
+from varsim.analysis.observer import EventObserver, Take
 from varsim.tracing.history import PROGRAM, Event
 
 _KEPT: Final = 256
@@ -28,7 +28,7 @@ _RELEASES: Final = frozenset({"commit", "answer"})
 _ENDS: Final = frozenset({"finish", "abort"})
 
 
-class Clocks(Observer):
+class Clocks(EventObserver):
     """The clock of every process, as far as events have been taken.
 
     Ordered are the events of one process; what has a `cause` and that cause; the contributions to

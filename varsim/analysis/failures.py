@@ -18,7 +18,7 @@ from varsim.analysis.findings.model import (
     FindingKind,
     times,
 )
-from varsim.analysis.returned import Returned
+from varsim.analysis.returned import ReturnedValue
 from varsim.tracing.history import Event, History
 
 FAILED_RUN: Final = FindingKind(name="failed run")
@@ -43,7 +43,7 @@ class Ending:
     kind: str = ""  # of a run that failed: the class of its error
     text: str = ""  # the text of that error
     place: str = ""  # where in the program, as file:line
-    returned: tuple[Returned, ...] = ()  # compared with what it returned on a single device
+    returned: tuple[ReturnedValue, ...] = ()  # compared with what it returned on a single device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ class Failures:
 
 
 @dataclass(slots=True)
-class _Call:
+class _FailedCall:
     """A failed call, and the later calls that failed in the same way."""
 
     finish: Event
@@ -92,7 +92,7 @@ def failures(history: History, ending: Ending | None) -> Failures:
     return Failures(findings=(*own, *others), run_failed=ending.status == FAILED)
 
 
-def _failed_calls(history: History) -> Iterator[_Call]:
+def _failed_calls(history: History) -> Iterator[_FailedCall]:
     raised: dict[int | None, list[Event]] = {}
     lost: list[Event] = []
     where = "kind IN ('finish', 'raise', 'lost') AND note IS NOT NULL"
@@ -104,10 +104,10 @@ def _failed_calls(history: History) -> Iterator[_Call]:
         else:
             said = str(event.note)
             by = lost if event.error == _LOST else raised.pop(event.call, [])
-            yield _Call(event, said, list(by), last=event.call or 0)
+            yield _FailedCall(event, said, list(by), last=event.call or 0)
 
 
-def _last_call_failed(history: History, calls: Sequence[_Call]) -> bool:
+def _last_call_failed(history: History, calls: Sequence[_FailedCall]) -> bool:
     """Whether no call succeeded after the last failed one."""
     if not calls:
         return False
@@ -115,9 +115,9 @@ def _last_call_failed(history: History, calls: Sequence[_Call]) -> bool:
     return next(after, None) is None
 
 
-def _alike(calls: Sequence[_Call]) -> list[_Call]:
+def _alike(calls: Sequence[_FailedCall]) -> list[_FailedCall]:
     """The first of each group of calls that failed in the same way, with their number."""
-    groups: dict[str, _Call] = {}
+    groups: dict[str, _FailedCall] = {}
     for one in calls:
         known = groups.setdefault(_DIGITS.sub("#", one.said), one)
         if known is not one:
@@ -126,13 +126,13 @@ def _alike(calls: Sequence[_Call]) -> list[_Call]:
     return list(groups.values())
 
 
-def _ended_the_run(call: _Call, ending: Ending) -> bool:
+def _ended_the_run(call: _FailedCall, ending: Ending) -> bool:
     """Return whether the error of a call is the error that ended the run."""
     first_line = ending.text.partition("\n")[0]
     return call.finish.error == ending.kind and first_line in call.said
 
 
-def _finding(history: History, call: _Call) -> Finding:
+def _finding(history: History, call: _FailedCall) -> Finding:
     more = ""
     if call.count > 1:
         others = times(call.count - 1, "later call")
@@ -164,7 +164,7 @@ def failed_run(ending: Ending) -> Finding:
     )
 
 
-def _of_run(history: History, ending: Ending, call: _Call | None) -> Finding:
+def _of_run(history: History, ending: Ending, call: _FailedCall | None) -> Finding:
     """The failure of a run, with the call that it failed in, if it was one."""
     finding = failed_run(ending)
     if call is None:
@@ -174,7 +174,7 @@ def _of_run(history: History, ending: Ending, call: _Call | None) -> Finding:
     return replace(finding, what=finding.what + where, places=places, events=_events(call))
 
 
-def _by(call: _Call) -> str:
+def _by(call: _FailedCall) -> str:
     """Of which replicas: those that raised, or whose workers were lost."""
     who = {one.process if one.kind == "raise" else one.replica or 0 for one in call.raised}
     if not who:
@@ -182,14 +182,14 @@ def _by(call: _Call) -> str:
     return f" on replica{'s' * (len(who) > 1)} {', '.join(map(str, sorted(who)))}"
 
 
-def _places(history: History, call: _Call) -> tuple[tuple[str, int], ...]:
+def _places(history: History, call: _FailedCall) -> tuple[tuple[str, int], ...]:
     """Where it was raised; or where the error says that replicas were, or where they were last."""
     places = [one.location for one in call.raised if one.location]
     places = places or _PLACE.findall(call.said) or list(_last_places(history, call))
     return tuple((place, places.count(place)) for place in dict.fromkeys(places))[:MOST_PLACES]
 
 
-def _last_places(history: History, call: _Call) -> Iterator[str]:
+def _last_places(history: History, call: _FailedCall) -> Iterator[str]:
     lost = {one.replica for one in call.raised}
     rows = history.connection.execute(
         "SELECT process, location, MAX(event) FROM events "
@@ -199,5 +199,5 @@ def _last_places(history: History, call: _Call) -> Iterator[str]:
     return (place for process, place, _ in rows if not lost or process in lost)
 
 
-def _events(call: _Call) -> tuple[int, ...]:
+def _events(call: _FailedCall) -> tuple[int, ...]:
     return tuple(one.event for one in (*call.raised, call.finish))[:MOST_EVENTS]

@@ -53,7 +53,7 @@ _BY_PROGRAM: Final = frozenset(
 _BY_REPLICA: Final = frozenset("begin install component wait arrive return raise".split())
 
 
-class Rows:
+class RowIntegrity:
     """Tells rows that make sense from others."""
 
     def __init__(self, num_replicas: int, promises: Mapping[int, Promise]) -> None:

@@ -10,7 +10,7 @@ from varsim.tracing.history import Event
 Take = Callable[[Event], None]
 
 
-class Observer:
+class EventObserver:
     """Takes events in causal order, each event once.
 
     A method `on_read` takes every read; `on_read_by_program` and `on_read_by_replica` take those of
@@ -34,9 +34,9 @@ class Observer:
 class Audience:
     """Observers that get each event one after the other, in their order."""
 
-    def __init__(self, observers: Sequence[Observer]) -> None:
-        self._program = _Kinds(observers, by_program=True)
-        self._replicas = _Kinds(observers, by_program=False)
+    def __init__(self, observers: Sequence[EventObserver]) -> None:
+        self._program = _TakersByKind(observers, by_program=True)
+        self._replicas = _TakersByKind(observers, by_program=False)
 
     def show(self, events: Iterable[Event], accepts: Callable[[Event], bool] | None = None) -> bool:
         """Pass events to the observers.
@@ -57,22 +57,22 @@ class Audience:
         return True
 
 
-class _Kinds(dict[str, "_Variables"]):
+class _TakersByKind(dict[str, "_TakersByVariable"]):
     """Methods that take events, by kind and then by variable; each computed at its first use."""
 
-    def __init__(self, observers: Sequence[Observer], *, by_program: bool) -> None:
+    def __init__(self, observers: Sequence[EventObserver], *, by_program: bool) -> None:
         super().__init__()
         self._observers = observers
         self._by_program = by_program
 
-    def __missing__(self, kind: str) -> _Variables:
+    def __missing__(self, kind: str) -> _TakersByVariable:
         found = [(one, one.taker(kind, by_program=self._by_program)) for one in self._observers]
-        self[kind] = _Variables([(one, take) for one, take in found if take is not None])
+        self[kind] = _TakersByVariable([(one, take) for one, take in found if take is not None])
         return self[kind]
 
 
-class _Variables(dict[int | None, tuple[Take, ...]]):
-    def __init__(self, takers: Sequence[tuple[Observer, Take]]) -> None:
+class _TakersByVariable(dict[int | None, tuple[Take, ...]]):
+    def __init__(self, takers: Sequence[tuple[EventObserver, Take]]) -> None:
         super().__init__()
         self._takers = takers
 

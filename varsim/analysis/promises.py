@@ -17,7 +17,7 @@ AGGREGATIONS: Final = ("NONE", "SUM", "MEAN", "ONLY_FIRST_REPLICA")
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class SynchronizationPromise:
     """What a synchronization promises of a variable's components."""
 
     mirrored: bool = False  # all hold one value, unless one is written alone
@@ -26,10 +26,10 @@ class Kind:
 
 
 KINDS: Final = {
-    "ON_WRITE": Kind(mirrored=True),
-    "AUTO": Kind(mirrored=True, late=True),
-    "ON_READ": Kind(gathered=True),
-    "NONE": Kind(),
+    "ON_WRITE": SynchronizationPromise(mirrored=True),
+    "AUTO": SynchronizationPromise(mirrored=True, late=True),
+    "ON_READ": SynchronizationPromise(gathered=True),
+    "NONE": SynchronizationPromise(),
 }
 
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from varsim.analysis import arithmetic
 from varsim.analysis.arithmetic import Flat
-from varsim.analysis.observer import Observer, Take
+from varsim.analysis.observer import EventObserver, Take
 from varsim.analysis.promises import Promise
 from varsim.tracing.history import Event
 
@@ -85,7 +85,7 @@ class ReplayedVariables(dict[int | None, ReplayedVariable]):
 # ---------------------------------------------------------------- what has not ended
 
 
-class Merge:
+class ReplayedMerge:
     """The writes that meet at one point of a call."""
 
     __slots__ = ("served", "writes")
@@ -95,7 +95,7 @@ class Merge:
         self.served: dict[int, int] = {}  # by replica, the commit that its component got
 
 
-class ProgramWrite:
+class PendingWrite:
     """One write by the program, and the components that it has not reached yet."""
 
     __slots__ = ("event", "remaining")
@@ -111,7 +111,9 @@ class Change:
 
     __slots__ = ("components", "event", "installed", "merge", "write")
 
-    def __init__(self, event: Event, merge: Merge | None, write: ProgramWrite | None) -> None:
+    def __init__(
+        self, event: Event, merge: ReplayedMerge | None, write: PendingWrite | None
+    ) -> None:
         self.event = event
         self.merge = merge  # of the meeting that it ends
         self.write = write  # of the program, if it is one's commit
@@ -119,11 +121,11 @@ class Change:
         self.installed: int | None = None  # the first event in which a replica got it
 
 
-class Merges:
+class OpenMerges:
     """The meetings of all calls that have not ended, as far as replicas write in them."""
 
     def __init__(self) -> None:
-        self._calls: dict[int, dict[int, Merge | int]] = {}
+        self._calls: dict[int, dict[int, ReplayedMerge | int]] = {}
         # Of a meeting that has ended, only the commit is kept.
 
     def write(self, event: Event) -> None:
@@ -133,8 +135,8 @@ class Merges:
         meetings = self._calls.setdefault(event.call, {})
         merge = meetings.get(event.position)
         if merge is None:
-            merge = meetings[event.position] = Merge()
-        if isinstance(merge, Merge) and event.process not in merge.writes:
+            merge = meetings[event.position] = ReplayedMerge()
+        if isinstance(merge, ReplayedMerge) and event.process not in merge.writes:
             merge.writes[event.process] = event
 
     def known(self, event: Event) -> tuple[int, ...]:
@@ -147,16 +149,16 @@ class Merges:
         first = merge.writes[event.process].event
         return () if first == event.event else (first,)
 
-    def commit(self, event: Event) -> Merge:
+    def commit(self, event: Event) -> ReplayedMerge:
         """What a commit says that it ends."""
         assert event.call is not None
         assert event.position is not None
         merge = self._calls.get(event.call, {}).get(event.position)
         if isinstance(merge, int):
-            ended = Merge()
+            ended = ReplayedMerge()
             ended.served[event.process] = merge
             return ended
-        return merge or Merge()
+        return merge or ReplayedMerge()
 
     def served(self, change: Change) -> None:
         """A commit was made of merge, for some components."""
@@ -169,26 +171,26 @@ class Merges:
         if len(merge.served) >= len(merge.writes):
             self._calls[event.call][event.position] = event.event
 
-    def end(self, call: int | None) -> Iterator[Merge]:
+    def end(self, call: int | None) -> Iterator[ReplayedMerge]:
         """A call has ended; those of its meetings that no commit ended."""
         if call is not None:
             for merge in self._calls.pop(call, {}).values():
-                if isinstance(merge, Merge) and not merge.served:
+                if isinstance(merge, ReplayedMerge) and not merge.served:
                     yield merge
 
 
-class ProgramWrites:
+class PendingWrites:
     """The program's own writes that are not committed yet."""
 
     def __init__(self) -> None:
-        self._writes: defaultdict[int, deque[ProgramWrite]] = defaultdict(deque)
+        self._writes: defaultdict[int, deque[PendingWrite]] = defaultdict(deque)
 
     def write(self, event: Event, num_replicas: int) -> None:
         """The program writes."""
         assert event.variable is not None
-        self._writes[event.variable].append(ProgramWrite(event, num_replicas))
+        self._writes[event.variable].append(PendingWrite(event, num_replicas))
 
-    def commit(self, event: Event) -> ProgramWrite | None:
+    def commit(self, event: Event) -> PendingWrite | None:
         """The write that a commit belongs to."""
         assert event.variable is not None
         for written in self._writes.get(event.variable, ()):
@@ -212,7 +214,7 @@ class ProgramWrites:
         writes = self._writes.get(number)
         return writes[0].event if writes else None
 
-    def left(self) -> Iterator[ProgramWrite]:
+    def left(self) -> Iterator[PendingWrite]:
         """All that are not committed."""
         for writes in self._writes.values():
             yield from writes
@@ -277,7 +279,7 @@ class CommitsInFlight:
 # ---------------------------------------------------------------- the replay
 
 
-class Replay(Observer):
+class Replay(EventObserver):
     """Goes through a history, and says before each event what it must find."""
 
     def __init__(
@@ -289,14 +291,14 @@ class Replay(Observer):
         """Whether the record begins with the run; else nothing is known until it is seen."""
         self.promises: Final = promises
         self.variables: Final = ReplayedVariables(num_replicas, promises)
-        self.merges = Merges()
-        self.program_writes = ProgramWrites()
+        self.merges = OpenMerges()
+        self.program_writes = PendingWrites()
         self.in_flight = CommitsInFlight(num_replicas)
         self.change: Change | None = None
         """What a commit that has just been taken does."""
         self.installed: tuple[ComponentState, Change | None] | None = None
         """Of an install that has just been taken: what the replica held before, and the commit."""
-        self.left: list[Merge] = []
+        self.left: list[ReplayedMerge] = []
         """Of a call that has just finished: the meetings that no commit ended."""
         self._answered: set[int] = set()  # variables with answers
         self._heard = [0] * num_replicas  # of each replica, its last event that has come
@@ -426,7 +428,7 @@ class Replay(Observer):
         self._answered.clear()
 
 
-class MovesOn(Observer):
+class MovesOn(EventObserver):
     """Tells the replay that the program has done something else than to ask; after the checkers."""
 
     def __init__(self, replay: Replay) -> None:

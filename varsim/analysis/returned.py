@@ -15,7 +15,7 @@ Plain = Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Returned:
+class ReturnedValue:
     """One of the values that a program returned."""
 
     name: str  # "accuracy", "layers.bias"
@@ -27,12 +27,16 @@ class Returned:
     why: str = ""  # why it could not be compared; "" if it was
 
 
-def compare_returned(got: Mapping[str, Plain], wanted: Mapping[str, Plain]) -> tuple[Returned, ...]:
+def compare_returned(
+    got: Mapping[str, Plain], wanted: Mapping[str, Plain]
+) -> tuple[ReturnedValue, ...]:
     """Compares all that was returned, name by name."""
     return tuple(_all(got, wanted, ""))
 
 
-def _all(got: Mapping[str, Plain], wanted: Mapping[str, Plain], prefix: str) -> Iterator[Returned]:
+def _all(
+    got: Mapping[str, Plain], wanted: Mapping[str, Plain], prefix: str
+) -> Iterator[ReturnedValue]:
     for key, value in got.items():
         name = f"{prefix}{key}"
         other = wanted.get(key)
@@ -42,22 +46,22 @@ def _all(got: Mapping[str, Plain], wanted: Mapping[str, Plain], prefix: str) -> 
             yield _one(name, value, other)
 
 
-def _one(name: str, got: Plain, wanted: Plain) -> Returned:
+def _one(name: str, got: Plain, wanted: Plain) -> ReturnedValue:
     one, other = _numbers(got), _numbers(wanted)
     if one is None or other is None:
-        return Returned(name=name, got=got, wanted=wanted, differs=got != wanted)
+        return ReturnedValue(name=name, got=got, wanted=wanted, differs=got != wanted)
     each = one.ndim > 0 and other.shape == (1, *one.shape[1:]) and len(one) > 1
     if each:  # a value for each replica, of which a single device has one
         other = np.broadcast_to(other, one.shape)
     if one.shape != other.shape:
         why = f"it has {_size(one)}, and on a single device {_size(other)}"
-        return Returned(name=name, got=None, wanted=None, why=why)
+        return ReturnedValue(name=name, got=None, wanted=None, why=why)
     if not one.size or close(one.ravel(), other.ravel()):
-        return Returned(name=name, got=got, wanted=wanted)
+        return ReturnedValue(name=name, got=got, wanted=wanted)
     with np.errstate(all="ignore"):
         apart = np.abs(one - other).ravel()
     element = int(np.where(np.isnan(apart), np.inf, apart).argmax())
-    return Returned(
+    return ReturnedValue(
         name=name,
         got=one.ravel()[element].item(),
         wanted=other.ravel()[element].item(),

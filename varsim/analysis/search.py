@@ -10,7 +10,7 @@ from typing import Final
 from varsim.analysis.failures import FAILED_CALL, FAILED_RUN
 from varsim.analysis.findings.comparisons import Compared
 from varsim.analysis.findings.conflicts import Conflicts
-from varsim.analysis.findings.context import Context, context_of
+from varsim.analysis.findings.context import FindingContext, context_of
 from varsim.analysis.findings.divergence import Divergence
 from varsim.analysis.findings.model import Finder, Finding, FindingKind
 from varsim.analysis.findings.overflow import Overflow
@@ -19,7 +19,7 @@ from varsim.analysis.findings.redundancy import Redundancy
 from varsim.analysis.findings.scaling import Scaling
 from varsim.analysis.findings.staleness import LocalStaleness, VersionStaleness
 from varsim.analysis.findings.waits import Waits
-from varsim.analysis.observer import Audience, Observer
+from varsim.analysis.observer import Audience, EventObserver
 from varsim.analysis.outcome import Note
 from varsim.tracing.history import History
 from varsim.tracing.progress import Tell, telling
@@ -79,9 +79,9 @@ class Search:
         Args:
             oracle: The history of the same program on one replica, to compare with.
         """
-        self._context: Context | None = None
+        self._context: FindingContext | None = None
         self._finders: tuple[Finder, ...] = ()
-        self.observers: tuple[Observer, ...] = ()
+        self.observers: tuple[EventObserver, ...] = ()
         """Those that need the events, in the order in which they must get them."""
         if history.num_replicas > 1:
             context = self._context = context_of(history, oracle)

@@ -20,11 +20,11 @@ from varsim.analysis.checkers.local_only import LocalOnly
 from varsim.analysis.checkers.lost_update import LostUpdate
 from varsim.analysis.checkers.monotonic_reads import MonotonicReads
 from varsim.analysis.checkers.read_your_writes import ReadYourWrites
-from varsim.analysis.checkers.record import Record
+from varsim.analysis.checkers.record import WellFormedRecord
 from varsim.analysis.checkers.reduction import Reduction
 from varsim.analysis.checkers.versions import Versions
-from varsim.analysis.integrity import Rows, missing
-from varsim.analysis.observer import Audience, Observer
+from varsim.analysis.integrity import RowIntegrity, missing
+from varsim.analysis.observer import Audience, EventObserver
 from varsim.analysis.outcome import Outcome, Verdict, overall
 from varsim.analysis.promises import promise_of
 from varsim.analysis.replay import MovesOn, Replay
@@ -45,7 +45,7 @@ CHECKERS: Final[tuple[type[Checker], ...]] = (
     MonotonicReads,
     Atomic,
 )
-"""What is promised of a run, in the order in which it is printed; `Record` comes before them."""
+"""The promises about a run, in the order of reports; `WellFormedRecord` comes before them."""
 
 MAX_REPLICAS: Final = 2**16
 """More than a run can have: a number above it is a damaged one, and would fill the memory."""
@@ -68,7 +68,9 @@ def judge(history: History, *, tell: Tell | None = None) -> tuple[Verdict, ...]:
 
 def is_whole(verdicts: Sequence[Verdict]) -> bool:
     """Whether the record itself is as it should be, so that more can be asked of it."""
-    return all(one.outcome is Outcome.VALID for one in verdicts if one.checker == Record.name)
+    return all(
+        one.outcome is Outcome.VALID for one in verdicts if one.checker == WellFormedRecord.name
+    )
 
 
 def sound(oracle: History | None) -> History | None:
@@ -87,9 +89,9 @@ class Judges:
         self._history = history
         self._types = checkers
         self._checkers: list[Checker] = []
-        self.observers: Sequence[Observer] = ()
+        self.observers: Sequence[EventObserver] = ()
         """Those to whom the events are to be shown, in this order."""
-        self._record: Record | None = None
+        self._record: WellFormedRecord | None = None
         self._last: int | None = None  # the last event before the first that may be missing
         self._reason = ""  # why the history cannot be judged to its end
         try:
@@ -104,7 +106,7 @@ class Judges:
             raise ValueError(f"a run of {num_replicas!r} replicas")
         replay = Replay(num_replicas, promises, from_start=not history.run.get("window"))
         self._last, self._reason = missing(history)
-        self._record = Record(replay, Rows(num_replicas, promises))
+        self._record = WellFormedRecord(replay, RowIntegrity(num_replicas, promises))
         self._checkers = [checker(replay) for checker in self._types]
         self.observers = (replay, *self._checkers, MovesOn(replay))
 
@@ -113,7 +115,7 @@ class Judges:
         """Whether nothing speaks against it before the events are seen."""
         return not self._reason and not self._history.run.get("window")
 
-    def see(self, observers: Sequence[Observer], *, tell: Tell | None = None) -> None:
+    def see(self, observers: Sequence[EventObserver], *, tell: Tell | None = None) -> None:
         """Shows the events to observers, as far as the history can be judged."""
         if self._record is None:
             return
@@ -133,7 +135,7 @@ class Judges:
     def conclude(self) -> tuple[Verdict, ...]:
         """What each says, once the events were shown."""
         if self._record is None:
-            names = (Record.name, *(checker.name for checker in self._types))
+            names = (WellFormedRecord.name, *(checker.name for checker in self._types))
             return tuple(Verdict(name, Outcome.UNKNOWN, self._reason) for name in names)
         if not self._reason:
             for checker in self._checkers:

@@ -10,7 +10,7 @@ import varsim
 from varsim.analysis.examination import Examination, examine
 from varsim.analysis.failures import DONE, Ending
 from varsim.analysis.findings.model import times
-from varsim.analysis.returned import Returned, compare_returned
+from varsim.analysis.returned import ReturnedValue, compare_returned
 from varsim.errors import ConfigError, ReplicaError, VarsimError
 from varsim.experiments.store import SUMMARY, load_summary
 from varsim.protocol.paths import shown_path
@@ -136,7 +136,7 @@ def _reached(summary: Summary) -> str:
     return f"after {times(summary.calls, 'call')}"
 
 
-def _returned(summary: Summary) -> tuple[Returned, ...]:
+def _returned(summary: Summary) -> tuple[ReturnedValue, ...]:
     if summary.oracle_result is None:
         return ()
     return compare_returned(summary.result, summary.oracle_result)

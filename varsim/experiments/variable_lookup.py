@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from varsim.analysis import apart as distances
+from varsim.analysis import component_distance as distances
 from varsim.analysis.lens import moments
 from varsim.analysis.search import find
 from varsim.errors import ConfigError

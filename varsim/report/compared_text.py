@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from varsim.analysis.findings.comparisons import Compared, Difference, Uncompared
+from varsim.analysis.findings.comparisons import Compared, Uncompared, ValueDifference
 from varsim.analysis.findings.model import times
-from varsim.analysis.returned import Returned
+from varsim.analysis.returned import ReturnedValue
 from varsim.report.plain import plain
 from varsim.report.words import count, names, number, visible, wrapped
 
@@ -82,7 +82,7 @@ def compared_text(compared: Compared, width: int = WIDTH, most: int | None = MOS
     return lines
 
 
-def _returned(returned: Sequence[Returned], width: int, most: int | None) -> Iterator[str]:
+def _returned(returned: Sequence[ReturnedValue], width: int, most: int | None) -> Iterator[str]:
     """Yield the lines on returned values that differ or could not be compared."""
     differ = [one for one in returned if one.differs]
     compared = sum(not one.why for one in returned)
@@ -98,7 +98,7 @@ def _returned(returned: Sequence[Returned], width: int, most: int | None) -> Ite
             yield from _item(f"{one.name} could not be compared: {one.why}", width)
 
 
-def _of_returned(one: Returned) -> str:
+def _of_returned(one: ReturnedValue) -> str:
     which = "" if one.element is None else f" (element {one.element})"
     which = which if one.replica is None else f" (of replica {one.replica})"
     return f"{one.name}{which}: {_number(one.got)} instead of {_number(one.wanted)}"
@@ -121,7 +121,7 @@ def _summed(compared: Compared) -> str:
     return f"{_counted(compared)}, {count(differ)} of them different; {some}"
 
 
-def _told(one: Difference) -> str:
+def _told(one: ValueDifference) -> str:
     """Return the variable, the step, the location and both values."""
     element = "" if one.element is None else f" (element {one.element})"
     when = f"{'in' if one.inside else 'after'} step {one.step}"
@@ -136,7 +136,7 @@ def _number(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else number(plain(value))
 
 
-def _often(one: Difference) -> str:
+def _often(one: ValueDifference) -> str:
     if one.compared == 1:
         return ""
     return f"; {count(one.count)} of {count(one.compared)} values differ there"

@@ -11,8 +11,8 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
-from varsim.analysis.apart import Telling
 from varsim.analysis.arithmetic import Flat
+from varsim.analysis.component_distance import TellingElements
 from varsim.analysis.lens import Moment
 from varsim.report.alike import grouped, name_of, short_names
 from varsim.report.summary import Digest, Lens, Plain, VariableSummary
@@ -295,7 +295,7 @@ def title_of(name: str, settings: str, shape: Sequence[int | None], element: int
     return f"{name} {settings}: element [{place}] of {dimensions(shape)}"
 
 
-def why_element(told: Telling, shape: Sequence[int | None]) -> str:
+def why_element(told: TellingElements, shape: Sequence[int | None]) -> str:
     """Return why this element is shown, and which other elements are informative."""
     first, *others = zip(told.places, told.by, strict=True)
     place = index_text(first[0], shape)

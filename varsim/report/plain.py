@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from varsim.analysis.apart import Reason, telling
+from varsim.analysis.component_distance import ElementReason, telling
 from varsim.report.summary import Digest, Plain
 
 SMALL_SIZE: Final = 4
@@ -225,7 +225,7 @@ def furthest_apart(
     if not arrays[0].size:
         return 0.0, []
     found = telling(arrays, most)
-    differ = found.reason is Reason.DIFFERS
+    differ = found.reason is ElementReason.DIFFERS
     places = found.places if differ else found.places[:1]
     indices = [tuple(map(int, np.unravel_index(place, shape))) for place in places]
     return plain(found.by[0] if differ else 0.0), indices

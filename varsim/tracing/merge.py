@@ -12,22 +12,22 @@ from varsim.errors import ProtocolError
 from varsim.protocol.codec import decode
 from varsim.protocol.messages import Commit, Message, Raised, Returned, Start
 from varsim.tracing.absent import Absent
-from varsim.tracing.history import HISTORY, PROGRAM, Told, write_told
-from varsim.tracing.progress import EVERY, Tell
-from varsim.tracing.reading import Reading, Record, begun
-from varsim.tracing.rows import Columns, Form, Rows, recorded
-from varsim.tracing.trace import Kind, file_name
-from varsim.tracing.uncollected import uncollected
-from varsim.tracing.unfold import (
+from varsim.tracing.decode import (
     Events,
     FromProgram,
     FromReplica,
     LayoutError,
-    Meetings,
-    Variables,
+    OpenCollectives,
+    RecordedVariables,
     class_of,
     installed,
 )
+from varsim.tracing.history import HISTORY, PROGRAM, Told, write_told
+from varsim.tracing.progress import EVERY, Tell
+from varsim.tracing.reading import Reading, TraceRecord, begun
+from varsim.tracing.rows import Columns, Form, HistoryRows, recorded
+from varsim.tracing.trace import RecordKind, file_name
+from varsim.tracing.uncollected import uncollected
 
 Sent = list[tuple[Message, Events]]
 """The messages of an envelope, and the events that its sending was."""
@@ -35,7 +35,7 @@ Sent = list[tuple[Message, Events]]
 Recorded = tuple[str, list[int], int | None, bytes | None]
 """A value, as a trace has it: dtype, shape, digest and bytes."""
 
-_SENT, _RECEIVED = int(Kind.SENT), int(Kind.RECEIVED)
+_SENT, _RECEIVED = int(RecordKind.SENT), int(RecordKind.RECEIVED)
 
 _TOGETHER: Final = 1000
 """Events that are handed on together, about."""
@@ -85,7 +85,7 @@ class _Merger:
         began_ns: int,
         window: tuple[int, int] | None = None,
     ) -> None:
-        self.variables = Variables()
+        self.variables = RecordedVariables()
         self.whole = True
         """Whether every trace was closed by its process, and all of it was understood."""
         self.missing: list[str] = []
@@ -94,8 +94,8 @@ class _Merger:
         """Whether a trace has reached its limit."""
         self._directory = directory
         self._absent = Absent()
-        self._rows = Rows(num_replicas, began_ns)
-        self._meetings = Meetings()
+        self._rows = HistoryRows(num_replicas, began_ns)
+        self._meetings = OpenCollectives()
         self._program = FromProgram(
             self.variables, self._meetings, num_replicas, self._rows, self._absent
         )
@@ -144,7 +144,7 @@ class _Merger:
 
     # ------------------------------------------------------------ the order
 
-    def _ordered(self) -> Iterator[tuple[int, Record]]:
+    def _ordered(self) -> Iterator[tuple[int, TraceRecord]]:
         sources = {process: self._open_trace(process) for process in self._processes()}
         heads = {process: self._first(process, source) for process, source in sources.items()}
         ready = [(record[1], process) for process, record in heads.items() if record is not None]
@@ -180,12 +180,12 @@ class _Merger:
             else:
                 self.whole = False
 
-    def _open_trace(self, process: int) -> Iterator[Record]:
+    def _open_trace(self, process: int) -> Iterator[TraceRecord]:
         trace = Reading(self._directory / file_name(process))
         self._traces.append(trace)
         return iter(trace)
 
-    def _first(self, process: int, source: Iterator[Record]) -> Record | None:
+    def _first(self, process: int, source: Iterator[TraceRecord]) -> TraceRecord | None:
         """The first record of a trace; None if there is none, or it is no trace."""
         try:
             first = next(source, None)
@@ -195,11 +195,11 @@ class _Merger:
             self._check_end(process, None)
         return first
 
-    def _check_end(self, process: int, last: Record | None) -> None:
+    def _check_end(self, process: int, last: TraceRecord | None) -> None:
         """A trace has ended."""
-        if last is None or last[0] != Kind.ENDED:
+        if last is None or last[0] != RecordKind.ENDED:
             self.whole = False
-            cut = last is not None and last[0] == Kind.CUT
+            cut = last is not None and last[0] == RecordKind.CUT
             self.limited = self.limited or cut
             why = "reached its limit" if cut else "was not closed, as of a process that is killed"
             self.missing.append(f"the record of {_who(process)} {why}")
@@ -209,15 +209,15 @@ class _Merger:
     def _by_kind(self) -> dict[int, Callable[..., None]]:
         """What records tell, by their kind; other kinds tell nothing."""
         return {
-            int(Kind.SENT): self._sent,
-            int(Kind.RECEIVED): self._received,
-            int(Kind.READ): self._read,
-            int(Kind.AGAIN): self._again,
-            int(Kind.WROTE): self._wrote,
-            int(Kind.WITHHELD): self._withheld,
-            int(Kind.DECIDED): self._decided,
-            int(Kind.FINISHED): self._finished,
-            int(Kind.LOST): self._lost,
+            int(RecordKind.SENT): self._sent,
+            int(RecordKind.RECEIVED): self._received,
+            int(RecordKind.READ): self._read,
+            int(RecordKind.AGAIN): self._again,
+            int(RecordKind.WROTE): self._wrote,
+            int(RecordKind.WITHHELD): self._withheld,
+            int(RecordKind.DECIDED): self._decided,
+            int(RecordKind.FINISHED): self._finished,
+            int(RecordKind.LOST): self._lost,
         }
 
     def _read(

@@ -10,14 +10,14 @@ from typing import Any, Final
 import msgpack
 
 from varsim.errors import ProtocolError
-from varsim.tracing.lasting import chunks
-from varsim.tracing.trace import MAGIC, Kind
+from varsim.tracing.crash_safe_log import chunks
+from varsim.tracing.trace import MAGIC, RecordKind
 
-Record = list[Any]
-"""`[kind, time_ns, …]`: see `Kind`."""
+TraceRecord = list[Any]
+"""`[kind, time_ns, …]`: see `RecordKind`."""
 
 _MAX_RECORD_BYTES: Final = 2**34
-_ENVELOPES: Final = (int(Kind.SENT), int(Kind.RECEIVED))
+_ENVELOPES: Final = (int(RecordKind.SENT), int(RecordKind.RECEIVED))
 
 
 class Reading:
@@ -36,7 +36,7 @@ class Reading:
         """How much has been read."""
         return int(self._unpacker.tell())
 
-    def __iter__(self) -> Iterator[Record]:
+    def __iter__(self) -> Iterator[TraceRecord]:
         """The records.
 
         Raises:
@@ -65,7 +65,7 @@ def _is_damaged(record: object) -> bool:
     return record[0] in _ENVELOPES and (len(record) < 3 or type(record[2]) is not int)
 
 
-def records(path: Path) -> Iterator[Record]:
+def records(path: Path) -> Iterator[TraceRecord]:
     """The records of a trace.
 
     Raises:
@@ -74,13 +74,13 @@ def records(path: Path) -> Iterator[Record]:
     return iter(Reading(path))
 
 
-def begun(path: Path) -> Record:
+def begun(path: Path) -> TraceRecord:
     """A trace's first record.
 
     Raises:
         ProtocolError: It is no trace, or has none.
     """
     first = next(records(path), None)
-    if first is None or first[0] != Kind.BEGUN:
+    if first is None or first[0] != RecordKind.BEGUN:
         raise ProtocolError(f"{path} does not say of which process it is")
     return first

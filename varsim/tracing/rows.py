@@ -46,7 +46,7 @@ class Form:
         return form
 
 
-class Rows:
+class HistoryRows:
     """The events that were told and not taken yet. Whoever tells says first whose they are."""
 
     def __init__(self, num_replicas: int, began_ns: int) -> None:

@@ -4,7 +4,7 @@ A trace is a file: `MAGIC`, then msgpack arrays `[kind, time_ns, …]`, the firs
 The time is the system's steady clock, which all processes of a host share. What is sent is kept as
 the bytes that travel (see `protocol.codec`), so recording it costs next to nothing; whoever
 receives it only notes when. Reads and writes wait until something is sent, or until they are many.
-What is written then survives the process, however that ends (see `lasting.py`).
+What is written then survives the process, however that ends (see `crash_safe_log.py`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from varsim.protocol.messages import (
     Start,
 )
 from varsim.spec import Array, Operation
-from varsim.tracing.lasting import LastingFile
+from varsim.tracing.crash_safe_log import CrashSafeLog
 
 MAGIC: Final = b"varsim-trace-1\n"
 """The number grows when a record changes its meaning."""
@@ -58,7 +58,7 @@ PROGRAM: Final = -1
 """In place of a replica_id: the coordinator's process, in which the program runs."""
 
 
-class Kind(IntEnum):
+class RecordKind(IntEnum):
     """Of a record: its first member. What follows the time is said behind each."""
 
     BEGUN = 1  # process, num_replicas, level, protocol version, seconds since the epoch, window
@@ -77,8 +77,8 @@ class Kind(IntEnum):
     )
 
 
-_RECEIVED, _READ, _WROTE = int(Kind.RECEIVED), int(Kind.READ), int(Kind.WROTE)
-_AGAIN, _WITHHELD = int(Kind.AGAIN), int(Kind.WITHHELD)
+_RECEIVED, _READ, _WROTE = int(RecordKind.RECEIVED), int(RecordKind.READ), int(RecordKind.WROTE)
+_AGAIN, _WITHHELD = int(RecordKind.AGAIN), int(RecordKind.WITHHELD)
 
 
 _SKELETON: Final = (Create, Forget, Layout, Start, Returned, Raised, Abort)
@@ -133,7 +133,7 @@ class Trace:
         self._everything = options.level == MESSAGES
         self._read_limit = FRAME_LIMIT_BYTES if process == PROGRAM else READ_LIMIT_BYTES
         options.directory.mkdir(parents=True, exist_ok=True)
-        self._file = LastingFile(options.directory / file_name(process), options.limit_bytes)
+        self._file = CrashSafeLog(options.directory / file_name(process), options.limit_bytes)
         self._file.append(MAGIC)
         self._packer = msgpack.Packer(
             default=self._columns, unicode_errors="surrogatepass", autoreset=False
@@ -149,9 +149,9 @@ class Trace:
         peers = range(num_replicas) if process == PROGRAM else ()
         self._open_to = dict.fromkeys(peers, self._open)  # as far as each has been told
         about = (process, num_replicas, options.level, PROTOCOL_VERSION, time.time())
-        self._note(Kind.BEGUN, *about, options.window)
+        self._note(RecordKind.BEGUN, *about, options.window)
 
-    def _note(self, kind: Kind, *what: Any) -> None:
+    def _note(self, kind: RecordKind, *what: Any) -> None:
         """Writes a record, and all that are pending before it."""
         self._defer((int(kind), time.monotonic_ns(), *what))
         self._settle()
@@ -176,7 +176,7 @@ class Trace:
         self._pending.clear()
         self._value = None
         if not self._file.append(self._packer.getbuffer()):
-            self._file.close(msgpack.packb((Kind.CUT, time.monotonic_ns())))
+            self._file.close(msgpack.packb((RecordKind.CUT, time.monotonic_ns())))
         self._packer.reset()
 
     def begins(self, call_id: int) -> None:
@@ -187,19 +187,19 @@ class Trace:
     def sent(self, peer: int, frames: Sequence[Frame], messages: Sequence[Message]) -> None:
         """An envelope leaves for a peer, as these frames, which may show shared memory."""
         if frames is self._sent:
-            self._note(Kind.SENT, peer, None)
+            self._note(RecordKind.SENT, peer, None)
             return
         if self._window is not None:
             kept = self._in_window(peer, messages)
             if len(kept) < len(messages):
                 self._sent = ()
-                self._note(Kind.SENT, peer, self._kept(encode(kept)) if kept else [])
+                self._note(RecordKind.SENT, peer, self._kept(encode(kept)) if kept else [])
                 return
         if self._everything:
             frames = encode(messages)
         # What shows an array's memory is not held: that memory is to be used again.
         self._sent = frames if all(type(frame) is bytes for frame in frames) else ()
-        self._note(Kind.SENT, peer, self._kept(frames))
+        self._note(RecordKind.SENT, peer, self._kept(frames))
 
     def _in_window(self, peer: int, messages: Sequence[Message]) -> list[Message]:
         """Those that are recorded: all in the window, and before and after it the skeleton.
@@ -282,28 +282,23 @@ class Trace:
     def decided(self, commits: Sequence[Message]) -> None:
         """There are commits that have not left yet."""
         if self._open:
-            self._note(Kind.DECIDED, self._kept(encode(commits)))
+            self._note(RecordKind.DECIDED, self._kept(encode(commits)))
 
     def finished(self, call_id: int, error: str | None) -> None:
         """The program has what a call led to."""
-        self._note(Kind.FINISHED, call_id, error)
+        self._note(RecordKind.FINISHED, call_id, error)
 
     def lost(self, replica: int, reason: str) -> None:
         """A worker has ended before its time."""
-        self._note(Kind.LOST, replica, reason)
+        self._note(RecordKind.LOST, replica, reason)
 
     def close(self) -> None:
         """Nothing more is recorded. Does nothing the second time."""
         if self._pending:
             self._settle()
-        self._file.close(msgpack.packb((Kind.ENDED, time.monotonic_ns())))
+        self._file.close(msgpack.packb((RecordKind.ENDED, time.monotonic_ns())))
 
 
 def open_trace(options: TraceOptions | None, process: int, num_replicas: int) -> Trace | None:
     """The record of a process; None if nothing is to be recorded."""
     return None if options is None else Trace(options, process, num_replicas)
-
-
-def as_array(dtype: str, shape: Sequence[int], content: bytes) -> Array:
-    """The array whose bytes were kept."""
-    return np.frombuffer(content, np.dtype(dtype)).reshape(shape)

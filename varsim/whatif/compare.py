@@ -24,11 +24,11 @@ from varsim.tracing.progress import Tell
 from varsim.tracing.trace import TraceOptions
 from varsim.whatif.play import CallFailed, Played, Refusal, play
 from varsim.whatif.reading import recorded_program
-from varsim.whatif.recorded import Program, Read, Settings, accesses
+from varsim.whatif.recorded import RecordedProgram, RecordedRead, Settings, accesses
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class ChangedRead:
     """A read that would give another value."""
 
     place: str
@@ -50,7 +50,7 @@ class Effect:
     changed: int  # of the reads: those that would give another value
     rounded: int  # those that would differ by rounding only
     unknown: int  # those that depend on what was not recorded
-    first: Difference | None  # of those that would change
+    first: ChangedRead | None  # of those that would change
     refusal: Refusal | None  # the first operation that would be refused, which was not
     cost_before: VariableStatistics
     cost_after: VariableStatistics
@@ -74,7 +74,7 @@ class WhatIf:
 
 
 @dataclass(frozen=True, slots=True)
-class _Outcome:
+class _PlayedRun:
     played: Played
     unknown: frozenset[int]  # reads that depend on what was not recorded
     findings: tuple[Finding, ...]
@@ -111,12 +111,14 @@ class Replays:
         Raises:
             ConfigError: The record has no variable, or the simulated cluster is not installed.
         """
-        self.program: Program = recorded_program(history)
+        self.program: RecordedProgram = recorded_program(history)
         if not self.program.variables:
             raise ConfigError("the record of this run has no variable: there is nothing to replay")
         self._oracle = oracle
         self._tell = tell
-        self._reads = [one for one in accesses(self.program.actions) if isinstance(one, Read)]
+        self._reads = [
+            one for one in accesses(self.program.actions) if isinstance(one, RecordedRead)
+        ]
         self._as_it_was = self._outcome(self.program.settings())
         self.findings = self._as_it_was.findings
         """Those of the program as it was."""
@@ -159,13 +161,13 @@ class Replays:
         warned = [text for text in then.played.warned if text not in now.played.warned]
         return WhatIf(tuple(effects), then.findings, then.failure, tuple(warned))
 
-    def reads_of(self, variable: int) -> list[Read]:
+    def reads_of(self, variable: int) -> list[RecordedRead]:
         """All reads of a variable, in the order of the record."""
         return [one for one in self._reads if one.variable == variable]
 
     def _differences(
-        self, reads: list[Read], then: _Outcome, unknown: frozenset[int]
-    ) -> tuple[int, int, Difference | None]:
+        self, reads: list[RecordedRead], then: _PlayedRun, unknown: frozenset[int]
+    ) -> tuple[int, int, ChangedRead | None]:
         changed = rounded = 0
         first = None
         for read in reads:
@@ -178,10 +180,10 @@ class Replays:
                 continue
             changed += read.times
             if first is None:
-                first = Difference(read.place, read.step, read.process, before, after)
+                first = ChangedRead(read.place, read.step, read.process, before, after)
         return changed, rounded, first
 
-    def _outcome(self, settings: Mapping[int, Settings]) -> _Outcome:
+    def _outcome(self, settings: Mapping[int, Settings]) -> _PlayedRun:
         with TemporaryDirectory(prefix="varsim-replay-") as name:
             folder = Path(name)
             played, failure = self._play(settings, trace=TraceOptions(folder))
@@ -196,7 +198,7 @@ class Replays:
                 for event, value in played.values.items()
                 if not _same(value, other.values.get(event))
             )
-        return _Outcome(played, unknown, findings, failure)
+        return _PlayedRun(played, unknown, findings, failure)
 
     def _part(self, begin: float, end: float) -> Tell | None:
         """What is to be told of a part of a replay."""

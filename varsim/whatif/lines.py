@@ -9,12 +9,12 @@ from typing import Any, Final
 
 from varsim.spec import VariableSynchronization
 from varsim.sync import policies
-from varsim.whatif.recorded import Program, Settings, spec_of
+from varsim.whatif.recorded import RecordedProgram, Settings, spec_of
 
 _AUTO: Final = VariableSynchronization.AUTO
 
 
-def at_odds(program: Program, chosen: Mapping[int, Settings]) -> set[int]:
+def at_odds(program: RecordedProgram, chosen: Mapping[int, Settings]) -> set[int]:
     """Of those chosen: variables with the name of one that has other settings then.
 
     An experiment names variables, so it cannot tell them apart.
@@ -26,7 +26,7 @@ def at_odds(program: Program, chosen: Mapping[int, Settings]) -> set[int]:
     return {one for one in chosen if len(by_name[program.variables[one].name]) > 1}
 
 
-def experiment_keys(program: Program, chosen: Mapping[int, Settings]) -> dict[str, Any]:
+def experiment_keys(program: RecordedProgram, chosen: Mapping[int, Settings]) -> dict[str, Any]:
     """The keys of an experiment that choose these settings, and leave the others as they are."""
     keys: dict[str, Any] = {}
     if not chosen:
@@ -45,7 +45,7 @@ def experiment_keys(program: Program, chosen: Mapping[int, Settings]) -> dict[st
     return keys
 
 
-def python_lines(program: Program, chosen: Mapping[int, Settings]) -> Iterator[str]:
+def python_lines(program: RecordedProgram, chosen: Mapping[int, Settings]) -> Iterator[str]:
     """The arguments of `tf.Variable` that choose these settings."""
     if is_adaptive(program, chosen):
         yield 'strategy = tf.distribute.MirroredStrategy(…, auto="adaptive")'
@@ -56,13 +56,13 @@ def python_lines(program: Program, chosen: Mapping[int, Settings]) -> Iterator[s
         yield f"    aggregation=tf.VariableAggregation.{settings.aggregation.name})"
 
 
-def is_adaptive(program: Program, chosen: Mapping[int, Settings]) -> bool:
+def is_adaptive(program: RecordedProgram, chosen: Mapping[int, Settings]) -> bool:
     """Whether any variable defers what is written to it."""
     settings = program.settings() | dict(chosen)
     return any(policies.defers(spec_of(row, settings[n])) for n, row in program.variables.items())
 
 
-def _written(program: Program, chosen: Mapping[int, Settings]) -> dict[int, Settings]:
+def _written(program: RecordedProgram, chosen: Mapping[int, Settings]) -> dict[int, Settings]:
     """What is chosen; and, where AUTO becomes adaptive, what was AUTO and stays ON_WRITE."""
     turns = is_adaptive(program, chosen) and not is_adaptive(program, {})
     stays = {

@@ -23,15 +23,15 @@ from varsim.sync.statistics import VariableStatistics
 from varsim.tracing.progress import Tell
 from varsim.tracing.trace import TraceOptions
 from varsim.whatif.recorded import (
-    Action,
-    Call,
-    Create,
-    Forget,
-    Meet,
-    Program,
-    Read,
+    RecordedAction,
+    RecordedArrival,
+    RecordedCall,
+    RecordedCreate,
+    RecordedForget,
+    RecordedProgram,
+    RecordedRead,
+    RecordedWrite,
     Settings,
-    Write,
     spec_of,
 )
 from varsim.whatif.values import Filling, at, whole_of
@@ -80,7 +80,7 @@ _EVERY: Final = 100  # actions between two words on how far it is: some 10 ms
 
 
 def play(
-    program: Program,
+    program: RecordedProgram,
     settings: Mapping[int, Settings],
     *,
     other: bool = False,
@@ -108,7 +108,7 @@ def play(
     return player.played
 
 
-def _told(actions: Sequence[Action], tell: Tell | None) -> Iterator[Action]:
+def _told(actions: Sequence[RecordedAction], tell: Tell | None) -> Iterator[RecordedAction]:
     for number, action in enumerate(actions):
         if tell is not None and not number % _EVERY:
             tell(number / len(actions))
@@ -134,7 +134,7 @@ class _ReplicaRaised(Exception):
 class _Player:
     def __init__(
         self,
-        program: Program,
+        program: RecordedProgram,
         settings: Mapping[int, Settings],
         *,
         other: bool,
@@ -151,19 +151,19 @@ class _Player:
         self._variables: dict[int, Any] = {}
         self.played = Played()
 
-    def do(self, actions: Iterable[Action]) -> None:
+    def do(self, actions: Iterable[RecordedAction]) -> None:
         """What the program does, in order."""
         for action in actions:
             match action:
-                case Create():
+                case RecordedCreate():
                     self._create(action)
-                case Forget(variable=variable):
+                case RecordedForget(variable=variable):
                     self._variables.pop(variable, None)
-                case Read():
+                case RecordedRead():
                     self._read(action)
-                case Write():
+                case RecordedWrite():
                     self._write(action)
-                case Call():
+                case RecordedCall():
                     self._call(action)
 
     def finish(self) -> None:
@@ -175,7 +175,7 @@ class _Player:
 
     # ------------------------------------------------------------ the program
 
-    def _create(self, action: Create) -> None:
+    def _create(self, action: RecordedCreate) -> None:
         number = action.variable
         wanted, recorded = self._settings[number], self._program.settings()[number]
         try:
@@ -187,7 +187,7 @@ class _Player:
         self._variables[number] = variable
         self.played.numbers[variable.spec.variable_id] = number
 
-    def _made(self, action: Create, settings: Settings) -> Any:
+    def _made(self, action: RecordedCreate, settings: Settings) -> Any:
         row = self._program.variables[action.variable]
         shape = tuple(json.loads(row.shape))
         value = action.value
@@ -205,7 +205,7 @@ class _Player:
                 aggregation=settings.aggregation,
             )
 
-    def _call(self, call: Call) -> None:
+    def _call(self, call: RecordedCall) -> None:
         def replica() -> None:
             context = tf.distribute.get_replica_context()
             replica_id = context.replica_id_in_sync_group
@@ -224,22 +224,22 @@ class _Player:
 
     # ------------------------------------------------------------ replicas
 
-    def _act(self, act: Read | Write | Meet, context: Any) -> None:
+    def _act(self, act: RecordedRead | RecordedWrite | RecordedArrival, context: Any) -> None:
         match act:
-            case Read():
+            case RecordedRead():
                 self._read(act)
-            case Write():
+            case RecordedWrite():
                 self._write(act)
-            case Meet(kind="merge_call"):
+            case RecordedArrival(kind="merge_call"):
                 at(act.place)(context.merge_call, lambda _: self.do(act.body), name=act.name)
-            case Meet(kind="host_call"):
+            case RecordedArrival(kind="host_call"):
                 self.do(act.body)  # on the replica: whose component it is, has the program do it
-            case Meet():
+            case RecordedArrival():
                 at(act.place)(context.all_reduce, "SUM", _NOTHING, name=act.name)
 
     # ------------------------------------------------------------ reads and writes
 
-    def _read(self, read: Read) -> None:
+    def _read(self, read: RecordedRead) -> None:
         variable = self._variables.get(read.variable)
         if variable is None:
             return
@@ -249,7 +249,7 @@ class _Player:
         except VarsimError as error:
             self._refuse(read.variable, read.place, read.step, read.process, error)
 
-    def _write(self, write: Write) -> None:
+    def _write(self, write: RecordedWrite) -> None:
         variable = self._variables.get(write.variable)
         if variable is None:
             return
@@ -269,7 +269,7 @@ class _Player:
         except VarsimError as error:
             self._refuse(write.variable, write.place, write.step, write.process, error)
 
-    def _write_all(self, variable: Any, write: Write, value: Array) -> None:
+    def _write_all(self, variable: Any, write: RecordedWrite, value: Array) -> None:
         """Writes the variable itself; whoever could not read what it wrote, did not ask to."""
         if write.shares:
             cell = policies.cell(variable.spec, Context.CROSS_REPLICA, Operation.ASSIGN)
@@ -280,7 +280,7 @@ class _Player:
         read_value = policies.is_readable(spec)
         at(write.place)(getattr(variable, write.operation.value), value, read_value=read_value)
 
-    def _write_each(self, variable: Any, write: Write, values: list[Array]) -> None:
+    def _write_each(self, variable: Any, write: RecordedWrite, values: list[Array]) -> None:
         """Writes a value of its own to each component: past `assign`, where that refuses it."""
         each = tf.distribute.PerReplica(values)
         cell = policies.cell(variable.spec, Context.CROSS_REPLICA, write.operation)

@@ -17,14 +17,14 @@ from varsim.sync import policies
 from varsim.tracing.history import PROGRAM, Event, History
 from varsim.whatif.recorded import (
     HOST_CALL,
-    Action,
-    Call,
-    Create,
-    Forget,
-    Meet,
-    Program,
-    Read,
-    Write,
+    RecordedAction,
+    RecordedArrival,
+    RecordedCall,
+    RecordedCreate,
+    RecordedForget,
+    RecordedProgram,
+    RecordedRead,
+    RecordedWrite,
     settings_of,
     spec_of,
 )
@@ -35,7 +35,7 @@ _WHERE: Final = (
 ).format(", ".join(f"'{kind}'" for kind in _KINDS.split()))
 
 
-def recorded_program(history: History) -> Program:
+def recorded_program(history: History) -> RecordedProgram:
     """The program that a history is the record of, as far as it goes."""
     last, problem = missing(history)
     where = _WHERE if last is None else f"{_WHERE} AND event <= {last:d}"
@@ -48,13 +48,17 @@ def recorded_program(history: History) -> Program:
 
 
 @dataclass(slots=True)
-class _Frame:
+class _OpenCall:
     """A call that has not finished yet."""
 
-    call: Call
-    pending: list[Action] = field(default_factory=list)  # of the program, for whoever is answered
-    bodies: dict[int, list[Action]] = field(default_factory=dict)  # of merge_calls, by meeting
-    asked: dict[int, list[Action]] = field(default_factory=dict)  # of questions, by replica
+    call: RecordedCall
+    pending: list[RecordedAction] = field(
+        default_factory=list
+    )  # of the program, for whoever is answered
+    bodies: dict[int, list[RecordedAction]] = field(
+        default_factory=dict
+    )  # of merge_calls, by meeting
+    asked: dict[int, list[RecordedAction]] = field(default_factory=dict)  # of questions, by replica
 
 
 class _Builder:
@@ -67,9 +71,9 @@ class _Builder:
             ).shares
             for number, row in history.variables.items()
         }
-        self._actions: list[Action] = []
-        self._frames: list[_Frame] = []  # innermost last
-        self._by_call: dict[int, _Frame] = {}
+        self._actions: list[RecordedAction] = []
+        self._frames: list[_OpenCall] = []  # innermost last
+        self._by_call: dict[int, _OpenCall] = {}
         self._created: set[int] = set()
         self._unknown: set[int] = set()
         self._steps = 0
@@ -90,7 +94,7 @@ class _Builder:
                 self._create(event)
             case "forget":
                 assert event.variable is not None
-                self._now().append(Forget(event.variable))
+                self._now().append(RecordedForget(event.variable))
             case "read":
                 self._need(event.variable)
                 self._now().append(self._read(event))
@@ -106,11 +110,11 @@ class _Builder:
             case "finish":
                 self._finish(event)
 
-    def program(self, problem: str) -> Program:
+    def program(self, problem: str) -> RecordedProgram:
         """What was found, without a call that the record does not see end."""
         if self._group:
             self._end_group()
-        return Program(
+        return RecordedProgram(
             num_replicas=self._num_replicas,
             variables=self._variables,
             actions=tuple(self._actions),
@@ -121,7 +125,7 @@ class _Builder:
 
     # ------------------------------------------------------------ the program
 
-    def _now(self) -> list[Action]:
+    def _now(self) -> list[RecordedAction]:
         """Where what the program does now belongs."""
         return self._frames[-1].pending if self._frames else self._actions
 
@@ -131,7 +135,7 @@ class _Builder:
         value = _value_of(event)
         if value is None:
             self._unknown.add(event.variable)
-        self._actions.append(Create(event.variable, value))
+        self._actions.append(RecordedCreate(event.variable, value))
 
     def _need(self, variable: int | None) -> None:
         """A variable that the record does not see created is there from the start."""
@@ -139,13 +143,13 @@ class _Builder:
             return
         self._created.add(variable)
         self._unknown.add(variable)
-        self._actions.append(Create(variable, None))
+        self._actions.append(RecordedCreate(variable, None))
 
     def _call(self, event: Event) -> None:
         assert event.call is not None
         self._steps += 1
-        call = Call(event.call, tuple([] for _ in range(self._num_replicas)))
-        frame = self._by_call[event.call] = _Frame(call)
+        call = RecordedCall(event.call, tuple([] for _ in range(self._num_replicas)))
+        frame = self._by_call[event.call] = _OpenCall(call)
         self._frames.append(frame)
 
     def _answer(self, event: Event) -> None:
@@ -186,7 +190,7 @@ class _Builder:
 
     # ------------------------------------------------------------ replicas
 
-    def _of_replica(self, frame: _Frame, event: Event) -> None:
+    def _of_replica(self, frame: _OpenCall, event: Event) -> None:
         own = frame.call.replicas[event.process]
         match event.kind:
             case "read":
@@ -200,27 +204,29 @@ class _Builder:
             case "raise":
                 frame.call.raised.add(event.process)
 
-    def _meet(self, frame: _Frame, event: Event) -> Meet:
+    def _meet(self, frame: _OpenCall, event: Event) -> RecordedArrival:
         self._events += 1
-        body: list[Action] = []
+        body: list[RecordedAction] = []
         kind, name = event.operation or "", event.note
         if kind == HOST_CALL:
             frame.asked[event.process] = body
         elif event.position is not None:
             body = frame.bodies.setdefault(event.position, body)
-        return Meet(event.event, event.process, self._steps, event.location or "", kind, name, body)
+        return RecordedArrival(
+            event.event, event.process, self._steps, event.location or "", kind, name, body
+        )
 
     # ------------------------------------------------------------ reads and writes
 
-    def _read(self, event: Event) -> Read:
+    def _read(self, event: Event) -> RecordedRead:
         assert event.variable is not None
         self._events += 1
-        return Read(
+        return RecordedRead(
             event.event, event.variable, event.process, self._steps, event.location or "",
             event.replica, event, event.occurrences,
         )  # fmt: skip
 
-    def _write(self, event: Event, each: tuple[Event, ...]) -> Write:
+    def _write(self, event: Event, each: tuple[Event, ...]) -> RecordedWrite:
         assert event.variable is not None
         self._events += 1
         values = tuple(_value_of(one) for one in each)
@@ -233,7 +239,7 @@ class _Builder:
             and operation is Operation.ASSIGN
             and self._shares[event.variable]
         )
-        return Write(
+        return RecordedWrite(
             event.event, event.variable, event.process, self._steps, event.location or "",
             event.replica, operation, values, tuple(_shape_of(one) for one in each), shares,
         )  # fmt: skip

@@ -34,7 +34,7 @@ class Settings(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Create:
+class RecordedCreate:
     """The program makes a variable."""
 
     variable: int
@@ -42,14 +42,14 @@ class Create:
 
 
 @dataclass(frozen=True, slots=True)
-class Forget:
+class RecordedForget:
     """The program drops a variable."""
 
     variable: int
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class RecordedRead:
     """A read, with what was recorded of the value."""
 
     event: int
@@ -63,7 +63,7 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True)
-class Write:
+class RecordedWrite:
     """A write, with the value as it was written; several where each component got its own."""
 
     event: int
@@ -79,7 +79,7 @@ class Write:
 
 
 @dataclass(frozen=True, slots=True)
-class Meet:
+class RecordedArrival:
     """A replica meets the others, or has the program do something for it."""
 
     event: int
@@ -88,30 +88,30 @@ class Meet:
     place: str
     kind: str  # all_reduce, all_gather, merge_call, or HOST_CALL
     name: str | None  # of the collective, as the program called it
-    body: list[Action]  # what the program does meanwhile; one list for all who meet
+    body: list[RecordedAction]  # what the program does meanwhile; one list for all who meet
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class RecordedCall:
     """One `strategy.run`: what each replica did, in its own order."""
 
     number: int
-    replicas: tuple[list[Read | Write | Meet], ...]
+    replicas: tuple[list[RecordedRead | RecordedWrite | RecordedArrival], ...]
     raised: set[int] = field(default_factory=set)  # replicas whose function did
     failed: list[str] = field(default_factory=list)  # what the error said, if there was one
 
 
-Action = Create | Forget | Read | Write | Call
+RecordedAction = RecordedCreate | RecordedForget | RecordedRead | RecordedWrite | RecordedCall
 """What the program itself does."""
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
+class RecordedProgram:
     """All that a history says the program did."""
 
     num_replicas: int
     variables: Mapping[int, VariableRow]
-    actions: tuple[Action, ...]
+    actions: tuple[RecordedAction, ...]
     events: int  # reads, writes and meetings
     unknown: frozenset[int]  # variables with a value that was not recorded
     problem: str  # what cannot be told, because the record is not whole; "" if it is
@@ -143,23 +143,27 @@ def spec_of(row: VariableRow, settings: Settings) -> VariableSpec:
     )
 
 
-def accesses(actions: tuple[Action, ...] | list[Action]) -> Iterator[Read | Write]:
+def accesses(
+    actions: tuple[RecordedAction, ...] | list[RecordedAction],
+) -> Iterator[RecordedRead | RecordedWrite]:
     """All reads and writes: the program's in order, and within a call replica by replica."""
     for action in actions:
         match action:
-            case Read() | Write():
+            case RecordedRead() | RecordedWrite():
                 yield action
-            case Call(replicas=replicas):
+            case RecordedCall(replicas=replicas):
                 yield from _in_call(replicas)
             case _:
                 pass
 
 
-def _in_call(replicas: tuple[list[Read | Write | Meet], ...]) -> Iterator[Read | Write]:
+def _in_call(
+    replicas: tuple[list[RecordedRead | RecordedWrite | RecordedArrival], ...],
+) -> Iterator[RecordedRead | RecordedWrite]:
     seen: set[int] = set()  # bodies that replicas share
     for own in replicas:
         for act in own:
-            if not isinstance(act, Meet):
+            if not isinstance(act, RecordedArrival):
                 yield act
             elif act.body and id(act.body) not in seen:
                 seen.add(id(act.body))

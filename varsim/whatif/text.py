@@ -17,7 +17,7 @@ from varsim.spec import Array
 from varsim.sync.statistics import VariableStatistics
 from varsim.tracing.history import PROGRAM
 from varsim.whatif.advice import Advice, Advised, in_words
-from varsim.whatif.compare import Difference, Effect, WhatIf
+from varsim.whatif.compare import ChangedRead, Effect, WhatIf
 
 T = TypeVar("T")
 
@@ -174,7 +174,7 @@ def _effect(effect: Effect) -> Iterator[str]:
         yield f"{times(effect.unknown, 'read')} would depend on values that were not recorded."
 
 
-def _difference(first: Difference) -> str:
+def _difference(first: ChangedRead) -> str:
     who = "the program" if first.process == PROGRAM else f"replica {first.process}"
     where = f"The first, in step {first.step} at {first.place} by {who}"
     if first.after is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from varsim.analysis.checker import Checker, seen_by
-from varsim.analysis.replay import Change, Merge, Replay, ReplayedVariable
+from varsim.analysis.replay import Change, Replay, ReplayedMerge, ReplayedVariable
 from varsim.tracing.history import Event
 
 
@@ -103,7 +103,7 @@ class Atomic(Checker):
             self.wrong(variable, "a commit of a call belongs to no meeting", (event.event,))
 
     def _check_merge(
-        self, variable: ReplayedVariable, event: Event, change: Change, merge: Merge
+        self, variable: ReplayedVariable, event: Event, change: Change, merge: ReplayedMerge
     ) -> None:
         earlier = {one for i, one in merge.served.items() if one != event.event}
         if earlier and (not merge.writes or not change.components):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from varsim.analysis.checker import Checker, seen_by
-from varsim.analysis.integrity import Rows
+from varsim.analysis.integrity import RowIntegrity
 from varsim.analysis.replay import Replay
 from varsim.tracing.history import PROGRAM, Event
 
@@ -11,7 +11,7 @@ _ENDS = frozenset({"return", "raise"})
 _ENTERS_OR_ENDS = _ENDS | {"begin"}
 
 
-class Record(Checker):
+class WellFormedRecord(Checker):
     """Every row makes sense in itself, and the events of each process stand in their order.
 
     The first event that breaks this is the last that anybody looks at: what comes after it proves
@@ -21,7 +21,7 @@ class Record(Checker):
     name = "record"
     promise = "the record is whole, and in causal order"
 
-    def __init__(self, replay: Replay, rows: Rows) -> None:
+    def __init__(self, replay: Replay, rows: RowIntegrity) -> None:
         super().__init__(replay)
         self._rows = rows
         everybody = range(replay.num_replicas + 1)  # the program is process -1: the last one

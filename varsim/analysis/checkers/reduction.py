@@ -7,7 +7,7 @@ from typing import Final
 from varsim.analysis import arithmetic
 from varsim.analysis.arithmetic import Flat
 from varsim.analysis.checker import Checker
-from varsim.analysis.replay import Change, ComponentState, Merge, ReplayedVariable
+from varsim.analysis.replay import Change, ComponentState, ReplayedMerge, ReplayedVariable
 from varsim.tracing.history import Event
 
 _ANOTHER: Final = "the commit is not what was written comes to"
@@ -53,7 +53,7 @@ class Reduction(Checker):
         self._check_commit(variable, change, write.operation, operand, shown)
 
     def _check_merge(
-        self, variable: ReplayedVariable, event: Event, change: Change, merge: Merge
+        self, variable: ReplayedVariable, event: Event, change: Change, merge: ReplayedMerge
     ) -> None:
         if len(merge.writes) < self.replay.num_replicas:
             return  # it is not one of all replicas: that is for another checker

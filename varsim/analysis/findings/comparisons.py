@@ -19,11 +19,11 @@ import numpy as np
 
 from varsim.analysis.arithmetic import Flat, combined, flat, value_of
 from varsim.analysis.findings.comparison import Comparison
-from varsim.analysis.findings.components import Components
+from varsim.analysis.findings.components import ComponentTracker
 from varsim.analysis.findings.variable_facts import VariableFacts
-from varsim.analysis.observer import Observer, Take
+from varsim.analysis.observer import EventObserver, Take
 from varsim.analysis.oracle import FIRST_REPLICA, Oracle
-from varsim.analysis.returned import Returned
+from varsim.analysis.returned import ReturnedValue
 from varsim.analysis.rounding import close, wide
 from varsim.tracing.history import PROGRAM, Event
 
@@ -62,7 +62,7 @@ class Site(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class ValueDifference:
     """Values of a variable, at one location, that differ from a single device beyond rounding."""
 
     variable_id: int
@@ -95,14 +95,14 @@ class Compared:
 
     values: int  # how many were compared
     places: int  # at how many locations
-    differences: tuple[Difference, ...]  # the one that showed first comes first
+    differences: tuple[ValueDifference, ...]  # the one that showed first comes first
     uncompared: tuple[Uncompared, ...]
     own: tuple[str, ...]  # variables of which each replica has its own by design
     rules_tried: bool = True  # not if no number of the single device is made of the replicas'
-    returned: tuple[Returned, ...] = ()  # by the program
+    returned: tuple[ReturnedValue, ...] = ()  # by the program
 
     @property
-    def unexplained(self) -> tuple[Difference, ...]:
+    def unexplained(self) -> tuple[ValueDifference, ...]:
         """Return the differences that no finding explains by a rule."""
         return tuple(one for one in self.differences if not one.explained)
 
@@ -130,11 +130,11 @@ class _Count:
 
     count: int = 0
     differing: int = 0
-    first: Difference | None = None
+    first: ValueDifference | None = None
 
 
 @dataclass(slots=True)
-class _Writes:
+class _WritesAtSite:
     """The writes by all replicas at one location."""
 
     counts: list[int]
@@ -142,14 +142,14 @@ class _Writes:
     lost: bool = False  # replicas do not write there alike
 
 
-class Comparisons(Observer):
+class Comparisons(EventObserver):
     """Compares values as events complete them, and passes each comparison on."""
 
     def __init__(
         self,
         num_replicas: int,
         variables: Mapping[int, VariableFacts],
-        components: Components,
+        components: ComponentTracker,
         oracle: Oracle,
     ) -> None:
         self._num_replicas = num_replicas
@@ -158,7 +158,7 @@ class Comparisons(Observer):
         self.oracle = oracle
         self._listener: Callable[[Comparison], None] = lambda _: None
         self._known: dict[int, bool] = {}
-        self._writes: dict[tuple[int, str], _Writes] = {}
+        self._writes: dict[tuple[int, str], _WritesAtSite] = {}
         self._sent: defaultdict[int, dict[int, Event]] = defaultdict(dict)  # components
         self._wrote: defaultdict[int, dict[int, Event]] = defaultdict(dict)  # last, by replica
         self._reduced_in: dict[int, int | None] = {}  # by replica, the call of its last all_reduce
@@ -252,7 +252,7 @@ class Comparisons(Observer):
         key, replica_id = (facts.variable_id, place), event.process
         writes = self._writes.get(key)
         if writes is None:
-            writes = self._writes[key] = _Writes([0] * self._num_replicas)
+            writes = self._writes[key] = _WritesAtSite([0] * self._num_replicas)
         if writes.lost:
             return
         number = writes.counts[replica_id]
@@ -310,11 +310,11 @@ class Comparisons(Observer):
             if count.first is None:
                 count.first = self._difference(site, comparison)
 
-    def _difference(self, site: Site, comparison: Comparison) -> Difference:
+    def _difference(self, site: Site, comparison: Comparison) -> ValueDifference:
         got, wanted = comparison.got, comparison.wanted
         sized = len(got) == len(wanted)
         element = _most_apart(got, wanted) if sized else 0
-        return Difference(
+        return ValueDifference(
             variable_id=site.variable_id,
             variable=self._variables[site.variable_id].name,
             access=site.access,

@@ -15,7 +15,7 @@ import numpy as np
 
 from varsim.analysis.arithmetic import digest_of, flat, updated
 from varsim.analysis.findings.variable_facts import VariableFacts
-from varsim.analysis.observer import Observer
+from varsim.analysis.observer import EventObserver
 from varsim.tracing.history import Event
 
 _MOST_BYTES: Final = 1024
@@ -120,7 +120,7 @@ class Copies:
         return True
 
 
-class Components(Observer):
+class ComponentTracker(EventObserver):
     """The components of all variables, as far as events have been taken."""
 
     def __init__(self, num_replicas: int, variables: Mapping[int, VariableFacts]) -> None:

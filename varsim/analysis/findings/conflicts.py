@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from varsim.analysis.findings.context import Context
+from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.model import (
     Evidence,
     Finder,
@@ -66,7 +66,7 @@ class Conflicts(Finder):
 
     kinds = (WRITE_WRITE, READ_WRITE)
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: FindingContext) -> None:
         super().__init__(context)
         self._variables = {
             number: one

@@ -7,46 +7,46 @@ from dataclasses import dataclass, field
 
 from varsim.analysis.clocks import Clocks
 from varsim.analysis.findings.comparisons import Comparisons
-from varsim.analysis.findings.components import Components
+from varsim.analysis.findings.components import ComponentTracker
 from varsim.analysis.findings.contributions import Contributions
 from varsim.analysis.findings.variable_facts import VariableFacts, variable_facts
-from varsim.analysis.observer import Observer
+from varsim.analysis.observer import EventObserver
 from varsim.analysis.oracle import Oracle
 from varsim.tracing.history import History
 
 
 @dataclass(slots=True, kw_only=True)
-class Context:
+class FindingContext:
     """One history, as finders see it. Its observers get each event before the finders do."""
 
     num_replicas: int
     variables: Mapping[int, VariableFacts]
     clocks: Clocks
-    components: Components
+    components: ComponentTracker
     contributions: Contributions
     comparisons: Comparisons | None  # with a single device; None without an oracle
     taken_as_one: set[int] = field(default_factory=set)
     """Variables of which the program read one component as the value; divergence fills it."""
 
     @property
-    def observers(self) -> tuple[Observer, ...]:
+    def observers(self) -> tuple[EventObserver, ...]:
         """Return those that need the events, in the order in which they must get them."""
         first = (self.clocks, self.components, self.contributions)
         return first if self.comparisons is None else (*first, self.comparisons)
 
 
-def context_of(history: History, oracle: History | None = None) -> Context:
+def context_of(history: History, oracle: History | None = None) -> FindingContext:
     """Return the context of the findings of a history.
 
     Args:
         oracle: The history of the same program on one replica, to compare with.
     """
     num_replicas, variables = history.num_replicas, variable_facts(history.variables)
-    components = Components(num_replicas, variables)
+    components = ComponentTracker(num_replicas, variables)
     comparisons = None
     if oracle is not None:
         comparisons = Comparisons(num_replicas, variables, components, Oracle(history, oracle))
-    return Context(
+    return FindingContext(
         num_replicas=num_replicas,
         variables=variables,
         clocks=Clocks(num_replicas),

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from varsim.analysis.findings.variable_facts import VariableFacts
-from varsim.analysis.observer import Observer
+from varsim.analysis.observer import EventObserver
 from varsim.tracing.history import Event
 
 _NONE: Mapping[int, Event] = {}
 
 
-class Contributions(Observer):
+class Contributions(EventObserver):
     """The contributions of all replicas to merges that have not ended."""
 
     def __init__(self, variables: Mapping[int, VariableFacts]) -> None:

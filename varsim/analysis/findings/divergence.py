@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from varsim.analysis.findings.components import Copies
-from varsim.analysis.findings.context import Context
+from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.model import (
     Evidence,
     Finder,
@@ -42,7 +42,7 @@ class _Look:
 
 
 @dataclass(slots=True)
-class _Trouble:
+class _DivergedReads:
     evidence: Evidence = field(default_factory=Evidence)
     diverged: Counter[str] = field(default_factory=Counter)  # where they diverged
     shown: int = 0  # the component that was taken for the value
@@ -56,11 +56,11 @@ class Divergence(Finder):
 
     kinds = (DIVERGENCE,)
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: FindingContext) -> None:
         super().__init__(context)
         self._variables, self._components = context.variables, context.components
         self._looks: dict[int, _Look] = {}
-        self._troubles: dict[int, _Trouble] = {}
+        self._troubles: dict[int, _DivergedReads] = {}
 
     def concerns(self, variable: int | None) -> bool:
         """Return whether the history has such a variable."""
@@ -113,7 +113,7 @@ class Divergence(Finder):
     def _sight(
         self, variable: int, shown: int, read: Event, diverged: Event, differing: int
     ) -> None:
-        trouble = self._troubles.setdefault(variable, _Trouble())
+        trouble = self._troubles.setdefault(variable, _DivergedReads())
         self.context.taken_as_one.add(variable)
         trouble.evidence.add(read, diverged.event)
         trouble.shown = shown
@@ -124,11 +124,11 @@ class Divergence(Finder):
             trouble.diverged[diverged.location] += 1
 
 
-def _finding(facts: VariableFacts, trouble: _Trouble) -> Finding:
+def _finding(facts: VariableFacts, trouble: _DivergedReads) -> Finding:
     return finding_of(DIVERGENCE, facts, trouble.evidence, _what(trouble), _remedy(facts))
 
 
-def _what(trouble: _Trouble) -> str:
+def _what(trouble: _DivergedReads) -> str:
     others = f"{times(trouble.differing, 'other component')}" if trouble.differing else "others"
     said = (
         f"{times(trouble.evidence.count, 'read')} by the program took replica {trouble.shown}'s "

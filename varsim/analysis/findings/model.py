@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
-from varsim.analysis.findings.context import Context
+from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.variable_facts import VariableFacts
-from varsim.analysis.observer import Observer
+from varsim.analysis.observer import EventObserver
 from varsim.analysis.outcome import Note
 from varsim.tracing.history import Event
 
@@ -52,7 +52,7 @@ class Finding:
     histogram: tuple[tuple[int, int], ...] = ()  # staleness in versions, and how many reads
 
 
-class Finder(Observer):
+class Finder(EventObserver):
     """Looks for findings of some kinds, in one pass over the events of a history.
 
     It gets each event after the observers of the context.
@@ -61,7 +61,7 @@ class Finder(Observer):
     kinds: ClassVar[tuple[FindingKind, ...]]
     """What it can find, in the order of reports."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: FindingContext) -> None:
         """Prepare for one history."""
         self.context = context
         self.num_replicas = context.num_replicas

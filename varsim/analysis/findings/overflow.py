@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from varsim.analysis.arithmetic import Flat, is_infinite, value_of
-from varsim.analysis.findings.context import Context
+from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.model import (
     Evidence,
     Finder,
@@ -48,7 +48,7 @@ class Overflow(Finder):
 
     kinds = (OVERFLOW,)
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: FindingContext) -> None:
         super().__init__(context)
         self._variables = {
             number: one

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from varsim.analysis.findings.context import Context
+from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.model import (
     MOST_EVENTS,
     Finder,
@@ -57,7 +57,7 @@ class Pairing(Finder):
 
     kinds = (OTHER_LINES,)
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: FindingContext) -> None:
         super().__init__(context)
         self._came: dict[int, dict[int, dict[int, Event]]] = {}  # call → meeting → replica
         self._in_call: dict[int, Counter[tuple[int, str]]] = {}  # call → replica, place

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from varsim.analysis.arithmetic import digest_of
-from varsim.analysis.findings.context import Context
+from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.model import (
     Evidence,
     Finder,
@@ -43,7 +43,7 @@ _OPEN_VERSIONS: Final = 64
 
 
 @dataclass(slots=True)
-class _Merges:
+class _MergeCounts:
     """Those of one mirrored variable."""
 
     count: int = 0
@@ -78,7 +78,7 @@ class Redundancy(Finder):
 
     kinds = (UNREAD_MERGES, REPEATED_READS, SAME_CONTRIBUTIONS, EAGER_SYNCHRONISATION)
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: FindingContext) -> None:
         super().__init__(context)
         self._variables = {
             number: one
@@ -86,7 +86,7 @@ class Redundancy(Finder):
             if one.merged or one.gathered or one.own
         }
         self._components, self._contributions = context.components, context.contributions
-        self._merges: defaultdict[int, _Merges] = defaultdict(_Merges)
+        self._merges: defaultdict[int, _MergeCounts] = defaultdict(_MergeCounts)
         self._reads: defaultdict[int, _Reads] = defaultdict(_Reads)
         self._synchronisations: dict[int, _Synchronisations] = {}
 
@@ -141,7 +141,9 @@ class Redundancy(Finder):
             del merges.open[version]
         merges.read = max(merges.read, version)
 
-    def _merge(self, event: Event, merges: _Merges, contributions: Mapping[int, Event]) -> None:
+    def _merge(
+        self, event: Event, merges: _MergeCounts, contributions: Mapping[int, Event]
+    ) -> None:
         merges.count += 1
         first = next(iter(contributions.values()))
         place = first.location  # a commit has none
@@ -175,7 +177,7 @@ class Redundancy(Finder):
         if copies.written_before == 1:
             one.eager.add(event if event.location is not None else copies.program_write or event)
 
-    def _judge_merges(self, facts: VariableFacts, merges: _Merges) -> Finding | None:
+    def _judge_merges(self, facts: VariableFacts, merges: _MergeCounts) -> Finding | None:
         if facts.first and merges.equal == merges.count >= AGAIN_AND_AGAIN:
             return _equal(facts, merges)
         unread = merges.unread
@@ -192,7 +194,7 @@ def _are_equal(contributions: Mapping[int, Event]) -> bool:
     return len(digests) == 1 and None not in digests
 
 
-def _equal(facts: VariableFacts, merges: _Merges) -> Finding:
+def _equal(facts: VariableFacts, merges: _MergeCounts) -> Finding:
     return finding_of(
         SAME_CONTRIBUTIONS,
         facts,
@@ -204,7 +206,7 @@ def _equal(facts: VariableFacts, merges: _Merges) -> Finding:
     )
 
 
-def _unread(facts: VariableFacts, merges: _Merges) -> Finding:
+def _unread(facts: VariableFacts, merges: _MergeCounts) -> Finding:
     return finding_of(
         UNREAD_MERGES,
         facts,

@@ -23,7 +23,7 @@ from varsim.analysis.findings.comparison import (
     relation_of,
 )
 from varsim.analysis.findings.comparisons import Comparisons
-from varsim.analysis.findings.context import Context
+from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.model import Evidence, Finder, Finding, FindingKind
 from varsim.analysis.findings.scaling_messages import (
     FIRST_REPLICA_ONLY,
@@ -164,7 +164,7 @@ class Scaling(Finder):
 
     kinds = (WRONG_FACTOR, MEAN_OF_MEANS, FIRST_REPLICA_ONLY, TRUNCATION)
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: FindingContext) -> None:
         super().__init__(context)
         self._variables = context.variables
         self._statistics: dict[tuple[int, bool, str], ComparisonStatistics] = {}

@@ -17,7 +17,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Final
 
-from varsim.analysis.findings.context import Context
+from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.model import (
     Evidence,
     Finder,
@@ -66,7 +66,7 @@ class Staleness:
 
 
 @dataclass(slots=True)
-class _Mirror:
+class _VersionUses:
     staleness: Staleness = field(default_factory=Staleness)
     versions: list[int] = field(default_factory=list)  # the last commits
     times_s: list[float] = field(default_factory=list)
@@ -91,10 +91,10 @@ class VersionStaleness(Finder):
 
     kinds = (STALE_READ,)
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: FindingContext) -> None:
         super().__init__(context)
         self._variables = {n: one for n, one in context.variables.items() if one.mirrored}
-        self._mirrors: defaultdict[int | None, _Mirror] = defaultdict(_Mirror)
+        self._mirrors: defaultdict[int | None, _VersionUses] = defaultdict(_VersionUses)
 
     def concerns(self, variable: int | None) -> bool:
         """Return whether the variable is mirrored."""
@@ -142,7 +142,7 @@ class VersionStaleness(Finder):
                 mirror.staleness.reads[0] += mirror.fresh
         return [_finding(facts, mirror.staleness, "version", _WAIT) for facts, mirror in stale]
 
-    def _judge(self, event: Event, version: int, mirror: _Mirror) -> None:
+    def _judge(self, event: Event, version: int, mirror: _VersionUses) -> None:
         missed = self._missed(event, version, mirror)
         if missed and any(
             used >= missed[0][0] and when_s < event.time_s
@@ -155,7 +155,7 @@ class VersionStaleness(Finder):
         else:
             mirror.staleness.reads[0] += 1
 
-    def _missed(self, event: Event, version: int, mirror: _Mirror) -> list[tuple[int, float]]:
+    def _missed(self, event: Event, version: int, mirror: _VersionUses) -> list[tuple[int, float]]:
         """Return the later versions of this component that were committed before the read."""
         start = bisect_right(mirror.versions, version)
         return [
@@ -169,7 +169,7 @@ class VersionStaleness(Finder):
 
 
 @dataclass(slots=True)
-class _Writes:
+class _LocalWrites:
     """One replica's local writes of one variable."""
 
     forgotten: int = 0  # those before the kept ones
@@ -208,7 +208,7 @@ class UnsyncedWrites:
         self.until_synced = Staleness()  # of reads, unless their replica wrote before the next sync
         self.syncs = 0  # how often components were synchronised that had been written
         self.synced_at = 0  # how many writes there were at the last sync
-        self.writes = [_Writes() for _ in range(num_replicas)]
+        self.writes = [_LocalWrites() for _ in range(num_replicas)]
         self.synced: list[list[int]] = [[0] * num_replicas for _ in range(num_replicas)]
         """By replica: how many writes of each other replica its component has."""
         self.pending: dict[int, Staleness] = {}  # reads, until their replica writes or returns
@@ -262,7 +262,7 @@ class LocalStaleness(Finder):
 
     kinds = (STALE_READ,)
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: FindingContext) -> None:
         super().__init__(context)
         self._variables = {
             number: one

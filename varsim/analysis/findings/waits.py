@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
-from varsim.analysis.findings.context import Context
+from varsim.analysis.findings.context import FindingContext
 from varsim.analysis.findings.model import (
     Evidence,
     Finder,
@@ -70,7 +70,7 @@ class Waits(Finder):
 
     kinds = (STRAGGLER,)
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: FindingContext) -> None:
         super().__init__(context)
         self._variables = context.variables
         self._late = [_Late() for _ in range(self.num_replicas)]

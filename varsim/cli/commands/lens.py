@@ -98,7 +98,7 @@ def _show(
     """
     from rich.text import Text
 
-    from varsim.analysis.apart import telling_of
+    from varsim.analysis.component_distance import telling_of
     from varsim.experiments.variable_lookup import shape_of
     from varsim.report.lens_page import print_steps, title_of, why_element
 

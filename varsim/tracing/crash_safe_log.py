@@ -21,7 +21,7 @@ _CLOSING_BYTES: Final = 64  # room for the last record, beyond the limit
 _CHUNK_BYTES: Final = 2**20
 
 
-class LastingFile:
+class CrashSafeLog:
     """A file that is appended to, up to a limit."""
 
     def __init__(self, path: Path, limit_bytes: int) -> None:

@@ -15,7 +15,7 @@ from varsim.analysis.lens import Moment
 _QUIET: Final = np.errstate(all="ignore")  # infinities and NaN are what is looked at
 
 
-class Reason(Enum):
+class ElementReason(Enum):
     """Why elements are shown."""
 
     DIFFERS = "replicas are furthest apart in it, by"
@@ -24,10 +24,10 @@ class Reason(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
+class TellingElements:
     """The most informative elements of a variable, by their index in the flat value."""
 
-    reason: Reason
+    reason: ElementReason
     places: tuple[int, ...]  # the most telling first
     by: tuple[float, ...]  # how far apart, how much change, or how large, of each
 
@@ -76,15 +76,15 @@ def largest(measured: np.ndarray, most: int) -> list[int]:
     return sorted(map(int, places), key=lambda place: (-numbers[place], place))
 
 
-def telling(components: Sequence[np.ndarray], most: int) -> Telling:
+def telling(components: Sequence[np.ndarray], most: int) -> TellingElements:
     """The elements of components of one shape: where they differ most, else the largest."""
     differs = ranges(components)
     if differs.any():
-        return _telling(Reason.DIFFERS, differs, most)
-    return _telling(Reason.IS_LARGE, magnitudes(components[0]), most)
+        return _telling(ElementReason.DIFFERS, differs, most)
+    return _telling(ElementReason.IS_LARGE, magnitudes(components[0]), most)
 
 
-def telling_of(moments: Sequence[Moment], most: int) -> Telling | None:
+def telling_of(moments: Sequence[Moment], most: int) -> TellingElements | None:
     """The elements of a variable over its steps; None if its shape changes, or it has no elements.
 
     Those in which replicas are furthest apart at the end of any step; if they never differ, those
@@ -96,18 +96,18 @@ def telling_of(moments: Sequence[Moment], most: int) -> Telling | None:
         return None
     of_replicas = _over_all([ranges(parts) for parts in known if len(parts) > 1])
     if of_replicas is not None and of_replicas.any():
-        return _telling(Reason.DIFFERS, of_replicas, most)
+        return _telling(ElementReason.DIFFERS, of_replicas, most)
     first = [parts[0] for parts in known if parts]
     changes = ranges(first)
     if changes.any():
-        return _telling(Reason.CHANGES, changes, most)
-    return _telling(Reason.IS_LARGE, magnitudes(first[-1]), most)
+        return _telling(ElementReason.CHANGES, changes, most)
+    return _telling(ElementReason.IS_LARGE, magnitudes(first[-1]), most)
 
 
-def _telling(reason: Reason, measured: np.ndarray, most: int) -> Telling:
+def _telling(reason: ElementReason, measured: np.ndarray, most: int) -> TellingElements:
     places = largest(measured, most) or [0]
     numbers = measured.ravel()
-    return Telling(reason, tuple(places), tuple(float(numbers[place]) for place in places))
+    return TellingElements(reason, tuple(places), tuple(float(numbers[place]) for place in places))
 
 
 def _over_all(measured: Sequence[np.ndarray]) -> np.ndarray | None:

@@ -38,7 +38,7 @@ from varsim.spec import Array, VariableSpec
 from varsim.tracing.absent import Absent
 from varsim.tracing.history import VariableRow
 from varsim.tracing.layout import Packed, packed
-from varsim.tracing.rows import NO_VALUE, Columns, Form, Kept, Rows, form, kept
+from varsim.tracing.rows import NO_VALUE, Columns, Form, HistoryRows, Kept, form, kept
 
 Events = Sequence[int]
 """The numbers of the events that the sending of a message was."""
@@ -57,7 +57,7 @@ class LayoutError(ValueError):
     """The arrays of a contribution are not laid out as docs/protocol.md says."""
 
 
-class Variables:
+class RecordedVariables:
     """The variables that a history tells of."""
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ class Variables:
             )
 
 
-class Meetings:
+class OpenCollectives:
     """At which meeting points of a call each variable was written, and is not committed yet."""
 
     def __init__(self) -> None:
@@ -136,10 +136,10 @@ class FromProgram:
 
     def __init__(
         self,
-        variables: Variables,
-        meetings: Meetings,
+        variables: RecordedVariables,
+        meetings: OpenCollectives,
         num_replicas: int,
-        rows: Rows,
+        rows: HistoryRows,
         absent: Absent,
     ) -> None:
         self._variables = variables
@@ -240,13 +240,17 @@ class FromReplica:
     """What one replica sends."""
 
     def __init__(
-        self, variables: Variables, meetings: Meetings, rows: Rows, absent: Absent
+        self,
+        variables: RecordedVariables,
+        meetings: OpenCollectives,
+        rows: HistoryRows,
+        absent: Absent,
     ) -> None:
         self._variables = variables
         self._meetings = meetings
         self._rows = rows
         self._absent = absent
-        self._outboxes: dict[int, _Outbox] = {}
+        self._outboxes: dict[int, _RecordedOutbox] = {}
         self._withheld: defaultdict[int, deque[Kept]] = defaultdict(deque)  # by variable
 
     def withheld(self, variable_id: int, value: Kept) -> None:
@@ -267,7 +271,7 @@ class FromReplica:
             case Layout(layout_id=layout_id, writes=writes):
                 specs = self._variables.specs
                 if all(write.variable_id in specs for write in writes):
-                    self._outboxes[layout_id] = _Outbox(writes, packed(writes, specs))
+                    self._outboxes[layout_id] = _RecordedOutbox(writes, packed(writes, specs))
             case Component(variable_id=variable, version=version, value=value):
                 shown = kept(value, self._absent)
                 return (rows.tell("component", variable=variable, version=version, value=shown),)
@@ -304,7 +308,7 @@ class FromReplica:
         return self._rows.tell_all("write", _CONTRIBUTIONS, columns, call=message.call_id)
 
 
-class _Outbox:
+class _RecordedOutbox:
     """What the writes of an outbox have in common with those of the next one like it."""
 
     def __init__(self, writes: Sequence[Write], arrays: Sequence[Packed]) -> None:
@@ -367,7 +371,7 @@ def class_of(said: str) -> str:
     return said.partition(":")[0]
 
 
-def installed(message: Commit, causes: Events, rows: Rows) -> None:
+def installed(message: Commit, causes: Events, rows: HistoryRows) -> None:
     """A replica applies a commit."""
     ids, versions = message.variable_ids.tolist(), message.versions.tolist()
     operation = message.operation._value_

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.analysis.healthy import REPLICAS, Healthy
-from varsim.analysis.integrity import Rows
+from varsim.analysis.integrity import RowIntegrity
 from varsim.analysis.promises import promise_of
 from varsim.tracing.history import Event
 
@@ -21,13 +21,13 @@ OTHERS: list[Any] = [None, -1, 0, 1, 1.0, 2**40, "x", "read", "assign", "[1]", b
 def test_rows_are_judged_alike_whatever_sound_rows_came_before(column: str):
     story = Healthy(3, calls=1)
     promises = {row.variable: promise_of(row) for row in story.variables.values()}
-    known = Rows(REPLICAS, promises)
+    known = RowIntegrity(REPLICAS, promises)
     assert {None} == {known.flaw(event) for event in story.events}
     flaws = set()
     for event in {(one.kind, one.variable): one for one in story.events}.values():
         for other in OTHERS:
             row = event._replace(**{column: other})
-            flaw = Rows(REPLICAS, promises).flaw(row)
+            flaw = RowIntegrity(REPLICAS, promises).flaw(row)
             assert flaw == known.flaw(row), row
             flaws.add(flaw)
     assert flaws - {None}, "no garbage in this column was noticed"

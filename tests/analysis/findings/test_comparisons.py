@@ -16,7 +16,7 @@ from tests.analysis.findings.on_one_device import (
     replica_id,
     variable,
 )
-from varsim.analysis.findings.comparisons import Access, Compared, Difference
+from varsim.analysis.findings.comparisons import Access, Compared, ValueDifference
 from varsim.errors import MismatchError
 
 Strategy = tf.distribute.MirroredStrategy
@@ -26,7 +26,7 @@ def uncompared(program: Program) -> list[str]:
     return [f"{one.variable}: {one.why}" for one in comparison(program).uncompared]
 
 
-def only(compared: Compared) -> Difference:
+def only(compared: Compared) -> ValueDifference:
     (difference,) = compared.differences
     return difference
 
@@ -46,7 +46,7 @@ def test_an_unexplained_difference_has_step_location_and_both_values():
     assert (8, 1) == (compared.values, compared.places)
     assert (compared.unexplained, compared.uncompared, compared.own) == ((one,), (), ())
     assert ("v", Access.MERGED, 1, True) == (one.variable, one.access, one.step, one.inside)
-    assert one.place.partition(":")[0].endswith("test_account.py")
+    assert one.place.partition(":")[0].endswith("test_comparisons.py")
     assert np.float32(np.mean([half.max() for half in halves], dtype=np.float32)) == one.got
     assert DATA[0].max() == np.float32(one.wanted)
     assert (one.element, one.compared) == (None, 8)

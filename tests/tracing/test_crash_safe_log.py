@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from varsim.tracing.lasting import LastingFile, chunks
+from varsim.tracing.crash_safe_log import CrashSafeLog, chunks
 from varsim.tracing.reading import records
-from varsim.tracing.trace import Kind, Trace, TraceOptions, file_name
+from varsim.tracing.trace import RecordKind, Trace, TraceOptions, file_name
 
 SIZES = st.integers(0, 600_000) | st.integers(0, 3000)
 
@@ -31,7 +31,7 @@ def left_by_a_kill(folder: Path, to: Path) -> Path:
 @given(st.lists(SIZES, max_size=12))
 def test_appended_records_survive(tmp_path_factory: pytest.TempPathFactory, sizes: list[int]):
     folder = tmp_path_factory.mktemp("lasting")
-    file = LastingFile(folder / "it", 2**30)
+    file = CrashSafeLog(folder / "it", 2**30)
     expected = b""
     for number, size in enumerate(sizes):
         record = bytes([number]) * size
@@ -47,7 +47,7 @@ def test_appended_records_survive(tmp_path_factory: pytest.TempPathFactory, size
 def test_a_kill_during_a_move_of_the_tail_duplicates_nothing(tmp_path: Path, monkeypatch):
     folder = tmp_path / "run"
     folder.mkdir()
-    file = LastingFile(folder / "it", 2**30)
+    file = CrashSafeLog(folder / "it", 2**30)
     file.append(b"a" * 200_000)
     seen = []
     write = os.write
@@ -79,7 +79,7 @@ def test_the_trace_of_a_killed_process_is_readable(tmp_path: Path, damage: bytes
     tail.write_bytes(used[: -len(damage)] + damage if damage else content)
 
     kinds = [record[0] for record in records(left / file_name(0))]
-    assert [Kind.BEGUN, *[Kind.FINISHED] * 3][: len(kinds)] == kinds
+    assert [RecordKind.BEGUN, *[RecordKind.FINISHED] * 3][: len(kinds)] == kinds
     assert 4 - bool(damage) == len(kinds)
 
 
@@ -90,7 +90,7 @@ def test_an_incomplete_tail_is_ignored(tmp_path: Path):
 
 
 def test_a_full_disk_ends_the_file_after_the_last_complete_record(tmp_path: Path, monkeypatch):
-    file = LastingFile(tmp_path / "it", 2**30)
+    file = CrashSafeLog(tmp_path / "it", 2**30)
     assert file.append(b"a" * 300_000)
     write = os.write
     room = iter([5])
