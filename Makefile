@@ -1,7 +1,7 @@
-# The vocabulary of the project. `make run` and `make test` need Python >= 3.11 and make, no more:
-# what they stand on is installed into .venv the first time, and again when locks/newest.txt or
-# pyproject.toml changes. Tools are called as modules: a console script names its Python in its
-# first line, where a blank or a very long path needs luck.
+# The commands of the project. `make run` and `make test` need only Python >= 3.11 and make: their
+# packages are installed into .venv the first time, and again when locks/newest.txt or pyproject.toml
+# changes. Tools are called as modules: a console script has the path of its Python in its first
+# line, which may fail for a path that is very long or contains a blank.
 
 PYTHON ?= python3
 PYTHON_LOWEST ?= python3.11
@@ -15,7 +15,7 @@ PIP_OPTIONS := --quiet --disable-pip-version-check --retries 5 --timeout 60
 WORKERS ?= 4
 MODE ?= on_read
 EFFORT ?= 20
-TRACED ?= 4# times as long may take what coverage watches
+TRACED ?= 4# tests under coverage may take this many times longer
 PYTEST_PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
 TESTS := $(BIN)/python -m pytest $(PYTEST_PARALLEL)
 
@@ -25,7 +25,7 @@ define install_locked
 	@$(1)/bin/python -m pip install $(PIP_OPTIONS) --no-deps --no-compile --require-hashes --requirement $(3)
 	@$(1)/bin/python -m compileall -q -j 0 $(1)/lib
 endef
-# varsim itself, from this checkout, built by what the lock brought.
+# varsim itself, from this checkout, built with the locked build tools.
 define install_varsim
 	@$(1)/bin/python -m pip install $(PIP_OPTIONS) --no-deps --no-build-isolation --editable .
 	@touch $@
@@ -39,13 +39,13 @@ help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 setup: $(INSTALLED) ## create .venv and install into it what locks/newest.txt says
-	@echo "$(VENV) is as locked"
+	@echo "$(VENV) has the locked releases"
 
 $(VENV)/.locked: locks/newest.txt
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-		version=$$(command -v "$(PYTHON)" >/dev/null && "$(PYTHON)" --version 2>&1 || echo "not there"); \
+		version=$$(command -v "$(PYTHON)" >/dev/null && "$(PYTHON)" --version 2>&1 || echo "not installed"); \
 		echo "varsim needs Python 3.11 or newer, and $(PYTHON) is $$version." \
-			"Name another: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+			"Give another one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo "$(PYTHON) cannot create environments: install its venv module" \
 			"(Debian, Ubuntu: apt install python3-venv)." >&2; exit 1; }
@@ -64,7 +64,7 @@ run: $(INSTALLED) ## train on handwritten digits with four workers (WORKERS=, MO
 test: $(INSTALLED) ## all tests but the slow ones
 	$(TESTS) -m "not slow"
 
-quick: $(INSTALLED) ## pure states, scenarios, documents: a few seconds, for after every edit
+quick: $(INSTALLED) ## pure states, scenarios, documents: seconds, to be run after every edit
 	$(TESTS) -q -m "not slow and not processes" tests/scenarios tests/sync tests/protocol \
 		tests/distribute tests/test_docs.py
 
@@ -76,13 +76,13 @@ test-lowest: $(LOWEST)/.installed ## the tests with the oldest releases that pyp
 
 $(LOWEST)/.installed: pyproject.toml locks/lowest.txt
 	@"$(PYTHON_LOWEST)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \
-		echo "the oldest releases have wheels for Python 3.11 only, and $(PYTHON_LOWEST) is none." \
-			"Name one: make test-lowest PYTHON_LOWEST=/path/to/python3.11" >&2; exit 1; }
+		echo "the oldest releases have wheels for Python 3.11 only, and $(PYTHON_LOWEST) is not a Python 3.11." \
+			"Give one: make test-lowest PYTHON_LOWEST=/path/to/python3.11" >&2; exit 1; }
 	@echo "installing the oldest releases that varsim allows into $(LOWEST), once"
 	$(call install_locked,$(LOWEST),$(PYTHON_LOWEST),locks/lowest.txt)
 	$(call install_varsim,$(LOWEST))
 
-coverage: $(INSTALLED) ## the tests with what they cover, worker processes too; fails below the floor
+coverage: $(INSTALLED) ## test coverage, including worker processes; fails below the floor
 	$(BIN)/python -m coverage erase
 	VARSIM_TEST_TIME_FACTOR=$(TRACED) $(BIN)/python -m coverage run -m pytest $(PYTEST_PARALLEL) \
 		-m "not slow" --timeout 300
@@ -124,7 +124,7 @@ golden: $(INSTALLED) ## compare with recorded TensorFlow results; prints the cou
 	$(TESTS) -q tests/golden --deselect \
 		tests/golden/test_golden.py::test_every_case_is_the_same_or_different_on_purpose
 
-soak: $(INSTALLED) ## random programs, message orders and damages, EFFORT times as many as a test run has
+soak: $(INSTALLED) ## random programs, message orders and faults, EFFORT times as many as in a test run
 	VARSIM_TEST_EFFORT=$(EFFORT) $(TESTS) -q --timeout 0 tests/properties tests/testing \
 		tests/analysis
 
@@ -134,8 +134,8 @@ docs: $(INSTALLED) ## rewrite the generated parts of the documents
 docs-check: $(INSTALLED)
 	$(BIN)/python -m docs.generate --check
 
-# The wheel asks for ranges; here it gets what is locked of them, so that a release made today fails
-# no check. `make upgrade` and `make test-lowest` try the ends of the ranges.
+# The wheel requires ranges; here it gets the locked releases, so that a new release does not make a
+# check fail. `make upgrade` and `make test-lowest` try the ends of the ranges.
 wheel-smoke: $(INSTALLED) ## build, install in a fresh environment outside the checkout, and run
 	@set -eu; there=$$(mktemp -d); trap 'rm -rf "$$there"' EXIT; set -x; \
 	$(BIN)/python -m locks.installed --pins >"$$there/pins.txt"; \
@@ -149,8 +149,8 @@ wheel-smoke: $(INSTALLED) ## build, install in a fresh environment outside the c
 	venv/bin/python -c 'import json; json.load(open("summary.json"))'; \
 	set +x; echo "wheel-smoke: the wheel installs and runs outside the checkout"
 
-# As somebody does who has an environment: from the checkout, by pip alone. What it builds in the
-# checkout is not left there, since the next build would take up files that have gone.
+# The installation into a user's own environment: from the checkout, with pip alone. The build folder
+# in the checkout is removed, since the next build would include files that were deleted since.
 install-smoke: $(INSTALLED) ## install the checkout into another environment by pip, and run
 	@set -eu; there=$$(mktemp -d); here="$$PWD"; trap 'rm -rf "$$there" "$$here/build"' EXIT; set -x; \
 	$(BIN)/python -m locks.installed --pins >"$$there/pins.txt"; \
@@ -160,7 +160,7 @@ install-smoke: $(INSTALLED) ## install the checkout into another environment by 
 	theirs/bin/python -c 'import varsim as tf; assert "theirs" in tf.__file__, tf.__file__'; \
 	theirs/bin/varsim run --workers 2 --quiet; \
 	theirs/bin/python -m varsim check; \
-	set +x; echo "install-smoke: varsim runs in an environment of somebody else's"
+	set +x; echo "install-smoke: varsim runs in another environment"
 
 bench: $(INSTALLED) ## measure varsim beside its peers, and keep the results (nine minutes at most)
 	@set -eu; for question in startup step scalars digits reads scale busy tracing history; do \
@@ -173,10 +173,10 @@ $(PEERS)/.installed: benchmarks/peers/requirements.txt
 	@echo "installing PyTorch, TensorFlow and mpi4py into $(PEERS), once (2 GB and more)"
 	@$(PEERS)/bin/python -m pip install $(PIP_OPTIONS) --requirement $<
 	@command -v mpirun >/dev/null || echo \
-		"Open MPI stays out: there is no mpirun (Debian, Ubuntu: apt install openmpi-bin)."
+		"Open MPI is left out: mpirun is not installed (Debian, Ubuntu: apt install openmpi-bin)."
 	@touch $@
 
-check: lint types docs-check test wheel-smoke install-smoke ## what .ci/run runs
+check: lint types docs-check test wheel-smoke install-smoke ## the checks of .ci/run
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) $(LOWEST) $(LOCKER) build dist runs .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -1,9 +1,9 @@
-"""Where does the time of a small step go: who computes how long in it, and how often it sleeps?
+"""Where does the time of a small step go: who computes for how long, and how often does it sleep?
 
 A step writes scalars, ON_WRITE MEAN. *coordinator* is the processor time of the program's main
-thread in a step, *coordinator I/O* that of its other threads, which are ZeroMQ's; so for a worker.
-*busy* is all of it, over what the cores could have given in the time of the step.
-*sleeps* is how often a worker gave up its core in a step, *shoved* how often it was taken from it.
+thread in a step, *coordinator I/O* that of its other threads, which are ZeroMQ's; the same holds
+for a worker. *busy* is the sum, divided by what the cores could have given in the time of the step.
+*sleeps* is how often a worker gave up its core in a step, *preempted* how often it lost it.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ STEPS = 200
 
 
 class Used(NamedTuple):
-    """What a process has used since it began: seconds, and switches to other processes."""
+    """The resources of a process since its start: seconds, and switches to other processes."""
 
     thread_s: float
     process_s: float
     sleeps: float
-    shoved: float
+    preempted: float
 
 
 def used() -> Used:
-    """By this process; the thread is the one that calls."""
+    """Return what this process has used; the thread is the calling one."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return Used(time.thread_time(), time.process_time(), usage.ru_nvcsw, usage.ru_nivcsw)
 
 
 def measure(workers: int, scalars: int, steps: int) -> dict[str, object]:
-    """One row."""
+    """Return one row."""
     with cluster(workers) as strategy:
         step = step_of(on_write_mean(strategy, scalars, ()))
         for _ in range(WARM_UP):
@@ -69,23 +69,23 @@ def measure(workers: int, scalars: int, steps: int) -> dict[str, object]:
         "worker I/O, µs": (worker.process_s - worker.thread_s) * 1e6,
         "busy": (own.process_s + workers * worker.process_s) / (cores * took_s),
         "sleeps": worker.sleeps,
-        "shoved": worker.shoved,
+        "preempted": worker.preempted,
     }
 
 
 def of_workers(strategy: tf.distribute.Strategy) -> list[Used]:
-    """What each worker has used, in replica order."""
+    """Return what each worker has used, in replica order."""
     found = strategy.experimental_local_results(strategy.run(tf.function(used)))
     return [Used(*map(float, one)) for one in found]
 
 
 def per_step(before: Used, after: Used, steps: int) -> Used:
-    """What was used between, for each step."""
+    """Return what was used between two measurements, for each step."""
     return Used(*((now - then) / steps for then, now in zip(before, after, strict=True)))
 
 
 def main() -> None:
-    """Measures, prints, and keeps if asked."""
+    """Measure, print, and keep the results if asked."""
     options = question(__doc__, WORKERS).parse_args()
     rows: Rows = []
     for workers in options.workers:

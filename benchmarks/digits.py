@@ -1,13 +1,13 @@
 """How long does the digits job take: to its first result, and to train?
 
 Both are whole programs, started in turns. *First result* is one epoch, from the command to its end,
-with all imports. *Training* is 20 epochs in a program that has started: as they come, with what the
-first of them compiles or ships; and the 20 epochs after the first.
+with all imports. *Training* is 20 epochs in a program that has started: all of them, with the time
+in which the first compiles or ships functions; and the 20 epochs after the first.
 
 Beside varsim (ON_WRITE, the same training): the same model, images, batches and steps under
 TensorFlow's MirroredStrategy on as many logical CPU devices, inside a `tf.function` that takes all
 steps of an epoch. It reads its batches as TensorFlow's guides do, from a distributed dataset; or
-from tensors that were split in advance, which no guide does, but the built-in job.
+from tensors that were split in advance, as only the built-in job does.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ TARGETS = {"first result": 0.3, "20 epochs": 1.0, "20 after the first": 1.0}
 
 
 class Training:
-    """A program that trains, and what it said."""
+    """A program that trains, with its outputs."""
 
     def __init__(self, *words: str) -> None:
         self._words = words
         self.said: list[dict[str, Any]] = []
 
     def run(self, epochs: int) -> None:
-        """Trains for so many epochs, from the command to its end."""
+        """Train for so many epochs, from the command to its end."""
         environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"}
         found = subprocess.run(
             [*self._words, str(epochs)],
@@ -59,12 +59,12 @@ class Training:
         self.said.append(json.loads(found.stdout.splitlines()[-1]))
 
     def reached(self) -> dict[str, float]:
-        """What the last training reached."""
+        """Return the result of the last training."""
         reached: dict[str, float] = self.said[-1]["reached"]
         return reached
 
     def seconds(self) -> dict[str, Quartiles]:
-        """Of all trainings, each of one epoch more than counts."""
+        """Return the times of all trainings, each of one epoch more than the number says."""
         ends = [said["epoch_ends"] for said in self.said]
         return {
             "20 epochs": Quartiles.of([end[EPOCHS - 1] for end in ends]),
@@ -73,7 +73,7 @@ class Training:
 
 
 def command(workers: int) -> float:
-    """Seconds of `varsim run` for one epoch: with the report, and everything saved."""
+    """Return the seconds of `varsim run` for one epoch, with report and saved files."""
     words = [sys.executable, "-m", "varsim", "run", "--workers", str(workers)]
     with tempfile.TemporaryDirectory(prefix="digits-") as out:
         words += ["--mode", "on_write", "--quiet", "--out", out, "params.epochs=1"]
@@ -82,7 +82,7 @@ def command(workers: int) -> float:
 
 
 def programs(workers: int) -> dict[str, Training]:
-    """All that are there, by name."""
+    """Return the available programs by name."""
     job = Training(sys.executable, "-m", "benchmarks.digits_job", str(workers))
     found = {VARSIM: job}
     if reason := MIRRORED.missing():
@@ -95,7 +95,7 @@ def programs(workers: int) -> dict[str, Training]:
 
 
 def check(contenders: dict[str, Training]) -> None:
-    """All have reached the same."""
+    """Assert that all programs have reached the same result."""
     ours = contenders[VARSIM].reached()
     for name, program in contenders.items():
         theirs = program.reached()
@@ -105,7 +105,7 @@ def check(contenders: dict[str, Training]) -> None:
 
 
 def measure(workers: int, rounds: int) -> tuple[Rows, dict[str, str]]:
-    """The rows, and the peers' versions."""
+    """Return the rows, and the peers' versions."""
     contenders = programs(workers)
     starts = {name: partial(timed, partial(p.run, 1)) for name, p in contenders.items()}
     first = once_each(starts | {COMMAND: partial(command, workers)}, rounds=rounds)
@@ -132,7 +132,7 @@ def measure(workers: int, rounds: int) -> tuple[Rows, dict[str, str]]:
 
 
 def main() -> None:
-    """Measures, prints, and keeps if asked."""
+    """Measure, print, and keep the results if asked."""
     options = question(__doc__, (4,)).parse_args()
     rows: Rows = []
     versions: dict[str, str] = {}

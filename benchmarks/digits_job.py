@@ -1,7 +1,7 @@
-"""The built-in job `digits` as a program, for `digits.py`.
+"""Run the built-in job `digits` as a program, for `digits.py`.
 
-Called with numbers of replicas and epochs. Prints JSON: seconds since training began at the end of
-each epoch, and what the training reached.
+The arguments are the numbers of replicas and epochs. The output is JSON: the seconds since the
+start of the training at the end of each epoch, and the result.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from varsim.workloads import digits
 
 
 def main(replicas: int, epochs: int) -> None:
-    """Trains, tests, and prints."""
+    """Train, test, and print."""
     ends: list[float] = []
     with tf.distribute.MirroredStrategy([f"cpu:{i}" for i in range(replicas)]) as strategy:
         strategy.start()

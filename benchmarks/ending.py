@@ -1,7 +1,7 @@
 """Where does the time of a long run go, and how much of it comes after the training?
 
-The built-in job runs so many steps on so many workers, as `varsim run` does, with its record merged
-and judged. *after* is what comes after the training, over the training.
+The built-in job runs so many steps on so many workers, as `varsim run` does, and its record is
+merged and judged. *after* is the time after the training, divided by the training's.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ROUNDS = 1  # of minutes
 
 
 def measure(workers: int, steps: int, rounds: int) -> dict[str, object]:
-    """One row: what each part of the run took."""
+    """Return one row: the time of each phase of the run."""
     taken: list[dict[str, float]] = []
     for _ in range(rounds):
         with tempfile.TemporaryDirectory(prefix="ending-") as out:
@@ -41,7 +41,7 @@ def measure(workers: int, steps: int, rounds: int) -> dict[str, object]:
 
 
 def main() -> None:
-    """Measures, prints, and keeps if asked."""
+    """Measure, print, and keep the results if asked."""
     parser = question(__doc__, (4,))
     parser.add_argument("--steps", type=int, nargs="+", default=STEPS, help="of the training")
     options = parser.parse_args()

@@ -1,11 +1,11 @@
-"""What does it take to make a history of a million events, and to judge it?
+"""How long does it take to make a history of a million events, and to judge it?
 
 A cluster records steps in which every replica writes and reads ON_WRITE MEAN scalars, adds to
 ON_READ counters and writes an ONLY_FIRST_REPLICA one, until its history has so many events. Then
 new processes merge the traces, and examine the history: they judge it and look for findings in one
-pass, as a run's end and `varsim check` do. *judge* and *find* are one of the two alone. *processor*
-is the time of a processor, which tells more than *took* on a machine that does other things, too;
-*peak* is the memory that such a process had at its fullest, with its interpreter and all imports.
+pass, as the end of a run and `varsim check` do. *judge* and *find* are each of the two alone.
+*processor* is processor time, which is more reliable than *took* on a busy machine; *peak* is the
+largest memory of such a process, with its interpreter and all imports.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ ROWS = {
 
 
 def record(folder: Path, workers: int, events: int) -> None:
-    """Runs steps until their history has so many events."""
+    """Run steps until their history has so many events."""
     devices = [f"cpu:{i}" for i in range(workers)]
     options = TraceOptions(folder, limit_bytes=LIMIT_BYTES)
     with tf.distribute.MirroredStrategy(devices, trace=options) as strategy:
@@ -89,7 +89,7 @@ def record(folder: Path, workers: int, events: int) -> None:
 
 
 def do(task: str, folder: Path) -> dict[str, float]:
-    """One of the tasks, in this process: seconds, and bytes at the most."""
+    """Do one of the tasks in this process; return seconds, and the peak in bytes."""
     before_s = time.process_time()
     if task == "merge":
         took = timed(lambda: merge(folder, folder))
@@ -109,7 +109,7 @@ def _check(task: str, history: History) -> None:
 
 
 def measure(workers: int, events: int, rounds: int) -> Rows:
-    """A row for each task, and for some together."""
+    """Return a row for each task, and for some together."""
     with tempfile.TemporaryDirectory(prefix="history-") as temporary:
         folder = Path(temporary)
         record(folder, workers, events)
@@ -148,7 +148,7 @@ def _in_new_process(task: str, folder: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measures, prints, and keeps if asked."""
+    """Measure, print, and keep the results if asked."""
     parser = question(__doc__, (4,))
     parser.add_argument("--events", type=int, default=EVENTS, help="in the history")
     parser.add_argument("--do", nargs=2, metavar=("TASK", "FOLDER"), help="one task, and only that")

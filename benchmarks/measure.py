@@ -1,4 +1,4 @@
-"""How all benchmarks measure: side by side in one run, with medians and spread."""
+"""Measure contenders side by side in one run, with medians and spread."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-TURN_S = 0.05  # long enough to drown what switching contenders costs, short enough to interleave
+TURN_S = 0.05  # long enough to make the switch negligible, short enough to interleave
 MAX_STEPS = 50  # of one turn
-MIN_ROUNDS = 5  # fewer say nothing about the spread
+MIN_ROUNDS = 5  # fewer do not show the spread
 
 Name = TypeVar("Name", bound=Hashable)
 Turn = Callable[[int], list[float]]
-"""Takes so many steps, one after another, and says how many seconds each took."""
+"""Takes so many steps, one after another, and returns the seconds of each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quartiles:
-    """Some seconds, measured several times."""
+    """The median and the quartiles of some seconds."""
 
     median: float
     low: float  # the quartiles; minimum and maximum of fewer than four
@@ -28,14 +28,14 @@ class Quartiles:
 
     @classmethod
     def of(cls, seconds: Sequence[float]) -> Quartiles:
-        """What describes a series of measurements."""
+        """Return the quartiles of a series of measurements."""
         if len(seconds) < 4:
             return cls(statistics.median(seconds), min(seconds), max(seconds), len(seconds))
         low, median, high = statistics.quantiles(seconds, n=4, method="inclusive")
         return cls(median, low, high, len(seconds))
 
     def times(self, factor: float) -> Quartiles:
-        """So many times the seconds."""
+        """Return the seconds multiplied by a factor."""
         return Quartiles(self.median * factor, self.low * factor, self.high * factor, self.count)
 
     def __str__(self) -> str:
@@ -44,14 +44,14 @@ class Quartiles:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """A median over another of the same run, and what it should be at most."""
+    """A median divided by another of the same run, and the largest value that it should have."""
 
     value: float
     target: float | None = None
 
     @property
     def met(self) -> bool | None:
-        """Whether it is what it should be; None if nobody said."""
+        """Whether the target is met; None without a target."""
         return None if self.target is None else self.value <= self.target
 
     def __str__(self) -> str:
@@ -62,7 +62,7 @@ class Ratio:
 
 
 def in_units(seconds: float) -> str:
-    """Seconds as people read them."""
+    """Return seconds as text, in a fitting unit."""
     for unit, size in (("s", 1.0), ("ms", 1e-3)):
         if seconds >= size:
             return f"{seconds / size:.3g} {unit}"
@@ -70,7 +70,7 @@ def in_units(seconds: float) -> str:
 
 
 def in_bytes(size_bytes: int) -> str:
-    """A size as people read it."""
+    """Return a size as text, in a fitting unit."""
     for unit, size in (("MiB", 2**20), ("KiB", 2**10)):
         if size_bytes >= size:
             return f"{size_bytes / size:g} {unit}"
@@ -78,28 +78,28 @@ def in_bytes(size_bytes: int) -> str:
 
 
 def timed(action: Callable[[], object]) -> float:
-    """How many seconds an action takes."""
+    """Run an action and return the seconds that it takes."""
     start = time.perf_counter()
     action()
     return time.perf_counter() - start
 
 
 def turn_of(action: Callable[[], object]) -> Turn:
-    """Lets an action take turns."""
+    """Return a function that takes turns with an action."""
     return lambda steps: [timed(action) for _ in range(steps)]
 
 
 def side_by_side(
     contenders: Mapping[Name, Turn], *, rounds: int, budget_s: float
 ) -> dict[Name, Quartiles]:
-    """Lets the contenders take turns, so that what else the machine does happens to all of them.
+    """Let the contenders take turns, so that a load on the machine affects all of them.
 
-    A turn is a few steps one after another, about as many for each as fill `TURN_S`. If they are
-    more than one, the first is not counted: it wakes processes that have slept through the others'
+    A turn is a few steps one after another, about as many for each contender as fill `TURN_S`. If a
+    turn has several, the first is not counted: it wakes processes that slept during the others'
     turns.
 
     Args:
-        rounds: How many turns each has; fewer, but `MIN_ROUNDS`, once `budget_s` is spent.
+        rounds: The number of turns of each; fewer, but `MIN_ROUNDS`, once `budget_s` is spent.
     """
     seconds: dict[Name, list[float]] = {name: [] for name in contenders}
     steps = {name: steps_that_fill_a_turn(turn) for name, turn in contenders.items()}
@@ -122,7 +122,7 @@ def steps_that_fill_a_turn(turn: Turn) -> int:
 def once_each(
     contenders: Mapping[Name, Callable[[], float]], *, rounds: int
 ) -> dict[Name, Quartiles]:
-    """Lets every contender measure itself once per round: what has no warm state, such as a start.
+    """Let every contender measure itself once per round, for what has no warm state (a start).
 
     Args:
         contenders: Each returns the seconds that it took.

@@ -1,4 +1,4 @@
-"""varsim as a contender: clusters, and steps that write."""
+"""Define varsim as a contender: clusters, and steps that write."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import varsim as tf
 from benchmarks.measure import Turn, turn_of
 
 CAN_WRITE_IN_PLACE = hasattr(tf.Variable, "update_buffer")
-FIRST_STEPS = 4  # are checked
+FIRST_STEPS = 4  # the number of steps that are checked
 
 
 def cluster(workers: int) -> tf.distribute.MirroredStrategy:
-    """A strategy with so many workers."""
+    """Return a strategy with so many workers."""
     return tf.distribute.MirroredStrategy(devices=[f"cpu:{i}" for i in range(workers)])
 
 
 def on_write_mean(
     strategy: tf.distribute.Strategy, count: int, shape: tuple[int, ...]
 ) -> list[tf.Variable]:
-    """So many ON_WRITE MEAN variables of float32 zeros."""
+    """Create so many ON_WRITE MEAN variables of float32 zeros."""
     with strategy.scope():
         return [
             tf.Variable(
@@ -34,9 +34,9 @@ def on_write_mean(
 
 
 def step_of(written: list[tf.Variable]) -> Callable[[], None]:
-    """A function in which a replica adds a gradient of its own to all of them."""
+    """Return a function in which a replica adds its own gradient to all variables."""
     shape = written[0].numpy().shape
-    gradients: list[np.ndarray] = []  # made in the worker, and kept there
+    gradients: list[np.ndarray] = []  # each worker makes its own, and keeps it
 
     def step() -> None:
         if not gradients:
@@ -50,10 +50,10 @@ def step_of(written: list[tf.Variable]) -> Callable[[], None]:
 
 
 def step_in_place(variable: tf.Variable) -> Callable[[], None]:
-    """The same, where the gradient comes into being in the place that it is sent from.
+    """Return such a function that writes the gradient directly into the send buffer.
 
-    After the first steps a buffer that was filled before keeps the values that it has, but one: as
-    with the arrays of the other contenders, computing the gradient is no part of the step.
+    After the first steps a buffer that was filled before keeps its values, except one: as with the
+    arrays of the other contenders, the computation of the gradient is not part of the step.
     """
     filled: list[int] = []  # addresses
 
@@ -72,7 +72,7 @@ def step_in_place(variable: tf.Variable) -> Callable[[], None]:
 
 
 def replica_number() -> float:
-    """On a replica: 1 for the first, 2 for the second."""
+    """Return 1 on the first replica, 2 on the second."""
     context = tf.distribute.get_replica_context()
     assert context is not None
     return float(context.replica_id_in_sync_group) + 1.0
@@ -81,7 +81,7 @@ def replica_number() -> float:
 def checked_turn(
     strategy: tf.distribute.Strategy, written: list[tf.Variable], step: Callable[[], None]
 ) -> Turn:
-    """Lets a step take turns, after it has given the mean of all replicas' gradients each time."""
+    """Let a step take turns, after its first steps have given the mean of all gradients."""
     mean = (strategy.num_replicas_in_sync + 1) / 2
     for steps_done in range(1, FIRST_STEPS + 1):
         strategy.run(step)

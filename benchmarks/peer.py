@@ -1,7 +1,7 @@
-"""The peers: what people would use instead, each a group of processes that takes turns with varsim.
+"""Run peers: other systems, each a group of processes that takes turns with varsim.
 
-They live in an environment of their own, `.venv-peers`, or wherever VARSIM_BENCH_PEERS says.
-`peers/member.py` is the other end of what is said here.
+They live in an environment of their own, `.venv-peers`, or the one that VARSIM_BENCH_PEERS names.
+`peers/member.py` is the other end of this protocol.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ Command = tuple[list[str], dict[str, str]]
 
 
 class PeerFailed(Exception):
-    """A peer did not start, died, or computed something else; the text says what it said."""
+    """A peer did not start, died, or computed a wrong result; the text has its output."""
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A contender that is not ours."""
+    """A contender that is not varsim."""
 
     name: str
     package: str  # without which it is not there
@@ -51,7 +51,7 @@ class Peer:
     has_members: bool = True  # as many processes as workers; else it is one
 
     def missing(self) -> str | None:
-        """What has to be done before it can be measured; None if it can be."""
+        """Return what is needed to measure the peer; None if it is available."""
         if not Path(PYTHON).exists():
             return f"there is no {PEERS.name}: make bench-peers"
         look = f"import importlib.util as i; raise SystemExit(not i.find_spec({self.package!r}))"
@@ -68,15 +68,15 @@ def _gloo(count: int, folder: Path) -> list[Command]:
 
 
 def _openmpi(count: int, _: Path) -> list[Command]:
-    # As anybody would start it: with more ranks than cores it yields by itself when idle. Told
-    # to spin (mpi_yield_when_idle 0), it waits for the system's time slices, and is no contender.
+    # Started without options: with more ranks than cores, Open MPI yields when it is idle. If it
+    # spins instead (mpi_yield_when_idle 0), it waits for time slices, and is much slower.
     as_root = ["--allow-run-as-root"] if os.getuid() == 0 else []
     words = ["mpirun", *as_root, "--oversubscribe", "-x", ADDRESS, "-n", str(count)]
     return [([*words, PYTHON, "-m", "benchmarks.peers.openmpi"], {})]
 
 
 def _multi_worker(count: int, _: Path) -> list[Command]:
-    with ExitStack() as stack:  # TensorFlow wants to be told ports, so it is told free ones
+    with ExitStack() as stack:  # TensorFlow needs fixed ports, so it gets free ones
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for bound in sockets:
             bound.bind(("127.0.0.1", 0))
@@ -102,7 +102,7 @@ MIRRORED = Peer("TF Mirrored, logical CPUs", "tensorflow", _mirrored, has_member
 
 @dataclass
 class PeerGroup:
-    """A peer's processes while they run."""
+    """The processes of a peer while they run."""
 
     peer: Peer
     count: int
@@ -165,7 +165,7 @@ class PeerGroup:
                 raise self._failed("did not start")
 
     def turn(self, case: str) -> Turn:
-        """Takes steps of a case, in all members."""
+        """Take steps of a case, in all members."""
 
         def take(steps: int) -> list[float]:
             for lines in self._lines:
@@ -191,7 +191,7 @@ class PeerGroup:
 
 
 def _end(processes: list[subprocess.Popen[bytes]]) -> None:
-    """Waits for members that have seen their connections close; ends those that have not."""
+    """Wait for members whose connections are closed; kill those that do not end."""
     deadline = time.monotonic() + END_TIMEOUT_S
     for process in processes:
         try:
@@ -207,7 +207,7 @@ def _end(processes: list[subprocess.Popen[bytes]]) -> None:
 
 
 def turns_of(there: Iterable[PeerGroup], case: str) -> dict[str, Turn]:
-    """The turns of those groups that compute what they should; what the others do is said."""
+    """Return the turns of the groups that compute the right result; report the others."""
     turns = {}
     for group in there:
         turn = group.turn(case)
@@ -222,7 +222,7 @@ def turns_of(there: Iterable[PeerGroup], case: str) -> dict[str, Turn]:
 
 @contextmanager
 def groups(peers: Iterable[Peer], count: int) -> Iterator[list[PeerGroup]]:
-    """The groups of those peers that are there; what becomes of the others is said."""
+    """Yield the groups of the available peers; report the others."""
     with ExitStack() as stack:
         there = []
         for peer in peers:

@@ -1,4 +1,4 @@
-"""What the processes that a benchmark has started are, and hold: from /proc, so Linux only."""
+"""Find the processes of a benchmark, and their memory: from /proc, so Linux only."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ PROC = Path("/proc")
 
 
 def leaves() -> list[int]:
-    """Descendants of this process that have no children: workers, and not what has forked them."""
+    """Return the descendants of this process that have no children: the workers."""
     children: dict[int, list[int]] = {}
     for folder in PROC.iterdir():
         if folder.name.isdigit() and (parent := _parent(folder)) is not None:
@@ -27,20 +27,20 @@ def leaves() -> list[int]:
 def _parent(folder: Path) -> int | None:
     try:
         line = (folder / "stat").read_text("utf-8", errors="replace")
-    except OSError:  # it has ended meanwhile
+    except OSError:  # it has ended in the meantime
         return None
-    return int(line.rpartition(")")[2].split()[1])  # a name may hold anything, parentheses too
+    return int(line.rpartition(")")[2].split()[1])  # a name may contain anything, parentheses too
 
 
 def own_bytes(process_id: int) -> int:
-    """A process's proportional set size: its own memory, and its share of what it shares."""
+    """Return a process's proportional set size: its own memory, and its share of shared memory."""
     lines = (PROC / str(process_id) / "smaps_rollup").read_text("utf-8").splitlines()
     (kib,) = (line.split()[1] for line in lines if line.startswith("Pss:"))
     return int(kib) * 1024
 
 
 def peak_bytes() -> int:
-    """The most memory that this process has had: of its own program, not of what started it."""
+    """Return the peak memory of this process."""
     lines = (PROC / "self" / "status").read_text("utf-8").splitlines()
     (kib,) = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
     return int(kib) * 1024

@@ -1,12 +1,12 @@
-"""What do ON_READ variables cost: to write and to read on a replica, and to read from outside?
+"""What do ON_READ variables cost: to write and read on a replica, and to read from outside?
 
-On a replica nothing is sent, so what is measured is Python: one call takes many operations, and
-their mean counts, in processor time. Beside it: a counter that is a plain attribute, which no
-library can beat, and a 0-dimensional array of NumPy.
+A replica sends nothing, so Python is measured: one call does many operations, and their mean
+counts, in processor time. Beside it: a counter that is a plain attribute, the lower limit of any
+library, and a 0-dimensional array of NumPy.
 
-Outside, a read fetches what the replicas hold. Before each read that is timed, untimed: all
-replicas write, the first one does, or none. Beside it, in turns: the round trip of a bare star of
-ROUTER and DEALER in which every spoke answers with as many bytes.
+A read from outside fetches the components. Before each timed read, all replicas write, or the first
+one does, or none; this is not timed. Beside it, in turns: the round trip of a bare star of ROUTER
+and DEALER in which every worker answers with as many bytes.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ class Plain:
     value = 0.0
 
     def assign_add(self, delta: float) -> None:
-        """Adds."""
+        """Add to the value."""
         self.value += delta
 
 
 def on_read(strategy: tf.distribute.Strategy, shape: tuple[int, ...]) -> tf.Variable:
-    """An ON_READ SUM variable of float32 zeros."""
+    """Create an ON_READ SUM variable of float32 zeros."""
     with strategy.scope():
         return tf.Variable(
             np.zeros(shape, np.float32),
@@ -52,9 +52,9 @@ def on_read(strategy: tf.distribute.Strategy, shape: tuple[int, ...]) -> tf.Vari
 
 
 def per_operation(operation: Callable[[], object]) -> float:
-    """Mean seconds of processor time of many, less the loop; 0 but on the first replica.
+    """Return the mean seconds of processor time of an operation, without the loop.
 
-    The others wait, so that it does not share a core with them.
+    It is 0 on all replicas but the first: the others wait, so that they do not use its core.
     """
     context = tf.distribute.get_replica_context()
     assert context is not None
@@ -71,7 +71,7 @@ def per_operation(operation: Callable[[], object]) -> float:
 
 
 def on_replica(strategy: tf.distribute.Strategy, operation: Callable[[], object]) -> Turn:
-    """The first replica's seconds of an operation."""
+    """Return the first replica's seconds of an operation."""
     shipped = tf.function(lambda: per_operation(operation))
 
     def take(steps: int) -> list[float]:
@@ -82,7 +82,7 @@ def on_replica(strategy: tf.distribute.Strategy, operation: Callable[[], object]
 
 
 def local_turns(strategy: tf.distribute.Strategy) -> dict[str, Turn]:
-    """What a replica does on its own."""
+    """Return the contenders on a replica."""
     scalar, plain, array = on_read(strategy, ()), Plain(), np.zeros((), np.float32)
     one = np.float32(1)
     turns = {
@@ -100,7 +100,7 @@ def local_turns(strategy: tf.distribute.Strategy) -> dict[str, Turn]:
 
 
 def read_turns(strategy: tf.distribute.Strategy, size_bytes: int) -> Iterator[tuple[str, Turn]]:
-    """Reads from outside, after some replicas have written."""
+    """Yield reads from outside, after some replicas have written."""
     shape = (size_bytes // 4,)
     variable, ones = on_read(strategy, shape), np.broadcast_to(np.float32(1), shape)
     written = 0
@@ -133,7 +133,7 @@ def read_turns(strategy: tf.distribute.Strategy, size_bytes: int) -> Iterator[tu
 
 
 def local_rows(workers: int, rounds: int) -> Rows:
-    """A row for each operation on a replica."""
+    """Return a row for each operation on a replica."""
     with cluster(workers) as strategy:
         spreads = side_by_side(local_turns(strategy), rounds=rounds, budget_s=BUDGET_S)
     plain = spreads["a plain object's method"].median
@@ -150,7 +150,7 @@ def local_rows(workers: int, rounds: int) -> Rows:
 
 
 def read_rows(workers: int, size_bytes: int, rounds: int) -> Rows:
-    """A row for each read from outside."""
+    """Return a row for each read from outside."""
     with ExitStack() as stack:
         strategy = stack.enter_context(cluster(workers))
         star = stack.enter_context(RawStar(workers))
@@ -171,7 +171,7 @@ def read_rows(workers: int, size_bytes: int, rounds: int) -> Rows:
 
 
 def main() -> None:
-    """Measures, prints, and keeps if asked."""
+    """Measure, print, and keep the results if asked."""
     options = question(__doc__, (4,)).parse_args()
     rounds = options.rounds or ROUNDS
     rows: Rows = []

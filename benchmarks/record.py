@@ -1,4 +1,4 @@
-"""What becomes of measurements: a table for people, and a line of JSON to compare with later."""
+"""Print measurements as a table, and keep them as a line of JSON for later comparisons."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("numpy", "pyzmq", "msgpack")
 LOAD_BEFORE = os.getloadavg()[0]
-"""What else the machine did when the benchmark began: it is a load itself."""
+"""The load of other programs when the benchmark began: it is a load itself."""
 
 Rows = list[dict[str, object]]
 
 
 def show(title: str, rows: Rows) -> None:
-    """Prints rows as a table; all have the keys of the first."""
+    """Print rows as a table; all have the keys of the first."""
     table = [list(rows[0]), *[[_shown(cell) for cell in row.values()] for row in rows]]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     print(f"\n{title}")
@@ -40,7 +40,7 @@ def _shown(cell: object) -> str:
 
 
 def keep(question: str, rows: Rows, peers: Mapping[str, str] | None = None) -> None:
-    """Appends a measurement to `results/`, with all that is needed to compare it with another.
+    """Append a measurement to `results/`, with all data that a comparison needs.
 
     Args:
         peers: The versions of the peers that took part.
@@ -77,7 +77,7 @@ def _plain(cell: object) -> object:
 
 
 def _commit() -> str:
-    """What was measured; results that were kept a moment ago do not make it another."""
+    """Return the measured commit; results that were kept a moment ago do not change it."""
     try:
         commit = _git("rev-parse", "--short=12", "HEAD")
         changed = _git("status", "--porcelain", "--", ".", f":!{RESULTS.relative_to(ROOT)}")
@@ -102,7 +102,7 @@ def _processor() -> str:
 
 
 def question(doc: str | None, workers: Iterable[int]) -> argparse.ArgumentParser:
-    """What every benchmark can be asked; its first line of documentation says what it answers."""
+    """Return the parser of the options of every benchmark; `doc` is its description."""
     parser = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,8 +1,8 @@
-"""What does it cost to write 1,000 scalars in a step, and not one?
+"""What does it cost to write 1,000 scalars in a step instead of one?
 
-A step is one `strategy.run` in which every replica adds a gradient of its own to each of some
-ON_WRITE MEAN scalars of float32. Beside it, in turns: the same step under TensorFlow's
-MirroredStrategy on as many logical CPU devices, inside a `tf.function`.
+A step is one `strategy.run` in which every replica adds its own gradient to each of some ON_WRITE
+MEAN scalars of float32. Beside it, in turns: the same step under TensorFlow's MirroredStrategy on
+as many logical CPU devices, inside a `tf.function`.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from benchmarks.peer import MIRRORED, groups, turns_of
 from benchmarks.record import Rows, keep, question, show
 
 COUNTS = (1, 1_000)
-TO_ONE = 3.0  # what so many scalars' step should be at most, measured in steps of one scalar
+TO_ONE = 3.0  # the largest step of so many scalars, in steps of one scalar
 TO_TENSORFLOW = 0.05  # and in the same steps of TensorFlow
 ROUNDS = 20
 BUDGET_S = 15.0
 
 
 def rows_of(workers: int, spreads: dict[tuple[str, int], Quartiles]) -> Rows:
-    """A row for each contender and number of scalars."""
+    """Return a row for each contender and number of scalars."""
     rows: Rows = []
     for (name, count), spread in spreads.items():
         ours, one = spreads["varsim", count], spreads[name, COUNTS[0]]
@@ -41,7 +41,7 @@ def rows_of(workers: int, spreads: dict[tuple[str, int], Quartiles]) -> Rows:
 
 
 def measure(workers: int, rounds: int) -> tuple[Rows, dict[str, str]]:
-    """The rows, and the peers' versions."""
+    """Return the rows, and the peers' versions."""
     turns: dict[tuple[str, int], Turn] = {}
     with groups([MIRRORED, MIRRORED], workers) as peers, cluster(workers) as strategy:
         for count in COUNTS:
@@ -55,7 +55,7 @@ def measure(workers: int, rounds: int) -> tuple[Rows, dict[str, str]]:
 
 
 def main() -> None:
-    """Measures, prints, and keeps if asked."""
+    """Measure, print, and keep the results if asked."""
     options = question(__doc__, (4,)).parse_args()
     rows: Rows = []
     versions: dict[str, str] = {}

@@ -1,8 +1,8 @@
 """What does one more worker cost: to start, in a step that writes 1 KiB, and in memory?
 
-Memory is the proportional set size (PSS) of a worker after some steps: what it holds alone, and its
-share of what it shares with others. Beside the step, in turns: a bare star of ROUTER and DEALER
-with as many processes, that moves the same bytes.
+Memory is the proportional set size (PSS) of a worker after some steps: its own memory, and its
+share of shared memory. Beside the step, in turns: a bare star of ROUTER and DEALER with as many
+processes that moves the same bytes.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from benchmarks.star import RawStar
 
 WORKERS = (1, 2, 4, 8, 16, 32, 64, 128)
 SIZE_BYTES = 1024
-MAX_STAR = 64  # its processes start one by one, an interpreter each
+MAX_STAR = 64  # its processes start one after another
 MIB = 2**20
 
 START_S, STEP_S, OWN_MIB = 6.0, 0.015, 25.0
 TARGETS_HOLD_FOR = 64
-STARTS_S = 1.5  # so long are clusters started again, to know how much a start varies
+STARTS_S = 1.5  # clusters are started again for so long, to show the spread of a start
 MAX_STARTS = 5
 ROUNDS = 10
 BUDGET_S = 4.0
 
 
 def starts(workers: int) -> Quartiles:
-    """Seconds from asking for the workers until all are ready."""
+    """Return the seconds from the start of the workers until all are ready."""
     taken: list[float] = []
     began = time.perf_counter()
     while len(taken) < MAX_STARTS and (not taken or time.perf_counter() - began < STARTS_S):
@@ -43,7 +43,7 @@ def starts(workers: int) -> Quartiles:
 
 
 def measure(workers: int, rounds: int) -> dict[str, object]:
-    """One row."""
+    """Return one row."""
     start = starts(workers)
     with ExitStack() as stack:
         strategy = stack.enter_context(cluster(workers))
@@ -69,7 +69,7 @@ def measure(workers: int, rounds: int) -> dict[str, object]:
 
 
 def judged(row: dict[str, object]) -> Rows:
-    """What a row is measured against."""
+    """Return a row beside its targets."""
     start, step, memory = row["start"], row["step of 1 KiB"], row["PSS, MiB"]
     assert isinstance(start, Quartiles)
     assert isinstance(step, Quartiles)
@@ -82,7 +82,7 @@ def judged(row: dict[str, object]) -> Rows:
 
 
 def main() -> None:
-    """Measures, prints, and keeps if asked."""
+    """Measure, print, and keep the results if asked."""
     options = question(__doc__, WORKERS).parse_args()
     rows: Rows = []
     for workers in options.workers:

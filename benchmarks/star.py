@@ -1,9 +1,9 @@
-"""The floor of small steps: their bytes, and nothing else, over ROUTER and DEALER.
+"""Measure the lower limit of small steps: their bytes over ROUTER and DEALER, and nothing else.
 
-A round is a *round trip*: the hub gives every spoke a payload, and each answers with one of that
-size. Or it has *three hops*, as a step whose result everybody waits for: the hub says go, every
-spoke answers with its payload, and the hub gives every spoke one. Or it is a *gather*, the first
-two of these hops. No arithmetic, no encoding, no rules.
+A *round trip*: the hub sends a payload to every worker, and each answers with one of that size.
+*Three hops*, as in a step whose result all wait for: the hub says go, every worker answers with its
+payload, and the hub sends one to every worker. A *gather*: the first two of these hops. There is no
+arithmetic and no encoding.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import Self
 
 import zmq
 
-TIMEOUT_MS = 20_000  # a round takes milliseconds; a spoke that died must not hang the benchmark
+TIMEOUT_MS = 20_000  # a round takes milliseconds; a dead worker must not hang the benchmark
 GO, TAKE, END = b"go", b"take", b"end"
 
 
 class RawStar:
-    """A hub and its spokes, each a process."""
+    """A hub and its workers, each a process."""
 
     def __init__(self, count: int) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="star-")
@@ -35,33 +35,33 @@ class RawStar:
         self._processes = [
             subprocess.Popen([sys.executable, __file__, endpoint]) for _ in range(count)
         ]
-        self._spokes = [self._hub.recv_multipart()[0] for _ in range(count)]
+        self._workers = [self._hub.recv_multipart()[0] for _ in range(count)]
         self._payload = b""
 
     def round_trip(self, size_bytes: int) -> None:
-        """Gives every spoke a payload; returns when each has answered with one."""
+        """Send a payload to every worker; return when each has answered with one."""
         if len(self._payload) != size_bytes:
             self._payload = bytes(size_bytes)
         answers = self._ask(size_bytes, self._payload)
         assert all(len(answer) == size_bytes for answer in answers)
 
     def gather(self, size_bytes: int) -> None:
-        """Says go; returns when each spoke has answered with a payload."""
+        """Say go; return when each worker has answered with a payload."""
         self._ask(size_bytes)
 
     def three_hops(self, size_bytes: int) -> None:
-        """Gathers payloads and gives one to all; returns when the last is with ZeroMQ."""
+        """Gather payloads and send one to all; return when ZeroMQ has the last one."""
         first, *_ = self._ask(size_bytes)
-        for spoke in self._spokes:
-            self._hub.send_multipart([spoke, TAKE, first], copy=False)
+        for worker in self._workers:
+            self._hub.send_multipart([worker, TAKE, first], copy=False)
 
     def _ask(self, size_bytes: int, *payload: bytes) -> list[zmq.Frame]:
         go = size_bytes.to_bytes(8, "little")
-        for spoke in self._spokes:
+        for worker in self._workers:
             self._hub.send_multipart(
-                [spoke, GO, go, *payload], copy=size_bytes < zmq.COPY_THRESHOLD
+                [worker, GO, go, *payload], copy=size_bytes < zmq.COPY_THRESHOLD
             )
-        return [self._hub.recv_multipart(copy=False)[1] for _ in self._spokes]
+        return [self._hub.recv_multipart(copy=False)[1] for _ in self._workers]
 
     def __enter__(self) -> Self:
         return self
@@ -72,8 +72,8 @@ class RawStar:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for spoke in self._spokes:
-            self._hub.send_multipart([spoke, END])
+        for worker in self._workers:
+            self._hub.send_multipart([worker, END])
         for process in self._processes:
             process.wait()
         self._hub.close()
@@ -81,8 +81,8 @@ class RawStar:
         self._folder.cleanup()
 
 
-def spoke(endpoint: str) -> None:
-    """Answers until it is told to end."""
+def answer(endpoint: str) -> None:
+    """Answer until the hub ends the worker."""
     with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
         socket.connect(endpoint)
         socket.send(b"")
@@ -100,4 +100,4 @@ def spoke(endpoint: str) -> None:
 
 
 if __name__ == "__main__":
-    spoke(sys.argv[1])
+    answer(sys.argv[1])

@@ -1,8 +1,8 @@
 """How long does a cluster take to start, by number of workers?
 
-From `MirroredStrategy.start` in a program that has imported varsim, until all workers have said
-that they are ready; and to end again. Beside it, for the same number of processes: plain
-interpreters that do nothing, and plain interpreters that import what a worker needs.
+The time from `MirroredStrategy.start`, in a program that has imported varsim, until all workers are
+ready; and the time to end them. Beside it, for the same number of processes: plain interpreters
+that do nothing, and plain interpreters that import what a worker needs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ IMPORTS = "import zmq, numpy, msgpack; print('ready', flush=True)"
 
 
 def interpreters(count: int, program: str, options: Sequence[str] = ()) -> float:
-    """Seconds until so many interpreters have said something, started all at once."""
+    """Return the seconds until so many interpreters, started at once, have all printed a line."""
     start = time.perf_counter()
     processes = [
         subprocess.Popen([sys.executable, *options, "-c", program], stdout=subprocess.PIPE)
@@ -38,14 +38,14 @@ def interpreters(count: int, program: str, options: Sequence[str] = ()) -> float
 
 
 class Cluster:
-    """A cluster that measures its own start, and keeps how long its end took."""
+    """A cluster that measures its own start, and keeps the times of its end."""
 
     def __init__(self, count: int) -> None:
         self._count = count
         self.ends: list[float] = []
 
     def start(self) -> float:
-        """Seconds from asking for the workers until all are ready; ends them again."""
+        """Return the seconds until all workers are ready; then end them."""
         strategy = cluster(self._count)
         seconds = timed(strategy.start)
         self.ends.append(timed(strategy.close))
@@ -53,7 +53,7 @@ class Cluster:
 
 
 def main() -> None:
-    """Measures, prints, and keeps if asked."""
+    """Measure, print, and keep the results if asked."""
     options = question(__doc__, WORKERS).parse_args()
     Cluster(1).start()  # imports, once
     rows: Rows = []

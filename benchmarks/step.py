@@ -3,7 +3,7 @@
 A step of varsim is one `strategy.run` of a function that adds a float32 gradient to the variable,
 plainly, or in place through `variable.update_buffer()`. Beside it, in turns: the bare all-reduce of
 gloo and of Open MPI, the same step in TensorFlow (MultiWorkerMirroredStrategy), a bare star of
-ROUTER and DEALER that moves the same bytes; and the memory floor: every contribution read, and the
+ROUTER and DEALER that moves the same bytes; and the memory limit: every contribution read, and the
 mirror read and written, at the speed at which one process copies buffers of that size.
 """
 
@@ -33,12 +33,12 @@ ROUND_TRIP, THREE_HOPS = "raw star, round trip", "raw star, three hops"
 MEMORY = "memory floor"
 KIB, MIB = 2**10, 2**20
 SIZES = (8, 64 * KIB, MIB, 16 * MIB, 100 * MIB)
-MAX_STAR = 16 * MIB  # beyond, sockets say nothing that smaller sizes have not said
-MIN_MEMORY = 64 * KIB  # below, it is calls that cost, and not bytes
+MAX_STAR = 16 * MIB  # above it, sockets show nothing new
+MIN_MEMORY = 64 * KIB  # below it, the calls take the time and not the bytes
 ROUNDS = 20
 BUDGET_S = 12.0  # of one size
 
-TARGETS = {  # with four workers: what varsim's median over the other's should be at most
+TARGETS = {  # with four workers: the largest varsim median / the other's median
     (8, GLOO.name): 0.35,
     (8, MULTI_WORKER.name): 0.12,
     (8, ROUND_TRIP): 1.5,
@@ -54,7 +54,7 @@ TARGETS = {  # with four workers: what varsim's median over the other's should b
 
 @contextmanager
 def varsim_turns(workers: int, size_bytes: int) -> Iterator[dict[str, Turn]]:
-    """Both ways of writing, on a cluster that ends with the size, and leaves no memory behind."""
+    """Yield both ways to write, on a cluster that ends with the size, and frees its memory."""
     with cluster(workers) as strategy:
         shape = (size_bytes // 4,)
         written = on_write_mean(strategy, 1, shape)
@@ -66,7 +66,7 @@ def varsim_turns(workers: int, size_bytes: int) -> Iterator[dict[str, Turn]]:
 
 
 def floor_turns(star: RawStar, size_bytes: int) -> dict[str, Turn]:
-    """The raw stars, and a copy, from which the memory floor follows."""
+    """Return the raw stars, and a copy, from which the memory limit follows."""
     turns: dict[str, Turn] = {}
     if size_bytes <= MAX_STAR:
         turns[ROUND_TRIP] = turn_of(partial(star.round_trip, size_bytes))
@@ -80,12 +80,12 @@ def floor_turns(star: RawStar, size_bytes: int) -> dict[str, Turn]:
 def measure(
     workers: int, size_bytes: int, rounds: int, peers: list[PeerGroup], star: RawStar
 ) -> Rows:
-    """A row for each contender."""
+    """Return a row for each contender."""
     with varsim_turns(workers, size_bytes) as ours:
         others = turns_of(peers, str(size_bytes))
         turns = {**ours, **others, **floor_turns(star, size_bytes)}
         spreads = side_by_side(turns, rounds=rounds, budget_s=BUDGET_S)
-    if MEMORY in spreads:  # a copy moves two buffers' bytes, a step moves so many
+    if MEMORY in spreads:  # a copy moves the bytes of two buffers, a step those of workers + 2
         spreads[MEMORY] = spreads[MEMORY].times((workers + 2) / 2)
     rows: Rows = []
     for name, spread in spreads.items():
@@ -108,7 +108,7 @@ def _ratios(
 
 
 def main() -> None:
-    """Measures, prints, and keeps if asked."""
+    """Measure, print, and keep the results if asked."""
     parser = question(__doc__, (4,))
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="of it, in bytes")
     options = parser.parse_args()

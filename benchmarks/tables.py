@@ -1,4 +1,4 @@
-"""Kept measurements as Markdown: the newest of each question, for docs/performance.md."""
+"""Return kept measurements as Markdown: the newest of each question, for docs/performance.md."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.record import RESULTS
 
 
 def newest(question: str) -> str:
-    """The rows that were kept last, and what they were measured on."""
+    """Return the rows that were kept last, and the machine and versions they were measured on."""
     kept = RESULTS / f"{question}.jsonl"
     if not kept.exists():
         return "Not measured yet: `make bench`."

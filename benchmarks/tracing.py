@@ -1,9 +1,9 @@
-"""What does it cost to record what happens?
+"""What does it cost to record a run?
 
-The same work without a record, at level `ops` and at level `messages`, each on workers of its own,
-in turns: training the built-in job `digits` for two epochs, a step that writes 1,000 ON_WRITE MEAN
-scalars, and one that writes a single one. *off, again* is the work without a record once more: how
-far it is from 1 is how far anything here can be trusted.
+The same work without a record, at level `ops` and at level `messages`, each on its own workers, in
+turns: training the built-in job `digits` for two epochs, a step that writes 1,000 ON_WRITE MEAN
+scalars, and one that writes a single one. *off, again* is the work without a record once more: its
+distance from 1 shows the uncertainty of all figures here.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LIMIT_BYTES = 2**33  # nothing is cut off while it is measured
 
 @contextmanager
 def cluster(workers: int, level: str | None) -> Iterator[tf.distribute.MirroredStrategy]:
-    """Workers that record on that level, into a folder that goes with them."""
+    """Yield workers that record at that level, into a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="trace-") as folder:
         options = None if level is None else TraceOptions(Path(folder), level, LIMIT_BYTES)
         devices = [f"cpu:{i}" for i in range(workers)]
@@ -40,13 +40,13 @@ def cluster(workers: int, level: str | None) -> Iterator[tf.distribute.MirroredS
 
 
 def training(strategy: tf.distribute.MirroredStrategy) -> Turn:
-    """Trains from the beginning, each time."""
+    """Return a contender that trains from the beginning each time."""
     job = tf.Job(strategy=strategy, seed=0, steps=None, progress=lambda *_, **__: None)
     return turn_of(lambda: digits.run(job, epochs=EPOCHS))
 
 
 def writing(count: int) -> Callable[[tf.distribute.MirroredStrategy], Turn]:
-    """A step that writes so many scalars."""
+    """Return a step that writes so many scalars."""
 
     def turn(strategy: tf.distribute.MirroredStrategy) -> Turn:
         written = on_write_mean(strategy, count, ())
@@ -64,7 +64,7 @@ WITHOUT_TARGET = "one scalar"
 
 
 def measure(workers: int, work: str, rounds: int) -> Rows:
-    """A row for each level."""
+    """Return a row for each level."""
     with ExitStack() as stack:
         turns = {
             name: WORK[work](stack.enter_context(cluster(workers, level)))
@@ -91,7 +91,7 @@ def _ratio(work: str, name: str, spread: Quartiles, off: Quartiles) -> Ratio | N
 
 
 def main() -> None:
-    """Measures, prints, and keeps if asked."""
+    """Measure, print, and keep the results if asked."""
     options = question(__doc__, (4,)).parse_args()
     rows: Rows = []
     for workers in options.workers:

@@ -63,8 +63,8 @@ def test_modes_are_asked_for_once() -> None:
     check(rules.modes_are_asked_for_once, sources())
 
 
-def test_places_are_nobodys() -> None:
-    check(rules.places_are_nobodys, (s for s in texts() if s.path not in KNOW_WHAT_IS_WRONG))
+def test_no_machine_is_named() -> None:
+    check(rules.no_machine_is_named, (s for s in texts() if s.path not in KNOW_WHAT_IS_WRONG))
 
 
 def test_conflicts_are_resolved() -> None:
@@ -117,8 +117,8 @@ WRONG: list[tuple[Rule, str, str, int]] = [
         "match m:\n    case VariableSynchronization.NONE: pass",
         2,
     ),
-    (rules.places_are_nobodys, "README.md", "see /home/me/notes", 1),
-    (rules.places_are_nobodys, "Makefile", "pip install --index-url x", 1),
+    (rules.no_machine_is_named, "README.md", "see /home/me/notes", 1),
+    (rules.no_machine_is_named, "Makefile", "pip install --index-url x", 1),
     (rules.conflicts_are_resolved, "README.md", "a\n<<<<<<< HEAD\nb\n", 2),
     (rules.no_package_is_called_workers, "workers/workers/__init__.py", "", 1),
 ]
@@ -153,7 +153,7 @@ RIGHT: list[tuple[Rule, str, str]] = [
         "x is VariableSynchronization.NONE",
     ),
     (rules.modes_are_asked_for_once, "varsim/x.py", "m = VariableSynchronization.ON_READ"),
-    (rules.places_are_nobodys, "README.md", "workers/varsim_worker and docs/home/x"),
+    (rules.no_machine_is_named, "README.md", "workers/varsim_worker and docs/home/x"),
 ]
 
 

@@ -58,7 +58,7 @@ def replica_step(written: list[tf.Variable]) -> Callable[[], None]:
 
 
 def writes(strategy: tf.distribute.Strategy, count: int, size: int) -> tuple[Step, float]:
-    """A step whose replicas write `count` ON_WRITE MEAN variables; and what one step adds."""
+    """Return a step whose replicas write `count` ON_WRITE MEAN variables; and what it adds."""
     written = variables(strategy, count, size)
     step = replica_step(written)
 
@@ -70,7 +70,7 @@ def writes(strategy: tf.distribute.Strategy, count: int, size: int) -> tuple[Ste
 
 
 def reads(strategy: tf.distribute.Strategy, size: int) -> tuple[Step, float]:
-    """A step whose replicas write an ON_READ SUM variable, which the program then reads."""
+    """Return a step whose replicas write an ON_READ SUM variable that the program then reads."""
     count = strategy.num_replicas_in_sync
     (written,) = variables(strategy, 1, size, Synchronization.ON_READ, Aggregation.SUM)
     step = replica_step([written])
@@ -84,7 +84,7 @@ def reads(strategy: tf.distribute.Strategy, size: int) -> tuple[Step, float]:
 
 
 def outside(strategy: tf.distribute.Strategy, count: int) -> tuple[Step, float]:
-    """A step in which the program adds 1 to an ON_WRITE scalar `count` times and reads it."""
+    """Return a step in which the program adds 1 to a scalar `count` times, and reads it."""
     (written,) = variables(strategy, 1, 0)
     one = np.float32(1)
 
@@ -98,7 +98,7 @@ def outside(strategy: tf.distribute.Strategy, count: int) -> tuple[Step, float]:
 
 
 def reductions(strategy: tf.distribute.Strategy, count: int) -> tuple[Step, float]:
-    """A step whose replicas all-reduce a small array `count` times, and write the last sum."""
+    """Return a step whose replicas all-reduce an array `count` times, and write the last sum."""
     (written,) = variables(strategy, 1, 0)
 
     def step() -> None:

@@ -1,9 +1,9 @@
-"""The built-in job `digits` as a TensorFlow program: same model, images, batches and steps.
+"""Run the built-in job `digits` as a TensorFlow program: same model, images, batches and steps.
 
-Called with how it reads its batches, and numbers of replicas and epochs. It reads them either as
-TensorFlow's guides do it, from a distributed `dataset`; or as `tensors` that were split in advance
-and stay where they are, which no guide does, but the built-in job. Prints JSON: seconds since
-training began at the end of each epoch, and what the training reached.
+The arguments are the way to read batches, and the numbers of replicas and epochs. Batches are read
+as in TensorFlow's guides, from a distributed `dataset`; or as `tensors` that were split in advance
+and stay where they are, as only the built-in job does. The output is JSON: the seconds since the
+start of the training at the end of each epoch, and the result.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Model:
         self.accuracy = tf.keras.metrics.SparseCategoricalAccuracy()
 
     def step(self, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """Learns from a replica's part of a batch; gives its mean loss."""
+        """Learn from a replica's part of a batch; return its mean loss."""
         with tf.GradientTape() as tape:
             logits = images @ self.weights + self.bias
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
@@ -45,7 +45,7 @@ class Model:
 
 
 def from_dataset(strategy: Any, model: Model, images: np.ndarray, labels: np.ndarray) -> Any:
-    """An epoch over a distributed dataset, in one `tf.function`; it gives the mean loss."""
+    """Return an epoch over a distributed dataset, in one `tf.function`; it returns the loss."""
     whole = tf.data.Dataset.from_tensor_slices((images, labels))
     batches = strategy.experimental_distribute_dataset(whole.batch(BATCH_SIZE, drop_remainder=True))
 
@@ -61,7 +61,7 @@ def from_dataset(strategy: Any, model: Model, images: np.ndarray, labels: np.nda
 
 
 def from_tensors(strategy: Any, model: Model, images: np.ndarray, labels: np.ndarray) -> Any:
-    """An epoch over each replica's parts of all batches, in one `tf.function`, likewise."""
+    """Return an epoch over each replica's parts of all batches, in one `tf.function`."""
     replicas = strategy.num_replicas_in_sync
     count = len(labels) // BATCH_SIZE
     split = (count, replicas, BATCH_SIZE // replicas)
@@ -85,7 +85,7 @@ def from_tensors(strategy: Any, model: Model, images: np.ndarray, labels: np.nda
 
 
 def main(source: str, replicas: int, epochs: int) -> None:
-    """Trains, tests, and prints."""
+    """Train, test, and print."""
     strategy = mirrored(replicas)
     train_set, (images, labels) = load_digits()
     with strategy.scope():

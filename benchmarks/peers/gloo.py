@@ -1,7 +1,7 @@
-"""A member of a group that runs PyTorch's bare all-reduce over gloo: float32, SUM, in place.
+"""Run a member of a group with PyTorch's bare all-reduce over gloo: float32, SUM, in place.
 
-Called with its rank, the group's size, and a file through which the members find each other. The
-case is the size in bytes.
+The arguments are its rank, the group's size, and a file through which the members find each other.
+The case is the size in bytes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from benchmarks.peers.member import Step, check, serve
 
 
 def all_reduce(size_bytes: str) -> Step:
-    """The step, checked."""
+    """Return the step, after a check."""
     buffer = torch.full((int(size_bytes) // 4,), group.get_rank() + 1.0, dtype=torch.float32)
     group.all_reduce(buffer)
     size = group.get_world_size()

@@ -1,11 +1,11 @@
-"""A process of a peer's group: takes steps when it is told to, and blocks when it is not.
+"""Take steps as a process of a peer's group when the benchmark asks, and block otherwise.
 
 All members of a group read the same lines from the benchmark, one socket each:
 
     CASE STEPS      such as "1048576 20": take 20 steps of case 1048576
 
-and each answers a line of JSON: the seconds that each step took. Between lines they wait in `recv`,
-so that a group whose turn it is not takes no processor from the one whose turn it is.
+and each answers a line of JSON: the seconds of each step. Between lines they wait in `recv`, so
+that a waiting group does not use the processor.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ Step = Callable[[], object]
 
 
 def serve(member: int, versions: str, prepare: Callable[[str], Step]) -> None:
-    """Takes steps until the benchmark closes the connection.
+    """Take steps until the benchmark closes the connection.
 
     Args:
-        member: The place of this process in its group; 0 is the one whose seconds count.
-        versions: What is measured, for the record.
-        prepare: Gives a case's step, after it has checked that the step computes what it should.
-            Called by all members for the same case.
+        member: The rank of this process in its group; the seconds of rank 0 count.
+        versions: The measured versions, for the record.
+        prepare: Returns a case's step, after a check that it computes the right result. All members
+            call it for the same case.
     """
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(os.environ[ADDRESS])
@@ -47,7 +47,7 @@ def serve(member: int, versions: str, prepare: Callable[[str], Step]) -> None:
 
 
 def check(found: float, expected: float) -> None:
-    """A contender that computes something else is not measured."""
+    """Assert that a contender computes the right result."""
     if abs(found - expected) > 1e-6 * abs(expected):
         raise ValueError(f"the step gives {found}, and not {expected}")
 

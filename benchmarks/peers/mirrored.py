@@ -1,8 +1,8 @@
-"""TensorFlow's MirroredStrategy on logical CPU devices of one process.
+"""Run TensorFlow's MirroredStrategy on logical CPU devices of one process.
 
-Called with the number of devices. A step is one `strategy.run` inside a `tf.function`, in which
-each replica adds a gradient of its own to every one of some ON_WRITE MEAN scalars. The case is how
-many.
+The argument is the number of devices. A step is one `strategy.run` inside a `tf.function`, in which
+each replica adds its own gradient to every one of some ON_WRITE MEAN scalars. The case is the
+number of scalars.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from benchmarks.peers.member import Step, check, serve
 
 
 def mirrored(replicas: int) -> tf.distribute.Strategy:
-    """The strategy, on so many logical devices."""
+    """Return the strategy, on so many logical devices."""
     (cpu, *_) = tf.config.list_physical_devices("CPU")
     tf.config.set_logical_device_configuration(
         cpu, [tf.config.LogicalDeviceConfiguration()] * replicas
@@ -25,7 +25,7 @@ def mirrored(replicas: int) -> tf.distribute.Strategy:
 
 
 def assign_adds(strategy: tf.distribute.Strategy, count: str) -> Step:
-    """The step, checked."""
+    """Return the step, after a check."""
     with strategy.scope():
         scalars = [
             tf.Variable(

@@ -1,7 +1,8 @@
-"""A member of a group under TensorFlow's MultiWorkerMirroredStrategy.
+"""Run a member of a group under TensorFlow's MultiWorkerMirroredStrategy.
 
-TF_CONFIG says which. A step is one `strategy.run` inside a `tf.function`, in which each worker adds
-a gradient of its own to one ON_WRITE MEAN variable of float32. The case is its size in bytes.
+TF_CONFIG names the member. A step is one `strategy.run` inside a `tf.function`, in which each
+worker adds its own gradient to one ON_WRITE MEAN variable of float32. The case is its size in
+bytes.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ STRATEGY = tf.distribute.MultiWorkerMirroredStrategy()  # first thing of all, as
 
 
 def assign_add(size_bytes: str) -> Step:
-    """The step, checked."""
+    """Return the step, after a check."""
     values = int(size_bytes) // 4
     with STRATEGY.scope():
         variable = tf.Variable(

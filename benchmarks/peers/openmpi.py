@@ -1,6 +1,6 @@
-"""A member of a group that runs Open MPI's bare Allreduce: float32, SUM, in place, by mpi4py.
+"""Run a member of a group with Open MPI's bare Allreduce: float32, SUM, in place, by mpi4py.
 
-Started by mpirun. The case is the size in bytes.
+mpirun starts it. The case is the size in bytes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ GROUP = MPI.COMM_WORLD
 
 
 def all_reduce(size_bytes: str) -> Step:
-    """The step, checked."""
+    """Return the step, after a check."""
     buffer = np.full(int(size_bytes) // 4, GROUP.rank + 1.0, dtype=np.float32)
     GROUP.Allreduce(MPI.IN_PLACE, buffer)
     check(float(buffer[-1]), GROUP.size * (GROUP.size + 1) / 2)

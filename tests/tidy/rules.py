@@ -1,6 +1,6 @@
-"""The rules of CONTRIBUTING.md that a program can check and Ruff does not: one function each.
+"""Check the rules of CONTRIBUTING.md that a program can check and Ruff does not, one by function.
 
-Each takes one file and yields the places where it breaks the rule, each with a remedy.
+Each function takes one file and yields the lines that break the rule, with a remedy.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ IMPURE = frozenset(
     "signal socket subprocess sys tempfile threading time uuid zmq".split()
 )
 CONCURRENT = frozenset({"_thread", "asyncio", "concurrent", "threading"})
-MAY_SLEEP = frozenset({"workers/varsim_worker/device.py"})  # simulating time is its work
+MAY_SLEEP = frozenset({"workers/varsim_worker/device.py"})  # it simulates time
 VAGUE = frozenset("common data helper helpers info manager misc util utils".split())
 MAY_ASK_FOR_MODES = ("varsim/sync/policies/", "varsim/spec.py", "varsim/workloads/")
 MODES = frozenset({"on_read", "on_write"})
@@ -30,7 +30,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def files_are_short(source: Source) -> Iterator[Finding]:
-    """Find files that are too long; a file has one reason to change."""
+    """Find files that are too long; tests may be."""
     lines = source.text.count("\n")
     if lines > MAX_FILE_LINES and not source.path.startswith("tests/"):
         yield Finding(
@@ -53,7 +53,7 @@ def functions_are_short(source: Source) -> Iterator[Finding]:
 
 
 def decisions_are_pure(source: Source) -> Iterator[Finding]:
-    """Find imports of I/O, clocks and randomness in the engine and the checkers."""
+    """Find I/O, clocks and random numbers in the engine and the checkers."""
     if not source.path.startswith(PURE):
         return
     for line, name in source.imports():
@@ -64,11 +64,13 @@ def decisions_are_pure(source: Source) -> Iterator[Finding]:
             case ast.Call(func=ast.Name(id="open" | "print" | "input" as name)):
                 yield Finding(source.path, node.lineno, f"calls {name}; return an action instead")
             case ast.Attribute(value=ast.Name(id="np" | "numpy"), attr="random"):
-                yield Finding(source.path, node.lineno, "uses chance; let the shell pass it in")
+                yield Finding(
+                    source.path, node.lineno, "uses random numbers; let the shell pass them in"
+                )
 
 
 def nothing_sleeps(source: Source) -> Iterator[Finding]:
-    """Find sleeps: a wait is for a state, with a deadline; only a simulated device sleeps."""
+    """Find sleeps: wait for a state with a deadline; only a simulated device spends time."""
     if source.path in MAY_SLEEP:
         return
     for node in source.nodes:
@@ -89,8 +91,8 @@ def nothing_sleeps(source: Source) -> Iterator[Finding]:
 def nothing_runs_beside(source: Source) -> Iterator[Finding]:
     """Find threads and event loops: a process does one thing at a time.
 
-    A test may name them; one that leaves a thread running fails for that. The coordinator asks
-    which thread it runs on, to refuse a second one.
+    A test may use them; it fails if it leaves a thread running. The coordinator asks for the number
+    of its thread, to refuse a second one.
     """
     if source.path.startswith("tests/") or source.path == "varsim/transport/one_thread.py":
         return
@@ -100,11 +102,11 @@ def nothing_runs_beside(source: Source) -> Iterator[Finding]:
 
 
 def names_say_something(source: Source) -> Iterator[Finding]:
-    """Find files with vague names: a file is named after its purpose."""
+    """Find files with a vague name."""
     stem = source.path.rpartition("/")[2].removesuffix(".py")
     vague = VAGUE.intersection(stem.split("_"))
-    if vague and not stem.startswith("test_"):  # a test is named after its subject
-        yield Finding(source.path, 1, f"{min(vague)!r} says nothing; name it after what it does")
+    if vague and not stem.startswith("test_"):  # a test has the name of its module
+        yield Finding(source.path, 1, f"{min(vague)!r} is vague; name the file after what it does")
 
 
 def ports_are_not_chosen(source: Source) -> Iterator[Finding]:
@@ -114,12 +116,12 @@ def ports_are_not_chosen(source: Source) -> Iterator[Finding]:
             yield Finding(
                 source.path,
                 number,
-                "fixes a TCP port; bind to a wildcard, and pass the endpoint on",
+                "has a fixed TCP port; bind to a wildcard, and pass the endpoint on",
             )
 
 
 def broad_excepts_have_reasons(source: Source) -> Iterator[Finding]:
-    """Find broad handlers without a comment that says why, unless they raise again."""
+    """Find handlers that catch everything without a comment, and do not raise again."""
     for node in source.nodes:
         if not isinstance(node, ast.ExceptHandler) or not _is_broad(node.type):
             continue
@@ -129,7 +131,9 @@ def broad_excepts_have_reasons(source: Source) -> Iterator[Finding]:
         comments = [re.sub(r"noqa[:\s\w,]*-?", "", source.comments.get(n, "")) for n in near]
         if not any(comment.strip() for comment in comments):
             yield Finding(
-                source.path, node.lineno, "catches everything; catch less, or say why in a comment"
+                source.path,
+                node.lineno,
+                "catches everything; catch less, or give the reason in a comment",
             )
 
 
@@ -143,9 +147,9 @@ def _is_broad(caught: ast.expr | None) -> bool:
 
 
 def modes_are_asked_for_once(source: Source) -> Iterator[Finding]:
-    """Find comparisons of modes outside the policy table.
+    """Find comparisons of modes outside the policies.
 
-    A workload is a program like a user's: it may ask what its variables have become.
+    A workload is a program like a user's: it may compare what its variables have become.
     """
     if not source.installed or source.path.startswith(MAY_ASK_FOR_MODES):
         return
@@ -176,7 +180,7 @@ def _names_mode(node: ast.AST) -> bool:
     return False
 
 
-def places_are_nobodys(source: Source) -> Iterator[Finding]:
+def no_machine_is_named(source: Source) -> Iterator[Finding]:
     """Find folders, package indexes and addresses of one machine."""
     if source.path.startswith("tests/tidy/"):
         return
@@ -188,7 +192,7 @@ def places_are_nobodys(source: Source) -> Iterator[Finding]:
             line,
         ):
             yield Finding(
-                source.path, number, f"{found.group()!r} is a place on one machine; take it out"
+                source.path, number, f"{found.group()!r} belongs to one machine; remove it"
             )
 
 
@@ -200,7 +204,7 @@ def conflicts_are_resolved(source: Source) -> Iterator[Finding]:
 
 
 def no_package_is_called_workers(source: Source) -> Iterator[Finding]:
-    """Find packages named `workers`, which collides with other projects' folders and wheels."""
+    """Find a package called workers: other projects have one too."""
     if source.path == "workers/__init__.py" or source.path.startswith("workers/workers/"):
         yield Finding(source.path, 1, "workers/ is a source root; the package is varsim_worker")
 

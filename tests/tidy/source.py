@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 CODE = ("varsim", "workers", "tests", "benchmarks", "docs", "locks")
-"""Folders of Python code; the first two are what is installed."""
+"""Folders of Python code; the first two are installed."""
 
 TEXTS = (".py", ".md", ".toml", ".yaml", ".yml", ".json", ".txt", ".cfg", "Makefile", "run")
 OTHERS_FOLDERS = frozenset({"build", "dist", "runs", "__pycache__", "results"})
@@ -73,7 +73,7 @@ class Source:
     def imports(self) -> Iterator[tuple[int, str]]:
         """Yield every import, also inside functions: its line, and the imported dotted name.
 
-        What is imported from a package is named with it: it may be a module.
+        A name that is imported from a package is included: it may be a module.
         """
         package = self.module.split(".")
         if not self.path.endswith("__init__.py"):
