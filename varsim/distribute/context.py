@@ -10,16 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from varsim.distribute.home import Home, check_thread
+from varsim.distribute.ports import ReplicaPort, StrategyPort, UpdatePort
 from varsim.errors import ContextError
 from varsim.transport.one_thread import this_thread
-
-if TYPE_CHECKING:
-    from varsim.distribute.replica_context import ReplicaContext
-    from varsim.distribute.strategy import Strategy
-    from varsim.distribute.update import Update
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +24,18 @@ class Frame:
     `replica` is set in replica context, `update` inside the function of `extended.update`.
     """
 
-    strategy: Strategy
-    replica: ReplicaContext | None = None
-    update: Update | None = None
+    strategy: StrategyPort
+    replica: ReplicaPort | None = None
+    update: UpdatePort | None = None
     home: Home | None = None  # of the replica, if only its own thread may use it
 
 
 _frame: ContextVar[Frame | None] = ContextVar("varsim_frame", default=None)
-_global: list[Strategy] = []
+_outermost: list[StrategyPort] = []
 """What `experimental_set_strategy` set, if anything."""
+
+_default: list[StrategyPort] = []
+"""What is in force outside every scope."""
 
 
 def current_frame() -> Frame | None:
@@ -51,7 +49,7 @@ def current_frame() -> Frame | None:
     frame = _frame.get()
     if frame is None:
         check_thread()
-        return Frame(_global[0]) if _global else None
+        return Frame(_outermost[0]) if _outermost else None
     if frame.home is not None and frame.home.thread != this_thread():
         raise frame.home.refuse()  # the context was copied into another thread
     return frame
@@ -67,59 +65,34 @@ def entered(frame: Frame | None) -> Iterator[None]:
         _frame.reset(token)
 
 
-def get_strategy() -> Strategy:
-    """The strategy of the scope or the replica that we are in; the default one outside.
-
-    Source: `tf.distribute.get_strategy`.
-    """
+def strategy_in_force() -> StrategyPort:
+    """Return the strategy of the current scope or replica; the default one outside."""
     frame = current_frame()
     return default_strategy() if frame is None else frame.strategy
 
 
-def has_strategy() -> bool:
-    """Whether we are in the scope, or on a replica, of a strategy that is not the default.
-
-    Source: `tf.distribute.has_strategy`.
-    """
-    return get_strategy() is not default_strategy()
-
-
-def in_cross_replica_context() -> bool:
-    """Whether we are in a strategy's scope, a merge_call or an update, and not on a replica.
-
-    Source: `tf.distribute.in_cross_replica_context`.
-    """
+def replica_in_force() -> ReplicaPort | None:
+    """Return the current replica; None in cross-replica context; the only replica outside."""
     frame = current_frame()
-    return frame is not None and frame.replica is None
+    return default_strategy().replica_context() if frame is None else frame.replica
 
 
-def get_replica_context() -> ReplicaContext | Any:
-    """The replica that we are on; None in cross-replica context; the only one outside.
-
-    Source: `tf.distribute.get_replica_context`.
-    """
-    frame = current_frame()
-    if frame is None:
-        return default_strategy().replica_context()
-    return frame.replica
+def set_outermost(strategy: StrategyPort | None) -> None:
+    """Make a strategy's scope the one that every line of the program outside a scope is in."""
+    _outermost[:] = [] if strategy is None else [strategy]
 
 
-def experimental_set_strategy(strategy: Strategy | None) -> None:
-    """Makes a strategy's scope the one that every program text outside a scope is in.
-
-    Source: `tf.distribute.experimental_set_strategy`.
-    """
-    _global[:] = [] if strategy is None else [strategy]
+def register_default(strategy: StrategyPort) -> None:
+    """Set the strategy that is in force outside every scope: one replica, in this process."""
+    _default.append(strategy)
 
 
-def default_strategy() -> Any:
-    """The strategy that is in force outside every scope: one replica, in this process."""
-    from varsim.distribute.one_device import DEFAULT
-
-    return DEFAULT
+def default_strategy() -> StrategyPort:
+    """Return the strategy that is in force outside every scope."""
+    return _default[-1]
 
 
-def is_on_replica(strategy: Strategy) -> bool:
+def is_on_replica(strategy: StrategyPort) -> bool:
     """Whether we are in a function that this strategy's `run` called."""
     frame = current_frame()
     if frame is None or frame.replica is None or frame.strategy is not strategy:
@@ -127,7 +100,7 @@ def is_on_replica(strategy: Strategy) -> bool:
     return frame.replica is not strategy.replica_context()
 
 
-def require_cross_replica(strategy: Strategy, what: str) -> None:
+def require_cross_replica(strategy: StrategyPort, what: str) -> None:
     """Refuses what cannot be done on a replica, or in another strategy's scope.
 
     Raises:
@@ -146,7 +119,7 @@ def require_cross_replica(strategy: Strategy, what: str) -> None:
         )
 
 
-def mixed(here: Strategy, there: Strategy) -> ContextError:
+def mixed(here: StrategyPort, there: StrategyPort) -> ContextError:
     """The error for using what belongs to one strategy under another."""
     return ContextError(
         f"this belongs to {there!r}, and is used under {here!r}: two strategies cannot be mixed"

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+import weakref
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import numpy as np
 
 from varsim.distribute.context import Frame, current_frame, mixed
 from varsim.distribute.conversion import as_operand
-from varsim.distribute.host_requests import DescribeVariable
+from varsim.distribute.host_requests import DescribeVariable, ReadVariable, WriteVariable
 from varsim.distribute.operands import explain
 from varsim.distribute.place import user_place
 from varsim.distribute.policies import know
-from varsim.distribute.resource import ResourceVariable, component
+from varsim.distribute.ports import ClusterPort
+from varsim.distribute.resource import ResourceVariable
 from varsim.distribute.values import DistributedValues
 from varsim.distribute.variable import Variable
 from varsim.errors import (
@@ -22,6 +25,7 @@ from varsim.errors import (
     UnsupportedError,
     VariableError,
 )
+from varsim.shells.replica import Replica
 from varsim.spec import (
     Array,
     Context,
@@ -33,10 +37,6 @@ from varsim.spec import (
 )
 from varsim.sync import policies
 
-if TYPE_CHECKING:
-    from varsim.distribute.mirrored import MirroredStrategy
-    from varsim.distribute.naming import Lease
-
 
 class DistributedVariable(Variable, DistributedValues):
     """A variable with a component on every replica of a strategy.
@@ -47,7 +47,7 @@ class DistributedVariable(Variable, DistributedValues):
     owes: ClassVar[str] = ""
     """What the program has to do itself for such a variable; said once, when it is created."""
 
-    def __init__(self, strategy: MirroredStrategy, spec: VariableSpec, lease: Lease | None) -> None:
+    def __init__(self, strategy: ClusterPort, spec: VariableSpec, lease: Lease | None) -> None:
         self.strategy = strategy
         self.spec = spec
         self._variable_id = spec.variable_id
@@ -60,7 +60,7 @@ class DistributedVariable(Variable, DistributedValues):
         self._aggregation = spec.aggregation
         cell = policies.cell(spec, Context.REPLICA, Operation.ASSIGN)
         self._uses_location = cell.uses_location
-        self._components: tuple[ResourceVariable, ...] = ()
+        self._components: tuple[ComponentVariable, ...] = ()
 
     @property
     def is_mirrored(self) -> bool:
@@ -78,7 +78,7 @@ class DistributedVariable(Variable, DistributedValues):
         return True
 
     @property
-    def values(self) -> tuple[ResourceVariable, ...]:
+    def values(self) -> tuple[ComponentVariable, ...]:
         """The components, in replica order, as variables that can be read and written alone."""
         if not self._components:
             count = self.strategy.num_replicas_in_sync
@@ -139,7 +139,7 @@ class DistributedVariable(Variable, DistributedValues):
             raise mixed(frame.strategy, self.strategy)
         return frame.replica is None
 
-    def _at_hand(self, frame: Frame) -> ResourceVariable:
+    def _at_hand(self, frame: Frame) -> ComponentVariable:
         assert frame.update is not None
         return self.values[frame.update.replica_id]
 
@@ -237,7 +237,8 @@ class DistributedVariable(Variable, DistributedValues):
         frame = current_frame()
         if frame is not None and not self._is_cross(frame):
             raise OperationError(self._name, "it can only be copied in cross-replica context")
-        return self.strategy.duplicate(self)
+        copy: DistributedVariable = self.strategy.duplicate(self)
+        return copy
 
 
 class MirroredVariable(DistributedVariable):
@@ -265,6 +266,84 @@ class LocalVariable(DistributedVariable):
         "exchange yourself: read the components with strategy.experimental_local_results(v), "
         "combine them with strategy.reduce(op, v, axis=None), and save them one by one."
     )
+
+
+class ComponentOf:
+    """One replica's component of a distributed variable, from wherever the program stands."""
+
+    def __init__(self, variable: DistributedVariable, replica_id: int) -> None:
+        self._variable = variable
+        self._replica_id = replica_id
+
+    def read(self) -> Array:
+        """The component, read-only."""
+        variable, replica_id = self._variable, self._replica_id
+        frame = current_frame()
+        if frame is not None and frame.update is not None:
+            return frame.update.read(variable, replica_id)
+        session = None if frame is None or frame.replica is None else frame.replica.session
+        if session is None:
+            return variable.strategy.cross.component(variable, replica_id)
+        if self._is_of(session, frame):
+            return session.read(variable.spec.variable_id)
+        return np.asarray(session.call_host(ReadVariable(variable.values[replica_id])))
+
+    def write(self, operation: Operation, value: Array) -> None:
+        """Apply an operation to this component alone; a mirrored variable then has diverged."""
+        variable, replica_id = self._variable, self._replica_id
+        frame = current_frame()
+        if frame is not None and frame.update is not None:
+            frame.update.write(variable, replica_id, operation, value)
+            return
+        session = None if frame is None or frame.replica is None else frame.replica.session
+        if session is None:
+            variable.strategy.cross.write_component(variable, replica_id, operation, value)
+        elif self._is_of(session, frame) and not variable.merges:
+            session.write_component(variable.spec.variable_id, operation, value)
+        else:
+            session.call_host(WriteVariable(variable.values[replica_id], operation, value))
+
+    def _is_of(self, session: Replica, frame: Frame | None) -> bool:
+        """Return whether the replica on which the program stands holds this component."""
+        assert frame is not None
+        same = frame.strategy is self._variable.strategy
+        return same and session.replica_id == self._replica_id
+
+
+class ComponentVariable(ResourceVariable):
+    """One replica's component of a distributed variable, as a variable of its own."""
+
+    container: DistributedVariable
+
+    @property
+    def device(self) -> str:
+        """Return the simulated device of its replica."""
+        return f"/device:{self.container.strategy.devices[self.replica_id].upper()}"
+
+
+def component(variable: DistributedVariable, replica_id: int) -> ComponentVariable:
+    """The component of a distributed variable as a variable of its own."""
+    name = variable.spec.name + (f"/replica_{replica_id}" if replica_id else "")
+    spec = replace(variable.spec, name=name, requested=variable.spec.synchronization)
+    part = ComponentVariable(ComponentOf(variable, replica_id), spec)
+    part.container = variable
+    part.replica_id = replica_id
+    return part
+
+
+class Lease:
+    """Kept by every copy of a distributed variable; the components go with the last of them."""
+
+    def __init__(self) -> None:
+        self._holders: list[weakref.ref[DistributedVariable]] = []
+
+    def hold(self, variable: DistributedVariable) -> None:
+        """One more variable object stands for these components."""
+        self._holders.append(weakref.ref(variable))
+
+    def holder(self) -> DistributedVariable | None:
+        """One of the variable objects that still stand for these components."""
+        return next((held for ref in self._holders if (held := ref()) is not None), None)
 
 
 CLASSES: dict[VariableSynchronization, type[DistributedVariable]] = {

@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from varsim.distribute.context import Frame, current_frame, entered
 from varsim.distribute.conversion import as_tensor
 from varsim.distribute.distributed import DistributedVariable
+from varsim.distribute.ports import StrategyPort, VariablePort
 from varsim.distribute.reduction import parse_op
-from varsim.distribute.update import Update
 from varsim.distribute.values import Mirrored, regroup, select_replica
 from varsim.distribute.variable import Variable
 from varsim.errors import ContextError, ValueTypeError
-
-if TYPE_CHECKING:
-    from varsim.distribute.strategy import Strategy
+from varsim.spec import Array, Operation
+from varsim.sync import reduce
+from varsim.sync.components import check_shape
 
 
 class Extended:
     """The operations that work on components: `tf.distribute.StrategyExtended`."""
 
-    def __init__(self, strategy: Strategy) -> None:
+    def __init__(self, strategy: StrategyPort) -> None:
         self._strategy = strategy
 
     def update(
@@ -130,6 +130,54 @@ def _not_in_scope(variable: Any) -> _NotInScopeError:
 
 
 def _update_merged(
-    strategy: Strategy, var: Variable, *args: Any, fn: Any, group: bool, **kwargs: Any
+    strategy: Any, var: Variable, *args: Any, fn: Any, group: bool, **kwargs: Any
 ) -> Any:
     return strategy.extended.update(var, fn, args=args, kwargs=kwargs, group=group)
+
+
+class Update:
+    """The components that an update has written so far.
+
+    Nothing leaves before every function has returned, so an update that raises changes nothing
+    (D4); the functions see their own writes.
+    """
+
+    def __init__(self) -> None:
+        self.replica_id = 0  # whose component is at hand
+        self._before: dict[int, tuple[Array, ...]] = {}
+        self._written: dict[int, tuple[VariablePort, dict[int, Array]]] = {}
+
+    def read(self, variable: VariablePort, replica_id: int) -> Array:
+        """A component as the functions see it; read-only."""
+        written = self._written.get(variable.spec.variable_id)
+        if written is not None and replica_id in written[1]:
+            value = written[1][replica_id]
+        else:
+            value = self._components(variable)[replica_id]
+        value.setflags(write=False)
+        return value
+
+    def _components(self, variable: VariablePort) -> tuple[Array, ...]:
+        number = variable.spec.variable_id
+        if number not in self._before:
+            everybody = range(variable.strategy.num_replicas_in_sync)
+            self._before[number] = variable.strategy.cross.components(variable, everybody)
+        return self._before[number]
+
+    def write(
+        self, variable: VariablePort, replica_id: int, operation: Operation, value: Array
+    ) -> None:
+        """Applies an operation to one component, for now only here.
+
+        Raises:
+            ShapeError: The value does not fit.
+        """
+        before = self.read(variable, replica_id)
+        check_shape(variable.spec, operation, before, value)
+        _, values = self._written.setdefault(variable.spec.variable_id, (variable, {}))
+        values[replica_id] = reduce.apply(operation, before, value)
+
+    def commit(self) -> None:
+        """Sends what was written to the replicas."""
+        for variable, values in self._written.values():
+            variable.strategy.cross.write_components(variable, values)

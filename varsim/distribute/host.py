@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, assert_never
+from collections.abc import Callable, Sequence
+from typing import Any, assert_never
 
 import numpy as np
 
@@ -16,21 +16,22 @@ from varsim.distribute.host_requests import (
     ReadVariable,
     WriteVariable,
 )
+from varsim.distribute.ports import StrategyPort
 from varsim.distribute.values import is_distributed, regroup, select_replica
 from varsim.distribute.variable import create
 from varsim.errors import CreationError
 from varsim.launch.link import Codec
 from varsim.protocol.messages import HostCall, MergeCall, Payload, Report
 
-if TYPE_CHECKING:
-    from varsim.distribute.mirrored import MirroredStrategy
-
 
 class RunHost:
     """Serves the replicas of one `strategy.run`."""
 
-    def __init__(self, strategy: MirroredStrategy, codec: Codec) -> None:
+    def __init__(
+        self, strategy: StrategyPort, codec: Codec, warn_once: Callable[[str, str], None]
+    ) -> None:
         self._strategy = strategy
+        self._warn_once = warn_once  # text and location
         self._codec = codec
         self._around = current_frame()  # of the program that called run
         self._created: list[tuple[str | None, Any]] = []  # by replica 0, in order
@@ -66,11 +67,11 @@ class RunHost:
         for line in report.output.splitlines():
             sys.stdout.write(f"[replica {replica_id}] {line}\n")
         for text, place in report.warnings:
-            self._strategy.warn_once(text, place)  # fixes below name each replica's own value
+            self._warn_once(text, place)  # fixes below name each replica's own value
 
     def warn(self, text: str, place: str) -> None:
         """Warns of what the coordinator noticed."""
-        self._strategy.warn_once(text, place)
+        self._warn_once(text, place)
 
     def _do(self, replica_id: int, request: HostRequest) -> Any:
         match request:

@@ -16,22 +16,22 @@ from varsim.distribute import generators
 from varsim.distribute.context import current_frame, require_cross_replica
 from varsim.distribute.conversion import as_shape, initial_array
 from varsim.distribute.cross_replica import CrossReplica
-from varsim.distribute.distributed import DistributedVariable, class_of
+from varsim.distribute.distributed import DistributedVariable, Lease, class_of
 from varsim.distribute.extended import Extended
 from varsim.distribute.functions import Function, site_of
 from varsim.distribute.host import RunHost
 from varsim.distribute.host_requests import CreateVariable
-from varsim.distribute.naming import PROGRAM, Lease, new_id
-from varsim.distribute.one_device import check_call
+from varsim.distribute.naming import PROGRAM, new_id
 from varsim.distribute.place import user_place, warn
+from varsim.distribute.ports import ReplicaPort
 from varsim.distribute.reduction import (
     components_of,
     parse_op,
     reduce_along,
     reduce_over_replicas,
 )
-from varsim.distribute.replica_context import ReplicaContext, check_axis
-from varsim.distribute.strategy import Strategy
+from varsim.distribute.replica_context import check_axis
+from varsim.distribute.strategy import Strategy, check_call
 from varsim.distribute.supervision import Choices, Supervisor, current_supervisor
 from varsim.distribute.values import DistributedValues, is_distributed, regroup, select_replica
 from varsim.errors import DistributedValueError, ReplicaError
@@ -272,7 +272,7 @@ class MirroredStrategy(Strategy):
         coordinator = self.coordinator
         site = site_of(fn)
         number, function, arguments = self._packed_call(fn, (tuple(args), dict(kwargs or {})), site)
-        host = RunHost(self, coordinator.link.codec)
+        host = RunHost(self, coordinator.link.codec, self.warn_once)
         try:
             returned = coordinator.run(number, function, arguments, host, site)
         except RaisedBy as raised:
@@ -380,7 +380,7 @@ class MirroredStrategy(Strategy):
         return reduce.concatenate(parts, axis) if len(parts) > 1 else parts[0]
 
 
-def _sent_value(value: Any, replica: ReplicaContext) -> Any:
+def _sent_value(value: Any, replica: ReplicaPort) -> Any:
     """Return a variable's initial value as a replica sends it: only the first one's is used."""
     if callable(value):
         return value() if replica.replica_id_in_sync_group == 0 else 0

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from varsim.distribute.distributed import DistributedVariable, class_of
+from varsim.distribute.ports import ClusterPort
 from varsim.distribute.resource import ResourceVariable
 from varsim.distribute.strategy import Strategy
 from varsim.errors import ProtocolError
@@ -16,9 +17,6 @@ from varsim.protocol.buffers import ArrayReader, ArrayWriter
 from varsim.protocol.records import Record
 from varsim.protocol.references import Name
 from varsim.spec import VariableSpec
-
-if TYPE_CHECKING:
-    from varsim.distribute.mirrored import MirroredStrategy
 
 new_id = itertools.count(1).__next__
 """Numbers variables and strategies, uniquely within the program's process."""
@@ -52,21 +50,6 @@ def name_of(value: object) -> Name | None:
     if isinstance(value, Strategy):
         return ("strategy", value.strategy_id, list(value.devices))
     return None
-
-
-class Lease:
-    """Kept by every copy of a distributed variable; the components go with the last of them."""
-
-    def __init__(self) -> None:
-        self._holders: list[weakref.ref[DistributedVariable]] = []
-
-    def hold(self, variable: DistributedVariable) -> None:
-        """One more variable object stands for these components."""
-        self._holders.append(weakref.ref(variable))
-
-    def holder(self) -> DistributedVariable | None:
-        """One of the variable objects that still stand for these components."""
-        return next((held for ref in self._holders if (held := ref()) is not None), None)
 
 
 class ProgramReferences:
@@ -138,12 +121,17 @@ PROGRAM = ProgramReferences()
 """Knows all variables and strategies of this program."""
 
 
+MakeHandle = Callable[[int, tuple[str, ...]], ClusterPort]
+"""Makes what stands for a program's strategy, by its number and devices."""
+
+
 class ReplicaReferences:
     """Makes, in a worker, the handles that stand for the program's objects: one for each."""
 
-    def __init__(self, strategy: MirroredStrategy) -> None:
-        self._strategies: dict[int, MirroredStrategy] = {}
+    def __init__(self, strategy: ClusterPort, make_handle: MakeHandle) -> None:
+        self._strategies: dict[int, ClusterPort] = {}
         self._own = strategy
+        self._make_handle = make_handle  # of another strategy of the program
         self._handles: dict[tuple[str, int], Any] = {}
 
     def name_of(self, value: object) -> Name | None:
@@ -171,13 +159,13 @@ class ReplicaReferences:
         for variable_id in variable_ids:
             self._handles.pop(("distributed", variable_id), None)
 
-    def _strategy(self, number: int, devices: list[str]) -> MirroredStrategy:
+    def _strategy(self, number: int, devices: list[str]) -> ClusterPort:
         if number == self._own.strategy_id:
             return self._own
         if number == 0:
             raise ProtocolError("the default strategy cannot be used on a replica")
         if number not in self._strategies:
-            self._strategies[number] = type(self._own).handle(number, tuple(devices))
+            self._strategies[number] = self._make_handle(number, tuple(devices))
         return self._strategies[number]
 
     def _distributed(self, name: Name) -> DistributedVariable:

@@ -10,10 +10,9 @@ from varsim.distribute.context import (
     Frame,
     current_frame,
     entered,
-    get_strategy,
-    is_on_replica,
-    mixed,
+    register_default,
     require_cross_replica,
+    strategy_in_force,
 )
 from varsim.distribute.conversion import as_shape, initial_array
 from varsim.distribute.extended import Extended
@@ -22,8 +21,8 @@ from varsim.distribute.place import user_place
 from varsim.distribute.reduction import parse_op, reduce_along
 from varsim.distribute.replica_context import OnlyReplicaContext
 from varsim.distribute.resource import HeldHere, ResourceVariable
-from varsim.distribute.strategy import Strategy, ValueContext
-from varsim.errors import ContextError, DistributedValueError, UnsupportedError, ValueTypeError
+from varsim.distribute.strategy import Strategy, ValueContext, check_call
+from varsim.errors import ContextError, UnsupportedError, ValueTypeError
 from varsim.spec import VariableSpec
 from varsim.sync import policies
 
@@ -53,7 +52,7 @@ def create_plain(**kwargs: Any) -> ResourceVariable:
     )
     variable = ResourceVariable(HeldHere(spec, array), spec)
     variable.constraint = kwargs["constraint"]
-    variable.created_under = get_strategy()
+    variable.created_under = strategy_in_force()
     PROGRAM.know("plain", spec.variable_id, variable)
     return variable
 
@@ -177,29 +176,4 @@ class _DefaultReplicaContext(OnlyReplicaContext):
     """The one replica outside every scope."""
 
 
-def check_call(strategy: Strategy, fn: Any, args: Any) -> None:
-    """Refuses a `run` that cannot be one.
-
-    Raises:
-        ContextError: On a replica, or in another strategy's scope.
-        ValueError: `args` is no list or tuple.
-        TypeError: `fn` cannot be called.
-    """
-    frame = current_frame()
-    if frame is not None and frame.strategy is not strategy and not frame.strategy.is_outside:
-        raise mixed(frame.strategy, strategy)
-    if is_on_replica(strategy):
-        raise ContextError(
-            "strategy.run cannot be called on a replica: it needs cross-replica context "
-            "(use merge_call)"
-        )
-    if not isinstance(args, list | tuple):
-        raise DistributedValueError(
-            f"the arguments of strategy.run must be a list or tuple, not {type(args).__name__}: "
-            "write args=(x,)"
-        )
-    if not callable(fn):
-        raise TypeError(f"strategy.run needs a function, not {type(fn).__name__}")
-
-
-DEFAULT = _DefaultDistributionStrategy()
+register_default(_DefaultDistributionStrategy())

@@ -27,7 +27,7 @@ from varsim.sync.replica_events import FunctionRaises, FunctionReturns, Function
 def serve(link: WorkerLink) -> None:
     """Serve the coordinator until it says to stop."""
     strategy = MirroredStrategy.handle(link.cluster_id, link.devices)
-    references = ReplicaReferences(strategy)
+    references = ReplicaReferences(strategy, MirroredStrategy.handle)
     home = Home(link.replica_id)
     settle(home)
     replica_of(link, StructureCodec(references), strategy, home, references).serve()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from varsim.distribute.context import Frame, current_frame, entered, get_replica_context
+from varsim.distribute.context import Frame, current_frame, entered, replica_in_force
 from varsim.distribute.conversion import as_tensor
 from varsim.distribute.reduction import parse_op
+from varsim.distribute.strategy import Strategy
 from varsim.distribute.values import map_structure, rebuilt, taken_apart
 from varsim.errors import (
     ContextError,
@@ -16,11 +17,8 @@ from varsim.errors import (
     ValueMismatchError,
     ValueTypeError,
 )
+from varsim.shells.replica import Replica
 from varsim.spec import Array
-
-if TYPE_CHECKING:
-    from varsim.distribute.strategy import Strategy
-    from varsim.shells.replica import Replica
 
 
 class ReplicaContext:
@@ -163,7 +161,7 @@ class OnlyReplicaContext(ReplicaContext):
     ) -> Any:
         """Calls the function in cross-replica context."""
         checked_name(name)
-        if get_replica_context() is not self:
+        if replica_in_force() is not self:
             raise ContextError("this replica context belongs to a strategy.run that has ended")
         with entered(Frame(self._strategy)):
             return merge_fn(self._strategy, *args, **(kwargs or {}))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from varsim.distribute.context import Frame, current_frame
+from varsim.distribute.context import current_frame
 from varsim.distribute.conversion import to_array
 from varsim.distribute.host_requests import ReadVariable, WriteVariable
 from varsim.distribute.operands import explain
+from varsim.distribute.ports import StrategyPort
 from varsim.distribute.variable import Variable
 from varsim.errors import OperationError, VariableError
 from varsim.spec import Array, Context, Operation
@@ -19,8 +19,6 @@ from varsim.sync.components import check_shape
 from varsim.sync.policies.legality import check_arithmetic
 
 if TYPE_CHECKING:
-    from varsim.distribute.distributed import DistributedVariable
-    from varsim.distribute.strategy import Strategy
     from varsim.shells.replica import Replica
     from varsim.spec import VariableSpec
 
@@ -38,7 +36,7 @@ class Store(Protocol):
 class ResourceVariable(Variable):
     """A variable with one value. Synchronization and aggregation are kept, and mean nothing."""
 
-    created_under: Strategy | None = None
+    created_under: StrategyPort | None = None
     """The strategy in whose scope a plain variable was created."""
 
     def __init__(self, store: Store | None, spec: VariableSpec) -> None:
@@ -50,14 +48,6 @@ class ResourceVariable(Variable):
         self._trainable = spec.trainable
         self._synchronization = spec.requested
         self._aggregation = spec.aggregation
-
-    @property
-    def device(self) -> str:
-        """Where the value is: for a component, the simulated device of its replica."""
-        if self.container is None:
-            return super().device
-        devices = self.container.strategy.devices  # type: ignore[attr-defined]
-        return f"/device:{devices[self.replica_id].upper()}"
 
     def read_value(self) -> Array:
         """The value; read-only."""
@@ -162,55 +152,3 @@ class HeldHere:
         """
         check_shape(self._spec, operation, self._value, value)
         self._value = reduce.apply(operation, self._value, value)
-
-
-class ComponentOf:
-    """One replica's component of a distributed variable, from wherever the program stands."""
-
-    def __init__(self, variable: DistributedVariable, replica_id: int) -> None:
-        self._variable = variable
-        self._replica_id = replica_id
-
-    def read(self) -> Array:
-        """The component, read-only."""
-        variable, replica_id = self._variable, self._replica_id
-        frame = current_frame()
-        if frame is not None and frame.update is not None:
-            return frame.update.read(variable, replica_id)
-        session = None if frame is None or frame.replica is None else frame.replica.session
-        if session is None:
-            return variable.strategy.cross.component(variable, replica_id)
-        if self._is_of(session, frame):
-            return session.read(variable.spec.variable_id)
-        return np.asarray(session.call_host(ReadVariable(variable.values[replica_id])))
-
-    def write(self, operation: Operation, value: Array) -> None:
-        """Apply an operation to this component alone; a mirrored variable then has diverged."""
-        variable, replica_id = self._variable, self._replica_id
-        frame = current_frame()
-        if frame is not None and frame.update is not None:
-            frame.update.write(variable, replica_id, operation, value)
-            return
-        session = None if frame is None or frame.replica is None else frame.replica.session
-        if session is None:
-            variable.strategy.cross.write_component(variable, replica_id, operation, value)
-        elif self._is_of(session, frame) and not variable.merges:
-            session.write_component(variable.spec.variable_id, operation, value)
-        else:
-            session.call_host(WriteVariable(variable.values[replica_id], operation, value))
-
-    def _is_of(self, session: Replica, frame: Frame | None) -> bool:
-        """Return whether the replica on which the program stands holds this component."""
-        assert frame is not None
-        same = frame.strategy is self._variable.strategy
-        return same and session.replica_id == self._replica_id
-
-
-def component(variable: DistributedVariable, replica_id: int) -> ResourceVariable:
-    """The component of a distributed variable as a variable of its own."""
-    name = variable.spec.name + (f"/replica_{replica_id}" if replica_id else "")
-    spec = replace(variable.spec, name=name, requested=variable.spec.synchronization)
-    part = ResourceVariable(ComponentOf(variable, replica_id), spec)
-    part.container = variable
-    part.replica_id = replica_id
-    return part

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
-from varsim.distribute.context import Frame, current_frame, entered, mixed
+from varsim.distribute.context import Frame, current_frame, entered, is_on_replica, mixed
+from varsim.distribute.extended import Extended
+from varsim.distribute.ports import ReplicaPort
 from varsim.distribute.values import (
     DistributedValues,
     PerReplica,
@@ -19,12 +21,8 @@ from varsim.distribute.values import (
     leaves_of,
     map_structure,
 )
+from varsim.distribute.variable import Variable
 from varsim.errors import ContextError, DistributedValueError
-
-if TYPE_CHECKING:
-    from varsim.distribute.extended import Extended
-    from varsim.distribute.replica_context import ReplicaContext
-    from varsim.distribute.variable import Variable
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +74,7 @@ class Strategy(ABC):
         with entered(Frame(self)):
             yield self
 
-    def replica_context(self) -> ReplicaContext | None:
+    def replica_context(self) -> ReplicaPort | None:
         """The replica that its scope, or the program outside every scope, is on; mostly none."""
         return None
 
@@ -201,3 +199,28 @@ def _rows(first: int, count: int, leaf: Any) -> Any:
 def _per_replica(values: Sequence[Any]) -> Any:
     """Like `regroup`, but every leaf is a PerReplica, even if all components are equal."""
     return join_structures(values, PerReplica)
+
+
+def check_call(strategy: Strategy, fn: Any, args: Any) -> None:
+    """Refuses a `run` that cannot be one.
+
+    Raises:
+        ContextError: On a replica, or in another strategy's scope.
+        ValueError: `args` is no list or tuple.
+        TypeError: `fn` cannot be called.
+    """
+    frame = current_frame()
+    if frame is not None and frame.strategy is not strategy and not frame.strategy.is_outside:
+        raise mixed(frame.strategy, strategy)
+    if is_on_replica(strategy):
+        raise ContextError(
+            "strategy.run cannot be called on a replica: it needs cross-replica context "
+            "(use merge_call)"
+        )
+    if not isinstance(args, list | tuple):
+        raise DistributedValueError(
+            f"the arguments of strategy.run must be a list or tuple, not {type(args).__name__}: "
+            "write args=(x,)"
+        )
+    if not callable(fn):
+        raise TypeError(f"strategy.run needs a function, not {type(fn).__name__}")

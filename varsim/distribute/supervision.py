@@ -11,10 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from varsim.distribute.mirrored import MirroredStrategy
     from varsim.launch.launcher import Backends, LaunchOptions
 
 
@@ -30,7 +29,7 @@ class Choices:
 
 
 class Supervisor(Protocol):
-    """Takes part in the life of a program's strategies."""
+    """Takes part in the life of a program's strategies; each is a `MirroredStrategy`."""
 
     def choose(self, said: Choices) -> Choices:
         """Return the settings of a strategy, given the arguments of the program.
@@ -39,16 +38,16 @@ class Supervisor(Protocol):
             VarsimError: The two do not fit together.
         """
 
-    def made(self, strategy: MirroredStrategy, place: str) -> None:
+    def made(self, strategy: Any, place: str) -> None:
         """The program has made it; no worker has started yet."""
 
-    def launching(self, strategy: MirroredStrategy, options: LaunchOptions) -> LaunchOptions:
+    def launching(self, strategy: Any, options: LaunchOptions) -> LaunchOptions:
         """How its workers start, which happens next."""
 
-    def launched(self, strategy: MirroredStrategy) -> None:
+    def launched(self, strategy: Any) -> None:
         """Its workers are ready."""
 
-    def closing(self, strategy: MirroredStrategy) -> None:
+    def closing(self, strategy: Any) -> None:
         """Its workers will end; they still answer, unless they are busy or dead."""
 
 

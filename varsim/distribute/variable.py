@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from varsim.distribute.array_like import ArrayLike
-from varsim.distribute.context import get_strategy
+from varsim.distribute.context import strategy_in_force
 from varsim.distribute.place import user_place
 from varsim.distribute.policies import know, synchronization_of
 from varsim.errors import SynchronizationError, VariableError
@@ -52,7 +52,7 @@ def variable_creator_scope(creator: Callable[..., Any]) -> Iterator[None]:
 
 def create(**kwargs: Any) -> Variable:
     """Makes a variable where the program stands, through all creator scopes, innermost first."""
-    next_creator: Creator = lambda **kw: get_strategy().create_variable(**kw)  # noqa: E731
+    next_creator: Creator = lambda **kw: strategy_in_force().create_variable(**kw)  # noqa: E731
     for creator in _creators.get():
         next_creator = _bind(creator, next_creator)
     try:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
 
-from varsim.distribute.context import get_strategy
+from varsim.distribute.scopes import get_strategy
 from varsim.experiments.key_locations import WrongKey
 from varsim.experiments.mode_text import Mode
 from varsim.experiments.nearest import listed, no_variable

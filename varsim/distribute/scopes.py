@@ -1,0 +1,51 @@
+"""The functions of `tf.distribute` that say where a program stands."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from varsim.distribute import context
+from varsim.distribute.context import current_frame
+from varsim.distribute.replica_context import ReplicaContext
+from varsim.distribute.strategy import Strategy
+
+
+def get_strategy() -> Strategy:
+    """Return the strategy of the current scope or replica; the default one outside.
+
+    Source: `tf.distribute.get_strategy`.
+    """
+    return cast("Strategy", context.strategy_in_force())
+
+
+def has_strategy() -> bool:
+    """Return whether the program is under a strategy that is not the default.
+
+    Source: `tf.distribute.has_strategy`.
+    """
+    return context.strategy_in_force() is not context.default_strategy()
+
+
+def in_cross_replica_context() -> bool:
+    """Return whether the program is in a strategy's scope, a merge_call or an update.
+
+    Source: `tf.distribute.in_cross_replica_context`.
+    """
+    frame = current_frame()
+    return frame is not None and frame.replica is None
+
+
+def get_replica_context() -> ReplicaContext | Any:
+    """Return the current replica; None in cross-replica context; the only replica outside.
+
+    Source: `tf.distribute.get_replica_context`.
+    """
+    return context.replica_in_force()
+
+
+def experimental_set_strategy(strategy: Strategy | None) -> None:
+    """Make a strategy's scope the one that every line of the program outside a scope is in.
+
+    Source: `tf.distribute.experimental_set_strategy`.
+    """
+    context.set_outermost(strategy)
