@@ -285,7 +285,7 @@ def test_a_tf_function_runs_in_the_program_and_on_replicas(strategy):
     strategy.run(step, (1.0,))
     strategy.run(step, args=(1.0,))
     assert (4.0, 6) == (v.numpy(), twice(3))
-    assert ("step", "Adds.") == (step.__name__, step.__doc__)
+    assert ("step", "Add one.") == (step.__name__, step.__doc__)
 
 
 def test_a_function_of_a_class_is_a_method(strategy):
