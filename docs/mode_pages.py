@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from varsim.cli.commands.explain import kinds
-from varsim.report.explain import EVERY_AGGREGATION, SHOWN, Page, overview, page
+from varsim.distribute.policies import BUILT_IN, POLICIES, parse_synchronization
+from varsim.report.explain import EVERY_AGGREGATION, SHOWN, Page, aggregations_of, overview, page
 from varsim.report.explain_layout import (
     Block,
     Heading,
@@ -20,6 +21,7 @@ from varsim.report.explain_layout import (
     title,
 )
 from varsim.report.explain_words import DIFFERENCES
+from varsim.spec import Synchronization
 
 FOLDER: Final = Path(__file__).parent / "modes"
 _REPLICAS: Final = 2
@@ -36,6 +38,7 @@ def mode_pages() -> dict[Path, str]:
 def _pages() -> Iterator[Page]:
     """A page for each aggregation; one for all of a synchronization that becomes another."""
     known = kinds()
+    synchronization: Synchronization
     for synchronization in SHOWN:
         whole = page(synchronization, EVERY_AGGREGATION, _REPLICAS, known)
         if whole.becomes is not synchronization:
@@ -43,10 +46,13 @@ def _pages() -> Iterator[Page]:
             continue
         for aggregation in EVERY_AGGREGATION:
             yield page(synchronization, [aggregation], _REPLICAS, known)
+    for keyword in BUILT_IN:
+        synchronization = parse_synchronization(POLICIES.load(keyword).example)
+        yield page(synchronization, aggregations_of(synchronization), _REPLICAS, known)
 
 
 def _name(of: Page) -> str:
-    return f"{title(of).lower().replace(' + ', '_')}.md"
+    return f"{title(of).lower().replace(' + ', '_').replace(':', '_')}.md"
 
 
 def _text(of: Page) -> str:

@@ -66,7 +66,7 @@ def test_every_policy_is_consulted_by_the_engine(monkeypatch):
         play(path)
 
     cells = [c.values() if isinstance(c, dict) else [c] for c in policies.TABLE.values()]
-    assert set(itertools.chain(*cells)) - {AtHand()} == looked_up
+    assert set() == set(itertools.chain(*cells)) - {AtHand()} - looked_up
 
 
 # ---------------------------------------------------------------- the player itself

@@ -6,31 +6,34 @@ Written from docs/semantics.md, and not from the engine's table: the two can dis
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from functools import cache
+from typing import Any, Final
 
 import numpy as np
 
+from varsim.analysis.synchronization_promise import SynchronizationPromise
+from varsim.registry import BuiltIn, Registry
 from varsim.tracing.history import VariableRow
 
 AGGREGATIONS: Final = ("NONE", "SUM", "MEAN", "ONLY_FIRST_REPLICA")
 
 
-@dataclass(frozen=True, slots=True)
-class SynchronizationPromise:
-    """What a synchronization promises of a variable's components."""
-
-    mirrored: bool = False  # all hold one value, unless one is written alone
-    late: bool = False  # what replicas write together is exchanged late
-    gathered: bool = False  # a read by the program combines them
-
-
-KINDS: Final = {
-    "ON_WRITE": SynchronizationPromise(mirrored=True),
-    "AUTO": SynchronizationPromise(mirrored=True, late=True),
-    "ON_READ": SynchronizationPromise(gathered=True),
-    "NONE": SynchronizationPromise(),
-}
+POLICIES: Final[Registry[Any]] = Registry(
+    "synchronization",
+    {
+        "ON_WRITE": BuiltIn(
+            "varsim.analysis.policies.on_write:PROMISE", "one value at every write"
+        ),
+        "AUTO": BuiltIn("varsim.analysis.policies.adaptive:PROMISE", "ON_WRITE's values, late"),
+        "ON_READ": BuiltIn("varsim.analysis.policies.on_read:PROMISE", "combined by a read"),
+        "NONE": BuiltIn("varsim.analysis.policies.local_only:PROMISE", "never combined"),
+    },
+    group="varsim.promises",
+)
+"""Synchronizations by keyword: a `SynchronizationPromise`, or what makes one of the texts of the parameters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,7 @@ class Promise:
     deferred: bool  # replicas only write it together, and exchange what they wrote later
 
     apart: bool  # replicas write it, or what becomes of it is combined, without any meeting
+    every: int  # after so many writes of its own, a replica takes part in a collective
 
     @property
     def stays_local(self) -> bool:
@@ -54,18 +58,66 @@ class Promise:
         return not (self.mirrored or self.gathered)
 
 
-def promise_of(row: VariableRow) -> Promise:
+def synchronization_promise_of(
+    row: VariableRow, packages: Mapping[str, str] | None = None
+) -> SynchronizationPromise:
+    """Return what the synchronization of a variable promises.
+
+    Args:
+        packages: The installed packages that provided policies when the run was recorded.
+    Raises:
+        ValueError: There is no such synchronization, or no package here knows its promises.
+    """
+    name = str(row.synchronization)
+    keyword = name.partition(":")[0]
+    if keyword not in POLICIES.built_in and not _CUSTOM.fullmatch(keyword):
+        raise ValueError(_no_settings(row))
+    try:
+        return _promised_by(name)
+    except LookupError:
+        package = (packages or {}).get(keyword)
+        missing = f"install {package}" if package else "the policy was the program's own"
+        raise ValueError(
+            f"variable {row.variable} has synchronization {name}, and no installed package says "
+            f"what that promises: {missing}"
+        ) from None
+    except (TypeError, ValueError):
+        raise ValueError(_no_settings(row)) from None
+
+
+_CUSTOM: Final = re.compile("[a-z][a-z0-9_]*")
+
+
+@cache
+def _promised_by(name: str) -> SynchronizationPromise:
+    keyword, *parameters = name.split(":")
+    if keyword not in POLICIES.names():
+        raise LookupError(keyword)
+    loaded = POLICIES.load(keyword)
+    found: SynchronizationPromise = (
+        loaded
+        if isinstance(loaded, SynchronizationPromise) and not parameters
+        else loaded(parameters)
+    )
+    return found
+
+
+def _no_settings(row: VariableRow) -> str:
+    return (
+        f"variable {row.variable} has settings that do not exist: "
+        f"{row.synchronization}, {row.aggregation}"
+    )
+
+
+def promise_of(row: VariableRow, packages: Mapping[str, str] | None = None) -> Promise:
     """What a variable promises.
 
     Raises:
         ValueError: The row makes no sense.
     """
-    kind = KINDS.get(row.synchronization)
-    if kind is None or row.aggregation not in AGGREGATIONS:
-        raise ValueError(
-            f"variable {row.variable} has settings that do not exist: "
-            f"{row.synchronization}, {row.aggregation}"
-        )
+    kind = synchronization_promise_of(row, packages)
+    if row.aggregation not in AGGREGATIONS:
+        raise ValueError(_no_settings(row))
     try:
         shape = tuple(json.loads(row.shape))
         dtype = np.dtype(row.dtype)
@@ -85,5 +137,6 @@ def promise_of(row: VariableRow) -> Promise:
         gathered=kind.gathered,
         merges=together and not kind.late,
         deferred=together and kind.late,
-        apart=kind.gathered or (kind.mirrored and not together),
+        apart=not kind.every and (kind.gathered or (kind.mirrored and not together)),
+        every=kind.every,
     )

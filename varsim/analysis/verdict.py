@@ -26,7 +26,7 @@ from varsim.analysis.checkers.versions import Versions
 from varsim.analysis.integrity import RowIntegrity, missing
 from varsim.analysis.observer import Audience, EventObserver
 from varsim.analysis.outcome import Outcome, Verdict, overall
-from varsim.analysis.promises import promise_of
+from varsim.analysis.promises import promise_of, synchronization_promise_of
 from varsim.analysis.replay import MovesOn, Replay
 from varsim.tracing.history import Event, History
 from varsim.tracing.progress import Tell, telling
@@ -101,11 +101,18 @@ class Judges:
 
     def _prepare(self, num_replicas: object) -> None:
         history = self._history
-        promises = {number: promise_of(row) for number, row in history.variables.items()}
+        packages = history.run.get("policies")
+        rows = history.variables
+        promises = {number: promise_of(row, packages) for number, row in rows.items()}
         if type(num_replicas) is not int or not 1 <= num_replicas <= MAX_REPLICAS:
             raise ValueError(f"a run of {num_replicas!r} replicas")
         replay = Replay(num_replicas, promises, from_start=not history.run.get("window"))
         self._last, self._reason = missing(history)
+        promised = [synchronization_promise_of(row) for row in rows.values()]
+        self._types = (
+            *self._types,
+            *dict.fromkeys(one for every in promised for one in every.checkers),
+        )
         self._record = WellFormedRecord(replay, RowIntegrity(num_replicas, promises))
         self._checkers = [checker(replay) for checker in self._types]
         self.observers = (replay, *self._checkers, MovesOn(replay))

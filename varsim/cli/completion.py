@@ -50,10 +50,12 @@ def _workloads(incomplete: str) -> list[CompletionItem]:
 
 def modes(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     """Offer modes, also after `name=`."""
+    from varsim.distribute.policies import BUILT_IN
     from varsim.experiments.mode_text import MODES
 
     start = 1 + max(incomplete.rfind("="), incomplete.rfind(","))
-    return [incomplete[:start] + mode for mode in MODES if mode.startswith(incomplete[start:])]
+    words = [*MODES, *(f"{keyword}:" for keyword in BUILT_IN)]
+    return [incomplete[:start] + mode for mode in words if mode.startswith(incomplete[start:])]
 
 
 def setting_names(_ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:

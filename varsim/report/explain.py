@@ -23,17 +23,25 @@ from varsim.report.explain_worked import OPERATIONS, Worked, example_spec, fresh
 from varsim.spec import (
     Array,
     Context,
+    CustomSynchronization,
     Operation,
     Synchronization,
     VariableAggregation,
     VariableSpec,
 )
 from varsim.sync import policies
+from varsim.sync.policies import custom
 
 SHOWN: Final = tuple(policies.POLICIES)
 """The synchronizations in the order in which one reads about them."""
 
 EVERY_AGGREGATION: Final = tuple(VariableAggregation)
+
+
+def aggregations_of(synchronization: Synchronization) -> tuple[VariableAggregation, ...]:
+    """Return the aggregations that a variable with a synchronization can have."""
+    possible = policies.policy_of(synchronization).becomes.aggregations
+    return EVERY_AGGREGATION if possible is None else tuple(dict.fromkeys(possible.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +91,11 @@ class Page:
     strict_refuses: bool  # as TensorFlow always does (D1)
 
     @property
+    def is_custom(self) -> bool:
+        """Return whether TensorFlow does not have this synchronization."""
+        return isinstance(self.synchronization, CustomSynchronization)
+
+    @property
     def differences(self) -> tuple[str, ...]:
         """The keys of `DIFFERENCES` that concern it, in their order."""
         told = {
@@ -103,7 +116,7 @@ def page(
     """The page about a synchronization with some aggregations."""
     specs = [example_spec(synchronization, aggregation) for aggregation in aggregations]
     become = policies.policy_of(synchronization).becomes
-    kind = kinds[synchronization]
+    kind = _kind(synchronization, kinds)
     sections = tuple(_section(specs, context, num_replicas) for context in Context)
     return Page(
         synchronization=synchronization,
@@ -125,6 +138,14 @@ def page(
         ),
         strict_refuses=become.unless_strict,
     )
+
+
+def _kind(synchronization: Synchronization, kinds: Kinds) -> Kind:
+    if not isinstance(synchronization, CustomSynchronization):
+        return kinds[synchronization]
+    policy = custom.known(synchronization)
+    assert policy is not None, "it is known, or it would have no page"
+    return Kind(policy.summary, "")
 
 
 def _of(spec: VariableSpec, sections: Iterable[Section]) -> Iterator[Worked]:

@@ -66,7 +66,7 @@ def of_page(page: Page) -> Iterator[Block]:
     """A page."""
     yield Heading(title(page), 1)
     yield Paragraph(page.summary)
-    if page.becomes is not page.synchronization:
+    if page.becomes != page.synchronization:
         yield Paragraph(_what_it_becomes(page.synchronization, page.becomes))
     yield from _aggregations(page)
     yield Paragraph(_examples(page.num_replicas))
@@ -203,7 +203,7 @@ def _subject(meaning: Meaning) -> str:
 def _tensorflow(page: Page, meaning: Meaning) -> str:
     if page.strict_refuses:
         return ""  # such a variable does not exist there
-    if page.becomes is not page.synchronization:
+    if page.becomes != page.synchronization or page.is_custom:
         return ""  # nor does one that defers
     if not meaning.differences:
         return "TensorFlow: the same."
@@ -229,10 +229,13 @@ def _when(trouble: Trouble) -> str:
 
 def _differences(page: Page) -> Iterator[Block]:
     yield Heading("TensorFlow 2.21")
+    if page.is_custom:
+        yield Paragraph("TensorFlow does not have this synchronization.")
+        return
     if page.strict_refuses:
         yield Item("D1", DIFFERENCES["D1"].tensorflow, "D1")
         return
-    if page.becomes is not page.synchronization:
+    if page.becomes != page.synchronization:
         yield Paragraph(
             f"Has nothing like it. The values are those of {page.becomes.name}, up to rounding "
             f"where sums are formed in another order; what differs there differs here too."

@@ -30,7 +30,7 @@ def story(summary: Summary) -> list[str]:
     for variable in told:
         if variable.writes:
             groups.setdefault(_kind(variable), []).append(variable)
-    return [_SENTENCES[kind](group) for kind, group in groups.items()]
+    return [_SENTENCES.get(kind, _custom)(group) for kind, group in groups.items()]
 
 
 def _kind(variable: VariableSummary) -> str:
@@ -111,6 +111,21 @@ def _on_read(group: _Group) -> str:
     said = (
         f"{_names(group)} {_were(group)} written by each replica to its own copy; only "
         f"cross-replica reads and assigns combined the copies: {_moved(group)}."
+    )
+    apart = _apart(group)
+    if apart is None:
+        return said
+    if apart == _SAME:
+        return f"{said} At the end the copies are the same."
+    return f"{said} The replicas' copies are {apart}."
+
+
+def _custom(group: _Group) -> str:
+    """Return the sentence on variables of a policy that TensorFlow does not have."""
+    merges = sum(variable.merges for variable in group)
+    said = (
+        f"{_names(group)} {_were(group)} synchronised by {_mode(group)}: {count(merges)} "
+        f"merges, {_moved(group)}."
     )
     apart = _apart(group)
     if apart is None:

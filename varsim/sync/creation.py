@@ -11,7 +11,7 @@ import numpy as np
 from varsim.errors import Fix, VariableError
 from varsim.spec import Array, VariableSpec
 from varsim.sync import policies
-from varsim.sync.fixes import alternatives, are_few, if_legal, is_created, reads
+from varsim.sync.fixes import alternatives, are_few, created, if_legal, reads
 
 
 def in_force(
@@ -32,8 +32,8 @@ def _fixes(
     asked: VariableSpec, initial: Array, num_replicas: int, *, strict: bool
 ) -> Iterator[Fix]:
     """Other settings, and a dtype with fractions, with which it can be created."""
-    fractions = replace(asked, dtype=np.dtype("float32"))
-    if asked.dtype != fractions.dtype and is_created(fractions, strict=strict):
+    fractions = created(replace(asked, dtype=np.dtype("float32")), strict=strict)
+    if fractions is not None and asked.dtype != fractions.dtype:
         yield from _reads_at_first("dtype=float32", fractions, initial, num_replicas)
     for change, other in alternatives(asked, strict=strict):
         yield from _reads_at_first(change, other, initial, num_replicas)

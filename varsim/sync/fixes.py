@@ -76,13 +76,12 @@ def _is_refused_if_strict(kind: VariableSynchronization) -> bool:
     return policies.policy_of(kind).becomes.unless_strict
 
 
-def is_created(spec: VariableSpec, *, strict: bool) -> bool:
-    """Whether a strategy creates a variable with these settings."""
+def created(spec: VariableSpec, *, strict: bool) -> VariableSpec | None:
+    """Return the spec with the settings in force; None if a strategy refuses them."""
     try:
-        policies.resolve(spec, strict=strict)
+        return policies.resolve(spec, strict=strict)
     except VariableError:
-        return False
-    return True
+        return None
 
 
 def _if_created(
@@ -91,11 +90,10 @@ def _if_created(
     *,
     strict: bool,
 ) -> Iterator[tuple[str, VariableSpec]]:
-    try:
-        in_force = policies.resolve(spec, strict=strict).synchronization
-    except VariableError:
+    in_force = created(spec, strict=strict)
+    if in_force is None:
         return
-    if in_force is spec.synchronization or isinstance(kind, VariableAggregation):
+    if kind in (in_force.synchronization, in_force.aggregation):  # it stays what is asked for
         yield _setting(kind), spec
 
 

@@ -8,7 +8,8 @@ from typing import Final
 
 from varsim.errors import Group, MismatchError, ValueMismatchError, name_replicas
 from varsim.protocol.messages import AllGather, AllReduce, Collective, MergeCall, Point, Write
-from varsim.spec import VariableAggregation, VariableSpec
+from varsim.spec import Context, VariableAggregation, VariableSpec
+from varsim.sync import policies
 from varsim.sync.description import (
     after_writing,
     at_meeting,
@@ -19,6 +20,7 @@ from varsim.sync.description import (
 )
 from varsim.sync.participant import Participant
 from varsim.sync.structures import differences, form_of
+from varsim.texts.cells import CELLS
 
 
 class Difference(IntEnum):
@@ -301,13 +303,14 @@ def _reason(point: Point, specs: Mapping[int, VariableSpec]) -> str:
     if not isinstance(point, Write):
         return "Every replica must take part in it: its result depends on all of them."
     spec = specs[point.variable_id]
+    cell = policies.cell(spec, Context.REPLICA, point.operation)
     what = {
         VariableAggregation.SUM: "the sum of all replicas' values",
         VariableAggregation.MEAN: "the mean of all replicas' values",
         VariableAggregation.ONLY_FIRST_REPLICA: "replica 0's value, on all replicas at once",
     }.get(spec.aggregation, "a value")
     return (
-        f"{spec.name!r} (synchronization=ON_WRITE, aggregation={spec.aggregation.name}, created at "
-        f"{spec.created_at or 'an unknown place'}) makes them wait: a write to it in replica "
-        f"context is {what}."
+        f"{spec.name!r} (synchronization={spec.synchronization.name}, "
+        f"aggregation={spec.aggregation.name}, created at {spec.created_at or 'an unknown place'}) "
+        f"makes them wait: {CELLS[cell.key].waits} {what}."
     )

@@ -16,6 +16,7 @@ class CellText:
         write, read: What an operation does, and which messages that takes.
         deferred_write, deferred_read: The same of a variable whose writes are deferred, where it
             differs.
+        waits: Why a write makes replicas wait for each other; what is computed follows.
         differences: The numbers of the differences from TensorFlow that concern a write.
         read_differences: Those that concern a read.
     """
@@ -26,6 +27,7 @@ class CellText:
     read: str = ""
     deferred_write: str = ""
     deferred_read: str = ""
+    waits: str = ""
     differences: tuple[str, ...] = ()
     read_differences: tuple[str, ...] = ()
 
@@ -78,6 +80,7 @@ CELLS: Final[dict[str, CellText]] = {
             "A collective: what all replicas write is combined, and every component gets the "
             "result. A message from each replica, and one back to it."
         ),
+        waits="a write to it in replica context is",
         differences=("D2", "D3", "D12"),
     ),
     "defer": CellText(

@@ -34,7 +34,7 @@ from varsim.protocol.messages import (
     Write,
 )
 from varsim.protocol.story import place_in, said_in
-from varsim.spec import Array, VariableSpec
+from varsim.spec import Array, CustomSynchronization, VariableSpec
 from varsim.tracing.absent import Absent
 from varsim.tracing.history import VariableRow
 from varsim.tracing.layout import Packed, packed
@@ -77,6 +77,12 @@ class RecordedVariables:
                 int(spec.trainable),
                 spec.created_at,
             )
+
+    def packages(self) -> dict[str, str]:
+        """Return which installed package provides each policy that varsim does not, by keyword."""
+        used = (spec.synchronization for spec in self.specs.values())
+        custom = (one for one in used if isinstance(one, CustomSynchronization))
+        return {one.name.partition(":")[0]: one.package for one in custom if one.package}
 
 
 class OpenCollectives:

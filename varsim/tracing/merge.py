@@ -65,6 +65,8 @@ def merge(directory: Path, history: Path, *, tell: Tell | None = None) -> None:
         about["complete"] = merger.whole
         about["missing"] = merger.missing
         about["limited"] = merger.limited
+        if packages := merger.variables.packages():
+            about["policies"] = packages
 
     file = history / HISTORY if history.is_dir() else history
     with uncollected():

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from glob import escape
 from typing import Any, Final
 
-from varsim.spec import VariableSynchronization
+from varsim.spec import Synchronization, VariableSynchronization
 from varsim.sync import policies
 from varsim.whatif.recorded import RecordedProgram, Settings, spec_of
 
@@ -52,8 +52,14 @@ def python_lines(program: RecordedProgram, chosen: Mapping[int, Settings]) -> It
     for number, settings in _written(program, chosen).items():
         name = json.dumps(program.variables[number].name, ensure_ascii=False)
         yield f"tf.Variable(…, name={name},"
-        yield f"    synchronization=tf.VariableSynchronization.{settings.synchronization.name},"
+        yield f"    synchronization={_in_python(settings.synchronization)},"
         yield f"    aggregation=tf.VariableAggregation.{settings.aggregation.name})"
+
+
+def _in_python(synchronization: Synchronization) -> str:
+    if isinstance(synchronization, VariableSynchronization):
+        return f"tf.VariableSynchronization.{synchronization.name}"
+    return f"…  # {synchronization.name}"
 
 
 def is_adaptive(program: RecordedProgram, chosen: Mapping[int, Settings]) -> bool:

@@ -12,9 +12,11 @@ from typing import Final
 import numpy as np
 
 from varsim.analysis.integrity import missing
-from varsim.spec import Array, Context, Operation
+from varsim.distribute.policies import know
+from varsim.errors import ConfigError
+from varsim.spec import Array, Context, Operation, VariableSpec
 from varsim.sync import policies
-from varsim.tracing.history import PROGRAM, Event, History
+from varsim.tracing.history import PROGRAM, Event, History, VariableRow
 from varsim.whatif.recorded import (
     HOST_CALL,
     RecordedAction,
@@ -61,15 +63,36 @@ class _OpenCall:
     asked: dict[int, list[RecordedAction]] = field(default_factory=dict)  # of questions, by replica
 
 
+def _spec(row: VariableRow) -> VariableSpec:
+    """Return the spec of a variable, once its policy is known.
+
+    Raises:
+        ConfigError: The policy is not installed here.
+    """
+    spec = spec_of(row, settings_of(row))
+    try:
+        know(spec.synchronization)
+    except ConfigError as error:
+        raise ConfigError(
+            f"not compared: variable {row.name!r} has synchronization {row.synchronization}, and "
+            f"its policy is not installed here ({error})"
+        ) from None
+    return spec
+
+
 class _Builder:
     def __init__(self, history: History) -> None:
         self._num_replicas = history.num_replicas
         self._variables = history.variables
+        specs = {number: _spec(row) for number, row in history.variables.items()}
         self._shares = {
-            number: policies.cell(
-                spec_of(row, settings_of(row)), Context.CROSS_REPLICA, Operation.ASSIGN
-            ).shares
-            for number, row in history.variables.items()
+            number: policies.cell(spec, Context.CROSS_REPLICA, Operation.ASSIGN).shares
+            for number, spec in specs.items()
+        }
+        self._exchanged = {  # whose policy contributes components itself, after local writes
+            number
+            for number, spec in specs.items()
+            if policies.cell(spec, Context.REPLICA, Operation.ASSIGN).writes_itself
         }
         self._actions: list[RecordedAction] = []
         self._frames: list[_OpenCall] = []  # innermost last
@@ -196,7 +219,7 @@ class _Builder:
             case "read":
                 self._need(event.variable)
                 own.append(self._read(event._replace(replica=None)))
-            case "write":
+            case "write" if event.position is None or event.variable not in self._exchanged:
                 self._need(event.variable)
                 own.append(self._write(event._replace(replica=None), (event,)))
             case "arrive":

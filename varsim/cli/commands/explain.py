@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from varsim.report.explain import Kinds
     from varsim.report.explain_layout import Block
+    from varsim.spec import Synchronization
 
 MAX_REPLICAS: Final = 64
 """Largest number of replicas: with more, the examples show nothing new."""
@@ -55,8 +56,12 @@ def _blocks(synchronization: str | None, aggregation: str | None, replicas: int)
 
     if synchronization is None:
         return [*of_overview(content.overview(replicas)), Paragraph(_HINT)]
-    asked = _member(VariableSynchronization, "synchronization", synchronization)
-    aggregations = content.EVERY_AGGREGATION
+    asked: Synchronization
+    if ":" in synchronization:
+        asked = _custom(synchronization)
+    else:
+        asked = _member(VariableSynchronization, "synchronization", synchronization)
+    aggregations = content.aggregations_of(asked)
     if aggregation is not None:
         aggregations = (_member(VariableAggregation, "aggregation", aggregation),)
     return list(of_page(content.page(asked, aggregations, replicas, kinds())))
@@ -74,6 +79,17 @@ def kinds() -> Kinds:
         synchronization: Kind(kind.__doc__ or "", kind.owes)
         for synchronization, kind in CLASSES.items()
     }
+
+
+def _custom(name: str) -> Synchronization:
+    """Return the synchronization of a policy that TensorFlow does not have."""
+    from varsim.distribute.policies import parse_synchronization
+    from varsim.errors import ConfigError
+
+    try:
+        return parse_synchronization(name)
+    except ConfigError as error:
+        raise WrongUse(str(error)) from None
 
 
 def _member(settings: Any, what: str, word: str) -> Any:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from varsim.spec import Synchronization
     from varsim.whatif.compare import Effect, Replays, WhatIf
     from varsim.whatif.recorded import Settings
 
@@ -78,6 +79,8 @@ def whatif(*, run: str, changes: Sequence[str], everything: bool, as_json: bool)
 
 def _parsed(text: str, names: Mapping[int, str]) -> tuple[list[int], str, str]:
     """Return the numbers of the matching variables, the mode and the aggregation."""
+    from varsim.distribute.policies import parse_synchronization
+    from varsim.errors import ConfigError
     from varsim.experiments.mode_text import MODES
     from varsim.experiments.nearest import did_you_mean, listed, no_variable
     from varsim.spec import VariableAggregation
@@ -87,7 +90,12 @@ def _parsed(text: str, names: Mapping[int, str]) -> tuple[list[int], str, str]:
     if not equals or not pattern or not (mode or aggregation):
         raise WrongUse(f"--set {text}: expected VARIABLE=MODE, such as loss=on_read")
     modes = [*MODES, _ADAPTIVE]
-    if mode and mode not in modes:
+    if ":" in mode:
+        try:
+            parse_synchronization(mode)
+        except ConfigError as error:
+            raise WrongUse(f"--set {text}: {error}") from None
+    elif mode and mode not in modes:
         raise WrongUse(
             f"--set {text}: {mode!r} is not a mode{did_you_mean(mode, modes)}\n"
             f"  modes: {listed(modes)}"
@@ -127,10 +135,16 @@ def _changed(
         for number in meant:
             now = changed.get(number, settings[number])
             changed[number] = Settings(
-                modes[mode] if mode else now.synchronization,
+                _chosen(mode, modes) if mode else now.synchronization,
                 VariableAggregation[aggregation.upper()] if aggregation else now.aggregation,
             )
     return changed
+
+
+def _chosen(mode: str, modes: Mapping[str, Synchronization]) -> Synchronization:
+    from varsim.distribute.policies import parse_synchronization
+
+    return modes[mode] if mode in modes else parse_synchronization(mode)
 
 
 def _plain(result: WhatIf, replays: Replays) -> dict[str, Any]:

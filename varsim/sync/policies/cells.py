@@ -46,10 +46,12 @@ class Component(Protocol):
 
     Attributes:
         local_writes: How often it was written since the last exchange, if its cell counts that.
+        writes: How often it was written since the last report, without the merged writes.
         parted: Whether it was written alone since the last report to the coordinator.
     """
 
     local_writes: int
+    writes: int
     parted: bool
 
     def component(self) -> Array: ...  # noqa: D102

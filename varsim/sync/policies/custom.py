@@ -8,6 +8,7 @@ of the program itself works too: it travels to the workers.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import ClassVar, Final, Self
 
@@ -31,7 +32,10 @@ class CustomPolicy(ABC):
     summary: ClassVar[str] = ""
     """What it does, in a sentence, for `varsim explain`."""
 
-    aggregations: ClassVar[dict[VariableAggregation, VariableAggregation]] = {
+    example: ClassVar[str] = ""
+    """A name with parameters, for the documents of varsim's own policies."""
+
+    aggregations: ClassVar[Mapping[VariableAggregation, VariableAggregation]] = {
         aggregation: aggregation for aggregation in VariableAggregation
     }
     """The aggregation in force, by the one that the program asks for; others are refused."""

@@ -1,0 +1,9 @@
+"""AUTO, where it is adaptive, promises the values of ON_WRITE, exchanged late."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from varsim.analysis.synchronization_promise import SynchronizationPromise
+
+PROMISE: Final = SynchronizationPromise(mirrored=True, late=True)
