@@ -15,14 +15,18 @@ if TYPE_CHECKING:
     from varsim.errors import ConfigError, VarsimError, VarsimWarning
     from varsim.experiments.finished_run import FinishedRun, run_experiment
     from varsim.spec import VariableAggregation, VariableSynchronization
+    from varsim.sync.policies.custom import CustomPolicy
+    from varsim.sync.policies.local_sgd import LocalSGD
     from varsim.workloads.job import Job
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "ConfigError": "varsim.errors",
+    "CustomPolicy": "varsim.sync.policies.custom",
     "FinishedRun": "varsim.experiments.finished_run",
     "Job": "varsim.workloads.job",
+    "LocalSGD": "varsim.sync.policies.local_sgd",
     "Variable": "varsim.distribute.variable",
     "VariableAggregation": "varsim.spec",
     "VariableSynchronization": "varsim.spec",
@@ -36,8 +40,10 @@ _HOMES = {
 
 __all__ = [
     "ConfigError",
+    "CustomPolicy",
     "FinishedRun",
     "Job",
+    "LocalSGD",
     "Variable",
     "VariableAggregation",
     "VariableSynchronization",

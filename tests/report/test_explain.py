@@ -16,6 +16,8 @@ import pytest
 import varsim as tf
 from docs import generate, mode_pages
 from varsim.cli.commands.explain import kinds
+from varsim.distribute.distributed import class_of
+from varsim.distribute.policies import parse_synchronization
 from varsim.errors import MismatchError, VariableError, VarsimError
 from varsim.report.explain import EVERY_AGGREGATION, SHOWN, Page, overview, page
 from varsim.report.explain_layout import Item, of_overview, of_page
@@ -23,16 +25,28 @@ from varsim.report.explain_text import print_blocks
 from varsim.report.explain_troubles import Trouble
 from varsim.report.explain_words import DIFFERENCES
 from varsim.report.explain_worked import START, WRITTEN, Way, Worked
-from varsim.spec import Context, Operation, VariableAggregation, VariableSynchronization
+from varsim.spec import (
+    Context,
+    Operation,
+    Synchronization,
+    VariableAggregation,
+    VariableSynchronization,
+)
 from varsim.testing import simulated_cluster
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [(one, other) for one in SHOWN for other in EVERY_AGGREGATION]
+PAGES = [
+    *((one, other) for one in SHOWN for other in EVERY_AGGREGATION),
+    *(
+        (parse_synchronization(one), VariableAggregation.MEAN)
+        for one in ("local_sgd:1", "local_sgd:8")
+    ),
+]
 REPLICAS = [1, 2, 3, 6]
 
 
 def about(
-    synchronization: VariableSynchronization, aggregation: VariableAggregation, replicas: int = 2
+    synchronization: Synchronization, aggregation: VariableAggregation, replicas: int = 2
 ) -> Page:
     return page(synchronization, [aggregation], replicas, kinds())
 
@@ -181,7 +195,7 @@ def warned_by(of: Page) -> list[str]:
         in_replicas(strategy, v, Operation.ASSIGN)
         strategy.close()
     said = [" ".join(str(one.message).split()) for one in caught]
-    owes = kinds()[of.synchronization].owes  # which is said with the variable's name before it
+    owes = class_of(of.synchronization).owes  # which is said with the variable's name before it
     return [owes if owes and text == f"variable 'v': {owes}" else text for text in said]
 
 
@@ -434,8 +448,8 @@ def test_stale_missing_and_superfluous_pages_are_found_and_corrected(elsewhere, 
     assert "removed docs/modes/sometimes.md" in capsys.readouterr().out
 
 
-def test_there_is_a_page_for_each_mode_and_one_for_auto():
+def test_there_is_a_page_for_each_mode_one_for_auto_and_one_for_local_sgd():
     pages = sorted(path.name for path in mode_pages.mode_pages())
 
-    assert 3 * 4 + 1 + 1 == len(pages)
+    assert 3 * 4 + 1 + 1 + 1 == len(pages)
     assert {"README.md", "auto.md", "on_write_mean.md", "none_only_first_replica.md"} < set(pages)

@@ -30,10 +30,13 @@ POLICIES: Final[Registry[Any]] = Registry(
         "AUTO": BuiltIn("varsim.analysis.policies.adaptive:PROMISE", "ON_WRITE's values, late"),
         "ON_READ": BuiltIn("varsim.analysis.policies.on_read:PROMISE", "combined by a read"),
         "NONE": BuiltIn("varsim.analysis.policies.local_only:PROMISE", "never combined"),
+        "local_sgd": BuiltIn(
+            "varsim.analysis.policies.local_sgd:promise", "the mean after every k-th write"
+        ),
     },
     group="varsim.promises",
 )
-"""Synchronizations by keyword: a `SynchronizationPromise`, or what makes one of the texts of the parameters."""
+"""By keyword: a promise, or a function that makes one of the texts of the parameters."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,12 @@ from varsim.spec import CustomSynchronization, Synchronization, VariableSynchron
 from varsim.sync.policies import custom
 from varsim.sync.policies.custom import CustomPolicy
 
-BUILT_IN: Final[dict[str, BuiltIn]] = {}
+BUILT_IN: Final = {
+    "local_sgd": BuiltIn(
+        "varsim.sync.policies.local_sgd:LocalSGD",
+        "local_sgd:k averages the components after every k-th write",
+    ),
+}
 
 POLICIES: Final[Registry[type[CustomPolicy]]] = Registry(
     "synchronization", BUILT_IN, group="varsim.policies"

@@ -135,6 +135,17 @@ CELLS: Final[dict[str, CellText]] = {
         ),
         read_differences=("D10",),
     ),
+    "average": CellText(
+        brief="own component; after every k-th write, the mean of the components",
+        narrow="averaged every k",
+        write=(
+            "This replica's component only. After every k-th write of a replica all components "
+            "become their mean: a collective, a message from each replica, and one back to it. The "
+            "writes between need no message."
+        ),
+        waits="after the same number of writes on every replica, all components become",
+        differences=("D3",),
+    ),
     "refuse": CellText(
         brief="refused",
         write="Refused; nothing changes. The error says what to do; it stands below.",

@@ -1,0 +1,92 @@
+"""What the judge says of LocalSGD variables, and of policies that nothing here knows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.analysis.golden import FOLDER, verdicts
+from varsim.analysis.outcome import Outcome
+
+HISTORY = """\
+variable w local_sgd:2 MEAN float32 []
+
+program create w v=0 = 1.0
+program call call=1 as start
+0 begin call=1 after start
+1 begin call=1 after start
+0 write w assign_add call=1 = 1.0
+1 write w assign_add call=1 = 3.0
+0 write w assign_add call=1 = 1.0
+1 write w assign_add call=1 = 3.0
+0 write w assign call=1 position=0 = 3.0 as sent0
+1 write w assign call=1 position=0 = 7.0 as sent1
+program receive replica=0 after sent0
+program receive replica=1 after sent1
+program commit w assign call=1 position=0 v=1 = 5.0 as w1
+0 install w v=1 call=1 after w1
+1 install w v=1 call=1 after w1
+0 return call=1 as end0
+1 return call=1 as end1
+program receive replica=0 after end0
+program receive replica=1 after end1
+program finish call=1
+"""
+"""Each replica writes twice on its own; at the second write all components become their mean."""
+RIGHT = "v=1 = 5.0"
+
+
+def of(text: str, checker: str, folder: Path) -> tuple[Outcome, str]:
+    verdict = verdicts(text, folder)[checker]
+    return verdict.outcome, verdict.reason
+
+
+def test_every_checker_is_content_with_a_right_average(tmp_path):
+    assert {Outcome.VALID} == {one.outcome for one in verdicts(HISTORY, tmp_path).values()}
+
+
+def test_a_wrong_average_is_found(tmp_path):
+    forged = HISTORY.replace(RIGHT, "v=1 = 10.0")
+    assert HISTORY != forged
+
+    outcome, reason = of(forged, "reduction", tmp_path)
+
+    assert Outcome.INVALID is outcome
+    assert "w: the commit is not what was written comes to" == reason
+
+
+@pytest.mark.parametrize(
+    ("right", "forged", "reason"),
+    [
+        ("local_sgd:2", "local_sgd:3", "exchanges after 2 writes, and not after 3"),
+        ("local_sgd:2", "local_sgd:1", "its write before was not exchanged"),
+        ("position=0 = 3.0", "position=0 = 2.0", "exchanges another value than it holds"),
+    ],
+)
+def test_an_exchange_out_of_turn_or_of_another_value_is_found(right, forged, reason, tmp_path):
+    outcome, said = of(HISTORY.replace(right, forged), "averaging", tmp_path)
+
+    assert Outcome.INVALID is outcome
+    assert reason in said
+
+
+def test_only_histories_with_such_variables_are_judged_by_its_checker(tmp_path):
+    plain = (FOLDER / "reduction-valid.txt").read_text("utf-8")
+
+    assert "averaging" not in verdicts(plain, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["local_sgd:0", "local_sgd", "local_sgd:x"])
+def test_parameters_that_the_policy_cannot_have_are_unknown(name, tmp_path):
+    outcome, reason = of(HISTORY.replace("local_sgd:2", name), "reduction", tmp_path)
+
+    assert Outcome.UNKNOWN is outcome
+    assert f"settings that do not exist: {name}, MEAN" in reason
+
+
+def test_a_policy_that_is_not_installed_is_unknown(tmp_path):
+    outcome, reason = of(HISTORY.replace("local_sgd:2", "acme:2"), "reduction", tmp_path)
+
+    assert Outcome.UNKNOWN is outcome
+    assert "has synchronization acme:2, and no installed package says what that promises" in reason

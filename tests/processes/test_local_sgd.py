@@ -1,0 +1,38 @@
+"""LocalSGD on real workers: a training run in that mode, and a program of its own."""
+
+from __future__ import annotations
+
+import varsim as tf
+from varsim.experiments.finished_run import run_experiment
+
+
+def test_real_workers_average_at_every_third_write():
+    strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])
+    try:
+        with strategy.scope():
+            v = tf.Variable(0.0, name="v", synchronization=tf.LocalSGD(3))
+
+        def step():
+            v.assign_add(1.0 + tf.distribute.get_replica_context().replica_id_in_sync_group)
+            return float(v.read_value())
+
+        seen = [strategy.experimental_local_results(strategy.run(step)) for _ in range(4)]
+        assert [(1.0, 2.0), (2.0, 4.0), (4.5, 4.5), (5.5, 6.5)] == [
+            tuple(one) if len(one) == 2 else tuple(one) * 2 for one in seen
+        ]
+        assert 6.0 == float(v.read_value())
+    finally:
+        strategy.close()
+
+
+def test_a_run_in_the_mode_is_valid_and_costs_an_exchange_for_every_eighth_step(tmp_path):
+    finished = run_experiment(
+        workload="digits", workers=2, mode="local_sgd:8", steps=16, out=tmp_path
+    )
+
+    weights = next(one for one in finished.summary.variables if one.name == "weights")
+    assert ("local_sgd:8", "MEAN", 2) == (
+        weights.synchronization,
+        weights.aggregation,
+        weights.merges,
+    )

@@ -1,0 +1,195 @@
+"""LocalSGD: what one replica does with its writes, and what a cluster makes of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import varsim as tf
+from tests.sync.build import ADD, ASSIGN, MEAN, W, array, commit, replica, spec
+from varsim.distribute.policies import parse_synchronization
+from varsim.errors import AggregationError, ConfigError, MismatchError
+from varsim.protocol.messages import Abort, Contribution
+from varsim.sync.actions import WAIT_AND_REPEAT, Proceed, Send
+from varsim.sync.replica_events import ReplicaWrite
+from varsim.testing import simulated_cluster
+
+
+def contributions(actions):
+    messages = [one.message for one in actions if isinstance(one, Send)]
+    return [one for one in messages if isinstance(one, Contribution)]
+
+
+@pytest.fixture
+def own():
+    """Provide a replica that exchanges every second write."""
+    return replica(spec(MEAN, parse_synchronization("local_sgd:2")))
+
+
+# ---------------------------------------------------------------- one replica
+
+
+def test_the_first_write_stays_local(own):
+    assert not own.write(W, ADD, array(3.0))
+
+    assert 3.0 == own.read(W)
+    assert [] == contributions(own.meet())
+
+
+def test_the_second_write_contributes_what_the_component_holds_then(own):
+    own.write(W, ADD, array(3.0))
+    assert not own.write(W, ADD, array(4.0))
+
+    (contribution,) = contributions(own.meet())
+    assert [7.0] == [float(bucket) for bucket in contribution.buckets]
+
+
+def test_a_read_waits_for_the_average_and_then_shows_it(own):
+    own.write(W, ADD, array(3.0))
+    own.write(W, ADD, array(4.0))
+    assert own.waits_for(W)
+    own.wait(W)
+
+    own.handle(commit(1, 5.0))
+
+    assert not own.waits_for(W)
+    assert 5.0 == own.read(W)
+
+
+def test_a_write_waits_for_the_average_and_changes_nothing_before(own):
+    own.write(W, ADD, array(3.0))
+    own.write(W, ADD, array(4.0))
+    third = ReplicaWrite(W, ADD, array(1.0), "")
+    assert [WAIT_AND_REPEAT] == own.state.handle(third)
+    own.block()
+
+    assert Proceed() in own.handle(commit(1, 5.0))
+    assert not own.state.handle(third)
+
+    assert 6.0 == own.read(W)
+
+
+def test_writes_are_counted_once_whether_they_are_exchanged_or_not(own):
+    """The merge counts the exchanged write for all replicas."""
+    for value in (3.0, 4.0):
+        own.write(W, ASSIGN, array(value))
+    assert ((W, 1, 0),) == own.report().accesses
+
+
+def test_after_a_failed_call_a_replica_counts_from_zero(own):
+    own.write(W, ADD, array(1.0))
+    own.handle(Abort(call_id=1, reason="another replica raised"))
+    own.unwind()
+    own.begin(2)
+
+    own.write(W, ADD, array(1.0))
+
+    assert [] == contributions(own.meet())
+    assert 2.0 == own.read(W)
+
+
+# ---------------------------------------------------------------- settings
+
+
+def test_the_average_is_a_mean_and_no_aggregation_means_that():
+    with simulated_cluster():
+        strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])
+        with strategy.scope():
+            assert MEAN is tf.Variable(0.0, synchronization=tf.LocalSGD(8)).aggregation
+            with pytest.raises(AggregationError, match="it needs MEAN"):
+                tf.Variable(
+                    0.0,
+                    synchronization=tf.LocalSGD(8),
+                    aggregation=tf.VariableAggregation.SUM,
+                )
+            with pytest.raises(AggregationError, match="a mean of integers"):
+                tf.Variable(0, synchronization=tf.LocalSGD(8))
+
+
+@pytest.mark.parametrize("every", [0, -1, 2.0, "8"])
+def test_the_number_of_writes_is_a_positive_integer(every):
+    with pytest.raises(ConfigError, match="expected an integer from 1"):
+        tf.LocalSGD(every)
+
+
+@pytest.mark.parametrize("name", ["local_sgd", "local_sgd:x", "local_sgd:1:2", "local_sgd:0"])
+def test_a_name_with_other_parameters_is_an_error(name):
+    with pytest.raises(ConfigError):
+        parse_synchronization(name)
+
+
+# ---------------------------------------------------------------- a plain model
+
+
+def modelled(start: float, calls: list[list[list[tuple[str, float]]]], every: int) -> Any:
+    """Return the components after each call, and the mean: in plain Python, write by write."""
+    components = [np.float32(start)] * len(calls[0])
+    count = 0
+    for call in calls:
+        for writes in zip(*call, strict=True):
+            for i, (operation, value) in enumerate(writes):
+                before, operand = components[i], np.float32(value)
+                components[i] = {
+                    "assign": operand,
+                    "assign_add": before + operand,
+                    "assign_sub": before - operand,
+                }[operation]
+            count += 1
+            if count % every == 0:
+                components = [np.float32(sum(components) / np.float32(len(components)))] * len(
+                    components
+                )
+        yield [float(one) for one in components]
+
+
+@st.composite
+def programs(draw):
+    """Calls in which all replicas write equally often; small integers, so that sums are exact."""
+    replicas = draw(st.sampled_from([2, 4]))
+    write = st.tuples(
+        st.sampled_from(["assign", "assign_add", "assign_sub"]), st.integers(-8, 8).map(float)
+    )
+    lengths = draw(st.lists(st.integers(0, 5), min_size=1, max_size=4))
+    return [
+        [draw(st.lists(write, min_size=n, max_size=n)) for _ in range(replicas)] for n in lengths
+    ]
+
+
+@given(programs(), st.integers(1, 4), st.booleans())
+def test_components_are_those_of_a_plain_model(calls, every, reads):
+    count = len(calls[0])
+    with simulated_cluster():
+        strategy = tf.distribute.MirroredStrategy([f"cpu:{i}" for i in range(count)])
+        with strategy.scope():
+            v = tf.Variable(1.0, synchronization=tf.LocalSGD(every))
+
+        def step(writes):
+            for operation, value in writes:
+                getattr(v, operation)(value, read_value=False)
+                if reads:
+                    v.read_value()
+
+        for call, expected in zip(calls, modelled(1.0, calls, every), strict=True):
+            strategy.run(step, args=(tf.distribute.PerReplica(call),))
+            assert expected == [float(one.read_value()) for one in v.values]
+            assert np.mean(expected) == pytest.approx(float(v.read_value()))
+
+
+def test_a_replica_that_writes_less_often_is_named():
+    with simulated_cluster():
+        strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])
+        with strategy.scope():
+            v = tf.Variable(0.0, name="v", synchronization=tf.LocalSGD(2))
+
+        def step():
+            for _ in range(tf.distribute.get_replica_context().replica_id_in_sync_group + 1):
+                v.assign_add(1.0)
+
+        with pytest.raises(MismatchError, match=r"synchronization=local_sgd:2") as caught:
+            strategy.run(step)
+
+    assert [(0,), (1,)] == [group.replica_ids for group in caught.value.groups]

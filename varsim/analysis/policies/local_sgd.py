@@ -1,0 +1,83 @@
+"""LocalSGD promises that all components become their mean after every k-th write of a replica."""
+
+from __future__ import annotations
+
+from varsim.analysis import arithmetic
+from varsim.analysis.checker import Checker, seen_by
+from varsim.analysis.replay import Replay
+from varsim.analysis.synchronization_promise import SynchronizationPromise
+from varsim.tracing.history import Event
+
+
+class Averaging(Checker):
+    """Every k-th write of a replica is exchanged, with what its component holds then.
+
+    That the commit is the mean of what was exchanged is checked as for every other merge.
+    """
+
+    name = "averaging"
+    promise = "every k-th write of a LocalSGD variable is averaged, and no other"
+
+    def __init__(self, replay: Replay) -> None:
+        super().__init__(replay)
+        self._counts: dict[tuple[int, int], int] = {}  # (variable, replica) → local writes
+        self._failed: set[int] = set()
+
+    def concerns(self, variable: int | None) -> bool:
+        """LocalSGD variables, and what is about no variable."""
+        promise = self.promise_about(variable)
+        return promise is None or promise.every > 0
+
+    def on_create(self, event: Event) -> None:
+        """Replicas begin to count."""
+        if event.variable is not None and self.replay.from_start:
+            for replica in self.replay.replicas:
+                self._counts[event.variable, replica] = 0
+
+    def on_abort(self, event: Event) -> None:
+        """Replicas begin to count again, when each hears of it: that is not recorded."""
+        if event.call is not None:
+            self._failed.add(event.call)
+        self._counts.clear()
+
+    def on_write_by_replica(self, event: Event) -> None:
+        """A local write counts; a contribution must be in its turn."""
+        variable = self.variable_of(event)
+        mine = variable.number, event.process
+        if event.position is not None:
+            self._contributed(event)
+        elif mine in self._counts:
+            self._counts[mine] += 1
+            if self._counts[mine] > variable.promise.every:
+                reason = f"{seen_by(event)} writes on, and its write before was not exchanged"
+                self.wrong(variable, reason, (event.event,))
+                del self._counts[mine]
+
+    def _contributed(self, event: Event) -> None:
+        variable = self.variable_of(event)
+        mine = variable.number, event.process
+        count = self._counts.get(mine)
+        if event.call not in self._failed:
+            self._counts[mine] = 0
+        if count is not None and count != variable.promise.every:
+            reason = (
+                f"{seen_by(event)} exchanges after {count} writes, and not after "
+                f"{variable.promise.every}"
+            )
+            self.wrong(variable, reason, (event.event,))
+        held = variable.at_replica[event.process].value
+        if held is not None and arithmetic.matches(held, event) is False:
+            reason = f"{seen_by(event)} exchanges another value than it holds"
+            self.wrong(variable, reason, (event.event,))
+
+
+def promise(parameters: list[str]) -> SynchronizationPromise:
+    """Return the promises of local_sgd:k.
+
+    Raises:
+        ValueError: The parameters are not one integer from 1.
+    """
+    (every,) = map(int, parameters)
+    if every < 1:
+        raise ValueError(f"{every} is not a number of writes")
+    return SynchronizationPromise(gathered=True, every=every, checkers=(Averaging,))

@@ -1,0 +1,136 @@
+"""LocalSGD: writes stay local, and every k-th write of a replica is exchanged and averaged.
+
+Model averaging, as local SGD does it: replicas train on their own for k - 1 writes, and at the
+k-th every component becomes the mean of the components. That write is a collective, as each write
+of ON_WRITE is. The program reads the mean of the components at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+import numpy as np
+
+from varsim.errors import ConfigError
+from varsim.spec import Array, Operation, VariableAggregation, VariableSpec
+from varsim.sync import reduce
+from varsim.sync.actions import ReplicaAction
+from varsim.sync.policies.cells import (
+    Broadcast,
+    Cell,
+    Held_contra,
+    Known,
+    Local,
+    ReplicaWrites,
+    applied_to_each,
+)
+from varsim.sync.policies.custom import CustomPolicy
+from varsim.sync.policies.on_read import Gather
+from varsim.sync.policies.policy import Rows, on_every_write, rows
+
+
+@dataclass(frozen=True, slots=True)
+class Average(Cell):
+    """A local write; the `every`-th since the last exchange is a collective too.
+
+    All components become the mean of what they hold after that write.
+    """
+
+    every: int
+    writes_itself: ClassVar[bool] = True
+
+    @property
+    def is_private(self) -> bool:
+        """Return True: between two exchanges the components differ on purpose."""
+        return True
+
+    @property
+    def uses_location(self) -> bool:
+        """Return True: a mismatch names the locations of the writes that are exchanged."""
+        return True
+
+    def write(
+        self,
+        replica: ReplicaWrites[Held_contra],
+        held: Held_contra,
+        operation: Operation,
+        value: Array,
+        location: str,
+    ) -> Sequence[ReplicaAction]:
+        """Write locally, and contribute the component to the average if it is its turn.
+
+        The next write waits for the average: it changes the average, not what was before.
+        """
+        if replica.owes_merge(held):
+            return replica.wait_and_repeat(held)
+        replica.write_locally(held, operation, value)
+        held.local_writes += 1
+        if held.local_writes == self.every:
+            held.local_writes = 0
+            held.writes -= 1  # the merge counts the write
+            held.parted = False  # the average replaces what was written alone
+            replica.contribute(held, held.component(), location)
+        return ()
+
+    def written(
+        self,
+        spec: VariableSpec,
+        operation: Operation,
+        components: Sequence[Array],
+        values: Sequence[Array],
+    ) -> list[Array]:
+        """Return the components after the first write since an exchange."""
+        after = applied_to_each(operation, components, values)
+        if self.every > 1:
+            return after
+        return [np.asarray(reduce.aggregate(after, spec.aggregation))] * len(after)
+
+    def cost_of_write(self, known: Known) -> int:
+        """Count no message, or those of a merge if every write is exchanged."""
+        if self.every == 1:
+            return 2 * known.num_replicas
+        known.unknown.update(range(known.num_replicas))
+        return 0
+
+
+_CROSS_REPLICA: Final = {
+    Operation.READ: Gather(),
+    **on_every_write(Broadcast(per_component=True)),
+}
+
+
+@dataclass(frozen=True)
+class LocalSGD(CustomPolicy):
+    """Average the replicas' components after every k-th write.
+
+    Args:
+        every: After how many writes of a replica; from 1.
+    Raises:
+        ConfigError: It is not a positive integer.
+    """
+
+    keyword: ClassVar[str] = "local_sgd"
+    summary: ClassVar[str] = (
+        "LocalSGD(k): writes stay local; at every k-th write of a replica, all components become "
+        "their mean."
+    )
+    example: ClassVar[str] = "local_sgd:8"
+    aggregations: ClassVar[Mapping[VariableAggregation, VariableAggregation]] = {
+        VariableAggregation.NONE: VariableAggregation.MEAN,
+        VariableAggregation.MEAN: VariableAggregation.MEAN,
+    }
+    every: int
+
+    def __post_init__(self) -> None:
+        if type(self.every) is not int or self.every < 1:
+            raise ConfigError(f"invalid LocalSGD({self.every!r}): expected an integer from 1")
+
+    @property
+    def rows(self) -> Rows:
+        """Return its rows: writes count, and a cross-replica read gathers."""
+        return rows(
+            replica={Operation.READ: Local(), **on_every_write(Average(self.every))},
+            cross_replica=_CROSS_REPLICA,
+        )
