@@ -117,7 +117,7 @@ types: $(INSTALLED) ## mypy, strict: the project, and programs of users against 
 	$(BIN)/python -m mypy --config-file typing_tests/mypy.ini typing_tests
 
 scenarios: $(INSTALLED) ## rewrite the expected parts of the golden scenarios; review the diff
-	$(BIN)/python -m varsim.testing.scenario --rewrite tests/scenarios
+	$(BIN)/python -m tests.scenarios.scenario --rewrite tests/scenarios
 
 golden: $(INSTALLED) ## compare with recorded TensorFlow results; prints the counts by class and rule
 	$(BIN)/python -m tests.golden

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.scenarios.runner import ScenarioRunner
+from tests.scenarios.scenario import difference, main, play
+from tests.scenarios.script import ScenarioError
 from varsim import environment
 from varsim.spec import VariableAggregation
 from varsim.sync import policies
 from varsim.sync.policies.cells import AtHand
-from varsim.testing.scenario import difference, main, play
-from varsim.testing.script import ScenarioError
-from varsim.testing.stage import Stage
 
 HERE = Path(__file__).parent
 SCENARIOS = sorted(HERE.glob("*.txt"))
@@ -121,4 +121,4 @@ def test_a_wrong_output_is_shown_and_rewritten(tmp_path, capsys):
 )
 def test_an_invalid_scenario_is_an_error(text, problem):
     with pytest.raises(ScenarioError, match=problem):
-        Stage(text).play()
+        ScenarioRunner(text).play()

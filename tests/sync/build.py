@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from tests.scenarios.format import MessageFormat
+from tests.scenarios.script import show
 from tests.sync.program import ReplicaProgram
 from varsim.distribute.values import taken_apart
 from varsim.protocol.messages import (
@@ -65,8 +67,6 @@ from varsim.sync.coordinator_events import (
 )
 from varsim.sync.coordinator_state import CoordinatorState
 from varsim.sync.outbox import KnownWrite, Outbox
-from varsim.testing.script import show
-from varsim.testing.telling import Teller
 
 NONE, SUM, MEAN, FIRST = VariableAggregation
 AUTO, LOCAL, ON_WRITE, ON_READ = VariableSynchronization
@@ -78,7 +78,7 @@ W, V, U = 1, 2, 3
 NAMES = {W: "w", V: "v", U: "u"}
 NOTHING = Payload(None)
 
-TELLER = Teller()
+TELLER = MessageFormat()
 """Knows the specs that were made last: those of the states of the test at hand."""
 
 

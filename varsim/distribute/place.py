@@ -9,7 +9,7 @@ from types import CodeType, FrameType
 from varsim.errors import VarsimWarning
 from varsim.protocol.paths import shown_path
 
-_NOT_THE_USERS = (
+_NOT_THE_USERS: tuple[str, ...] = (
     "varsim.distribute",
     "varsim.shells",
     "varsim.sync",

@@ -1,4 +1,4 @@
-"""Plays a golden scenario: does what its commands say, and tells what follows."""
+"""Run a golden scenario: execute its commands, and report all that follows."""
 
 from __future__ import annotations
 
@@ -9,6 +9,20 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
+from tests.scenarios.replica_driver import ReplicaDriver
+from tests.scenarios.script import (
+    Command,
+    ScenarioBlock,
+    ScenarioError,
+    literal,
+    parse,
+    render,
+    show,
+    show_each,
+    value_of,
+)
+from tests.scenarios.scripted_link import ScriptedLink
+from varsim.distribute import place as locations
 from varsim.distribute.distributed import DistributedVariable
 from varsim.distribute.mirrored import MirroredStrategy
 from varsim.distribute.policies import parse_synchronization
@@ -40,20 +54,7 @@ from varsim.spec import (
     VariableSpec,
 )
 from varsim.sync.call_site import CallSite
-from varsim.testing.actor import Actor
-from varsim.testing.script import (
-    Block,
-    Command,
-    ScenarioError,
-    literal,
-    parse,
-    render,
-    show,
-    show_each,
-    value_of,
-)
 from varsim.testing.simulation import Validation
-from varsim.testing.wires import Wires
 
 Cell = tuple[Synchronization, Context, Operation, VariableAggregation]
 """What chooses a policy."""
@@ -63,6 +64,9 @@ ON_REPLICA = frozenset("all_reduce all_gather merge_call ask end raise".split())
 
 ON_THE_WAY = frozenset("hold deliver release wait".split())
 """Commands about messages and time, possible whatever the program does."""
+
+
+locations._NOT_THE_USERS += ("tests.scenarios",)  # the runner is between the program and varsim
 
 
 class _Failed(Exception):
@@ -75,18 +79,18 @@ class _Call:
     ended: bool = False  # an implicit one: whether its replicas have been told to end
 
 
-class Stage:
+class ScenarioRunner:
     """Plays one scenario: `play` does what it says, `text` is it with the output that it had."""
 
     def __init__(self, text: str) -> None:
         self.cells: set[Cell] = set()  # of the policy table that were used
         self._blocks = list(parse(text))
-        self._steps: deque[Command | Block] = deque()
+        self._steps: deque[Command | ScenarioBlock] = deque()
         for block in self._blocks:
             self._steps += [*block.commands, block]
         self.lines: list[str] = []  # of the block at hand
-        self._actors: list[Actor] = []
-        self._wires: Wires
+        self._drivers: list[ReplicaDriver] = []
+        self._link: ScriptedLink
         self._strategy: MirroredStrategy
         self._variables: dict[str, DistributedVariable] = {}
         self._call: _Call | None = None  # None: the program itself is at work
@@ -98,10 +102,10 @@ class Stage:
         return render(self._blocks)
 
     def play(self) -> None:
-        """Does all that the commands say.
+        """Execute all commands.
 
         Raises:
-            ScenarioError: They ask for what a program cannot do.
+            ScenarioError: A program cannot do what they ask for.
         """
         with use_launcher(self), warnings.catch_warnings():
             warnings.simplefilter("always")
@@ -110,7 +114,7 @@ class Stage:
                 self._do(self._steps.popleft())
 
     def say(self, line: str) -> None:
-        """Adds a line, or several, to the output of the block."""
+        """Add one or several lines to the output of the block."""
         self.lines += line.splitlines()
 
     def _show_warning(self, message: Warning | str, *about: Any, **_: Any) -> None:
@@ -119,19 +123,19 @@ class Stage:
 
     # ------------------------------------------------------------ commands
 
-    def _do(self, step: Command | Block) -> None:
-        if isinstance(step, Block):
+    def _do(self, step: Command | ScenarioBlock) -> None:
+        if isinstance(step, ScenarioBlock):
             self._close(step)
         elif step.verb in ON_REPLICA or "replica" in step.options:
             if self._call is None:
                 self._steps.appendleft(step)
                 self._run(_Call(implicit=True))
             else:
-                self._actors[step.replica_id].tell(step)
+                self._drivers[step.replica_id].tell(step)
         elif step.verb in ON_THE_WAY:
-            self._wires.command(step)
+            self._link.command(step)
         elif step.verb == "show":
-            self._shows_all, self._wires.untold = True, ()
+            self._shows_all, self._link.untold = True, ()
         elif self._call is not None:
             raise ScenarioError(f"{step.place}: {step.verb}: the program waits for its call")
         elif step.verb == "cluster":
@@ -145,19 +149,19 @@ class Stage:
         else:
             raise ScenarioError(f"{step.place}: there is no command {step.verb}")
 
-    def _refusable(self, step: Command, deed: Callable[[], None]) -> None:
-        """Does something where the step says, and tells what is wrong with it."""
+    def _refusable(self, step: Command, act: Callable[[], None]) -> None:
+        """Do something at the location of the step, and report its error."""
         file, _, line = step.place.rpartition(":")
-        code = compile("\n" * (int(line) - 1) + "deed()", file, "eval")
+        code = compile("\n" * (int(line) - 1) + "act()", file, "eval")
         try:
-            eval(code, {"__name__": "program", "deed": deed})  # noqa: S307 - for its file and line
+            eval(code, {"__name__": "program", "act": act})
         except VarsimError as error:
             self.say(f"{step.verb} {step.words[0]}: {type(error).__name__}: {error}")
 
-    def _close(self, block: Block) -> None:
-        self._wires.settle()
-        changed = [actor.changed() for actor in self._actors]
-        for variable_id, spec in self._wires.teller.specs.items():
+    def _close(self, block: ScenarioBlock) -> None:
+        self._link.settle()
+        changed = [driver.changed() for driver in self._drivers]
+        for variable_id, spec in self._link.format.specs.items():
             for replica_id, values in enumerate(changed):
                 if variable_id in values:
                     self.say(f"replica {replica_id}: {spec.name} = {show(values[variable_id])}")
@@ -221,13 +225,13 @@ class Stage:
         del self._variables[step.words[0]]
 
     def variable(self, name: str) -> DistributedVariable:
-        """The variable of a name."""
+        """Return the variable of a name."""
         if name not in self._variables:
             raise ScenarioError(f"there is no variable {name!r}")
         return self._variables[name]
 
     def used(self, spec: VariableSpec, context: Context, operation: Operation) -> None:
-        """Notes that a cell of the policy table is used."""
+        """Note that a cell of the policy table is used."""
         self.cells.add((spec.synchronization, context, operation, spec.aggregation))
 
     # ------------------------------------------------------------ calls
@@ -235,8 +239,8 @@ class Stage:
     def _run(self, call: _Call) -> None:
         around, self._call = self._call, call
         if not self._shows_all:
-            self._wires.untold = (Create, Define, *([Start, Returned] if call.implicit else []))
-        arguments = [Payload(((), {}))] * len(self._actors)
+            self._link.untold = (Create, Define, *([Start, Returned] if call.implicit else []))
+        arguments = [Payload(((), {}))] * len(self._drivers)
         try:
             self._strategy.coordinator.run(
                 "step", Payload("step"), arguments, self, CallSite("step")
@@ -253,7 +257,7 @@ class Stage:
             self._call = around
 
     def merge(self, meetings: Sequence[MergeCall]) -> list[Payload]:
-        """Runs a merge_call's function: the commands up to `merged`."""
+        """Run a merge_call's function: the commands up to `merged`."""
         self.say("all replicas are in merge_call: the program runs replica 0's function, once")
         around, self._call = self._call, None
         try:
@@ -267,41 +271,41 @@ class Stage:
         return [Payload(result)] * len(meetings)
 
     def perform(self, replica_id: int, host_call: HostCall) -> tuple[Payload, bool]:
-        """Does what a replica asks: nothing, and says so."""
+        """Answer a replica's request without doing anything, and report it."""
         self.say(f"the program answers replica {replica_id}: {host_call.request.tree}")
         return Payload(f"{host_call.request.tree}, done"), False
 
-    def report(self, replica_id: int, report: Report) -> None:  # noqa: ARG002 - all warn the same
-        """Tells what a replica warns of, once for all of them."""
+    def report(self, replica_id: int, report: Report) -> None:
+        """Report the warnings of a replica, once for all replicas."""
         for text, place in report.warnings:
             what = text.partition("\n")[0]  # the fixes below it name each replica's own value
             if self._strategy.is_new(what):
                 self.say(f"warning at {place}: {text}")
 
     def warn(self, text: str, place: str) -> None:
-        """Tells what the coordinator warns of."""
+        """Report a warning of the coordinator."""
         self.say(f"warning at {place}: {text}")
 
-    def _next(self) -> Command | Block:
+    def _next(self) -> Command | ScenarioBlock:
         if not self._steps:
             raise ScenarioError("the scenario ends while a call runs")
         return self._steps.popleft()
 
     # ------------------------------------------------------------ messages
 
-    def launch(self, options: LaunchOptions, references: References) -> Link:  # noqa: ARG002 - objects stay here
-        """Starts the replicas."""
+    def launch(self, options: LaunchOptions, references: References) -> Link:
+        """Start the replicas."""
         count = len(options.devices)
-        self._actors = [Actor(self, replica_id, count) for replica_id in range(count)]
-        self._wires = Wires(count, self.say, self._deliver, self._go_on)
-        return Link(self._wires, self._wires, LiveCodec(), observer=Validation())
+        self._drivers = [ReplicaDriver(self, replica_id, count) for replica_id in range(count)]
+        self._link = ScriptedLink(count, self.say, self._deliver, self._go_on)
+        return Link(self._link, self._link, LiveCodec(), observer=Validation())
 
     def post(self, sender: int, receiver: int, message: Message) -> None:
-        """Puts a message on its way."""
-        self._wires.post(sender, receiver, message)
+        """Send a message."""
+        self._link.post(sender, receiver, message)
 
     def _deliver(self, replica_id: int, message: Message) -> None:
-        self._actors[replica_id].handle(message)
+        self._drivers[replica_id].handle(message)
 
     def _go_on(self) -> None:
         step, call = self._next(), self._call
@@ -314,10 +318,10 @@ class Stage:
             return
         self._steps.appendleft(step)
         call.ended = True
-        for replica_id, actor in enumerate(self._actors):
-            actor.tell(Command("end", (), {"replica": str(replica_id)}, ""))
+        for replica_id, driver in enumerate(self._drivers):
+            driver.tell(Command("end", (), {"replica": str(replica_id)}, ""))
 
-    _OF_THE_PROGRAM: ClassVar[dict[str, Callable[[Stage, Command], None]]] = {
+    _OF_THE_PROGRAM: ClassVar[dict[str, Callable[[ScenarioRunner, Command], None]]] = {
         "variable": _create,
         "read": _read,
         "write": _write,

@@ -1,4 +1,4 @@
-"""The text of a golden scenario: its blocks and commands, and how a value looks in it."""
+"""Read and write the text of a golden scenario: blocks, commands and values."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Command:
 
 
 @dataclass(slots=True)
-class Block:
+class ScenarioBlock:
     """Commands, and what they lead to."""
 
     source: list[str]  # the lines as they are written, comments too
@@ -61,19 +61,19 @@ class Block:
     output: list[str] = field(default_factory=list)
 
 
-def parse(text: str) -> Iterator[Block]:
-    """The blocks of a scenario, without the output that stands in them.
+def parse(text: str) -> Iterator[ScenarioBlock]:
+    """Yield the blocks of a scenario, without their output.
 
     Raises:
         ScenarioError: Commands at the end have no `----`.
     """
     lines = iter(text.splitlines())
-    block = Block([])
+    block = ScenarioBlock([])
     number = 0
     for line in lines:
         if line == EXPECTED:
             yield block
-            block = Block([])
+            block = ScenarioBlock([])
             while next(lines, ""):
                 pass  # the old output, up to a blank line
             continue
@@ -93,16 +93,16 @@ def _command(line: str, number: int) -> Command:
     return Command(verb, words, options, place or f"program.py:{number}")
 
 
-def render(blocks: list[Block]) -> str:
-    """The text of a scenario with its output."""
+def render(blocks: list[ScenarioBlock]) -> str:
+    """Return the text of a scenario with its output."""
     return "\n".join("\n".join([*b.source, EXPECTED, *b.output, ""]) for b in blocks)
 
 
 def literal(word: str) -> Any:
-    """The Python value that a word stands for.
+    """Return the Python value of a word.
 
     Raises:
-        ScenarioError: It is none.
+        ScenarioError: It is not a value.
     """
     try:
         return ast.literal_eval(word)
@@ -111,7 +111,7 @@ def literal(word: str) -> Any:
 
 
 def value_of(words: Sequence[str]) -> Any:
-    """The value that words stand for: one, or a PerReplica if they are like `0:1.0 1:3.0`."""
+    """Return the value of words: a single one, or a PerReplica for words such as `0:1.0 1:3.0`."""
     if len(words) == 1 and ":" not in words[0]:
         return literal(words[0])
     return PerReplica(literal(word.partition(":")[2]) for word in words)
@@ -125,7 +125,7 @@ def _end_of(word: str) -> int:
 
 
 def show(value: Any) -> str:
-    """A value in one line."""
+    """Return a value as one line."""
     if isinstance(value, np.ndarray) and value.ndim:
         return np.array2string(value, separator=", ").replace("\n", "")
     return str(value)

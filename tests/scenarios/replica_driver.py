@@ -1,4 +1,4 @@
-"""One replica of a scenario: a bare `ReplicaState`, and a function that does as it is told."""
+"""Drive one replica of a scenario: a bare `ReplicaState`, and a function made of commands."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, assert_never
 
+from tests.scenarios.script import Command, ScenarioError, literal, show
 from varsim.distribute.conversion import as_tensor, to_array
 from varsim.distribute.distributed import DistributedVariable
 from varsim.distribute.values import taken_apart
@@ -51,23 +52,22 @@ from varsim.sync.replica_events import (
     ReplicaWrite,
 )
 from varsim.sync.replica_state import ReplicaState
-from varsim.testing.script import Command, ScenarioError, literal, show
 
 
-class Scene(Protocol):
+class DriverHost(Protocol):
     """What a replica needs of its scenario."""
 
     def say(self, line: str) -> None:
         """Tells a line of the output."""
 
     def post(self, sender: int, receiver: int, message: Message) -> None:
-        """Puts a message on its way."""
+        """Send a message."""
 
     def variable(self, name: str) -> DistributedVariable:
-        """The variable of a name."""
+        """Return the variable of a name."""
 
     def used(self, spec: VariableSpec, context: Context, operation: Operation) -> None:
-        """Notes that a cell of the policy table is used."""
+        """Note that a cell of the policy table is used."""
 
 
 @dataclass(slots=True)
@@ -76,10 +76,10 @@ class _Running:
     function: Iterator[None]
 
 
-class Actor:
+class ReplicaDriver:
     """Takes messages from the coordinator, and commands from the scenario."""
 
-    def __init__(self, scene: Scene, replica_id: int, num_replicas: int) -> None:
+    def __init__(self, scene: DriverHost, replica_id: int, num_replicas: int) -> None:
         self.state = ReplicaState(replica_id, num_replicas)
         self._scene = scene
         self._running: list[_Running] = []  # innermost last
@@ -87,7 +87,7 @@ class Actor:
         self._seen: dict[int, Array] = {}
 
     def handle(self, message: Message) -> None:
-        """Takes one message, and lets the function go on."""
+        """Take one message, and continue the function."""
         if isinstance(message, Define):
             return
         self._perform(self.state.handle(message))
@@ -97,7 +97,7 @@ class Actor:
         self._resume()
 
     def tell(self, command: Command) -> None:
-        """Gives the function that runs something to do, as soon as it can.
+        """Give the running function a command, for as soon as it can.
 
         Raises:
             ScenarioError: No function runs.
@@ -111,7 +111,7 @@ class Actor:
         self._resume()
 
     def changed(self) -> dict[int, Array]:
-        """The components that have changed since this was asked last."""
+        """Return the components that have changed since the last call."""
         held = self.state.components.held
         before, self._seen = self._seen, {i: h.component().copy() for i, h in held.items()}
         return {
@@ -146,7 +146,7 @@ class Actor:
     # ------------------------------------------------------------ the function
 
     def _function(self, call_id: int, commands: deque[Command]) -> Iterator[None]:
-        """Does what it is told; yields where it waits."""
+        """Execute the commands; yield to wait."""
         self._perform(self.state.handle(FunctionBegins(call_id)))
         while self.state.aborted is None:
             if not commands:
@@ -163,7 +163,7 @@ class Actor:
         self._perform(self.state.handle(FunctionUnwinds()))
 
     def _operate(self, event: ReplicaEvent, place: str) -> Iterator[None]:
-        """Gives an operation to the state, and yields until it may go on; see `_outcome`."""
+        """Give an operation to the state, and yield until it may continue; see `_outcome`."""
         self._outcome = None
         actions = self.state.handle(event)
         self._perform(actions)
@@ -232,7 +232,7 @@ def _last(command: Command) -> FunctionReturns | FunctionRaises:
 
 
 def _structure(word: str) -> tuple[Structure, list[Any]]:
-    """The value of a word, taken apart; a list is an array, unless a dict holds it."""
+    """Return the value of a word and its structure; a list is an array, unless in a dict."""
     value = literal(word)
     return taken_apart(value if isinstance(value, dict) else as_tensor(value))
 

@@ -1,4 +1,4 @@
-"""Golden scenarios: what replicas do, and under `----` every message and value that follows.
+"""Play golden scenarios: operations, and under `----` every message and value that follows.
 
     # ON_WRITE + MEAN: all replicas meet over a write, and every component gets the mean.
     cluster replicas=2
@@ -34,7 +34,7 @@ Python's, without spaces; `0:1.0 1:3.0` is a value per replica. An operation hap
 The program's side is a real strategy and its `Coordinator`, whose link is the scenario; a replica
 is a bare `ReplicaState`.
 
-    python -m varsim.testing.scenario [--rewrite] PATH…     compares, or rewrites under `----`
+    python -m tests.scenarios.scenario [--rewrite] PATH…     compares, or rewrites under `----`
 """
 
 from __future__ import annotations
@@ -46,44 +46,44 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from varsim.testing.stage import Stage
+from tests.scenarios.runner import ScenarioRunner
 
 
-def play(path: Path) -> Stage:
-    """Plays the scenario of a file, and gives what it knows then; a failure names the file."""
-    stage = Stage(path.read_text("utf-8"))
+def play(path: Path) -> ScenarioRunner:
+    """Play the scenario of a file, and return its runner; a failure names the file."""
+    runner = ScenarioRunner(path.read_text("utf-8"))
     try:
-        stage.play()
+        runner.play()
     except BaseException as error:
-        error.add_note(f"in {path}, after it said:\n" + "\n".join(stage.lines))
+        error.add_note(f"in {path}, after it said:\n" + "\n".join(runner.lines))
         raise
-    return stage
+    return runner
 
 
-def difference(path: Path, stage: Stage) -> str:
-    """How a scenario's output differs from what stands in its file; empty if it does not."""
+def difference(path: Path, runner: ScenarioRunner) -> str:
+    """Return how a scenario's output differs from its file; "" if it does not."""
     before = path.read_text("utf-8").splitlines(keepends=True)
-    now = stage.text.splitlines(keepends=True)
+    now = runner.text.splitlines(keepends=True)
     return "".join(difflib.unified_diff(before, now, str(path), "what happens now"))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; 1 if a scenario's output differs."""
-    parser = argparse.ArgumentParser(prog="python -m varsim.testing.scenario")
-    parser.add_argument("--rewrite", action="store_true", help="rewrite what stands under ----")
+    """Compare or rewrite scenarios; return 1 if the output of one differs."""
+    parser = argparse.ArgumentParser(prog="python -m tests.scenarios.scenario")
+    parser.add_argument("--rewrite", action="store_true", help="rewrite the expected parts")
     parser.add_argument("paths", nargs="+", type=Path, help="files, or folders of .txt files")
     asked = parser.parse_args(arguments)
     differs = False
     for path in (p for given in asked.paths for p in (sorted(given.glob("*.txt")) or [given])):
-        stage = play(path)
-        shown = difference(path, stage)
+        runner = play(path)
+        shown = difference(path, runner)
         differs = differs or bool(shown)
         sys.stdout.write(shown)
         if asked.rewrite:
-            path.write_text(stage.text, "utf-8")
+            path.write_text(runner.text, "utf-8")
     return int(differs and not asked.rewrite)
 
 
 if __name__ == "__main__":
-    # Under its own name: what is a user's place in a program is told by the names of modules.
-    sys.exit(importlib.import_module("varsim.testing.scenario").main())
+    # Under its own name: the location of an operation is found by the names of modules.
+    sys.exit(importlib.import_module("tests.scenarios.scenario").main())

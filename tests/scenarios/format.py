@@ -1,9 +1,10 @@
-"""How messages look in a golden scenario, and in the tests of the states."""
+"""Format messages for golden scenarios and for the tests of the states."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tests.scenarios.script import show
 from varsim.protocol.buckets import arrange, unpack
 from varsim.protocol.messages import (
     AllGather,
@@ -33,10 +34,9 @@ from varsim.protocol.messages import (
     Write,
 )
 from varsim.spec import VariableSpec
-from varsim.testing.script import show
 
 
-class Teller:
+class MessageFormat:
     """Tells messages in a line each; it has to hear those that it should understand."""
 
     def __init__(self) -> None:
@@ -44,14 +44,14 @@ class Teller:
         self._layouts: dict[tuple[int, int], tuple[Write, ...]] = {}
 
     def hear(self, sender: int, message: Message) -> None:
-        """Keeps what later messages refer to."""
+        """Keep what later messages refer to."""
         if isinstance(message, Create):
             self.specs[message.spec.variable_id] = message.spec
         elif isinstance(message, Layout):
             self._layouts[sender, message.layout_id] = message.writes
 
     def tell(self, sender: int, message: Message) -> str:
-        """A message in one line."""
+        """Return a message as one line."""
         parts = self._parts(sender, message)
         return " ".join([message.name, *(part for part in parts if part)])
 

@@ -1,19 +1,19 @@
-"""What carries the messages of a scenario: every one is told, and any link can be held."""
+"""Carry the messages of a scenario: each is reported, and each direction can be held."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 
+from tests.scenarios.format import MessageFormat
+from tests.scenarios.script import Command, Ends
 from varsim.launch.link import Received
 from varsim.protocol.messages import Create, Define, Layout, Message
 from varsim.spec import Array
 from varsim.sync.actions import COORDINATOR, Reduce
-from varsim.testing.script import Command, Ends
-from varsim.testing.telling import Teller
 
 
-class Wires:
+class ScriptedLink:
     """The channel of a scenario's coordinator. Messages arrive in order of sending, unless held.
 
     Args:
@@ -30,7 +30,7 @@ class Wires:
         go_on: Callable[[], None],
     ) -> None:
         self.num_replicas = num_replicas
-        self.teller = Teller()
+        self.format = MessageFormat()
         self.untold: tuple[type[Message], ...] = (Create, Define)
         self._say = say
         self._deliver = deliver
@@ -44,7 +44,7 @@ class Wires:
     # ------------------------------------------------------------ for the scenario
 
     def command(self, command: Command) -> None:
-        """Does one of the commands about messages and time."""
+        """Execute one of the commands about messages and time."""
         match command.verb:
             case "wait":
                 self._now_s += float(command.words[0])
@@ -58,9 +58,9 @@ class Wires:
                 self._late[command.ends] = sum(ends == command.ends for ends, _ in self._flight)
 
     def post(self, sender: int, receiver: int, message: Message) -> None:
-        """Puts a message on its way."""
+        """Send a message."""
         ends = sender, receiver
-        self.teller.hear(sender, message)
+        self.format.hear(sender, message)
         if isinstance(message, Layout):  # how a replica writes is not what scenarios tell of
             self._layouts.append((ends, message))
             return
@@ -75,7 +75,7 @@ class Wires:
 
     def _tell(self, ends: Ends, message: Message, what: str) -> None:
         sender, receiver = ("coordinator" if end == COORDINATOR else end for end in ends)
-        self._say(f"{sender} -> {receiver}: {self.teller.tell(ends[0], message)}{what}")
+        self._say(f"{sender} -> {receiver}: {self.format.tell(ends[0], message)}{what}")
 
     def _take(self, *, to_replicas: bool = False) -> tuple[Ends, Message] | None:
         for place, (ends, message) in enumerate(self._flight):
@@ -92,12 +92,12 @@ class Wires:
     # ------------------------------------------------------------ as the coordinator's channel
 
     def send(self, replica_id: int, messages: Sequence[Message]) -> None:
-        """Puts messages on their way to a replica."""
+        """Send messages to a replica."""
         for message in messages:
             self.post(COORDINATOR, replica_id, message)
 
-    def receive(self, timeout_s: float) -> list[tuple[int, Received]]:  # noqa: ARG002 - waits by command
-        """The next message; nothing if the scenario lets time pass before it comes."""
+    def receive(self, timeout_s: float) -> list[tuple[int, Received]]:
+        """Return the next message; nothing if the scenario lets time pass before it."""
         while True:
             if self._layouts:
                 (sender, _), layout = self._layouts.pop(0)
@@ -114,14 +114,14 @@ class Wires:
                 self._deliver(taken[0][1], taken[1])
 
     def now_s(self) -> float:
-        """The scenario's time."""
+        """Return the scenario's time."""
         return self._now_s
 
-    def reduce(self, request: Reduce, now_s: float) -> Array:  # noqa: ARG002 - needs no time
+    def reduce(self, request: Reduce, now_s: float) -> Array:
         """Compute a reduction at once."""
         return request.computed()
 
-    def where(self, replica_id: int) -> str | None:  # noqa: ARG002  # the link's name
+    def where(self, replica_id: int) -> str | None:  # the link's name
         """None: replicas do what the scenario tells them."""
         return None
 
