@@ -33,7 +33,7 @@ def codec(cluster: SharedCluster) -> Iterator[BroadcastCodec]:
 
 
 def message(value: Array) -> Reduced:
-    return Reduced(call_id=1, index=1, leaves=(value,))
+    return Reduced(call_id=1, position=1, leaves=(value,))
 
 
 def received(

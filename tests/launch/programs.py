@@ -44,7 +44,7 @@ def serve(link: WorkerLink) -> None:
                     names = {"link": link, "os": os, "sys": sys, "np": np, "answer": None}
                     exec(program, names)
                     answer: Payload = StructureCodec(Nothing()).pack(names["answer"])
-                    link.channel.send([HostCall(call_id=0, request=answer, place="")])
+                    link.channel.send([HostCall(call_id=0, request=answer, location="")])
                 case _:
                     raise AssertionError(message)
 

@@ -71,7 +71,7 @@ def is_shared(cluster: Cluster, array: Array) -> bool:
 def send(cluster: Cluster, *arrays: Array) -> None:
     """Sends arrays that no worker of these tests looks at."""
     for replica_id in range(cluster.channel.num_replicas):
-        cluster.channel.send(replica_id, [Reduced(call_id=1, index=1, leaves=arrays)])
+        cluster.channel.send(replica_id, [Reduced(call_id=1, position=1, leaves=arrays)])
 
 
 # ---------------------------------------------------------------- there and back

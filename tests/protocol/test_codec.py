@@ -20,7 +20,7 @@ def component(value: Array) -> Component:
 
 
 def sent(*arrays: Array) -> list[Array]:
-    (message,) = decode(encode([Reduced(call_id=1, index=2, leaves=arrays)]))
+    (message,) = decode(encode([Reduced(call_id=1, position=2, leaves=arrays)]))
     assert isinstance(message, Reduced)
     return list(message.leaves)
 

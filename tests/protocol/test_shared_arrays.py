@@ -42,7 +42,7 @@ def there(cluster: SharedCluster) -> Leases:
 
 
 def message(*arrays: Array) -> Reduced:
-    return Reduced(call_id=1, index=2, leaves=arrays)
+    return Reduced(call_id=1, position=2, leaves=arrays)
 
 
 def test_large_arrays_are_not_in_the_frames(here: Leases, there: Leases) -> None:

@@ -9,14 +9,13 @@ from varsim.protocol.buckets import arrange, unpack
 from varsim.protocol.messages import (
     AllGather,
     AllReduce,
-    Collect,
     Commit,
     Component,
     Contribution,
     Create,
-    Deferred,
     Define,
-    Demand,
+    Delta,
+    DeltaReply,
     Fetch,
     Forget,
     HostCall,
@@ -25,13 +24,14 @@ from varsim.protocol.messages import (
     MergeCall,
     Merged,
     Message,
-    Part,
+    PullDeltas,
     Raised,
     Reduced,
     Start,
-    Tally,
+    SyncRequest,
     Waiting,
     Write,
+    WriteCounts,
 )
 from varsim.spec import VariableSpec
 
@@ -66,9 +66,9 @@ class MessageFormat:
             for write, value in zip(writes, values, strict=True)
         )
 
-    def _part(self, part: Part) -> list[str]:
-        values = [show(value) for value in part.values] or ["(not sent)"]
-        return [self._name(part.variable_id), f"#{part.count}", part.operation.value, *values]
+    def _delta(self, delta: Delta) -> list[str]:
+        values = [show(value) for value in delta.values] or ["(not sent)"]
+        return [self._name(delta.variable_id), f"#{delta.count}", delta.operation.value, *values]
 
     def _parts(self, sender: int, message: Message) -> list[str]:
         match message:
@@ -80,11 +80,11 @@ class MessageFormat:
                 return [written, operation.value, show(value)]
             case Contribution(layout_id=layout_id):
                 return [self._contribution(self._layouts[sender, layout_id], message)]
-            case Collect(variable_id=i, count=count):
+            case PullDeltas(variable_id=i, count=count):
                 return [self._name(i), f"#{count}"]
-            case Demand(part=part) | Deferred(part=part):
-                return self._part(part)
-            case Tally(variable_ids=ids, counts=counts):
+            case SyncRequest(delta=delta) | DeltaReply(delta=delta):
+                return self._delta(delta)
+            case WriteCounts(variable_ids=ids, counts=counts):
                 pairs = zip(ids.tolist(), counts.tolist(), strict=True)
                 return [", ".join(f"{self._name(i)} #{count}" for i, count in pairs)]
             case Component(variable_id=i, value=value):

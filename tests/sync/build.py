@@ -270,12 +270,12 @@ def all_reduce(
     structure, leaves = _taken_apart(value)
     return AllReduce(
         call_id=1,
-        index=index,
+        position=index,
         op=op,
         structure=structure,
         leaves=leaves,
         label=name,
-        place=place,
+        location=place,
     )
 
 
@@ -285,12 +285,12 @@ def all_gather(
     structure, leaves = _taken_apart(value)
     return AllGather(
         call_id=1,
-        index=index,
+        position=index,
         axis=axis,
         structure=structure,
         leaves=leaves,
         label=name,
-        place=place,
+        location=place,
     )
 
 
@@ -305,20 +305,20 @@ def merge_call(
 ) -> MergeCall:
     return MergeCall(
         call_id=call,
-        index=index,
+        position=index,
         function=NOTHING,
         arguments=NOTHING,
         label=name,
-        place=place,
+        location=place,
     )
 
 
 def waiting(variable_id: int = W, *, index: int = 0) -> Waiting:
-    return Waiting(call_id=1, variable_id=variable_id, index=index, place="train.py:40")
+    return Waiting(call_id=1, variable_id=variable_id, position=index, location="train.py:40")
 
 
 def ask(question: str = "?") -> HostCall:
-    return HostCall(call_id=1, request=Payload(question), place="train.py:50")
+    return HostCall(call_id=1, request=Payload(question), location="train.py:50")
 
 
 def start(call: int = 1) -> Start:

@@ -92,7 +92,7 @@ def test_the_k_th_meetings_are_one_however_far_a_replica_is_ahead():
 
     for index in (0, 1):
         (met,) = call.arrive(1, contribution(1.0, index=index))
-        assert [index, index] == [part.meeting.index for part in met.parts]
+        assert [index, index] == [part.meeting.position for part in met.parts]
 
 
 def test_a_contribution_does_not_make_its_replica_wait():
@@ -181,7 +181,7 @@ def test_unnamed_parts_in_different_lines_meet_and_are_noted_once():
         call.release(call.arrive(2, merge_call(index=index, place="a.py:2")))
 
     (points,) = call.state.crossings()
-    assert ["a.py:1", "a.py:1", "a.py:2"] == [point.place for point in points]
+    assert ["a.py:1", "a.py:1", "a.py:2"] == [point.location for point in points]
 
 
 def test_unnamed_parts_in_one_line_are_not_noted():

@@ -294,7 +294,7 @@ def test_while_a_call_runs_only_what_merges_is_known():
 
 def test_a_report_of_a_parted_component_makes_its_mirror_unknown():
     state = coordinator(spec(NONE))
-    handle(state, 0, returned(Report(parted=(W,))))
+    handle(state, 0, returned(Report(diverged=(W,))))
     handle(state, 1, returned())
 
     assert None is state.ledger.mirror(W)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.sync.build import ADD, ASSIGN, SUB, V, W, array
-from varsim.protocol.messages import Part
+from varsim.protocol.messages import Delta
 from varsim.spec import Operation
 from varsim.sync import deferred
 from varsim.sync.deferred import NOTHING, DeferredWrites, Log
@@ -33,12 +33,12 @@ def log(*entries: tuple[Operation, float | None]) -> Log:
     return made
 
 
-def shown(part: Part) -> tuple[int, int, Operation, list[float]]:
+def shown(part: Delta) -> tuple[int, int, Operation, list[float]]:
     return part.since, part.count, part.operation, [float(value) for value in part.values]
 
 
 def part(of: Log, count: int) -> tuple[int, int, Operation, list[float]]:
-    return shown(of.part(W, count, np.empty))
+    return shown(of.delta(W, count, np.empty))
 
 
 # ---------------------------------------------------------------- one variable
@@ -64,7 +64,7 @@ def test_an_assign_makes_all_before_it_worthless_for_later_parts():
 
 @pytest.mark.parametrize(("value", "expected"), [(0.0, -0.0), (-0.0, 0.0), (3e38, -3e38)])
 def test_what_is_subtracted_is_added_with_the_other_sign_exactly(value: float, expected: float):
-    (sent,) = log((SUB, value)).part(W, 1, np.empty).values
+    (sent,) = log((SUB, value)).delta(W, 1, np.empty).values
 
     assert array(expected).tobytes() == sent.tobytes()
 
@@ -74,12 +74,12 @@ def test_unsigned_integers_wrap():
     own.write(SUB, kept(1, "uint8"))
     own.write(ADD, kept(3, "uint8"))
 
-    (sent,) = own.part(W, 2, np.empty).values
+    (sent,) = own.delta(W, 2, np.empty).values
     assert (np.dtype("uint8"), 2) == (sent.dtype, int(sent))
 
 
 def test_a_sum_that_overflows_says_nothing():
-    (sent,) = log((ADD, 3e38), (ADD, 3e38)).part(W, 2, np.empty).values
+    (sent,) = log((ADD, 3e38), (ADD, 3e38)).delta(W, 2, np.empty).values
 
     assert np.isinf(sent)
 
@@ -99,7 +99,7 @@ def test_a_large_sum_is_made_where_it_is_sent_from():
     own = Log()
     for _ in range(2):
         own.write(ADD, np.ones(20_000, "float32"))
-    (sent,) = own.part(W, 2, allocate).values
+    (sent,) = own.delta(W, 2, allocate).values
 
     assert sent is made[0]
     assert not sent.flags.writeable
@@ -163,15 +163,15 @@ def test_within_a_call_writes_are_kept_apart_and_the_next_call_folds_them():
     own = writes(1)
     for value in (1.0, 2.0):
         own.write(W, ADD, kept(value))
-    assert (0, 1, ADD, [1.0]) == shown(own.part(W, 1))
+    assert (0, 1, ADD, [1.0]) == shown(own.delta(W, 1))
     own.end()
     own.begin(2)
     own.write(W, ADD, kept(4.0))
 
-    assert (0, 2, ADD, [3.0]) == shown(own.part(W, 2))
-    assert (0, 3, ADD, [7.0]) == shown(own.part(W))
+    assert (0, 2, ADD, [3.0]) == shown(own.delta(W, 2))
+    assert (0, 3, ADD, [7.0]) == shown(own.delta(W))
     with pytest.raises(AssertionError):  # nobody can be there any more
-        own.part(W, 1)
+        own.delta(W, 1)
 
 
 def test_a_call_that_fails_takes_its_writes_along():
@@ -187,7 +187,7 @@ def test_a_call_that_fails_takes_its_writes_along():
 
     assert own.owes(W)
     assert not own.owes(V)
-    assert (0, 1, ADD, [1.0]) == shown(own.part(W))
+    assert (0, 1, ADD, [1.0]) == shown(own.delta(W))
 
 
 def test_what_was_exchanged_stays_when_its_call_fails():
@@ -199,7 +199,7 @@ def test_what_was_exchanged_stays_when_its_call_fails():
 
     assert not own.owes(W)
     own.write(W, ADD, kept(8.0))
-    assert (2, 3, ADD, [8.0]) == shown(own.part(W))
+    assert (2, 3, ADD, [8.0]) == shown(own.delta(W))
 
 
 def test_a_call_in_a_call_fails_alone():
@@ -211,7 +211,7 @@ def test_a_call_in_a_call_fails_alone():
     own.fail(2)
     own.write(W, ADD, kept(4.0))
 
-    assert (0, 2, ADD, [5.0]) == shown(own.part(W))
+    assert (0, 2, ADD, [5.0]) == shown(own.delta(W))
     own.fail(1)
     assert not own.owes(W)
 
@@ -237,7 +237,7 @@ def test_folding_leaves_the_writes_of_a_call_around_apart():
     own.end()
     own.fail(2)
 
-    assert (0, 1, ADD, [1.0]) == shown(own.part(W))
+    assert (0, 1, ADD, [1.0]) == shown(own.delta(W))
 
 
 # ---------------------------------------------------------------- tallies

@@ -27,7 +27,7 @@ from tests.sync.build import (
     spec,
 )
 from varsim.errors import MismatchError
-from varsim.protocol.messages import Collect, Deferred, Demand, Part, Tally
+from varsim.protocol.messages import Delta, DeltaReply, PullDeltas, SyncRequest, WriteCounts
 from varsim.spec import Operation
 from varsim.sync.actions import Finish, ProgramRefused, Send
 from varsim.sync.coordinator_events import TimePasses
@@ -50,8 +50,8 @@ def operations(count: int) -> int:
     return log.operations
 
 
-def part(count: int, value: float, *, since: int = 0, operation: Operation = ADD) -> Part:
-    return Part(
+def part(count: int, value: float, *, since: int = 0, operation: Operation = ADD) -> Delta:
+    return Delta(
         variable_id=W,
         since=since,
         count=count,
@@ -61,8 +61,8 @@ def part(count: int, value: float, *, since: int = 0, operation: Operation = ADD
     )
 
 
-def tally(count: int, *, call: int = 1, wrong: bool = False) -> Tally:
-    return Tally(
+def tally(count: int, *, call: int = 1, wrong: bool = False) -> WriteCounts:
+    return WriteCounts(
         call_id=call,
         variable_ids=np.array([W]),
         counts=np.array([count]),
@@ -70,15 +70,15 @@ def tally(count: int, *, call: int = 1, wrong: bool = False) -> Tally:
     )
 
 
-def demand(count: int, value: float, *, since: int = 0, call: int = 1) -> Demand:
-    return Demand(call_id=call, part=part(count, value, since=since), place="train.py:40")
+def demand(count: int, value: float, *, since: int = 0, call: int = 1) -> SyncRequest:
+    return SyncRequest(call_id=call, delta=part(count, value, since=since), location="train.py:40")
 
 
-def asked(actions) -> list[Collect]:
+def asked(actions) -> list[PullDeltas]:
     return [
         action.message
         for action in actions
-        if isinstance(action, Send) and isinstance(action.message, Collect)
+        if isinstance(action, Send) and isinstance(action.message, PullDeltas)
     ]
 
 
@@ -109,7 +109,7 @@ def test_one_who_runs_is_asked_when_it_waits():
     handle(own, 0, tally(1))
     assert [] == asked(handle(own, 0, demand(1, 1.0)))
 
-    assert ["1 <- Collect w #1"] == describe(handle(own, 1, merge_call()))
+    assert ["1 <- PullDeltas w #1"] == describe(handle(own, 1, merge_call()))
 
 
 def test_one_who_has_not_got_there_is_not_asked():
@@ -130,7 +130,7 @@ def test_the_lowest_number_of_writes_comes_first():
 
     (collect,) = asked(handle(own, 1, demand(1, 2.0)))
     assert 1 == collect.count
-    happens = handle(own, 0, Deferred(request_id=collect.request_id, part=part(1, 1.0)))
+    happens = handle(own, 0, DeltaReply(request_id=collect.request_id, delta=part(1, 1.0)))
     assert ["0 <- Commit w v1 assign 3.0", "1 <- Commit w v1 assign 3.0"] == describe(happens)[:2]
     assert [2] == [one.count for one in asked(happens)]
 
@@ -149,9 +149,9 @@ def test_an_answer_for_a_higher_number_of_writes_is_dropped():
     collects = asked(handle(own, 0, demand(1, 1.0)))
     assert [1, 1] == [one.count for one in collects]
 
-    assert [] == handle(own, 2, Deferred(request_id=late.request_id, part=part(2, 11.0)))
+    assert [] == handle(own, 2, DeltaReply(request_id=late.request_id, delta=part(2, 11.0)))
     answers = [
-        handle(own, i, Deferred(request_id=one.request_id, part=part(1, 1.0)))
+        handle(own, i, DeltaReply(request_id=one.request_id, delta=part(1, 1.0)))
         for i, one in zip((1, 2), collects, strict=True)
     ]
     assert "0 <- Commit w v1 assign 3.0" == describe(answers[1])[0]
@@ -180,9 +180,9 @@ def test_a_part_from_before_the_last_exchange_is_asked_for_again():
     handle(own, 1, tally(2))
 
     stale = handle(own, 1, demand(2, 22.0, since=0))
-    assert ["1 <- Collect w #2"] == describe(stale)
+    assert ["1 <- PullDeltas w #2"] == describe(stale)
     (collect,) = asked(stale)
-    handle(own, 1, Deferred(request_id=collect.request_id, part=part(2, 20.0, since=1)))
+    handle(own, 1, DeltaReply(request_id=collect.request_id, delta=part(2, 20.0, since=1)))
     handle(own, 0, tally(2))
     assert "0 <- Commit w v2 assign 33.0" == describe(handle(own, 0, demand(2, 10.0, since=1)))[0]
 
@@ -196,7 +196,7 @@ def test_an_answer_of_a_failed_call_is_dropped():
     give_up(own, 1, "KeyboardInterrupt", 0.0)
     own.validate()
 
-    assert [] == handle(own, 1, Deferred(request_id=collect.request_id, part=part(1, 2.0)))
+    assert [] == handle(own, 1, DeltaReply(request_id=collect.request_id, delta=part(1, 2.0)))
     assert None is own.ledger.exchanges.request(W, None, 0.0)
 
 
@@ -236,11 +236,11 @@ def test_operations_are_compared_when_they_are_exchanged():
     handle(own, 0, tally(1))
     handle(own, 0, demand(1, 1.0))
     handle(own, 1, tally(1, wrong=True))
-    other = Part(
+    other = Delta(
         variable_id=W, since=0, count=1, operations=OTHER, operation=ASSIGN, values=(array(1.0),)
     )
 
-    failed = handle(own, 1, Demand(call_id=1, part=other, place=""))
+    failed = handle(own, 1, SyncRequest(call_id=1, delta=other, location=""))
     assert "by different operations" in error_of(failed)
 
 
@@ -262,9 +262,9 @@ def test_nobody_fails_while_a_part_is_on_its_way():
     handle(own, 2, tally(1))
 
     collected = handle(own, 2, returned())
-    assert ["2 <- Collect w #1"] == describe(collected)
+    assert ["2 <- PullDeltas w #1"] == describe(collected)
     (collect,) = asked(collected)
-    text = error_of(handle(own, 2, Deferred(request_id=collect.request_id, part=part(1, 1.0))))
+    text = error_of(handle(own, 2, DeltaReply(request_id=collect.request_id, delta=part(1, 1.0))))
     assert "replica 1: 0 writes" in text
 
 
@@ -284,7 +284,7 @@ def test_the_program_that_waits_for_a_replica_hears_that_its_call_has_failed():
     handle(own, 0, merge_call())
 
     (collect,) = asked(fetch(own))
-    failed = handle(own, 1, Deferred(request_id=collect.request_id, part=part(1, 1.0)))
+    failed = handle(own, 1, DeltaReply(request_id=collect.request_id, delta=part(1, 1.0)))
     (refused,) = [action for action in failed if isinstance(action, ProgramRefused)]
     assert FETCH == refused.token
     assert isinstance(refused.error, MismatchError)
@@ -298,9 +298,9 @@ def test_a_call_that_can_only_fail_waits_for_what_is_on_its_way():
     handle(own, 0, tally(1))
 
     waits = handle(own, 0, demand(1, 1.0))
-    assert ["1 <- Collect w #1"] == describe(waits)
+    assert ["1 <- PullDeltas w #1"] == describe(waits)
     (collect,) = asked(waits)
-    happens = handle(own, 1, Deferred(request_id=collect.request_id, part=part(1, 2.0)))
+    happens = handle(own, 1, DeltaReply(request_id=collect.request_id, delta=part(1, 2.0)))
     assert ["0 <- Commit w v1 assign 3.0", "1 <- Commit w v1 assign 3.0"] == describe(happens)
     assert "finish 1: 1 raised trouble" == describe(handle(own, 0, returned()))[-1]
 
@@ -314,7 +314,7 @@ def test_a_call_that_can_only_fail_waits_for_whoever_runs():
     (collect,) = asked(handle(own, 0, demand(1, 1.0)))
     handle(own, 2, contribution_to_v())
 
-    assert [] == handle(own, 1, Deferred(request_id=collect.request_id, part=part(1, 2.0)))
+    assert [] == handle(own, 1, DeltaReply(request_id=collect.request_id, delta=part(1, 2.0)))
     handle(own, 2, tally(1))
     assert "0 <- Commit w v1 assign 6.0" == describe(handle(own, 2, demand(1, 3.0)))[0]
 
@@ -357,9 +357,9 @@ def test_the_program_has_everything_exchanged_once():
 
     actions = fetch(own)
     collects = asked(actions)
-    assert ["0 <- Collect w #2", "1 <- Collect w #2"] == describe(actions)
-    handle(own, 0, Deferred(request_id=collects[0].request_id, part=part(2, 1.0)))
-    happens = handle(own, 1, Deferred(request_id=collects[1].request_id, part=part(2, 2.0)))
+    assert ["0 <- PullDeltas w #2", "1 <- PullDeltas w #2"] == describe(actions)
+    handle(own, 0, DeltaReply(request_id=collects[0].request_id, delta=part(2, 1.0)))
+    happens = handle(own, 1, DeltaReply(request_id=collects[1].request_id, delta=part(2, 2.0)))
 
     assert ["exchanged", "done 3.0"] == describe(happens)[-2:]
     assert ["done 3.0"] == describe(fetch(own))

@@ -46,9 +46,9 @@ def test_all_writes_leave_as_one_contribution():
     state.write(V, ASSIGN, array(2.0), "train.py:3")
     layout, contribution = leave(state)
 
-    assert ["train.py:1", "train.py:2", "train.py:3"] == [w.place for w in layout.writes]
+    assert ["train.py:1", "train.py:2", "train.py:3"] == [w.location for w in layout.writes]
     assert [[1.0, 2.0], 7] == [bucket.tolist() for bucket in contribution.buckets]
-    assert 0 == contribution.index
+    assert 0 == contribution.position
 
 
 def test_the_index_of_a_contribution_is_that_of_its_first_write():
@@ -57,10 +57,10 @@ def test_the_index_of_a_contribution_is_that_of_its_first_write():
         state.write(W, ADD, array(1.0))
     leave(state)
     state.meet()
-    state.handle(Merged(call_id=1, index=3, result=NOTHING))
+    state.handle(Merged(call_id=1, position=3, result=NOTHING))
     state.write(W, ADD, array(1.0))
 
-    assert 4 == leave(state)[-1].index
+    assert 4 == leave(state)[-1].position
 
 
 def test_a_layout_is_sent_once():

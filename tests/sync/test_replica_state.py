@@ -183,7 +183,7 @@ def test_the_outbox_leaves_with_a_meeting_and_indices_count_both():
     sent = state.meet(enter)
 
     assert ["-> Contribution w assign 1.0", "-> AllReduce SUM 1.0"] == describe(sent)
-    assert [0, 1] == [action.message.index for action in sent[1:]]
+    assert [0, 1] == [action.message.position for action in sent[1:]]
 
 
 def test_the_outbox_leaves_with_the_end_of_the_function():
@@ -317,9 +317,9 @@ def test_a_report_tells_what_happened_since_the_last_one():
 
     report = state.report("said")
     assert ((V, 2, 1),) == report.accesses
-    assert (V,) == report.parted
+    assert (V,) == report.diverged
     assert "said" == report.output
-    assert ((), ()) == (state.report().accesses, state.report().parted)
+    assert ((), ()) == (state.report().accesses, state.report().diverged)
 
 
 def test_a_component_written_past_the_policy_has_parted():
@@ -327,7 +327,7 @@ def test_a_component_written_past_the_policy_has_parted():
     state.write_component(W, ASSIGN, array(3.0))
 
     assert 3.0 == state.read(W)
-    assert (W,) == state.report().parted
+    assert (W,) == state.report().diverged
     assert [] == state.flush()
 
 
@@ -339,8 +339,8 @@ def test_an_answer_is_delivered_to_the_innermost_call_only():
     state.meet()
     state.begin(2)
     answers = [
-        Reduced(call_id=1, index=0, leaves=()),
-        Merged(call_id=1, index=0, result=NOTHING),
+        Reduced(call_id=1, position=0, leaves=()),
+        Merged(call_id=1, position=0, result=NOTHING),
         HostResult(call_id=1, result=NOTHING),
     ]
 
@@ -393,7 +393,7 @@ def test_a_commit_after_the_end_of_its_call_is_still_applied():
 
 def indices(left):
     """Return the index of each collective."""
-    return [message.index for actions in left for message in sent(actions)]  # type: ignore[attr-defined]
+    return [message.position for actions in left for message in sent(actions)]  # type: ignore[attr-defined]
 
 
 def test_a_nested_call_numbers_its_own_meetings():
@@ -401,9 +401,9 @@ def test_a_nested_call_numbers_its_own_meetings():
     outer = [state.meet()]
     state.begin(2)
     inner = [state.meet()]
-    state.handle(Merged(call_id=2, index=0, result=NOTHING))
+    state.handle(Merged(call_id=2, position=0, result=NOTHING))
     state.end()
-    state.handle(Merged(call_id=1, index=0, result=NOTHING))
+    state.handle(Merged(call_id=1, position=0, result=NOTHING))
     outer.append(state.meet())
 
     assert [0] == indices(inner)

@@ -125,7 +125,7 @@ def test_where_a_replica_wrote_last_is_remembered():
     give_up(state, 1, "KeyboardInterrupt", 0.0)
 
     seen = {one.replica_id: one.seen_at for one in state.stragglers.among(EVERYBODY)}
-    assert {0: layout.writes[-1].place, 1: ""} == seen
+    assert {0: layout.writes[-1].location, 1: ""} == seen
 
 
 def call_again(state: CoordinatorState, now_s: float) -> list[CoordinatorAction]:

@@ -103,7 +103,7 @@ class Wires:
         layout = Layout(layout_id=0, writes=writes)
         return [
             layout,
-            Contribution(call_id=call, index=0, layout_id=0, buckets=tuple(buckets)),
+            Contribution(call_id=call, position=0, layout_id=0, buckets=tuple(buckets)),
         ]
 
     def step(self, call: int, *of_replicas: tuple[tuple[int, float | None], ...]) -> None:
@@ -259,7 +259,7 @@ def test_reads_waits_and_aborts_have_their_call(wires: Wires) -> None:
     wires.variable(1)
     wires.all(Start(call_id=4, function_id="f", arguments=NOTHING))
     wires.replicas[0].read(1, 0, 0, "p:2", np.array(0, "f4"))
-    wires.up(0, Waiting(call_id=4, variable_id=1, index=0, place="p:3"))
+    wires.up(0, Waiting(call_id=4, variable_id=1, position=0, location="p:3"))
     wires.all(Abort(call_id=4, reason="a reason"))
     wires.program.lost(1, "was killed")
     events = wires.history()

@@ -1,4 +1,4 @@
-"""The messages about deferred writes: who has how many, and what they add up to."""
+"""The messages about deferred writes: how many each replica has, and what they add up to."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from varsim.spec import Array, Operation
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Part:
-    """What one replica has done to a deferred variable since it was exchanged last, up to a write.
+class Delta:
+    """What one replica has done to a deferred variable since its last exchange, up to one write.
 
-    Writes are counted from the variable's creation, and with them what they were: `operations`
-    stands for all of them in order, and is equal exactly where they are (but for bad luck).
+    Writes are counted from the variable's creation. `operations` is a digest of all of them in
+    order: replicas with the same operations have the same digest.
     """
 
     variable_id: int
-    since: int  # how many of its writes had been exchanged when this was made
-    count: int  # how many it tells of, with those exchanged
-    operations: int  # of all `count` writes
-    operation: Operation  # ASSIGN, or ASSIGN_ADD of what adds up
+    since: int  # how many of its writes were exchanged before
+    count: int  # how many writes it covers, including those
+    operations: int  # digest of all `count` writes
+    operation: Operation  # ASSIGN, or ASSIGN_ADD of a sum
     values: tuple[Array, ...]  # one, or none if this replica's values do not count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Collect(Message):
-    """Coordinator → replica: send your part of a deferred variable. Answered by `Deferred`.
+class PullDeltas(Message):
+    """Coordinator → replica: send your delta of a deferred variable. Answered by `DeltaReply`.
 
-    Sent only to a replica that has told as many writes in a `Tally`.
+    Sent only to a replica that has reported as many writes in a `WriteCounts`.
     """
 
     request_id: int
@@ -37,33 +37,34 @@ class Collect(Message):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Tally(Message):
+class WriteCounts(Message):
     """Replica → coordinator: how often I have written deferred variables since their creation.
 
-    Of those written since the last tally; travels with the message that made the outbox leave.
+    It covers the variables written since the last report, and travels with the message that makes
+    the outbox leave.
     """
 
     call_id: int
     variable_ids: Array  # int64, (n,), each once
     counts: Array  # int64, (n,)
-    operations: Array  # int64, (n,); see `Part`
+    operations: Array  # int64, (n,); see `Delta`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Demand(Message):
-    """Replica → coordinator: my program waits until this, my part, is exchanged.
+class SyncRequest(Message):
+    """Replica → coordinator: my program waits until this delta of mine is exchanged.
 
     Answered by a `Commit` that settles as many writes.
     """
 
     call_id: int
-    part: Part
-    place: str
+    delta: Delta
+    location: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Deferred(Message):
-    """Replica → coordinator: one replica's part of a deferred variable, as a `Collect` asked."""
+class DeltaReply(Message):
+    """Replica → coordinator: one replica's delta of a deferred variable, as `PullDeltas` asks."""
 
     request_id: int
-    part: Part
+    delta: Delta

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from varsim.protocol.deferral import Collect, Deferred, Demand, Part, Tally
+from varsim.protocol.deferral import Delta, DeltaReply, PullDeltas, SyncRequest, WriteCounts
 from varsim.protocol.parts import (
     BY_PROGRAM,
     OF_DEFERRED,
@@ -28,16 +28,16 @@ from varsim.spec import Array, Operation, ReduceOp, VariableAggregation, Variabl
 __all__ = [  # what is defined elsewhere; all that follows is public too
     "BY_PROGRAM",
     "OF_DEFERRED",
-    "Collect",
-    "Deferred",
-    "Demand",
+    "Delta",
+    "DeltaReply",
     "Message",
-    "Part",
     "Payload",
+    "PullDeltas",
     "Report",
     "Structure",
-    "Tally",
+    "SyncRequest",
     "Write",
+    "WriteCounts",
 ]
 
 # ---------------------------------------------------------------- coordinator → worker
@@ -118,7 +118,7 @@ class Reduced(Message):
     """Coordinator → replica: the answer to an `AllReduce` or an `AllGather`, leaf by leaf."""
 
     call_id: int
-    index: int
+    position: int
     leaves: tuple[Array, ...]
 
 
@@ -127,7 +127,7 @@ class Merged(Message):
     """Coordinator → replica: this replica's slice of what a merge_call returned."""
 
     call_id: int
-    index: int
+    position: int
     result: Payload
 
 
@@ -201,7 +201,7 @@ class Contribution(Message):
     """
 
     call_id: int
-    index: int  # of the first write
+    position: int  # of the first write
     layout_id: int
     buckets: tuple[Array, ...]  # the values, side by side as `protocol.buckets` arranges the writes
 
@@ -211,12 +211,12 @@ class AllReduce(Message):
     """Replica → coordinator: reduce these leaves over all replicas. Answered by `Reduced`."""
 
     call_id: int
-    index: int
+    position: int
     op: ReduceOp
     structure: Structure  # of the value whose leaves these are; must be alike on all replicas
     leaves: tuple[Array, ...]  # in the order in which the structure names them
     label: str | None  # the name that the program gave it; must be the same on all replicas
-    place: str
+    location: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -224,12 +224,12 @@ class AllGather(Message):
     """Replica → coordinator: concatenate over all replicas. Answered by `Reduced`."""
 
     call_id: int
-    index: int
+    position: int
     axis: int
     structure: Structure
     leaves: tuple[Array, ...]
     label: str | None
-    place: str
+    location: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -240,11 +240,11 @@ class MergeCall(Message):
     """
 
     call_id: int
-    index: int
+    position: int
     function: Payload
     arguments: Payload  # (args, kwargs) of this replica
     label: str | None
-    place: str
+    location: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -253,8 +253,8 @@ class Waiting(Message):
 
     call_id: int
     variable_id: int
-    index: int  # of the last write of it
-    place: str
+    position: int  # of the last write of it
+    location: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -267,7 +267,7 @@ class HostCall(Message):
 
     call_id: int
     request: Payload  # one of `distribute.host_requests`
-    place: str
+    location: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -322,7 +322,7 @@ ToWorker = (
     | Forget
     | Commit
     | Fetch
-    | Collect
+    | PullDeltas
     | Define
     | Start
     | Reduced
@@ -349,13 +349,13 @@ ToCoordinator = (
     | AllGather
     | MergeCall
     | Waiting
-    | Tally
-    | Demand
+    | WriteCounts
+    | SyncRequest
     | HostCall
     | Returned
     | Raised
     | Left
     | Component
     | SliceReduced
-    | Deferred
+    | DeltaReply
 )

@@ -43,7 +43,7 @@ class Report:
     """What a replica saw during one call, beside the result."""
 
     accesses: tuple[tuple[int, int, int], ...] = ()  # (variable_id, local writes, reads)
-    parted: tuple[int, ...] = ()  # variables whose component here was written locally
+    diverged: tuple[int, ...] = ()  # variables whose component here was written locally
     warnings: tuple[tuple[str, str], ...] = ()  # (text, place)
     output: str = ""  # what the function printed
 
@@ -55,7 +55,7 @@ class Write:
     variable_id: int
     operation: Operation
     shape: tuple[int, ...]  # of the value
-    place: str  # file:line in the user's program
+    location: str  # file:line in the user's program
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -8,12 +8,12 @@ from varsim.errors import Fix, MismatchError
 from varsim.protocol.messages import (
     Collective,
     Contribution,
-    Demand,
     HostCall,
     Meeting,
     Raised,
     Report,
     Returned,
+    SyncRequest,
     Waiting,
 )
 from varsim.spec import VariableSpec
@@ -96,10 +96,10 @@ class CallState:
             What is complete now, in order.
         """
         participant = self.participants[replica_id]
-        assert meeting.index == participant.met, "a replica numbers its meetings in order"
-        stop = meeting.index + (1 if plan is None else len(plan.writes))
-        part = Part(meeting.index, stop, meeting, plan, now_s)
-        participant.seen_at = part.at(stop - 1).place
+        assert meeting.position == participant.met, "a replica numbers its meetings in order"
+        stop = meeting.position + (1 if plan is None else len(plan.writes))
+        part = Part(meeting.position, stop, meeting, plan, now_s)
+        participant.seen_at = part.at(stop - 1).location
         if not isinstance(meeting, Contribution):
             participant.status = Status.WAITING
             participant.waits_for = meeting
@@ -159,7 +159,7 @@ class CallState:
         """Keeps unnamed collectives that met although they stand in different lines."""
         points = tuple(one for one in meetings if not isinstance(one, Contribution))
         if any(mismatch.are_crossed(points[0], other) for other in points[1:]):
-            self._crossed.setdefault(frozenset(one.place for one in points), points)
+            self._crossed.setdefault(frozenset(one.location for one in points), points)
 
     def crossings(self) -> tuple[tuple[Collective, ...], ...]:
         """Unnamed collectives that met in different lines: of each set of lines the first."""
@@ -176,7 +176,7 @@ class CallState:
         answered = not isinstance(met.parts[0].meeting, Contribution)
         for participant in self.participants:
             waits_for = participant.waits_for
-            if answered or (isinstance(waits_for, Waiting) and waits_for.index < met.stop):
+            if answered or (isinstance(waits_for, Waiting) and waits_for.position < met.stop):
                 self.resume(participant)
 
     def resume(self, participant: Participant) -> None:
@@ -195,31 +195,31 @@ class CallState:
     def wait(self, replica_id: int, waiting: Waiting) -> None:
         """A replica's program waits for a commit, unless it is already on its way."""
         participant = self.participants[replica_id]
-        participant.seen_at = waiting.place
-        if waiting.index >= self.next_index:
+        participant.seen_at = waiting.location
+        if waiting.position >= self.next_index:
             participant.status = Status.WAITING
             participant.waits_for = waiting
 
-    def demand(self, replica_id: int, demand: Demand) -> None:
+    def demand(self, replica_id: int, demand: SyncRequest) -> None:
         """A replica's program waits for the exchange of a variable's deferred writes."""
         self.participants[replica_id].status = Status.WAITING
         self.participants[replica_id].waits_for = demand
-        self.participants[replica_id].seen_at = demand.place
+        self.participants[replica_id].seen_at = demand.location
 
     def settle(self, variable_id: int, count: int) -> None:
         """So many deferred writes have been exchanged; those who waited for that run again."""
         for participant in self.participants:
             waits_for = participant.waits_for
-            if not isinstance(waits_for, Demand):
+            if not isinstance(waits_for, SyncRequest):
                 continue
-            if (waits_for.part.variable_id, waits_for.part.count) == (variable_id, count):
+            if (waits_for.delta.variable_id, waits_for.delta.count) == (variable_id, count):
                 self.resume(participant)
 
     def ask(self, replica_id: int, ask: HostCall) -> None:
         """A replica waits for the program to do something; see `next_ask`."""
         self.participants[replica_id].status = Status.WAITING
         self.participants[replica_id].waits_for = ask
-        self.participants[replica_id].seen_at = ask.place
+        self.participants[replica_id].seen_at = ask.location
         self._asks[replica_id] = ask
 
     def next_ask(self) -> tuple[int, HostCall] | None:
@@ -287,7 +287,7 @@ class CallState:
         if index is None:
             return None
         running = any(p.status is Status.RUNNING for p in self.participants)
-        passing = (HostCall, Demand) if running or exchanging else HostCall
+        passing = (HostCall, SyncRequest) if running or exchanging else HostCall
         coming = any(
             p.met <= index and (p.status is Status.RUNNING or isinstance(p.waits_for, passing))
             for p in self.participants

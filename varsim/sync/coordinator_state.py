@@ -12,9 +12,8 @@ from varsim.protocol.messages import (
     AllReduce,
     Component,
     Contribution,
-    Deferred,
     Define,
-    Demand,
+    DeltaReply,
     Forget,
     HostCall,
     HostResult,
@@ -27,8 +26,9 @@ from varsim.protocol.messages import (
     Reduced,
     Returned,
     Start,
-    Tally,
+    SyncRequest,
     Waiting,
+    WriteCounts,
 )
 from varsim.spec import Array
 from varsim.sync import mismatch, reduce
@@ -263,7 +263,7 @@ class CoordinatorState:
         for participant in call.participants:
             call.resume(participant)
         return [
-            Send(i, Merged(call_id=event.call_id, index=event.index, result=result))
+            Send(i, Merged(call_id=event.call_id, position=event.index, result=result))
             for i, result in enumerate(event.results)
         ]
 
@@ -329,7 +329,7 @@ class CoordinatorState:
             case Layout():
                 self._plans.learn(replica_id, message)
                 return
-            case Deferred():
+            case DeltaReply():
                 self.ledger.exchanges.take(replica_id, message)
                 yield from self._go_on(self._innermost, now_s)
                 return
@@ -349,7 +349,9 @@ class CoordinatorState:
         except VarsimError as error:
             yield from self._fail(call, error, now_s)
             return
-        if isinstance(message, Tally) or (isinstance(message, Contribution) and not call.doomed):
+        if isinstance(message, WriteCounts) or (
+            isinstance(message, Contribution) and not call.doomed
+        ):
             return
         yield from self._go_on(call, now_s)
 
@@ -381,9 +383,9 @@ class CoordinatorState:
                     yield from self._happen(call, met, now_s)
             case Waiting():
                 call.wait(replica_id, message)
-            case Tally():
+            case WriteCounts():
                 self.ledger.exchanges.tell(replica_id, message)
-            case Demand():
+            case SyncRequest():
                 if self.ledger.exchanges.demand(replica_id, message, now_s):
                     call.demand(replica_id, message)
             case HostCall():
@@ -400,16 +402,16 @@ class CoordinatorState:
                 yield from self.ledger.merging.merge(call.call_id, met, now_s, call.idle())
             case MergeCall():
                 meetings = tuple(part.meeting for part in met.parts)
-                yield RunMerge(call.call_id, first.index, meetings)  # type: ignore[arg-type]
+                yield RunMerge(call.call_id, first.position, meetings)  # type: ignore[arg-type]
                 return  # its replicas wait until it is done
             case AllReduce():
                 leaves = self._by_leaf(met)
                 reduced = tuple(reduce.reduce(values, first.op) for values in leaves)
-                yield from self._reply(call, first.index, reduced)
+                yield from self._reply(call, first.position, reduced)
             case AllGather():
                 leaves = self._by_leaf(met)
                 gathered = tuple(reduce.concatenate(values, first.axis) for values in leaves)
-                yield from self._reply(call, first.index, gathered)
+                yield from self._reply(call, first.position, gathered)
         call.release(met)
 
     def _by_leaf(self, met: Met) -> Iterable[tuple[Array, ...]]:
@@ -421,7 +423,7 @@ class CoordinatorState:
     def _reply(
         self, call: CallState, index: int, leaves: tuple[Array, ...]
     ) -> list[CoordinatorAction]:
-        return self._all(Reduced(call_id=call.call_id, index=index, leaves=leaves))
+        return self._all(Reduced(call_id=call.call_id, position=index, leaves=leaves))
 
     # ------------------------------------------------------------ ends of calls
 
@@ -477,7 +479,7 @@ class CoordinatorState:
         for points in call.crossings():
             pairs = {
                 frozenset(pair)
-                for pair in combinations(dict.fromkeys(one.place for one in points), 2)
+                for pair in combinations(dict.fromkeys(one.location for one in points), 2)
             }
             if not pairs <= self._crossed:
                 self._crossed |= pairs

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from varsim.protocol.buckets import PACK_LIMIT_BYTES
-from varsim.protocol.messages import Part, Tally
+from varsim.protocol.messages import Delta, WriteCounts
 from varsim.spec import Array, Operation
 from varsim.sync import reduce
 from varsim.sync.update_buffers import Allocate
@@ -92,13 +92,13 @@ class Log:
             last = Entry(self.count, self.operations, operation, value)
             self._keep([*self.entries[:start], last])
 
-    def part(self, variable_id: int, count: int, allocate: Allocate) -> Part:
+    def delta(self, variable_id: int, count: int, allocate: Allocate) -> Delta:
         """All of it up to a write, as one value."""
         taken = [entry for entry in self.entries if entry.count <= count]
         assert taken, "there is nothing to exchange"
         assert taken[-1].count == count, "entries end where somebody may read"
         operation, value = combined(taken, allocate)
-        return Part(
+        return Delta(
             variable_id=variable_id,
             since=self.settled.count,
             count=count,
@@ -204,19 +204,19 @@ class DeferredWrites:
         log = self._logs.get(variable_id)
         return log is not None and bool(log.entries)
 
-    def part(self, variable_id: int, count: int | None = None) -> Part:
+    def delta(self, variable_id: int, count: int | None = None) -> Delta:
         """This replica's part up to a write; None: up to the last."""
         log = self._logs[variable_id]
         count = log.count if count is None else count
-        return log.part(variable_id, count, self._allocate)
+        return log.delta(variable_id, count, self._allocate)
 
-    def tally(self) -> list[Tally]:
+    def tally(self) -> list[WriteCounts]:
         """What the coordinator must know before this replica waits or ends, if it does not yet."""
         if not self._untold:
             return []
         untold, self._untold = self._untold, {}
         return [
-            Tally(
+            WriteCounts(
                 call_id=self._running[-1],
                 variable_ids=np.array([*untold], np.int64),
                 counts=np.array([log.count for log in untold.values()], np.int64),

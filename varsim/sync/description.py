@@ -10,11 +10,11 @@ from varsim.protocol.messages import (
     AllGather,
     AllReduce,
     Collective,
-    Demand,
     HostCall,
     MergeCall,
     Point,
     Raised,
+    SyncRequest,
     Waiting,
     Write,
 )
@@ -127,9 +127,11 @@ def _how_it_ended(participant: Participant) -> str:
     return "raised" if isinstance(participant.ended, Raised) else "returned"
 
 
-def describe(point: Point | Waiting | Demand | HostCall, specs: Mapping[int, VariableSpec]) -> str:
+def describe(
+    point: Point | Waiting | SyncRequest | HostCall, specs: Mapping[int, VariableSpec]
+) -> str:
     """What a replica does at a point where it meets or waits, with the place in the program."""
-    at = f" at {point.place}" if point.place else ""
+    at = f" at {point.location}" if point.location else ""
     match point:
         case Write():
             spec = specs[point.variable_id]
@@ -139,8 +141,8 @@ def describe(point: Point | Waiting | Demand | HostCall, specs: Mapping[int, Var
             return f"{_call(point)}{at}"
         case Waiting():
             return f"a read of {specs[point.variable_id].name}, after its own write to it{at}"
-        case Demand():
-            return f"a read of {specs[point.part.variable_id].name}, after its own write to it{at}"
+        case SyncRequest():
+            return f"a read of {specs[point.delta.variable_id].name}, after its own write to it{at}"
         case HostCall():
             return f"a request to the program{at}"
         case _:

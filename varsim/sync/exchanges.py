@@ -6,7 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from varsim.errors import MismatchError, VarsimError
-from varsim.protocol.messages import OF_DEFERRED, Collect, Deferred, Demand, Part, Tally
+from varsim.protocol.messages import (
+    OF_DEFERRED,
+    Delta,
+    DeltaReply,
+    PullDeltas,
+    SyncRequest,
+    WriteCounts,
+)
 from varsim.spec import Operation, VariableSpec
 from varsim.sync import mismatch, reduce
 from varsim.sync.actions import CoordinatorAction, Reduce, Send, Steps
@@ -22,34 +29,34 @@ class _Deferral:
     """What is known of the writes of one deferred variable.
 
     Its writes are exchanged up to *cuts*, the lowest first: where somebody waits for the value
-    that they lead to. `parts` and `asked` are of the lowest cut.
+    that they lead to. `deltas` and `asked` are of the lowest cut.
     """
 
     told: list[Mark]  # by every replica
     exchanged: Mark = NOTHING
     cuts: dict[int, list[float]] = field(default_factory=dict)  # since when somebody waits for it
-    parts: dict[int, Part] = field(default_factory=dict)  # by replica
+    deltas: dict[int, Delta] = field(default_factory=dict)  # by replica
     asked: dict[int, int] = field(default_factory=dict)  # replica → request_id
 
     def want(self, count: int, now_s: float) -> None:
         """Somebody waits for what the first so many writes lead to."""
         if self.cuts and count < min(self.cuts):
-            self.parts.clear()
+            self.deltas.clear()
             self.asked.clear()  # the answers, of another cut, will be dropped
         self.cuts.setdefault(count, []).append(now_s)
 
     def close(self) -> None:
         """Nobody waits any more."""
         self.cuts.clear()
-        self.parts.clear()
+        self.deltas.clear()
         self.asked.clear()
 
 
 class Exchanges:
     """Exchanges deferred writes for the replicas, and for the program, that need their values.
 
-    How often a replica has written is known whenever it waits or has ended: its `Tally` says so.
-    So a replica is asked for its part when it is certain that it has it.
+    Whenever a replica waits or has ended, its `WriteCounts` has said how often it has written. So a
+    replica is asked for its delta only when it has it.
     """
 
     def __init__(
@@ -83,7 +90,7 @@ class Exchanges:
         """A call starts."""
         self._starts[call_id] = {}
 
-    def tell(self, replica_id: int, tally: Tally) -> None:
+    def tell(self, replica_id: int, tally: WriteCounts) -> None:
         """A replica says how often it has written; it is about to wait, or to end its call."""
         columns = tally.variable_ids.tolist(), tally.counts.tolist(), tally.operations.tolist()
         for variable_id, count, operations in zip(*columns, strict=True):
@@ -129,21 +136,21 @@ class Exchanges:
 
     # ------------------------------------------------------------ what is wanted
 
-    def demand(self, replica_id: int, demand: Demand, now_s: float) -> bool:
+    def demand(self, replica_id: int, demand: SyncRequest, now_s: float) -> bool:
         """A replica's program waits for what its writes lead to.
 
         Returns:
             Whether it has to: the commit may be on its way already.
         """
-        part = demand.part
-        deferral = self._deferrals[part.variable_id]
-        if part.count <= deferral.exchanged.count:
+        delta = demand.delta
+        deferral = self._deferrals[delta.variable_id]
+        if delta.count <= deferral.exchanged.count:
             return False
-        deferral.want(part.count, now_s)
-        self._open[part.variable_id] = deferral
-        self._moved(part)
-        if part.count == min(deferral.cuts) and part.since == deferral.exchanged.count:
-            deferral.parts[replica_id] = part
+        deferral.want(delta.count, now_s)
+        self._open[delta.variable_id] = deferral
+        self._moved(delta)
+        if delta.count == min(deferral.cuts) and delta.since == deferral.exchanged.count:
+            deferral.deltas[replica_id] = delta
         return True
 
     def request(self, variable_id: int, asker: int | None, now_s: float) -> Request | None:
@@ -195,15 +202,15 @@ class Exchanges:
         self._count(variable_id)
         return deferral.exchanged.count
 
-    def take(self, replica_id: int, deferred: Deferred) -> None:
-        """A replica has sent a part that it was asked for."""
-        part = deferred.part
-        deferral = self._open.get(part.variable_id)
+    def take(self, replica_id: int, deferred: DeltaReply) -> None:
+        """A replica has sent a delta that it was asked for."""
+        delta = deferred.delta
+        deferral = self._open.get(delta.variable_id)
         if deferral is None or deferral.asked.get(replica_id) != deferred.request_id:
             return  # its call has failed, or another cut comes first
-        assert part.since == deferral.exchanged.count, "commits come before what asks for more"
-        self._moved(part)
-        deferral.parts[replica_id] = part
+        assert delta.since == deferral.exchanged.count, "commits come before what asks for more"
+        self._moved(delta)
+        deferral.deltas[replica_id] = delta
 
     # ------------------------------------------------------------ what happens
 
@@ -216,7 +223,7 @@ class Exchanges:
         for variable_id, deferral in list(self._open.items()):
             while deferral.cuts:
                 yield from self._collect(variable_id, deferral, call)
-                if len(deferral.parts) < self._variables.num_replicas:
+                if len(deferral.deltas) < self._variables.num_replicas:
                     break
                 yield from self._exchange(variable_id, deferral, call, now_s, idle)
             if not deferral.cuts:
@@ -225,20 +232,20 @@ class Exchanges:
     def _collect(
         self, variable_id: int, deferral: _Deferral, call: CallState | None
     ) -> Iterator[CoordinatorAction]:
-        """Asks those who have a part of the lowest cut, and will not give it by themselves.
+        """Asks those who have a delta of the lowest cut, and will not give it by themselves.
 
         A replica that runs may be about to demand the same, and would serve nobody before.
         """
         cut = min(deferral.cuts)
         for replica_id, mark in enumerate(deferral.told):
-            if mark.count < cut or replica_id in deferral.parts or replica_id in deferral.asked:
+            if mark.count < cut or replica_id in deferral.deltas or replica_id in deferral.asked:
                 continue
             if call is not None and call.participants[replica_id].status is Status.RUNNING:
                 continue
             request_id = self._new_id()
             deferral.asked[replica_id] = request_id
             self._variables.alone(variable_id).account.exchange_moved(1, 0)
-            ask = Collect(request_id=request_id, variable_id=variable_id, count=cut)
+            ask = PullDeltas(request_id=request_id, variable_id=variable_id, count=cut)
             yield Send(replica_id, ask)
 
     def _exchange(
@@ -249,16 +256,16 @@ class Exchanges:
         now_s: float,
         idle: Sequence[int],
     ) -> Steps:
-        """All parts of a cut are there: commit what they lead to."""
+        """All deltas of a cut are there: commit what they lead to."""
         count = self._variables.num_replicas
-        parts = [deferral.parts[i] for i in range(count)]
-        marks = [Mark(part.count, part.operations) for part in parts]
+        deltas = [deferral.deltas[i] for i in range(count)]
+        marks = [Mark(delta.count, delta.operations) for delta in deltas]
         cut = marks[0].count
         if len(set(marks)) > 1:
             raise self._uneven(variable_id, marks)
         tracked = self._variables.alone(variable_id)
-        operation, mirror = parts[0].operation, tracked.mirror
-        values = [part.values[0] for part in parts if part.values]
+        operation, mirror = deltas[0].operation, tracked.mirror
+        values = [delta.values[0] for delta in deltas if delta.values]
         aggregation = tracked.spec.aggregation
         reduce.require_combinable(values, aggregation)
         new = yield Reduce(next(self._tokens), values, aggregation, operation, mirror, idle)
@@ -268,7 +275,7 @@ class Exchanges:
         since_s = deferral.cuts.pop(cut)
         tracked.account.exchanged(count, new.nbytes, sum(now_s - at_s for at_s in since_s))
         deferral.exchanged = marks[0]
-        deferral.parts.clear()
+        deferral.deltas.clear()
         deferral.asked.clear()
         yield from self._variables.commit_all(tracked, operation, new, OF_DEFERRED, cut)
         if call is not None:
@@ -278,9 +285,9 @@ class Exchanges:
                 del self._requests[request]
                 request.end()
 
-    def _moved(self, part: Part) -> None:
-        size_bytes = sum(value.nbytes for value in part.values)
-        self._variables.alone(part.variable_id).account.exchange_moved(1, size_bytes)
+    def _moved(self, delta: Delta) -> None:
+        size_bytes = sum(value.nbytes for value in delta.values)
+        self._variables.alone(delta.variable_id).account.exchange_moved(1, size_bytes)
 
     def _new_id(self) -> int:
         self._next_request_id += 1
@@ -295,9 +302,9 @@ class Exchanges:
 
     @property
     def is_under_way(self) -> bool:
-        """Whether a part that was asked for is on its way."""
+        """Whether a delta that was asked for is on its way."""
         return any(
-            deferral.asked.keys() - deferral.parts.keys() for deferral in self._open.values()
+            deferral.asked.keys() - deferral.deltas.keys() for deferral in self._open.values()
         )
 
     def standstill(self, call: CallState) -> MismatchError | None:

@@ -226,7 +226,7 @@ class Ledger:
                 account = variables.peek(variable_id).account
                 account.writes += writes
                 account.reads += reads
-        for variable_id in report.parted:
+        for variable_id in report.diverged:
             if variable_id in variables:
                 tracked = variables.alone(variable_id)
                 tracked.part()

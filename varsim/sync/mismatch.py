@@ -105,7 +105,7 @@ def _other_axes(shape: tuple[int, ...], axis: int | None) -> tuple[int, ...]:
 
 def are_crossed(first: Collective, second: Collective) -> bool:
     """Whether order alone pairs two collectives that stand in different lines."""
-    return first.label is None and second.label is None and first.place != second.place
+    return first.label is None and second.label is None and first.location != second.location
 
 
 # ---------------------------------------------------------------- all came, to different things
@@ -216,7 +216,7 @@ def crossing(points: Sequence[Collective]) -> tuple[str, str]:
     """
     places: dict[str, list[int]] = {}
     for replica_id, point in enumerate(points):
-        places.setdefault(point.place, []).append(replica_id)
+        places.setdefault(point.location, []).append(replica_id)
     fewest = sorted(places.items(), key=lambda one: (len(one[1]), one[1]))
     kind = kind_of(points[0])
     sides = [

@@ -73,7 +73,7 @@ class Outbox:
         values = self._values
         contribution = Contribution(
             call_id=call_id,
-            index=index,
+            position=index,
             layout_id=known.layout_id,
             buckets=tuple(_packed(bucket, values, len(order)) for bucket in known.buckets),
         )

@@ -14,7 +14,6 @@ from varsim.protocol.messages import (
     AllGather,
     AllReduce,
     Contribution,
-    Demand,
     HostCall,
     Layout,
     Meeting,
@@ -22,6 +21,7 @@ from varsim.protocol.messages import (
     Point,
     Raised,
     Returned,
+    SyncRequest,
     Waiting,
     Write,
 )
@@ -147,7 +147,7 @@ class Participant:
     status: Status = Status.RUNNING
     met: int = 0  # meeting points so far
     parts: deque[Part] = field(default_factory=deque)  # those that have not happened yet
-    waits_for: AllReduce | AllGather | MergeCall | Waiting | Demand | HostCall | None = None
+    waits_for: AllReduce | AllGather | MergeCall | Waiting | SyncRequest | HostCall | None = None
     ended: Returned | Raised | None = None
     seen_at: str = ""  # file:line where it last waited, met or contributed
 

@@ -74,12 +74,12 @@ class EnterReduce:
         """Return the message of the collective with this index in a call."""
         return AllReduce(
             call_id=call_id,
-            index=index,
+            position=index,
             op=self.op,
             structure=self.structure,
             leaves=self.leaves,
             label=self.label,
-            place=self.location,
+            location=self.location,
         )
 
 
@@ -97,12 +97,12 @@ class EnterGather:
         """Return the message of the collective with this index in a call."""
         return AllGather(
             call_id=call_id,
-            index=index,
+            position=index,
             axis=self.axis,
             structure=self.structure,
             leaves=self.leaves,
             label=self.label,
-            place=self.location,
+            location=self.location,
         )
 
 
@@ -119,11 +119,11 @@ class EnterMerge:
         """Return the message of the collective with this index in a call."""
         return MergeCall(
             call_id=call_id,
-            index=index,
+            position=index,
             function=self.function,
             arguments=self.arguments,
             label=self.label,
-            place=self.location,
+            location=self.location,
         )
 
 
@@ -136,7 +136,7 @@ class CallHost:
 
     def message(self, call_id: int) -> HostCall:
         """Return the message to the coordinator."""
-        return HostCall(call_id=call_id, request=self.request, place=self.location)
+        return HostCall(call_id=call_id, request=self.request, location=self.location)
 
 
 # ---------------------------------------------------------------- waits and calls

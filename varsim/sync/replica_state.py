@@ -13,22 +13,22 @@ from varsim.protocol.buckets import PACK_LIMIT_BYTES
 from varsim.protocol.messages import (
     OF_DEFERRED,
     Abort,
-    Collect,
     Commit,
     Component,
     Create,
-    Deferred,
-    Demand,
+    DeltaReply,
     Fetch,
     Forget,
     HostResult,
     Left,
     Merged,
     Message,
+    PullDeltas,
     Reduced,
     Report,
     Shutdown,
     Start,
+    SyncRequest,
     Waiting,
 )
 from varsim.spec import Array, Operation
@@ -169,9 +169,9 @@ class ReplicaState:
                 self._forget(message)
             case Fetch():
                 return [Send(COORDINATOR, self._component(message))]
-            case Collect():
-                part = self._deferred.part(message.variable_id, message.count)
-                return [Send(COORDINATOR, Deferred(request_id=message.request_id, part=part))]
+            case PullDeltas():
+                delta = self._deferred.delta(message.variable_id, message.count)
+                return [Send(COORDINATOR, DeltaReply(request_id=message.request_id, delta=delta))]
             case Start():
                 return [Run(message)]
             case Reduced() | Merged() | HostResult():
@@ -377,14 +377,16 @@ class ReplicaState:
             raise InvalidTransition("the program does not wait for a variable")
         variable_id = call.awaits.spec.variable_id
         if self._deferred.owes(variable_id):
-            part = self._deferred.part(variable_id)
-            return self._flush(Demand(call_id=call.call_id, part=part, place=event.location))
+            delta = self._deferred.delta(variable_id)
+            return self._flush(
+                SyncRequest(call_id=call.call_id, delta=delta, location=event.location)
+            )
         return self._flush(
             Waiting(
                 call_id=call.call_id,
                 variable_id=variable_id,
-                index=call.awaits.owed_index,
-                place=event.location,
+                position=call.awaits.owed_index,
+                location=event.location,
             )
         )
 
@@ -479,7 +481,7 @@ class ReplicaState:
         for held in touched.values():
             held.writes = held.reads = 0
             held.parted = False
-        return Report(accesses=accesses, parted=parted, warnings=warnings, output=output)
+        return Report(accesses=accesses, diverged=parted, warnings=warnings, output=output)
 
     def validate(self) -> None:
         """Assert what must hold after every event."""

@@ -17,7 +17,6 @@ from varsim.protocol.messages import (
     Component,
     Contribution,
     Create,
-    Demand,
     Fetch,
     Forget,
     HostCall,
@@ -30,6 +29,7 @@ from varsim.protocol.messages import (
     Reduced,
     Returned,
     Start,
+    SyncRequest,
     Waiting,
     Write,
 )
@@ -170,7 +170,7 @@ class FromProgram:
                 return self._commit(replica_id, message)
             case Start(call_id=call_id):
                 return self._once(replica_id, "call", call=call_id)
-            case Reduced(call_id=call_id, index=index) | Merged(call_id=call_id, index=index):
+            case Reduced(call_id=call_id, position=index) | Merged(call_id=call_id, position=index):
                 operation = _ANSWERS[type(message)]
                 return self._once(
                     replica_id, "answer", call=call_id, position=index, operation=operation
@@ -272,7 +272,7 @@ class FromReplica:
             case Returned(call_id=call):
                 self._withheld.clear()
                 return (rows.tell("return", call=call),)
-            case Waiting(call_id=call, variable_id=variable, place=place):
+            case Waiting(call_id=call, variable_id=variable, location=place):
                 return (rows.tell("wait", call=call, variable=variable, location=place),)
             case Layout(layout_id=layout_id, writes=writes):
                 specs = self._variables.specs
@@ -281,12 +281,12 @@ class FromReplica:
             case Component(variable_id=variable, version=version, value=value):
                 shown = kept(value, self._absent)
                 return (rows.tell("component", variable=variable, version=version, value=shown),)
-            case Demand(call_id=call, part=part, place=place):
-                return (rows.tell("wait", call=call, variable=part.variable_id, location=place),)
+            case SyncRequest(call_id=call, delta=delta, location=place):
+                return (rows.tell("wait", call=call, variable=delta.variable_id, location=place),)
             case (
-                AllReduce(call_id=call, index=index, label=label, place=place)
-                | AllGather(call_id=call, index=index, label=label, place=place)
-                | MergeCall(call_id=call, index=index, label=label, place=place)
+                AllReduce(call_id=call, position=index, label=label, location=place)
+                | AllGather(call_id=call, position=index, label=label, location=place)
+                | MergeCall(call_id=call, position=index, label=label, location=place)
             ):
                 columns: dict[str, Any] = {
                     "position": index,
@@ -296,7 +296,7 @@ class FromReplica:
                 if label is not None:
                     columns["note"] = label
                 return (rows.tell("arrive", call=call, **columns),)
-            case HostCall(call_id=call, place=place):
+            case HostCall(call_id=call, location=place):
                 return (rows.tell("arrive", call=call, location=place, operation="host_call"),)
             case Raised(call_id=call, traceback=story):
                 self._withheld.clear()  # what was written last is not sent any more
@@ -309,8 +309,8 @@ class FromReplica:
         outbox = self._outboxes.get(message.layout_id)
         if outbox is None:
             return ()  # of a trace that has lost its beginning
-        self._meetings.write(message.call_id, message.index, outbox.variable_ids)
-        columns = outbox.columns(message.index, message.buckets, self._absent, self._withheld)
+        self._meetings.write(message.call_id, message.position, outbox.variable_ids)
+        columns = outbox.columns(message.position, message.buckets, self._absent, self._withheld)
         return self._rows.tell_all("write", _CONTRIBUTIONS, columns, call=message.call_id)
 
 
@@ -319,7 +319,7 @@ class _RecordedOutbox:
 
     def __init__(self, writes: Sequence[Write], arrays: Sequence[Packed]) -> None:
         self.variable_ids = [write.variable_id for write in writes]
-        self._named = [(one.variable_id, one.operation._value_, one.place) for one in writes]
+        self._named = [(one.variable_id, one.operation._value_, one.location) for one in writes]
         self._packed = arrays
 
     def columns(
