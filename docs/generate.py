@@ -116,7 +116,7 @@ def message_list() -> str:
 
 
 def record_list() -> str:
-    """What messages are made of, beside arrays and plain values."""
+    """Return the records that messages are made of, beside arrays and plain values."""
     parts: list[str] = []
     for kind in (messages.Payload, messages.Report, messages.Delta):
         parts += [f"#### {kind.__name__}", "", *_described(kind)]

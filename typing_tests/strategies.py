@@ -37,7 +37,7 @@ with tf.distribute.MirroredStrategy(["cpu:0"]) as other:
 
 
 def run(job: tf.Job) -> None:
-    """What `varsim run --workload` calls."""
+    """Train under a job, as `varsim run --workload` calls it."""
     assert_type(job.strategy, tf.distribute.MirroredStrategy)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -121,8 +120,3 @@ def _sum_axes(array: Array, axes: tuple[int, ...]) -> Array:
         rows = np.moveaxis(array, summed, range(len(summed))).reshape(-1, *kept)
         return reduce.fold(list(rows[:, ...]))
     return np.asarray(np.sum(array, axis=axes, dtype=array.dtype))
-
-
-def gathered(values: Sequence[Array], axis: int) -> Array:
-    """The replicas' values along one axis."""
-    return reduce.concatenate(values, axis)
