@@ -55,7 +55,7 @@ Launch = Callable[..., Cluster]
 
 @pytest.fixture
 def launch() -> Iterator[Launch]:
-    """Starts a cluster that is closed after the test."""
+    """Start a cluster that is closed after the test."""
     with ExitStack() as stack:
 
         def start(num_replicas: int = 2, program: str = "serve", **options: Any) -> Cluster:

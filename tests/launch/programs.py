@@ -56,13 +56,13 @@ def deaf(link: WorkerLink) -> None:
 
 
 def hearing(link: WorkerLink) -> None:
-    """Takes what comes, and keeps nothing of it."""
+    """Take messages, and keep none."""
     while not any(isinstance(message, Shutdown) for message in link.channel.receive(None)):
         pass
 
 
 def keeping(link: WorkerLink) -> None:
-    """Keeps all that comes, and ends with the first `Abort`."""
+    """Keep all messages, and end with the first `Abort`."""
     kept: list[Message] = []
     while not any(isinstance(message, Shutdown | Abort) for message in kept):
         kept += link.channel.receive(None)

@@ -20,7 +20,7 @@ NEVER = sys.maxsize
 
 
 def launch(interrupted_at: int) -> int:
-    """Starts a cluster, with a SIGINT at that call of a function; how many calls there were."""
+    """Start a cluster, with a SIGINT at that call of a function; return the number of calls."""
     calls = 0
 
     def count(_frame: FrameType, event: str, _what: Any) -> None:

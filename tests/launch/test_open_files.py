@@ -14,7 +14,7 @@ INFINITY = resource.RLIM_INFINITY
 
 @pytest.fixture
 def limits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """The soft and hard limits that were in force, the last of which is."""
+    """Record the soft and hard limits that are set; the last is in force."""
     found = [(64, 4096)]
     monkeypatch.setattr(resource, "getrlimit", lambda _: found[-1])
     monkeypatch.setattr(resource, "setrlimit", lambda _, both: found.append(both))

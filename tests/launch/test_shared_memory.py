@@ -39,7 +39,7 @@ SUM, MEAN = VariableAggregation.SUM, VariableAggregation.MEAN
 
 
 def large(cluster: Cluster, replica_id: int, value: float, size: int = LARGE) -> Array:
-    """An array that a worker has sent, as it has come."""
+    """Return an array that a worker has sent, as it was received."""
     cluster.tell(replica_id, f"answer = np.full({size}, {value})")
     received: list[tuple[int, Any]] = []
     while not any(isinstance(message, HostCall) for _, message in received):
@@ -50,13 +50,13 @@ def large(cluster: Cluster, replica_id: int, value: float, size: int = LARGE) ->
 
 
 def arena_of(cluster: Cluster) -> Arena | None:
-    """The shared memory of a cluster, if it has any."""
+    """Return the shared memory of a cluster; None if it has none."""
     exchange = cluster.exchange
     return exchange.arena if isinstance(exchange, SharedCoordinator) else None
 
 
 def used_bytes(cluster: Cluster) -> int:
-    """What the coordinator holds in its part of the memory, but for blocks that are free."""
+    """Return how many bytes the coordinator holds in its region, without free blocks."""
     arena = arena_of(cluster)
     assert arena is not None
     arena.settle()
@@ -69,7 +69,7 @@ def is_shared(cluster: Cluster, array: Array) -> bool:
 
 
 def send(cluster: Cluster, *arrays: Array) -> None:
-    """Sends arrays that no worker of these tests looks at."""
+    """Send arrays that the workers of these tests do not read."""
     for replica_id in range(cluster.channel.num_replicas):
         cluster.channel.send(replica_id, [Reduced(call_id=1, position=1, leaves=arrays)])
 
@@ -162,7 +162,7 @@ def test_a_program_without_room_is_warned_once(
 
 @pytest.fixture
 def small_files() -> Iterator[None]:
-    """The system refuses files of more than a megabyte."""
+    """Have the system refuse files of more than a megabyte."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (MIB, before[1]))
     yield
@@ -222,7 +222,7 @@ def reduced(
     mirror: Array | None,
     idle: list[int],
 ) -> Array:
-    """The value of a reduction; other messages of workers come back later."""
+    """Return the value of a reduction; other messages of workers are received later."""
     value = cluster.exchange.reduce(
         Reduce(7, values, aggregation, operation, mirror, idle), cluster.channel.now_s()
     )
@@ -241,7 +241,7 @@ def reduced(
 def check_merge(
     cluster: Cluster, values: list[Array], operation: Operation, idle: list[int]
 ) -> bool:
-    """Compares a merge of what two workers have sent with `reduce.merge`; whether it is shared."""
+    """Compare a merge of two workers' arrays with `reduce.merge`; return whether it is shared."""
     mirror = np.linspace(0.0, 1.0, values[0].size)
     expected = reduce.merge(values, MEAN, operation, mirror)
 
@@ -328,7 +328,7 @@ print(file.st_ino, worker, fork_server, flush=True)
 
 
 def holders(inode: int) -> set[int]:
-    """The processes that have mapped a file without a name, by its number."""
+    """Return the processes that have mapped the anonymous file with this inode."""
     found = set()
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from varsim.launch.stacks import user_place
+from varsim.launch.stacks import user_location
 
 
 @pytest.mark.parametrize("name", ["plain.py", "été à la mer.py", "日本.py", "🐍.py"])
@@ -22,4 +22,4 @@ def test_a_place_has_the_name_that_the_file_has(
         written.seek(0)
         stack = written.read().decode("ascii")
 
-    assert f"{name}:3" == user_place(stack)
+    assert f"{name}:3" == user_location(stack)

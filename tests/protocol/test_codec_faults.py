@@ -73,7 +73,7 @@ F8 = 3  # float64's code
             "9 is not the index of one of Operation.CREATE",
         ),
         ([header([tag(Start), 1, "f", [None]])], "a payload is not"),
-        ([header([tag(Start), 1, "f", [None, [1]]])], "1 is no array descriptor"),
+        ([header([tag(Start), 1, "f", [None, [1]]])], "1 is not an array descriptor"),
         ([header(component())], "descriptor of length 0"),
         ([header(component(F8, *[1] * (MAX_DIMENSIONS + 1)))], "descriptor of length"),
         ([header(component(99))], "no dtype has the code 99"),

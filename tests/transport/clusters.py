@@ -88,7 +88,7 @@ class SharedCluster:
             process.arena.close()
 
     def make(self, name: str, size: int = SIZES[0], *, shared: bool = True) -> Kept:
-        """A new array of a process, with a number of its own."""
+        """Return a new array of a process, with a number of its own."""
         arena = self[name].arena
         array = arena.empty((size,), INT) if shared else None
         if array is None:
@@ -100,7 +100,7 @@ class SharedCluster:
         return kept
 
     def send(self, sender: str, receiver: str, *arrays: Kept) -> None:
-        """Puts arrays into an envelope, with a note."""
+        """Put arrays into an envelope, with a note."""
         leases = self[sender].leases[receiver]
         sent = []
         for kept in arrays:
@@ -110,7 +110,7 @@ class SharedCluster:
         self[receiver].inbox[sender].append(Envelope(sent, leases.note()))
 
     def deliver(self, receiver: str, sender: str) -> list[Kept]:
-        """Takes the oldest envelope as `codec.decode` does: arrays first, then the note."""
+        """Take the oldest envelope as `codec.decode` does: arrays first, then the note."""
         process = self[receiver]
         leases = process.leases[sender]
         envelope = process.inbox[sender].popleft()
@@ -127,7 +127,7 @@ class SharedCluster:
         return taken
 
     def pass_on(self, sender: str, receiver: str, *arrays: Kept) -> list[Kept]:
-        """Sends and delivers."""
+        """Send and deliver."""
         self.send(sender, receiver, *arrays)
         return self.deliver(receiver, sender)
 
@@ -169,7 +169,7 @@ class SharedCluster:
     # ------------------------------------------------------------ at random
 
     def act(self, chance: random.Random) -> None:
-        """Does something."""
+        """Do one random operation."""
         process = self[chance.choice("ccab")]
         match chance.choice("make make send send send deliver deliver deliver drop drop".split()):
             case "make":
@@ -191,7 +191,7 @@ class SharedCluster:
 
 
 def part_of(kept: Kept, chance: random.Random) -> Kept:
-    """The array, or a view of a part of it."""
+    """Return the array, or a view of a part of it."""
     if chance.random() < 0.7:
         return kept
     start = chance.randint(0, 100)

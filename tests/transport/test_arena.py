@@ -37,7 +37,7 @@ def warnings() -> list[str]:
 
 @pytest.fixture
 def make(warnings: list[str]) -> Iterator[Make]:
-    """Makes the arena of the only process of a cluster."""
+    """Make the arena of the only process of a cluster."""
     made: list[Arena] = []
 
     def arena(limit: int = 64 * MIB) -> Arena:
@@ -50,7 +50,7 @@ def make(warnings: list[str]) -> Iterator[Make]:
 
 
 def allocated_bytes(arena: Arena) -> int:
-    """What the file has of the system's memory."""
+    """Return how much memory of the system the file has."""
     return 512 * os.fstat(arena.descriptor).st_blocks
 
 

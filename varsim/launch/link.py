@@ -90,7 +90,7 @@ class Observer(Protocol):
     """Looks at the coordinator's state, for simulations and tests."""
 
     def handled(self, state: CoordinatorState) -> None:
-        """Called after the state has handled an event."""
+        """Look at the state, which has just handled an event."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""How many files a process may have open: libzmq aborts the program where there are too few."""
+"""Raise the limit of open files: libzmq aborts the program when it is reached."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Final
 from varsim.errors import StartError
 
 _SPARE: Final = 64
-"""Beside what is open and one connection for each worker: sockets, pipes, logs, and the program."""
+"""For sockets, pipes, logs and the program, beside the files that are open already."""
 
 
 def ensure_open_files(num_workers: int) -> None:
-    """Sees to it that a coordinator of so many workers may open what it needs.
+    """Raise the limit of open files to what a coordinator of so many workers needs.
 
     Raises:
         StartError: The system does not allow it; the text says what to do.
     """
     if sys.platform == "win32":
         return
-    import resource  # only where there is such a thing
+    import resource  # Windows does not have it
 
     needed = num_workers + _open_files() + _SPARE
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -35,7 +35,7 @@ def ensure_open_files(num_workers: int) -> None:
 
 
 def _open_files() -> int:
-    # No generator that is left early: Python would lose a Ctrl-C that comes while it ends that.
+    # Use no generator that ends early: Python would lose a Ctrl-C that comes while it closes it.
     for folder in (Path("/proc/self/fd"), Path("/dev/fd")):
         if folder.is_dir():
             return len(list(folder.iterdir()))

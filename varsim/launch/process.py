@@ -1,4 +1,4 @@
-"""Workers as processes of this machine."""
+"""Launcher "process": workers are processes of this machine."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class ProcessLauncher:
                     raise StartError(f"cannot start workers: {error}") from error
                 channel.own(stack.pop_all())
             channel.wait_until_ready(deadline)
-        except BaseException:  # such as Ctrl-C: whatever has started ends
+        except BaseException:  # also Ctrl-C: end what has started
             if channel is not None:
                 channel.kill()
             raise

@@ -29,15 +29,15 @@ from varsim.transport.sockets import timeout_ms
 from varsim.transport.transport import Listener
 
 SHUTDOWN_TIMEOUT_S: Final = 1.0
-"""A worker that has not ended by then is killed: it is in user code, and has nothing to save."""
+"""A worker that has not ended by then is killed: it runs user code, and has nothing to save."""
 
-_MAX_STORIES: Final = 3  # of workers that did not start, which is as much as one reads
+_MAX_STORIES: Final = 3  # of workers that did not start
 
 
 class ProcessChannel:
     """Carries messages between the coordinator and worker processes.
 
-    Frees everything when it is closed, when it is garbage, and when the program ends.
+    Everything is freed when it is closed, when it is garbage, and when the program ends.
     """
 
     def __init__(
@@ -69,12 +69,12 @@ class ProcessChannel:
         self._problems: list[str] = []  # with what workers sent
 
     def own(self, stack: ExitStack) -> None:
-        """Takes over what gives everything back to the system."""
+        """Take over the stack that frees everything."""
         self._owner = os.getpid()
         self._finalizer = weakref.finalize(self, _free, stack, self._owner)
 
     def wait_until_ready(self, deadline: float) -> None:
-        """Returns when every worker has said that it is ready.
+        """Return when every worker has reported that it is ready.
 
         Raises:
             StartError: A worker has ended, or some are not ready at the deadline.
@@ -101,20 +101,20 @@ class ProcessChannel:
         )
 
     def send(self, replica_id: int, messages: Sequence[Message]) -> None:
-        """Sends an envelope. Does nothing for a worker that is gone, and after `close`."""
+        """Send an envelope. Do nothing for a worker that has ended, and after `close`."""
         if replica_id in self._running:
             frames = self._exchange.encode(replica_id, messages)
             if self._listener.send(replica_id, frames) and self._trace is not None:
                 self._trace.sent(replica_id, frames, messages)
 
     def receive(self, timeout_s: float) -> list[tuple[int, Received]]:
-        """Waits for messages, and returns all that are there, in order of arrival.
+        """Wait for messages, and return all that have come, in order of arrival.
 
         Returns an empty list after `timeout_s`, and when no worker is left. A worker is reported
-        lost once; later messages of it are left out.
+        lost once; its later messages are dropped.
 
         Raises:
-            ProtocolError: A worker sent what is no envelope. Other messages are returned next.
+            ProtocolError: A worker sent a malformed envelope. The next call returns the others.
         """
         deadline = time.monotonic() + timeout_s
         self._exchange.end_round()
@@ -185,35 +185,35 @@ class ProcessChannel:
         self._inbox += [(COORDINATOR, done) for done in self._exchange.finished()]
 
     def now_s(self) -> float:
-        """The time on a steady clock, in seconds."""
+        """Return the time on a steady clock, in seconds."""
         return time.monotonic()
 
     def where(self, replica_id: int) -> str | None:
-        """file:line at which a replica's function is now; None if that cannot be seen."""
+        """Return file:line at which a replica's function is now; None if that is not known."""
         process_id = self._process_ids.get(replica_id)
         if process_id is None or replica_id not in self._running:
             return None
-        return self._stacks.place(replica_id, process_id)
+        return self._stacks.location(replica_id, process_id)
 
     def close(self, busy: Collection[int] = ()) -> None:
-        """Ends all workers and frees everything. Does nothing the second time.
+        """End all workers and free everything. Do nothing the second time.
 
         Workers are asked to end, and killed after `SHUTDOWN_TIMEOUT_S`. Ctrl-C waits for that.
 
         Args:
-            busy: Replicas that are known not to listen, and are killed at once.
+            busy: Replicas that do not listen, and are killed at once.
         """
         with held():
             if self._finalizer is None or not self._finalizer.alive:
                 return
             try:
-                if os.getpid() == self._owner:  # and not in a process that was forked from it
+                if os.getpid() == self._owner:  # not in a fork of it
                     self._shut_down(frozenset(busy))
             finally:
                 self._free()
 
     def kill(self) -> None:
-        """As `close`, without waiting for workers: they have not begun anything."""
+        """Close without waiting for workers, which have not begun anything."""
         with held():
             self._fork_server.kill()
             self._free()
@@ -263,6 +263,6 @@ def _obituary(replica_id: int, lost: Lost) -> str:
 
 
 def _free(stack: ExitStack, owner: int) -> None:
-    if os.getpid() == owner:  # and not a process that was forked from it
+    if os.getpid() == owner:  # not a fork of it
         with held():
             stack.close()

@@ -1,4 +1,4 @@
-"""Seeds the global generators of `random` and `numpy.random`, with a stream for each process.
+"""Seed the global generators of `random` and `numpy.random`, with a stream for each process.
 
 From one seed, NumPy's `SeedSequence` spawns a stream for the program and for each replica: no two
 of them draw the same numbers, and two runs with one seed draw the same.
@@ -15,15 +15,15 @@ import numpy as np
 
 
 class GeneratorState:
-    """The state of both generators, now or as a seed makes it."""
+    """The state of both generators."""
 
     def __init__(self) -> None:
         self.take()
 
     def take(self) -> None:
-        """Return the present state of both generators."""
+        """Copy the present state of both generators."""
         self._python = random.getstate()
-        self._numpy = np.random.get_state()  # noqa: NPY002  # which programs still use
+        self._numpy = np.random.get_state()  # noqa: NPY002  # programs still use it
 
     @contextmanager
     def here(self) -> Iterator[None]:
@@ -47,10 +47,10 @@ AT_IMPORT: Final = (0, 0)
 
 
 def seed_generators(seed: int, *stream: int) -> None:
-    """Seeds both generators of this process.
+    """Seed both generators of this process.
 
     Args:
-        stream: A replica's id, for its own; nothing, for the program's.
+        stream: A replica's id for its stream; nothing for that of the program.
     """
     words = np.random.SeedSequence(seed, spawn_key=stream).generate_state(4)
     np.random.seed(words)  # noqa: NPY002

@@ -1,7 +1,7 @@
-"""Asks a worker for its stack by a signal: it writes the stack into a pipe.
+"""Ask a worker for its stack by a signal: the worker writes the stack into a pipe.
 
 A process ignores this signal by default, so nothing happens if user code has replaced or removed
-the handler. `faulthandler` writes the stack, also from C code.
+the handler. `faulthandler` writes the stack, also while C code runs.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from varsim.transport.sockets import timeout_ms
 
 _SIGNAL: Final = signal.SIGURG
 _ANSWER_S: Final = 0.2
-"""Time for a stack to be written. It takes microseconds; a stopped process never answers."""
+"""Time for a stack to be written. It takes microseconds; a stopped process does not answer."""
 
-_MORE_S: Final = 0.01  # between the lines of a stack, at the most
+_MORE_S: Final = 0.01  # the longest time between two lines of a stack
 _READ_BYTES: Final = 2**16
 _FRAME: Final = re.compile(r'^  File "(.*)", line (\d+) in ', re.MULTILINE)
 _ESCAPED: Final = re.compile(r"\\x([0-9a-f]{2})|\\u([0-9a-f]{4})|\\U([0-9a-f]{8})")
-"""How `faulthandler` writes what is not ASCII: by the error handler "backslashreplace"."""
+"""`faulthandler` writes other characters than ASCII by the error handler "backslashreplace"."""
 
 _OURS: Final = Path(__file__).parents[1]  # the package
 _WORKERS: Final = "varsim_worker"
@@ -38,28 +38,28 @@ def show_stack_on_signal(directory: str, replica_id: int) -> None:
     """Make this process write its stack when it gets the signal."""
     path = _path(Path(directory), replica_id)
     os.mkfifo(path, 0o600)
-    # Open for both: it need not wait for a reader, and lives when there is none.
+    # Open for reading too: then it does not wait for a reader, and stays open without one.
     pipe = os.open(path, os.O_RDWR | os.O_NONBLOCK)
     faulthandler.register(_SIGNAL, file=pipe, all_threads=False)
 
 
 class Stacks:
-    """Asks workers of this machine where they are."""
+    """Asks workers of this machine for the location of their program."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    def place(self, replica_id: int, process_id: int) -> str | None:
-        """file:line in the user's program; None if there is no answer."""
+    def location(self, replica_id: int, process_id: int) -> str | None:
+        """Return file:line in the user's program; None if there is no answer."""
         try:
             pipe = os.open(_path(self._directory, replica_id), os.O_RDONLY | os.O_NONBLOCK)
         except OSError:  # the pipe does not exist yet, or this process has no descriptor left
             return None
         try:
-            _read(pipe, 0)  # what an earlier question has left
+            _read(pipe, 0)  # the late answer to an earlier signal
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(process_id, _SIGNAL)
-            return user_place(_read(pipe, _ANSWER_S))
+            return user_location(_read(pipe, _ANSWER_S))
         finally:
             os.close(pipe)
 
@@ -69,7 +69,7 @@ def _path(directory: Path, replica_id: int) -> Path:
 
 
 def _read(pipe: int, timeout_s: float) -> str:
-    """What comes through a pipe within a time, until no more comes."""
+    """Return what comes through a pipe, until nothing has come for a time."""
     poll = select.poll()
     poll.register(pipe, select.POLLIN)
     parts: list[bytes] = []
@@ -79,8 +79,8 @@ def _read(pipe: int, timeout_s: float) -> str:
     return b"".join(parts).decode("ascii", "replace")
 
 
-def user_place(stack: str) -> str | None:
-    """The place of the innermost frame that is the user's own; without one, of a library's.
+def user_location(stack: str) -> str | None:
+    """Return the location of the user's innermost frame; without one, of a library's.
 
     Args:
         stack: As `faulthandler` writes it.
@@ -93,8 +93,8 @@ def user_place(stack: str) -> str | None:
         path = Path(filename)
         if _OURS in path.parents or path.parent.name == _WORKERS:
             continue
-        place = f"{shown_path(filename)}:{line}"
+        location = f"{shown_path(filename)}:{line}"
         if not filename.startswith(_INSTALLED):
-            return place
-        others = others or place
+            return location
+        others = others or location
     return others

@@ -1,12 +1,12 @@
-"""Every message that processes exchange; those about deferred writes are in `deferral`.
+"""Every message between coordinator and workers; those about deferred writes are in `deferral`.
 
 Coordinator and workers send *envelopes*: one or more of these messages in order, encoded together
-(see `codec`). A message is a value: it is never changed after it was made, and the arrays in it
-are never written to. Messages of one link arrive in the order in which they were sent.
+(see `codec`). A message is a value: neither it nor an array in it is changed after it was made.
+Messages of one channel arrive in the order in which they were sent.
 
-Within one call every replica numbers its meeting points (contributions, reductions, gathers,
-merge_calls) from 0. The k-th meeting of all replicas is one meeting: the coordinator pairs them
-by that `index` and refuses them when they are not alike.
+Within one call every replica numbers its collectives (writes that are merged, reductions, gathers,
+merge_calls) from 0. The coordinator pairs those of all replicas by that `position`, and fails the
+call if they do not match.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from varsim.protocol.parts import (
 )
 from varsim.spec import Array, Operation, ReduceOp, VariableAggregation, VariableSpec
 
-__all__ = [  # what is defined elsewhere; all that follows is public too
+__all__ = [  # those that are defined elsewhere; all classes below are public too
     "BY_PROGRAM",
     "OF_DEFERRED",
     "Delta",
@@ -56,7 +56,7 @@ class Create(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Forget(Message):
-    """Coordinator → every replica: nobody will name these again; free what you hold of them.
+    """Coordinator → every replica: these are not used any more; free what you hold of them.
 
     A second delivery changes nothing.
     """
@@ -69,13 +69,13 @@ class Forget(Message):
 class Commit(Message):
     """Coordinator → replica: apply `operation` with `value` to your components of variables.
 
-    Of several variables it is always an ASSIGN, and `value` holds their new values side by side,
-    flat and in order. A replica that already has a variable's version, or a later one, leaves that
-    variable as it is.
+    For several variables it is always an ASSIGN, and `value` holds their new values, flat and in
+    order. A replica that already has a variable's version, or a later one, does not change that
+    variable.
     """
 
     call_id: int  # whose merge it ends; BY_PROGRAM if the program wrote by itself, or OF_DEFERRED
-    settled: int  # how many meetings of that call, or deferred writes, are settled by then
+    settled: int  # collectives of that call, or deferred writes, that are settled by then
     variable_ids: Array  # int64, (n,), each once
     versions: Array  # int64, (n,); counts each variable's commits from 1
     operation: Operation  # ASSIGN, ASSIGN_ADD or ASSIGN_SUB
@@ -92,7 +92,7 @@ class Fetch(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Define(Message):
-    """Coordinator → replica: a function that later `Start`s name by its id.
+    """Coordinator → replica: a function that later `Start` messages name by its id.
 
     Sent once per function and worker. A second delivery changes nothing.
     """
@@ -142,9 +142,9 @@ class HostResult(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Abort(Message):
-    """Coordinator → every replica of a call: it has failed; raise in the program that waits.
+    """Coordinator → every replica of a call: it has failed; raise in the function that waits.
 
-    Answered by `Left`: when the function has ended, or at once where that call does not run.
+    Answered by `Left` when the function has ended, or at once if that call does not run.
     """
 
     call_id: int
@@ -158,9 +158,9 @@ class Shutdown(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ReduceSlice(Message):
-    """Coordinator → worker that waits: compute a part of a merge, in shared memory.
+    """Coordinator → worker that waits: compute a slice of a reduction, in shared memory.
 
-    Answered by `SliceReduced`, by the link itself: no state takes part in it.
+    Answered by `SliceReduced`. Only the exchange sees both, not the states.
     """
 
     request_id: int
@@ -183,9 +183,9 @@ class Ready(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Layout(Message):
-    """Replica → coordinator: what the writes of an outbox are, and in which order.
+    """Replica → coordinator: the writes of an outbox, in order.
 
-    Sent once; later `Contribution`s name it. A later layout with the same id takes its place.
+    Sent once; later `Contribution` messages name it. A later layout with the same id replaces it.
     """
 
     layout_id: int
@@ -194,16 +194,16 @@ class Layout(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Contribution(Message):
-    """Replica → coordinator: this replica's part in the merges of all writes of an outbox.
+    """Replica → coordinator: this replica's values for the merges of all writes of an outbox.
 
-    Each write is a meeting of its own, so the outbox has the indices from `index` on. The commits
-    that answer it are not waited for here.
+    Each write is a collective of its own, so the outbox has the positions from `position` on. The
+    replica does not wait for the commits that answer it.
     """
 
     call_id: int
     position: int  # of the first write
     layout_id: int
-    buckets: tuple[Array, ...]  # the values, side by side as `protocol.buckets` arranges the writes
+    buckets: tuple[Array, ...]  # the values, as `protocol.buckets` arranges the writes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -213,8 +213,8 @@ class AllReduce(Message):
     call_id: int
     position: int
     op: ReduceOp
-    structure: Structure  # of the value whose leaves these are; must be alike on all replicas
-    leaves: tuple[Array, ...]  # in the order in which the structure names them
+    structure: Structure  # of the value with these leaves; must be the same on all replicas
+    leaves: tuple[Array, ...]  # in the order of the structure
     label: str | None  # the name that the program gave it; must be the same on all replicas
     location: str
 
@@ -234,7 +234,7 @@ class AllGather(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MergeCall(Message):
-    """Replica → coordinator: run a function once, in cross-replica context, for all of us.
+    """Replica → coordinator: run a function once, in cross-replica context, for all replicas.
 
     The first replica's function is used for all. Answered by `Merged`.
     """
@@ -249,7 +249,7 @@ class MergeCall(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Waiting(Message):
-    """Replica → coordinator: my program needs a variable whose commit I have not seen yet."""
+    """Replica → coordinator: my program waits for the commit of a variable that it reads."""
 
     call_id: int
     variable_id: int
@@ -291,9 +291,9 @@ class Raised(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Left(Message):
-    """Replica → coordinator: the function of a call does not run here, and will not.
+    """Replica → coordinator: the function of a call does not run here any more.
 
-    This is the answer to `Abort`: the function has ended, or was never called. A second delivery
+    It answers `Abort`: the function has ended, or was not called. A second delivery
     changes nothing.
     """
 
@@ -312,7 +312,7 @@ class Component(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SliceReduced(Message):
-    """Worker → coordinator: the part of a merge is computed."""
+    """Worker → coordinator: the slice is computed."""
 
     request_id: int
 
@@ -333,13 +333,13 @@ ToWorker = (
     | ReduceSlice
 )
 Meeting = Contribution | AllReduce | AllGather | MergeCall
-"""What a replica comes to meeting points with: a contribution to several in a row, else to one."""
+"""What a replica sends for collectives: a contribution for several in a row, else for one."""
 
 Collective = AllReduce | AllGather | MergeCall
-"""What has no variable to be known by: its name says what it is, or else its place."""
+"""Collectives without a variable: their label identifies them, or else their location."""
 
 Point = Write | Collective
-"""What one replica does at one meeting point."""
+"""What one replica does at one position."""
 
 ToCoordinator = (
     Ready

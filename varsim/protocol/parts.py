@@ -1,4 +1,4 @@
-"""What messages are made of, and the base of them all."""
+"""The values that messages contain, and the base class of messages."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from typing import Any, ClassVar, Final
 from varsim.spec import Array, Operation
 
 BY_PROGRAM = 0
-"""In place of a call's number: the program did it outside every call's merges."""
+"""In place of a call's number: the program did it, outside the merges of all calls."""
 
 OF_DEFERRED = -1
-"""In place of a call's number: it settles writes of a deferred variable, whoever made them."""
+"""In place of a call's number: it settles writes of a deferred variable, of any call."""
 
 
 Structure = tuple[tuple[str, str], ...]
-"""How a value is nested: the path of each node, and what is there.
+"""How a value is nested: the path and the kind of each node.
 
-A node stands before those that it holds, and keys of a dict are in the order of their text, so
-equal structures are equal tuples whatever the order of insertion. The value itself has the path "",
-what it holds under a key or index has `['loss']` or `[0]`, and a named tuple's fields have `.x`.
+A node comes before its children, and keys of a dict are sorted by their text, so equal structures
+are equal tuples in any order of insertion. The path of the value itself is ""; a child has a key or
+index, such as `['loss']` or `[0]`, and a field of a named tuple has `.x`.
 """
 
 LEAF: Final = "an array"
-"""What is at a node that holds no others."""
+"""The kind of a node without children."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Payload:
     """A structure of Python values on its way to another process.
 
-    Opaque to the states: `protocol.structure` packs and unpacks it. On a cluster whose replicas
-    share the program's memory `tree` is the live object itself, and there are no arrays.
+    It is opaque to the states; `protocol.structure` packs and unpacks it. In a cluster whose
+    replicas share the program's memory, `tree` is the object itself, and there are no arrays.
     """
 
     tree: Any
@@ -40,7 +40,7 @@ class Payload:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a replica saw during one call, beside the result."""
+    """What a replica reports of one call, beside the result."""
 
     accesses: tuple[tuple[int, int, int], ...] = ()  # (variable_id, local writes, reads)
     diverged: tuple[int, ...] = ()  # variables whose component here was written locally
@@ -50,7 +50,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One write of a variable in replica context, as all replicas must do it alike."""
+    """One write of a variable in replica context; it must be the same on all replicas."""
 
     variable_id: int
     operation: Operation

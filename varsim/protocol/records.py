@@ -140,7 +140,7 @@ def _decode_payload(raw: list[Any], reader: ArrayReader) -> Payload:
 
 def _array_of(descriptor: Any, reader: ArrayReader) -> Any:
     if type(descriptor) is not list:
-        raise ProtocolError(f"{descriptor!r} is no array descriptor")
+        raise ProtocolError(f"{descriptor!r} is not an array descriptor")
     return reader.take(descriptor)
 
 
@@ -165,7 +165,7 @@ def _optional_wire(wire: Wire) -> Wire:
 
 
 def _either_wire(members: type[Enum], other: type) -> Wire:
-    """A member's place, or the list of a dataclass's fields."""
+    """Return the index of an enum's member, or the list of a dataclass's fields."""
     member, record = _wire(members), _wire(other)
     assert None not in (member.encode, member.decode, record.encode, record.decode)
 

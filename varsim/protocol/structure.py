@@ -295,7 +295,7 @@ class _Unpacker:
         match parts:
             case [int(index)] if 0 <= index < len(self._arrays):
                 return self._arrays[index]
-        raise ProtocolError(f"there is no array {parts}")
+        raise ProtocolError(f"the payload has no array {parts}")
 
     def _copy(self, parts: list[Any]) -> Array:
         # Received arrays show read-only frames; user code can write to its own copies.

@@ -1,4 +1,4 @@
-"""Converts dataclasses to JSON and back, field by field from their annotations."""
+"""Convert dataclasses to JSON and back, field by field from their annotations."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _PLAIN: Final = (NoneType, bool, int, float, str)
 
 
 def to_json(value: object) -> str:
-    """A dataclass of plain values, paths, tuples and other dataclasses, in one line."""
+    """Return a dataclass of plain values, paths, tuples and other dataclasses as one line."""
     return json.dumps(_encoded(value))
 
 
 def from_json(cls: type[T], line: str | bytes) -> T:
-    """What `to_json` was called on."""
+    """Return the dataclass that `to_json` has converted."""
     made = _decoded(cls, json.loads(line))
     assert isinstance(made, cls)
     return made
@@ -33,7 +33,7 @@ def _encoded(value: Any) -> Any:
         return str(value)
     if isinstance(value, tuple):
         return [_encoded(one) for one in value]
-    assert is_dataclass(value), f"{value!r} has no form in JSON"
+    assert is_dataclass(value), f"{value!r} cannot be converted to JSON"
     return {field.name: _encoded(getattr(value, field.name)) for field in fields(value)}
 
 
@@ -44,7 +44,7 @@ def _decoded(hint: Any, raw: Any) -> Any:
         return Path(raw)
     arguments = get_args(hint)
     if get_origin(hint) is UnionType:
-        assert arguments[1:] == (NoneType,), f"{hint} has no form in JSON"
+        assert arguments[1:] == (NoneType,), f"{hint} cannot be converted from JSON"
         return None if raw is None else _decoded(arguments[0], raw)
     if get_origin(hint) is tuple:
         return _decoded_tuple(arguments, raw)
