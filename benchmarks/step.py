@@ -115,8 +115,8 @@ def main() -> None:
     rows: Rows = []
     versions: dict[str, str] = {}
     for workers in options.workers:
-        everybody = (GLOO, OPENMPI, MULTI_WORKER)
-        with groups(everybody, workers) as peers, RawStar(workers) as star:
+        contenders = (GLOO, OPENMPI, MULTI_WORKER)
+        with groups(contenders, workers) as peers, RawStar(workers) as star:
             versions |= {group.peer.name: group.versions for group in peers}
             for size_bytes in options.sizes:
                 found = measure(workers, size_bytes, options.rounds or ROUNDS, peers, star)

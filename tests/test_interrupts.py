@@ -38,14 +38,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def test_after_an_interrupt_the_next_ones_wait(clock: Clock):
     """So they do not interrupt the saving of the run that the first one ended."""
-    with Interrupts() as heard:
+    with Interrupts() as interrupts:
         with pytest.raises(KeyboardInterrupt):
             interrupt()
         interrupt()
         interrupt()
         with pytest.raises(KeyboardInterrupt):
-            heard.heed()
-        heard.heed()
+            interrupts.enable()
+        interrupts.enable()
     with pytest.raises(KeyboardInterrupt):
         interrupt()
 
@@ -59,22 +59,22 @@ def test_a_program_that_has_caught_an_interrupt_can_be_interrupted_again(clock: 
 
 
 def test_an_interrupt_waits_where_interrupts_are_deferred():
-    with Interrupts() as heard:
-        heard.heeded = False
+    with Interrupts() as interrupts:
+        interrupts.enabled = False
         interrupt()
-        assert heard.waits
+        assert interrupts.pending
         with pytest.raises(KeyboardInterrupt):
-            heard.heed()
+            interrupts.enable()
 
 
 def test_a_deferred_interrupt_is_not_lost():
-    def unheeded() -> None:
-        with Interrupts() as heard:
-            heard.heeded = False
+    def disabled() -> None:
+        with Interrupts() as interrupts:
+            interrupts.enabled = False
             interrupt()
 
     with pytest.raises(KeyboardInterrupt):
-        unheeded()
+        disabled()
 
 
 def test_an_error_caused_by_an_interrupt_counts_as_one():
@@ -100,10 +100,10 @@ def test_an_interrupt_in_a_finalizer_is_not_lost():
         def __del__(self) -> None:
             interrupt()
 
-    with Interrupts() as heard:
+    with Interrupts() as interrupts:
         Garbage()
         with pytest.raises(KeyboardInterrupt):
-            heard.heed()
+            interrupts.enable()
 
 
 @pytest.mark.parametrize("around", [nullcontext, Interrupts, held])

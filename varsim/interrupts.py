@@ -74,15 +74,15 @@ class Interruptible:
 
 
 class Interrupts:
-    """Raise KeyboardInterrupt for a SIGINT while `heeded` is true, and delay it otherwise.
+    """Raise KeyboardInterrupt for a SIGINT while `enabled` is true, and delay it otherwise.
 
     Outside the main thread the block does nothing.
     """
 
     def __init__(self) -> None:
-        self.heeded = True
+        self.enabled = True
         """An attribute, not a method: no SIGINT arrives between `except …:` and an assignment."""
-        self.waits = False
+        self.pending = False
         """Whether a SIGINT has arrived that has not raised."""
         self._raised_s = -math.inf
         self._has_raised = False
@@ -104,27 +104,27 @@ class Interrupts:
         traceback: TracebackType | None,
     ) -> None:
         if self._before is not None:
-            self.heeded = False
+            self.enabled = False
             sys.unraisablehook = self._unraisable_before
             outer = getattr(self._before, "__self__", None)
             if isinstance(outer, Interrupts):
                 outer.take_over(self._raised_s)
             signal.signal(signal.SIGINT, self._before)
-            if self.waits and not self._has_raised:
+            if self.pending and not self._has_raised:
                 signal.raise_signal(signal.SIGINT)  # for the previous handler
         if isinstance(error, Exception) and came_of_interrupt(error):
             raise KeyboardInterrupt from None  # such as an ImportError for a module cut off
 
-    def heed(self) -> None:
+    def enable(self) -> None:
         """Let SIGINT raise from now on, even if one has just raised.
 
         Raises:
             KeyboardInterrupt: A SIGINT has arrived since the last one that raised.
         """
         self._raised_s = -math.inf
-        self.heeded = True
-        if self.waits:
-            self.waits = False
+        self.enabled = True
+        if self.pending:
+            self.pending = False
             self._raise()
 
     def take_over(self, raised_s: float) -> None:
@@ -135,9 +135,9 @@ class Interrupts:
         if UNINTERRUPTED.depth:
             UNINTERRUPTED.came = True
             return
-        if self.heeded and time.monotonic() - self._raised_s >= AGAIN_S:
+        if self.enabled and time.monotonic() - self._raised_s >= AGAIN_S:
             self._raise()
-        self.waits = True
+        self.pending = True
 
     def _raise(self) -> None:
         self._raised_s, self._has_raised = time.monotonic(), True
@@ -146,7 +146,7 @@ class Interrupts:
     def _unraisable(self, unraisable: Any) -> None:
         """Keep a SIGINT that arrived during a finalizer: Python would only print it."""
         if issubclass(unraisable.exc_type, KeyboardInterrupt):
-            self.waits = True
+            self.pending = True
         else:
             self._unraisable_before(unraisable)
 

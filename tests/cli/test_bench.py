@@ -106,7 +106,7 @@ def test_the_exit_code_depends_on_the_status(asked: Asked, status: RunStatus, co
     result = varsim()
 
     assert code == result.exit_code
-    said = "interrupted: what was done by then is saved in runs/x\n"
+    said = "interrupted: the results so far are saved in runs/x\n"
     assert {0: "", 1: "Error: no luck\n", 130: said}[code] == result.stderr
 
 

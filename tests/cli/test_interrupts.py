@@ -148,7 +148,7 @@ def test_ctrl_c_interrupts_the_merge_of_the_record_at_once() -> None:
         run = interrupted(process)
 
     assert 130 == run.exit_code
-    assert [f"interrupted: what was done by then is saved in {Path('runs/latest').resolve()}"] == [
+    assert [f"interrupted: the results so far are saved in {Path('runs/latest').resolve()}"] == [
         line.replace("runs/", f"{Path('runs').resolve()}/") for line in run.complained
     ]
     assert run.ended_after_s < HEEDED_S

@@ -33,9 +33,9 @@ def ends_with(exit_code: int, last_words: str) -> None:
     _exit_code, _last_words = exit_code, last_words
 
 
-def saved_by_then(directory: str) -> str:
+def saved_so_far(directory: str) -> str:
     """Return the line for an interrupt after saving, and print it at Ctrl-C from now on."""
-    said = f"interrupted: what was done by then is saved in {directory}"
+    said = f"interrupted: the results so far are saved in {directory}"
     ends_with(INTERRUPTED, said)
     return said
 

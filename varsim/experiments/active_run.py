@@ -108,7 +108,7 @@ class ActiveRun:
 
     def launched(self, began_s: float) -> None:
         """Note that the first workers are ready."""
-        self.interrupts.heed()
+        self.interrupts.enable()
         self.seconds[Phase.START_UP.value] = time.perf_counter() - began_s
         self.part = Phase.TRAINING
         if self.watcher is not None:
@@ -116,7 +116,7 @@ class ActiveRun:
 
     def progress(self, step: int, total: int, **metrics: float) -> None:
         """Take the progress that the workload reports after each step."""
-        self.interrupts.heed()  # a workload that caught a SIGINT can be interrupted again
+        self.interrupts.enable()  # a workload that caught a SIGINT can be interrupted again
         self.check_settings()
         self.step, self.total = _whole("step", step), _whole("total", total)
         self.metrics = plain(metrics)

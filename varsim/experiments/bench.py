@@ -183,7 +183,7 @@ class HostMeasurement:
         try:
             yield
         except BaseException:
-            self.interrupts.heeded = False
+            self.interrupts.enabled = False
             raise
 
 
@@ -276,15 +276,15 @@ def run_bench(plan: BenchPlan, out: Path, watcher: BenchWatcher) -> Bench:
     started, began_s = datetime.now().astimezone(), now_s()
     status, failure = RunStatus.DONE, None
     with Interrupts() as interrupts:
-        interrupts.heeded = False  # until it is known what to remove
+        interrupts.enabled = False  # until it is known what to remove
         directory = RunDirectory.make(out, TITLE, started, latest=LATEST_BENCH)
         host = HostMeasurement(plan, watcher, interrupts, began_s + plan.limit_s)
         try:
-            interrupts.heed()
+            interrupts.enable()
             host.measure()
-            interrupts.heeded = False
+            interrupts.enabled = False
         except (KeyboardInterrupt, VarsimError) as error:
-            interrupts.heeded = False
+            interrupts.enabled = False
             if not host.figures:
                 directory.discard()
                 raise

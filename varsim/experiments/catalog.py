@@ -21,7 +21,7 @@ from varsim.experiments.nearest import did_you_mean, listed
 
 _PACKAGE: Final = "varsim.workloads"
 _KEYS: Final[KeyPath] = ("workload",)
-_WAITS: Final = (
+_NOT_RUN_BY_CALL: Final = (
     inspect.iscoroutinefunction,
     inspect.isgeneratorfunction,
     inspect.isasyncgenfunction,
@@ -113,7 +113,7 @@ def load_workload(name: str) -> Workload:
     run = getattr(module, "run", None)
     if not callable(run) or not _takes_a_job(run):
         raise WrongKey(_KEYS, _without_run(name))
-    if any(waits(run) for waits in _WAITS):
+    if any(test(run) for test in _NOT_RUN_BY_CALL):
         raise WrongKey(
             _KEYS,
             f"run of {name!r} is a coroutine or a generator, and a call does not run it; make it a "

@@ -47,7 +47,7 @@ def run_experiment(experiment: Experiment, watcher: RunWatcher | None = None) ->
             keys[key] = program_key(program.location)
         started = datetime.now().astimezone()
         began_s = time.perf_counter()
-        interrupts.heeded = False  # until it is known what to remove
+        interrupts.enabled = False  # until it is known what to remove
         directory = RunDirectory.make(Path(experiment.out), experiment.title, started)
         run = ActiveRun(experiment, keys, directory, started, watcher, interrupts)
         try:
@@ -56,14 +56,14 @@ def run_experiment(experiment: Experiment, watcher: RunWatcher | None = None) ->
                     f"# Run by varsim {varsim.__version__} on {started:%Y-%m-%d at %H:%M:%S}\n"
                     + yaml_lines.dump(keys)
                 )
-                interrupts.heed()
+                interrupts.enable()
                 run.carried = carry(directory, program.location, experiment.file, program.not_kept)
                 with _warnings_to(run):
                     _go_through(run, program, began_s)
                 run.seconds["in_all"] = time.perf_counter() - began_s
                 _save(run)
         except (ConfigError, KeyboardInterrupt):
-            interrupts.heeded = False
+            interrupts.enabled = False
             directory.discard()
             raise
         return run.summary()
@@ -77,7 +77,7 @@ def _go_through(run: ActiveRun, program: RunProgram, began_s: float) -> None:
             followed, run.advice = take_advice(
                 run.experiment, program.params, interrupts, run.directory.pilot
             )
-            interrupts.heed()
+            interrupts.enable()
         run.follow(followed)
         run.part, began_s = Phase.START_UP, time.perf_counter()
     _play_and_measure(run, program, began_s)
@@ -86,15 +86,15 @@ def _go_through(run: ActiveRun, program: RunProgram, began_s: float) -> None:
     try:
         _record_and_judge(run, program)
     except KeyboardInterrupt:
-        interrupts.heeded = False
+        interrupts.enabled = False
         run.cut_short()
-    interrupts.heeded = False
+    interrupts.enabled = False
 
 
 def _save(run: ActiveRun) -> None:
     run.save()
-    if run.interrupts.waits and not run.interrupted:  # it arrived during the save
-        run.interrupts.waits = False
+    if run.interrupts.pending and not run.interrupted:  # it arrived during the save
+        run.interrupts.pending = False
         run.part = Phase.WRITING
         run.cut_short()
         run.save()
@@ -146,20 +146,20 @@ def _play_and_measure(run: ActiveRun, program: RunProgram, began_s: float) -> No
             run.save()  # before methods of the program's objects are called
             run.result = reached(result)
         except KeyboardInterrupt:
-            interrupts.heeded = False
+            interrupts.enabled = False
             if run.part is Phase.START_UP:
                 raise  # nothing can be measured
             run.cut_short()
         except ConfigError:
-            interrupts.heeded = False
+            interrupts.enabled = False
             raise
         except BaseException as error:  # a workload may raise anything
-            interrupts.heeded = False
+            interrupts.enabled = False
             if came_of_interrupt(error):
                 run.cut_short()
             else:
                 run.status, run.failure = RunStatus.FAILED, failure_of(error)
-        interrupts.heeded = False
+        interrupts.enabled = False
         if run.status is not RunStatus.DONE:
             run.take_a_last_look()
     finally:
@@ -170,7 +170,7 @@ def _play_and_measure(run: ActiveRun, program: RunProgram, began_s: float) -> No
 def _record_and_judge(run: ActiveRun, program: RunProgram) -> None:
     interrupts, experiment = run.interrupts, run.experiment
     with run.doing(Phase.MERGING) as tell:
-        interrupts.heed()
+        interrupts.enable()
         problems = [write_history(observed.files, tell=tell) for observed in run.strategies]
     for problem in problems:
         if problem is not None:
@@ -184,7 +184,7 @@ def _record_and_judge(run: ActiveRun, program: RunProgram) -> None:
         with run.doing(Phase.ORACLE):
             files = run.directory.oracle
             returned = run_oracle(experiment, program.params, interrupts, files)
-            interrupts.heed()
+            interrupts.enable()
         if isinstance(returned, str):
             run.no_oracle = returned
             run.warn(f"no oracle to compare with: {returned}")

@@ -56,7 +56,7 @@ def run_shadow(
         _without_warnings(),
         strategy,
     ):
-        interrupts.heed()
+        interrupts.enable()
         try:
             with seeded(experiment.seed, *AT_IMPORT).here():
                 workload = load_workload(experiment.workload)  # a file's module is created again
@@ -68,7 +68,7 @@ def run_shadow(
                 raise KeyboardInterrupt from None
             raise
         finally:
-            interrupts.heeded = False
+            interrupts.enabled = False
 
 
 @contextmanager
@@ -117,10 +117,10 @@ def run_oracle(
     problem: str | None
     try:
         returned = run_shadow(experiment, experiment.device_names[:1], params, interrupts, files)
-        interrupts.heed()
+        interrupts.enable()
         problem = write_history(files)
     except KeyboardInterrupt:
-        interrupts.heeded = False
+        interrupts.enabled = False
         files.discard()
         raise
     except BaseException as error:  # a workload may raise anything
@@ -159,7 +159,7 @@ def take_advice(
     problem: str | None
     try:
         run_shadow(pilot, experiment.device_names, params, interrupts, files)
-        interrupts.heed()
+        interrupts.enable()
         problem = write_history(files)
     except (Exception, SystemExit) as error:  # a workload may raise anything
         problem = f"the pilot run fails: {in_a_line(error)}"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from varsim.cli import completion
-from varsim.cli.ctrl_c import saved_by_then
+from varsim.cli.ctrl_c import saved_so_far
 from varsim.cli.exit_codes import DONE, EXIT_CODES, FAILED, INTERRUPTED, Failed, WrongUse
 from varsim.report.terminal import is_terminal, takes_escapes, width_of
 
@@ -135,7 +135,7 @@ def bench(
         raise Failed(str(error)) from error
     finally:
         line.clear()
-    said = saved_by_then(found.directory)
+    said = saved_so_far(found.directory)
     _show(found, other, as_json=as_json, quiet=quiet)
     if found.status.value == "interrupted":
         click.echo(said, err=True)

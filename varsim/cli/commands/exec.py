@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from varsim.cli import completion, experiment_options
-from varsim.cli.ctrl_c import saved_by_then
+from varsim.cli.ctrl_c import saved_so_far
 from varsim.cli.exit_codes import DONE, INTERRUPTED, Failed, WrongUse
 from varsim.launch.devices import MAX_WORKERS
 
@@ -97,7 +97,7 @@ def exec_(
         raise WrongUse(str(error)) from error
     except OSError as error:
         raise Failed(f"the run could not be saved: {error}") from error
-    said = saved_by_then(summary.directory)
+    said = saved_so_far(summary.directory)
     _show(summary, json_file, everything=everything, quiet=quiet)
     if summary.interrupted:
         click.echo(said, err=True)
