@@ -20,7 +20,7 @@ FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
 @dataclass(frozen=True)
-class Section:
+class ExampleSection:
     """The examples of one section of a document at their lines; the other lines are blank."""
 
     path: Path
@@ -31,7 +31,7 @@ class Section:
         return f"{self.path.name}:{self.title}"
 
 
-def sections(path: Path) -> Iterator[Section]:
+def sections(path: Path) -> Iterator[ExampleSection]:
     """Yield the sections with examples; each begins with the examples before the first heading."""
     lines = path.read_text("utf-8").splitlines()
     owners: list[str] = []  # the title of the section that each example's line belongs to
@@ -45,7 +45,7 @@ def sections(path: Path) -> Iterator[Section]:
     for wanted in dict.fromkeys(owner for owner in owners if owner not in ("", "-")):
         kept = zip(lines, owners, strict=True)
         examples = "\n".join(line if owner in ("", wanted) else "" for line, owner in kept)
-        yield Section(path, wanted, examples)
+        yield ExampleSection(path, wanted, examples)
 
 
 WITH_EXAMPLES = [section for path in documents() for section in sections(path)]
@@ -58,7 +58,7 @@ def test_the_documents_have_examples() -> None:
 
 
 @pytest.mark.parametrize("section", WITH_EXAMPLES, ids=str)
-def test_an_example_has_the_documented_results(section: Section) -> None:
+def test_an_example_has_the_documented_results(section: ExampleSection) -> None:
     """It runs on the simulated cluster, and warnings of varsim are allowed."""
     globals_ = {"__name__": "__main__"}
     test = doctest.DocTestParser().get_doctest(

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import pytest
 
-from tests.waiting import MS
+from tests.waiting import MS, SetClock
 from varsim import interrupts
 from varsim.interrupts import AGAIN_S, Interrupts, OutOfTime, blocked, held, within
 
@@ -20,23 +20,14 @@ def interrupt() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
-class Clock:
-    """A clock that a test sets."""
-
-    now_s = 100.0
-
-    def monotonic(self) -> float:
-        return self.now_s
-
-
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> SetClock:
+    clock = SetClock()
     monkeypatch.setattr(interrupts, "time", clock)
     return clock
 
 
-def test_after_an_interrupt_the_next_ones_wait(clock: Clock):
+def test_after_an_interrupt_the_next_ones_wait(clock: SetClock):
     """So they do not interrupt the saving of the run that the first one ended."""
     with Interrupts() as interrupts:
         with pytest.raises(KeyboardInterrupt):
@@ -50,7 +41,7 @@ def test_after_an_interrupt_the_next_ones_wait(clock: Clock):
         interrupt()
 
 
-def test_a_program_that_has_caught_an_interrupt_can_be_interrupted_again(clock: Clock):
+def test_a_program_that_has_caught_an_interrupt_can_be_interrupted_again(clock: SetClock):
     with Interrupts():
         for _ in range(2):
             with pytest.raises(KeyboardInterrupt):

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from tests.tidy import rules
-from tests.tidy.source import ROOT, Finding, Source, sources, texts
+from tests.tidy.source import ROOT, Source, Violation, sources, texts
 
-Rule = Callable[[Source], Iterator[Finding]]
+Rule = Callable[[Source], Iterator[Violation]]
 
 
 def check(rule: Rule, project: Iterable[Source]) -> None:

@@ -56,3 +56,12 @@ def wait_for_exit(pid: int, deadline_s: float = 2_000 * MS) -> None:
     finally:
         os.close(descriptor)
     assert ended, f"process {pid} still runs after {deadline_s:.3g} s"
+
+
+class SetClock:
+    """A clock that a test sets."""
+
+    now_s = 100.0
+
+    def monotonic(self) -> float:
+        return self.now_s

@@ -40,7 +40,7 @@ OPERATIONS = ("assign", "assign_add", "assign_sub")
 LOCAL = ("write", "read")
 
 
-class Story:
+class HistoryBuilder:
     """Builds a history event by event."""
 
     def __init__(self, replicas: int = 2) -> None:
@@ -98,16 +98,16 @@ def write(folder: Path, run: Any, rows: Any, events: Sequence[Event]) -> Path:
     return path
 
 
-def told(text: str) -> Story:
+def told(text: str) -> HistoryBuilder:
     """Return the history that a text describes."""
-    story, names = Story(), dict[str, int]()
+    story, names = HistoryBuilder(), dict[str, int]()
     for line in text.splitlines():
         words = line.split("#")[0].split()
         match words:
             case []:
                 continue
             case ["replicas", count]:
-                story = Story(int(count))
+                story = HistoryBuilder(int(count))
             case ["run", *entries]:
                 story.run |= {k: json.loads(v) for k, v in (one.split("=") for one in entries)}
             case ["variable", name, synchronization, aggregation, dtype, *shape]:
@@ -117,7 +117,7 @@ def told(text: str) -> Story:
     return story
 
 
-def _tell(story: Story, words: list[str], names: dict[str, int]) -> None:
+def _tell(story: HistoryBuilder, words: list[str], names: dict[str, int]) -> None:
     columns: dict[str, Any] = {}
     name = label = None
     rest = iter(words[2:])

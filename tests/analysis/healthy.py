@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from tests.analysis.build import Story
+from tests.analysis.build import HistoryBuilder
 from varsim.tracing.history import PROGRAM
 
 REPLICAS = 3
@@ -20,7 +20,7 @@ SHAPED = "w"  # its value is a list: a number, and twice that
 DEFERRED = "a"
 
 
-class Healthy(Story):
+class Healthy(HistoryBuilder):
     """A run of a few calls."""
 
     def __init__(self, seed: int, calls: int = 3) -> None:

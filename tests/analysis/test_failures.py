@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.analysis.build import Story, told
+from tests.analysis.build import HistoryBuilder, told
 from varsim.analysis.examination import Examination, examine
 from varsim.analysis.failures import DONE, FAILED, FAILED_CALL, FAILED_RUN, INTERRUPTED, Ending
 from varsim.analysis.findings.model import Finding
@@ -38,7 +38,7 @@ FAILED_SO = Ending(status=FAILED, kind="ValueError", text="empty", place="p.py:2
 
 
 def examined(text: str, folder: Path, ending: Ending | None = RAN, **run: object) -> Examination:
-    story: Story = told(text)
+    story: HistoryBuilder = told(text)
     story.run |= run
     story.events = [
         one if one.note is None else one._replace(note=one.note.replace("_", " "))

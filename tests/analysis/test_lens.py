@@ -18,7 +18,7 @@ from varsim.report.page import print_page
 from varsim.tracing.history import Event, History, VariableRow, open_history, write_history
 
 
-class Story:
+class LensHistory:
     """Builds the history of a run with two replicas, event by event."""
 
     def __init__(self, synchronization: str, aggregation: str) -> None:
@@ -69,7 +69,7 @@ def plain(moment: Moment) -> tuple[int, list[Any], Any, bool]:
 
 
 def test_components_are_beside_the_cross_replica_value(tmp_path: Path) -> None:
-    story = Story("ON_READ", "SUM")
+    story = LensHistory("ON_READ", "SUM")
     story.step(1, (1, 0), (2, 0))
     story.step(2, (1, 5), (0, 5))
 
@@ -81,7 +81,7 @@ def test_components_are_beside_the_cross_replica_value(tmp_path: Path) -> None:
 
 
 def test_a_mirror_shows_the_commits(tmp_path: Path) -> None:
-    story = Story("ON_WRITE", "MEAN")
+    story = LensHistory("ON_WRITE", "MEAN")
     story.add(-1, "call", call=1)
     for replica in range(2):
         add = {"operation": "assign_add", "position": 0}
@@ -94,14 +94,14 @@ def test_a_mirror_shows_the_commits(tmp_path: Path) -> None:
 
 
 def test_none_has_no_cross_replica_value(tmp_path: Path) -> None:
-    story = Story("NONE", "MEAN")
+    story = LensHistory("NONE", "MEAN")
     story.step(1, (1, 0), (2, 0))
 
     assert (1, [[1, 0], [2, 0]], None, True) == plain(story.seen(tmp_path)[-1])
 
 
 def test_missing_values_are_shown_as_missing(tmp_path: Path) -> None:
-    story = Story("ON_READ", "SUM")
+    story = LensHistory("ON_READ", "SUM")
     story.add(0, "write", operation="assign_add", replica=0, dtype="float32", shape="[2]")
     story.step(1, (1, 0), (2, 0))
 
@@ -109,7 +109,7 @@ def test_missing_values_are_shown_as_missing(tmp_path: Path) -> None:
 
 
 def test_the_oracles_value_is_beside_it_and_the_first_difference_is_marked(tmp_path: Path) -> None:
-    story, oracle = Story("ON_READ", "SUM"), Story("ON_READ", "SUM")
+    story, oracle = LensHistory("ON_READ", "SUM"), LensHistory("ON_READ", "SUM")
     for call in range(1, 4):
         story.step(call, (1, 0), (1 + 1e-7, 0))
         oracle.step(call, (2, 0) if call < 3 else (1, 0))
@@ -133,7 +133,7 @@ def shown(seen: list[Moment], element: int | None = None, width: int = 80) -> li
 
 
 def test_a_long_run_shows_its_ends_and_the_first_difference(tmp_path: Path) -> None:
-    story = Story("ON_READ", "SUM")
+    story = LensHistory("ON_READ", "SUM")
     for call in range(1, 51):
         story.step(call, (1, 0), (1, call // 25))
     lines = shown(story.seen(tmp_path), element=1)
@@ -172,14 +172,14 @@ def test_all_replicas_are_shown_if_they_fit() -> None:
 
 def test_the_element_in_which_replicas_differ_most_is_shown(tmp_path: Path) -> None:
     """If replicas never differ, the element that changes most is shown, or the largest one."""
-    story = Story("ON_READ", "SUM")
+    story = LensHistory("ON_READ", "SUM")
     story.step(1, (1, 5), (2, 9))
     story.step(2, (1, 4), (0, 0))
     assert TellingElements(ElementReason.DIFFERS, (1, 0), (4.0, 1.0)) == telling_of(
         story.seen(tmp_path), 3
     )
 
-    alike = Story("ON_READ", "SUM")
+    alike = LensHistory("ON_READ", "SUM")
     alike.step(1, (3, -5), (3, -5))
     assert TellingElements(ElementReason.CHANGES, (1, 0), (5.0, 3.0)) == telling_of(
         alike.seen(tmp_path), 3

@@ -46,7 +46,7 @@ main()
 """Runs varsim, and prints when its first line is done: before that Python handles Ctrl-C."""
 
 
-class Run(NamedTuple):
+class InterruptedRun(NamedTuple):
     """The output of an interrupted run."""
 
     exit_code: int
@@ -85,7 +85,7 @@ def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 def interrupted(
     process: subprocess.Popen[str], send: Callable[[int, int], None] = os.kill, times: int = 1
-) -> Run:
+) -> InterruptedRun:
     sent_s = time.monotonic()
     for _ in range(times):
         send(process.pid, signal.SIGINT)
@@ -93,7 +93,7 @@ def interrupted(
     lines = [
         line for line in said.splitlines() if not line.startswith(("step ", "merging", "judg"))
     ]
-    return Run(process.returncode, out, lines, time.monotonic() - sent_s)
+    return InterruptedRun(process.returncode, out, lines, time.monotonic() - sent_s)
 
 
 def is_launching() -> bool:

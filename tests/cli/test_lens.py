@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.analysis.test_lens import Story
+from tests.analysis.test_lens import LensHistory
 from varsim.cli.main import main
 
 
@@ -19,7 +19,7 @@ def lens(*words: str) -> Result:
 @pytest.fixture(autouse=True)
 def _run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    story = Story("ON_READ", "SUM")
+    story = LensHistory("ON_READ", "SUM")
     story.step(1, (1, 0), (2, 4))
     with story.history(tmp_path):
         pass

@@ -13,7 +13,7 @@ from click.shell_completion import ShellComplete
 from click.testing import CliRunner, Result
 
 import varsim
-from tests.analysis.test_lens import Story
+from tests.analysis.test_lens import LensHistory
 from varsim.cli.commands.completion import VARIABLE
 from varsim.cli.main import main
 
@@ -177,7 +177,7 @@ def test_words_are_completed():
 @pytest.mark.usefixtures("_files")
 def test_runs_and_their_variables_are_completed():
     """The newest run is first. A run without a record has no variables."""
-    story = Story("ON_READ", "SUM")
+    story = LensHistory("ON_READ", "SUM")
     for name in ("20260101-080000-x", "20260102-080000-x"):
         Path("runs", name).mkdir(parents=True)
         with story.history(Path("runs", name)):

@@ -9,28 +9,20 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn
 
 from tests.report.summaries import summary
+from tests.waiting import SetClock
 from varsim.cli import progress
 from varsim.cli.progress import Bar, Lines, watching
 
 
-class Clock:
-    """A clock that a test sets."""
-
-    now_s = 100.0
-
-    def monotonic(self) -> float:
-        return self.now_s
-
-
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> SetClock:
+    clock = SetClock()
     monkeypatch.setattr(progress, "time", clock)
     return clock
 
 
 def test_progress_lines_are_printed_at_intervals_and_at_the_end(
-    clock: Clock, capsys: pytest.CaptureFixture[str]
+    clock: SetClock, capsys: pytest.CaptureFixture[str]
 ):
     lines = Lines()
     for step in range(1, 11):
@@ -43,7 +35,7 @@ def test_progress_lines_are_printed_at_intervals_and_at_the_end(
     )
 
 
-def test_a_bar_is_drawn_at_intervals_and_at_the_end(clock: Clock):
+def test_a_bar_is_drawn_at_intervals_and_at_the_end(clock: SetClock):
     """The steps draw it: there is no thread."""
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, width=80, highlight=False)

@@ -25,7 +25,7 @@ _ATTEMPTS: Final = 3
 _PROCESSES: Final = re.compile(r"^PROCESSES = True$", re.MULTILINE)
 
 
-class Mark(NamedTuple):
+class ExpectedFinding(NamedTuple):
     """An expected finding: its kind, variable and line."""
 
     kind: str
@@ -40,7 +40,7 @@ class Mark(NamedTuple):
 class Found:
     """The findings in one run of a program."""
 
-    missed: set[Mark]  # faults that were not found
+    missed: set[ExpectedFinding]  # faults that were not found
     unexpected: set[str]  # findings that are neither a fault nor one of its consequences
     outcome: Outcome
     failure: str
@@ -67,20 +67,20 @@ def programs(*folders: str) -> list[Path]:
     return [path for folder in folders for path in sorted((FOLDER / folder).glob("*.py"))]
 
 
-def marks(path: Path) -> tuple[set[Mark], set[Mark]]:
+def marks(path: Path) -> tuple[set[ExpectedFinding], set[ExpectedFinding]]:
     """Return the faults that are marked in a program, and their possible consequences.
 
     A mark is a line of its own, above the statement that it is about.
     """
     said: list[re.Match[str]] = []
-    found: dict[str, set[Mark]] = {"FAULT": set(), "ALSO": set()}
+    found: dict[str, set[ExpectedFinding]] = {"FAULT": set(), "ALSO": set()}
     for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
         mark = _MARK.match(line.rstrip(" :"))
         if mark is not None:
             said.append(mark)
             continue
         for one in said:
-            found[one[1]].add(Mark(one[2], one[3] or "", number))
+            found[one[1]].add(ExpectedFinding(one[2], one[3] or "", number))
         said.clear()
     return found["FAULT"], found["ALSO"]
 
@@ -135,7 +135,7 @@ def _run(path: Path, out: Path) -> Found:
             if place and (file := place.rpartition(":"))[0].endswith(path.name)
             for line in file[2:]
         }
-        fit = {Mark(one.kind.name, one.variable, line) for line in lines}
+        fit = {ExpectedFinding(one.kind.name, one.variable, line) for line in lines}
         missed -= fit
         if not fit & (faults | also):
             unexpected.add(f"{one.kind.name}: {one.variable}, lines {sorted(lines)}")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.corpus.harness import FOLDER, Mark, marks, programs, run
+from tests.corpus.harness import FOLDER, ExpectedFinding, marks, programs, run
 from varsim.analysis.search import SEARCHED_KINDS
 
 KNOWN_MISSES = {
@@ -58,4 +58,7 @@ def test_nine_of_ten_faults_of_the_blind_sets_are_found():
 def test_a_mark_is_about_the_statement_below_it(tmp_path: Path):
     program = tmp_path / "program.py"
     program.write_text("a = 1\n# FAULT: stale read: v\n# ALSO: divergence: w\nb = 2\n", "utf-8")
-    assert ({Mark("stale read", "v", 4)}, {Mark("divergence", "w", 4)}) == marks(program)
+    assert (
+        {ExpectedFinding("stale read", "v", 4)},
+        {ExpectedFinding("divergence", "w", 4)},
+    ) == marks(program)

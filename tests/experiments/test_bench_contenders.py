@@ -10,7 +10,7 @@ from varsim.experiments import bench_contenders
 from varsim.experiments.bench_contenders import Effort, once, per_call, take_turns
 
 
-class Clock:
+class WorkClock:
     """A clock that advances only when a contender works."""
 
     now_s = 100.0
@@ -23,13 +23,13 @@ class Clock:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> WorkClock:
+    clock = WorkClock()
     monkeypatch.setattr(bench_contenders, "time", clock)
     return clock
 
 
-def test_contenders_take_turns_until_the_time_is_over(clock: Clock):
+def test_contenders_take_turns_until_the_time_is_over(clock: WorkClock):
     order = []
 
     def work(name: str, seconds: float) -> None:
@@ -43,7 +43,7 @@ def test_contenders_take_turns_until_the_time_is_over(clock: Clock):
     assert {"a": [[1.0] * 4], "b": [[1.0] * 4]} == taken
 
 
-def test_the_first_of_many_samples_of_a_turn_is_not_counted(clock: Clock):
+def test_the_first_of_many_samples_of_a_turn_is_not_counted(clock: WorkClock):
     done = 0
 
     def work() -> None:
@@ -57,13 +57,13 @@ def test_the_first_of_many_samples_of_a_turn_is_not_counted(clock: Clock):
     assert 2 + 6 * 3 == done
 
 
-def test_after_the_deadline_only_the_round_is_ended(clock: Clock):
+def test_after_the_deadline_only_the_round_is_ended(clock: WorkClock):
     taken = take_turns({"a": once(lambda: clock.work(1.0))}, Effort(10.0, clock.now_s + 2.5))
 
     assert [1.0] == taken["a"][0]
 
 
-def test_parts_of_a_sample_are_kept_apart(clock: Clock):
+def test_parts_of_a_sample_are_kept_apart(clock: WorkClock):
     def sample() -> tuple[float, float]:
         clock.work(1.0)
         return 0.25, 0.75
@@ -71,7 +71,7 @@ def test_parts_of_a_sample_are_kept_apart(clock: Clock):
     assert {"a": [[0.25] * 3, [0.75] * 3]} == take_turns({"a": sample}, Effort(3.0, 1000.0))
 
 
-def test_a_short_action_is_timed_many_times_together(clock: Clock):
+def test_a_short_action_is_timed_many_times_together(clock: WorkClock):
     calls = 0
 
     def act() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.analysis.test_lens import Story
+from tests.analysis.test_lens import LensHistory
 from tests.report.summaries import lens, summary, variable
 from varsim.errors import ConfigError
 from varsim.experiments import variable_lookup
@@ -19,7 +19,7 @@ from varsim.tracing.history import History
 
 
 def test_a_name_of_several_variables_asks_for_the_number(tmp_path: Path) -> None:
-    story = Story("ON_READ", "SUM")
+    story = LensHistory("ON_READ", "SUM")
     story.variables.append(story.variables[0]._replace(variable=2))
     with story.history(tmp_path) as history:
         with pytest.raises(ConfigError, match=r"2 variables are called 'v'; give a number: 1, 2"):
@@ -56,7 +56,7 @@ def test_a_wrong_name_is_an_error_with_the_nearest_three(
 @contextmanager
 def two_variables(folder: Path, *written: tuple[float, float]) -> Iterator[History]:
     """Write a run in which replicas write these values to `v`; `other` has no writes."""
-    story = Story("ON_READ", "MEAN")
+    story = LensHistory("ON_READ", "MEAN")
     story.variables.insert(0, story.variables[0]._replace(variable=2, name="other"))
     story.step(1, *written)
     with story.history(folder) as history:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tests.golden.recorded import Json, Outcome, RecordedError
+from tests.golden.recorded import CaseOutcome, Json, RecordedError
 
 DELIBERATE = frozenset(
     "ValueError TypeError RuntimeError NotImplementedError IndexError KeyError".split()
@@ -67,7 +67,7 @@ def same_kind(theirs: str, ours: RecordedError, message: str = "") -> bool:
     return theirs in ours.kinds
 
 
-def differences(theirs: Outcome, ours: Outcome) -> list[OutcomeDifference]:
+def differences(theirs: CaseOutcome, ours: CaseOutcome) -> list[OutcomeDifference]:
     """Return all differences between two outcomes; empty if they are the same."""
     if theirs.error is None and ours.error is None:
         return [*_in_state(theirs, ours), *_in_returned(theirs.returned, ours.returned, ())]
@@ -88,7 +88,7 @@ def _in_error(
         yield OutcomeDifference("after", (), theirs.after, ours.after)
 
 
-def _in_state(theirs: Outcome, ours: Outcome) -> Iterator[OutcomeDifference]:
+def _in_state(theirs: CaseOutcome, ours: CaseOutcome) -> Iterator[OutcomeDifference]:
     for aspect in sorted({*theirs.state, *ours.state}):
         left, right = theirs.state.get(aspect), ours.state.get(aspect)
         if not same_value(left, right):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tests.golden.encoding import array, encoded, number
-from tests.golden.recorded import Case, Json, Outcome, RecordedError
+from tests.golden.recorded import Case, CaseOutcome, Json, RecordedError
 
 Array = np.ndarray[Any, Any]
 
@@ -32,7 +32,7 @@ class Refused(Exception):
         self.kind = said or "InvalidArgumentError"  # compare.py then accepts any clear refusal
 
 
-def expected(case: Case) -> Outcome:
+def expected(case: Case) -> CaseOutcome:
     """Return the expected outcome of a program that is a list of operations.
 
     Return values of writes are left out: a write returns the variable (D6), and its value is part
@@ -58,13 +58,13 @@ class _Model:
             self._local = self._on_read = False
             self._aggregation = "NONE"
 
-    def outcome(self) -> Outcome:
+    def outcome(self) -> CaseOutcome:
         for index, entry in enumerate(self._case.program):
             try:
                 self._perform(*entry)
             except Refused as refused:
                 after = None if self._parts is None else [encoded(part) for part in self._parts]
-                return Outcome(
+                return CaseOutcome(
                     error=RecordedError(kind=refused.kind, at=index, after=after, message="")
                 )
         assert self._parts is not None
@@ -75,7 +75,7 @@ class _Model:
             state["cross_read"] = {"error": {"type": refused.kind}}
         if self._case.program == [["create"]] and self._local and not self._on_read:
             state["attrs"] = self._attributes_of_local_state()
-        return Outcome(state=state, returned=self._returned)
+        return CaseOutcome(state=state, returned=self._returned)
 
     def _perform(self, operation: str, *arguments: Any) -> None:
         self._returned = None

@@ -10,13 +10,13 @@ import numpy as np
 from tests.golden.encoding import encoded
 from tests.golden.expect import Array
 from tests.golden.expect_python import aggregated, described, on_each
-from tests.golden.recorded import Case, Json, Outcome
+from tests.golden.recorded import Case, CaseOutcome, Json
 
 LEFT_FOLD_BYTES = 64
 """Up to this size TensorFlow's ring folds left, too."""
 
 
-def folds_left(case: Case) -> Outcome | None:
+def folds_left(case: Case) -> CaseOutcome | None:
     """Apply D8: fold the sum in replica order, and divide it by W for the mean.
 
     The rule is for programs that TensorFlow runs as a ring (an all_reduce of more than 64 bytes, or
@@ -36,13 +36,15 @@ def folds_left(case: Case) -> Outcome | None:
         totals = [aggregated(x, how) for x in inputs]
     if "v.assign(y)" in case.text:
         parts = [encoded(totals[0])] * case.world
-        return Outcome(state={"per_replica": parts, "cross_read": parts[0]}, returned=_nothing())
+        return CaseOutcome(
+            state={"per_replica": parts, "cross_read": parts[0]}, returned=_nothing()
+        )
     if "s.reduce(" in case.text:
-        return Outcome(returned=described(totals[0]))
+        return CaseOutcome(returned=described(totals[0]))
     items = [on_each(total, case.world) for total in totals]
     if "[p, q]" in case.text:
-        return Outcome(returned={"type": "list", "items": items})
-    return Outcome(returned=items[0])
+        return CaseOutcome(returned={"type": "list", "items": items})
+    return CaseOutcome(returned=items[0])
 
 
 def _nothing() -> Json:
@@ -60,7 +62,7 @@ def _per_replica(values: list[Any], dtype: str) -> list[Array]:
     return [np.array(value, dtype) for value in values]
 
 
-def is_near(case: Case, expected: Outcome) -> bool:
+def is_near(case: Case, expected: CaseOutcome) -> bool:
     """Return whether TensorFlow's result equals this one within rounding.
 
     The error of a sum of W numbers in any order is at most W roundings of the sum of their
@@ -75,7 +77,7 @@ def is_near(case: Case, expected: Outcome) -> bool:
     return bool(np.all(np.abs(theirs - ours) <= (case.world + 1) * step * magnitude))
 
 
-def _numbers(outcome: Outcome) -> Array:
+def _numbers(outcome: CaseOutcome) -> Array:
     """Return all numbers of an outcome, in order."""
     found: list[float] = []
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from tests.golden.encoding import encoded
 from tests.golden.expect import Array, left_fold, mean_of
-from tests.golden.recorded import Case, Json, Outcome, RecordedError
+from tests.golden.recorded import Case, CaseOutcome, Json, RecordedError
 
 REFUSAL = "InvalidArgumentError"
 """Any error that says clearly what is wrong."""
@@ -101,9 +101,9 @@ def per_replica(expression: str, world: int) -> list[Array]:
     ]
 
 
-def refused(case: Case, after: Json, kind: str = REFUSAL) -> Outcome:
+def refused(case: Case, after: Json, kind: str = REFUSAL) -> CaseOutcome:
     """Expect an error in the last line."""
-    return Outcome(
+    return CaseOutcome(
         error=RecordedError(kind=kind, at=len(case.program) - 1, after=after, message="")
     )
 
@@ -111,16 +111,16 @@ def refused(case: Case, after: Json, kind: str = REFUSAL) -> Outcome:
 # ---------------------------------------------------------------- one function per rule and program
 
 
-def none_is_local_state(case: Case) -> Outcome | None:
+def none_is_local_state(case: Case) -> CaseOutcome | None:
     """Apply D1: a variable with synchronization NONE is created."""
     if not (
         case.is_mirrored and "synchronization=VS.NONE" in case.text and "s.run(f)" in case.text
     ):
         return None
-    return Outcome(returned={"type": "LocalVariable", "values": [1.0] * case.world})
+    return CaseOutcome(returned={"type": "LocalVariable", "values": [1.0] * case.world})
 
 
-def each_contributes(case: Case) -> Outcome | None:
+def each_contributes(case: Case) -> CaseOutcome | None:
     """Apply D2: all_reduce of a number, or of one object in all replicas, combines them."""
     found = re.search(
         r'all_reduce\("(SUM|MEAN)", (t|[\d.]+|float\(rid\(\)\) \+ 1\.5)\)\)$', case.text
@@ -129,21 +129,21 @@ def each_contributes(case: Case) -> Outcome | None:
         return None
     expression = "tf.constant(3.0)" if found[2] == "t" else found[2]
     total = aggregated(per_replica(expression, case.world), found[1])
-    return Outcome(returned=on_each(total, case.world))
+    return CaseOutcome(returned=on_each(total, case.world))
 
 
-def each_is_gathered(case: Case) -> Outcome | None:
+def each_is_gathered(case: Case) -> CaseOutcome | None:
     """Apply D2: all_gather of one object gathers it from each replica; a scalar has no axis."""
     if not case.is_mirrored or case.world == 1:
         return None
     if "ctx().all_gather([3.0], axis=0)" in case.text:
         return refused(case, None)
     if "ctx().all_gather(t, axis=0)" in case.text:
-        return Outcome(returned=on_each(tensor([3.0] * case.world), case.world))
+        return CaseOutcome(returned=on_each(tensor([3.0] * case.world), case.world))
     return None
 
 
-def one_replica_reduces_in_a_function(case: Case) -> Outcome | None:
+def one_replica_reduces_in_a_function(case: Case) -> CaseOutcome | None:
     """Apply D2: with one replica, all_reduce of a tf.function's argument returns the argument."""
     found = re.match(r"x = PR\(\[(.*?)\], '(\w+)'\)", case.text)
     asked = (
@@ -151,25 +151,25 @@ def one_replica_reduces_in_a_function(case: Case) -> Outcome | None:
     )
     if found is None or not asked:
         return None
-    return Outcome(returned=described(np.array(eval(found[1]), found[2])))
+    return CaseOutcome(returned=described(np.array(eval(found[1]), found[2])))
 
 
-def numbers_are_reduced(case: Case) -> Outcome | None:
+def numbers_are_reduced(case: Case) -> CaseOutcome | None:
     """Apply D2: reduce takes numbers per replica as tensors; a plain 0 is its own sum and mean."""
     if not case.is_mirrored:
         return None
     if re.search(r"out = s\.reduce\(R\.\w+, 0, axis=None\)$", case.text):
-        return Outcome(returned={"type": "int", "value": 0})
+        return CaseOutcome(returned={"type": "int", "value": 0})
     found = re.search(
         r"x = PR\((\[[\d., ]+\])\)\nout = s\.reduce\(R\.(\w+), x, axis=None", case.text
     )
     if found is None:
         return None
     each = [tensor(number) for number in json.loads(found[1])]
-    return Outcome(returned=described(aggregated(each, found[2])))
+    return CaseOutcome(returned=described(aggregated(each, found[2])))
 
 
-def values_are_aggregated(case: Case) -> Outcome | None:
+def values_are_aggregated(case: Case) -> CaseOutcome | None:
     """Apply D2: each replica's list of numbers, or variable, is its contribution to `v.assign`."""
     v = variable_of(case)
     found = re.search(r"[sa]\.run\(lambda: v\.assign\((w|\[.*\])\)\)$", case.text)
@@ -182,10 +182,10 @@ def values_are_aggregated(case: Case) -> Outcome | None:
             return None
         expression = other[1]
     total = aggregated(per_replica(expression, v.world), v.aggregation)
-    return Outcome(state=v.state([total] * v.world), returned={"type": "None"})
+    return CaseOutcome(state=v.state([total] * v.world), returned={"type": "None"})
 
 
-def lists_are_shared_out(case: Case) -> Outcome | None:
+def lists_are_shared_out(case: Case) -> CaseOutcome | None:
     """Apply D2: a list of numbers assigned to a sum is divided among replicas like a tensor."""
     v = variable_of(case)
     found = re.search(r"v\.assign\((\[[\d., ]+\])(, read_value=False)?\)", case.text)
@@ -201,16 +201,16 @@ def lists_are_shared_out(case: Case) -> Outcome | None:
         copies = {"type": "list", "items": [item] * v.world}
         kind = {"type": "str", "value": "SyncOnReadVariable"}
         items = [kind, {"type": "bool", "value": False}, copies]
-        return Outcome(state=v.state(parts), returned={"type": "list", "items": items})
+        return CaseOutcome(state=v.state(parts), returned={"type": "list", "items": items})
     returned = {"type": "None"} if found[2] else {"type": "self"}
-    return Outcome(state=v.state(parts), returned=returned)
+    return CaseOutcome(state=v.state(parts), returned=returned)
 
 
 def _python(value: Any) -> Json:
     return {"type": type(value).__name__, "value": value}
 
 
-def mixed_deeds_are_refused(case: Case) -> Outcome | None:
+def mixed_deeds_are_refused(case: Case) -> CaseOutcome | None:
     """Apply D3: different writes on different replicas are an error."""
     v = variable_of(case)
     ways = "v.assign(tf.constant(5.0)) if rid() == 0 else v.assign_add(tf.constant(7.0))"
@@ -218,10 +218,10 @@ def mixed_deeds_are_refused(case: Case) -> Outcome | None:
     if v is None or not (ways in case.text or variables in case.text):
         return None
     failure = RecordedError(kind="RuntimeError", at=2, after=v.untouched, message="")
-    return Outcome(error=failure)
+    return CaseOutcome(error=failure)
 
 
-def a_failed_update_changes_nothing(case: Case) -> Outcome | None:
+def a_failed_update_changes_nothing(case: Case) -> CaseOutcome | None:
     """Apply D4: an update that raises for one component changes none."""
     v = variable_of(case)
     if v is None or not re.search(r'c\.assign\(5\.0\)\n.*raise KeyError\("u"\)', case.text):
@@ -229,7 +229,7 @@ def a_failed_update_changes_nothing(case: Case) -> Outcome | None:
     return refused(case, v.untouched, "KeyError")
 
 
-def the_others_go_on(case: Case) -> Outcome | None:
+def the_others_go_on(case: Case) -> CaseOutcome | None:
     """Apply D4: when one replica raises, the local operations of the others still take effect."""
     v = variable_of(case)
     raises = re.search(r'if rid\(\) == (0|W - 1): raise KeyError\("boom"\)\n +v\.assign', case.text)
@@ -240,7 +240,7 @@ def the_others_go_on(case: Case) -> Outcome | None:
     return refused(case, after, "KeyError")
 
 
-def a_refused_write_changes_nothing(case: Case) -> Outcome | None:
+def a_refused_write_changes_nothing(case: Case) -> CaseOutcome | None:
     """Apply D5: a cross-replica write to ON_READ with aggregation NONE raises, changing nothing."""
     v = variable_of(case)
     if v is None or (v.synchronization, v.aggregation) != ("ON_READ", "NONE"):
@@ -251,10 +251,10 @@ def a_refused_write_changes_nothing(case: Case) -> Outcome | None:
     if not lines or "read_value=False" in case.text or ".extended." in case.text:
         return None
     failure = RecordedError(kind="ValueError", at=lines[0], after=v.untouched, message="")
-    return Outcome(error=failure)
+    return CaseOutcome(error=failure)
 
 
-def assigns_chain(case: Case) -> Outcome | None:
+def assigns_chain(case: Case) -> CaseOutcome | None:
     """Apply D6: the result of an assign can be assigned to."""
     v = variable_of(case)
     found = re.search(r"v\.assign\((\[.*?\])\)\.assign_add\((\[.*?\])\)$", case.text)
@@ -263,10 +263,10 @@ def assigns_chain(case: Case) -> Outcome | None:
     if v.synchronization == "ON_READ" and v.aggregation in ("NONE", "SUM"):
         return None
     after = tensor(json.loads(found[1])) + tensor(json.loads(found[2]))
-    return Outcome(state=v.state([after] * v.world), returned={"type": "self"})
+    return CaseOutcome(state=v.state([after] * v.world), returned={"type": "self"})
 
 
-def wrong_lengths_are_refused(case: Case) -> Outcome | None:
+def wrong_lengths_are_refused(case: Case) -> CaseOutcome | None:
     """Apply D9: a PerReplica with another number of values cannot be written or passed."""
     made = re.search(r"x = ([aq])\.experimental_distribute_values_from_function", case.text)
     used = re.search(
@@ -278,13 +278,13 @@ def wrong_lengths_are_refused(case: Case) -> Outcome | None:
     return refused(case, None if v is None else v.untouched, "ValueError")
 
 
-def slices_are_refused(case: Case) -> Outcome | None:
+def slices_are_refused(case: Case) -> CaseOutcome | None:
     """Apply D12: an assign to a slice of a distributed variable is refused, changing nothing."""
     v = variable_of(case)
     return refused(case, v.untouched) if v is not None and "v[0:1].assign(" in case.text else None
 
 
-def variables_convert_as_arrays(case: Case) -> Outcome | None:
+def variables_convert_as_arrays(case: Case) -> CaseOutcome | None:
     """Apply D13: float, len and bool use the variable's value, as they use an array."""
     found = re.search(r"(float|len|bool)\(v\)$", case.text)
     created = re.search(r"v = tf\.Variable\((\[.*?\]|[\d.]+),", case.text)
@@ -299,29 +299,29 @@ def variables_convert_as_arrays(case: Case) -> Outcome | None:
     if value is None:
         return refused(case, state["per_replica"], "ValueError")
     conversions: dict[str, Callable[[Any], Any]] = {"float": float, "len": len, "bool": bool}
-    return Outcome(state=state, returned=_python(conversions[found[1]](value)))
+    return CaseOutcome(state=state, returned=_python(conversions[found[1]](value)))
 
 
-def replica_ids_are_numbers(case: Case) -> Outcome | None:
+def replica_ids_are_numbers(case: Case) -> CaseOutcome | None:
     """Apply D2: a number stays a Python number where TensorFlow makes a tensor of it."""
     if not re.search(r"out = s\.run\(lambda: ctx\(\)\.replica_id_in_sync_group\)", case.text):
         return None
     each = [{"type": "int", "value": i} for i in range(case.world)]
     returned = each[0] if case.world == 1 else {"type": "PerReplica", "values": each}
-    return Outcome(returned=returned)
+    return CaseOutcome(returned=returned)
 
 
-def structures_are_gathered_from_all(case: Case) -> Outcome | None:
+def structures_are_gathered_from_all(case: Case) -> CaseOutcome | None:
     """Apply D4: a gather uses all replicas, where TensorFlow takes only replica 0's structure."""
     program = r'x = \{"a": PR\((.*), "float32"\)\}\nout = s\.gather\(x, axis=0\)'
     found = re.search(program, case.text)
     if not found or not case.is_mirrored or case.world == 1:
         return None
     rows = [row for replica in json.loads(found[1]) for row in replica]
-    return Outcome(returned={"a": {"type": "Tensor", "dtype": "float32", "value": rows}})
+    return CaseOutcome(returned={"a": {"type": "Tensor", "dtype": "float32", "value": rows}})
 
 
-RULES: list[tuple[str, Callable[[Case], Outcome | None]]] = [
+RULES: list[tuple[str, Callable[[Case], CaseOutcome | None]]] = [
     ("D1", none_is_local_state),
     ("D2", each_contributes),
     ("D2", each_is_gathered),

@@ -11,7 +11,7 @@ import numpy as np
 
 import varsim as tf
 from tests.golden.encoding import array, encoded, number, numpy_number
-from tests.golden.recorded import Case, Json, Outcome, RecordedError
+from tests.golden.recorded import Case, CaseOutcome, Json, RecordedError
 from tests.golden.terms import Descriptions, per_replica, per_replica_value
 
 Call = Callable[[Any], Any]
@@ -77,21 +77,21 @@ class Operations:
         self._variable: Any = None
         self._initializer_calls: int | None = None
 
-    def replay(self) -> Outcome:
+    def replay(self) -> CaseOutcome:
         """Run the program to its end, or to its first error."""
         returned: Any = None
         for index, entry in enumerate(self._case.program):
             try:
                 returned = self._perform(*entry)
             except Exception as error:  # any error is compared with TensorFlow's
-                return Outcome(error=failure(error, index, self._after()))
-        return Outcome(state=self._state(), returned=self._described(returned))
+                return CaseOutcome(error=failure(error, index, self._after()))
+        return CaseOutcome(state=self._state(), returned=self._described(returned))
 
     def _after(self) -> Json:
         return None if self._variable is None else per_replica(self._variable)
 
     def _described(self, returned: Any) -> Json:
-        if isinstance(returned, _Reads):
+        if isinstance(returned, _DescribedReads):
             return returned.described
         if self._case.program[-1][0] == "create":
             return None
@@ -214,7 +214,7 @@ class Operations:
                 described[one] = {"error": failure(error, 0, None)}
             else:
                 described[one] = Descriptions(self._variable).describe(value)
-        return _Reads(described[how] if isinstance(how, str) else described)
+        return _DescribedReads(described[how] if isinstance(how, str) else described)
 
     def _read_once(self, context: str, how: str) -> Any:
         v, strategy, read = self._variable, self._strategy, READS[how]
@@ -232,7 +232,7 @@ class Operations:
         return read(v)  # outside; varsim has no device scopes
 
 
-class _Reads:
+class _DescribedReads:
     """Descriptions of several reads, some of which may have raised."""
 
     def __init__(self, described: Json) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 import varsim as tf
 from tests.golden.operations import failure, state_of
-from tests.golden.recorded import Case, Json, Outcome
+from tests.golden.recorded import Case, CaseOutcome, Json
 from tests.golden.shim import TF, constant
 from tests.golden.terms import Descriptions, per_replica, per_replica_value
 
@@ -33,19 +33,19 @@ class PythonProgram:
             **names,
         }
 
-    def replay(self) -> Outcome:
+    def replay(self) -> CaseOutcome:
         """Run the program to its end, or to its first error."""
         for index, line in enumerate(self._case.program):
             try:
                 exec(compile(self._translated(line), f"<line {index}>", "exec"), self._names)
             except Exception as error:  # any error is compared with TensorFlow's
-                return Outcome(error=failure(error, index, self._after()))
+                return CaseOutcome(error=failure(error, index, self._after()))
         variable = self._variable()
         recorded_dtype = self._case.recorded.state.get("cross_read_dtype")
         state: dict[str, Json] = {}
         if variable is not None:
             state = state_of(variable, variable.dtype.name if recorded_dtype is None else "")
-        return Outcome(state=state, returned=self._describe(self._names.get("out")))
+        return CaseOutcome(state=state, returned=self._describe(self._names.get("out")))
 
     def _translated(self, line: str) -> str:
         """Return the line as varsim's users write it: tensors are arrays and have no numpy()."""

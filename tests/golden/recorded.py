@@ -30,7 +30,7 @@ class RecordedError:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class CaseOutcome:
     """The outcome of a program, in the format of the recording."""
 
     error: RecordedError | None = None
@@ -108,11 +108,11 @@ class Case:
         return str(self.record.get("dtype", ""))
 
     @cached_property
-    def recorded(self) -> Outcome:
+    def recorded(self) -> CaseOutcome:
         """Return the outcome in TensorFlow."""
         error = self.record.get("error")
         if error is not None:
-            return Outcome(
+            return CaseOutcome(
                 error=RecordedError(
                     kind=error["type"],
                     at=error["at"],
@@ -122,7 +122,7 @@ class Case:
             )
         result = dict(self.record["result"])
         returned = result.pop("returned", None)
-        return Outcome(state=result, returned=returned)
+        return CaseOutcome(state=result, returned=returned)
 
 
 def load() -> list[Case]:

@@ -10,7 +10,7 @@ from unittest import mock
 import varsim as tf
 from tests.golden.operations import Operations
 from tests.golden.programs import PythonProgram
-from tests.golden.recorded import Case, Outcome
+from tests.golden.recorded import Case, CaseOutcome
 
 SHARED_BY = 25
 """How many cases share a simulated cluster. It checks all variables at every event, and only a new
@@ -33,7 +33,7 @@ class SharedStrategies:
         self._replayed = 0
         self._strategies: dict[tuple[str, ...], Any] = {}
 
-    def replay(self, case: Case) -> Outcome:
+    def replay(self, case: Case) -> CaseOutcome:
         """Run one case. varsim's own warnings are expected; any other warning is an error."""
         if self._shared_by is not None and self._replayed % self._shared_by == 0:
             self.close()

@@ -15,7 +15,7 @@ from tests.golden.compare import OutcomeDifference, differences, same_value
 from tests.golden.expect import expected
 from tests.golden.expect_numerics import folds_left, is_near
 from tests.golden.expect_python import RULES
-from tests.golden.recorded import Case, Json, Outcome
+from tests.golden.recorded import Case, CaseOutcome, Json
 from tests.golden.shim import NOT_OFFERED
 
 
@@ -53,7 +53,7 @@ class Classification:
     why: tuple[str, ...] = ()  # what is not supported, or differences that no rule explains
 
 
-def classify(case: Case, ours: Outcome) -> Classification:
+def classify(case: Case, ours: CaseOutcome) -> Classification:
     """Return the class of a case with this outcome in varsim."""
     missing = not_offered(case)
     if missing:
@@ -77,11 +77,11 @@ def not_offered(case: Case) -> str:
 
 
 def _by_operations(
-    case: Case, ours: Outcome, found: list[OutcomeDifference]
+    case: Case, ours: CaseOutcome, found: list[OutcomeDifference]
 ) -> tuple[set[str], list[str]]:
     """Return the rules that explain differences, and the differences that none explains."""
     wanted = expected(case)
-    beside = Outcome(
+    beside = CaseOutcome(
         error=ours.error,
         state={key: ours.state[key] for key in wanted.state if key in ours.state},
         returned=None if _last_writes(case) else ours.returned,
@@ -115,7 +115,7 @@ ITSELF = frozenset({"self", "component"})
 """The description of the program's variable, and of one of its components, in the recording."""
 
 
-def _has_new_state(case: Case, ours: Outcome) -> bool:
+def _has_new_state(case: Case, ours: CaseOutcome) -> bool:
     """Return whether the state, and so the returned value, differs from TensorFlow's."""
     return not all(
         same_value(case.recorded.state.get(key), ours.state.get(key))
@@ -183,7 +183,7 @@ OPERATIONS: dict[str, Callable[[Case], bool]] = {
 
 
 def _by_text(
-    case: Case, ours: Outcome, found: list[OutcomeDifference]
+    case: Case, ours: CaseOutcome, found: list[OutcomeDifference]
 ) -> tuple[set[str], list[str]]:
     """Return the same for a program of Python lines."""
     for rule, makes in [*RULES, ("D8", folds_left)]:
@@ -206,7 +206,7 @@ def _by_text(
     return rules, unexplained
 
 
-def _is_variable(difference: OutcomeDifference, ours: Outcome) -> bool:
+def _is_variable(difference: OutcomeDifference, ours: CaseOutcome) -> bool:
     """Return whether D6 explains it: varsim returns the variable, TensorFlow a tensor."""
     if difference.aspect != "returned":
         return False

@@ -13,7 +13,7 @@ from tests.golden import processes
 from tests.golden.compare import ACCIDENTAL, SAID, differences
 from tests.golden.counts import CaseCounts, run_all
 from tests.golden.expect import expected
-from tests.golden.recorded import Case, Json, Outcome, RecordedError, load
+from tests.golden.recorded import Case, CaseOutcome, Json, RecordedError, load
 from tests.golden.replay import SharedStrategies
 from tests.golden.rules import OPERATIONS, STATEMENTS, CaseClass, classify, regroups
 from varsim.testing import simulated_cluster
@@ -79,17 +79,19 @@ def test_the_expected_outcome_is_tensorflows_where_no_rule_applies(cases: list[C
     assert [] == wrong[:10]
 
 
-def _as_ours(case: Case) -> Outcome:
+def _as_ours(case: Case) -> CaseOutcome:
     """Return TensorFlow's outcome in varsim's form: no results of writes, and a clear error."""
     recorded = case.recorded
     if recorded.error is not None:
         kinds = frozenset({recorded.error.kind})
         if kinds & ACCIDENTAL:
             kinds |= SAID
-        return Outcome(error=replace(recorded.error, kinds=kinds, by_program=True))
+        return CaseOutcome(error=replace(recorded.error, kinds=kinds, by_program=True))
     kept = {key: recorded.state[key] for key in ("per_replica", "cross_read")}
     reads = case.program[-1][0] == "read"
-    return Outcome(state=_cleared(kept), returned=_cleared(recorded.returned) if reads else None)
+    return CaseOutcome(
+        state=_cleared(kept), returned=_cleared(recorded.returned) if reads else None
+    )
 
 
 def _cleared(value: Json) -> Json:
@@ -125,10 +127,10 @@ def test_no_rule_explains_a_wrong_outcome(cases: list[Case]) -> None:
     assert seen[CaseClass.ON_PURPOSE] > 400
 
 
-def _spoiled(ours: Outcome) -> Iterator[Outcome]:
+def _spoiled(ours: CaseOutcome) -> Iterator[CaseOutcome]:
     """Yield outcomes that are each wrong in one value."""
     if ours.error is not None:
-        yield Outcome(returned={"type": "None"})
+        yield CaseOutcome(returned={"type": "None"})
         yield replace(ours, error=replace(ours.error, at=ours.error.at + 1))
         yield replace(ours, error=replace(ours.error, kinds=frozenset({"OSError"}), kind="OSError"))
         if ours.error.after is not None:

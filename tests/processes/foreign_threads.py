@@ -13,16 +13,16 @@ from typing import Any
 
 import varsim as tf
 
-Deed = Callable[[], Any]
+Operation = Callable[[], Any]
 
 
-def thread(deed: Deed) -> Any:
+def thread(operation: Operation) -> Any:
     """Run it in a plain thread, and return its result or error."""
     box: list[Any] = []
 
     def run() -> None:
         try:
-            box.append(deed())
+            box.append(operation())
         except Exception as error:  # whatever it is, it is the caller's
             box.append(error)
 
@@ -34,25 +34,25 @@ def thread(deed: Deed) -> Any:
     return box[0]
 
 
-def with_context(deed: Deed) -> Any:
+def with_context(operation: Operation) -> Any:
     context = contextvars.copy_context()
-    return thread(lambda: context.run(deed))
+    return thread(lambda: context.run(operation))
 
 
-def pool(deed: Deed) -> Any:
+def pool(operation: Operation) -> Any:
     with ThreadPoolExecutor(1, thread_name_prefix="mine") as executor:
-        return executor.submit(deed).result()
+        return executor.submit(operation).result()
 
 
-def loop(deed: Deed) -> Any:
+def loop(operation: Operation) -> Any:
     """Run it in asyncio.to_thread, which copies the context."""
-    return asyncio.run(asyncio.to_thread(deed))
+    return asyncio.run(asyncio.to_thread(operation))
 
 
 WAYS = (thread, with_context, pool, loop)
 
 
-def deeds(v: Any) -> dict[str, Deed]:
+def operations(v: Any) -> dict[str, Operation]:
     """Return all operations that need a context or a component, by name."""
     context = tf.distribute.get_replica_context()
 
@@ -80,21 +80,21 @@ def deeds(v: Any) -> dict[str, Deed]:
     }
 
 
-def outcomes(v: Any, way: Callable[[Deed], Any]) -> dict[str, str]:
+def outcomes(v: Any, way: Callable[[Operation], Any]) -> dict[str, str]:
     """Return the outcome of each operation in another thread."""
     found = {}
-    for name, deed in deeds(v).items():
+    for name, operation in operations(v).items():
         try:
-            found[name] = repr(way(deed))
+            found[name] = repr(way(operation))
         except tf.VarsimError as error:
             found[name] = str(error)
     return found
 
 
-def reported(deed: Deed) -> Any:
+def reported(operation: Operation) -> Any:
     """Start a thread that ends with its error, and go on."""
     box: list[Any] = []
-    background = threading.Thread(target=lambda: box.append(deed()), name="mine")
+    background = threading.Thread(target=lambda: box.append(operation()), name="mine")
     background.start()
     background.join()
     return box[0] if box else None
@@ -119,10 +119,10 @@ def reduce_one(value: float) -> float:
     return float(tf.distribute.get_replica_context().all_reduce("SUM", value))
 
 
-def in_forked_pool(deed: Callable[[float], float]) -> float:
+def in_forked_pool(operation: Callable[[float], float]) -> float:
     """Run an operation in a forked process, and reduce its result here."""
     with multiprocessing.get_context("fork").Pool(1) as forked:
-        (value,) = forked.map(deed, [-1.0])
+        (value,) = forked.map(operation, [-1.0])
     return reduce_one(value)
 
 

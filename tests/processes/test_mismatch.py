@@ -24,7 +24,7 @@ Aggregation = tf.VariableAggregation
 
 
 @dataclass
-class Stage:
+class MismatchCluster:
     """A cluster with variables that a failing call must not change."""
 
     strategy: Strategy
@@ -67,16 +67,16 @@ def local(strategy: Strategy, function: Callable[[], Any]) -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def made(strategy: Strategy) -> Stage:
+def made(strategy: Strategy) -> MismatchCluster:
     with strategy.scope():
         v = tf.Variable(1.0, name="v", aggregation=Aggregation.SUM)
         u = tf.Variable(2.0, name="u", aggregation=Aggregation.MEAN)
         wide = tf.Variable(np.zeros(2), shape=[None], name="wide", aggregation=Aggregation.SUM)
-    return Stage(strategy, v, u, wide)
+    return MismatchCluster(strategy, v, u, wide)
 
 
 @pytest.fixture
-def stage(made: Stage) -> Iterator[Stage]:
+def stage(made: MismatchCluster) -> Iterator[MismatchCluster]:
     yield made
     made.works()
 
@@ -93,7 +93,7 @@ def stage(made: Stage) -> Iterator[Stage]:
     ],
 )
 def test_a_replica_that_skips_a_write_is_named(
-    stage: Stage, aggregation: tf.VariableAggregation, why: str
+    stage: MismatchCluster, aggregation: tf.VariableAggregation, why: str
 ) -> None:
     with stage.strategy.scope():
         w: Any = tf.Variable(0.0, name="weights", aggregation=aggregation)  # made here
@@ -113,7 +113,7 @@ def test_a_replica_that_skips_a_write_is_named(
     assert [0.0] * 3 == [float(part) for part in w.values]
 
 
-def test_a_skipped_write_is_found_if_others_wait_for_the_value(stage: Stage) -> None:
+def test_a_skipped_write_is_found_if_others_wait_for_the_value(stage: MismatchCluster) -> None:
     v = stage.v
 
     def step() -> float:
@@ -125,7 +125,7 @@ def test_a_skipped_write_is_found_if_others_wait_for_the_value(stage: Stage) -> 
     assert "  replica 0: never came; its function returned after 0 meeting points\n" in text
 
 
-def test_uneven_numbers_of_steps(stage: Stage) -> None:
+def test_uneven_numbers_of_steps(stage: MismatchCluster) -> None:
     """Merges before the mismatch keep their effect; the other writes have none."""
     v, u = stage.v, stage.u
     u.assign(0.0)
@@ -152,7 +152,7 @@ def test_uneven_numbers_of_steps(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("what", ["all_reduce", "all_gather", "merge_call", "read"])
-def test_a_replica_that_returns_early_is_named(stage: Stage, what: str) -> None:
+def test_a_replica_that_returns_early_is_named(stage: MismatchCluster, what: str) -> None:
     v = stage.v
     waits = {
         "all_reduce": lambda: all_reduce("SUM", 1.0),
@@ -170,7 +170,7 @@ def test_a_replica_that_returns_early_is_named(stage: Stage, what: str) -> None:
     assert "  replica 2: never came; its function returned after 0 meeting points\n" in text
 
 
-def test_an_exception_frees_the_replicas_that_wait(stage: Stage) -> None:
+def test_an_exception_frees_the_replicas_that_wait(stage: MismatchCluster) -> None:
     v = stage.v
 
     def step() -> float:
@@ -184,7 +184,7 @@ def test_an_exception_frees_the_replicas_that_wait(stage: Stage) -> None:
 # ---------------------------------------------------------------- all come, to different things
 
 
-def test_opposite_order_of_two_variables(stage: Stage) -> None:
+def test_opposite_order_of_two_variables(stage: MismatchCluster) -> None:
     v, u = stage.v, stage.u
 
     def step() -> None:
@@ -203,7 +203,7 @@ def test_opposite_order_of_two_variables(stage: Stage) -> None:
     assert "makes them wait" in text
 
 
-def test_different_operations(stage: Stage) -> None:
+def test_different_operations(stage: MismatchCluster) -> None:
     v = stage.v
 
     def step() -> None:
@@ -215,7 +215,7 @@ def test_different_operations(stage: Stage) -> None:
     assert "v.assign (float32 scalar)" in text
 
 
-def test_different_shapes(stage: Stage) -> None:
+def test_different_shapes(stage: MismatchCluster) -> None:
     wide = stage.wide
 
     def step() -> None:
@@ -227,7 +227,7 @@ def test_different_shapes(stage: Stage) -> None:
     assert f"wide.assign (float64 2) at {place(step, 'assign')}" in text
 
 
-def test_a_shape_that_does_not_fit_the_variable(stage: Stage) -> None:
+def test_a_shape_that_does_not_fit_the_variable(stage: MismatchCluster) -> None:
     v = stage.v
 
     def step() -> float:
@@ -236,7 +236,7 @@ def test_a_shape_that_does_not_fit_the_variable(stage: Stage) -> None:
     assert "assign of a value of shape [2]" in stage.fails(ShapeError, step)
 
 
-def test_a_dtype_that_does_not_fit_the_variable(stage: Stage) -> None:
+def test_a_dtype_that_does_not_fit_the_variable(stage: MismatchCluster) -> None:
     v = stage.v
 
     def step() -> float:
@@ -256,7 +256,7 @@ def test_a_dtype_that_does_not_fit_the_variable(stage: Stage) -> None:
     ids=["shape", "dtype", "structure", "operation"],
 )
 def test_all_reduce_of_unsuitable_values(
-    stage: Stage, kind: type[Exception], odd: tuple[str, Any], others: tuple[str, Any]
+    stage: MismatchCluster, kind: type[Exception], odd: tuple[str, Any], others: tuple[str, Any]
 ) -> None:
     def step() -> None:
         all_reduce(*(odd if replica_id() == 0 else others))
@@ -268,7 +268,7 @@ def test_all_reduce_of_unsuitable_values(
     assert "Every replica must take part in it" in text
 
 
-def test_all_gather_of_unsuitable_values(stage: Stage) -> None:
+def test_all_gather_of_unsuitable_values(stage: MismatchCluster) -> None:
     def widths() -> None:
         all_gather(np.zeros((2, 2 + replica_id())))
 
@@ -279,7 +279,7 @@ def test_all_gather_of_unsuitable_values(stage: Stage) -> None:
     stage.fails(MismatchError, axes)
 
 
-def test_different_kinds_of_meetings(stage: Stage) -> None:
+def test_different_kinds_of_meetings(stage: MismatchCluster) -> None:
     v = stage.v
 
     def step() -> None:
@@ -296,7 +296,7 @@ def test_different_kinds_of_meetings(stage: Stage) -> None:
     assert "  replica 1: all_reduce(SUM, float32[])" in text or "  replica 2: merge_call" in text
 
 
-def test_a_variable_that_only_some_replicas_create(stage: Stage) -> None:
+def test_a_variable_that_only_some_replicas_create(stage: MismatchCluster) -> None:
     def step() -> float:
         return float(tf.Variable(1.0, name=f"made by {replica_id()}"))
 
@@ -307,7 +307,7 @@ def test_a_variable_that_only_some_replicas_create(stage: Stage) -> None:
     assert "where replica 0 created 'made by 0'" in text
 
 
-def test_a_replica_that_catches_the_error_cannot_go_on(stage: Stage) -> None:
+def test_a_replica_that_catches_the_error_cannot_go_on(stage: MismatchCluster) -> None:
     """The call has ended for every replica, also for one that catches all exceptions."""
     v = stage.v
 

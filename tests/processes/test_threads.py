@@ -48,12 +48,12 @@ def test_another_thread_of_a_replica_gets_the_same_error_for_every_operation(
 
     for replica_id, one in enumerate(every):
         wrong = {
-            deed: said
-            for deed, said in one.items()
+            operation: said
+            for operation, said in one.items()
             if f" of replica {replica_id} uses varsim" not in said or not said.endswith(WHAT_TO_DO)
         }
         assert {} == wrong
-        assert f"uses varsim at {place(foreign.deeds, 'float(v)')}, but only" in one["float"]
+        assert f"uses varsim at {place(foreign.operations, 'float(v)')}, but only" in one["float"]
     assert 0.0 == float(v)
 
 

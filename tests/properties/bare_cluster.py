@@ -9,19 +9,19 @@ from typing import Any, assert_never
 
 import numpy as np
 
-from tests.properties.deeds import (
-    Account,
+from tests.properties.operation_model import (
     Array,
-    Call,
-    ComponentWrite,
+    BareCall,
+    BareComponentWrite,
+    BareFetch,
+    BareMergeCall,
+    BareProgram,
+    BareProgramWrite,
+    BareRead,
+    BareStatistics,
+    BareWrite,
     Deed,
-    Look,
-    Meet,
-    Program,
-    ProgramWrite,
-    Read,
     Step,
-    Write,
 )
 from varsim.protocol.messages import Message, Payload
 from varsim.sync.actions import (
@@ -67,7 +67,7 @@ class BareCluster:
             at all it holds, and so hides what would go wrong if nobody did.
     """
 
-    def __init__(self, program: Program, seed: int, *, validates: bool) -> None:
+    def __init__(self, program: BareProgram, seed: int, *, validates: bool) -> None:
         self.program = program
         self.coordinator = CoordinatorState(program.num_replicas)
         self.ledger = self.coordinator.ledger
@@ -96,7 +96,7 @@ class BareCluster:
         for spec, value in zip(self.program.specs, self.program.initial, strict=True):
             self._perform(self.coordinator.handle(ProgramCreate(spec, value.copy())))
         for place, doing in enumerate(self.program.doings):
-            if isinstance(doing, Call):
+            if isinstance(doing, BareCall):
                 self._call((place,), doing)
             else:
                 self._do((place,), doing)
@@ -207,20 +207,20 @@ class BareCluster:
         for number, step in enumerate(self._steps):
             yield False
             match step:
-                case Write():
+                case BareWrite():
                     value = step.values[replica_id].copy()
                     write = ReplicaWrite(
                         self._id(step.variable), step.operation, value, f"a.py:{number}"
                     )
                     assert not state.handle(write)
                     value.fill(1)  # the program may change it
-                case Read():
+                case BareRead():
                     if step.who[replica_id]:
                         yield from self._operate(replica_id, ReplicaRead(self._id(step.variable)))
                         shown = self._outcomes.pop(replica_id)
                         assert isinstance(shown, ShowValue)
                         self._see((*place, number, replica_id), shown.value)
-                case Meet():
+                case BareMergeCall():
                     arguments = Payload((*place, number))
                     yield from self._operate(replica_id, EnterMerge(NOTHING, arguments, None, ""))
                     del self._outcomes[replica_id]
@@ -242,7 +242,7 @@ class BareCluster:
 
     # ------------------------------------------------------------ the program
 
-    def _call(self, place: tuple[int, ...], call: Call) -> None:
+    def _call(self, place: tuple[int, ...], call: BareCall) -> None:
         self._at, self._steps = place, call.steps
         count = len(self.replicas)
         token = self._token()
@@ -257,7 +257,7 @@ class BareCluster:
     def _merge(self, work: RunMerge) -> None:
         place = work.meetings[0].arguments.tree
         step = self._steps[place[-1]]
-        assert isinstance(step, Meet)
+        assert isinstance(step, BareMergeCall)
         for inner, deed in enumerate(step.deeds):
             self._do((*place, inner), deed)
         results = [NOTHING] * len(self.replicas)
@@ -267,17 +267,17 @@ class BareCluster:
     def _do(self, place: tuple[int, ...], deed: Deed) -> None:
         ledger = self.ledger
         match deed:
-            case ProgramWrite(operation=operation, same=same):
+            case BareProgramWrite(operation=operation, same=same):
                 value = deed.values[0].copy()
                 values = [value] * len(self.replicas) if same else [v.copy() for v in deed.values]
                 actions = ledger.write(self._id(deed.variable), operation, values, same=same)
                 self._perform(actions)
-            case ComponentWrite(replica_id=i, operation=operation, value=value):
+            case BareComponentWrite(replica_id=i, operation=operation, value=value):
                 variable_id = self._id(deed.variable)
                 self._perform(ledger.write_component(variable_id, i, operation, value.copy()))
-            case Look():
+            case BareFetch():
                 self._look(place, self._id(deed.variable), deed.replica_ids)
-            case Account():
+            case BareStatistics():
                 ledger.statistics()
             case _:
                 assert_never(deed)

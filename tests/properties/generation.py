@@ -9,23 +9,23 @@ from hypothesis import strategies as st
 
 from tests.properties.programs import (
     Action,
-    AllGather,
-    AllReduce,
+    AllGatherStep,
+    AllReduceStep,
     Creation,
     CrossRead,
     CrossWrite,
     Locals,
     MergeSteps,
     MergeWrite,
-    Program,
-    Read,
+    RandomProgram,
     ReduceValues,
     ReduceVariable,
-    Run,
+    ReplicaRead,
+    ReplicaWrite,
+    RunStep,
     Step,
-    Update,
     UpdateOnReplicas,
-    Write,
+    UpdateStep,
     WriteAlone,
 )
 from varsim.spec import Operation, ReduceOp, VariableAggregation, VariableSynchronization
@@ -131,7 +131,7 @@ def steps(draw: Draw, made: tuple[Creation, ...], usable: list[int], count: int)
     place = draw(st.sampled_from(usable))
     kind = draw(
         st.sampled_from([CrossRead, CrossRead, Locals, ReduceVariable, ReduceValues, CrossWrite,
-                         CrossWrite, CrossWrite, Update])
+                         CrossWrite, CrossWrite, UpdateStep])
     )  # fmt: skip
     if kind is ReduceVariable:
         return ReduceVariable(place, draw(reduce_ops))
@@ -140,8 +140,8 @@ def steps(draw: Draw, made: tuple[Creation, ...], usable: list[int], count: int)
     if kind is CrossWrite:
         values = draw(values_for(made[place], count))
         return CrossWrite(place, draw(writes), values, draw(st.booleans()))
-    if kind is Update:
-        return Update(place, draw(writes), draw(values_for(made[place], count)))
+    if kind is UpdateStep:
+        return UpdateStep(place, draw(writes), draw(values_for(made[place], count)))
     return CrossRead(place) if kind is CrossRead else Locals(place)
 
 
@@ -151,15 +151,15 @@ def actions(draw: Draw, made: tuple[Creation, ...], usable: list[int], count: in
     place = draw(st.sampled_from(usable))
     creation = made[place]
     kind = draw(
-        st.sampled_from([Read, Read, Write, Write, Write, WriteAlone, AllReduce, AllGather,
-                         MergeWrite, MergeSteps, UpdateOnReplicas])
+        st.sampled_from([ReplicaRead] * 2 + [ReplicaWrite] * 3 + [
+            WriteAlone, AllReduceStep, AllGatherStep, MergeWrite, MergeSteps, UpdateOnReplicas])
     )  # fmt: skip
-    if kind is Read:
-        return Read(place, tuple(draw(st.booleans()) for _ in range(count)))
-    if kind is AllReduce:
-        return AllReduce(draw(reduce_ops), draw(number_tuples(count)))
-    if kind is AllGather:
-        return AllGather(draw(number_tuples(count, gathered=True)))
+    if kind is ReplicaRead:
+        return ReplicaRead(place, tuple(draw(st.booleans()) for _ in range(count)))
+    if kind is AllReduceStep:
+        return AllReduceStep(draw(reduce_ops), draw(number_tuples(count)))
+    if kind is AllGatherStep:
+        return AllGatherStep(draw(number_tuples(count, gathered=True)))
     if kind is MergeSteps:
         inner = st.lists(steps(made, usable, count), min_size=1, max_size=3)
         return MergeSteps(tuple(draw(inner)))
@@ -171,13 +171,13 @@ def actions(draw: Draw, made: tuple[Creation, ...], usable: list[int], count: in
         return MergeWrite(place, draw(writes), values)
     if kind is UpdateOnReplicas:
         return UpdateOnReplicas(place, draw(writes), values)
-    return Write(place, draw(writes), values)
+    return ReplicaWrite(place, draw(writes), values)
 
 
 @st.composite
 def programs(
     draw: Draw, num_replicas: st.SearchStrategy[int], *, with_large: bool = False
-) -> Program:
+) -> RandomProgram:
     """Draw a program that reads every component at its end.
 
     Args:
@@ -189,8 +189,8 @@ def programs(
         made = (draw(creations(st.just(LARGE))), *made[1:])
     usable = [i for i, creation in enumerate(made) if not refused(creation)]
     if not usable:
-        return Program(count, made, ())
+        return RandomProgram(count, made, ())
     runs = st.lists(actions(made, usable, count), min_size=1, max_size=5)
-    step = steps(made, usable, count) | runs.map(tuple).map(Run)
+    step = steps(made, usable, count) | runs.map(tuple).map(RunStep)
     taken = draw(st.lists(step, min_size=1, max_size=6))
-    return Program(count, made, (*taken, *map(Locals, usable), *map(CrossRead, usable)))
+    return RandomProgram(count, made, (*taken, *map(Locals, usable), *map(CrossRead, usable)))

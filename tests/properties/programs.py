@@ -79,7 +79,7 @@ class CrossWrite:
 
 
 @dataclass(frozen=True, slots=True)
-class Update:
+class UpdateStep:
     """`strategy.extended.update` with one value for each component."""
 
     variable: int
@@ -87,14 +87,14 @@ class Update:
     values: tuple[Any, ...]
 
 
-Step = CrossRead | Locals | ReduceVariable | ReduceValues | CrossWrite | Update
+Step = CrossRead | Locals | ReduceVariable | ReduceValues | CrossWrite | UpdateStep
 
 
 # ---------------------------------------------------------------- on the replicas
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class ReplicaRead:
     """Some replicas read."""
 
     variable: int
@@ -102,7 +102,7 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True)
-class Write:
+class ReplicaWrite:
     """All replicas write, each with its own value."""
 
     variable: int
@@ -120,7 +120,7 @@ class WriteAlone:
 
 
 @dataclass(frozen=True, slots=True)
-class AllReduce:
+class AllReduceStep:
     """`all_reduce` of a value of each replica."""
 
     op: ReduceOp
@@ -128,7 +128,7 @@ class AllReduce:
 
 
 @dataclass(frozen=True, slots=True)
-class AllGather:
+class AllGatherStep:
     """`all_gather` of a value of each replica, along axis 0."""
 
     values: tuple[Any, ...]
@@ -160,36 +160,43 @@ class UpdateOnReplicas:
 
 
 Action = (
-    Read | Write | WriteAlone | AllReduce | AllGather | MergeWrite | MergeSteps | UpdateOnReplicas
+    ReplicaRead
+    | ReplicaWrite
+    | WriteAlone
+    | AllReduceStep
+    | AllGatherStep
+    | MergeWrite
+    | MergeSteps
+    | UpdateOnReplicas
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class RunStep:
     """One `strategy.run`."""
 
     actions: tuple[Action, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
+class RandomProgram:
     """Variables and steps, in order."""
 
     num_replicas: int
     creations: tuple[Creation, ...]
-    steps: tuple[Step | Run, ...]
+    steps: tuple[Step | RunStep, ...]
 
 
 # ---------------------------------------------------------------- by varsim
 
 
-def run_program(program: Program, strategy: tf.distribute.Strategy) -> list[Any]:
+def run_program(program: RandomProgram, strategy: tf.distribute.Strategy) -> list[Any]:
     """Return all outcomes of a program in varsim."""
     with strategy.scope():
         variables = [attempt(partial(make, creation)) for creation in program.creations]
     outcomes: list[Any] = [REFUSED if v is REFUSED else DONE for v in variables]
     for step in program.steps:
-        if isinstance(step, Run):
+        if isinstance(step, RunStep):
             result = strategy.run(take_actions, args=(step.actions, tuple(variables)))
             outcomes.append(list(strategy.experimental_local_results(result)))
         else:
@@ -239,7 +246,7 @@ def take_step(step: Step, strategy: Any, variables: Sequence[Any]) -> Any:
             many = tf.distribute.PerReplica(step.values[:count])
             value = many if step.per_replica else step.values[0]
             return write(variables[step.variable], step.operation, value)
-        case Update():
+        case UpdateStep():
             variable = variables[step.variable]
             per_replica = tf.distribute.PerReplica(step.values)
             strategy.extended.update(variable, write, args=(step.operation, per_replica))
@@ -258,18 +265,18 @@ def take_action(action: Action, replica: Any, variables: Sequence[Any]) -> Any:
     """Return the outcome of an action on one replica."""
     mine = replica.replica_id_in_sync_group
     match action:
-        case Read():
+        case ReplicaRead():
             return variables[action.variable].numpy() if action.who[mine] else ABSENT
-        case Write():
+        case ReplicaWrite():
             return write(variables[action.variable], action.operation, action.values[mine])
         case WriteAlone():
             operation = action.operations[mine]
             if operation is None:
                 return ABSENT
             return write(variables[action.variable], operation, action.values[mine])
-        case AllReduce():
+        case AllReduceStep():
             return replica.all_reduce(action.op, action.values[mine])
-        case AllGather():
+        case AllGatherStep():
             return replica.all_gather(action.values[mine], axis=0)
         case MergeWrite():
             merge = partial(write_merged, operation=action.operation)
@@ -304,7 +311,7 @@ def take_steps_merged(strategy: Any, variables: Sequence[Any], steps: Sequence[S
 # ---------------------------------------------------------------- by the model
 
 
-def model_program(program: Program) -> list[Any]:
+def model_program(program: RandomProgram) -> list[Any]:
     """Return all outcomes that the rules require."""
     variables: list[Any] = [
         outcome(
@@ -320,7 +327,7 @@ def model_program(program: Program) -> list[Any]:
     ]
     outcomes: list[Any] = [REFUSED if v is REFUSED else DONE for v in variables]
     for step in program.steps:
-        if isinstance(step, Run):
+        if isinstance(step, RunStep):
             parts = [model_action(a, variables, program.num_replicas) for a in step.actions]
             outcomes.append([[part[i] for part in parts] for i in range(program.num_replicas)])
         else:
@@ -344,7 +351,7 @@ def model_step(step: Step, variables: Sequence[Any]) -> Any:
             variable.write_each(step.operation, step.values)
         case CrossWrite():
             variable.write(step.operation, step.values[0])
-        case Update():
+        case UpdateStep():
             variable.update(step.operation, step.values)
         case _:
             assert_never(step)
@@ -354,7 +361,7 @@ def model_step(step: Step, variables: Sequence[Any]) -> Any:
 def model_action(action: Action, variables: Sequence[Any], count: int) -> list[Any]:
     """Return the outcomes of an action on all replicas."""
     match action:
-        case Read():
+        case ReplicaRead():
             components = variables[action.variable].components
             return [c if who else ABSENT for c, who in zip(components, action.who, strict=True)]
         case WriteAlone():
@@ -380,14 +387,15 @@ def _model_alone(action: WriteAlone, variables: Sequence[Any], replica_id: int) 
 
 
 def _model_together(
-    action: Write | AllReduce | AllGather | MergeWrite | UpdateOnReplicas, variables: Sequence[Any]
+    action: ReplicaWrite | AllReduceStep | AllGatherStep | MergeWrite | UpdateOnReplicas,
+    variables: Sequence[Any],
 ) -> Any:
     match action:
-        case Write():
+        case ReplicaWrite():
             variables[action.variable].write_on_replicas(action.operation, action.values)
-        case AllReduce():
+        case AllReduceStep():
             return model.reduced(action.values, action.op)
-        case AllGather():
+        case AllGatherStep():
             return np.concatenate(action.values)
         case MergeWrite():
             first = action.values[0]
@@ -425,4 +433,4 @@ def same(expected: Any, got: Any) -> bool:
     return type(expected) is type(got) and bool(expected == got)
 
 
-__all__ = ["Program", "RefusedError", "model_program", "run_program", "same"]
+__all__ = ["RandomProgram", "RefusedError", "model_program", "run_program", "same"]

@@ -32,12 +32,12 @@ from tests.properties.programs import (
     Locals,
     MergeSteps,
     MergeWrite,
-    Program,
-    Read,
-    Run,
-    Update,
+    RandomProgram,
+    ReplicaRead,
+    ReplicaWrite,
+    RunStep,
     UpdateOnReplicas,
-    Write,
+    UpdateStep,
     run_program,
 )
 from varsim.spec import VariableAggregation, VariableSynchronization
@@ -74,32 +74,32 @@ def creations(draw: st.DrawFn) -> Creation:
 
 
 @st.composite
-def programs(draw: st.DrawFn, num_replicas: st.SearchStrategy[int]) -> Program:
+def programs(draw: st.DrawFn, num_replicas: st.SearchStrategy[int]) -> RandomProgram:
     """Draw a program with AUTO variables, and with more replica operations than in `generation`."""
     count = draw(num_replicas)
     made = tuple(draw(st.lists(creations(), min_size=1, max_size=3)))
     usable = list(range(len(made)))
     some = st.tuples(*[st.booleans()] * count)
     action = st.one_of(
-        st.builds(Read, st.sampled_from(usable), some),
-        st.builds(Read, st.just(0), some),
+        st.builds(ReplicaRead, st.sampled_from(usable), some),
+        st.builds(ReplicaRead, st.just(0), some),
         writes(made, count),
         writes(made, count),
         generation.actions(made, usable, count),
     )
-    runs = st.lists(action, min_size=1, max_size=10).map(tuple).map(Run)
+    runs = st.lists(action, min_size=1, max_size=10).map(tuple).map(RunStep)
     steps = st.lists(runs | runs | generation.steps(made, usable, count), min_size=1, max_size=4)
     ends = (*map(CrossRead, usable), *map(Locals, usable))
-    return Program(count, made, (*draw(steps), *ends))
+    return RandomProgram(count, made, (*draw(steps), *ends))
 
 
 @st.composite
-def writes(draw: st.DrawFn, made: tuple[Creation, ...], count: int) -> Write:
+def writes(draw: st.DrawFn, made: tuple[Creation, ...], count: int) -> ReplicaWrite:
     """Draw a write of all replicas that is not refused."""
     place = draw(st.integers(0, len(made) - 1))
     initial = made[place].initial
     values = [draw(generation.arrays(initial.dtype, initial.shape)) for _ in range(count)]
-    return Write(place, draw(generation.writes), tuple(values))
+    return ReplicaWrite(place, draw(generation.writes), tuple(values))
 
 
 # ---------------------------------------------------------------- the bound
@@ -109,13 +109,13 @@ def writes_of(steps: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
     """Yield the values of all writes of a program."""
     for step in steps:
         match step:
-            case Run(actions=inner) | MergeSteps(steps=inner):
+            case RunStep(actions=inner) | MergeSteps(steps=inner):
                 yield from writes_of(inner)
-            case Write() | MergeWrite() | UpdateOnReplicas() | CrossWrite() | Update():
+            case ReplicaWrite() | MergeWrite() | UpdateOnReplicas() | CrossWrite() | UpdateStep():
                 yield step.values
 
 
-def bound(program: Program, eps: float) -> float:
+def bound(program: RandomProgram, eps: float) -> float:
     """Return the allowed difference between two values of a program: see above."""
     replicas = program.num_replicas
     written = list(writes_of(program.steps))
@@ -131,7 +131,7 @@ def magnitude(value: Any) -> float:
     return float(array.max()) if array.size else 0.0
 
 
-def near(program: Program, expected: Any, got: Any) -> bool:
+def near(program: RandomProgram, expected: Any, got: Any) -> bool:
     """Return whether two outcomes are equal within rounding."""
     if isinstance(expected, list | tuple):
         pairs = zip(expected, got, strict=True)
@@ -149,7 +149,7 @@ def near(program: Program, expected: Any, got: Any) -> bool:
 # ---------------------------------------------------------------- the facts
 
 
-def run(program: Program, auto: str, seed: int | None) -> tuple[list[Any], list[Any]]:
+def run(program: RandomProgram, auto: str, seed: int | None) -> tuple[list[Any], list[Any]]:
     devices = [f"cpu:{i}" for i in range(program.num_replicas)]
     with simulated_cluster(seed):
         strategy = tf.distribute.MirroredStrategy(devices, auto=auto)
@@ -157,7 +157,7 @@ def run(program: Program, auto: str, seed: int | None) -> tuple[list[Any], list[
         return outcomes, list(strategy.statistics())
 
 
-def compare(program: Program, seed: int | None) -> None:
+def compare(program: RandomProgram, seed: int | None) -> None:
     expected, plain = run(program, "on_write", seed)
     got, adaptive = run(program, "adaptive", seed)
     for place, (should, did) in enumerate(zip(expected, got, strict=True)):
@@ -180,13 +180,13 @@ def compare(program: Program, seed: int | None) -> None:
 
 @thorough
 @given(programs(st.integers(1, 4)))
-def test_every_read_equals_that_of_on_write(program: Program) -> None:
+def test_every_read_equals_that_of_on_write(program: RandomProgram) -> None:
     compare(program, None)
 
 
 @thorough
 @given(programs(st.integers(2, 4)), st.integers(0, 2**32))
-def test_every_read_equals_that_of_on_write_in_any_order(program: Program, seed: int) -> None:
+def test_every_read_equals_that_of_on_write_in_any_order(program: RandomProgram, seed: int) -> None:
     """Messages are delayed at random, and replicas run ahead of each other."""
     compare(program, seed)
 
@@ -194,7 +194,7 @@ def test_every_read_equals_that_of_on_write_in_any_order(program: Program, seed:
 @thorough
 @given(programs(st.integers(2, 3)), st.integers(0, 2**32), st.integers(1, 3))
 def test_a_full_log_is_exchanged_and_changes_nothing(
-    program: Program, seed: int, limit: int
+    program: RandomProgram, seed: int, limit: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(deferred, "MAX_ENTRIES", limit)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import varsim as tf
 from tests.effort import many
 from tests.properties.generation import programs
-from tests.properties.programs import Program, run_program
+from tests.properties.programs import RandomProgram, run_program
 from varsim.analysis.outcome import Outcome
 from varsim.analysis.search import find
 from varsim.analysis.verdict import judge
@@ -26,7 +26,9 @@ AUTO = st.sampled_from(["on_write", "adaptive"])
 
 @settings(max_examples=many(100), deadline=None, suppress_health_check=list(HealthCheck))
 @given(programs(st.integers(2, 4)), st.none() | st.integers(0, 2**32), AUTO)
-def test_the_history_of_any_program_is_valid(program: Program, seed: int | None, auto: str) -> None:
+def test_the_history_of_any_program_is_valid(
+    program: RandomProgram, seed: int | None, auto: str
+) -> None:
     with TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", tf.VarsimWarning)
         options = TraceOptions(Path(folder))

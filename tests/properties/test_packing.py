@@ -10,19 +10,19 @@ from hypothesis import strategies as st
 
 from tests.effort import many
 from tests.properties.bare_cluster import BareCluster
-from tests.properties.deeds import (
-    Account,
-    Call,
-    ComponentWrite,
+from tests.properties.operation_model import (
+    BareCall,
+    BareComponentWrite,
+    BareFetch,
+    BareMergeCall,
+    BareModel,
+    BareProgram,
+    BareProgramWrite,
+    BareRead,
+    BareStatistics,
+    BareWrite,
     Deed,
-    Look,
-    Meet,
-    Model,
-    Program,
-    ProgramWrite,
-    Read,
     Step,
-    Write,
     merges,
 )
 from varsim.spec import Operation, Shape, VariableAggregation, VariableSpec, VariableSynchronization
@@ -115,21 +115,21 @@ class Maker:
             case "write":
                 operation = self.operation(variable)
                 values = self.values(variable, operation)
-                return ProgramWrite(variable, operation, values, draw(st.booleans()))
+                return BareProgramWrite(variable, operation, values, draw(st.booleans()))
             case "component":
                 replica_id = draw(st.integers(0, self.count - 1))
                 operation = self.operation(variable)
-                return ComponentWrite(variable, replica_id, operation, self.value(variable))
+                return BareComponentWrite(variable, replica_id, operation, self.value(variable))
             case "look":
                 replica_ids = draw(st.permutations(range(self.count)))
-                return Look(variable, tuple(replica_ids[: draw(st.integers(1, self.count))]))
+                return BareFetch(variable, tuple(replica_ids[: draw(st.integers(1, self.count))]))
             case _:
-                return Account()
+                return BareStatistics()
 
-    def write(self, variable: int, operation: Operation) -> Write:
+    def write(self, variable: int, operation: Operation) -> BareWrite:
         if self.specs[variable].dtype.kind == "b":
             operation = ASSIGN
-        return Write(variable, operation, self.values(variable, operation))
+        return BareWrite(variable, operation, self.values(variable, operation))
 
     def steps(self) -> list[Step]:
         """Draw one step, or many writes in a row as in a training step."""
@@ -142,35 +142,37 @@ class Maker:
             case "write":
                 return [self.write(variable, self.operation(variable))]
             case "read":
-                return [Read(variable, tuple(draw(st.booleans()) for _ in range(self.count)))]
+                return [BareRead(variable, tuple(draw(st.booleans()) for _ in range(self.count)))]
             case _:
-                return [Meet(tuple(self.deed() for _ in range(draw(st.integers(0, 2)))))]
+                return [BareMergeCall(tuple(self.deed() for _ in range(draw(st.integers(0, 2)))))]
 
-    def doing(self) -> Call | Deed:
+    def doing(self) -> BareCall | Deed:
         if self.draw(st.integers(0, 2)) == 0:
             return self.deed()
         before = list(self.shapes)
         steps = [step for _ in range(self.draw(st.integers(2, 6))) for step in self.steps()]
         again = before == self.shapes and self.draw(st.booleans())
-        return Call(tuple(steps * 2 if again else steps))
+        return BareCall(tuple(steps * 2 if again else steps))
 
-    def program(self) -> Program:
+    def program(self) -> BareProgram:
         initial = tuple(self.value(variable) for variable in range(len(self.specs)))
         doings = tuple(self.doing() for _ in range(self.draw(st.integers(1, 5))))
-        everything = tuple(Look(i, tuple(range(self.count))) for i in range(len(self.specs)))
-        return Program(self.count, tuple(self.specs), initial, (*doings, *everything))
+        everything = tuple(BareFetch(i, tuple(range(self.count))) for i in range(len(self.specs)))
+        return BareProgram(self.count, tuple(self.specs), initial, (*doings, *everything))
 
 
 @st.composite
-def programs(draw: Draw) -> Program:
+def programs(draw: Draw) -> BareProgram:
     return Maker(draw).program()
 
 
 @settings(max_examples=many(120), deadline=None, suppress_health_check=list(HealthCheck))
 @given(programs(), st.integers(0, 2**32), st.booleans())
-def test_packed_writes_equal_single_writes(program: Program, seed: int, validates: bool) -> None:
+def test_packed_writes_equal_single_writes(
+    program: BareProgram, seed: int, validates: bool
+) -> None:
     """This holds bit for bit, for every order of messages and with reads in between."""
-    model = Model(program)
+    model = BareModel(program)
     cluster = BareCluster(program, seed, validates=validates)
     cluster.run()
 
@@ -190,9 +192,9 @@ def test_packed_writes_equal_single_writes(program: Program, seed: int, validate
 
 @settings(max_examples=many(100), deadline=None, suppress_health_check=list(HealthCheck))
 @given(programs(), st.integers(0, 2**32))
-def test_packed_writes_are_counted_as_single_writes_are(program: Program, seed: int) -> None:
+def test_packed_writes_are_counted_as_single_writes_are(program: BareProgram, seed: int) -> None:
     """A component that was not written since the last fetch is not fetched again."""
-    model = Model(program)
+    model = BareModel(program)
     cluster = BareCluster(program, seed, validates=False)
     cluster.run()
 

@@ -18,8 +18,8 @@ from tests.properties.programs import (
     Creation,
     Locals,
     MergeWrite,
-    Program,
-    Run,
+    RandomProgram,
+    RunStep,
     model_program,
     run_program,
     same,
@@ -39,7 +39,7 @@ def no_advice() -> Iterator[None]:
         yield
 
 
-def check(program: Program, strategy: tf.distribute.Strategy) -> None:
+def check(program: RandomProgram, strategy: tf.distribute.Strategy) -> None:
     got = run_program(program, strategy)
     expected = model_program(program)
     for place, (should, did) in enumerate(zip(expected, got, strict=True)):
@@ -48,26 +48,26 @@ def check(program: Program, strategy: tf.distribute.Strategy) -> None:
         assert same(should, did), f"{doing}\n  expected {should!r}\n  got      {did!r}"
 
 
-two_zeros = Program(
+two_zeros = RandomProgram(
     num_replicas=2,
     creations=(
         Creation(VariableSynchronization.AUTO, VariableAggregation.NONE, np.zeros((), np.float16)),
     ),
-    steps=(Run((MergeWrite(0, Operation.ASSIGN, (0.0, -0.0)),)), Locals(0)),
+    steps=(RunStep((MergeWrite(0, Operation.ASSIGN, (0.0, -0.0)),)), Locals(0)),
 )
 
 
 @thorough
 @example(two_zeros)
 @given(programs(st.integers(1, 4)))
-def test_programs_on_the_simulated_cluster(program: Program) -> None:
+def test_programs_on_the_simulated_cluster(program: RandomProgram) -> None:
     with simulated_cluster():
         check(program, strategy_of(program.num_replicas))
 
 
 @thorough
 @given(programs(st.integers(2, 4)), st.integers(0, 2**32))
-def test_programs_on_the_simulated_cluster_in_any_order(program: Program, seed: int) -> None:
+def test_programs_on_the_simulated_cluster_in_any_order(program: RandomProgram, seed: int) -> None:
     """Messages are delayed at random, and replicas run ahead of each other."""
     with simulated_cluster(seed):
         check(program, strategy_of(program.num_replicas))
@@ -93,14 +93,16 @@ def clusters() -> Iterator[Clusters]:
 @pytest.mark.processes
 @few
 @given(program=programs(st.sampled_from([2, 3])), exchange=st.sampled_from(["star", "shared"]))
-def test_programs_on_real_workers(clusters: Clusters, program: Program, exchange: str) -> None:
+def test_programs_on_real_workers(
+    clusters: Clusters, program: RandomProgram, exchange: str
+) -> None:
     check(program, clusters[program.num_replicas, exchange])
 
 
 @pytest.mark.processes
 @few
 @given(program=programs(st.sampled_from([2, 3]), with_large=True))
-def test_large_values_on_real_workers(clusters: Clusters, program: Program) -> None:
+def test_large_values_on_real_workers(clusters: Clusters, program: RandomProgram) -> None:
     """Values are the same bit for bit through sockets and through shared memory."""
     for exchange in ("star", "shared"):
         check(program, clusters[program.num_replicas, exchange])

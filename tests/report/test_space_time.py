@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from tests.analysis.build import Story
+from tests.analysis.build import HistoryBuilder
 from varsim.report.space_time import MOST_ROWS, space_time
 
 NAMES = {1: "w"}
 
 
-def story(replicas: int) -> Story:
-    told = Story(replicas)
+def story(replicas: int) -> HistoryBuilder:
+    told = HistoryBuilder(replicas)
     told.variable("w", "ON_WRITE", "SUM", "float32", "[]")
     return told
 

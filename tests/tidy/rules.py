@@ -9,7 +9,7 @@ import ast
 import re
 from collections.abc import Iterator, Sequence
 
-from tests.tidy.source import Finding, Source
+from tests.tidy.source import Source, Violation
 
 MAX_FILE_LINES = 500
 MAX_FUNCTION_LINES = 70
@@ -29,22 +29,22 @@ FOUND_IN_THEIR_FOLDER = ("varsim.cli.commands.",)
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def files_are_short(source: Source) -> Iterator[Finding]:
+def files_are_short(source: Source) -> Iterator[Violation]:
     """Find files that are too long; tests may be."""
     lines = source.text.count("\n")
     if lines > MAX_FILE_LINES and not source.path.startswith("tests/"):
-        yield Finding(
+        yield Violation(
             source.path, MAX_FILE_LINES, f"has {lines} lines; split it at {MAX_FILE_LINES} at most"
         )
 
 
-def functions_are_short(source: Source) -> Iterator[Finding]:
+def functions_are_short(source: Source) -> Iterator[Violation]:
     """Find functions that are too long."""
     for node in source.nodes:
         if isinstance(node, Function):
             lines = (node.end_lineno or node.lineno) - node.lineno + 1
             if lines > MAX_FUNCTION_LINES:
-                yield Finding(
+                yield Violation(
                     source.path,
                     node.lineno,
                     f"{node.name} has {lines} lines; keep its branches, and move straight parts "
@@ -52,24 +52,26 @@ def functions_are_short(source: Source) -> Iterator[Finding]:
                 )
 
 
-def decisions_are_pure(source: Source) -> Iterator[Finding]:
+def decisions_are_pure(source: Source) -> Iterator[Violation]:
     """Find I/O, clocks and random numbers in the engine and the checkers."""
     if not source.path.startswith(PURE):
         return
     for line, name in source.imports():
         if name.split(".")[0] in IMPURE or name.startswith("numpy.random"):
-            yield Finding(source.path, line, f"imports {name}; let the shell pass in what it needs")
+            yield Violation(
+                source.path, line, f"imports {name}; let the shell pass in what it needs"
+            )
     for node in source.nodes:
         match node:
             case ast.Call(func=ast.Name(id="open" | "print" | "input" as name)):
-                yield Finding(source.path, node.lineno, f"calls {name}; return an action instead")
+                yield Violation(source.path, node.lineno, f"calls {name}; return an action instead")
             case ast.Attribute(value=ast.Name(id="np" | "numpy"), attr="random"):
-                yield Finding(
+                yield Violation(
                     source.path, node.lineno, "uses random numbers; let the shell pass them in"
                 )
 
 
-def nothing_sleeps(source: Source) -> Iterator[Finding]:
+def nothing_sleeps(source: Source) -> Iterator[Violation]:
     """Find sleeps: wait for a state with a deadline; only a simulated device spends time."""
     if source.path in MAY_SLEEP:
         return
@@ -83,12 +85,12 @@ def nothing_sleeps(source: Source) -> Iterator[Finding]:
                 line = node.lineno
             case _:
                 continue
-        yield Finding(
+        yield Violation(
             source.path, line, "sleeps; wait for a state with a deadline (tests/waiting.py)"
         )
 
 
-def nothing_runs_beside(source: Source) -> Iterator[Finding]:
+def nothing_runs_beside(source: Source) -> Iterator[Violation]:
     """Find threads and event loops: a process does one thing at a time.
 
     A test may use them; it fails if it leaves a thread running. The coordinator asks for the number
@@ -98,29 +100,33 @@ def nothing_runs_beside(source: Source) -> Iterator[Finding]:
         return
     for line, name in source.imports():
         if name.split(".")[0] in CONCURRENT:
-            yield Finding(source.path, line, f"imports {name}; see docs/adr on threads for the way")
+            yield Violation(
+                source.path, line, f"imports {name}; see docs/adr on threads for the way"
+            )
 
 
-def names_say_something(source: Source) -> Iterator[Finding]:
+def names_say_something(source: Source) -> Iterator[Violation]:
     """Find files with a vague name."""
     stem = source.path.rpartition("/")[2].removesuffix(".py")
     vague = VAGUE.intersection(stem.split("_"))
     if vague and not stem.startswith("test_"):  # a test has the name of its module
-        yield Finding(source.path, 1, f"{min(vague)!r} is vague; name the file after what it does")
+        yield Violation(
+            source.path, 1, f"{min(vague)!r} is vague; name the file after what it does"
+        )
 
 
-def ports_are_not_chosen(source: Source) -> Iterator[Finding]:
+def ports_are_not_chosen(source: Source) -> Iterator[Violation]:
     """Find fixed ports: another program may use them."""
     for number, line in enumerate(source.text.splitlines(), 1):
         if re.search(r"tcp://[^\s\"'/]*:[1-9]\d{1,4}\b", line):
-            yield Finding(
+            yield Violation(
                 source.path,
                 number,
                 "has a fixed TCP port; bind to a wildcard, and pass the endpoint on",
             )
 
 
-def broad_excepts_have_reasons(source: Source) -> Iterator[Finding]:
+def broad_excepts_have_reasons(source: Source) -> Iterator[Violation]:
     """Find handlers that catch everything without a comment, and do not raise again."""
     for node in source.nodes:
         if not isinstance(node, ast.ExceptHandler) or not _is_broad(node.type):
@@ -130,7 +136,7 @@ def broad_excepts_have_reasons(source: Source) -> Iterator[Finding]:
         near = range(node.lineno, node.body[0].lineno + 1)
         comments = [re.sub(r"noqa[:\s\w,]*-?", "", source.comments.get(n, "")) for n in near]
         if not any(comment.strip() for comment in comments):
-            yield Finding(
+            yield Violation(
                 source.path,
                 node.lineno,
                 "catches everything; catch less, or give the reason in a comment",
@@ -146,7 +152,7 @@ def _is_broad(caught: ast.expr | None) -> bool:
     return False
 
 
-def modes_are_asked_for_once(source: Source) -> Iterator[Finding]:
+def modes_are_asked_for_once(source: Source) -> Iterator[Violation]:
     """Find comparisons of modes outside the policies.
 
     A workload is a program like a user's: it may compare what its variables have become.
@@ -162,7 +168,7 @@ def modes_are_asked_for_once(source: Source) -> Iterator[Finding]:
             case _:
                 continue
         if any(_names_mode(part) for whole in compared for part in ast.walk(whole)):
-            yield Finding(
+            yield Violation(
                 source.path,
                 compared[0].lineno,
                 "asks for a mode; let sync/policies say what it means",
@@ -180,7 +186,7 @@ def _names_mode(node: ast.AST) -> bool:
     return False
 
 
-def no_machine_is_named(source: Source) -> Iterator[Finding]:
+def no_machine_is_named(source: Source) -> Iterator[Violation]:
     """Find folders, package indexes and addresses of one machine."""
     if source.path.startswith("tests/tidy/"):
         return
@@ -191,25 +197,25 @@ def no_machine_is_named(source: Source) -> Iterator[Finding]:
             r"|\b(10|192\.168|172\.(1[6-9]|2\d|3[01]))\.\d+\.\d+\.\d+\b",
             line,
         ):
-            yield Finding(
+            yield Violation(
                 source.path, number, f"{found.group()!r} belongs to one machine; remove it"
             )
 
 
-def conflicts_are_resolved(source: Source) -> Iterator[Finding]:
+def conflicts_are_resolved(source: Source) -> Iterator[Violation]:
     """Find the marks that git leaves in a file that it could not merge."""
     for number, line in enumerate(source.text.splitlines(), 1):
         if re.match(r"(<{7}|>{7}) ", line):
-            yield Finding(source.path, number, "is a mark of a merge conflict; resolve it")
+            yield Violation(source.path, number, "is a mark of a merge conflict; resolve it")
 
 
-def no_package_is_called_workers(source: Source) -> Iterator[Finding]:
+def no_package_is_called_workers(source: Source) -> Iterator[Violation]:
     """Find a package called workers: other projects have one too."""
     if source.path == "workers/__init__.py" or source.path.startswith("workers/workers/"):
-        yield Finding(source.path, 1, "workers/ is a source root; the package is varsim_worker")
+        yield Violation(source.path, 1, "workers/ is a source root; the package is varsim_worker")
 
 
-def every_module_is_used(project: Sequence[Source], reachable_by_name: str) -> Iterator[Finding]:
+def every_module_is_used(project: Sequence[Source], reachable_by_name: str) -> Iterator[Violation]:
     """Find dead modules: no module imports them, and no text names them.
 
     Args:
@@ -239,4 +245,4 @@ def every_module_is_used(project: Sequence[Source], reachable_by_name: str) -> I
             and re.search(rf"^workload: *{last}\b", reachable_by_name, re.MULTILINE)
         ):
             continue
-        yield Finding(source.path, 1, "no module imports this one; use it, or delete it")
+        yield Violation(source.path, 1, "no module imports this one; use it, or delete it")

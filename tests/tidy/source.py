@@ -19,7 +19,7 @@ OTHERS_FOLDERS = frozenset({"build", "dist", "runs", "__pycache__", "results"})
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Violation:
     """A location that breaks a rule, and what to do."""
 
     path: str

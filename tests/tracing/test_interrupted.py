@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.analysis.build import told
-from tests.tracing.test_merge import Wires
+from tests.tracing.test_merge import TracedCluster
 from tests.waiting import MS
 from varsim.analysis.examination import examine
 from varsim.tracing import merge as merging
@@ -29,7 +29,7 @@ class Enough(Exception):
 
 def recorded(folder: Path, steps: int = 20) -> Path:
     """Provide the traces of a few steps."""
-    wires = Wires(folder)
+    wires = TracedCluster(folder)
     wires.variable(1)
     for call in range(1, steps + 1):
         wires.step(call, ((1, 1.0),), ((1, 2.0),))

@@ -45,7 +45,7 @@ NOTHING = Payload(None)
 END_BYTES = len(msgpack.packb((RecordKind.ENDED, 2**60)))
 
 
-class Wires:
+class TracedCluster:
     """The traces of a program and two replicas that send envelopes to each other."""
 
     def __init__(self, folder: Path) -> None:
@@ -155,14 +155,14 @@ def of_kind(events: list[Event], kind: str, *columns: str) -> list[Any]:
 
 
 @pytest.fixture
-def wires(tmp_path: Path) -> Iterator[Wires]:
-    made = Wires(tmp_path)
+def wires(tmp_path: Path) -> Iterator[TracedCluster]:
+    made = TracedCluster(tmp_path)
     yield made
     for trace in (made.program, *made.replicas):
         trace.close()
 
 
-def test_a_merge_is_its_writes_then_its_commit_then_its_installs(wires: Wires) -> None:
+def test_a_merge_is_its_writes_then_its_commit_then_its_installs(wires: TracedCluster) -> None:
     wires.variable(1)
     wires.step(1, ((1, 2.0),), ((1, 4.0),))
     wires.all(commit(1, 1, 3.0, 1))
@@ -188,7 +188,7 @@ def test_a_merge_is_its_writes_then_its_commit_then_its_installs(wires: Wires) -
     assert wires.run["complete"]
 
 
-def test_each_write_of_a_call_has_its_own_position(wires: Wires) -> None:
+def test_each_write_of_a_call_has_its_own_position(wires: TracedCluster) -> None:
     """This holds for two writes of one variable, and for variables in the same commit."""
     wires.variable(1)
     wires.variable(2)
@@ -205,7 +205,7 @@ def test_each_write_of_a_call_has_its_own_position(wires: Wires) -> None:
     assert [1.0, 2.0, 4.0] == values
 
 
-def test_contributions_that_do_not_count_have_no_value(wires: Wires) -> None:
+def test_contributions_that_do_not_count_have_no_value(wires: TracedCluster) -> None:
     wires.variable(1, VariableAggregation.ONLY_FIRST_REPLICA)
     wires.step(1, ((1, 5.0),), ((1, None),))
     written = [event for event in wires.history() if event.kind == "write"]
@@ -213,7 +213,7 @@ def test_contributions_that_do_not_count_have_no_value(wires: Wires) -> None:
     assert [5.0, None] == [number_of(event) for event in written]
 
 
-def test_a_commit_to_one_component_names_its_replica(wires: Wires) -> None:
+def test_a_commit_to_one_component_names_its_replica(wires: TracedCluster) -> None:
     wires.variable(1)
     wires.program.wrote(1, 1, ASSIGN, "p:5", np.array(7, "f4"))
     wires.down(1, commit(0, 1, 7.0, 1))
@@ -229,7 +229,7 @@ def test_a_commit_to_one_component_names_its_replica(wires: Wires) -> None:
     )
 
 
-def test_late_commits_are_before_the_end_of_their_call(wires: Wires) -> None:
+def test_late_commits_are_before_the_end_of_their_call(wires: TracedCluster) -> None:
     wires.variable(1)
     wires.step(1, ((1, 2.0),), ((1, 4.0),))
     late = commit(1, 1, 3.0, 1)
@@ -242,7 +242,7 @@ def test_late_commits_are_before_the_end_of_their_call(wires: Wires) -> None:
     assert ["commit", "finish", "read"] == kinds[-3:]
 
 
-def test_a_fetch_comes_before_its_component(wires: Wires) -> None:
+def test_a_fetch_comes_before_its_component(wires: TracedCluster) -> None:
     wires.variable(1)
     wires.down(0, Fetch(request_id=1, variable_id=1))
     found = Component(request_id=1, variable_id=1, version=0, value=np.array(0, "f4"))
@@ -255,7 +255,7 @@ def test_a_fetch_comes_before_its_component(wires: Wires) -> None:
     assert [(0, sent)] == of_kind(events, "receive", "replica", "cause")
 
 
-def test_reads_waits_and_aborts_have_their_call(wires: Wires) -> None:
+def test_reads_waits_and_aborts_have_their_call(wires: TracedCluster) -> None:
     wires.variable(1)
     wires.all(Start(call_id=4, function_id="f", arguments=NOTHING))
     wires.replicas[0].read(1, 0, 0, "p:2", np.array(0, "f4"))
@@ -270,7 +270,7 @@ def test_reads_waits_and_aborts_have_their_call(wires: Wires) -> None:
     assert [(1, "was killed")] == of_kind(events, "lost", "replica", "note")
 
 
-def test_large_values_have_dtype_and_shape_only(wires: Wires) -> None:
+def test_large_values_have_dtype_and_shape_only(wires: TracedCluster) -> None:
     wires.variable(1, size=FRAME_LIMIT_BYTES)
     (made,) = [event for event in wires.history() if event.kind == "create"]
 
@@ -286,7 +286,7 @@ def test_large_values_have_dtype_and_shape_only(wires: Wires) -> None:
 def test_causes_come_first_for_any_clocks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shift_s: float
 ) -> None:
-    wires, now = Wires(tmp_path), time.monotonic_ns
+    wires, now = TracedCluster(tmp_path), time.monotonic_ns
     for number, trace in enumerate(wires.replicas):
         shift_ns = int(shift_s * 1e9) * number
         note = trace._note
@@ -308,7 +308,7 @@ def test_causes_come_first_for_any_clocks(
 
 
 @pytest.mark.parametrize("what", ["gone", "open", "torn"])
-def test_an_incomplete_record_is_marked(wires: Wires, what: str) -> None:
+def test_an_incomplete_record_is_marked(wires: TracedCluster, what: str) -> None:
     wires.variable(1)
     wires.step(1, ((1, 2.0),), ((1, 4.0),))
     wires.replicas[1].close()
@@ -328,7 +328,9 @@ def test_an_incomplete_record_is_marked(wires: Wires, what: str) -> None:
     [[2, "yesterday", -1, []], [3, 10**15, [-1]], [3, 10**15], [5], 7],
     ids=["no time", "no peer", "no peer at all", "only a kind", "no record"],
 )
-def test_a_record_without_a_causal_position_ends_its_trace(wires: Wires, damaged: object) -> None:
+def test_a_record_without_a_causal_position_ends_its_trace(
+    wires: TracedCluster, damaged: object
+) -> None:
     wires.variable(1)
     wires.program.close()
     for trace in wires.replicas:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import varsim as tf
 from tests.effort import many
 from tests.properties.generation import programs
-from tests.properties.programs import Program, run_program
+from tests.properties.programs import RandomProgram, run_program
 from varsim.analysis.outcome import Outcome, overall
 from varsim.analysis.search import find
 from varsim.analysis.verdict import judge
@@ -33,7 +33,7 @@ AUTO = st.sampled_from(["on_write", "adaptive"])
 @settings(max_examples=many(40), deadline=None, suppress_health_check=list(HealthCheck))
 @given(programs(st.integers(2, 4)), st.none() | st.integers(0, 2**32), AUTO, st.integers(1, 3))
 def test_a_window_of_any_program_is_not_invalid(
-    program: Program, seed: int | None, auto: str, first: int
+    program: RandomProgram, seed: int | None, auto: str, first: int
 ) -> None:
     with TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", tf.VarsimWarning)

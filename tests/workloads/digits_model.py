@@ -16,27 +16,28 @@ BATCH, TRAINED = 64, 1437
 
 
 @dataclass
-class Model:
+class DigitsModel:
     weights: np.ndarray
     bias: np.ndarray
 
 
 @dataclass
-class Outcome:
-    models: list[Model]  # one per replica
+class ReferenceResult:
+    models: list[DigitsModel]  # one per replica
     train_loss: float
     train_accuracy: float
     test_accuracy: float
     replica_test_accuracy: list[float]
 
 
-def train(mode: str, replicas: int, steps: int, learning_rate: float = 0.5) -> Outcome:
+def train(mode: str, replicas: int, steps: int, learning_rate: float = 0.5) -> ReferenceResult:
     """Train as with `--mode MODE` and this number of replicas; on_write, on_read or none."""
     with np.load(DIGITS) as file:
         images = (file["images"] / 16).astype(np.float32)
         labels = file["labels"].astype(np.int64)
     models = [
-        Model(np.zeros((64, 10), np.float32), np.zeros(10, np.float32)) for _ in range(replicas)
+        DigitsModel(np.zeros((64, 10), np.float32), np.zeros(10, np.float32))
+        for _ in range(replicas)
     ]
     batches = TRAINED // BATCH
     losses: list[float] = []
@@ -62,10 +63,10 @@ def train(mode: str, replicas: int, steps: int, learning_rate: float = 0.5) -> O
         if mode == "on_read" and ((step + 1) % batches == 0 or step + 1 == steps):
             weights = mean([model.weights for model in models])
             bias = mean([model.bias for model in models])
-            models = [Model(weights, bias) for _ in models]
+            models = [DigitsModel(weights, bias) for _ in models]
     test_images, test_labels = images[TRAINED:], labels[TRAINED:]
     parts = np.array_split(np.arange(len(test_images)), replicas)
-    return Outcome(
+    return ReferenceResult(
         models,
         train_loss=float(np.mean(losses)),
         train_accuracy=correct / (len(losses) * BATCH),
@@ -81,7 +82,7 @@ def train(mode: str, replicas: int, steps: int, learning_rate: float = 0.5) -> O
 
 
 def gradients(
-    model: Model, images: np.ndarray, labels: np.ndarray
+    model: DigitsModel, images: np.ndarray, labels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.float32, int]:
     """Return one shard's mean gradients, its mean loss, and its number of right answers."""
     logits = images @ model.weights + model.bias
@@ -103,6 +104,6 @@ def mean(values: list[np.ndarray]) -> np.ndarray:
     return np.asarray(total / np.float32(len(values)))
 
 
-def hits(model: Model, images: np.ndarray, labels: np.ndarray) -> int:
+def hits(model: DigitsModel, images: np.ndarray, labels: np.ndarray) -> int:
     """Return how many images the model classifies correctly."""
     return int(np.sum((images @ model.weights + model.bias).argmax(axis=1) == labels))

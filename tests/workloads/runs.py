@@ -14,7 +14,7 @@ from varsim.testing.simulation import simulated_cluster
 
 
 @dataclass
-class Run:
+class WorkloadRun:
     """The result of a workload, and its variables' components at the end."""
 
     result: dict[str, Any]
@@ -31,7 +31,7 @@ def run_workload(
     seed: int = 1,
     processes: bool = False,
     **params: object,
-) -> Run:
+) -> WorkloadRun:
     """Run a workload with its free variables in `mode`."""
     variables: list[tf.Variable] = []
     reported: list[tuple[int, int]] = []
@@ -58,4 +58,4 @@ def run_workload(
             ]
             for variable in variables
         }
-    return Run(result, reported, components)
+    return WorkloadRun(result, reported, components)

@@ -23,7 +23,7 @@ from varsim.tracing.history import PROGRAM, SCHEMA, Event, History, VariableRow
 SHORT_MS = 0.01
 
 
-class Story:
+class ProgramHistory:
     """Builds a history operation by operation."""
 
     def __init__(self, num_replicas: int = 2, *, values: bool = True, **variables: str) -> None:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.analysis.findings.build import Story
+from tests.analysis.findings.build import ProgramHistory
 
 
-def synchronous_training() -> Story:
-    story = Story(w="ON_WRITE MEAN")
+def synchronous_training() -> ProgramHistory:
+    story = ProgramHistory(w="ON_WRITE MEAN")
     for step in range(20):
         story.call()
         for replica_id in story.replicas:
@@ -21,8 +21,8 @@ def synchronous_training() -> Story:
     return story
 
 
-def many_steps_in_a_call() -> Story:
-    story = Story(3, w="ON_WRITE SUM")
+def many_steps_in_a_call() -> ProgramHistory:
+    story = ProgramHistory(3, w="ON_WRITE SUM")
     story.call()
     for step in range(20):
         story.merge("w", [step, 1.0, 2.0], "train.py:6")
@@ -32,8 +32,8 @@ def many_steps_in_a_call() -> Story:
     return story
 
 
-def local_sgd() -> Story:
-    story = Story(w="ON_READ MEAN")
+def local_sgd() -> ProgramHistory:
+    story = ProgramHistory(w="ON_READ MEAN")
     for epoch in range(5):
         for step in range(4):
             story.call()
@@ -50,8 +50,8 @@ def local_sgd() -> Story:
     return story
 
 
-def moving_averages() -> Story:
-    story = Story(m="ON_READ MEAN")
+def moving_averages() -> ProgramHistory:
+    story = ProgramHistory(m="ON_READ MEAN")
     for step in range(20):
         story.call()
         for replica_id in story.replicas:
@@ -62,8 +62,8 @@ def moving_averages() -> Story:
     return story
 
 
-def metric_that_is_reset() -> Story:
-    story = Story(seen="ON_READ SUM")
+def metric_that_is_reset() -> ProgramHistory:
+    story = ProgramHistory(seen="ON_READ SUM")
     for _ in range(6):
         story.assign("seen", 0.0, "metrics.py:2")
         for _ in range(3):
@@ -76,8 +76,8 @@ def metric_that_is_reset() -> Story:
     return story
 
 
-def state_of_each_replica() -> Story:
-    story = Story(state="NONE NONE")
+def state_of_each_replica() -> ProgramHistory:
+    story = ProgramHistory(state="NONE NONE")
     for step in range(10):
         story.call()
         for replica_id in story.replicas:
@@ -91,9 +91,9 @@ def state_of_each_replica() -> Story:
     return story
 
 
-def the_same_arithmetic_everywhere() -> Story:
+def the_same_arithmetic_everywhere() -> ProgramHistory:
     """Write the result of an all_reduce to NONE variables: the copies stay equal."""
-    story = Story(w="NONE MEAN")
+    story = ProgramHistory(w="NONE MEAN")
     for step in range(10):
         story.call()
         story.meet()
@@ -105,8 +105,8 @@ def the_same_arithmetic_everywhere() -> Story:
     return story
 
 
-def adaptive() -> Story:
-    story = Story(hits="AUTO SUM")
+def adaptive() -> ProgramHistory:
+    story = ProgramHistory(hits="AUTO SUM")
     for _ in range(5):
         story.call()
         for replica_id in story.replicas:
@@ -117,7 +117,7 @@ def adaptive() -> Story:
     return story
 
 
-PROGRAMS: list[Callable[[], Story]] = [
+PROGRAMS: list[Callable[[], ProgramHistory]] = [
     synchronous_training,
     many_steps_in_a_call,
     local_sgd,
@@ -130,12 +130,12 @@ PROGRAMS: list[Callable[[], Story]] = [
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_a_clean_program_has_no_findings(program: Callable[[], Story]) -> None:
+def test_a_clean_program_has_no_findings(program: Callable[[], ProgramHistory]) -> None:
     assert [] == program().found()
 
 
 def test_one_replica_has_nothing_to_synchronise() -> None:
-    story = Story(1, steps="ON_WRITE ONLY_FIRST_REPLICA")
+    story = ProgramHistory(1, steps="ON_WRITE ONLY_FIRST_REPLICA")
     for _ in range(5):
         story.call()
         story.merge("steps", [1.0])
@@ -145,7 +145,7 @@ def test_one_replica_has_nothing_to_synchronise() -> None:
 
 def test_a_history_without_values_has_no_findings_about_values() -> None:
     """Without values and digests it is unknown whether components differ."""
-    story = Story(w="NONE NONE")
+    story = ProgramHistory(w="NONE NONE")
     story.call()
     for replica_id in story.replicas:
         story.write(replica_id, "w", 1.0 + replica_id, "w.py:2")

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from tests.analysis.findings.build import Story
+from tests.analysis.findings.build import ProgramHistory
 from varsim.analysis.findings.conflicts import WRITE_WRITE
 
 
-def conflicts(story: Story) -> list[str]:
+def conflicts(story: ProgramHistory) -> list[str]:
     return [one for one in story.found() if "conflict" in one]
 
 
-def both_write(settings: str, apart: float = 1.0) -> Story:
-    story = Story(w=settings)
+def both_write(settings: str, apart: float = 1.0) -> ProgramHistory:
+    story = ProgramHistory(w=settings)
     for step in range(3):
         story.call()
         for replica_id in story.replicas:
@@ -47,7 +47,7 @@ def test_local_writes_conflict_if_the_program_reads_one_component_as_the_value()
 
 def test_writes_separated_by_a_collective_are_ordered() -> None:
     """There is a collective between the writes: the second writer knew of the first."""
-    story = Story(w="ON_WRITE NONE")
+    story = ProgramHistory(w="ON_WRITE NONE")
     story.call()
     story.write(0, "w", 1.0, "turn.py:2")
     story.meet()
@@ -58,7 +58,7 @@ def test_writes_separated_by_a_collective_are_ordered() -> None:
 
 
 def test_writes_without_a_collective_in_between_are_not_ordered() -> None:
-    story = Story(w="ON_WRITE NONE")
+    story = ProgramHistory(w="ON_WRITE NONE")
     story.call()
     story.meet()
     story.hear(1)
@@ -70,7 +70,7 @@ def test_writes_without_a_collective_in_between_are_not_ordered() -> None:
 
 @pytest.mark.parametrize("first", ["read", "write"])
 def test_a_read_concurrent_with_a_local_write_conflicts(first: str) -> None:
-    story = Story(w="ON_WRITE NONE")
+    story = ProgramHistory(w="ON_WRITE NONE")
     story.call()
     if first == "read":
         story.read(1, "w", "step.py:7")
@@ -83,7 +83,7 @@ def test_a_read_concurrent_with_a_local_write_conflicts(first: str) -> None:
 
 
 def test_the_same_write_by_a_slower_replica_does_not_conflict() -> None:
-    story = Story(w="ON_WRITE NONE")
+    story = ProgramHistory(w="ON_WRITE NONE")
     story.call()
     story.write(0, "w", 1.0, "step.py:3")
     story.read(1, "w", "step.py:2")
@@ -93,7 +93,7 @@ def test_the_same_write_by_a_slower_replica_does_not_conflict() -> None:
 
 
 def test_a_read_in_the_next_call_is_ordered() -> None:
-    story = Story(w="ON_WRITE NONE")
+    story = ProgramHistory(w="ON_WRITE NONE")
     story.call()
     story.write(0, "w", 1.0, "step.py:3")
     story.end()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from tests.analysis.findings.build import Story
+from tests.analysis.findings.build import ProgramHistory
 from varsim.analysis.findings.divergence import DIVERGENCE
 
 
-def parted(settings: str, *, apart: float = 1.0, add: bool = False, values: bool = True) -> Story:
+def parted(
+    settings: str, *, apart: float = 1.0, add: bool = False, values: bool = True
+) -> ProgramHistory:
     """Build a history in which every replica writes another value to its component."""
-    story = Story(values=values, w=settings)
+    story = ProgramHistory(values=values, w=settings)
     story.call()
     for replica_id in story.replicas:
         story.write(replica_id, "w", 5.0 + apart * replica_id, "step.py:3", add=add)
@@ -47,7 +49,7 @@ def test_one_of_equal_components_may_be_read(settings: str) -> None:
 
 def test_different_writes_with_equal_results_are_not_a_divergence() -> None:
     """One replica adds 1 and 2, the other adds 3; in between they are never equal."""
-    story = Story(w="NONE NONE")
+    story = ProgramHistory(w="NONE NONE")
     story.call()
     for replica_id, values in ((0, (1.0, 2.0)), (1, (3.0,))):
         for value in values:
@@ -85,7 +87,7 @@ def test_a_read_without_a_location_is_not_the_programs() -> None:
 
 
 def test_copies_that_the_program_makes_diverge_are_found() -> None:
-    story = Story(w="ON_WRITE MEAN")
+    story = ProgramHistory(w="ON_WRITE MEAN")
     story.assign_one("w", 0, 1.0, "restore.py:3")
     story.assign_one("w", 1, 2.0, "restore.py:4")
     story.show("w", "main.py:8")

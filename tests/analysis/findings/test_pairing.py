@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from tests.analysis.findings.build import Story
+from tests.analysis.findings.build import ProgramHistory
 from varsim.analysis.findings.pairing import OTHER_LINES
 
 
-def story(*meetings: Any, calls: int = 1, replicas: int = 3) -> Story:
+def story(*meetings: Any, calls: int = 1, replicas: int = 3) -> ProgramHistory:
     """Build calls with collectives: an operation, perhaps with a name, and a line per replica."""
-    told = Story(replicas)
+    told = ProgramHistory(replicas)
     for _ in range(calls):
         told.call()
         for called, *places in meetings:
@@ -51,7 +51,7 @@ def test_collectives_with_the_same_line_or_name_are_right(meeting):
 
 def test_an_incomplete_collective_is_not_found():
     """The error of the call reports it."""
-    told = Story(2)
+    told = ProgramHistory(2)
     told.call()
     for replica_id, place in enumerate(["a.py:4", "a.py:9"]):
         told.event(replica_id, "arrive", location=place, position=0, operation="all_reduce")

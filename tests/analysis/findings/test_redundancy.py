@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.analysis.findings.build import Story
+from tests.analysis.findings.build import ProgramHistory
 from varsim.analysis.findings.redundancy import (
     EAGER_SYNCHRONISATION,
     REPEATED_READS,
@@ -13,8 +13,8 @@ from varsim.analysis.findings.redundancy import (
 )
 
 
-def merges(settings: str, read_every: int, count: int = 12) -> Story:
-    story = Story(w=settings)
+def merges(settings: str, read_every: int, count: int = 12) -> ProgramHistory:
+    story = ProgramHistory(w=settings)
     for step in range(1, count + 1):
         story.call()
         story.merge("w", [step, step + 1.0], "step.py:3")
@@ -46,13 +46,13 @@ def test_most_merges_may_be_unread_although_some_are_read() -> None:
     ],
     ids=["every merge is read", "too few", "exchanged late anyway"],
 )
-def test_merges_that_are_read_are_not_redundant(story: Story) -> None:
+def test_merges_that_are_read_are_not_redundant(story: ProgramHistory) -> None:
     assert [] == story.found()
 
 
 def test_a_slower_replica_reads_an_older_version() -> None:
     """All versions are read, though late: versions decide, not the order of events."""
-    story = Story(w="ON_WRITE MEAN")
+    story = ProgramHistory(w="ON_WRITE MEAN")
     story.call()
     for version in range(1, 12):
         story.merge("w", [version, 1.0], "step.py:3")
@@ -64,7 +64,7 @@ def test_a_slower_replica_reads_an_older_version() -> None:
 
 @pytest.mark.parametrize("read", [True, False])
 def test_a_commit_may_be_sent_after_its_call_and_after_the_program_has_read_it(read: bool) -> None:
-    story = Story(w="ON_WRITE MEAN")
+    story = ProgramHistory(w="ON_WRITE MEAN")
     for step in range(8):
         story.call()
         story.merge_at_end("w", [step, step + 1.0], "step.py:3")
@@ -75,8 +75,8 @@ def test_a_commit_may_be_sent_after_its_call_and_after_the_program_has_read_it(r
     assert expected == story.found()
 
 
-def steps(contributions: list[float], count: int = 10) -> Story:
-    story = Story(len(contributions), steps="ON_WRITE ONLY_FIRST_REPLICA")
+def steps(contributions: list[float], count: int = 10) -> ProgramHistory:
+    story = ProgramHistory(len(contributions), steps="ON_WRITE ONLY_FIRST_REPLICA")
     for _ in range(count):
         story.call()
         story.merge("steps", contributions, "count.py:5", operation="assign_add")
@@ -93,7 +93,7 @@ def test_only_first_replica_of_equal_values_needs_no_merge() -> None:
 
 
 def test_an_unread_counter_is_one_finding() -> None:
-    story = Story(steps="ON_WRITE ONLY_FIRST_REPLICA")
+    story = ProgramHistory(steps="ON_WRITE ONLY_FIRST_REPLICA")
     for _ in range(10):
         story.call()
         story.merge("steps", [1.0, 1.0], "count.py:5", operation="assign_add")
@@ -104,12 +104,12 @@ def test_an_unread_counter_is_one_finding() -> None:
 @pytest.mark.parametrize(
     "story", [steps([1.0, 2.0]), steps([1.0, 1.0], count=2)], ids=["differ", "too few"]
 )
-def test_only_first_replica_of_different_values_needs_a_merge(story: Story) -> None:
+def test_only_first_replica_of_different_values_needs_a_merge(story: ProgramHistory) -> None:
     assert [] == story.found()
 
 
-def metric(reads_a_step: int, steps: int, settings: str = "ON_READ SUM") -> Story:
-    story = Story(seen=settings)
+def metric(reads_a_step: int, steps: int, settings: str = "ON_READ SUM") -> ProgramHistory:
+    story = ProgramHistory(seen=settings)
     for _ in range(steps):
         story.call()
         for replica_id in story.replicas:
@@ -150,8 +150,8 @@ def test_reads_after_writes_are_not_redundant(reads_a_step: int, steps: int) -> 
     assert [] == metric(reads_a_step, steps).found()
 
 
-def averaged_by_hand(writes: int, *, by_replicas: bool, reset: bool = False) -> Story:
-    story = Story(w="NONE NONE")
+def averaged_by_hand(writes: int, *, by_replicas: bool, reset: bool = False) -> ProgramHistory:
+    story = ProgramHistory(w="NONE NONE")
     for step in range(6):
         story.call()
         for write in range(writes):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from tests.analysis.findings.build import Story
+from tests.analysis.findings.build import ProgramHistory
 from varsim.analysis.findings.staleness import STALE_READ
 
 
-def behind(*, used: bool) -> Story:
+def behind(*, used: bool) -> ProgramHistory:
     """Build a history in which replica 1 reads version 1 long after version 3 was committed."""
-    story = Story(w="ON_WRITE MEAN")
+    story = ProgramHistory(w="ON_WRITE MEAN")
     story.call()
     for value in (1.0, 2.0, 3.0):
         story.merge("w", [value, value], "train.py:4")
@@ -30,7 +30,7 @@ def test_a_read_of_an_older_version_than_another_replica_used_is_stale() -> None
 
 def test_a_read_before_an_unused_commit_is_not_stale() -> None:
     """Version 3 was committed and not read; version 2 was read."""
-    story = Story(w="ON_WRITE MEAN")
+    story = ProgramHistory(w="ON_WRITE MEAN")
     story.call()
     story.merge("w", [1.0, 1.0], "train.py:4")
     story.read(0, "w", "train.py:5")
@@ -41,7 +41,7 @@ def test_a_read_before_an_unused_commit_is_not_stale() -> None:
 
 
 def test_a_read_of_an_older_version_than_the_program_read_is_stale() -> None:
-    story = Story(w="ON_WRITE MEAN")
+    story = ProgramHistory(w="ON_WRITE MEAN")
     story.assign("w", 1.0, "main.py:3")
     story.assign("w", 2.0, "main.py:4")
     story.show("w", "main.py:5")
@@ -53,7 +53,7 @@ def test_a_read_of_an_older_version_than_the_program_read_is_stale() -> None:
 
 
 def test_a_sum_read_in_a_replica_is_stale() -> None:
-    story = Story(3, seen="ON_READ SUM")
+    story = ProgramHistory(3, seen="ON_READ SUM")
     for _ in range(4):
         story.call()
         for replica_id in story.replicas:
@@ -70,7 +70,7 @@ def test_a_sum_read_in_a_replica_is_stale() -> None:
 
 
 def test_a_test_with_weights_that_were_never_averaged_is_stale() -> None:
-    story = Story(w="ON_READ MEAN")
+    story = ProgramHistory(w="ON_READ MEAN")
     for step in range(4):
         story.call()
         for replica_id in story.replicas:
@@ -86,7 +86,7 @@ def test_a_test_with_weights_that_were_never_averaged_is_stale() -> None:
 
 def test_a_concurrent_write_does_not_make_a_read_stale() -> None:
     """The other replica wrote earlier by the clock, but no message reached the reader."""
-    story = Story(w="ON_READ MEAN")
+    story = ProgramHistory(w="ON_READ MEAN")
     story.call()
     for value in range(5):
         story.write(0, "w", value, "w.py:3")
@@ -96,7 +96,7 @@ def test_a_concurrent_write_does_not_make_a_read_stale() -> None:
 
 
 def test_after_a_synchronisation_by_hand_a_component_lacks_nothing() -> None:
-    story = Story(w="ON_READ MEAN")
+    story = ProgramHistory(w="ON_READ MEAN")
     for step in range(4):
         story.call()
         for replica_id in story.replicas:
@@ -111,9 +111,9 @@ def test_after_a_synchronisation_by_hand_a_component_lacks_nothing() -> None:
     assert [] == story.found()
 
 
-def local_training(*, averaged: bool) -> Story:
+def local_training(*, averaged: bool) -> ProgramHistory:
     """Build calls that read and write weights in turn; each epoch ends with an exchange."""
-    story = Story(w="ON_READ MEAN")
+    story = ProgramHistory(w="ON_READ MEAN")
     for step in range(12):
         story.call()
         for replica_id in story.replicas:

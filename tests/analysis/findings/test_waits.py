@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.analysis.findings.build import Story
+from tests.analysis.findings.build import ProgramHistory
 from varsim.analysis.findings.waits import STRAGGLER
 
 
-def training(works_ms: list[list[float]], meeting: str = "merge") -> Story:
+def training(works_ms: list[list[float]], meeting: str = "merge") -> ProgramHistory:
     """Build one call per step, with these working times of the replicas."""
-    story = Story(len(works_ms[0]), w="ON_WRITE MEAN")
+    story = ProgramHistory(len(works_ms[0]), w="ON_WRITE MEAN")
     for step, works in enumerate(works_ms):
         story.call()
         if meeting == "merge":
@@ -41,7 +41,7 @@ def test_waits_in_an_all_reduce_are_found() -> None:
 
 
 def test_waits_for_the_end_of_a_call_are_found() -> None:
-    story = Story(w="ON_READ SUM")
+    story = ProgramHistory(w="ON_READ SUM")
     for _ in range(6):
         story.call()
         story.done(0)
@@ -68,7 +68,7 @@ def test_small_or_rare_waits_are_not_found(works_ms: list[list[float]]) -> None:
 
 def test_a_late_start_is_not_found() -> None:
     """Replica 1 always begins last, but works as long as the other."""
-    story = Story(w="ON_READ SUM")
+    story = ProgramHistory(w="ON_READ SUM")
     for _ in range(8):
         cause = story.event(-1, "call", call=1)
         story.event(0, "begin", cause=cause, call=1)

@@ -24,7 +24,7 @@ NONE, SUM, MEAN, FIRST = VariableAggregation
 
 
 @dataclass(frozen=True, slots=True)
-class Write:
+class BareWrite:
     """All replicas write, each with its own value."""
 
     variable: int
@@ -33,7 +33,7 @@ class Write:
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class BareRead:
     """Some replicas read."""
 
     variable: int
@@ -41,7 +41,7 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True)
-class ProgramWrite:
+class BareProgramWrite:
     """The program writes all components: with one value, or with one for each."""
 
     variable: int
@@ -51,7 +51,7 @@ class ProgramWrite:
 
 
 @dataclass(frozen=True, slots=True)
-class ComponentWrite:
+class BareComponentWrite:
     """The program writes one component."""
 
     variable: int
@@ -61,7 +61,7 @@ class ComponentWrite:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class BareFetch:
     """The program fetches the components of some replicas."""
 
     variable: int
@@ -69,40 +69,40 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class BareStatistics:
     """The program asks for the statistics of all variables."""
 
 
-Deed = ProgramWrite | ComponentWrite | Look | Account
+Deed = BareProgramWrite | BareComponentWrite | BareFetch | BareStatistics
 """An operation of the program, between calls or in a merge_call."""
 
 
 @dataclass(frozen=True, slots=True)
-class Meet:
+class BareMergeCall:
     """A merge_call with an operation of the program."""
 
     deeds: tuple[Deed, ...]
 
 
-Step = Write | Read | Meet
+Step = BareWrite | BareRead | BareMergeCall
 """An operation of all replicas in a call."""
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class BareCall:
     """One `strategy.run`."""
 
     steps: tuple[Step, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
+class BareProgram:
     """Variables with their initial values, and operations."""
 
     num_replicas: int
     specs: tuple[VariableSpec, ...]
     initial: tuple[Array, ...]
-    doings: tuple[Call | Deed, ...]
+    doings: tuple[BareCall | Deed, ...]
 
 
 # ---------------------------------------------------------------- the model
@@ -133,7 +133,7 @@ def changed(component: Array, operation: Operation, value: Array) -> Array:
 
 
 @dataclass(slots=True)
-class Modelled:
+class ModelledVariable:
     """The model's state of one variable."""
 
     spec: VariableSpec
@@ -159,13 +159,13 @@ class Modelled:
         )  # fmt: skip
 
 
-class Model:
+class BareModel:
     """Runs a program; `seen` has the values of all reads and fetches, in program order."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: BareProgram) -> None:
         self.count = program.num_replicas
         self.variables = [
-            Modelled(spec, [value] * self.count)
+            ModelledVariable(spec, [value] * self.count)
             for spec, value in zip(program.specs, program.initial, strict=True)
         ]
         self.seen: dict[
@@ -174,23 +174,23 @@ class Model:
         self._in_call = False
         with np.errstate(all="ignore"):
             for place, doing in enumerate(program.doings):
-                if isinstance(doing, Call):
+                if isinstance(doing, BareCall):
                     self._call((place,), doing)
                 else:
                     self._do((place,), doing)
 
-    def _call(self, place: tuple[int, ...], call: Call) -> None:
+    def _call(self, place: tuple[int, ...], call: BareCall) -> None:
         self._in_call = True
         for number, step in enumerate(call.steps):
             match step:
-                case Write():
+                case BareWrite():
                     self._write(self.variables[step.variable], step)
-                case Read():
+                case BareRead():
                     variable = self.variables[step.variable]
                     for i in (i for i, reads in enumerate(step.who) if reads):
                         self.seen[*place, number, i] = variable.components[i]
                         variable.reads += 1
-                case Meet():
+                case BareMergeCall():
                     for inner, deed in enumerate(step.deeds):
                         self._do((*place, number, inner), deed)
                 case _:
@@ -201,7 +201,7 @@ class Model:
                 variable.known[i] = False
             variable.written.clear()
 
-    def _write(self, variable: Modelled, step: Write) -> None:
+    def _write(self, variable: ModelledVariable, step: BareWrite) -> None:
         count = self.count
         variable.writes += count
         values: Sequence[Array] = step.values
@@ -221,30 +221,30 @@ class Model:
 
     def _do(self, place: tuple[int, ...], deed: Deed) -> None:
         match deed:
-            case ProgramWrite():
+            case BareProgramWrite():
                 self._write_all(self.variables[deed.variable], deed)
-            case ComponentWrite():
+            case BareComponentWrite():
                 variable = self.variables[deed.variable]
                 variable.writes += 1
                 self._write_one(variable, deed.replica_id, deed.operation, deed.value)
-            case Look():
+            case BareFetch():
                 self._look(place, self.variables[deed.variable], deed.replica_ids)
-            case Account():
+            case BareStatistics():
                 pass
             case _:
                 assert_never(deed)
 
-    def _is_uncertain(self, variable: Modelled) -> bool:
+    def _is_uncertain(self, variable: ModelledVariable) -> bool:
         return self._in_call and not merges(variable.spec)
 
-    def _write_all(self, variable: Modelled, deed: ProgramWrite) -> None:
+    def _write_all(self, variable: ModelledVariable, deed: BareProgramWrite) -> None:
         variable.writes += 1
         values = deed.values[:1] * self.count if deed.same else deed.values
         for replica_id, value in enumerate(values):
             self._write_one(variable, replica_id, deed.operation, value)
 
     def _write_one(
-        self, variable: Modelled, replica_id: int, operation: Operation, value: Array
+        self, variable: ModelledVariable, replica_id: int, operation: Operation, value: Array
     ) -> None:
         variable.messages += 1
         variable.size_bytes += value.nbytes
@@ -255,7 +255,7 @@ class Model:
             variable.known[replica_id] = False
 
     def _look(
-        self, place: tuple[int, ...], variable: Modelled, replica_ids: tuple[int, ...]
+        self, place: tuple[int, ...], variable: ModelledVariable, replica_ids: tuple[int, ...]
     ) -> None:
         for replica_id in replica_ids:
             value = variable.components[replica_id]
