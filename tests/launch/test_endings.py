@@ -1,4 +1,4 @@
-"""However a process ends, the others learn of it or end too, and nothing is left."""
+"""For every end of a process, the others are informed or end, too, and nothing is left."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.processes
 
 
 def lose(cluster: Cluster, program: str) -> tuple[str, str]:
-    """Lets replica 1 run a program that ends it; how it ended, and what it said."""
+    """Run a program on replica 1 that ends it; return how it ended, and its output."""
     cluster.tell(1, program)
     (replica_id, lost), *_ = cluster.lost().items()
     assert 1 == replica_id
@@ -53,7 +53,7 @@ def test_a_crash_in_native_code_leaves_a_traceback(launch: Launch) -> None:
     assert "Fatal Python error: Segmentation fault" in said
 
 
-def test_the_end_of_a_long_log_is_told_and_the_log_is_kept(launch: Launch) -> None:
+def test_the_end_of_a_long_log_is_shown_and_the_log_is_kept(launch: Launch) -> None:
     cluster = launch(1)
     cluster.tell(0, "print('line\\n' * 9999, 'last'); os._exit(1)")
 
@@ -66,7 +66,7 @@ def test_the_end_of_a_long_log_is_told_and_the_log_is_kept(launch: Launch) -> No
     log.unlink()
 
 
-def test_a_log_that_the_program_wanted_stays_in_its_place(launch: Launch, tmp_path: Path) -> None:
+def test_a_requested_log_stays_in_its_place(launch: Launch, tmp_path: Path) -> None:
     cluster = launch(1, log_dir=tmp_path)
     cluster.tell(0, "print('bye'); os._exit(1)")
     lost = cluster.lost()[0]
@@ -81,7 +81,7 @@ def test_a_loss_is_reported_once_and_the_others_go_on(launch: Launch) -> None:
     assert 0 == cluster.ask(0, "link.replica_id")
 
 
-def test_without_workers_nothing_is_waited_for(launch: Launch) -> None:
+def test_without_workers_there_is_no_wait(launch: Launch) -> None:
     cluster = launch(1)
     cluster.tell(0, "os._exit(1)")
     cluster.lost()
@@ -116,7 +116,7 @@ worker, fork_server = cluster.ask(1, "os.getpid(), os.getppid()")
 child = cluster.ask(0, "__import__('subprocess').Popen(['sleep', '60']).pid")
 print(worker, fork_server, child, flush=True)
 """
-"""Without `if __name__ == "__main__"`, as a beginner writes it."""
+"""A program without `if __name__ == "__main__"`, as beginners write it."""
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ signal.pause()
     ],
     ids=["SIGKILL", "SIGTERM", "os._exit", "exception", "end", "SIGKILL after a fork"],
 )
-def test_when_the_program_ends_everything_ends(ending: str, private_temporary: Path) -> None:
+def test_when_the_program_ends_all_its_processes_end(ending: str, private_temporary: Path) -> None:
     process = subprocess.run(
         [sys.executable, "-c", PROGRAM + ending],
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
@@ -159,7 +159,7 @@ def test_when_the_program_ends_everything_ends(ending: str, private_temporary: P
         os.kill(copy, signal.SIGKILL)
 
 
-def test_a_copy_of_the_program_does_not_end_its_workers(launch: Launch) -> None:
+def test_a_fork_of_the_program_does_not_end_its_workers(launch: Launch) -> None:
     cluster = launch(1)
     copy = os.fork()
     if not copy:
@@ -169,8 +169,8 @@ def test_a_copy_of_the_program_does_not_end_its_workers(launch: Launch) -> None:
     assert 0 == cluster.ask(0, "link.replica_id")
 
 
-def test_the_end_of_a_log_is_shown_and_not_obeyed(tmp_path: Path) -> None:
-    """What a worker printed may hold anything, and stands in an error that a terminal shows."""
+def test_escapes_at_the_end_of_a_log_are_made_visible(tmp_path: Path) -> None:
+    """A worker's output may contain escapes, and is part of an error that a terminal shows."""
     log = tmp_path / "worker-0.log"
     log.write_bytes(b"fine\r\n\x1b[2Jhidden\x9b\n")
 

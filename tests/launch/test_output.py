@@ -1,4 +1,4 @@
-"""What user code prints is written, and its end is kept for whoever asks."""
+"""The output of user code is written to the log, and its end is kept for errors."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def output(monkeypatch: pytest.MonkeyPatch) -> KeepingOutput:
     return KeepingOutput(io.BytesIO(), "worker-0.log")
 
 
-def test_what_is_printed_is_taken_once(output: KeepingOutput) -> None:
+def test_output_is_taken_once(output: KeepingOutput) -> None:
     print("one", 2, file=output)
     assert "one 2\n" == output.take()
     assert "" == output.take()
 
 
-def test_of_much_the_end_is_kept(output: KeepingOutput) -> None:
+def test_of_long_output_the_end_is_kept(output: KeepingOutput) -> None:
     for number in range(100):
         print(f"{number:4}", file=output)
     assert "[490 characters before this are only in worker-0.log]\n  98\n  99\n" == output.take()
@@ -29,7 +29,7 @@ def test_of_much_the_end_is_kept(output: KeepingOutput) -> None:
     assert "[1 characters before this are only in worker-0.log]\n" + "a" * 10 == output.take()
 
 
-def test_all_is_written(output: KeepingOutput) -> None:
+def test_all_output_is_written(output: KeepingOutput) -> None:
     print("ü\udcff" * 20, file=output)
     written = output.detach()
     assert isinstance(written, io.BytesIO)

@@ -1,4 +1,4 @@
-"""Workers as processes: they come up, see what the program sees, answer, and go."""
+"""Worker processes: they start, have the program's environment, answer, and end."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def test_receiving_ends_at_its_timeout(launch: Launch) -> None:
     assert [] == link.receive(0)
 
 
-def test_a_worker_knows_its_place(launch: Launch) -> None:
+def test_a_worker_has_its_replica_and_device(launch: Launch) -> None:
     cluster = launch(2)
     assert (7, 1, 2, ("CPU:0", "CPU:1")) == cluster.ask(
         1, "(link.cluster_id, link.replica_id, link.num_replicas, link.devices)"
     )
 
 
-def test_a_worker_sees_what_the_program_sees(
+def test_a_worker_has_the_programs_environment(
     launch: Launch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -68,7 +68,7 @@ def test_a_worker_sees_what_the_program_sees(
     assert (sys.path, str(tmp_path), "7", "1") == (path, cwd, setting, threads)
 
 
-def test_functions_and_arrays_travel_both_ways(launch: Launch) -> None:
+def test_functions_and_arrays_are_sent_both_ways(launch: Launch) -> None:
     cluster = launch(1)
     double, array = cluster.ask(0, "(lambda x: 2 * x, np.arange(3))")
     assert [0, 2, 4] == list(double(array))
@@ -81,7 +81,7 @@ def test_workers_draw_different_random_numbers(launch: Launch) -> None:
     assert first != second
 
 
-def test_what_is_printed_goes_to_the_log_and_to_who_asks(launch: Launch, tmp_path: Path) -> None:
+def test_output_goes_to_the_log_and_to_the_coordinator(launch: Launch, tmp_path: Path) -> None:
     cluster = launch(1, log_dir=tmp_path / "logs")
     log = tmp_path / "logs" / "worker-0.log"
 
@@ -92,7 +92,7 @@ def test_what_is_printed_goes_to_the_log_and_to_who_asks(launch: Launch, tmp_pat
     assert 0o600 == stat.S_IMODE(log.stat().st_mode)
 
 
-def test_logs_stay_where_the_program_wanted_them(launch: Launch, tmp_path: Path) -> None:
+def test_logs_stay_in_the_requested_folder(launch: Launch, tmp_path: Path) -> None:
     for word in ("one", "two"):
         cluster = launch(1, log_dir=tmp_path)
         cluster.ask(0, f"print('{word}')")
@@ -125,14 +125,14 @@ def test_a_link_that_is_dropped_leaves_nothing(private_temporary: Path) -> None:
     assert [] == list(private_temporary.glob("varsim-*"))
 
 
-def test_a_worker_that_does_not_listen_is_killed(
+def test_a_worker_that_does_not_end_is_killed(
     launch: Launch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("varsim.launch.process_channel.SHUTDOWN_TIMEOUT_S", 10 * MS)
     launch(1, "deaf").channel.close()
 
 
-def test_what_user_code_has_started_ends_with_its_worker(launch: Launch) -> None:
+def test_processes_of_user_code_end_with_their_worker(launch: Launch) -> None:
     cluster = launch(1)
     child = cluster.ask(0, "__import__('subprocess').Popen(['sleep', '60']).pid")
     assert is_running(child)
@@ -152,7 +152,9 @@ def test_ctrl_c_is_for_the_program(launch: Launch) -> None:
 # ---------------------------------------------------------------- those that do not come up
 
 
-def test_a_worker_that_does_not_get_ready_is_named(launch: Launch, tmp_path: Path) -> None:
+def test_the_error_names_a_worker_that_does_not_become_ready(
+    launch: Launch, tmp_path: Path
+) -> None:
     (tmp_path / "worker-1.log").mkdir()
     with pytest.raises(StartError) as caught:
         launch(2, log_dir=tmp_path)
@@ -168,17 +170,17 @@ def test_a_worker_that_does_not_get_ready_is_named(launch: Launch, tmp_path: Pat
         ("tests.launch.programs:missing", "has no attribute 'missing'"),
     ],
 )
-def test_an_entry_point_that_is_not_there_is_named(program: str, said: str) -> None:
+def test_the_error_names_a_missing_entry_point(program: str, said: str) -> None:
     with pytest.raises(StartError, match=said):
         ProcessLauncher(program).launch(LaunchOptions(7, ("CPU:0",)), None)  # type: ignore[arg-type]
 
 
-def test_there_is_a_deadline(launch: Launch) -> None:
+def test_the_start_has_a_deadline(launch: Launch) -> None:
     with pytest.raises(StartError, match="1 of 1 workers were not ready in time"):
         launch(1, start_timeout_s=0.0)
 
 
-def test_an_interpreter_that_is_not_there_is_named(
+def test_the_error_names_a_missing_interpreter(
     launch: Launch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/no/python")
@@ -186,7 +188,7 @@ def test_an_interpreter_that_is_not_there_is_named(
         launch(1)
 
 
-def test_logs_that_cannot_be_written_are_named(launch: Launch, tmp_path: Path) -> None:
+def test_the_error_names_an_unwritable_log_folder(launch: Launch, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StartError, match=r"File exists|Not a directory"):
         launch(1, log_dir=tmp_path / "file" / "logs")
@@ -209,5 +211,5 @@ def test_the_fork_server_says_what_it_is_when_started_by_hand() -> None:
     assert "see workers/README.md" in process.stderr
 
 
-def test_processes_are_what_a_strategy_uses() -> None:
+def test_a_strategy_uses_processes_by_default() -> None:
     assert isinstance(launcher_of(Backends()), ProcessLauncher)

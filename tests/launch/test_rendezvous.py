@@ -1,4 +1,4 @@
-"""What is told to the processes of a cluster arrives whole: no option is left behind."""
+"""The settings for the processes of a cluster arrive completely."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from varsim.tracing.trace import TraceOptions
 
 
 def altered(value: Any) -> Any:
-    """Another value of the same kind as what a field holds."""
+    """Return another value of the same type as a field's value."""
     match value:
         case bool():
             return not value
@@ -52,13 +52,13 @@ WHOLE = Rendezvous(
 )
 
 
-def test_what_arrives_is_what_was_sent() -> None:
+def test_settings_arrive_unchanged() -> None:
     assert WHOLE == Rendezvous.from_line(WHOLE.to_line())
     assert 1 == WHOLE.to_line().count(b"\n")
 
 
-def test_no_field_is_forgotten() -> None:
-    """Each field with another value than its default, one at a time."""
+def test_every_field_arrives() -> None:
+    """Each field in turn has another value than its default."""
     for name in (field.name for field in fields(Rendezvous)):
         if name == "options":
             continue
@@ -66,7 +66,7 @@ def test_no_field_is_forgotten() -> None:
         assert other == Rendezvous.from_line(other.to_line()) != WHOLE, name
 
 
-def test_no_option_is_forgotten() -> None:
+def test_every_option_arrives() -> None:
     for name in (field.name for field in fields(LaunchOptions)):
         if name == "trace":
             continue
@@ -75,7 +75,7 @@ def test_no_option_is_forgotten() -> None:
         assert options == Rendezvous.from_line(other.to_line()).options != WHOLE.options, name
 
 
-def test_all_of_what_is_recorded_is_told() -> None:
+def test_all_trace_options_arrive() -> None:
     trace = TraceOptions(Path("/elsewhere"), "messages", 12345, (3, 4))
     for name in (field.name for field in fields(TraceOptions)):
         given = WHOLE.options.trace

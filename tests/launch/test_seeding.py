@@ -24,13 +24,13 @@ def drawn(seed: int, *stream: int) -> tuple[float, float]:
         return draw()
 
 
-def test_the_program_and_each_replica_have_numbers_of_their_own() -> None:
+def test_the_program_and_each_replica_have_their_own_numbers() -> None:
     everybody = [drawn(seed, *who) for seed in (0, 1, HUGE) for who in STREAMS]
     for one in zip(*everybody, strict=True):  # of `random`, then of `numpy.random`
         assert len(everybody) == len(set(one))
 
 
-def test_one_seed_gives_the_same_numbers_and_leaves_nothing_behind() -> None:
+def test_one_seed_gives_the_same_numbers_and_restores_the_state() -> None:
     before = GeneratorState()
     assert drawn(5, 1) == drawn(5, 1)
     expected = draw()
@@ -38,7 +38,7 @@ def test_one_seed_gives_the_same_numbers_and_leaves_nothing_behind() -> None:
     assert expected == draw()
 
 
-def test_a_state_goes_on_where_it_was() -> None:
+def test_a_restored_state_continues() -> None:
     own = seeded(5)
     with own.here():
         first = draw()
@@ -54,7 +54,7 @@ def draws_of(strategy: Any) -> list[Any]:
 
 
 @pytest.mark.processes
-def test_worker_processes_draw_what_their_seed_says() -> None:
+def test_worker_processes_draw_the_numbers_of_their_seed() -> None:
     """So does a simulated cluster, and both as `seeded` gives it."""
     devices = ["cpu:0", "cpu:1"]
     with simulated_cluster():
@@ -68,7 +68,7 @@ def test_worker_processes_draw_what_their_seed_says() -> None:
 
 
 @pytest.mark.parametrize("seed", [-1, 0.5, "1"])
-def test_a_seed_is_a_whole_number_from_0(seed: Any) -> None:
+def test_a_seed_is_an_integer_from_0(seed: Any) -> None:
     with pytest.raises(DistributedValueError, match=f"seed={seed!r}: it must be an int from 0"):
         tf.distribute.MirroredStrategy(["cpu:0"], seed=seed)
 
@@ -87,7 +87,7 @@ def run(job):
 """
 
 
-def test_two_runs_agree_and_the_program_s_generators_are_left_alone(tmp_path: Path) -> None:
+def test_two_runs_agree_and_the_programs_generators_are_restored(tmp_path: Path) -> None:
     path = tmp_path / "draws.py"
     path.write_text(WORKLOAD)
 

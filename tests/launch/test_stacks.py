@@ -1,4 +1,4 @@
-"""The place of a worker, read from the stack that it writes."""
+"""The present location of a worker, read from the stack that it writes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from varsim.launch.stacks import user_location
 
 
 @pytest.mark.parametrize("name", ["plain.py", "été à la mer.py", "日本.py", "🐍.py"])
-def test_a_place_has_the_name_that_the_file_has(
+def test_a_location_has_the_name_of_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """What is not ASCII stands escaped in a stack."""
+    """Characters that are not ASCII are escaped in a stack."""
     monkeypatch.chdir(tmp_path)
     with (tmp_path / "stack").open("w+b") as written:
         code = compile("\n\ndump(file=written, all_threads=False)", str(tmp_path / name), "exec")

@@ -1,4 +1,4 @@
-"""Short ways to make the states, their messages and what they do, for tests of one fact each."""
+"""Short functions for tests: they create states, messages and descriptions of actions."""
 
 from __future__ import annotations
 
@@ -73,13 +73,13 @@ AUTO, LOCAL, ON_WRITE, ON_READ = VariableSynchronization
 ASSIGN, ADD, SUB = Operation.ASSIGN, Operation.ASSIGN_ADD, Operation.ASSIGN_SUB
 
 W, V, U = 1, 2, 3
-"""Ids of the variables that most tests have."""
+"""Ids of the variables in most tests."""
 
 NAMES = {W: "w", V: "v", U: "u"}
 NOTHING = Payload(None)
 
 TELLER = MessageFormat()
-"""Knows the specs that were made last: those of the states of the test at hand."""
+"""Formats messages with the specs that were created last: those of the present test."""
 
 
 def spec(
@@ -112,7 +112,7 @@ def array(value: Any, dtype: str = "float32") -> np.ndarray[Any, Any]:
 def replica(
     *specs: VariableSpec, replica_id: int = 0, num_replicas: int = 2, call: int | None = 1
 ) -> ReplicaProgram:
-    """A replica that holds zeros, and runs a call."""
+    """Return a replica whose components are zero, in a call."""
     state = ReplicaProgram(replica_id, num_replicas)
     for one in specs:
         shape = tuple(1 if size is None else size for size in one.shape)
@@ -123,7 +123,7 @@ def replica(
 
 
 def coordinator(*specs: VariableSpec, num_replicas: int = 2, calls: int = 1) -> CoordinatorState:
-    """A coordinator whose variables are zero, with calls that run."""
+    """Return a coordinator whose variables are zero, with running calls."""
     state = CoordinatorState(num_replicas)
     for one in specs:
         shape = tuple(1 if size is None else size for size in one.shape)
@@ -140,7 +140,7 @@ def call(
     site: CallSite = UNKNOWN,
     now_s: float = 0.0,
 ) -> list[CoordinatorAction]:
-    """The program calls a function; the token of the call is its number."""
+    """Return the event of a call by the program; the token of the call is its number."""
     arguments = [NOTHING] * state.num_replicas
     token = state.calls_begun + 1
     begins, *actions = state.handle(
@@ -153,18 +153,18 @@ def call(
 def give_up(
     state: CoordinatorState, call_id: int, why: str = "KeyboardInterrupt", now_s: float = 0.0
 ) -> list[CoordinatorAction]:
-    """The program gives up a call."""
+    """Return the event of an abandoned call."""
     return state.handle(ProgramGivesUp(call_id, why, now_s))
 
 
 FETCH = 100
-"""The token of what the program fetches."""
+"""The token of a fetch by the program."""
 
 
 def fetch(
     state: CoordinatorState, replica_ids: Sequence[int] = (0,), variable_id: int = W
 ) -> list[CoordinatorAction]:
-    """The program reads components."""
+    """Return the event of a read of components by the program."""
     return state.handle(ProgramFetch(FETCH, variable_id, tuple(replica_ids)))
 
 
@@ -180,7 +180,7 @@ def commit(
     call: int = 1,
     settled: int = 1,
 ) -> Commit:
-    """A commit of one variable; by the program, it settles nothing."""
+    """Return a commit of one variable; a commit by the program settles no contribution."""
     return Commit(
         call_id=call,
         settled=0 if call == BY_PROGRAM else settled,
@@ -194,7 +194,7 @@ def commit(
 def commit_of_all(
     versions: Mapping[int, int], value: Any, *, call: int = 1, settled: int = 0
 ) -> Commit:
-    """A commit of several variables, whose new values lie side by side."""
+    """Return a commit of several variables, whose new values are side by side."""
     return Commit(
         call_id=call,
         settled=settled,
@@ -207,7 +207,7 @@ def commit_of_all(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Written:
-    """One write with its value; None if that is not sent."""
+    """One write with its value; None if the value is not sent."""
 
     variable_id: int
     operation: Operation
@@ -224,14 +224,14 @@ def written(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Writes:
-    """What an outbox holds, before it is packed."""
+    """The writes of an outbox, before they are packed."""
 
     call: int
     index: int
     writes: tuple[Written, ...]
 
     def packed(self, specs: Mapping[int, VariableSpec]) -> tuple[Layout, Contribution]:
-        """The two messages that tell of it."""
+        """Return the two messages of this outbox."""
         outbox = Outbox(specs)
         for place, one in enumerate(self.writes, 10 + self.index):
             value = None if one.value is None else one.value.tobytes()
@@ -255,7 +255,7 @@ def contribution(
     variable_id: int = W,
     call: int = 1,
 ) -> Writes:
-    """An outbox of one write."""
+    """Return an outbox of one write."""
     return Writes(call, index, (written(value, operation, variable_id=variable_id),))
 
 
@@ -295,7 +295,7 @@ def all_gather(
 
 
 def _taken_apart(value: Any) -> tuple[Structure, tuple[Array, ...]]:
-    """Of a dict, or of a number or list that is one array."""
+    """Convert a dict, or a number or list that becomes one array."""
     structure, leaves = taken_apart(value if isinstance(value, dict) else array(value))
     return structure, tuple(map(array, leaves))
 
@@ -339,7 +339,7 @@ def raised(text: str, *, call: int = 1) -> Raised:
 def handle(
     state: CoordinatorState, replica_id: int, message: Message | Writes, now_s: float = 0.0
 ) -> list[CoordinatorAction]:
-    """What the coordinator does about a message, or about an outbox that has left."""
+    """Give the coordinator a message or an outbox; return its actions."""
     messages = message.packed(state.ledger.specs) if isinstance(message, Writes) else (message,)
     actions: list[CoordinatorAction] = []
     for one in messages:
@@ -351,14 +351,14 @@ def handle(
 def arrive(
     state: CoordinatorState, replica_id: int, message: Message, now_s: float = 0.0
 ) -> list[CoordinatorAction]:
-    """What the coordinator does about a message, up to a reduction."""
+    """Give the coordinator a message; return its actions up to a reduction."""
     return state.handle(MessageArrives(replica_id, message, now_s))
 
 
 def reduced(
     state: CoordinatorState, actions: Sequence[CoordinatorAction]
 ) -> list[CoordinatorAction]:
-    """What the coordinator wants done, with the values of reductions that it asks for."""
+    """Return the coordinator's actions, after giving it the values of requested reductions."""
     done = list(actions)
     while done and isinstance(done[-1], Reduce):
         reduction = done.pop()
@@ -368,7 +368,7 @@ def reduced(
 
 
 def describe(actions: Iterable[Any]) -> list[str]:
-    """Actions in a line each; layouts are heard, and not told."""
+    """Describe each action in a line, without layouts."""
     lines = []
     for action in actions:
         if isinstance(action, Send):

@@ -1,4 +1,4 @@
-"""A coordinator with its replicas, whose messages arrive when the test says so."""
+"""A coordinator with its replicas; the test decides when messages arrive."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Cluster:
         self.sent.clear()
 
     def perform(self, actions: Sequence[CoordinatorAction]) -> None:
-        """Does what the coordinator wants done."""
+        """Do the coordinator's actions."""
         self.coordinator.validate()
         for action in actions:
             match action:
@@ -65,7 +65,7 @@ class Cluster:
     # ------------------------------------------------------------ calls
 
     def start(self) -> None:
-        """A call starts; what the coordinator says of it is not told to the replicas."""
+        """Start a call, without giving the coordinator's messages to the replicas."""
         call(self.coordinator)
         self._call_id = self.coordinator.calls_begun
         self.finish = None
@@ -73,7 +73,7 @@ class Cluster:
             state.begin(self._call_id)
 
     def end(self) -> None:
-        """All replicas return."""
+        """Let all replicas return."""
         for replica_id, state in enumerate(self.replicas):
             for message in sent(state.end()):
                 self._arrive(replica_id, message, 0.0)
@@ -81,21 +81,21 @@ class Cluster:
     def write(
         self, variable_id: int, *values: Any, operation: Operation = ASSIGN, by: int | None = None
     ) -> None:
-        """Each replica writes its value; or one of them does."""
+        """Let each replica write its value, or one of them."""
         states = self.replicas if by is None else [self.replicas[by]]
         for state, value in zip(states, values, strict=True):
             dtype = str(self.specs[variable_id].dtype)
             state.write(variable_id, operation, array(value, dtype))
 
     def leave(self, *replica_ids: int, now_s: float = 0.0) -> None:
-        """The outboxes of these replicas leave, and arrive; of all, if none is named."""
+        """Send and deliver the outboxes of these replicas, by default of all."""
         for replica_id in replica_ids or range(len(self.replicas)):
             for message in sent(self.replicas[replica_id].flush()):
                 self._arrive(replica_id, message, now_s)
             self.replicas[replica_id].validate()
 
     def meet(self) -> None:
-        """All replicas come to a merge_call; its function is about to run."""
+        """Let all replicas arrive at a merge_call, whose function can then run."""
         for replica_id, state in enumerate(self.replicas):
             for message in sent(state.meet()):
                 self._arrive(replica_id, message, 0.0)
@@ -103,33 +103,33 @@ class Cluster:
     # ------------------------------------------------------------ what there is to see
 
     def read(self, variable_id: int) -> list[Any]:
-        """What each replica reads."""
+        """Return the value that each replica reads."""
         return [state.read(variable_id).tolist() for state in self.replicas]
 
     def look(self, variable_id: int, replica_ids: Iterable[int] | None = None) -> list[Any]:
-        """The components that the program sees; those that it does not know are fetched."""
+        """Return the components that the program reads; unknown ones are fetched."""
         asked = list(range(len(self.replicas)) if replica_ids is None else replica_ids)
         self.perform(fetch(self.coordinator, asked, variable_id))
         return [value.tolist() for value in self.fetched]
 
     def arrive(self, replica_id: int, *messages: Message) -> None:
-        """Messages of a replica arrive."""
+        """Deliver messages of a replica."""
         for message in messages:
             self._arrive(replica_id, message, 0.0)
 
     def told(self, kind: type[Message], to: int = 0) -> list[Any]:
-        """The messages of a kind that a replica was sent since this was asked."""
+        """Return the messages of a kind sent to a replica since the last such call."""
         found = [message for receiver, message in self.sent if receiver == to]
         self.sent.clear()
         return [message for message in found if isinstance(message, kind)]
 
     def contributions(self) -> list[Contribution]:
-        """Those that have left since this was asked."""
+        """Return the messages that replicas have sent since the last such call."""
         found = [message for message in self.left if isinstance(message, Contribution)]
         self.left.clear()
         return found
 
 
 def commits(cluster: Cluster, to: int = 0) -> list[list[int]]:
-    """The variables of every commit to a replica since this was asked."""
+    """Return the variables of every commit to a replica since the last such call."""
     return [commit.variable_ids.tolist() for commit in cluster.told(Commit, to)]

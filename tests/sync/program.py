@@ -1,4 +1,4 @@
-"""The program of one replica, for tests: gives its operations to a bare `ReplicaState`."""
+"""The program of one replica, for tests: it gives operations to a `ReplicaState`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NOTHING = Payload(None)
 
 
 class ReplicaProgram:
-    """A replica whose program does what a test says, one operation after the other."""
+    """A replica whose program does the operations of a test, one after the other."""
 
     def __init__(self, replica_id: int, num_replicas: int) -> None:
         self.state = ReplicaState(replica_id, num_replicas)
@@ -65,7 +65,7 @@ class ReplicaProgram:
         return supplied.array
 
     def read(self, variable_id: int) -> Array:
-        """Return what the program reads where it need not wait."""
+        """Return the value of a read that need not wait."""
         (shown,) = self.state.handle(ReplicaRead(variable_id))
         assert isinstance(shown, ShowValue)
         return shown.value
@@ -74,7 +74,7 @@ class ReplicaProgram:
         return self.state.owes(variable_id)
 
     def wait(self, variable_id: int) -> Sequence[ReplicaAction]:
-        """Have the program read, and wait; return what leaves then."""
+        """Have the program read and wait; return the messages that are sent then."""
         assert [Await(may_block=True)] == self.state.handle(ReplicaRead(variable_id))
         return self.block()
 
@@ -96,19 +96,19 @@ class ReplicaProgram:
         return self.state.handle(FunctionUnwinds())
 
     def report(self, output: str = "") -> Report:
-        """Return what a function reports that returns now; the next call begins at once."""
+        """Return the messages of a function that returns now; the next call begins at once."""
         actions = self.state.handle(FunctionReturns(NOTHING, output))
         (returned,) = [one for one in sent(actions) if isinstance(one, Returned)]
         self.begin(self._calls.pop() + 100)
         return returned.report
 
     def meet(self, event: ReplicaEvent | None = None) -> list[ReplicaAction]:
-        """Return what leaves when the program enters a collective, or else a merge_call."""
+        """Return the messages at the entry of a collective, by default a merge_call."""
         actions = self.state.handle(event or EnterMerge(NOTHING, NOTHING, None, ""))
         return [action for action in actions if isinstance(action, Send)]
 
     def flush(self) -> list[ReplicaAction]:
-        """Return what is sent before a question to the host, which is answered at once."""
+        """Return the messages before a host call, which is answered at once."""
         *left, _ = self.meet(CallHost(NOTHING, ""))
         self.state.handle(HostResult(call_id=self._calls[-1], result=NOTHING))
         return left

@@ -1,4 +1,4 @@
-"""Variables that are written side by side, and what happens to one of them alone."""
+"""Blocks of variables that are written together, and operations on one of them alone."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def cluster():
 
 
 def step(cluster):
-    """Adds 2 to all; the variables of each commit."""
+    """Add 2 to all variables; return the variables of each commit."""
     cluster.start()
     for variable_id in (W, V, U):
         cluster.write(variable_id, 1.0, 1.0, operation=ADD)
@@ -51,7 +51,7 @@ def values(cluster):
     return found
 
 
-def test_a_block_goes_on_as_long_as_all_are_written_together(cluster):
+def test_a_block_exists_as_long_as_all_are_written_together(cluster):
     assert [[W, V, U]] == step(cluster) == step(cluster)
     assert [[6.0] * 2, [8.0] * 2, [10.0] * 2] == values(cluster)
 
@@ -65,13 +65,13 @@ def test_a_member_assigned_by_the_program_keeps_its_value_and_the_others_theirs(
     assert [[4.0] * 2, [102.0] * 2, [8.0] * 2] == values(cluster)
 
 
-def test_a_member_added_to_by_the_program_starts_from_what_the_block_held(cluster):
+def test_an_add_by_the_program_to_a_member_starts_from_its_value_in_the_block(cluster):
     cluster.perform(cluster.ledger.write(V, ADD, [array(100.0)] * 2, same=True))
 
     assert [[2.0] * 2, [104.0] * 2, [6.0] * 2] == values(cluster)
 
 
-def test_a_member_written_by_component_parts_and_the_others_do_not(cluster):
+def test_a_member_written_by_component_diverges_and_the_others_do_not(cluster):
     cluster.perform(cluster.ledger.write_component(V, 1, ADD, array(100.0)))
     commits(cluster)
 
@@ -79,7 +79,7 @@ def test_a_member_written_by_component_parts_and_the_others_do_not(cluster):
     assert [[4.0] * 2, [6.0, 106.0], [8.0] * 2] == values(cluster)
 
 
-def test_a_member_that_is_forgotten_takes_nothing_with_it(cluster):
+def test_forgetting_a_member_keeps_the_others(cluster):
     cluster.perform(cluster.ledger.forget(V))
     cluster.start()
     for variable_id in (W, U):
@@ -98,7 +98,7 @@ def test_a_member_may_be_fetched(cluster):
     assert [[W, V, U]] == step(cluster)
 
 
-def test_a_member_that_a_replica_wrote_past_the_policy_is_merged_alone(cluster):
+def test_a_member_with_a_local_write_is_merged_alone(cluster):
     """`v.values[1].assign` on replica 1: its report parts the variable."""
     cluster.start()
     cluster.replicas[1].write_component(V, ASSIGN, array(100.0))
@@ -121,7 +121,7 @@ def test_a_member_may_be_in_another_block_next(cluster):
     assert [[4.0] * 2, [8.0] * 2, [10.0] * 2] == values(cluster)
 
 
-def test_what_the_program_read_of_a_member_never_changes(cluster):
+def test_a_read_value_of_a_member_never_changes(cluster):
     before = [cluster.ledger.mirror(i) for i in (W, V, U)]
     step(cluster)
 

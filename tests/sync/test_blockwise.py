@@ -1,4 +1,4 @@
-"""A merge piece by piece gives what a merge of whole arrays gives, bit for bit."""
+"""A merge piece by piece equals a merge of whole arrays, bit for bit."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def sizes(draw: st.DrawFn, itemsize: int) -> int:
     st.booleans(),
     st.integers(0, 2**32),
 )
-def test_it_is_what_a_merge_of_whole_arrays_gives(
+def test_it_equals_a_merge_of_whole_arrays(
     dtype: np.dtype[Any],
     data: st.DataObject,
     count: int,
@@ -124,7 +124,7 @@ def test_arrays_of_several_dimensions_keep_their_shape() -> None:
     check(values, MEAN, ADD, values[0][::-1].copy())
 
 
-def test_a_mirror_of_another_memory_layout_is_read_in_its_own_order() -> None:
+def test_a_mirror_may_have_another_memory_layout() -> None:
     values = [np.arange(40_000.0).reshape(200, 200) for _ in range(2)]
     check(values, SUM, ADD, np.asfortranarray(values[0]))
 
@@ -136,7 +136,7 @@ def test_bools_of_the_first_replica_are_copied() -> None:
     assert [True, False] == list(out)
 
 
-def test_it_writes_to_the_memory_it_is_given() -> None:
+def test_it_writes_to_the_given_memory() -> None:
     whole = np.zeros(10)
     blockwise.merge_into(whole[2:5], [np.ones(3), np.ones(3)], SUM, ASSIGN, None)
     assert [0, 0, 2, 2, 2, 0, 0, 0, 0, 0] == list(whole)

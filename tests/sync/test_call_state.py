@@ -1,4 +1,4 @@
-"""Who meets where in one call, who waits, and when it cannot go on."""
+"""The collectives of one call: which are complete, which replicas wait, and when it fails."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SPECS = {W: spec(), V: spec(variable_id=V)}
 
 
 class Call:
-    """A call state with less to write."""
+    """A call state with shorter methods for tests."""
 
     def __init__(self, num_replicas=2, specs=SPECS, *, strict=False, started_s=1.0):
         self.specs = specs
@@ -41,7 +41,7 @@ class Call:
         self.plans = Plans(num_replicas, specs)
 
     def arrive(self, replica_id, meeting, now_s=0.0):
-        """The meetings that are complete now."""
+        """Return the collectives that are complete now."""
         plan = None
         if isinstance(meeting, Writes):
             layout, meeting = meeting.packed(self.specs)
@@ -63,7 +63,7 @@ class Call:
         return self.state.failure(now_s)
 
     def raised(self, now_s=0.0):
-        """The replica whose exception is the call's, and the exception."""
+        """Return the exception of the call, and its replica."""
         replica_id, message = self.failure(now_s)
         return replica_id, message.traceback
 
@@ -72,7 +72,7 @@ class Call:
 
 
 def points(complete):
-    """The points that each of the meetings in a row consists of."""
+    """Return the arrivals of each collective in order."""
     return [(met.index, met.stop) for met in complete]
 
 
@@ -163,7 +163,7 @@ def test_parts_that_are_alike_meet(first, second):
     assert [] != call.arrive(1, second)
 
 
-def test_values_that_do_not_match_are_not_told_as_another_order():
+def test_values_that_do_not_match_are_not_reported_as_another_order():
     call = Call()
     call.arrive(0, contribution([1.0]))
     call.arrive(1, contribution([1.0, 2.0]))
@@ -212,7 +212,7 @@ def test_strictly_parts_of_one_name_meet_wherever_they_stand():
     assert [] != call.arrive(1, all_reduce(1.0, name="loss", place="a.py:2"))
 
 
-def test_names_that_differ_are_both_told_and_no_fix_mixes_their_values():
+def test_different_names_are_both_reported_and_no_fix_mixes_their_values():
     call = Call(4)
     for replica_id, name in enumerate(["loss", "accuracy", "loss", None]):
         call.arrive(replica_id, all_reduce(1.0, name=name))
@@ -228,8 +228,8 @@ def test_names_that_differ_are_both_told_and_no_fix_mixes_their_values():
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2, 3, 4), (4, 3, 2, 1, 0), (2, 0, 4, 1, 3)])
-def test_the_odd_one_is_told_first_and_the_others_are_one_line(order):
-    """Whoever comes first: the error waits until all have come."""
+def test_the_different_replica_is_listed_first_and_the_others_share_a_line(order):
+    """This holds for every order: the error waits until all have arrived."""
     call = Call(5)
     for replica_id in order:
         assert None is call.failure()
@@ -243,7 +243,7 @@ def test_the_odd_one_is_told_first_and_the_others_are_one_line(order):
     assert [(0,), (1, 2, 3, 4)] == [group.replica_ids for group in failure.groups]
 
 
-def test_three_groups_are_told_from_the_smallest_on():
+def test_groups_are_listed_from_the_smallest_on():
     call = Call(6)
     for replica_id, deed in enumerate([ADD, SUB, ADD, ADD, SUB]):
         call.arrive(replica_id, contribution(1.0, deed))
@@ -252,7 +252,7 @@ def test_three_groups_are_told_from_the_smallest_on():
     assert [(5,), (1, 4), (0, 2, 3)] == [group.replica_ids for group in call.failure().groups]
 
 
-def test_who_has_not_come_when_the_grace_is_over_is_a_group_too():
+def test_replicas_that_did_not_arrive_in_time_are_a_group():
     call = Call(5)
     call.arrive(1, all_reduce(1.0))
     call.arrive(3, all_gather([1.0]))
@@ -267,7 +267,7 @@ def test_who_has_not_come_when_the_grace_is_over_is_a_group_too():
     ] == str(call.failure(1.0 + GRACE_S)).splitlines()[1:5]
 
 
-def test_of_a_crowd_in_which_each_does_something_else_the_first_are_told():
+def test_of_many_groups_the_first_are_listed():
     call = Call(40)
     for replica_id in range(40):
         call.arrive(replica_id, all_reduce([0.0] * replica_id))
@@ -312,7 +312,7 @@ def test_a_return_after_the_same_number_of_meetings_is_well():
     assert call.state.finished
 
 
-def test_one_step_too_many_names_the_step():
+def test_the_error_for_an_additional_step_names_it():
     call = Call()
     call.arrive(0, contribution(1.0))
     call.arrive(1, contribution(1.0))
@@ -331,7 +331,7 @@ def test_the_reason_says_what_the_variable_needs(aggregation, what):
     assert what in str(call.failure())
 
 
-def test_on_read_is_advised_for_what_has_a_variable():
+def test_on_read_is_a_fix_for_a_write():
     for meeting, advised in ((contribution(1.0), True), (all_reduce(1.0), False)):
         call = Call()
         call.arrive(0, meeting)
@@ -364,7 +364,7 @@ def test_a_wait_is_not_ended_by_another_variable():
     assert Status.WAITING is call.statuses()[0]
 
 
-def test_a_wait_for_what_is_on_its_way_is_none():
+def test_a_replica_does_not_wait_for_a_commit_on_its_way():
     call = Call()
     call.arrive(0, contribution(1.0))
     call.release(call.arrive(1, contribution(1.0)))
@@ -397,7 +397,7 @@ def test_an_ask_waits_for_every_lower_replica_that_runs():
 
 
 def test_an_ask_waits_for_the_answer_of_the_one_before_it():
-    """The lower replica goes on then, and may come first with its next one."""
+    """The lower replica then goes on, and may make its next host call first."""
     call = Call()
     call.state.ask(0, ask("first"))
     call.state.ask(1, ask("other"))
@@ -411,7 +411,7 @@ def test_an_ask_waits_for_the_answer_of_the_one_before_it():
 
 
 def test_an_ask_waits_for_the_meetings_before_it():
-    """TensorFlow's replica 0 would not get past its write before replica 1 has come to it."""
+    """TensorFlow's replica 0 would wait at its write until replica 1 arrives."""
     call = Call()
     call.arrive(0, contribution(1.0))
     call.state.ask(0, ask("after"))
@@ -437,7 +437,7 @@ def test_the_lowest_replicas_exception_is_the_calls():
     assert (0, "first") == call.raised(1.2)
 
 
-def test_a_replica_that_still_runs_has_a_grace_and_no_longer():
+def test_a_running_replica_has_a_grace_period():
     call = Call()
     call.end(1, raised("second"), 1.0)
 
@@ -446,7 +446,7 @@ def test_a_replica_that_still_runs_has_a_grace_and_no_longer():
     assert (1, "second") == call.raised(1.0 + GRACE_S)
 
 
-def test_a_mismatch_has_a_grace_too():
+def test_a_mismatch_has_a_grace_period():
     call = Call(3)
     call.arrive(0, contribution(1.0), 1.0)
     call.end(1, returned(), 1.25)
@@ -457,7 +457,7 @@ def test_a_mismatch_has_a_grace_too():
 
 
 @pytest.mark.parametrize(("took_s", "grace_s"), [(2.0, 2.0), (3600.0, LONGEST_GRACE_S)])
-def test_after_long_work_the_others_have_as_long_again_within_a_limit(took_s, grace_s):
+def test_the_grace_period_is_as_long_as_the_work_within_limits(took_s, grace_s):
     call = Call(3, started_s=0.0)
     for replica_id in range(3):
         call.arrive(replica_id, contribution(1.0), 5.0)
@@ -467,7 +467,7 @@ def test_after_long_work_the_others_have_as_long_again_within_a_limit(took_s, gr
     assert 5.0 + took_s + grace_s == call.state.deadline_s
 
 
-def test_the_grace_is_counted_from_when_the_call_was_doomed_first():
+def test_the_grace_period_begins_when_the_call_cannot_succeed_any_more():
     call = Call(3)
     call.arrive(0, contribution(1.0), 1.0)
     call.arrive(0, contribution(1.0, index=1), 1.0)
@@ -478,7 +478,7 @@ def test_the_grace_is_counted_from_when_the_call_was_doomed_first():
     assert (1, "at once") == call.raised(1.0 + GRACE_S)
 
 
-def test_a_call_that_is_not_doomed_has_no_deadline():
+def test_a_call_that_can_succeed_has_no_deadline():
     call = Call()
     call.arrive(0, contribution(1.0))
 
@@ -488,7 +488,7 @@ def test_a_call_that_is_not_doomed_has_no_deadline():
 
 
 @pytest.mark.parametrize("how", ["waits", "returned", "has gone past"])
-def test_a_replica_that_cannot_come_any_more_is_not_waited_for(how):
+def test_a_replica_that_cannot_arrive_any_more_ends_the_grace_period(how):
     call = Call()
     if how == "waits":
         call.arrive(0, all_reduce(1.0))
@@ -572,7 +572,7 @@ def test_of_an_exception_and_a_mismatch_at_one_meeting_the_exception_is_told(ord
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (1, 2, 0), (2, 0, 1)])
-def test_whoever_is_missing_because_of_an_exception_is_no_mismatch(order):
+def test_a_replica_that_is_missing_because_of_an_exception_is_not_a_mismatch(order):
     call = Call(3)
     does = {
         0: lambda: call.arrive(0, contribution(1.0)),
@@ -600,7 +600,7 @@ def test_an_ask_beyond_the_meeting_that_failed_is_not_answered():
 # ---------------------------------------------------------------- the story
 
 
-def test_a_standstill_is_told_by_what_replicas_do():
+def test_a_standstill_lists_what_replicas_do():
     call = Call(4)
     call.arrive(0, contribution(1.0))
     call.state.wait(0, waiting())
@@ -614,7 +614,7 @@ def test_a_standstill_is_told_by_what_replicas_do():
     ] == call.state.stuck({3: "train.py:60"})
 
 
-def test_replicas_that_do_the_same_are_one_line_of_a_standstill():
+def test_replicas_that_do_the_same_share_a_line_of_a_standstill():
     call = Call(5)
     for replica_id in (0, 1, 3):
         call.arrive(replica_id, all_reduce(1.0))

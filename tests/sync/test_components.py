@@ -73,7 +73,7 @@ def test_after_a_second_delivery_the_next_commit_is_applied(state):
     assert [3.0, [3.0, 3.0], 3.0] == values(state)
 
 
-def test_what_one_variable_already_has_it_does_not_take_again(state):
+def test_a_version_that_a_variable_has_is_ignored(state):
     state.handle(commit(1, 100.0, call=BY_PROGRAM))
     state.handle(commit_of_all({W: 1, V: 1, U: 1}, [1, 2, 3, 4]))
     state.validate()
@@ -111,7 +111,7 @@ def test_versions_in_one_commit_may_differ(state):
 # ---------------------------------------------------------------- values never change
 
 
-def test_what_was_read_never_changes_after_later_commits_of_its_block(state):
+def test_a_read_value_does_not_change_after_later_commits_of_its_block(state):
     state.handle(commit_of_all({W: 1, V: 1, U: 1}, [1, 2, 3, 4]))
     before = [state.read(i) for i in (W, V, U)]
     for number in (2, 3):
@@ -121,7 +121,7 @@ def test_what_was_read_never_changes_after_later_commits_of_its_block(state):
     assert not any(value.flags.writeable for value in before)
 
 
-def test_what_was_read_before_the_block_never_changes(state):
+def test_a_value_read_before_the_block_does_not_change(state):
     state.handle(commit(1, 9.0, call=BY_PROGRAM))
     before = [state.read(i) for i in (W, V, U)]
     state.handle(commit_of_all({W: 2, V: 1, U: 1}, [1, 2, 3, 4]))
@@ -129,7 +129,7 @@ def test_what_was_read_before_the_block_never_changes(state):
     assert [9.0, [0.0, 0.0], 0.0] == [value.tolist() for value in before]
 
 
-def test_two_reads_of_one_version_are_one_array(state):
+def test_two_reads_of_one_version_return_the_same_array(state):
     state.handle(commit_of_all({W: 1, V: 1, U: 1}, [1, 2, 3, 4]))
 
     assert state.read(V) is state.read(V)
@@ -146,7 +146,7 @@ def test_a_fetched_member_of_a_block_has_its_value_and_version(state):
 # ---------------------------------------------------------------- a member alone
 
 
-def test_a_member_committed_alone_leaves_the_others_their_values(state):
+def test_a_commit_to_one_member_keeps_the_others_values(state):
     state.handle(commit_of_all({W: 1, V: 1, U: 1}, [1, 2, 3, 4]))
     state.handle(commit(2, 10.0, ADD, call=BY_PROGRAM))
     state.validate()
@@ -155,7 +155,7 @@ def test_a_member_committed_alone_leaves_the_others_their_values(state):
     assert [2, 1, 1] == versions(state)
 
 
-def test_a_member_that_is_forgotten_leaves_the_others_their_values(state):
+def test_forgetting_a_member_keeps_the_others_values(state):
     state.handle(commit_of_all({W: 1, V: 1, U: 1}, [1, 2, 3, 4]))
     state.handle(Forget(variable_ids=(V,)))
     state.validate()
@@ -166,8 +166,8 @@ def test_a_member_that_is_forgotten_leaves_the_others_their_values(state):
 
 
 @pytest.mark.parametrize("operation", [ASSIGN, ADD])
-def test_a_member_written_past_the_policy_changes_alone(state, operation):
-    """Also if it was written so before the block was made."""
+def test_a_local_write_to_a_member_changes_only_it(state, operation):
+    """This holds for a local write before the block was formed, too."""
     state.write_component(W, ASSIGN, array(9.0))
     state.handle(commit_of_all({W: 1, V: 1, U: 1}, [1, 2, 3, 4]))
     state.write_component(W, operation, array(10.0))
@@ -176,7 +176,7 @@ def test_a_member_written_past_the_policy_changes_alone(state, operation):
     assert [10.0 if operation is ASSIGN else 11.0, [2.0, 3.0], 4.0] == values(state)
 
 
-def test_a_second_write_past_the_policy_does_not_change_what_was_read(state):
+def test_a_second_local_write_does_not_change_a_read_value(state):
     state.handle(commit_of_all({W: 1, V: 1, U: 1}, [1, 2, 3, 4]))
     state.write_component(W, ADD, array(10.0))
     before = state.read(W)
@@ -193,8 +193,8 @@ def test_a_component_may_be_written_with_an_array_that_the_program_keeps(state):
     assert [1.0, 2.0] == state.read(V).tolist()
 
 
-def test_a_component_may_be_written_with_a_view_of_what_the_program_keeps(state):
-    """A view may be read-only, and what it looks at be written to."""
+def test_a_component_may_be_written_with_a_view_of_the_programs_array(state):
+    """A view may be read-only although its base is writeable."""
     kept = array([1.0, 2.0])
     view = kept[:]
     view.setflags(write=False)

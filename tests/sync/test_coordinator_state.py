@@ -1,4 +1,4 @@
-"""What the coordinator decides for a whole cluster."""
+"""The decisions of the coordinator for a whole cluster."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_replica_order_not_arrival_order_is_the_order_of_a_sum():
         assert expected == state.ledger.mirror(W)
 
 
-def test_a_known_mirror_is_committed_as_the_value_it_leads_to():
+def test_a_known_mirror_is_committed_as_its_new_value():
     state = coordinator(spec())
     handle(state, 0, contribution(1.0, ADD))
 
@@ -76,7 +76,7 @@ def test_a_known_mirror_is_committed_as_the_value_it_leads_to():
     assert 3.0 == state.ledger.mirror(W)
 
 
-def test_components_that_differ_each_apply_the_operation_and_an_assign_heals_them():
+def test_diverged_components_apply_the_operation_and_an_assign_makes_them_equal():
     state = coordinator(spec())
     state.ledger.write(W, ASSIGN, [array(1.0), array(2.0)], same=False)
     assert None is state.ledger.mirror(W)
@@ -98,8 +98,8 @@ def test_only_first_replica_commits_what_replica_0_sent():
     )
 
 
-def test_what_does_not_fit_the_mirror_fails_the_call_and_changes_nothing():
-    """With an open dimension a replica cannot know; all replicas must do it or none."""
+def test_a_value_that_does_not_fit_the_mirror_fails_the_call_and_changes_nothing():
+    """With an open dimension a replica cannot check it; all replicas must write or none."""
     state = coordinator(spec(shape=(None,)))
     handle(state, 0, contribution([1.0, 2.0], ADD))
 
@@ -130,7 +130,7 @@ def test_all_gather_is_in_replica_order():
     )
 
 
-def test_a_reduction_that_has_no_result_fails_the_call():
+def test_a_reduction_without_a_result_fails_the_call():
     state = coordinator()
     handle(state, 0, all_gather([1.0], 1))
 
@@ -181,7 +181,7 @@ def test_a_mismatch_ends_the_call_on_all_replicas():
     state.validate()
 
 
-def test_messages_of_a_call_that_has_failed_are_ignored_but_for_their_reports():
+def test_of_messages_of_a_failed_call_only_reports_are_used():
     state = coordinator(spec(), spec(NONE, variable_id=V))
     handle(state, 0, contribution(1.0))
     handle(state, 1, returned())
@@ -191,7 +191,7 @@ def test_messages_of_a_call_that_has_failed_are_ignored_but_for_their_reports():
     assert (3, 2) == (state.ledger.statistics()[1].writes, state.ledger.statistics()[1].reads)
 
 
-def test_an_exception_ends_the_call_when_the_grace_is_over():
+def test_an_exception_ends_the_call_after_the_grace_period():
     state = coordinator()
     assert [] == handle(state, 1, raised("oh"), 1.0)
     deadline_s = state.deadline_s
@@ -221,7 +221,7 @@ def test_a_nested_call_ends_without_the_outer_one():
     assert ["finish 1"] == handle(state, 1, returned(call=1))
 
 
-def test_what_no_replica_sends_in_a_call_is_a_protocol_error():
+def test_an_unexpected_message_is_a_protocol_error():
     state = coordinator()
     message = Ready(process_id=1)
 
@@ -241,7 +241,7 @@ def test_a_function_is_sent_once():
     assert ["0 <- Start f", "1 <- Start f"] == describe(second)
 
 
-def test_the_function_not_used_for_longest_is_forgotten():
+def test_the_least_recently_used_function_is_forgotten():
     state = CoordinatorState(1)
     for number in range(MAX_FUNCTIONS):
         call(state, f"f{number}")
@@ -272,8 +272,8 @@ def test_a_write_that_does_not_fit_changes_nothing():
     assert 0 == ledger.statistics()[0].writes
 
 
-def test_an_add_that_does_not_fit_is_refused_although_the_components_are_not_known():
-    """Else the replicas would find out, after the program has gone on."""
+def test_an_add_that_does_not_fit_unknown_components_is_refused():
+    """Otherwise the replicas would detect it after the program has gone on."""
     ledger = coordinator(spec(NONE)).ledger
     assert None is ledger.mirror(W)
 
@@ -281,8 +281,8 @@ def test_an_add_that_does_not_fit_is_refused_although_the_components_are_not_kno
         ledger.write(W, ADD, [array([1.0])] * 2, same=True)
 
 
-def test_while_a_call_runs_only_what_merges_is_known():
-    """Replicas may be writing the others at this moment."""
+def test_while_a_call_runs_only_mirrors_are_known():
+    """Replicas may write other components at this moment."""
     state = coordinator(spec(), spec(SUM, ON_READ, variable_id=V))
 
     assert 0.0 == state.ledger.mirror(W)
@@ -292,7 +292,7 @@ def test_while_a_call_runs_only_what_merges_is_known():
     assert 0.0 == state.ledger.mirror(V)
 
 
-def test_a_report_of_a_parted_component_makes_its_mirror_unknown():
+def test_a_report_of_a_diverged_component_makes_its_mirror_unknown():
     state = coordinator(spec(NONE))
     handle(state, 0, returned(Report(diverged=(W,))))
     handle(state, 1, returned())
@@ -312,7 +312,7 @@ def component(request_id, value):
     return Component(request_id=request_id, variable_id=W, version=0, value=array(value))
 
 
-def test_a_fetch_gives_components_in_the_order_it_asked():
+def test_a_fetch_returns_components_in_the_requested_order():
     state = coordinator(spec(SUM, ON_READ), num_replicas=3, calls=0)
     state.ledger.distrust_local()
     actions = fetch(state, [2, 0])
@@ -322,7 +322,7 @@ def test_a_fetch_gives_components_in_the_order_it_asked():
     assert ["done 3.0 1.0"] == handle(state, 2, component(1, 3.0))
 
 
-def test_a_component_that_nobody_asked_for_is_ignored():
+def test_an_unrequested_component_is_ignored():
     state = coordinator(spec(SUM, ON_READ), calls=0)
     state.ledger.distrust_local()
     fetch(state, [0])
@@ -377,7 +377,7 @@ def _cost(state):
     return account.messages, account.size_bytes
 
 
-def test_accounts_outlive_their_variables_in_order_of_creation():
+def test_statistics_are_kept_after_their_variables_in_order_of_creation():
     state = coordinator(spec(), spec(SUM, ON_READ, variable_id=V), calls=0)
     state.ledger.count_read(W)
     state.ledger.forget(W)

@@ -1,4 +1,4 @@
-"""What a replica keeps of its deferred writes: what it counts, folds, hands out and drops."""
+"""The deferred writes of a replica: how they are counted, folded, sent and dropped."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def part(of: Log, count: int) -> tuple[int, int, Operation, list[float]]:
 # ---------------------------------------------------------------- one variable
 
 
-def test_what_is_added_adds_up():
+def test_adds_are_summed():
     assert (0, 3, ADD, [2.5]) == part(log((ADD, 1.0), (ADD, 2.0), (SUB, 0.5)), 3)
 
 
@@ -63,7 +63,7 @@ def test_an_assign_makes_all_before_it_worthless_for_later_parts():
 
 
 @pytest.mark.parametrize(("value", "expected"), [(0.0, -0.0), (-0.0, 0.0), (3e38, -3e38)])
-def test_what_is_subtracted_is_added_with_the_other_sign_exactly(value: float, expected: float):
+def test_a_subtraction_is_an_exact_add_of_the_negative(value: float, expected: float):
     (sent,) = log((SUB, value)).delta(W, 1, np.empty).values
 
     assert array(expected).tobytes() == sent.tobytes()
@@ -78,18 +78,18 @@ def test_unsigned_integers_wrap():
     assert (np.dtype("uint8"), 2) == (sent.dtype, int(sent))
 
 
-def test_a_sum_that_overflows_says_nothing():
+def test_an_overflowing_sum_causes_no_warning():
     (sent,) = log((ADD, 3e38), (ADD, 3e38)).delta(W, 2, np.empty).values
 
     assert np.isinf(sent)
 
 
-def test_a_replica_whose_values_do_not_count_sends_none():
+def test_a_replica_whose_values_are_not_used_sends_none():
     assert (0, 2, ADD, []) == part(log((ADD, None), (SUB, None)), 2)
     assert (0, 1, ASSIGN, []) == part(log((ASSIGN, None)), 1)
 
 
-def test_a_large_sum_is_made_where_it_is_sent_from():
+def test_a_large_sum_is_computed_in_shared_memory():
     made = []
 
     def allocate(shape, dtype):
@@ -106,7 +106,7 @@ def test_a_large_sum_is_made_where_it_is_sent_from():
     assert np.array_equal(np.full(20_000, 2.0), sent)
 
 
-def test_what_is_exchanged_is_kept_no_more():
+def test_exchanged_writes_are_dropped():
     both = log((ADD, 1.0), (ADD, 2.0))
     before = both.mark
     both.settle(1)
@@ -137,7 +137,7 @@ def test_the_same_number_of_other_operations_is_another_mark():
     assert one.mark == same.mark
 
 
-def test_folding_and_settling_do_not_change_what_the_operations_were():
+def test_folding_and_settling_do_not_change_the_operations():
     own, other = (log((ASSIGN, 1.0), (ADD, 1.0), (SUB, 1.0)) for _ in range(2))
     own.fold(after=0)
     other.settle(2)
@@ -159,7 +159,7 @@ def test_a_log_is_full_by_entries_or_by_bytes(monkeypatch):
 # ---------------------------------------------------------------- calls
 
 
-def test_within_a_call_writes_are_kept_apart_and_the_next_call_folds_them():
+def test_writes_of_a_call_are_kept_separately_until_the_next_call():
     own = writes(1)
     for value in (1.0, 2.0):
         own.write(W, ADD, kept(value))
@@ -174,8 +174,8 @@ def test_within_a_call_writes_are_kept_apart_and_the_next_call_folds_them():
         own.delta(W, 1)
 
 
-def test_a_call_that_fails_takes_its_writes_along():
-    """Also if it has ended well here."""
+def test_a_failed_call_drops_its_writes():
+    """This holds if it has succeeded on this replica, too."""
     own = writes(1)
     own.write(W, ADD, kept(1.0))
     own.end()
@@ -190,7 +190,7 @@ def test_a_call_that_fails_takes_its_writes_along():
     assert (0, 1, ADD, [1.0]) == shown(own.delta(W))
 
 
-def test_what_was_exchanged_stays_when_its_call_fails():
+def test_exchanged_writes_of_a_failed_call_are_kept():
     own = writes(1)
     for value in (1.0, 2.0, 4.0):
         own.write(W, ADD, kept(value))
@@ -202,7 +202,7 @@ def test_what_was_exchanged_stays_when_its_call_fails():
     assert (2, 3, ADD, [8.0]) == shown(own.delta(W))
 
 
-def test_a_call_in_a_call_fails_alone():
+def test_a_nested_call_fails_alone():
     own = writes(1)
     own.write(W, ADD, kept(1.0))
     own.begin(2)
@@ -216,7 +216,7 @@ def test_a_call_in_a_call_fails_alone():
     assert not own.owes(W)
 
 
-def test_a_call_takes_along_what_a_call_in_it_wrote():
+def test_a_failed_call_drops_writes_of_nested_calls():
     own = writes(1, 2)
     own.write(W, ADD, kept(1.0))
     own.end()
@@ -225,8 +225,8 @@ def test_a_call_takes_along_what_a_call_in_it_wrote():
     assert not own.owes(W)
 
 
-def test_folding_leaves_the_writes_of_a_call_around_apart():
-    """It may still fail, and this call with it, or this one alone."""
+def test_folding_keeps_writes_of_an_outer_call_separate():
+    """The outer call may still fail together with this one, or this one alone."""
     own = writes(1)
     own.write(W, ADD, kept(1.0))
     own.end()
@@ -263,8 +263,8 @@ def test_a_tally_tells_what_has_changed_since_the_last():
     assert {V: 2} == told(own)
 
 
-def test_what_a_failed_call_wrote_is_not_told():
-    """The coordinator drops it too."""
+def test_writes_of_a_failed_call_are_not_counted():
+    """The coordinator drops them, too."""
     own = writes(1)
     own.write(W, ADD, kept(1.0))
     own.fail(1)
@@ -272,7 +272,7 @@ def test_what_a_failed_call_wrote_is_not_told():
     assert {} == told(own)
 
 
-def test_a_variable_that_is_gone_is_not_told():
+def test_a_forgotten_variable_is_not_counted():
     own = writes(1)
     own.write(W, ADD, kept(1.0))
     own.forget(W)
@@ -282,6 +282,6 @@ def test_a_variable_that_is_gone_is_not_told():
     own.validate()
 
 
-def test_the_start_of_a_variable_is_nothing():
+def test_a_new_variable_has_no_writes():
     assert NOTHING == Log().mark
     assert NOTHING < log((ASSIGN, 1.0)).mark

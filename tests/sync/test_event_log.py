@@ -1,4 +1,4 @@
-"""What a log keeps of a state's events, and what an impossible event says."""
+"""The log of a state's events, and the error for an impossible event."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_log_keeps_each_event_with_its_actions():
     assert 2.0 == shown.value
 
 
-def test_what_is_logged_does_not_change_with_the_programs_array():
+def test_logged_events_do_not_change_with_the_programs_array():
     handle, log = logged_replica()
     value = array(2.0)
     handle(ReplicaWrite(W, ADD, value))
@@ -60,7 +60,7 @@ def test_a_refused_event_is_logged_with_its_error():
     assert log.entries[-1].error is caught.value
 
 
-def test_arrays_are_copied_and_what_has_none_is_kept():
+def test_only_events_with_arrays_are_copied():
     event = ReplicaRead(W)
     assert kept(event) is event
     given = (array(1.0), [array(2.0)])
@@ -79,7 +79,7 @@ def test_arrays_are_copied_and_what_has_none_is_kept():
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_what_a_program_does_needs_a_call(event, reason):
+def test_operations_of_a_replica_need_a_call(event, reason):
     handle, log = logged_replica()
     handle(FunctionReturns(NOTHING))
     before = len(log.entries)
@@ -89,7 +89,7 @@ def test_what_a_program_does_needs_a_call(event, reason):
     assert before == len(log.entries)
 
 
-def test_an_impossible_event_tells_what_came_before_it():
+def test_an_impossible_event_raises_with_the_story():
     handle, _ = logged_replica()
     for _ in range(2 * SHOWN_EVENTS):
         handle(ReplicaRead(W))
@@ -101,7 +101,7 @@ def test_an_impossible_event_tells_what_came_before_it():
     assert str(caught.value).endswith("FunctionUnwinds() -> []")
 
 
-def test_a_program_that_waits_does_nothing_else():
+def test_a_waiting_program_cannot_do_another_operation():
     handle, _ = logged_replica()
     with pytest.raises(InvalidTransition, match="does not wait for a variable"):
         handle(ProgramBlocks(""))

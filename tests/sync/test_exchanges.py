@@ -1,4 +1,4 @@
-"""The coordinator's part: who is asked for deferred writes when, and what comes too late."""
+"""Exchanges of deferred writes on the coordinator: requests, replies, and late messages."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def error_of(actions) -> str:
 # ---------------------------------------------------------------- who is asked
 
 
-def test_replicas_that_all_read_are_not_asked():
+def test_replicas_that_all_read_get_no_requests():
     own = state()
     handle(own, 0, tally(1))
 
@@ -102,8 +102,8 @@ def test_replicas_that_all_read_are_not_asked():
     )
 
 
-def test_one_who_runs_is_asked_when_it_waits():
-    """It may be about to read, and it would serve nobody before."""
+def test_a_running_replica_is_asked_when_it_waits():
+    """It may be about to read, and would not answer before it waits."""
     own = state()
     handle(own, 1, tally(1))
     handle(own, 0, tally(1))
@@ -112,7 +112,7 @@ def test_one_who_runs_is_asked_when_it_waits():
     assert ["1 <- PullDeltas w #1"] == describe(handle(own, 1, merge_call()))
 
 
-def test_one_who_has_not_got_there_is_not_asked():
+def test_a_replica_with_fewer_writes_is_not_asked():
     own = state()
     handle(own, 0, tally(2))
     handle(own, 0, demand(2, 1.0))
@@ -122,7 +122,7 @@ def test_one_who_has_not_got_there_is_not_asked():
 
 
 def test_the_lowest_number_of_writes_comes_first():
-    """And what was given for a higher one is asked for again: it cannot be divided."""
+    """A delta for a higher number is requested again, because it cannot be divided."""
     own = state()
     handle(own, 0, tally(2))
     handle(own, 0, demand(2, 11.0))
@@ -139,7 +139,7 @@ def test_the_lowest_number_of_writes_comes_first():
 
 
 def test_an_answer_for_a_higher_number_of_writes_is_dropped():
-    """It was on its way when somebody turned up who needs a lower one."""
+    """It was on its way when a replica needed a lower number."""
     own = state(num_replicas=3)
     for replica_id, count in ((2, 3), (1, 2)):
         handle(own, replica_id, tally(count))
@@ -244,7 +244,7 @@ def test_operations_are_compared_when_they_are_exchanged():
     assert "by different operations" in error_of(failed)
 
 
-def test_one_who_waits_for_a_write_that_cannot_come_is_not_left_waiting():
+def test_a_reader_that_waits_for_a_missing_write_fails():
     own = state()
     handle(own, 0, tally(1))
     handle(own, 0, demand(1, 1.0))
@@ -268,7 +268,7 @@ def test_nobody_fails_while_a_part_is_on_its_way():
     assert "replica 1: 0 writes" in text
 
 
-def test_what_a_replica_raises_is_told_and_not_that_others_wait_for_it():
+def test_an_exception_takes_precedence_over_a_mismatch():
     own = state()
     handle(own, 0, tally(1))
     handle(own, 0, demand(1, 1.0))
@@ -276,8 +276,8 @@ def test_what_a_replica_raises_is_told_and_not_that_others_wait_for_it():
     assert "finish 1: 1 raised trouble" == describe(handle(own, 1, raised("trouble")))[-1]
 
 
-def test_the_program_that_waits_for_a_replica_hears_that_its_call_has_failed():
-    """It does something that replica 1 asked for, and replica 0 never writes."""
+def test_a_waiting_program_learns_that_its_call_has_failed():
+    """The program does a host call of replica 1, and replica 0 never writes."""
     own = state()
     handle(own, 1, tally(1))
     handle(own, 1, ask())
@@ -290,8 +290,8 @@ def test_the_program_that_waits_for_a_replica_hears_that_its_call_has_failed():
     assert isinstance(refused.error, MismatchError)
 
 
-def test_a_call_that_can_only_fail_waits_for_what_is_on_its_way():
-    """So that what replica 0 reads does not depend on who is faster."""
+def test_a_call_that_can_only_fail_waits_for_replies_on_their_way():
+    """So the value that replica 0 reads does not depend on speed."""
     own = state()
     handle(own, 1, tally(1))
     handle(own, 1, raised("trouble"))
@@ -305,8 +305,8 @@ def test_a_call_that_can_only_fail_waits_for_what_is_on_its_way():
     assert "finish 1: 1 raised trouble" == describe(handle(own, 0, returned()))[-1]
 
 
-def test_a_call_that_can_only_fail_waits_for_whoever_runs():
-    """Replica 2 may get to where replica 0 waits, and that to where replica 1 raised."""
+def test_a_call_that_can_only_fail_waits_for_running_replicas():
+    """Replica 2 may reach the read of replica 0, and that the position where replica 1 raised."""
     own = state(num_replicas=3)
     handle(own, 1, tally(1))
     handle(own, 1, raised("trouble"))
@@ -320,12 +320,12 @@ def test_a_call_that_can_only_fail_waits_for_whoever_runs():
 
 
 def contribution_to_v() -> Writes:
-    """A meeting, so that replica 2 is beyond the one at which the call will fail."""
+    """Return an arrival, so that replica 2 is beyond the collective at which the call fails."""
     return contribution(1.0, variable_id=V)
 
 
-def test_a_call_around_the_one_that_waits_is_not_stuck():
-    """Its replicas all wait in a merge_call, for the program that runs the inner one."""
+def test_a_call_around_a_waiting_call_does_not_fail():
+    """Its replicas all wait in a merge_call while the program runs the inner call."""
     own = state(calls=2)
     for replica_id in (0, 1):
         handle(own, replica_id, merge_call())
@@ -335,7 +335,7 @@ def test_a_call_around_the_one_that_waits_is_not_stuck():
     assert [] == own.handle(TimePasses(1.0))
 
 
-def test_a_call_takes_back_what_one_within_it_wrote():
+def test_a_failed_call_drops_what_a_nested_call_wrote():
     own = state(calls=2)
     for replica_id in (0, 1):
         handle(own, replica_id, tally(1, call=2))
@@ -349,7 +349,7 @@ def test_a_call_takes_back_what_one_within_it_wrote():
 # ---------------------------------------------------------------- the program
 
 
-def test_the_program_has_everything_exchanged_once():
+def test_a_read_by_the_program_exchanges_all_writes_once():
     own = state()
     for replica_id in (0, 1):
         handle(own, replica_id, tally(2))

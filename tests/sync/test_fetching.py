@@ -1,4 +1,4 @@
-"""Which components the program fetches: those that may have changed since it last knew them."""
+"""The program fetches only components that may have changed since it last knew them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def three(one=None):
 
 
 def asked(cluster):
-    """The replicas that have been asked since this was asked."""
+    """Return the replicas that got a fetch since the last such call."""
     found = [to for to, message in cluster.sent if isinstance(message, Fetch)]
     cluster.sent.clear()
     return found
@@ -48,7 +48,7 @@ def spared(cluster):
     return cluster.ledger.statistics()[0].spared
 
 
-def test_what_nobody_has_written_is_known():
+def test_unwritten_components_are_known():
     cluster = three()
     in_call(cluster)
 
@@ -78,7 +78,7 @@ def test_only_the_replica_that_wrote_is_asked(one):
     assert 2 == spared(cluster)
 
 
-def test_what_was_fetched_is_known_until_it_is_written_again():
+def test_fetched_components_are_known_until_the_next_write():
     cluster = three()
     in_call(cluster, by_1=5.0)
     cluster.look(W)
@@ -93,7 +93,7 @@ def test_what_was_fetched_is_known_until_it_is_written_again():
     assert 2 + 3 + 1 == spared(cluster)
 
 
-def test_only_the_components_that_are_asked_for_are_fetched():
+def test_only_requested_components_are_fetched():
     cluster = three()
     in_call(cluster, by_0=1.0, by_1=2.0, by_2=3.0)
 
@@ -122,7 +122,7 @@ def test_an_assign_by_the_program_makes_all_components_known():
     assert [] == asked(cluster)
 
 
-def test_an_add_by_the_program_changes_what_is_known_and_what_is_not_is_asked():
+def test_an_add_by_the_program_changes_known_components_and_others_are_fetched():
     cluster = three()
     in_call(cluster, by_1=5.0)
     cluster.perform(cluster.ledger.write(W, ADD, [array(1.0)] * 3, same=True))
@@ -131,7 +131,7 @@ def test_an_add_by_the_program_changes_what_is_known_and_what_is_not_is_asked():
     assert [1] == asked(cluster)
 
 
-def test_a_value_per_component_makes_all_of_them_known():
+def test_a_per_replica_assign_makes_all_components_known():
     cluster = three()
     in_call(cluster, by_1=5.0)
     values = [array(1.0), array(2.0), array(3.0)]
@@ -164,7 +164,7 @@ def test_components_of_a_variable_that_merges_are_known_after_a_call_without_rep
     assert [] == asked(cluster)
 
 
-def test_a_merge_moves_the_components_that_are_known():
+def test_a_merge_updates_known_components():
     cluster = three(spec(SUM))
     cluster.perform(cluster.ledger.write_component(W, 2, ASSIGN, array(9.0)))
     cluster.start()
@@ -176,8 +176,8 @@ def test_a_merge_moves_the_components_that_are_known():
     assert 0 == spared(cluster)  # a mirrored variable's components need no fetch anyway
 
 
-def test_after_a_call_without_reports_all_components_are_asked():
-    """Replicas wrote, and stopped where they waited: nobody has said what."""
+def test_after_a_call_without_reports_all_components_are_fetched():
+    """Replicas wrote and stopped at a wait, so their writes are unknown."""
     cluster = three()
     cluster.start()
     cluster.write(W, 3.0, by=2)
@@ -192,7 +192,7 @@ def test_after_a_call_without_reports_all_components_are_asked():
     assert [] == asked(cluster)
 
 
-def test_inside_a_merge_call_all_components_are_asked_and_none_is_remembered():
+def test_inside_a_merge_call_all_components_are_fetched_each_time():
     """Replicas may have written before it, and may write after it."""
     cluster = three()
     cluster.start()
@@ -210,8 +210,8 @@ def test_inside_a_merge_call_all_components_are_asked_and_none_is_remembered():
     assert [1] == asked(cluster)
 
 
-def test_what_was_written_before_the_program_assigned_in_a_merge_call_is_asked_too():
-    """A report does not tell when: better to ask once too often."""
+def test_components_written_before_an_assign_in_a_merge_call_are_fetched():
+    """A report does not say when a write happened, so the component is fetched again."""
     cluster = three()
     cluster.start()
     cluster.write(W, 5.0, by=1)
@@ -224,8 +224,8 @@ def test_what_was_written_before_the_program_assigned_in_a_merge_call_is_asked_t
     assert [1, 2] == asked(cluster)
 
 
-def test_after_the_program_added_in_a_merge_call_all_components_are_asked():
-    """It did not know then what it added to."""
+def test_after_an_add_in_a_merge_call_all_components_are_fetched():
+    """It did not know the values to which it added."""
     cluster = three()
     cluster.start()
     cluster.meet()
@@ -236,8 +236,8 @@ def test_after_the_program_added_in_a_merge_call_all_components_are_asked():
     assert [0, 1, 2] == asked(cluster)
 
 
-def test_a_component_that_was_overtaken_by_a_write_is_not_remembered():
-    """A fetch was given up; the program has written since, and then the answer comes."""
+def test_a_fetched_component_older_than_a_write_is_not_kept():
+    """A fetch was abandoned, the program has written since, and then the component arrives."""
     cluster = three(spec(NONE, LOCAL))
     in_call(cluster, by_1=5.0)
     state = cluster.replicas[1]
@@ -250,7 +250,7 @@ def test_a_component_that_was_overtaken_by_a_write_is_not_remembered():
     assert [1] == asked(cluster)
 
 
-def test_only_what_is_fetched_costs_messages():
+def test_only_fetches_cost_messages():
     cluster = Cluster(spec(SUM, ON_READ, shape=(4,)), spec(variable_id=V), num_replicas=3)
     cluster.start()
     cluster.write(W, [1.0] * 4, by=1)

@@ -1,4 +1,4 @@
-"""Merges of many writes at once: what each variable gets is what it would get alone."""
+"""Merges of many writes at once: each variable gets the value that it would get alone."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_bucket_is_one_commit_to_each_replica():
     assert [[1.0] * 2, [11.0] * 2, [21.0] * 2] == [cluster.read(i) for i in (W, V, U)]
 
 
-def test_a_sum_in_a_bucket_is_in_replica_order_whoever_comes_first():
+def test_a_sum_in_a_bucket_is_in_replica_order():
     values = {0: 1e8, 1: 1.0, 2: -1e8}
     expected = float(np.float32(np.float32(1e8) + np.float32(1.0)) + np.float32(-1e8))
     for order in itertools.permutations(range(3)):
@@ -90,7 +90,7 @@ def test_only_the_first_replica_sends_values_of_a_bucket_for_only_first_replica(
 
 
 def test_values_of_a_first_replica_may_differ_in_shape_from_the_others():
-    """Theirs do not count."""
+    """Their values are not used."""
     cluster = Cluster(spec(), spec(FIRST, shape=(None,), variable_id=V), spec(variable_id=U))
     cluster.start()
     cluster.write(W, 1.0, 1.0)
@@ -103,7 +103,7 @@ def test_values_of_a_first_replica_may_differ_in_shape_from_the_others():
 
 
 def test_a_contribution_settles_when_its_last_bucket_has_come():
-    """A read in between waits a moment longer than it must; it never sees too little."""
+    """A read in between may wait slightly too long, but never returns an incomplete value."""
     cluster = Cluster(spec(), spec(MEAN, variable_id=V))
     cluster.start()
     cluster.write(W, 1.0, 1.0)
@@ -116,7 +116,7 @@ def test_a_contribution_settles_when_its_last_bucket_has_come():
 # ---------------------------------------------------------------- what needs an order
 
 
-def test_an_open_shape_among_others_is_merged_in_its_place():
+def test_an_open_shape_among_others_is_merged_in_order():
     cluster = Cluster(*THREE[:2], spec(shape=(None,), variable_id=U))
     cluster.start()
     cluster.write(W, 1.0, 1.0)
@@ -129,8 +129,8 @@ def test_an_open_shape_among_others_is_merged_in_its_place():
     assert [10.0, 2.0, [4.0, 6.0]] == [cluster.read(i)[0] for i in (W, V, U)]
 
 
-def test_of_a_write_that_cannot_be_merged_those_before_stay_and_those_after_do_not_happen():
-    """Both replicas add what does not fit; only the merge can tell."""
+def test_a_failed_merge_keeps_earlier_merges_and_prevents_later_ones():
+    """Both replicas add a value that does not fit, which only the merge can detect."""
     state = coordinator(*THREE[:2], spec(shape=(None,), variable_id=U))
     writes = contributions(
         written(1.0),
@@ -164,9 +164,7 @@ OTHER_WRITES = {
     ("first", "second", "expected"),
     [(ASSIGN, ADD, 33.0), (ADD, ASSIGN, 30.0), (ASSIGN, SUB, -27.0), (ADD, ADD, 133.0)],
 )
-def test_a_variable_written_twice_gets_what_single_writes_in_order_give(
-    first, second, expected, between
-):
+def test_two_writes_of_a_variable_equal_single_writes(first, second, expected, between):
     cluster = Cluster(*THREE)
     cluster.perform(cluster.ledger.write(W, ASSIGN, [array(100.0)] * 2, same=True))
     cluster.start()
@@ -185,7 +183,7 @@ def test_a_variable_written_twice_gets_what_single_writes_in_order_give(
 # ---------------------------------------------------------------- mirrors that are not known
 
 
-def test_a_bucket_with_a_parted_variable_is_merged_one_by_one():
+def test_a_bucket_with_a_diverged_variable_is_merged_one_by_one():
     cluster = Cluster(*THREE)
     cluster.perform(cluster.ledger.write_component(V, 1, ASSIGN, array(100.0)))
     cluster.start()
@@ -198,7 +196,7 @@ def test_a_bucket_with_a_parted_variable_is_merged_one_by_one():
     assert [[3.0, 3.0], [3.0, 103.0], [3.0, 3.0]] == [cluster.read(i) for i in (W, V, U)]
 
 
-def test_an_assign_unites_the_variable_and_the_next_bucket_is_whole():
+def test_after_an_assign_the_next_bucket_is_merged_as_one():
     cluster = Cluster(*THREE)
     cluster.perform(cluster.ledger.write(V, ASSIGN, [array(7.0), array(9.0)], same=False))
     cluster.start()
@@ -240,7 +238,7 @@ PATTERNS = {
 
 
 def statistics(pattern, *, packed):
-    """The accounts of two steps, in which the replicas' writes come at other times."""
+    """Return the statistics of two steps with different orders of the replicas' writes."""
     specs = [spec(), spec(variable_id=V, shape=(3,)), spec(variable_id=U)]
     state = coordinator(*specs, num_replicas=3)
     shapes = {one.variable_id: one.shape for one in specs}
@@ -261,7 +259,7 @@ def test_packed_writes_cost_what_each_would_cost_alone(pattern):
     assert statistics(pattern, packed=False) == statistics(pattern, packed=True)
 
 
-def test_to_look_at_the_accounts_changes_nothing():
+def test_reading_the_statistics_changes_nothing():
     cluster = Cluster(*THREE)
     cluster.start()
     for _ in range(3):
@@ -295,7 +293,7 @@ def test_a_merge_asks_for_a_reduction_and_commits_its_value():
 
 
 def suspended():
-    """A state in the middle of a merge, and the reduction that it has asked for."""
+    """Return a state in the middle of a merge, and the requested reduction."""
     state = coordinator(spec(MEAN), spec(SUM, variable_id=V))
     handle(state, 0, contribution(1.0))
     for message in contribution(3.0).packed(state.ledger.specs):
@@ -326,7 +324,7 @@ def test_messages_wait_until_the_value_of_a_reduction_has_come():
 
 
 def test_a_call_is_given_up_without_the_value_of_a_reduction():
-    """The merge does not happen, whenever the value comes."""
+    """The merge does not happen, also if the value arrives later."""
     state, reduction = suspended()
     assert [] == arrive(state, 0, returned(), 1.0)
 

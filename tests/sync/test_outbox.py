@@ -1,4 +1,4 @@
-"""What leaves a replica, and what both sides remember of it."""
+"""The messages of an outbox, and the layouts that both sides store."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from varsim.sync.outbox import MAX_LAYOUTS
 
 
 def leave(state):
-    """The messages of an outbox."""
+    """Return the messages of an outbox."""
     return [action.message for action in state.flush()]
 
 
@@ -35,7 +35,7 @@ def names(messages):
     return [message.name for message in messages]
 
 
-def test_an_empty_outbox_says_nothing():
+def test_an_empty_outbox_sends_nothing():
     assert [] == leave(replica(spec()))
 
 
@@ -96,14 +96,14 @@ def test_other_writes_are_another_layout(variable_id, operation, shape, place):
 
 
 def step_of(cluster, number, replica_id):
-    """A replica makes one of many different sequences of writes: W as often as `number` says."""
+    """Write W `number` times: each number is another sequence of writes."""
     for place in range(number):
         cluster.replicas[replica_id].write(W, ADD, array(1.0), f"train.py:{place}")
     cluster.leave(replica_id)
 
 
-def test_ids_of_layouts_are_used_again_and_both_sides_agree():
-    """Replica 1 makes each step once more than it must learn, so that its ids are others."""
+def test_ids_of_layouts_are_reused_and_both_sides_agree():
+    """Replica 1 does each step once more, so its ids differ."""
     cluster = Cluster(spec())
     cluster.start()
     numbers = [*range(1, MAX_LAYOUTS + 3), 1, 2, MAX_LAYOUTS + 2, 1]
@@ -211,7 +211,7 @@ def test_a_contribution_of_an_unknown_layout_is_a_protocol_error():
         arrive(state, 1, message, 0.0)
 
 
-def test_a_layout_is_its_replicas_own():
+def test_each_replica_has_its_own_layouts():
     state = coordinator(spec())
     layout, message = contribution(1.0).packed(state.ledger.specs)
     arrive(state, 0, layout, 0.0)
@@ -221,7 +221,7 @@ def test_a_layout_is_its_replicas_own():
 
 
 def test_a_replica_of_a_failed_call_may_still_write_what_the_program_has_dropped():
-    """It did not know yet; nobody needs what it says, and the program must not suffer."""
+    """It did not know yet; its message is not needed, and must not fail the program."""
     state = coordinator(spec(), spec(variable_id=V))
     layout, message = contribution(1.0).packed(state.ledger.specs)
     give_up(state, 1, "KeyboardInterrupt", 0.0)

@@ -1,4 +1,4 @@
-"""The table, and what is decided when a variable is made."""
+"""The policy table, and the checks at the creation of a variable."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REPLICA, CROSS, UPDATE = Context
 
 
 def test_the_table_has_a_cell_for_everything_but_create():
-    """What is not made yet has no policy."""
+    """A variable that is not created yet has no policy."""
     wanted = set(
         itertools.product(VariableSynchronization, Context, set(Operation) - {Operation.CREATE})
     )
@@ -100,7 +100,7 @@ def test_adaptive_auto_with_an_open_shape_becomes_on_write():
 
 @pytest.mark.parametrize("adaptive", [False, True])
 @pytest.mark.parametrize("synchronization", [ON_WRITE, ON_READ, LOCAL])
-def test_what_is_said_is_kept(synchronization, adaptive):
+def test_explicit_settings_are_kept(synchronization, adaptive):
     assert synchronization is in_force(synchronization, SUM, "int32", adaptive=adaptive)
 
 
@@ -156,7 +156,7 @@ def test_a_refusal_names_the_variable_and_a_remedy(reason, kind):
     assert error.definite
 
 
-def test_a_refused_read_of_none_names_the_three_ways_to_look():
+def test_a_refused_read_of_none_names_three_alternatives():
     local = spec(SUM, LOCAL)
     error = fixes.refusal(local, LOCAL_ONLY, READ)
 

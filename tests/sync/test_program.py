@@ -1,4 +1,4 @@
-"""What the program does from outside the replicas: each operation, to its end."""
+"""The operations of the program in cross-replica context, each to its end."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ TOKEN = 7
 
 
 def on_read(*, shape=(), num_replicas=2):
-    """A state that does not know the components of its one variable."""
+    """Return a state that does not know the components of its variable."""
     made = coordinator(spec(SUM, ON_READ, shape=shape), num_replicas=num_replicas, calls=0)
     made.ledger.distrust_local()
     return made

@@ -1,4 +1,4 @@
-"""Sums, means, shares: in replica order, in the dtype, bit for bit."""
+"""Sums, means and shares are computed in replica order and in the dtype, bit for bit."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_several_bools_have_no_sum():
         reduce.aggregate([array(True, "bool")] * 2, SUM)
 
 
-def test_nan_and_negative_zero_pass_through():
+def test_nan_and_negative_zero_are_kept():
     assert np.isnan(reduce.fold([array(np.nan), array(1.0)]))
     assert np.signbit(reduce.fold([array(-0.0), array(-0.0)]))
 
@@ -136,7 +136,7 @@ def test_other_axes_must_not_differ():
 
 
 @pytest.mark.parametrize("axis", [-1, 1])
-def test_an_axis_that_is_not_there_is_refused(axis):
+def test_an_impossible_axis_is_refused(axis):
     with pytest.raises(ShapeError, match=f"axis {axis} of a value of 1 dim"):
         reduce.concatenate([np.ones(2)] * 2, axis)
 
@@ -212,6 +212,6 @@ def test_applying_makes_an_array_of_the_same_dtype(dtype):
     assert 5 == before
 
 
-def test_reading_is_no_write():
+def test_applying_a_read_is_refused():
     with pytest.raises(AssertionError):
         reduce.apply(Operation.READ, array(1.0), array(1.0))

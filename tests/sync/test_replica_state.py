@@ -1,4 +1,4 @@
-"""What one replica decides."""
+"""The decisions of one replica."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_gap_between_commits_is_a_protocol_error():
 
 
 def test_a_commit_applies_its_operation_to_the_replicas_own_component():
-    """So components that differ move alike."""
+    """So diverged components change by the same amount."""
     state = replica(spec(NONE))
     state.write(W, ASSIGN, array(1.0))
     state.handle(commit(1, 10.0, ADD, call=BY_PROGRAM))
@@ -115,7 +115,7 @@ def test_a_component_that_was_fetched_never_changes_later():
     assert 2.0 == state.read(W)
 
 
-def test_what_nobody_has_read_is_added_to_in_place():
+def test_an_unread_component_is_added_to_in_place():
     """A counter costs no allocation for each step."""
     state = replica(spec(SUM, ON_READ, shape=(2,)))
     state.write(W, ASSIGN, array([1.0, 2.0]))
@@ -145,8 +145,8 @@ def test_a_read_waits_for_every_write_of_its_own():
     assert state.waits_for(W)
 
 
-def test_a_commit_that_is_not_of_its_own_call_pays_nothing():
-    """The program, or another replica through it, wrote this component meanwhile."""
+def test_a_commit_of_another_call_does_not_end_a_wait():
+    """The program, or another replica through it, has written this component."""
     state = replica(spec(), call=1)
     state.write(W, ADD, array(1.0))
     state.meet()
@@ -219,7 +219,7 @@ def test_only_the_first_replica_sends_its_value_for_only_first_replica():
 # ---------------------------------------------------------------- refusals
 
 
-def test_a_write_of_another_shape_is_refused_and_counts_for_nothing():
+def test_a_write_of_another_shape_is_refused_and_not_counted():
     state = replica(spec(shape=(2,)))
 
     with pytest.raises(ShapeError, match=r"shape \[3\] to a variable of shape \[2\]"):
@@ -253,7 +253,7 @@ def test_an_add_must_fit_what_was_assigned_before_it_and_is_not_committed_yet():
 
 
 def test_adds_need_not_fit_what_a_call_before_assigned():
-    """Its commit comes after its end; and the program has assigned since."""
+    """Its commit arrives after its end, and the program has assigned since."""
     state = replica(spec(SUM, shape=(None,)))
     state.write(W, ASSIGN, array([1.0, 2.0, 3.0]))
     state.end()
@@ -289,7 +289,7 @@ def test_local_bools_may_be_assigned_whatever_the_aggregation():
 # ---------------------------------------------------------------- parting, and what is reported
 
 
-def test_a_write_that_parts_the_mirror_warns_once_with_name_and_place():
+def test_a_write_that_makes_copies_diverge_warns_once_with_name_and_location():
     state = replica(spec(NONE))
     state.write(W, ASSIGN, array(1.0), "train.py:7")
     state.write(W, ADD, array(1.0), "train.py:8")
@@ -300,14 +300,14 @@ def test_a_write_that_parts_the_mirror_warns_once_with_name_and_place():
     assert () == state.report().warnings
 
 
-def test_one_replica_alone_parts_from_nobody():
+def test_the_copy_of_a_single_replica_cannot_diverge():
     state = replica(spec(NONE), num_replicas=1)
     state.write(W, ASSIGN, array(1.0))
 
     assert () == state.report().warnings
 
 
-def test_a_report_tells_what_happened_since_the_last_one():
+def test_a_report_has_the_operations_since_the_last_one():
     """Writes that merge are counted where they are merged."""
     state = replica(spec(), spec(SUM, ON_READ, variable_id=V))
     state.write(W, ASSIGN, array(1.0))
@@ -413,7 +413,7 @@ def test_a_nested_call_numbers_its_own_meetings():
 # ---------------------------------------------------------------- the rest
 
 
-def test_a_forgotten_variable_is_gone_and_forgetting_twice_is_well():
+def test_forgetting_a_variable_twice_changes_nothing():
     state = replica(spec(SUM, ON_READ), spec(variable_id=V))
     state.write(W, ASSIGN, array(1.0))
     state.handle(Forget(variable_ids=(W,)))

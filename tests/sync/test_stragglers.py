@@ -1,4 +1,4 @@
-"""Replicas that have not left a call that is over: known by what they have told, and named."""
+"""Stragglers, which have not left a call that is over, are known and named in errors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ EVERYBODY = range(3)
 
 
 def running(num_replicas: int = 3, started_s: float = 10.0) -> CoordinatorState:
-    """A coordinator with one call, number 1, that runs everywhere."""
+    """Return a coordinator with call number 1, which runs on all replicas."""
     state = CoordinatorState(num_replicas)
     call(state, site=SITE, now_s=started_s)
     return state
@@ -43,7 +43,7 @@ def late(state: CoordinatorState) -> list[int]:
     return [one.replica_id for one in state.stragglers.given_up(EVERYBODY)]
 
 
-def test_who_has_not_ended_when_the_program_gives_up_is_a_straggler():
+def test_a_replica_that_runs_when_the_call_is_abandoned_is_a_straggler():
     state = running()
     arrive(state, 0, returned(), 11.0)
     give_up(state, 1, "KeyboardInterrupt", 12.0)
@@ -52,7 +52,7 @@ def test_who_has_not_ended_when_the_program_gives_up_is_a_straggler():
     assert [] == state.stragglers.given_up([0])
 
 
-def test_a_straggler_is_none_any_more_once_it_has_left():
+def test_a_replica_that_has_left_is_not_a_straggler_any_more():
     """By its own word; or because its end was on its way when the call was given up."""
     state = running()
     give_up(state, 1, "CallTimeout", 12.0)
@@ -66,7 +66,7 @@ def test_a_straggler_is_none_any_more_once_it_has_left():
     assert [] == arrive(state, 2, Left(call_id=1), 15.0)  # a second delivery changes nothing
 
 
-def test_of_calls_in_each_other_all_must_be_left():
+def test_a_straggler_must_leave_all_nested_calls():
     state = running()
     call(state, "g", site=CallSite("inner"), now_s=11.0)
     inner = state.calls_begun
@@ -98,7 +98,7 @@ def test_replicas_of_a_call_that_failed_by_itself_are_waited_for_as_in_any_call(
     ] == state.stuck(second, {}, 105.0).splitlines()[1:]
 
 
-def test_the_error_says_what_each_runs_since_when_and_where():
+def test_the_error_has_function_duration_and_location_of_each_straggler():
     state = running()
     arrive(state, 1, reduction("train.py:14"), 11.0)
     give_up(state, 1, "KeyboardInterrupt", 12.0)
@@ -117,7 +117,7 @@ def test_the_error_says_what_each_runs_since_when_and_where():
     assert "strategy.close()" in str(error)
 
 
-def test_where_a_replica_wrote_last_is_remembered():
+def test_the_location_of_a_replicas_last_write_is_kept():
     state = coordinator(spec(), num_replicas=2)
     layout, message = contribution(1.0).packed(state.ledger.specs)
     arrive(state, 0, layout, 0.0)

@@ -1,4 +1,4 @@
-"""How structures differ is told by path, and on which replicas."""
+"""Differences of structures are reported by path and replicas."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ F = np.zeros((), np.float32)
 
 
 def told(*values: Any, axis: int | None = None) -> list[str]:
-    """What is said of the values of replicas 0, 1, and so on."""
+    """Return the differences between the values of replicas 0, 1, and so on."""
     return differences({i: form_of(*taken_apart(one), axis) for i, one in enumerate(values)})
 
 
@@ -50,7 +50,7 @@ def array(*shape: int, dtype: str = "float32") -> np.ndarray[Any, Any]:
         ((array(2), F), ["the value: shape (2,) on replica 0 against () on replica 1"]),
     ],
 )
-def test_a_difference_is_told_where_it_is(values: Any, expected: list[str]) -> None:
+def test_a_difference_is_reported_by_its_path(values: Any, expected: list[str]) -> None:
     assert expected == told(*values)
 
 
@@ -61,7 +61,7 @@ def test_sizes_along_the_axis_of_a_gather_may_differ() -> None:
     )
 
 
-def test_of_many_differences_the_first_are_told() -> None:
+def test_of_many_differences_the_first_are_reported() -> None:
     many = {f"layer {i}": F for i in range(100)}
 
     lines = told(many, {})

@@ -1,4 +1,4 @@
-"""Outboxes that lie differently on the replicas, and those that are not alike."""
+"""Outboxes with different lengths or writes on the replicas."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _parts(lengths):
 
 
 def test_outboxes_of_the_same_writes_may_lie_a_write_apart():
-    """A loop writes W; the replicas look at it after different numbers of times."""
+    """A loop writes W; the replicas read it after different numbers of writes."""
     state = coordinator(*THREE)
     for index in (0, 2):
         writes = [written(float(index + k), ADD) for k in (1, 2)]
@@ -90,7 +90,7 @@ def test_outboxes_of_the_same_writes_may_lie_a_write_apart():
     assert [11.0, 11.0 * (1 + 2 + 3), 11.0 * (1 + 2 + 3 + 4)] == seen
 
 
-def test_outboxes_that_are_alike_again_are_packed_again():
+def test_outboxes_with_equal_layouts_are_packed_again():
     cluster = Cluster(*THREE)
     cluster.start()
     for variable_id in (W, V, U):
@@ -106,8 +106,8 @@ def test_outboxes_that_are_alike_again_are_packed_again():
     assert [4.0, 4.0] == cluster.read(V)
 
 
-def test_places_in_the_program_may_differ():
-    """Each branch of the user's `if` makes the same writes."""
+def test_locations_in_the_program_may_differ():
+    """Both branches of the user's `if` do the same writes."""
     state = coordinator(*THREE)
     for replica_id in (0, 1):
         writes = contributions(written(1.0), written(1.0, variable_id=V))
@@ -124,7 +124,7 @@ def test_places_in_the_program_may_differ():
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_where_outboxes_differ_the_writes_before_happen_and_those_after_do_not(order):
+def test_writes_before_a_difference_of_outboxes_happen_and_later_ones_do_not(order):
     state = coordinator(*THREE)
     deeds = {0: SUB, 1: ADD}
     for replica_id in order:
@@ -171,7 +171,7 @@ def test_a_difference_beside_outboxes_that_lie_differently_is_found_where_it_is(
     assert [3.0, 3.0, 0.0] == [float(state.ledger.mirror(i)) for i in (W, V, U)]
 
 
-def test_one_write_too_many_in_an_outbox_is_found_where_it_is():
+def test_an_additional_write_in_an_outbox_is_found():
     state = coordinator(*THREE)
     handle(state, 0, contributions(written(1.0), written(1.0, variable_id=V)))
     handle(state, 1, contributions(written(1.0)))

@@ -25,7 +25,7 @@ def cluster() -> Iterator[SharedCluster]:
 
 
 @pytest.mark.parametrize("seed", range(many(20)))
-def test_what_anybody_holds_never_changes(seed: int) -> None:
+def test_an_array_that_a_process_holds_never_changes(seed: int) -> None:
     """Random makes, sends, deliveries and drops; in the end all memory is free again."""
     chance = random.Random(seed)
     cluster = SharedCluster(limit_bytes=chance.choice([2**20, 2**30]))
@@ -37,7 +37,7 @@ def test_what_anybody_holds_never_changes(seed: int) -> None:
     cluster.close()
 
 
-def test_a_block_is_used_again_when_all_have_let_go(cluster: SharedCluster) -> None:
+def test_a_block_is_reused_after_all_have_released_it(cluster: SharedCluster) -> None:
     first = cluster.make("a")
     reference = cluster["a"].arena.reference_of(first.array)
     cluster.pass_on("a", "c", first)
@@ -50,7 +50,9 @@ def test_a_block_is_used_again_when_all_have_let_go(cluster: SharedCluster) -> N
     assert reference == cluster["a"].arena.reference_of(cluster.make("a").array)
 
 
-def test_a_forwarded_block_lives_until_the_last_receiver_lets_go(cluster: SharedCluster) -> None:
+def test_a_forwarded_block_is_kept_until_the_last_receiver_releases_it(
+    cluster: SharedCluster,
+) -> None:
     (at_c,) = cluster.pass_on("a", "c", cluster.make("a"))
     (at_b,) = cluster.pass_on("c", "b", at_c)
     cluster["a"].held.clear()
@@ -67,7 +69,7 @@ def test_a_forwarded_block_lives_until_the_last_receiver_lets_go(cluster: Shared
     cluster.assert_free()
 
 
-def test_a_block_that_comes_back_over_others_is_let_go_of(cluster: SharedCluster) -> None:
+def test_a_block_returned_through_other_processes_is_released(cluster: SharedCluster) -> None:
     """From a to c, to b, back to c, and home: nobody waits for anybody in a circle."""
     (at_c,) = cluster.pass_on("a", "c", cluster.make("a"))
     (at_b,) = cluster.pass_on("c", "b", at_c)
@@ -96,7 +98,7 @@ def test_a_block_at_home_is_the_same_memory(cluster: SharedCluster) -> None:
     assert home.is_unchanged()
 
 
-def test_what_is_sent_several_times_is_let_go_of_as_often(cluster: SharedCluster) -> None:
+def test_a_block_sent_several_times_is_released_as_often(cluster: SharedCluster) -> None:
     kept = cluster.make("c")
     cluster.send("c", "a", kept, kept)
     cluster.send("c", "a", kept)
@@ -121,7 +123,7 @@ def test_an_array_of_the_arena_is_not_copied_and_another_is(cluster: SharedClust
     assert outside.number == copied.array[0]
 
 
-def test_small_arrays_travel_by_value(cluster: SharedCluster) -> None:
+def test_small_arrays_are_sent_by_value(cluster: SharedCluster) -> None:
     leases = cluster["c"].leases["a"]
     assert leases.put(np.zeros(SHARED_FROM_BYTES - 1, np.uint8)) is None
     assert leases.put(np.zeros(SHARED_FROM_BYTES, np.uint8)) is not None
@@ -152,7 +154,7 @@ def test_any_view_of_the_arena_can_be_sent(
     assert given.tobytes() == got.tobytes()
 
 
-def test_when_memory_is_full_arrays_travel_by_value(cluster: SharedCluster) -> None:
+def test_when_memory_is_full_arrays_are_sent_by_value(cluster: SharedCluster) -> None:
     small = SharedCluster(limit_bytes=SHARED_FROM_BYTES)
     leases = small["c"].leases["a"]
     array = np.zeros(SIZES[0], INT)
@@ -161,7 +163,7 @@ def test_when_memory_is_full_arrays_travel_by_value(cluster: SharedCluster) -> N
     small.close()
 
 
-def test_a_peer_that_has_died_holds_nothing(cluster: SharedCluster) -> None:
+def test_a_dead_peer_holds_no_blocks(cluster: SharedCluster) -> None:
     cluster.send("c", "a", cluster.make("c"))
     cluster["c"].held.clear()
     assert 0 < cluster["c"].used_bytes()

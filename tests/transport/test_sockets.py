@@ -1,4 +1,4 @@
-"""ROUTER and DEALER in one process, over ipc and over tcp with keys; who has no key is refused."""
+"""ROUTER and DEALER in one process, over ipc and tcp; a peer without a valid key is refused."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from varsim.transport.sockets import (
 
 @dataclass
 class Server:
-    """A router, and what is needed to connect to it."""
+    """A router, and the data to connect to it."""
 
     router: Router
     context: zmq.Context[zmq.Socket[bytes]]
@@ -137,7 +137,7 @@ def test_an_unknown_peer_is_reported(server: Server) -> None:
     assert not server.router.send(b"nobody", [b"x"])
 
 
-def test_a_dealer_that_cannot_connect_says_so(
+def test_a_failed_connection_of_a_dealer_is_an_error(
     context: zmq.Context[zmq.Socket[bytes]],
     monkeypatch: pytest.MonkeyPatch,
     private_temporary: Path,
@@ -154,7 +154,7 @@ def test_receiving_ends_at_its_timeout(ipc: Server) -> None:
 
 
 def rejected(server: Server, dealer: Dealer) -> bool:
-    """Whether the other end has refused the dealer's key."""
+    """Return whether the other end has refused the dealer's key."""
     events: list[int] = []
     monitor = dealer.socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_FAILED_AUTH)
 
@@ -188,7 +188,7 @@ def test_a_peer_without_keys_is_not_connected(tcp: Server) -> None:
     assert not tcp.is_connected(plain)
 
 
-def test_a_peer_under_another_peers_routing_id_is_not_heard(tcp: Server) -> None:
+def test_a_peer_with_another_peers_routing_id_is_ignored(tcp: Server) -> None:
     impostor, friend = tcp.connect(b"b"), tcp.connect(b"a")
     wait_for(lambda: tcp.is_connected(impostor) and tcp.is_connected(friend))
 
@@ -204,7 +204,7 @@ def test_tcp_needs_keys(context: zmq.Context[zmq.Socket[bytes]]) -> None:
 
 
 @pytest.mark.parametrize(("timeout_s", "expected"), [(None, None), (-1, 0), (0, 0), (0.0001, 1)])
-def test_a_timeout_is_never_rounded_to_none_at_all(
+def test_a_short_timeout_is_not_rounded_to_zero(
     timeout_s: float | None, expected: int | None
 ) -> None:
     assert expected == timeout_ms(timeout_s)
