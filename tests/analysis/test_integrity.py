@@ -18,7 +18,7 @@ OTHERS: list[Any] = [None, -1, 0, 1, 1.0, 2**40, "x", "read", "assign", "[1]", b
 
 
 @pytest.mark.parametrize("column", CHECKED)
-def test_rows_are_judged_alike_whatever_sound_rows_came_before(column: str):
+def test_a_row_is_judged_independently_of_earlier_sound_rows(column: str):
     story = Healthy(3, calls=1)
     promises = {row.variable: promise_of(row) for row in story.variables.values()}
     known = RowIntegrity(REPLICAS, promises)

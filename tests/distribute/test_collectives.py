@@ -56,7 +56,7 @@ def cluster(count: int, **settings: Any) -> Any:
         (OrderedDict(b=1.0, a=2.0), {"a": 4.0, "b": 3.0}, {"b": 2.0, "a": 3.0}),
     ],
 )  # fmt: skip
-def test_dicts_meet_by_key_in_whatever_order(strategy, first, second, mean):
+def test_dicts_are_combined_by_key_in_any_order(strategy, first, second, mean):
     seen = []  # a simulated replica shares the program's memory
     strategy.run(lambda: seen.append(context().all_reduce("MEAN", second if rank() else first)))
 

@@ -56,7 +56,7 @@ def give_back(cluster: SharedCluster, codec: BroadcastCodec, replica_id: int) ->
 def test_an_array_for_several_workers_is_copied_once(
     cluster: SharedCluster, codec: BroadcastCodec
 ) -> None:
-    """Whatever else each of them gets, as with a new variable and the call that is its first."""
+    """This holds if each of them also gets other messages, such as its first call."""
     value = np.arange(float(LARGE))
     got = [
         received(cluster, codec, i, [Fetch(request_id=i, variable_id=1), message(value)])

@@ -124,7 +124,7 @@ def test_helpers_get_equal_parts_that_make_up_the_whole(reducer: SharedMemoryRed
 
 @pytest.mark.parametrize("cores", [1, 2, 64, 1000])
 def test_every_part_is_large_enough_to_be_shared(reducer: SharedMemoryReducer, cores: int) -> None:
-    """One that is sent by value would be computed where nobody sees it."""
+    """A slice of an array that is sent by value would be computed in a private copy."""
     reducer._cores = cores
     for size in (SHARED_FROM_BYTES // 8, SLICE_BYTES // 4, LARGE, 10 * LARGE):
         workers = Workers()

@@ -89,7 +89,7 @@ def test_all_requested_figures_are_measured_and_positive():
         assert found.seconds(quantity, *cell) is not None
 
 
-def test_a_round_trip_is_measured_whatever_the_number_of_workers():
+def test_a_round_trip_is_measured_for_any_number_of_workers():
     plan = BenchPlan(workers=(2,), sizes=(8,), turns_s=0.0)
     found = run_bench(plan, Path("runs"), Told())
 

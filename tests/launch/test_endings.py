@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.launch.conftest import Cluster, Launch
+from tests.launch.conftest import Launch, WorkerCluster
 from tests.waiting import MS, is_running, wait_for_exit
 from varsim.launch.logs import TAIL_LINES, tail
 
 pytestmark = pytest.mark.processes
 
 
-def lose(cluster: Cluster, program: str) -> tuple[str, str]:
+def lose(cluster: WorkerCluster, program: str) -> tuple[str, str]:
     """Run a program on replica 1 that ends it; return how it ended, and its output."""
     cluster.tell(1, program)
     (replica_id, lost), *_ = cluster.lost().items()
@@ -77,7 +77,7 @@ def test_a_loss_is_reported_once_and_the_others_go_on(launch: Launch) -> None:
     cluster = launch(2)
     lose(cluster, "os._exit(1)")
     assert [] == cluster.channel.receive(10 * MS)
-    cluster.tell(1, "1 / 0")  # nobody is there to hear it
+    cluster.tell(1, "1 / 0")  # replica 1 has ended
     assert 0 == cluster.ask(0, "link.replica_id")
 
 

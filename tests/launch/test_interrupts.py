@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.launch.programs import Nothing
+from tests.launch.programs import NoObjects
 from varsim.launch.launcher import LaunchOptions
 from varsim.launch.process import ProcessLauncher
 
@@ -34,7 +34,7 @@ def launch(interrupted_at: int) -> int:
     launcher = ProcessLauncher(entry_point="tests.launch.programs:serve")
     sys.setprofile(count)
     try:
-        link = launcher.launch(LaunchOptions(7, ("a", "b")), Nothing())
+        link = launcher.launch(LaunchOptions(7, ("a", "b")), NoObjects())
     finally:
         sys.setprofile(None)
     link.channel.close()

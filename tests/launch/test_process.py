@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.launch.conftest import WAIT_S, Launch
-from tests.launch.programs import Nothing
+from tests.launch.programs import NoObjects
 from tests.waiting import MS, is_running, wait_for_exit
 from varsim.errors import ConfigError, StartError
 from varsim.launch.backends import launcher_of
@@ -119,7 +119,7 @@ def test_closing_leaves_nothing(launch: Launch, private_temporary: Path) -> None
 def test_a_link_that_is_dropped_leaves_nothing(private_temporary: Path) -> None:
     launcher = ProcessLauncher("tests.launch.programs:serve")
     options = LaunchOptions(7, ("CPU:0",))
-    link = launcher.launch(options, Nothing())
+    link = launcher.launch(options, NoObjects())
     assert 1 == len(list(private_temporary.glob("varsim-*")))
     del link
     assert [] == list(private_temporary.glob("varsim-*"))

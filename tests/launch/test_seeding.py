@@ -25,9 +25,9 @@ def drawn(seed: int, *stream: int) -> tuple[float, float]:
 
 
 def test_the_program_and_each_replica_have_their_own_numbers() -> None:
-    everybody = [drawn(seed, *who) for seed in (0, 1, HUGE) for who in STREAMS]
-    for one in zip(*everybody, strict=True):  # of `random`, then of `numpy.random`
-        assert len(everybody) == len(set(one))
+    all_drawn = [drawn(seed, *who) for seed in (0, 1, HUGE) for who in STREAMS]
+    for one in zip(*all_drawn, strict=True):  # of `random`, then of `numpy.random`
+        assert len(all_drawn) == len(set(one))
 
 
 def test_one_seed_gives_the_same_numbers_and_restores_the_state() -> None:

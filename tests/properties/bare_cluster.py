@@ -60,11 +60,11 @@ NOTHING = Payload(None)
 
 
 class BareCluster:
-    """Runs a program on states alone; `seen` is what its reads and looks saw.
+    """Runs a program on states alone; `seen` has the values of its reads and fetches.
 
     Args:
-        validates: Whether both states are validated after every event. To validate a state looks
-            at all it holds, and so hides what would go wrong if nobody did.
+        validates: Whether both states are validated after every event. A validation reads the
+            whole state, which can hide faults that occur without it.
     """
 
     def __init__(self, program: BareProgram, seed: int, *, validates: bool) -> None:

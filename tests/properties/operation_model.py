@@ -1,7 +1,7 @@
 """Programs for states without shells, and a model of their results in plain NumPy.
 
 The model merges one write at a time, in the order of the program, and knows nothing of outboxes.
-It also says what is fetched: only what a replica may have changed since it was last known.
+It also gives the components that are fetched: only those that a replica may have changed.
 """
 
 from __future__ import annotations

@@ -135,7 +135,7 @@ def test_random_frames_raise_nothing_else(frames: list[bytes]) -> None:
         decode(frames)
 
 
-class Nothing:
+class NoReferences:
     """References without objects."""
 
     def name_of(self, value: object) -> None:
@@ -157,4 +157,4 @@ trees = st.recursive(
 @given(trees, st.lists(st.just(np.frombuffer(b"\xff", np.uint8)), max_size=2))
 def test_a_malformed_structure_raises_nothing_else(tree: Any, arrays: list[Any]) -> None:
     with suppress(ProtocolError):
-        unpack(Payload(tree, tuple(arrays)), Nothing())
+        unpack(Payload(tree, tuple(arrays)), NoReferences())

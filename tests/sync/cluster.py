@@ -16,7 +16,7 @@ from varsim.sync.coordinator_events import ProgramCreate, ReductionDone
 from varsim.sync.coordinator_state import CoordinatorState
 
 
-class Cluster:
+class StateCluster:
     """Variables of zeros, and one call after the other.
 
     What the coordinator sends arrives at once; both states are validated after every event.
@@ -130,6 +130,6 @@ class Cluster:
         return found
 
 
-def commits(cluster: Cluster, to: int = 0) -> list[list[int]]:
+def commits(cluster: StateCluster, to: int = 0) -> list[list[int]]:
     """Return the variables of every commit to a replica since the last such call."""
     return [commit.variable_ids.tolist() for commit in cluster.told(Commit, to)]

@@ -16,7 +16,7 @@ from tests.sync.build import (
     array,
     spec,
 )
-from tests.sync.cluster import Cluster, commits
+from tests.sync.cluster import StateCluster, commits
 
 THREE = [spec(variable_id=i) for i in (W, V, U)]
 
@@ -24,7 +24,7 @@ THREE = [spec(variable_id=i) for i in (W, V, U)]
 @pytest.fixture
 def cluster():
     """W, V and U hold 2, 4 and 6, in one block on both sides; the call has ended."""
-    made = Cluster(*THREE)
+    made = StateCluster(*THREE)
     made.start()
     for number, variable_id in enumerate((W, V, U), 1):
         made.write(variable_id, number, number)
@@ -130,7 +130,7 @@ def test_a_read_value_of_a_member_never_changes(cluster):
 
 
 def test_local_variables_are_in_no_block():
-    local = Cluster(spec(NONE), spec(SUM, ON_READ, variable_id=V))
+    local = StateCluster(spec(NONE), spec(SUM, ON_READ, variable_id=V))
     local.start()
     local.write(W, 1.0, 1.0)
     local.write(V, 1.0, 1.0)

@@ -32,7 +32,7 @@ from varsim.sync.participant import Plans, Status
 SPECS = {W: spec(), V: spec(variable_id=V)}
 
 
-class Call:
+class CallDriver:
     """A call state with shorter methods for tests."""
 
     def __init__(self, num_replicas=2, specs=SPECS, *, strict=False, started_s=1.0):
@@ -77,7 +77,7 @@ def points(complete):
 
 
 def test_a_meeting_is_complete_when_all_have_come():
-    call = Call(3)
+    call = CallDriver(3)
     assert [] == call.arrive(2, contribution(1.0), 5.0)
     assert [] == call.arrive(0, contribution(2.0), 6.0)
     (met,) = call.arrive(1, contribution(3.0), 7.0)
@@ -86,7 +86,7 @@ def test_a_meeting_is_complete_when_all_have_come():
 
 
 def test_the_k_th_meetings_are_one_however_far_a_replica_is_ahead():
-    call = Call()
+    call = CallDriver()
     call.arrive(0, contribution(1.0, index=0))
     call.arrive(0, contribution(2.0, index=1))
 
@@ -96,14 +96,14 @@ def test_the_k_th_meetings_are_one_however_far_a_replica_is_ahead():
 
 
 def test_a_contribution_does_not_make_its_replica_wait():
-    call = Call()
+    call = CallDriver()
     call.arrive(0, contribution(1.0))
 
     assert [Status.RUNNING, Status.RUNNING] == call.statuses()
 
 
 def test_other_meetings_make_a_replica_wait_until_they_are_answered():
-    call = Call()
+    call = CallDriver()
     call.arrive(0, all_reduce(1.0))
     assert [Status.WAITING, Status.RUNNING] == call.statuses()
     call.release(call.arrive(1, all_reduce(1.0)))
@@ -134,7 +134,7 @@ def test_other_meetings_make_a_replica_wait_until_they_are_answered():
 )
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_parts_that_are_not_alike_are_refused_whoever_comes_first(first, second, error, order):
-    call = Call()
+    call = CallDriver()
     parts = (first, second)
     call.arrive(order[0], parts[order[0]])
 
@@ -157,14 +157,14 @@ def test_parts_that_are_not_alike_are_refused_whoever_comes_first(first, second,
     ],
 )
 def test_parts_that_are_alike_meet(first, second):
-    call = Call()
+    call = CallDriver()
     call.arrive(0, first)
 
     assert [] != call.arrive(1, second)
 
 
 def test_values_that_do_not_match_are_not_reported_as_another_order():
-    call = Call()
+    call = CallDriver()
     call.arrive(0, contribution([1.0]))
     call.arrive(1, contribution([1.0, 2.0]))
 
@@ -174,7 +174,7 @@ def test_values_that_do_not_match_are_not_reported_as_another_order():
 
 
 def test_unnamed_parts_in_different_lines_meet_and_are_noted_once():
-    call = Call(3)
+    call = CallDriver(3)
     for index in (0, 1):
         for replica_id in (0, 1):
             call.arrive(replica_id, merge_call(index=index, place="a.py:1"))
@@ -185,7 +185,7 @@ def test_unnamed_parts_in_different_lines_meet_and_are_noted_once():
 
 
 def test_unnamed_parts_in_one_line_are_not_noted():
-    call = Call()
+    call = CallDriver()
     call.arrive(0, all_reduce(1.0))
     call.arrive(1, all_reduce(1.0))
 
@@ -194,7 +194,7 @@ def test_unnamed_parts_in_one_line_are_not_noted():
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
 def test_strictly_unnamed_parts_in_different_lines_do_not_meet(order):
-    call = Call(3, strict=True)
+    call = CallDriver(3, strict=True)
     for replica_id in order:
         place = "a.py:1" if replica_id == 2 else "a.py:2"
         assert [] == call.arrive(replica_id, all_reduce(1.0, place=place))
@@ -206,14 +206,14 @@ def test_strictly_unnamed_parts_in_different_lines_do_not_meet(order):
 
 
 def test_strictly_parts_of_one_name_meet_wherever_they_stand():
-    call = Call(strict=True)
+    call = CallDriver(strict=True)
     call.arrive(0, all_reduce(1.0, name="loss", place="a.py:1"))
 
     assert [] != call.arrive(1, all_reduce(1.0, name="loss", place="a.py:2"))
 
 
 def test_different_names_are_both_reported_and_no_fix_mixes_their_values():
-    call = Call(4)
+    call = CallDriver(4)
     for replica_id, name in enumerate(["loss", "accuracy", "loss", None]):
         call.arrive(replica_id, all_reduce(1.0, name=name))
 
@@ -230,7 +230,7 @@ def test_different_names_are_both_reported_and_no_fix_mixes_their_values():
 @pytest.mark.parametrize("order", [(0, 1, 2, 3, 4), (4, 3, 2, 1, 0), (2, 0, 4, 1, 3)])
 def test_the_different_replica_is_listed_first_and_the_others_share_a_line(order):
     """This holds for every order: the error waits until all have arrived."""
-    call = Call(5)
+    call = CallDriver(5)
     for replica_id in order:
         assert None is call.failure()
         call.arrive(replica_id, contribution(1.0, variable_id=W if replica_id else V))
@@ -244,7 +244,7 @@ def test_the_different_replica_is_listed_first_and_the_others_share_a_line(order
 
 
 def test_groups_are_listed_from_the_smallest_on():
-    call = Call(6)
+    call = CallDriver(6)
     for replica_id, deed in enumerate([ADD, SUB, ADD, ADD, SUB]):
         call.arrive(replica_id, contribution(1.0, deed))
     call.arrive(5, all_gather([1.0]))
@@ -253,7 +253,7 @@ def test_groups_are_listed_from_the_smallest_on():
 
 
 def test_replicas_that_did_not_arrive_in_time_are_a_group():
-    call = Call(5)
+    call = CallDriver(5)
     call.arrive(1, all_reduce(1.0))
     call.arrive(3, all_gather([1.0]))
     call.end(4, returned())
@@ -268,7 +268,7 @@ def test_replicas_that_did_not_arrive_in_time_are_a_group():
 
 
 def test_of_many_groups_the_first_are_listed():
-    call = Call(40)
+    call = CallDriver(40)
     for replica_id in range(40):
         call.arrive(replica_id, all_reduce([0.0] * replica_id))
 
@@ -281,7 +281,7 @@ def test_of_many_groups_the_first_are_listed():
 
 
 def test_a_return_fails_those_who_are_at_a_meeting_beyond_it():
-    call = Call(3)
+    call = CallDriver(3)
     call.arrive(2, contribution(1.0))
     call.end(0, returned())
 
@@ -293,7 +293,7 @@ def test_a_return_fails_those_who_are_at_a_meeting_beyond_it():
 
 
 def test_a_meeting_after_a_return_fails_at_once():
-    call = Call()
+    call = CallDriver()
     call.end(1, returned())
     assert not call.state.doomed
     assert [] == call.arrive(0, contribution(1.0))
@@ -303,7 +303,7 @@ def test_a_meeting_after_a_return_fails_at_once():
 
 
 def test_a_return_after_the_same_number_of_meetings_is_well():
-    call = Call()
+    call = CallDriver()
     call.arrive(0, contribution(1.0))
     call.arrive(1, contribution(1.0))
     call.end(0, returned())
@@ -313,7 +313,7 @@ def test_a_return_after_the_same_number_of_meetings_is_well():
 
 
 def test_the_error_for_an_additional_step_names_it():
-    call = Call()
+    call = CallDriver()
     call.arrive(0, contribution(1.0))
     call.arrive(1, contribution(1.0))
     call.arrive(0, contribution(1.0, index=1))
@@ -324,7 +324,7 @@ def test_the_error_for_an_additional_step_names_it():
 
 @pytest.mark.parametrize(("aggregation", "what"), [(FIRST, "replica 0's value"), (NONE, "a value")])
 def test_the_reason_says_what_the_variable_needs(aggregation, what):
-    call = Call(specs={W: spec(aggregation)})
+    call = CallDriver(specs={W: spec(aggregation)})
     call.arrive(0, contribution(1.0))
     call.end(1, returned())
 
@@ -333,7 +333,7 @@ def test_the_reason_says_what_the_variable_needs(aggregation, what):
 
 def test_on_read_is_a_fix_for_a_write():
     for meeting, advised in ((contribution(1.0), True), (all_reduce(1.0), False)):
-        call = Call()
+        call = CallDriver()
         call.arrive(0, meeting)
         call.end(1, returned())
         assert advised == ("ON_READ" in str(call.failure()))
@@ -343,7 +343,7 @@ def test_on_read_is_a_fix_for_a_write():
 
 
 def test_a_wait_ends_with_the_last_commit_of_that_variable():
-    call = Call()
+    call = CallDriver()
     for index in (0, 1):
         call.arrive(0, contribution(1.0, index=index))
     call.state.wait(0, waiting(index=1))
@@ -355,7 +355,7 @@ def test_a_wait_ends_with_the_last_commit_of_that_variable():
 
 
 def test_a_wait_is_not_ended_by_another_variable():
-    call = Call()
+    call = CallDriver()
     call.arrive(0, contribution(1.0, variable_id=V, index=0))
     call.arrive(0, contribution(1.0, index=1))
     call.state.wait(0, waiting(W, index=1))
@@ -365,7 +365,7 @@ def test_a_wait_is_not_ended_by_another_variable():
 
 
 def test_a_replica_does_not_wait_for_a_commit_on_its_way():
-    call = Call()
+    call = CallDriver()
     call.arrive(0, contribution(1.0))
     call.release(call.arrive(1, contribution(1.0)))
     call.state.wait(0, waiting())
@@ -377,7 +377,7 @@ def test_a_replica_does_not_wait_for_a_commit_on_its_way():
 
 
 def test_asks_are_answered_in_replica_order():
-    call = Call()
+    call = CallDriver()
     call.state.ask(1, ask())
     assert None is call.state.next_ask()
     call.state.ask(0, ask())
@@ -386,7 +386,7 @@ def test_asks_are_answered_in_replica_order():
 
 
 def test_an_ask_waits_for_every_lower_replica_that_runs():
-    call = Call(3)
+    call = CallDriver(3)
     call.state.ask(2, ask())
     call.end(0, returned())
     assert None is call.state.next_ask()
@@ -398,7 +398,7 @@ def test_an_ask_waits_for_every_lower_replica_that_runs():
 
 def test_an_ask_waits_for_the_answer_of_the_one_before_it():
     """The lower replica then goes on, and may make its next host call first."""
-    call = Call()
+    call = CallDriver()
     call.state.ask(0, ask("first"))
     call.state.ask(1, ask("other"))
     assert 0 == call.state.next_ask()[0]
@@ -412,7 +412,7 @@ def test_an_ask_waits_for_the_answer_of_the_one_before_it():
 
 def test_an_ask_waits_for_the_meetings_before_it():
     """TensorFlow's replica 0 would wait at its write until replica 1 arrives."""
-    call = Call()
+    call = CallDriver()
     call.arrive(0, contribution(1.0))
     call.state.ask(0, ask("after"))
     call.state.ask(1, ask("before"))
@@ -427,7 +427,7 @@ def test_an_ask_waits_for_the_meetings_before_it():
 
 
 def test_the_lowest_replicas_exception_is_the_calls():
-    call = Call(3)
+    call = CallDriver(3)
     call.end(2, raised("third"), 1.0)
     assert None is call.failure(1.0)
     call.end(1, raised("second"), 1.1)
@@ -438,7 +438,7 @@ def test_the_lowest_replicas_exception_is_the_calls():
 
 
 def test_a_running_replica_has_a_grace_period():
-    call = Call()
+    call = CallDriver()
     call.end(1, raised("second"), 1.0)
 
     assert 1.0 + GRACE_S == call.state.deadline_s
@@ -447,7 +447,7 @@ def test_a_running_replica_has_a_grace_period():
 
 
 def test_a_mismatch_has_a_grace_period():
-    call = Call(3)
+    call = CallDriver(3)
     call.arrive(0, contribution(1.0), 1.0)
     call.end(1, returned(), 1.25)
 
@@ -458,7 +458,7 @@ def test_a_mismatch_has_a_grace_period():
 
 @pytest.mark.parametrize(("took_s", "grace_s"), [(2.0, 2.0), (3600.0, LONGEST_GRACE_S)])
 def test_the_grace_period_is_as_long_as_the_work_within_limits(took_s, grace_s):
-    call = Call(3, started_s=0.0)
+    call = CallDriver(3, started_s=0.0)
     for replica_id in range(3):
         call.arrive(replica_id, contribution(1.0), 5.0)
     call.arrive(0, contribution(1.0, index=1), 5.5)
@@ -468,7 +468,7 @@ def test_the_grace_period_is_as_long_as_the_work_within_limits(took_s, grace_s):
 
 
 def test_the_grace_period_begins_when_the_call_cannot_succeed_any_more():
-    call = Call(3)
+    call = CallDriver(3)
     call.arrive(0, contribution(1.0), 1.0)
     call.arrive(0, contribution(1.0, index=1), 1.0)
     call.end(0, raised("two meetings on"), 1.0)
@@ -479,7 +479,7 @@ def test_the_grace_period_begins_when_the_call_cannot_succeed_any_more():
 
 
 def test_a_call_that_can_succeed_has_no_deadline():
-    call = Call()
+    call = CallDriver()
     call.arrive(0, contribution(1.0))
 
     assert not call.state.doomed
@@ -489,7 +489,7 @@ def test_a_call_that_can_succeed_has_no_deadline():
 
 @pytest.mark.parametrize("how", ["waits", "returned", "has gone past"])
 def test_a_replica_that_cannot_arrive_any_more_ends_the_grace_period(how):
-    call = Call()
+    call = CallDriver()
     if how == "waits":
         call.arrive(0, all_reduce(1.0))
     elif how == "returned":
@@ -503,7 +503,7 @@ def test_a_replica_that_cannot_arrive_any_more_ends_the_grace_period(how):
 
 def test_meetings_before_the_one_that_failed_are_still_complete():
     """Replica 0 got ahead of the others; what all do before it raised stays in force."""
-    call = Call(3)
+    call = CallDriver(3)
     for index in (0, 1):
         call.arrive(0, contribution(1.0, index=index))
     call.end(0, raised("first"))
@@ -519,7 +519,7 @@ def test_meetings_before_the_one_that_failed_are_still_complete():
 
 
 def test_meetings_from_the_one_that_failed_on_are_not_complete():
-    call = Call()
+    call = CallDriver()
     call.arrive(0, contribution(1.0))
     call.arrive(1, contribution(1.0, variable_id=V))
     call.arrive(0, contribution(2.0, index=1))
@@ -529,7 +529,7 @@ def test_meetings_from_the_one_that_failed_on_are_not_complete():
 
 
 def test_a_wait_for_a_meeting_before_the_one_that_failed_is_still_ended():
-    call = Call(3)
+    call = CallDriver(3)
     call.arrive(2, contribution(1.0))
     call.end(2, raised("third"))
     call.arrive(0, contribution(1.0))
@@ -551,7 +551,7 @@ def test_the_first_meeting_that_fails_is_told_whatever_failed_first(order):
         else:
             call.end(1, returned())
 
-    call = Call()
+    call = CallDriver()
     for replica_id in order:
         go(replica_id)
 
@@ -561,7 +561,7 @@ def test_the_first_meeting_that_fails_is_told_whatever_failed_first(order):
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2), (1, 2, 0)])
 def test_of_an_exception_and_a_mismatch_at_one_meeting_the_exception_is_told(order):
     ends = {0: contribution(1.0), 1: all_reduce(1.0), 2: raised("the cause")}
-    call = Call(3)
+    call = CallDriver(3)
     for replica_id in order:
         if replica_id == 2:
             call.end(2, ends[2])
@@ -573,7 +573,7 @@ def test_of_an_exception_and_a_mismatch_at_one_meeting_the_exception_is_told(ord
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (1, 2, 0), (2, 0, 1)])
 def test_a_replica_that_is_missing_because_of_an_exception_is_not_a_mismatch(order):
-    call = Call(3)
+    call = CallDriver(3)
     does = {
         0: lambda: call.arrive(0, contribution(1.0)),
         1: lambda: call.end(1, raised("the cause")),
@@ -587,7 +587,7 @@ def test_a_replica_that_is_missing_because_of_an_exception_is_not_a_mismatch(ord
 
 
 def test_an_ask_beyond_the_meeting_that_failed_is_not_answered():
-    call = Call(3)
+    call = CallDriver(3)
     call.end(2, raised("third"))
     call.arrive(0, contribution(1.0))
     call.state.ask(0, ask("beyond"))
@@ -601,7 +601,7 @@ def test_an_ask_beyond_the_meeting_that_failed_is_not_answered():
 
 
 def test_a_standstill_lists_what_replicas_do():
-    call = Call(4)
+    call = CallDriver(4)
     call.arrive(0, contribution(1.0))
     call.state.wait(0, waiting())
     call.state.ask(2, ask())
@@ -615,7 +615,7 @@ def test_a_standstill_lists_what_replicas_do():
 
 
 def test_replicas_that_do_the_same_share_a_line_of_a_standstill():
-    call = Call(5)
+    call = CallDriver(5)
     for replica_id in (0, 1, 3):
         call.arrive(replica_id, all_reduce(1.0))
 

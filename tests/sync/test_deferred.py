@@ -170,7 +170,7 @@ def test_writes_of_a_call_are_kept_separately_until_the_next_call():
 
     assert (0, 2, ADD, [3.0]) == shown(own.delta(W, 2))
     assert (0, 3, ADD, [7.0]) == shown(own.delta(W))
-    with pytest.raises(AssertionError):  # nobody can be there any more
+    with pytest.raises(AssertionError):  # no reader can be there any more
         own.delta(W, 1)
 
 

@@ -157,7 +157,7 @@ def test_an_answer_for_a_higher_number_of_writes_is_dropped():
     assert "0 <- Commit w v1 assign 3.0" == describe(answers[1])[0]
 
 
-def test_a_demand_whose_commit_is_on_its_way_waits_for_nobody():
+def test_a_request_whose_commit_is_on_its_way_does_not_wait():
     own = state()
     handle(own, 0, tally(1))
     handle(own, 0, demand(1, 1.0))
@@ -254,7 +254,7 @@ def test_a_reader_that_waits_for_a_missing_write_fails():
     assert "replica 1: 0 writes; its function returned" in text
 
 
-def test_nobody_fails_while_a_part_is_on_its_way():
+def test_a_call_does_not_fail_while_a_reply_is_on_its_way():
     own = state(num_replicas=3)
     handle(own, 0, tally(1))
     handle(own, 0, demand(1, 1.0))

@@ -20,13 +20,13 @@ from tests.sync.build import (
     give_up,
     spec,
 )
-from tests.sync.cluster import Cluster
+from tests.sync.cluster import StateCluster
 from tests.sync.program import sent
 from varsim.protocol.messages import Fetch
 
 
 def three(one=None):
-    return Cluster(one or spec(SUM, ON_READ), num_replicas=3)
+    return StateCluster(one or spec(SUM, ON_READ), num_replicas=3)
 
 
 def asked(cluster):
@@ -251,7 +251,7 @@ def test_a_fetched_component_older_than_a_write_is_not_kept():
 
 
 def test_only_fetches_cost_messages():
-    cluster = Cluster(spec(SUM, ON_READ, shape=(4,)), spec(variable_id=V), num_replicas=3)
+    cluster = StateCluster(spec(SUM, ON_READ, shape=(4,)), spec(variable_id=V), num_replicas=3)
     cluster.start()
     cluster.write(W, [1.0] * 4, by=1)
     cluster.end()

@@ -148,7 +148,7 @@ def modelled(start: float, calls: list[list[list[tuple[str, float]]]], every: in
 
 @st.composite
 def programs(draw):
-    """Calls in which all replicas write equally often; small integers, so that sums are exact."""
+    """Draw calls in which all replicas write equally often; integers make sums exact."""
     replicas = draw(st.sampled_from([2, 4]))
     write = st.tuples(
         st.sampled_from(["assign", "assign_add", "assign_sub"]), st.integers(-8, 8).map(float)

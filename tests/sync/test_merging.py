@@ -30,7 +30,7 @@ from tests.sync.build import (
     spec,
     written,
 )
-from tests.sync.cluster import Cluster, commits
+from tests.sync.cluster import StateCluster, commits
 from varsim.errors import ShapeError
 from varsim.protocol.messages import Commit
 from varsim.sync.coordinator_events import ReductionDone
@@ -39,7 +39,7 @@ THREE = [spec(variable_id=i) for i in (W, V, U)]
 
 
 def test_a_bucket_is_one_commit_to_each_replica():
-    cluster = Cluster(*THREE)
+    cluster = StateCluster(*THREE)
     cluster.start()
     for number, variable_id in enumerate((W, V, U)):
         cluster.write(variable_id, 1.0, 10.0 * number)
@@ -54,7 +54,7 @@ def test_a_sum_in_a_bucket_is_in_replica_order():
     values = {0: 1e8, 1: 1.0, 2: -1e8}
     expected = float(np.float32(np.float32(1e8) + np.float32(1.0)) + np.float32(-1e8))
     for order in itertools.permutations(range(3)):
-        cluster = Cluster(*THREE, num_replicas=3)
+        cluster = StateCluster(*THREE, num_replicas=3)
         cluster.start()
         for variable_id in (W, V):
             cluster.write(variable_id, *values.values())
@@ -68,7 +68,7 @@ def test_each_aggregation_in_its_bucket():
         spec(aggregation, variable_id=i)
         for i, aggregation in enumerate([SUM, MEAN, FIRST, SUM, MEAN, FIRST], 1)
     ]
-    cluster = Cluster(*specs)
+    cluster = StateCluster(*specs)
     cluster.start()
     for number in range(1, 7):
         cluster.write(number, number, 3.0 * number)
@@ -79,7 +79,7 @@ def test_each_aggregation_in_its_bucket():
 
 
 def test_only_the_first_replica_sends_values_of_a_bucket_for_only_first_replica():
-    cluster = Cluster(*[spec(FIRST, variable_id=i) for i in (W, V)])
+    cluster = StateCluster(*[spec(FIRST, variable_id=i) for i in (W, V)])
     cluster.start()
     for variable_id in (W, V):
         cluster.write(variable_id, 5.0, 7.0)
@@ -91,7 +91,7 @@ def test_only_the_first_replica_sends_values_of_a_bucket_for_only_first_replica(
 
 def test_values_of_a_first_replica_may_differ_in_shape_from_the_others():
     """Their values are not used."""
-    cluster = Cluster(spec(), spec(FIRST, shape=(None,), variable_id=V), spec(variable_id=U))
+    cluster = StateCluster(spec(), spec(FIRST, shape=(None,), variable_id=V), spec(variable_id=U))
     cluster.start()
     cluster.write(W, 1.0, 1.0)
     cluster.write(V, [1.0, 2.0], [1.0])
@@ -104,7 +104,7 @@ def test_values_of_a_first_replica_may_differ_in_shape_from_the_others():
 
 def test_a_contribution_settles_when_its_last_bucket_has_come():
     """A read in between may wait slightly too long, but never returns an incomplete value."""
-    cluster = Cluster(spec(), spec(MEAN, variable_id=V))
+    cluster = StateCluster(spec(), spec(MEAN, variable_id=V))
     cluster.start()
     cluster.write(W, 1.0, 1.0)
     cluster.write(V, 1.0, 1.0)
@@ -117,7 +117,7 @@ def test_a_contribution_settles_when_its_last_bucket_has_come():
 
 
 def test_an_open_shape_among_others_is_merged_in_order():
-    cluster = Cluster(*THREE[:2], spec(shape=(None,), variable_id=U))
+    cluster = StateCluster(*THREE[:2], spec(shape=(None,), variable_id=U))
     cluster.start()
     cluster.write(W, 1.0, 1.0)
     cluster.write(U, [1.0, 2.0], [3.0, 4.0])
@@ -165,7 +165,7 @@ OTHER_WRITES = {
     [(ASSIGN, ADD, 33.0), (ADD, ASSIGN, 30.0), (ASSIGN, SUB, -27.0), (ADD, ADD, 133.0)],
 )
 def test_two_writes_of_a_variable_equal_single_writes(first, second, expected, between):
-    cluster = Cluster(*THREE)
+    cluster = StateCluster(*THREE)
     cluster.perform(cluster.ledger.write(W, ASSIGN, [array(100.0)] * 2, same=True))
     cluster.start()
     cluster.write(W, 1.0, 2.0, operation=first)
@@ -184,7 +184,7 @@ def test_two_writes_of_a_variable_equal_single_writes(first, second, expected, b
 
 
 def test_a_bucket_with_a_diverged_variable_is_merged_one_by_one():
-    cluster = Cluster(*THREE)
+    cluster = StateCluster(*THREE)
     cluster.perform(cluster.ledger.write_component(V, 1, ASSIGN, array(100.0)))
     cluster.start()
     for variable_id in (W, V, U):
@@ -197,7 +197,7 @@ def test_a_bucket_with_a_diverged_variable_is_merged_one_by_one():
 
 
 def test_after_an_assign_the_next_bucket_is_merged_as_one():
-    cluster = Cluster(*THREE)
+    cluster = StateCluster(*THREE)
     cluster.perform(cluster.ledger.write(V, ASSIGN, [array(7.0), array(9.0)], same=False))
     cluster.start()
     told = []
@@ -214,7 +214,7 @@ def test_after_an_assign_the_next_bucket_is_merged_as_one():
 
 def test_components_that_have_had_other_numbers_of_commits_are_merged_one_by_one():
     """An assign has made them equal, and their versions still differ."""
-    cluster = Cluster(*THREE)
+    cluster = StateCluster(*THREE)
     cluster.perform(cluster.ledger.write_component(V, 1, ASSIGN, array(100.0)))
     cluster.perform(cluster.ledger.write(V, ASSIGN, [array(100.0)] * 2, same=True))
     cluster.start()
@@ -260,7 +260,7 @@ def test_packed_writes_cost_what_each_would_cost_alone(pattern):
 
 
 def test_reading_the_statistics_changes_nothing():
-    cluster = Cluster(*THREE)
+    cluster = StateCluster(*THREE)
     cluster.start()
     for _ in range(3):
         for variable_id in (W, V, U):

@@ -19,7 +19,7 @@ from tests.sync.build import (
     replica,
     spec,
 )
-from tests.sync.cluster import Cluster
+from tests.sync.cluster import StateCluster
 from varsim.errors import ProtocolError
 from varsim.protocol.buckets import PACK_LIMIT_BYTES
 from varsim.protocol.messages import Contribution, Forget, Layout, Merged
@@ -104,7 +104,7 @@ def step_of(cluster, number, replica_id):
 
 def test_ids_of_layouts_are_reused_and_both_sides_agree():
     """Replica 1 does each step once more, so its ids differ."""
-    cluster = Cluster(spec())
+    cluster = StateCluster(spec())
     cluster.start()
     numbers = [*range(1, MAX_LAYOUTS + 3), 1, 2, MAX_LAYOUTS + 2, 1]
     for number in numbers:
@@ -181,7 +181,7 @@ def test_a_buffer_that_is_written_twice_is_copied_once():
 
 @pytest.mark.parametrize("shape", [(0,), (2, 0), (0, 3, 1)])
 def test_a_value_without_elements_keeps_its_shape(shape):
-    cluster = Cluster(spec(shape=shape))
+    cluster = StateCluster(spec(shape=shape))
     cluster.start()
     cluster.write(W, *[array([]).reshape(shape)] * 2)
     cluster.leave()

@@ -279,7 +279,7 @@ def test_bools_are_not_summed_and_not_added():
     assert ["-> Contribution v assign True"] == describe(state.flush())
 
 
-def test_local_bools_may_be_assigned_whatever_the_aggregation():
+def test_local_bools_may_be_assigned_with_any_aggregation():
     state = replica(spec(SUM, ON_READ, dtype="bool"))
     state.write(W, ASSIGN, array(True, "bool"))
 

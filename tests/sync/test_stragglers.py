@@ -25,7 +25,7 @@ from varsim.sync.coordinator_state import CoordinatorState
 from varsim.sync.stragglers import PATIENCE_S, REMINDER_S, still_running
 
 SITE = CallSite("step", "train.py:12", "train.py:30")
-EVERYBODY = range(3)
+ALL_REPLICAS = range(3)
 
 
 def running(num_replicas: int = 3, started_s: float = 10.0) -> CoordinatorState:
@@ -40,7 +40,7 @@ def reduction(place: str, call: int = 1) -> AllReduce:
 
 
 def late(state: CoordinatorState) -> list[int]:
-    return [one.replica_id for one in state.stragglers.given_up(EVERYBODY)]
+    return [one.replica_id for one in state.stragglers.given_up(ALL_REPLICAS)]
 
 
 def test_a_replica_that_runs_when_the_call_is_abandoned_is_a_straggler():
@@ -62,7 +62,7 @@ def test_a_replica_that_has_left_is_not_a_straggler_any_more():
         assert [] == arrive(state, replica_id, message, 13.0)
         assert left == late(state)
     assert [] == arrive(state, 2, raised, 14.0)
-    assert [] == late(state) == state.stragglers.among(EVERYBODY)
+    assert [] == late(state) == state.stragglers.among(ALL_REPLICAS)
     assert [] == arrive(state, 2, Left(call_id=1), 15.0)  # a second delivery changes nothing
 
 
@@ -75,7 +75,7 @@ def test_a_straggler_must_leave_all_nested_calls():
     arrive(state, 0, Left(call_id=inner), 13.0)
 
     assert [0, 1, 2] == late(state)
-    assert ["step"] * 3 == [one.site.function for one in state.stragglers.among(EVERYBODY)]
+    assert ["step"] * 3 == [one.site.function for one in state.stragglers.among(ALL_REPLICAS)]
     arrive(state, 0, Left(call_id=1), 13.0)
     assert [1, 2] == late(state)
 
@@ -87,7 +87,7 @@ def test_replicas_of_a_call_that_failed_by_itself_are_waited_for_as_in_any_call(
     state.handle(TimePasses(100.0))
 
     assert [] == late(state)
-    assert [1] == [one.replica_id for one in state.stragglers.among(EVERYBODY)]
+    assert [1] == [one.replica_id for one in state.stragglers.among(ALL_REPLICAS)]
     call(state, "g", site=CallSite("next"), now_s=101.0)
     second = state.calls_begun
     assert [0, 1] == state.busy(second)
@@ -104,7 +104,7 @@ def test_the_error_has_function_duration_and_location_of_each_straggler():
     give_up(state, 1, "KeyboardInterrupt", 12.0)
     arrive(state, 0, Left(call_id=1), 12.5)
 
-    error = still_running(state.stragglers.given_up(EVERYBODY), {2: "train.py:17"}, 15.0)
+    error = still_running(state.stragglers.given_up(ALL_REPLICAS), {2: "train.py:17"}, 15.0)
 
     assert (1, 2) == error.replica_ids
     assert error.definite
@@ -124,7 +124,7 @@ def test_the_location_of_a_replicas_last_write_is_kept():
     arrive(state, 0, message, 0.0)
     give_up(state, 1, "KeyboardInterrupt", 0.0)
 
-    seen = {one.replica_id: one.seen_at for one in state.stragglers.among(EVERYBODY)}
+    seen = {one.replica_id: one.seen_at for one in state.stragglers.among(ALL_REPLICAS)}
     assert {0: layout.writes[-1].location, 1: ""} == seen
 
 
@@ -170,5 +170,5 @@ def test_a_call_that_waits_to_begin_can_be_given_up():
     call_again(state, 14.0)
 
     assert [] == give_up(state, 7, "KeyboardInterrupt", 14.1)
-    for replica_id in EVERYBODY:
+    for replica_id in ALL_REPLICAS:
         assert [] == arrive(state, replica_id, Left(call_id=1), 14.2)

@@ -22,14 +22,14 @@ from tests.sync.build import (
     spec,
     written,
 )
-from tests.sync.cluster import Cluster, commits
+from tests.sync.cluster import StateCluster, commits
 from varsim.errors import MismatchError
 
 THREE = [spec(variable_id=i) for i in (W, V, U)]
 
 
 def test_a_replica_that_reads_in_between_does_not_change_what_is_merged():
-    cluster = Cluster(*THREE, num_replicas=3)
+    cluster = StateCluster(*THREE, num_replicas=3)
     cluster.start()
     for variable_id in (W, V):
         cluster.write(variable_id, 1.0, 2.0, 3.0)
@@ -91,7 +91,7 @@ def test_outboxes_of_the_same_writes_may_lie_a_write_apart():
 
 
 def test_outboxes_with_equal_layouts_are_packed_again():
-    cluster = Cluster(*THREE)
+    cluster = StateCluster(*THREE)
     cluster.start()
     for variable_id in (W, V, U):
         cluster.write(variable_id, 1.0, 1.0)

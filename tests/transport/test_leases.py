@@ -1,4 +1,4 @@
-"""A block is used again only when nobody looks at it any more, in any process."""
+"""A block is reused only after every process has released it."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_forwarded_block_is_kept_until_the_last_receiver_releases_it(
 
 
 def test_a_block_returned_through_other_processes_is_released(cluster: SharedCluster) -> None:
-    """From a to c, to b, back to c, and home: nobody waits for anybody in a circle."""
+    """It goes from a to c, to b, back to c, and back to a: no processes wait in a circle."""
     (at_c,) = cluster.pass_on("a", "c", cluster.make("a"))
     (at_b,) = cluster.pass_on("c", "b", at_c)
     (back,) = cluster.pass_on("b", "c", at_b)
@@ -251,7 +251,7 @@ def test_a_wrong_place_is_refused_and_changes_nothing(
     assert process.leases["c"].note() is None
 
 
-def test_a_block_of_ones_own_that_nobody_can_know_of_is_refused(cluster: SharedCluster) -> None:
+def test_a_reference_to_an_own_block_that_was_never_sent_is_refused(cluster: SharedCluster) -> None:
     kept = cluster.make("a")
     reference = cluster["a"].arena.reference_of(kept.array)
     assert reference is not None
