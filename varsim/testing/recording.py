@@ -1,4 +1,4 @@
-"""What the processes of a simulated cluster write down, as those of a real one do."""
+"""Records the traces of a simulated cluster, as the processes of a real one do."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _PAYLOADS: Final = {
     )
     for cls in MESSAGES
 }
-"""Of each class of message, the fields that hold live objects here, and what stands for them."""
+"""Fields of messages that hold live objects in a simulation, with their replacements in a trace."""
 
 
 def note_sent(trace: Trace | None, peer: int, messages: Sequence[Message]) -> None:
-    """Each message is an envelope of its own: each may arrive alone."""
+    """Record each message as its own envelope, because each may arrive separately."""
     if trace is not None:
         for message in messages:
             recorded = [replace(message, **_PAYLOADS[type(message)])]
@@ -29,7 +29,7 @@ def note_sent(trace: Trace | None, peer: int, messages: Sequence[Message]) -> No
 
 
 def note_received(trace: Trace | None, peer: int, messages: Sequence[Message | Lost]) -> None:
-    """These of a peer have come, or the news that it has ended."""
+    """Record received messages of a peer, or its end."""
     if trace is not None:
         for message in messages:
             if isinstance(message, Lost):

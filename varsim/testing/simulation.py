@@ -1,10 +1,10 @@
-"""A cluster in one process: every replica a greenlet, every message a value, time a number.
+"""A simulated cluster in one process: replicas are greenlets, and time is a number.
 
 Programs run unchanged: inside `simulated_cluster()` a `MirroredStrategy` uses the same states and
-sessions as with real workers, but nothing is pickled and no process starts. Without a seed the
-replicas run as TensorFlow runs them: replica 0 until it waits or ends, then replica 1, and so on.
-With a seed every message is delayed at random, and any replica may run ahead of any other; the
-same seed gives the same run.
+sessions as with real workers, but without pickling and without processes. Without a seed the
+replicas run as in TensorFlow: replica 0 until it waits or ends, then replica 1, and so on. With a
+seed every message is delayed at random, and any replica may run ahead of any other; the same seed
+gives the same run.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from varsim.tracing.trace import PROGRAM, open_trace
 from varsim.transport.one_thread import threads
 
 STEP_S = 1e-6
-"""How much simulated time one step of the simulation takes."""
+"""The simulated time of one step of the simulation."""
 
 
 @contextmanager
 def simulated_cluster(seed: int | None = None) -> Iterator[SimulatedCluster]:
-    """Within the block, new strategies run their replicas in this process.
+    """Run the replicas of new strategies in this process, within the block.
 
     Args:
         seed: Chooses one of the possible orders of events; None is TensorFlow's.
@@ -69,7 +69,7 @@ class SimulatedCluster:
         return Link(network, network, LiveCodec(), network.trace, Validation())
 
     def close(self) -> None:
-        """Ends all clusters that were started."""
+        """End all clusters that were started."""
         for network in self.networks:
             network.close()
 
@@ -94,7 +94,7 @@ class SimulatedNetwork:
         self.trace = open_trace(options.trace, PROGRAM, self.num_replicas)
         self.delivered = 0  # messages so far, in both directions
         self._random = None if seed is None else random.Random(seed)
-        self._reduction: ReductionDone | None = None  # its value is on the way
+        self._reduction: ReductionDone | None = None  # the value of a delayed reduction
         self._now_s = 0.0
         self._to_replica: list[deque[Message]] = [deque() for _ in options.devices]
         self._to_coordinator: list[deque[Message | Lost]] = [deque() for _ in options.devices]
@@ -106,7 +106,7 @@ class SimulatedNetwork:
         ]
 
     def now_s(self) -> float:
-        """The simulated time."""
+        """Return the simulated time."""
         return self._now_s
 
     def reduce(self, request: Reduce, now_s: float) -> Array | None:
@@ -119,12 +119,12 @@ class SimulatedNetwork:
         return None
 
     def send(self, replica_id: int, messages: Sequence[Message]) -> None:
-        """Puts messages on their way to a replica."""
+        """Send messages to a replica."""
         note_sent(self.trace, replica_id, messages)
         self._to_replica[replica_id].extend(messages)
 
     def receive(self, timeout_s: float) -> list[tuple[int, Received]]:
-        """Lets the simulation run until the coordinator has messages, or nothing can happen."""
+        """Run the simulation until the coordinator has messages, or no replica can run."""
         while True:
             arriving = [i for i, queue in enumerate(self._to_coordinator) if queue]
             runnable = [
@@ -173,15 +173,15 @@ class SimulatedNetwork:
         worker.replica.state.validate()
 
     def from_worker(self, replica_id: int, messages: Sequence[Message | Lost]) -> None:
-        """Puts messages on their way to the coordinator."""
+        """Send messages to the coordinator."""
         self._to_coordinator[replica_id].extend(messages)
 
     def where(self, replica_id: int) -> str | None:  # noqa: ARG002  # the link's name
-        """None: while the program runs, no replica does."""
+        """Return None: while the program runs, replicas do not."""
         return None
 
-    def close(self, busy: Collection[int] = ()) -> None:  # noqa: ARG002  # nobody is
-        """Ends all simulated workers, once they have what was sent to them, and all records."""
+    def close(self, busy: Collection[int] = ()) -> None:  # noqa: ARG002  # replicas never are
+        """End all simulated workers after they received their messages, and close all traces."""
         for replica_id, worker in enumerate(self._workers):
             if not worker.dead:
                 self._run(replica_id, len(self._to_replica[replica_id]))
@@ -191,7 +191,7 @@ class SimulatedNetwork:
 
 
 class _SimulatedWorker:
-    """One replica: its session, on a greenlet of its own."""
+    """One replica: its session in its own greenlet."""
 
     def __init__(
         self,
@@ -216,7 +216,7 @@ class _SimulatedWorker:
             channel=self,
             exchange=StarWorker(),
             recorder=self.trace,
-            take_output=str,  # what a replica prints has been printed
+            take_output=str,  # the output of a replica is printed directly
         )
         self.home = Home(replica_id)
         self.replica = replica_of(link, LiveCodec(), strategy, self.home)
@@ -227,21 +227,21 @@ class _SimulatedWorker:
             self.replica.serve()
         except greenlet.GreenletExit:
             raise
-        except BaseException as error:  # what ends a real worker's process ends this one
+        except BaseException as error:  # it would end the process of a real worker
             lost = Lost(f"ended by {type(error).__name__}: {error}", "", "")
             self._network.from_worker(self.replica_id, [lost])
         self.dead = True
 
     def resume(self) -> None:
-        """Runs the worker until it waits for messages or ends."""
+        """Run the worker until it waits for messages or ends."""
         self._greenlet.parent = greenlet.getcurrent()
         if not self.replica.state.is_running:
-            self._guests = threads()  # a thread that is new while a replica runs is its own
+            self._guests = threads()  # threads started while a replica runs belong to it
         with inhabited(self.home, self._guests), self._generators():
             self._greenlet.switch()
 
     def kill(self) -> None:
-        """Ends the worker where it stands."""
+        """End the worker at its present wait."""
         self.dead = True
         if self._greenlet and not self._greenlet.dead:
             self._greenlet.parent = greenlet.getcurrent()
@@ -252,12 +252,12 @@ class _SimulatedWorker:
     # ------------------------------------------------------------ as the session's channel
 
     def send(self, messages: Sequence[Message]) -> None:
-        """Puts messages on their way to the coordinator."""
+        """Send messages to the coordinator."""
         note_sent(self.trace, PROGRAM, messages)
         self._network.from_worker(self.replica_id, messages)
 
     def receive(self, timeout_s: float | None) -> list[Message]:
-        """Lets others run until there are messages; simulated time has no need of a timeout."""
+        """Let others run until there are messages; simulated time needs no timeout."""
         del timeout_s
         while not self.inbox:
             parent = self._greenlet.parent
