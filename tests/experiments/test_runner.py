@@ -20,7 +20,7 @@ from varsim.experiments.loading import Override, load_experiment
 from varsim.experiments.recording import merge_what_is_left
 from varsim.experiments.runner import run_experiment
 from varsim.experiments.store import RunFiles, load_summary
-from varsim.report.console import print_report
+from varsim.report.run_page import print_report
 from varsim.report.summary import Phase, Plain, RunStatus, Summary, SyncCost
 from varsim.testing import simulated_cluster
 from varsim.tracing.history import open_history

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from varsim.report.plain import digest, furthest_apart, plain
+from varsim.report.json_values import digest, furthest_apart, plain
 from varsim.report.summary import Lens, RunStatus, Sample, Summary, VariableSummary
 
 

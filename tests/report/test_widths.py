@@ -13,18 +13,18 @@ from rich.console import Console
 
 from tests.report.benches import bench
 from tests.report.summaries import lens, summary, variable
-from tests.report.test_console import LAYERS, RUN
 from tests.report.test_findings_text import finding
+from tests.report.test_run_page import LAYERS, RUN
 from varsim.analysis.examination import Examination
 from varsim.analysis.lens import Moment
 from varsim.analysis.outcome import Note, Outcome, Verdict
 from varsim.cli.commands.explain import _blocks
 from varsim.report.bench_page import print_bench, print_comparison
 from varsim.report.check_page import print_check
-from varsim.report.console import print_report
 from varsim.report.explain_text import print_blocks
 from varsim.report.lens_page import print_steps, title_of
 from varsim.report.page import print_page
+from varsim.report.run_page import print_report
 
 WIDTHS = (40, 50, 60, 64, 80, 100, 120, 200)
 NARROWEST = {"explain on_read": 50}  # it names methods that are wider than 40 columns

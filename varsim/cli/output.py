@@ -11,8 +11,8 @@ from typing import Any, Final, TextIO
 
 import click
 
+from varsim.report.formatting import visible, wrapped
 from varsim.report.terminal import is_terminal, takes_escapes, width_of
-from varsim.report.words import visible, wrapped
 
 _WIDEST_TEXT: Final = 100  # longer lines are hard to read
 _COLORS: Final = {"Error": "red", "warning": "yellow"}

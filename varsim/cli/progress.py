@@ -12,9 +12,9 @@ import click
 
 from varsim.cli.output import complain
 from varsim.interrupts import Interrupts
+from varsim.report.formatting import SAME_WARNING, number, visible
 from varsim.report.summary import Phase, Plain, Summary
 from varsim.report.terminal import is_terminal, takes_escapes
-from varsim.report.words import SAME_WARNING, number, visible
 from varsim.tracing.progress import Tell
 
 if TYPE_CHECKING:

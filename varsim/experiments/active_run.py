@@ -17,9 +17,9 @@ from varsim.experiments.config import Experiment
 from varsim.experiments.store import RunDirectory
 from varsim.experiments.strategies import ObservedStrategy
 from varsim.interrupts import Interrupts
-from varsim.report.plain import plain
+from varsim.report.formatting import SAME_WARNING
+from varsim.report.json_values import plain
 from varsim.report.summary import Carried, Failure, Phase, Plain, RunStatus, Summary
-from varsim.report.words import SAME_WARNING
 from varsim.tracing.progress import Tell
 
 

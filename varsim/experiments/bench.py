@@ -35,8 +35,8 @@ from varsim.experiments.bench_contenders import (
 from varsim.experiments.store import BENCH, LATEST_BENCH, RunDirectory, json_text
 from varsim.interrupts import Interrupts
 from varsim.report.bench import Bench, Figure, Machine, Quantity, Spread
+from varsim.report.formatting import whole_size
 from varsim.report.summary import RunStatus
-from varsim.report.words import whole_size
 
 MAX_CELL_BYTES: Final = 128 * 2**20
 """Largest size of all replicas' values together: more needs gigabytes, and seconds per step."""

@@ -39,7 +39,7 @@ from varsim.experiments.strategies import ObservedStrategy, strategy_of, trace_o
 from varsim.interrupts import came_of_interrupt
 from varsim.launch.launcher import LaunchOptions
 from varsim.launch.seeding import AT_IMPORT, seeded
-from varsim.report.plain import plain
+from varsim.report.json_values import plain
 from varsim.report.summary import Phase, RunStatus
 from varsim.workloads.job import Job
 

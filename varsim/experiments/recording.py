@@ -11,7 +11,7 @@ from varsim.errors import ConfigError, ProtocolError
 from varsim.experiments.run_ending import examined
 from varsim.experiments.store import RunFiles
 from varsim.interrupts import held
-from varsim.report.compared_text import in_short
+from varsim.report.comparison_text import in_short
 from varsim.report.findings_text import in_lines
 from varsim.report.summary import Judgement, Summary
 from varsim.tracing.history import HISTORY, open_history, open_oracle

@@ -16,7 +16,7 @@ from varsim.experiments.applied_settings import AppliedSettings
 from varsim.experiments.config import Experiment
 from varsim.experiments.store import RunFiles
 from varsim.interrupts import within
-from varsim.report.plain import SMALL_SIZE, digest, furthest_apart, plain
+from varsim.report.json_values import SMALL_SIZE, digest, furthest_apart, plain
 from varsim.report.summary import Judgement, Lens, Plain, Sample, SyncCost, VariableSummary
 from varsim.sync import statistics
 from varsim.sync.statistics import VariableStatistics

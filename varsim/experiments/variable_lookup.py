@@ -15,8 +15,8 @@ from varsim.analysis.search import find
 from varsim.errors import ConfigError
 from varsim.experiments.nearest import listed, no_variable
 from varsim.experiments.store import load_summary
+from varsim.report.formatting import number
 from varsim.report.lens_page import relative
-from varsim.report.words import number
 from varsim.tracing.history import History, VariableRow
 
 _MOST_EVENTS: Final = 50_000  # a history of this length is read in about a second

@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.text import Text
 
 from varsim.report.bench import Bench, Machine, Quantity, Spread
-from varsim.report.console import typed
+from varsim.report.formatting import NOTHING, duration, size, whole_size
 from varsim.report.page import print_page
+from varsim.report.run_page import typed
 from varsim.report.summary import RunStatus
 from varsim.report.tables import Column, show_table
-from varsim.report.words import NOTHING, duration, size, whole_size
 
 _BY_WORKERS: Final = {
     Quantity.STAR: "bare star, ZeroMQ alone: each process gets the bytes and sends as many back",

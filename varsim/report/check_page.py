@@ -13,7 +13,7 @@ from varsim.analysis.examination import Examination
 from varsim.analysis.failures import FAILED_RUN, INTERRUPTED
 from varsim.analysis.findings.model import Finding
 from varsim.analysis.outcome import Outcome, Verdict
-from varsim.report.compared_text import MOST, compared_text
+from varsim.report.comparison_text import MOST, compared_text
 from varsim.report.findings_text import finding_text, findings_text
 from varsim.report.space_time import space_time
 from varsim.report.verdict_text import end_of, nothing_found

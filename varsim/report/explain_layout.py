@@ -11,7 +11,7 @@ from varsim.report.explain import EVERY_AGGREGATION, Line, Meaning, Overview, Pa
 from varsim.report.explain_troubles import Trouble
 from varsim.report.explain_words import AGGREGATIONS, DIFFERENCES
 from varsim.report.explain_worked import OPERATIONS, START, WRITTEN, Way, Worked
-from varsim.report.words import NOTHING, count, names, number
+from varsim.report.formatting import NOTHING, count, names, number
 from varsim.spec import Array, Context, Synchronization
 
 _MOST_SHOWN: Final = 4  # components side by side; of more, the first two and the last

@@ -12,7 +12,7 @@ import numpy as np
 from varsim.errors import VariableError, VarsimError
 from varsim.protocol.messages import Create, Payload, Returned, Write
 from varsim.report.explain_worked import START, WRITES, Worked, example_spec
-from varsim.report.words import number
+from varsim.report.formatting import number
 from varsim.spec import Context, Operation, VariableSpec
 from varsim.sync import mismatch, policies, reduce
 from varsim.sync.actions import Send

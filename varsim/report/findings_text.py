@@ -8,8 +8,8 @@ from textwrap import wrap
 from typing import Final
 
 from varsim.analysis.findings.model import Finding, most
-from varsim.report.alike import grouped, name_of, short, without_numbers
-from varsim.report.words import count, middle, visible, wrapped
+from varsim.report.formatting import count, middle, visible, wrapped
+from varsim.report.grouping import grouped, name_of, short, without_numbers
 
 WIDTH: Final = 80
 _INDENT: Final = 2

@@ -14,10 +14,10 @@ from rich.text import Text
 from varsim.analysis.arithmetic import Flat
 from varsim.analysis.component_distance import TellingElements
 from varsim.analysis.lens import Moment
-from varsim.report.alike import grouped, name_of, short_names
+from varsim.report.formatting import NOTHING, count, dimensions, names, number
+from varsim.report.grouping import grouped, name_of, short_names
 from varsim.report.summary import Digest, Lens, Plain, VariableSummary
 from varsim.report.tables import GAP, new_table, print_table
-from varsim.report.words import NOTHING, count, dimensions, names, number
 
 _TITLE: Final = "value lens: each replica's component, and the value of a cross-replica read"
 MOST_VARIABLES: Final = 12  # one screen; --all shows the rest

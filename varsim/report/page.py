@@ -8,8 +8,8 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.text import Text
 
+from varsim.report.formatting import visible
 from varsim.report.terminal import takes_escapes, width_of
-from varsim.report.words import visible
 
 
 class ReportConsole(Console):

@@ -8,8 +8,8 @@ from typing import Final
 
 import numpy as np
 
-from varsim.report import words
-from varsim.report.plain import plain
+from varsim.report import formatting
+from varsim.report.json_values import plain
 from varsim.tracing.history import PROGRAM, Event
 
 WIDTH: Final = 80
@@ -67,7 +67,7 @@ def cell(event: Event, names: Mapping[int, str]) -> str:
     parts = [event.kind]
     if event.variable is not None:
         name = names.get(event.variable, f"variable {event.variable}")
-        parts.append(words.middle(name, _NAME_WIDTH))
+        parts.append(formatting.middle(name, _NAME_WIDTH))
     elif event.call is not None:
         parts.append(f"call {event.call}")
     if event.replica not in {None, event.process}:
@@ -91,7 +91,7 @@ def _value(event: Event) -> str:
             array = np.frombuffer(event.value, np.dtype(event.dtype))
         except (TypeError, ValueError):
             return "(unreadable)"
-        shown = [words.number(plain(one)) for one in array[:_VALUES]]
+        shown = [formatting.number(plain(one)) for one in array[:_VALUES]]
         if len(array) > _VALUES:
             shown.append("…")
         return shown[0] if event.shape == "[]" and shown else f"[{' '.join(shown)}]"

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from varsim.analysis.outcome import Note
 
 Plain: TypeAlias = Any
-"""A value that JSON can hold; `varsim.report.plain` converts to it."""
+"""A value that JSON can hold; `varsim.report.json_values` converts to it."""
 
 
 class RunStatus(Enum):

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from varsim.report.alike import short_names
+from varsim.report.grouping import short_names
 
 GAP: Final = 2  # columns between the cells of a table
 LEAST_LABEL: Final = 12  # columns; a longer label is shortened to this width at most

@@ -9,10 +9,10 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
-from varsim.report.alike import grouped, name_of
+from varsim.report.formatting import count, dimensions, seconds, size
+from varsim.report.grouping import grouped, name_of
 from varsim.report.summary import VariableSummary
 from varsim.report.tables import LEAST_LABEL, Column, fits, show_table
-from varsim.report.words import count, dimensions, seconds, size
 
 MAX_ROWS: Final = 40  # two screens; --all shows the rest
 _MANY: Final = 20  # with more variables, a row may be for variables with different names

@@ -9,7 +9,7 @@ from varsim.analysis.examination import Examination
 from varsim.analysis.findings.model import times
 from varsim.analysis.outcome import Note
 from varsim.analysis.search import SEARCHED_KINDS
-from varsim.report.words import visible, wrapped
+from varsim.report.formatting import visible, wrapped
 
 WIDTH: Final = 80
 

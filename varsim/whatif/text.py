@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.text import Text
 
 from varsim.analysis.findings.model import times
-from varsim.report.alike import grouped, name_of, short_names, without_numbers
+from varsim.report.formatting import count, number, size, visible
+from varsim.report.grouping import grouped, name_of, short_names, without_numbers
 from varsim.report.tables import GAP, Column, show_table
-from varsim.report.words import count, number, size, visible
 from varsim.spec import Array
 from varsim.sync.statistics import VariableStatistics
 from varsim.tracing.history import PROGRAM

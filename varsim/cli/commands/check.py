@@ -174,7 +174,7 @@ def _exit_code(found: Examination, asked: frozenset[str]) -> int:
 
 
 def _show_events(history: History, events: Sequence[int], *, as_json: bool) -> None:
-    from varsim.report.event_text import event_plain, print_events
+    from varsim.report.event_page import event_plain, print_events
     from varsim.report.page import print_page
 
     if as_json:
@@ -211,7 +211,7 @@ def _plain_finding(finding: Finding) -> dict[str, Any]:
 
 
 def _plain_comparison(compared: Compared) -> dict[str, Any]:
-    from varsim.report.plain import plain
+    from varsim.report.json_values import plain
 
     told: dict[str, Any] = plain(asdict(compared))
     for one, difference in zip(told["differences"], compared.differences, strict=True):

@@ -118,7 +118,7 @@ def _run(script: str, args: tuple[str, ...], options: dict[str, Any]) -> Summary
 
 def _show(summary: Summary, json_file: str | None, *, everything: bool, quiet: bool) -> None:
     from varsim.experiments.store import as_json, further_folders, load_summary
-    from varsim.report.console import print_report
+    from varsim.report.run_page import print_report
 
     if json_file is not None:
         Path(json_file).write_text(as_json(summary) + "\n", "utf-8")

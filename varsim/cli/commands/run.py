@@ -169,7 +169,7 @@ def _run(experiment: Experiment, *, alone: bool) -> Summary:
 def _show(summary: Summary, *, everything: bool, as_json: bool, quiet: bool) -> None:
     from varsim.cli.output import complain
     from varsim.experiments.store import as_json as json_of
-    from varsim.report.console import print_report
+    from varsim.report.run_page import print_report
 
     if as_json:
         click.echo(json_of(summary))

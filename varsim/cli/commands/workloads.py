@@ -26,8 +26,8 @@ def workloads(name: str | None) -> None:
 
     from varsim.experiments.catalog import list_workloads
     from varsim.experiments.nearest import did_you_mean
+    from varsim.report.formatting import reflowed, wrapped
     from varsim.report.page import print_page
-    from varsim.report.words import reflowed, wrapped
 
     listings = {listing.name: listing for listing in list_workloads()}
     if name is not None and name not in listings:

@@ -8,7 +8,7 @@ import pytest
 
 from varsim.analysis.findings.comparisons import Access, Compared, Uncompared, ValueDifference
 from varsim.analysis.returned import compare_returned
-from varsim.report.compared_text import MOST, WIDTH, compared_text, in_short
+from varsim.report.comparison_text import MOST, WIDTH, compared_text, in_short
 
 DIFFERENCE = ValueDifference(
     variable_id=3,

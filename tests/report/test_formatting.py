@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from varsim.report.words import (
+from varsim.report.formatting import (
     dimensions,
     middle,
     names,

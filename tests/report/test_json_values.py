@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from varsim.report import plain as shapes
-from varsim.report.plain import MAX_DEPTH, digest, furthest_apart, plain
+from varsim.report import json_values as shapes
+from varsim.report.json_values import MAX_DEPTH, digest, furthest_apart, plain
 from varsim.spec import ReduceOp
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from itertools import takewhile
 from typing import Final, TypeVar
 
-from varsim.report.words import count, middle, visible
+from varsim.report.formatting import count, middle, visible
 
 CUT: Final = "…"
 _MOST_NAMES: Final = 3  # that are listed; for more names there is a pattern

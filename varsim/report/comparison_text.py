@@ -8,8 +8,8 @@ from typing import Any, Final
 from varsim.analysis.findings.comparisons import Compared, Uncompared, ValueDifference
 from varsim.analysis.findings.model import times
 from varsim.analysis.returned import ReturnedValue
-from varsim.report.plain import plain
-from varsim.report.words import count, names, number, visible, wrapped
+from varsim.report.formatting import count, names, number, visible, wrapped
+from varsim.report.json_values import plain
 
 WIDTH: Final = 80
 

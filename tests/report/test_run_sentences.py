@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.report.summaries import lens, summary, variable
-from varsim.report.story import story
+from varsim.report.run_sentences import story
 from varsim.report.summary import RunStatus, SyncCost
 
 SAME = lens(1.0, 1.0)

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.text import Text
 
 from varsim.errors import ConfigError
-from varsim.report.plain import plain
+from varsim.report.formatting import count, number, visible, wrapped
+from varsim.report.json_values import plain
 from varsim.report.space_time import space_time, who
-from varsim.report.words import count, number, visible, wrapped
 from varsim.tracing.history import KINDS, Event, History
 from varsim.tracing.trace import FRAME_LIMIT_BYTES, READ_LIMIT_BYTES
 

@@ -11,15 +11,15 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from varsim.report.alike import short
+from varsim.report.formatting import count, dimensions, is_scalar, number, seconds
+from varsim.report.grouping import short
 from varsim.report.lens_page import print_lens
 from varsim.report.page import print_page
-from varsim.report.story import story
+from varsim.report.run_sentences import story
 from varsim.report.summary import Phase, Plain, RunStatus, Summary
 from varsim.report.tables import GAP, flowing, new_table, print_table
 from varsim.report.variable_tables import print_variables
 from varsim.report.verdict_text import NOTHING_RECORDED, not_looked_at, verdict_text
-from varsim.report.words import count, dimensions, is_scalar, number, seconds
 
 _LEAST_VALUE: Final = 12  # columns beside a name; with less room, a value is printed below it
 _MAX_LISTED: Final = 16  # elements of a list on one line

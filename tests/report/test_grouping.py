@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.effort import many
-from varsim.report.alike import grouped, name_of, pattern_of, short, short_names, without_numbers
+from varsim.report.grouping import grouped, name_of, pattern_of, short, short_names, without_numbers
 
 LAYERS = [f"encoder/layer_{i:02}/kernel" for i in range(64)]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from varsim.report.alike import name_of
+from varsim.report.formatting import count, names, number
+from varsim.report.grouping import name_of
 from varsim.report.summary import Lens, RunStatus, Summary, VariableSummary
 from varsim.report.variable_tables import alone, saving
-from varsim.report.words import count, names, number
 
 _Group = Sequence[VariableSummary]
 _MOST_NAMES: Final = 3  # listed one by one

@@ -12,7 +12,7 @@ import pytest
 
 from tests.report.summaries import lens, summary, variable
 from varsim.analysis.outcome import Note
-from varsim.report.console import print_report
+from varsim.report.run_page import print_report
 from varsim.report.summary import Judgement, RunStatus, Summary, SyncCost
 
 
