@@ -52,15 +52,15 @@ def in_lines(findings: Sequence[Finding]) -> list[str]:
 
 
 def _in_a_line(group: Sequence[Finding]) -> str:
-    places = group[0].places
-    return f"{_title(group)}, {places[0][0]}" if places else _title(group)
+    locations = group[0].places
+    return f"{_title(group)}, {locations[0][0]}" if locations else _title(group)
 
 
 def _likeness(finding: Finding) -> tuple[object, ...]:
     """Return the key of similar findings: all but the variable's name and the numbers."""
     name = finding.variable
     said = without_numbers(finding.what, name), without_numbers(finding.remedy, name)
-    return finding.kind, frozenset(place for place, _ in finding.places), *said
+    return finding.kind, frozenset(location for location, _ in finding.places), *said
 
 
 def _title(group: Sequence[Finding]) -> str:
@@ -77,16 +77,16 @@ def _told(group: Sequence[Finding], width: int) -> Iterator[str]:
     of_one = f"{short(words.variable, width // 2)}: " if differ else ""
     yield from _labelled("what", f"{of_one}{words.what}", width)
     yield from _labelled("how often", f"{count(sum(one.count for one in group))}×", width)
-    places: Counter[str] = Counter()
+    locations: Counter[str] = Counter()
     staleness: Counter[int] = Counter()
     for finding in group:
-        places.update(dict(finding.places))
+        locations.update(dict(finding.places))
         staleness.update(dict(finding.histogram))
-    for number, (place, times) in enumerate(most(places)):
+    for number, (location, times) in enumerate(most(locations)):
         label = "" if number else "where"
-        often = f"  {count(times)}×" if len(places) > 1 else ""
+        often = f"  {count(times)}×" if len(locations) > 1 else ""
         room = width - _INDENT - _LABEL_WIDTH - len(often)
-        yield f"{'':{_INDENT}}{label:{_LABEL_WIDTH}}{_end_of(place, room)}{often}"
+        yield f"{'':{_INDENT}}{label:{_LABEL_WIDTH}}{_end_of(location, room)}{often}"
     if staleness:
         yield from _histogram(sorted(staleness.items()), width)
     yield from _labelled("what to do", words.remedy, width)
@@ -112,10 +112,10 @@ def _labelled(label: str, text: str, width: int) -> list[str]:
     return [first + lines[0][len(indent) :], *lines[1:]] if lines else [first.rstrip()]
 
 
-def _end_of(place: str, width: int) -> str:
+def _end_of(location: str, width: int) -> str:
     """Return a location, shortened at its beginning: file name and line are at its end."""
-    place = visible(place)
-    return place if len(place) <= width else f"…{place[len(place) - width + 1 :]}"
+    location = visible(location)
+    return location if len(location) <= width else f"…{location[len(location) - width + 1 :]}"
 
 
 def _histogram(histogram: Sequence[tuple[int, int]], width: int) -> Iterator[str]:

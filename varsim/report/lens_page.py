@@ -197,18 +197,18 @@ def print_steps(
         element: The index of the element in the flattened value; None prints the mean.
         everything: Print all steps, not only the ends and those around the first difference.
     """
-    parted = next((place for place, one in enumerate(moments) if one.parted), None)
-    unlike = next((place for place, one in enumerate(moments) if one.unlike), None)
-    places = list(range(len(moments)) if everything else _chosen(len(moments), parted, unlike))
-    components = [[_step_cell(one, element) for one in moments[p].components] for p in places]
-    beside = {"value": [_step_cell(moments[place].value, element) for place in places]}
-    oracle = [_step_cell(moments[place].oracle, element) for place in places]
+    diverged = next((index for index, one in enumerate(moments) if one.parted), None)
+    unlike = next((index for index, one in enumerate(moments) if one.unlike), None)
+    indices = list(range(len(moments)) if everything else _chosen(len(moments), diverged, unlike))
+    components = [[_step_cell(one, element) for one in moments[p].components] for p in indices]
+    beside = {"value": [_step_cell(moments[index].value, element) for index in indices]}
+    oracle = [_step_cell(moments[index].oracle, element) for index in indices]
     if any(cell != NOTHING for cell in oracle):
-        unlikes = (f"{DIFFERS} " if moments[place].unlike else "" for place in places)
+        unlikes = (f"{DIFFERS} " if moments[index].unlike else "" for index in indices)
         beside["oracle"] = [f"{mark}{cell}" for mark, cell in zip(unlikes, oracle, strict=True)]
-    steps = [str(moments[place].step) for place in places]
-    marks = [DIFFERS if moments[place].parted else "" for place in places]
-    firsts = [_first(parted=place == parted, unlike=place == unlike) for place in places]
+    steps = [str(moments[index].step) for index in indices]
+    marks = [DIFFERS if moments[index].parted else "" for index in indices]
+    firsts = [_first(diverged=index == diverged, unlike=index == unlike) for index in indices]
     marked = [f"{one}{first}" for one, first in zip(marks, firsts, strict=True)]
     options = []
     for mark in (marked, marks):  # shorter marks may leave room for replicas or longer headings
@@ -223,30 +223,30 @@ def print_steps(
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     before = -1
-    for row, place in enumerate(places):
-        if place != before + 1:
+    for row, index in enumerate(indices):
+        if index != before + 1:
             table.add_row("…")
         cells = [cells[row] for cells in beside.values()]
         table.add_row(steps[row], *columns.cells(components[row]), *cells, mark[row])
-        before = place
+        before = index
     print_table(console, title, table)
-    said = [_sentence(moments, parted), columns.sentence(len(components[0])), _missing(moments)]
+    said = [_sentence(moments, diverged), columns.sentence(len(components[0])), _missing(moments)]
     console.print(Text(" ".join(filter(None, said))))
     if "oracle" in beside:
         console.print(Text(_about_oracle(moments, unlike)))
 
 
-def _first(*, parted: bool, unlike: bool) -> str:
-    if parted and unlike:
+def _first(*, diverged: bool, unlike: bool) -> str:
+    if diverged and unlike:
         return "  first difference of both"
-    return "  first difference" if parted else "  oracle: first difference" if unlike else ""
+    return "  first difference" if diverged else "  oracle: first difference" if unlike else ""
 
 
 def _chosen(count: int, *firsts: int | None) -> Iterator[int]:
-    for place in range(count):
-        around = any(first is not None and abs(place - first) <= _AROUND for first in firsts)
-        if place < _ENDS or place >= count - _ENDS or around:
-            yield place
+    for index in range(count):
+        around = any(first is not None and abs(index - first) <= _AROUND for first in firsts)
+        if index < _ENDS or index >= count - _ENDS or around:
+            yield index
 
 
 def _step_cell(value: Flat | None, element: int | None) -> str:
@@ -258,14 +258,14 @@ def _step_cell(value: Flat | None, element: int | None) -> str:
     return number(found if isinstance(found, int | float) else str(found))
 
 
-def _sentence(moments: Sequence[Moment], parted: int | None) -> str:
-    if parted is None:
+def _sentence(moments: Sequence[Moment], diverged: int | None) -> str:
+    if diverged is None:
         return "The replicas never differ."
     differing = sum(one.parted for one in moments)
     steps = len(moments) - (not moments[0].step)
     return (
-        f"The replicas first differ at the end of step {moments[parted].step}; they differ at the "
-        f"end of {differing} of {steps} steps."
+        f"The replicas first differ at the end of step {moments[diverged].step}; they differ at "
+        f"the end of {differing} of {steps} steps."
     )
 
 
