@@ -1,4 +1,4 @@
-"""docs/errors.md: what the engine says of programs that it refuses, from running them."""
+"""The examples of docs/errors.md: programs that the engine refuses, and their errors."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def replica():
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A small program, after the prelude, that is refused or warned."""
+    """A small program after the prelude that causes an error or a warning."""
 
     title: str
     program: str
@@ -252,7 +252,7 @@ EXAMPLES: Final = (
 
 
 def errors() -> str:
-    """Every example: its program, and what is printed when it runs."""
+    """Return every example: its program and its output."""
     parts = ["```python", PRELUDE.rstrip(), "```"]
     for example in EXAMPLES:
         kind, text = said(example)
@@ -263,7 +263,7 @@ def errors() -> str:
 
 
 def said(example: Example) -> tuple[str, str]:
-    """The class and the text of the error, or of the warning, that a program ends in."""
+    """Return class and text of the error or warning with which a program ends."""
     names: dict[str, Any] = {"__name__": "__main__"}
     program = textwrap.dedent(example.program).strip()
     with simulated_cluster(), warnings.catch_warnings(record=True) as caught:

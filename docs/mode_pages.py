@@ -1,4 +1,4 @@
-"""The pages in docs/modes: what `varsim explain` says, as Markdown."""
+"""The pages in docs/modes: the pages of `varsim explain` as Markdown."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _SEMANTICS: Final = "../semantics.md"
 
 
 def mode_pages() -> dict[Path, str]:
-    """The text of every file in docs/modes: an overview, and a page for each mode."""
+    """Return the text of every file in docs/modes: an overview, and a page for each mode."""
     pages = list(_pages())
     texts = {FOLDER / _name(one): _text(one) for one in pages}
     return {FOLDER / "README.md": _contents(pages), **texts}
 
 
 def _pages() -> Iterator[Page]:
-    """A page for each aggregation; one for all of a synchronization that becomes another."""
+    """Yield a page for each aggregation, or one page if AUTO becomes another synchronization."""
     known = kinds()
     synchronization: Synchronization
     for synchronization in SHOWN:
@@ -74,7 +74,7 @@ def _contents(pages: Iterable[Page]) -> str:
 
 
 def markdown(blocks: Iterable[Block]) -> str:
-    """A page, or the overview."""
+    """Return the text of a page or of the overview."""
     lines: list[str] = []
     before: Block | None = None
     for block in blocks:
@@ -101,7 +101,7 @@ def _subject(item: Item) -> str:
 
 
 def _anchor(heading: str) -> str:
-    """How a link names a heading."""
+    """Return the anchor of a heading."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 

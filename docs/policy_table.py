@@ -18,7 +18,7 @@ _OPERATIONS: Final = (
 
 
 def policy_table() -> str:
-    """The policy table, a section for each synchronization and context."""
+    """Return the policy table, with a section for each synchronization."""
     parts: list[str] = []
     for synchronization, policy in policies.POLICIES.items():
         adaptive = policy.becomes.if_adaptive is synchronization
