@@ -74,7 +74,7 @@ def test_a_programs_own_policy_decides_what_its_variables_do():
         assert 1.5 == float(v.read_value())
 
 
-def test_an_aggregation_that_does_not_fit_is_refused_and_the_error_says_which_do():
+def test_an_unsuitable_aggregation_is_refused_with_the_suitable_ones():
     with simulated_cluster():
         strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])
         with strategy.scope(), pytest.raises(AggregationError, match="it needs MEAN") as caught:

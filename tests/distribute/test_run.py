@@ -46,7 +46,7 @@ def test_results_of_different_structure_are_refused(strategy):
         strategy.run(lambda: [1] * (rank() + 1))
 
 
-def test_a_variable_is_passed_whole_and_comes_back_as_itself(strategy):
+def test_a_variable_is_passed_and_returned_as_itself(strategy):
     v = made(strategy, 0.0, "ON_WRITE", "SUM")
 
     assert v is strategy.run(lambda x: x.assign_add(1.0), (v,))

@@ -20,7 +20,7 @@ def place(warning):
     return warning.filename.rpartition("/")[2], warning.lineno
 
 
-def test_none_warns_once_for_each_variable_with_its_place(strategy):
+def test_none_warns_once_for_each_variable_with_its_location(strategy):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         with strategy.scope():

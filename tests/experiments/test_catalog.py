@@ -157,7 +157,7 @@ def test_parameters_have_the_defaults_and_types_of_the_signature():
         ({"plain": "x"}, "params.plain: invalid value 'x'"),
     ],
 )
-def test_a_wrong_parameter_says_what_is_right(params: dict[str, Any], problem: str):
+def test_a_wrong_parameter_is_an_error_with_the_allowed_ones(params: dict[str, Any], problem: str):
     assert error_of(lambda: check_params(workload(example), params)).startswith(problem)
 
 

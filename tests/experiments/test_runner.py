@@ -299,7 +299,7 @@ def test_a_mode_for_a_program_without_free_variables_is_an_error():
 # ---------------------------------------------------------------- other ends
 
 
-def test_a_failure_of_the_program_is_saved_with_its_place():
+def test_a_failure_of_the_program_is_saved_with_its_location():
     summary = run("params.trouble=raise")
 
     assert summary == load_summary(Path("runs/latest"))

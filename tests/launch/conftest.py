@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.launch.programs import Nothing
+from tests.launch.programs import NoObjects
 from tests.waiting import MS
 from varsim.launch.launcher import Backends, LaunchOptions
 from varsim.launch.link import Link, Lost
@@ -20,7 +20,7 @@ WAIT_S = 5_000 * MS
 """For an answer of a worker process."""
 
 
-class Cluster:
+class WorkerCluster:
     """A channel, and how a test talks to the workers behind it."""
 
     def __init__(self, link: Link) -> None:
@@ -50,7 +50,7 @@ class Cluster:
         return losses
 
 
-Launch = Callable[..., Cluster]
+Launch = Callable[..., WorkerCluster]
 
 
 @pytest.fixture
@@ -58,13 +58,13 @@ def launch() -> Iterator[Launch]:
     """Start a cluster that is closed after the test."""
     with ExitStack() as stack:
 
-        def start(num_replicas: int = 2, program: str = "serve", **options: Any) -> Cluster:
+        def start(num_replicas: int = 2, program: str = "serve", **options: Any) -> WorkerCluster:
             launcher = ProcessLauncher(entry_point=f"tests.launch.programs:{program}")
             devices = tuple(f"CPU:{number}" for number in range(num_replicas))
             names = {one: options.pop(one) for one in ("transport", "exchange") if one in options}
             given = LaunchOptions(7, devices, backends=Backends(**names), **options)
-            link = launcher.launch(given, Nothing())
+            link = launcher.launch(given, NoObjects())
             stack.enter_context(closing(link.channel))
-            return Cluster(link)
+            return WorkerCluster(link)
 
         yield start

@@ -14,7 +14,7 @@ from varsim.protocol.messages import Abort, Component, Fetch, HostCall, Message,
 from varsim.protocol.structure import StructureCodec
 
 
-class Nothing:
+class NoObjects:
     """References to nothing."""
 
     def name_of(self, value: object) -> None:
@@ -43,7 +43,7 @@ def serve(link: WorkerLink) -> None:
                 case Abort(reason=program):
                     names = {"link": link, "os": os, "sys": sys, "np": np, "answer": None}
                     exec(program, names)
-                    answer: Payload = StructureCodec(Nothing()).pack(names["answer"])
+                    answer: Payload = StructureCodec(NoObjects()).pack(names["answer"])
                     link.channel.send([HostCall(call_id=0, request=answer, location="")])
                 case _:
                     raise AssertionError(message)

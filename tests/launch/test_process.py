@@ -199,7 +199,7 @@ def test_an_unknown_transport_is_refused(launch: Launch) -> None:
         launch(1, transport="pigeon")
 
 
-def test_the_fork_server_says_what_it_is_when_started_by_hand() -> None:
+def test_the_fork_server_explains_itself_when_started_by_hand() -> None:
     process = subprocess.run(
         [sys.executable, "-m", "varsim_worker"],
         stdin=subprocess.DEVNULL,

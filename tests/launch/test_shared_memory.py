@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.launch.conftest import WAIT_S, Cluster, Launch
+from tests.launch.conftest import WAIT_S, Launch, WorkerCluster
 from tests.waiting import MS, wait_for, wait_for_exit
 from varsim.environment import SHARED_MEMORY
 from varsim.errors import ConfigError, StartError, VarsimWarning
@@ -38,7 +38,7 @@ LARGE = MIB // 16
 SUM, MEAN = VariableAggregation.SUM, VariableAggregation.MEAN
 
 
-def large(cluster: Cluster, replica_id: int, value: float, size: int = LARGE) -> Array:
+def large(cluster: WorkerCluster, replica_id: int, value: float, size: int = LARGE) -> Array:
     """Return an array that a worker has sent, as it was received."""
     cluster.tell(replica_id, f"answer = np.full({size}, {value})")
     received: list[tuple[int, Any]] = []
@@ -49,13 +49,13 @@ def large(cluster: Cluster, replica_id: int, value: float, size: int = LARGE) ->
     return array
 
 
-def arena_of(cluster: Cluster) -> Arena | None:
+def arena_of(cluster: WorkerCluster) -> Arena | None:
     """Return the shared memory of a cluster; None if it has none."""
     exchange = cluster.exchange
     return exchange.arena if isinstance(exchange, SharedCoordinator) else None
 
 
-def used_bytes(cluster: Cluster) -> int:
+def used_bytes(cluster: WorkerCluster) -> int:
     """Return how many bytes the coordinator holds in its region, without free blocks."""
     arena = arena_of(cluster)
     assert arena is not None
@@ -63,12 +63,12 @@ def used_bytes(cluster: Cluster) -> int:
     return arena._held_bytes - sum(size * len(free) for size, free in arena._free.items())
 
 
-def is_shared(cluster: Cluster, array: Array) -> bool:
+def is_shared(cluster: WorkerCluster, array: Array) -> bool:
     arena = arena_of(cluster)
     return arena is not None and arena.reference_of(array) is not None
 
 
-def send(cluster: Cluster, *arrays: Array) -> None:
+def send(cluster: WorkerCluster, *arrays: Array) -> None:
     """Send arrays that the workers of these tests do not read."""
     for replica_id in range(cluster.channel.num_replicas):
         cluster.channel.send(replica_id, [Reduced(call_id=1, position=1, leaves=arrays)])
@@ -210,12 +210,12 @@ def test_an_exchange_that_there_is_not_is_refused(
 # ---------------------------------------------------------------- merges
 
 
-def contributions(cluster: Cluster, size: int) -> list[Array]:
+def contributions(cluster: WorkerCluster, size: int) -> list[Array]:
     return [large(cluster, replica_id, replica_id + 0.1, size) for replica_id in (0, 1)]
 
 
 def reduced(
-    cluster: Cluster,
+    cluster: WorkerCluster,
     values: list[Array],
     aggregation: VariableAggregation,
     operation: Operation,
@@ -239,7 +239,7 @@ def reduced(
 
 
 def check_merge(
-    cluster: Cluster, values: list[Array], operation: Operation, idle: list[int]
+    cluster: WorkerCluster, values: list[Array], operation: Operation, idle: list[int]
 ) -> bool:
     """Compare a merge of two workers' arrays with `reduce.merge`; return whether it is shared."""
     mirror = np.linspace(0.0, 1.0, values[0].size)
@@ -313,13 +313,13 @@ def test_a_merge_does_not_wait_for_ever_for_a_helper(
 
 PROGRAM = """
 import os
-from tests.launch.conftest import Cluster
+from tests.launch.conftest import WorkerCluster
 from tests.launch.programs import Nothing
 from varsim.launch.launcher import LaunchOptions
 from varsim.launch.process import ProcessLauncher
 
 launcher = ProcessLauncher("tests.launch.programs:serve")
-cluster = Cluster(launcher.launch(LaunchOptions(7, ("CPU:0",)), Nothing()))
+cluster = WorkerCluster(launcher.launch(LaunchOptions(7, ("CPU:0",)), Nothing()))
 kept = cluster.ask(0, "np.zeros(2**20)")
 file = os.fstat(cluster.exchange.arena.descriptor)
 worker, fork_server = cluster.ask(0, "os.getpid(), os.getppid()")

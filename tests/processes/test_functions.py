@@ -346,7 +346,7 @@ def test_of_very_long_output_the_end_is_shown(
     assert "characters before this are only in" in shown
 
 
-def test_warnings_of_replicas_arrive_with_the_place(strategy: Strategy) -> None:
+def test_warnings_of_replicas_have_their_location(strategy: Strategy) -> None:
     with strategy.scope():
         broken = tf.Variable(0.0, name="broken")
 

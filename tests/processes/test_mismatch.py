@@ -279,7 +279,7 @@ def test_all_gather_of_unsuitable_values(stage: MismatchCluster) -> None:
     stage.fails(MismatchError, axes)
 
 
-def test_different_kinds_of_meetings(stage: MismatchCluster) -> None:
+def test_different_kinds_of_collectives(stage: MismatchCluster) -> None:
     v = stage.v
 
     def step() -> None:

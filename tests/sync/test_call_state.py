@@ -76,7 +76,7 @@ def points(complete):
     return [(met.index, met.stop) for met in complete]
 
 
-def test_a_meeting_is_complete_when_all_have_come():
+def test_a_collective_is_complete_when_all_have_arrived():
     call = CallDriver(3)
     assert [] == call.arrive(2, contribution(1.0), 5.0)
     assert [] == call.arrive(0, contribution(2.0), 6.0)
@@ -85,7 +85,7 @@ def test_a_meeting_is_complete_when_all_have_come():
     assert [6.0, 7.0, 5.0] == [part.at_s for part in met.parts]
 
 
-def test_the_k_th_meetings_are_one_however_far_a_replica_is_ahead():
+def test_the_k_th_collectives_belong_together_if_a_replica_is_ahead():
     call = CallDriver()
     call.arrive(0, contribution(1.0, index=0))
     call.arrive(0, contribution(2.0, index=1))
@@ -102,7 +102,7 @@ def test_a_contribution_does_not_make_its_replica_wait():
     assert [Status.RUNNING, Status.RUNNING] == call.statuses()
 
 
-def test_other_meetings_make_a_replica_wait_until_they_are_answered():
+def test_other_collectives_make_a_replica_wait_until_they_are_answered():
     call = CallDriver()
     call.arrive(0, all_reduce(1.0))
     assert [Status.WAITING, Status.RUNNING] == call.statuses()
@@ -133,7 +133,7 @@ def test_other_meetings_make_a_replica_wait_until_they_are_answered():
     ],
 )
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_parts_that_are_not_alike_are_refused_whoever_comes_first(first, second, error, order):
+def test_different_arrivals_are_refused_in_any_order(first, second, error, order):
     call = CallDriver()
     parts = (first, second)
     call.arrive(order[0], parts[order[0]])
@@ -156,7 +156,7 @@ def test_parts_that_are_not_alike_are_refused_whoever_comes_first(first, second,
         (all_reduce({"a": 1.0, "b": 2.0}), all_reduce({"b": 1.0, "a": 2.0})),
     ],
 )
-def test_parts_that_are_alike_meet(first, second):
+def test_equal_arrivals_belong_together(first, second):
     call = CallDriver()
     call.arrive(0, first)
 
@@ -173,7 +173,7 @@ def test_values_that_do_not_match_are_not_reported_as_another_order():
     assert "order" not in text
 
 
-def test_unnamed_parts_in_different_lines_meet_and_are_noted_once():
+def test_unnamed_arrivals_from_different_lines_are_paired_and_noted_once():
     call = CallDriver(3)
     for index in (0, 1):
         for replica_id in (0, 1):
@@ -184,7 +184,7 @@ def test_unnamed_parts_in_different_lines_meet_and_are_noted_once():
     assert ["a.py:1", "a.py:1", "a.py:2"] == [point.location for point in points]
 
 
-def test_unnamed_parts_in_one_line_are_not_noted():
+def test_unnamed_arrivals_from_one_line_are_not_noted():
     call = CallDriver()
     call.arrive(0, all_reduce(1.0))
     call.arrive(1, all_reduce(1.0))
@@ -193,7 +193,7 @@ def test_unnamed_parts_in_one_line_are_not_noted():
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
-def test_strictly_unnamed_parts_in_different_lines_do_not_meet(order):
+def test_strict_refuses_unnamed_arrivals_from_different_lines(order):
     call = CallDriver(3, strict=True)
     for replica_id in order:
         place = "a.py:1" if replica_id == 2 else "a.py:2"
@@ -205,7 +205,7 @@ def test_strictly_unnamed_parts_in_different_lines_do_not_meet(order):
     assert () == failure.fixes
 
 
-def test_strictly_parts_of_one_name_meet_wherever_they_stand():
+def test_strict_pairs_arrivals_with_the_same_name_from_any_lines():
     call = CallDriver(strict=True)
     call.arrive(0, all_reduce(1.0, name="loss", place="a.py:1"))
 
@@ -280,7 +280,7 @@ def test_of_many_groups_the_first_are_listed():
 # ---------------------------------------------------------------- who never comes
 
 
-def test_a_return_fails_those_who_are_at_a_meeting_beyond_it():
+def test_a_return_fails_replicas_at_a_later_collective():
     call = CallDriver(3)
     call.arrive(2, contribution(1.0))
     call.end(0, returned())
@@ -292,7 +292,7 @@ def test_a_return_fails_those_who_are_at_a_meeting_beyond_it():
     assert "'w' (synchronization=ON_WRITE, aggregation=SUM, created at model.py:1)" in text
 
 
-def test_a_meeting_after_a_return_fails_at_once():
+def test_a_collective_after_a_return_fails_at_once():
     call = CallDriver()
     call.end(1, returned())
     assert not call.state.doomed
@@ -302,7 +302,7 @@ def test_a_meeting_after_a_return_fails_at_once():
     assert "replica 1: never came" in str(call.failure())
 
 
-def test_a_return_after_the_same_number_of_meetings_is_well():
+def test_a_return_after_the_same_number_of_collectives_succeeds():
     call = CallDriver()
     call.arrive(0, contribution(1.0))
     call.arrive(1, contribution(1.0))
@@ -376,7 +376,7 @@ def test_a_replica_does_not_wait_for_a_commit_on_its_way():
 # ---------------------------------------------------------------- asks
 
 
-def test_asks_are_answered_in_replica_order():
+def test_host_calls_are_answered_in_replica_order():
     call = CallDriver()
     call.state.ask(1, ask())
     assert None is call.state.next_ask()
@@ -385,7 +385,7 @@ def test_asks_are_answered_in_replica_order():
     assert 0 == call.state.next_ask()[0]
 
 
-def test_an_ask_waits_for_every_lower_replica_that_runs():
+def test_a_host_call_waits_for_every_lower_running_replica():
     call = CallDriver(3)
     call.state.ask(2, ask())
     call.end(0, returned())
@@ -396,7 +396,7 @@ def test_an_ask_waits_for_every_lower_replica_that_runs():
     assert None is call.state.next_ask()
 
 
-def test_an_ask_waits_for_the_answer_of_the_one_before_it():
+def test_a_host_call_waits_for_the_answer_of_the_one_before_it():
     """The lower replica then goes on, and may make its next host call first."""
     call = CallDriver()
     call.state.ask(0, ask("first"))
@@ -410,7 +410,7 @@ def test_an_ask_waits_for_the_answer_of_the_one_before_it():
     assert "second" == call.state.next_ask()[1].request.tree
 
 
-def test_an_ask_waits_for_the_meetings_before_it():
+def test_a_host_call_waits_for_earlier_collectives():
     """TensorFlow's replica 0 would wait at its write until replica 1 arrives."""
     call = CallDriver()
     call.arrive(0, contribution(1.0))
@@ -501,7 +501,7 @@ def test_a_replica_that_cannot_arrive_any_more_ends_the_grace_period(how):
     assert (1, "second") == call.raised(1.0)
 
 
-def test_meetings_before_the_one_that_failed_are_still_complete():
+def test_collectives_before_the_failed_one_are_still_complete():
     """Replica 0 got ahead of the others; what all do before it raised stays in force."""
     call = CallDriver(3)
     for index in (0, 1):
@@ -518,7 +518,7 @@ def test_meetings_before_the_one_that_failed_are_still_complete():
     assert (0, "first") == call.raised()
 
 
-def test_meetings_from_the_one_that_failed_on_are_not_complete():
+def test_collectives_from_the_failed_one_on_are_not_complete():
     call = CallDriver()
     call.arrive(0, contribution(1.0))
     call.arrive(1, contribution(1.0, variable_id=V))
@@ -528,7 +528,7 @@ def test_meetings_from_the_one_that_failed_on_are_not_complete():
     assert "meeting point 1 " in str(call.failure())
 
 
-def test_a_wait_for_a_meeting_before_the_one_that_failed_is_still_ended():
+def test_a_wait_for_a_collective_before_the_failed_one_still_ends():
     call = CallDriver(3)
     call.arrive(2, contribution(1.0))
     call.end(2, raised("third"))
@@ -541,7 +541,7 @@ def test_a_wait_for_a_meeting_before_the_one_that_failed_is_still_ended():
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_the_first_meeting_that_fails_is_told_whatever_failed_first(order):
+def test_the_first_collective_that_fails_is_reported(order):
     """Replica 1 returns before a write that replica 0 makes before it raises."""
 
     def go(replica_id):
@@ -559,7 +559,7 @@ def test_the_first_meeting_that_fails_is_told_whatever_failed_first(order):
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2), (1, 2, 0)])
-def test_of_an_exception_and_a_mismatch_at_one_meeting_the_exception_is_told(order):
+def test_at_one_position_an_exception_takes_precedence_over_a_mismatch(order):
     ends = {0: contribution(1.0), 1: all_reduce(1.0), 2: raised("the cause")}
     call = CallDriver(3)
     for replica_id in order:
@@ -586,7 +586,7 @@ def test_a_replica_that_is_missing_because_of_an_exception_is_not_a_mismatch(ord
     assert not call.state.finished
 
 
-def test_an_ask_beyond_the_meeting_that_failed_is_not_answered():
+def test_a_host_call_after_the_failed_collective_is_not_answered():
     call = CallDriver(3)
     call.end(2, raised("third"))
     call.arrive(0, contribution(1.0))

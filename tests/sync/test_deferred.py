@@ -48,14 +48,14 @@ def test_adds_are_summed():
     assert (0, 3, ADD, [2.5]) == part(log((ADD, 1.0), (ADD, 2.0), (SUB, 0.5)), 3)
 
 
-def test_a_part_goes_up_to_a_write_and_no_further():
+def test_a_delta_ends_at_a_given_write():
     both = log((ADD, 1.0), (ADD, 2.0))
 
     assert (0, 1, ADD, [1.0]) == part(both, 1)
     assert (0, 2, ADD, [3.0]) == part(both, 2)
 
 
-def test_an_assign_makes_all_before_it_worthless_for_later_parts():
+def test_an_assign_replaces_earlier_writes_in_later_deltas():
     mixed = log((ADD, 1.0), (ASSIGN, 5.0), (ADD, 2.0), (SUB, 0.5))
 
     assert (0, 1, ADD, [1.0]) == part(mixed, 1)
@@ -129,7 +129,7 @@ def test_folding_keeps_the_count_and_the_sum():
     assert (0, 3, ADD, [7.0]) == part(own, 3)
 
 
-def test_the_same_number_of_other_operations_is_another_mark():
+def test_the_same_number_of_other_operations_is_another_watermark():
     one, other, same = (log((a, 1.0), (b, 1.0)) for a, b in [(ADD, SUB), (SUB, ADD), (ADD, SUB)])
 
     assert one.mark.count == other.mark.count
@@ -251,7 +251,7 @@ def told(own: DeferredWrites) -> dict[int, int]:
     return dict(zip(one.variable_ids.tolist(), one.counts.tolist(), strict=True))
 
 
-def test_a_tally_tells_what_has_changed_since_the_last():
+def test_write_counts_have_the_changes_since_the_last_ones():
     own = writes(1)
     own.write(W, ADD, kept(1.0))
     own.write(V, ADD, kept(1.0))

@@ -138,7 +138,7 @@ def test_the_lowest_number_of_writes_comes_first():
 # ---------------------------------------------------------------- what comes too late
 
 
-def test_an_answer_for_a_higher_number_of_writes_is_dropped():
+def test_a_delta_reply_for_a_higher_number_of_writes_is_dropped():
     """It was on its way when a replica needed a lower number."""
     own = state(num_replicas=3)
     for replica_id, count in ((2, 3), (1, 2)):
@@ -170,7 +170,7 @@ def test_a_request_whose_commit_is_on_its_way_does_not_wait():
     assert ["finish 1"] == describe(handle(own, 0, returned()))
 
 
-def test_a_part_from_before_the_last_exchange_is_asked_for_again():
+def test_a_delta_from_before_the_last_exchange_is_requested_again():
     """Its replica had not seen the commit when it sent it."""
     own = state()
     handle(own, 0, tally(1))
@@ -187,7 +187,7 @@ def test_a_part_from_before_the_last_exchange_is_asked_for_again():
     assert "0 <- Commit w v2 assign 33.0" == describe(handle(own, 0, demand(2, 10.0, since=1)))[0]
 
 
-def test_an_answer_of_a_failed_call_is_dropped():
+def test_a_delta_reply_of_a_failed_call_is_dropped():
     own = state()
     handle(own, 0, tally(1))
     handle(own, 0, demand(1, 1.0))
@@ -200,7 +200,7 @@ def test_an_answer_of_a_failed_call_is_dropped():
     assert None is own.ledger.exchanges.request(W, None, 0.0)
 
 
-def test_a_tally_of_a_failed_call_is_dropped():
+def test_write_counts_of_a_failed_call_are_dropped():
     own = state()
     give_up(own, 1, "KeyboardInterrupt", 0.0)
     handle(own, 0, tally(1))

@@ -39,7 +39,7 @@ def test_an_empty_outbox_sends_nothing():
     assert [] == leave(replica(spec()))
 
 
-def test_all_writes_leave_as_one_contribution():
+def test_all_writes_are_sent_as_one_contribution():
     state = replica(spec(), spec(variable_id=V), spec(variable_id=U, dtype="int64"))
     state.write(W, ASSIGN, array(1.0), "train.py:1")
     state.write(U, ADD, array(7, "int64"), "train.py:2")

@@ -141,7 +141,7 @@ def test_an_add_to_components_of_different_shapes_changes_all_or_none():
 
 
 @pytest.mark.parametrize(("second", "mirror"), [(1.0, 1.0), (2.0, None)])
-def test_components_that_are_all_assigned_alike_are_a_mirror_again(second, mirror):
+def test_components_assigned_the_same_value_are_a_mirror_again(second, mirror):
     state = coordinator(spec(), calls=0)
     values = {0: array(1.0), 1: array(second)}
     state.handle(ProgramAssignComponents(TOKEN, W, values))

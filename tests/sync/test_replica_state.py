@@ -164,7 +164,7 @@ def test_a_commit_of_another_call_does_not_end_a_wait():
 # ---------------------------------------------------------------- the outbox
 
 
-def test_the_outbox_leaves_once_and_with_one_waiting():
+def test_the_outbox_is_sent_once_with_one_waiting():
     state = replica(spec(), spec(variable_id=V))
     state.write(W, ASSIGN, array(1.0))
     state.write(V, ADD, array(2.0))
@@ -175,7 +175,7 @@ def test_the_outbox_leaves_once_and_with_one_waiting():
     assert ["-> Returned"] == describe(state.end())
 
 
-def test_the_outbox_leaves_with_a_meeting_and_indices_count_both():
+def test_the_outbox_is_sent_with_a_collective_and_positions_count_both():
     state = replica(spec())
     state.write(W, ASSIGN, array(1.0))
     reduce = all_reduce(1.0)
@@ -186,7 +186,7 @@ def test_the_outbox_leaves_with_a_meeting_and_indices_count_both():
     assert [0, 1] == [action.message.position for action in sent[1:]]
 
 
-def test_the_outbox_leaves_with_the_end_of_the_function():
+def test_the_outbox_is_sent_at_the_end_of_the_function():
     state = replica(spec())
     state.write(W, ASSIGN, array(1.0))
 
@@ -322,7 +322,7 @@ def test_a_report_has_the_operations_since_the_last_one():
     assert ((), ()) == (state.report().accesses, state.report().diverged)
 
 
-def test_a_component_written_past_the_policy_has_parted():
+def test_a_component_with_a_local_write_has_diverged():
     state = replica(spec(SUM))
     state.write_component(W, ASSIGN, array(3.0))
 
@@ -396,7 +396,7 @@ def indices(left):
     return [message.position for actions in left for message in sent(actions)]  # type: ignore[attr-defined]
 
 
-def test_a_nested_call_numbers_its_own_meetings():
+def test_a_nested_call_numbers_its_own_collectives():
     state = replica(spec(), call=1)
     outer = [state.meet()]
     state.begin(2)

@@ -47,7 +47,7 @@ ORDERS = sorted(set(itertools.permutations([0, 0, 1, 2, 2])))
 
 
 @pytest.mark.parametrize("order", ORDERS, ids=lambda order: "".join(map(str, order)))
-def test_outboxes_of_other_lengths_meet_in_every_order_of_arrival(order):
+def test_outboxes_of_different_lengths_are_paired_in_every_order(order):
     """W, V, U, W, V: as soon as all have come to a point it happens, and to what lies before it."""
     state = coordinator(*THREE, num_replicas=3)
     parts = {i: iter(_parts(lengths)) for i, lengths in OUTBOXES.items()}

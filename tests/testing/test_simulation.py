@@ -209,7 +209,7 @@ def test_a_component_written_by_another_replica_does_not_end_a_wait_for_a_merge(
         assert [33.0, 130.0, 33.0] == [float(value) for value in results.values]
 
 
-def test_a_plain_variable_is_used_in_replica_order_between_meetings():
+def test_a_plain_variable_is_used_in_replica_order_between_collectives():
     """Replica 0 uses it after the collective write, as with real processes."""
     with simulated_cluster():
         strategy = cluster()
