@@ -184,10 +184,10 @@ def test_packed_writes_equal_single_writes(
     cluster.assert_nothing_changed()
     for variable, replica in ((v, r) for v in range(len(program.specs)) for r in cluster.replicas):
         spec = program.specs[variable]
-        held = replica.components.held[spec.variable_id]
+        held = replica.components.variables[spec.variable_id]
         expected = model.variables[variable].components[replica.replica_id]
         assert expected.tobytes() == held.component().tobytes()
-        assert merges(spec) or replica.components.held[spec.variable_id].block is None
+        assert merges(spec) or held.block.is_single
 
 
 @settings(max_examples=many(100), deadline=None, suppress_health_check=list(HealthCheck))

@@ -112,8 +112,8 @@ class ReplicaDriver:
 
     def changed(self) -> dict[int, Array]:
         """Return the components that have changed since the last call."""
-        held = self.state.components.held
-        before, self._seen = self._seen, {i: h.component().copy() for i, h in held.items()}
+        variables = self.state.components.variables
+        before, self._seen = self._seen, {i: h.component().copy() for i, h in variables.items()}
         return {
             i: value
             for i, value in self._seen.items()

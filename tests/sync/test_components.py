@@ -32,7 +32,7 @@ def values(state):
 def versions(state):
     found = []
     for i in (W, V, U):
-        held = state.components.held[i]
+        held = state.components.variables[i]
         held.component()
         found.append(held.version)
     return found

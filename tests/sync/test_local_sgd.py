@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import varsim as tf
@@ -159,6 +159,7 @@ def programs(draw):
     ]
 
 
+@settings(deadline=None)
 @given(programs(), st.integers(1, 4), st.booleans())
 def test_components_are_those_of_a_plain_model(calls, every, reads):
     count = len(calls[0])

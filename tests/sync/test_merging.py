@@ -222,7 +222,7 @@ def test_components_that_have_had_other_numbers_of_commits_are_merged_one_by_one
         cluster.write(variable_id, 1.0, 2.0, operation=ADD)
     cluster.leave()
 
-    assert [2, 3] == [state.components.held[V].version for state in cluster.replicas]
+    assert [2, 3] == [state.components.variables[V].version for state in cluster.replicas]
     assert [[3.0] * 2, [103.0] * 2, [3.0] * 2] == [cluster.read(i) for i in (W, V, U)]
 
 

@@ -51,7 +51,7 @@ def test_a_second_delivery_of_a_commit_changes_nothing():
     state.handle(commit(1, 5.0, ADD, call=BY_PROGRAM))
 
     assert 5.0 == state.read(W)
-    assert 1 == state.components.held[W].version
+    assert 1 == state.components.variables[W].version
 
 
 def test_an_older_commit_is_ignored():
@@ -119,10 +119,10 @@ def test_an_unread_component_is_added_to_in_place():
     """A counter costs no allocation for each step."""
     state = replica(spec(SUM, ON_READ, shape=(2,)))
     state.write(W, ASSIGN, array([1.0, 2.0]))
-    before = state.components.held[W].value
+    before = state.components.variables[W].component()
     state.write(W, ADD, array([1.0, 1.0]))
 
-    assert state.components.held[W].value is before
+    assert state.components.variables[W].component() is before
     assert [2.0, 3.0] == before.tolist()
 
 
@@ -419,7 +419,7 @@ def test_forgetting_a_variable_twice_changes_nothing():
     state.handle(Forget(variable_ids=(W,)))
     state.handle(Forget(variable_ids=(W,)))
 
-    assert [V] == list(state.components.held)
+    assert [V] == list(state.components.variables)
     assert () == state.report().accesses
     with pytest.raises(ProtocolError, match="holds no variable 1"):
         state.read(W)

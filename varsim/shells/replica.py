@@ -117,11 +117,19 @@ class Replica:
 
     def read(self, variable_id: int) -> Array:
         """Return this replica's component, after its own writes are committed; read-only."""
-        shown = self._operate(ReplicaRead(variable_id))
-        assert isinstance(shown, ShowValue)
+        actions = self._handle(ReplicaRead(variable_id))
+        first = actions[0]
+        value = first.value if isinstance(first, ShowValue) else self._value_of(actions)
         if self._trace is not None:
+            version = self.state.components.find(variable_id).version
             location = self._runner.location()
-            self._trace.read(variable_id, self.replica_id, shown.version, location, shown.value)
+            self._trace.read(variable_id, self.replica_id, version, location, value)
+        return value
+
+    def _value_of(self, actions: Sequence[ReplicaAction]) -> Array:
+        """Return what a read shows that must wait."""
+        shown = self._await(actions)
+        assert isinstance(shown, ShowValue)
         return shown.value
 
     def write(self, variable_id: int, operation: Operation, value: Array, location: str) -> None:
@@ -158,11 +166,11 @@ class Replica:
     def _note_write(self, variable_id: int, operation: Operation, value: Array) -> None:
         """Record a write whose value is in no message."""
         assert self._trace is not None
-        held = self.state.components.find(variable_id)
-        if not held.ways[operation].is_sent:
+        variable = self.state.components.find(variable_id)
+        if not variable.rules[operation].is_sent:
             location = self._runner.location()
             self._trace.wrote(variable_id, self.replica_id, operation, location, value)
-        elif not held.is_needed:
+        elif not variable.is_needed:
             self._trace.withheld(variable_id, value)
 
     # ------------------------------------------------------------ collectives

@@ -76,7 +76,6 @@ class ShowValue:
     """Let the program go on with this replica's component, which never changes any more."""
 
     value: Array
-    version: int
 
 
 @dataclass(frozen=True, slots=True)

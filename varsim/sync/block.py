@@ -1,4 +1,4 @@
-"""Variables that are always written together, held as one array."""
+"""Variables that are always written together, held as one array: a lone variable is a block too."""
 
 from __future__ import annotations
 
@@ -11,44 +11,99 @@ from varsim.spec import Array
 
 
 class Block:
-    """The values of several variables in one flat array, with their versions.
+    """The values of one or more variables in one array, with their versions.
 
-    A value that was taken out is a copy, so that keeping it does not keep all the others.
+    The array of a block of one has the variable's shape; of a larger block it is flat, and a value
+    that is taken out is a copy, so that to keep it does not keep all the others.
     """
 
-    __slots__ = ("_ends", "_shapes", "key", "values", "variable_ids", "versions")
+    __slots__ = (
+        "_ends",
+        "_shapes",
+        "_taken",
+        "is_owned",
+        "is_single",
+        "key",
+        "values",
+        "variable_ids",
+        "versions",
+    )
 
     def __init__(
         self, variable_ids: Array, parts: Sequence[Array], versions: Sequence[int]
     ) -> None:
-        """Takes the variables' values, all of one dtype, and their versions."""
+        """Take the variables' values, all of one dtype, and their versions."""
         self.key = variable_ids.tobytes()
         self.variable_ids = variable_ids
+        self.is_single = len(parts) == 1
+        self.versions: Array = np.array(versions, np.int64)
         self._shapes = [part.shape for part in parts]
         self._ends = [0, *accumulate(part.size for part in parts)]
-        self.values = np.concatenate([part.reshape(-1) for part in parts])
-        self.values.setflags(write=False)
-        self.versions: Array = np.array(versions, np.int64)
+        self._taken: dict[int, Array] = {}  # by slot, of this version
+        if self.is_single:
+            self.values = parts[0]
+        else:
+            self.values = np.concatenate([part.reshape(-1) for part in parts])
+            self.values.setflags(write=False)
+        self.is_owned = self.values.flags.writeable  # nothing else can look at them
 
     def install(self, values: Array, versions: Array) -> None:
-        """Takes new values of all variables. Nobody writes to the arrays any more."""
+        """Take new values of all variables. Nothing writes to the arrays any more."""
         values.setflags(write=False)
         versions.setflags(write=False)
         self.values = values
         self.versions = versions
+        self.is_owned = False
+        if self._taken:
+            self._taken = {}
+
+    def change(self, values: Array, *, is_owned: bool) -> None:
+        """Set the value of a block of one, of the same version.
+
+        Args:
+            is_owned: Whether nothing else can look at the array, so that it may be written to.
+        """
+        self.values = values
+        self.is_owned = is_owned
+
+    def show(self, slot: int) -> Array:
+        """Return the value of one variable to keep: read-only from now on, and never changed."""
+        value = self.value(slot)
+        if self.is_owned:
+            value.setflags(write=False)
+            self.is_owned = False
+        return value
+
+    def precedes(self, versions: Array) -> bool:
+        """Return whether these are the next versions of all variables."""
+        if self.is_single:
+            return bool(versions.item() == self.versions.item() + 1)
+        return np.array_equal(versions, self.versions + 1)
 
     def value(self, slot: int) -> Array:
-        """The value of the variable at a place, in an array of its own; read-only."""
-        value = self.values[self._ends[slot] : self._ends[slot + 1]].copy()
-        value.setflags(write=False)
-        return value.reshape(self._shapes[slot])
+        """Return the value of one variable, not to be written to; the same array until it changes.
+
+        The array of a block of one may still be writable.
+        """
+        if self.is_single:
+            return self.values
+        value = self._taken.get(slot)
+        if value is None:
+            value = self.values[self._ends[slot] : self._ends[slot + 1]].copy()
+            value.setflags(write=False)
+            value = self._taken[slot] = value.reshape(self._shapes[slot])
+        return value
 
     def size_bytes(self, slot: int) -> int:
-        """Return the size of the value of the variable at a place."""
+        """Return the size of the value of one variable."""
+        if self.is_single:
+            return self.values.nbytes
         return (self._ends[slot + 1] - self._ends[slot]) * self.values.itemsize
 
     def split(self, values: Array) -> list[Array]:
-        """An array like `values`, as each variable's part of it: views."""
+        """Return an array like `values` as each variable's part of it: views."""
+        if self.is_single:
+            return [values]
         return [
             values[start:end].reshape(shape)
             for (start, end), shape in zip(pairwise(self._ends), self._shapes, strict=True)

@@ -11,7 +11,7 @@ import numpy as np
 from varsim.errors import ProtocolError, ShapeError
 from varsim.protocol.buckets import PACK_LIMIT_BYTES, size_of
 from varsim.protocol.messages import Commit, Write
-from varsim.spec import Array, Context, Operation, VariableAggregation, VariableSpec
+from varsim.spec import Array, Context, Operation, Shape, VariableAggregation, VariableSpec
 from varsim.sync import policies, reduce
 from varsim.sync.block import Block
 from varsim.sync.outbox import KnownWrite
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 _WRITES: Final = (Operation.ASSIGN, Operation.ASSIGN_ADD, Operation.ASSIGN_SUB)
 
 
-class Way:
-    """How one operation changes a variable in replica context, and where it has done so."""
+class WriteRule:
+    """What one operation does to a variable in replica context, and where it has been done."""
 
     __slots__ = ("combines", "diverges", "is_deferred", "is_sent", "known", "operation", "own")
 
@@ -46,174 +46,192 @@ class Way:
 
 
 @dataclass(slots=True)
-class Held:
-    """This replica's component of one variable.
+class ReplicaVariable:
+    """One variable on this replica. The block has its component and the version of that.
 
-    `value` is never written to once somebody else may look at it: then it is read-only, and a
-    local add makes a new array. While the variable is in a `block`, that knows better.
+    An array is never written to once something else may look at it: then it is read-only, and a
+    local add makes a new array.
     """
 
     spec: VariableSpec
-    value: Array
     is_needed: bool  # what is contributed here counts
-    ways: dict[Operation, Way] = field(init=False)
+    block: Block
+    slot: int = 0  # in the block
+    shape: Shape = field(init=False)  # as in the spec
+    rules: dict[Operation, WriteRule] = field(init=False)
     is_bool: bool = field(init=False)
     is_open: bool = field(init=False)  # whether an assign may change its shape
     is_small: bool = field(init=False)  # whatever is written to it is packed with other values
-    version: int = 0  # of the last commit that was applied here
-    block: Block | None = None  # together with others that are always written together
-    slot: int = 0  # the place in the block
+    limits: reduce.Limits | None = field(init=False)
     owed_to: int = 0  # the call of the last contribution, …
     owed_index: int = -1  # … and its index
     coming: Array | None = None  # what was last assigned, if its shape may be new
     writes: int = 0
     reads: int = 0
-    parted: bool = False
+    diverged: bool = False  # whether it was written locally since the last report
     local_writes: int = 0  # since the last exchange, if the policy counts them
 
     def __post_init__(self) -> None:
-        self.ways = {operation: Way(self.spec, operation) for operation in _WRITES}
-        self.is_bool = self.spec.dtype.kind == "b"
-        shape, itemsize = self.spec.shape, self.spec.dtype.itemsize
+        self.rules = {operation: WriteRule(self.spec, operation) for operation in _WRITES}
+        shape, dtype = self.spec.shape, self.spec.dtype
+        self.shape = shape
+        self.is_bool = dtype.kind == "b"
         self.is_open = None in shape
-        self.is_small = not self.is_open and size_of(shape) * itemsize <= PACK_LIMIT_BYTES
+        self.is_small = not self.is_open and size_of(shape) * dtype.itemsize <= PACK_LIMIT_BYTES
+        self.limits = reduce.limits_of(dtype)
+
+    @property
+    def version(self) -> int:
+        """Return the version of the last commit that was applied here."""
+        return int(self.block.versions[self.slot])
 
     def component(self) -> Array:
-        """The value; the caller does not write to it."""
-        block = self.block
-        if block is not None and self.version != block.versions[self.slot]:
-            self.value = block.value(self.slot)
-            self.version = int(block.versions[self.slot])
-        return self.value
+        """Return the component; the caller does not write to it."""
+        return self.block.value(self.slot)
 
     def write_locally(self, operation: Operation, value: Array) -> None:
-        """Changes this component alone. The caller keeps the array that it gives."""
-        self.parted = True
-        if operation is Operation.ASSIGN:
-            self.value = value if _is_nobodys(value) else np.array(value, order="C")
-        elif self.value.flags.writeable:
-            reduce.apply_in_place(operation, self.value, value)
+        """Change the component, which is a block of one. The caller keeps the array it gives."""
+        self.diverged = True
+        block = self.block
+        if block.is_owned and operation is not Operation.ASSIGN:
+            reduce.apply_in_place(operation, block.values, value, self.limits)
+        elif operation is not Operation.ASSIGN:
+            block.change(reduce.apply(operation, block.values, value), is_owned=True)
+        elif _is_immutable(value):
+            block.change(value, is_owned=False)
         else:
-            self.value = reduce.apply(operation, self.value, value)
-
-    def show(self) -> Array:
-        """The value for somebody who may keep it: read-only from now on, and the same for ever."""
-        value = self.component()
-        value.setflags(write=False)
-        return value
+            block.change(np.array(value, order="C"), is_owned=True)
 
 
-def _is_nobodys(value: Array) -> bool:
-    """Whether nobody can write to an array's memory, so that it need not be copied."""
+def _is_immutable(value: Array) -> bool:
+    """Return whether nothing can write to an array's memory, so that it need not be copied."""
     return not value.flags.writeable and value.base is None
 
 
 class Components(Mapping[int, VariableSpec]):
-    """All components of one replica; as a mapping, their specs by variable_id."""
+    """All components of one replica; as a mapping, their specs by variable_id.
+
+    Each is in one block: with those that were committed together with it last, or alone.
+    """
 
     def __init__(self, replica_id: int) -> None:
         self.replica_id = replica_id
-        self.held: dict[int, Held] = {}
+        self.variables: dict[int, ReplicaVariable] = {}
         self._blocks: dict[bytes, Block] = {}  # each by its key
 
     def __getitem__(self, variable_id: int) -> VariableSpec:
         return self.find(variable_id).spec
 
     def __contains__(self, variable_id: object) -> bool:
-        return variable_id in self.held
+        return variable_id in self.variables
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self.held)
+        return iter(self.variables)
 
     def __len__(self) -> int:
-        return len(self.held)
+        return len(self.variables)
 
     def create(self, spec: VariableSpec, value: Array) -> None:
-        """A new variable; one that is already here stays as it is."""
-        if spec.variable_id not in self.held:
+        """Take a new variable; one that is already here stays as it is."""
+        if spec.variable_id not in self.variables:
             first_only = spec.aggregation is VariableAggregation.ONLY_FIRST_REPLICA
             is_needed = self.replica_id == 0 or not first_only
-            self.held[spec.variable_id] = Held(spec, value, is_needed)
+            block = self._keep(Block(np.array([spec.variable_id], np.int64), [value], [0]))
+            self.variables[spec.variable_id] = ReplicaVariable(spec, is_needed, block)
 
     def forget(self, variable_id: int) -> None:
-        """Nobody will name a variable again."""
-        held = self.held.get(variable_id)
-        if held is not None:
-            self.alone(held)
-            del self.held[variable_id]
+        """Drop a variable: no message will name it again."""
+        variable = self.variables.get(variable_id)
+        if variable is not None:
+            self.separate(variable)
+            del self._blocks[variable.block.key]
+            del self.variables[variable_id]
 
-    def find(self, variable_id: int) -> Held:
-        """The component of a variable.
+    def find(self, variable_id: int) -> ReplicaVariable:
+        """Return a variable.
 
         Raises:
-            ProtocolError: There is none here.
+            ProtocolError: There is none of this number here.
         """
-        held = self.held.get(variable_id)
-        if held is None:
+        variable = self.variables.get(variable_id)
+        if variable is None:
             raise ProtocolError(f"replica {self.replica_id} holds no variable {variable_id}")
-        return held
+        return variable
 
-    def alone(self, held: Held) -> Held:
-        """The component, after its block is no more, if it was in one: it will change alone."""
-        block = held.block
-        if block is not None:
+    def separate(self, variable: ReplicaVariable) -> Block:
+        """Return the block of a variable that changes alone, and so is in a block of one."""
+        block = variable.block
+        if not block.is_single:
             del self._blocks[block.key]
-            for variable_id in block.variable_ids.tolist():
-                member = self.held[variable_id]
-                member.component()
-                member.block = None
-        return held
+            for slot, variable_id in enumerate(block.variable_ids.tolist()):
+                member = self.variables[variable_id]
+                number, version = np.array([variable_id], np.int64), int(block.versions[slot])
+                member.block = self._keep(Block(number, [block.value(slot)], [version]))
+                member.slot = 0
+        return variable.block
 
     def commit(self, commit: Commit) -> None:
-        """Applies a commit to the components that do not have it yet.
+        """Apply a commit to the components that do not have it yet.
 
         Raises:
             ProtocolError: An earlier commit never came.
         """
-        if len(commit.variable_ids) > 1:
-            self._commit_together(commit)
-            return
-        held = self.find(int(commit.variable_ids[0]))
-        self._apply(held, int(commit.versions[0]), commit.operation, commit.value)
-
-    def _apply(self, held: Held, version: int, operation: Operation, value: Array) -> None:
-        self.alone(held)
-        if version <= held.version:
-            return
-        if version != held.version + 1:
-            raise ProtocolError(
-                f"variable {held.spec.name!r}: commit {version} came after {held.version}"
-            )
-        held.value = reduce.apply(operation, held.value, value)
-        held.version = version
-
-    def _commit_together(self, commit: Commit) -> None:
         block = self._blocks.get(commit.variable_ids.tobytes())
         if block is None:
-            block = self._assemble(commit.variable_ids)
-        if np.array_equal(commit.versions, block.versions + 1):
-            block.install(commit.value, commit.versions)
+            block = self._unite(commit.variable_ids)
+        if block.precedes(commit.versions):
+            value = commit.value
+            if commit.operation is not Operation.ASSIGN:
+                value = reduce.apply(commit.operation, block.values, value)
+            block.install(value, commit.versions)
             return
-        members = [self.held[variable_id] for variable_id in commit.variable_ids.tolist()]
-        values = block.split(commit.value)
-        for held, version, value in zip(members, commit.versions.tolist(), values, strict=True):
-            self._apply(held, version, commit.operation, np.array(value))
+        parts = zip(
+            commit.variable_ids.tolist(),
+            commit.versions.tolist(),
+            block.split(commit.value),
+            strict=True,
+        )
+        for variable_id, version, value in parts:
+            self._commit_alone(self.variables[variable_id], version, commit.operation, value)
 
-    def _assemble(self, variable_ids: Array) -> Block:
-        members = [self.alone(self.find(variable_id)) for variable_id in variable_ids.tolist()]
-        values = [held.value for held in members]
-        block = Block(variable_ids, values, [held.version for held in members])
+    def _commit_alone(
+        self, variable: ReplicaVariable, version: int, operation: Operation, value: Array
+    ) -> None:
+        have = variable.version
+        if version <= have:
+            return
+        if version != have + 1:
+            raise ProtocolError(
+                f"variable {variable.spec.name!r}: commit {version} came after {have}"
+            )
+        block = self.separate(variable)
+        block.install(reduce.apply(operation, block.values, np.array(value)), block.versions + 1)
+
+    def _unite(self, variable_ids: Array) -> Block:
+        """Put variables into one block, in this order."""
+        members = [self.find(variable_id) for variable_id in variable_ids.tolist()]
+        parts = [self.separate(member) for member in members]
+        block = Block(
+            variable_ids, [part.values for part in parts], [int(part.versions[0]) for part in parts]
+        )
+        for slot, member in enumerate(members):
+            del self._blocks[member.block.key]
+            member.block, member.slot = block, slot
+        return self._keep(block)
+
+    def _keep(self, block: Block) -> Block:
         self._blocks[block.key] = block
-        for slot, held in enumerate(members):
-            held.block, held.slot = block, slot
         return block
 
     def validate(self) -> None:
-        """Asserts what must hold after every event."""
-        for held in self.held.values():
-            assert held.component().dtype == held.spec.dtype
-            assert held.version >= 0
-            assert held.block is None or self._blocks[held.block.key] is held.block
+        """Assert what must hold after every event."""
+        for variable in self.variables.values():
+            assert variable.component().dtype == variable.spec.dtype
+            assert variable.version >= 0
+            assert self._blocks[variable.block.key] is variable.block
+            assert variable.block.is_owned <= variable.block.values.flags.writeable
+            assert variable.spec.variable_id == variable.block.variable_ids[variable.slot]
+        assert len(self.variables) == sum(len(one.variable_ids) for one in self._blocks.values())
 
 
 def check_shape(spec: VariableSpec, operation: Operation, component: Array, value: Array) -> None:

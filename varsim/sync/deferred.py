@@ -144,9 +144,10 @@ def combined(entries: Sequence[Entry], allocate: Allocate) -> tuple[Operation, A
         np.negative(value, out=total)
     else:
         np.copyto(total, value)
+    limits = reduce.limits_of(total.dtype)
     for entry in others:
         assert entry.value is not None, "a replica's values count, or they do not"
-        reduce.apply_in_place(entry.operation, total, entry.value)
+        reduce.apply_in_place(entry.operation, total, entry.value, limits)
     total.setflags(write=False)
     return operation, total
 

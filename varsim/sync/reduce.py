@@ -235,7 +235,9 @@ def apply(operation: Operation, component: Array, value: Array) -> Array:
             raise AssertionError(f"{operation} is no write")
 
 
-_CERTAIN = {
+Limits = tuple[float, float]
+
+_CERTAIN: dict[np.dtype[np.generic], Limits] = {
     np.dtype(name): (
         (np.iinfo(name).min, np.iinfo(name).max)
         if np.dtype(name).kind in "iu"
@@ -246,15 +248,25 @@ _CERTAIN = {
 """Between which numbers a sum is certainly no overflow, by dtype."""
 
 
-def apply_in_place(operation: Operation, component: Array, value: Array) -> None:
-    """Adds to, or subtracts from, a component that nobody has read yet."""
-    certain = _CERTAIN.get(component.dtype)
-    if component.ndim == 0 and certain is not None:
+def limits_of(dtype: np.dtype[np.generic]) -> Limits | None:
+    """Return the numbers between which a sum is certainly no overflow; None if there are none."""
+    return _CERTAIN.get(dtype)
+
+
+def apply_in_place(
+    operation: Operation, component: Array, value: Array, limits: Limits | None
+) -> None:
+    """Add to, or subtract from, a component that nothing has read yet.
+
+    Args:
+        limits: Those of the component's dtype; see `limits_of`.
+    """
+    if limits is not None and component.ndim == 0:
         # A counter in a training loop. Python's floats are doubles, in which a sum of float32 is
         # rounded to the same float32, and they cost a quarter of what keeping NumPy silent does.
         other = value.item()
         total = component.item() + (other if operation is Operation.ASSIGN_ADD else -other)
-        if certain[0] < total < certain[1]:
+        if limits[0] < total < limits[1]:
             component[()] = total
             return
     ufunc = np.add if operation is Operation.ASSIGN_ADD else np.subtract

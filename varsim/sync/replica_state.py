@@ -25,7 +25,6 @@ from varsim.protocol.messages import (
     Message,
     PullDeltas,
     Reduced,
-    Report,
     Shutdown,
     Start,
     SyncRequest,
@@ -47,10 +46,11 @@ from varsim.sync.actions import (
     Stop,
     Supply,
 )
-from varsim.sync.components import Components, Held, Way, check_shape
+from varsim.sync.components import Components, ReplicaVariable, WriteRule, check_shape
 from varsim.sync.deferred import DeferredWrites
 from varsim.sync.event_log import InvalidTransition
-from varsim.sync.outbox import Outbox
+from varsim.sync.outbox import KnownWrite, Outbox
+from varsim.sync.pending_report import PendingReport
 from varsim.sync.policies.legality import check_arithmetic
 from varsim.sync.replica_events import (
     BufferRequest,
@@ -85,7 +85,7 @@ class _Call:
     left: int = 0  # collectives that have left this process
     settled: int = 0  # collectives whose commits have come
     aborted: str | None = None
-    awaits: Held | None = None  # the program waits until this variable owes nothing
+    awaits: ReplicaVariable | None = None  # the program waits until this variable owes nothing
     reads: bool = False  # and then reads it
     awaits_answer: bool = False  # the program waits for a message to it
 
@@ -111,16 +111,15 @@ class ReplicaState:
         self.num_replicas = num_replicas
         self.components = Components(replica_id)
         self.aborted: str | None = None  # why the innermost call, or one around it, has failed
-        self._held = self.components.held
+        self._variables = self.components.variables
         self._buffers = UpdateBuffers(allocate)
         self._outbox = Outbox(self.components)
         self._deferred = DeferredWrites(allocate)
         self._calls: list[_Call] = []  # innermost last
         self._going_on: _Call | None = None  # the innermost, unless it has failed
-        self._warnings: list[tuple[str, str]] = []
-        self._output = ""  # of functions whose calls had failed
+        self._report = PendingReport()
         self._warned: set[int] = set()
-        self._touched: dict[int, Held] = {}
+        self._touched = self._report.touched
 
     def handle(self, event: ReplicaEvent) -> Sequence[ReplicaAction]:
         """Take one event, and return what the shell must do about it, in order.
@@ -132,6 +131,8 @@ class ReplicaState:
         """
         if event.__class__ is ReplicaWrite:
             return self._write(event)
+        if event.__class__ is ReplicaRead:
+            return self._read(event)
         return self._decide(event)
 
     def _decide(self, event: ReplicaEvent) -> Sequence[ReplicaAction]:
@@ -199,16 +200,16 @@ class ReplicaState:
     def _forget(self, forget: Forget) -> None:
         for variable_id in forget.variable_ids:
             self.components.forget(variable_id)
-            self._touched.pop(variable_id, None)
+            self._report.forget(variable_id)
             self._deferred.forget(variable_id)
 
     def _component(self, fetch: Fetch) -> Component:
-        held = self.components.find(fetch.variable_id)
-        value = held.show()
+        variable = self.components.find(fetch.variable_id)
+        value = variable.block.show(variable.slot)
         return Component(
             request_id=fetch.request_id,
             variable_id=fetch.variable_id,
-            version=held.version,
+            version=variable.version,
             value=value,
         )
 
@@ -220,8 +221,8 @@ class ReplicaState:
 
     def _abort(self, abort: Abort) -> Sequence[ReplicaAction]:
         self._deferred.fail(abort.call_id)
-        for held in self._held.values():  # every replica starts to count again
-            held.local_writes = 0
+        for variable in self._variables.values():  # every replica starts to count again
+            variable.local_writes = 0
         inside = [call for call in self._calls if call.call_id == abort.call_id]
         for call in inside:
             call.aborted = abort.reason
@@ -243,64 +244,65 @@ class ReplicaState:
         call = self._going_on
         if call is None:
             return self._refuse_to_go_on()
-        held = self._held.get(write.variable_id) or self.components.find(write.variable_id)
+        variable = self._variables.get(write.variable_id) or self.components.find(write.variable_id)
         value = write.value
-        way = held.ways[write.operation]
+        rule = variable.rules[write.operation]
         key: Hashable = write.location
-        if value.shape != held.spec.shape or held.is_bool:
-            self._check(held, way, value)
+        if value.shape != variable.shape or variable.is_bool:
+            self._check(variable, rule, value)
             key = write.location, value.shape
-        if way.is_sent:
-            own: bytes | Array | None = None
-            if held.is_needed:
-                small = held.is_small or value.nbytes <= PACK_LIMIT_BYTES
-                own = value.tobytes() if small else self._buffers.to_send(value)
-            self._outbox.add(way.known.get(key) or way.learn(key, write), own)
-            held.owed_to = call.call_id
-            held.owed_index = call.next_index
-            call.next_index += 1
-            if held.is_open and write.operation is Operation.ASSIGN:
-                held.coming = value
+        if rule.is_sent:
+            known = rule.known.get(key) or rule.learn(key, write)
+            self._contribute(call, variable, known, value)
+            if variable.is_open and write.operation is Operation.ASSIGN:
+                variable.coming = value
             return _NOTHING
-        if way.own is not None:
-            return way.own.write(self, held, write.operation, value, write.location)
-        held.writes += 1
-        self._touched[write.variable_id] = held
-        if way.is_deferred:
-            kept = self._buffers.to_keep(value) if held.is_needed else None
+        if rule.own is not None:
+            return rule.own.write(self, variable, write.operation, value, write.location)
+        variable.writes += 1
+        self._touched[write.variable_id] = variable
+        if rule.is_deferred:
+            kept = self._buffers.to_keep(value) if variable.is_needed else None
             is_full = self._deferred.write(write.variable_id, write.operation, kept)
-            return self._wait_for(held, reads=False) if is_full else _NOTHING
-        if held.block is not None:
-            self.components.alone(held)
-        held.write_locally(write.operation, value)
-        if way.diverges:
-            self._part(held, write)
+            return self._wait_for(variable, reads=False) if is_full else _NOTHING
+        if not variable.block.is_single:
+            self.components.separate(variable)
+        variable.write_locally(write.operation, value)
+        if rule.diverges:
+            self._diverge(variable, write)
         return _NOTHING
 
-    def write_locally(self, held: Held, operation: Operation, value: Array) -> None:
+    def write_locally(self, variable: ReplicaVariable, operation: Operation, value: Array) -> None:
         """Write this replica's component alone, and count the write."""
-        held.writes += 1
-        self._touched[held.spec.variable_id] = held
-        self.components.alone(held).write_locally(operation, value)
+        variable.writes += 1
+        self._touched[variable.spec.variable_id] = variable
+        self.components.separate(variable)
+        variable.write_locally(operation, value)
 
-    def contribute(self, held: Held, value: Array, location: str) -> None:
+    def contribute(self, variable: ReplicaVariable, value: Array, location: str) -> None:
         """Contribute the assign of a value to a merge of all replicas."""
-        call, way = self._innermost(), held.ways[Operation.ASSIGN]
+        rule = variable.rules[Operation.ASSIGN]
+        key: Hashable = (location, value.shape) if variable.is_open else location
+        write = ReplicaWrite(variable.spec.variable_id, Operation.ASSIGN, value, location)
+        known = rule.known.get(key) or rule.learn(key, write)
+        self._contribute(self._innermost(), variable, known, value)
+
+    def _contribute(
+        self, call: _Call, variable: ReplicaVariable, known: KnownWrite, value: Array
+    ) -> None:
         own: bytes | Array | None = None
-        if held.is_needed:
-            small = held.is_small or value.nbytes <= PACK_LIMIT_BYTES
+        if variable.is_needed:
+            small = variable.is_small or value.nbytes <= PACK_LIMIT_BYTES
             own = value.tobytes() if small else self._buffers.to_send(value)
-        key: Hashable = (location, value.shape) if held.is_open else location
-        write = ReplicaWrite(held.spec.variable_id, Operation.ASSIGN, value, location)
-        self._outbox.add(way.known.get(key) or way.learn(key, write), own)
-        held.owed_to = call.call_id
-        held.owed_index = call.next_index
+        self._outbox.add(known, own)
+        variable.owed_to = call.call_id
+        variable.owed_index = call.next_index
         call.next_index += 1
 
-    def wait_and_repeat(self, held: Held) -> Sequence[ReplicaAction]:
+    def wait_and_repeat(self, variable: ReplicaVariable) -> Sequence[ReplicaAction]:
         """Let the program wait for the commit of its last contribution, and write again then."""
         call = self._innermost()
-        call.awaits, call.reads = held, False
+        call.awaits, call.reads = variable, False
         return [WAIT_AND_REPEAT]
 
     def _refuse_to_go_on(self) -> Sequence[ReplicaAction]:
@@ -308,33 +310,33 @@ class ReplicaState:
             raise InvalidTransition(NOT_RUNNING)
         return [Abandon(self.aborted)]
 
-    def _check(self, held: Held, way: Way, value: Array) -> None:
+    def _check(self, variable: ReplicaVariable, rule: WriteRule, value: Array) -> None:
         """Refuse what does not fit, where that is not plain already."""
-        check_arithmetic(held.spec, way.operation, self.num_replicas if way.combines else 1)
-        if not self.owes_merge(held):
-            held.coming = None
-        before = held.component() if held.coming is None else held.coming
-        check_shape(held.spec, way.operation, before, value)
+        check_arithmetic(variable.spec, rule.operation, self.num_replicas if rule.combines else 1)
+        if not self.owes_merge(variable):
+            variable.coming = None
+        before = variable.component() if variable.coming is None else variable.coming
+        check_shape(variable.spec, rule.operation, before, value)
 
-    def _part(self, held: Held, write: ReplicaWrite) -> None:
+    def _diverge(self, variable: ReplicaVariable, write: ReplicaWrite) -> None:
         """Warn, once for each variable, that the components of a mirrored one now differ."""
-        spec = held.spec
+        spec = variable.spec
         if spec.variable_id in self._warned or self.num_replicas == 1:
             return
         self._warned.add(spec.variable_id)
         text = fixes.warning_of_divergence(spec, write.operation, write.value, self.num_replicas)
-        self._warnings.append((text, write.location))
+        self._report.warn(text, write.location)
 
     def _supply(self, variable_id: int) -> Sequence[ReplicaAction]:
-        held = self.components.find(variable_id)
-        return [Supply(self._buffers.supply(held.component().shape, held.spec.dtype))]
+        variable = self.components.find(variable_id)
+        return [Supply(self._buffers.supply(variable.component().shape, variable.spec.dtype))]
 
     def _write_component(self, write: ComponentWrite) -> Sequence[ReplicaAction]:
         """Write this replica's component itself, past the policy."""
-        held = self.components.alone(self.components.find(write.variable_id))
-        check_arithmetic(held.spec, write.operation, 1)
-        check_shape(held.spec, write.operation, held.value, write.value)
-        self.write_locally(held, write.operation, write.value)
+        variable = self.components.find(write.variable_id)
+        check_arithmetic(variable.spec, write.operation, 1)
+        check_shape(variable.spec, write.operation, variable.component(), write.value)
+        self.write_locally(variable, write.operation, write.value)
         return _NOTHING
 
     # ------------------------------------------------------------ reads and waits
@@ -343,31 +345,33 @@ class ReplicaState:
         """Show this replica's component, once its own writes are committed."""
         if self.aborted is not None:
             return [Abandon(self.aborted)]
-        held = self.components.find(read.variable_id)
-        return self._wait_for(held, reads=True) if self._owes(held) else [self._shown(held)]
+        variable = self._variables.get(read.variable_id) or self.components.find(read.variable_id)
+        if self._owes(variable):
+            return self._wait_for(variable, reads=True)
+        return [self._shown(variable)]
 
-    def _shown(self, held: Held) -> ShowValue:
-        held.reads += 1
-        self._touched[held.spec.variable_id] = held
-        return ShowValue(held.show(), held.version)
+    def _shown(self, variable: ReplicaVariable) -> ShowValue:
+        variable.reads += 1
+        self._touched[variable.spec.variable_id] = variable
+        return ShowValue(variable.block.show(variable.slot))
 
-    def _wait_for(self, held: Held, *, reads: bool) -> Sequence[ReplicaAction]:
+    def _wait_for(self, variable: ReplicaVariable, *, reads: bool) -> Sequence[ReplicaAction]:
         call = self._innermost()
-        call.awaits, call.reads = held, reads
+        call.awaits, call.reads = variable, reads
         return [Await(may_block=True)]
 
     def owes(self, variable_id: int) -> bool:
         """Return whether a read must wait, because own writes are not committed yet."""
         return self._owes(self.components.find(variable_id))
 
-    def _owes(self, held: Held) -> bool:
-        return self.owes_merge(held) or self._deferred.owes(held.spec.variable_id)
+    def _owes(self, variable: ReplicaVariable) -> bool:
+        return self.owes_merge(variable) or self._deferred.owes(variable.spec.variable_id)
 
-    def owes_merge(self, held: Held) -> bool:
+    def owes_merge(self, variable: ReplicaVariable) -> bool:
         """Return whether the commit of this replica's last contribution has not come yet."""
         for call in self._calls:
-            if call.call_id == held.owed_to:
-                return held.owed_index >= call.settled
+            if call.call_id == variable.owed_to:
+                return variable.owed_index >= call.settled
         return False
 
     def _block(self, event: ProgramBlocks) -> Sequence[ReplicaAction]:
@@ -395,14 +399,14 @@ class ReplicaState:
         if not self._calls:
             return _NOTHING
         call = self._calls[-1]
-        held = call.awaits
-        if self.aborted is not None and (held is not None or call.awaits_answer):
+        variable = call.awaits
+        if self.aborted is not None and (variable is not None or call.awaits_answer):
             call.awaits, call.awaits_answer = None, False
             return [Abandon(self.aborted)]
-        if held is None or self._owes(held):
+        if variable is None or self._owes(variable):
             return _NOTHING
         call.awaits = None
-        return [self._shown(held) if call.reads else Proceed()]
+        return [self._shown(variable) if call.reads else Proceed()]
 
     # ------------------------------------------------------------ collectives
 
@@ -459,29 +463,16 @@ class ReplicaState:
             raise InvalidTransition("the function unwinds, and no call has failed")
         self._buffers.clear()
         if not isinstance(event, FunctionUnwinds):
-            self._output += event.output
-            self._warnings += event.warnings
+            self._report.add(event.output, event.warnings)
         if isinstance(event, FunctionUnwinds) or self.aborted is not None:
             self._outbox.clear()
             actions = self._leave(call.call_id)
         else:
-            actions = self._flush(event.message(call.call_id, self._report()))
+            actions = self._flush(event.message(call.call_id, self._report.take()))
         self._calls.pop()
         self._deferred.end()
         self._see_whether_aborted()
         return [*actions, *self._resume()]
-
-    def _report(self) -> Report:
-        """Return what this replica saw since the last report."""
-        touched, self._touched = self._touched, {}
-        warnings, self._warnings = tuple(self._warnings), []
-        output, self._output = self._output, ""
-        accesses = tuple([(i, held.writes, held.reads) for i, held in touched.items()])
-        parted = tuple([i for i, held in touched.items() if held.parted])
-        for held in touched.values():
-            held.writes = held.reads = 0
-            held.parted = False
-        return Report(accesses=accesses, diverged=parted, warnings=warnings, output=output)
 
     def validate(self) -> None:
         """Assert what must hold after every event."""

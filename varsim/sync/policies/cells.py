@@ -42,37 +42,37 @@ class Known:
 
 
 class Component(Protocol):
-    """One replica's component of a variable: `Held`, as far as a cell uses it.
+    """One replica's component of a variable: `ReplicaVariable`, as far as a cell uses it.
 
     Attributes:
         local_writes: How often it was written since the last exchange, if its cell counts that.
         writes: How often it was written since the last report, without the merged writes.
-        parted: Whether it was written alone since the last report to the coordinator.
+        diverged: Whether it was written alone since the last report to the coordinator.
     """
 
     local_writes: int
     writes: int
-    parted: bool
+    diverged: bool
 
     def component(self) -> Array: ...  # noqa: D102
 
 
-Held_contra = TypeVar("Held_contra", bound=Component, contravariant=True)
+VariableT_contra = TypeVar("VariableT_contra", bound=Component, contravariant=True)
 
 
-class ReplicaWrites(Protocol[Held_contra]):
+class ReplicaWrites(Protocol[VariableT_contra]):
     """What a replica can do with a write: `ReplicaState`, as far as a cell uses it."""
 
-    def write_locally(self, held: Held_contra, operation: Operation, value: Array) -> None:
+    def write_locally(self, variable: VariableT_contra, operation: Operation, value: Array) -> None:
         """Write this replica's component alone, and count the write."""
 
-    def contribute(self, held: Held_contra, value: Array, location: str) -> None:
+    def contribute(self, variable: VariableT_contra, value: Array, location: str) -> None:
         """Contribute the assign of a value to a merge of all replicas."""
 
-    def owes_merge(self, held: Held_contra) -> bool:
+    def owes_merge(self, variable: VariableT_contra) -> bool:
         """Return whether the commit of this replica's last contribution has not come yet."""
 
-    def wait_and_repeat(self, held: Held_contra) -> Sequence[ReplicaAction]:
+    def wait_and_repeat(self, variable: VariableT_contra) -> Sequence[ReplicaAction]:
         """Let the program wait for that commit, and write again then."""
 
 
@@ -153,8 +153,8 @@ class Cell:
 
     def write(
         self,
-        replica: ReplicaWrites[Held_contra],
-        held: Held_contra,
+        replica: ReplicaWrites[VariableT_contra],
+        variable: VariableT_contra,
         operation: Operation,
         value: Array,
         location: str,

@@ -20,10 +20,10 @@ from varsim.sync.actions import ReplicaAction
 from varsim.sync.policies.cells import (
     Broadcast,
     Cell,
-    Held_contra,
     Known,
     Local,
     ReplicaWrites,
+    VariableT_contra,
     applied_to_each,
 )
 from varsim.sync.policies.custom import CustomPolicy
@@ -53,8 +53,8 @@ class Average(Cell):
 
     def write(
         self,
-        replica: ReplicaWrites[Held_contra],
-        held: Held_contra,
+        replica: ReplicaWrites[VariableT_contra],
+        variable: VariableT_contra,
         operation: Operation,
         value: Array,
         location: str,
@@ -63,15 +63,15 @@ class Average(Cell):
 
         The next write waits for the average: it changes the average, not what was before.
         """
-        if replica.owes_merge(held):
-            return replica.wait_and_repeat(held)
-        replica.write_locally(held, operation, value)
-        held.local_writes += 1
-        if held.local_writes == self.every:
-            held.local_writes = 0
-            held.writes -= 1  # the merge counts the write
-            held.parted = False  # the average replaces what was written alone
-            replica.contribute(held, held.component(), location)
+        if replica.owes_merge(variable):
+            return replica.wait_and_repeat(variable)
+        replica.write_locally(variable, operation, value)
+        variable.local_writes += 1
+        if variable.local_writes == self.every:
+            variable.local_writes = 0
+            variable.writes -= 1  # the merge counts the write
+            variable.diverged = False  # the average replaces what was written alone
+            replica.contribute(variable, variable.component(), location)
         return ()
 
     def written(

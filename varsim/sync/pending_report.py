@@ -1,0 +1,45 @@
+"""What a replica will report to the coordinator when the next call ends."""
+
+from __future__ import annotations
+
+from varsim.protocol.messages import Report
+from varsim.sync.components import ReplicaVariable
+
+
+class PendingReport:
+    """Collects what happened on a replica since its last report."""
+
+    def __init__(self) -> None:
+        self.touched: dict[int, ReplicaVariable] = {}
+        """The variables that were read, or written locally, by number."""
+        self._warnings: list[tuple[str, str]] = []
+        self._output = ""
+
+    def warn(self, text: str, location: str) -> None:
+        """Add a warning for the program."""
+        self._warnings.append((text, location))
+
+    def add(self, output: str, warnings: tuple[tuple[str, str], ...]) -> None:
+        """Add what a function printed, and the warnings about it."""
+        self._output += output
+        self._warnings += warnings
+
+    def forget(self, variable_id: int) -> None:
+        """Leave a variable out that the program has dropped."""
+        self.touched.pop(variable_id, None)
+
+    def take(self) -> Report:
+        """Return the report, and begin a new one."""
+        report = Report(
+            accesses=tuple([(i, one.writes, one.reads) for i, one in self.touched.items()]),
+            diverged=tuple([i for i, one in self.touched.items() if one.diverged]),
+            warnings=tuple(self._warnings),
+            output=self._output,
+        )
+        for variable in self.touched.values():
+            variable.writes = variable.reads = 0
+            variable.diverged = False
+        self.touched.clear()
+        self._warnings.clear()
+        self._output = ""
+        return report
