@@ -75,7 +75,7 @@ class Clocks(EventObserver):
 
     def _take(self, event: Event) -> None:
         """Moves the clock of the event's process on."""
-        number, process, cause = event.event, event.process, event.cause
+        number, process, cause = event[0], event[1], event[16]  # by index: it takes half the time
         processes, now = self._processes, self._now[process]
         if cause is not None and 0 <= cause < len(processes):
             other = processes[cause]

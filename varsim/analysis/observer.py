@@ -51,8 +51,9 @@ class Audience:
             for event in events:
                 if accepts is not None and not accepts(event):
                     return False
-                kinds = program if event.process < 0 else replicas
-                for take in kinds[event.kind][event.variable]:
+                # process, kind and variable: an index takes half the time of a name
+                kinds = program if event[1] < 0 else replicas
+                for take in kinds[event[4]][event[6]]:
                     take(event)
         return True
 
