@@ -53,7 +53,7 @@ def test_a_wrong_average_is_found(tmp_path):
     outcome, reason = of(forged, "reduction", tmp_path)
 
     assert Outcome.INVALID is outcome
-    assert "w: the commit is not what was written comes to" == reason
+    assert "w: the commit differs from the reduction of the writes" == reason
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_parameters_that_the_policy_cannot_have_are_unknown(name, tmp_path):
     outcome, reason = of(HISTORY.replace("local_sgd:2", name), "reduction", tmp_path)
 
     assert Outcome.UNKNOWN is outcome
-    assert f"settings that do not exist: {name}, MEAN" in reason
+    assert f"unknown settings: {name}, MEAN" in reason
 
 
 def test_a_policy_that_is_not_installed_is_unknown(tmp_path):

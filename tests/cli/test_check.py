@@ -67,11 +67,11 @@ def test_a_broken_promise_is_proved_and_sets_the_exit_code():
 
     assert 3 == result.exit_code
     assert result.stdout == varsim("elsewhere").stdout
-    assert "INVALID  reduction         w: the commit is not what was written" in result.stdout
+    assert "INVALID  reduction         w: the commit differs from the reduction" in result.stdout
     proof = result.stdout.partition("\nreduction: ")[2].splitlines()
     assert ["event", "program", "replica", "0", "replica", "1"] == proof[1].split()
     assert "    9  commit w assign v1 5" in proof
-    assert "promise of these settings (INVALID): w: the commit is not what" in result.stdout
+    assert "promise of these settings (INVALID): w: the commit differs" in result.stdout
 
 
 PARTED = """

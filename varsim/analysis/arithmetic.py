@@ -1,4 +1,4 @@
-"""Sums, means and updates as docs/semantics.md defines them, in plain NumPy, to compare with.
+"""Sums, means and updates as docs/semantics.md defines them, in plain NumPy.
 
 All arrays here are flat: the bytes of a value, read as its dtype.
 """
@@ -22,15 +22,15 @@ _FEW: Final = 16
 
 
 def quiet() -> np.errstate:
-    """In which NumPy does not warn: overflow to infinity is a result to compare, no mishap.
+    """Return a context in which NumPy does not warn: overflow to infinity is a result to compare.
 
-    It is held around a whole pass, as it takes longer than a sum.
+    Use it around a whole pass: to enter it takes longer than a sum.
     """
     return np.errstate(all="ignore")
 
 
 def value_of(event: Event, dtype: np.dtype[Any]) -> Flat | None:
-    """The value that an event recorded; None if it did not."""
+    """Return the value that an event recorded; None without one."""
     content = event.value
     if content:
         return np.frombuffer(content, dtype)
@@ -38,12 +38,12 @@ def value_of(event: Event, dtype: np.dtype[Any]) -> Flat | None:
 
 
 def flat(content: bytes, dtype: np.dtype[Any]) -> Flat:
-    """The value that these bytes are."""
+    """Return the value of these bytes."""
     return np.frombuffer(content, dtype) if content else np.empty(0, dtype)
 
 
 def total(values: Sequence[Flat]) -> Flat:
-    """The sum: from the first replica to the last, rounding to the dtype at each step."""
+    """Return the sum from the first replica to the last, rounded to the dtype at each step."""
     result = values[0]
     for value in values[1:]:
         result = np.add(result, value)  # of one dtype, as all values of a variable are
@@ -51,11 +51,11 @@ def total(values: Sequence[Flat]) -> Flat:
 
 
 def combined(values: Sequence[Flat], aggregation: str) -> Flat | None:
-    """What the replicas' values come to; None if they cannot be combined.
+    """Return the aggregate of the replicas' values; None if they cannot be combined.
 
     Args:
         values: In replica order. ONLY_FIRST_REPLICA takes the first.
-        aggregation: Its name; there is no way for NONE.
+        aggregation: Its name; NONE combines nothing.
     """
     first = values[0]
     if aggregation == "ONLY_FIRST_REPLICA" or len(values) == 1:
@@ -75,7 +75,7 @@ def combined(values: Sequence[Flat], aggregation: str) -> Flat | None:
 
 
 def is_infinite(value: Flat) -> bool:
-    """Whether any element is an infinity; of a real dtype."""
+    """Return whether any element of a real value is an infinity."""
     if len(value) <= _FEW:  # then it is faster without NumPy
         return any(map(math.isinf, value.tolist()))
     return bool(np.isinf(value).any())
@@ -87,7 +87,7 @@ def _count(number: int, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
 
 
 def updated(before: Flat, operation: str | None, operand: Flat) -> Flat | None:
-    """A component after a write; None if there is no such operation on it."""
+    """Return a component after a write; None if the operation does not apply to it."""
     if operation == "assign":
         return operand
     if before.dtype.kind == "b" or len(before) != len(operand):
@@ -100,7 +100,7 @@ def updated(before: Flat, operation: str | None, operand: Flat) -> Flat | None:
 
 
 def same(one: Flat, other: Flat) -> bool:
-    """Whether two values are the same bit for bit; any NaN is as good as another."""
+    """Return whether two values are equal bit for bit; all NaNs are equal."""
     if one.tobytes() == other.tobytes():
         return True
     if len(one) != len(other) or one.dtype.kind not in "fc":
@@ -114,14 +114,14 @@ def same(one: Flat, other: Flat) -> bool:
 
 
 def digest_of(event: Event) -> int | None:
-    """The CRC-32 of an event's value, if it was recorded in any way."""
+    """Return the CRC-32 of an event's value; None if nothing of it was recorded."""
     if event.digest is None and event.value is not None:
         return zlib.crc32(event.value)
     return event.digest
 
 
 def matches(expected: Flat, event: Event) -> bool | None:
-    """Whether an event's value is the one expected; None if the record does not say."""
+    """Return whether an event has the expected value; None if the record does not say."""
     if event.value is not None:
         return event.value == expected.tobytes() or same(
             flat(event.value, expected.dtype), expected

@@ -1,4 +1,4 @@
-"""What all checkers have in common: they see every event once, and keep the shortest proof."""
+"""The base of all checkers: they see every event once, and keep the shortest proof."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from varsim.analysis.replay import ComponentState, Replay, ReplayedVariable
 from varsim.tracing.history import Event
 
 _ENOUGH: Final = 100
-"""Violations among which the shortest proof is looked for; a broken run may have millions."""
+"""Violations among which the shortest proof is chosen; a broken run may have millions."""
 
 _LONGEST_PROOF: Final = 1000
-"""Events of a proof; the earliest of a longer one are left out."""
+"""Events of a proof; of a longer one the earliest are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +32,14 @@ class Conclusion:
 
 
 class Checker(EventObserver):
-    """One promise, and whether a history keeps it.
+    """Checks one promise on a history.
 
-    It takes each event after the replay has taken it. No method raises, whatever the event says.
+    It gets each event after the replay. No method raises an exception, whatever the event says.
     """
 
     name: ClassVar[str]
     promise: ClassVar[str]
-    """What it means that the history is VALID, in a few words."""
+    """The promise in a few words: what VALID means."""
 
     def __init__(self, replay: Replay) -> None:
         self.replay = replay
@@ -50,10 +50,10 @@ class Checker(EventObserver):
         self._undecided = 0
 
     def end(self) -> None:
-        """The history is over, and nothing of it is missing."""
+        """Take the end of a history of which nothing is missing."""
 
     def conclude(self, missing: str) -> Conclusion:
-        """What it has found.
+        """Return what was found.
 
         Args:
             missing: Why the history could not be judged to its end; "" if it was.
@@ -71,7 +71,7 @@ class Checker(EventObserver):
         return Conclusion(Outcome.VALID, self.promise)
 
     def wrong(self, variable: ReplayedVariable | None, reason: str, events: Iterable[int]) -> None:
-        """Some events break the promise."""
+        """Report that some events break the promise."""
         self._count += 1
         if self._count > _ENOUGH:
             return
@@ -80,7 +80,7 @@ class Checker(EventObserver):
             self._wrong = self._conclusion(Outcome.INVALID, variable, reason, proof)
 
     def undecided(self, variable: ReplayedVariable | None, reason: str, *events: int) -> None:
-        """Whether some events break the promise cannot be told."""
+        """Report that the record does not show whether some events break the promise."""
         self._undecided += 1
         if self._unknown is None:
             self._unknown = self._conclusion(Outcome.UNKNOWN, variable, reason, events)
@@ -99,18 +99,18 @@ class Checker(EventObserver):
     # ------------------------------------------------------------ what several of them ask
 
     def promise_about(self, variable: int | None) -> Promise | None:
-        """What a variable promises; None of no variable."""
+        """Return what a variable promises; None without a variable."""
         return None if variable is None else self.replay.promises[variable]
 
     def variable_of(self, event: Event) -> ReplayedVariable:
-        """The variable that an event is about."""
+        """Return the variable that an event is about."""
         return self.variables[event.variable]
 
     def own(self, event: Event) -> ComponentState:
-        """What the replica of an event holds of its variable."""
+        """Return the component that the replica of an event holds."""
         return self.variables[event.variable].at_replica[event.process]
 
 
 def seen_by(event: Event) -> str:
-    """Who an event is of, in a sentence."""
+    """Return the process of an event, as text."""
     return who(event.process)

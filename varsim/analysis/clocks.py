@@ -1,8 +1,7 @@
 """Vector clocks over the events of a history: what a process knew of the others, and when.
 
-A clock holds, for each process, the number of the last event of it that is known. So no event needs
-a clock of its own: `a` happened before `b` if `b`'s process knew of `a`, or of a later event of
-`a`'s process, when it did `b`.
+A clock holds the number of the last known event of each process. So events need no clocks: `a`
+happened before `b` if `b`'s process knew of `a`, or of a later event of `a`'s process, at `b`.
 """
 
 from __future__ import annotations
@@ -15,10 +14,10 @@ from varsim.analysis.observer import EventObserver, Take
 from varsim.tracing.history import PROGRAM, Event
 
 _KEPT: Final = 256
-"""Clocks of one process that are kept for those who hear of it late.
+"""Clocks of one process that are kept for processes that hear of it late.
 
-Who hears of something older is taken to know a little more than it did: that can hide that two
-events are unordered, and never makes ordered ones look so.
+A process that hears of an older event counts as knowing a little more than it did. That can hide
+that two events are unordered; it never makes ordered events look unordered.
 """
 
 _NOBODY: Final = -2  # in place of a process, for numbers that no event has
@@ -31,8 +30,8 @@ _ENDS: Final = frozenset({"finish", "abort"})
 class Clocks(EventObserver):
     """The clock of every process, as far as events have been taken.
 
-    Ordered are the events of one process; what has a `cause` and that cause; the contributions to
-    a meeting and its commit or answer.
+    The order has three sources: the events of one process; an event and its `cause`; the arrivals
+    at a collective and its commit or answer.
     """
 
     def __init__(self, num_replicas: int) -> None:
@@ -47,20 +46,20 @@ class Clocks(EventObserver):
         self._arrived: dict[tuple[int | None, int], list[tuple[int, int]]] = {}
 
     def taker(self, kind: str, *, by_program: bool) -> Take:
-        """Every event; some do more than to move a clock on."""
+        """Return a method for every event; some do more than to advance a clock."""
         if kind in (_RELEASES if by_program else _ARRIVALS):
             return self._release if by_program else self._arrive
         return self._end if kind in _ENDS else self._take
 
     def _arrive(self, event: Event) -> None:
-        """A replica comes to a meeting."""
+        """Let a replica arrive at a collective."""
         self._take(event)
         if event.position is not None:
             arrived = self._arrived.setdefault((event.call, event.position), [])
             arrived.append((event.process, event.event))
 
     def _release(self, event: Event) -> None:
-        """A meeting is over."""
+        """End a collective: the program knows all that arrived there."""
         self._follow(event)
         if event.position is not None:
             for replica_id, number in self._arrived.pop((event.call, event.position), ()):
@@ -68,13 +67,13 @@ class Clocks(EventObserver):
         self._take(event)
 
     def _end(self, event: Event) -> None:
-        """A call is over."""
+        """End a call."""
         if event.position is None and self._arrived:
             self._arrived = {k: v for k, v in self._arrived.items() if k[0] != event.call}
         self._take(event)
 
     def _take(self, event: Event) -> None:
-        """Moves the clock of the event's process on."""
+        """Advance the clock of the event's process."""
         number, process, cause = event[0], event[1], event[16]  # by index: it takes half the time
         processes, now = self._processes, self._now[process]
         if cause is not None and 0 <= cause < len(processes):
@@ -89,15 +88,15 @@ class Clocks(EventObserver):
             processes.append(process)
 
     def known(self, by: int, of: int) -> int:
-        """The number of the last event of process `of` that process `by` knows of; 0 for none."""
+        """Return the number of the last event of process `of` that `by` knows of; 0 for none."""
         return self._now[by][of]
 
     def clock(self, process: int) -> list[int]:
-        """All that `known` says of a process, by process. Not to be changed."""
+        """Return all that `known` says of a process, by process. Do not change it."""
         return self._now[process]
 
     def _follow(self, event: Event) -> None:
-        """Its process knows what caused it. Again, this changes nothing."""
+        """Let the process know the cause. A second time changes nothing."""
         cause = event.cause
         if cause is not None and 0 <= cause < len(self._processes):
             other = self._processes[cause]

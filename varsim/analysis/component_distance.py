@@ -1,4 +1,4 @@
-"""How far the components of a variable are apart, and its most informative elements."""
+"""The distance between the components of a variable, and its most informative elements."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _QUIET: Final = np.errstate(all="ignore")  # infinities and NaN are what is look
 
 
 class ElementReason(Enum):
-    """Why elements are shown."""
+    """The reason why elements are shown."""
 
     DIFFERS = "replicas are furthest apart in it, by"
     CHANGES = "it changes most, by"
@@ -33,7 +33,7 @@ class TellingElements:
 
 
 def ranges(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """For each element the largest minus the smallest component, in float64.
+    """Return for each element the largest minus the smallest component, in float64.
 
     Args:
         arrays: Of one shape and dtype. NaN equals NaN, and is infinitely far from all else; of
@@ -59,13 +59,13 @@ def _ranges(arrays: Sequence[np.ndarray]) -> np.ndarray:
 
 @_QUIET
 def magnitudes(array: np.ndarray) -> np.ndarray:
-    """How far each element is from zero, in float64; NaN is infinitely far."""
+    """Return the distance of each element from zero, in float64; NaN is infinitely far."""
     kind = np.complex128 if array.dtype.kind == "c" else np.float64
     return np.nan_to_num(np.abs(array.astype(kind)), nan=np.inf, posinf=np.inf)
 
 
 def largest(measured: np.ndarray, most: int) -> list[int]:
-    """The flat places of the largest numbers above zero, the largest first, then in order."""
+    """Return the flat indices of the largest numbers above zero, the largest first."""
     numbers = measured.ravel()
     count = min(most, int(np.count_nonzero(numbers)))
     if not count:
@@ -77,7 +77,7 @@ def largest(measured: np.ndarray, most: int) -> list[int]:
 
 
 def telling(components: Sequence[np.ndarray], most: int) -> TellingElements:
-    """The elements of components of one shape: where they differ most, else the largest."""
+    """Return the elements in which components of one shape differ most, else the largest."""
     differs = ranges(components)
     if differs.any():
         return _telling(ElementReason.DIFFERS, differs, most)
@@ -85,10 +85,10 @@ def telling(components: Sequence[np.ndarray], most: int) -> TellingElements:
 
 
 def telling_of(moments: Sequence[Moment], most: int) -> TellingElements | None:
-    """The elements of a variable over its steps; None if its shape changes, or it has no elements.
+    """Return elements of a variable over its steps; None if its shape changes, or it is empty.
 
-    Those in which replicas are furthest apart at the end of any step; if they never differ, those
-    that change most; if nothing changes, the largest.
+    They are those in which replicas are furthest apart at the end of any step; if replicas never
+    differ, those that change most; if nothing changes, the largest.
     """
     known = [[one for one in moment.components if one is not None] for moment in moments]
     sizes = {len(one) for parts in known for one in parts}
@@ -111,7 +111,7 @@ def _telling(reason: ElementReason, measured: np.ndarray, most: int) -> TellingE
 
 
 def _over_all(measured: Sequence[np.ndarray]) -> np.ndarray | None:
-    """The largest number of each place."""
+    """Return the largest number of each index."""
     if not measured:
         return None
     found = measured[0]
@@ -121,7 +121,7 @@ def _over_all(measured: Sequence[np.ndarray]) -> np.ndarray | None:
 
 
 def relative(components: Sequence[Flat]) -> float:
-    """How far the components are apart, by their largest element; 0 if shapes differ."""
+    """Return the distance of components relative to their largest element; 0 if shapes differ."""
     if len({len(one) for one in components}) != 1 or not len(components[0]):
         return 0.0
     apart = float(ranges(components).max())

@@ -32,12 +32,12 @@ class Examination:
 
     @property
     def outcome(self) -> Outcome:
-        """The outcome of all verdicts together."""
+        """Return the outcome of all verdicts together."""
         return overall(self.verdicts)
 
     @property
     def is_whole(self) -> bool:
-        """Whether the record is as it should be, so that findings were looked for."""
+        """Return whether the record is whole, so that findings were looked for."""
         return is_whole(self.verdicts)
 
     @property
@@ -66,13 +66,13 @@ def examine(
     no_oracle: str = "",
     tell: Tell | None = None,
 ) -> Examination:
-    """Judges a history, and looks for findings if its record is whole, in one pass over it.
+    """Judge a history, and look for findings if its record is whole, in one pass over it.
 
     Args:
         oracle: The history of the same program on one replica with the whole batch, to compare.
         ending: How the program ended; None if that is not known.
-        no_oracle: Why there is none, though one was asked for; "" if none was.
-        tell: Is told how much of the history has been seen.
+        no_oracle: Why a requested oracle is missing; "" if none was requested.
+        tell: Gets the part of the history that was seen, from 0 to 1.
     """
     one_device = sound(oracle)
     if oracle is not None and one_device is None:
@@ -87,7 +87,7 @@ def examine(
         compared = replace(compared, returned=ending.returned)
     failed = failures(history, ending)
     notes: list[Note] = []
-    if search is not None and whole:  # first, as these are about lines of the program
+    if search is not None and whole:  # these first: they are about lines of the program
         notes += search.notes()
     notes += not_looked_at(history, verdicts, no_oracle, compared=compared is not None)
     if ending is None:

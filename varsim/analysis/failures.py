@@ -66,7 +66,7 @@ class _FailedCall:
 
 
 def failures(history: History, ending: Ending | None) -> Failures:
-    """What failed in a run, also if its record is not whole.
+    """Return what failed in a run, also if its record is not whole.
 
     Args:
         ending: How the program ended; None if that is not known.
@@ -108,7 +108,7 @@ def _failed_calls(history: History) -> Iterator[_FailedCall]:
 
 
 def _last_call_failed(history: History, calls: Sequence[_FailedCall]) -> bool:
-    """Whether no call succeeded after the last failed one."""
+    """Return whether no call succeeded after the last failed one."""
     if not calls:
         return False
     after = history.events("event > ? AND kind = 'finish'", (calls[-1].finish.event,))
@@ -116,7 +116,7 @@ def _last_call_failed(history: History, calls: Sequence[_FailedCall]) -> bool:
 
 
 def _alike(calls: Sequence[_FailedCall]) -> list[_FailedCall]:
-    """The first of each group of calls that failed in the same way, with their number."""
+    """Return the first of each group of calls that failed in the same way, with their number."""
     groups: dict[str, _FailedCall] = {}
     for one in calls:
         known = groups.setdefault(_DIGITS.sub("#", one.said), one)
@@ -151,7 +151,7 @@ def _finding(history: History, call: _FailedCall) -> Finding:
 
 
 def failed_run(ending: Ending) -> Finding:
-    """The failure of a run, without what its record tells of it."""
+    """Return the failure of a run, without anything from its record."""
     return Finding(
         kind=FAILED_RUN,
         variable_id=None,
@@ -165,7 +165,7 @@ def failed_run(ending: Ending) -> Finding:
 
 
 def _of_run(history: History, ending: Ending, call: _FailedCall | None) -> Finding:
-    """The failure of a run, with the call that it failed in, if it was one."""
+    """Return the failure of a run, with the call that it failed in, if there is one."""
     finding = failed_run(ending)
     if call is None:
         return finding
@@ -175,7 +175,7 @@ def _of_run(history: History, ending: Ending, call: _FailedCall | None) -> Findi
 
 
 def _by(call: _FailedCall) -> str:
-    """Of which replicas: those that raised, or whose workers were lost."""
+    """Return the replicas, as text, that raised or whose workers were lost."""
     who = {one.process if one.kind == "raise" else one.replica or 0 for one in call.raised}
     if not who:
         return ""
@@ -183,7 +183,7 @@ def _by(call: _FailedCall) -> str:
 
 
 def _places(history: History, call: _FailedCall) -> tuple[tuple[str, int], ...]:
-    """Where it was raised; or where the error says that replicas were, or where they were last."""
+    """Return where it was raised; else where the replicas were, by the error or the last events."""
     places = [one.location for one in call.raised if one.location]
     places = places or _PLACE.findall(call.said) or list(_last_places(history, call))
     return tuple((place, places.count(place)) for place in dict.fromkeys(places))[:MOST_PLACES]

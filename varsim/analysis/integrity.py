@@ -1,4 +1,4 @@
-"""Whether a history can be judged at all: rows that make sense, and none that is missing."""
+"""The integrity of a history: whether its rows are valid, and whether some are missing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _OPERATIONS: Final[Mapping[str, frozenset[str | None]]] = {
     "arrive": frozenset({"all_reduce", "all_gather", "merge_call", "host_call"}),
     "answer": frozenset({"reduced", "merged", "host_result"}),
 }
-"""Of kinds that have others than writes."""
+"""Of kinds with other operations than writes."""
 
 _OFTEN: Final = 4096
 """Forms of values that are remembered; a run has as many as variables have shapes."""
@@ -48,7 +48,7 @@ _NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "abort": ("call",),
     "finish": ("call",),
 }
-"""Which columns a kind of event cannot do without."""
+"""The columns that an event of a kind must have."""
 
 _BY_PROGRAM: Final = frozenset(
     "create forget call commit fetch answer receive abort finish lost".split()
@@ -57,14 +57,14 @@ _BY_REPLICA: Final = frozenset("begin install component wait arrive return raise
 
 
 class RowIntegrity:
-    """Tells rows that make sense from others."""
+    """Checks single rows of `events`."""
 
     def __init__(self, num_replicas: int, promises: Mapping[int, Promise]) -> None:
         self._num_replicas = num_replicas
         self._promises = promises
         self._sizes: dict[tuple[int, Any, Any], int] = {}  # of values: variable, dtype, shape
         self._sound: dict[tuple[Any, ...], int] = {}
-        """By what sound rows have in common, the size of their value; -1 if none has been seen."""
+        """By what valid rows have in common, the size of their value; -1 if none was seen."""
         needed = {kind: ("process", "kind", *_NEEDS.get(kind, ())) for kind in KINDS}
         self._needs = {
             kind: (names, itemgetter(*map(Event._fields.index, names)))
@@ -72,9 +72,9 @@ class RowIntegrity:
         }
 
     def flaw(self, event: Event) -> str | None:
-        """What is wrong with a row in itself; None if nothing is."""
-        # One step for all columns, and one for all that rows have in common with sound ones: this
-        # is asked of every event.
+        """Return what is wrong with a row; None if it is valid."""
+        # This runs for every event: it unpacks all columns at once, and looks up what valid rows
+        # have in common.
         (number, process, place, _, kind, call, variable, operation, version, meeting, replica,
          _, dtype, shape, digest, value, cause, times, _, _) = event  # fmt: skip
         form = (process, kind, variable, operation, replica, dtype, shape,
@@ -106,44 +106,44 @@ class RowIntegrity:
         return flaw
 
     def _flaw(self, event: Event) -> str | None:
-        """The same, looked at column by column."""
+        """Return the same, checked column by column."""
         (number, process, place, _, kind, call, variable, operation, version, meeting, replica,
          _, dtype, shape, digest, value, cause, times, _, _) = event  # fmt: skip
         if type(number) is not int or type(process) is not int or type(place) is not int:
-            return "it has no place among the others"
+            return "its numbers are not integers"
         if not PROGRAM <= process < self._num_replicas:
-            return f"there is no process {process}"
+            return f"unknown process {process}"
         needs = self._needs.get(kind) if type(kind) is str else None
         if needs is None:
-            return f"there is no kind of event called {kind!r}"
+            return f"unknown kind {kind!r}"
         names, needed = needs
         if None in (found := needed(event)):
-            return f"a {kind} without {names[found.index(None)]}"
+            return f"a {kind} needs {names[found.index(None)]}"
         if kind in (_BY_REPLICA if process == PROGRAM else _BY_PROGRAM):
             return f"process {process} cannot {kind}"
         if times is not None and (type(times) is not int or times < 1):
             return f"it happened {times!r} times"
         for count in (call, version, meeting, cause, digest):
             if count is not None and (type(count) is not int or count < 0):
-                return f"{count!r} counts nothing"
+                return f"{count!r} is not a number of something"
         if replica is not None:
             if type(replica) is not int or not 0 <= replica < self._num_replicas:
-                return f"there is no replica {replica!r}"
+                return f"unknown replica {replica!r}"
             if process not in (PROGRAM, replica):
-                return f"process {process} has no component of replica {replica}"
+                return f"process {process} does not hold the component of replica {replica}"
         if operation not in _OPERATIONS.get(kind, _WRITES):
-            return f"there is no operation {operation!r}"
+            return f"unknown operation {operation!r}"
         if variable is not None and variable not in self._promises:
-            return f"there is no variable {variable!r}"
+            return f"unknown variable {variable!r}"
         if cause is not None and cause >= number:
-            return "it stands before what caused it"
+            return "its cause has a larger number"
         return None if value is None else self._wrong_value(variable, dtype, shape, digest, value)
 
     def _wrong_value(
         self, variable: int | None, dtype: Any, shape: Any, digest: int | None, value: Any
     ) -> str | None:
         if type(value) is not bytes or variable is None:
-            return "its value belongs to nothing"
+            return "its value belongs to no variable"
         form = variable, dtype, shape
         size = self._sizes.get(form)  # another type is not found
         if size is None:
@@ -158,7 +158,7 @@ class RowIntegrity:
 
 
 def _size_of(promise: Promise, dtype: Any, shape: Any) -> int:
-    """How many bytes a value of that form has; -1 if the variable cannot hold it."""
+    """Return the size of a value of this form in bytes; -1 if the variable cannot hold it."""
     try:
         sizes = json.loads(shape)
         if np.dtype(dtype) != promise.dtype or len(sizes) != len(promise.shape):
@@ -250,7 +250,7 @@ def _shown(count: Any) -> str:
 
 
 def _gap(history: History, process: int, lowest: int) -> tuple[int, int]:
-    """The event before which nothing of a process is missing, and the number of what is."""
+    """Return the last event before a gap of a process, and the first missing number."""
     before, expected = 0, lowest
     for event, number in history.connection.execute(
         "SELECT event, number FROM events WHERE process = ? ORDER BY number", (process,)
@@ -262,5 +262,5 @@ def _gap(history: History, process: int, lowest: int) -> tuple[int, int]:
 
 
 def who(process: int) -> str:
-    """A process in a sentence."""
+    """Return a process as text."""
     return "the program" if process == PROGRAM else f"replica {process}"

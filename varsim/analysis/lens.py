@@ -27,15 +27,15 @@ class Moment:
 
     @property
     def parted(self) -> bool:
-        """Whether two replicas are known to hold different values."""
+        """Return whether two replicas are known to hold different values."""
         known = [one for one in self.components if one is not None]
         return any(not arithmetic.same(known[0], other) for other in known[1:])
 
     @property
     def unlike(self) -> bool:
-        """Whether a single device is known to have held something else, by more than rounding.
+        """Return whether a single device is known to have held another value, beyond rounding.
 
-        It is compared with the value; with all components if there is none.
+        Compare it with the value; with all components if there is no value.
         """
         oracle = self.oracle
         known = self.components if self.value is None else (self.value,)
@@ -47,12 +47,12 @@ class Moment:
 def moments(
     history: History, variable: VariableRow, oracle: History | None = None
 ) -> Iterator[Moment]:
-    """What a variable held at its creation, and whenever a call had ended.
+    """Yield what a variable held at its creation, and after every call.
 
     Args:
         oracle: The history of the same program on a single device.
     Raises:
-        ValueError: Its row makes no sense.
+        ValueError: Its row is invalid.
     """
     twin = None if oracle is None else twins(history, oracle).get(variable.variable)
     if oracle is None or twin is None:
@@ -88,7 +88,7 @@ def _moment(replay: Replay, number: int, promise: Promise, step: int, time_s: fl
 
 @arithmetic.quiet()
 def _value(components: tuple[Flat | None, ...], promise: Promise) -> Flat | None:
-    """What a read by the program gives, as docs/semantics.md says."""
+    """Return what a read by the program gives, by docs/semantics.md."""
     if promise.mirrored or promise.aggregation == "ONLY_FIRST_REPLICA":
         return None if promise.stays_local else components[0]
     known = [one for one in components if one is not None]

@@ -1,6 +1,6 @@
 """Notes on what was not looked at: what the record lacks, and the option that would record it.
 
-A judgement without these notes would read as if everything had been examined.
+Without these notes, a reader would believe that everything was examined.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ ENDING: Final = Note(
 def not_looked_at(
     history: History, verdicts: Sequence[Verdict], no_oracle: str, *, compared: bool
 ) -> Iterator[Note]:
-    """What was not looked at: a part of the record, a single device, values.
+    """Yield what was not looked at: a part of the record, a single device, values.
 
     Args:
-        no_oracle: Why there is no oracle though one was asked for; "" if none was.
-        compared: Whether there is one.
+        no_oracle: Why a requested oracle is missing; "" if none was requested.
+        compared: Whether there is an oracle.
     """
     whole = is_whole(verdicts)
     if not whole:
@@ -55,7 +55,7 @@ def not_looked_at(
 
 
 def _of_record(history: History, flaw: str) -> Note:
-    """What a record that is not whole cannot tell."""
+    """Return the note on a record that is not whole."""
     match history.run.get("window"):
         case [int(first), int(after)]:
             text = f"the calls of strategy.run before number {first} and after number {after - 1}"
@@ -68,7 +68,7 @@ def _of_record(history: History, flaw: str) -> Note:
 
 
 def _of_values(history: History) -> Iterator[Note]:
-    """Values that were not recorded, or only as a checksum."""
+    """Yield notes on values that were not recorded, or only as a checksum."""
     if history.run.get(LEFT_OUT):
         yield Note(text="values: they were left out when the run was exported")
         return
@@ -94,7 +94,7 @@ def _of_values(history: History) -> Iterator[Note]:
 
 
 def _values(history: History, counted: Iterable[tuple[int | None, int]]) -> str:
-    """So many values of some variables."""
+    """Return counts of values of some variables, as text."""
     total, names = 0, dict[str, None]()
     for variable, count in counted:
         total += count

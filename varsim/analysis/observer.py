@@ -11,19 +11,19 @@ Take = Callable[[Event], None]
 
 
 class EventObserver:
-    """Takes events in causal order, each event once.
+    """Gets events in causal order, each event once.
 
-    A method `on_read` takes every read; `on_read_by_program` and `on_read_by_replica` take those of
+    A method `on_read` gets every read; `on_read_by_program` and `on_read_by_replica` get those of
     the program, or of replicas; and so on for each kind. An observer does not get events for which
-    it has no method, or which are about variables that do not concern it.
+    it has no method, or of variables that do not concern it.
     """
 
-    def concerns(self, variable: int | None) -> bool:  # noqa: ARG002  # of all, unless it is told
-        """Whether it takes events about a variable; None: about no variable. Always the same."""
+    def concerns(self, variable: int | None) -> bool:  # noqa: ARG002  # all, by default
+        """Return whether it gets events about a variable (None: about none); always the same."""
         return True
 
     def taker(self, kind: str, *, by_program: bool) -> Take | None:
-        """The method for events of a kind by the program, or by replicas; None: there is none."""
+        """Return the method for events of a kind by the program, or by replicas, if any."""
         by = "program" if by_program else "replica"
         found: Take | None = getattr(self, f"on_{kind}_by_{by}", None)
         if found is None:

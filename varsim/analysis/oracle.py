@@ -1,8 +1,8 @@
-"""The single-device oracle: what the same program did on one replica, beside what it did on many.
+"""The single-device oracle: what the same program did on one replica.
 
-Variables are the same if they have the same name; of several with one name, the k-th of both runs.
-What was done at one place (file:line) is compared in order: the k-th there with the k-th there, if
-both runs did it equally often. Otherwise the program went another way, and nothing corresponds.
+Variables correspond by name; of several with one name, the k-th of both runs. Accesses at one
+location (file:line) correspond in order, if both runs have equally many there. Otherwise the
+program took another path, and they do not correspond.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from varsim.analysis.arithmetic import Flat, value_of
 from varsim.tracing.history import PROGRAM, Event, History, VariableRow
 
 FIRST_REPLICA = 0
-"""The only one that an oracle has; and the one of a run whose deeds are counted."""
+"""The only one that an oracle has; of a run, the one whose accesses are counted."""
 
 
 Place = tuple[int, str, int, str]
-"""Of what can be counted: the variable, the kind of event, the process, file:line."""
+"""What accesses are counted by: the variable, the kind of event, the process, file:line."""
 
 
 class Oracle:
-    """The record of the run on one replica, which is asked in the order of the other run."""
+    """The record of the run on one replica, read in the order of the other run."""
 
     def __init__(self, history: History, oracle: History) -> None:
         self._history = history
@@ -32,14 +32,14 @@ class Oracle:
         self._twins = twins(history, oracle)
         self._deeds: dict[Place, Iterator[Flat | None]] = {}
         self.uneven: dict[Place, tuple[int, int]] = {}
-        """How often the run did something, and how often the oracle, where that is not the same."""
+        """How many accesses the run had, and how many the oracle, where these differ."""
 
     def knows(self, variable: int) -> bool:
-        """Whether both runs have a variable, alike and with the same value when it was created."""
+        """Return whether both runs have a variable of one form and initial value."""
         return not self.why_unknown(variable)
 
     def why_unknown(self, variable: int) -> str:
-        """Why a variable of the run can be compared with none, in a clause; "" if it can."""
+        """Return why a variable has no counterpart, as a clause; "" if it has one."""
         twin = self._twins.get(variable)
         if twin is None:
             return "a single device has no variable of that name, shape and dtype"
@@ -51,15 +51,15 @@ class Oracle:
         return f"it begins with {_shown(one)}, and on a single device with {_shown(other)}"
 
     def created(self, variable: int) -> Flat | None:
-        """The value with which a variable of this run began."""
+        """Return the initial value of a variable of this run."""
         return _created(self._history, self._history.variables[variable])
 
     def next_wrote(self, variable: int, process: int, place: str) -> Flat | None:
-        """What is written next at a place: by the program, or else by the one replica."""
+        """Return the next value written at a location, by the program or by the one replica."""
         return self._next(variable, "write", process, place)
 
     def next_read(self, variable: int, place: str) -> Flat | None:
-        """What the program reads next of a variable at a place."""
+        """Return the next value that the program reads of a variable at a location."""
         return self._next(variable, "read", PROGRAM, place)
 
     def _next(self, variable: int, kind: str, process: int, place: str) -> Flat | None:
@@ -88,7 +88,7 @@ class Oracle:
 
 
 def twins(history: History, oracle: History) -> dict[int, VariableRow]:
-    """For each variable of a run, the oracle's that is the same."""
+    """Return for each variable of a run the corresponding one of the oracle."""
     theirs = _numbered(oracle)
     found = {}
     for key, row in _numbered(history).items():
@@ -113,13 +113,13 @@ def _created(history: History, row: VariableRow) -> Flat | None:
 
 
 def _deeds(history: History, variable: int, kind: str, process: int, place: str) -> Iterator[Event]:
-    """Those of a replica; or of the program, to all components."""
+    """Return the accesses of a replica; or of the program, to all components."""
     whole = "AND replica IS NULL" if process == PROGRAM else ""
     where = f"variable = ? AND kind = ? AND process = ? AND location = ? {whole}"
     return history.events(where, (variable, kind, process, place))
 
 
 def _shown(value: Flat) -> str:
-    """A value in a sentence: a scalar, or the first elements."""
+    """Return a value as text: a scalar, or the first elements."""
     few = [f"{one:.6g}" if isinstance(one, float) else str(one) for one in value[:3].tolist()]
     return few[0] if len(value) == 1 else f"[{' '.join(few)}{' …' if len(value) > 3 else ''}]"

@@ -10,16 +10,16 @@ from varsim.tracing.history import Event
 
 
 class Outcome(Enum):
-    """Of a checker, or of all: whether the run kept a promise."""
+    """Whether a run kept a promise, or all promises."""
 
-    VALID = "VALID"  # it did, in all that happened
-    INVALID = "INVALID"  # it did not, and some events prove it
-    UNKNOWN = "UNKNOWN"  # something that would decide it was not recorded
+    VALID = "VALID"  # it did, in everything that was recorded
+    INVALID = "INVALID"  # it did not; some events prove it
+    UNKNOWN = "UNKNOWN"  # the record does not show it
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What one checker says of a history."""
+    """The result of one checker."""
 
     checker: str
     outcome: Outcome
@@ -29,7 +29,7 @@ class Verdict:
 
 
 def overall(verdicts: Iterable[Verdict]) -> Outcome:
-    """INVALID if any is; else UNKNOWN if any is."""
+    """Return INVALID if any verdict is; else UNKNOWN if any is; else VALID."""
     found = {verdict.outcome for verdict in verdicts}
     for outcome in (Outcome.INVALID, Outcome.UNKNOWN):
         if outcome in found:

@@ -1,6 +1,6 @@
-"""What each pair of settings promises, as a judge of histories understands it.
+"""What each pair of settings promises, for the judge of histories.
 
-Written from docs/semantics.md, and not from the engine's table: the two can disagree.
+This is written from docs/semantics.md, not from the engine's table, so that the two can disagree.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ POLICIES: Final[Registry[Any]] = Registry(
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """What one variable promises; made from its row, which may say anything."""
+    """What one variable promises, by its row."""
 
     name: str
     shape: tuple[int | None, ...]
@@ -49,15 +49,14 @@ class Promise:
     aggregation: str
     mirrored: bool
     gathered: bool
-    merges: bool  # replicas only write it together, and meet over every write
-    deferred: bool  # replicas only write it together, and exchange what they wrote later
-
-    apart: bool  # replicas write it, or what becomes of it is combined, without any meeting
+    merges: bool  # replicas write it together only, and every write is a merge
+    deferred: bool  # replicas write it together only, and exchange their writes later
+    apart: bool  # replicas write it without a collective
     every: int  # after so many writes of its own, a replica takes part in a collective
 
     @property
     def stays_local(self) -> bool:
-        """Whether nothing of it may travel unless the program asks."""
+        """Return whether nothing of it may travel unless the program asks."""
         return not (self.mirrored or self.gathered)
 
 
@@ -106,17 +105,14 @@ def _promised_by(name: str) -> SynchronizationPromise:
 
 
 def _no_settings(row: VariableRow) -> str:
-    return (
-        f"variable {row.variable} has settings that do not exist: "
-        f"{row.synchronization}, {row.aggregation}"
-    )
+    return f"variable {row.variable} has unknown settings: {row.synchronization}, {row.aggregation}"
 
 
 def promise_of(row: VariableRow, packages: Mapping[str, str] | None = None) -> Promise:
-    """What a variable promises.
+    """Return what a variable promises.
 
     Raises:
-        ValueError: The row makes no sense.
+        ValueError: The row is invalid.
     """
     kind = synchronization_promise_of(row, packages)
     if row.aggregation not in AGGREGATIONS:

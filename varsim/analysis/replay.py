@@ -18,11 +18,11 @@ from varsim.analysis.promises import Promise
 from varsim.tracing.history import Event
 
 Why = tuple[int, "Why | None"]
-"""An event, and those before it that made a value what it is."""
+"""An event, and those before it that led to a value."""
 
 
 class ComponentState:
-    """One state of one component; several replicas share it while they hold the same."""
+    """One state of one component; replicas share it while they hold the same."""
 
     __slots__ = ("lineage", "made", "value", "version", "why")
 
@@ -30,17 +30,17 @@ class ComponentState:
         self, version: int | None, value: Flat | None, lineage: int, made: int, why: Why
     ) -> None:
         self.version = version  # None while it is not known
-        self.value = value  # likewise
-        self.lineage = lineage  # equal for those that were written alike
+        self.value = value  # None while it is not known
+        self.lineage = lineage  # equal for components with the same writes
         self.made = made  # the event that gave it its version
         self.why = why  # the events that gave it its value
 
     def prove(self, event: int) -> None:
-        """An event has shown the value: what came before proves nothing more."""
+        """Note that an event has shown the value: a proof needs no earlier event."""
         self.why = (event, None)
 
     def because(self) -> Iterator[int]:
-        """The events that made the value, latest first."""
+        """Yield the events that led to the value, latest first."""
         why: Why | None = self.why
         while why is not None:
             event, why = why
@@ -61,13 +61,13 @@ class ReplayedVariable:
 
     @property
     def version(self) -> int | None:
-        """What a read of all components together has: the latest of any."""
+        """Return the version of a read of all components: the latest of any."""
         known = [one.version for one in self.at_program if one.version is not None]
         return max(known) if len(known) == len(self.at_program) else None
 
 
 class ReplayedVariables(dict[int | None, ReplayedVariable]):
-    """The variables of a history, by number; those of before the record began are made up."""
+    """The variables of a history, by number; one from before the record is made up."""
 
     def __init__(self, num_replicas: int, promises: Mapping[int, Promise]) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class ReplayedVariables(dict[int | None, ReplayedVariable]):
 
 
 class ReplayedMerge:
-    """The writes that meet at one point of a call."""
+    """The contributions to one merge."""
 
     __slots__ = ("served", "writes")
 
@@ -115,21 +115,21 @@ class Change:
         self, event: Event, merge: ReplayedMerge | None, write: PendingWrite | None
     ) -> None:
         self.event = event
-        self.merge = merge  # of the meeting that it ends
+        self.merge = merge  # that it ends
         self.write = write  # of the program, if it is one's commit
         self.components: dict[int, tuple[ComponentState, ComponentState]] = {}  # before and after
         self.installed: int | None = None  # the first event in which a replica got it
 
 
 class OpenMerges:
-    """The meetings of all calls that have not ended, as far as replicas write in them."""
+    """The merges of all calls that have not ended."""
 
     def __init__(self) -> None:
         self._calls: dict[int, dict[int, ReplayedMerge | int]] = {}
-        # Of a meeting that has ended, only the commit is kept.
+        # Of a merge that has ended, only the commit is kept.
 
     def write(self, event: Event) -> None:
-        """A replica contributes."""
+        """Add a contribution."""
         assert event.call is not None
         assert event.position is not None
         meetings = self._calls.setdefault(event.call, {})
@@ -140,7 +140,7 @@ class OpenMerges:
             merge.writes[event.process] = event
 
     def known(self, event: Event) -> tuple[int, ...]:
-        """The events before a contribution that make it one too many; none if it is not."""
+        """Return earlier events that show that a contribution is one too many."""
         merge = self._calls.get(event.call or 0, {}).get(event.position or 0)
         if isinstance(merge, int):
             return (merge,)
@@ -150,7 +150,7 @@ class OpenMerges:
         return () if first == event.event else (first,)
 
     def commit(self, event: Event) -> ReplayedMerge:
-        """What a commit says that it ends."""
+        """Return the merge that a commit ends."""
         assert event.call is not None
         assert event.position is not None
         merge = self._calls.get(event.call, {}).get(event.position)
@@ -161,7 +161,7 @@ class OpenMerges:
         return merge or ReplayedMerge()
 
     def served(self, change: Change) -> None:
-        """A commit was made of merge, for some components."""
+        """Note that a merge was committed to some components."""
         merge, event = change.merge, change.event
         if merge is None or not merge.writes:
             return
@@ -172,7 +172,7 @@ class OpenMerges:
             self._calls[event.call][event.position] = event.event
 
     def end(self, call: int | None) -> Iterator[ReplayedMerge]:
-        """A call has ended; those of its meetings that no commit ended."""
+        """End a call, and yield its merges without a commit."""
         if call is not None:
             for merge in self._calls.pop(call, {}).values():
                 if isinstance(merge, ReplayedMerge) and not merge.served:
@@ -180,18 +180,18 @@ class OpenMerges:
 
 
 class PendingWrites:
-    """The program's own writes that are not committed yet."""
+    """The program's own writes without a commit yet."""
 
     def __init__(self) -> None:
         self._writes: defaultdict[int, deque[PendingWrite]] = defaultdict(deque)
 
     def write(self, event: Event, num_replicas: int) -> None:
-        """The program writes."""
+        """Add a write."""
         assert event.variable is not None
         self._writes[event.variable].append(PendingWrite(event, num_replicas))
 
     def commit(self, event: Event) -> PendingWrite | None:
-        """The write that a commit belongs to."""
+        """Return the write that a commit belongs to."""
         assert event.variable is not None
         for written in self._writes.get(event.variable, ()):
             to_all = event.replica is None and written.event.replica is None
@@ -200,7 +200,7 @@ class PendingWrites:
         return None
 
     def served(self, change: Change) -> None:
-        """A write was committed, to some components."""
+        """Note that a write was committed to some components."""
         written, number = change.write, change.event.variable
         assert written is not None
         assert number is not None
@@ -210,17 +210,17 @@ class PendingWrites:
             writes.popleft()
 
     def waiting(self, number: int) -> Event | None:
-        """The first write to a variable that is not committed yet."""
+        """Return the first write to a variable without a commit."""
         writes = self._writes.get(number)
         return writes[0].event if writes else None
 
     def left(self) -> Iterator[PendingWrite]:
-        """All that are not committed."""
+        """Yield all writes without a commit."""
         for writes in self._writes.values():
             yield from writes
 
     def forget(self, number: int) -> None:
-        """A variable is no more."""
+        """Drop a variable."""
         self._writes.pop(number, None)
 
 
@@ -232,7 +232,7 @@ class CommitsInFlight:
         self._by_variable: defaultdict[tuple[int, int], deque[Change]] = defaultdict(deque)
 
     def add(self, change: Change) -> None:
-        """A commit leaves for the replicas whose components it changes."""
+        """Send a commit to the replicas whose components it changes."""
         number = change.event.variable
         assert number is not None
         for replica in change.components:
@@ -240,11 +240,11 @@ class CommitsInFlight:
             self._by_variable[number, replica].append(change)
 
     def of(self, number: int, replica: int) -> deque[Change]:
-        """Those to one component, first sent first."""
+        """Return the commits to one component, the first sent first."""
         return self._by_variable[number, replica]
 
     def take(self, event: Event) -> Change | None:
-        """The commit that a replica installs; what was sent before it will not come any more."""
+        """Return the commit that a replica installs, and drop all that were sent before."""
         assert event.variable is not None
         assert event.cause is not None
         mine = self._by_replica[event.process]
@@ -260,17 +260,17 @@ class CommitsInFlight:
         return change
 
     def oldest(self, replica: int) -> Change | None:
-        """The first that a replica has not got yet."""
+        """Return the first commit that a replica does not have yet."""
         return next(iter(self._by_replica[replica].values()), None)
 
     def left(self) -> Iterator[tuple[int, Change]]:
-        """All that have not arrived, with the replica that they were sent to."""
+        """Yield all commits that have not arrived, each with its replica."""
         for replica, changes in enumerate(self._by_replica):
             for change in changes.values():
                 yield replica, change
 
     def forget(self, number: int) -> None:
-        """A variable is no more."""
+        """Drop a variable."""
         for replica, changes in enumerate(self._by_replica):
             for change in self._by_variable.pop((number, replica), ()):
                 changes.pop((change.event.event, number), None)
@@ -280,7 +280,7 @@ class CommitsInFlight:
 
 
 class Replay(EventObserver):
-    """Goes through a history, and says before each event what it must find."""
+    """Replays a history, and knows before each event what it must show."""
 
     def __init__(
         self, num_replicas: int, promises: Mapping[int, Promise], *, from_start: bool = True
@@ -288,25 +288,25 @@ class Replay(EventObserver):
         self.num_replicas: Final = num_replicas
         self.replicas: Final = range(num_replicas)
         self.from_start: Final = from_start
-        """Whether the record begins with the run; else nothing is known until it is seen."""
+        """Whether the record begins with the run; else a value is unknown until it is seen."""
         self.promises: Final = promises
         self.variables: Final = ReplayedVariables(num_replicas, promises)
         self.merges = OpenMerges()
         self.program_writes = PendingWrites()
         self.in_flight = CommitsInFlight(num_replicas)
         self.change: Change | None = None
-        """What a commit that has just been taken does."""
+        """The effect of the commit that was just taken."""
         self.installed: tuple[ComponentState, Change | None] | None = None
-        """Of an install that has just been taken: what the replica held before, and the commit."""
+        """Of the install that was just taken: what the replica held before, and the commit."""
         self.left: list[ReplayedMerge] = []
-        """Of a call that has just finished: the meetings that no commit ended."""
+        """Of the call that has just finished: its merges without a commit."""
         self._answered: set[int] = set()  # variables with answers
         self._heard = [0] * num_replicas  # of each replica, its last event that has come
 
     # ------------------------------------------------------------ what changes components
 
     def on_create(self, event: Event) -> None:
-        """A new variable: all components are alike."""
+        """Create a variable with equal components."""
         number = event.variable
         assert number is not None, "rows that make no sense are not replayed"
         promise = self.promises[number]
@@ -316,18 +316,18 @@ class Replay(EventObserver):
         self.variables[number] = ReplayedVariable(number, promise, [one] * self.num_replicas)
 
     def on_forget(self, event: Event) -> None:
-        """Nobody will name a variable again."""
+        """Drop a variable."""
         assert event.variable is not None
         self.variables.pop(event.variable, None)
         self.program_writes.forget(event.variable)
         self.in_flight.forget(event.variable)
 
     def on_write_by_program(self, event: Event) -> None:
-        """The program's own, which has its effect by commits."""
+        """Keep a write of the program; commits bring its effect."""
         self.program_writes.write(event, self.num_replicas)
 
     def on_write_by_replica(self, event: Event) -> None:
-        """A contribution, or a write of a replica to its component."""
+        """Keep a contribution, or apply a local write of a replica."""
         if event.position is not None and event.call is not None:
             self.merges.write(event)
             return
@@ -340,7 +340,7 @@ class Replay(EventObserver):
         variable.at_program[replica] = after if known is before else _after(known, event, operand)
 
     def on_commit(self, event: Event) -> None:
-        """A new version of some components; the change says of which, and why."""
+        """Make a new version of some components."""
         variable = self.variables[event.variable]
         merge, write = None, None
         if event.position is not None and event.call is not None:
@@ -369,7 +369,7 @@ class Replay(EventObserver):
         self.in_flight.add(change)
 
     def _remaining(self, event: Event, change: Change) -> Sequence[int]:
-        """The components that a commit may be for."""
+        """Return the components that a commit may be for."""
         if event.replica is not None:
             return [event.replica]
         if change.write is not None:
@@ -379,7 +379,7 @@ class Replay(EventObserver):
         return self.replicas
 
     def on_install(self, event: Event) -> None:
-        """A replica has a commit now."""
+        """Apply a commit at a replica."""
         variable = self.variables[event.variable]
         replica = event.process
         before = variable.at_replica[replica]
@@ -395,33 +395,33 @@ class Replay(EventObserver):
         after.version, after.made = event.version, event.event
         variable.at_replica[replica] = after
         if not self.in_flight.of(variable.number, replica):
-            # Nothing is on its way any more: the program cannot know more than the replica has.
+            # No commit is on its way: the program cannot know more than the replica has.
             after.value = None if change is None else after.value
             variable.at_program[replica] = after
 
     def on_finish(self, event: Event) -> None:
-        """A call is over."""
+        """End a call."""
         self.left = list(self.merges.end(event.call))
 
     # ------------------------------------------------------------ what the program asks for
 
     def on_receive(self, event: Event) -> None:
-        """The program hears of a replica: of all up to the cause."""
+        """Let the program know of a replica's events up to the cause."""
         if event.replica is not None and event.cause is not None:
             self._heard[event.replica] = max(self._heard[event.replica], event.cause)
 
     def heard(self, event: Event) -> bool:
-        """Whether the program can know of a replica's event."""
+        """Return whether the program can know of a replica's event."""
         return event.event <= self._heard[event.process] or not self.from_start
 
     def on_component(self, event: Event) -> None:
-        """A component is on its way to the program, which has asked for it."""
+        """Keep a component that a replica sends to the program."""
         variable = self.variables[event.variable]
         variable.answers[event.process] = event
         self._answered.add(variable.number)
 
     def moves_on(self) -> None:
-        """The program does something else: what it asked for is old now."""
+        """Drop the components that the program asked for: it does something else now."""
         for number in self._answered:
             if number in self.variables:
                 self.variables[number].answers.clear()
@@ -429,21 +429,21 @@ class Replay(EventObserver):
 
 
 class MovesOn(EventObserver):
-    """Tells the replay that the program has done something else than to ask; after the checkers."""
+    """Tells the replay, after the checkers, that the program does something else than to ask."""
 
     def __init__(self, replay: Replay) -> None:
         self._replay = replay
 
     def taker(self, kind: str, *, by_program: bool) -> Take | None:
-        """Whatever the program does."""
+        """Return the method for all that the program does, except to ask."""
         return self._take if by_program and kind not in {"fetch", "receive"} else None
 
-    def _take(self, event: Event) -> None:  # noqa: ARG002  # that there is one says it
+    def _take(self, event: Event) -> None:  # noqa: ARG002  # the kind is enough
         self._replay.moves_on()
 
 
 def _after(before: ComponentState, event: Event, operand: Flat | None) -> ComponentState:
-    """A component after a write to it, or a commit."""
+    """Return a component after a write or a commit."""
     if event.operation == "assign":
         return ComponentState(
             before.version, operand, event.event, before.made, (event.event, None)
@@ -456,7 +456,7 @@ def _after(before: ComponentState, event: Event, operand: Flat | None) -> Compon
 
 
 def _committed(before: ComponentState, event: Event, operand: Flat | None) -> ComponentState:
-    """A component after a commit."""
+    """Return a component after a commit."""
     after = _after(before, event, operand)
     after.version, after.made = event.version, event.event
     return after

@@ -11,12 +11,12 @@ import numpy as np
 from varsim.analysis.rounding import close
 
 Plain = Any
-"""What JSON can hold, of which a number that it lacks is a text."""
+"""A JSON value; numbers that JSON lacks are texts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReturnedValue:
-    """One of the values that a program returned."""
+    """One value that a program returned."""
 
     name: str  # "accuracy", "layers.bias"
     got: Plain
@@ -30,7 +30,7 @@ class ReturnedValue:
 def compare_returned(
     got: Mapping[str, Plain], wanted: Mapping[str, Plain]
 ) -> tuple[ReturnedValue, ...]:
-    """Compares all that was returned, name by name."""
+    """Compare all returned values, name by name."""
     return tuple(_all(got, wanted, ""))
 
 
@@ -72,7 +72,7 @@ def _one(name: str, got: Plain, wanted: Plain) -> ReturnedValue:
 
 
 def _numbers(value: Plain) -> np.ndarray | None:
-    """A number, or nested lists of numbers of one shape; None if it is something else."""
+    """Return a number, or nested lists of numbers of one shape, as an array; None for others."""
     if isinstance(value, bool) or value is None:
         return None
     try:
@@ -83,7 +83,7 @@ def _numbers(value: Plain) -> np.ndarray | None:
 
 
 def _texts(array: np.ndarray) -> np.ndarray | None:
-    """Numbers that JSON lacks are among them, as texts."""
+    """Return numbers of which some are texts, because JSON lacks them; None for other texts."""
     try:
         return array.astype(np.float64) if array.dtype.kind == "U" else None
     except ValueError:

@@ -1,4 +1,4 @@
-"""How near two values are: what the same additions in another order can make of a number."""
+"""The distance of two values, and how much of it can come from rounding."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ _MATERIAL: Final = 1e-3
 
 
 def close(one: Flat, other: Flat) -> bool:
-    """Whether two values are the same within rounding."""
+    """Return whether two values are equal within rounding."""
     if one.dtype == other.dtype and one.tobytes() == other.tobytes():
         return True
     return apart(one, other) <= min(rounding(one.dtype), rounding(other.dtype))
 
 
 def material(one: Flat, other: Flat) -> bool:
-    """Whether two values differ by more than rounding could explain."""
+    """Return whether two values differ by more than rounding could explain."""
     return apart(one, other) >= max(_MATERIAL, 2 * rounding(one.dtype))
 
 
 def apart(one: Flat, other: Flat) -> float:
-    """How far two values are apart, relative to their largest element; NaN is far from nothing."""
+    """Return the distance of two values relative to their largest element; NaNs are equal."""
     left, right = wide(one), wide(other)
     if len(left) != len(right):
         return np.inf
@@ -48,12 +48,12 @@ def apart(one: Flat, other: Flat) -> float:
 
 @cache
 def rounding(dtype: np.dtype[Any]) -> float:
-    """How far two values of a dtype may be apart by rounding; whole numbers are exact."""
+    """Return how far two values of a dtype may be apart by rounding; whole numbers are exact."""
     if dtype.kind not in "fc":
         return _EXACT
     return max(_ROUNDING, _ROUNDINGS * float(np.finfo(dtype).eps))
 
 
 def wide(value: Flat) -> Flat:
-    """As numbers that neither overflow nor round."""
+    """Return a value as numbers that neither overflow nor round."""
     return value.astype(np.complex128 if value.dtype.kind == "c" else np.float64)

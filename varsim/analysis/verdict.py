@@ -1,8 +1,8 @@
-"""Judges a history: one pass over its events, which every checker sees.
+"""Judges a history in one pass over its events, which every checker gets.
 
-The judge shares no code with the engine. It knows what the documents promise, replays what the
-history says was done, and compares. A history may be damaged in any way: whatever cannot be
-concluded from it is UNKNOWN, with the reason.
+The judge shares no code with the engine. It knows what the documents promise, replays the recorded
+events, and compares. A history may be damaged in any way: what cannot be concluded from it is
+UNKNOWN, with the reason.
 """
 
 from __future__ import annotations
@@ -48,18 +48,17 @@ CHECKERS: Final[tuple[type[Checker], ...]] = (
 """The promises about a run, in the order of reports; `WellFormedRecord` comes before them."""
 
 MAX_REPLICAS: Final = 2**16
-"""More than a run can have: a number above it is a damaged one, and would fill the memory."""
+"""More than a run can have: a larger number is damage, and would fill the memory."""
 
 
 def judge(history: History, *, tell: Tell | None = None) -> tuple[Verdict, ...]:
-    """What every checker says of a history.
+    """Return the verdict of every checker.
 
     Args:
-        tell: Is told how much of the history has been seen.
+        tell: Gets the part of the history that was seen, from 0 to 1.
     Returns:
         One verdict for the record itself and one for each promise, in the order of `CHECKERS`.
-        INVALID is said only of what stands before the first event that may be missing; VALID only
-        if none is.
+        INVALID is proved by events before the first that may be missing; VALID needs all events.
     """
     judges = Judges(history)
     judges.see(judges.observers, tell=tell)
@@ -67,14 +66,14 @@ def judge(history: History, *, tell: Tell | None = None) -> tuple[Verdict, ...]:
 
 
 def is_whole(verdicts: Sequence[Verdict]) -> bool:
-    """Whether the record itself is as it should be, so that more can be asked of it."""
+    """Return whether the record itself is whole and valid, so that it can be searched further."""
     return all(
         one.outcome is Outcome.VALID for one in verdicts if one.checker == WellFormedRecord.name
     )
 
 
 def sound(oracle: History | None) -> History | None:
-    """An oracle that a run can be compared with: the whole record of one replica; else None."""
+    """Return the oracle if it is the whole record of one replica; else None."""
     if oracle is None:
         return None
     judges = Judges(oracle, checkers=())
@@ -83,21 +82,21 @@ def sound(oracle: History | None) -> History | None:
 
 
 class Judges:
-    """Those who judge one history: of the record itself, and a checker of each promise."""
+    """The checkers of one history: of the record itself, and of each promise."""
 
     def __init__(self, history: History, checkers: Sequence[type[Checker]] = CHECKERS) -> None:
         self._history = history
         self._types = checkers
         self._checkers: list[Checker] = []
         self.observers: Sequence[EventObserver] = ()
-        """Those to whom the events are to be shown, in this order."""
+        """Those that need the events, in the order in which they must get them."""
         self._record: WellFormedRecord | None = None
         self._last: int | None = None  # the last event before the first that may be missing
         self._reason = ""  # why the history cannot be judged to its end
         try:
             self._prepare(history.run["num_replicas"])
         except (sqlite3.Error, LookupError, ValueError, TypeError) as error:
-            self._reason = f"the history does not say what was run: {error}"
+            self._reason = f"the history does not describe the run: {error}"
 
     def _prepare(self, num_replicas: object) -> None:
         history = self._history
@@ -119,11 +118,11 @@ class Judges:
 
     @property
     def expect_a_whole_record(self) -> bool:
-        """Whether nothing speaks against it before the events are seen."""
+        """Return whether the record seems whole before the events are seen."""
         return not self._reason and not self._history.run.get("window")
 
     def see(self, observers: Sequence[EventObserver], *, tell: Tell | None = None) -> None:
-        """Shows the events to observers, as far as the history can be judged."""
+        """Show the events to observers, as far as the history can be judged."""
         if self._record is None:
             return
         history = self._history
@@ -140,7 +139,7 @@ class Judges:
             self._reason = f"the record cannot be read to its end: {error}"
 
     def conclude(self) -> tuple[Verdict, ...]:
-        """What each says, once the events were shown."""
+        """Return the verdict of each checker, once the events were shown."""
         if self._record is None:
             names = (WellFormedRecord.name, *(checker.name for checker in self._types))
             return tuple(Verdict(name, Outcome.UNKNOWN, self._reason) for name in names)
@@ -148,9 +147,7 @@ class Judges:
             for checker in self._checkers:
                 checker.end()
         if not self._reason and self._history.run.get("window"):
-            self._reason = (
-                "nothing that was recorded is wrong, but only a window of steps was recorded"
-            )
+            self._reason = "nothing recorded is wrong, but only a window of steps was recorded"
         return tuple(
             _with_events(self._history, one, one.conclude(self._reason))
             for one in (self._record, *self._checkers)
@@ -167,7 +164,7 @@ def _with_events(history: History, checker: Checker, conclusion: Conclusion) -> 
     try:
         found = tuple(chain.from_iterable(_events(history, part) for part in parts))
     except sqlite3.Error:
-        found = ()  # the reason names what there is to say
+        found = ()  # the reason says enough
     return Verdict(checker.name, conclusion.outcome, conclusion.reason, found, conclusion.variable)
 
 

@@ -10,14 +10,14 @@ from varsim.analysis.replay import Replay, ReplayedVariable
 from varsim.tracing.history import Event
 
 _MANY: Final = 64
-"""Lineages of one variable after which those that nobody holds any more are dropped."""
+"""Lineages of one variable, above which those that no component has are dropped."""
 
 
 class Agreement(Checker):
-    """Components of a mirrored variable that were written alike hold the same bytes.
+    """Checks that mirrored components with the same writes hold the same bytes.
 
-    They differ rightly only after writes to one of them alone. Of an adaptive variable, too,
-    nothing is recomputed here: what was seen of its copies is compared.
+    They may differ only after writes to one of them alone. Nothing is recomputed, so adaptive
+    variables are checked, too: values that were seen are compared.
     """
 
     name = "agreement"
@@ -28,41 +28,40 @@ class Agreement(Checker):
         self._seen: dict[int, dict[int, tuple[int, int]]] = {}  # variable → lineage → digest, event
 
     def concerns(self, variable: int | None) -> bool:
-        """Mirrored variables."""
+        """Return whether the variable is mirrored."""
         promise = self.promise_about(variable)
         return promise is not None and promise.mirrored
 
     def on_create(self, event: Event) -> None:
-        """All components start as one."""
+        """Begin with equal components."""
         variable = self.variable_of(event)
         self._seen[variable.number] = {}
         self._compare(variable, variable.at_program[0].lineage, event)
 
     def on_forget(self, event: Event) -> None:
-        """Nobody holds it any more."""
+        """Drop what was seen of the variable."""
         if event.variable is not None:
             self._seen.pop(event.variable, None)
 
     def on_commit(self, event: Event) -> None:
-        """An assigned value is what everybody has to hold."""
+        """Compare an assigned value: all components must hold it."""
         if event.operation == "assign":
             self._compare(self.variable_of(event), event.event, event)
 
     def on_install(self, event: Event) -> None:
-        """What a replica holds after a commit, if it was recorded."""
+        """Compare what a replica holds after a commit, if it was recorded."""
         if event.digest is not None or event.value is not None:
             self.on_component(event)
 
     def on_component(self, event: Event) -> None:
-        """What a replica holds, as it tells the program."""
+        """Compare what a replica sends to the program."""
         variable = self.variables[event.variable]
         self._compare(variable, variable.at_replica[event.process].lineage, event)
 
     on_read_by_replica = on_component
-    """What a replica sees."""
 
     def on_read_by_program(self, event: Event) -> None:
-        """What the program sees."""
+        """Compare what the program reads."""
         variable = self.variable_of(event)
         self._compare(variable, variable.at_program[event.replica or 0].lineage, event)
 

@@ -8,7 +8,7 @@ from varsim.tracing.history import Event
 
 
 class Atomic(Checker):
-    """A merge has one contribution of every replica, of one call, and every replica gets it, once.
+    """Checks that a merge has one contribution of each replica, and that each gets it once.
 
     After a call was given up, nothing of it is committed.
     """
@@ -24,7 +24,7 @@ class Atomic(Checker):
         self._running: dict[int, dict[int, Event]] = {}  # call → replica → begin, or return
 
     def on_write_by_replica(self, event: Event) -> None:
-        """A contribution is one more, and the only one of its replica there."""
+        """Check that a contribution is the only one of its replica to the merge."""
         if event.position is None:
             return
         variable = self.variables[event.variable]
@@ -32,52 +32,52 @@ class Atomic(Checker):
             self.wrong(variable, "a contribution belongs to no call", (event.event,))
             return
         if variable.promise.apart:
-            reason = f"{seen_by(event)} contributes, and its replicas do not meet"
+            reason = f"{seen_by(event)} contributes to a variable that is not merged"
             self.wrong(variable, reason, (event.event,))
         before = self.replay.merges.known(event)
         if before:
-            reason = f"{seen_by(event)} contributes again to a meeting"
+            reason = f"{seen_by(event)} contributes again to a merge"
             self.wrong(variable, reason, (*before, event.event))
         self.on_arrive(event)
 
     def on_arrive(self, event: Event) -> None:
-        """A replica numbers the meetings of a call upwards."""
+        """Check that the positions of a replica in a call increase."""
         if event.position is None or event.call is None:
             return
         mine = event.process, event.call
         meeting, before = self._last.get(mine, (-1, 0))
         if event.position <= meeting:
             variable = None if event.variable is None else self.variable_of(event)
-            reason = f"{seen_by(event)} comes to meeting {event.position} after {meeting}"
+            reason = f"{seen_by(event)} arrives at position {event.position} after {meeting}"
             self.wrong(variable, reason, (before, event.event))
         self._last[mine] = event.position, event.event
         if event.kind == "arrive":
             self._met.setdefault(event.call, {}).setdefault(event.position, []).append(event)
 
     def on_answer(self, event: Event) -> None:
-        """To all, once all have met and the program has heard of it."""
+        """Check that all replicas have arrived, and that the program has heard of it."""
         if event.call is None or event.position is None or not self.replay.from_start:
             return
         came = self._met.get(event.call, {}).pop(event.position, [])
         if len({one.process for one in came if self.replay.heard(one)}) < self.replay.num_replicas:
-            reason = "a meeting is answered before all replicas have come to it"
+            reason = "a collective is answered before all replicas have arrived"
             self.wrong(None, reason, (*(one.event for one in came), event.event))
 
     def on_begin(self, event: Event) -> None:
-        """A replica runs a call."""
+        """Note that a replica runs a call."""
         self._running.setdefault(event.call or 0, {})[event.process] = event
 
     def on_return(self, event: Event) -> None:
-        """A replica has its result."""
+        """Note that a replica has its result."""
         self._running.setdefault(event.call or 0, {})[event.process] = event
 
     def on_abort(self, event: Event) -> None:
-        """Nothing of the call is committed from here on."""
+        """Note that nothing of the call may be committed from here on."""
         assert event.call is not None
         self._aborts.setdefault(event.call, event.event)
 
     def on_finish(self, event: Event) -> None:
-        """Nobody meets in the call any more; unless it has failed, all have returned."""
+        """Check that all replicas have returned, unless the call has failed."""
         self._met.pop(event.call or 0, None)
         running = self._running.pop(event.call or 0, {})
         for one in running.values() if event.note is None else ():
@@ -88,7 +88,7 @@ class Atomic(Checker):
             self._last.pop((replica, event.call or 0), None)
 
     def on_commit(self, event: Event) -> None:
-        """It has the contributions of all replicas, to one variable, by one operation."""
+        """Check that all replicas contributed, to one variable, by one operation."""
         change, variable = self.replay.change, self.variable_of(event)
         if event.call in self._aborts:
             proof = (self._aborts[event.call or 0], event.event)
@@ -100,14 +100,14 @@ class Atomic(Checker):
         elif event.call is None or variable.promise.deferred:
             return
         elif self.replay.from_start:  # else it may have met before the window
-            self.wrong(variable, "a commit of a call belongs to no meeting", (event.event,))
+            self.wrong(variable, "a commit of a call belongs to no merge", (event.event,))
 
     def _check_merge(
         self, variable: ReplayedVariable, event: Event, change: Change, merge: ReplayedMerge
     ) -> None:
         earlier = {one for i, one in merge.served.items() if one != event.event}
         if earlier and (not merge.writes or not change.components):
-            reason = "a meeting was committed twice"
+            reason = "a merge was committed twice"
             self.wrong(variable, reason, (*earlier, event.event))
             return
         writes = merge.writes.values()
@@ -116,29 +116,29 @@ class Atomic(Checker):
             self.wrong(variable, reason, (*(write.event for write in writes), event.event))
         for write in writes:
             if not self.replay.heard(write):
-                reason = f"a commit has a write of {seen_by(write)} that has not come yet"
+                reason = f"a commit has a write of {seen_by(write)} that has not arrived yet"
                 self.wrong(variable, reason, (write.event, event.event))
             if write.variable != event.variable:
                 reason = "a write to another variable is in a commit"
                 self.wrong(variable, reason, (write.event, event.event))
         if len({write.operation for write in writes}) > 1:
             proof = (*(write.event for write in writes), event.event)
-            self.wrong(variable, "replicas did different things at one meeting", proof)
+            self.wrong(variable, "replicas did different things in one merge", proof)
 
     def on_install(self, event: Event) -> None:
-        """It was committed for this replica, and is installed once."""
+        """Check that the commit was sent to this replica, and is installed once."""
         assert self.replay.installed is not None
         _, change = self.replay.installed
         if change is not None:
             if change.installed is None:
                 change.installed = event.event
         elif self.replay.from_start:
-            reason = f"{seen_by(event)} installs what was not sent to it, or not any more"
+            reason = f"{seen_by(event)} installs a commit that was not sent to it"
             proof = (event.cause or 0, event.event)
             self.wrong(self.variable_of(event), reason, proof)
 
     def end(self) -> None:
-        """What some have, all have; but the run may have ended before it came there."""
+        """Report commits that only some replicas have when the record ends."""
         for replica, change in self.replay.in_flight.left():
             if change.installed is not None:
                 self.undecided(

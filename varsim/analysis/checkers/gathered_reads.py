@@ -12,21 +12,21 @@ from varsim.tracing.history import Event
 
 
 class GatheredReads(Checker):
-    """What the program reads is what the components that it has come to.
+    """Checks that the program reads the aggregate of the components that it has.
 
-    It has those that it has just asked for, and knows others from what it wrote itself.
+    It has the components that it has just asked for; others it knows from its own writes.
     """
 
     name = "gathered-reads"
     promise = "an ON_READ read equals the reduction of the components at that moment"
 
     def concerns(self, variable: int | None) -> bool:
-        """Variables that a read aggregates."""
+        """Return whether a read aggregates the variable."""
         promise = self.promise_about(variable)
         return promise is not None and promise.gathered
 
     def on_read_by_program(self, event: Event) -> None:
-        """Combines them again."""
+        """Aggregate the components again."""
         variable = self.variable_of(event)
         if event.replica is not None:
             return
@@ -45,7 +45,7 @@ class GatheredReads(Checker):
             return
         expected = arithmetic.combined(known, variable.promise.aggregation)
         if expected is None:
-            reason = "it was read although its components cannot be combined"
+            reason = "it was read, but its components cannot be combined"
             self.wrong(variable, reason, (event.event,))
             return
         held = arithmetic.matches(expected, event)

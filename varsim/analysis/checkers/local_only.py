@@ -10,9 +10,9 @@ from varsim.tracing.history import Event
 
 
 class LocalOnly(Checker):
-    """A component of a NONE variable leaves its replica only if the program asks for it.
+    """Checks that a component of a NONE variable leaves its replica only if the program asks.
 
-    And what comes there is what the program itself wrote.
+    And that only writes of the program reach it from outside.
     """
 
     name = "local-only"
@@ -23,46 +23,46 @@ class LocalOnly(Checker):
         self._asked: Counter[tuple[int, int]] = Counter()  # (variable, replica)
 
     def concerns(self, variable: int | None) -> bool:
-        """Local variables."""
+        """Return whether the variable is local."""
         promise = self.promise_about(variable)
         return promise is not None and promise.stays_local
 
     def on_write_by_replica(self, event: Event) -> None:
-        """Replicas do not meet over it."""
+        """Check that a replica does not contribute."""
         if event.position is not None:
             self._refuse(event, f"{seen_by(event)} contributes to a merge")
 
     def on_wait(self, event: Event) -> None:
-        """Nor does one wait for another."""
+        """Report that a replica waits."""
         self._refuse(event, f"{seen_by(event)} waits for a commit")
 
     def on_commit(self, event: Event) -> None:
-        """The program commits what it wrote, and nothing else."""
+        """Check that the commit is of a write by the program."""
         change = self.replay.change
         if change is None or change.write is not None:
             return
         if event.position is not None or self.replay.from_start:
-            self._refuse(event, "a commit is of no write by the program")
+            self._refuse(event, "a commit does not come from a write by the program")
 
     def on_read_by_program(self, event: Event) -> None:
-        """There is no value of all components together."""
+        """Report a read of all components together."""
         if event.replica is None:
             self._refuse(event, "the program reads a value of all components")
 
     def on_fetch(self, event: Event) -> None:
-        """The program asks."""
+        """Note that the program asks for a component."""
         assert event.variable is not None
         assert event.replica is not None
         self._asked[event.variable, event.replica] += 1
 
     def on_component(self, event: Event) -> None:
-        """Nobody answers who was not asked."""
+        """Check that the program has asked for the component."""
         assert event.variable is not None
         asked = event.variable, event.process
         if self._asked[asked]:
             self._asked[asked] -= 1
         elif self.replay.from_start:
-            self._refuse(event, f"{seen_by(event)} sends a component that nobody asked for")
+            self._refuse(event, f"{seen_by(event)} sends a component without a request")
 
     def _refuse(self, event: Event, reason: str) -> None:
         self.wrong(self.variable_of(event), reason, (event.event,))

@@ -8,10 +8,10 @@ from varsim.tracing.history import Event
 
 
 class LostUpdate(Checker):
-    """What was written is committed, and what was committed reaches every replica.
+    """Checks that writes are committed, and that commits reach every replica in time.
 
-    In time: before the next call begins there, or a component is asked for. A call that fails may
-    drop what its replicas had not all written.
+    In time is before the next call begins there, or the program asks for the component. A call
+    that fails may drop what not all of its replicas had written.
     """
 
     name = "lost-update"
@@ -22,12 +22,12 @@ class LostUpdate(Checker):
         self._failed: set[int] = set()
 
     def on_abort(self, event: Event) -> None:
-        """What is left of the call will not be committed."""
+        """Note that the rest of the call will not be committed."""
         if event.call is not None:
             self._failed.add(event.call)
 
     def on_finish(self, event: Event) -> None:
-        """Of a call that succeeds, everything is committed."""
+        """Check that every merge of a call that succeeds is committed."""
         failed = event.note is not None or event.call in self._failed
         for merge in self.replay.left:
             writes = list(merge.writes.values())
@@ -37,7 +37,7 @@ class LostUpdate(Checker):
                 self.wrong(variable, "a call has finished, and a write in it has no commit", proof)
 
     def on_commit(self, event: Event) -> None:
-        """Writes by the program are committed in their order."""
+        """Check that writes by the program are committed in order."""
         change = self.replay.change
         if change is None or change.write is None:
             return
@@ -50,7 +50,7 @@ class LostUpdate(Checker):
             self.wrong(variable, "a later write is committed, and this one is not", proof)
 
     def on_begin(self, event: Event) -> None:
-        """What was committed before the call has come before it."""
+        """Check that the commits from before the call have arrived."""
         oldest = self.replay.in_flight.oldest(event.process)
         if oldest is not None and event.cause is not None and oldest.event.event < event.cause:
             self.wrong(
@@ -61,7 +61,7 @@ class LostUpdate(Checker):
             )
 
     def on_component(self, event: Event) -> None:
-        """What was committed before the program asked is in the answer."""
+        """Check that the answer has the commits from before the request."""
         variable = self.variable_of(event)
         coming = self.replay.in_flight.of(variable.number, event.process)
         if coming and event.cause is not None and coming[0].event.event < event.cause:
@@ -72,7 +72,7 @@ class LostUpdate(Checker):
             )
 
     def on_read_by_program(self, event: Event) -> None:
-        """What the program wrote is committed before it reads."""
+        """Check that what the program wrote is committed before it reads."""
         variable = self.variable_of(event)
         waiting = self.replay.program_writes.waiting(variable.number)
         if waiting is None or variable.promise.deferred:
@@ -82,7 +82,7 @@ class LostUpdate(Checker):
             self.wrong(variable, "the program reads, and what it wrote has no commit", proof)
 
     def end(self) -> None:
-        """Nothing that the program wrote is left."""
+        """Report writes of the program without a commit."""
         for written in self.replay.program_writes.left():
             variable = self.variable_of(written.event)
             if not variable.promise.deferred:

@@ -12,9 +12,9 @@ _Read = tuple[int, int, int | None, int | None]
 
 
 class MonotonicReads(Checker):
-    """No process reads an older version after a newer one.
+    """Checks that no process reads an older version after a newer one.
 
-    Nor, where nothing was written between, another value.
+    And that it reads the same value again if nothing was written in between.
     """
 
     name = "monotonic-reads"
@@ -25,7 +25,7 @@ class MonotonicReads(Checker):
         self._last: dict[tuple[int, int, int | None], _Read] = {}  # variable, process, replica
 
     def on_forget(self, event: Event) -> None:
-        """Nobody will read it again."""
+        """Drop the reads of the variable."""
         assert event.variable is not None
         self._last.pop((event.variable, PROGRAM, None), None)
         for replica in self.replay.replicas:
@@ -33,11 +33,11 @@ class MonotonicReads(Checker):
                 self._last.pop((event.variable, process, replica), None)
 
     def on_read_by_program(self, event: Event) -> None:
-        """Compares it with the one before."""
+        """Compare a read with the one before."""
         self._compare(event, event.replica, None)
 
     def on_read_by_replica(self, event: Event) -> None:
-        """Compares it with the one before."""
+        """Compare a read with the one before."""
         self._compare(event, event.process, self.own(event).lineage)
 
     def _compare(self, event: Event, replica: int | None, lineage: int | None) -> None:

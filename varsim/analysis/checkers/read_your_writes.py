@@ -9,10 +9,10 @@ from varsim.tracing.history import Event
 
 
 class ReadYourWrites(Checker):
-    """A read shows what its process wrote before, together with what has come from others.
+    """Checks that a read shows earlier writes of its process, with what arrived from others.
 
     A replica's contribution is in its next read of the variable. Values of adaptive variables are
-    left out, because they are exchanged in parts.
+    not checked, because they are exchanged in several deltas.
     """
 
     name = "read-your-writes"
@@ -23,12 +23,12 @@ class ReadYourWrites(Checker):
         self._owed: dict[tuple[int, int], Event] = {}  # (variable, replica): the last contribution
 
     def on_write_by_replica(self, event: Event) -> None:
-        """A contribution is owed to its replica."""
+        """Note that the replica must get its contribution back, merged."""
         if event.position is not None and event.variable is not None:
             self._owed[event.variable, event.process] = event
 
     def on_install(self, event: Event) -> None:
-        """It has come, if it is in this commit."""
+        """Note that the replica has its contribution back, if it is in this commit."""
         assert self.replay.installed is not None
         _, change = self.replay.installed
         assert event.variable is not None
@@ -40,13 +40,13 @@ class ReadYourWrites(Checker):
             del self._owed[mine]
 
     def on_component(self, event: Event) -> None:
-        """What a replica tells the program is what it has."""
+        """Check that a replica sends what it has."""
         variable = self.variable_of(event)
         if not variable.promise.deferred:
             self._compare(variable, variable.at_replica[event.process], event)
 
     def on_read_by_replica(self, event: Event) -> None:
-        """What a replica sees is what it has."""
+        """Check that a replica reads what it has."""
         number = event.variable
         assert number is not None
         owed = self._owed.get((number, event.process)) if self._owed else None
@@ -60,7 +60,7 @@ class ReadYourWrites(Checker):
             self._compare(variable, variable.at_replica[event.process], event)
 
     def on_read_by_program(self, event: Event) -> None:
-        """What the program sees is what was told, or what it wrote."""
+        """Check that the program reads what a replica sent, or what it wrote."""
         variable = self.variable_of(event)
         if variable.promise.deferred or (event.replica is None and not variable.promise.mirrored):
             return
@@ -76,7 +76,7 @@ class ReadYourWrites(Checker):
         if digest is None:
             self._undecided_read(variable, event)
         elif digest != arithmetic.digest_of(answer):
-            reason = "the program reads another value than the replica told"
+            reason = "the program reads another value than the replica sent"
             self.wrong(variable, reason, (answer.event, event.event))
 
     def _compare(self, variable: ReplayedVariable, held: ComponentState, event: Event) -> None:

@@ -1,4 +1,4 @@
-"""The history itself: it is a record of something that can have happened."""
+"""The history itself: its rows are valid, and in an order that is possible."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ _ENTERS_OR_ENDS = _ENDS | {"begin"}
 
 
 class WellFormedRecord(Checker):
-    """Every row makes sense in itself, and the events of each process stand in their order.
+    """Checks that every row is valid, and that the events of each process are in order.
 
-    The first event that breaks this is the last that anybody looks at: what comes after it proves
-    nothing.
+    The first event that breaks this ends the pass: later events prove nothing.
     """
 
     name = "record"
@@ -32,16 +31,16 @@ class WellFormedRecord(Checker):
         self._knows_calls = replay.from_start
 
     def accepts(self, event: Event) -> bool:
-        """Whether to go on."""
+        """Return whether the event is valid, so that the pass may go on."""
         flaw = self._rows.flaw(event)
         if flaw is not None:
             at = event.event if type(event.event) is int else 0
-            self.wrong(None, f"event {event.event} makes no sense: {flaw}", (at,))
+            self.wrong(None, f"event {event.event} is invalid: {flaw}", (at,))
             return False
         process, number = event[1], event[2]  # by index: it takes half the time
         expected = self._next[process]
         if number != expected and expected is not None:
-            reason = f"{seen_by(event)} has event {number} where {expected} belongs"
+            reason = f"{seen_by(event)} has event {number} instead of {expected}"
             self.wrong(None, reason, (self._at[process], event.event))
             return False
         self._next[process] = number + 1
@@ -52,13 +51,13 @@ class WellFormedRecord(Checker):
         if call is not None and calls and calls[-1] == call and event[4] not in _ENTERS_OR_ENDS:
             return True  # as a rule
         if not self._runs(event):
-            reason = f"{seen_by(event)} does something in call {event.call}, which does not run"
+            reason = f"{seen_by(event)} acts in call {event.call}, which does not run"
             self.wrong(None, reason, (event.event,))
             return False
         return True
 
     def _runs(self, event: Event) -> bool:
-        """Whether a replica is in the call of an event. A call that was given up just stops."""
+        """Return whether a replica is in the call of an event; an aborted call just stops."""
         call = event.call
         calls = self._calls[event.process]
         if event.kind == "begin":

@@ -10,26 +10,26 @@ from varsim.analysis.checker import Checker
 from varsim.analysis.replay import Change, ComponentState, ReplayedMerge, ReplayedVariable
 from varsim.tracing.history import Event
 
-_ANOTHER: Final = "the commit is not what was written comes to"
+_ANOTHER: Final = "the commit differs from the reduction of the writes"
 
 
 class Reduction(Checker):
-    """A merge commits what its contributions come to, the program's write what it wrote.
+    """Checks that a merge commits the reduction of its contributions, and a write its value.
 
-    A commit of an adaptive variable sums several writes of each replica, in an order that no event
-    tells: those are left out.
+    A commit of an adaptive variable sums several writes of each replica, in an order that the
+    history does not have: adaptive variables are left out.
     """
 
     name = "reduction"
     promise = "every commit equals its recomputed reduction"
 
     def concerns(self, variable: int | None) -> bool:
-        """All but adaptive variables."""
+        """Return whether the variable is not adaptive."""
         promise = self.promise_about(variable)
         return promise is not None and not promise.deferred
 
     def on_commit(self, event: Event) -> None:
-        """Computes it again."""
+        """Compute the value again."""
         change = self.replay.change
         variable = self.variable_of(event)
         if change is None:
@@ -39,7 +39,7 @@ class Reduction(Checker):
         elif change.merge is not None:
             self._check_merge(variable, event, change, change.merge)
         elif self.replay.from_start:
-            self.wrong(variable, "nobody wrote what was committed", (event.event,))
+            self.wrong(variable, "a commit without a write", (event.event,))
 
     def _check_write(
         self, variable: ReplayedVariable, event: Event, change: Change, write: Event
@@ -67,7 +67,7 @@ class Reduction(Checker):
         if len(known) == len(values):
             operand = arithmetic.combined(known, variable.promise.aggregation)
             if operand is None:
-                reason = "what was written does not add up, but was committed"
+                reason = "the writes cannot be combined, but were committed"
                 self._note(variable, False, shown, reason)
                 return
         self._check_commit(variable, change, writes[0].operation, operand, shown)
@@ -98,13 +98,13 @@ class Reduction(Checker):
         operand: Flat | None,
         shown: tuple[Event, ...],
     ) -> None:
-        """An add was committed as the value that it leads to."""
+        """Check an add that was committed as the value that it leads to."""
         for before, _ in dict.fromkeys(change.components.values()):
             after = None
             if operand is not None and before.value is not None:
                 after = arithmetic.updated(before.value, operation, operand)
             held = None if after is None else arithmetic.matches(after, change.event)
-            reason = "the commit is not the value before and what was written"
+            reason = "the commit differs from the value before, updated by the writes"
             self._note(variable, held, shown, reason, before)
 
     def _note(

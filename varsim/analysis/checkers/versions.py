@@ -7,22 +7,22 @@ from varsim.tracing.history import Event
 
 
 class Versions(Checker):
-    """Every commit makes the next version, and every replica installs each, in order.
+    """Checks that commits make the next version, and that every replica installs each, in order.
 
-    Whoever looks at a component sees the version that it has then.
+    A read has the version of the component at that moment.
     """
 
     name = "versions"
     promise = "versions are monotonic at every replica, without a gap"
 
     def on_create(self, event: Event) -> None:
-        """A variable begins with version 0."""
+        """Check that a variable begins with version 0."""
         if event.version != 0:
-            reason = "it begins with another version than 0"
+            reason = "it does not begin with version 0"
             self.wrong(self.variable_of(event), reason, (event.event,))
 
     def on_commit(self, event: Event) -> None:
-        """One more than the component had."""
+        """Check that the version is one more than that of the component."""
         change = self.replay.change
         for before, _ in change.components.values() if change is not None else ():
             if before.version is not None and event.version != before.version + 1:
@@ -33,7 +33,7 @@ class Versions(Checker):
                 )
 
     def on_install(self, event: Event) -> None:
-        """One more than the replica had, and the version of the commit that it installs."""
+        """Check that the version is the next one, and that of the commit."""
         assert self.replay.installed is not None
         before, change = self.replay.installed
         if before.version is not None and event.version != before.version + 1:
@@ -50,16 +50,15 @@ class Versions(Checker):
             )
 
     def on_component(self, event: Event) -> None:
-        """The version that the replica has."""
+        """Check that the version is that of the replica."""
         held = self.variables[event.variable].at_replica[event.process]
         if event.version != held.version:
             self._compare(event, held.version, held.made)
 
     on_read_by_replica = on_component
-    """Likewise."""
 
     def on_read_by_program(self, event: Event) -> None:
-        """The version of a component, or the latest of all."""
+        """Check that the version is that of the component, or the latest of all."""
         variable = self.variable_of(event)
         if event.replica is not None:
             held = variable.at_program[event.replica]
@@ -72,6 +71,6 @@ class Versions(Checker):
         if version is not None and event.version != version:
             self.wrong(
                 self.variable_of(event),
-                f"{seen_by(event)} sees version {event.version} where {version} is",
+                f"{seen_by(event)} sees version {event.version} instead of {version}",
                 (made, event.event),
             )

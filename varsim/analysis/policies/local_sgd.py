@@ -10,9 +10,9 @@ from varsim.tracing.history import Event
 
 
 class Averaging(Checker):
-    """Every k-th write of a replica is exchanged, with what its component holds then.
+    """Checks that every k-th write of a replica is exchanged, with the value of its component.
 
-    That the commit is the mean of what was exchanged is checked as for every other merge.
+    `Reduction` checks that the commit is the mean of the exchanged values.
     """
 
     name = "averaging"
@@ -24,24 +24,24 @@ class Averaging(Checker):
         self._failed: set[int] = set()
 
     def concerns(self, variable: int | None) -> bool:
-        """LocalSGD variables, and what is about no variable."""
+        """Return whether the variable is a LocalSGD one, or there is none."""
         promise = self.promise_about(variable)
         return promise is None or promise.every > 0
 
     def on_create(self, event: Event) -> None:
-        """Replicas begin to count."""
+        """Begin to count the writes of every replica."""
         if event.variable is not None and self.replay.from_start:
             for replica in self.replay.replicas:
                 self._counts[event.variable, replica] = 0
 
     def on_abort(self, event: Event) -> None:
-        """Replicas begin to count again, when each hears of it: that is not recorded."""
+        """Stop counting: replicas begin anew when they hear of it, which is not recorded."""
         if event.call is not None:
             self._failed.add(event.call)
         self._counts.clear()
 
     def on_write_by_replica(self, event: Event) -> None:
-        """A local write counts; a contribution must be in its turn."""
+        """Count a local write; check that a contribution comes after the k-th."""
         variable = self.variable_of(event)
         mine = variable.number, event.process
         if event.position is not None:
