@@ -246,7 +246,7 @@ class BareCluster:
         self._at, self._steps = place, call.steps
         count = len(self.replicas)
         token = self._token()
-        event = ProgramCall(token, "step", NOTHING, [NOTHING] * count, now_s=self._now_s)
+        event = ProgramCall("step", NOTHING, [NOTHING] * count, token=token, now_s=self._now_s)
         self._perform(self.coordinator.handle(event))
         self._pump(lambda: token in self._finished)
 
@@ -287,7 +287,7 @@ class BareCluster:
     def _look(self, place: tuple[int, ...], variable_id: int, replica_ids: tuple[int, ...]) -> None:
         token = self._token()
         self._perform(
-            self.coordinator.handle(ProgramFetch(token, variable_id, replica_ids, self._now_s))
+            self.coordinator.handle(ProgramFetch(variable_id, replica_ids, token, self._now_s))
         )
         self._pump(lambda: token in self._fetched)
         for replica_id, value in zip(replica_ids, self._fetched.pop(token), strict=True):

@@ -144,7 +144,7 @@ def call(
     arguments = [NOTHING] * state.num_replicas
     token = state.calls_begun + 1
     begins, *actions = state.handle(
-        ProgramCall(token, function_id, NOTHING, arguments, site, now_s)
+        ProgramCall(function_id, NOTHING, arguments, site, token, now_s)
     )
     assert CallBegins(token, token) == begins
     return actions
@@ -164,8 +164,8 @@ FETCH = 100
 def fetch(
     state: CoordinatorState, replica_ids: Sequence[int] = (0,), variable_id: int = W
 ) -> list[CoordinatorAction]:
-    """Return the event of a read of components by the program."""
-    return state.handle(ProgramFetch(FETCH, variable_id, tuple(replica_ids)))
+    """Return what the coordinator does when the program reads components."""
+    return state.handle(ProgramFetch(variable_id, tuple(replica_ids), FETCH))
 
 
 # ---------------------------------------------------------------- messages

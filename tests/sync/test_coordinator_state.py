@@ -38,7 +38,8 @@ from varsim.errors import MismatchError, ProtocolError, ShapeError
 from varsim.protocol.messages import Abort, Component, Payload, Ready, Report
 from varsim.spec import ReduceOp
 from varsim.sync.coordinator_events import HostCallDone, MergeFunctionReturns, TimePasses
-from varsim.sync.coordinator_state import MAX_FUNCTIONS, CoordinatorState
+from varsim.sync.coordinator_state import CoordinatorState
+from varsim.sync.functions import MAX_FUNCTIONS
 
 
 def handle(state, replica_id, message, now_s=0.0):

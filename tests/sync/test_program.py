@@ -49,7 +49,8 @@ def component(value, request_id=1):
 
 
 def write(*values, operation=ASSIGN, dtype="float32", **others):
-    return ProgramWrite(TOKEN, W, operation, tuple(array(v, dtype) for v in values), **others)
+    values = tuple(array(v, dtype) for v in values)
+    return ProgramWrite(W, operation, values, **others, token=TOKEN)
 
 
 def sent_values(actions):
@@ -65,7 +66,7 @@ def refusal(actions):
 
 def test_a_read_fetches_what_is_not_known_and_combines_it():
     state = on_read()
-    assert ["0 <- Fetch w", "1 <- Fetch w"] == describe(state.handle(ProgramRead(TOKEN, W)))
+    assert ["0 <- Fetch w", "1 <- Fetch w"] == describe(state.handle(ProgramRead(W, TOKEN)))
     assert [] == handle(state, 1, component(2.0))
     (done,) = handle(state, 0, component(1.0))
 
@@ -76,13 +77,13 @@ def test_a_read_fetches_what_is_not_known_and_combines_it():
 
 def test_a_read_of_what_is_known_ends_at_once():
     state = coordinator(spec(), calls=0)
-    assert ["done 0.0"] == describe(state.handle(ProgramRead(TOKEN, W)))
+    assert ["done 0.0"] == describe(state.handle(ProgramRead(W, TOKEN)))
     assert 1 == state.statistics()[0].reads
 
 
 def test_a_read_that_was_given_up_does_not_end():
     state = on_read()
-    state.handle(ProgramRead(TOKEN, W))
+    state.handle(ProgramRead(W, TOKEN))
     assert [] == state.handle(ProgramGivesUp(TOKEN, "KeyboardInterrupt"))
 
     assert [] == handle(state, 0, component(1.0))
@@ -91,7 +92,7 @@ def test_a_read_that_was_given_up_does_not_end():
 
 def test_a_refused_read_shows_the_components():
     state = coordinator(spec(NONE, ON_READ), calls=0)
-    error = refusal(state.handle(ProgramRead(TOKEN, W)))
+    error = refusal(state.handle(ProgramRead(W, TOKEN)))
 
     assert isinstance(error, AggregationError)
     assert "gives (0.0, 0.0)" in str(error)
@@ -132,11 +133,11 @@ def test_the_policy_refuses_before_the_value_does():
 
 def test_an_add_to_components_of_different_shapes_changes_all_or_none():
     state = coordinator(spec(shape=(None,)), calls=0)
-    state.handle(ProgramWriteComponent(TOKEN, W, 1, ASSIGN, array([1.0, 2.0])))
+    state.handle(ProgramWriteComponent(W, 1, ASSIGN, array([1.0, 2.0]), token=TOKEN))
 
-    event = ProgramWrite(TOKEN, W, ADD, (array([1.0]), array([1.0])), per_replica="PerReplica")
+    event = ProgramWrite(W, ADD, (array([1.0]), array([1.0])), "PerReplica", token=TOKEN)
     assert isinstance(refusal(state.handle(event)), ShapeError)
-    event = ProgramWrite(TOKEN, W, ADD, (array([1.0]), array([1.0, 1.0])), per_replica="PerReplica")
+    event = ProgramWrite(W, ADD, (array([1.0]), array([1.0, 1.0])), "PerReplica", token=TOKEN)
     assert [[1.0], [2.0, 3.0]] == sent_values(state.handle(event))
 
 
@@ -144,7 +145,7 @@ def test_an_add_to_components_of_different_shapes_changes_all_or_none():
 def test_components_assigned_the_same_value_are_a_mirror_again(second, mirror):
     state = coordinator(spec(), calls=0)
     values = {0: array(1.0), 1: array(second)}
-    state.handle(ProgramAssignComponents(TOKEN, W, values))
+    state.handle(ProgramAssignComponents(W, values, token=TOKEN))
 
     known = state.ledger.mirror(W)
     assert mirror == (None if known is None else float(known))
@@ -152,7 +153,7 @@ def test_components_assigned_the_same_value_are_a_mirror_again(second, mirror):
 
 def test_a_component_that_does_not_fit_is_refused():
     state = coordinator(spec(shape=(2,)), calls=0)
-    event = ProgramWriteComponent(TOKEN, W, 0, Operation.ASSIGN, np.zeros(3, np.float32))
+    event = ProgramWriteComponent(W, 0, Operation.ASSIGN, np.zeros(3, np.float32), token=TOKEN)
     assert isinstance(refusal(state.handle(event)), ShapeError)
 
 
@@ -161,8 +162,8 @@ def test_a_component_that_does_not_fit_is_refused():
     [
         (MergeFunctionReturns(9, 0, []), "call 9 does not run"),
         (HostCallDone(1, 0, NOTHING, failed=False), "replica 0 has not asked for anything"),
-        (ProgramRead(TOKEN, 99), "there is no variable 99"),
-        (ProgramRead(TOKEN, W), f"the token {TOKEN} is in use"),
+        (ProgramRead(99, TOKEN), "there is no variable 99"),
+        (ProgramRead(W, TOKEN), f"the token {TOKEN} is in use"),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -170,8 +171,8 @@ def test_an_event_that_makes_no_sense_is_a_bug_of_the_shell(event, reason):
     state = coordinator(spec(SUM, ON_READ))
     log = EventLog()
     handle = log.recording(state.handle)
-    handle(ProgramRead(TOKEN, W))
+    handle(ProgramRead(W, TOKEN))
 
     with pytest.raises(InvalidTransition, match=reason) as caught:
         handle(event)
-    assert "ProgramRead(token=7, variable_id=1, now_s=0.0) -> [Send(" in str(caught.value)
+    assert "ProgramRead(variable_id=1, token=7, now_s=0.0) -> [Send(" in str(caught.value)

@@ -129,7 +129,7 @@ def test_the_location_of_a_replicas_last_write_is_kept():
 
 
 def call_again(state: CoordinatorState, now_s: float) -> list[CoordinatorAction]:
-    return state.handle(ProgramCall(7, "f", NOTHING, [NOTHING] * 3, SITE, now_s))
+    return state.handle(ProgramCall("f", NOTHING, [NOTHING] * 3, SITE, 7, now_s))
 
 
 def test_the_next_call_begins_when_the_replicas_have_left_the_one_that_was_given_up():

@@ -18,6 +18,14 @@ from varsim.errors import VariableError, VarsimError
 from varsim.shells.coordinator import Coordinator
 from varsim.spec import Array, Context, Operation, VariableSpec
 from varsim.sync import policies, reduce
+from varsim.sync.actions import ProgramDone
+from varsim.sync.coordinator_events import (
+    ProgramAssignComponents,
+    ProgramFetch,
+    ProgramRead,
+    ProgramWrite,
+    ProgramWriteComponent,
+)
 from varsim.sync.policies.cells import Cell
 
 
@@ -32,14 +40,14 @@ class CrossReplica:
         self, variable: DistributedVariable, replica_ids: Sequence[int]
     ) -> tuple[Array, ...]:
         """Return the components of a variable on some replicas, read-only."""
-        values, _ = self._coordinator.fetch(variable.spec.variable_id, replica_ids)
-        return values
+        event = ProgramFetch(variable.spec.variable_id, tuple(replica_ids))
+        return self._coordinator.look(event).values
 
     def component(self, variable: DistributedVariable, replica_id: int) -> Array:
         """Return the component of a variable that the program reads; read-only."""
-        (value,), (version,) = self._coordinator.fetch(variable.spec.variable_id, [replica_id])
-        self._note_read(variable, replica_id, version, value)
-        return value
+        done = self._coordinator.look(ProgramFetch(variable.spec.variable_id, (replica_id,)))
+        self._note_read(variable, replica_id, done)
+        return done.values[0]
 
     def read(self, variable: DistributedVariable) -> Array:
         """Return the cross-replica value of a variable, as the policy says; read-only.
@@ -48,19 +56,20 @@ class CrossReplica:
             VariableError: The policy refuses it.
         """
         try:
-            value, version = self._coordinator.read(variable.spec.variable_id)
+            done = self._coordinator.look(ProgramRead(variable.spec.variable_id))
         except VariableError as error:
             error.place = error.place or user_place()
             raise
-        self._note_read(variable, None, version, value)
-        return value
+        self._note_read(variable, None, done)
+        return done.values[0]
 
     def _note_read(
-        self, variable: DistributedVariable, replica_id: int | None, version: int, value: Array
+        self, variable: DistributedVariable, replica_id: int | None, done: ProgramDone
     ) -> None:
         trace = self._coordinator.link.recorder
         if trace is not None and self._coordinator.observed:
-            trace.read(variable.spec.variable_id, replica_id, version, user_place(), value)
+            number, (version,), (value,) = variable.spec.variable_id, done.versions, done.values
+            trace.read(number, replica_id, version, user_place(), value)
 
     def write_component(
         self, variable: DistributedVariable, replica_id: int, operation: Operation, value: Array
@@ -71,12 +80,13 @@ class CrossReplica:
             ShapeError: The value does not fit; nothing has changed.
         """
         number, location = variable.spec.variable_id, self._location()
-        self._coordinator.write_component(number, replica_id, operation, value, location)
+        event = ProgramWriteComponent(number, replica_id, operation, value, location)
+        self._coordinator.write(event)
 
     def write_components(self, variable: DistributedVariable, values: dict[int, Array]) -> None:
         """Assign several components; if they are all, and the same, they are a mirror again."""
         number, location = variable.spec.variable_id, self._location()
-        self._coordinator.assign_components(number, values, location)
+        self._coordinator.write(ProgramAssignComponents(number, values, location))
 
     def write(
         self, variable: DistributedVariable, operation: Operation, value: Any, *, read_value: bool
@@ -104,7 +114,7 @@ class CrossReplica:
                 values = (self._one_value(spec, cell, value),)
         except VarsimError as error:  # the policy may have more to say
             problem = error
-        self._coordinator.write(
+        event = ProgramWrite(
             spec.variable_id,
             operation,
             values,
@@ -114,6 +124,7 @@ class CrossReplica:
             problem=problem,
             location=user_place() if distributed else self._location(),
         )
+        self._coordinator.write(event)
 
     def _location(self) -> str:
         """Return where the program stands, if that is recorded."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol, assert_never
 
 from varsim import environment
-from varsim.errors import CallTimeout, ContextError, VarsimError, WorkerLost
+from varsim.errors import CallTimeout, ContextError, WorkerLost
 from varsim.interrupts import Interruptible
 from varsim.launch.link import Link, Lost
 from varsim.protocol.messages import (
@@ -21,7 +21,7 @@ from varsim.protocol.messages import (
     Returned,
 )
 from varsim.shells.event_logs import open_event_log
-from varsim.spec import Array, Operation, VariableSpec
+from varsim.spec import Array, VariableSpec
 from varsim.sync.actions import (
     CallBegins,
     Exchanged,
@@ -43,7 +43,6 @@ from varsim.sync.coordinator_events import (
     Located,
     MergeFunctionReturns,
     MessageArrives,
-    ProgramAssignComponents,
     ProgramCall,
     ProgramCreate,
     ProgramFetch,
@@ -51,8 +50,7 @@ from varsim.sync.coordinator_events import (
     ProgramGivesUp,
     ProgramOperation,
     ProgramRead,
-    ProgramWrite,
-    ProgramWriteComponent,
+    ProgramWriting,
     ReductionDone,
     ReductionFailed,
     TimePasses,
@@ -114,6 +112,7 @@ class Coordinator:
         self._tokens: dict[int, int] = {}  # call_id → token, of calls that run
         self._work: deque[RunMerge | PerformHostCall] = deque()
         self._outgoing: dict[int, list[Message]] = {}
+        self._reducing = False  # whether a reduction is computed elsewhere
         self._forgotten: list[int] = []
         self._lost: tuple[int, Lost] | None = None
         self._closed = False
@@ -137,76 +136,20 @@ class Coordinator:
         """Note that the program dropped a variable; safe to call from a finalizer."""
         self._forgotten.append(variable_id)
 
-    def read(self, variable_id: int) -> tuple[Array, int]:
-        """Return the cross-replica value of a variable, and its version.
+    def look(self, event: ProgramRead | ProgramFetch) -> ProgramDone:
+        """Read a variable, or fetch components.
 
-        Raises:
-            VarsimError: See `Program.operate`.
+        What needs no message is possible after the workers have ended, too.
         """
-        done = self._operate(lambda token, now_s: ProgramRead(token, variable_id, now_s))
-        return done.values[0], done.versions[0]
+        with self.in_use:
+            return self._operate(event)
 
-    def fetch(
-        self, variable_id: int, replica_ids: Sequence[int]
-    ) -> tuple[tuple[Array, ...], tuple[int, ...]]:
-        """Return the components of a variable on some replicas, and their versions."""
-        done = self._operate(
-            lambda token, now_s: ProgramFetch(token, variable_id, tuple(replica_ids), now_s)
-        )
-        return done.values, done.versions
-
-    def write(
-        self,
-        variable_id: int,
-        operation: Operation,
-        values: tuple[Array, ...],
-        *,
-        per_replica: str = "",
-        is_indivisible: bool = False,
-        returns_value: bool = False,
-        problem: VarsimError | None = None,
-        location: str = "",
-    ) -> None:
-        """Write a variable as the policy says; see `ProgramWrite`."""
-        self._write(
-            lambda token, now_s: ProgramWrite(
-                token,
-                variable_id,
-                operation,
-                values,
-                per_replica=per_replica,
-                is_indivisible=is_indivisible,
-                returns_value=returns_value,
-                problem=problem,
-                location=location,
-                now_s=now_s,
-            )
-        )
-
-    def write_component(
-        self,
-        variable_id: int,
-        replica_id: int,
-        operation: Operation,
-        value: Array,
-        location: str = "",
-    ) -> None:
-        """Write one component past the policy."""
-        self._write(
-            lambda token, now_s: ProgramWriteComponent(
-                token, variable_id, replica_id, operation, value, location, now_s
-            )
-        )
-
-    def assign_components(
-        self, variable_id: int, values: Mapping[int, Array], location: str = ""
-    ) -> None:
-        """Assign several components past the policy, by replica_id."""
-        self._write(
-            lambda token, now_s: ProgramAssignComponents(
-                token, variable_id, values, location, now_s
-            )
-        )
+    def write(self, event: ProgramWriting) -> None:
+        """Write a variable."""
+        with self.in_use:
+            self._check()
+            self._operate(event)
+            self._flush()
 
     def statistics(self) -> tuple[VariableStatistics, ...]:
         """Return the accounts of all variables."""
@@ -217,36 +160,19 @@ class Coordinator:
         """Return how many calls have begun."""
         return self.state.calls_begun
 
-    def _write(self, make: Callable[[int, float], ProgramOperation]) -> None:
-        with self.in_use:
-            self._check()
-            self._operate(make)
-            self._flush()
-
-    def _operate(self, make: Callable[[int, float], ProgramOperation]) -> ProgramDone:
-        """Do one operation of the program, to its end.
-
-        What needs no message is possible after the workers have ended, too.
-
-        Args:
-            make: Makes the event, from its token and the time.
-        """
-        with self.in_use:
-            event = make(self._token(), self._channel.now_s())
-            answer = self._until_answered(event)
+    def _operate(self, event: ProgramOperation) -> ProgramDone:
+        answer = self._until_answered(event)
         assert isinstance(answer, ProgramDone)
         return answer
 
-    def _token(self) -> int:
-        self._next_token += 1
-        return self._next_token - 1
-
     def _until_answered(self, event: ProgramOperation | ProgramCall) -> ProgramAnswer:
         """Do what an event of the program leads to, until its token is answered."""
-        token = event.token
+        event.token = token = self._next_token
+        event.now_s = self._channel.now_s()
+        self._next_token += 1
         try:
             self._handle(event)
-            while token not in self._answers or self.state.is_reducing:
+            while token not in self._answers or self._reducing:
                 self._turn(token)
         except BaseException as error:
             self._give_up(token, error)
@@ -263,6 +189,7 @@ class Coordinator:
             self._notes.finished(call_id, said, self._outgoing.values())
         self._answers.pop(token, None)
         self._handle(ProgramGivesUp(token, type(error).__name__, self._channel.now_s()))
+        self._reducing = self.state.is_reducing
         if call_id is not None and self._lost is None:
             self._flush()
 
@@ -292,8 +219,7 @@ class Coordinator:
             self.in_use.begins(site)
             try:
                 self._check()
-                now_s = self._channel.now_s()
-                call = ProgramCall(self._token(), function_id, function, arguments, site, now_s)
+                call = ProgramCall(function_id, function, arguments, site)
                 finish = self._run(call, host)
                 if not finish.returned:
                     self._flush()  # the replicas that wait are to know that it has failed
@@ -309,13 +235,14 @@ class Coordinator:
         return finish.returned
 
     def _run(self, call: ProgramCall, host: Host) -> Finish:
-        self._hosts[call.token] = host
+        self._hosts[self._next_token] = host
         try:
             finish = self._until_answered(call)
         finally:
             del self._hosts[call.token]
             self._tokens = {i: one for i, one in self._tokens.items() if one != call.token}
-            self._work = deque(work for work in self._work if work.call_id in self._tokens)
+            if self._work:
+                self._work = deque(work for work in self._work if work.call_id in self._tokens)
         assert isinstance(finish, Finish)
         self._notes.finished(finish.call_id, finish.story, self._outgoing.values())
         return finish
@@ -332,7 +259,7 @@ class Coordinator:
 
         While workers compute slices of a reduction, nothing leaves that could let them run on.
         """
-        if not self.state.is_reducing:
+        if not self._reducing:
             self._flush()
             if self._work:
                 self._do(self._work.popleft())
@@ -357,13 +284,13 @@ class Coordinator:
         started_s = channel.now_s()
         while True:
             now_s = channel.now_s()
-            until_s = started_s + self.call_timeout_s
-            if self.state.deadline_s is not None:
-                until_s = min(until_s, self.state.deadline_s)
+            until_s, deadline_s = started_s + self.call_timeout_s, self.state.deadline_s
+            if deadline_s is not None:
+                until_s = min(until_s, deadline_s)
             if self._hear(until_s - now_s):
                 return
             now_s = channel.now_s()
-            if self.state.deadline_s is not None and now_s >= self.state.deadline_s:
+            if deadline_s is not None and now_s >= deadline_s:
                 self._handle(TimePasses(now_s))
                 return
             if now_s - started_s >= self.call_timeout_s:
@@ -382,6 +309,7 @@ class Coordinator:
             if isinstance(message, Lost):
                 self._lost = replica_id, message
             elif isinstance(message, ReductionDone):
+                self._reducing = False
                 self._handle(message)
             else:
                 self._handle(MessageArrives(replica_id, message, now_s))
@@ -390,9 +318,9 @@ class Coordinator:
 
     def _handle(self, event: CoordinatorEvent) -> None:
         """Give the state an event, and do what it says; answer its questions."""
-        events = deque([event])
-        while events:
-            for action in self._decide(events.popleft()):
+        events = [event]
+        for one in events:  # answers to the state's questions are added on the way
+            for action in self._decide(one):
                 match action:
                     case Send(to=to, message=message):
                         self._outgoing.setdefault(to, []).append(message)
@@ -411,14 +339,15 @@ class Coordinator:
         except BaseException:
             self._decide(ReductionFailed(action.token))
             raise
+        self._reducing = value is None
         return [] if value is None else [ReductionDone(action.token, value)]
 
     def _perform(self, action: OfTheProgram) -> None:
         match action:
-            case RunMerge() | PerformHostCall():
-                self._work.append(action)
             case ProgramDone() | ProgramRefused() | Finish():
                 self._answers[action.token] = action
+            case RunMerge() | PerformHostCall():
+                self._work.append(action)
             case CallBegins(token=token, call_id=call_id):
                 self._tokens[call_id] = token
             case Exchanged():

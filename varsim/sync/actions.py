@@ -127,7 +127,7 @@ class PerformHostCall:
         return self.host_call.call_id
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)  # not frozen: cheaper to make
 class Reduce:
     """Compute the value that a merge leads to, then give the state a `ReductionDone`.
 
@@ -171,7 +171,7 @@ class Exchanged:
     token: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)  # not frozen: cheaper to make
 class ProgramWrote:
     """Record a write of the program: nothing has refused it, and no commit has left yet.
 
@@ -184,7 +184,7 @@ class ProgramWrote:
     location: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)  # not frozen: cheaper to make
 class ProgramDone:
     """An operation of the program is done.
 
@@ -245,8 +245,8 @@ CoordinatorAction = (
     | ProgramAnswer
 )
 
-Steps = Generator[CoordinatorAction | Wait, Any, None]
-"""The actions that follow from one event, in order.
+Steps = Generator[CoordinatorAction | list[CoordinatorAction] | Wait, Any, None]
+"""The actions that follow from one event, in order, one by one or several at once.
 
 `yield Reduce(…)` gives the reduced value. An operation of the program also yields what it waits
 for.

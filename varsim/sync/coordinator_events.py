@@ -2,7 +2,9 @@
 
 Every event has the time at which it came, in seconds of any steady clock, except the answers to
 `Reduce` and `Locate`. An operation of the program has a token: its end is a `ProgramDone`, a
-`ProgramRefused` or a `Finish` with the same token.
+`ProgramRefused` or a `Finish` with the same token. The shell sets both.
+
+Those that come often are not frozen: that would double what they cost to make.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from varsim.sync.call_site import UNKNOWN, CallSite
 # ---------------------------------------------------------------- messages and time
 
 
-@dataclass(slots=True, eq=False)  # not frozen: one for each message
+@dataclass(slots=True, eq=False)
 class MessageArrives:
     """A message of a replica has come."""
 
@@ -57,26 +59,26 @@ class ProgramForget:
     now_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class ProgramRead:
     """The program reads a variable in cross-replica context, as the policy says."""
 
-    token: int
     variable_id: int
+    token: int = 0
     now_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class ProgramFetch:
     """The program reads the components of some replicas."""
 
-    token: int
     variable_id: int
     replica_ids: Sequence[int]
+    token: int = 0
     now_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class ProgramWrite:
     """The program writes a variable in cross-replica context, as the policy says.
 
@@ -90,7 +92,6 @@ class ProgramWrite:
         location: file:line in the program, where it is recorded or an error may name it.
     """
 
-    token: int
     variable_id: int
     operation: Operation
     values: tuple[Array, ...]
@@ -99,48 +100,49 @@ class ProgramWrite:
     returns_value: bool = False
     problem: VarsimError | None = None
     location: str = ""
+    token: int = 0
     now_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class ProgramWriteComponent:
     """The program writes one component past the policy; the others do not follow.
 
     The value is of the variable's dtype.
     """
 
-    token: int
     variable_id: int
     replica_id: int
     operation: Operation
     value: Array
     location: str = ""
+    token: int = 0
     now_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class ProgramAssignComponents:
     """The program assigns several components past the policy, by replica_id.
 
     If they are all, and the same, they are a mirror again.
     """
 
-    token: int
     variable_id: int
     values: Mapping[int, Array]
     location: str = ""
+    token: int = 0
     now_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class ProgramCall:
     """The program calls a function on all replicas, each with its arguments."""
 
-    token: int
     function_id: str
     function: Payload
     arguments: Sequence[Payload]
     site: CallSite = UNKNOWN
+    token: int = 0
     now_s: float = 0.0
 
 
@@ -153,16 +155,15 @@ class ProgramGivesUp:
     now_s: float = 0.0
 
 
-ProgramOperation = (
-    ProgramRead | ProgramFetch | ProgramWrite | ProgramWriteComponent | ProgramAssignComponents
-)
+ProgramWriting = ProgramWrite | ProgramWriteComponent | ProgramAssignComponents
+ProgramOperation = ProgramRead | ProgramFetch | ProgramWriting
 """What the program does to variables and waits for."""
 
 
 # ---------------------------------------------------------------- answers to actions
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class ReductionDone:
     """The value that a `Reduce` asked for; it belongs to the state from now on."""
 
@@ -177,7 +178,7 @@ class ReductionFailed:
     token: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class MergeFunctionReturns:
     """The function of a merge_call has returned, with a slice for each replica."""
 
@@ -187,7 +188,7 @@ class MergeFunctionReturns:
     now_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class HostCallDone:
     """The program has done what a replica asked for."""
 
@@ -206,17 +207,17 @@ class Located:
     locations: Mapping[int, str]
 
 
-CoordinatorEvent = (
+FreshEvent = (
     MessageArrives
     | TimePasses
     | ProgramCreate
     | ProgramForget
     | ProgramOperation
     | ProgramCall
-    | ProgramGivesUp
-    | ReductionDone
-    | ReductionFailed
     | MergeFunctionReturns
     | HostCallDone
     | Located
 )
+"""What waits in the backlog while a reduction is computed."""
+
+CoordinatorEvent = FreshEvent | ProgramGivesUp | ReductionDone | ReductionFailed

@@ -12,9 +12,7 @@ from varsim.protocol.messages import (
     AllReduce,
     Component,
     Contribution,
-    Define,
     DeltaReply,
-    Forget,
     HostCall,
     HostResult,
     Layout,
@@ -45,6 +43,7 @@ from varsim.sync.actions import (
 from varsim.sync.call_state import CallState
 from varsim.sync.coordinator_events import (
     CoordinatorEvent,
+    FreshEvent,
     HostCallDone,
     Located,
     MergeFunctionReturns,
@@ -58,15 +57,13 @@ from varsim.sync.coordinator_events import (
     TimePasses,
 )
 from varsim.sync.event_log import InvalidTransition
+from varsim.sync.functions import Functions
 from varsim.sync.ledger import Ledger
 from varsim.sync.participant import Met, Plans
 from varsim.sync.program import await_departures, operate
 from varsim.sync.statistics import VariableStatistics
 from varsim.sync.steps import Runner
 from varsim.sync.stragglers import Stragglers, describe
-
-MAX_FUNCTIONS = 256
-"""How many functions a worker remembers; the one not used for longest is forgotten."""
 
 
 class CoordinatorState:
@@ -91,7 +88,7 @@ class CoordinatorState:
         self._runner = Runner()
         self._plans = Plans(num_replicas, self.ledger.specs)
         self._calls: dict[int, CallState] = {}  # innermost last
-        self._functions: dict[str, None] = {}  # what the workers remember, least recent first
+        self._functions = Functions()
         self._crossed: set[frozenset[str]] = set()  # pairs of lines that were warned of
 
     def _all(self, message: Message) -> list[CoordinatorAction]:
@@ -107,34 +104,37 @@ class CoordinatorState:
             InvalidTransition: The event makes no sense now; it is a bug of the shell.
         """
         runner = self._runner
-        match event:
-            case ReductionDone():
-                actions = runner.resume(event)
-            case ReductionFailed():
-                runner.drop_reduction(event.token)
-                actions = []
-            case ProgramGivesUp():
-                actions = self._give_up(event)
-            case _ if runner.is_reducing:
-                runner.backlog.append(event)
-                return []
-            case _:
-                actions = self._begin(event)
+        if event.__class__ is MessageArrives and not (runner.is_reducing or runner.is_behind):
+            return self._begin(event)
+        if isinstance(event, ReductionDone):
+            actions = runner.resume(event)
+        elif isinstance(event, ProgramGivesUp):
+            actions = self._give_up(event)
+        elif isinstance(event, ReductionFailed):
+            runner.drop_reduction(event.token)
+            actions = []
+        elif runner.is_reducing:
+            runner.backlog.append(event)
+            return []
+        else:
+            actions = self._begin(event)
         if runner.is_behind:
             actions += runner.catch_up(self._begin)
         return actions
 
-    def _begin(self, event: CoordinatorEvent) -> list[CoordinatorAction]:
+    def _begin(self, event: FreshEvent) -> list[CoordinatorAction]:
         runner = self._runner
-        if isinstance(event, MessageArrives):
-            runner.now_s = event.now_s
-            return runner.run(self._take(event.replica_id, event.message, event.now_s))
         if isinstance(event, Located):
             runner.take_locations(event)
             return []
-        assert not isinstance(event, ReductionDone | ReductionFailed | ProgramGivesUp)
         runner.now_s = event.now_s
         match event:
+            case MessageArrives():
+                return self._take(event.replica_id, event.message, event.now_s)
+            case ProgramCall() if not self.stragglers:
+                return self._start(event)
+            case ProgramCall():
+                return runner.operate(event.token, self._call(event))
             case TimePasses():
                 return runner.run(self._tick(event.now_s))
             case MergeFunctionReturns():
@@ -145,8 +145,6 @@ class CoordinatorState:
                 return self.ledger.create(event.spec, event.value)
             case ProgramForget():
                 return self.ledger.forget(event.variable_id)
-            case ProgramCall():
-                return runner.operate(event.token, self._call(event))
             case _:
                 if event.variable_id not in self.ledger.specs:
                     raise InvalidTransition(f"there is no variable {event.variable_id}")
@@ -172,17 +170,21 @@ class CoordinatorState:
 
     def _tick(self, now_s: float) -> Steps:
         for call in list(self._calls.values()):
-            yield from self._conclude(call, now_s)
+            yield self._conclude(call, now_s)
 
     # ------------------------------------------------------------ calls
 
     def _call(self, event: ProgramCall) -> Steps:
-        """Call a function on all replicas; end in a `Finish`."""
+        """Start a call once the replicas have left those that the program gave up."""
         try:
             yield from await_departures(self, event.token, range(self.num_replicas))
         except StillRunning as error:
             yield ProgramRefused(event.token, error)
             return
+        yield self._start(event)
+
+    def _start(self, event: ProgramCall) -> list[CoordinatorAction]:
+        """Call a function on all replicas; its end is a `Finish`."""
         self.calls_begun += 1
         call_id = self.calls_begun
         self._calls[call_id] = CallState(
@@ -196,25 +198,15 @@ class CoordinatorState:
         )
         self.ledger.call_running = True
         self.ledger.exchanges.begin(call_id)
-        yield CallBegins(event.token, call_id)
-        yield from self._define(event)
+        actions: list[CoordinatorAction] = [CallBegins(event.token, call_id)]
+        for message in self._functions.use(event.function_id, event.function):
+            actions += self._all(message)
         start: Start | None = None
         for i, own in enumerate(event.arguments):
             if start is None or start.arguments is not own:  # else one message does for both
                 start = Start(call_id=call_id, function_id=event.function_id, arguments=own)
-            yield Send(i, start)
-
-    def _define(self, event: ProgramCall) -> Steps:
-        """Send the function to workers that do not remember it."""
-        function_id = event.function_id
-        if function_id not in self._functions:
-            yield from self._all(Define(function_id=function_id, function=event.function))
-        self._functions.pop(function_id, None)
-        self._functions[function_id] = None
-        if len(self._functions) > MAX_FUNCTIONS:
-            oldest = next(iter(self._functions))
-            del self._functions[oldest]
-            yield from self._all(Forget(function_ids=(oldest,)))
+            actions.append(Send(i, start))
+        return actions
 
     def _give_up(self, event: ProgramGivesUp) -> list[CoordinatorAction]:
         """Drop an operation; or a call, with a merge that waits for the value of a reduction."""
@@ -321,39 +313,56 @@ class CoordinatorState:
 
     # ------------------------------------------------------------ messages
 
-    def _take(self, replica_id: int, message: Message, now_s: float) -> Steps:
+    def _take(self, replica_id: int, message: Message, now_s: float) -> list[CoordinatorAction]:
+        exchanges = self.ledger.exchanges
         match message:
             case Component():
                 self.ledger.component(replica_id, message)
-                return
+                return []
             case Layout():
                 self._plans.learn(replica_id, message)
-                return
+                return []
             case DeltaReply():
-                self.ledger.exchanges.take(replica_id, message)
-                yield from self._go_on(self._innermost, now_s)
-                return
+                exchanges.take(replica_id, message)
+                return self._runner.run(self._go_on(self._innermost, now_s))
             case Returned() | Raised():
                 self.ledger.take_report(replica_id, message.report)
                 self.stragglers.left(replica_id, message.call_id)
             case Left():
                 self.stragglers.left(replica_id, message.call_id)
-                return
+                return []
         call = self._calls.get(getattr(message, "call_id", 0))
         if call is None:  # it has failed, and this replica did not know yet
-            return
-        try:
-            yield from self._take_in_call(call, replica_id, message, now_s)
-        except ProtocolError:
-            raise
-        except VarsimError as error:
-            yield from self._fail(call, error, now_s)
-            return
+            return []
+        complete = self._take_in_call(call, replica_id, message, now_s)
+        if complete:
+            return self._runner.run(self._happens(call, complete, message, now_s))
         if isinstance(message, WriteCounts) or (
             isinstance(message, Contribution) and not call.doomed
         ):
+            return []
+        if exchanges.is_open:
+            return self._runner.run(self._go_on(call, now_s))
+        return self._proceed(call, now_s)
+
+    def _happens(
+        self, call: CallState, complete: Iterable[Met], message: Message, now_s: float
+    ) -> Steps:
+        """Do what all replicas have come to; then what can happen after the message."""
+        try:
+            for met in complete:
+                if isinstance(met.parts[0].meeting, Contribution):
+                    yield from self.ledger.merging.merge(call.call_id, met, now_s, call.idle())
+                    call.release(met)
+                else:
+                    yield self._collective(call, met)
+        except ProtocolError:
+            raise
+        except VarsimError as error:
+            yield self._fail(call, error, now_s)
             return
-        yield from self._go_on(call, now_s)
+        if call.doomed or not isinstance(message, Contribution):
+            yield from self._go_on(call, now_s)
 
     def _go_on(self, call: CallState | None, now_s: float) -> Steps:
         """Do whatever can happen now that did not depend on one message alone."""
@@ -364,23 +373,24 @@ class CoordinatorState:
                 yield from exchanges.advance(call, now_s, idle)
             except MismatchError as error:
                 assert call is not None, "what replicas wrote in calls that ended well is alike"
-                yield from self._fail(call, error, now_s)
+                yield self._fail(call, error, now_s)
                 return
         if call is not None:
-            yield from self._next_ask(call)
-            yield from self._conclude(call, now_s)
+            yield self._proceed(call, now_s)
+
+    def _proceed(self, call: CallState, now_s: float) -> list[CoordinatorAction]:
+        return [*self._next_ask(call), *self._conclude(call, now_s)]
 
     def _take_in_call(
         self, call: CallState, replica_id: int, message: Message, now_s: float
-    ) -> Steps:
+    ) -> list[Met]:
+        """Take a message of a call that runs; return the collectives that are complete now."""
         match message:
             case Contribution():
                 plan = self._plans.plan(replica_id, message.layout_id)
-                for met in call.arrive(replica_id, message, now_s, plan):
-                    yield from self._happen(call, met, now_s)
+                return call.arrive(replica_id, message, now_s, plan)
             case AllReduce() | AllGather() | MergeCall():
-                for met in call.arrive(replica_id, message, now_s):
-                    yield from self._happen(call, met, now_s)
+                return call.arrive(replica_id, message, now_s)
             case Waiting():
                 call.wait(replica_id, message)
             case WriteCounts():
@@ -394,36 +404,20 @@ class CoordinatorState:
                 call.end(replica_id, message, now_s)
             case _:
                 raise ProtocolError(f"the coordinator does not take {message.name} messages")
+        return []
 
-    def _happen(self, call: CallState, met: Met, now_s: float) -> Steps:
+    def _collective(self, call: CallState, met: Met) -> CoordinatorAction | list[CoordinatorAction]:
         first = met.parts[0].meeting
-        match first:
-            case Contribution():
-                yield from self.ledger.merging.merge(call.call_id, met, now_s, call.idle())
-            case MergeCall():
-                meetings = tuple(part.meeting for part in met.parts)
-                yield RunMerge(call.call_id, first.position, meetings)  # type: ignore[arg-type]
-                return  # its replicas wait until it is done
-            case AllReduce():
-                leaves = self._by_leaf(met)
-                reduced = tuple(reduce.reduce(values, first.op) for values in leaves)
-                yield from self._reply(call, first.position, reduced)
-            case AllGather():
-                leaves = self._by_leaf(met)
-                gathered = tuple(reduce.concatenate(values, first.axis) for values in leaves)
-                yield from self._reply(call, first.position, gathered)
+        if isinstance(first, MergeCall):  # its replicas wait until it is done
+            meetings = tuple(part.meeting for part in met.parts)
+            return RunMerge(call.call_id, first.position, meetings)  # type: ignore[arg-type]
+        if isinstance(first, AllReduce):
+            leaves = tuple(reduce.reduce(values, first.op) for values in _by_leaf(met))
+        else:
+            assert isinstance(first, AllGather)
+            leaves = tuple(reduce.concatenate(values, first.axis) for values in _by_leaf(met))
         call.release(met)
-
-    def _by_leaf(self, met: Met) -> Iterable[tuple[Array, ...]]:
-        return zip(
-            *(part.meeting.leaves for part in met.parts),  # type: ignore[union-attr]
-            strict=True,
-        )
-
-    def _reply(
-        self, call: CallState, index: int, leaves: tuple[Array, ...]
-    ) -> list[CoordinatorAction]:
-        return self._all(Reduced(call_id=call.call_id, position=index, leaves=leaves))
+        return self._all(Reduced(call_id=call.call_id, position=first.position, leaves=leaves))
 
     # ------------------------------------------------------------ ends of calls
 
@@ -491,3 +485,10 @@ class CoordinatorState:
             call.validate()
         self.ledger.validate()
         assert self.ledger.call_running == bool(self._calls)
+
+
+def _by_leaf(met: Met) -> Iterable[tuple[Array, ...]]:
+    return zip(
+        *(part.meeting.leaves for part in met.parts),  # type: ignore[union-attr]
+        strict=True,
+    )

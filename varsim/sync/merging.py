@@ -76,7 +76,7 @@ class Merging:
                 next(self._tokens), values, bucket.aggregation, bucket.operation, block.values, idle
             )
             block.wait([part.at_s for part in met.parts], now_s)
-            yield from self._variables.commit_block(block, new, call_id, settled)
+            yield self._variables.commit_block(block, new, call_id, settled)
 
     def _merge_alone(
         self,
@@ -93,14 +93,14 @@ class Merging:
         reduce.require_one_shape(values)
         if mirror is not None:
             check_shape(spec, operation, mirror, values[0])
-        reduce.require_combinable(values, spec.aggregation)
+        reduce.require_numbers(values, spec.aggregation)
         new = yield Reduce(next(self._tokens), values, spec.aggregation, operation, mirror, idle)
         waited_s = _waited_s(met, tracked.waited_until_s, now_s)
         tracked.account.merged(1, len(met.parts), new.nbytes, waited_s)
         if mirror is not None:
             operation = Operation.ASSIGN
         tracked.apply(operation, new)
-        yield from self._variables.commit_all(tracked, operation, new, call_id, settled)
+        yield self._variables.commit_all(tracked, operation, new, call_id, settled)
 
 
 def _write(part: Part, index: int) -> Write:

@@ -35,7 +35,7 @@ from varsim.sync.stragglers import PATIENCE_S, REMINDER_S, Stragglers, still_run
 from varsim.sync.waits import Departure, Request, Wait
 
 ResultT = TypeVar("ResultT")
-Part = Generator[CoordinatorAction | Wait, Any, ResultT]
+Part = Generator[CoordinatorAction | list[CoordinatorAction] | Wait, Any, ResultT]
 """A part of an operation: its actions, then its result."""
 
 
@@ -140,7 +140,7 @@ class _OnVariable:
         if missing:
             yield from await_departures(self._engine, self._token, missing)
             request, actions = self._ledger.fetch(self._number, missing)
-            yield from actions
+            yield actions
             yield request
             fetched = request.answer
         others = iter(fetched)
@@ -152,14 +152,14 @@ class _OnVariable:
         """Write all components, as the policy says."""
         spec, operation = self._spec, event.operation
         cell = self._cell(operation)
-        operand = _operand(event, cell)
         if cell.refused is not None:
-            raise (yield from self._refusal(cell.refused, operation, operand))
+            raise (yield from self._refusal(cell.refused, operation, _operand(event, cell)))
         check_arithmetic(spec, operation, num_replicas=1)
         values = self._values(cell, event)
-        reason = self._cell(Operation.READ).refused
-        if cell.reads_back and event.returns_value and reason is not None:
-            raise (yield from self._refusal(reason, operation, operand))
+        if cell.reads_back and event.returns_value:
+            reason = self._cell(Operation.READ).refused
+            if reason is not None:
+                raise (yield from self._refusal(reason, operation, _operand(event, cell)))
         same = not event.per_replica
         if operation is not Operation.ASSIGN and None in spec.shape:
             values = yield from self._sums(operation, values)
@@ -229,14 +229,12 @@ class _OnVariable:
             yield from self._exchange()
             actions = ledger.write(number, operation, values, same=same)
         written = ((None, values[0]),) if same else tuple(enumerate(values))
-        yield ProgramWrote(number, operation, written, location)
-        yield from actions
+        yield [ProgramWrote(number, operation, written, location), *actions]
 
     def _to_one(self, replica_id: int, operation: Operation, value: Array, location: str) -> Steps:
         yield from self._exchange()
         actions = self._ledger.write_component(self._number, replica_id, operation, value)
-        yield ProgramWrote(self._number, operation, ((replica_id, value),), location)
-        yield from actions
+        yield [ProgramWrote(self._number, operation, ((replica_id, value),), location), *actions]
 
     # ------------------------------------------------------------ deferred writes
 
@@ -260,6 +258,8 @@ def await_departures(engine: Engine, token: int, replica_ids: Collection[int]) -
     Raises:
         StillRunning: Some have not, and it is not known when they will.
     """
+    if not engine.stragglers:
+        return
     asked_s = engine.now_s
     wait = Departure(engine.stragglers, replica_ids, asked_s + REMINDER_S)
     if not wait.late:

@@ -21,10 +21,14 @@ _SILENT = np.errstate(over="ignore", invalid="ignore", divide="ignore")
 
 @_SILENT
 def fold(values: Sequence[Array]) -> Array:
-    """The sum of arrays of one shape and dtype, as a new array of that shape and dtype.
+    """Return the sum of arrays of one shape and dtype, as a new array of that shape and dtype.
 
     Integers wrap. Source: TensorFlow 2.21, behaviour recorded in tests/golden.
     """
+    return _fold(values)
+
+
+def _fold(values: Sequence[Array]) -> Array:
     total = np.array(values[0])
     for value in values[1:]:
         np.add(total, value, out=total)
@@ -46,12 +50,16 @@ def aggregate(components: Sequence[Array], aggregation: VariableAggregation) -> 
         ValueMismatchError: Components of a variable with an open shape that differ in shape.
     Source: TensorFlow 2.21, behaviour recorded in tests/golden.
     """
+    return _aggregate(components, aggregation)
+
+
+def _aggregate(components: Sequence[Array], aggregation: VariableAggregation) -> Array:
     assert aggregation is not VariableAggregation.NONE
     first = components[0]
     if aggregation is VariableAggregation.ONLY_FIRST_REPLICA or len(components) == 1:
         return first
     require_addable(components)
-    total = fold(components)
+    total = _fold(components)
     if aggregation is VariableAggregation.MEAN:
         np.divide(total, total.dtype.type(len(components)), out=total)
     return total
@@ -80,6 +88,16 @@ def require_combinable(values: Sequence[Array], aggregation: VariableAggregation
         require_addable(values)
 
 
+def require_numbers(values: Sequence[Array], aggregation: VariableAggregation) -> None:
+    """Refuse what `aggregate` refuses of values that have one shape.
+
+    Raises:
+        AggregationError: A sum or a mean of bools.
+    """
+    if values[0].dtype.kind == "b":
+        require_combinable(values, aggregation)
+
+
 def require_addable(values: Sequence[Array]) -> None:
     """Refuses what cannot be added up.
 
@@ -92,6 +110,7 @@ def require_addable(values: Sequence[Array]) -> None:
         raise AggregationError("(value)", "bools have no sum", "Use an integer dtype.")
 
 
+@_SILENT
 def merge(
     values: Sequence[Array],
     aggregation: VariableAggregation,
@@ -105,8 +124,8 @@ def merge(
             ONLY_FIRST_REPLICA the first is enough.
         mirror: What all components hold; None for the combined value itself.
     """
-    agreed = aggregate(values, aggregation)
-    return agreed if mirror is None else apply(operation, mirror, agreed)
+    agreed = _aggregate(values, aggregation)
+    return agreed if mirror is None else _apply(operation, mirror, agreed)
 
 
 @_SILENT
@@ -136,7 +155,7 @@ def reduce(values: Sequence[Array], op: ReduceOp) -> Array:
             f"a {op.name} of dtype {first.dtype} over several replicas has no meaning",
             "Cast it to a number first.",
         )
-    total = fold(values)
+    total = _fold(values)
     if op is ReduceOp.SUM:
         return total
     if total.dtype.kind in "iu":
@@ -224,6 +243,10 @@ def apply(operation: Operation, component: Array, value: Array) -> Array:
     The result may be `value` itself, and is a new array otherwise: what somebody has read of
     the component before does not change.
     """
+    return _apply(operation, component, value)
+
+
+def _apply(operation: Operation, component: Array, value: Array) -> Array:
     match operation:
         case Operation.ASSIGN:
             return value

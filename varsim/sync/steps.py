@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from varsim.sync.actions import CoordinatorAction, Reduce, Steps
-from varsim.sync.coordinator_events import CoordinatorEvent, Located, ReductionDone
+from varsim.sync.coordinator_events import FreshEvent, Located, ReductionDone
 from varsim.sync.event_log import InvalidTransition
 from varsim.sync.waits import Departure, Request, Wait
+
+_WAITS: Final = (Request, Departure)
 
 
 @dataclass(slots=True, eq=False)
@@ -22,15 +24,6 @@ class _Operation:
     waits_for: Wait | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Suspended:
-    """What is left to do about an event once the value of a reduction has come."""
-
-    token: int
-    steps: Steps
-    operation: _Operation | None
-
-
 class Runner:
     """Runs the steps of one event at a time, and those of the program's operations between waits.
 
@@ -39,9 +32,11 @@ class Runner:
 
     def __init__(self) -> None:
         self.now_s = 0.0  # of the event at hand
-        self.backlog: deque[CoordinatorEvent] = deque()
+        self.backlog: deque[FreshEvent] = deque()
         self._operations: dict[int, _Operation] = {}  # by token
-        self._suspended: _Suspended | None = None
+        self._token = 0  # of the reduction that steps wait for
+        self._suspended: Steps | None = None  # the rest of the event at hand
+        self._suspended_operation: _Operation | None = None  # if the event belongs to one
 
     @property
     def is_reducing(self) -> bool:
@@ -56,6 +51,8 @@ class Runner:
     @property
     def deadline_s(self) -> float | None:
         """Return when the first wait of an operation is over, whatever comes."""
+        if not self._operations:
+            return None
         waits = (operation.waits_for for operation in self._operations.values())
         times = (wait.until_s for wait in waits if wait is not None)
         return min((time_s for time_s in times if time_s is not None), default=None)
@@ -77,20 +74,23 @@ class Runner:
         actions: list[CoordinatorAction] = []
         self._suspended = None
         try:
-            action = steps.send(value)
+            step = steps.send(value)
             while True:
-                if isinstance(action, Reduce):
-                    self._suspended = _Suspended(action.token, steps, operation)
-                    actions.append(action)
+                if isinstance(step, list):
+                    actions += step
+                elif isinstance(step, Reduce):
+                    self._token, self._suspended = step.token, steps
+                    self._suspended_operation = operation
+                    actions.append(step)
                     return actions
-                if isinstance(action, Request | Departure):
+                elif isinstance(step, _WAITS):
                     assert operation is not None, "only operations of the program wait"
-                    if not action.is_over(self.now_s):
-                        operation.waits_for = action
+                    if not step.is_over(self.now_s):
+                        operation.waits_for = step
                         return actions
                 else:
-                    actions.append(action)
-                action = next(steps)
+                    actions.append(step)
+                step = next(steps)
         except StopIteration:
             if operation is not None:
                 del self._operations[operation.token]
@@ -98,15 +98,14 @@ class Runner:
 
     def resume(self, done: ReductionDone) -> list[CoordinatorAction]:
         """Go on with the value of a reduction, unless it was given up."""
-        suspended = self._suspended
-        if suspended is None or suspended.token != done.token:
+        if self._suspended is None or self._token != done.token:
             return []
-        return self._advance(suspended.steps, suspended.operation, done.value)
+        return self._advance(self._suspended, self._suspended_operation, done.value)
 
     def drop_reduction(self, token: int | None = None) -> None:
         """Drop what waits for the value of a reduction; of any, if no token says which."""
-        if self._suspended is not None and token in {None, self._suspended.token}:
-            self._suspended.steps.close()
+        if self._suspended is not None and token in {None, self._token}:
+            self._suspended.close()
             self._suspended = None
 
     def drop_operation(self, token: int) -> None:
@@ -114,7 +113,7 @@ class Runner:
         operation = self._operations.pop(token, None)
         if operation is not None:
             operation.steps.close()
-            if self._suspended is not None and self._suspended.operation is operation:
+            if self._suspended is operation.steps:
                 self._suspended = None
 
     def take_locations(self, event: Located) -> None:
@@ -124,7 +123,7 @@ class Runner:
             operation.waits_for.end(event.locations)
 
     def catch_up(
-        self, begin: Callable[[CoordinatorEvent], list[CoordinatorAction]]
+        self, begin: Callable[[FreshEvent], list[CoordinatorAction]]
     ) -> list[CoordinatorAction]:
         """Go on with operations whose waits are over, then begin the events of the backlog."""
         actions: list[CoordinatorAction] = []

@@ -44,6 +44,10 @@ class Stragglers:
     def __init__(self) -> None:
         self._inside: dict[tuple[int, int], Straggler] = {}  # by replica and call
 
+    def __bool__(self) -> bool:
+        """Return whether there are any."""
+        return bool(self._inside)
+
     def add(self, call_id: int, straggler: Straggler) -> None:
         """The call is over, and this replica's function has not ended."""
         self._inside[straggler.replica_id, call_id] = straggler

@@ -1,0 +1,29 @@
+"""Which functions the workers remember."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from varsim.protocol.messages import Define, Forget, Payload
+
+MAX_FUNCTIONS: Final = 256
+"""How many functions a worker remembers; the one not used for longest is forgotten."""
+
+
+class Functions:
+    """The functions that all workers remember, the one not used for longest first."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, None] = {}
+
+    def use(self, function_id: str, function: Payload) -> Iterator[Define | Forget]:
+        """Return what workers must be told before a call of a function."""
+        if function_id not in self._known:
+            yield Define(function_id=function_id, function=function)
+        self._known.pop(function_id, None)
+        self._known[function_id] = None
+        if len(self._known) > MAX_FUNCTIONS:
+            oldest = next(iter(self._known))
+            del self._known[oldest]
+            yield Forget(function_ids=(oldest,))
