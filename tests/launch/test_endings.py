@@ -105,12 +105,12 @@ def test_when_the_fork_server_is_killed_all_are_lost(launch: Launch) -> None:
 PROGRAM = """
 import subprocess, sys
 from tests.launch.conftest import WorkerCluster
-from tests.launch.programs import Nothing
+from tests.launch.programs import NoObjects
 from varsim.launch.launcher import LaunchOptions
 from varsim.launch.process import ProcessLauncher
 
 launcher = ProcessLauncher("tests.launch.programs:serve")
-link = launcher.launch(LaunchOptions(7, ("CPU:0", "CPU:1")), Nothing())
+link = launcher.launch(LaunchOptions(7, ("CPU:0", "CPU:1")), NoObjects())
 cluster = WorkerCluster(link)
 worker, fork_server = cluster.ask(1, "os.getpid(), os.getppid()")
 child = cluster.ask(0, "__import__('subprocess').Popen(['sleep', '60']).pid")

@@ -314,12 +314,12 @@ def test_a_merge_does_not_wait_for_ever_for_a_helper(
 PROGRAM = """
 import os
 from tests.launch.conftest import WorkerCluster
-from tests.launch.programs import Nothing
+from tests.launch.programs import NoObjects
 from varsim.launch.launcher import LaunchOptions
 from varsim.launch.process import ProcessLauncher
 
 launcher = ProcessLauncher("tests.launch.programs:serve")
-cluster = WorkerCluster(launcher.launch(LaunchOptions(7, ("CPU:0",)), Nothing()))
+cluster = WorkerCluster(launcher.launch(LaunchOptions(7, ("CPU:0",)), NoObjects()))
 kept = cluster.ask(0, "np.zeros(2**20)")
 file = os.fstat(cluster.exchange.arena.descriptor)
 worker, fork_server = cluster.ask(0, "os.getpid(), os.getppid()")
