@@ -1,15 +1,15 @@
 """Every exception that varsim raises on purpose.
 
 VarsimError
-├── VariableError                 an operation on a variable is refused; no copy has changed
-│   ├── SynchronizationError      (ValueError)    the synchronization is not possible here
+├── VariableError                 an operation on a variable is refused; no component has changed
+│   ├── SynchronizationError      (ValueError)    the synchronization is not supported here
 │   ├── AggregationError          (ValueError)    the aggregation does not fit the dtype or the read
 │   ├── OperationError            (ValueError)    the policy table refuses this operation here
 │   ├── ShapeError                (ValueError)    a value has another shape than its variable
 │   ├── DtypeError                (ValueError)    an array has another dtype than its variable
-│   └── ValueTypeError            (TypeError)     the value is nothing that a variable can hold
+│   └── ValueTypeError            (TypeError)     a variable cannot hold the value
 │       └── NoValueError          (ValueError)    … because it is None
-├── DistributedValueError         (ValueError)    a per-replica value stands where it cannot
+├── DistributedValueError         (ValueError)    a per-replica value is used where it cannot be
 │   └── PerReplicaError           (TypeError)     … where one value for all is needed
 ├── UnsupportedError              (NotImplementedError)  TensorFlow refuses it too
 ├── ContextError                  (RuntimeError)  wrong context, or two strategies mixed
@@ -28,37 +28,55 @@ VarsimError
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
+
+from varsim.texts.facts import Fact
+from varsim.texts.replicas import Group
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fix:
-    """A legal way out of an error: what to change, and what the program gets then."""
+    """A fix of an error: a legal change, and what the program gets then."""
 
-    change: str  # as it is written in the program
-    gives: str  # in words, with the value where it is known, or why there is none
+    what: Fact  # to change
+    outcome: Fact  # with the value where it is known, or why there is none
     value: Any = None  # the value itself, an array; None if it is not known
 
+    @property
+    def change(self) -> str:
+        """Return what to change, as it is written in the program."""
+        return str(self.what)
+
+    @property
+    def gives(self) -> str:
+        """Return what the program gets then."""
+        return str(self.outcome)
+
     def __str__(self) -> str:
-        return f"{self.change}: {self.gives}"
+        return f"{self.what}: {self.outcome}"
 
 
 class VarsimError(Exception):
     """Base of all errors that varsim raises on purpose."""
 
     definite: ClassVar[bool] = True
-    """Whether the failed operation certainly changed no copy of any variable."""
+    """Whether the failed operation certainly changed no component of any variable."""
 
     fixes: tuple[Fix, ...] = ()
-    """What to do about it: the legal ways, the nearest first."""
+    """What to do about it: legal changes, the smallest first."""
 
     place: str = ""
     """Where in the user's program it happened, as file:line; empty if that is not known."""
 
+    @property
+    def fact(self) -> Fact | None:
+        """Return what is wrong as a structured value, if it is known as one."""
+        return next((one for one in self.args if isinstance(one, Fact)), None)
+
     def fixed_by(self, fixes: Iterable[Fix]) -> Self:
-        """The same error, with at most `MAX_FIXES` ways out."""
+        """Add fixes, at most `MAX_FIXES`, and return the same error."""
         self.fixes = tuple(fixes)[:MAX_FIXES]
         return self
 
@@ -70,11 +88,11 @@ class VarsimError(Exception):
 
 
 MAX_FIXES = 4
-"""An error that offers more choices than that is a page to read, and there is one."""
+"""More fixes would be hard to read; `varsim explain` shows all."""
 
 
 class VarsimWarning(UserWarning):
-    """The program is legal, and probably does not do what its author thinks."""
+    """The program is legal, but it probably does not do what its author expects."""
 
 
 class VariableError(VarsimError):
@@ -82,14 +100,14 @@ class VariableError(VarsimError):
 
     Attributes:
         variable: The variable's name.
-        problem: What is wrong, as a sentence.
+        problem: What is wrong, as a sentence; `fact` has it as fields where it is known.
         remedy: What to do about it, as a sentence, where no fix says it.
     """
 
-    def __init__(self, variable: str, problem: str, remedy: str = "") -> None:
+    def __init__(self, variable: str, problem: Fact | str, remedy: str = "") -> None:
         super().__init__(variable, problem, remedy)
         self.variable = variable
-        self.problem = problem
+        self.problem = str(problem)
         self.remedy = remedy
 
     def __str__(self) -> str:
@@ -99,7 +117,7 @@ class VariableError(VarsimError):
 
 
 class SynchronizationError(VariableError, ValueError):
-    """The synchronization that a variable asks for is not possible here."""
+    """The requested synchronization is not supported here."""
 
 
 class AggregationError(VariableError, ValueError):
@@ -119,19 +137,19 @@ class DtypeError(VariableError, ValueError):
 
 
 class ValueTypeError(VariableError, TypeError):
-    """A value is nothing that the variable's dtype can hold."""
+    """The variable's dtype cannot hold the value."""
 
 
 class NoValueError(ValueTypeError, ValueError):
-    """None stands where a value is needed."""
+    """None is used where a value is needed."""
 
 
 class DistributedValueError(VarsimError, ValueError):
-    """A per-replica value stands where it cannot, or has a component too many or too few."""
+    """A per-replica value is used where it cannot be, or has the wrong number of components."""
 
 
 class PerReplicaError(DistributedValueError, TypeError):
-    """A value per replica stands where one value for all replicas is needed."""
+    """A value per replica is used where one value for all replicas is needed."""
 
 
 class UnsupportedError(VarsimError, NotImplementedError):
@@ -143,41 +161,18 @@ class ContextError(VarsimError, RuntimeError):
 
 
 class ReplicaIndexError(ContextError, IndexError):
-    """A component was asked for that the variable does not have."""
+    """The variable does not have the requested component."""
 
 
 class CreationError(ContextError):
     """The replicas of one call create different variables."""
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Replicas that did the same, and what that was."""
-
-    replica_ids: tuple[int, ...]  # in replica order
-    what: str
-
-    def __str__(self) -> str:
-        return f"{name_replicas(self.replica_ids)}: {self.what}"
-
-
-def name_replicas(replica_ids: Sequence[int]) -> str:
-    """Replicas in words: "replica 0", "replicas 1–4, 6"; three or more in a row are a range."""
-    runs: list[list[int]] = []
-    for replica_id in sorted(replica_ids):
-        if runs and runs[-1][-1] == replica_id - 1:
-            runs[-1].append(replica_id)
-        else:
-            runs.append([replica_id])
-    parts = [f"{run[0]}–{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs]
-    return f"replica{'' if len(replica_ids) == 1 else 's'} {', '.join(parts)}"
-
-
 class MismatchError(VarsimError, RuntimeError):
     """The replicas of one call did different things where all must do the same.
 
-    The text says who waits where, who never came, and why the variable makes them wait.
-    Operations that all replicas had already agreed on stay in force.
+    The text says which replicas wait where, which never came, and why the variable makes them wait.
+    Operations that had completed on all replicas before stay in force.
 
     Attributes:
         groups: All replicas of the call, by what they did; the fewest first.
@@ -186,7 +181,7 @@ class MismatchError(VarsimError, RuntimeError):
     groups: tuple[Group, ...] = ()
 
     def by_groups(self, groups: Iterable[Group]) -> Self:
-        """The same error, with who did what."""
+        """Add what each replica did, and return the same error."""
         self.groups = tuple(groups)
         return self
 
@@ -208,13 +203,13 @@ class StillRunning(VarsimError, RuntimeError):
         replica_ids: Who they are; the text says what each runs, since when, and where.
     """
 
-    def __init__(self, text: str, replica_ids: tuple[int, ...]) -> None:
-        super().__init__(text, replica_ids)
-        self.text = text
+    def __init__(self, problem: Fact | str, replica_ids: tuple[int, ...]) -> None:
+        super().__init__(problem, replica_ids)
+        self.problem = problem
         self.replica_ids = replica_ids
 
     def __str__(self) -> str:
-        return self.text
+        return str(self.problem)
 
 
 class WorkerLost(VarsimError, RuntimeError):

@@ -262,7 +262,7 @@ def test_collectives_in_different_lines_cause_one_warning_with_both_lines(simula
     line = lines_apart.__code__.co_firstlineno
     assert (tf.VarsimWarning, line + 2) == (warning.category, warning.lineno)
     first = str(warning.message).splitlines()[0]
-    assert f"test_collectives.py:{line + 2} (replica 0) meets all_reduce at " in first
+    assert f"test_collectives.py:{line + 2} (replica 0) is combined with all_reduce at " in first
     assert f"test_collectives.py:{line + 3} (replicas 1, 2): without a name" in first
     assert "name=" in str(warning.message)
 
@@ -336,7 +336,7 @@ def test_a_loop_that_one_replica_leaves_early_groups_the_others(simulated):
 
     with pytest.raises(MismatchError) as caught:
         strategy.run(step)
-    assert ["replica 3: never came; its function returned after 2 meeting points"] == [
+    assert ["replica 3: never came; its function returned after 2 collectives"] == [
         str(group) for group in caught.value.groups if 3 in group.replica_ids
     ]
     assert (0, 1, 2) == caught.value.groups[-1].replica_ids

@@ -223,7 +223,7 @@ def test_a_refused_creation_succeeds_with_each_fix(new):
     for fix in error.fixes:
         _, v = new.after(fix.change).made()
         if fix.value is None:
-            assert "every replica keeps a value of its own" == fix.gives
+            assert "every replica keeps its own value" == fix.gives
             raised(v.read_value)
         else:
             is_given(fix, v.read_value())

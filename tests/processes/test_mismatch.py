@@ -106,7 +106,7 @@ def test_a_replica_that_skips_a_write_is_named(
 
     writes = f"weights.assign_sub (float32 scalar) at {place(step, 'assign_sub')}"
     assert f"  replicas 0, 2: {writes}\n" in text
-    assert "  replica 1: never came; its function returned after 0 meeting points\n" in text
+    assert "  replica 1: never came; its function returned after 0 collectives\n" in text
     assert "'weights' (synchronization=ON_WRITE" in text
     assert f"created at {place(test_a_replica_that_skips_a_write_is_named, 'made here')}" in text
     assert f"makes them wait: a write to it in replica context is {why}." in text
@@ -122,7 +122,7 @@ def test_a_skipped_write_is_found_if_others_wait_for_the_value(stage: MismatchCl
     text = stage.fails(MismatchError, step)
 
     assert f"v.assign (float32 scalar) at {place(step, 'assign')}" in text
-    assert "  replica 0: never came; its function returned after 0 meeting points\n" in text
+    assert "  replica 0: never came; its function returned after 0 collectives\n" in text
 
 
 def test_uneven_numbers_of_steps(stage: MismatchCluster) -> None:
@@ -143,9 +143,9 @@ def test_uneven_numbers_of_steps(stage: MismatchCluster) -> None:
         stage.strategy.run(epoch)
 
     text = str(caught.value)
-    assert "at meeting point 3 of this call" in text
+    assert "at collective 3 of this call" in text
     assert f"  replica 2: v.assign_add (float32 scalar) at {place(epoch, 'v.assign')}" in text
-    ended = "never came; their functions returned after 2 meeting points"
+    ended = "never came; their functions returned after 2 collectives"
     assert f"  replicas 0, 1: {ended}\n" in text
     assert [2.0] * 3 == [float(part) for part in u.values]
     assert [before] * 3 == [float(part) for part in v.values]
@@ -167,7 +167,7 @@ def test_a_replica_that_returns_early_is_named(stage: MismatchCluster, what: str
     text = stage.fails(MismatchError, step)
 
     assert ": " + ("v.assign " if what == "read" else what) in text
-    assert "  replica 2: never came; its function returned after 0 meeting points\n" in text
+    assert "  replica 2: never came; its function returned after 0 collectives\n" in text
 
 
 def test_an_exception_frees_the_replicas_that_wait(stage: MismatchCluster) -> None:
@@ -197,7 +197,7 @@ def test_opposite_order_of_two_variables(stage: MismatchCluster) -> None:
 
     text = stage.fails(MismatchError, step)
 
-    assert "at meeting point 1 of this call" in text
+    assert "at collective 1 of this call" in text
     assert f"v.assign (float32 scalar) at {place(step, 'as the others do')}" in text
     assert f"  replica 2: u.assign (float32 scalar) at {place(step, 'u.assign')}" in text
     assert "makes them wait" in text

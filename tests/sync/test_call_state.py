@@ -262,7 +262,7 @@ def test_replicas_that_did_not_arrive_in_time_are_a_group():
     assert [
         "  replica 1: all_reduce(SUM, float32[]) at train.py:30",
         "  replica 3: all_gather(float32[any], axis=0)",
-        "  replica 4: never came; its function returned after 0 meeting points",
+        "  replica 4: never came; its function returned after 0 collectives",
         "  replicas 0, 2: did not come (run)",
     ] == str(call.failure(1.0 + GRACE_S)).splitlines()[1:5]
 
@@ -273,7 +273,7 @@ def test_of_many_groups_the_first_are_listed():
         call.arrive(replica_id, all_reduce([0.0] * replica_id))
 
     lines = str(call.failure()).splitlines()
-    assert "  … and 28 groups more" in lines
+    assert "  … and 28 more groups" in lines
     assert 40 == len(call.failure().groups)
 
 
@@ -287,7 +287,7 @@ def test_a_return_fails_replicas_at_a_later_collective():
 
     text = str(call.failure(GRACE_S))
     assert "replica 2: w.assign (float32 scalar) at train.py:10" in text
-    assert "replica 0: never came; its function returned after 0 meeting points" in text
+    assert "replica 0: never came; its function returned after 0 collectives" in text
     assert "replica 1: did not come (runs)" in text
     assert "'w' (synchronization=ON_WRITE, aggregation=SUM, created at model.py:1)" in text
 
@@ -319,7 +319,7 @@ def test_the_error_for_an_additional_step_names_it():
     call.arrive(0, contribution(1.0, index=1))
     call.end(1, returned())
 
-    assert re.search(r"meeting point 2 .*(\n.*)*after 1 meeting point\n", str(call.failure()))
+    assert re.search(r"collective 2 .*(\n.*)*after 1 collective\n", str(call.failure()))
 
 
 @pytest.mark.parametrize(("aggregation", "what"), [(FIRST, "replica 0's value"), (NONE, "a value")])
@@ -525,7 +525,7 @@ def test_collectives_from_the_failed_one_on_are_not_complete():
     call.arrive(0, contribution(2.0, index=1))
 
     assert [] == call.arrive(1, contribution(2.0, index=1))
-    assert "meeting point 1 " in str(call.failure())
+    assert "collective 1 " in str(call.failure())
 
 
 def test_a_wait_for_a_collective_before_the_failed_one_still_ends():

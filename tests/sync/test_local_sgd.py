@@ -160,10 +160,10 @@ def programs(draw):
 
 
 @settings(deadline=None)
-@given(programs(), st.integers(1, 4), st.booleans())
-def test_components_are_those_of_a_plain_model(calls, every, reads):
+@given(programs(), st.integers(1, 4), st.booleans(), st.none() | st.integers(0, 99))
+def test_components_are_those_of_a_plain_model_in_any_order_of_messages(calls, every, reads, seed):
     count = len(calls[0])
-    with simulated_cluster():
+    with simulated_cluster(seed):
         strategy = tf.distribute.MirroredStrategy([f"cpu:{i}" for i in range(count)])
         with strategy.scope():
             v = tf.Variable(1.0, synchronization=tf.LocalSGD(every))
@@ -178,6 +178,27 @@ def test_components_are_those_of_a_plain_model(calls, every, reads):
             strategy.run(step, args=(tf.distribute.PerReplica(call),))
             assert expected == [float(one.read_value()) for one in v.values]
             assert np.mean(expected) == pytest.approx(float(v.read_value()))
+
+
+def test_variables_of_several_policies_are_written_side_by_side():
+    """What is exchanged of them travels in one contribution, with that of ON_WRITE variables."""
+    with simulated_cluster():
+        strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])
+        with strategy.scope():
+            often, seldom = (tf.Variable([0.0], synchronization=tf.LocalSGD(k)) for k in (1, 2))
+            mirrored = tf.Variable([0.0], aggregation=MEAN)
+
+        def step():
+            mine = 1.0 + 2.0 * tf.distribute.get_replica_context().replica_id_in_sync_group
+            for v in (often, mirrored, seldom):
+                v.assign([mine], read_value=False)
+
+        strategy.run(step)
+        seen = [[one.numpy().tolist() for one in v.values] for v in (often, mirrored, seldom)]
+        assert [[[2.0]] * 2, [[2.0]] * 2, [[1.0], [3.0]]] == seen
+
+        strategy.run(step)
+        assert [[2.0]] * 2 == [one.numpy().tolist() for one in seldom.values]
 
 
 def test_a_replica_that_writes_less_often_is_named():

@@ -8,15 +8,17 @@ import numpy as np
 import pytest
 
 from varsim.distribute.values import taken_apart
-from varsim.errors import name_replicas
-from varsim.sync.structures import MOST_DIFFERENCES, differences, form_of
+from varsim.sync.structures import differences, form_of
+from varsim.texts.facts import name_replicas
+from varsim.texts.mismatches import MOST_DIFFERENCES, difference_lines
 
 F = np.zeros((), np.float32)
 
 
 def told(*values: Any, axis: int | None = None) -> list[str]:
     """Return the differences between the values of replicas 0, 1, and so on."""
-    return differences({i: form_of(*taken_apart(one), axis) for i, one in enumerate(values)})
+    forms = {i: form_of(*taken_apart(one), axis) for i, one in enumerate(values)}
+    return list(difference_lines(differences(forms)))
 
 
 def array(*shape: int, dtype: str = "float32") -> np.ndarray[Any, Any]:

@@ -145,7 +145,7 @@ def test_writes_before_a_difference_of_outboxes_happen_and_later_ones_do_not(ord
     ] == describe(actions)
     assert isinstance(finish.error, MismatchError)
     text = str(finish.error)
-    assert "did different things at meeting point 2 of this call" in text
+    assert "did different things at collective 2 of this call" in text
     assert "replica 0: v.assign_sub (float32 scalar) at train.py:11" in text
     assert "replica 1: v.assign_add (float32 scalar) at train.py:11" in text
     assert [2.0, 0.0, 0.0] == [float(state.ledger.mirror(i)) for i in (W, V, U)]
@@ -167,7 +167,7 @@ def test_a_difference_beside_outboxes_that_lie_differently_is_found_where_it_is(
     }
     actions = [action for i in order for action in handle(state, i, next(parts[i]))]
 
-    assert "meeting point 3 of this call" in str(actions[-1].error)
+    assert "collective 3 of this call" in str(actions[-1].error)
     assert [3.0, 3.0, 0.0] == [float(state.ledger.mirror(i)) for i in (W, V, U)]
 
 
@@ -177,5 +177,5 @@ def test_an_additional_write_in_an_outbox_is_found():
     handle(state, 1, contributions(written(1.0)))
     actions = handle(state, 1, returned())
 
-    assert "meeting point 2 of this call" in str(actions[-1].error)
+    assert "collective 2 of this call" in str(actions[-1].error)
     assert [2.0, 0.0] == [float(state.ledger.mirror(i)) for i in (W, V)]

@@ -20,7 +20,7 @@ from varsim.errors import (
     ValueTypeError,
 )
 from varsim.spec import DTYPES, Array, Shape
-from varsim.sync.components import describe_shape
+from varsim.texts.facts import shape_text
 
 _FITS = {
     "b": "b",
@@ -167,7 +167,7 @@ def initial_array(value: Any, dtype: Any, shape: Shape | None, variable: str) ->
         raise ShapeError(
             variable,
             f"its initial value has shape {list(array.shape)}, and shape="
-            f"{describe_shape(shape)} was asked for",
+            f"{shape_text(shape)} was asked for",
         )
     return array
 

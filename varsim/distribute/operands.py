@@ -15,8 +15,10 @@ from varsim.errors import AggregationError, Fix, VariableError, VarsimError
 from varsim.spec import Array, Context, Operation, VariableSpec
 from varsim.sync import policies
 from varsim.sync.components import check_shape
-from varsim.sync.fixes import DOES, alternatives, are_few, if_legal, merged, shown
+from varsim.sync.fixes import alternatives, are_few, if_legal, merged
 from varsim.sync.policies.legality import check_arithmetic, check_gather
+from varsim.texts.facts import Fact
+from varsim.texts.fixes import ChangeDtype, Does, Says
 
 
 def explain(
@@ -47,11 +49,11 @@ def _of_operand(
             yield from if_legal(partial(does, change, other, array))
     own = np.dtype("int32") if array.dtype.kind == "b" else array.dtype
     if own != spec.dtype and _can_be_created(spec, own):
-        change, other = f"dtype={own.name} of the variable", replace(spec, dtype=own)
+        change, other = ChangeDtype(own, of_variable=True), replace(spec, dtype=own)
         yield from if_legal(partial(does, change, other, array.astype(own)))
 
 
-def _is_whole(alternative: tuple[str, VariableSpec]) -> bool:
+def _is_whole(alternative: tuple[Fact, VariableSpec]) -> bool:
     """Whether replicas that write a variable keep a value that can be read from outside."""
     _, spec = alternative
     cell = policies.cell(spec, Context.REPLICA, Operation.ASSIGN)
@@ -76,14 +78,14 @@ def _number(value: Any) -> Array | None:
     return None
 
 
-def _recast(value: Any, array: Array, spec: VariableSpec) -> Iterator[tuple[str, Array]]:
+def _recast(value: Any, array: Array, spec: VariableSpec) -> Iterator[tuple[Fact, Array]]:
     """The value in the variable's dtype, or in its shape, where that loses at most a fraction."""
     dtype, kinds = spec.dtype, array.dtype.kind + spec.dtype.kind
     if array.dtype != dtype and "b" not in kinds and kinds != "cf" and kinds[1:] != "u":
         with np.errstate(all="ignore"):
             cast = array.astype(dtype)
         if dtype.kind != "i" or np.array_equal(np.trunc(array), cast):
-            yield f"np.asarray(value).astype({dtype.name!r})", cast
+            yield Says(f"np.asarray(value).astype({dtype.name!r})"), cast
     if None in spec.shape or array.shape == spec.shape:
         return
     shape, text = tuple(size for size in spec.shape if size is not None), "value"
@@ -92,14 +94,14 @@ def _recast(value: Any, array: Array, spec: VariableSpec) -> Iterator[tuple[str,
     if not isinstance(value, np.ndarray | np.generic):  # numbers take the variable's dtype
         array, text = array.astype(dtype), f"np.asarray(value, {dtype.name!r})"
     try:
-        yield f"np.broadcast_to({text}, {shape})", np.broadcast_to(array, shape)
+        yield Says(f"np.broadcast_to({text}, {shape})"), np.broadcast_to(array, shape)
     except ValueError:
         if array.size == np.prod(shape):
-            yield f"np.reshape({text}, {shape})", array.reshape(shape)
+            yield Says(f"np.reshape({text}, {shape})"), array.reshape(shape)
 
 
 def _done(
-    change: str,
+    change: Fact,
     spec: VariableSpec,
     value: Array,
     *,
@@ -121,4 +123,4 @@ def _done(
         return merged(change, spec, operation, value, num_replicas)
     if policies.cell(spec, Context.CROSS_REPLICA, Operation.READ).gathers:
         check_gather(spec, num_replicas)
-    return Fix(change, f"{DOES[operation]} {shown(value)}", value)
+    return Fix(change, Does(operation, value), value)

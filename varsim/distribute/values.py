@@ -13,6 +13,7 @@ from varsim.distribute.context import current_frame
 from varsim.errors import DistributedValueError, ValueMismatchError
 from varsim.protocol.parts import LEAF, Structure
 from varsim.sync import structures
+from varsim.texts.mismatches import UnlikeStructures
 
 
 class DistributedValues:
@@ -204,13 +205,8 @@ def join_structures(values: Sequence[Any], join: Callable[[list[Any]], Any]) -> 
         return _joined(values, join)
     except _UnlikeError:
         forms = {i: structures.bare(taken_apart(value)[0]) for i, value in enumerate(values)}
-        told = [*structures.differences(forms)] or [
-            "a key of a dict is not equal to that of another replica, although they have the same "
-            "repr(): use keys like strings or whole numbers, and not NaN"
-        ]
-        raise ValueMismatchError(
-            "\n  ".join(["replicas gave structures that do not match:", *told])
-        ) from None
+        differences = tuple(structures.differences(forms))
+        raise ValueMismatchError(UnlikeStructures(differences)) from None
 
 
 class _UnlikeError(Exception):

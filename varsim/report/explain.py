@@ -1,4 +1,4 @@
-"""What `varsim explain` says of the modes: made from the policy table, so that it stays true.
+"""The content of `varsim explain`: made from the policy table, so that it stays true.
 
 A page is about one synchronization, and one or several aggregations. `explain_worked` computes its
 numbers, `explain_words` has its sentences, `explain_troubles` its errors; `explain_text` and
@@ -46,10 +46,10 @@ def aggregations_of(synchronization: Synchronization) -> tuple[VariableAggregati
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What the class of the variables with a synchronization says of itself."""
+    """What the class of the variables with a synchronization says about itself."""
 
     summary: str  # in one sentence
-    owes: str  # of what it warns at its creation; empty for nothing
+    owes: str  # the warning at its creation; empty for none
 
 
 Kinds = Mapping[Synchronization, Kind]
@@ -97,7 +97,7 @@ class Page:
 
     @property
     def differences(self) -> tuple[str, ...]:
-        """The keys of `DIFFERENCES` that concern it, in their order."""
+        """Return the keys of `DIFFERENCES` that concern the page, in their order."""
         told = {
             number
             for section in self.sections
@@ -113,7 +113,7 @@ def page(
     num_replicas: int,
     kinds: Kinds,
 ) -> Page:
-    """The page about a synchronization with some aggregations."""
+    """Return the page about a synchronization with some aggregations."""
     specs = [example_spec(synchronization, aggregation) for aggregation in aggregations]
     become = policies.policy_of(synchronization).becomes
     kind = _kind(synchronization, kinds)
@@ -156,7 +156,7 @@ def _of(spec: VariableSpec, sections: Iterable[Section]) -> Iterator[Worked]:
 
 
 def _once(troubles: Iterable[Trouble]) -> tuple[Trouble, ...]:
-    """Those that say the same of several operations, or of several aggregations, only once."""
+    """Return the troubles without repetitions for other operations or aggregations."""
     told: dict[tuple[str, ...], Trouble] = {}
     for trouble in troubles:
         own = trouble.operations[0].value if trouble.operations else ""
@@ -174,7 +174,7 @@ def _section(specs: Sequence[VariableSpec], context: Context, num_replicas: int)
 
 
 def _meanings(specs: Sequence[VariableSpec], context: Context) -> Iterator[Meaning]:
-    """What is said of several operations, or of several aggregations, is said once."""
+    """Yield the sentences, one for all operations and aggregations that share it."""
     concerned: dict[tuple[str, tuple[Operation, ...]], list[VariableSpec]] = {}
     for spec in specs:
         told: dict[str, list[Operation]] = {}
@@ -220,7 +220,7 @@ class Overview:
 
 
 def overview(num_replicas: int) -> Overview:
-    """What a write in a replica does, what a read from outside gives, and what both cost."""
+    """Return what a write on a replica does, what a read from outside gives, and what both cost."""
     return Overview(
         num_replicas,
         tuple(

@@ -29,7 +29,7 @@ class Heading:
 
 @dataclass(frozen=True, slots=True)
 class Paragraph:
-    """Whole sentences."""
+    """A paragraph of sentences."""
 
     text: str
 
@@ -45,25 +45,25 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One of a list: what it is about, and what is said of it."""
+    """An item of a list: its subject, and a text."""
 
     subject: str
     text: str
-    difference: str = ""  # a key of `DIFFERENCES`, if that is its subject
+    difference: str = ""  # a key of `DIFFERENCES`, if the subject is one
 
 
 Block = Heading | Paragraph | Table | Item
 
 
 def title(page: Page) -> str:
-    """What a page is about."""
+    """Return the title of a page."""
     if len(page.aggregations) > 1:
         return page.synchronization.name
     return f"{page.synchronization.name} + {page.aggregations[0].name}"
 
 
 def of_page(page: Page) -> Iterator[Block]:
-    """A page."""
+    """Yield the blocks of a page."""
     yield Heading(title(page), 1)
     yield Paragraph(page.summary)
     if page.becomes != page.synchronization:
@@ -83,12 +83,12 @@ def _what_it_becomes(asked: Synchronization, becomes: Synchronization) -> str:
         f"synchronous strategies, and does what `varsim explain {becomes.name.lower()}` says. Only "
         'under a strategy with auto="adaptive" (in YAML `auto: adaptive`, or '
         f"`varsim run --auto adaptive`) it stays {asked.name}, unless a dimension of its shape is "
-        "open. What follows is for that."
+        "open. The rest of this page is about that case."
     )
 
 
 def _aggregations(page: Page) -> Iterator[Block]:
-    """What each makes of the replicas' values, and of those that a variable starts with."""
+    """Yield what each aggregation makes of the replicas' values and of the initial value."""
     for aggregation, fresh in zip(page.aggregations, page.fresh, strict=True):
         said = f"{AGGREGATIONS[aggregation]}."
         if fresh is not None:
@@ -147,7 +147,7 @@ _WAYS: Final = {
 
 
 def _outcomes(examples: Iterable[Worked]) -> Iterator[tuple[str, ...]]:
-    """A row for each example; one for all aggregations where they make no difference."""
+    """Yield a row for each example, or one for all aggregations if they are alike."""
     of_each: dict[str, list[tuple[str, ...]]] = {}
     for example in examples:
         told = of_each.setdefault(_called(example), [])
@@ -178,7 +178,7 @@ def _outside(example: Worked) -> str:
 
 
 def components(values: Iterable[Array]) -> str:
-    """The components side by side; the first two and the last if they are many."""
+    """Return the components side by side; of many, the first two and the last."""
     shown = [_number(value) for value in values]
     if len(shown) > _PAIR and len(set(shown)) == 1:
         return f"all {shown[0]}"
@@ -192,7 +192,7 @@ def _number(value: Array) -> str:
 
 
 def _subject(meaning: Meaning) -> str:
-    """Which operations, and with which aggregations, something is said of."""
+    """Return the operations and aggregations that a sentence is about."""
     said = names([operation.value for operation in meaning.operations], most=len(OPERATIONS))
     if not meaning.aggregations:
         return said
@@ -237,8 +237,8 @@ def _differences(page: Page) -> Iterator[Block]:
         return
     if page.becomes != page.synchronization:
         yield Paragraph(
-            f"Has nothing like it. The values are those of {page.becomes.name}, up to rounding "
-            f"where sums are formed in another order; what differs there differs here too."
+            f"TensorFlow does not have it. The values are those of {page.becomes.name}, up to "
+            f"rounding where sums are formed in another order, and with the same differences."
         )
     elif page.differences:
         yield Paragraph("Every value is the same, but for these differences on purpose:")
@@ -252,7 +252,7 @@ def _differences(page: Page) -> Iterator[Block]:
 
 
 def of_overview(overview: Overview) -> Iterator[Block]:
-    """All synchronizations with all aggregations, on one screen."""
+    """Yield all synchronizations with all aggregations, on one screen."""
     replicas = f"{overview.num_replicas} replica{'s' * (overview.num_replicas != 1)}"
     yield Heading("What a variable does", 1)
     yield Paragraph(
@@ -271,7 +271,7 @@ def of_overview(overview: Overview) -> Iterator[Block]:
 
 
 def _rows(synchronization: Synchronization, lines: Sequence[Line]) -> Iterator[tuple[str, ...]]:
-    """A row for each aggregation; only one if they make no difference."""
+    """Yield a row for each aggregation, or one for all if they are alike."""
     told = [_in_a_line(line) for line in lines]
     if len(set(told)) == 1:
         yield synchronization.name, _ANY, *told[0]

@@ -19,7 +19,7 @@ _WIDTH: Final = 80  # of lines that one reads
 
 
 def print_blocks(blocks: Iterable[Block], file: TextIO, width: int | None = None) -> None:
-    """Shows a page, or the overview."""
+    """Print a page, or the overview."""
     width = min(_WIDTH, width_of(file) if width is None else width)
     print_page(partial(_print_to, list(blocks), width), file, width)
 
@@ -47,7 +47,7 @@ def _print_to(blocks: Iterable[Block], width: int, console: Console) -> None:
 
 
 def _plain(text: str) -> str:
-    """Without the marks of code, which a console does not need."""
+    """Return the text without the marks of code, which a console does not need."""
     return text.replace("`", "")
 
 

@@ -1,4 +1,4 @@
-"""What can go wrong with a variable: warnings and errors, asked of those who give them."""
+"""The warnings and errors of a variable, as the engine gives them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from varsim.spec import Context, Operation, VariableSpec
 from varsim.sync import mismatch, policies, reduce
 from varsim.sync.actions import Send
 from varsim.sync.creation import in_force
-from varsim.sync.meeting_fixes import of_meeting
+from varsim.sync.mismatch_fixes import of_mismatch
 from varsim.sync.policies.legality import check_arithmetic, check_gather
 from varsim.sync.replica_events import FunctionBegins, FunctionReturns, ReplicaWrite
 from varsim.sync.replica_state import ReplicaState
+from varsim.texts.mismatches import Mismatch, Uneven, in_short
 
 _CALL_ID: Final = 1
 _WARNING: Final = "VarsimWarning"
@@ -28,7 +29,7 @@ _WARNING: Final = "VarsimWarning"
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """An error or a warning: when it comes, and what it says, remedy and all."""
+    """An error or a warning: when it occurs, and its text with the remedy."""
 
     kind: str  # the class
     operations: tuple[Operation, ...]  # that can raise it; none if it is not about operations
@@ -40,10 +41,10 @@ class Trouble:
 
 
 def warnings(spec: VariableSpec, owes: str, num_replicas: int) -> Iterator[Trouble]:
-    """What a program is warned of that uses a variable with these settings.
+    """Yield the warnings for a program that uses a variable with these settings.
 
     Args:
-        owes: What the variable's class says when one is created; empty for nothing.
+        owes: The warning of the variable's class at its creation; empty for none.
     """
     if owes:
         yield Trouble(_WARNING, (), "when it is created", owes)
@@ -56,7 +57,7 @@ def warnings(spec: VariableSpec, owes: str, num_replicas: int) -> Iterator[Troub
 
 
 def _said_of_parting(spec: VariableSpec, num_replicas: int) -> list[str]:
-    """What replica 0 warns of when it assigns 1 to the variable."""
+    """Return the warnings of replica 0 when it assigns 1 to the variable."""
     replica = ReplicaState(0, num_replicas)
     start = np.asarray(START, spec.dtype)
     replica.handle(Create(spec=spec, value=start))
@@ -85,7 +86,7 @@ def _lost_remainder(spec: VariableSpec, num_replicas: int) -> str:
 
 
 def errors(spec: VariableSpec, examples: Iterable[Worked], num_replicas: int) -> Iterator[Trouble]:
-    """What a variable with these settings can raise because of them, in the engine's own words."""
+    """Yield the errors that these settings can cause, with the engine's own texts."""
     new = partial(_of_creation, spec, num_replicas)
     yield from new("created with an integer or bool dtype", "int32")
     yield from new("created with strict=True", "float32", strict=True)
@@ -107,7 +108,7 @@ def _trouble(error: VarsimError, when: str, *operations: Operation) -> Trouble:
 
 
 def _flat(text: str) -> str:
-    """A text on one line."""
+    """Return a text on one line."""
     return " ".join(text.split())
 
 
@@ -127,7 +128,7 @@ def _of_creation(
 
 
 def _of_bools(spec: VariableSpec, num_replicas: int) -> Iterator[Trouble]:
-    """What there is no arithmetic for, of bool variables, if they can be created at all."""
+    """Yield the errors of arithmetic with bool variables, if these can be created at all."""
     if any(_of_creation(spec, num_replicas, "", "bool")):
         return
     bools = example_spec(spec.synchronization, spec.aggregation, "bool")
@@ -144,17 +145,18 @@ def _of_bools(spec: VariableSpec, num_replicas: int) -> Iterator[Trouble]:
 
 
 def _uneven(spec: VariableSpec, num_replicas: int) -> str:
-    """What replicas are told that do not write alike: what has happened, and what to do.
+    """Return the text for replicas that do not write alike: what happened, and what to do.
 
     The first one assigns 1, and all others add 1.
     """
     specs = {spec.variable_id: spec}
     if policies.defers(spec):
         counts = [1, *[0] * (num_replicas - 1)]
-        lines = str(mismatch.uneven(spec, counts, counts, (), specs)).splitlines()
-        return _flat(f"{lines[0].removesuffix(':')}. {lines[-1]}")
+        fact = mismatch.uneven(spec, counts, counts, (), specs).fact
+        assert isinstance(fact, Uneven), "it is uneven"
+        return _flat(f"{fact.headline}. {fact.remedy}")
     first, second = (Write(spec.variable_id, operation, (), "") for operation in WRITES[:2])
     points = [first, *[second] * (num_replicas - 1)]
-    ways = of_meeting(points, [[np.asarray(1, spec.dtype)]] * num_replicas, specs)
+    ways = of_mismatch(points, [[np.asarray(1, spec.dtype)]] * num_replicas, specs)
     fixes = "; ".join(map(str, ways))
-    return _flat(f"{mismatch.in_short(mismatch.Difference.DEED)} {fixes}.")
+    return _flat(f"{in_short(Mismatch.OPERATION)} {fixes}.")

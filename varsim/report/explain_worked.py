@@ -1,8 +1,8 @@
-"""Worked examples: what an operation on a variable leads to, computed from its policy cell.
+"""Worked examples: what an operation on a variable does, computed by its policy cell.
 
-A tiny cluster of one variable, in which the program and all replicas take turns. It adds numbers
-up by `varsim.sync.reduce` alone, and counts messages as `VariableStatistics` does; a test compares
-each example with a cluster that runs the same program.
+A tiny cluster of one variable, in which the program and all replicas take turns. The cells compute
+the values and count the messages; a test compares each example with a cluster that runs the same
+program.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Worked:
     operation: Operation
     way: Way
     refused: VariableError | None  # by the operation; then nothing has changed
-    components: tuple[Array, ...]  # as anybody sees them afterwards
+    components: tuple[Array, ...]  # after the operation
     outside: Array | None  # what the read from outside gives; None if it is refused
     messages: int  # of the operation
     read_messages: int  # of the read from outside
@@ -67,7 +67,7 @@ def example_spec(
     aggregation: VariableAggregation,
     dtype: str = "float32",
 ) -> VariableSpec:
-    """The variable `v` of the examples, with that synchronization in force."""
+    """Return the variable `v` of the examples, with that synchronization in force."""
     return VariableSpec(
         variable_id=1,
         name="v",
@@ -81,14 +81,14 @@ def example_spec(
 
 
 def worked(spec: VariableSpec, context: Context, num_replicas: int) -> Iterator[Worked]:
-    """The examples of all operations in one context."""
+    """Yield the examples of all operations in one context."""
     for operation in OPERATIONS:
         for way in _ways(spec, context, operation):
             yield _worked(spec, context, operation, way, num_replicas)
 
 
 def fresh(spec: VariableSpec, num_replicas: int) -> Array | None:
-    """What a read from outside gives before anything is written; None if it is refused."""
+    """Return what a read from outside gives before any write; None if it is refused."""
     try:
         return _Variable(spec, num_replicas).read(Context.CROSS_REPLICA)
     except VariableError:

@@ -19,7 +19,7 @@ from varsim.protocol.messages import (
 from varsim.spec import VariableSpec
 from varsim.sync import mismatch
 from varsim.sync.call_site import UNKNOWN, CallSite
-from varsim.sync.meeting_fixes import of_meeting
+from varsim.sync.mismatch_fixes import of_mismatch
 from varsim.sync.participant import Met, Part, Participant, Plan, Status
 from varsim.sync.stragglers import Straggler
 
@@ -312,7 +312,7 @@ class CallState:
         if len(came) < len(points):
             return ()
         values = [participant.values(index) for participant in self.participants]
-        return of_meeting(came, values, self._specs)
+        return of_mismatch(came, values, self._specs)
 
     @property
     def finished(self) -> bool:

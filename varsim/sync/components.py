@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
@@ -16,9 +16,7 @@ from varsim.sync import policies, reduce
 from varsim.sync.block import Block
 from varsim.sync.outbox import KnownWrite
 from varsim.sync.replica_events import ReplicaWrite
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from varsim.texts.refusals import RESHAPE, ShapesDiffer
 
 _WRITES: Final = (Operation.ASSIGN, Operation.ASSIGN_ADD, Operation.ASSIGN_SUB)
 
@@ -246,14 +244,4 @@ def check_shape(spec: VariableSpec, operation: Operation, component: Array, valu
         size is None or size == got for size, got in zip(wanted, value.shape, strict=True)
     ):
         return
-    raise ShapeError(
-        spec.name,
-        f"{operation.value} of a value of shape {list(value.shape)} "
-        f"to a variable of shape {describe_shape(wanted)}: shapes must be equal",
-        "Nothing is broadcast; reshape the value, or use numpy.broadcast_to.",
-    )
-
-
-def describe_shape(shape: Iterable[int | None]) -> str:
-    """A shape as people write it: [3, ?]."""
-    return "[" + ", ".join("?" if size is None else str(size) for size in shape) + "]"
+    raise ShapeError(spec.name, ShapesDiffer(operation, value.shape, wanted), RESHAPE)

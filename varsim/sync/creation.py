@@ -1,4 +1,4 @@
-"""Which synchronization a new variable gets, or the error that says what it could be instead."""
+"""The settings in force of a new variable, or the error with fixes if they are refused."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from varsim.errors import Fix, VariableError
 from varsim.spec import Array, VariableSpec
 from varsim.sync import policies
 from varsim.sync.fixes import alternatives, are_few, created, if_legal, reads
+from varsim.texts.facts import Fact
+from varsim.texts.fixes import KEEPS_OWN, ChangeDtype
 
 
 def in_force(
@@ -20,7 +22,7 @@ def in_force(
     """Return the spec of a variable with the settings that are in force.
 
     Raises:
-        VariableError: As `policies.resolve`, with what can be created, and would read at first.
+        VariableError: As `policies.resolve`, with fixes: settings that can be created.
     """
     try:
         return policies.resolve(asked, strict=strict, adaptive=adaptive)
@@ -31,19 +33,19 @@ def in_force(
 def _fixes(
     asked: VariableSpec, initial: Array, num_replicas: int, *, strict: bool
 ) -> Iterator[Fix]:
-    """Other settings, and a dtype with fractions, with which it can be created."""
+    """Yield a dtype with fractions, and other settings, with which it can be created."""
     fractions = created(replace(asked, dtype=np.dtype("float32")), strict=strict)
     if fractions is not None and asked.dtype != fractions.dtype:
-        yield from _reads_at_first("dtype=float32", fractions, initial, num_replicas)
+        yield from _reads_at_first(ChangeDtype(fractions.dtype), fractions, initial, num_replicas)
     for change, other in alternatives(asked, strict=strict):
         yield from _reads_at_first(change, other, initial, num_replicas)
 
 
 def _reads_at_first(
-    change: str, spec: VariableSpec, initial: Array, num_replicas: int
+    change: Fact, spec: VariableSpec, initial: Array, num_replicas: int
 ) -> Iterator[Fix]:
     if not policies.is_readable(spec):
-        yield Fix(change, "every replica keeps a value of its own")
+        yield Fix(change, KEEPS_OWN)
         return
     components = [initial.astype(spec.dtype)] * num_replicas
     yield from if_legal(partial(reads, change, spec, components if are_few([initial]) else None))

@@ -1,11 +1,10 @@
-"""Describes what replicas do, with the place in the program, and groups them by it."""
+"""What replicas do, as facts with the location in the program; groups replicas by them."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import Final, NamedTuple, assert_never
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from typing import Final, assert_never
 
-from varsim.errors import Group
 from varsim.protocol.messages import (
     AllGather,
     AllReduce,
@@ -21,106 +20,71 @@ from varsim.protocol.messages import (
 from varsim.protocol.parts import LEAF
 from varsim.spec import VariableSpec
 from varsim.sync.participant import Participant, Status
-from varsim.sync.structures import form_of, key_in_words
+from varsim.sync.structures import form_of
+from varsim.texts.facts import Fact
+from varsim.texts.mismatches import key_text
+from varsim.texts.replicas import (
+    CollectiveAt,
+    Did,
+    DidNotCome,
+    Doing,
+    Group,
+    HasEnded,
+    HostCallAt,
+    NeverCame,
+    ReadAt,
+    Runs,
+    WaitsIn,
+    WriteAt,
+    Wrote,
+    grouped,
+)
 
 MOST_LEAVES: Final = 4
 """How many leaves of a collective are described: the first ones are enough to recognise it."""
 
-MOST_GROUPS: Final = 12
-"""How many groups of replicas an error lists: more would not be readable."""
 
-
-class Said(NamedTuple):
-    """What one replica does, in the words for one replica and for several."""
-
-    of_one: str
-    of_several: str
-    more: Hashable = None  # further differences, which the words do not show
-
-
-def grouped(said: Iterable[Said]) -> tuple[Group, ...]:
-    """Group replicas by what is said about them, the smallest group first.
-
-    Args:
-        said: Of each replica, in replica order.
-    """
-    who: dict[Said, list[int]] = {}
-    for replica_id, one in enumerate(said):
-        who.setdefault(one, []).append(replica_id)
-    groups = [
-        Group(tuple(ids), one.of_one if len(ids) == 1 else one.of_several)
-        for one, ids in who.items()
-    ]
-    return tuple(sorted(groups, key=lambda group: (len(group.replica_ids), group.replica_ids)))
-
-
-def in_lines(groups: Sequence[Group]) -> list[str]:
-    """A line for each group; if there are too many, for the first ones and the largest."""
-    more = len(groups) - MOST_GROUPS
-    if more <= 0:
-        return [f"  {group}" for group in groups]
-    first, last = groups[: MOST_GROUPS - 1], groups[-1]
-    return [*(f"  {group}" for group in first), f"  … and {more} groups more", f"  {last}"]
-
-
-def at_meeting(
+def at_collective(
     participants: Sequence[Participant], index: int, specs: Mapping[int, VariableSpec]
-) -> Iterator[Said]:
-    """What each replica did at a meeting point that has not happened, or why it did not come."""
-    for participant in participants:
-        point = participant.point(index)
-        if point is not None:
-            text = describe(point, specs)
-            yield Said(text, text, _form(point))
-        elif participant.ended is not None:
-            points = f"{participant.met} meeting point{'' if participant.met == 1 else 's'}"
-            how = _how_it_ended(participant)
-            yield Said(
-                f"never came; its function {how} after {points}",
-                f"never came; their functions {how} after {points}",
-            )
-        else:
-            now = in_a_word(participant, specs)
-            yield Said(f"did not come ({now.of_one})", f"did not come ({now.of_several})")
+) -> tuple[Group, ...]:
+    """Group replicas by what they did at a collective that has not happened."""
+    points = [participant.point(index) for participant in participants]
+    return grouped(
+        (
+            _came(participant, specs) if point is None else Did(describe(point, specs))
+            for participant, point in zip(participants, points, strict=True)
+        ),
+        [None if point is None else _form(point) for point in points],
+    )
 
 
-def in_a_word(
-    participant: Participant, specs: Mapping[int, VariableSpec], now_at: str = ""
-) -> Said:
-    """What a replica of a call does now.
+def _came(participant: Participant, specs: Mapping[int, VariableSpec]) -> Doing:
+    """Return why a replica did not come."""
+    if participant.ended is not None:
+        return NeverCame(_how_it_ended(participant), participant.met)
+    return DidNotCome(doing(participant, specs))
+
+
+def doing(participant: Participant, specs: Mapping[int, VariableSpec], now_at: str = "") -> Doing:
+    """Return what a replica of a call does now.
 
     Args:
         now_at: The line at which it is, if that is known.
     """
-    now = f", now at {now_at}" if now_at else ""
     if participant.waits_for is not None:
-        what = describe(participant.waits_for, specs)
-        return Said(f"waits in {what}{now}", f"wait in {what}{now}")
-    if participant.status is Status.RUNNING:
-        return Said(f"runs{now}", f"run{now}")
-    return Said(f"has ended{now}", f"have ended{now}")
+        return WaitsIn(describe(participant.waits_for, specs), now_at)
+    return Runs(now_at) if participant.status is Status.RUNNING else HasEnded(now_at)
 
 
 def after_writing(
-    participant: Participant | None,
-    count: int,
-    operations: int,
-    specs: Mapping[int, VariableSpec],
-) -> Said:
-    """How often a replica wrote a variable, and what it does now if that matters.
-
-    Args:
-        operations: A number for their sequence; those who wrote by others are another group.
-    """
-    one = f"{count} write{'' if count == 1 else 's'}"
-    several = f"{one} each"
+    participant: Participant | None, count: int, specs: Mapping[int, VariableSpec]
+) -> Wrote:
+    """Return how often a replica wrote a variable, and what it does now if that matters."""
     if participant is not None and participant.ended is not None:
-        how = _how_it_ended(participant)
-        one, several = f"{one}; its function {how}", f"{several}; their functions {how}"
-    elif participant is not None and participant.waits_for is not None:
-        now = in_a_word(participant, specs)
-        one, several = f"{one}; it {now.of_one}", f"{several}; they {now.of_several}"
-    return Said(one, several, operations)
+        return Wrote(count, _how_it_ended(participant))
+    if participant is not None and participant.waits_for is not None:
+        return Wrote(count, now=doing(participant, specs))
+    return Wrote(count)
 
 
 def _how_it_ended(participant: Participant) -> str:
@@ -129,28 +93,37 @@ def _how_it_ended(participant: Participant) -> str:
 
 def describe(
     point: Point | Waiting | SyncRequest | HostCall, specs: Mapping[int, VariableSpec]
-) -> str:
-    """What a replica does at a point where it meets or waits, with the place in the program."""
-    at = f" at {point.location}" if point.location else ""
+) -> Fact:
+    """Return what a replica does at a point where it waits, with the location in the program."""
     match point:
         case Write():
             spec = specs[point.variable_id]
-            shape = "×".join(map(str, point.shape)) or "scalar"
-            return f"{spec.name}.{point.operation.value} ({spec.dtype} {shape}){at}"
+            return WriteAt(spec.name, point.operation, spec.dtype, point.shape, point.location)
         case AllReduce() | AllGather() | MergeCall():
-            return f"{_call(point)}{at}"
+            return describe_collective(point)
         case Waiting():
-            return f"a read of {specs[point.variable_id].name}, after its own write to it{at}"
+            return ReadAt(specs[point.variable_id].name, point.location)
         case SyncRequest():
-            return f"a read of {specs[point.delta.variable_id].name}, after its own write to it{at}"
+            return ReadAt(specs[point.delta.variable_id].name, point.location)
         case HostCall():
-            return f"a request to the program{at}"
+            return HostCallAt(point.location)
         case _:
             assert_never(point)
 
 
-def kind_of(point: Collective) -> str:
-    """The name of the operation."""
+def describe_collective(point: Collective) -> CollectiveAt:
+    """Return a collective as a program calls it, with forms in place of values."""
+    arguments: list[str] = []
+    if isinstance(point, AllReduce):
+        arguments += [point.op.name, *_leaves(point)]
+    elif isinstance(point, AllGather):
+        arguments += [*_leaves(point), f"axis={point.axis}"]
+    if point.label is not None:
+        arguments.append(f"name={point.label!r}")
+    return CollectiveAt(_name_of(point), tuple(arguments), point.location)
+
+
+def _name_of(point: Collective) -> str:
     match point:
         case AllReduce():
             return "all_reduce"
@@ -160,25 +133,13 @@ def kind_of(point: Collective) -> str:
             return "merge_call"
 
 
-def _call(point: Collective) -> str:
-    """A collective as a program calls it, with forms in place of values."""
-    arguments: list[str] = []
-    if isinstance(point, AllReduce):
-        arguments += [point.op.name, *_leaves(point)]
-    elif isinstance(point, AllGather):
-        arguments += [*_leaves(point), f"axis={point.axis}"]
-    if point.label is not None:
-        arguments.append(f"name={point.label!r}")
-    return f"{kind_of(point)}({', '.join(arguments)})" if arguments else kind_of(point)
-
-
 def _leaves(point: AllReduce | AllGather) -> Iterator[str]:
     axis = point.axis if isinstance(point, AllGather) else None
     paths = [path for path, kind in point.structure if kind == LEAF]
     if not paths:
         yield "nothing"
     for path, leaf in zip(paths[:MOST_LEAVES], point.leaves, strict=False):
-        key = f"{key_in_words(path)}: " if path else ""
+        key = f"{key_text(path)}: " if path else ""
         sizes = ["any" if place == axis else str(size) for place, size in enumerate(leaf.shape)]
         yield f"{key}{leaf.dtype}[{', '.join(sizes)}]"
     if len(paths) > MOST_LEAVES:
@@ -186,7 +147,7 @@ def _leaves(point: AllReduce | AllGather) -> Iterator[str]:
 
 
 def _form(point: Point) -> Hashable:
-    """What must be the same about the values of a collective on all replicas."""
+    """Return what must be the same on all replicas of the values of a collective."""
     match point:
         case AllReduce():
             return form_of(point.structure, point.leaves, None)

@@ -33,6 +33,7 @@ from varsim.sync.policies.cells import Cell, Reason
 from varsim.sync.policies.legality import check_arithmetic, check_gather
 from varsim.sync.stragglers import PATIENCE_S, REMINDER_S, Stragglers, still_running
 from varsim.sync.waits import Departure, Request, Wait
+from varsim.texts.refusals import PerReplicaFromOutside
 
 ResultT = TypeVar("ResultT")
 Part = Generator[CoordinatorAction | list[CoordinatorAction] | Wait, Any, ResultT]
@@ -170,11 +171,7 @@ class _OnVariable:
         """Return the value that each component is written with."""
         spec, count = self._spec, len(self._everyone)
         if event.per_replica and not cell.per_component:
-            error = PerReplicaError(
-                f"variable {spec.name!r} at {event.location}: a {event.per_replica} cannot be "
-                "assigned to an ON_READ variable in cross-replica context; assign in "
-                "strategy.run, where every replica writes its own part"
-            )
+            error = PerReplicaError(PerReplicaFromOutside(spec, event.per_replica, event.location))
             few = bool(event.values) and fixes.are_few(event.values)
             known = event.values if few else None
             raise error.fixed_by(fixes.of_parts(spec, event.operation, known))

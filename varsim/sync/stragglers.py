@@ -13,6 +13,7 @@ from typing import Final
 from varsim.errors import StillRunning
 from varsim.protocol.messages import Abort
 from varsim.sync.call_site import CallSite
+from varsim.texts.stragglers import RunningSince, StillInCall
 
 PATIENCE_S: Final = 1.0
 """How long the program waits for replicas to leave a call that it has given up itself.
@@ -49,15 +50,15 @@ class Stragglers:
         return bool(self._inside)
 
     def add(self, call_id: int, straggler: Straggler) -> None:
-        """The call is over, and this replica's function has not ended."""
+        """Add a replica whose function has not ended, although the call is over."""
         self._inside[straggler.replica_id, call_id] = straggler
 
     def left(self, replica_id: int, call_id: int) -> None:
-        """The replica's function of that call has ended."""
+        """Remove a replica whose function of that call has ended."""
         self._inside.pop((replica_id, call_id), None)
 
     def among(self, replica_ids: Collection[int]) -> list[Straggler]:
-        """Those of these replicas, in replica order, each in the outermost call it is in."""
+        """Return those of these replicas, in replica order, each in its outermost call."""
         outermost: dict[int, Straggler] = {}
         for (replica_id, _), straggler in sorted(self._inside.items()):
             if replica_id in replica_ids:
@@ -73,47 +74,35 @@ class Stragglers:
         ]
 
     def given_up(self, replica_ids: Collection[int]) -> list[Straggler]:
-        """Those that are still in a call that the program gave up, and not just failed."""
+        """Return those in a call that the program gave up, and that did not fail by itself."""
         return [one for one in self.among(replica_ids) if one.by_program]
 
 
 def still_running(
     stragglers: Iterable[Straggler], now_at: Mapping[int, str], now_s: float
 ) -> StillRunning:
-    """The error for a use of replicas that have not left a call that was given up.
+    """Return the error for a use of replicas that have not left a call that was given up.
 
     Args:
         now_at: The lines at which replicas are now, as far as that is known.
     """
     late = list(stragglers)
-    who = "replicas " if len(late) > 1 else "replica "
-    who += ", ".join(str(one.replica_id) for one in late)
-    are = "are" if len(late) > 1 else "is"
     first = late[0]
-    lines = [
-        f"{who} {are} still in a call that was given up {now_s - first.over_s:.1f} s ago "
-        f"({first.because}):",
-        *describe(late, now_at, now_s),
-        "  varsim cannot interrupt a replica's own code. The new operation was not started: try "
-        "again when the replica's function has ended; or call strategy.close(), which ends the "
-        "workers and their variables, and make a new strategy.",
-    ]
-    return StillRunning("\n".join(lines), tuple(one.replica_id for one in late))
+    fact = StillInCall(describe(late, now_at, now_s), now_s - first.over_s, first.because)
+    return StillRunning(fact, tuple(one.replica_id for one in late))
 
 
-def describe(stragglers: Iterable[Straggler], now_at: Mapping[int, str], now_s: float) -> list[str]:
-    """What each of them runs, since when and where, a line each."""
-    lines = []
-    for one in stragglers:
-        where = now_at.get(one.replica_id)
-        if where:
-            at = f"now at {where}"
-        elif one.seen_at:
-            at = f"last message at {one.seen_at}"
-        else:
-            at = "no message since it began"
-        since_s = now_s - one.started_s
-        lines.append(
-            f"  replica {one.replica_id}: has been running {one.site} for {since_s:.1f} s; {at}"
+def describe(
+    stragglers: Iterable[Straggler], now_at: Mapping[int, str], now_s: float
+) -> tuple[RunningSince, ...]:
+    """Return what each of them runs, since when and where."""
+    return tuple(
+        RunningSince(
+            one.replica_id,
+            str(one.site),
+            now_s - one.started_s,
+            now_at.get(one.replica_id, ""),
+            one.seen_at,
         )
-    return lines
+        for one in stragglers
+    )

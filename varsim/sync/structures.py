@@ -1,16 +1,14 @@
-"""How the structures of the replicas' values differ: at which path, on which replicas."""
+"""Compares the structures of the replicas' values: at which path they differ, on which replicas."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
-from varsim.errors import name_replicas
 from varsim.protocol.parts import LEAF, Structure
 from varsim.spec import Array
-
-MOST_DIFFERENCES: Final = 6
-"""How many differences an error lists."""
+from varsim.texts.facts import Fact
+from varsim.texts.mismatches import Lacks, Sides
 
 Node = tuple[str, ...]
 """What is at a path: its kind and, for a leaf whose array matters, shape and dtype in words."""
@@ -18,11 +16,13 @@ Node = tuple[str, ...]
 Form = tuple[tuple[str, Node], ...]
 """A structure with the forms of its leaves: path and node of each."""
 
-_FACETS: Final = ("", "shape ", "dtype ")
+_FACETS: Final = ("", "shape", "dtype")
+
+K = TypeVar("K")
 
 
 def form_of(structure: Structure, leaves: Sequence[Array], axis: int | None) -> Form:
-    """What of a structure and its leaves must be the same on all replicas.
+    """Return what must be the same on all replicas of a structure and its leaves.
 
     Args:
         axis: Along which sizes may differ.
@@ -40,50 +40,47 @@ def _of_leaf(leaf: Array, axis: int | None) -> Node:
 
 
 def bare(structure: Structure) -> Form:
-    """A structure whose leaves' arrays do not matter."""
+    """Return the form of a structure whose arrays do not matter."""
     return tuple((path, (kind,)) for path, kind in structure)
 
 
-def differences(forms: Mapping[int, Form]) -> list[str]:
-    """A line for each path at which replicas hold something else.
+def differences(forms: Mapping[int, Form]) -> list[Fact]:
+    """Return a fact for each path at which replicas hold something else.
 
     Args:
         forms: By replica.
     """
     nodes = {i: dict(form) for i, form in forms.items()}
     told: list[str] = []  # paths whose nested differences are omitted
-    lines: list[str] = []
+    found: list[Fact] = []
     for path in dict.fromkeys(path for own in nodes.values() for path in own):
         at_path = {i: own.get(path) for i, own in nodes.items()}
         if len(set(at_path.values())) > 1 and not any(_is_below(path, one) for one in told):
             told.append(path)
-            lines += _lines(path, at_path)
-    more = len(lines) - MOST_DIFFERENCES
-    return lines if more <= 0 else [*lines[:MOST_DIFFERENCES], f"… and {more} more differences"]
+            found += _at(path, at_path)
+    return found
 
 
 def _is_below(path: str, other: str) -> bool:
     return path.startswith(other) and path[len(other) : len(other) + 1] in {"[", "."}
 
 
-def _lines(path: str, at_path: Mapping[int, Node | None]) -> Iterator[str]:
-    without = [i for i, node in at_path.items() if node is None]
+def _at(path: str, at_path: Mapping[int, Node | None]) -> Iterator[Fact]:
+    without = tuple(i for i, node in at_path.items() if node is None)
     if without:
-        has = "has" if len(without) == 1 else "have"
-        yield f"{name_replicas(without)} {has} no {key_in_words(path)}"
+        yield Lacks(without, path)
     for place, facet in enumerate(_FACETS):
         seen: dict[str, list[int]] = {}
         for i, node in at_path.items():
             if node is not None and len(node) > place:
                 seen.setdefault(node[place], []).append(i)
         if len(seen) > 1:
-            fewest = sorted(seen.items(), key=lambda one: (len(one[1]), one[1]))
-            sides = [f"{what} on {name_replicas(who)}" for what, who in fewest]
-            yield f"{path or 'the value'}: {facet}{' against '.join(sides)}"
+            yield Sides(fewest_first(seen), path or "the value", facet)
             if place == 0:
                 return
 
 
-def key_in_words(path: str) -> str:
-    """Return a path for readers: a single key of a dict without its brackets."""
-    return path[1:-1] if path[:2] in {"['", '["'} and path.count("[") == 1 else path
+def fewest_first(who: Mapping[K, Sequence[int]]) -> tuple[tuple[K, tuple[int, ...]], ...]:
+    """Return what replicas have, with who has it: what the fewest have comes first."""
+    order = sorted(who.items(), key=lambda one: (len(one[1]), one[1]))
+    return tuple((what, tuple(ids)) for what, ids in order)

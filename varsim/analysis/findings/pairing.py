@@ -22,7 +22,7 @@ from varsim.analysis.findings.model import (
     times,
 )
 from varsim.analysis.outcome import Note
-from varsim.errors import name_replicas
+from varsim.texts.facts import name_replicas
 from varsim.tracing.history import Event
 
 OTHER_LINES: Final = FindingKind(name="collectives of different lines")

@@ -24,6 +24,7 @@ from varsim.sync.policies import custom, local_only, on_read, on_write
 from varsim.sync.policies.cells import Cell
 from varsim.sync.policies.legality import check_mean
 from varsim.sync.policies.policy import Policy
+from varsim.texts import refusals
 
 POLICIES: Final[dict[VariableSynchronization, Policy]] = {
     VariableSynchronization.ON_WRITE: on_write.POLICY,
@@ -85,19 +86,18 @@ def resolve(spec: VariableSpec, *, strict: bool, adaptive: bool = False) -> Vari
     aggregation = spec.aggregation
     if becomes.aggregations is not None:
         if aggregation not in becomes.aggregations:
-            possible = ", ".join(dict.fromkeys(one.name for one in becomes.aggregations.values()))
+            possible = tuple(dict.fromkeys(becomes.aggregations.values()))
             raise AggregationError(
                 spec.name,
-                f"aggregation={aggregation.name} does not fit synchronization "
-                f"{spec.requested.name}: it needs {possible}",
+                refusals.AggregationDoesNotFit(aggregation, spec.requested, possible),
             )
         aggregation = becomes.aggregations[aggregation]
     check_mean(spec.name, aggregation, spec.dtype)
     if becomes.unless_strict and strict:
         raise SynchronizationError(
             spec.name,
-            "synchronization=NONE is not supported under a strict strategy (nor by TensorFlow)",
-            "Use ON_READ for values of each replica's own, or a strategy without strict=True.",
+            refusals.RefusedIfStrict(spec.requested),
+            refusals.NOT_STRICT,
         )
     in_force = becomes.in_force(spec.shape, adaptive=adaptive)
     if in_force == spec.requested:

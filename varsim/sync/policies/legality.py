@@ -8,6 +8,7 @@ import numpy as np
 
 from varsim.errors import AggregationError, OperationError
 from varsim.spec import Operation, VariableAggregation, VariableSpec
+from varsim.texts import refusals
 
 _ADDS: Final = (Operation.ASSIGN_ADD, Operation.ASSIGN_SUB)
 
@@ -21,8 +22,8 @@ def check_mean(name: str, aggregation: VariableAggregation, dtype: np.dtype[np.g
     if aggregation is VariableAggregation.MEAN and dtype.kind in "iub":
         raise AggregationError(
             name,
-            f"aggregation=MEAN of dtype {dtype}: a mean of integers is not an integer",
-            "Use a float dtype, or aggregation=SUM and divide where you read.",
+            refusals.MeanOfIntegers(dtype),
+            refusals.USE_FLOATS,
         )
 
 
@@ -38,8 +39,8 @@ def check_arithmetic(spec: VariableSpec, operation: Operation, num_replicas: int
     if operation in _ADDS:
         raise OperationError(
             spec.name,
-            f"{operation.value} of dtype bool: there is no such arithmetic",
-            "Use assign, or an integer dtype.",
+            refusals.NoArithmetic(operation),
+            refusals.USE_INTEGERS,
         )
     check_gather(spec, num_replicas)
 
@@ -54,6 +55,6 @@ def check_gather(spec: VariableSpec, num_replicas: int) -> None:
     if is_sum and spec.dtype.kind == "b" and num_replicas > 1:
         raise AggregationError(
             spec.name,
-            "aggregation=SUM of dtype bool over several replicas: bools have no sum",
-            "Use an integer dtype for a count, or ONLY_FIRST_REPLICA.",
+            refusals.SumOfBools(),
+            refusals.COUNT_INSTEAD,
         )

@@ -54,7 +54,7 @@ class Policy(Protocol):
     """One synchronization: its rows of the table, and what else is true of it.
 
     Attributes:
-        rows: One row for every context and operation; `row_of_each` makes them.
+        rows: One row for every context and operation; the function `rows` makes them.
         becomes: What it becomes when a variable is created.
         is_mirrored: Whether all components are meant to hold one value.
         is_trainable: Whether a variable is trainable where the program did not say.

@@ -1,4 +1,4 @@
-"""What would have made one meeting of what replicas came with, and the value it would give."""
+"""Fixes of a mismatch: with which all arrivals would have been combined, and the value of that."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ import numpy as np
 
 from varsim.errors import Fix
 from varsim.protocol.messages import AllReduce, Point, Write
-from varsim.spec import Array, Context, Operation, ReduceOp, VariableAggregation, VariableSpec
+from varsim.spec import Array, Context, Operation, ReduceOp, VariableSpec
 from varsim.sync import policies, reduce
-from varsim.sync.fixes import COMBINED, DOES, alternatives, are_few, if_legal, shown
+from varsim.sync.fixes import alternatives, are_few, if_legal
 from varsim.sync.mismatch import are_crossed, differ
+from varsim.texts.facts import Fact
+from varsim.texts.fixes import EACH_WRITES, Agrees, Gives, ReduceAlike, WriteAlike
 
 
-def of_meeting(
+def of_mismatch(
     points: Sequence[Point],
     values: Sequence[Sequence[Array]],
     specs: Mapping[int, VariableSpec],
 ) -> Iterator[Fix]:
-    """Deeds and settings with which all replicas would have met.
+    """Return operations and settings with which all arrivals would have been combined.
 
     Args:
         points: Of all replicas, in replica order; they are not alike.
-        values: What each of them came with; nothing where that does not count.
+        values: What each of them contributed; nothing where that does not count.
     """
     few = are_few(chain.from_iterable(values))
     writes = [point for point in points if isinstance(point, Write)]
@@ -40,12 +42,12 @@ def of_meeting(
 def _of_writes(
     spec: VariableSpec, writes: Sequence[Write], values: Sequence[Array] | None
 ) -> Iterator[Fix]:
-    """One operation for all, or settings with which these writes need not be alike."""
+    """Yield one operation for all, or settings with which these writes need not be alike."""
     one_shape = len({write.shape for write in writes}) == 1  # others cannot be combined
     for operation in dict.fromkeys(write.operation for write in writes):
         if one_shape:
-            change = f"v.{operation.value} on every replica"
-            yield from if_legal(partial(_agreed, change, spec, operation, values))
+            alike = WriteAlike(operation)
+            yield from if_legal(partial(_agreed, alike, spec, operation, values))
     for change, other in alternatives(spec):
         if policies.merges(other):
             as_other = {spec.variable_id: other}
@@ -53,7 +55,7 @@ def _of_writes(
                 operation = writes[0].operation
                 yield from if_legal(partial(_agreed, change, other, operation, values))
         elif one_shape and policies.is_readable(other) and _is_local(other):
-            yield Fix(change, "each replica writes as it likes; a read outside combines")
+            yield Fix(change, EACH_WRITES)
 
 
 def _is_local(spec: VariableSpec) -> bool:
@@ -61,24 +63,21 @@ def _is_local(spec: VariableSpec) -> bool:
 
 
 def _agreed(
-    change: str, spec: VariableSpec, operation: Operation, values: Sequence[Array] | None
+    change: Fact, spec: VariableSpec, operation: Operation, values: Sequence[Array] | None
 ) -> Fix:
-    """The merge of these values, if they are known."""
-    if values is None:
-        return Fix(
-            change, f"{DOES[operation]} {COMBINED[spec.aggregation]} of the replicas' values"
-        )
-    value = np.array(reduce.aggregate(values, spec.aggregation))
-    whose = "replica 0's " if spec.aggregation is VariableAggregation.ONLY_FIRST_REPLICA else ""
-    return Fix(change, f"{DOES[operation]} {whose}{shown(value)}", value)
+    """Return the merge of these values, if they are known."""
+    value = None
+    if values is not None:
+        value = np.array(reduce.aggregate(values, spec.aggregation))
+    return Fix(change, Agrees(operation, spec.aggregation, value), value)
 
 
 def _of_reductions(
     reductions: Sequence[AllReduce], values: Sequence[Sequence[Array]]
 ) -> Iterator[Fix]:
-    """One op for all and, where dtypes differ, one dtype that holds them all.
+    """Yield one op for all and, where dtypes differ, one dtype that holds them all.
 
-    Only of what is one reduction by its name, or else by its line: others' values are not mixed.
+    Only for one reduction by its name, or else by its line: values of others are not mixed.
     """
     first = reductions[0]
     if any(point.label != first.label or are_crossed(first, point) for point in reductions):
@@ -90,14 +89,13 @@ def _of_reductions(
     columns = list(zip(*values, strict=True))
     wide = [np.result_type(*column) for column in columns]
     is_cast = any([leaf.dtype for leaf in own] != wide for own in values)
-    cast = f" of {', '.join(dtype.name for dtype in wide)}" if is_cast else ""
+    cast = tuple(dtype.name for dtype in wide) if is_cast else ()
     for op in dict.fromkeys(point.op for point in reductions):
-        change = f"all_reduce({op.name}){cast} on every replica"
-        yield from if_legal(partial(_reduced, change, op, columns, wide))
+        yield from if_legal(partial(_reduced, ReduceAlike(op, cast), op, columns, wide))
 
 
 def _reduced(
-    change: str,
+    change: Fact,
     op: ReduceOp,
     columns: Sequence[Sequence[Array]],
     dtypes: Sequence[np.dtype[np.generic]],
@@ -107,4 +105,4 @@ def _reduced(
         for column, dtype in zip(columns, dtypes, strict=True)
     ]
     value = results[0] if len(results) == 1 else None
-    return Fix(change, f"gives {', '.join(map(shown, results))}", value)
+    return Fix(change, Gives(tuple(results)), value)

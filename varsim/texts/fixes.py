@@ -1,0 +1,240 @@
+"""Fixes: what to change in a program, and what the program gets then."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from varsim.spec import (
+    Array,
+    Operation,
+    ReduceOp,
+    Synchronization,
+    VariableAggregation,
+)
+from varsim.texts.facts import Fact, shown
+
+COMBINED: Final = {
+    VariableAggregation.NONE: "the first",  # of a mirror, whose components should be alike
+    VariableAggregation.SUM: "the sum",
+    VariableAggregation.MEAN: "the mean",
+    VariableAggregation.ONLY_FIRST_REPLICA: "the first",
+}
+"""What an aggregation makes of values that are not known."""
+
+DOES: Final = {
+    Operation.ASSIGN: "assigns",
+    Operation.ASSIGN_ADD: "adds",
+    Operation.ASSIGN_SUB: "subtracts",
+}
+"""What a write does with a value."""
+
+_SIGNS: Final = {Operation.ASSIGN_ADD: "+", Operation.ASSIGN_SUB: "-"}
+
+
+def _operand(value: Array | None) -> str:
+    return "x" if value is None else shown(value)
+
+
+# ---------------------------------------------------------------- what to change
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeSetting(Fact):
+    """Create the variable with another setting."""
+
+    setting: VariableAggregation | Synchronization
+
+    def __str__(self) -> str:
+        is_aggregation = isinstance(self.setting, VariableAggregation)
+        return f"{'aggregation' if is_aggregation else 'synchronization'}={self.setting.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeDtype(Fact):
+    """Create the variable with another dtype."""
+
+    dtype: np.dtype[np.generic]
+    of_variable: bool = False
+
+    def __str__(self) -> str:
+        return f"dtype={self.dtype.name}{' of the variable' if self.of_variable else ''}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WriteUnread(Fact):
+    """Write from outside, and do not read the result."""
+
+    operation: Operation
+    value: Array | None
+
+    def __str__(self) -> str:
+        return f"v.{self.operation.value}({_operand(self.value)}, read_value=False)"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AssignTotal(Fact):
+    """Assign the new value of the variable instead of adding to it."""
+
+    operation: Operation
+    value: Array | None
+
+    def __str__(self) -> str:
+        return f"v.assign(v.read_value() {_SIGNS[self.operation]} {_operand(self.value)})"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WriteInside(Fact):
+    """Write in replica context."""
+
+    operation: Operation
+    value: Array | None
+
+    def __str__(self) -> str:
+        return f"v.{self.operation.value}({_operand(self.value)}) inside strategy.run"
+
+
+@dataclass(frozen=True, slots=True)
+class RunWrite(Fact):
+    """Let every replica write its own component of a per-replica value."""
+
+    operation: Operation
+
+    def __str__(self) -> str:
+        return f"strategy.run(v.{self.operation.value}, args=(value,))"
+
+
+@dataclass(frozen=True, slots=True)
+class WriteAlike(Fact):
+    """Do the same write on every replica."""
+
+    operation: Operation
+
+    def __str__(self) -> str:
+        return f"v.{self.operation.value} on every replica"
+
+
+@dataclass(frozen=True, slots=True)
+class ReduceAlike(Fact):
+    """Do the same reduction on every replica; where dtypes differ, of one dtype."""
+
+    op: ReduceOp
+    dtypes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        cast = f" of {', '.join(self.dtypes)}" if self.dtypes else ""
+        return f"all_reduce({self.op.name}){cast} on every replica"
+
+
+@dataclass(frozen=True, slots=True)
+class LookAtComponents(Fact):
+    """Look at the components without combining them."""
+
+    def __str__(self) -> str:
+        return "strategy.experimental_local_results(v)"
+
+
+@dataclass(frozen=True, slots=True)
+class ReduceComponents(Fact):
+    """Combine the components explicitly."""
+
+    op: ReduceOp
+
+    def __str__(self) -> str:
+        return f"strategy.reduce({self.op.name!r}, v, axis=None)"
+
+
+# ---------------------------------------------------------------- what the program gets
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reads(Fact):
+    """What a cross-replica read gives."""
+
+    aggregation: VariableAggregation
+    value: Array | None  # None if it is not known
+    after_write: bool = False
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return f"reads {COMBINED[self.aggregation]} of the replicas' values"
+        return f"reads {shown(self.value)}{' then' if self.after_write else ''}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Agrees(Fact):
+    """What a write on every replica does to all components.
+
+    With `if_all_write`, the value of one replica stands for those of all.
+    """
+
+    operation: Operation
+    aggregation: VariableAggregation
+    value: Array | None  # the aggregate; None if it is not known
+    if_all_write: Array | None = None
+
+    def __str__(self) -> str:
+        does = DOES[self.operation]
+        if self.value is None:
+            return f"{does} {COMBINED[self.aggregation]} of the replicas' values"
+        if self.aggregation is VariableAggregation.ONLY_FIRST_REPLICA:
+            return f"{does} replica 0's {shown(self.value)}"
+        same = self.if_all_write
+        return f"{does} {shown(self.value)}" + (
+            "" if same is None else f" if every replica writes {shown(same)}"
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Components(Fact):
+    """What all components become, or are."""
+
+    values: tuple[Array, ...]
+    become: bool = False
+
+    def __str__(self) -> str:
+        each = ", ".join(map(shown, self.values))
+        return f"the components become ({each})" if self.become else f"gives ({each})"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Gives(Fact):
+    """What an expression gives."""
+
+    values: tuple[Array, ...]
+
+    def __str__(self) -> str:
+        return f"gives {', '.join(map(shown, self.values))}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Does(Fact):
+    """What a write of a value does, where nothing is aggregated."""
+
+    operation: Operation
+    value: Array
+
+    def __str__(self) -> str:
+        return f"{DOES[self.operation]} {shown(self.value)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Says(Fact):
+    """A fixed sentence."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+KEEPS_OWN: Final = Says("every replica keeps its own value")
+WRITES_ALL: Final = Says("writes every component")
+IS_LEGAL: Final = Says("is legal, and so is the read")
+EACH_CHANGES: Final = Says("every replica changes its component by its own value")
+EACH_KEEPS: Final = Says("every replica keeps its component of the value")
+EACH_WRITES: Final = Says("each replica writes independently; a read outside combines")
+GIVES_OWN: Final = Says("gives every replica's own value")
+GIVES_SUM: Final = Says("gives their sum")

@@ -1,0 +1,265 @@
+"""Mismatches: replicas of one call did different things where all must do the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+from varsim.spec import VariableAggregation, VariableSpec
+from varsim.texts.cells import CELLS
+from varsim.texts.facts import Fact, name_replicas
+from varsim.texts.replicas import CollectiveAt, Group, group_lines
+
+MOST_DIFFERENCES: Final = 6
+"""How many differences of structures an error lists."""
+
+_SAME_LINES: Final = (
+    "If they are the same operation, give it the same name= on every replica; if not, make every "
+    "replica run the same lines in the same order."
+)
+
+
+class Mismatch(IntEnum):
+    """How two replicas' arrivals at a collective differ; of several, the least number is told."""
+
+    OPERATION = 1  # another variable, operation, or kind of collective
+    NAME = 2  # the same operation under another name
+    LOCATION = 3  # the same operation without a name, in another line, where that is refused
+    VALUE = 4  # the same operation with another shape, dtype or structure
+    NOTHING = 5
+
+
+_HAPPENED: Final = {
+    Mismatch.OPERATION: "did different things",
+    Mismatch.NAME: "called collectives with different names",
+    Mismatch.LOCATION: "called unnamed collectives in different lines",
+    Mismatch.VALUE: "gave values that do not match",
+}
+_REMEDIES: Final = {
+    Mismatch.OPERATION: (
+        "TensorFlow pairs them by call order alone and mixes their values; varsim refuses (D3). "
+        "Make every replica do the same operations in the same order."
+    ),
+    Mismatch.NAME: (
+        "Only collectives with the same name are combined. Make every replica use the same names "
+        "in the same order."
+    ),
+    Mismatch.LOCATION: (
+        f"Only the call order would pair them, which strict=True refuses. {_SAME_LINES}"
+    ),
+    Mismatch.VALUE: "Give a value of the same structure, shape and dtype on every replica.",
+}
+
+
+def in_short(kind: Mismatch) -> str:
+    """Return what happened and what to do about it, without who did what."""
+    return f"{_headline(kind, 0)}. {_REMEDIES[kind]}"
+
+
+def _headline(kind: Mismatch, index: int) -> str:
+    return (
+        f"replicas {_HAPPENED[kind]} at collective {index + 1} of this call, where all must do the "
+        "same"
+    )
+
+
+# ---------------------------------------------------------------- why replicas wait
+
+
+@dataclass(frozen=True, slots=True)
+class NeedsAll(Fact):
+    """Why a write makes replicas wait; without a spec, why another collective does."""
+
+    spec: VariableSpec | None = None
+    cell: str = ""  # the key of the variable's cell
+
+    def __str__(self) -> str:
+        spec = self.spec
+        if spec is None:
+            return "Every replica must take part in it: its result depends on all of them."
+        return (
+            f"{_variable(spec)} makes them wait: {CELLS[self.cell].waits} "
+            f"{_AGGREGATES.get(spec.aggregation, 'a value')}."
+        )
+
+
+_AGGREGATES: Final = {
+    VariableAggregation.SUM: "the sum of all replicas' values",
+    VariableAggregation.MEAN: "the mean of all replicas' values",
+    VariableAggregation.ONLY_FIRST_REPLICA: "replica 0's value, on all replicas at once",
+}
+
+
+def _variable(spec: VariableSpec) -> str:
+    return (
+        f"{spec.name!r} (synchronization={spec.synchronization.name}, "
+        f"aggregation={spec.aggregation.name}, created at {spec.created_at or 'an unknown place'})"
+    )
+
+
+# ---------------------------------------------------------------- mismatches
+
+
+@dataclass(frozen=True, slots=True)
+class Unlike(Fact):
+    """All replicas came to a collective, with arrivals that cannot be combined."""
+
+    kind: Mismatch
+    index: int  # of the collective in its call, from 0
+    groups: tuple[Group, ...]
+    details: tuple[Fact, ...]
+    reason: NeedsAll
+
+    def __str__(self) -> str:
+        return "\n".join(
+            [
+                f"{_headline(self.kind, self.index)}:",
+                *group_lines(self.groups),
+                *(f"  {detail}" for detail in difference_lines(self.details)),
+                f"  {self.reason}",
+                f"  {_REMEDIES[self.kind]}",
+            ]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class UnlikeStructures(Fact):
+    """Replicas returned structures that cannot be joined; without details, the keys differ."""
+
+    details: tuple[Fact, ...]
+
+    def __str__(self) -> str:
+        lines = [*difference_lines(self.details)] or [
+            "a key of a dict is not equal to that of another replica, although they have the same "
+            "repr(): use keys like strings or whole numbers, and not NaN"
+        ]
+        return "\n  ".join(["replicas gave structures that do not match:", *lines])
+
+
+@dataclass(frozen=True, slots=True)
+class Absent(Fact):
+    """Some replicas wait at a collective for others whose functions have ended."""
+
+    index: int
+    ended: int  # how many have
+    groups: tuple[Group, ...]
+    reason: NeedsAll
+    is_write: bool
+
+    def __str__(self) -> str:
+        later = ", or use synchronization=ON_READ if the value may be combined later"
+        return "\n".join(
+            [
+                f"replicas wait for {'one' if self.ended == 1 else 'some'} that will not come, at "
+                f"collective {self.index + 1} of this call:",
+                *group_lines(self.groups),
+                f"  {self.reason}",
+                "  Let every replica reach it: move it out of code that only some replicas run"
+                f"{later if self.is_write else ''}.",
+            ]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Uneven(Fact):
+    """Replicas have not written a deferred variable alike."""
+
+    spec: VariableSpec
+    same_count: bool
+    groups: tuple[Group, ...]
+
+    @property
+    def headline(self) -> str:
+        """Return what happened."""
+        what = "by different operations" if self.same_count else "a different number of times"
+        return f"replicas wrote {self.spec.name!r} {what} in this call, where all must do the same"
+
+    @property
+    def remedy(self) -> str:
+        """Return what to do about it."""
+        return (
+            "Make every replica write it equally often, by the same operations in the same order, "
+            "or use synchronization=ON_READ if each may write it independently."
+        )
+
+    def __str__(self) -> str:
+        spec = self.spec
+        return "\n".join(
+            [
+                f"{self.headline}:",
+                *group_lines(self.groups),
+                f"  {spec.name!r} (synchronization=AUTO and adaptive, "
+                f"aggregation={spec.aggregation.name}, created at "
+                f"{spec.created_at or 'an unknown place'}) needs the writes of every replica: they "
+                "are combined when the variable is read.",
+                f"  {self.remedy}",
+            ]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing(Fact):
+    """Unnamed collectives in different lines were combined, by call order alone."""
+
+    sides: tuple[tuple[CollectiveAt, tuple[int, ...]], ...]  # with who called each, fewest first
+
+    def __str__(self) -> str:
+        operation = self.sides[0][0].operation
+        sides = [
+            f"{operation} at {one.location or 'an unknown place'} ({name_replicas(who)})"
+            for one, who in self.sides
+        ]
+        what = (
+            "replica 0's function runs for all"
+            if operation == "merge_call"
+            else "their values are mixed"
+        )
+        return (
+            f"{' is combined with '.join(sides)}: without a name they are paired by call order "
+            f"alone, and {what}\n  {_SAME_LINES} strict=True refuses it."
+        )
+
+
+# ---------------------------------------------------------------- details
+
+
+@dataclass(frozen=True, slots=True)
+class Sides(Fact):
+    """Different groups of replicas have different things."""
+
+    sides: tuple[tuple[str, tuple[int, ...]], ...]  # with who has each, fewest first
+    subject: str = ""  # what differs
+    facet: str = ""  # of the subject: "shape" or "dtype"
+
+    def __str__(self) -> str:
+        subject = f"{self.subject}: " if self.subject else ""
+        facet = f"{self.facet} " if self.facet else ""
+        sides = (f"{what} on {name_replicas(who)}" for what, who in self.sides)
+        return f"{subject}{facet}{' against '.join(sides)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Lacks(Fact):
+    """Some replicas' structures have nothing at a path."""
+
+    replica_ids: tuple[int, ...]
+    path: str
+
+    def __str__(self) -> str:
+        has = "has" if len(self.replica_ids) == 1 else "have"
+        return f"{name_replicas(self.replica_ids)} {has} no {key_text(self.path)}"
+
+
+def key_text(path: str) -> str:
+    """Return a path for readers: a single key of a dict without its brackets."""
+    return path[1:-1] if path[:2] in {"['", '["'} and path.count("[") == 1 else path
+
+
+def difference_lines(details: Sequence[Fact]) -> Iterator[str]:
+    """Return a line for each difference, for a limited number of them."""
+    yield from map(str, details[:MOST_DIFFERENCES])
+    more = len(details) - MOST_DIFFERENCES
+    if more > 0:
+        yield f"… and {more} more differences"

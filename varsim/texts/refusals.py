@@ -1,0 +1,158 @@
+"""Why an operation on a variable is refused: the problems of a `VariableError`, and remedies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from varsim.spec import Operation, Shape, Synchronization, VariableAggregation, VariableSpec
+from varsim.texts.facts import Fact, shape_text
+
+REASONS: Final[dict[str, str]] = {
+    "no_aggregation": (
+        "cannot be read in cross-replica context: its components may differ, and "
+        "aggregation=NONE does not say how to combine them"
+    ),
+    "adds_to_sum": (
+        "cannot be added to in cross-replica context: synchronization=ON_READ with "
+        "aggregation=SUM reads the sum of its components, and it is not clear which of them "
+        "should change"
+    ),
+    "local_only": (
+        "cannot be read in cross-replica context: with synchronization=NONE each replica keeps "
+        "its own value, so there is no single value to read"
+    ),
+}
+"""By the key of a cell's reason. A policy of another package adds its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused(Fact):
+    """A cell of the policy table refuses an operation."""
+
+    key: str
+    result_of: Operation | None = None  # the write whose result would be read
+
+    def __str__(self) -> str:
+        if self.result_of is None:
+            return REASONS[self.key]
+        return (
+            f"{self.result_of.value} in cross-replica context returns the variable to be read, and "
+            f"it {REASONS[self.key]}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class MeanOfIntegers(Fact):
+    """aggregation=MEAN, of a dtype without fractions."""
+
+    dtype: np.dtype[np.generic]
+
+    def __str__(self) -> str:
+        return f"aggregation=MEAN of dtype {self.dtype}: a mean of integers is not an integer"
+
+
+@dataclass(frozen=True, slots=True)
+class NoArithmetic(Fact):
+    """An add to a bool."""
+
+    operation: Operation
+
+    def __str__(self) -> str:
+        return f"{self.operation.value} of dtype bool: there is no such arithmetic"
+
+
+@dataclass(frozen=True, slots=True)
+class SumOfBools(Fact):
+    """aggregation=SUM of bools over several replicas."""
+
+    def __str__(self) -> str:
+        return "aggregation=SUM of dtype bool over several replicas: bools have no sum"
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedIfStrict(Fact):
+    """A synchronization that a strict strategy does not support."""
+
+    synchronization: Synchronization
+
+    def __str__(self) -> str:
+        return (
+            f"synchronization={self.synchronization.name} is not supported under a strict strategy "
+            "(nor by TensorFlow)"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AggregationDoesNotFit(Fact):
+    """An aggregation that a policy cannot have."""
+
+    aggregation: VariableAggregation
+    synchronization: Synchronization
+    possible: tuple[VariableAggregation, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"aggregation={self.aggregation.name} does not fit synchronization "
+            f"{self.synchronization.name}: it needs {', '.join(one.name for one in self.possible)}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ShapesDiffer(Fact):
+    """A write of a value with another shape."""
+
+    operation: Operation
+    given: Shape
+    wanted: Shape
+
+    def __str__(self) -> str:
+        return (
+            f"{self.operation.value} of a value of shape {shape_text(self.given)} to a variable of "
+            f"shape {shape_text(self.wanted)}: shapes must be equal"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PerReplicaFromOutside(Fact):
+    """A value per replica that is assigned from outside to a variable which takes one value."""
+
+    spec: VariableSpec
+    kind: str  # the class of the value
+    location: str
+
+    def __str__(self) -> str:
+        return (
+            f"variable {self.spec.name!r} at {self.location}: a {self.kind} cannot be assigned to "
+            f"an {self.spec.synchronization.name} variable in cross-replica context; assign in "
+            "strategy.run, where every replica writes its own value"
+        )
+
+
+USE_FLOATS: Final = "Use a float dtype, or aggregation=SUM and divide where you read."
+USE_INTEGERS: Final = "Use assign, or an integer dtype."
+COUNT_INSTEAD: Final = "Use an integer dtype for a count, or ONLY_FIRST_REPLICA."
+NOT_STRICT: Final = "Use ON_READ, or a strategy without strict=True."
+RESHAPE: Final = "Nothing is broadcast; reshape the value, or use numpy.broadcast_to."
+"""Remedies, for errors without fixes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Diverged(Fact):
+    """A write in replica context makes the components of a mirrored variable differ."""
+
+    spec: VariableSpec
+    operation: Operation
+    fixes: tuple[object, ...]
+
+    def __str__(self) -> str:
+        spec = self.spec
+        text = (
+            f"variable {spec.name!r}: {self.operation.value} in replica context with "
+            f"synchronization={spec.synchronization.name} and aggregation={spec.aggregation.name} "
+            "changes this replica's copy only; the mirror is broken, and a cross-replica read "
+            "shows replica 0's value."
+        )
+        return "\n  - ".join([text, *map(str, self.fixes)])

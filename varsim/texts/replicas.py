@@ -1,0 +1,227 @@
+"""What replicas do, with the location in the program, and groups of replicas that do the same."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from varsim.spec import Operation
+from varsim.texts.facts import Fact, name_replicas
+
+MOST_GROUPS: Final = 12
+"""How many groups of replicas an error lists: more would not be readable."""
+
+
+def _at(location: str) -> str:
+    return f" at {location}" if location else ""
+
+
+# ---------------------------------------------------------------- operations
+
+
+@dataclass(frozen=True, slots=True)
+class WriteAt(Fact):
+    """A write in replica context."""
+
+    variable: str
+    operation: Operation
+    dtype: np.dtype[np.generic]
+    shape: tuple[int, ...]
+    location: str
+
+    def __str__(self) -> str:
+        shape = "×".join(map(str, self.shape)) or "scalar"
+        what = f"{self.variable}.{self.operation.value} ({self.dtype} {shape})"
+        return f"{what}{_at(self.location)}"
+
+
+@dataclass(frozen=True, slots=True)
+class CollectiveAt(Fact):
+    """A collective as a program calls it, with dtypes and shapes in place of values."""
+
+    operation: str  # all_reduce, all_gather or merge_call
+    arguments: tuple[str, ...]
+    location: str
+
+    def __str__(self) -> str:
+        arguments = f"({', '.join(self.arguments)})" if self.arguments else ""
+        return f"{self.operation}{arguments}{_at(self.location)}"
+
+
+@dataclass(frozen=True, slots=True)
+class ReadAt(Fact):
+    """A read that waits for the replica's own write."""
+
+    variable: str
+    location: str
+
+    def __str__(self) -> str:
+        return f"a read of {self.variable}, after its own write to it{_at(self.location)}"
+
+
+@dataclass(frozen=True, slots=True)
+class HostCallAt(Fact):
+    """A request that the program does something for the replica."""
+
+    location: str
+
+    def __str__(self) -> str:
+        return f"a request to the program{_at(self.location)}"
+
+
+# ---------------------------------------------------------------- what a replica does
+
+
+class Doing(Fact):
+    """What one replica does, or several that do the same."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def of(self, count: int) -> str:
+        """Return the predicate for that number of replicas."""
+
+    def __str__(self) -> str:
+        return self.of(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Did(Doing):
+    """An operation."""
+
+    operation: Fact
+
+    def of(self, count: int) -> str:  # noqa: ARG002  # an operation has no number
+        """Return the operation."""
+        return str(self.operation)
+
+
+@dataclass(frozen=True, slots=True)
+class NeverCame(Doing):
+    """The function ended before the collective."""
+
+    ended: str  # "raised" or "returned"
+    collectives: int  # before that
+
+    def of(self, count: int) -> str:
+        """Return how the function ended."""
+        before = f"{self.collectives} collective{'' if self.collectives == 1 else 's'}"
+        its = "its function" if count == 1 else "their functions"
+        return f"never came; {its} {self.ended} after {before}"
+
+
+@dataclass(frozen=True, slots=True)
+class WaitsIn(Doing):
+    """The replica waits in an operation."""
+
+    operation: Fact
+    now_at: str = ""
+
+    def of(self, count: int) -> str:
+        """Return where it waits."""
+        verb = "waits" if count == 1 else "wait"
+        return f"{verb} in {self.operation}{_now(self.now_at)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Runs(Doing):
+    """The replica runs its function."""
+
+    now_at: str = ""
+
+    def of(self, count: int) -> str:
+        """Return where it is, if that is known."""
+        return f"{'runs' if count == 1 else 'run'}{_now(self.now_at)}"
+
+
+@dataclass(frozen=True, slots=True)
+class HasEnded(Doing):
+    """The function has ended."""
+
+    now_at: str = ""
+
+    def of(self, count: int) -> str:
+        """Return that it has ended."""
+        return f"{'has' if count == 1 else 'have'} ended{_now(self.now_at)}"
+
+
+def _now(location: str) -> str:
+    return f", now at {location}" if location else ""
+
+
+@dataclass(frozen=True, slots=True)
+class DidNotCome(Doing):
+    """The replica has not come to the collective, and does something else."""
+
+    instead: Doing
+
+    def of(self, count: int) -> str:
+        """Return what it does instead."""
+        return f"did not come ({self.instead.of(count)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Wrote(Doing):
+    """How often the replica wrote a variable, and what it does now if that matters."""
+
+    count: int
+    ended: str = ""  # "raised" or "returned", if its function has
+    now: Doing | None = None
+
+    def of(self, count: int) -> str:
+        """Return the number of writes."""
+        one = count == 1
+        said = f"{self.count} write{'' if self.count == 1 else 's'}{'' if one else ' each'}"
+        if self.ended:
+            return f"{said}; {'its function' if one else 'their functions'} {self.ended}"
+        if self.now is not None:
+            return f"{said}; {'it' if one else 'they'} {self.now.of(count)}"
+        return said
+
+
+# ---------------------------------------------------------------- groups
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Replicas that did the same, and what that was."""
+
+    replica_ids: tuple[int, ...]  # in replica order
+    doing: Doing
+
+    @property
+    def what(self) -> str:
+        """Return what they did."""
+        return self.doing.of(len(self.replica_ids))
+
+    def __str__(self) -> str:
+        return f"{name_replicas(self.replica_ids)}: {self.what}"
+
+
+def grouped(doings: Iterable[Doing], more: Iterable[Hashable] | None = None) -> tuple[Group, ...]:
+    """Group replicas by what they do, the smallest group first.
+
+    Args:
+        doings: Of each replica, in replica order.
+        more: Further differences of each replica, which the texts do not show.
+    """
+    doings = list(doings)
+    who: dict[tuple[Doing, Hashable], list[int]] = {}
+    further = [None] * len(doings) if more is None else more
+    for replica_id, key in enumerate(zip(doings, further, strict=True)):
+        who.setdefault(key, []).append(replica_id)
+    groups = [Group(tuple(ids), doing) for (doing, _), ids in who.items()]
+    return tuple(sorted(groups, key=lambda group: (len(group.replica_ids), group.replica_ids)))
+
+
+def group_lines(groups: Sequence[Group]) -> list[str]:
+    """Return a line for each group; if there are too many, for the first ones and the largest."""
+    more = len(groups) - MOST_GROUPS
+    if more <= 0:
+        return [f"  {group}" for group in groups]
+    first, last = groups[: MOST_GROUPS - 1], groups[-1]
+    return [*(f"  {group}" for group in first), f"  … and {more} more groups", f"  {last}"]
