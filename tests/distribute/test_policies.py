@@ -85,13 +85,28 @@ def test_an_unsuitable_aggregation_is_refused_with_the_suitable_ones():
     assert "synchronization=ON_READ" in changes
 
 
-def test_a_policy_of_the_program_travels_with_the_spec_and_is_known_after_it():
+def test_a_policy_of_the_program_travels_with_the_spec_and_is_known_after_it(monkeypatch):
     synchronization = tf.Variable(0.0, synchronization=OnReadMean(5)).synchronization
-    custom._KNOWN.clear()
+    monkeypatch.setattr(custom, "_KNOWN", {})  # as in another process
 
     know(synchronization)
 
     assert OnReadMean(5) == custom.known(synchronization)
+
+
+def test_another_package_provides_a_policy_and_is_named_in_the_spec(tmp_path, monkeypatch):
+    folder = tmp_path / "acme_policies-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-policies\nVersion: 1.0\n")
+    (folder / "entry_points.txt").write_text(
+        f"[varsim.policies]\non_read_mean = {__name__}:OnReadMean\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    synchronization = parse_synchronization("on_read_mean:7")
+
+    assert CustomSynchronization("on_read_mean:7") == synchronization
+    assert ("acme-policies", b"") == (synchronization.package, synchronization.definition)
 
 
 @pytest.mark.slow

@@ -24,6 +24,7 @@ from varsim.tracing.history import open_history
 from varsim.tracing.merge import merge
 from varsim.tracing.trace import TraceOptions
 from varsim.whatif.compare import Effect, Replays, WhatIf
+from varsim.whatif.reading import spec_of_known_policy
 from varsim.whatif.recorded import Settings
 
 ON_WRITE, ON_READ = VariableSynchronization.ON_WRITE, VariableSynchronization.ON_READ
@@ -66,6 +67,43 @@ def test_a_replay_with_the_same_settings_equals_the_record(program, monkeypatch)
         assert () == replays.doubts
         assert "" == replays.under({}).failure
         assert all(effect.harmless for effect in replays.under({}).effects)
+
+
+def with_local_sgd() -> None:
+    strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])
+    with strategy.scope():
+        v = tf.Variable(0.0, name="v", synchronization=tf.LocalSGD(2))
+
+    def step() -> None:
+        v.assign_add(1.0 + tf.distribute.get_replica_context().replica_id_in_sync_group)
+        v.read_value()
+
+    for _ in range(5):
+        strategy.run(step)
+    v.read_value()
+
+
+def test_a_policy_that_tensorflow_does_not_have_is_replayed_too(monkeypatch):
+    """The record has the local writes and what was exchanged; the policy exchanges again."""
+    with recorded(with_local_sgd, monkeypatch) as replays:
+        same = effect_on(replays.under({}), "v")
+        assert same.harmless
+        assert same.cost_before == same.cost_after
+
+        on_write = Settings(VariableSynchronization.ON_WRITE, VariableAggregation.MEAN)
+        other = effect_on(replays.under(settings_for(replays, "v", on_write)), "v")
+        assert other.cost_after.merges == 5
+        assert not other.harmless
+
+
+def test_a_policy_that_is_not_installed_is_not_compared(monkeypatch):
+    with recorded(with_local_sgd, monkeypatch) as replays:
+        rows = replays.program.variables
+    other = {number: row._replace(synchronization="acme:2") for number, row in rows.items()}
+    (row,) = other.values()
+
+    with pytest.raises(ConfigError, match="not compared: variable 'v' has synchronization acme:2"):
+        spec_of_known_policy(row)
 
 
 @pytest.mark.parametrize("workload", [one.name for one in list_workloads()])

@@ -63,7 +63,7 @@ class _OpenCall:
     asked: dict[int, list[RecordedAction]] = field(default_factory=dict)  # of questions, by replica
 
 
-def _spec(row: VariableRow) -> VariableSpec:
+def spec_of_known_policy(row: VariableRow) -> VariableSpec:
     """Return the spec of a variable, once its policy is known.
 
     Raises:
@@ -84,7 +84,7 @@ class _Builder:
     def __init__(self, history: History) -> None:
         self._num_replicas = history.num_replicas
         self._variables = history.variables
-        specs = {number: _spec(row) for number, row in history.variables.items()}
+        specs = {number: spec_of_known_policy(row) for number, row in history.variables.items()}
         self._shares = {
             number: policies.cell(spec, Context.CROSS_REPLICA, Operation.ASSIGN).shares
             for number, spec in specs.items()
