@@ -152,7 +152,7 @@ def test_ctrl_c_interrupts_the_merge_of_the_record_at_once() -> None:
         line.replace("runs/", f"{Path('runs').resolve()}/") for line in run.complained
     ]
     assert run.ended_after_s < HEEDED_S
-    assert "digits: 1,100 steps, interrupted while its record was being merged" in run.out
+    assert "digits: 1,100 steps, interrupted while merging its record" in run.out
     assert "`varsim check` does both" in " ".join(run.out.split())
     summary = load_summary(Path("runs/latest"))
     assert (["merging"], None) == (summary.interrupted, summary.verdict)
