@@ -20,7 +20,7 @@ A process that hears of an older event counts as knowing a little more than it d
 that two events are unordered; it never makes ordered events look unordered.
 """
 
-_NOBODY: Final = -2  # in place of a process, for numbers that no event has
+_NO_PROCESS: Final = -2  # in place of a process, for numbers that no event has
 
 _ARRIVALS: Final = frozenset({"write", "arrive"})
 _RELEASES: Final = frozenset({"commit", "answer"})
@@ -78,13 +78,13 @@ class Clocks(EventObserver):
         processes, now = self._processes, self._now[process]
         if cause is not None and 0 <= cause < len(processes):
             other = processes[cause]
-            if now[other] < cause and other not in (_NOBODY, process):
+            if now[other] < cause and other not in (_NO_PROCESS, process):
                 self._join(process, number, other, cause)
         now[process] = number
         if number == len(processes):  # as it is, if the numbers have no gaps
             processes.append(process)
         elif number > len(processes):
-            processes.extend([_NOBODY] * (number - len(processes)))
+            processes.extend([_NO_PROCESS] * (number - len(processes)))
             processes.append(process)
 
     def known(self, by: int, of: int) -> int:
@@ -100,7 +100,7 @@ class Clocks(EventObserver):
         cause = event.cause
         if cause is not None and 0 <= cause < len(self._processes):
             other = self._processes[cause]
-            if other not in (_NOBODY, event.process):
+            if other not in (_NO_PROCESS, event.process):
                 self._join(event.process, event.event, other, cause)
 
     def _join(self, process: int, number: int, other: int, cause: int) -> None:

@@ -102,8 +102,8 @@ class PendingWrite:
 
     def __init__(self, event: Event, num_replicas: int) -> None:
         self.event = event
-        everybody = range(num_replicas) if event.replica is None else (event.replica,)
-        self.remaining = set(everybody)
+        replicas = range(num_replicas) if event.replica is None else (event.replica,)
+        self.remaining = set(replicas)
 
 
 class Change:

@@ -1,4 +1,4 @@
-"""Values that a trace names and does not have: large ones, of which only the place was recorded."""
+"""Stands in for large values whose bytes a trace does not have."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from varsim.spec import Array
 
 
 class Absent:
-    """Memory that stands for what was not recorded; nobody reads it, and it takes no room."""
+    """Memory in place of frames that were not recorded. It is never read, and takes no space."""
 
     def __init__(self) -> None:
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE
@@ -22,32 +22,32 @@ class Absent:
         self._first = int(everything.__array_interface__["data"][0])
 
     def frame(self, kept: bytes | int) -> Buffer:
-        """A recorded frame; of one that was not kept, something of its length."""
+        """Return a recorded frame; for one that was not kept, memory of its length."""
         if isinstance(kept, bytes):
             return kept
         return memoryview(self._memory)[:kept]
 
     def is_absent(self, array: Array) -> bool:
-        """Whether an array's bytes were not recorded."""
+        """Return whether an array's bytes were not recorded."""
         address = int(array.__array_interface__["data"][0])
         return self._first <= address < self._first + MAX_FRAME_BYTES
 
     # ------------------------------------------------------------ as the codec's shared memory
 
     def put(self, array: Array) -> SharedReference | None:  # noqa: ARG002  # the protocol's name
-        """Nothing is sent from here."""
+        """Refuse: nothing is sent from here."""
         raise AssertionError("what is read back is not sent")
 
     def take_back(self, place: SharedReference) -> None:  # noqa: ARG002
-        """Nothing is sent from here."""
+        """Refuse: nothing is sent from here."""
         raise AssertionError("what is read back is not sent")
 
     def get(self, place: SharedReference, size_bytes: int) -> Array:  # noqa: ARG002  # of memory long gone
-        """Something of an array's length."""
+        """Return memory of an array's length."""
         return self._bytes[:size_bytes]
 
     def take_note(self, note: memoryview) -> None:
-        """What was let go of says nothing about a run."""
+        """Ignore which arrays were released."""
 
 
 _NORESERVE: Final = getattr(mmap, "MAP_NORESERVE", 0)

@@ -1,8 +1,8 @@
-"""A file of records that survive the process that appends them, without a system call for each.
+"""A crash-safe log: its records survive the writing process, without a system call for each.
 
-What is appended is copied into the *tail*, a small file that is mapped into memory: what is written
-there is the system's, whatever becomes of the process. A tail that is full moves into the file. It
-begins with two numbers: where in the file its content belongs, and how many bytes it has.
+A record is copied into the *tail*, a small file that is mapped into memory: the system keeps its
+content even if the process is killed. A full tail moves into the file. The tail begins with two
+numbers: where in the file its content belongs, and how many bytes it has.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _CHUNK_BYTES: Final = 2**20
 
 
 class CrashSafeLog:
-    """A file that is appended to, up to a limit."""
+    """A log that grows up to a limit."""
 
     def __init__(self, path: Path, limit_bytes: int) -> None:
-        """Makes the file.
+        """Create the file.
 
         Raises:
-            OSError: It is there already, or cannot be made.
+            OSError: It exists already, or cannot be created.
         """
         self._path = path
         self._file = _create(path)
@@ -39,7 +39,7 @@ class CrashSafeLog:
         self._owner = os.getpid()
 
     def append(self, records: bytes | memoryview) -> bool:
-        """Writes whole records; False if there is no more room, or it is closed."""
+        """Append whole records; return False if there is no more room, or the log is closed."""
         size = len(records)
         if self._file < 0 or self._moved + self._end - _HEAD.size + size > self._limit:
             return False
@@ -56,7 +56,7 @@ class CrashSafeLog:
         return True
 
     def _move(self, content: bytes | memoryview) -> bool:
-        """Appends to the file itself; the tail is empty then."""
+        """Append to the file itself, and empty the tail."""
         if not content:
             return True
         try:
@@ -74,7 +74,7 @@ class CrashSafeLog:
         return True
 
     def close(self, last: bytes) -> None:
-        """Writes the last record, and closes it. Does nothing the second time."""
+        """Append the last record, and close the log. A second call does nothing."""
         if self._file < 0 or os.getpid() != self._owner:
             return
         self._limit += _CLOSING_BYTES
@@ -87,7 +87,7 @@ class CrashSafeLog:
 
 
 def chunks(path: Path) -> Iterator[bytes]:
-    """What such a file has, with its tail if its process was killed.
+    """Yield the content of a log, with its tail if its process was killed.
 
     Raises:
         OSError: It cannot be read.

@@ -1,4 +1,4 @@
-"""What recorded messages mean: each becomes the events that it tells of."""
+"""Decodes recorded messages into events of the history."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ from varsim.tracing.layout import Packed, packed
 from varsim.tracing.rows import NO_VALUE, Columns, Form, HistoryRows, Kept, form, kept
 
 Events = Sequence[int]
-"""The numbers of the events that the sending of a message was."""
+"""The numbers of the events of a sent message."""
 
 _ANSWERS: Final = {Reduced: "reduced", Merged: "merged", HostResult: "host_result"}
 _MEETINGS: Final = {AllReduce: "all_reduce", AllGather: "all_gather", MergeCall: "merge_call"}
-_NOBODY: Final = -1
+_NO_REPLICA: Final = -1
 
 _CONTRIBUTIONS: Final = Form("variable", "operation", "position", "location", "value")
 _COMMITS: Final = Form("variable", "operation", "version", "position", "value")
@@ -58,13 +58,13 @@ class LayoutError(ValueError):
 
 
 class RecordedVariables:
-    """The variables that a history tells of."""
+    """The variables of a history."""
 
     def __init__(self) -> None:
         self.specs: dict[int, VariableSpec] = {}
 
     def rows(self) -> Iterator[VariableRow]:
-        """As the table has them."""
+        """Yield the rows of the table `variables`."""
         for variable_id, spec in sorted(self.specs.items()):
             yield VariableRow(
                 variable_id,
@@ -86,14 +86,14 @@ class RecordedVariables:
 
 
 class OpenCollectives:
-    """At which meeting points of a call each variable was written, and is not committed yet."""
+    """By call and variable: the positions of merges without a commit yet."""
 
     def __init__(self) -> None:
         self._open: dict[int, defaultdict[int, deque[int]]] = {}  # call → variable → indices
         self._seen: dict[int, int] = {}  # call → how many meeting points are known
 
     def write(self, call: int, first: int, variable_ids: Iterable[int]) -> None:
-        """A replica has written, from a meeting on; the first that does makes them known."""
+        """Add the writes of a replica, from a position on; those of the first replica count."""
         seen = self._seen.get(call, 0)
         index = first
         for index, variable_id in enumerate(variable_ids, start=first):
@@ -102,18 +102,18 @@ class OpenCollectives:
         self._seen[call] = max(seen, index + 1)
 
     def settle(self, call: int | None, variable_id: int) -> int | None:
-        """The meeting that the next commit of a variable ends."""
+        """Return the position of the merge that the next commit of a variable ends."""
         waiting = self._open[call][variable_id] if call in self._open else None
         return waiting.popleft() if waiting else None
 
     def end(self, call: int) -> None:
-        """Nothing more of a call will be settled."""
+        """Drop a call."""
         self._open.pop(call, None)
         self._seen.pop(call, None)
 
 
 class _ToAll:
-    """Events that are one, though each replica is told of them: by what is told, until all are."""
+    """Finds messages to all replicas that are one event, until all replicas have got them."""
 
     def __init__(self, num_replicas: int) -> None:
         self._num_replicas = num_replicas
@@ -125,12 +125,12 @@ class _ToAll:
     def first(
         self, replica_id: int, what: tuple[object, ...], make: Callable[[], Events]
     ) -> Events:
-        """The events of what is told, made when the first is told."""
+        """Return the events of a message; the first delivery makes them."""
         found = self._told.get(what)
         if found is None:
             found = self._told[what] = make(), set()
         events, who = found
-        if replica_id != _NOBODY:
+        if replica_id != _NO_REPLICA:
             who.add(replica_id)
             if len(who) == self._num_replicas:
                 del self._told[what]
@@ -138,7 +138,7 @@ class _ToAll:
 
 
 class FromProgram:
-    """What the coordinator sends. To several replicas it is one event, and several deliveries."""
+    """Decodes what the coordinator sends. A message to several replicas is one event."""
 
     def __init__(
         self,
@@ -156,15 +156,15 @@ class FromProgram:
         self._to_one: defaultdict[tuple[int, int], int] = defaultdict(int)
 
     def writes_to_one(self, variable_id: int, replica_id: int) -> None:
-        """The program writes a component: the next commit to it is for it alone."""
+        """Note that the program writes one component: the next commit is for it alone."""
         self._to_one[variable_id, replica_id] += 1
 
     def decided(self, message: Message) -> None:
-        """A message that leaves later is an event now."""
-        self.tell(_NOBODY, message)
+        """Make the events of a message that leaves later."""
+        self.tell(_NO_REPLICA, message)
 
     def tell(self, replica_id: int, message: Message) -> Events:
-        """The events that sending this message is, or that sending it to others was."""
+        """Return the events of a message, made now or when it was sent to another replica."""
         match message:
             case Commit():
                 return self._commit(replica_id, message)
@@ -243,7 +243,7 @@ class FromProgram:
 
 
 class FromReplica:
-    """What one replica sends."""
+    """Decodes what one replica sends."""
 
     def __init__(
         self,
@@ -260,11 +260,11 @@ class FromReplica:
         self._withheld: defaultdict[int, deque[Kept]] = defaultdict(deque)  # by variable
 
     def withheld(self, variable_id: int, value: Kept) -> None:
-        """The next write of a variable that is sent without a value had this one."""
+        """Keep the value of the next write of a variable that is sent without one."""
         self._withheld[variable_id].append(value)
 
     def tell(self, message: Message) -> Events:
-        """The events that sending this message is."""
+        """Return the events of a message."""
         rows = self._rows
         match message:
             case Contribution():
@@ -315,7 +315,7 @@ class FromReplica:
 
 
 class _RecordedOutbox:
-    """What the writes of an outbox have in common with those of the next one like it."""
+    """The layout of an outbox: what its contributions have in common."""
 
     def __init__(self, writes: Sequence[Write], arrays: Sequence[Packed]) -> None:
         self.variable_ids = [write.variable_id for write in writes]
@@ -353,7 +353,7 @@ class _RecordedOutbox:
 def side_by_side(
     array: Array, shapes: Sequence[Sequence[int | None]], absent: Absent
 ) -> list[Kept]:
-    """The columns of values that lie one behind another in an array; their shapes are whole."""
+    """Return the columns of values that lie side by side in an array; no shape is open."""
     content = None if absent.is_absent(array) else bytearray(array.tobytes())
     dtype, size = array.dtype, array.itemsize
     found: list[Kept] = []
@@ -373,12 +373,12 @@ def _count(shape: Sequence[int | None]) -> int:
 
 
 def class_of(said: str) -> str:
-    """Return the class of an exception that is told as Python tells it: `ValueError: text`."""
+    """Return the class of an exception from its usual text, `ValueError: text`."""
     return said.partition(":")[0]
 
 
 def installed(message: Commit, causes: Events, rows: HistoryRows) -> None:
-    """A replica applies a commit."""
+    """Add the installs of a commit by a replica."""
     ids, versions = message.variable_ids.tolist(), message.versions.tolist()
     operation = message.operation._value_
     columns = [

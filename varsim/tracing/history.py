@@ -1,6 +1,6 @@
-"""The history of a run: one SQLite file, in which every event stands after all that caused it.
+"""The history of a run: one SQLite file with all events in causal order.
 
-`docs/history.md` describes the tables for people; `SCHEMA` is what it is generated from.
+`docs/history.md` describes the tables for readers; it is generated from `SCHEMA`.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from varsim.tracing.signals import heeding_signals
 from varsim.tracing.trace import PROGRAM as PROGRAM  # noqa: PLC0414  # a word of the tables, too
 
 SCHEMA_VERSION: Final = 2
-"""Of the tables; it grows when a column changes its meaning or goes (see `old_schemas`)."""
+"""The version of the tables; it grows when a column changes its meaning (see `old_schemas`)."""
 
 HISTORY: Final = "history.db"
 
 ORACLE: Final = "oracle"
-"""In a run's directory: what the same program did on one replica, with a history of its own."""
+"""The folder in a run's directory with the history of the same program on one replica."""
 
 LEFT_OUT: Final = "left_out"
-"""A key of `run`: what was taken out of the record when it was exported; a list, with "values"."""
+"""A key of `run`: what an export left out of the record; a list, with "values"."""
 
 SCHEMA: Final = """
 CREATE TABLE run (            -- what was run, and whether the record of it is whole
@@ -133,7 +133,7 @@ class Event(NamedTuple):
 
 
 _as_event: Final = partial(tuple.__new__, Event)
-"""Of a row that has all columns. `Event._make` counts them, and takes twice as long."""
+"""Makes an event of a row with all columns. `Event._make` counts them, and takes twice as long."""
 
 
 class VariableRow(NamedTuple):
@@ -167,17 +167,17 @@ class History:
 
     @property
     def num_replicas(self) -> int:
-        """How many replicas the run had."""
+        """Return how many replicas the run had."""
         return int(self.run["num_replicas"])
 
     @property
     def last_event(self) -> int:
-        """The number of the last event; 0 if there is none."""
+        """Return the number of the last event; 0 without one."""
         ((last,),) = self.connection.execute("SELECT max(event) FROM events")
         return int(last or 0)
 
     def events(self, where: str = "1", parameters: Iterable[Any] = ()) -> Iterator[Event]:
-        """The events for which an SQL condition holds, in causal order, one at a time."""
+        """Yield the events for which an SQL condition holds, in causal order."""
         rows = self.connection.execute(
             f"SELECT * FROM events WHERE {where} ORDER BY event",  # noqa: S608  # our own conditions
             tuple(parameters),
@@ -187,12 +187,12 @@ class History:
 
 @contextmanager
 def open_history(path: Path) -> Iterator[History]:
-    """Opens a history for reading.
+    """Open a history for reading.
 
     Args:
         path: A run's directory, or a `history.db`.
     Raises:
-        ConfigError: There is none, it is none, or another version wrote it.
+        ConfigError: There is no such file, or it is not a history of a known schema.
     """
     file = path / HISTORY if path.is_dir() else path
     if not file.is_file():
@@ -216,12 +216,12 @@ def open_history(path: Path) -> Iterator[History]:
 
 @contextmanager
 def open_oracle(path: Path) -> Iterator[History | None]:
-    """Opens the history of a run's oracle for reading; None if there is none.
+    """Open the history of a run's oracle for reading; None if there is none.
 
     Args:
         path: The run's directory, or its `history.db`.
     Raises:
-        ConfigError: It is no history, or another version wrote it.
+        ConfigError: It is not a history of a known schema.
     """
     folder = (path if path.is_dir() else path.parent) / ORACLE
     if not (folder / HISTORY).is_file():
@@ -232,7 +232,7 @@ def open_oracle(path: Path) -> Iterator[History | None]:
 
 
 Told = tuple[tuple[str, ...], Iterable[tuple[Any, ...]]]
-"""Some events, and which columns they have: the others are NULL."""
+"""Events that have the same columns: names of the columns, and rows. Other columns are NULL."""
 
 
 def write_history(
@@ -241,7 +241,7 @@ def write_history(
     variables: Iterable[VariableRow],
     events: Iterable[tuple[Any, ...]],
 ) -> None:
-    """Writes a history of events that are there already; see `write_told`."""
+    """Write a history of given events; see `write_told`."""
     write_told(path, run, variables, [(Event._fields, events)])
 
 
@@ -256,7 +256,7 @@ def write_told(
     Args:
         run: The entries of the table of that name; `schema` and `events`, the number of events,
             are added. Read last.
-        variables: Looked at after the events, as only then they are all known.
+        variables: Read after the events, as only then they are all known.
         told: The events, in their order.
     """
     temporary = path.with_name(f".{path.name}")
@@ -266,7 +266,7 @@ def write_told(
             connection.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;")
             tables, _, indices = SCHEMA.partition("CREATE INDEX")
             connection.executescript(tables)
-            for columns, rows in told:  # a NULL costs as much as a text
+            for columns, rows in told:  # to write a NULL takes as long as a text
                 _insert(connection, "events", columns, rows)
             count = connection.total_changes
             _insert(connection, "variables", VariableRow._fields, variables)

@@ -1,4 +1,4 @@
-"""From the traces of all processes to the history of the run."""
+"""Merges the traces of all processes into the history of the run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from varsim.tracing.trace import RecordKind, file_name
 from varsim.tracing.uncollected import uncollected
 
 Sent = list[tuple[Message, Events]]
-"""The messages of an envelope, and the events that its sending was."""
+"""The messages of an envelope, each with its events."""
 
 Recorded = tuple[str, list[int], int | None, bytes | None]
 """A value, as a trace has it: dtype, shape, digest and bytes."""
@@ -38,7 +38,7 @@ Recorded = tuple[str, list[int], int | None, bytes | None]
 _SENT, _RECEIVED = int(RecordKind.SENT), int(RecordKind.RECEIVED)
 
 _TOGETHER: Final = 1000
-"""Events that are handed on together, about."""
+"""About how many events are passed on together."""
 
 _READS: Final = Form("variable", "version", "replica", "location", "value")
 _REPEATED_READS: Final = Form("variable", "version", "replica", "location", "value", "times")
@@ -46,12 +46,12 @@ _WRITES: Final = Form("variable", "operation", "replica", "location", "value")
 
 
 def merge(directory: Path, history: Path, *, tell: Tell | None = None) -> None:
-    """Writes the history that the traces in a directory tell: the whole of it, or nothing.
+    """Merge the traces in a directory into a history: write the whole of it, or nothing.
 
     Args:
         directory: Where the traces are.
         history: The file to be written, or a directory for a `history.db`.
-        tell: Is told how much of the traces is merged.
+        tell: Gets the part of the traces that is merged, from 0 to 1.
     Raises:
         ProtocolError: There is no trace of the program, or another version wrote it.
         OSError: The history cannot be written.
@@ -74,10 +74,9 @@ def merge(directory: Path, history: Path, *, tell: Tell | None = None) -> None:
 
 
 class _Merger:
-    """Puts the records of all processes into one order, and tells what they mean.
+    """Puts the records of all processes into one order, and decodes them.
 
-    The order is that of the clock, but an envelope is received after it was sent, whatever the
-    clocks say.
+    The order is that of the clock, but an envelope is always received after it was sent.
     """
 
     def __init__(
@@ -89,9 +88,9 @@ class _Merger:
     ) -> None:
         self.variables = RecordedVariables()
         self.whole = True
-        """Whether every trace was closed by its process, and all of it was understood."""
+        """Whether every process closed its trace, and all records could be decoded."""
         self.missing: list[str] = []
-        """Why not, as far as that is known."""
+        """Why it is not whole, in clauses."""
         self.limited = False
         """Whether a trace has reached its limit."""
         self._directory = directory
@@ -109,12 +108,12 @@ class _Merger:
         self._last_messages: dict[int, list[Message]] = {}  # of each sender, the last that it sent
         self._window = window
         self._open = window is None
-        """Whether what is told is in the window: what came before it is not known, for anybody."""
+        """Whether the events are in the window; earlier ones are left out for all processes."""
         self._reads: dict[int, Columns] = {}  # each process's last, without `times`
         self._traces: list[Reading] = []
 
     def events(self, tell: Tell | None = None) -> Iterator[Told]:
-        """All events, in causal order."""
+        """Yield all events, in causal order."""
         rows, tells = self._rows, self._by_kind()
         # With a window, each record is either in it or not.
         most, taken = _TOGETHER if self._window is None else 1, 0
@@ -130,7 +129,7 @@ class _Merger:
                 self.whole = False
                 self.missing.append(f"a contribution of {_who(process)} has {error}")
             except (ProtocolError, ValueError, TypeError, LookupError):
-                self.whole = False  # a record that was damaged; what it told is missing
+                self.whole = False  # a damaged record: its events are missing
             if rows.count - taken >= most:
                 taken, told = rows.count, rows.take()
                 if self._open:
@@ -140,7 +139,7 @@ class _Merger:
             tell(1.0)
 
     def _done(self) -> float:
-        """How much of all traces has been read, as a fraction."""
+        """Return the part of all traces that has been read, from 0 to 1."""
         size_bytes = sum(trace.size_bytes for trace in self._traces)
         return min(sum(trace.done_bytes for trace in self._traces) / max(size_bytes, 1), 1.0)
 
@@ -188,7 +187,7 @@ class _Merger:
         return iter(trace)
 
     def _first(self, process: int, source: Iterator[TraceRecord]) -> TraceRecord | None:
-        """The first record of a trace; None if there is none, or it is no trace."""
+        """Return the first record of a trace; None if it has none, or is not a trace."""
         try:
             first = next(source, None)
         except ProtocolError:
@@ -198,18 +197,18 @@ class _Merger:
         return first
 
     def _check_end(self, process: int, last: TraceRecord | None) -> None:
-        """A trace has ended."""
+        """Note how a trace has ended."""
         if last is None or last[0] != RecordKind.ENDED:
             self.whole = False
             cut = last is not None and last[0] == RecordKind.CUT
             self.limited = self.limited or cut
-            why = "reached its limit" if cut else "was not closed, as of a process that is killed"
+            why = "reached its limit" if cut else "was not closed, as after a kill"
             self.missing.append(f"the record of {_who(process)} {why}")
 
     # ------------------------------------------------------------ what a record tells
 
     def _by_kind(self) -> dict[int, Callable[..., None]]:
-        """What records tell, by their kind; other kinds tell nothing."""
+        """Return the method for each kind of record; other kinds have no events."""
         return {
             int(RecordKind.SENT): self._sent,
             int(RecordKind.RECEIVED): self._received,

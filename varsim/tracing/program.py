@@ -1,4 +1,4 @@
-"""What the program's own process writes down, beside the messages that it sends and receives."""
+"""Records what the program's own process does, beside the messages that it sends and receives."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ProgramNotes:
             self._trace.wrote(variable_id, replica_id, operation, place, value)
 
     def decided(self, outgoing: Iterable[Sequence[Message]]) -> None:
-        """The program goes on, and may see what commits say that have not left yet."""
+        """Record commits that have not left yet: the program may see their effect."""
         if self._trace is not None:
             unsent = [message for messages in outgoing for message in messages]
             commits = {id(one): one for one in unsent if isinstance(one, Commit)}
@@ -38,7 +38,7 @@ class ProgramNotes:
     def finished(
         self, call_id: int, error: str | None, outgoing: Iterable[Sequence[Message]]
     ) -> None:
-        """A call is over."""
+        """Record the end of a call."""
         if self._trace is not None:
             self.decided(outgoing)
             self._trace.finished(call_id, error)

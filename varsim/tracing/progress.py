@@ -16,9 +16,9 @@ Item = TypeVar("Item")
 
 
 def telling(items: Iterable[Item], count: int, tell: Tell | None) -> Iterator[Iterator[Item]]:
-    """The items in batches, of about so many in all; tells how many have passed.
+    """Yield the items in batches, and report the finished part of about `count` items.
 
-    A batch must be taken to its end before the next one.
+    A batch must be consumed before the next one.
     """
     source, passed = iter(items), 0
     for first in source:

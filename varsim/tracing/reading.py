@@ -21,7 +21,7 @@ _ENVELOPES: Final = (int(RecordKind.SENT), int(RecordKind.RECEIVED))
 
 
 class Reading:
-    """The records of a trace, one after another; of a killed process's, those that are whole."""
+    """The records of a trace; if its process was killed, the complete ones."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -29,18 +29,18 @@ class Reading:
             max_buffer_size=_MAX_RECORD_BYTES, unicode_errors="surrogatepass"
         )
         self.size_bytes = path.stat().st_size
-        """About: of a process that was killed, a little may lie beside the file."""
+        """Approximately: if the process was killed, a little is in another file."""
 
     @property
     def done_bytes(self) -> int:
-        """How much has been read."""
+        """Return how many bytes have been read."""
         return int(self._unpacker.tell())
 
     def __iter__(self) -> Iterator[TraceRecord]:
-        """The records.
+        """Yield the records.
 
         Raises:
-            ProtocolError: It is no trace, or another version wrote it.
+            ProtocolError: It is not a trace of this version.
         """
         content = filter(None, chunks(self._path))
         first = next(content, b"")
@@ -59,26 +59,26 @@ class Reading:
 
 
 def _is_damaged(record: object) -> bool:
-    """Whether it cannot be put into an order, or among the envelopes."""
+    """Return whether a record has no valid time, or an envelope no valid peer."""
     if type(record) is not list or len(record) < 2 or type(record[1]) is not int:
         return True
     return record[0] in _ENVELOPES and (len(record) < 3 or type(record[2]) is not int)
 
 
 def records(path: Path) -> Iterator[TraceRecord]:
-    """The records of a trace.
+    """Return the records of a trace.
 
     Raises:
-        ProtocolError: It is no trace, or another version wrote it.
+        ProtocolError: It is not a trace of this version.
     """
     return iter(Reading(path))
 
 
 def begun(path: Path) -> TraceRecord:
-    """A trace's first record.
+    """Return a trace's first record.
 
     Raises:
-        ProtocolError: It is no trace, or has none.
+        ProtocolError: It is not a trace of this version, or has no record.
     """
     first = next(records(path), None)
     if first is None or first[0] != RecordKind.BEGUN:

@@ -1,4 +1,4 @@
-"""The rows of a history while it is made: numbered, in causal order, with what all of them need."""
+"""Makes the rows of a history: numbers them, and adds the columns that all of them have."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from varsim.tracing.absent import Absent
 from varsim.tracing.history import Told
 
 Kept = tuple[str | None, str | None, int | None, bytearray | None]
-"""The columns of a value: dtype, shape, digest and value, which sqlite3 takes faster than bytes."""
+"""The columns of a value: dtype, shape, digest and content; sqlite3 prefers a bytearray."""
 
 Columns = tuple[Any, ...]
-"""Of an event, those that its form has behind the common ones."""
+"""The columns of an event after the common ones, as its form lists them."""
 
 NO_VALUE: Final[Kept] = (None, None, None, None)
 _OWN_CALL: Final = -1  # in place of a call: the one that the process is in
@@ -29,17 +29,17 @@ _VALUE: Final = ("dtype", "shape", "digest", "value")
 
 
 class Form:
-    """Which columns some events have; the others are NULL."""
+    """The columns that some events have; the others are NULL."""
 
     def __init__(self, *columns: str) -> None:
-        """Of columns beside those that all have; `value` stands for all of a value."""
+        """Make a form of columns beside the common ones; `value` is all columns of a value."""
         own = [part for one in columns for part in (_VALUE if one == "value" else (one,))]
         self.columns = (*_COMMON, *own)
         self.cause = self.columns.index("cause") if "cause" in own else None
 
     @cached_property
     def caused(self) -> Form:
-        """The same, with a cause in the end."""
+        """Return the form with a cause as its last column."""
         form = Form()
         form.columns = (*self.columns, "cause")
         form.cause = len(self.columns)
@@ -47,7 +47,7 @@ class Form:
 
 
 class HistoryRows:
-    """The events that were told and not taken yet. Whoever tells says first whose they are."""
+    """The events that were added and not taken yet. `turn_to` says whose the next ones are."""
 
     def __init__(self, num_replicas: int, began_ns: int) -> None:
         self._told: list[Told] = []  # of neighbours, no two have the same columns
@@ -55,37 +55,37 @@ class HistoryRows:
         self._last: list[Columns] = []  # and its events
         self._began_ns = began_ns
         self._count = 0
-        everybody = range(num_replicas + 1)  # the program is process -1, so it is the last one
-        self._numbers = [0 for _ in everybody]
-        self._calls: list[list[int]] = [[] for _ in everybody]  # innermost last
-        self._causes: list[int | None] = [None for _ in everybody]  # of each one's next event
+        processes = range(num_replicas + 1)  # the program is process -1, so it is the last one
+        self._numbers = [0 for _ in processes]
+        self._calls: list[list[int]] = [[] for _ in processes]  # innermost last
+        self._causes: list[int | None] = [None for _ in processes]  # of each one's next event
         self._process, self._time_s = -1, 0.0
 
     @property
     def count(self) -> int:
-        """How many events were told in all."""
+        """Return how many events were added in all."""
         return self._count
 
     def take(self) -> list[Told]:
-        """Those that were told and not taken yet: now they are."""
+        """Take the events that were not taken yet."""
         told, self._told, self._columns = self._told, [], ()
         return told
 
     def turn_to(self, process: int, time_ns: int) -> None:
-        """What follows happened in that process, at that time."""
+        """Let the next events be of this process and time."""
         self._process, self._time_s = process, (time_ns - self._began_ns) / 1e9
 
     def tell(
         self, kind: str, *, call: int | None = _OWN_CALL, value: Kept | None = None, **columns: Any
     ) -> int:
-        """One more event; its number."""
+        """Add an event, and return its number."""
         form = _form(*columns, *(() if value is None else ("value",)))
         return self.tell_one(kind, form, (*columns.values(), *(value or ())), call=call)
 
     def tell_one(
         self, kind: str, form: Form, columns: Columns, *, call: int | None = _OWN_CALL
     ) -> int:
-        """One more event; its number."""
+        """Add an event, and return its number."""
         process = self._process
         if call == _OWN_CALL:
             calls = self._calls[process]
@@ -102,14 +102,14 @@ class HistoryRows:
         return event
 
     def _turn_to_columns(self, form: Form) -> None:
-        """What follows has these columns."""
+        """Let the next rows have these columns."""
         self._columns, self._last = form.columns, []
         self._told.append((self._columns, self._last))
 
     def tell_all(
         self, kind: str, form: Form, columns: Iterable[Columns], *, call: int | None = _OWN_CALL
     ) -> range:
-        """Events that happened one after another, at once; their numbers."""
+        """Add several events in a row, and return their numbers."""
         process, time_s = self._process, self._time_s
         if call == _OWN_CALL:
             call = self.call
@@ -132,7 +132,7 @@ class HistoryRows:
         return range(first, self._count + 1)
 
     def _caused(self, form: Form, row: Columns) -> tuple[Form, Columns]:
-        """An event of a process with what caused it, unless it has a cause of its own."""
+        """Return an event with the pending cause, unless it has its own."""
         cause, self._causes[self._process] = self._causes[self._process], None
         if form.cause is None:
             return form.caused, (*row, cause)
@@ -141,23 +141,23 @@ class HistoryRows:
         return form, row
 
     def because(self, event: int) -> None:
-        """The next event of this process is caused by that one."""
+        """Let an event cause the next one of this process."""
         self._causes[self._process] = event
 
     # ------------------------------------------------------------ calls
 
     @property
     def call(self) -> int | None:
-        """The call that the process is in."""
+        """Return the call that the process is in."""
         calls = self._calls[self._process]
         return calls[-1] if calls else None
 
     def begin(self, call: int) -> None:
-        """The process begins a call, in the one that it is in."""
+        """Let the process begin a call, inside its present one."""
         self._calls[self._process].append(call)
 
     def end(self) -> None:
-        """The process ends the call that it is in."""
+        """Let the process end its innermost call."""
         if self._calls[self._process]:
             self._calls[self._process].pop()
 
@@ -166,7 +166,7 @@ _form = lru_cache(Form)
 
 
 def kept(value: Array, absent: Absent) -> Kept:
-    """The columns of a value, of which the bytes may be absent."""
+    """Return the columns of a value; its bytes may be absent."""
     content = None if absent.is_absent(value) else value.tobytes()
     return recorded(value.dtype, value.shape, None, content)
 
@@ -174,7 +174,7 @@ def kept(value: Array, absent: Absent) -> Kept:
 def recorded(
     dtype: np.dtype[Any] | str, shape: Sequence[int], digest: int | None, content: bytes | None
 ) -> Kept:
-    """The columns of a value, of which the bytes or at least their digest may be known."""
+    """Return the columns of a value of which the bytes, or only the digest, may be known."""
     if content is not None:
         digest = zlib.crc32(content)
     name, sizes = form(dtype, tuple(shape))
@@ -183,5 +183,5 @@ def recorded(
 
 @lru_cache(4096)
 def form(dtype: np.dtype[Any] | str, shape: tuple[int, ...]) -> tuple[str, str]:
-    """Dtype and shape as the columns have them."""
+    """Return dtype and shape as in the columns."""
     return np.dtype(dtype).name, json.dumps(shape)

@@ -15,8 +15,8 @@ _STEPS: Final = 100_000
 def heeding_signals(connection: sqlite3.Connection) -> Iterator[None]:
     """Let an exception of a signal handler end a statement, such as CREATE INDEX.
 
-    Without it, Python runs no handler before the statement has ended. SQLite itself only says that
-    it was interrupted: what was raised is raised again here.
+    Without it, Python runs no handler before the statement has ended. SQLite itself only reports
+    an interruption, so the exception is raised again here.
     """
     raised: list[BaseException] = []
     looks = _looks(raised)
@@ -32,7 +32,7 @@ def heeding_signals(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def _looks(raised: list[BaseException]) -> Iterator[bool]:
-    """Whether to stop. Python runs handlers when a generator goes on, and so inside of `try`."""
+    """Yield whether to stop. Python runs handlers when a generator resumes, inside the `try`."""
     try:
         while True:
             yield False

@@ -1,10 +1,10 @@
-"""What one process writes down while it runs: what it sent, what it heard, and what it read.
+"""Records one process while it runs: what it sends, receives, reads and writes.
 
 A trace is a file: `MAGIC`, then msgpack arrays `[kind, time_ns, …]`, the first of which is `BEGUN`.
-The time is the system's steady clock, which all processes of a host share. What is sent is kept as
-the bytes that travel (see `protocol.codec`), so recording it costs next to nothing; whoever
-receives it only notes when. Reads and writes wait until something is sent, or until they are many.
-What is written then survives the process, however that ends (see `crash_safe_log.py`).
+The time is the system's steady clock, which all processes of a host share. A sent envelope is kept
+as the bytes that travel (see `protocol.codec`), so that it costs little; the receiver records only
+the time. Records of reads and writes are written with the next envelope, or when there are many.
+Written records survive the process, also if it is killed (see `crash_safe_log.py`).
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ MAGIC: Final = b"varsim-trace-1\n"
 
 OPS, MESSAGES, OFF = "ops", "messages", "off"
 LEVELS: Final = (OPS, MESSAGES, OFF)
-"""How much is recorded: operations with values that are not large; all bytes; nothing."""
+"""What is recorded: operations, with values that are not large; all bytes; nothing."""
 
 LIMIT_BYTES: Final = 2**28
-"""Of one process's trace, unless told otherwise; it ends there, and says so."""
+"""The default size of one process's trace; a trace that reaches it ends, and says so."""
 
 FRAME_LIMIT_BYTES: Final = 2**16
-"""Of a frame whose bytes are kept at `ops`, or of a value that the program reads or writes."""
+"""The largest frame, or value of the program, whose bytes are kept at `ops`."""
 
 READ_LIMIT_BYTES: Final = 2**10
-"""Of a value that a replica reads, or contributes in vain, and whose bytes are kept at `ops`."""
+"""The largest value that a replica reads, or withholds, whose bytes are kept at `ops`."""
 
 _MAX_PENDING: Final = 256  # records that are not written yet; those of reads and writes are many
 
@@ -59,19 +59,19 @@ PROGRAM: Final = -1
 
 
 class RecordKind(IntEnum):
-    """Of a record: its first member. What follows the time is said behind each."""
+    """The kind of a record: its first member. A comment lists what follows the time."""
 
     BEGUN = 1  # process, num_replicas, level, protocol version, seconds since the epoch, window
-    SENT = 2  # peer, frames (a number: so many bytes, not kept), or None: the same as before
-    RECEIVED = 3  # peer: the next of its envelopes has come here
+    SENT = 2  # peer, frames (a number: bytes that are not kept), or None: the same as before
+    RECEIVED = 3  # peer: its next envelope has arrived
     READ = 4  # variable_id, replica or None, version, place, value: (dtype, shape, digest, bytes)
     WROTE = 5  # variable_id, replica or None, operation, place, value
     FINISHED = 6  # call_id, what its error said or None
     LOST = 7  # replica, how its worker ended
     ENDED = 8  # the process has closed its trace: nothing is missing
     CUT = 9  # the trace has reached its limit
-    AGAIN = 10  # how often what was read last was read again right after it, in the same place
-    DECIDED = 11  # frames: commits that no replica waits for, and that leave with what comes next
+    AGAIN = 10  # repeat count of the preceding READ at the same location
+    DECIDED = 11  # frames: commits that no replica waits for; they leave with the next envelope
     WITHHELD = (
         12  # variable_id, value: of a contribution that is sent without, as it does not count
     )
@@ -82,7 +82,7 @@ _AGAIN, _WITHHELD = int(RecordKind.AGAIN), int(RecordKind.WITHHELD)
 
 
 _SKELETON: Final = (Create, Forget, Layout, Start, Returned, Raised, Abort)
-"""What is recorded outside of a window: without it, nothing in the window could be understood."""
+"""Messages that are recorded outside a window, too: the window is decoded with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class TraceOptions:
     """What a run records, and where.
 
     Raises:
-        ConfigError: A value is not possible; the text says which one is.
+        ConfigError: A value is invalid; the text says what is expected.
     """
 
     directory: Path  # or its name; it is made if it is not there
@@ -117,7 +117,7 @@ class TraceOptions:
 
 
 def file_name(process: int) -> str:
-    """The name of a process's trace."""
+    """Return the file name of a process's trace."""
     return "program.trace" if process < 0 else f"replica-{process}.trace"
 
 
@@ -125,10 +125,10 @@ class Trace:
     """The record of one process."""
 
     def __init__(self, options: TraceOptions, process: int, num_replicas: int) -> None:
-        """Opens the file.
+        """Open the file.
 
         Raises:
-            OSError: It cannot be made.
+            OSError: It cannot be created.
         """
         self._everything = options.level == MESSAGES
         self._read_limit = FRAME_LIMIT_BYTES if process == PROGRAM else READ_LIMIT_BYTES
@@ -145,14 +145,14 @@ class Trace:
         self._again = 0  # and how often since
         self._window = options.window
         self._open = options.window is None
-        """Whether more is recorded than what one needs to understand the calls of the window."""
+        """Whether all is recorded, and not only the messages that a window needs."""
         peers = range(num_replicas) if process == PROGRAM else ()
         self._open_to = dict.fromkeys(peers, self._open)  # as far as each has been told
         about = (process, num_replicas, options.level, PROTOCOL_VERSION, time.time())
         self._note(RecordKind.BEGUN, *about, options.window)
 
     def _note(self, kind: RecordKind, *what: Any) -> None:
-        """Writes a record, and all that are pending before it."""
+        """Write a record, after all that are pending."""
         self._defer((int(kind), time.monotonic_ns(), *what))
         self._settle()
 
@@ -180,12 +180,12 @@ class Trace:
         self._packer.reset()
 
     def begins(self, call_id: int) -> None:
-        """A call begins, which may be one of the window, or the first after it."""
+        """Begin a call: the window may begin or end with it."""
         if self._window is not None:
             self._open = self._window[0] <= call_id < self._window[1]
 
     def sent(self, peer: int, frames: Sequence[Frame], messages: Sequence[Message]) -> None:
-        """An envelope leaves for a peer, as these frames, which may show shared memory."""
+        """Record an envelope to a peer. Its frames may be views of shared memory."""
         if frames is self._sent:
             self._note(RecordKind.SENT, peer, None)
             return
@@ -202,9 +202,9 @@ class Trace:
         self._note(RecordKind.SENT, peer, self._kept(frames))
 
     def _in_window(self, peer: int, messages: Sequence[Message]) -> list[Message]:
-        """Those that are recorded: all in the window, and before and after it the skeleton.
+        """Return the messages to record: all in the window, and outside it those that it needs.
 
-        What leaves with the start of the window's first call, and before it, came before.
+        Messages before the `Start` of the window's first call are outside, also in its envelope.
         """
         found = []
         to_peer = self._open_to.get(peer, self._open)
@@ -217,7 +217,7 @@ class Trace:
         return found
 
     def _kept(self, frames: Sequence[Frame]) -> list[bytes | memoryview | int]:
-        """The frames, and of large ones the sizes: but the first, which holds the messages."""
+        """Return the frames, but of large arrays the sizes; the first frame holds the messages."""
         if self._everything:
             return list(frames)
         header, *arrays = frames
@@ -225,16 +225,16 @@ class Trace:
         return [header, *(one if len(one) <= limit else len(one) for one in arrays)]
 
     def received(self, peer: int) -> None:
-        """The next envelope of a peer has come."""
+        """Record that the next envelope of a peer has arrived."""
         self._defer((_RECEIVED, time.monotonic_ns(), peer))
 
     def read(
         self, variable_id: int, replica: int | None, version: int, place: str, value: Array
     ) -> None:
-        """The program, or a replica, has read a variable.
+        """Record a read by the program or a replica.
 
         Args:
-            replica: Whose component; None: the value of all together.
+            replica: Whose component; None for the value of all components.
         """
         if not self._open:
             return
@@ -249,7 +249,7 @@ class Trace:
     def wrote(
         self, variable_id: int, replica: int | None, operation: Operation, place: str, value: Array
     ) -> None:
-        """The program, or a replica, writes by itself; contributions are in what is sent.
+        """Record a local write; contributions are in the envelopes.
 
         Args:
             replica: Whose component; None: all of them.
@@ -262,7 +262,7 @@ class Trace:
         self._defer((_WROTE, time.monotonic_ns(), *what))
 
     def withheld(self, variable_id: int, value: Array) -> None:
-        """A replica contributes a value that does not count, and so is not in what it sends."""
+        """Record a contributed value that does not count, and so is not sent."""
         if self._open:
             shown = self._columns(value)  # the caller may change it
             self._defer((_WITHHELD, time.monotonic_ns(), variable_id, shown))
@@ -271,7 +271,7 @@ class Trace:
         return value.nbytes <= FRAME_LIMIT_BYTES or self._everything
 
     def _columns(self, value: Array) -> tuple[str, tuple[int, ...], int | None, bytes | None]:
-        """What is kept of a value that was read, or of a contribution that does not count."""
+        """Return what is kept of a value that was read or withheld."""
         if not self._is_kept(value):
             return value.dtype.char, value.shape, None, None
         content = value.tobytes()
@@ -280,25 +280,25 @@ class Trace:
         return value.dtype.char, value.shape, zlib.crc32(content), None
 
     def decided(self, commits: Sequence[Message]) -> None:
-        """There are commits that have not left yet."""
+        """Record commits that have not left yet."""
         if self._open:
             self._note(RecordKind.DECIDED, self._kept(encode(commits)))
 
     def finished(self, call_id: int, error: str | None) -> None:
-        """The program has what a call led to."""
+        """Record the end of a call."""
         self._note(RecordKind.FINISHED, call_id, error)
 
     def lost(self, replica: int, reason: str) -> None:
-        """A worker has ended before its time."""
+        """Record the loss of a worker."""
         self._note(RecordKind.LOST, replica, reason)
 
     def close(self) -> None:
-        """Nothing more is recorded. Does nothing the second time."""
+        """Close the trace. A second call does nothing."""
         if self._pending:
             self._settle()
         self._file.close(msgpack.packb((RecordKind.ENDED, time.monotonic_ns())))
 
 
 def open_trace(options: TraceOptions | None, process: int, num_replicas: int) -> Trace | None:
-    """The record of a process; None if nothing is to be recorded."""
+    """Open the trace of a process; None if nothing is to be recorded."""
     return None if options is None else Trace(options, process, num_replicas)

@@ -1,7 +1,7 @@
-"""Which settings to choose: those that save most and change nothing, which a replay has shown.
+"""Advises settings: those that save most and change no value, as a replay shows.
 
-Variables are independent of each other: what replicas and the program wrote is what was recorded.
-So one replay under ON_READ tells of all variables, and one replay of all that was chosen proves it.
+Variables are independent of each other: the replay writes the recorded values. So one replay under
+ON_READ shows the effect on all variables, and one replay of all chosen settings proves it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ON_READ, ON_WRITE, ADAPTIVE = (
 SUM, MEAN = VariableAggregation.SUM, VariableAggregation.MEAN
 
 _LEAST_SAVED: Final = 0.1
-"""Of the messages: for less, settings stay."""
+"""Share of the messages that a change must save."""
 
 _MENDING: Final = tuple(
     Settings(synchronization, aggregation)
@@ -36,7 +36,7 @@ _MENDING: Final = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What to choose for one variable."""
+    """The advice for one variable."""
 
     effect: Effect  # of the choice; before and after are the same if it is to be kept
     proof: str  # which reads need what; sentences
@@ -46,13 +46,13 @@ class Advice:
 
     @property
     def keeps(self) -> bool:
-        """Whether the settings stay."""
+        """Return whether the settings stay."""
         return self.effect.before == self.effect.after
 
 
 @dataclass(frozen=True, slots=True)
 class Advised:
-    """The advice for all variables, and what it does together."""
+    """The advice for all variables, and its common effect."""
 
     advice: tuple[Advice, ...]
     together: WhatIf
@@ -64,13 +64,13 @@ class Advised:
 def advise(
     replays: Replays, *, only: Iterable[int] | None = None, careful: bool = False
 ) -> Advised:
-    """What to choose, each checked by a replay of all choices.
+    """Advise settings, and check them by a replay of all choices.
 
     Args:
-        only: Variables whose settings may change; all, if it is not said which.
-        careful: Whether other steps will follow than those that are replayed. Then no value is
-            to change, and nothing becomes ON_READ that replicas read: they may have written the
-            same so far.
+        only: Variables whose settings may change; None for all.
+        careful: Whether other steps will follow than the replayed ones. Then no value may change,
+            and a variable that replicas read does not become ON_READ: until now they may have
+            written equal values by chance.
     """
     before = replays.program.settings()
     free = {number for number in before if only is None or number in set(only)}
@@ -103,7 +103,7 @@ def advise(
 def _together(
     replays: Replays, chosen: dict[int, Settings], mended: Mapping[int, tuple[str, ...]]
 ) -> WhatIf:
-    """All of it played at once; what does no longer keep values then, is taken back."""
+    """Replay all choices at once; take back those that change values then."""
     while True:
         for number in at_odds(replays.program, chosen):
             del chosen[number]
@@ -133,7 +133,7 @@ def _is_read_inside(replays: Replays, variable: int) -> bool:
 
 
 def _effects(replays: Replays, changes: Mapping[int, Settings]) -> list[Effect]:
-    """Of these changes; none if the program would stop."""
+    """Return the effects of changes; none if the program would stop."""
     if not changes:
         return []
     result = replays.under(changes)
@@ -141,9 +141,9 @@ def _effects(replays: Replays, changes: Mapping[int, Settings]) -> list[Effect]:
 
 
 def _cheapest(tried: Mapping[Settings, Effect]) -> Settings | None:
-    """The settings that save most messages, if they change nothing and save anything.
+    """Return the settings that save most messages, if they change no value and save enough.
 
-    What nobody has read shows nothing of what its readers need.
+    A variable that was never read does not show what its readers need.
     """
     harmless = [one for one in tried.values() if one.reads and one.harmless and _is_worth_it(one)]
     return max(harmless, key=_saved).after if harmless else None
@@ -166,7 +166,7 @@ def _saved(effect: Effect) -> tuple[int, int]:
 def _mended(
     replays: Replays, before: Mapping[int, Settings], free: set[int]
 ) -> tuple[dict[int, Settings], dict[int, tuple[str, ...]]]:
-    """Settings under which findings go away, for variables that have such; and which findings."""
+    """Return settings that remove findings, by variable; and the names of these findings."""
     troubled = _troubles(replays)
     chosen: dict[int, Settings] = {}
     order = {number: _nearest_first(before[number]) for number in troubled.keys() & free}
@@ -188,7 +188,7 @@ def _mended(
 
 
 def _nearest_first(now: Settings) -> list[Settings]:
-    """What may mend a variable: with its own synchronization first, then its own aggregation."""
+    """Return settings that may remove findings, the most similar to the present ones first."""
     return sorted(
         _MENDING,
         key=lambda one: (
@@ -224,7 +224,7 @@ def _advice(
 
 
 def _uses(replays: Replays, effect: Effect) -> str:
-    """Who reads a variable, how often and where, and how often it is written."""
+    """Return how often, by whom and where a variable is read and written, as text."""
     reads = replays.reads_of(effect.variable)
     who = [
         ("the program", [one for one in reads if one.process == PROGRAM]),
@@ -288,7 +288,7 @@ def _saving(effect: Effect) -> str:
 
 
 def in_words(settings: Settings) -> str:
-    """How settings are called: AUTO, where it is in force, is adaptive."""
+    """Return settings as text; AUTO in force is adaptive."""
     if settings.synchronization is ADAPTIVE:
         return f"AUTO (adaptive) with {settings.aggregation.name}"
     return f"{settings.synchronization.name} with {settings.aggregation.name}"

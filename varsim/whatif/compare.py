@@ -1,4 +1,4 @@
-"""What other settings would have changed: a recorded program played under them, beside itself."""
+"""Compares replays of a recorded program under other settings with the program as it was."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ChangedRead:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """What other settings do to one variable."""
+    """The effect of other settings on one variable."""
 
     variable: int
     name: str
@@ -59,13 +59,13 @@ class Effect:
 
     @property
     def harmless(self) -> bool:
-        """Whether it is certain that nothing changes."""
+        """Return whether it is certain that nothing changes."""
         return not (self.changed or self.unknown or self.refusal)
 
 
 @dataclass(frozen=True, slots=True)
 class WhatIf:
-    """What other settings do to a program."""
+    """The effect of other settings on a program."""
 
     effects: tuple[Effect, ...]  # on every variable, in order of creation
     findings: tuple[Finding, ...]  # in the program as it would be
@@ -81,7 +81,7 @@ class _PlayedRun:
     failure: str
 
     def stale(self) -> dict[int, int]:
-        """By variable: how many reads lacked something."""
+        """Return the number of stale reads by variable."""
         return {
             self.played.numbers[one.variable_id]: one.count
             for one in self.findings
@@ -91,23 +91,23 @@ class _PlayedRun:
 
 _PLAYED: Final = 0.5
 _MERGED: Final = 0.7
-"""How much of a replay is done when it has been played, and merged; then it is searched."""
+"""The part of a replay that is done once it was played, and merged; a search follows."""
 
 
 class Replays:
-    """Plays a recorded program again and again: as it was, and under other settings.
+    """Replays a recorded program, as it was and under other settings.
 
-    It runs no training again. What replicas and the program wrote are the recorded values, whatever
-    they would have read instead.
+    The training is not repeated: replicas and the program write the recorded values, whatever they
+    read in the replay.
     """
 
     def __init__(
         self, history: History, oracle: History | None = None, tell: Tell | None = None
     ) -> None:
-        """Plays it as it was, and sees whether that gives what was recorded.
+        """Replay the program as it was, and compare the reads with the record.
 
         Args:
-            tell: Is told how much of a replay is done, of each one from 0 to 1.
+            tell: Gets the finished part of each replay, from 0 to 1.
         Raises:
             ConfigError: The record has no variable, or the simulated cluster is not installed.
         """
@@ -121,13 +121,13 @@ class Replays:
         ]
         self._as_it_was = self._outcome(self.program.settings())
         self.findings = self._as_it_was.findings
-        """Those of the program as it was."""
+        """The findings of the program as it was."""
         self._astray = self._reads_astray()
         self.doubts = tuple(self._doubts())
-        """What the replay does not tell, or tells otherwise than the record; sentences."""
+        """What the replay does not show, or shows otherwise than the record; sentences."""
 
     def under(self, changes: Mapping[int, Settings]) -> WhatIf:
-        """Plays it with other settings for some variables."""
+        """Replay the program with other settings for some variables."""
         now = self._as_it_was
         settings = self.program.settings() | dict(changes)
         then = self._outcome(settings) if changes else now
@@ -162,7 +162,7 @@ class Replays:
         return WhatIf(tuple(effects), then.findings, then.failure, tuple(warned))
 
     def reads_of(self, variable: int) -> list[RecordedRead]:
-        """All reads of a variable, in the order of the record."""
+        """Return all reads of a variable, in the order of the record."""
         return [one for one in self._reads if one.variable == variable]
 
     def _differences(
@@ -201,7 +201,7 @@ class Replays:
         return _PlayedRun(played, unknown, findings, failure)
 
     def _part(self, begin: float, end: float) -> Tell | None:
-        """What is to be told of a part of a replay."""
+        """Return the reporter of a part of a replay."""
         tell = self._tell
         return None if tell is None else lambda done: tell(begin + (end - begin) * done)
 
@@ -220,7 +220,7 @@ class Replays:
             return error.played, f"step {error.step}: {error.text}"
 
     def _reads_astray(self) -> frozenset[int]:
-        """Reads whose value the replay does not give as it was recorded, though it should."""
+        """Return the reads whose replayed value differs from the recorded one without a reason."""
         values, unknown = self._as_it_was.played.values, self._as_it_was.unknown
         return frozenset(
             one.event

@@ -1,4 +1,4 @@
-"""The lines that choose settings: in an experiment, and in a program."""
+"""Lines of an experiment and of a program that choose settings."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _AUTO: Final = VariableSynchronization.AUTO
 
 
 def at_odds(program: RecordedProgram, chosen: Mapping[int, Settings]) -> set[int]:
-    """Of those chosen: variables with the name of one that has other settings then.
+    """Return chosen variables that have the name of a variable with other settings.
 
-    An experiment names variables, so it cannot tell them apart.
+    An experiment names variables, so it cannot distinguish them.
     """
     settings = program.settings() | dict(chosen)
     by_name: dict[str, set[Settings]] = {}
@@ -27,7 +27,7 @@ def at_odds(program: RecordedProgram, chosen: Mapping[int, Settings]) -> set[int
 
 
 def experiment_keys(program: RecordedProgram, chosen: Mapping[int, Settings]) -> dict[str, Any]:
-    """The keys of an experiment that choose these settings, and leave the others as they are."""
+    """Return the keys of an experiment that choose these settings, and keep the others."""
     keys: dict[str, Any] = {}
     if not chosen:
         return keys
@@ -46,7 +46,7 @@ def experiment_keys(program: RecordedProgram, chosen: Mapping[int, Settings]) ->
 
 
 def python_lines(program: RecordedProgram, chosen: Mapping[int, Settings]) -> Iterator[str]:
-    """The arguments of `tf.Variable` that choose these settings."""
+    """Yield the arguments of `tf.Variable` that choose these settings."""
     if is_adaptive(program, chosen):
         yield 'strategy = tf.distribute.MirroredStrategy(…, auto="adaptive")'
     for number, settings in _written(program, chosen).items():
@@ -63,13 +63,13 @@ def _in_python(synchronization: Synchronization) -> str:
 
 
 def is_adaptive(program: RecordedProgram, chosen: Mapping[int, Settings]) -> bool:
-    """Whether any variable defers what is written to it."""
+    """Return whether any variable defers writes."""
     settings = program.settings() | dict(chosen)
     return any(policies.defers(spec_of(row, settings[n])) for n, row in program.variables.items())
 
 
 def _written(program: RecordedProgram, chosen: Mapping[int, Settings]) -> dict[int, Settings]:
-    """What is chosen; and, where AUTO becomes adaptive, what was AUTO and stays ON_WRITE."""
+    """Return the choices; and if AUTO becomes adaptive, AUTO variables that stay ON_WRITE."""
     turns = is_adaptive(program, chosen) and not is_adaptive(program, {})
     stays = {
         number: settings

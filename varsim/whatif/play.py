@@ -1,7 +1,7 @@
-"""Plays a recorded program in the simulated cluster, under any settings: no process starts.
+"""Plays a recorded program in the simulated cluster, under any settings, without processes.
 
-The program's operations and each replica's are done on the public face, at the places where the
-program did them, so that the engine's errors and the record of the play point there.
+The operations use the public API, at the locations where the program did them, so that errors of
+the engine and the record of the play point there.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from varsim.whatif.values import Filling, at, whole_of
 
 @dataclass(slots=True)
 class Refusal:
-    """What the engine said of an operation that it refused, and how often it did."""
+    """An operation that the engine refused: its error, and how often."""
 
     place: str
     step: int
@@ -50,7 +50,7 @@ class Refusal:
 
 @dataclass(slots=True)
 class Played:
-    """What came of playing a program."""
+    """The result of playing a program."""
 
     values: dict[int, Array] = field(default_factory=dict)  # by the event of the read
     refused: dict[int, Refusal] = field(default_factory=dict)  # by variable, the first
@@ -60,12 +60,12 @@ class Played:
 
 
 class CallFailed(Exception):
-    """A call failed that had not failed in the record; nothing after it is played.
+    """A call failed that did not fail in the record; nothing after it is played.
 
     Attributes:
         call: Its number.
-        text: What the engine said.
-        played: All up to it.
+        text: The error of the engine.
+        played: The result until then.
     """
 
     def __init__(self, call: int, step: int, text: str, played: Played) -> None:
@@ -87,11 +87,11 @@ def play(
     trace: TraceOptions | None = None,
     tell: Tell | None = None,
 ) -> Played:
-    """Plays a program under these settings of its variables.
+    """Play a program under these settings of its variables.
 
     Args:
-        tell: Is told how much of it has been played.
-        other: Fill in other values where none was recorded: what a read then gives depends on them.
+        tell: Gets the part that was played, from 0 to 1.
+        other: Fill in other values where none was recorded, to find the reads that depend on them.
         trace: Where to record the play, as a run is recorded.
     Raises:
         CallFailed: The replicas could not agree in a call.
@@ -128,7 +128,7 @@ def _cluster() -> AbstractContextManager[Any]:
 
 
 class _ReplicaRaised(Exception):
-    """What a replica's function raised in the record, whatever it was."""
+    """Stands for the exception that a replica's function raised in the record."""
 
 
 class _Player:
@@ -152,7 +152,7 @@ class _Player:
         self.played = Played()
 
     def do(self, actions: Iterable[RecordedAction]) -> None:
-        """What the program does, in order."""
+        """Do the actions of the program, in order."""
         for action in actions:
             match action:
                 case RecordedCreate():
@@ -167,7 +167,7 @@ class _Player:
                     self._call(action)
 
     def finish(self) -> None:
-        """Takes the accounts, and ends the cluster."""
+        """Keep the costs, and end the cluster."""
         for account in self._strategy.statistics():
             self.played.costs[self.played.numbers[account.variable_id]] = account
         self._variables.clear()
@@ -270,7 +270,7 @@ class _Player:
             self._refuse(write.variable, write.place, write.step, write.process, error)
 
     def _write_all(self, variable: Any, write: RecordedWrite, value: Array) -> None:
-        """Writes the variable itself; whoever could not read what it wrote, did not ask to."""
+        """Write the variable itself; read the value back only if the recorded settings allow it."""
         if write.shares:
             cell = policies.cell(variable.spec, Context.CROSS_REPLICA, Operation.ASSIGN)
             splits = cell.shares
@@ -281,7 +281,7 @@ class _Player:
         at(write.place)(getattr(variable, write.operation.value), value, read_value=read_value)
 
     def _write_each(self, variable: Any, write: RecordedWrite, values: list[Array]) -> None:
-        """Writes a value of its own to each component: past `assign`, where that refuses it."""
+        """Write one value to each component: by `update`, where `assign` refuses it."""
         each = tf.distribute.PerReplica(values)
         cell = policies.cell(variable.spec, Context.CROSS_REPLICA, write.operation)
         if cell.per_component:

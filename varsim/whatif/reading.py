@@ -1,6 +1,6 @@
-"""From a history to the program that it is the record of.
+"""Reads the recorded program from a history.
 
-Variables that were created while a call ran are created before it.
+Variables that were created during a call are created before it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _WHERE: Final = (
 
 
 def recorded_program(history: History) -> RecordedProgram:
-    """The program that a history is the record of, as far as it goes."""
+    """Return the program of a history, as far as it was recorded."""
     last, problem = missing(history)
     where = _WHERE if last is None else f"{_WHERE} AND event <= {last:d}"
     builder = _Builder(history)
@@ -56,7 +56,7 @@ class _OpenCall:
     call: RecordedCall
     pending: list[RecordedAction] = field(
         default_factory=list
-    )  # of the program, for whoever is answered
+    )  # of the program, for the replica that is answered
     bodies: dict[int, list[RecordedAction]] = field(
         default_factory=dict
     )  # of merge_calls, by meeting
@@ -104,7 +104,7 @@ class _Builder:
         self._group: list[Event] = []  # writes to single components by the program, in a row
 
     def take(self, event: Event) -> None:
-        """Adds what an event tells of the program."""
+        """Add the action of an event."""
         if self._group and not self._belongs(event):
             self._end_group()
         if event.process != PROGRAM:
@@ -134,7 +134,7 @@ class _Builder:
                 self._finish(event)
 
     def program(self, problem: str) -> RecordedProgram:
-        """What was found, without a call that the record does not see end."""
+        """Return the program, without a call whose end was not recorded."""
         if self._group:
             self._end_group()
         return RecordedProgram(
@@ -149,7 +149,7 @@ class _Builder:
     # ------------------------------------------------------------ the program
 
     def _now(self) -> list[RecordedAction]:
-        """Where what the program does now belongs."""
+        """Return the list for the next action of the program."""
         return self._frames[-1].pending if self._frames else self._actions
 
     def _create(self, event: Event) -> None:
@@ -161,7 +161,7 @@ class _Builder:
         self._actions.append(RecordedCreate(event.variable, value))
 
     def _need(self, variable: int | None) -> None:
-        """A variable that the record does not see created is there from the start."""
+        """Create a variable from before the record at the start."""
         if variable is None or variable in self._created:
             return
         self._created.add(variable)
@@ -197,7 +197,7 @@ class _Builder:
         self._now().extend(frame.pending)  # of a function that raised in merge_call
 
     def _belongs(self, event: Event) -> bool:
-        """Whether an event writes the next component, as one write to all of them does."""
+        """Return whether an event writes the next component of one write to all."""
         last = self._group[-1]
         return (event.process, event.kind, event.variable, event.location, event.operation) == (
             PROGRAM, "write", last.variable, last.location, last.operation,

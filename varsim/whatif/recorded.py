@@ -1,7 +1,7 @@
-"""A program as its history tells it: its own operations, and each replica's, in order.
+"""A recorded program: its own operations, and those of each replica, in order.
 
-How it was synchronised is left out: no commit, no install, no fetch. So the same program can be
-played under other settings.
+Its synchronisation is left out (commits, installs, fetches), so that it can be played under other
+settings.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ HOST_CALL: Final = "host_call"
 
 
 class Settings(NamedTuple):
-    """How a variable is synchronised. AUTO is adaptive; what AUTO became otherwise is in force."""
+    """How a variable is synchronised. AUTO means adaptive; otherwise this is what AUTO became."""
 
     synchronization: Synchronization
     aggregation: VariableAggregation
@@ -35,7 +35,7 @@ class Settings(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RecordedCreate:
-    """The program makes a variable."""
+    """The program creates a variable."""
 
     variable: int
     value: Array | None  # of all components; None if it was not recorded
@@ -50,7 +50,7 @@ class RecordedForget:
 
 @dataclass(frozen=True, slots=True)
 class RecordedRead:
-    """A read, with what was recorded of the value."""
+    """A read, with the recorded value."""
 
     event: int
     variable: int
@@ -64,7 +64,7 @@ class RecordedRead:
 
 @dataclass(frozen=True, slots=True)
 class RecordedWrite:
-    """A write, with the value as it was written; several where each component got its own."""
+    """A write, with its value; with several values if each component got its own."""
 
     event: int
     variable: int
@@ -80,7 +80,7 @@ class RecordedWrite:
 
 @dataclass(frozen=True, slots=True)
 class RecordedArrival:
-    """A replica meets the others, or has the program do something for it."""
+    """A replica arrives at a collective, or has the program do something."""
 
     event: int
     process: int
@@ -102,12 +102,12 @@ class RecordedCall:
 
 
 RecordedAction = RecordedCreate | RecordedForget | RecordedRead | RecordedWrite | RecordedCall
-"""What the program itself does."""
+"""An operation of the program itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedProgram:
-    """All that a history says the program did."""
+    """A program, as its history has it."""
 
     num_replicas: int
     variables: Mapping[int, VariableRow]
@@ -117,19 +117,19 @@ class RecordedProgram:
     problem: str  # what cannot be told, because the record is not whole; "" if it is
 
     def settings(self) -> dict[int, Settings]:
-        """What was in force for each variable."""
+        """Return the settings that were in force for each variable."""
         return {number: settings_of(row) for number, row in self.variables.items()}
 
 
 def settings_of(row: VariableRow) -> Settings:
-    """What was in force for a variable."""
+    """Return the settings that were in force for a variable."""
     return Settings(
         synchronization_named(row.synchronization), VariableAggregation[row.aggregation]
     )
 
 
 def spec_of(row: VariableRow, settings: Settings) -> VariableSpec:
-    """A variable under some settings, as the policy table takes it."""
+    """Return the spec of a variable under some settings."""
     return VariableSpec(
         variable_id=row.variable,
         name=row.name,
@@ -146,7 +146,7 @@ def spec_of(row: VariableRow, settings: Settings) -> VariableSpec:
 def accesses(
     actions: tuple[RecordedAction, ...] | list[RecordedAction],
 ) -> Iterator[RecordedRead | RecordedWrite]:
-    """All reads and writes: the program's in order, and within a call replica by replica."""
+    """Yield all reads and writes: the program's in order, and within a call replica by replica."""
     for action in actions:
         match action:
             case RecordedRead() | RecordedWrite():

@@ -1,4 +1,4 @@
-"""What a replay tells, and the advice that comes of it: 80 columns are enough."""
+"""Prints the effects of other settings, and the advice: 80 columns are enough."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def print_what_if(
     *,
     everything: bool = False,
 ) -> None:
-    """A table of what the changed variables cost, then what becomes of their reads.
+    """Print a table of the costs of the changed variables, then the effect on their reads.
 
     Args:
-        everything: Each variable for itself, and not once for all that are alike.
+        everything: Print similar variables one by one.
     """
     effects = [one for one in result.effects if one.variable in changed]
     groups = _groups(effects, _likeness, everything=everything)
@@ -59,10 +59,11 @@ def print_what_if(
 def print_advice(
     console: Console, advised: Advised, yaml: str, *, everything: bool = False
 ) -> None:
-    """What to choose for each variable, why, and the lines to paste: an experiment's are `yaml`.
+    """Print the choice for each variable, why, and the lines to paste.
 
     Args:
-        everything: Each variable for itself, and not once for all that are alike.
+        yaml: The lines of an experiment.
+        everything: Print similar variables one by one.
     """
     groups = _groups(advised.advice, _likeness_of_advice, everything=everything)
     for one, *others in groups:
@@ -99,7 +100,7 @@ def _groups(
 
 
 def _likeness(effect: Effect) -> Hashable:
-    """What effects have in common that are told once: settings, costs, words but for numbers."""
+    """Return what similar effects share: settings, costs, and texts without numbers."""
     costs = (effect.cost_before, effect.cost_after)
     return (
         (effect.before, effect.after, effect.stale_before, effect.stale_after),
@@ -109,7 +110,7 @@ def _likeness(effect: Effect) -> Hashable:
 
 
 def _likeness_of_advice(one: Advice) -> Hashable:
-    """Likewise; costs may differ, as the table shows them."""
+    """Return what similar advice shares; the costs may differ, as the table shows them."""
     name = one.effect.name
     texts = (one.proof, one.saves, one.risks, " ".join(_effect(one.effect)))
     settings = (one.keeps, one.effect.before, one.effect.after)
@@ -117,7 +118,7 @@ def _likeness_of_advice(one: Advice) -> Hashable:
 
 
 def _name(group: Sequence[Effect], sentence: str) -> str:
-    """Whom a sentence is about: all of a group, or one of it where numbers may differ."""
+    """Return the subject of a sentence: a group, or one of it where numbers may differ."""
     name = name_of([effect.name for effect in group])
     differ = any(sentence not in tuple(_effect(effect)) for effect in group)
     return f"{name}, such as {group[0].name}" if differ else name
@@ -152,7 +153,7 @@ def _cells(cost: VariableStatistics, stale: int) -> list[str]:
 
 
 def _effect(effect: Effect) -> Iterator[str]:
-    """What becomes of a variable's reads, in sentences."""
+    """Yield the effect on a variable's reads, in sentences."""
     if effect.refusal is not None:
         refusal = effect.refusal
         yield (
@@ -185,7 +186,7 @@ def _difference(first: ChangedRead) -> str:
 
 
 def _most_apart(one: Array, other: Array) -> int:
-    """The flat index at which two values differ most."""
+    """Return the flat index at which two values differ most."""
     if one.shape != other.shape or not one.size:
         return 0
     with np.errstate(all="ignore"):

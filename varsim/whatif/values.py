@@ -1,4 +1,4 @@
-"""What a replay writes where the record has less than the program did, and from where it writes."""
+"""The values that a replay writes where none was recorded, and the location of its calls."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Filling:
         shape: Sequence[int] | None,
         declared: Sequence[int | None],
     ) -> Array:
-        """A value of that dtype and shape: zeros, or for each number others."""
+        """Return a value of this dtype and shape: zeros, or other values for each number."""
         sizes = [one or 0 for one in declared] if shape is None else list(shape)
         value = np.zeros(sizes, dtype)
         if self._other:
@@ -37,7 +37,7 @@ class Filling:
 
 
 def whole_of(share: Array, num_replicas: int, *, splits: bool) -> Array:
-    """What was assigned, of which each replica got this share.
+    """Return the assigned value of which each replica got this share.
 
     Args:
         splits: It is to be split again, and must give the same shares to the last bit.
@@ -59,10 +59,12 @@ def whole_of(share: Array, num_replicas: int, *, splits: bool) -> Array:
 
 @lru_cache(maxsize=_MAX_PLACES)
 def at(place: str) -> Callable[..., Any]:
-    """A function that calls another one as if that stood at file:line in the program."""
+    """Return a function that calls another one as if from file:line in the program."""
     file, _, line = place.rpartition(":")
     lines = int(line) if line.isdigit() else 1
-    source = "\n" * (lines - 1) + "def call(deed, *args, **kwargs): return deed(*args, **kwargs)"
+    source = (
+        "\n" * (lines - 1) + "def call(target, *args, **kwargs): return target(*args, **kwargs)"
+    )
     scope: dict[str, Any] = {"__name__": "program"}
     exec(compile(source, file or "<program>", "exec"), scope)  # noqa: S102  # for its file and line
     call: Callable[..., Any] = scope["call"]

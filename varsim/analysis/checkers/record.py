@@ -23,11 +23,11 @@ class WellFormedRecord(Checker):
     def __init__(self, replay: Replay, rows: RowIntegrity) -> None:
         super().__init__(replay)
         self._rows = rows
-        everybody = range(replay.num_replicas + 1)  # the program is process -1: the last one
+        processes = range(replay.num_replicas + 1)  # the program is process -1: the last one
         first = 0 if replay.from_start else None  # None: not known before it is seen
-        self._next: list[int | None] = [first for _ in everybody]  # the number of its next event
-        self._at = [0 for _ in everybody]  # its last event
-        self._calls: list[list[int]] = [[] for _ in everybody]  # those that run, innermost last
+        self._next: list[int | None] = [first for _ in processes]  # the number of its next event
+        self._at = [0 for _ in processes]  # its last event
+        self._calls: list[list[int]] = [[] for _ in processes]  # those that run, innermost last
         self._knows_calls = replay.from_start
 
     def accepts(self, event: Event) -> bool:
