@@ -41,20 +41,20 @@ class ArrayLike:
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """Return its name."""
         raise NotImplementedError
 
     @property
     def is_distributed(self) -> bool:
-        """Whether it is, or is a part of, something with a value on every replica."""
+        """Return whether it has a value on every replica, or is a part of something that has."""
         raise NotImplementedError
 
     def convert(self) -> Array:
-        """The value as an operand; read-only."""
+        """Return the value as an operand; read-only."""
         raise NotImplementedError
 
     def assign(self, value: Any) -> Any:
-        """Sets the value."""
+        """Set the value."""
         raise NotImplementedError
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
@@ -124,13 +124,13 @@ class Slice(np.ndarray[Any, Any]):
 
     @staticmethod
     def of(variable: ArrayLike, value: Array, key: Any) -> Slice:
-        """The part of a variable's value that `key` selects."""
+        """Return the part of a variable's value that `key` selects."""
         part = np.asarray(value[key]).view(Slice)
         part.__dict__.update(_variable=variable, _key=key)
         return part
 
     def assign(self, value: Any) -> ArrayLike:
-        """Sets this part of a plain variable; refused for a distributed one (D12)."""
+        """Set this part of a plain variable; an error for a distributed one (D12)."""
         variable = self._variable
         if variable is None:
             raise TypeError("only what indexing a variable gave can be assigned to")

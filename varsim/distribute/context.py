@@ -1,4 +1,4 @@
-"""Where in a program we are: in replica context, in cross-replica context, or in neither.
+"""Where the program stands: in replica context, in cross-replica context, or in neither.
 
 The current frame is a context variable, so a new thread starts outside every scope, as in
 TensorFlow, and every replica of a simulated cluster has its own.
@@ -39,9 +39,9 @@ _default: list[StrategyPort] = []
 
 
 def current_frame() -> Frame | None:
-    """The innermost frame; None outside every scope.
+    """Return the innermost frame; None outside every scope.
 
-    All that needs a context, or a variable's component, comes by here.
+    Everything that needs a context, or a variable's component, calls this.
 
     Raises:
         ContextError: This is a thread of a replica, but not the one that runs its function.
@@ -57,7 +57,7 @@ def current_frame() -> Frame | None:
 
 @contextmanager
 def entered(frame: Frame | None) -> Iterator[None]:
-    """Within the block, this is the innermost frame."""
+    """Make this the innermost frame within the block."""
     token = _frame.set(frame)
     try:
         yield
@@ -93,7 +93,7 @@ def default_strategy() -> StrategyPort:
 
 
 def is_on_replica(strategy: StrategyPort) -> bool:
-    """Whether we are in a function that this strategy's `run` called."""
+    """Return whether the program is in a function that this strategy's `run` called."""
     frame = current_frame()
     if frame is None or frame.replica is None or frame.strategy is not strategy:
         return False
@@ -101,10 +101,10 @@ def is_on_replica(strategy: StrategyPort) -> bool:
 
 
 def require_cross_replica(strategy: StrategyPort, what: str) -> None:
-    """Refuses what cannot be done on a replica, or in another strategy's scope.
+    """Refuse what cannot be done on a replica, or in another strategy's scope.
 
     Raises:
-        ContextError: We are on a replica, or in the scope of another strategy.
+        ContextError: The program is on a replica, or in the scope of another strategy.
     """
     frame = current_frame()
     if frame is None:
@@ -120,7 +120,7 @@ def require_cross_replica(strategy: StrategyPort, what: str) -> None:
 
 
 def mixed(here: StrategyPort, there: StrategyPort) -> ContextError:
-    """The error for using what belongs to one strategy under another."""
+    """Return the error for using what belongs to one strategy under another."""
     return ContextError(
         f"this belongs to {there!r}, and is used under {here!r}: two strategies cannot be mixed"
     )

@@ -1,4 +1,4 @@
-"""From what a program writes to an array that a variable can hold.
+"""Converts what a program writes to an array that a variable can hold.
 
 *Numbers* (Python's, NumPy's scalars, and nested lists of them) have no dtype of their own: they
 take the variable's, as long as nothing but precision is lost. *Arrays* are tensors: their dtype is
@@ -33,7 +33,7 @@ _FITS = {
 
 
 def to_array(value: Any, dtype: np.dtype[np.generic], variable: str) -> Array:
-    """A value as an array of a variable's dtype that nobody else writes to.
+    """Return a value as an array of a variable's dtype that nothing else writes to.
 
     Raises:
         DtypeError: An array (or a variable) of another dtype.
@@ -47,7 +47,7 @@ def to_array(value: Any, dtype: np.dtype[np.generic], variable: str) -> Array:
 
 
 def as_operand(value: Any, dtype: np.dtype[np.generic], variable: str) -> Array:
-    """A value as an array of a variable's dtype; it may be the caller's own.
+    """Return a value as an array of a variable's dtype; it may be the caller's own.
 
     Raises:
         As `to_array`.
@@ -79,10 +79,10 @@ def as_operand(value: Any, dtype: np.dtype[np.generic], variable: str) -> Array:
 
 
 def as_number(value: Any, variable: str) -> Array:
-    """A value with a dtype of its own: an array's, or Python's int64, float64 or complex128.
+    """Return a value as an array of its own dtype; of Python's numbers, of their widest dtype.
 
     Raises:
-        ValueTypeError: It is no number and no array of numbers.
+        ValueTypeError: It is neither a number nor an array of numbers.
         DistributedValueError: A value per replica, where one value is needed.
     """
     if getattr(value, "is_variable", False):
@@ -126,7 +126,9 @@ def _numbers(value: Any, variable: str) -> Array:
     if found.dtype.kind == "O" and _holds_none(value):
         raise _no_value(variable)
     if found.dtype not in DTYPES:
-        raise ValueTypeError(variable, f"{_shown(value)} is no number and no array of numbers")
+        raise ValueTypeError(
+            variable, f"{_shown(value)} is neither a number nor an array of numbers"
+        )
     return found
 
 
@@ -135,7 +137,7 @@ def _holds_none(value: Any) -> bool:
 
 
 def _no_value(variable: str) -> NoValueError:
-    return NoValueError(variable, "None is no value: it needs a number or an array of numbers")
+    return NoValueError(variable, "expected a number or an array of numbers, got None")
 
 
 def _shown(value: Any) -> str:
@@ -144,7 +146,7 @@ def _shown(value: Any) -> str:
 
 
 def initial_array(value: Any, dtype: Any, shape: Shape | None, variable: str) -> Array:
-    """A variable's initial value as an array.
+    """Return a variable's initial value as an array.
 
     Without a dtype, Python's int becomes int32 and its float float32, as in TensorFlow; what has
     a dtype keeps it.
@@ -173,7 +175,7 @@ def initial_array(value: Any, dtype: Any, shape: Shape | None, variable: str) ->
 
 
 def as_tensor(value: Any) -> Array:
-    """Any number, list of numbers, array or variable as an array, with TensorFlow's dtypes."""
+    """Return any number, list of numbers, array or variable as an array of TensorFlow's dtype."""
     if getattr(value, "is_variable", False):
         value = value.convert()
     if isinstance(value, np.ndarray | np.generic):
@@ -186,7 +188,7 @@ def as_tensor(value: Any) -> Array:
 
 
 def as_dtype(dtype: Any) -> np.dtype[np.generic]:
-    """A dtype by any of its names.
+    """Return a dtype by any of its names.
 
     Raises:
         ValueTypeError: A variable cannot hold it.
@@ -198,7 +200,7 @@ def as_dtype(dtype: Any) -> np.dtype[np.generic]:
 
 
 def _narrow(found: Array, variable: str) -> Array:
-    """Python's numbers with the dtypes that TensorFlow gives them."""
+    """Return Python's numbers with the dtypes that TensorFlow gives them."""
     if found.dtype == np.float64:
         return found.astype(np.float32)
     if found.dtype.kind in "iu":
@@ -211,7 +213,7 @@ def _narrow(found: Array, variable: str) -> Array:
 
 
 def as_shape(shape: Any) -> Shape | None:
-    """A declared shape: None for any, else a tuple with None for an open dimension."""
+    """Return a declared shape: None for any, else a tuple with None for an open dimension."""
     if shape is None:
         return None
     if isinstance(shape, int):

@@ -69,30 +69,30 @@ class DistributedVariable(Variable, DistributedValues):
 
     @property
     def merges(self) -> bool:
-        """Whether replicas only change it together."""
+        """Return whether replicas only change it together."""
         return policies.merges(self.spec)
 
     @property
     def is_distributed(self) -> bool:
-        """Yes."""
+        """Return True."""
         return True
 
     @property
     def values(self) -> tuple[ComponentVariable, ...]:
-        """The components, in replica order, as variables that can be read and written alone."""
+        """Return the components, in replica order: variables that can be read and written alone."""
         if not self._components:
             count = self.strategy.num_replicas_in_sync
             self._components = tuple(component(self, i) for i in range(count))
         return self._components
 
     def select(self, replica_id: int, num_replicas: int) -> DistributedVariable:
-        """The variable itself: passed to a replica, it is read and written there."""
+        """Return the variable itself: passed to a replica, it is read and written there."""
         return self
 
     # ------------------------------------------------------------ reading
 
     def read_value(self) -> Array:
-        """The value where the program stands; read-only.
+        """Return the value in the current context; read-only.
 
         Raises:
             VariableError: The policy refuses it here.
@@ -106,7 +106,7 @@ class DistributedVariable(Variable, DistributedValues):
         return self._at_hand(frame).read_value()
 
     def convert(self) -> Array:
-        """The value as an operand; read-only.
+        """Return the value as an operand; read-only.
 
         Under another strategy a mirrored variable gives the component of that strategy's replica,
         as in TensorFlow, where `read_value` refuses.
@@ -146,7 +146,7 @@ class DistributedVariable(Variable, DistributedValues):
     # ------------------------------------------------------------ writing
 
     def write(self, operation: Operation, value: Any, *, read_value: bool = True) -> None:
-        """Does one of the three assigns, as the policy says for where the program stands.
+        """Do one of the three assigns, as the policy says for the current context.
 
         Raises:
             VariableError: The policy, the dtype or the shape refuses it; nothing has changed.
@@ -180,14 +180,14 @@ class DistributedVariable(Variable, DistributedValues):
         explain(error, self.spec, context, operation, value, count)
 
     def update_buffer(self) -> Array:
-        """An array to build the next update in; see `Variable.update_buffer`."""
+        """Return an array to build the next update in; see `Variable.update_buffer`."""
         frame = current_frame()
         if frame is not None and frame.replica is not None and frame.strategy is self.strategy:
             return frame.replica.session.buffer(self._variable_id)
         return super().update_buffer()
 
     def _operand(self, value: Any) -> Array:
-        """What is written to this replica's component, as an array; it may be the caller's."""
+        """Return what is written to this replica's component, an array that may be the caller's."""
         if isinstance(value, DistributedValues) and not isinstance(value, Variable):
             if not self.merges:
                 raise DistributedValueError(
@@ -200,15 +200,15 @@ class DistributedVariable(Variable, DistributedValues):
     # ------------------------------------------------------------ what TensorFlow refuses
 
     def count_up_to(self, limit: int) -> Any:
-        """Not supported for distributed variables."""
+        """Raise an error: distributed variables do not support it."""
         raise UnsupportedError(f"variable {self._name!r}: count_up_to of a distributed variable")
 
     def sparse_read(self, indices: Any, name: str | None = None) -> Any:
-        """Not supported for distributed variables."""
+        """Raise an error: distributed variables do not support it."""
         raise self._without("sparse_read")
 
     def gather_nd(self, indices: Any, name: str | None = None) -> Any:
-        """Not supported for distributed variables."""
+        """Raise an error: distributed variables do not support it."""
         raise self._without("gather_nd")
 
     def _without(self, method: str) -> OperationError:
@@ -246,7 +246,7 @@ class MirroredVariable(DistributedVariable):
 
 
 class AdaptiveVariable(MirroredVariable):
-    """AUTO under auto="adaptive": ON_WRITE's values, exchanged when somebody is about to read."""
+    """AUTO under auto="adaptive": ON_WRITE's values, exchanged when a program is about to read."""
 
 
 class SyncOnReadVariable(DistributedVariable):
@@ -269,14 +269,14 @@ class LocalVariable(DistributedVariable):
 
 
 class ComponentOf:
-    """One replica's component of a distributed variable, from wherever the program stands."""
+    """Access to one replica's component of a distributed variable, from every context."""
 
     def __init__(self, variable: DistributedVariable, replica_id: int) -> None:
         self._variable = variable
         self._replica_id = replica_id
 
     def read(self) -> Array:
-        """The component, read-only."""
+        """Return the component; read-only."""
         variable, replica_id = self._variable, self._replica_id
         frame = current_frame()
         if frame is not None and frame.update is not None:
@@ -322,7 +322,7 @@ class ComponentVariable(ResourceVariable):
 
 
 def component(variable: DistributedVariable, replica_id: int) -> ComponentVariable:
-    """The component of a distributed variable as a variable of its own."""
+    """Return the component of a distributed variable as a variable of its own."""
     name = variable.spec.name + (f"/replica_{replica_id}" if replica_id else "")
     spec = replace(variable.spec, name=name, requested=variable.spec.synchronization)
     part = ComponentVariable(ComponentOf(variable, replica_id), spec)
@@ -332,17 +332,17 @@ def component(variable: DistributedVariable, replica_id: int) -> ComponentVariab
 
 
 class Lease:
-    """Kept by every copy of a distributed variable; the components go with the last of them."""
+    """Shared by all copies of a distributed variable; its components end with the last copy."""
 
     def __init__(self) -> None:
         self._holders: list[weakref.ref[DistributedVariable]] = []
 
     def hold(self, variable: DistributedVariable) -> None:
-        """One more variable object stands for these components."""
+        """Add a variable object that stands for these components."""
         self._holders.append(weakref.ref(variable))
 
     def holder(self) -> DistributedVariable | None:
-        """One of the variable objects that still stand for these components."""
+        """Return one of the variable objects that still stand for these components."""
         return next((held for ref in self._holders if (held := ref()) is not None), None)
 
 

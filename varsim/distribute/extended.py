@@ -1,4 +1,4 @@
-"""`strategy.extended`: for those who write optimizers and layers."""
+"""`strategy.extended`: operations for authors of optimizers and layers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Extended:
         *,
         name: str | None = None,
     ) -> Any:
-        """Applies `fn` to every component of a variable, past any aggregation.
+        """Apply `fn` to every component of a variable, past any aggregation.
 
         Args:
             var: A distributed variable.
@@ -72,14 +72,14 @@ class Extended:
         return regroup(results, Mirrored) if group else tuple(results)
 
     def reduce_to(self, reduce_op: Any, value: Any, destinations: Any) -> Any:
-        """Reduces a value onto the components of a variable, or onto a device."""
+        """Reduce a value onto the components of a variable, or onto a device."""
         reduced = self._strategy.reduce(parse_op(reduce_op), value, axis=None)
         if not isinstance(destinations, DistributedVariable):
             return reduced
         return _everywhere(reduced, destinations.strategy.num_replicas_in_sync)
 
     def batch_reduce_to(self, reduce_op: Any, value_destination_pairs: Sequence[Any]) -> list[Any]:
-        """Several `reduce_to` at once."""
+        """Do several `reduce_to` at once."""
         op = parse_op(reduce_op)
         count = self._strategy.num_replicas_in_sync
         return [
@@ -88,7 +88,7 @@ class Extended:
         ]
 
     def broadcast_to(self, tensor: Any, destinations: Any) -> Any:
-        """A value on every replica of a variable; a number stays as it is."""
+        """Return a value on every replica of a variable; a number stays as it is."""
         if destinations is None:
             raise ValueTypeError("(value)", "broadcast_to needs to know where to")
         if isinstance(tensor, bool | int | float):
@@ -96,16 +96,16 @@ class Extended:
         return _everywhere(as_tensor(tensor), self._strategy.num_replicas_in_sync)
 
     def read_var(self, v: Variable) -> Any:
-        """The cross-replica value of a variable."""
+        """Return the cross-replica value of a variable."""
         return v.read_value()
 
     def variable_created_in_scope(self, v: Any) -> bool:
-        """Whether a variable was created under this strategy."""
+        """Return whether a variable was created under this strategy."""
         return getattr(v, "strategy", None) is self._strategy
 
     @contextmanager
     def colocate_vars_with(self, colocate_with_variable: Variable) -> Iterator[None]:
-        """Within the block, variables are created where that variable is: under this strategy.
+        """Create variables within the block where that variable is: under this strategy.
 
         Raises:
             ContextError: The variable is not this strategy's.
@@ -148,7 +148,7 @@ class Update:
         self._written: dict[int, tuple[VariablePort, dict[int, Array]]] = {}
 
     def read(self, variable: VariablePort, replica_id: int) -> Array:
-        """A component as the functions see it; read-only."""
+        """Return a component as the functions see it; read-only."""
         written = self._written.get(variable.spec.variable_id)
         if written is not None and replica_id in written[1]:
             value = written[1][replica_id]
@@ -160,14 +160,14 @@ class Update:
     def _components(self, variable: VariablePort) -> tuple[Array, ...]:
         number = variable.spec.variable_id
         if number not in self._before:
-            everybody = range(variable.strategy.num_replicas_in_sync)
-            self._before[number] = variable.strategy.cross.components(variable, everybody)
+            all_replicas = range(variable.strategy.num_replicas_in_sync)
+            self._before[number] = variable.strategy.cross.components(variable, all_replicas)
         return self._before[number]
 
     def write(
         self, variable: VariablePort, replica_id: int, operation: Operation, value: Array
     ) -> None:
-        """Applies an operation to one component, for now only here.
+        """Apply an operation to one component; it is sent by `commit`.
 
         Raises:
             ShapeError: The value does not fit.
@@ -178,6 +178,6 @@ class Update:
         values[replica_id] = reduce.apply(operation, before, value)
 
     def commit(self) -> None:
-        """Sends what was written to the replicas."""
+        """Send what was written to the replicas."""
         for variable, values in self._written.values():
             variable.strategy.cross.write_components(variable, values)

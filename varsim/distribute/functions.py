@@ -26,7 +26,7 @@ class Function:
         functools.update_wrapper(self, python_function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Calls the function here."""
+        """Call the function here."""
         return self.python_function(*args, **kwargs)
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
@@ -37,7 +37,7 @@ class Function:
 
 
 def function(func: Callable[..., Any] | None = None, **options: Any) -> Any:
-    """Marks a function to be shipped to the workers once; a decorator, with or without arguments.
+    """Mark a function to be shipped to the workers once; a decorator, with or without arguments.
 
     TensorFlow's options (`jit_compile`, `reduce_retracing`, …) are taken and mean nothing here.
     """
@@ -47,7 +47,7 @@ def function(func: Callable[..., Any] | None = None, **options: Any) -> Any:
 
 
 def bare(function: Any) -> Any:
-    """The Python function inside a shipped one, a partial, a bound method or a callable object.
+    """Return the Python function inside a shipped one, a partial, a method or a callable object.
 
     What is none of these, as a builtin, comes back as it is.
     """
@@ -65,7 +65,7 @@ def bare(function: Any) -> Any:
 
 
 def site_of(function: Any) -> CallSite:
-    """What `strategy.run` is given, and where the program stands, for errors about the call."""
+    """Return which function `strategy.run` is given, and where, for errors about the call."""
     inner = bare(function)
     code = getattr(inner, "__code__", None)
     name = str(getattr(inner, "__qualname__", type(inner).__name__))

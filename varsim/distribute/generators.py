@@ -16,7 +16,7 @@ _NUMPY: Final = "numpy.random"
 
 
 def kinds() -> tuple[type, ...]:
-    """The classes of generators, as far as this process has imported them."""
+    """Return the classes of generators, as far as this process has imported them."""
     numpy = sys.modules.get(_NUMPY)
     return (
         (random.Random,) if numpy is None else (random.Random, numpy.Generator, numpy.RandomState)
@@ -24,14 +24,14 @@ def kinds() -> tuple[type, ...]:
 
 
 def in_common(by_replica: Sequence[Iterable[object]]) -> list[object]:
-    """The objects that occur in the arguments of more than one replica."""
+    """Return the objects that occur in the arguments of more than one replica."""
     each = [{id(one): one for one in objects} for objects in by_replica]
     counts = Counter(number for objects in each for number in objects)
     return [one for number, one in each[0].items() if counts[number] > 1]
 
 
 def copies(function: Any, site: CallSite, generator: object, *, captured: bool) -> str:
-    """The warning about a generator of which every replica gets a copy.
+    """Return the warning about a generator of which every replica gets a copy.
 
     Args:
         captured: Whether it comes with the function, and not with its arguments.
@@ -56,7 +56,7 @@ _TEXT: Final = (
 
 
 def _name_in(function: Any, wanted: object) -> str | None:
-    """What a function calls an object that it captures: `rng`, `self.rng`, or the like."""
+    """Return the name of an object that a function captures, such as `rng` or `self.rng`."""
     inner = bare(function)
     code = getattr(inner, "__code__", None)
     if code is None:

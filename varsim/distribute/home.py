@@ -32,7 +32,7 @@ class Home:
         self._told: set[str] = set()  # the places that were reported already
 
     def refuse(self) -> ContextError:
-        """The error for a thread, or a process, that is not the replica's own."""
+        """Return the error for a thread, or a process, that is not the replica's own."""
         place = user_place()
         at = f" at {place}" if place else ""
         text = _FORKED if self.forked else _TEXT
@@ -42,12 +42,12 @@ class Home:
         return error
 
     def leave_behind(self) -> None:
-        """Notes in a process that was just forked that the replica is not here."""
+        """Note in a process that was just forked that the replica is not here."""
         self.forked, self.thread = True, _NO_THREAD
 
     @contextmanager
     def to_itself(self) -> Iterator[None]:
-        """Ends at the end of the block whatever process was forked in it, and came so far.
+        """End every process that was forked within the block when it comes to the end of the block.
 
         What it goes on with belongs to the replica: both would read from one socket.
         """
@@ -58,7 +58,7 @@ class Home:
                 _end(sys.exception())
 
     def silent(self, raised: Exception | None = None) -> list[ContextError]:
-        """The errors that threads were given since this was last asked.
+        """Return the errors that threads were given since the last call.
 
         They end with their thread, so the program may not see them.
 
@@ -112,7 +112,7 @@ os.register_at_fork(after_in_child=_in_fork)
 
 
 def _end(error: BaseException | None) -> None:
-    """Ends a process that was forked from a replica's: as Python would, but nothing is undone."""
+    """End a process that was forked from a replica's: as Python does, but without cleaning up."""
     if isinstance(error, SystemExit):
         code = error.code
         if code is not None and not isinstance(code, int):
@@ -125,7 +125,7 @@ def _end(error: BaseException | None) -> None:
 
 
 def settle(home: Home) -> None:
-    """From now on, only the replica's thread of this process may use varsim."""
+    """Allow only the replica's thread of this process to use varsim from now on."""
     home.guests = None
     _homes[:] = [home]
 

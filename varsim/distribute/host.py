@@ -1,4 +1,4 @@
-"""The program's side of a running call: what replicas have it do for them."""
+"""The program's side of a running call: does what replicas ask for."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class RunHost:
         self._codec = codec
         self._around = current_frame()  # of the program that called run
         self._created: list[tuple[str | None, Any]] = []  # by replica 0, in order
-        self._merged: list[Any] = []  # results may hold variables that nobody else holds yet
+        self._merged: list[Any] = []  # results may hold variables to which nothing else refers yet
         self._next_creation = [0] * strategy.num_replicas_in_sync
 
     def merge(self, meetings: Sequence[MergeCall]) -> list[Payload]:
-        """Runs replica 0's function with all replicas' arguments, in cross-replica context."""
+        """Run replica 0's function with all replicas' arguments, in cross-replica context."""
         count = self._strategy.num_replicas_in_sync
         function = self._codec.unpack(meetings[0].function)
         arguments = [self._codec.unpack(meeting.arguments) for meeting in meetings]
@@ -63,14 +63,14 @@ class RunHost:
         return self._codec.pack(result), False
 
     def report(self, replica_id: int, report: Report) -> None:
-        """Shows what a replica printed, and warns of what it noticed, once for all of them."""
+        """Show what a replica printed, and warn of what it noticed, once for all replicas."""
         for line in report.output.splitlines():
             sys.stdout.write(f"[replica {replica_id}] {line}\n")
         for text, place in report.warnings:
             self._warn_once(text, place)  # fixes below name each replica's own value
 
     def warn(self, text: str, place: str) -> None:
-        """Warns of what the coordinator noticed."""
+        """Warn of what the coordinator noticed."""
         self._warn_once(text, place)
 
     def _do(self, replica_id: int, request: HostRequest) -> Any:
@@ -87,7 +87,7 @@ class RunHost:
                 assert_never(request)
 
     def _create(self, replica_id: int, kwargs: dict[str, Any]) -> Any:
-        """The k-th variable that a replica creates in a call is the k-th of replica 0."""
+        """Return the k-th variable of replica 0 for every replica's k-th creation in a call."""
         place = self._next_creation[replica_id]
         self._next_creation[replica_id] += 1
         name = kwargs["name"]

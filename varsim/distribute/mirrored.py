@@ -68,14 +68,14 @@ class MirroredStrategy(Strategy):
             TensorFlow refuses too, and collectives without a name that replicas come to in
             different lines.
         auto: What AUTO means. "on_write", as in TensorFlow; or "adaptive": the same values up to
-            rounding, but writes are added up locally and exchanged when somebody reads.
+            rounding, but writes are added up locally and exchanged when a program reads.
         log_dir: Where each worker's log goes; a private directory by default.
         trace: What every process records, and where; nothing by default.
         seed: Seeds `random` and `numpy.random` of each worker, by its replica id, so that two runs
             draw the same; by default they differ at every start. The program's own are left alone.
     Raises:
         ValueError: No device, or one named twice; another `auto`; a seed below 0.
-        ConfigError: There is no such launcher, transport or exchange.
+        ConfigError: Unknown launcher, transport or exchange.
         StartError: The workers did not come up.
 
     The workers start with the first thing that needs them, and end with `close()`, at the end of a
@@ -145,14 +145,14 @@ class MirroredStrategy(Strategy):
 
     @classmethod
     def handle(cls, strategy_id: int, devices: tuple[str, ...]) -> MirroredStrategy:
-        """What stands for a program's strategy in a worker."""
+        """Return what stands for a program's strategy in a worker."""
         strategy = cls.__new__(cls)
         cls._set_up(strategy, strategy_id, devices)
         return strategy
 
     @property
     def extended(self) -> Extended:
-        """The operations for those who write optimizers and layers."""
+        """Return the operations for authors of optimizers and layers."""
         return self._extended
 
     def __repr__(self) -> str:
@@ -162,7 +162,7 @@ class MirroredStrategy(Strategy):
 
     @property
     def coordinator(self) -> Coordinator:
-        """The cluster of workers, which starts now if it has not yet."""
+        """Return the cluster of workers, which starts now if it has not yet."""
         if self._coordinator is None:
             timeout_s = call_timeout_s()  # which may refuse, and no worker has started yet
             options = self._options
@@ -177,20 +177,20 @@ class MirroredStrategy(Strategy):
 
     @property
     def has_workers(self) -> bool:
-        """Whether its workers have been started; they may have ended since."""
+        """Return whether its workers have been started; they may have ended since."""
         return self._coordinator is not None
 
     @property
     def cross(self) -> CrossReplica:
-        """What this program does to the cluster's variables from outside the replicas."""
+        """Return the access to the cluster's variables from outside the replicas."""
         return CrossReplica(self.coordinator)
 
     def start(self) -> None:
-        """Starts the workers, if they have not started yet."""
+        """Start the workers, if they have not started yet."""
         assert self.coordinator is not None
 
     def close(self) -> None:
-        """Ends the workers, and with them the variables. Does nothing the second time."""
+        """End the workers, and with them the variables. Does nothing the second time."""
         if self._coordinator is not None:
             if self._supervisor is not None:
                 self._supervisor.closing(self)
@@ -198,13 +198,13 @@ class MirroredStrategy(Strategy):
                 self._coordinator.close()
 
     def statistics(self) -> tuple[VariableStatistics, ...]:
-        """What each variable's synchronisation has cost so far, in order of creation."""
+        """Return what each variable's synchronisation has cost so far, in order of creation."""
         return () if self._coordinator is None else self._coordinator.statistics()
 
     # ------------------------------------------------------------ variables
 
     def create_variable(self, **kwargs: Any) -> Any:
-        """Makes a variable with a component on every replica; on a replica, asks the program."""
+        """Make a variable with a component on every replica; a replica asks the program for it."""
         frame = current_frame()
         if frame is not None and frame.replica is not None:
             kwargs["initial_value"] = _sent_value(kwargs["initial_value"], frame.replica)
@@ -249,7 +249,7 @@ class MirroredStrategy(Strategy):
         return variable
 
     def duplicate(self, variable: DistributedVariable) -> DistributedVariable:
-        """A new variable with the same settings and components."""
+        """Return a new variable with the same settings and components."""
         components = self.cross.components(variable, range(self.num_replicas_in_sync))
         spec = replace(variable.spec, variable_id=new_id(), created_at=user_place())
         copy = self._make(spec, components[0])
@@ -267,7 +267,7 @@ class MirroredStrategy(Strategy):
         kwargs: dict[str, Any] | None = None,
         options: Any = None,
     ) -> Any:
-        """Calls `fn` on every replica, in replica context; see `Strategy.run`."""
+        """Call `fn` on every replica, in replica context; see `Strategy.run`."""
         check_call(self, fn, args)
         coordinator = self.coordinator
         site = site_of(fn)
@@ -282,7 +282,7 @@ class MirroredStrategy(Strategy):
     def _packed_call(
         self, fn: Callable[..., Any], arguments: Any, site: CallSite
     ) -> tuple[str, Payload, list[Payload]]:
-        """A call as it travels; warns of what replicas should not all have a copy of."""
+        """Pack a call; warn of objects of which not every replica should have a copy."""
         kinds = generators.kinds() if self.num_replicas_in_sync > 1 else ()
         copied = PROGRAM.note(kinds)
         try:
@@ -298,12 +298,12 @@ class MirroredStrategy(Strategy):
         return number, function, packed
 
     def warn_once(self, text: str, place: str) -> None:
-        """Warns, unless the program was warned of it before: the first line says of what."""
+        """Warn once of each text: its first line identifies the warning."""
         if self.is_new(text.partition("\n")[0]):
             warn(text, place)
 
     def is_new(self, what: str) -> bool:
-        """Whether the program is to be warned of something: true once."""
+        """Return True the first time that it is called with a text."""
         known = what in self._warned
         self._warned.add(what)
         return not known
@@ -326,7 +326,7 @@ class MirroredStrategy(Strategy):
     def _pack_per_replica(
         self, structure: Any, copied: list[object]
     ) -> tuple[list[Payload], list[object]]:
-        """Each replica's slice; and, of what is noted meanwhile, what several replicas get."""
+        """Pack each replica's slice; also return the noted objects that several replicas get."""
         pack, count = self.coordinator.link.codec.pack, self.num_replicas_in_sync
         before = len(copied)
         if not is_distributed(structure):
@@ -349,7 +349,7 @@ class MirroredStrategy(Strategy):
         raise error from cause
 
     def reduce(self, reduce_op: Any, value: Any, axis: Any) -> Any:
-        """Combines the replicas' values into one; see `Strategy.reduce`.
+        """Combine the replicas' values into one; see `Strategy.reduce`.
 
         Raises:
             ContextError: On a replica.
@@ -362,7 +362,7 @@ class MirroredStrategy(Strategy):
         return reduce_along(op, value, axis, self.num_replicas_in_sync)
 
     def gather(self, value: Any, axis: int) -> Any:
-        """Concatenates the replicas' values along an axis.
+        """Concatenate the replicas' values along an axis.
 
         Raises:
             ContextError: On a replica.

@@ -57,7 +57,7 @@ class _Object:
 
 
 def watch_of(function: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> Watch:
-    """A watch that never fails: objects that cannot be examined are skipped."""
+    """Return a watch that never fails: objects that cannot be examined are skipped."""
     watch = Watch()
     with suppress(Exception):  # the user's objects may do anything when they are looked at
         watch.look_at(function, args, kwargs)
@@ -73,7 +73,7 @@ class Watch:
         self._codes: set[CodeType] = set()
 
     def look_at(self, function: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> None:
-        """Looks at all that a function, called with these arguments, could change."""
+        """Look at everything that a function, called with these arguments, could change."""
         inner = bare(function)
         if not inspect.isfunction(inner) or not _is_the_users(inner.__code__.co_filename):
             return
@@ -87,14 +87,14 @@ class Watch:
         self._look_into(inner)
 
     def changes(self) -> Iterator[tuple[str, str]]:
-        """A warning for each change, and its place."""
+        """Return a warning for each change, and its location."""
         for one in self._objects:
             for name in one.changed():
                 place = place_of_change(one.code, name)
                 yield _TEXT.format(kind=one.kind, name=name, place=place), place
 
     def told(self) -> list[tuple[str, str]]:
-        """The same, as far as the objects can still be looked at."""
+        """Return the same, as far as the objects can still be examined."""
         found: list[tuple[str, str]] = []
         with suppress(Exception):  # the user's objects may do anything when they are looked at
             found.extend(self.changes())
@@ -103,7 +103,7 @@ class Watch:
     # ------------------------------------------------------------ what there is
 
     def _look_into(self, function: FunctionType) -> None:
-        """Looks at all that a function names."""
+        """Look at everything that a function names."""
         code = function.__code__
         if code in self._codes or not _is_the_users(code.co_filename):
             return
@@ -181,7 +181,7 @@ _TEXT: Final = (
 
 
 def _items(value: Any) -> Fingerprint:
-    """The items by identity, but for bytes; of what is large, how many."""
+    """Return the items by identity, except for bytes; of a large container, their number."""
     if isinstance(value, np.ndarray):
         if value.nbytes > MAX_BYTES or value.dtype.hasobject:
             return tuple(value.shape)
@@ -225,7 +225,7 @@ def _is_the_users(filename: str) -> bool:
 
 
 def _attributes(value: Any) -> dict[str, Any] | None:
-    """Of an object of the user's own classes, or of a module of the user's."""
+    """Return the attributes of an object of the user's own classes, or of a user's module."""
     module = value if isinstance(value, ModuleType) else sys.modules.get(type(value).__module__)
     if module is not None and module.__name__ != "__main__":
         file = getattr(module, "__file__", None)
@@ -236,7 +236,7 @@ def _attributes(value: Any) -> dict[str, Any] | None:
 
 
 def _owner(function: Any) -> Any:
-    """The object whose method a function is, if it is one."""
+    """Return the object whose method a function is, if it is a method."""
     while isinstance(function, partial | Function):
         function = function.func if isinstance(function, partial) else function.python_function
     if inspect.ismethod(function):
@@ -257,7 +257,7 @@ _MUTATORS: Final = frozenset(
 
 
 def _inside(code: CodeType) -> Iterator[CodeType]:
-    """The code of a function, and of the functions that it makes."""
+    """Return the code of a function, and of the functions that it makes."""
     yield code
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
@@ -270,18 +270,18 @@ def _instructions(code: CodeType) -> Iterator[dis.Instruction]:
 
 
 def global_names(code: CodeType) -> list[str]:
-    """The globals that a function names, in order."""
+    """Return the globals that a function names, in order."""
     found = (i.argval for i in _instructions(code) if i.opname.endswith(("_GLOBAL", "_NAME")))
     return list(dict.fromkeys(found))
 
 
 def rebound_names(code: CodeType) -> frozenset[str]:
-    """The globals, and the variables of functions around it, that a function sets."""
+    """Return the globals, and the variables of functions around it, that a function sets."""
     return frozenset(i.argval for i in _instructions(code) if i.opname in _SETS)
 
 
 def place_of_change(code: CodeType, name: str) -> str:
-    """file:line in a function that names an object and changes something there.
+    """Return the file:line in a function that names an object and changes something there.
 
     If there is none (it is changed by what the function calls): the first that names it.
 

@@ -1,4 +1,4 @@
-"""How variables and strategies travel between processes: by name, never by value."""
+"""Names by which variables and strategies travel between processes, and never by value."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NO_ARRAYS: Final = ArrayWriter(), ArrayReader(b"", [])  # a spec has none
 
 
 def _spec_name(spec: VariableSpec) -> Name:
-    """All fields; the first is `variable_id`."""
+    """Return all fields; the first is `variable_id`."""
     fields = _SPEC.encode(spec, _NO_ARRAYS[0])
     return tuple([list(field) if type(field) is tuple else field for field in fields])
 
@@ -39,7 +39,7 @@ def _spec_of(name: Any) -> VariableSpec:
 
 
 def name_of(value: object) -> Name | None:
-    """The name of a variable, a component or a strategy; None for everything else."""
+    """Return the name of a variable, a component or a strategy; None for everything else."""
     if isinstance(value, DistributedVariable):
         strategy = value.strategy
         return ("distributed", strategy.strategy_id, list(strategy.devices), _spec_name(value.spec))
@@ -68,12 +68,12 @@ class ProgramReferences:
         self._copied: list[object] = []
 
     def know(self, kind: str, number: int, value: object) -> None:
-        """Remembers an object for as long as the program keeps it."""
+        """Remember an object for as long as the program keeps it."""
         self._known[kind, number] = value
 
     @contextmanager
     def recording(self) -> Iterator[list[object]]:
-        """Within the block, what is named is also noted in the list, and so kept alive with it."""
+        """Note in the list what is named within the block, which keeps it alive."""
         self._named = []
         try:
             yield self._named
@@ -81,12 +81,12 @@ class ProgramReferences:
             self._named = None
 
     def note(self, kinds: tuple[type, ...]) -> list[object]:
-        """From now on, objects of these kinds that travel by value are noted in the list."""
+        """Note in the list objects of these kinds that travel by value from now on."""
         self._kinds, self._copied = kinds, []
         return self._copied
 
     def name_of(self, value: object) -> Name | None:
-        """The name of a variable, a component or a strategy."""
+        """Return the name of a variable, a component or a strategy."""
         name = name_of(value)
         if self._kinds and isinstance(value, self._kinds):
             self._copied.append(value)
@@ -95,7 +95,7 @@ class ProgramReferences:
         return name
 
     def find(self, name: Name) -> object:
-        """The program's object of that name.
+        """Return the program's object of that name.
 
         Raises:
             ProtocolError: The program has dropped it.
@@ -135,11 +135,11 @@ class ReplicaReferences:
         self._handles: dict[tuple[str, int], Any] = {}
 
     def name_of(self, value: object) -> Name | None:
-        """The name of a handle."""
+        """Return the name of a handle."""
         return name_of(value)
 
     def find(self, name: Name) -> object:
-        """The handle of that name, always the same one."""
+        """Return the handle of that name, always the same one."""
         match name[0]:
             case "strategy":
                 return self._strategy(name[1], name[2])
@@ -152,10 +152,10 @@ class ReplicaReferences:
             case "plain":
                 return self._plain(name)
             case kind:
-                raise ProtocolError(f"there is no such kind of object: {kind}")
+                raise ProtocolError(f"unknown kind of object: {kind}")
 
     def forget(self, variable_ids: tuple[int, ...]) -> None:
-        """Drops the handles of variables that the program dropped."""
+        """Drop the handles of variables that the program dropped."""
         for variable_id in variable_ids:
             self._handles.pop(("distributed", variable_id), None)
 

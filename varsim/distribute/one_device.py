@@ -28,7 +28,7 @@ from varsim.sync import policies
 
 
 def create_plain(**kwargs: Any) -> ResourceVariable:
-    """Makes a variable with one value, in the program's own process."""
+    """Make a variable with one value, in the program's own process."""
     initial_value = kwargs["initial_value"]
     name = kwargs["name"] or "Variable"
     value = initial_value() if callable(initial_value) else initial_value
@@ -70,11 +70,11 @@ class OneDeviceStrategy(Strategy):
 
     @property
     def extended(self) -> Extended:
-        """The operations for those who write optimizers and layers."""
+        """Return the operations for authors of optimizers and layers."""
         return self._extended
 
     def create_variable(self, **kwargs: Any) -> ResourceVariable:
-        """Makes a plain variable."""
+        """Make a plain variable."""
         return create_plain(**kwargs)
 
     def run(
@@ -84,30 +84,30 @@ class OneDeviceStrategy(Strategy):
         kwargs: dict[str, Any] | None = None,
         options: Any = None,
     ) -> Any:
-        """Calls `fn` here."""
+        """Call `fn` here."""
         check_call(self, fn, args)
         with entered(Frame(self, type(self._context)(self, 0, None))):
             return fn(*args, **(kwargs or {}))
 
     def reduce(self, reduce_op: Any, value: Any, axis: Any) -> Any:
-        """The value itself, or its sum or mean along `axis`."""
+        """Return the value itself, or its sum or mean along `axis`."""
         require_cross_replica(self, "strategy.reduce")
         op = parse_op(reduce_op)
         return value if axis is None else reduce_along(op, value, axis, 1)
 
     def gather(self, value: Any, axis: int) -> Any:
-        """The value itself."""
+        """Return the value itself."""
         require_cross_replica(self, "strategy.gather")
         return value
 
     def experimental_distribute_values_from_function(
         self, value_fn: Callable[[ValueContext], Any]
     ) -> Any:
-        """What `value_fn` gives."""
+        """Return what `value_fn` gives."""
         return value_fn(ValueContext())
 
     def experimental_distribute_dataset(self, dataset: Any, options: Any = None) -> Any:
-        """The batches themselves."""
+        """Return the batches themselves."""
         return iter(dataset)
 
 
@@ -115,7 +115,7 @@ class PlainExtended(Extended):
     """`extended` where nothing is distributed: a variable is its own only component."""
 
     def variable_created_in_scope(self, v: Any) -> bool:
-        """Whether a variable was created under this strategy."""
+        """Return whether a variable was created under this strategy."""
         return getattr(v, "created_under", None) is self._strategy
 
     def update(
@@ -128,17 +128,17 @@ class PlainExtended(Extended):
         *,
         name: str | None = None,
     ) -> Any:
-        """Applies `fn` to the variable."""
+        """Apply `fn` to the variable."""
         result = fn(var, *args, **(kwargs or {}))
         return result if group else (result,)
 
     def batch_reduce_to(self, reduce_op: Any, value_destination_pairs: Sequence[Any]) -> list[Any]:
-        """The values themselves."""
+        """Return the values themselves."""
         parse_op(reduce_op)
         return [value for value, _ in value_destination_pairs]
 
     def broadcast_to(self, tensor: Any, destinations: Any) -> Any:
-        """The value itself."""
+        """Return the value itself."""
         if destinations is None:
             raise ValueTypeError("(value)", "broadcast_to needs to know where to")
         if self._strategy.is_outside:
@@ -156,12 +156,12 @@ class _DefaultDistributionStrategy(OneDeviceStrategy):
         self._context = _DefaultReplicaContext(self, 0, None)
 
     def replica_context(self) -> OnlyReplicaContext:
-        """The replica that a program outside every scope is on."""
+        """Return the replica on which a program is outside every scope."""
         return self._context
 
     @contextmanager
     def scope(self) -> Iterator[Strategy]:
-        """Within the block, variables are plain ones; other scopes cannot be entered."""
+        """Make variables within the block plain ones; no other scope can be entered there."""
         frame = current_frame()
         if frame is not None and frame.strategy is not self:
             raise ContextError("must not nest scopes of different strategies")

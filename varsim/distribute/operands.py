@@ -29,7 +29,7 @@ def explain(
     value: Any,
     num_replicas: int,
 ) -> None:
-    """Tells the error of a refused write its place in the program, and what to write instead."""
+    """Add to the error of a refused write its location, and what to write instead."""
     error.place = error.place or user_place()
     if not error.fixes:
         does = partial(_done, context=context, operation=operation, num_replicas=num_replicas)
@@ -54,7 +54,7 @@ def _of_operand(
 
 
 def _is_whole(alternative: tuple[Fact, VariableSpec]) -> bool:
-    """Whether replicas that write a variable keep a value that can be read from outside."""
+    """Return whether replicas that write a variable keep a value that can be read from outside."""
     _, spec = alternative
     cell = policies.cell(spec, Context.REPLICA, Operation.ASSIGN)
     return not cell.diverges and policies.is_readable(spec)
@@ -69,7 +69,7 @@ def _can_be_created(spec: VariableSpec, dtype: np.dtype[Any]) -> bool:
 
 
 def _number(value: Any) -> Array | None:
-    """The value as an array of the dtype that TensorFlow gives it, or a wider one if it must."""
+    """Return the value as an array of the dtype that TensorFlow gives it, or a wider one."""
     for convert in (as_tensor, partial(as_number, variable="")):
         try:
             return convert(value)
@@ -79,7 +79,7 @@ def _number(value: Any) -> Array | None:
 
 
 def _recast(value: Any, array: Array, spec: VariableSpec) -> Iterator[tuple[Fact, Array]]:
-    """The value in the variable's dtype, or in its shape, where that loses at most a fraction."""
+    """Return the value in the variable's dtype or shape, where that loses at most a fraction."""
     dtype, kinds = spec.dtype, array.dtype.kind + spec.dtype.kind
     if array.dtype != dtype and "b" not in kinds and kinds != "cf" and kinds[1:] != "u":
         with np.errstate(all="ignore"):
@@ -109,7 +109,7 @@ def _done(
     operation: Operation,
     num_replicas: int,
 ) -> Fix:
-    """The same write of another value, or to another variable.
+    """Return the same write of another value, or to another variable.
 
     Raises:
         VariableError: It is refused, too.

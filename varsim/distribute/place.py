@@ -1,4 +1,4 @@
-"""Where in the user's program something happens, as file:line."""
+"""Locations in the user's program, as file:line."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Finding out once is what makes it cheap: programs write in the same lines again 
 
 
 def user_place(depth: int = 2) -> str:
-    """file:line of the innermost frame that is not varsim's own.
+    """Return the file:line of the innermost frame that is not varsim's own.
 
     Args:
         depth: How many frames are certainly ours, this function's among them.
@@ -59,7 +59,7 @@ def _place_of(frame: FrameType) -> str | None:
 
 
 def place_of_code(code: CodeType) -> str:
-    """file:line of the first line of a function's code."""
+    """Return the file:line of the first line of a function's code."""
     key = id(code), _FIRST_LINE
     found = _places.get(key)
     if found is None:
@@ -68,7 +68,7 @@ def place_of_code(code: CodeType) -> str:
 
 
 def place_in_code(code: CodeType, line: int) -> str:
-    """file:line of a line of a function's code."""
+    """Return the file:line of a line of a function's code."""
     return f"{shown_path(code.co_filename)}:{line}"
 
 
@@ -77,7 +77,7 @@ _MAX_PLACES = 100_000  # functions that are shipped anew for each call have new 
 
 
 def warn(text: str, place: str) -> None:
-    """Warns, pointing at a place in the user's program."""
+    """Warn, pointing at a location in the user's program."""
     filename, _, line = place.rpartition(":")
     warnings.warn_explicit(
         text, VarsimWarning, filename or "<unknown>", int(line) if line.isdigit() else 0

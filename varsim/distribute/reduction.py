@@ -15,10 +15,10 @@ from varsim.sync import reduce
 
 
 def parse_op(op: Any) -> ReduceOp:
-    """A ReduceOp by itself or by its name in any case.
+    """Return a ReduceOp, given itself or its name in any case.
 
     Raises:
-        ValueError: There is no such operation.
+        ValueError: Unknown operation.
         TypeError: Something else, for example a VariableAggregation.
     """
     if isinstance(op, ReduceOp):
@@ -27,12 +27,12 @@ def parse_op(op: Any) -> ReduceOp:
         try:
             return ReduceOp(op.upper())
         except ValueError as error:
-            raise ValueError(f"{op!r} is no ReduceOp: use SUM or MEAN") from error
-    raise TypeError(f"{op!r} is no ReduceOp: use ReduceOp.SUM or ReduceOp.MEAN")
+            raise ValueError(f"invalid ReduceOp {op!r}: use SUM or MEAN") from error
+    raise TypeError(f"invalid ReduceOp {op!r}: use ReduceOp.SUM or ReduceOp.MEAN")
 
 
 def components_of(value: DistributedValues) -> list[Array]:
-    """The components of a distributed value as arrays, in replica order."""
+    """Return the components of a distributed value as arrays, in replica order."""
     if isinstance(value, DistributedVariable):
         count = value.strategy.num_replicas_in_sync
         return list(value.strategy.cross.components(value, range(count)))
@@ -40,7 +40,7 @@ def components_of(value: DistributedValues) -> list[Array]:
 
 
 def reduce_over_replicas(op: ReduceOp, value: Any, num_replicas: int) -> Any:
-    """`strategy.reduce(op, value, axis=None)`.
+    """Return what `strategy.reduce(op, value, axis=None)` gives.
 
     Raises:
         DistributedValueError: The SUM of a value that is not per replica.
@@ -73,13 +73,13 @@ def _is_zero(leaf: Any) -> bool:
 
 
 def reduce_along(op: ReduceOp, value: Any, axis: Any, num_replicas: int) -> Any:
-    """`strategy.reduce(op, value, axis)`: over an axis of every replica's value, then over them.
+    """Reduce over an axis of every replica's value, then over the replicas.
 
     A MEAN divides the total by the total count, so replicas with more rows weigh more.
 
     Raises:
         ShapeError: A value has no such axis.
-        TypeError: The axis is no integer or tuple of integers.
+        TypeError: The axis is neither an integer nor a tuple of integers.
     """
     if isinstance(axis, list):
         raise TypeError("axis must be an integer or a tuple of integers, not a list")

@@ -1,4 +1,4 @@
-"""What a function that runs on a replica knows, and how it meets the others."""
+"""The context of a function that runs on a replica, and its collectives."""
 
 from __future__ import annotations
 
@@ -31,28 +31,28 @@ class ReplicaContext:
 
     @property
     def strategy(self) -> Strategy:
-        """The strategy whose `run` called the function."""
+        """Return the strategy whose `run` called the function."""
         return self._strategy
 
     @property
     def replica_id_in_sync_group(self) -> int:
-        """Which replica this is: 0…num_replicas_in_sync−1."""
+        """Return which replica this is: 0…num_replicas_in_sync−1."""
         return self._replica_id
 
     @property
     def num_replicas_in_sync(self) -> int:
-        """How many replicas there are."""
+        """Return how many replicas there are."""
         return self._strategy.num_replicas_in_sync
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """The device of this replica."""
+        """Return the device of this replica."""
         return (self._strategy.devices[self._replica_id],)
 
     def all_reduce(
         self, reduce_op: Any, value: Any, options: Any = None, *, name: str | None = None
     ) -> Any:
-        """The sum or mean of all replicas' values, on every replica.
+        """Return the sum or mean of all replicas' values, on every replica.
 
         Args:
             reduce_op: `ReduceOp.SUM` or `ReduceOp.MEAN`, or its name.
@@ -78,7 +78,7 @@ class ReplicaContext:
     def all_gather(
         self, value: Any, axis: int, options: Any = None, *, name: str | None = None
     ) -> Any:
-        """All replicas' values, concatenated along `axis`, on every replica.
+        """Return all replicas' values, concatenated along `axis`, on every replica.
 
         Args:
             value: An array of one dimension or more, or a structure of them; sizes along `axis`
@@ -106,7 +106,7 @@ class ReplicaContext:
         *,
         name: str | None = None,
     ) -> Any:
-        """Calls a function once for all replicas, in cross-replica context, in the program.
+        """Call a function once for all replicas, in cross-replica context, in the program.
 
         Args:
             merge_fn: Called as `merge_fn(strategy, *args, **kwargs)`, where each argument that
@@ -134,12 +134,12 @@ class ReplicaContext:
 
 
 class OnlyReplicaContext(ReplicaContext):
-    """The one replica of a strategy that distributes nothing: it meets only itself."""
+    """The one replica of a strategy that distributes nothing."""
 
     def all_reduce(
         self, reduce_op: Any, value: Any, options: Any = None, *, name: str | None = None
     ) -> Any:
-        """The value itself, as arrays."""
+        """Return the value itself, as arrays."""
         parse_op(reduce_op)
         checked_name(name)
         return map_structure(as_tensor, value)
@@ -147,7 +147,7 @@ class OnlyReplicaContext(ReplicaContext):
     def all_gather(
         self, value: Any, axis: int, options: Any = None, *, name: str | None = None
     ) -> Any:
-        """The value itself, as arrays."""
+        """Return the value itself, as arrays."""
         checked_name(name)
         return map_structure(as_tensor, value)
 
@@ -159,7 +159,7 @@ class OnlyReplicaContext(ReplicaContext):
         *,
         name: str | None = None,
     ) -> Any:
-        """Calls the function in cross-replica context."""
+        """Call the function in cross-replica context."""
         checked_name(name)
         if replica_in_force() is not self:
             raise ContextError("this replica context belongs to a strategy.run that has ended")
@@ -168,7 +168,7 @@ class OnlyReplicaContext(ReplicaContext):
 
 
 def checked_name(name: Any) -> str | None:
-    """The name of a collective, as it travels.
+    """Return the name of a collective, as it travels.
 
     Raises:
         TypeError: It is neither text nor None.
@@ -188,7 +188,7 @@ def checked_name(name: Any) -> str | None:
 
 
 def check_axis(leaves: Sequence[Array], axis: int) -> None:
-    """Refuses what cannot be gathered, before anybody waits for it.
+    """Refuse what cannot be gathered, before any replica waits for it.
 
     Raises:
         ShapeError: A leaf has no such axis.

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 
 class Store(Protocol):
-    """Where a value is, and how to get at it from here."""
+    """The storage of one value, as it is reached from here."""
 
     def read(self) -> Array:
-        """The value, read-only."""
+        """Return the value; read-only."""
 
     def write(self, operation: Operation, value: Array) -> None:
-        """Applies an operation to the value, with an array of its dtype."""
+        """Apply an operation to the value, with an array of its dtype."""
 
 
 class ResourceVariable(Variable):
@@ -50,7 +50,7 @@ class ResourceVariable(Variable):
         self._aggregation = spec.aggregation
 
     def read_value(self) -> Array:
-        """The value; read-only."""
+        """Return the value; read-only."""
         session = self._from_a_replica()
         if session is None:
             return self._store.read()
@@ -59,11 +59,11 @@ class ResourceVariable(Variable):
         return value
 
     def convert(self) -> Array:
-        """The value; read-only."""
+        """Return the value; read-only."""
         return self.read_value()
 
     def write(self, operation: Operation, value: Any, *, read_value: bool = True) -> None:
-        """Does one of the three assigns.
+        """Do one of the three assigns.
 
         Raises:
             VariableError: The value does not fit; nothing has changed.
@@ -82,22 +82,22 @@ class ResourceVariable(Variable):
             raise
 
     def _from_a_replica(self) -> Replica | None:
-        """The replica that uses this plain variable, which only the program has."""
+        """Return the replica that uses this plain variable; None in the program, which has it."""
         frame = current_frame()
         if self.container is not None or frame is None or frame.replica is None:
             return None
         return frame.replica.session
 
     def count_up_to(self, limit: int) -> Any:
-        """Not offered: TensorFlow has deprecated it."""
+        """Raise an error: TensorFlow has deprecated it."""
         raise OperationError(self._name, "count_up_to is not offered", "Use assign_add(1).")
 
     def sparse_read(self, indices: Any, name: str | None = None) -> Array:
-        """The rows at `indices`."""
+        """Return the rows at `indices`."""
         return np.take(self.convert(), np.asarray(indices), axis=0)
 
     def gather_nd(self, indices: Any, name: str | None = None) -> Array:
-        """The elements at the index tuples in the last axis of `indices`."""
+        """Return the elements at the index tuples in the last axis of `indices`."""
         return np.asarray(self.convert()[tuple(np.moveaxis(np.asarray(indices), -1, 0))])
 
     def __iadd__(self, other: Any) -> Any:  # type: ignore[misc]  # it always raises
@@ -121,14 +121,14 @@ class ResourceVariable(Variable):
 
 
 class NotHere:
-    """A value in another process: a replica that uses it asks the program."""
+    """A value in another process: a replica asks the program for it."""
 
     def read(self) -> Array:
-        """Never happens: a worker runs nothing outside a replica's context."""
+        """Raise an error: a worker runs nothing outside a replica's context."""
         raise AssertionError("a worker has no value of its own of a plain variable")
 
     def write(self, operation: Operation, value: Array) -> None:
-        """Never happens."""
+        """Raise an error, as `read` does."""
         raise AssertionError("a worker has no value of its own of a plain variable")
 
 
@@ -140,12 +140,12 @@ class HeldHere:
         self._value = value
 
     def read(self) -> Array:
-        """The value, read-only."""
+        """Return the value; read-only."""
         self._value.setflags(write=False)
         return self._value
 
     def write(self, operation: Operation, value: Array) -> None:
-        """Applies an operation to the value.
+        """Apply an operation to the value.
 
         Raises:
             ShapeError: Its shape does not fit; nothing has changed.

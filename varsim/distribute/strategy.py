@@ -27,7 +27,7 @@ from varsim.errors import ContextError, DistributedValueError
 
 @dataclass(frozen=True, slots=True)
 class ValueContext:
-    """For whom `experimental_distribute_values_from_function` makes a value."""
+    """The replica for which `experimental_distribute_values_from_function` makes a value."""
 
     replica_id_in_sync_group: int = 0
     num_replicas_in_sync: int = 1
@@ -48,22 +48,22 @@ class Strategy(ABC):
 
     @property
     def num_replicas_in_sync(self) -> int:
-        """How many replicas there are."""
+        """Return how many replicas there are."""
         return len(self.devices)
 
     @property
     @abstractmethod
     def extended(self) -> Extended:
-        """The operations for those who write optimizers and layers."""
+        """Return the operations for authors of optimizers and layers."""
 
     # ------------------------------------------------------------ contexts
 
     @contextmanager
     def scope(self) -> Iterator[Strategy]:
-        """Within the block, variables are created under this strategy.
+        """Create variables under this strategy within the block.
 
         Raises:
-            ContextError: We are in another strategy's scope, or on a replica.
+            ContextError: The program is in another strategy's scope, or on a replica.
         """
         frame = current_frame()
         if frame is not None:
@@ -75,12 +75,12 @@ class Strategy(ABC):
             yield self
 
     def replica_context(self) -> ReplicaPort | None:
-        """The replica that its scope, or the program outside every scope, is on; mostly none."""
+        """Return the replica on which the program is in its scope; mostly None."""
         return None
 
     @abstractmethod
     def create_variable(self, **kwargs: Any) -> Variable:
-        """Makes a variable under this strategy; `tf.Variable` ends here."""
+        """Make a variable under this strategy, for `tf.Variable`."""
 
     # ------------------------------------------------------------ running and combining
 
@@ -92,7 +92,7 @@ class Strategy(ABC):
         kwargs: dict[str, Any] | None = None,
         options: Any = None,
     ) -> Any:
-        """Calls `fn` on every replica, in replica context.
+        """Call `fn` on every replica, in replica context.
 
         Args:
             fn: Any callable. In it, variables are each replica's own.
@@ -110,7 +110,7 @@ class Strategy(ABC):
 
     @abstractmethod
     def reduce(self, reduce_op: Any, value: Any, axis: Any) -> Any:
-        """Combines the replicas' values into one.
+        """Combine the replicas' values into one.
 
         Args:
             reduce_op: `ReduceOp.SUM` or `ReduceOp.MEAN`, or its name.
@@ -120,10 +120,10 @@ class Strategy(ABC):
 
     @abstractmethod
     def gather(self, value: Any, axis: int) -> Any:
-        """Concatenates the replicas' values along an axis."""
+        """Concatenate the replicas' values along an axis."""
 
     def experimental_local_results(self, value: Any) -> tuple[Any, ...]:
-        """The components of a distributed value, in replica order; of anything else, itself."""
+        """Return the components of a distributed value in replica order; of any other, itself."""
         if isinstance(value, DistributedValues):
             return value.values
         if isinstance(value, dict | list | tuple):
@@ -138,14 +138,14 @@ class Strategy(ABC):
     def experimental_distribute_values_from_function(
         self, value_fn: Callable[[ValueContext], Any]
     ) -> Any:
-        """A PerReplica (or a structure of them) of what `value_fn` gives for each replica."""
+        """Return a PerReplica (or a structure of them) of `value_fn`'s value for each replica."""
         count = self.num_replicas_in_sync
         return _per_replica([value_fn(ValueContext(i, count)) for i in range(count)])
 
     def experimental_distribute_dataset(
         self, dataset: Iterable[Any], options: Any = None
     ) -> Iterator[Any]:
-        """Splits every batch over the replicas, along axis 0.
+        """Split every batch over the replicas, along axis 0.
 
         Each replica gets the same number of rows, rounded up, until the batch is used up: a batch
         of 5 over 2 replicas gives 3 and 2, and a batch of 1 gives 1 and 0, as in TensorFlow.
@@ -176,7 +176,7 @@ class Strategy(ABC):
     # ------------------------------------------------------------ the end
 
     def close(self) -> None:  # noqa: B027  # a strategy without workers has nothing to end
-        """Ends the workers, if there are any. Does nothing the second time."""
+        """End the workers, if there are any. Does nothing the second time."""
 
     def __enter__(self) -> Self:
         return self
@@ -197,16 +197,16 @@ def _rows(first: int, count: int, leaf: Any) -> Any:
 
 
 def _per_replica(values: Sequence[Any]) -> Any:
-    """Like `regroup`, but every leaf is a PerReplica, even if all components are equal."""
+    """Do as `regroup`, but make every leaf a PerReplica, even if all components are equal."""
     return join_structures(values, PerReplica)
 
 
 def check_call(strategy: Strategy, fn: Any, args: Any) -> None:
-    """Refuses a `run` that cannot be one.
+    """Refuse a call of `run` in a wrong context, or with arguments of wrong types.
 
     Raises:
         ContextError: On a replica, or in another strategy's scope.
-        ValueError: `args` is no list or tuple.
+        ValueError: `args` is neither a list nor a tuple.
         TypeError: `fn` cannot be called.
     """
     frame = current_frame()

@@ -39,16 +39,16 @@ class Supervisor(Protocol):
         """
 
     def made(self, strategy: Any, place: str) -> None:
-        """The program has made it; no worker has started yet."""
+        """Take a strategy that the program has made; no worker has started yet."""
 
     def launching(self, strategy: Any, options: LaunchOptions) -> LaunchOptions:
-        """How its workers start, which happens next."""
+        """Return how its workers start, which happens next."""
 
     def launched(self, strategy: Any) -> None:
-        """Its workers are ready."""
+        """Take a strategy whose workers are ready."""
 
     def closing(self, strategy: Any) -> None:
-        """Its workers will end; they still answer, unless they are busy or dead."""
+        """Take a strategy whose workers end next; they answer, unless they are busy or dead."""
 
 
 _current: ContextVar[tuple[int, Supervisor | None]] = ContextVar(
@@ -59,10 +59,10 @@ _current: ContextVar[tuple[int, Supervisor | None]] = ContextVar(
 
 @contextmanager
 def supervised(supervisor: Supervisor | None) -> Iterator[None]:
-    """Within the block, the supervisor is called for strategies that this thread makes.
+    """Call the supervisor for strategies that this thread makes within the block.
 
     Args:
-        supervisor: None: it is no one's.
+        supervisor: None: no supervisor is called.
     """
     token = _current.set((os.getpid(), supervisor))
     try:

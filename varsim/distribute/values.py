@@ -27,11 +27,11 @@ class DistributedValues:
 
     @property
     def values(self) -> tuple[Any, ...]:
-        """The components, in replica order."""
+        """Return the components, in replica order."""
         return self._values
 
     def select(self, replica_id: int, num_replicas: int) -> Any:
-        """One replica's component.
+        """Return one replica's component.
 
         Raises:
             DistributedValueError: There is not one component for each replica (D9).
@@ -68,7 +68,7 @@ class Mirrored(DistributedValues):
 
 
 def map_structure(fn: Callable[[Any], Any], structure: Any) -> Any:
-    """Applies `fn` to every leaf of nested tuples, lists and dicts."""
+    """Apply `fn` to every leaf of nested tuples, lists and dicts."""
     if isinstance(structure, dict):
         return {key: map_structure(fn, value) for key, value in structure.items()}
     if isinstance(structure, tuple | list):
@@ -77,21 +77,21 @@ def map_structure(fn: Callable[[Any], Any], structure: Any) -> Any:
 
 
 def _like(structure: Any, members: list[Any]) -> Any:
-    """A list, tuple or named tuple like another one, of other members."""
+    """Return a list, tuple or named tuple like another one, of other members."""
     if isinstance(structure, list):
         return members
     return type(structure)(*members) if hasattr(structure, "_fields") else tuple(members)
 
 
 def leaves_of(structure: Any) -> list[Any]:
-    """The leaves of nested tuples, lists and dicts, in the order in which they stand there."""
+    """Return the leaves of nested tuples, lists and dicts, in their order."""
     leaves: list[Any] = []
     map_structure(leaves.append, structure)
     return leaves
 
 
 def taken_apart(structure: Any) -> tuple[Structure, list[Any]]:
-    """How a structure is nested, and its leaves in that order.
+    """Return how a structure is nested, and its leaves in that order.
 
     Structures that match are nested alike, whatever the order of their keys.
 
@@ -112,7 +112,7 @@ def taken_apart(structure: Any) -> tuple[Structure, list[Any]]:
 
 
 def rebuilt(structure: Any, leaves: Iterable[Any]) -> Any:
-    """The structure with other leaves, in the order of `taken_apart`; keys keep their own."""
+    """Return the structure with other leaves, in the order of `taken_apart`; keys stay."""
     return _filled(structure, iter(leaves))
 
 
@@ -126,7 +126,7 @@ def _filled(structure: Any, leaves: Iterator[Any]) -> Any:
 
 
 def _take_apart(structure: Any, path: str, nodes: list[tuple[str, str]], leaves: list[Any]) -> None:
-    """Adds path and kind of each node, and each leaf; a node stands before those that it holds."""
+    """Add path and kind of each node, and each leaf; a node stands before those that it holds."""
     if isinstance(structure, dict):
         nodes.append((path, "a dict"))
         for text, key in _by_text(structure):
@@ -152,7 +152,7 @@ def _kind_of_sequence(structure: Sequence[Any]) -> str:
 
 
 def _by_text(structure: dict[Any, Any]) -> list[tuple[str, Any]]:
-    """The keys of a dict with their texts, in an order that depends on these alone."""
+    """Return the keys of a dict with their texts, in an order that depends on the texts alone."""
     texts = {repr(key.item() if isinstance(key, np.generic) else key): key for key in structure}
     if len(texts) < len(structure):
         raise ValueMismatchError(
@@ -163,12 +163,12 @@ def _by_text(structure: dict[Any, Any]) -> list[tuple[str, Any]]:
 
 
 def is_distributed(structure: Any) -> bool:
-    """Whether anything in a structure has a component per replica."""
+    """Return whether anything in a structure has a component per replica."""
     return any(isinstance(leaf, DistributedValues) for leaf in leaves_of(structure))
 
 
 def select_replica(structure: Any, replica_id: int, num_replicas: int) -> Any:
-    """One replica's slice of a structure; what is not distributed is everybody's."""
+    """Return one replica's slice of a structure; every replica gets what is not distributed."""
     return map_structure(
         lambda leaf: (
             leaf.select(replica_id, num_replicas) if isinstance(leaf, DistributedValues) else leaf
@@ -178,7 +178,7 @@ def select_replica(structure: Any, replica_id: int, num_replicas: int) -> Any:
 
 
 def regroup(values: Sequence[Any], kind: type[DistributedValues] = PerReplica) -> Any:
-    """Puts the replicas' values together into one structure of distributed values.
+    """Put the replicas' values together into one structure of distributed values.
 
     Plain Python values (None, bool, int, float, str, an enum's member, a function) that are equal
     on all replicas come back as they are, and so do a variable and its components as that
@@ -196,7 +196,7 @@ def regroup(values: Sequence[Any], kind: type[DistributedValues] = PerReplica) -
 
 
 def join_structures(values: Sequence[Any], join: Callable[[list[Any]], Any]) -> Any:
-    """One structure from one structure per replica; `join` makes one leaf from all of them.
+    """Make one structure from one structure per replica; `join` makes one leaf of all leaves.
 
     Raises:
         ValueMismatchError: The structures differ.
@@ -225,7 +225,7 @@ def _joined(values: Sequence[Any], join: Callable[[list[Any]], Any]) -> Any:
 
 
 def _are_alike(value: Any, first: Any) -> bool:
-    """Whether two structures hold as many of the same, as far as one level tells."""
+    """Return whether two structures have the same kind and size at this level."""
     if isinstance(first, dict):
         return isinstance(value, dict) and value.keys() == first.keys()
     if isinstance(first, tuple | list):
@@ -241,7 +241,7 @@ def _join(values: list[Any], kind: type[DistributedValues]) -> Any:
 
 
 def _common_variable(values: Sequence[Any]) -> Any:
-    """The variable that all of these are, or whose components they are in replica order."""
+    """Return the variable that all of these are, or whose components they are in replica order."""
     first = values[0]
     if getattr(first, "is_variable", False):
         container = getattr(first, "container", None)
@@ -256,7 +256,7 @@ def _common_variable(values: Sequence[Any]) -> Any:
 
 
 def _same(value: Any, first: Any) -> bool:
-    """Equal, where 0.0 and -0.0 are two values and NaN is one."""
+    """Return whether two values are equal, where 0.0 and -0.0 are two values and NaN is one."""
     if isinstance(value, float | complex):
         return repr(value) == repr(first)
     return bool(value == first)

@@ -1,4 +1,4 @@
-"""`tf.Variable`: what a program writes, whatever strategy it runs under."""
+"""`tf.Variable`, which a program writes under any strategy."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _creators: ContextVar[tuple[Callable[..., Any], ...]] = ContextVar("varsim_creat
 
 @contextmanager
 def variable_creator_scope(creator: Callable[..., Any]) -> Iterator[None]:
-    """Within the block every `Variable(...)` is made by `creator(next_creator, **kwargs)`.
+    """Make every `Variable(...)` within the block by `creator(next_creator, **kwargs)`.
 
     Source: `tf.variable_creator_scope`.
     """
@@ -51,7 +51,7 @@ def variable_creator_scope(creator: Callable[..., Any]) -> Iterator[None]:
 
 
 def create(**kwargs: Any) -> Variable:
-    """Makes a variable where the program stands, through all creator scopes, innermost first."""
+    """Make a variable in the current context, through all creator scopes, innermost first."""
     next_creator: Creator = lambda **kw: strategy_in_force().create_variable(**kw)  # noqa: E731
     for creator in _creators.get():
         next_creator = _bind(creator, next_creator)
@@ -111,7 +111,7 @@ def _member(kind: Any, value: Any, default: str, variable: str) -> Any:
         return value
     raise SynchronizationError(
         variable,
-        f"{value!r} is no {kind.__name__}",
+        f"invalid {kind.__name__} {value!r}",
         f"Use one of {', '.join(f'{kind.__name__}.{m.name}' for m in kind)}.",
     )
 
@@ -129,7 +129,7 @@ class Variable(ArrayLike, metaclass=_VariableMeta):
         synchronization, aggregation: See `VariableSynchronization` and `VariableAggregation`.
     Raises:
         ValueError: The initial value does not fit, or the settings do not fit the strategy.
-        TypeError: The initial value is nothing that a variable can hold.
+        TypeError: A variable cannot hold the initial value.
     Source: `tf.Variable` of TensorFlow 2.21; `docs/semantics.md` says where varsim differs.
     """
 
@@ -166,87 +166,87 @@ class Variable(ArrayLike, metaclass=_VariableMeta):
 
         @property
         def values(self) -> tuple[Variable, ...]:
-            """The components; only a distributed variable has them."""
+            """Return the components; only a distributed variable has them."""
 
     # ------------------------------------------------------------ attributes
 
     @property
     def name(self) -> str:
-        """The variable's name with TensorFlow's suffix, like "weights:0"."""
+        """Return the variable's name with TensorFlow's suffix, like "weights:0"."""
         return f"{self._name}:0"
 
     @property
     def is_distributed(self) -> bool:
-        """Whether it has a component on every replica, or is one."""
+        """Return whether it has a component on every replica, or is a component."""
         return self.container is not None
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
-        """The NumPy dtype of its value."""
+        """Return the NumPy dtype of its value."""
         return self._dtype
 
     @property
     def shape(self) -> Shape:
-        """The shape of its value; None for a dimension that an assign may change."""
+        """Return the shape of its value; None for a dimension that an assign may change."""
         return self._shape
 
     @property
     def trainable(self) -> bool:
-        """Whether training is meant to change it. Never changes a value."""
+        """Return whether training is meant to change it. It has no effect on values."""
         return self._trainable
 
     @property
     def synchronization(self) -> Synchronization:
-        """The synchronization in force; AUTO only where nothing is distributed."""
+        """Return the synchronization in force; AUTO only where nothing is distributed."""
         return self._synchronization
 
     @property
     def aggregation(self) -> VariableAggregation:
-        """The aggregation, as the program asked for it."""
+        """Return the aggregation, as the program asked for it."""
         return self._aggregation
 
     @property
     def device(self) -> str:
-        """Where the value is."""
+        """Return the device of the value."""
         return "/device:CPU:0"
 
     @property
     def initial_value(self) -> Any:
-        """Not kept, as in eager TensorFlow."""
+        """Raise an error: it is not kept, as in eager TensorFlow."""
         raise RuntimeError("a variable does not keep its initial value")
 
     def is_initialized(self) -> Array:
-        """True: every variable has a value from the start."""
+        """Return True: every variable has a value from the start."""
         return np.asarray(True)
 
     # ------------------------------------------------------------ reading and writing
 
     def read_value(self) -> Array:
-        """The value where the program stands; read-only."""
+        """Return the value in the current context; read-only."""
         raise NotImplementedError
 
     def convert(self) -> Array:
-        """The value as an operand; read-only. Differs from `read_value` under another strategy."""
+        """Return the value as an operand; read-only. Other strategies may refuse `read_value`."""
         raise NotImplementedError
 
     def write(self, operation: Operation, value: Any, *, read_value: bool = True) -> None:
-        """Does one of the three assigns."""
+        """Do one of the three assigns."""
         raise NotImplementedError
 
     def value(self) -> Array:
-        """The value where the program stands; read-only."""
+        """Return the value in the current context; read-only."""
         return self.convert()
 
     def numpy(self) -> Array:
-        """The value where the program stands, as an array of the caller's own."""
+        """Return the value in the current context, as an array of the caller's own."""
         return np.array(self.read_value())
 
     def update_buffer(self) -> Array:
-        """An array to build the next update in: of the variable's shape and dtype, uninitialised.
+        """Return an array to build the next update in: of the variable's shape and dtype.
 
-        Given as it is to `assign`, `assign_add` or `assign_sub` of this variable in the same
-        call, a large one is not copied again; it is read-only from then on. Ask for a new one for
-        each update: the memory is used again as soon as nobody looks at it.
+        It is not initialised. Given as it is to `assign`, `assign_add` or `assign_sub` of this
+        variable in the same call, a large one is not copied again; it is read-only from then on.
+        Ask for a new one for each update: the memory is used again as soon as nothing refers to it.
         """
         return np.empty(self.convert().shape, self._dtype)
 
@@ -257,7 +257,7 @@ class Variable(ArrayLike, metaclass=_VariableMeta):
         name: str | None = None,
         read_value: bool = True,
     ) -> Variable | Any:
-        """Sets the value; returns the variable itself (D6), or None without `read_value`."""
+        """Set the value; return the variable itself (D6), or None without `read_value`."""
         self.write(_ASSIGN, value, read_value=read_value)
         return self if read_value else None
 
@@ -268,7 +268,7 @@ class Variable(ArrayLike, metaclass=_VariableMeta):
         name: str | None = None,
         read_value: bool = True,
     ) -> Variable | Any:
-        """Adds to the value; returns the variable itself (D6), or None without `read_value`."""
+        """Add to the value; return the variable itself (D6), or None without `read_value`."""
         self.write(_ASSIGN_ADD, delta, read_value=read_value)
         return self if read_value else None
 
@@ -279,7 +279,7 @@ class Variable(ArrayLike, metaclass=_VariableMeta):
         name: str | None = None,
         read_value: bool = True,
     ) -> Variable | Any:
-        """Subtracts from the value; returns the variable (D6), or None without `read_value`."""
+        """Subtract from the value; return the variable (D6), or None without `read_value`."""
         self.write(_ASSIGN_SUB, delta, read_value=read_value)
         return self if read_value else None
 

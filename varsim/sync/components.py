@@ -233,7 +233,7 @@ class Components(Mapping[int, VariableSpec]):
 
 
 def check_shape(spec: VariableSpec, operation: Operation, component: Array, value: Array) -> None:
-    """Refuses a value whose shape does not fit; an assign never broadcasts.
+    """Refuse a value whose shape does not fit; an assign never broadcasts.
 
     Raises:
         ShapeError: The shape differs from the variable's, or for an add from the component's.

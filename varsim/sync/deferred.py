@@ -1,4 +1,4 @@
-"""What a replica has written to deferred variables and not exchanged yet."""
+"""The writes to deferred variables that a replica has not exchanged yet."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_ENTRIES: Final = 1024
 """Writes of one variable that a replica keeps apart; then the program waits for their exchange."""
 
 MAX_LOG_BYTES: Final = 64 * 2**20
-"""Of the values of one variable that a replica keeps; more costs more memory than it saves time."""
+"""How many bytes of one variable's values a replica keeps; more would cost much memory."""
 
 _NUMBERS: Final = {Operation.ASSIGN: 1, Operation.ASSIGN_ADD: 2, Operation.ASSIGN_SUB: 3}
 _PRIME: Final = 2**61 - 1  # so that a number for all operations fits into an int64
@@ -33,12 +33,12 @@ class Mark:
 
 
 NOTHING: Final = Mark(0, 0)
-"""Of a variable that nobody has written yet."""
+"""Of a variable that was not written yet."""
 
 
 @dataclass(slots=True, eq=False)  # frozen ones take twice as long to make
 class Entry:
-    """One write, or several that nobody can read between any more."""
+    """One write, or several between which no program can read any more."""
 
     count: int  # of all writes with it
     operations: int  # likewise
@@ -47,7 +47,7 @@ class Entry:
 
     @property
     def size_bytes(self) -> int:
-        """Of its value."""
+        """Return the size of its value."""
         return 0 if self.value is None else self.value.nbytes
 
 
@@ -68,16 +68,16 @@ class Log:
 
     @property
     def mark(self) -> Mark:
-        """Where this replica has got to."""
+        """Return how far this replica has written."""
         return Mark(self.count, self.operations)
 
     @property
     def is_full(self) -> bool:
-        """Whether they must be exchanged although nobody reads."""
+        """Return whether they must be exchanged although no program reads."""
         return len(self.entries) >= MAX_ENTRIES or self.size_bytes >= MAX_LOG_BYTES
 
     def write(self, operation: Operation, value: Array | None) -> None:
-        """Takes a write; nobody writes to the array any more."""
+        """Take a write; nothing writes to the array any more."""
         self.count += 1
         self.operations = (self.operations * 4 + _NUMBERS[operation]) % _PRIME
         self.entries.append(Entry(self.count, self.operations, operation, value))
@@ -85,7 +85,7 @@ class Log:
             self.size_bytes += value.nbytes
 
     def fold(self, after: int) -> None:
-        """Makes one entry of those after so many writes: nobody will read between them."""
+        """Make one entry of those after so many writes: no program will read between them."""
         start = sum(entry.count <= after for entry in self.entries)
         if len(self.entries) - start > 1:
             operation, value = combined(self.entries[start:], np.empty)
@@ -93,10 +93,10 @@ class Log:
             self._keep([*self.entries[:start], last])
 
     def delta(self, variable_id: int, count: int, allocate: Allocate) -> Delta:
-        """All of it up to a write, as one value."""
+        """Return everything up to a write, as one value."""
         taken = [entry for entry in self.entries if entry.count <= count]
         assert taken, "there is nothing to exchange"
-        assert taken[-1].count == count, "entries end where somebody may read"
+        assert taken[-1].count == count, "entries end where a program may read"
         operation, value = combined(taken, allocate)
         return Delta(
             variable_id=variable_id,
@@ -108,14 +108,14 @@ class Log:
         )
 
     def settle(self, count: int) -> None:
-        """The first so many writes are exchanged, or overwritten by the program."""
+        """Drop the first so many writes: they are exchanged, or overwritten by the program."""
         settled = [entry for entry in self.entries if entry.count <= count]
         if settled:
             self.settled = Mark(settled[-1].count, settled[-1].operations)
             self._keep(self.entries[len(settled) :])
 
     def truncate(self, count: int) -> None:
-        """The writes after so many have never been: their call has failed."""
+        """Drop the writes after so many: their call has failed."""
         self._keep([entry for entry in self.entries if entry.count <= count])
 
     def _keep(self, entries: list[Entry]) -> None:
@@ -126,9 +126,9 @@ class Log:
 
 
 def combined(entries: Sequence[Entry], allocate: Allocate) -> tuple[Operation, Array | None]:
-    """What several writes in a row do: an ASSIGN of a value, or an ASSIGN_ADD of one.
+    """Combine several writes in a row into an ASSIGN or ASSIGN_ADD of one value.
 
-    An assign makes all before it worthless. What is subtracted is added with the other sign,
+    An assign replaces everything before it. What is subtracted is added with the other sign,
     which is exact. The value may be that of an entry.
     """
     places = [i for i, entry in enumerate(entries) if entry.operation is Operation.ASSIGN]
@@ -163,22 +163,22 @@ class DeferredWrites:
         self._starts: dict[int, dict[int, int]] = {}  # call → variable → writes before it
 
     def begin(self, call_id: int) -> None:
-        """A call starts to run. No call that has ended can fail any more."""
+        """Note that a call starts to run. A call that has ended cannot fail any more."""
         self._starts = {i: self._starts[i] for i in self._running}
         self._starts[call_id] = {}
         self._running.append(call_id)
 
     def end(self) -> None:
-        """The innermost call has ended here; it may still fail elsewhere."""
+        """Note that the innermost call has ended here; it may still fail elsewhere."""
         self._running.pop()
 
     def write(self, variable_id: int, operation: Operation, value: Array | None) -> bool:
-        """Takes a write in the innermost call.
+        """Take a write in the innermost call.
 
         Args:
-            value: Nobody writes to it any more; None if it is not needed.
+            value: Nothing writes to it any more; None if it is not needed.
         Returns:
-            Whether the program must wait until what is kept is exchanged.
+            Whether the program must wait for an exchange of the writes.
         """
         log = self._logs.get(variable_id)
         if log is None:
@@ -190,7 +190,7 @@ class DeferredWrites:
         return log.is_full
 
     def _enter(self, variable_id: int, log: Log) -> None:
-        """The innermost call writes a variable for the first time."""
+        """Note that the innermost call writes a variable for the first time."""
         after = 0
         for call_id in self._running:
             starts = self._starts[call_id]
@@ -201,18 +201,18 @@ class DeferredWrites:
         log.fold(after)
 
     def owes(self, variable_id: int) -> bool:
-        """Whether a read must wait: this replica has written what is not exchanged."""
+        """Return whether a read must wait, because own writes are not exchanged."""
         log = self._logs.get(variable_id)
         return log is not None and bool(log.entries)
 
     def delta(self, variable_id: int, count: int | None = None) -> Delta:
-        """This replica's part up to a write; None: up to the last."""
+        """Return what this replica's writes add up to, up to one of them; None: up to the last."""
         log = self._logs[variable_id]
         count = log.count if count is None else count
         return log.delta(variable_id, count, self._allocate)
 
     def tally(self) -> list[WriteCounts]:
-        """What the coordinator must know before this replica waits or ends, if it does not yet."""
+        """Return the write counts that the coordinator needs before this replica waits or ends."""
         if not self._untold:
             return []
         untold, self._untold = self._untold, {}
@@ -226,13 +226,13 @@ class DeferredWrites:
         ]
 
     def settle(self, variable_id: int, count: int) -> None:
-        """The first so many writes of a variable are settled on all replicas."""
+        """Drop the first so many writes of a variable: they are settled on all replicas."""
         log = self._logs.get(variable_id)
         if log is not None:
             log.settle(count)
 
     def fail(self, call_id: int) -> None:
-        """A call has failed: what it wrote and nobody has exchanged is dropped, on all replicas."""
+        """Drop what a failed call wrote and has not exchanged; every replica does so."""
         for variable_id, count in self._starts.pop(call_id, {}).items():
             if variable_id in self._logs:
                 self._logs[variable_id].truncate(count)
@@ -241,12 +241,12 @@ class DeferredWrites:
             self._starts[call_id] = {}
 
     def forget(self, variable_id: int) -> None:
-        """Nobody will name a variable again."""
+        """Drop a variable: no message will name it again."""
         self._logs.pop(variable_id, None)
         self._untold.pop(variable_id, None)
 
     def validate(self) -> None:
-        """Asserts what must hold after every event."""
+        """Assert what must hold after every event."""
         for log in self._logs.values():
             at = log.settled.count
             for entry in log.entries:
