@@ -321,6 +321,10 @@ class ComponentVariable(ResourceVariable):
         return f"/device:{self.container.strategy.devices[self.replica_id].upper()}"
 
 
+# Programs can read the name of a component's class: it must be that of TensorFlow.
+ComponentVariable.__name__ = ResourceVariable.__name__
+
+
 def component(variable: DistributedVariable, replica_id: int) -> ComponentVariable:
     """Return the component of a distributed variable as a variable of its own."""
     name = variable.spec.name + (f"/replica_{replica_id}" if replica_id else "")
