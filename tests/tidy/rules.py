@@ -20,7 +20,6 @@ IMPURE = frozenset(
     "signal socket subprocess sys tempfile threading time uuid zmq".split()
 )
 CONCURRENT = frozenset({"_thread", "asyncio", "concurrent", "threading"})
-MAY_SLEEP = frozenset({"workers/varsim_worker/device.py"})  # it simulates time
 VAGUE = frozenset("common data helper helpers info manager misc util utils".split())
 MAY_ASK_FOR_MODES = ("varsim/sync/policies/", "varsim/spec.py", "varsim/workloads/")
 MODES = frozenset({"on_read", "on_write"})
@@ -72,9 +71,7 @@ def decisions_are_pure(source: Source) -> Iterator[Violation]:
 
 
 def nothing_sleeps(source: Source) -> Iterator[Violation]:
-    """Find sleeps: wait for a state with a deadline; only a simulated device spends time."""
-    if source.path in MAY_SLEEP:
-        return
+    """Find sleeps: wait for a state with a deadline instead."""
     for node in source.nodes:
         match node:
             case ast.Attribute(value=ast.Name(id="time"), attr="sleep"):
