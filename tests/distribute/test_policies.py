@@ -121,3 +121,24 @@ def test_workers_learn_a_programs_own_policy():
         assert 1.5 == float(v.read_value())
     finally:
         strategy.close()
+
+
+@pytest.mark.slow
+def test_a_replica_creates_variables_with_policies_that_its_program_has_not_used():
+    """They are made known to the program, and by it to all replicas."""
+
+    def step():
+        policies = tf.LocalSGD(2), OnReadMean(9)
+        made = [tf.Variable(0.0, synchronization=one) for one in policies]
+        for _ in range(2):
+            for v in made:
+                v.assign_add(1.0 + tf.distribute.get_replica_context().replica_id_in_sync_group)
+        return tuple(made)
+
+    strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])
+    try:
+        averaged, own = strategy.run(step)
+        assert [3.0, 3.0] == [float(one.read_value()) for one in averaged.values]
+        assert ("on_read_mean:9", 3.0) == (own.synchronization.name, float(own.read_value()))
+    finally:
+        strategy.close()

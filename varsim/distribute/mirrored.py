@@ -23,6 +23,7 @@ from varsim.distribute.host import RunHost
 from varsim.distribute.host_requests import CreateVariable
 from varsim.distribute.naming import PROGRAM, new_id
 from varsim.distribute.place import user_place, warn
+from varsim.distribute.policies import know
 from varsim.distribute.ports import ReplicaPort
 from varsim.distribute.reduction import (
     components_of,
@@ -215,6 +216,7 @@ class MirroredStrategy(Strategy):
         shape = as_shape(kwargs["shape"])
         array = initial_array(value, kwargs["dtype"], shape, name)
         requested, aggregation = kwargs["synchronization"], kwargs["aggregation"]
+        know(requested)  # a replica may have asked for it
         asked = VariableSpec(
             variable_id=new_id(),
             name=name,
