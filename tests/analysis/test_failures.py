@@ -34,7 +34,7 @@ program finish call=2
 AGAIN = RAISED.partition("\n")[2].partition("\n")[2].replace("-1", "-3").replace("call=1", "call=3")
 
 RAN = Ending(status=DONE)
-FAILED_SO = Ending(status=FAILED, kind="ValueError", text="empty", place="p.py:20")
+FAILED_SO = Ending(status=FAILED, kind="ValueError", text="empty", location="p.py:20")
 
 
 def examined(text: str, folder: Path, ending: Ending | None = RAN, **run: object) -> Examination:
@@ -59,7 +59,7 @@ def test_a_failed_call_that_the_program_caught_is_a_finding(tmp_path: Path):
 
     assert FAILED_CALL is finding.kind
     assert "call 1 failed on replica 1: ValueError: empty" == finding.what
-    assert ((("p.py:7", 1),), (4, 6)) == (finding.places, finding.events)
+    assert ((("p.py:7", 1),), (4, 6)) == (finding.locations, finding.events)
     assert not found.run_failed
 
 
@@ -77,7 +77,7 @@ def test_a_failed_run_and_its_failed_call_are_one_finding(tmp_path: Path):
 
     assert FAILED_RUN is finding.kind
     assert "ValueError: empty\nThat was in call 1 on replica 1." == finding.what
-    assert (("p.py:7", 1),) == finding.places
+    assert (("p.py:7", 1),) == finding.locations
     assert found.run_failed
 
 
@@ -87,7 +87,7 @@ def test_a_run_may_fail_outside_all_calls(text: str, tmp_path: Path):
     first = found.findings[0]
 
     assert (FAILED_RUN, "ValueError: empty") == (first.kind, first.what)
-    assert (("p.py:20", 1),) == first.places
+    assert (("p.py:20", 1),) == first.locations
 
 
 def test_without_a_summary_the_last_call_is_used(tmp_path: Path):
@@ -118,7 +118,7 @@ def test_a_failure_is_found_in_an_incomplete_record(tmp_path: Path):
 
     assert not found.is_whole
     assert "WorkerLost: replica 1\nThat was in call 1 on replica 1." == only(found).what
-    assert (("p.py:5", 1),) == only(found).places
+    assert (("p.py:5", 1),) == only(found).locations
 
 
 def test_the_error_has_the_locations_of_replicas(tmp_path: Path):
@@ -136,7 +136,7 @@ def test_the_error_has_the_locations_of_replicas(tmp_path: Path):
     ]
     with story.history(tmp_path) as history:
         finding = only(examine(history, ending=RAN))
-    assert (("a b.py:3", 1), ("d.py:4", 1)) == finding.places
+    assert (("a b.py:3", 1), ("d.py:4", 1)) == finding.locations
 
 
 def test_an_interrupt_is_not_a_failure(tmp_path: Path):

@@ -124,7 +124,7 @@ def test_kinds_that_could_not_be_searched_for_are_not_counted(tmp_path: Path):
     """These are kinds that need an oracle or a rule; truncation needs neither."""
     with told(CALL).history(tmp_path) as history:
         found = examine(history)
-    nothing = Compared(values=1, places=1, differences=(), uncompared=(), own=())
+    nothing = Compared(values=1, locations=1, differences=(), uncompared=(), own=())
     untried = replace(found, compared=replace(nothing, rules_tried=False))
 
     of_batches = {WRONG_FACTOR, MEAN_OF_MEANS, FIRST_REPLICA_ONLY}

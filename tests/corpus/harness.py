@@ -128,7 +128,7 @@ def _run(path: Path, out: Path) -> Found:
     faults, also = marks(path)
     missed, unexpected = set(faults), set()
     for one in found:
-        where = {place for place, _ in one.places} | {places[event] for event in one.events}
+        where = {place for place, _ in one.locations} | {places[event] for event in one.events}
         lines = {
             int(line)
             for place in where

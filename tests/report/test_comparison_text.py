@@ -14,7 +14,7 @@ DIFFERENCE = ValueDifference(
     variable_id=3,
     variable="score",
     access=Access.READ,
-    place="train.py:44",
+    location="train.py:44",
     count=2,
     compared=4,
     step=8,
@@ -24,7 +24,7 @@ DIFFERENCE = ValueDifference(
     got=638.205,
     wanted=211.342,
 )
-NONE = Compared(values=8, places=2, differences=(), uncompared=(), own=())
+NONE = Compared(values=8, locations=2, differences=(), uncompared=(), own=())
 ONE = replace(NONE, differences=(DIFFERENCE,))
 
 
@@ -54,7 +54,7 @@ def test_without_differences_the_text_says_how_much_was_compared():
 
 
 def test_a_comparison_of_nothing_says_so():
-    nothing = Compared(values=0, places=0, differences=(), uncompared=(), own=("a", "b"))
+    nothing = Compared(values=0, locations=0, differences=(), uncompared=(), own=("a", "b"))
     assert [
         "compared with a single device: no value of a variable could be compared",
         "  not compared, because each replica has its own value by design: a and b",
@@ -64,7 +64,7 @@ def test_a_comparison_of_nothing_says_so():
 
 def test_an_uncompared_variable_has_a_reason():
     some = replace(
-        NONE, uncompared=(Uncompared(variable="w", place="a.py:3", why="it was not recorded"),)
+        NONE, uncompared=(Uncompared(variable="w", location="a.py:3", why="it was not recorded"),)
     )
     assert ["  could not be compared:", "  - w at a.py:3: it was not recorded"] == compared_text(
         some
@@ -103,7 +103,7 @@ def test_every_difference_has_a_text(changes: dict[str, object], expected: str):
 
 
 def test_many_locations_are_counted():
-    many = tuple(replace(DIFFERENCE, place=f"{'a/' * 60}train.py:{i}") for i in range(MOST + 3))
+    many = tuple(replace(DIFFERENCE, location=f"{'a/' * 60}train.py:{i}") for i in range(MOST + 3))
     lines = compared_text(replace(NONE, differences=many))
     assert "  - and 3 more locations (--all shows them)" in lines
     assert MOST + 1 == sum(line.startswith("  - ") for line in lines)

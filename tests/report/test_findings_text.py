@@ -16,7 +16,7 @@ def finding(**changes) -> Finding:
         "kind": STALE_READ,
         "variable_id": 3,
         "variable": "weights",
-        "places": (("train.py:12", 8), ("eval.py:4", 1)),
+        "locations": (("train.py:12", 8), ("eval.py:4", 1)),
         "count": 9,
         "what": "9 of 19 reads in replicas lacked up to 6 writes of other replicas.",
         "remedy": "Read it outside strategy.run.",
@@ -65,7 +65,7 @@ def test_many_degrees_of_staleness_are_shown_as_ranges() -> None:
     [
         {},
         {"what": "so many words " * 40},
-        {"places": (("a/" * 60 + "train.py:12", 8), ("eval.py:4", 1))},
+        {"locations": (("a/" * 60 + "train.py:12", 8), ("eval.py:4", 1))},
         {"variable": "block/" * 20},
         {"histogram": tuple((age, 10**age) for age in range(8))},
     ],
@@ -76,7 +76,7 @@ def test_no_line_is_wider_than_the_console(changes, width: int) -> None:
 
 
 def test_a_location_that_is_too_wide_keeps_its_end() -> None:
-    lines = findings_text([finding(places=(("a/" * 60 + "train.py:12", 8),))])
+    lines = findings_text([finding(locations=(("a/" * 60 + "train.py:12", 8),))])
     assert any(line.endswith("/train.py:12") for line in lines)
 
 
@@ -85,7 +85,7 @@ LAYERS = [
         variable=f"layer_{number:02}/kernel",
         variable_id=number,
         what=f"{number} of 19 reads of layer_{number:02}/kernel lacked writes.",
-        places=(("train.py:12", number),),
+        locations=(("train.py:12", number),),
         count=number,
         histogram=((0, 1), (number, 1)),
     )
@@ -118,7 +118,7 @@ def test_all_findings_are_shown_on_request() -> None:
     "other",
     [
         {"kind": DIVERGENCE},
-        {"places": (("train.py:13", 8), ("eval.py:4", 1))},
+        {"locations": (("train.py:13", 8), ("eval.py:4", 1))},
         {"what": "9 of 19 reads in replicas lacked nothing."},
         {"remedy": "Read it elsewhere."},
     ],

@@ -62,7 +62,7 @@ def test_an_old_history_is_judged_as_it_was(old: Path):
         "reads with nothing changed: seen, program.py:31",
     ] == in_lines(found.findings)
     assert [1, 1, 12] == [finding.count for finding in found.findings]
-    assert (("program.py:42", 1), ("program.py:40", 1)) == found.findings[1].places
+    assert (("program.py:42", 1), ("program.py:40", 1)) == found.findings[1].locations
 
 
 def test_sentences_of_an_old_history_become_fields(old: Path):

@@ -172,7 +172,7 @@ def test_a_refused_operation_is_reported_with_its_location(monkeypatch):
     refusal = effect_on(result, "total").refusal
 
     assert refusal is not None
-    assert refusal.place == replays.reads_of(effect_on(result, "total").variable)[0].place
+    assert refusal.location == replays.reads_of(effect_on(result, "total").variable)[0].location
     assert "total" in refusal.text
     assert any("synchronization=NONE" in text for text in result.warned)
 

@@ -28,7 +28,7 @@ class TellingElements:
     """The most informative elements of a variable, by their index in the flat value."""
 
     reason: ElementReason
-    places: tuple[int, ...]  # the most telling first
+    indices: tuple[int, ...]  # the most telling first
     by: tuple[float, ...]  # how far apart, how much change, or how large, of each
 
 
@@ -72,8 +72,8 @@ def largest(measured: np.ndarray, most: int) -> list[int]:
         return []
     least = np.partition(numbers, len(numbers) - count)[len(numbers) - count]
     above = np.flatnonzero(numbers > least)
-    places = [*above, *np.flatnonzero(numbers == least)[: count - len(above)]]
-    return sorted(map(int, places), key=lambda place: (-numbers[place], place))
+    indices = [*above, *np.flatnonzero(numbers == least)[: count - len(above)]]
+    return sorted(map(int, indices), key=lambda index: (-numbers[index], index))
 
 
 def telling(components: Sequence[np.ndarray], most: int) -> TellingElements:
@@ -105,9 +105,11 @@ def telling_of(moments: Sequence[Moment], most: int) -> TellingElements | None:
 
 
 def _telling(reason: ElementReason, measured: np.ndarray, most: int) -> TellingElements:
-    places = largest(measured, most) or [0]
+    indices = largest(measured, most) or [0]
     numbers = measured.ravel()
-    return TellingElements(reason, tuple(places), tuple(float(numbers[place]) for place in places))
+    return TellingElements(
+        reason, tuple(indices), tuple(float(numbers[index]) for index in indices)
+    )
 
 
 def _over_all(measured: Sequence[np.ndarray]) -> np.ndarray | None:

@@ -13,7 +13,7 @@ from typing import Final
 
 from varsim.analysis.findings.model import (
     MOST_EVENTS,
-    MOST_PLACES,
+    MOST_LOCATIONS,
     Finding,
     FindingKind,
     times,
@@ -27,7 +27,7 @@ FAILED_CALL: Final = FindingKind(name="failed call")
 DONE, FAILED, INTERRUPTED = "done", "failed", "interrupted"
 
 _DIGITS: Final = re.compile(r"\d+")
-_PLACE: Final = re.compile(r"(?<!created) at (.+?:\d+)(?=$|[\s,;)])", re.MULTILINE)
+_LOCATION: Final = re.compile(r"(?<!created) at (.+?:\d+)(?=$|[\s,;)])", re.MULTILINE)
 """Where something happened, in the text of an error."""
 
 _INTERRUPT: Final = "KeyboardInterrupt"
@@ -42,7 +42,7 @@ class Ending:
     reached: str = ""  # "after 3 of 5 steps"
     kind: str = ""  # of a run that failed: the class of its error
     text: str = ""  # the text of that error
-    place: str = ""  # where in the program, as file:line
+    location: str = ""  # where in the program, as file:line
     returned: tuple[ReturnedValue, ...] = ()  # compared with what it returned on a single device
 
 
@@ -141,7 +141,7 @@ def _finding(history: History, call: _FailedCall) -> Finding:
         kind=FAILED_CALL,
         variable_id=None,
         variable="",
-        places=_places(history, call),
+        locations=_locations(history, call),
         count=call.count,
         what=f"call {call.finish.call} failed{_by(call)}: {call.said}{more}",
         remedy="What this call did not do is missing from then on. If the program continues "
@@ -156,7 +156,7 @@ def failed_run(ending: Ending) -> Finding:
         kind=FAILED_RUN,
         variable_id=None,
         variable="",
-        places=((ending.place, 1),) if ending.place else (),
+        locations=((ending.location, 1),) if ending.location else (),
         count=1,
         what=f"{ending.kind}: {ending.text}",
         remedy="`failure` in summary.json has the details.",
@@ -170,8 +170,8 @@ def _of_run(history: History, ending: Ending, call: _FailedCall | None) -> Findi
     if call is None:
         return finding
     where = f"\nThat was in call {call.finish.call}{_by(call)}."
-    places = _places(history, call) or finding.places
-    return replace(finding, what=finding.what + where, places=places, events=_events(call))
+    locations = _locations(history, call) or finding.locations
+    return replace(finding, what=finding.what + where, locations=locations, events=_events(call))
 
 
 def _by(call: _FailedCall) -> str:
@@ -182,21 +182,23 @@ def _by(call: _FailedCall) -> str:
     return f" on replica{'s' * (len(who) > 1)} {', '.join(map(str, sorted(who)))}"
 
 
-def _places(history: History, call: _FailedCall) -> tuple[tuple[str, int], ...]:
+def _locations(history: History, call: _FailedCall) -> tuple[tuple[str, int], ...]:
     """Return where it was raised; else where the replicas were, by the error or the last events."""
-    places = [one.location for one in call.raised if one.location]
-    places = places or _PLACE.findall(call.said) or list(_last_places(history, call))
-    return tuple((place, places.count(place)) for place in dict.fromkeys(places))[:MOST_PLACES]
+    locations = [one.location for one in call.raised if one.location]
+    locations = locations or _LOCATION.findall(call.said) or list(_last_locations(history, call))
+    return tuple((location, locations.count(location)) for location in dict.fromkeys(locations))[
+        :MOST_LOCATIONS
+    ]
 
 
-def _last_places(history: History, call: _FailedCall) -> Iterator[str]:
+def _last_locations(history: History, call: _FailedCall) -> Iterator[str]:
     lost = {one.replica for one in call.raised}
     rows = history.connection.execute(
         "SELECT process, location, MAX(event) FROM events "
         "WHERE call = ? AND process >= 0 AND location IS NOT NULL GROUP BY process",
         (call.finish.call,),
     )
-    return (place for process, place, _ in rows if not lost or process in lost)
+    return (location for process, location, _ in rows if not lost or process in lost)
 
 
 def _events(call: _FailedCall) -> tuple[int, ...]:

@@ -75,14 +75,14 @@ class RowIntegrity:
         """Return what is wrong with a row; None if it is valid."""
         # This runs for every event: it unpacks all columns at once, and looks up what valid rows
         # have in common.
-        (number, process, place, _, kind, call, variable, operation, version, meeting, replica,
+        (number, process, in_process, _, kind, call, variable, operation, version, meeting, replica,
          _, dtype, shape, digest, value, cause, times, _, _) = event  # fmt: skip
         form = (process, kind, variable, operation, replica, dtype, shape,
                 call is None, version is None, cause is None)  # fmt: skip
         size = self._sound.get(form)
         if (
             size is not None
-            and type(number) is type(process) is type(place) is int
+            and type(number) is type(process) is type(in_process) is int
             and (replica is None or type(replica) is int)
             and (call is None or (type(call) is int and call >= 0))
             and (version is None or (type(version) is int and version >= 0))
@@ -107,9 +107,9 @@ class RowIntegrity:
 
     def _flaw(self, event: Event) -> str | None:
         """Return the same, checked column by column."""
-        (number, process, place, _, kind, call, variable, operation, version, meeting, replica,
+        (number, process, in_process, _, kind, call, variable, operation, version, meeting, replica,
          _, dtype, shape, digest, value, cause, times, _, _) = event  # fmt: skip
-        if type(number) is not int or type(process) is not int or type(place) is not int:
+        if type(number) is not int or type(process) is not int or type(in_process) is not int:
             return "its numbers are not integers"
         if not PROGRAM <= process < self._num_replicas:
             return f"unknown process {process}"

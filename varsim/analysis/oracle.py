@@ -19,7 +19,7 @@ FIRST_REPLICA = 0
 """The only one that an oracle has; of a run, the one whose accesses are counted."""
 
 
-Place = tuple[int, str, int, str]
+AccessKey = tuple[int, str, int, str]
 """What accesses are counted by: the variable, the kind of event, the process, file:line."""
 
 
@@ -30,8 +30,8 @@ class Oracle:
         self._history = history
         self._oracle = oracle
         self._twins = twins(history, oracle)
-        self._deeds: dict[Place, Iterator[Flat | None]] = {}
-        self.uneven: dict[Place, tuple[int, int]] = {}
+        self._accesses: dict[AccessKey, Iterator[Flat | None]] = {}
+        self.uneven: dict[AccessKey, tuple[int, int]] = {}
         """How many accesses the run had, and how many the oracle, where these differ."""
 
     def knows(self, variable: int) -> bool:
@@ -54,35 +54,35 @@ class Oracle:
         """Return the initial value of a variable of this run."""
         return _created(self._history, self._history.variables[variable])
 
-    def next_wrote(self, variable: int, process: int, place: str) -> Flat | None:
+    def next_wrote(self, variable: int, process: int, location: str) -> Flat | None:
         """Return the next value written at a location, by the program or by the one replica."""
-        return self._next(variable, "write", process, place)
+        return self._next(variable, "write", process, location)
 
-    def next_read(self, variable: int, place: str) -> Flat | None:
+    def next_read(self, variable: int, location: str) -> Flat | None:
         """Return the next value that the program reads of a variable at a location."""
-        return self._next(variable, "read", PROGRAM, place)
+        return self._next(variable, "read", PROGRAM, location)
 
-    def _next(self, variable: int, kind: str, process: int, place: str) -> Flat | None:
-        key = variable, kind, process, place
-        deeds = self._deeds.get(key)
-        if deeds is None:
-            deeds = self._deeds[key] = self._same_deeds(*key)
-        return next(deeds, None)
+    def _next(self, variable: int, kind: str, process: int, location: str) -> Flat | None:
+        key = variable, kind, process, location
+        accesses = self._accesses.get(key)
+        if accesses is None:
+            accesses = self._accesses[key] = self._same_accesses(*key)
+        return next(accesses, None)
 
-    def _same_deeds(
-        self, variable: int, kind: str, process: int, place: str
+    def _same_accesses(
+        self, variable: int, kind: str, process: int, location: str
     ) -> Iterator[Flat | None]:
         twin = self._twins.get(variable)
         if twin is None:
             return
-        here = _deeds(self._history, variable, kind, process, place)
-        there = _deeds(self._oracle, twin.variable, kind, process, place)
+        here = _accesses(self._history, variable, kind, process, location)
+        there = _accesses(self._oracle, twin.variable, kind, process, location)
         often = sum(one.occurrences for one in here), sum(one.occurrences for one in there)
         if often[0] != often[1]:
-            self.uneven[variable, kind, process, place] = often
+            self.uneven[variable, kind, process, location] = often
             return
         dtype = np.dtype(twin.dtype)
-        for event in _deeds(self._oracle, twin.variable, kind, process, place):
+        for event in _accesses(self._oracle, twin.variable, kind, process, location):
             for _ in range(event.occurrences):
                 yield value_of(event, dtype)
 
@@ -112,11 +112,13 @@ def _created(history: History, row: VariableRow) -> Flat | None:
     return next((value_of(event, np.dtype(row.dtype)) for event in events), None)
 
 
-def _deeds(history: History, variable: int, kind: str, process: int, place: str) -> Iterator[Event]:
+def _accesses(
+    history: History, variable: int, kind: str, process: int, location: str
+) -> Iterator[Event]:
     """Return the accesses of a replica; or of the program, to all components."""
     whole = "AND replica IS NULL" if process == PROGRAM else ""
     where = f"variable = ? AND kind = ? AND process = ? AND location = ? {whole}"
-    return history.events(where, (variable, kind, process, place))
+    return history.events(where, (variable, kind, process, location))
 
 
 def _shown(value: Flat) -> str:

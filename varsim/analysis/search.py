@@ -95,10 +95,10 @@ class Search:
         if self._context is None or self._context.comparisons is None:
             return tuple(found), None
         explained = {
-            (one.variable_id, place)
+            (one.variable_id, location)
             for one in found
             if one.kind.explains_differences
-            for place, _ in one.places
+            for location, _ in one.locations
         }
         return tuple(found), self._context.comparisons.compared().explained_at(explained)
 

@@ -104,7 +104,7 @@ def ending_of(summary: Summary) -> Ending:
         reached=_reached(summary),
         kind="" if failure is None else failure.kind,
         text="" if failure is None else failure.text,
-        place="" if failure is None else failure.place,
+        location="" if failure is None else failure.place,
         returned=_returned(summary),
     )
 

@@ -105,7 +105,7 @@ def _of_returned(one: ReturnedValue) -> str:
 
 
 def _counted(compared: Compared) -> str:
-    return f"{times(compared.values, 'value')} at {times(compared.places, 'location')}"
+    return f"{times(compared.values, 'value')} at {times(compared.locations, 'location')}"
 
 
 def _summed(compared: Compared) -> str:
@@ -125,7 +125,7 @@ def _told(one: ValueDifference) -> str:
     """Return the variable, the step, the location and both values."""
     element = "" if one.element is None else f" (element {one.element})"
     when = f"{'in' if one.inside else 'after'} step {one.step}"
-    where = f"{one.variable}{element}, {one.access.value} {when} at {one.place}"
+    where = f"{one.variable}{element}, {one.access.value} {when} at {one.location}"
     if one.got is None:
         return f"{where}: the number of elements differs from the single device"
     return f"{where}: {_number(one.got)} instead of {_number(one.wanted)}"
@@ -150,7 +150,9 @@ def _left_out(compared: Compared) -> str:
 
 
 def _who(uncompared: Sequence[Uncompared]) -> list[str]:
-    return [f"{one.variable} at {one.place}" if one.place else one.variable for one in uncompared]
+    return [
+        f"{one.variable} at {one.location}" if one.location else one.variable for one in uncompared
+    ]
 
 
 def _uncompared(uncompared: Sequence[Uncompared], width: int, most: int | None) -> Iterator[str]:

@@ -52,7 +52,7 @@ def in_lines(findings: Sequence[Finding]) -> list[str]:
 
 
 def _in_a_line(group: Sequence[Finding]) -> str:
-    locations = group[0].places
+    locations = group[0].locations
     return f"{_title(group)}, {locations[0][0]}" if locations else _title(group)
 
 
@@ -60,7 +60,7 @@ def _likeness(finding: Finding) -> tuple[object, ...]:
     """Return the key of similar findings: all but the variable's name and the numbers."""
     name = finding.variable
     said = without_numbers(finding.what, name), without_numbers(finding.remedy, name)
-    return finding.kind, frozenset(location for location, _ in finding.places), *said
+    return finding.kind, frozenset(location for location, _ in finding.locations), *said
 
 
 def _title(group: Sequence[Finding]) -> str:
@@ -80,7 +80,7 @@ def _told(group: Sequence[Finding], width: int) -> Iterator[str]:
     locations: Counter[str] = Counter()
     staleness: Counter[int] = Counter()
     for finding in group:
-        locations.update(dict(finding.places))
+        locations.update(dict(finding.locations))
         staleness.update(dict(finding.histogram))
     for number, (location, times) in enumerate(most(locations)):
         label = "" if number else "where"

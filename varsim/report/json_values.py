@@ -226,6 +226,6 @@ def furthest_apart(
         return 0.0, []
     found = telling(arrays, most)
     differ = found.reason is ElementReason.DIFFERS
-    places = found.places if differ else found.places[:1]
-    indices = [tuple(map(int, np.unravel_index(place, shape))) for place in places]
+    flat = found.indices if differ else found.indices[:1]
+    indices = [tuple(map(int, np.unravel_index(index, shape))) for index in flat]
     return plain(found.by[0] if differ else 0.0), indices

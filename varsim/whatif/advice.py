@@ -170,11 +170,11 @@ def _mended(
     troubled = _troubles(replays)
     chosen: dict[int, Settings] = {}
     order = {number: _nearest_first(before[number]) for number in troubled.keys() & free}
-    for place in range(len(_MENDING)):
+    for rank in range(len(_MENDING)):
         changes = {
-            number: settings[place]
+            number: settings[rank]
             for number, settings in order.items()
-            if number not in chosen and before[number] != settings[place]
+            if number not in chosen and before[number] != settings[rank]
         }
         if not changes:
             continue
@@ -231,7 +231,7 @@ def _uses(replays: Replays, effect: Effect) -> str:
         ("replicas", [one for one in reads if one.process != PROGRAM]),
     ]
     said = [
-        f"{name} {sum(one.times for one in own):,}× (mostly at {_place(own)})"
+        f"{name} {sum(one.times for one in own):,}× (mostly at {_location(own)})"
         for name, own in who
         if own
     ]
@@ -243,9 +243,9 @@ def _uses(replays: Replays, effect: Effect) -> str:
     )
 
 
-def _place(reads: Iterable[object]) -> str:
-    ((place, _),) = Counter(one.place for one in reads).most_common(1)  # type: ignore[attr-defined]
-    return str(place)
+def _location(reads: Iterable[object]) -> str:
+    ((location, _),) = Counter(one.location for one in reads).most_common(1)  # type: ignore[attr-defined]
+    return str(location)
 
 
 def _reason(effect: Effect, tried: Mapping[Settings, Effect], mends: tuple[str, ...]) -> str:
@@ -262,7 +262,7 @@ def _reason(effect: Effect, tried: Mapping[Settings, Effect], mends: tuple[str, 
     other = max(cheaper, key=_saved)
     name = in_words(other.after)
     if other.refusal is not None:
-        return f"{name} would be cheaper, but refuses what is done at {other.refusal.place}."
+        return f"{name} would be cheaper, but refuses what is done at {other.refusal.location}."
     if not other.reads:
         return f"{name} would be cheaper, but with no read nothing shows what its readers need."
     if other.first is None and not other.unknown:
@@ -271,7 +271,7 @@ def _reason(effect: Effect, tried: Mapping[Settings, Effect], mends: tuple[str, 
         return f"{name} would be cheaper, but {other.unknown:,} reads cannot be checked."
     return (
         f"{name} would be cheaper, but change {other.changed:,} of {other.reads:,} reads, first in "
-        f"step {other.first.step} at {other.first.place}."
+        f"step {other.first.step} at {other.first.location}."
     )
 
 

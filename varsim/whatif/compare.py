@@ -31,7 +31,7 @@ from varsim.whatif.recorded import RecordedProgram, RecordedRead, Settings, acce
 class ChangedRead:
     """A read that would give another value."""
 
-    place: str
+    location: str
     step: int  # calls of strategy.run that had begun
     process: int
     before: Array
@@ -180,7 +180,7 @@ class Replays:
                 continue
             changed += read.times
             if first is None:
-                first = ChangedRead(read.place, read.step, read.process, before, after)
+                first = ChangedRead(read.location, read.step, read.process, before, after)
         return changed, rounded, first
 
     def _outcome(self, settings: Mapping[int, Settings]) -> _PlayedRun:
@@ -257,8 +257,8 @@ class Replays:
             if wrong:
                 doubts.append(
                     f"{row.name}: {len(wrong):,} of {len(own):,} reads give another value in the "
-                    f"replay than in the run, first in step {wrong[0].step} at {wrong[0].place}: "
-                    "the order of what happened at the same time may have decided."
+                    f"replay than in the run, first in step {wrong[0].step} at "
+                    f"{wrong[0].location}: the order of simultaneous events may have decided."
                 )
         return doubts
 

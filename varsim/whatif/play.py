@@ -41,7 +41,7 @@ from varsim.whatif.values import Filling, at, whole_of
 class Refusal:
     """An operation that the engine refused: its error, and how often."""
 
-    place: str
+    location: str
     step: int
     process: int
     text: str
@@ -231,11 +231,11 @@ class _Player:
             case RecordedWrite():
                 self._write(act)
             case RecordedArrival(kind="merge_call"):
-                at(act.place)(context.merge_call, lambda _: self.do(act.body), name=act.name)
+                at(act.location)(context.merge_call, lambda _: self.do(act.body), name=act.name)
             case RecordedArrival(kind="host_call"):
                 self.do(act.body)  # on the replica: whose component it is, has the program do it
             case RecordedArrival():
-                at(act.place)(context.all_reduce, "SUM", _NOTHING, name=act.name)
+                at(act.location)(context.all_reduce, "SUM", _NOTHING, name=act.name)
 
     # ------------------------------------------------------------ reads and writes
 
@@ -245,9 +245,9 @@ class _Player:
             return
         of = variable if read.replica is None else variable.values[read.replica]
         try:
-            self.played.values[read.event] = np.asarray(at(read.place)(of.read_value))
+            self.played.values[read.event] = np.asarray(at(read.location)(of.read_value))
         except VarsimError as error:
-            self._refuse(read.variable, read.place, read.step, read.process, error)
+            self._refuse(read.variable, read.location, read.step, read.process, error)
 
     def _write(self, write: RecordedWrite) -> None:
         variable = self._variables.get(write.variable)
@@ -263,11 +263,11 @@ class _Player:
                 self._write_each(variable, write, values)
             elif write.replica is not None:
                 part = variable.values[write.replica]
-                at(write.place)(getattr(part, write.operation.value), values[0])
+                at(write.location)(getattr(part, write.operation.value), values[0])
             else:
                 self._write_all(variable, write, values[0])
         except VarsimError as error:
-            self._refuse(write.variable, write.place, write.step, write.process, error)
+            self._refuse(write.variable, write.location, write.step, write.process, error)
 
     def _write_all(self, variable: Any, write: RecordedWrite, value: Array) -> None:
         """Write the variable itself; read the value back only if the recorded settings allow it."""
@@ -278,16 +278,16 @@ class _Player:
         recorded = self._program.settings()[write.variable]
         spec = spec_of(self._program.variables[write.variable], recorded)
         read_value = policies.is_readable(spec)
-        at(write.place)(getattr(variable, write.operation.value), value, read_value=read_value)
+        at(write.location)(getattr(variable, write.operation.value), value, read_value=read_value)
 
     def _write_each(self, variable: Any, write: RecordedWrite, values: list[Array]) -> None:
         """Write one value to each component: by `update`, where `assign` refuses it."""
         each = tf.distribute.PerReplica(values)
         cell = policies.cell(variable.spec, Context.CROSS_REPLICA, write.operation)
         if cell.per_component:
-            at(write.place)(getattr(variable, write.operation.value), each, read_value=False)
+            at(write.location)(getattr(variable, write.operation.value), each, read_value=False)
             return
-        at(write.place)(
+        at(write.location)(
             self._strategy.extended.update,
             variable,
             lambda own, value: getattr(own, write.operation.value)(value),
@@ -295,11 +295,11 @@ class _Player:
         )
 
     def _refuse(
-        self, variable: int, place: str, step: int, process: int, error: VarsimError
+        self, variable: int, location: str, step: int, process: int, error: VarsimError
     ) -> None:
         refusal = self.played.refused.get(variable)
         if refusal is None:
-            self.played.refused[variable] = Refusal(place, step, process, str(error))
+            self.played.refused[variable] = Refusal(location, step, process, str(error))
         else:
             refusal.count += 1
 

@@ -56,7 +56,7 @@ class RecordedRead:
     variable: int
     process: int
     step: int  # calls that had begun
-    place: str
+    location: str
     replica: int | None  # whose component, if the program or a question reads one
     recorded: Event
     times: int = 1
@@ -70,7 +70,7 @@ class RecordedWrite:
     variable: int
     process: int
     step: int
-    place: str
+    location: str
     replica: int | None  # whose component, if it is a write past the aggregation
     operation: Operation
     values: tuple[Array | None, ...]  # None: not recorded
@@ -85,7 +85,7 @@ class RecordedArrival:
     event: int
     process: int
     step: int
-    place: str
+    location: str
     kind: str  # all_reduce, all_gather, merge_call, or HOST_CALL
     name: str | None  # of the collective, as the program called it
     body: list[RecordedAction]  # what the program does meanwhile; one list for all who meet

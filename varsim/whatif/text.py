@@ -158,7 +158,7 @@ def _effect(effect: Effect) -> Iterator[str]:
         refusal = effect.refusal
         yield (
             f"{times(refusal.count, 'operation')} would be refused, the first in step "
-            f"{refusal.step} at {refusal.place}: {refusal.text}"
+            f"{refusal.step} at {refusal.location}: {refusal.text}"
         )
     if effect.first is not None:
         yield (
@@ -177,11 +177,11 @@ def _effect(effect: Effect) -> Iterator[str]:
 
 def _difference(first: ChangedRead) -> str:
     who = "the program" if first.process == PROGRAM else f"replica {first.process}"
-    where = f"The first, in step {first.step} at {first.place} by {who}"
+    where = f"The first, in step {first.step} at {first.location} by {who}"
     if first.after is None:
         return f"{where}, read {_shown(first.before)}, and would fail."
-    place = _most_apart(first.before, first.after)
-    before, after = (_shown(one, place) for one in (first.before, first.after))
+    index = _most_apart(first.before, first.after)
+    before, after = (_shown(one, index) for one in (first.before, first.after))
     return f"{where}: {before}, and would be {after}."
 
 
@@ -194,11 +194,11 @@ def _most_apart(one: Array, other: Array) -> int:
     return int(np.nan_to_num(distance, nan=np.inf).argmax())
 
 
-def _shown(value: Array, place: int = 0) -> str:
+def _shown(value: Array, index: int = 0) -> str:
     if not value.size:
         return "nothing"
-    shown = number(np.ravel(value)[place].item())
-    return shown if value.size == 1 else f"{shown} at element {place}"
+    shown = number(np.ravel(value)[index].item())
+    return shown if value.size == 1 else f"{shown} at element {index}"
 
 
 def _print_lines(console: Console, title: str, lines: Sequence[str]) -> None:
@@ -210,6 +210,6 @@ def _print_lines(console: Console, title: str, lines: Sequence[str]) -> None:
 
 def _say(console: Console, text: str, indent: int = 0) -> None:
     lines = Text(text).wrap(console, console.width - indent)
-    for place, line in enumerate(lines):
+    for index, line in enumerate(lines):
         line.rstrip()
-        console.print(Text(" " * indent) + line if place else line)
+        console.print(Text(" " * indent) + line if index else line)

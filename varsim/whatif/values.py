@@ -10,7 +10,7 @@ import numpy as np
 
 from varsim.spec import Array
 
-_MAX_PLACES: Final = 10_000  # as many lines as a program writes and reads variables in
+_MAX_LOCATIONS: Final = 10_000  # as many lines as a program writes and reads variables in
 _SEED: Final = 20_261_123  # of what stands for values that were not recorded
 
 
@@ -57,10 +57,10 @@ def whole_of(share: Array, num_replicas: int, *, splits: bool) -> Array:
     return np.asarray(whole)
 
 
-@lru_cache(maxsize=_MAX_PLACES)
-def at(place: str) -> Callable[..., Any]:
+@lru_cache(maxsize=_MAX_LOCATIONS)
+def at(location: str) -> Callable[..., Any]:
     """Return a function that calls another one as if from file:line in the program."""
-    file, _, line = place.rpartition(":")
+    file, _, line = location.rpartition(":")
     lines = int(line) if line.isdigit() else 1
     source = (
         "\n" * (lines - 1) + "def call(target, *args, **kwargs): return target(*args, **kwargs)"

@@ -259,6 +259,6 @@ class ProgramHistory:
         """Return kind, variable, count and most frequent location of each finding."""
         return [
             f"{one.kind.name}: {one.variable or '–'} ×{one.count}"
-            + "".join(f" at {place}" for place, _ in one.places[:1])
+            + "".join(f" at {place}" for place, _ in one.locations[:1])
             for one in self.findings()
         ]

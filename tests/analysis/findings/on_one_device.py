@@ -104,7 +104,7 @@ def in_short(found: list[Finding], program: Program) -> list[str]:
 
 
 def _elsewhere(finding: Finding, lines: list[str], first: int) -> str:
-    line = lines[int(finding.places[0][0].rpartition(":")[2]) - first].strip()
+    line = lines[int(finding.locations[0][0].rpartition(":")[2]) - first].strip()
     return "" if line.endswith("# here") else f" at {line}"
 
 

@@ -43,10 +43,10 @@ def test_an_unexplained_difference_has_step_location_and_both_values():
     one = only(compared)
     halves = np.split(DATA[0], 2)
 
-    assert (8, 1) == (compared.values, compared.places)
+    assert (8, 1) == (compared.values, compared.locations)
     assert (compared.unexplained, compared.uncompared, compared.own) == ((one,), (), ())
     assert ("v", Access.MERGED, 1, True) == (one.variable, one.access, one.step, one.inside)
-    assert one.place.partition(":")[0].endswith("test_comparisons.py")
+    assert one.location.partition(":")[0].endswith("test_comparisons.py")
     assert np.float32(np.mean([half.max() for half in halves], dtype=np.float32)) == one.got
     assert DATA[0].max() == np.float32(one.wanted)
     assert (one.element, one.compared) == (None, 8)

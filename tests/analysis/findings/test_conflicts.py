@@ -26,7 +26,7 @@ def test_different_writes_to_a_mirror_without_aggregation_conflict() -> None:
     (finding,) = both_write("ON_WRITE NONE").findings()
 
     assert (WRITE_WRITE, "w", 3) == (finding.kind, finding.variable, finding.count)
-    assert (("step.py:3", 3),) == finding.places
+    assert (("step.py:3", 3),) == finding.locations
     assert finding.what.startswith("Replicas 0 and 1 wrote different values")
 
 

@@ -26,7 +26,7 @@ def test_a_read_of_diverged_copies_is_found() -> None:
     divergence = story.findings()[0]
 
     assert (DIVERGENCE, "w") == (divergence.kind, divergence.variable)
-    assert (("main.py:8", 1),) == divergence.places
+    assert (("main.py:8", 1),) == divergence.locations
     assert "1 read by the program took replica 0's component" in divergence.what
     assert "1 other component held something else" in divergence.what
     assert "when replica 0 wrote its own copy, at step.py:3" in divergence.what
@@ -93,7 +93,7 @@ def test_copies_that_the_program_makes_diverge_are_found() -> None:
     story.show("w", "main.py:8")
     (finding,) = story.findings()
 
-    assert (DIVERGENCE, (("main.py:8", 1),)) == (finding.kind, finding.places)
+    assert (DIVERGENCE, (("main.py:8", 1),)) == (finding.kind, finding.locations)
     assert "when the program wrote one, at restore.py:3" in finding.what
 
 

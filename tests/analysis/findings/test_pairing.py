@@ -26,7 +26,7 @@ def test_collectives_in_different_lines_are_found_with_each_replicas_line():
     (finding,) = story(("all_reduce", "a.py:4", "a.py:9", "a.py:9"), calls=2).findings()
 
     assert (OTHER_LINES, "", 2) == (finding.kind, finding.variable, finding.count)
-    assert (("a.py:4", 2), ("a.py:9", 2)) == finding.places
+    assert (("a.py:4", 2), ("a.py:9", 2)) == finding.locations
     said = "all_reduce at a.py:4 (replica 0) with all_reduce at a.py:9 (replicas 1, 2)"
     assert said in finding.what
     assert "name=" in finding.remedy

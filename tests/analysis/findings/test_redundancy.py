@@ -28,7 +28,7 @@ def test_unread_merges_are_redundant() -> None:
     (finding,) = merges("ON_WRITE SUM", read_every=99).findings()
 
     assert (UNREAD_MERGES, "w", 11) == (finding.kind, finding.variable, finding.count)
-    assert (("step.py:3", 11),) == finding.places
+    assert (("step.py:3", 11),) == finding.locations
     assert "11 of 12 merges" in finding.what
 
 
@@ -89,7 +89,7 @@ def test_only_first_replica_of_equal_values_needs_no_merge() -> None:
     (finding,) = steps([1.0, 1.0, 1.0]).findings()
 
     assert (SAME_CONTRIBUTIONS, "steps", 10) == (finding.kind, finding.variable, finding.count)
-    assert (("count.py:5", 10),) == finding.places
+    assert (("count.py:5", 10),) == finding.locations
 
 
 def test_an_unread_counter_is_one_finding() -> None:
@@ -124,7 +124,7 @@ def test_repeated_reads_of_an_unchanged_variable_are_redundant() -> None:
     (finding,) = metric(reads_a_step=2, steps=5).findings()
 
     assert (REPEATED_READS, "seen", 5) == (finding.kind, finding.variable, finding.count)
-    assert (("metric.py:6", 5),) == finding.places
+    assert (("metric.py:6", 5),) == finding.locations
     assert "5 of 10 reads" in finding.what
     assert "copies 2 components" in finding.what
 
@@ -142,7 +142,7 @@ def test_reads_that_the_trace_has_counted_are_counted() -> None:
     story.events = [e._replace(times=6) if e.event in again else e for e in story.events]
     (finding,) = story.findings()
     assert "24 of 28 reads" in finding.what
-    assert (24, (("metric.py:6", 24),)) == (finding.count, finding.places)
+    assert (24, (("metric.py:6", 24),)) == (finding.count, finding.locations)
 
 
 @pytest.mark.parametrize(("reads_a_step", "steps"), [(1, 20), (2, 2)])
@@ -177,7 +177,7 @@ def test_synchronising_by_hand_after_every_write_is_on_write(by_replicas: bool, 
     (finding,) = averaged_by_hand(1, by_replicas=by_replicas).findings()
 
     assert (EAGER_SYNCHRONISATION, "w") == (finding.kind, finding.variable)
-    assert place == finding.places[0][0]
+    assert place == finding.locations[0][0]
     assert 5 == finding.count  # the first has nothing to differ from: it could be a reset
 
 

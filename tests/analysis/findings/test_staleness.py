@@ -23,7 +23,7 @@ def test_a_read_of_an_older_version_than_another_replica_used_is_stale() -> None
     (finding,) = behind(used=True).findings()
 
     assert (STALE_READ, "w", 0) == (finding.kind, finding.variable, finding.variable_id)
-    assert (("eval.py:2", 1),) == finding.places
+    assert (("eval.py:2", 1),) == finding.locations
     assert ((0, 6), (2, 1)) == finding.histogram
     assert finding.what.startswith("1 of 7 reads in replicas were behind by up to 2 versions")
 
@@ -64,7 +64,7 @@ def test_a_sum_read_in_a_replica_is_stale() -> None:
     (finding,) = story.findings()
 
     assert (STALE_READ, "seen") == (finding.kind, finding.variable)
-    assert ("metric.py:3", 9) == finding.places[0]
+    assert ("metric.py:3", 9) == finding.locations[0]
     assert ((0, 3), (2, 3), (4, 3), (6, 3)) == finding.histogram
     assert "up to 6 writes of other replicas" in finding.what
 
@@ -135,7 +135,7 @@ def test_training_on_local_weights_is_not_stale() -> None:
 def test_weights_that_are_never_exchanged_are_stale_in_every_step() -> None:
     (finding,) = local_training(averaged=False).findings()
 
-    assert (STALE_READ, (("gradients.py:2", 22),)) == (finding.kind, finding.places)
+    assert (STALE_READ, (("gradients.py:2", 22),)) == (finding.kind, finding.locations)
     assert ((0, 2), (1, 2), (2, 2)) == finding.histogram[:3]
 
 

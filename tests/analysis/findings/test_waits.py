@@ -27,7 +27,7 @@ def test_a_slow_replica_is_found() -> None:
     (finding,) = training([[10.0, 10.0, 40.0]] * 8).findings()
 
     assert (STRAGGLER, "w", 8) == (finding.kind, finding.variable, finding.count)
-    assert (("slow.py:6", 8),) == finding.places
+    assert (("slow.py:6", 8),) == finding.locations
     assert "the others waited for replica 2, each 240 ms in all" in finding.what
     assert "100% of it at w" in finding.what
 
@@ -36,7 +36,7 @@ def test_waits_in_an_all_reduce_are_found() -> None:
     (finding,) = training([[40.0, 10.0]] * 8, meeting="all_reduce").findings()
 
     assert (STRAGGLER, "", 8) == (finding.kind, finding.variable, finding.count)
-    assert (("step.py:9", 8),) == finding.places
+    assert (("step.py:9", 8),) == finding.locations
     assert "waited for replica 0" in finding.what
 
 

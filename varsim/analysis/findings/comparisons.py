@@ -58,7 +58,7 @@ class Site(NamedTuple):
 
     variable_id: int
     access: Access
-    place: str
+    location: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ class ValueDifference:
     variable_id: int
     variable: str  # its name
     access: Access
-    place: str  # file:line in the program
+    location: str  # file:line in the program
     count: int  # number of values that differ
     compared: int  # number of values that were compared
     step: int  # of the first that differs: how many calls of strategy.run had begun
@@ -85,7 +85,7 @@ class Uncompared:
     """Values of a variable that could not be compared."""
 
     variable: str  # its name
-    place: str  # file:line in the program; "" if it applies to all locations
+    location: str  # file:line in the program; "" if it applies to all locations
     why: str  # a clause
 
 
@@ -94,7 +94,7 @@ class Compared:
     """The result of a comparison with a single device."""
 
     values: int  # how many were compared
-    places: int  # at how many locations
+    locations: int  # at how many locations
     differences: tuple[ValueDifference, ...]  # the one that showed first comes first
     uncompared: tuple[Uncompared, ...]
     own: tuple[str, ...]  # variables of which each replica has its own by design
@@ -118,7 +118,7 @@ class Compared:
             known: Variables and locations of findings about values.
         """
         differences = (
-            replace(one, explained=one.explained or (one.variable_id, one.place) in known)
+            replace(one, explained=one.explained or (one.variable_id, one.location) in known)
             for one in self.differences
         )
         return replace(self, differences=tuple(differences))
@@ -203,37 +203,37 @@ class Comparisons(EventObserver):
         variable = event.variable
         if variable is None or variable not in self._variables or not self._is_known(variable):
             return
-        facts, place = self._variables[variable], event.location
+        facts, location = self._variables[variable], event.location
         if event.kind == "component":
             self._sent[variable][event.process] = event
         elif event.kind == "read":
             if event.process != PROGRAM:
                 self.read_in_replicas.add(variable)
-            elif facts.gathered and event.replica is None and place is not None:
-                yield from self._read(event, facts, place)
-        elif place is not None:
-            yield from self._written(event, facts, place)
+            elif facts.gathered and event.replica is None and location is not None:
+                yield from self._read(event, facts, location)
+        elif location is not None:
+            yield from self._written(event, facts, location)
 
     def _is_known(self, variable: int) -> bool:
         if variable not in self._known:
             self._known[variable] = self.oracle.knows(variable)
         return self._known[variable]
 
-    def _written(self, event: Event, facts: VariableFacts, place: str) -> Iterator[Comparison]:
+    def _written(self, event: Event, facts: VariableFacts, location: str) -> Iterator[Comparison]:
         variable = facts.variable_id
         fresh = variable not in self._first
-        self._first.setdefault(variable, (place, event.process))
+        self._first.setdefault(variable, (location, event.process))
         if event.process != PROGRAM:
             if event.operation != "assign":
                 self.added_to.add(variable)
             if facts.gathered:
                 self._wrote[variable][event.process] = event
             else:
-                yield from self._write(event, facts, place)
+                yield from self._write(event, facts, location)
         elif event.replica is None:
             if self._in_call:
                 self.merged.add(variable)
-            wanted = self.oracle.next_wrote(variable, PROGRAM, place)
+            wanted = self.oracle.next_wrote(variable, PROGRAM, location)
             got = value_of(event, facts.numpy_dtype)
             if wanted is not None and got is not None:
                 before = self._before(event) if fresh else None
@@ -247,9 +247,9 @@ class Comparisons(EventObserver):
             return None
         return self.oracle.created(event.variable)
 
-    def _write(self, event: Event, facts: VariableFacts, place: str) -> Iterator[Comparison]:
+    def _write(self, event: Event, facts: VariableFacts, location: str) -> Iterator[Comparison]:
         """Take one replica's part of a write by all; the last of them completes it."""
-        key, replica_id = (facts.variable_id, place), event.process
+        key, replica_id = (facts.variable_id, location), event.process
         writes = self._writes.get(key)
         if writes is None:
             writes = self._writes[key] = _WritesAtSite([0] * self._num_replicas)
@@ -263,8 +263,8 @@ class Comparisons(EventObserver):
         together[replica_id] = event
         if len(together) == self._num_replicas:
             del writes.open[number]
-            wanted = self.oracle.next_wrote(facts.variable_id, FIRST_REPLICA, place)
-            fresh = not number and self._first[facts.variable_id][0] == place
+            wanted = self.oracle.next_wrote(facts.variable_id, FIRST_REPLICA, location)
+            fresh = not number and self._first[facts.variable_id][0] == location
             before = self._before(event) if fresh else None
             comparison = None
             if wanted is not None:
@@ -278,7 +278,7 @@ class Comparisons(EventObserver):
             writes.open.clear()
             self._unequal.add(site_of(event))
 
-    def _read(self, event: Event, facts: VariableFacts, place: str) -> Iterator[Comparison]:
+    def _read(self, event: Event, facts: VariableFacts, location: str) -> Iterator[Comparison]:
         variable, dtype = facts.variable_id, facts.numpy_dtype
         sent = self._sent.pop(variable, {})
         got = value_of(event, dtype)
@@ -291,7 +291,7 @@ class Comparisons(EventObserver):
             by_replica.append(flat(content, dtype) if known and content is not None else value)
         others = tuple(one.event for one in self._wrote[variable].values())
         for _ in range(event.occurrences):
-            wanted = self.oracle.next_read(variable, place)
+            wanted = self.oracle.next_read(variable, location)
             if wanted is not None and got is not None:
                 yield Comparison(event, others, tuple(by_replica), got, wanted)
             else:
@@ -318,7 +318,7 @@ class Comparisons(EventObserver):
             variable_id=site.variable_id,
             variable=self._variables[site.variable_id].name,
             access=site.access,
-            place=site.place,
+            location=site.location,
             count=1,
             compared=1,
             step=self._step,
@@ -342,7 +342,7 @@ class Comparisons(EventObserver):
         ]
         compared = Compared(
             values=sum(one.count for one in counts.values()),
-            places=len({site.place for site in counts}),
+            locations=len({site.location for site in counts}),
             differences=tuple(sorted(differences, key=lambda one: one.event)),
             uncompared=tuple(self._uncompared()),
             own=tuple(one.name for one in self._variables.values() if not one.aggregation),
@@ -360,23 +360,23 @@ class Comparisons(EventObserver):
                 continue
             why = self.oracle.why_unknown(number)
             if why:
-                yield Uncompared(variable=facts.name, place="", why=why)
+                yield Uncompared(variable=facts.name, location="", why=why)
             elif facts.gathered and not any(
                 site.variable_id == number for site in (*self._counts, *self._lacking)
             ):
                 why = "it was neither read nor written outside strategy.run"
-                yield Uncompared(variable=facts.name, place="", why=why)
+                yield Uncompared(variable=facts.name, location="", why=why)
         for site in dict.fromkeys((*self._lacking, *self._unequal)):
             if not self._is_own(site):
                 name = self._variables[site.variable_id].name
-                yield Uncompared(variable=name, place=site.place, why=self._why(site))
+                yield Uncompared(variable=name, location=site.location, why=self._why(site))
 
     def _why(self, site: Site) -> str:
         """Return why values at a site were not compared."""
         if site in self._unequal:
             return "some replicas write it there more often than others"
         uneven = self.oracle.uneven.get(
-            (site.variable_id, site.access.kind, site.access.process, site.place)
+            (site.variable_id, site.access.kind, site.access.process, site.location)
         )
         if uneven is None:
             count = self._lacking[site]

@@ -143,7 +143,7 @@ class Conflicts(Finder):
             if differ and self._clocks.known(replica_id, first.process) < first.event:
                 accesses.writes.evidence.add(event, first.event)
                 if first.location is not None and first.location != event.location:
-                    accesses.writes.evidence.places[first.location] += 1
+                    accesses.writes.evidence.locations[first.location] += 1
                 accesses.writes.writers |= {replica_id, first.process}
             round_.arrived += 1
             if round_.arrived == self.num_replicas:
@@ -184,7 +184,7 @@ def _suspect(accesses: _Accesses, reader: int, writer: int, read: Event, write: 
         evidence = accesses.suspects[reader, writer] = Evidence()
     evidence.add(read, write.event)
     if write.location is not None and write.location != read.location:
-        evidence.places[write.location] += 1
+        evidence.locations[write.location] += 1
 
 
 def _replicas(numbers: set[int]) -> str:

@@ -140,7 +140,7 @@ def _what(trouble: _DivergedReads) -> str:
     by = "the program wrote one"
     if first.process != PROGRAM:
         by = f"replica {first.process} wrote its own copy"
-    at = "".join(f", at {place}" for place, _ in most(trouble.diverged)[:1])
+    at = "".join(f", at {location}" for location, _ in most(trouble.diverged)[:1])
     since = f"they diverged {first.time_s:.3f} s into the run, when {by}{at}"
     return f"{said}: {since}; up to {milliseconds(trouble.longest_s)} before such a read."
 

@@ -21,7 +21,7 @@ from varsim.tracing.history import Event
 MOST_EVENTS: Final = 6
 """The first events that show a finding are kept, up to this number."""
 
-MOST_PLACES: Final = 5
+MOST_LOCATIONS: Final = 5
 """Locations of a finding that are kept."""
 
 
@@ -44,7 +44,7 @@ class Finding:
     kind: FindingKind
     variable_id: int | None  # None: not about one variable
     variable: str  # its name; "" without one
-    places: tuple[tuple[str, int], ...]  # file:line in the program, and how often; most first
+    locations: tuple[tuple[str, int], ...]  # file:line in the program, and how often; most first
     count: int  # how often
     what: str  # what happened, a sentence with numbers
     remedy: str  # what to do, a sentence
@@ -80,20 +80,20 @@ class Evidence:
     """How often something was seen, where, and the first events that show it."""
 
     count: int = 0
-    places: Counter[str] = field(default_factory=Counter)
+    locations: Counter[str] = field(default_factory=Counter)
     events: list[int] = field(default_factory=list)
 
-    def add(self, event: Event, *others: int, place: str | None = None) -> None:
+    def add(self, event: Event, *others: int, location: str | None = None) -> None:
         """Count one sighting at the location of `event`; `others` show it too, by number.
 
         Args:
-            place: The location, if the event has none.
+            location: The location, if the event has none.
         """
         count = event.occurrences
         self.count += count
-        place = place if event.location is None else event.location
-        if place is not None:
-            self.places[place] += count
+        location = location if event.location is None else event.location
+        if location is not None:
+            self.locations[location] += count
         if len(self.events) < MOST_EVENTS:
             fresh = (n for n in sorted((*others, event.event)) if n not in self.events)
             self.events.extend(fresh)
@@ -102,12 +102,12 @@ class Evidence:
     def merge(self, other: Evidence) -> None:
         """Add the sightings of another one."""
         self.count += other.count
-        self.places.update(other.places)
+        self.locations.update(other.locations)
         self.events.extend(other.events[: MOST_EVENTS - len(self.events)])
 
-    def most_places(self) -> tuple[tuple[str, int], ...]:
+    def most_locations(self) -> tuple[tuple[str, int], ...]:
         """Return the locations with the most sightings, the highest number first."""
-        return most(self.places)
+        return most(self.locations)
 
 
 def finding_of(
@@ -123,7 +123,7 @@ def finding_of(
         kind=kind,
         variable_id=None if variable is None else variable.variable_id,
         variable="" if variable is None else variable.name,
-        places=evidence.most_places(),
+        locations=evidence.most_locations(),
         count=evidence.count,
         what=what[0].upper() + what[1:],
         remedy=remedy,
@@ -132,9 +132,9 @@ def finding_of(
     )
 
 
-def most(places: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+def most(locations: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
     """Return the locations with the highest counts, the highest first; equal ones by name."""
-    return tuple(sorted(places.items(), key=lambda one: (-one[1], one[0]))[:MOST_PLACES])
+    return tuple(sorted(locations.items(), key=lambda one: (-one[1], one[0]))[:MOST_LOCATIONS])
 
 
 def times(count: int, thing: str) -> str:

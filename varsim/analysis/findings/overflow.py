@@ -161,8 +161,8 @@ class Overflow(Finder):
             return
         seen = self._seen.get(facts.variable_id)
         if seen is None:
-            place = int(over.argmax())
-            seen = _Seen(exact=float(exact[place]), got=float(value[place]))
+            index = int(over.argmax())
+            seen = _Seen(exact=float(exact[index]), got=float(value[index]))
             self._seen[facts.variable_id] = seen
         seen.evidence.add(event, *others)
 

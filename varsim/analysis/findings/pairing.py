@@ -37,7 +37,7 @@ _UNKNOWN: Final = "an unknown place"
 class _PairedByOrder(NamedTuple):
     """A line with several unnamed collectives in one call of a replica."""
 
-    place: str
+    location: str
     operation: str  # all_reduce, all_gather or merge_call
     most: int  # in one call of one replica
 
@@ -48,7 +48,7 @@ class _Crossed:
 
     first: Mapping[int, Event]  # by replica
     count: int = 0
-    places: Counter[str] = field(default_factory=Counter)
+    locations: Counter[str] = field(default_factory=Counter)
     events: list[int] = field(default_factory=list)
 
 
@@ -71,24 +71,24 @@ class Pairing(Finder):
             return
         came = self._came.setdefault(event.call, {})
         came.setdefault(event.position, {})[event.process] = event
-        place = event.location or ""
+        location = event.location or ""
         counts = self._in_call.setdefault(event.call, Counter())
-        counts[event.process, place] += 1
-        count = counts[event.process, place]
-        if count > 1 and place and count > self._lines.get(place, _NONE).most:
-            self._lines[place] = _PairedByOrder(place, operation, count)
+        counts[event.process, location] += 1
+        count = counts[event.process, location]
+        if count > 1 and location and count > self._lines.get(location, _NONE).most:
+            self._lines[location] = _PairedByOrder(location, operation, count)
 
     def on_answer_by_program(self, event: Event) -> None:
         """Compare the lines from which the replicas came."""
         if event.call is None or event.position is None:
             return
         came = self._came.get(event.call, {}).pop(event.position, {})
-        places = frozenset(one.location or "" for one in came.values())
-        if len(came) < self.num_replicas or len(places) < 2:
+        locations = frozenset(one.location or "" for one in came.values())
+        if len(came) < self.num_replicas or len(locations) < 2:
             return
-        crossed = self._crossed.setdefault(places, _Crossed(came))
+        crossed = self._crossed.setdefault(locations, _Crossed(came))
         crossed.count += 1
-        crossed.places.update(place or _UNKNOWN for place in places)
+        crossed.locations.update(location or _UNKNOWN for location in locations)
         room = MOST_EVENTS - len(crossed.events)
         crossed.events += sorted(one.event for one in came.values())[:room]
 
@@ -106,8 +106,9 @@ class Pairing(Finder):
         lines = list(self._lines.values())
         notes = [
             Note(
-                text=f"whether the unnamed {line.operation}s at {line.place}, up to {line.most} in "
-                "a call, come in the same order on all replicas: only their order pairs them",
+                text=f"whether the unnamed {line.operation}s at {line.location}, up to "
+                f"{line.most} in a call, come in the same order on all replicas: only their order "
+                "pairs them",
                 option=NAME,
             )
             for line in lines[:_MOST_LINES]
@@ -124,12 +125,12 @@ class Pairing(Finder):
             who.setdefault(event.location or _UNKNOWN, []).append(replica_id)
         operation = next(iter(crossed.first.values())).operation
         fewest = sorted(who.items(), key=lambda one: (len(one[1]), one[1]))
-        sides = [f"{operation} at {place} ({name_replicas(ids)})" for place, ids in fewest]
+        sides = [f"{operation} at {location} ({name_replicas(ids)})" for location, ids in fewest]
         return Finding(
             kind=OTHER_LINES,
             variable_id=None,
             variable="",
-            places=most(crossed.places),
+            locations=most(crossed.locations),
             count=crossed.count,
             what=(
                 f"{times(crossed.count, 'time')} replicas met in different lines, first "

@@ -146,17 +146,17 @@ class Redundancy(Finder):
     ) -> None:
         merges.count += 1
         first = next(iter(contributions.values()))
-        place = first.location  # a commit has none
+        location = first.location  # a commit has none
         if len(contributions) == self.num_replicas and _are_equal(contributions):
             merges.equal += 1
-            merges.shown_equal.add(event, first.event, place=place)
+            merges.shown_equal.add(event, first.event, location=location)
         if event.version is not None:
             merges.newest = event.version
             if event.version != merges.read:  # the program may read before any replica hears of it
-                merges.open[event.version] = event, place
+                merges.open[event.version] = event, location
             if len(merges.open) > _OPEN_VERSIONS:
-                shown, place = merges.open.pop(next(iter(merges.open)))
-                merges.unread.add(shown, place=place)
+                shown, location = merges.open.pop(next(iter(merges.open)))
+                merges.unread.add(shown, location=location)
 
     def _gather(self, event: Event, reads: _Reads) -> None:
         reads.count += event.occurrences
@@ -182,8 +182,8 @@ class Redundancy(Finder):
             return _equal(facts, merges)
         unread = merges.unread
         merges.open.pop(merges.newest, None)  # the last of the run, which had no time to be read
-        for event, place in merges.open.values():
-            unread.add(event, place=place)
+        for event, location in merges.open.values():
+            unread.add(event, location=location)
         if unread.count >= max(AGAIN_AND_AGAIN, _UNREAD_SHARE * merges.count):
             return _unread(facts, merges)
         return None

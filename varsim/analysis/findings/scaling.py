@@ -210,7 +210,7 @@ class Scaling(Finder):
                 compared.setdefault(number, []).append(found)
         faults = {number: together(some) for number, some in sorted(compared.items())}
         for number, fault in faults.items():
-            comparisons.explained |= {(number, place) for place in fault.evidence.places}
+            comparisons.explained |= {(number, location) for location in fault.evidence.locations}
         return [
             message(self._variables[number], fault, comparisons.oracle)
             for number, fault in faults.items()

@@ -74,9 +74,9 @@ def message(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) -> Findin
 
 def _numbers(comparison: Comparison) -> str:
     """Return the two values and their ratio as text; of an array, of its largest element."""
-    place = int(np.abs(comparison.wanted).argmax())
-    got, wanted = comparison.got[place].item(), comparison.wanted[place].item()
-    what = f"element {place * comparison.step}" if len(comparison.wanted) > 1 else "it"
+    index = int(np.abs(comparison.wanted).argmax())
+    got, wanted = comparison.got[index].item(), comparison.wanted[index].item()
+    what = f"element {index * comparison.step}" if len(comparison.wanted) > 1 else "it"
     ratio = f", {_number(got / wanted)} times as much" if wanted else ""
     verb = "changes by" if comparison.is_change else "is"
     return f"At first {what} {verb} {_number(got)} instead of {_number(wanted)}{ratio}"
@@ -171,8 +171,8 @@ def _truncation(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) -> tu
     del facts, oracle
     comparison = fault.shown
     count = len(comparison.by_replica)
-    place = int((np.abs(comparison.wanted) % count).argmax())
-    whole, part = int(comparison.wanted[place]), int(comparison.got[place])
+    index = int((np.abs(comparison.wanted) % count).argmax())
+    whole, part = int(comparison.wanted[index]), int(comparison.got[index])
     lost = whole - part * count
     return (
         f"{whole:,} was assigned, and split into whole numbers: each of the {count} replicas got "

@@ -49,7 +49,7 @@ class _Arrivals:
     """The replicas that have arrived at one collective: when, and after how much work."""
 
     variable: int
-    place: str | None
+    location: str | None
     came: dict[int, tuple[Event, float]] = field(default_factory=dict)  # by replica: when, work
     waiting: set[int] = field(default_factory=set)  # replicas that do nothing else
 
@@ -175,7 +175,7 @@ class Waits(Finder):
         ends = event.kind == "return"
         if ends and numbers:  # with the call, what is written last ends
             last = self._collectives[numbers[-1]]
-            self._end.variable, self._end.place = last.variable, last.place
+            self._end.variable, self._end.location = last.variable, last.location
         if not ends:
             self._paused[replica_id] = (event.time_s, numbers[-1] if numbers else None)
             if numbers:
@@ -207,8 +207,8 @@ class Waits(Finder):
             late.lost_s += lost_s
             late.longest_s = max(late.longest_s, lost_s)
             late.by_variable[meeting.variable] += round(lost_s * 1e6)
-            place = meeting.place if meeting.place is not None else event.location
-            late.evidence.add(event._replace(location=place), first.event)
+            location = meeting.location if meeting.location is not None else event.location
+            late.evidence.add(event._replace(location=location), first.event)
 
     def _is_straggler(self, late: _Late) -> bool:
         return (

@@ -105,7 +105,7 @@ def _show(
     shape = shape_of(row)
     told = telling_of(found, _ELEMENTS) if free and shape else None
     if told is not None:
-        element = told.places[0]
+        element = told.indices[0]
     if why:
         console.print(Text(why))
         console.print()

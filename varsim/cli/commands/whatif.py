@@ -169,10 +169,10 @@ def plain_effect(effect: Effect) -> dict[str, Any]:
         "unknown": effect.unknown,
         "first_change": None
         if first is None
-        else {"place": first.place, "step": first.step, "process": first.process},
+        else {"location": first.location, "step": first.step, "process": first.process},
         "refused": None
         if refusal is None
-        else {"place": refusal.place, "count": refusal.count, "text": refusal.text},
+        else {"location": refusal.location, "count": refusal.count, "text": refusal.text},
         "stale": {"before": effect.stale_before, "after": effect.stale_after},
         **{
             key: {
