@@ -94,7 +94,7 @@ def test_a_block_that_was_encoded_once_is_lent_to_each(
     messages: list[Message] = [message(np.zeros(LARGE))]
     for replica_id in (0, 1):
         received(cluster, codec, replica_id, messages)
-    codec.forget()
+    codec.end_round()
 
     used = []
     for replica_id in (0, 1):
@@ -124,10 +124,10 @@ def test_what_a_worker_has_let_go_of_rides_on_any_envelope(
 
 def test_what_a_dead_worker_had_is_free(cluster: SharedCluster, codec: BroadcastCodec) -> None:
     codec.encode(0, [message(np.zeros(LARGE))])
-    codec.forget()
+    codec.end_round()
     assert SHARED_FROM_BYTES == cluster["c"].used_bytes()
 
-    codec.forgive(0)
+    codec.lose(0)
 
     assert 0 == cluster["c"].used_bytes()
 
@@ -140,5 +140,5 @@ def test_without_shared_memory_arrays_are_in_the_envelope() -> None:
         (got,) = decode(codec.encode(replica_id, messages))
         assert isinstance(got, Reduced)
         assert np.shares_memory(value, got.leaves[0])
-    codec.forgive(0)
+    codec.lose(0)
     codec.close()

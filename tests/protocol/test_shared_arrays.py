@@ -205,5 +205,5 @@ def test_a_changed_envelope_raises_nothing_else(here: Leases, there: Leases, see
         part[start : start + chance.randint(0, 9)] = chance.randbytes(chance.randint(0, 9))
     with suppress(ProtocolError):
         decode(frames, here)
-    here.forgive()
-    there.forgive()
+    here.cancel()
+    there.cancel()

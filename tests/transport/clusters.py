@@ -84,7 +84,7 @@ class SharedCluster:
         for process in self.processes.values():
             process.held.clear()
             for leases in process.leases.values():
-                leases.forgive()
+                leases.cancel()
             process.arena.close()
 
     def make(self, name: str, size: int = SIZES[0], *, shared: bool = True) -> Kept:

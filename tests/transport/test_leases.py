@@ -168,7 +168,7 @@ def test_a_dead_peer_holds_no_blocks(cluster: SharedCluster) -> None:
     cluster["c"].held.clear()
     assert 0 < cluster["c"].used_bytes()
 
-    cluster["c"].leases["a"].forgive()
+    cluster["c"].leases["a"].cancel()
 
     assert 0 == cluster["c"].used_bytes()
 

@@ -1,4 +1,4 @@
-"""Encodes an envelope once for all workers that get the same; large arrays by their reference."""
+"""Encode an envelope once for all workers that get the same messages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class BroadcastCodec:
         self.arena = arena
         self._copies: Copies = {}
         self._leases = [Leases(arena, self._copies) if arena else None for _ in range(num_replicas)]
-        self._served: set[int] = set()  # in this round, in which each gets one
+        self._served: set[int] = set()  # in this round, in which each gets at most one envelope
         self._last: Sequence[Message] = ()
         self._frames: list[Frame] = []
         self._lent: list[tuple[int, Array]] = []  # blocks in them, and their bases
@@ -54,7 +54,7 @@ class BroadcastCodec:
         self._served.clear()
         self._copies.clear()
 
-    def forget(self) -> None:
+    def end_round(self) -> None:
         """Release what was encoded last."""
         self._last, self._frames, self._lent = (), [], []
         self._next_round()
@@ -67,17 +67,17 @@ class BroadcastCodec:
         """
         return decode(frames, self._leases[replica_id])
 
-    def forgive(self, replica_id: int) -> None:
+    def lose(self, replica_id: int) -> None:
         """Note that a worker has died, so it returns nothing any more."""
         leases = self._leases[replica_id]
         if leases is not None:
-            leases.forgive()
+            leases.cancel()
 
     def close(self) -> None:
         """Free the shared memory. Arrays that still lie in it stay as they are."""
-        self.forget()
+        self.end_round()
         for replica_id in range(len(self._leases)):
-            self.forgive(replica_id)
+            self.lose(replica_id)
         if self.arena is not None:
             self.arena.close()
 

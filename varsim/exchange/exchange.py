@@ -1,8 +1,8 @@
 """The seam of exchanges: how arrays travel, and where the values of a merge are reduced.
 
 An exchange makes both ends. They encode and decode envelopes, so an exchange decides how an array
-is represented in a message: by value, or by its place in shared memory. The operands and the result
-of a reduction are values that only the exchange looks into; for a state they are opaque.
+is represented in a message: by value, or by a reference to shared memory. Only the exchange looks
+into the operands and the result of a reduction; for a state they are opaque.
 """
 
 from __future__ import annotations

@@ -133,12 +133,12 @@ class SharedCoordinator:
 
     def end_round(self) -> None:
         """Release what was encoded last."""
-        self._codec.forget()
+        self._codec.end_round()
         self._held_bytes = -1
 
     def lose(self, replica_id: int) -> None:
         """Take back what a dead worker has borrowed, and compute its slice."""
-        self._codec.forgive(replica_id)
+        self._codec.lose(replica_id)
         self._finish(self._reducer.lose(replica_id))
 
     # ------------------------------------------------------------ reductions
@@ -156,7 +156,7 @@ class SharedCoordinator:
         assert self._wire is not None, "it is attached before the first message"
         for replica_id, one in slices.items():
             self._wire.send(replica_id, [one])
-        self._codec.forget()
+        self._codec.end_round()
 
     def give_up(self) -> None:
         """Finish the reduction under way without the workers."""

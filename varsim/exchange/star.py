@@ -43,7 +43,7 @@ class StarCoordinator:
         self._codec = BroadcastCodec(num_replicas, None)
         self.encode = self._codec.encode
         self.decode = self._codec.decode
-        self.end_round = self._codec.forget
+        self.end_round = self._codec.end_round
         self.close = self._codec.close
 
     def attach(self, wire: Wire) -> None:

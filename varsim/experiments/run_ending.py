@@ -14,7 +14,7 @@ from varsim.analysis.returned import ReturnedValue, compare_returned
 from varsim.errors import ConfigError, ReplicaError, VarsimError
 from varsim.experiments.store import SUMMARY, load_summary
 from varsim.protocol.paths import shown_path
-from varsim.protocol.story import place_in, with_shown_paths
+from varsim.protocol.tracebacks import location_in, with_shown_paths
 from varsim.report.summary import Failure, Phase, RunStatus, Summary
 from varsim.tracing.history import History
 from varsim.tracing.progress import Tell
@@ -39,7 +39,7 @@ def _place(error: BaseException) -> str:
     if isinstance(error, VarsimError) and error.place:
         return error.place
     cause = error.__cause__
-    if isinstance(cause, ReplicaError) and (place := place_in(cause.traceback)):
+    if isinstance(cause, ReplicaError) and (place := location_in(cause.traceback)):
         return place
     frames = _program_frames(error)
     return f"{shown_path(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""

@@ -44,7 +44,7 @@ class Report:
 
     accesses: tuple[tuple[int, int, int], ...] = ()  # (variable_id, local writes, reads)
     diverged: tuple[int, ...] = ()  # variables whose component here was written locally
-    warnings: tuple[tuple[str, str], ...] = ()  # (text, place)
+    warnings: tuple[tuple[str, str], ...] = ()  # (text, location)
     output: str = ""  # what the function printed
 
 

@@ -19,7 +19,7 @@ from varsim.protocol.messages import (
     Returned,
     Start,
 )
-from varsim.protocol.story import said_in
+from varsim.protocol.tracebacks import exception_in
 from varsim.spec import Array, Operation, VariableAggregation
 from varsim.sync import reduce
 from varsim.sync.waits import Wait
@@ -224,7 +224,7 @@ class Finish:
         if self.error is not None:
             return f"{type(self.error).__name__}: {self.error}"
         if self.raised is not None:
-            return said_in(self.raised[1].traceback)
+            return exception_in(self.raised[1].traceback)
         return None
 
 

@@ -33,7 +33,7 @@ from varsim.protocol.messages import (
     Waiting,
     Write,
 )
-from varsim.protocol.story import place_in, said_in
+from varsim.protocol.tracebacks import exception_in, location_in
 from varsim.spec import Array, CustomSynchronization, VariableSpec
 from varsim.tracing.absent import Absent
 from varsim.tracing.history import VariableRow
@@ -300,7 +300,7 @@ class FromReplica:
                 return (rows.tell("arrive", call=call, location=place, operation="host_call"),)
             case Raised(call_id=call, traceback=story):
                 self._withheld.clear()  # what was written last is not sent any more
-                where, said = place_in(story), said_in(story)
+                where, said = location_in(story), exception_in(story)
                 error = class_of(said)
                 return (rows.tell("raise", call=call, location=where, error=error, note=said),)
         return ()

@@ -136,7 +136,7 @@ class Leases:
             if not bases:
                 del self._lent[block]
 
-    def forgive(self) -> None:
+    def cancel(self) -> None:
         """End all leases: the peer has died, so it neither releases blocks nor reads notes."""
         self._lent.clear()
         self._released.clear()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import varsim
-from varsim.protocol.story import place_in, said_in, with_shown_paths
+from varsim.protocol.tracebacks import exception_in, location_in, with_shown_paths
 
 OURS = Path(varsim.__file__).parent
 
@@ -21,17 +21,17 @@ def story(*frames: tuple[object, int], said: str = "ValueError: empty") -> str:
 
 @pytest.mark.parametrize("said", ["ValueError: empty", "ShapeError: v\n  - a\n    b", "KeyError"])
 def test_an_exception_has_all_lines_of_its_text(said: str):
-    assert said == said_in(story(("a.py", 3), ("b.py", 4), said=said))
+    assert said == exception_in(story(("a.py", 3), ("b.py", 4), said=said))
 
 
 def test_of_a_chain_the_last_exception_is_used():
     chain = story(("a.py", 1), said="KeyError: 'k'") + "\nDuring handling of …\n\n"
-    assert "ValueError: empty" == said_in(chain + story(("b.py", 4)))
+    assert "ValueError: empty" == exception_in(chain + story(("b.py", 4)))
 
 
 def test_without_a_traceback_the_whole_text_is_used():
-    assert "lost" == said_in("lost\n")
-    assert place_in("lost") is None
+    assert "lost" == exception_in("lost\n")
+    assert location_in("lost") is None
 
 
 def test_the_location_is_the_innermost_one_of_the_user(
@@ -43,9 +43,9 @@ def test_the_location_is_the_innermost_one_of_the_user(
     told = story(
         (tmp_path / "a dir" / "p.py", 7), (library, 5), (OURS / "distribute" / "variable.py", 9)
     )
-    assert "a dir/p.py:7" == place_in(told)
+    assert "a dir/p.py:7" == location_in(told)
     digits = story((OURS / "workloads/digits.py", 3))
-    assert str(place_in(digits)).endswith("workloads/digits.py:3")
+    assert str(location_in(digits)).endswith("workloads/digits.py:3")
 
 
 def test_a_file_is_named_relative_to_its_import_folder(
@@ -56,4 +56,4 @@ def test_a_file_is_named_relative_to_its_import_folder(
     told = story((tmp_path / "deep/a.py", 1), (tmp_path / "b.py", 2), (Path("/nowhere/c.py"), 3))
 
     assert ["a.py", "b.py", "/nowhere/c.py"] == re.findall('File "(.*)"', with_shown_paths(told))
-    assert "/nowhere/c.py:3" == place_in(told)
+    assert "/nowhere/c.py:3" == location_in(told)

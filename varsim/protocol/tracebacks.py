@@ -15,7 +15,7 @@ _WORKLOADS: Final = _OURS / "workloads"
 _LIBRARIES: Final = {"site-packages", "dist-packages"}
 
 
-def said_in(story: str) -> str:
+def exception_in(story: str) -> str:
     """Return the exception at the end of a traceback: its class and all lines of its text."""
     end = 0
     for frame in _FRAME.finditer(story):
@@ -26,7 +26,7 @@ def said_in(story: str) -> str:
     return "\n".join(lines)
 
 
-def place_in(story: str) -> str | None:
+def location_in(story: str) -> str | None:
     """Return file:line of the user's innermost frame of a traceback; None without such a frame.
 
     Files have the names that `shown_path` gives them.
