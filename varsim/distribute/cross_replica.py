@@ -12,7 +12,7 @@ import numpy as np
 
 from varsim.distribute.conversion import as_number, to_array
 from varsim.distribute.distributed import DistributedVariable
-from varsim.distribute.place import user_place, warn
+from varsim.distribute.location import user_location, warn
 from varsim.distribute.values import DistributedValues, PerReplica
 from varsim.errors import VariableError, VarsimError
 from varsim.shells.coordinator import Coordinator
@@ -58,7 +58,7 @@ class CrossReplica:
         try:
             done = self._coordinator.look(ProgramRead(variable.spec.variable_id))
         except VariableError as error:
-            error.place = error.place or user_place()
+            error.place = error.place or user_location()
             raise
         self._note_read(variable, None, done)
         return done.values[0]
@@ -69,7 +69,7 @@ class CrossReplica:
         trace = self._coordinator.link.recorder
         if trace is not None and self._coordinator.observed:
             number, (version,), (value,) = variable.spec.variable_id, done.versions, done.values
-            trace.read(number, replica_id, version, user_place(), value)
+            trace.read(number, replica_id, version, user_location(), value)
 
     def write_component(
         self, variable: DistributedVariable, replica_id: int, operation: Operation, value: Array
@@ -122,13 +122,13 @@ class CrossReplica:
             is_indivisible=isinstance(value, bool) and spec.dtype.kind == "b",
             returns_value=read_value,
             problem=problem,
-            location=user_place() if distributed else self._location(),
+            location=user_location() if distributed else self._location(),
         )
         self._coordinator.write(event)
 
     def _location(self) -> str:
         """Return where the program stands, if that is recorded."""
-        return "" if self._coordinator.link.recorder is None else user_place()
+        return "" if self._coordinator.link.recorder is None else user_location()
 
     def _one_value(self, spec: VariableSpec, cell: Cell, value: Any) -> Array:
         if not cell.shares:
@@ -138,7 +138,7 @@ class CrossReplica:
         number = as_number(value, spec.name)
         if reduce.loses_remainder(number, spec.dtype, self._num_replicas, spec.name):
             what = _WHAT_SHARES_LOSE.format(name=spec.name, count=self._num_replicas)
-            warn(what, user_place())
+            warn(what, user_location())
         return number
 
 

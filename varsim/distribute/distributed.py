@@ -11,8 +11,8 @@ import numpy as np
 from varsim.distribute.context import Frame, current_frame, mixed
 from varsim.distribute.conversion import as_operand
 from varsim.distribute.host_requests import DescribeVariable, ReadVariable, WriteVariable
+from varsim.distribute.location import user_location
 from varsim.distribute.operands import explain
-from varsim.distribute.place import user_place
 from varsim.distribute.policies import know
 from varsim.distribute.ports import ClusterPort
 from varsim.distribute.resource import ResourceVariable
@@ -158,9 +158,9 @@ class DistributedVariable(Variable, DistributedValues):
             try:
                 if type(value) is not np.ndarray or value.dtype is not self._dtype:
                     value = self._operand(value)
-                place = user_place(3) if self._uses_location else ""
+                location = user_location(3) if self._uses_location else ""
                 session = frame.replica.session
-                session.write(self._variable_id, operation, value, place)
+                session.write(self._variable_id, operation, value, location)
             except VariableError as error:
                 self._explain(error, Context.REPLICA, operation, given)
                 raise

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from varsim.distribute.place import place_of_code, user_place
+from varsim.distribute.location import location_of_code, user_location
 from varsim.sync.call_site import CallSite
 
 
@@ -71,6 +71,6 @@ def site_of(function: Any) -> CallSite:
     name = str(getattr(inner, "__qualname__", type(inner).__name__))
     return CallSite(
         function=name.rpartition("<locals>.")[2],
-        defined_at="" if code is None else place_of_code(code),
-        called_at=user_place(),
+        defined_at="" if code is None else location_of_code(code),
+        called_at=user_location(),
     )

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from varsim.distribute.place import user_place
+from varsim.distribute.location import user_location
 from varsim.errors import ContextError
 from varsim.transport.one_thread import this_thread, thread_name
 
@@ -29,15 +29,15 @@ class Home:
         self.guests: frozenset[int] | None = frozenset()
         """Threads that do not belong to this replica; None: no thread here belongs to it."""
         self._refused: list[ContextError] = []
-        self._told: set[str] = set()  # the places that were reported already
+        self._told: set[str] = set()  # the locations that were reported already
 
     def refuse(self) -> ContextError:
         """Return the error for a thread, or a process, that is not the replica's own."""
-        place = user_place()
-        at = f" at {place}" if place else ""
+        location = user_location()
+        at = f" at {location}" if location else ""
         text = _FORKED if self.forked else _TEXT
         error = ContextError(text.format(thread=thread_name(), replica_id=self.replica_id, at=at))
-        error.place = place
+        error.place = location
         self._refused.append(error)
         return error
 

@@ -66,12 +66,12 @@ class RunHost:
         """Show what a replica printed, and warn of what it noticed, once for all replicas."""
         for line in report.output.splitlines():
             sys.stdout.write(f"[replica {replica_id}] {line}\n")
-        for text, place in report.warnings:
-            self._warn_once(text, place)  # fixes below name each replica's own value
+        for text, location in report.warnings:
+            self._warn_once(text, location)  # fixes below name each replica's own value
 
-    def warn(self, text: str, place: str) -> None:
+    def warn(self, text: str, location: str) -> None:
         """Warn of what the coordinator noticed."""
-        self._warn_once(text, place)
+        self._warn_once(text, location)
 
     def _do(self, replica_id: int, request: HostRequest) -> Any:
         match request:
@@ -88,17 +88,17 @@ class RunHost:
 
     def _create(self, replica_id: int, kwargs: dict[str, Any]) -> Any:
         """Return the k-th variable of replica 0 for every replica's k-th creation in a call."""
-        place = self._next_creation[replica_id]
+        index = self._next_creation[replica_id]
         self._next_creation[replica_id] += 1
         name = kwargs["name"]
         if replica_id == 0:
             with entered(Frame(self._strategy)):
                 self._created.append((name, create(**kwargs)))
-        if place >= len(self._created) or self._created[place][0] != name:
-            theirs = repr(self._created[place][0]) if place < len(self._created) else "none"
+        if index >= len(self._created) or self._created[index][0] != name:
+            theirs = repr(self._created[index][0]) if index < len(self._created) else "none"
             raise CreationError(
-                f"replica {replica_id} creates variable {name!r} as its number {place + 1} of this "
+                f"replica {replica_id} creates variable {name!r} as its number {index + 1} of this "
                 f"call, where replica 0 created {theirs}: all replicas must create the same "
                 "variables in the same order. Better create them under strategy.scope()."
             )
-        return self._created[place][1]
+        return self._created[index][1]

@@ -21,8 +21,8 @@ from varsim.distribute.extended import Extended
 from varsim.distribute.functions import Function, site_of
 from varsim.distribute.host import RunHost
 from varsim.distribute.host_requests import CreateVariable
+from varsim.distribute.location import user_location, warn
 from varsim.distribute.naming import PROGRAM, new_id
-from varsim.distribute.place import user_place, warn
 from varsim.distribute.policies import know
 from varsim.distribute.ports import ReplicaPort
 from varsim.distribute.reduction import (
@@ -99,15 +99,15 @@ class MirroredStrategy(Strategy):
     ) -> None:
         backends = Backends(launcher=launcher, transport=transport, exchange=exchange)
         self._supervisor = current_supervisor()
-        place = ""
+        location = ""
         if self._supervisor is not None:
-            place = user_place()
+            location = user_location()
             said = Choices(
                 devices=None if devices is None else _checked(devices),
                 backends=backends,
                 strict=strict,
                 auto=auto,
-                place=place,
+                location=location,
             )
             chosen = self._supervisor.choose(said)
             devices, backends = chosen.devices, chosen.backends
@@ -134,7 +134,7 @@ class MirroredStrategy(Strategy):
             weakref.WeakKeyDictionary()
         )
         if self._supervisor is not None:
-            self._supervisor.made(self, place)
+            self._supervisor.made(self, location)
 
     _supervisor: Supervisor | None = None
     _coordinator: Coordinator | None = None  # a handle in a worker has none
@@ -226,7 +226,7 @@ class MirroredStrategy(Strategy):
             synchronization=requested,
             aggregation=aggregation,
             trainable=bool(kwargs["trainable"]),
-            created_at=user_place(),
+            created_at=user_location(),
         )
         count, adaptive = self.num_replicas_in_sync, self.auto == "adaptive"
         spec = creation.in_force(asked, array, count, strict=self.strict, adaptive=adaptive)
@@ -253,7 +253,7 @@ class MirroredStrategy(Strategy):
     def duplicate(self, variable: DistributedVariable) -> DistributedVariable:
         """Return a new variable with the same settings and components."""
         components = self.cross.components(variable, range(self.num_replicas_in_sync))
-        spec = replace(variable.spec, variable_id=new_id(), created_at=user_place())
+        spec = replace(variable.spec, variable_id=new_id(), created_at=user_location())
         copy = self._make(spec, components[0])
         copy.constraint = variable.constraint
         if any(component is not components[0] for component in components):
@@ -299,10 +299,10 @@ class MirroredStrategy(Strategy):
                 self.warn_once(text, site.called_at)
         return number, function, packed
 
-    def warn_once(self, text: str, place: str) -> None:
+    def warn_once(self, text: str, location: str) -> None:
         """Warn once of each text: its first line identifies the warning."""
         if self.is_new(text.partition("\n")[0]):
-            warn(text, place)
+            warn(text, location)
 
     def is_new(self, what: str) -> bool:
         """Return True the first time that it is called with a text."""

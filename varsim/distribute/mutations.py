@@ -26,7 +26,7 @@ from typing import Any, Final
 import numpy as np
 
 from varsim.distribute.functions import Function, bare
-from varsim.distribute.place import place_in_code
+from varsim.distribute.location import location_in_code
 from varsim.distribute.variable import Variable
 
 MAX_OBJECTS: Final = 1_000
@@ -90,8 +90,8 @@ class Watch:
         """Return a warning for each change, and its location."""
         for one in self._objects:
             for name in one.changed():
-                place = place_of_change(one.code, name)
-                yield _TEXT.format(kind=one.kind, name=name, place=place), place
+                location = location_of_change(one.code, name)
+                yield _TEXT.format(kind=one.kind, name=name, location=location), location
 
     def told(self) -> list[tuple[str, str]]:
         """Return the same, as far as the objects can still be examined."""
@@ -170,7 +170,7 @@ class Watch:
 
 
 _TEXT: Final = (
-    "{kind} {name!r} of the program: a replica changed its own copy at {place}; the program's "
+    "{kind} {name!r} of the program: a replica changed its own copy at {location}; the program's "
     "{kind} did not change\n"
     "  A replica is another process. Return the new value from its function, or write it to a "
     "variable."
@@ -280,7 +280,7 @@ def rebound_names(code: CodeType) -> frozenset[str]:
     return frozenset(i.argval for i in _instructions(code) if i.opname in _SETS)
 
 
-def place_of_change(code: CodeType, name: str) -> str:
+def location_of_change(code: CodeType, name: str) -> str:
     """Return the file:line in a function that names an object and changes something there.
 
     If there is none (it is changed by what the function calls): the first that names it.
@@ -303,7 +303,7 @@ def place_of_change(code: CodeType, name: str) -> str:
         fits += 2 * all(part in named for part in inner)
         if fits > most:
             best, most = line, fits
-    return place_in_code(code, best)
+    return location_in_code(code, best)
 
 
 def _changes(instruction: dis.Instruction, root: str) -> bool:

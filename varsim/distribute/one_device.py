@@ -16,8 +16,8 @@ from varsim.distribute.context import (
 )
 from varsim.distribute.conversion import as_shape, initial_array
 from varsim.distribute.extended import Extended
+from varsim.distribute.location import user_location
 from varsim.distribute.naming import PROGRAM, new_id
-from varsim.distribute.place import user_place
 from varsim.distribute.reduction import parse_op, reduce_along
 from varsim.distribute.replica_context import OnlyReplicaContext
 from varsim.distribute.resource import HeldHere, ResourceVariable
@@ -48,7 +48,7 @@ def create_plain(**kwargs: Any) -> ResourceVariable:
             if kwargs["trainable"] is None
             else bool(kwargs["trainable"])
         ),
-        created_at=user_place(),
+        created_at=user_location(),
     )
     variable = ResourceVariable(HeldHere(spec, array), spec)
     variable.constraint = kwargs["constraint"]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from varsim.distribute.conversion import as_number, as_tensor, to_array
-from varsim.distribute.place import user_place
+from varsim.distribute.location import user_location
 from varsim.errors import AggregationError, Fix, VariableError, VarsimError
 from varsim.spec import Array, Context, Operation, VariableSpec
 from varsim.sync import policies
@@ -30,7 +30,7 @@ def explain(
     num_replicas: int,
 ) -> None:
     """Add to the error of a refused write its location, and what to write instead."""
-    error.place = error.place or user_place()
+    error.place = error.place or user_location()
     if not error.fixes:
         does = partial(_done, context=context, operation=operation, num_replicas=num_replicas)
         error.fixed_by(_of_operand(error, spec, value, does))

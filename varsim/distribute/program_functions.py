@@ -10,10 +10,10 @@ from typing import Any
 from varsim.distribute.context import Frame, entered
 from varsim.distribute.functions import bare
 from varsim.distribute.home import Home, settle
+from varsim.distribute.location import user_location
 from varsim.distribute.mirrored import MirroredStrategy
 from varsim.distribute.mutations import watch_of
 from varsim.distribute.naming import ReplicaReferences
-from varsim.distribute.place import user_place
 from varsim.distribute.policies import know
 from varsim.distribute.replica_context import ReplicaContext
 from varsim.errors import CallAborted
@@ -92,7 +92,7 @@ class ProgramFunctions:
 
     def location(self) -> str:
         """Return the line of the program that is running, as file:line."""
-        return user_place()
+        return user_location()
 
     def run(self, start: Start) -> FunctionEnd:
         """Call a function in replica context."""

@@ -25,7 +25,7 @@ class Choices:
     backends: Backends
     strict: bool
     auto: str
-    place: str  # where it makes the strategy, file:line
+    location: str  # where it makes the strategy, file:line
 
 
 class Supervisor(Protocol):
@@ -38,7 +38,7 @@ class Supervisor(Protocol):
             VarsimError: The two do not fit together.
         """
 
-    def made(self, strategy: Any, place: str) -> None:
+    def made(self, strategy: Any, location: str) -> None:
         """Take a strategy that the program has made; no worker has started yet."""
 
     def launching(self, strategy: Any, options: LaunchOptions) -> LaunchOptions:

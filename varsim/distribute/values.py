@@ -134,8 +134,8 @@ def _take_apart(structure: Any, path: str, nodes: list[tuple[str, str]], leaves:
     elif isinstance(structure, tuple | list):
         nodes.append((path, _kind_of_sequence(structure)))
         fields = getattr(structure, "_fields", None)
-        for place, member in enumerate(structure):
-            step = f"[{place}]" if fields is None else f".{fields[place]}"
+        for index, member in enumerate(structure):
+            step = f"[{index}]" if fields is None else f".{fields[index]}"
             _take_apart(member, path + step, nodes, leaves)
     else:
         nodes.append((path, LEAF))

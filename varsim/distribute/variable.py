@@ -12,7 +12,7 @@ import numpy as np
 
 from varsim.distribute.array_like import ArrayLike
 from varsim.distribute.context import strategy_in_force
-from varsim.distribute.place import user_place
+from varsim.distribute.location import user_location
 from varsim.distribute.policies import know, synchronization_of
 from varsim.errors import SynchronizationError, VariableError
 from varsim.spec import (
@@ -58,7 +58,7 @@ def create(**kwargs: Any) -> Variable:
     try:
         return next_creator(**kwargs)
     except VariableError as error:
-        error.place = error.place or user_place()
+        error.place = error.place or user_location()
         raise
 
 

@@ -342,7 +342,7 @@ class _Supervision:
             if devices is not None:
                 self.refusal = WrongKey(
                     (number,),
-                    f"the MirroredStrategy at {said.place} names its devices, {list(devices)}: "
+                    f"the MirroredStrategy at {said.location} names its devices, {list(devices)}: "
                     f"omit {number}, or write MirroredStrategy() there",
                 )
                 raise self.refusal
@@ -355,10 +355,10 @@ class _Supervision:
             auto=experiment.auto if "auto" in asked else said.auto,
         )
 
-    def made(self, strategy: MirroredStrategy, place: str) -> None:
+    def made(self, strategy: MirroredStrategy, location: str) -> None:
         """Apply the experiment's settings to the strategy's variables."""
         self._run.settings.watch(strategy)
-        self._locations[strategy.strategy_id] = place
+        self._locations[strategy.strategy_id] = location
 
     def launching(self, strategy: MirroredStrategy, options: LaunchOptions) -> LaunchOptions:
         """Let the workers write their logs and traces into the run's folder."""

@@ -24,14 +24,14 @@ _NOT_THE_USERS: tuple[str, ...] = (
 """Modules whose lines are never shown: our own, and those that only call functions for others."""
 
 
-_places: dict[tuple[int, int], tuple[CodeType, str | None]] = {}
+_locations: dict[tuple[int, int], tuple[CodeType, str | None]] = {}
 """(id of a code object, offset in it) → that code, kept alive, and file:line; None if it is ours.
 
 Finding out once is what makes it cheap: programs write in the same lines again and again.
 """
 
 
-def user_place(depth: int = 2) -> str:
+def user_location(depth: int = 2) -> str:
     """Return the file:line of the innermost frame that is not varsim's own.
 
     Args:
@@ -40,45 +40,45 @@ def user_place(depth: int = 2) -> str:
     frame: FrameType | None = sys._getframe(depth)  # noqa: SLF001  # inspect.stack() reads files
     while frame is not None:
         key = id(frame.f_code), frame.f_lasti
-        found = _places.get(key)
+        found = _locations.get(key)
         if found is None:
-            found = _places[key] = frame.f_code, _place_of(frame)
+            found = _locations[key] = frame.f_code, _location_of(frame)
         if found[1] is not None:
             return found[1]
         frame = frame.f_back
     return ""
 
 
-def _place_of(frame: FrameType) -> str | None:
-    if len(_places) >= _MAX_PLACES:
-        _places.clear()
+def _location_of(frame: FrameType) -> str | None:
+    if len(_locations) >= _MAX_LOCATIONS:
+        _locations.clear()
     module = frame.f_globals.get("__name__", "")
     if any(module == name or module.startswith(f"{name}.") for name in _NOT_THE_USERS):
         return None
     return f"{shown_path(frame.f_code.co_filename)}:{frame.f_lineno}"
 
 
-def place_of_code(code: CodeType) -> str:
+def location_of_code(code: CodeType) -> str:
     """Return the file:line of the first line of a function's code."""
     key = id(code), _FIRST_LINE
-    found = _places.get(key)
+    found = _locations.get(key)
     if found is None:
-        found = _places[key] = code, place_in_code(code, code.co_firstlineno)
+        found = _locations[key] = code, location_in_code(code, code.co_firstlineno)
     return found[1] or ""
 
 
-def place_in_code(code: CodeType, line: int) -> str:
+def location_in_code(code: CodeType, line: int) -> str:
     """Return the file:line of a line of a function's code."""
     return f"{shown_path(code.co_filename)}:{line}"
 
 
 _FIRST_LINE = -1  # in place of an offset
-_MAX_PLACES = 100_000  # functions that are shipped anew for each call have new code each time
+_MAX_LOCATIONS = 100_000  # functions that are shipped anew for each call have new code each time
 
 
-def warn(text: str, place: str) -> None:
+def warn(text: str, location: str) -> None:
     """Warn, pointing at a location in the user's program."""
-    filename, _, line = place.rpartition(":")
+    filename, _, line = location.rpartition(":")
     warnings.warn_explicit(
         text, VarsimWarning, filename or "<unknown>", int(line) if line.isdigit() else 0
     )
