@@ -70,7 +70,7 @@ class BareCluster:
     def __init__(self, program: BareProgram, seed: int, *, validates: bool) -> None:
         self.program = program
         self.coordinator = CoordinatorState(program.num_replicas)
-        self.ledger = self.coordinator.ledger
+        self.registry = self.coordinator.registry
         self.replicas = [ReplicaState(i, program.num_replicas) for i in range(program.num_replicas)]
         self.seen: dict[tuple[int, ...], Array] = {}
         self.layouts = 0  # number of layouts sent
@@ -255,30 +255,30 @@ class BareCluster:
         return self._next_token - 1
 
     def _merge(self, work: RunMerge) -> None:
-        place = work.meetings[0].arguments.tree
+        place = work.arrivals[0].arguments.tree
         step = self._steps[place[-1]]
         assert isinstance(step, BareMergeCall)
         for inner, deed in enumerate(step.deeds):
             self._do((*place, inner), deed)
         results = [NOTHING] * len(self.replicas)
-        event = MergeFunctionReturns(work.call_id, work.index, results, self._now_s)
+        event = MergeFunctionReturns(work.call_id, work.position, results, self._now_s)
         self._perform(self.coordinator.handle(event))
 
     def _do(self, place: tuple[int, ...], deed: Deed) -> None:
-        ledger = self.ledger
+        registry = self.registry
         match deed:
             case BareProgramWrite(operation=operation, same=same):
                 value = deed.values[0].copy()
                 values = [value] * len(self.replicas) if same else [v.copy() for v in deed.values]
-                actions = ledger.write(self._id(deed.variable), operation, values, same=same)
+                actions = registry.write(self._id(deed.variable), operation, values, same=same)
                 self._perform(actions)
             case BareComponentWrite(replica_id=i, operation=operation, value=value):
                 variable_id = self._id(deed.variable)
-                self._perform(ledger.write_component(variable_id, i, operation, value.copy()))
+                self._perform(registry.write_component(variable_id, i, operation, value.copy()))
             case BareFetch():
                 self._look(place, self._id(deed.variable), deed.replica_ids)
             case BareStatistics():
-                ledger.statistics()
+                registry.statistics()
             case _:
                 assert_never(deed)
         if self._validates:

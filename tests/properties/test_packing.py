@@ -200,5 +200,5 @@ def test_packed_writes_are_counted_as_single_writes_are(program: BareProgram, se
 
     assert [variable.account() for variable in model.variables] == [
         (a.writes, a.reads, a.merges, a.messages, a.size_bytes, a.spared)
-        for a in cluster.ledger.statistics()
+        for a in cluster.registry.statistics()
     ]

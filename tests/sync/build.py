@@ -340,7 +340,7 @@ def handle(
     state: CoordinatorState, replica_id: int, message: Message | Writes, now_s: float = 0.0
 ) -> list[CoordinatorAction]:
     """Give the coordinator a message or an outbox; return its actions."""
-    messages = message.packed(state.ledger.specs) if isinstance(message, Writes) else (message,)
+    messages = message.packed(state.registry.specs) if isinstance(message, Writes) else (message,)
     actions: list[CoordinatorAction] = []
     for one in messages:
         actions += reduced(state, arrive(state, replica_id, one, now_s))
@@ -389,7 +389,7 @@ def _describe(action: Any) -> str:
             return f"deliver {TELLER.tell(0, message)}"
         case Stop():
             return "stop"
-        case RunMerge(call_id=call, index=index):
+        case RunMerge(call_id=call, position=index):
             return f"run merge {call}.{index}"
         case PerformHostCall(replica_id=replica_id, host_call=message):
             return f"answer {replica_id}: {message.request.tree}"

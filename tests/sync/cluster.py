@@ -24,7 +24,7 @@ class StateCluster:
 
     def __init__(self, *specs: VariableSpec, num_replicas: int = 2) -> None:
         self.coordinator = CoordinatorState(num_replicas)
-        self.ledger = self.coordinator.ledger
+        self.registry = self.coordinator.registry
         self.replicas = [ReplicaProgram(i, num_replicas) for i in range(num_replicas)]
         self.specs = {spec.variable_id: spec for spec in specs}
         self.sent: list[tuple[int, Message]] = []  # by the coordinator, since it was asked last

@@ -57,8 +57,8 @@ def test_a_block_exists_as_long_as_all_are_written_together(cluster):
 
 
 def test_a_member_assigned_by_the_program_keeps_its_value_and_the_others_theirs(cluster):
-    cluster.perform(cluster.ledger.write(V, ASSIGN, [array(100.0)] * 2, same=True))
-    assert [2.0, 100.0, 6.0] == [float(cluster.ledger.mirror(i)) for i in (W, V, U)]
+    cluster.perform(cluster.registry.write(V, ASSIGN, [array(100.0)] * 2, same=True))
+    assert [2.0, 100.0, 6.0] == [float(cluster.registry.mirror(i)) for i in (W, V, U)]
     assert [[V]] == commits(cluster)
 
     assert [[W, V, U]] == step(cluster)
@@ -66,13 +66,13 @@ def test_a_member_assigned_by_the_program_keeps_its_value_and_the_others_theirs(
 
 
 def test_an_add_by_the_program_to_a_member_starts_from_its_value_in_the_block(cluster):
-    cluster.perform(cluster.ledger.write(V, ADD, [array(100.0)] * 2, same=True))
+    cluster.perform(cluster.registry.write(V, ADD, [array(100.0)] * 2, same=True))
 
     assert [[2.0] * 2, [104.0] * 2, [6.0] * 2] == values(cluster)
 
 
 def test_a_member_written_by_component_diverges_and_the_others_do_not(cluster):
-    cluster.perform(cluster.ledger.write_component(V, 1, ADD, array(100.0)))
+    cluster.perform(cluster.registry.write_component(V, 1, ADD, array(100.0)))
     commits(cluster)
 
     assert [[W], [V], [U]] == step(cluster)
@@ -80,7 +80,7 @@ def test_a_member_written_by_component_diverges_and_the_others_do_not(cluster):
 
 
 def test_forgetting_a_member_keeps_the_others(cluster):
-    cluster.perform(cluster.ledger.forget(V))
+    cluster.perform(cluster.registry.forget(V))
     cluster.start()
     for variable_id in (W, U):
         cluster.write(variable_id, 1.0, 1.0, operation=ADD)
@@ -91,7 +91,7 @@ def test_forgetting_a_member_keeps_the_others(cluster):
 
 
 def test_a_member_may_be_fetched(cluster):
-    request, actions = cluster.ledger.fetch(V, [1, 0])
+    request, actions = cluster.registry.fetch(V, [1, 0])
     cluster.perform(actions)
 
     assert (4.0, 4.0) == request.answer
@@ -122,11 +122,11 @@ def test_a_member_may_be_in_another_block_next(cluster):
 
 
 def test_a_read_value_of_a_member_never_changes(cluster):
-    before = [cluster.ledger.mirror(i) for i in (W, V, U)]
+    before = [cluster.registry.mirror(i) for i in (W, V, U)]
     step(cluster)
 
     assert [2.0, 4.0, 6.0] == [float(value) for value in before]
-    assert [4.0, 6.0, 8.0] == [float(cluster.ledger.mirror(i)) for i in (W, V, U)]
+    assert [4.0, 6.0, 8.0] == [float(cluster.registry.mirror(i)) for i in (W, V, U)]
 
 
 def test_local_variables_are_in_no_block():

@@ -52,8 +52,8 @@ class CallDriver:
         return complete
 
     def release(self, complete):
-        for met in complete:
-            self.state.release(met)
+        for collectives in complete:
+            self.state.release(collectives)
 
     def end(self, replica_id, ended, now_s=0.0):
         self.state.end(replica_id, ended, now_s)
@@ -73,16 +73,16 @@ class CallDriver:
 
 def points(complete):
     """Return the arrivals of each collective in order."""
-    return [(met.index, met.stop) for met in complete]
+    return [(collectives.start, collectives.stop) for collectives in complete]
 
 
 def test_a_collective_is_complete_when_all_have_arrived():
     call = CallDriver(3)
     assert [] == call.arrive(2, contribution(1.0), 5.0)
     assert [] == call.arrive(0, contribution(2.0), 6.0)
-    (met,) = call.arrive(1, contribution(3.0), 7.0)
+    (collectives,) = call.arrive(1, contribution(3.0), 7.0)
 
-    assert [6.0, 7.0, 5.0] == [part.at_s for part in met.parts]
+    assert [6.0, 7.0, 5.0] == [arrival.at_s for arrival in collectives.arrivals]
 
 
 def test_the_k_th_collectives_belong_together_if_a_replica_is_ahead():
@@ -91,8 +91,8 @@ def test_the_k_th_collectives_belong_together_if_a_replica_is_ahead():
     call.arrive(0, contribution(2.0, index=1))
 
     for index in (0, 1):
-        (met,) = call.arrive(1, contribution(1.0, index=index))
-        assert [index, index] == [part.meeting.position for part in met.parts]
+        (collectives,) = call.arrive(1, contribution(1.0, index=index))
+        assert [index, index] == [arrival.collective.position for arrival in collectives.arrivals]
 
 
 def test_a_contribution_does_not_make_its_replica_wait():

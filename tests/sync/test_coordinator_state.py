@@ -66,7 +66,7 @@ def test_replica_order_not_arrival_order_is_the_order_of_a_sum():
         state = coordinator(spec(), num_replicas=3)
         for replica_id in order:
             handle(state, replica_id, contribution(values[replica_id]))
-        assert expected == state.ledger.mirror(W)
+        assert expected == state.registry.mirror(W)
 
 
 def test_a_known_mirror_is_committed_as_its_new_value():
@@ -74,20 +74,20 @@ def test_a_known_mirror_is_committed_as_its_new_value():
     handle(state, 0, contribution(1.0, ADD))
 
     assert "0 <- Commit w v1 assign 3.0" in handle(state, 1, contribution(2.0, ADD))
-    assert 3.0 == state.ledger.mirror(W)
+    assert 3.0 == state.registry.mirror(W)
 
 
 def test_diverged_components_apply_the_operation_and_an_assign_makes_them_equal():
     state = coordinator(spec())
-    state.ledger.write(W, ASSIGN, [array(1.0), array(2.0)], same=False)
-    assert None is state.ledger.mirror(W)
+    state.registry.write(W, ASSIGN, [array(1.0), array(2.0)], same=False)
+    assert None is state.registry.mirror(W)
     handle(state, 0, contribution(1.0, ADD))
 
     assert "0 <- Commit w v2 assign_add 3.0" in handle(state, 1, contribution(2.0, ADD))
-    assert None is state.ledger.mirror(W)
+    assert None is state.registry.mirror(W)
     handle(state, 0, contribution(1.0, index=1))
     assert "1 <- Commit w v3 assign 3.0" in handle(state, 1, contribution(2.0, index=1))
-    assert 3.0 == state.ledger.mirror(W)
+    assert 3.0 == state.registry.mirror(W)
 
 
 def test_only_first_replica_commits_what_replica_0_sent():
@@ -107,7 +107,7 @@ def test_a_value_that_does_not_fit_the_mirror_fails_the_call_and_changes_nothing
     assert ["0 <- Abort", "1 <- Abort", "finish 1: ShapeError"] == handle(
         state, 1, contribution([1.0, 2.0], ADD)
     )
-    assert [0.0] == state.ledger.mirror(W).tolist()
+    assert [0.0] == state.registry.mirror(W).tolist()
 
 
 # ---------------------------------------------------------------- other meetings
@@ -168,7 +168,7 @@ def test_a_call_finishes_when_all_have_returned():
 
     assert [] == handle(state, 1, returned())
     assert ["finish 1"] == handle(state, 0, returned())
-    assert not state.ledger.call_running
+    assert not state.registry.call_running
 
 
 def test_a_mismatch_ends_the_call_on_all_replicas():
@@ -189,7 +189,7 @@ def test_of_messages_of_a_failed_call_only_reports_are_used():
 
     assert [] == handle(state, 0, waiting())
     assert [] == handle(state, 0, returned(Report(accesses=((V, 3, 2),))))
-    assert (3, 2) == (state.ledger.statistics()[1].writes, state.ledger.statistics()[1].reads)
+    assert (3, 2) == (state.registry.statistics()[1].writes, state.registry.statistics()[1].reads)
 
 
 def test_an_exception_ends_the_call_after_the_grace_period():
@@ -217,7 +217,7 @@ def test_a_nested_call_ends_without_the_outer_one():
     handle(state, 0, returned(call=2))
 
     assert ["finish 2"] == handle(state, 1, returned(call=2))
-    assert state.ledger.call_running
+    assert state.registry.call_running
     handle(state, 0, returned(call=1))
     assert ["finish 1"] == handle(state, 1, returned(call=1))
 
@@ -253,44 +253,46 @@ def test_the_least_recently_used_function_is_forgotten():
     assert "0 <- Define f1" in describe(call(state, "f1"))
 
 
-# ---------------------------------------------------------------- the ledger
+# ---------------------------------------------------------------- the registry
 
 
 def test_creating_and_forgetting_tell_all_replicas():
-    ledger = CoordinatorState(2).ledger
+    registry = CoordinatorState(2).registry
 
-    assert ["0 <- Create w 7.0", "1 <- Create w 7.0"] == describe(ledger.create(spec(), array(7.0)))
-    assert ["0 <- Forget w", "1 <- Forget w"] == describe(ledger.forget(W))
-    assert [] == describe(ledger.forget(W))
+    assert ["0 <- Create w 7.0", "1 <- Create w 7.0"] == describe(
+        registry.create(spec(), array(7.0))
+    )
+    assert ["0 <- Forget w", "1 <- Forget w"] == describe(registry.forget(W))
+    assert [] == describe(registry.forget(W))
 
 
 def test_a_write_that_does_not_fit_changes_nothing():
-    ledger = coordinator(spec(shape=(2,)), calls=0).ledger
+    registry = coordinator(spec(shape=(2,)), calls=0).registry
 
     with pytest.raises(ShapeError):
-        ledger.write(W, ASSIGN, [array([1.0, 2.0]), array([1.0])], same=False)
-    assert [0.0, 0.0] == ledger.mirror(W).tolist()
-    assert 0 == ledger.statistics()[0].writes
+        registry.write(W, ASSIGN, [array([1.0, 2.0]), array([1.0])], same=False)
+    assert [0.0, 0.0] == registry.mirror(W).tolist()
+    assert 0 == registry.statistics()[0].writes
 
 
 def test_an_add_that_does_not_fit_unknown_components_is_refused():
     """Otherwise the replicas would detect it after the program has gone on."""
-    ledger = coordinator(spec(NONE)).ledger
-    assert None is ledger.mirror(W)
+    registry = coordinator(spec(NONE)).registry
+    assert None is registry.mirror(W)
 
     with pytest.raises(ShapeError, match=r"shape \[1\] to a variable of shape \[\]"):
-        ledger.write(W, ADD, [array([1.0])] * 2, same=True)
+        registry.write(W, ADD, [array([1.0])] * 2, same=True)
 
 
 def test_while_a_call_runs_only_mirrors_are_known():
     """Replicas may write other components at this moment."""
     state = coordinator(spec(), spec(SUM, ON_READ, variable_id=V))
 
-    assert 0.0 == state.ledger.mirror(W)
-    assert None is state.ledger.mirror(V)
+    assert 0.0 == state.registry.mirror(W)
+    assert None is state.registry.mirror(V)
     handle(state, 0, returned())
     handle(state, 1, returned())
-    assert 0.0 == state.ledger.mirror(V)
+    assert 0.0 == state.registry.mirror(V)
 
 
 def test_a_report_of_a_diverged_component_makes_its_mirror_unknown():
@@ -298,15 +300,15 @@ def test_a_report_of_a_diverged_component_makes_its_mirror_unknown():
     handle(state, 0, returned(Report(diverged=(W,))))
     handle(state, 1, returned())
 
-    assert None is state.ledger.mirror(W)
+    assert None is state.registry.mirror(W)
 
 
 def test_a_call_without_reports_leaves_local_variables_unknown():
     state = coordinator(spec(), spec(SUM, ON_READ, variable_id=V))
     give_up(state, 1, "KeyboardInterrupt", 0.0)
 
-    assert 0.0 == state.ledger.mirror(W)
-    assert None is state.ledger.mirror(V)
+    assert 0.0 == state.registry.mirror(W)
+    assert None is state.registry.mirror(V)
 
 
 def component(request_id, value):
@@ -315,7 +317,7 @@ def component(request_id, value):
 
 def test_a_fetch_returns_components_in_the_requested_order():
     state = coordinator(spec(SUM, ON_READ), num_replicas=3, calls=0)
-    state.ledger.distrust_local()
+    state.registry.distrust_local()
     actions = fetch(state, [2, 0])
 
     assert ["2 <- Fetch w", "0 <- Fetch w"] == describe(actions)
@@ -325,7 +327,7 @@ def test_a_fetch_returns_components_in_the_requested_order():
 
 def test_an_unrequested_component_is_ignored():
     state = coordinator(spec(SUM, ON_READ), calls=0)
-    state.ledger.distrust_local()
+    state.registry.distrust_local()
     fetch(state, [0])
 
     assert [] == handle(state, 1, component(1, 1.0))
@@ -342,7 +344,7 @@ def test_a_merge_counts_two_messages_for_each_replica_and_their_bytes():
     for replica_id in range(3):
         handle(state, replica_id, contribution([1.0] * 4), float(replica_id))
 
-    (account,) = state.ledger.statistics()
+    (account,) = state.registry.statistics()
     assert (1, 6, 6 * 16) == (account.merges, account.messages, account.size_bytes)
     assert 2.0 + 1.0 + 0.0 == account.waited_s
 
@@ -357,15 +359,15 @@ def test_only_first_replica_counts_one_value_in():
 
 def test_a_write_by_the_program_counts_one_message_for_each_replica():
     state = coordinator(spec(), calls=0)
-    state.ledger.write(W, ADD, [array(1.0)] * 2, same=True)
+    state.registry.write(W, ADD, [array(1.0)] * 2, same=True)
 
     assert (2, 8) == _cost(state)
-    assert 1 == state.ledger.statistics()[0].writes
+    assert 1 == state.registry.statistics()[0].writes
 
 
 def test_a_fetch_counts_a_question_and_an_answer():
     state = coordinator(spec(SUM, ON_READ), calls=0)
-    state.ledger.distrust_local()
+    state.registry.distrust_local()
     fetch(state, [0, 1])
     handle(state, 0, component(1, 1.0))
     handle(state, 1, component(1, 1.0))
@@ -374,16 +376,16 @@ def test_a_fetch_counts_a_question_and_an_answer():
 
 
 def _cost(state):
-    account = state.ledger.statistics()[0]
+    account = state.registry.statistics()[0]
     return account.messages, account.size_bytes
 
 
 def test_statistics_are_kept_after_their_variables_in_order_of_creation():
     state = coordinator(spec(), spec(SUM, ON_READ, variable_id=V), calls=0)
-    state.ledger.count_read(W)
-    state.ledger.forget(W)
+    state.registry.count_read(W)
+    state.registry.forget(W)
 
-    assert ["w", "v"] == [account.name for account in state.ledger.statistics()]
+    assert ["w", "v"] == [account.name for account in state.registry.statistics()]
     assert [(1, ON_WRITE), (0, ON_READ)] == [
-        (account.reads, account.synchronization) for account in state.ledger.statistics()
+        (account.reads, account.synchronization) for account in state.registry.statistics()
     ]

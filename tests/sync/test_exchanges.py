@@ -165,7 +165,7 @@ def test_a_request_whose_commit_is_on_its_way_does_not_wait():
     handle(own, 1, demand(1, 2.0))
 
     assert [] == handle(own, 1, demand(1, 2.0))
-    assert not own.ledger.exchanges.is_open
+    assert not own.registry.exchanges.is_open
     handle(own, 1, returned())
     assert ["finish 1"] == describe(handle(own, 0, returned()))
 
@@ -197,7 +197,7 @@ def test_a_delta_reply_of_a_failed_call_is_dropped():
     own.validate()
 
     assert [] == handle(own, 1, DeltaReply(request_id=collect.request_id, delta=part(1, 2.0)))
-    assert None is own.ledger.exchanges.request(W, None, 0.0)
+    assert None is own.registry.exchanges.request(W, None, 0.0)
 
 
 def test_write_counts_of_a_failed_call_are_dropped():
@@ -205,7 +205,7 @@ def test_write_counts_of_a_failed_call_are_dropped():
     give_up(own, 1, "KeyboardInterrupt", 0.0)
     handle(own, 0, tally(1))
 
-    assert None is own.ledger.exchanges.request(W, None, 0.0)
+    assert None is own.registry.exchanges.request(W, None, 0.0)
 
 
 # ---------------------------------------------------------------- what cannot happen
@@ -343,7 +343,7 @@ def test_a_failed_call_drops_what_a_nested_call_wrote():
     give_up(own, 1, "KeyboardInterrupt", 0.0)
     own.validate()
 
-    assert None is own.ledger.exchanges.request(W, None, 0.0)
+    assert None is own.registry.exchanges.request(W, None, 0.0)
 
 
 # ---------------------------------------------------------------- the program
@@ -363,7 +363,7 @@ def test_a_read_by_the_program_exchanges_all_writes_once():
 
     assert ["exchanged", "done 3.0"] == describe(happens)[-2:]
     assert ["done 3.0"] == describe(fetch(own))
-    account = own.ledger.statistics()[0]
+    account = own.registry.statistics()[0]
     assert (1, 6, 16) == (account.merges, account.messages, account.size_bytes)
     assert account.on_write is not None
     assert (2, 8, 32) == (

@@ -45,7 +45,7 @@ def in_call(cluster, **values):
 
 
 def spared(cluster):
-    return cluster.ledger.statistics()[0].spared
+    return cluster.registry.statistics()[0].spared
 
 
 def test_unwritten_components_are_known():
@@ -116,7 +116,7 @@ def test_a_read_by_a_replica_changes_nothing():
 def test_an_assign_by_the_program_makes_all_components_known():
     cluster = three()
     in_call(cluster, by_0=1.0, by_1=2.0)
-    cluster.perform(cluster.ledger.write(W, ASSIGN, [array(4.0)] * 3, same=True))
+    cluster.perform(cluster.registry.write(W, ASSIGN, [array(4.0)] * 3, same=True))
 
     assert [4.0, 4.0, 4.0] == cluster.look(W)
     assert [] == asked(cluster)
@@ -125,7 +125,7 @@ def test_an_assign_by_the_program_makes_all_components_known():
 def test_an_add_by_the_program_changes_known_components_and_others_are_fetched():
     cluster = three()
     in_call(cluster, by_1=5.0)
-    cluster.perform(cluster.ledger.write(W, ADD, [array(1.0)] * 3, same=True))
+    cluster.perform(cluster.registry.write(W, ADD, [array(1.0)] * 3, same=True))
 
     assert [1.0, 6.0, 1.0] == cluster.look(W)
     assert [1] == asked(cluster)
@@ -135,8 +135,8 @@ def test_a_per_replica_assign_makes_all_components_known():
     cluster = three()
     in_call(cluster, by_1=5.0)
     values = [array(1.0), array(2.0), array(3.0)]
-    cluster.perform(cluster.ledger.write(W, ASSIGN, values, same=False))
-    cluster.perform(cluster.ledger.write(W, ADD, values, same=False))
+    cluster.perform(cluster.registry.write(W, ASSIGN, values, same=False))
+    cluster.perform(cluster.registry.write(W, ADD, values, same=False))
 
     assert [2.0, 4.0, 6.0] == cluster.look(W)
     assert [] == asked(cluster)
@@ -146,7 +146,7 @@ def test_a_per_replica_assign_makes_all_components_known():
 def test_a_component_that_the_program_assigned_is_known(operation, fetched):
     cluster = three()
     in_call(cluster, by_1=5.0)
-    cluster.perform(cluster.ledger.write_component(W, 1, operation, array(1.0)))
+    cluster.perform(cluster.registry.write_component(W, 1, operation, array(1.0)))
 
     assert [0.0, 1.0 if operation is ASSIGN else 6.0, 0.0] == cluster.look(W)
     assert fetched == asked(cluster)
@@ -155,7 +155,7 @@ def test_a_component_that_the_program_assigned_is_known(operation, fetched):
 def test_components_of_a_variable_that_merges_are_known_after_a_call_without_reports():
     """No replica can have changed its component alone."""
     cluster = three(spec(SUM))
-    cluster.perform(cluster.ledger.write_component(W, 2, ASSIGN, array(9.0)))
+    cluster.perform(cluster.registry.write_component(W, 2, ASSIGN, array(9.0)))
     cluster.start()
     cluster.write(W, 1.0, by=0)
     cluster.perform(give_up(cluster.coordinator, 1))
@@ -166,7 +166,7 @@ def test_components_of_a_variable_that_merges_are_known_after_a_call_without_rep
 
 def test_a_merge_updates_known_components():
     cluster = three(spec(SUM))
-    cluster.perform(cluster.ledger.write_component(W, 2, ASSIGN, array(9.0)))
+    cluster.perform(cluster.registry.write_component(W, 2, ASSIGN, array(9.0)))
     cluster.start()
     cluster.write(W, 1.0, 2.0, 3.0, operation=ADD)
     cluster.end()
@@ -216,7 +216,7 @@ def test_components_written_before_an_assign_in_a_merge_call_are_fetched():
     cluster.start()
     cluster.write(W, 5.0, by=1)
     cluster.meet()
-    cluster.perform(cluster.ledger.write(W, ASSIGN, [array(4.0)] * 3, same=True))
+    cluster.perform(cluster.registry.write(W, ASSIGN, [array(4.0)] * 3, same=True))
     cluster.write(W, 6.0, by=2)
     cluster.end()
 
@@ -229,7 +229,7 @@ def test_after_an_add_in_a_merge_call_all_components_are_fetched():
     cluster = three()
     cluster.start()
     cluster.meet()
-    cluster.perform(cluster.ledger.write(W, ADD, [array(1.0)] * 3, same=True))
+    cluster.perform(cluster.registry.write(W, ADD, [array(1.0)] * 3, same=True))
     cluster.end()
 
     assert [1.0, 1.0, 1.0] == cluster.look(W)
@@ -241,9 +241,9 @@ def test_a_fetched_component_older_than_a_write_is_not_kept():
     cluster = three(spec(NONE, LOCAL))
     in_call(cluster, by_1=5.0)
     state = cluster.replicas[1]
-    _, (ask,) = cluster.ledger.fetch(W, [1])
+    _, (ask,) = cluster.registry.fetch(W, [1])
     (late,) = state.handle(ask.message)
-    cluster.perform(cluster.ledger.write_component(W, 1, ADD, array(1.0)))
+    cluster.perform(cluster.registry.write_component(W, 1, ADD, array(1.0)))
     cluster.arrive(1, late.message)
 
     assert [6.0] == cluster.look(W, [1])
@@ -258,5 +258,5 @@ def test_only_fetches_cost_messages():
     cluster.look(W)
     cluster.look(W)
 
-    (account, _) = cluster.ledger.statistics()
+    (account, _) = cluster.registry.statistics()
     assert (2, 16, 5) == (account.messages, account.size_bytes, account.spared)

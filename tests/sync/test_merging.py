@@ -149,7 +149,7 @@ def test_a_failed_merge_keeps_earlier_merges_and_prevents_later_ones():
         "finish 1: ShapeError",
     ] == describe(actions)
     assert isinstance(actions[-1].error, ShapeError)
-    assert [2.0, 2.0, [0.0]] == [state.ledger.mirror(i).tolist() for i in (W, V, U)]
+    assert [2.0, 2.0, [0.0]] == [state.registry.mirror(i).tolist() for i in (W, V, U)]
 
 
 OTHER_WRITES = {
@@ -166,7 +166,7 @@ OTHER_WRITES = {
 )
 def test_two_writes_of_a_variable_equal_single_writes(first, second, expected, between):
     cluster = StateCluster(*THREE)
-    cluster.perform(cluster.ledger.write(W, ASSIGN, [array(100.0)] * 2, same=True))
+    cluster.perform(cluster.registry.write(W, ASSIGN, [array(100.0)] * 2, same=True))
     cluster.start()
     cluster.write(W, 1.0, 2.0, operation=first)
     for variable_id in between:
@@ -185,7 +185,7 @@ def test_two_writes_of_a_variable_equal_single_writes(first, second, expected, b
 
 def test_a_bucket_with_a_diverged_variable_is_merged_one_by_one():
     cluster = StateCluster(*THREE)
-    cluster.perform(cluster.ledger.write_component(V, 1, ASSIGN, array(100.0)))
+    cluster.perform(cluster.registry.write_component(V, 1, ASSIGN, array(100.0)))
     cluster.start()
     for variable_id in (W, V, U):
         cluster.write(variable_id, 1.0, 2.0, operation=ADD)
@@ -198,7 +198,7 @@ def test_a_bucket_with_a_diverged_variable_is_merged_one_by_one():
 
 def test_after_an_assign_the_next_bucket_is_merged_as_one():
     cluster = StateCluster(*THREE)
-    cluster.perform(cluster.ledger.write(V, ASSIGN, [array(7.0), array(9.0)], same=False))
+    cluster.perform(cluster.registry.write(V, ASSIGN, [array(7.0), array(9.0)], same=False))
     cluster.start()
     told = []
     for _ in range(2):
@@ -215,8 +215,8 @@ def test_after_an_assign_the_next_bucket_is_merged_as_one():
 def test_components_that_have_had_other_numbers_of_commits_are_merged_one_by_one():
     """An assign has made them equal, and their versions still differ."""
     cluster = StateCluster(*THREE)
-    cluster.perform(cluster.ledger.write_component(V, 1, ASSIGN, array(100.0)))
-    cluster.perform(cluster.ledger.write(V, ASSIGN, [array(100.0)] * 2, same=True))
+    cluster.perform(cluster.registry.write_component(V, 1, ASSIGN, array(100.0)))
+    cluster.perform(cluster.registry.write(V, ASSIGN, [array(100.0)] * 2, same=True))
     cluster.start()
     for variable_id in (W, V, U):
         cluster.write(variable_id, 1.0, 2.0, operation=ADD)
@@ -251,7 +251,7 @@ def statistics(pattern, *, packed):
                 continue
             for place, write in enumerate(writes):
                 handle(state, replica_id, contributions(write, index=index + place), now_s)
-    return state.ledger.statistics()
+    return state.registry.statistics()
 
 
 @pytest.mark.parametrize("pattern", PATTERNS.values(), ids=PATTERNS)
@@ -266,9 +266,9 @@ def test_reading_the_statistics_changes_nothing():
         for variable_id in (W, V, U):
             cluster.write(variable_id, 1.0, 1.0, operation=ADD)
         cluster.leave()
-        cluster.ledger.statistics()
+        cluster.registry.statistics()
 
-    assert [3, 3, 3] == [account.merges for account in cluster.ledger.statistics()]
+    assert [3, 3, 3] == [account.merges for account in cluster.registry.statistics()]
     assert [6.0, 6.0] == cluster.read(V)
 
 
@@ -279,12 +279,12 @@ def test_a_merge_asks_for_a_reduction_and_commits_its_value():
     state = coordinator(spec(MEAN))
     handle(state, 0, contribution(1.0))
 
-    layout, message = contribution(3.0).packed(state.ledger.specs)
+    layout, message = contribution(3.0).packed(state.registry.specs)
     arrive(state, 1, layout, 0.0)
     (reduction,) = arrive(state, 1, message, 0.0)
 
     assert ["reduce assign 1.0 3.0"] == describe([reduction])
-    assert 0.0 == state.ledger.mirror(W)
+    assert 0.0 == state.registry.mirror(W)
     done = ReductionDone(reduction.token, array(2.0))
     assert ["0 <- Commit w v1 assign 2.0", "1 <- Commit w v1 assign 2.0"] == (
         describe(state.handle(done))
@@ -296,7 +296,7 @@ def suspended():
     """Return a state in the middle of a merge, and the requested reduction."""
     state = coordinator(spec(MEAN), spec(SUM, variable_id=V))
     handle(state, 0, contribution(1.0))
-    for message in contribution(3.0).packed(state.ledger.specs):
+    for message in contribution(3.0).packed(state.registry.specs):
         actions = arrive(state, 1, message, 0.0)
     (reduction,) = actions
     state.validate()
@@ -307,7 +307,7 @@ def test_messages_wait_until_the_value_of_a_reduction_has_come():
     """A merge is atomic to everything else."""
     state, reduction = suspended()
     for replica_id in (0, 1):
-        for message in contribution(1.0, index=1, variable_id=V).packed(state.ledger.specs):
+        for message in contribution(1.0, index=1, variable_id=V).packed(state.registry.specs):
             assert [] == arrive(state, replica_id, message, 1.0)
         assert [] == arrive(state, replica_id, returned(), 2.0)
     assert None is state.deadline_s
@@ -332,5 +332,5 @@ def test_a_call_is_given_up_without_the_value_of_a_reduction():
 
     assert [1] == [one.replica_id for one in state.stragglers.among(range(2))], "0 has returned"
     assert [] == reduced(state, [reduction])
-    assert 0.0 == state.ledger.mirror(W)
+    assert 0.0 == state.registry.mirror(W)
     state.validate()

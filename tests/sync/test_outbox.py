@@ -204,28 +204,28 @@ def test_forgetting_a_variable_leaves_the_writes_that_wait():
 
 def test_a_contribution_of_an_unknown_layout_is_a_protocol_error():
     state = coordinator(spec())
-    _, message = contribution(1.0).packed(state.ledger.specs)
+    _, message = contribution(1.0).packed(state.registry.specs)
     assert isinstance(message, Contribution)
 
-    with pytest.raises(ProtocolError, match="replica 1 has told no layout 0"):
+    with pytest.raises(ProtocolError, match="replica 1 has not sent layout 0"):
         arrive(state, 1, message, 0.0)
 
 
 def test_each_replica_has_its_own_layouts():
     state = coordinator(spec())
-    layout, message = contribution(1.0).packed(state.ledger.specs)
+    layout, message = contribution(1.0).packed(state.registry.specs)
     arrive(state, 0, layout, 0.0)
 
-    with pytest.raises(ProtocolError, match="replica 1 has told no layout 0"):
+    with pytest.raises(ProtocolError, match="replica 1 has not sent layout 0"):
         arrive(state, 1, message, 0.0)
 
 
 def test_a_replica_of_a_failed_call_may_still_write_what_the_program_has_dropped():
     """It did not know yet; its message is not needed, and must not fail the program."""
     state = coordinator(spec(), spec(variable_id=V))
-    layout, message = contribution(1.0).packed(state.ledger.specs)
+    layout, message = contribution(1.0).packed(state.registry.specs)
     give_up(state, 1, "KeyboardInterrupt", 0.0)
-    state.ledger.forget(W)
+    state.registry.forget(W)
 
     assert [] == arrive(state, 0, layout, 0.0)
     assert [] == arrive(state, 0, message, 0.0)

@@ -40,7 +40,7 @@ TOKEN = 7
 def on_read(*, shape=(), num_replicas=2):
     """Return a state that does not know the components of its variable."""
     made = coordinator(spec(SUM, ON_READ, shape=shape), num_replicas=num_replicas, calls=0)
-    made.ledger.distrust_local()
+    made.registry.distrust_local()
     return made
 
 
@@ -147,7 +147,7 @@ def test_components_assigned_the_same_value_are_a_mirror_again(second, mirror):
     values = {0: array(1.0), 1: array(second)}
     state.handle(ProgramAssignComponents(W, values, token=TOKEN))
 
-    known = state.ledger.mirror(W)
+    known = state.registry.mirror(W)
     assert mirror == (None if known is None else float(known))
 
 

@@ -119,7 +119,7 @@ def test_the_error_has_function_duration_and_location_of_each_straggler():
 
 def test_the_location_of_a_replicas_last_write_is_kept():
     state = coordinator(spec(), num_replicas=2)
-    layout, message = contribution(1.0).packed(state.ledger.specs)
+    layout, message = contribution(1.0).packed(state.registry.specs)
     arrive(state, 0, layout, 0.0)
     arrive(state, 0, message, 0.0)
     give_up(state, 1, "KeyboardInterrupt", 0.0)

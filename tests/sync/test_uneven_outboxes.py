@@ -66,7 +66,7 @@ def test_outboxes_of_different_lengths_are_paired_in_every_order(order):
         assert expected == (actions[-1].message.settled if actions else happened)
         happened = expected
 
-    mirrors = [float(state.ledger.mirror(i)) for i in (W, V, U)]
+    mirrors = [float(state.registry.mirror(i)) for i in (W, V, U)]
     assert [111.0 * (1 + 4), 111.0 * (2 + 5), 111.0 * 3] == mirrors
 
 
@@ -85,7 +85,7 @@ def test_outboxes_of_the_same_writes_may_lie_a_write_apart():
     for index, stop in ((0, 1), (1, 3), (3, 4)):
         writes = [written(10.0 * (k + 1), ADD) for k in range(index, stop)]
         handle(state, 1, contributions(*writes, index=index))
-        seen.append(float(state.ledger.mirror(W)))
+        seen.append(float(state.registry.mirror(W)))
 
     assert [11.0, 11.0 * (1 + 2 + 3), 11.0 * (1 + 2 + 3 + 4)] == seen
 
@@ -111,7 +111,7 @@ def test_locations_in_the_program_may_differ():
     state = coordinator(*THREE)
     for replica_id in (0, 1):
         writes = contributions(written(1.0), written(1.0, variable_id=V))
-        layout, contribution = writes.packed(state.ledger.specs)
+        layout, contribution = writes.packed(state.registry.specs)
         moved = [type(w)(w.variable_id, w.operation, w.shape, "") for w in layout.writes]
         if replica_id:
             layout = type(layout)(layout_id=layout.layout_id, writes=tuple(moved))
@@ -148,7 +148,7 @@ def test_writes_before_a_difference_of_outboxes_happen_and_later_ones_do_not(ord
     assert "did different things at collective 2 of this call" in text
     assert "replica 0: v.assign_sub (float32 scalar) at train.py:11" in text
     assert "replica 1: v.assign_add (float32 scalar) at train.py:11" in text
-    assert [2.0, 0.0, 0.0] == [float(state.ledger.mirror(i)) for i in (W, V, U)]
+    assert [2.0, 0.0, 0.0] == [float(state.registry.mirror(i)) for i in (W, V, U)]
 
 
 ODD = sorted(set(itertools.permutations([0, 1, 1, 2])))
@@ -168,7 +168,7 @@ def test_a_difference_beside_outboxes_that_lie_differently_is_found_where_it_is(
     actions = [action for i in order for action in handle(state, i, next(parts[i]))]
 
     assert "collective 3 of this call" in str(actions[-1].error)
-    assert [3.0, 3.0, 0.0] == [float(state.ledger.mirror(i)) for i in (W, V, U)]
+    assert [3.0, 3.0, 0.0] == [float(state.registry.mirror(i)) for i in (W, V, U)]
 
 
 def test_an_additional_write_in_an_outbox_is_found():
@@ -178,4 +178,4 @@ def test_an_additional_write_in_an_outbox_is_found():
     actions = handle(state, 1, returned())
 
     assert "collective 2 of this call" in str(actions[-1].error)
-    assert [2.0, 0.0] == [float(state.ledger.mirror(i)) for i in (W, V)]
+    assert [2.0, 0.0] == [float(state.registry.mirror(i)) for i in (W, V)]

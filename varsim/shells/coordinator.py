@@ -79,16 +79,16 @@ class Host(Protocol):
     """What a running call needs of the program's side."""
 
     def merge(self, meetings: Sequence[MergeCall]) -> Sequence[Payload]:
-        """Runs a merge_call's function in cross-replica context; returns each replica's slice."""
+        """Run the function of a merge_call in cross-replica context; return a slice per replica."""
 
     def perform(self, replica_id: int, host_call: HostCall) -> tuple[Payload, bool]:
-        """Does what a replica asks; the flag says that the payload is an exception."""
+        """Do what a replica asks; return the result, and whether it is an exception."""
 
     def report(self, replica_id: int, report: Report) -> None:
-        """Takes what a replica saw, at the end of the call, however it ends."""
+        """Take what a replica reports at the end of the call, however it ends."""
 
     def warn(self, text: str, place: str) -> None:
-        """Takes what the coordinator warns of, at the end of the call."""
+        """Take a warning of the coordinator at the end of the call."""
 
 
 class Coordinator:
@@ -270,9 +270,9 @@ class Coordinator:
         host = self._hosts[self._tokens[work.call_id]]
         if isinstance(work, RunMerge):
             with Interruptible():  # the user's code does
-                results = host.merge(work.meetings)
+                results = host.merge(work.arrivals)
             now_s = self._channel.now_s()
-            self._handle(MergeFunctionReturns(work.call_id, work.index, results, now_s))
+            self._handle(MergeFunctionReturns(work.call_id, work.position, results, now_s))
         else:
             with Interruptible():
                 result, failed = host.perform(work.replica_id, work.host_call)
@@ -379,7 +379,7 @@ class Coordinator:
             raise WorkerLost(replica_id, lost.reason, lost.stderr_tail, lost.log_path)
 
     def close(self) -> None:
-        """Ends all workers. Does nothing the second time."""
+        """End all workers. Do nothing the second time."""
         if not self._closed:
             self._closed = True
             # Of a call that failed by itself they are about to leave, and have a record to close.
@@ -390,7 +390,7 @@ class Coordinator:
 
 
 def call_timeout_s() -> float:
-    """How long a running call may go without a message.
+    """Return how long a running call may go without a message.
 
     Raises:
         ConfigError: The environment says something else than a time.

@@ -110,8 +110,8 @@ class RunMerge:
     """Run a merge_call's function in cross-replica context; answer with `MergeFunctionReturns`."""
 
     call_id: int
-    index: int
-    meetings: tuple[MergeCall, ...]  # in replica order
+    position: int
+    arrivals: tuple[MergeCall, ...]  # in replica order
 
 
 @dataclass(frozen=True, slots=True)

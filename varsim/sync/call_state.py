@@ -1,4 +1,4 @@
-"""One running call as the coordinator sees it: who meets where, who waits, and who has ended."""
+"""One running call as the coordinator sees it: who is where, who waits, and who has ended."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from varsim.spec import VariableSpec
 from varsim.sync import mismatch
 from varsim.sync.call_site import UNKNOWN, CallSite
 from varsim.sync.mismatch_fixes import of_mismatch
-from varsim.sync.participant import Met, Part, Participant, Plan, Status
+from varsim.sync.participant import Arrival, Collectives, Participant, Plan, Status
 from varsim.sync.stragglers import Straggler
 
 GRACE_S = 0.5
@@ -40,15 +40,16 @@ Failure = MismatchError | tuple[int, Raised]
 
 
 class CallState:
-    """Pairs the meeting points of the replicas of one call, and notices when they cannot be paired.
+    """Pairs the collectives of the replicas of one call, and notices when they cannot be paired.
 
-    The k-th meeting of every replica is one meeting. It is complete when all have come; it can
-    never be complete when one has ended before it, or when two parts are not alike. Since every
-    replica meets in the order of its program, these are the only ways to be stuck. The call is
-    then *doomed* at that meeting: earlier ones still happen, later ones do not.
+    The collectives of all replicas at one position are one collective. It is complete when all
+    replicas have come. It can never be complete when a replica has ended before it, or when two
+    arrivals are not alike. Since every replica comes in the order of its program, these are the
+    only ways to be stuck. The call is then *doomed* at that position: earlier collectives still
+    happen, later ones do not.
 
     Args:
-        strict: Collectives without a name do not meet those of another line.
+        strict: Collectives without a name are not paired with those of another line.
         started_s: When the call started, by the clock of all other times.
         token: Names the call to the program.
     """
@@ -69,26 +70,28 @@ class CallState:
         self.site = site
         self.started_s = started_s
         self.participants = [Participant() for _ in range(num_replicas)]
-        self.next_index = 0  # of the first meeting that has not happened
+        self.next_position = 0  # of the first collective that has not happened
         self._specs = specs
-        self._front = self.participants[0]  # who has come to the most meetings
-        self._present = 0  # how many have come to the next meeting
+        self._front = self.participants[0]  # the replica that has come furthest
+        self._present = 0  # how many have come to the next collective
         self._returned = 0
-        self._least_ended: int | None = None  # the fewest meetings of a replica that has ended
+        self._least_ended: int | None = None  # the lowest position of a replica that has ended
         self._asks: dict[int, HostCall] = {}
         self._in_service: int | None = None  # whose ask is being answered
-        self._doomed_at: int | None = None  # the first meeting that cannot be complete
+        self._doomed_at: int | None = (
+            None  # position of the first collective that cannot be complete
+        )
         self._deadline_s = 0.0
         self._strict = strict
         self._since_s = started_s  # when all began, or had met last
         self._crossed: dict[frozenset[str], tuple[Collective, ...]] = {}  # by places, the first
 
-    # ------------------------------------------------------------ meetings
+    # ------------------------------------------------------------ collectives
 
     def arrive(
         self, replica_id: int, meeting: Meeting, now_s: float, plan: Plan | None = None
-    ) -> list[Met]:
-        """A replica comes to its next meeting point, or with a contribution to several.
+    ) -> list[Collectives]:
+        """Note that a replica comes to its next collective, or with a contribution to several.
 
         Args:
             plan: Of a contribution: what it consists of.
@@ -96,118 +99,120 @@ class CallState:
             What is complete now, in order.
         """
         participant = self.participants[replica_id]
-        assert meeting.position == participant.met, "a replica numbers its meetings in order"
+        assert meeting.position == participant.position, "a replica numbers its meetings in order"
         stop = meeting.position + (1 if plan is None else len(plan.writes))
-        part = Part(meeting.position, stop, meeting, plan, now_s)
-        participant.seen_at = part.at(stop - 1).location
+        arrival = Arrival(meeting.position, stop, meeting, plan, now_s)
+        participant.seen_at = arrival.at(stop - 1).location
         if not isinstance(meeting, Contribution):
             participant.status = Status.WAITING
             participant.waits_for = meeting
-        differs_at = self._first_difference(participant, part)
+        differs_at = self._first_difference(participant, arrival)
         if differs_at is not None:
             self._doom(differs_at, now_s)
         if self._least_ended is not None and self._least_ended < stop:
             self._doom(self._least_ended, now_s)
-        self._present += not participant.parts
-        participant.parts.append(part)
-        participant.met = stop
-        if stop > self._front.met:
+        self._present += not participant.arrivals
+        participant.arrivals.append(arrival)
+        participant.position = stop
+        if stop > self._front.position:
             self._front = participant
         return self._complete(now_s)
 
-    def _first_difference(self, participant: Participant, part: Part) -> int | None:
-        """Where a new part is not like what the one furthest ahead did there.
+    def _first_difference(self, participant: Participant, arrival: Arrival) -> int | None:
+        """Return where a new arrival is not like what the replica furthest ahead did there.
 
-        All others agree with that one, or the call is doomed before.
+        All others agree with that replica, or the call is doomed before.
         """
         front = self._front
         if front is participant:
             return None
-        for other in front.parts:
-            if other.stop <= part.index:
+        for other in front.arrivals:
+            if other.stop <= arrival.start:
                 continue
-            if other.index >= part.stop:
+            if other.start >= arrival.stop:
                 break
-            if _are_alike(other, part):
+            if _are_alike(other, arrival):
                 return None
-            for index in range(max(part.index, other.index), min(part.stop, other.stop)):
-                points = other.at(index), part.at(index)
+            for position in range(max(arrival.start, other.start), min(arrival.stop, other.stop)):
+                points = other.at(position), arrival.at(position)
                 if mismatch.differ(*points, self._specs, strict=self._strict):
-                    return index
+                    return position
         return None
 
-    def _complete(self, now_s: float) -> list[Met]:
+    def _complete(self, now_s: float) -> list[Collectives]:
         complete = []
         while self._present == len(self.participants):
-            heads = [participant.parts[0] for participant in self.participants]
+            heads = [participant.arrivals[0] for participant in self.participants]
             stop = min(head.stop for head in heads)
             if self._doomed_at is not None:
                 stop = min(stop, self._doomed_at)
-            if stop <= self.next_index:
+            if stop <= self.next_position:
                 break
-            complete.append(Met(self.next_index, stop, heads))
-            self.next_index = stop
+            complete.append(Collectives(self.next_position, stop, heads))
+            self.next_position = stop
             self._since_s = now_s
-            self._note_crossing([head.meeting for head in heads])
+            self._note_crossing([head.collective for head in heads])
             for participant in self.participants:
-                if participant.parts[0].stop == stop:
-                    participant.parts.popleft()
-                    self._present -= not participant.parts
+                if participant.arrivals[0].stop == stop:
+                    participant.arrivals.popleft()
+                    self._present -= not participant.arrivals
         return complete
 
     def _note_crossing(self, meetings: Sequence[Meeting]) -> None:
-        """Keeps unnamed collectives that met although they stand in different lines."""
+        """Keep unnamed collectives that were paired although they stand in different lines."""
         points = tuple(one for one in meetings if not isinstance(one, Contribution))
         if any(mismatch.are_crossed(points[0], other) for other in points[1:]):
             self._crossed.setdefault(frozenset(one.location for one in points), points)
 
     def crossings(self) -> tuple[tuple[Collective, ...], ...]:
-        """Unnamed collectives that met in different lines: of each set of lines the first."""
+        """Return unnamed collectives of different lines that were paired, one for each set."""
         return tuple(self._crossed.values())
 
-    def _doom(self, index: int, now_s: float) -> None:
+    def _doom(self, position: int, now_s: float) -> None:
         if self._doomed_at is None:
             took_s = now_s - self._since_s
             self._deadline_s = now_s + min(max(GRACE_S, took_s), LONGEST_GRACE_S)
-        self._doomed_at = index if self._doomed_at is None else min(index, self._doomed_at)
+        self._doomed_at = position if self._doomed_at is None else min(position, self._doomed_at)
 
-    def release(self, met: Met) -> None:
-        """Meetings have been answered; those who waited for them run again."""
-        answered = not isinstance(met.parts[0].meeting, Contribution)
+    def release(self, collectives: Collectives) -> None:
+        """Note that collectives are answered; the replicas that waited for them run again."""
+        answered = not isinstance(collectives.arrivals[0].collective, Contribution)
         for participant in self.participants:
             waits_for = participant.waits_for
-            if answered or (isinstance(waits_for, Waiting) and waits_for.position < met.stop):
+            if answered or (
+                isinstance(waits_for, Waiting) and waits_for.position < collectives.stop
+            ):
                 self.resume(participant)
 
     def resume(self, participant: Participant) -> None:
-        """A replica that waited has its answer."""
+        """Note that a replica that waited has its answer."""
         if participant.status is Status.WAITING:
             participant.status = Status.RUNNING
             participant.waits_for = None
 
     def idle(self) -> list[int]:
-        """The replicas that run nothing now: they wait, or have ended."""
+        """Return the replicas that run nothing now: they wait, or have ended."""
         running = Status.RUNNING
         return [i for i, p in enumerate(self.participants) if p.status is not running]
 
     # ------------------------------------------------------------ waits and asks
 
     def wait(self, replica_id: int, waiting: Waiting) -> None:
-        """A replica's program waits for a commit, unless it is already on its way."""
+        """Note that a replica's program waits for a commit, unless that is already on its way."""
         participant = self.participants[replica_id]
         participant.seen_at = waiting.location
-        if waiting.position >= self.next_index:
+        if waiting.position >= self.next_position:
             participant.status = Status.WAITING
             participant.waits_for = waiting
 
     def demand(self, replica_id: int, demand: SyncRequest) -> None:
-        """A replica's program waits for the exchange of a variable's deferred writes."""
+        """Note that a replica's program waits for the exchange of deferred writes of a variable."""
         self.participants[replica_id].status = Status.WAITING
         self.participants[replica_id].waits_for = demand
         self.participants[replica_id].seen_at = demand.location
 
     def settle(self, variable_id: int, count: int) -> None:
-        """So many deferred writes have been exchanged; those who waited for that run again."""
+        """Note that so many deferred writes are exchanged; replicas that waited run again."""
         for participant in self.participants:
             waits_for = participant.waits_for
             if not isinstance(waits_for, SyncRequest):
@@ -216,14 +221,14 @@ class CallState:
                 self.resume(participant)
 
     def ask(self, replica_id: int, ask: HostCall) -> None:
-        """A replica waits for the program to do something; see `next_ask`."""
+        """Note that a replica waits for the program to do something; see `next_ask`."""
         self.participants[replica_id].status = Status.WAITING
         self.participants[replica_id].waits_for = ask
         self.participants[replica_id].seen_at = ask.location
         self._asks[replica_id] = ask
 
     def next_ask(self) -> tuple[int, HostCall] | None:
-        """The ask to answer now: of the lowest replica whose writes have all been agreed on.
+        """Return the host call to perform now: of the lowest replica whose writes are committed.
 
         It waits until no lower replica runs. So what replicas do to things outside the cluster
         happens in replica order between meeting points, as TensorFlow runs them.
@@ -235,106 +240,109 @@ class CallState:
             if any(participant.status is Status.RUNNING for participant in lower):
                 return None
             asker = self.participants[replica_id]
-            if self._doomed_at is not None and asker.met > self._doomed_at:
+            if self._doomed_at is not None and asker.position > self._doomed_at:
                 continue
-            if not asker.parts:
+            if not asker.arrivals:
                 del self._asks[replica_id]
                 self._in_service = replica_id
                 return replica_id, ask
         return None
 
     def answered(self, replica_id: int) -> None:
-        """A replica's ask has been answered; it runs again."""
+        """Note that a replica has the result of its host call, and runs again."""
         self._in_service = None
         self.resume(self.participants[replica_id])
 
     @property
     def in_service(self) -> int | None:
-        """The replica whose ask is being answered."""
+        """Return the replica whose host call the program performs now."""
         return self._in_service
 
     # ------------------------------------------------------------ the end
 
     def end(self, replica_id: int, ended: Returned | Raised, now_s: float) -> None:
-        """A replica's function has returned or raised."""
+        """Note that a replica's function has returned or raised."""
         participant = self.participants[replica_id]
         participant.ended = ended
         participant.status = Status.ENDED
         participant.waits_for = None
         self._returned += isinstance(ended, Returned)
-        if self._least_ended is None or participant.met < self._least_ended:
-            self._least_ended = participant.met
-        if isinstance(ended, Raised) or self._front.met > participant.met:
-            self._doom(participant.met, now_s)
+        if self._least_ended is None or participant.position < self._least_ended:
+            self._least_ended = participant.position
+        if isinstance(ended, Raised) or self._front.position > participant.position:
+            self._doom(participant.position, now_s)
 
     @property
     def doomed(self) -> bool:
-        """Whether the call can only fail."""
+        """Return whether the call can only fail."""
         return self._doomed_at is not None
 
     @property
     def deadline_s(self) -> float | None:
-        """When `failure` may have something new to say although no message came."""
+        """Return when the result of `failure` may change although no message came."""
         return None if self._doomed_at is None else self._deadline_s
 
     def failure(self, now_s: float, *, exchanging: bool = False) -> Failure | None:
-        """What ends this call, once it is clear: when nobody still runs towards where it failed.
+        """Return what ends this call, once no replica still runs towards where it failed.
 
         Args:
-            exchanging: Parts of deferred writes are on their way, so that who waits may run again.
+            exchanging: Deltas of deferred writes are on their way: waiting replicas may run on.
         """
-        index = self._doomed_at
-        if index is None:
+        position = self._doomed_at
+        if position is None:
             return None
         running = any(p.status is Status.RUNNING for p in self.participants)
         passing = (HostCall, SyncRequest) if running or exchanging else HostCall
         coming = any(
-            p.met <= index and (p.status is Status.RUNNING or isinstance(p.waits_for, passing))
+            p.position <= position
+            and (p.status is Status.RUNNING or isinstance(p.waits_for, passing))
             for p in self.participants
         )
         if coming and now_s < self._deadline_s:
             return None
         for replica_id, participant in enumerate(self.participants):
-            if isinstance(participant.ended, Raised) and participant.met == index:
+            if isinstance(participant.ended, Raised) and participant.position == position:
                 return replica_id, participant.ended
-        return self._mismatch(index)
+        return self._mismatch(position)
 
-    def _mismatch(self, index: int) -> MismatchError:
-        unlike = mismatch.unlike(index, self.participants, self._specs, strict=self._strict)
+    def _mismatch(self, position: int) -> MismatchError:
+        unlike = mismatch.unlike(position, self.participants, self._specs, strict=self._strict)
         if unlike is not None:
-            return unlike.fixed_by(self._fixes(index))
-        return mismatch.absent(index, self.participants, self._specs)
+            return unlike.fixed_by(self._fixes(position))
+        return mismatch.absent(position, self.participants, self._specs)
 
-    def _fixes(self, index: int) -> Iterable[Fix]:
-        """What would have made these parts one meeting, if all replicas have come to it."""
-        points = [participant.point(index) for participant in self.participants]
+    def _fixes(self, position: int) -> Iterable[Fix]:
+        """Return what would have made these arrivals one collective, if all replicas have come."""
+        points = [participant.point(position) for participant in self.participants]
         came = [point for point in points if point is not None]
         if len(came) < len(points):
             return ()
-        values = [participant.values(index) for participant in self.participants]
+        values = [participant.values(position) for participant in self.participants]
         return of_mismatch(came, values, self._specs)
 
     @property
     def finished(self) -> bool:
-        """Whether every replica has returned, and every meeting was complete."""
-        return self._returned == len(self.participants) and self.next_index == self._front.met
+        """Return whether every replica has returned, and every collective was complete."""
+        return (
+            self._returned == len(self.participants) and self.next_position == self._front.position
+        )
 
     def returned(self) -> tuple[Returned, ...]:
-        """What every replica returned, once the call is finished."""
+        """Return what every replica returned, once the call is finished."""
         return tuple(p.ended for p in self.participants if isinstance(p.ended, Returned))
 
     def reports(self) -> tuple[tuple[int, Report], ...]:
-        """What the replicas whose functions have ended saw, in replica order."""
+        """Return the reports of the replicas whose functions have ended, in replica order."""
         return tuple(
             (i, p.ended.report) for i, p in enumerate(self.participants) if p.ended is not None
         )
 
     def running(self) -> list[int]:
-        """The replicas that neither wait nor have ended."""
+        """Return the replicas that neither wait nor have ended."""
         return [i for i, p in enumerate(self.participants) if p.status is Status.RUNNING]
 
     def stuck(self, now_at: Mapping[int, str]) -> list[str]:
-        """Who waits where, and who still runs: for the error when nothing has moved for long.
+        """Return which replicas wait where, and which run, for the error of a time-out.
 
         Args:
             now_at: The lines at which replicas are now, as far as that is known.
@@ -342,7 +350,7 @@ class CallState:
         return mismatch.standstill(self.participants, self._specs, now_at)
 
     def stragglers(self, because: str, *, by_program: bool, now_s: float) -> Iterator[Straggler]:
-        """The replicas whose functions have not ended, when the call is over for some reason."""
+        """Return the replicas whose functions have not ended, when the call is over."""
         for replica_id, one in enumerate(self.participants):
             if one.ended is None:
                 yield Straggler(
@@ -350,21 +358,21 @@ class CallState:
                 )
 
     def validate(self) -> None:
-        """Asserts what must hold after every event."""
-        assert self._front.met == max(p.met for p in self.participants)
-        assert self._present == sum(bool(p.parts) for p in self.participants)
+        """Assert what must hold after every event."""
+        assert self._front.position == max(p.position for p in self.participants)
+        assert self._present == sum(bool(p.arrivals) for p in self.participants)
         for participant in self.participants:
             assert (participant.status is Status.WAITING) == (participant.waits_for is not None)
             assert (participant.status is Status.ENDED) == (participant.ended is not None)
-            at = self.next_index
-            for part in participant.parts:
-                assert part.index <= at < part.stop
-                at = part.stop
-            assert at == max(participant.met, self.next_index)
+            at = self.next_position
+            for arrival in participant.arrivals:
+                assert arrival.start <= at < arrival.stop
+                at = arrival.stop
+            assert at == max(participant.position, self.next_position)
 
 
-def _are_alike(one: Part, other: Part) -> bool:
-    """Whether two contributions have the same writes at the same points."""
-    if one.plan is None or other.plan is None or one.index != other.index:
+def _are_alike(one: Arrival, other: Arrival) -> bool:
+    """Return whether two contributions have the same writes at the same positions."""
+    if one.plan is None or other.plan is None or one.start != other.start:
         return False
     return one.plan.arrangement is other.plan.arrangement

@@ -183,7 +183,7 @@ class MergeFunctionReturns:
     """The function of a merge_call has returned, with a slice for each replica."""
 
     call_id: int
-    index: int
+    position: int
     results: Sequence[Payload]
     now_s: float = 0.0
 

@@ -58,21 +58,20 @@ from varsim.sync.coordinator_events import (
 )
 from varsim.sync.event_log import InvalidTransition
 from varsim.sync.functions import Functions
-from varsim.sync.ledger import Ledger
-from varsim.sync.participant import Met, Plans
+from varsim.sync.participant import Collectives, Plans
 from varsim.sync.program import await_departures, operate
 from varsim.sync.statistics import VariableStatistics
 from varsim.sync.steps import Runner
 from varsim.sync.stragglers import Stragglers, describe
+from varsim.sync.variable_registry import VariableRegistry
 
 
 class CoordinatorState:
     """Decides, for a whole cluster, what every message and every step of the program means.
 
-    The shell calls `handle` with each event and does what the returned actions say, in order.
-
-    After a `Reduce` the state is in the middle of an event: later events wait in a backlog until
-    the value comes, except that the program gives something up. So a merge is atomic.
+    The shell calls `handle` with each event, and performs the returned actions in order. After a
+    `Reduce` the event is not over: later ones wait in a backlog until the value comes, except that
+    the program gives something up. So a merge is atomic.
 
     Args:
         strict: Refuse what is likely a mistake: collectives without a name that would meet although
@@ -84,9 +83,9 @@ class CoordinatorState:
         self.stragglers = Stragglers()
         self.calls_begun = 0
         self._strict = strict
-        self.ledger = Ledger(num_replicas, count(1))
+        self.registry = VariableRegistry(num_replicas, count(1))
         self._runner = Runner()
-        self._plans = Plans(num_replicas, self.ledger.specs)
+        self._plans = Plans(num_replicas, self.registry.specs)
         self._calls: dict[int, CallState] = {}  # innermost last
         self._functions = Functions()
         self._crossed: set[frozenset[str]] = set()  # pairs of lines that were warned of
@@ -142,13 +141,13 @@ class CoordinatorState:
             case HostCallDone():
                 return self._answered(event)
             case ProgramCreate():
-                return self.ledger.create(event.spec, event.value)
+                return self.registry.create(event.spec, event.value)
             case ProgramForget():
-                return self.ledger.forget(event.variable_id)
+                return self.registry.forget(event.variable_id)
             case _:
-                if event.variable_id not in self.ledger.specs:
+                if event.variable_id not in self.registry.specs:
                     raise InvalidTransition(f"there is no variable {event.variable_id}")
-                return runner.operate(event.token, operate(event, self.ledger, self))
+                return runner.operate(event.token, operate(event, self.registry, self))
 
     @property
     def now_s(self) -> float:
@@ -190,14 +189,14 @@ class CoordinatorState:
         self._calls[call_id] = CallState(
             call_id,
             self.num_replicas,
-            self.ledger.specs,
+            self.registry.specs,
             event.site,
             self.now_s,
             strict=self._strict,
             token=event.token,
         )
-        self.ledger.call_running = True
-        self.ledger.exchanges.begin(call_id)
+        self.registry.call_running = True
+        self.registry.exchanges.begin(call_id)
         actions: list[CoordinatorAction] = [CallBegins(event.token, call_id)]
         for message in self._functions.use(event.function_id, event.function):
             actions += self._all(message)
@@ -241,10 +240,10 @@ class CoordinatorState:
             return []
         for late in call.stragglers(because, by_program=by_program, now_s=now_s):
             self.stragglers.add(call_id, late)
-        self.ledger.call_running = bool(self._calls)
-        self.ledger.distrust_local()
+        self.registry.call_running = bool(self._calls)
+        self.registry.distrust_local()
         error = error or ContextError(f"the call has ended meanwhile: {reason}")
-        self.ledger.exchanges.fail(call_id, error)
+        self.registry.exchanges.fail(call_id, error)
         return self._all(Abort(call_id=call_id, reason=reason))
 
     def _merged(self, event: MergeFunctionReturns) -> list[CoordinatorAction]:
@@ -255,7 +254,7 @@ class CoordinatorState:
         for participant in call.participants:
             call.resume(participant)
         return [
-            Send(i, Merged(call_id=event.call_id, position=event.index, result=result))
+            Send(i, Merged(call_id=event.call_id, position=event.position, result=result))
             for i, result in enumerate(event.results)
         ]
 
@@ -272,7 +271,7 @@ class CoordinatorState:
 
     def statistics(self) -> tuple[VariableStatistics, ...]:
         """Return the accounts of all variables, in order of creation."""
-        return self.ledger.statistics()
+        return self.registry.statistics()
 
     def stuck(self, token: int, now_at: Mapping[int, str], now_s: float) -> str:
         """Return what replicas do, a line each, for the error when nothing has moved for long.
@@ -314,10 +313,10 @@ class CoordinatorState:
     # ------------------------------------------------------------ messages
 
     def _take(self, replica_id: int, message: Message, now_s: float) -> list[CoordinatorAction]:
-        exchanges = self.ledger.exchanges
+        exchanges = self.registry.exchanges
         match message:
             case Component():
-                self.ledger.component(replica_id, message)
+                self.registry.component(replica_id, message)
                 return []
             case Layout():
                 self._plans.learn(replica_id, message)
@@ -326,7 +325,7 @@ class CoordinatorState:
                 exchanges.take(replica_id, message)
                 return self._runner.run(self._go_on(self._innermost, now_s))
             case Returned() | Raised():
-                self.ledger.take_report(replica_id, message.report)
+                self.registry.take_report(replica_id, message.report)
                 self.stragglers.left(replica_id, message.call_id)
             case Left():
                 self.stragglers.left(replica_id, message.call_id)
@@ -346,16 +345,22 @@ class CoordinatorState:
         return self._proceed(call, now_s)
 
     def _happens(
-        self, call: CallState, complete: Iterable[Met], message: Message, now_s: float
+        self,
+        call: CallState,
+        complete: Iterable[Collectives],
+        message: Message,
+        now_s: float,
     ) -> Steps:
         """Do what all replicas have come to; then what can happen after the message."""
         try:
-            for met in complete:
-                if isinstance(met.parts[0].meeting, Contribution):
-                    yield from self.ledger.merging.merge(call.call_id, met, now_s, call.idle())
-                    call.release(met)
+            for collectives in complete:
+                if isinstance(collectives.arrivals[0].collective, Contribution):
+                    yield from self.registry.merging.merge(
+                        call.call_id, collectives, now_s, call.idle()
+                    )
+                    call.release(collectives)
                 else:
-                    yield self._collective(call, met)
+                    yield self._collective(call, collectives)
         except ProtocolError:
             raise
         except VarsimError as error:
@@ -366,7 +371,7 @@ class CoordinatorState:
 
     def _go_on(self, call: CallState | None, now_s: float) -> Steps:
         """Do whatever can happen now that did not depend on one message alone."""
-        exchanges = self.ledger.exchanges
+        exchanges = self.registry.exchanges
         if exchanges.is_open:
             idle = range(self.num_replicas) if call is None else call.idle()
             try:
@@ -383,7 +388,7 @@ class CoordinatorState:
 
     def _take_in_call(
         self, call: CallState, replica_id: int, message: Message, now_s: float
-    ) -> list[Met]:
+    ) -> list[Collectives]:
         """Take a message of a call that runs; return the collectives that are complete now."""
         match message:
             case Contribution():
@@ -394,9 +399,9 @@ class CoordinatorState:
             case Waiting():
                 call.wait(replica_id, message)
             case WriteCounts():
-                self.ledger.exchanges.tell(replica_id, message)
+                self.registry.exchanges.tell(replica_id, message)
             case SyncRequest():
-                if self.ledger.exchanges.demand(replica_id, message, now_s):
+                if self.registry.exchanges.demand(replica_id, message, now_s):
                     call.demand(replica_id, message)
             case HostCall():
                 call.ask(replica_id, message)
@@ -406,17 +411,21 @@ class CoordinatorState:
                 raise ProtocolError(f"the coordinator does not take {message.name} messages")
         return []
 
-    def _collective(self, call: CallState, met: Met) -> CoordinatorAction | list[CoordinatorAction]:
-        first = met.parts[0].meeting
+    def _collective(
+        self, call: CallState, collectives: Collectives
+    ) -> CoordinatorAction | list[CoordinatorAction]:
+        first = collectives.arrivals[0].collective
         if isinstance(first, MergeCall):  # its replicas wait until it is done
-            meetings = tuple(part.meeting for part in met.parts)
+            meetings = tuple(arrival.collective for arrival in collectives.arrivals)
             return RunMerge(call.call_id, first.position, meetings)  # type: ignore[arg-type]
         if isinstance(first, AllReduce):
-            leaves = tuple(reduce.reduce(values, first.op) for values in _by_leaf(met))
+            leaves = tuple(reduce.reduce(values, first.op) for values in _by_leaf(collectives))
         else:
             assert isinstance(first, AllGather)
-            leaves = tuple(reduce.concatenate(values, first.axis) for values in _by_leaf(met))
-        call.release(met)
+            leaves = tuple(
+                reduce.concatenate(values, first.axis) for values in _by_leaf(collectives)
+            )
+        call.release(collectives)
         return self._all(Reduced(call_id=call.call_id, position=first.position, leaves=leaves))
 
     # ------------------------------------------------------------ ends of calls
@@ -426,13 +435,13 @@ class CoordinatorState:
         return [] if ask is None else [PerformHostCall(*ask)]
 
     def _conclude(self, call: CallState, now_s: float) -> list[CoordinatorAction]:
-        exchanges = self.ledger.exchanges
+        exchanges = self.registry.exchanges
         failure = call.failure(now_s, exchanging=exchanges.is_under_way)
         if isinstance(failure, MismatchError):
             return self._fail(call, failure, now_s)
         if failure is not None:
-            because = f"replica {failure[0]} raised"
-            aborts = self._abandon(call.call_id, "another replica raised", because, now_s)
+            reason, because = "another replica raised", f"replica {failure[0]} raised"
+            aborts = self._abandon(call.call_id, reason, because, now_s)
             return [*aborts, self._finish(call, raised=failure)]
         error = exchanges.standstill(call) if call is self._innermost else None
         if call.finished:
@@ -441,13 +450,12 @@ class CoordinatorState:
             return self._fail(call, error, now_s)
         if call.finished:
             del self._calls[call.call_id]
-            self.ledger.call_running = bool(self._calls)
+            self.registry.call_running = bool(self._calls)
             return [self._finish(call, returned=call.returned())]
         return []
 
     def _fail(self, call: CallState, error: VarsimError, now_s: float) -> list[CoordinatorAction]:
-        because = type(error).__name__
-        aborts = self._abandon(call.call_id, str(error), because, now_s, error=error)
+        aborts = self._abandon(call.call_id, str(error), type(error).__name__, now_s, error=error)
         return [*aborts, self._finish(call, error=error)]
 
     def _finish(
@@ -469,7 +477,7 @@ class CoordinatorState:
         )
 
     def _warnings(self, call: CallState) -> Iterator[tuple[str, str]]:
-        """Of the unnamed collectives that met, each pair of lines once."""
+        """Of the unnamed collectives that collectives, each pair of lines once."""
         for points in call.crossings():
             pairs = {
                 frozenset(pair)
@@ -480,15 +488,13 @@ class CoordinatorState:
                 yield mismatch.crossing(points)
 
     def validate(self) -> None:
-        """Asserts what must hold after every event."""
+        """Assert what must hold after every event."""
         for call in self._calls.values():
             call.validate()
-        self.ledger.validate()
-        assert self.ledger.call_running == bool(self._calls)
+        self.registry.validate()
+        assert self.registry.call_running == bool(self._calls)
 
 
-def _by_leaf(met: Met) -> Iterable[tuple[Array, ...]]:
-    return zip(
-        *(part.meeting.leaves for part in met.parts),  # type: ignore[union-attr]
-        strict=True,
-    )
+def _by_leaf(collectives: Collectives) -> Iterable[tuple[Array, ...]]:
+    each = (arrival.collective.leaves for arrival in collectives.arrivals)  # type: ignore[union-attr]
+    return zip(*each, strict=True)

@@ -61,7 +61,7 @@ def at_collective(
 def _came(participant: Participant, specs: Mapping[int, VariableSpec]) -> Doing:
     """Return why a replica did not come."""
     if participant.ended is not None:
-        return NeverCame(_how_it_ended(participant), participant.met)
+        return NeverCame(_how_it_ended(participant), participant.position)
     return DidNotCome(doing(participant, specs))
 
 

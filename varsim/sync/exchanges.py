@@ -1,4 +1,4 @@
-"""When deferred writes are exchanged: once somebody needs the value, and up to that write."""
+"""When deferred writes are exchanged: once the value is needed, and up to the reader's write."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from varsim.spec import Operation, VariableSpec
 from varsim.sync import mismatch, reduce
 from varsim.sync.actions import CoordinatorAction, Reduce, Send, Steps
 from varsim.sync.call_state import CallState
+from varsim.sync.coordinator_variables import CoordinatorVariables
 from varsim.sync.deferred import NOTHING, Mark
 from varsim.sync.participant import Participant, Status
-from varsim.sync.tracked import Variables
 from varsim.sync.waits import Request
 
 
@@ -28,26 +28,28 @@ from varsim.sync.waits import Request
 class _Deferral:
     """What is known of the writes of one deferred variable.
 
-    Its writes are exchanged up to *cuts*, the lowest first: where somebody waits for the value
-    that they lead to. `deltas` and `asked` are of the lowest cut.
+    Its writes are exchanged up to *watermarks*, the lowest first: numbers of writes whose result a
+    reader waits for. `deltas` and `asked` belong to the lowest watermark.
     """
 
     told: list[Mark]  # by every replica
     exchanged: Mark = NOTHING
-    cuts: dict[int, list[float]] = field(default_factory=dict)  # since when somebody waits for it
+    watermarks: dict[int, list[float]] = field(
+        default_factory=dict
+    )  # since when readers wait for it
     deltas: dict[int, Delta] = field(default_factory=dict)  # by replica
     asked: dict[int, int] = field(default_factory=dict)  # replica → request_id
 
     def want(self, count: int, now_s: float) -> None:
-        """Somebody waits for what the first so many writes lead to."""
-        if self.cuts and count < min(self.cuts):
+        """Note that a reader waits for the result of the first so many writes."""
+        if self.watermarks and count < min(self.watermarks):
             self.deltas.clear()
-            self.asked.clear()  # the answers, of another cut, will be dropped
-        self.cuts.setdefault(count, []).append(now_s)
+            self.asked.clear()  # the answers, of another watermark, will be dropped
+        self.watermarks.setdefault(count, []).append(now_s)
 
     def close(self) -> None:
-        """Nobody waits any more."""
-        self.cuts.clear()
+        """Note that no reader waits any more."""
+        self.watermarks.clear()
         self.deltas.clear()
         self.asked.clear()
 
@@ -60,38 +62,41 @@ class Exchanges:
     """
 
     def __init__(
-        self, variables: Variables, specs: Mapping[int, VariableSpec], tokens: Iterator[int]
+        self,
+        variables: CoordinatorVariables,
+        specs: Mapping[int, VariableSpec],
+        tokens: Iterator[int],
     ) -> None:
         self._variables = variables
         self._specs = specs
         self._tokens = tokens  # for `Reduce`
         self._deferrals: dict[int, _Deferral] = {}
-        self._open: dict[int, _Deferral] = {}  # those with cuts
+        self._open: dict[int, _Deferral] = {}  # those with watermarks
         self._starts: dict[int, dict[int, list[Mark]]] = {}  # call → variable → told before it
         self._requests: dict[Request, tuple[int, int]] = {}  # of the program → variable, count
         self._next_request_id = 1
 
     def add(self, variable_id: int) -> None:
-        """A new variable whose writes are deferred."""
+        """Add a variable whose writes are deferred."""
         self._deferrals[variable_id] = _Deferral([NOTHING] * self._variables.num_replicas)
 
     def defers(self, variable_id: int) -> bool:
-        """Whether a variable's writes are deferred."""
+        """Return whether the writes of a variable are deferred."""
         return variable_id in self._deferrals
 
     def forget(self, variable_id: int) -> None:
-        """The program dropped a variable."""
+        """Remove a variable that the program has dropped."""
         self._deferrals.pop(variable_id, None)
         self._open.pop(variable_id, None)
 
     # ------------------------------------------------------------ calls
 
     def begin(self, call_id: int) -> None:
-        """A call starts."""
+        """Note that a call starts."""
         self._starts[call_id] = {}
 
     def tell(self, replica_id: int, tally: WriteCounts) -> None:
-        """A replica says how often it has written; it is about to wait, or to end its call."""
+        """Take the write counts of a replica, which is about to wait or to end its call."""
         columns = tally.variable_ids.tolist(), tally.counts.tolist(), tally.operations.tolist()
         for variable_id, count, operations in zip(*columns, strict=True):
             deferral = self._deferrals.get(variable_id)
@@ -102,7 +107,7 @@ class Exchanges:
             deferral.told[replica_id] = Mark(count, operations)
 
     def end(self, call: CallState) -> MismatchError | None:
-        """All replicas have returned; what is wrong if they did not write alike."""
+        """Note that all replicas have returned; return the error if they did not write alike."""
         starts = self._starts[call.call_id]
         for variable_id, before in starts.items():
             deferral = self._deferrals.get(variable_id)
@@ -114,7 +119,7 @@ class Exchanges:
         return None
 
     def fail(self, call_id: int, error: VarsimError) -> None:
-        """A call has failed: what was written in it and not exchanged has never been written."""
+        """Drop the writes of a call that has failed, as far as they are not exchanged."""
         for variable_id, before in self._starts.pop(call_id, {}).items():
             deferral = self._deferrals.get(variable_id)
             if deferral is not None:
@@ -128,7 +133,7 @@ class Exchanges:
             request.end(error=error)
 
     def _count(self, variable_id: int) -> None:
-        """Notes what ON_WRITE would have merged by now."""
+        """Note how often ON_WRITE would have merged by now."""
         deferral = self._deferrals.get(variable_id)
         if deferral is not None:
             account = self._variables.alone(variable_id).account
@@ -137,7 +142,7 @@ class Exchanges:
     # ------------------------------------------------------------ what is wanted
 
     def demand(self, replica_id: int, demand: SyncRequest, now_s: float) -> bool:
-        """A replica's program waits for what its writes lead to.
+        """Note that the program of a replica waits for the result of its writes.
 
         Returns:
             Whether it has to: the commit may be on its way already.
@@ -149,12 +154,12 @@ class Exchanges:
         deferral.want(delta.count, now_s)
         self._open[delta.variable_id] = deferral
         self._moved(delta)
-        if delta.count == min(deferral.cuts) and delta.since == deferral.exchanged.count:
+        if delta.count == min(deferral.watermarks) and delta.since == deferral.exchanged.count:
             deferral.deltas[replica_id] = delta
         return True
 
     def request(self, variable_id: int, asker: int | None, now_s: float) -> Request | None:
-        """The program needs a variable's value as it is now.
+        """Request the value of a variable as it is now, for the program.
 
         Args:
             asker: The replica for which it does so; None: for all, who wait, or run no call.
@@ -174,7 +179,7 @@ class Exchanges:
         return request
 
     def written(self, variable_id: int, asker: int | None) -> int:
-        """How often a variable has been written up to now.
+        """Return how often a variable has been written up to now.
 
         Raises:
             MismatchError: The replicas have not written it alike.
@@ -189,7 +194,7 @@ class Exchanges:
         return deferral.told[0].count
 
     def overwrite(self, variable_id: int) -> int:
-        """The program assigns a value, so that what was written before does not matter any more.
+        """Drop the writes before an assign by the program, which overwrites them.
 
         Returns:
             How often it has been written up to now.
@@ -203,11 +208,11 @@ class Exchanges:
         return deferral.exchanged.count
 
     def take(self, replica_id: int, deferred: DeltaReply) -> None:
-        """A replica has sent a delta that it was asked for."""
+        """Take a delta that a replica was asked for."""
         delta = deferred.delta
         deferral = self._open.get(delta.variable_id)
         if deferral is None or deferral.asked.get(replica_id) != deferred.request_id:
-            return  # its call has failed, or another cut comes first
+            return  # its call has failed, or another watermark comes first
         assert delta.since == deferral.exchanged.count, "commits come before what asks for more"
         self._moved(delta)
         deferral.deltas[replica_id] = delta
@@ -215,37 +220,41 @@ class Exchanges:
     # ------------------------------------------------------------ what happens
 
     def advance(self, call: CallState | None, now_s: float, idle: Sequence[int]) -> Steps:
-        """Collects and exchanges whatever can be now.
+        """Collect and exchange everything that is possible now.
 
         Raises:
             MismatchError: The replicas have not written alike.
         """
         for variable_id, deferral in list(self._open.items()):
-            while deferral.cuts:
+            while deferral.watermarks:
                 yield from self._collect(variable_id, deferral, call)
                 if len(deferral.deltas) < self._variables.num_replicas:
                     break
                 yield from self._exchange(variable_id, deferral, call, now_s, idle)
-            if not deferral.cuts:
+            if not deferral.watermarks:
                 del self._open[variable_id]
 
     def _collect(
         self, variable_id: int, deferral: _Deferral, call: CallState | None
     ) -> Iterator[CoordinatorAction]:
-        """Asks those who have a delta of the lowest cut, and will not give it by themselves.
+        """Ask the replicas that have a delta of the lowest watermark, and will not send it unasked.
 
         A replica that runs may be about to demand the same, and would serve nobody before.
         """
-        cut = min(deferral.cuts)
+        watermark = min(deferral.watermarks)
         for replica_id, mark in enumerate(deferral.told):
-            if mark.count < cut or replica_id in deferral.deltas or replica_id in deferral.asked:
+            if (
+                mark.count < watermark
+                or replica_id in deferral.deltas
+                or replica_id in deferral.asked
+            ):
                 continue
             if call is not None and call.participants[replica_id].status is Status.RUNNING:
                 continue
             request_id = self._new_id()
             deferral.asked[replica_id] = request_id
             self._variables.alone(variable_id).account.exchange_moved(1, 0)
-            ask = PullDeltas(request_id=request_id, variable_id=variable_id, count=cut)
+            ask = PullDeltas(request_id=request_id, variable_id=variable_id, count=watermark)
             yield Send(replica_id, ask)
 
     def _exchange(
@@ -256,32 +265,32 @@ class Exchanges:
         now_s: float,
         idle: Sequence[int],
     ) -> Steps:
-        """All deltas of a cut are there: commit what they lead to."""
+        """Commit the result of all deltas of a watermark."""
         count = self._variables.num_replicas
         deltas = [deferral.deltas[i] for i in range(count)]
         marks = [Mark(delta.count, delta.operations) for delta in deltas]
-        cut = marks[0].count
+        watermark = marks[0].count
         if len(set(marks)) > 1:
             raise self._uneven(variable_id, marks)
-        tracked = self._variables.alone(variable_id)
-        operation, mirror = deltas[0].operation, tracked.mirror
+        variable = self._variables.alone(variable_id)
+        operation, mirror = deltas[0].operation, variable.mirror
         values = [delta.values[0] for delta in deltas if delta.values]
-        aggregation = tracked.spec.aggregation
+        aggregation = variable.spec.aggregation
         reduce.require_combinable(values, aggregation)
         new = yield Reduce(next(self._tokens), values, aggregation, operation, mirror, idle)
         if mirror is not None:
             operation = Operation.ASSIGN
-        tracked.apply(operation, new)
-        since_s = deferral.cuts.pop(cut)
-        tracked.account.exchanged(count, new.nbytes, sum(now_s - at_s for at_s in since_s))
+        variable.apply(operation, new)
+        since_s = deferral.watermarks.pop(watermark)
+        variable.account.exchanged(count, new.nbytes, sum(now_s - at_s for at_s in since_s))
         deferral.exchanged = marks[0]
         deferral.deltas.clear()
         deferral.asked.clear()
-        yield from self._variables.commit_all(tracked, operation, new, OF_DEFERRED, cut)
+        yield from self._variables.commit_all(variable, operation, new, OF_DEFERRED, watermark)
         if call is not None:
-            call.settle(variable_id, cut)
+            call.settle(variable_id, watermark)
         for request, wanted in list(self._requests.items()):
-            if wanted == (variable_id, cut):
+            if wanted == (variable_id, watermark):
                 del self._requests[request]
                 request.end()
 
@@ -297,18 +306,18 @@ class Exchanges:
 
     @property
     def is_open(self) -> bool:
-        """Whether anybody waits for an exchange."""
+        """Return whether a replica or the program waits for an exchange."""
         return bool(self._open)
 
     @property
     def is_under_way(self) -> bool:
-        """Whether a delta that was asked for is on its way."""
+        """Return whether a delta that was asked for is on its way."""
         return any(
             deferral.asked.keys() - deferral.deltas.keys() for deferral in self._open.values()
         )
 
     def standstill(self, call: CallState) -> MismatchError | None:
-        """What is wrong if somebody waits for a value, and nobody can write so often any more."""
+        """Return the mismatch when a reader waits for more writes than others can make."""
         if not self._open or self.is_under_way or call.doomed:
             return None
         if call.in_service is not None and not self._requests:
@@ -334,9 +343,9 @@ class Exchanges:
         return mismatch.uneven(spec, counts, operations, participants, self._specs)
 
     def validate(self) -> None:
-        """Asserts what must hold after every event."""
+        """Assert what must hold after every event."""
         for variable_id, deferral in self._deferrals.items():
-            assert bool(deferral.cuts) == (variable_id in self._open)
+            assert bool(deferral.watermarks) == (variable_id in self._open)
             assert all(mark.count >= deferral.exchanged.count for mark in deferral.told)
-            assert not deferral.cuts or min(deferral.cuts) > deferral.exchanged.count
+            assert not deferral.watermarks or min(deferral.watermarks) > deferral.exchanged.count
         assert not self._requests or self._open

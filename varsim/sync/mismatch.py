@@ -172,7 +172,7 @@ def absent(
 ) -> MismatchError:
     """Return the error for a collective that a replica can no longer come to."""
     groups = at_collective(participants, index, specs)
-    ended = sum(one.ended is not None and one.met <= index for one in participants)
+    ended = sum(one.ended is not None and one.position <= index for one in participants)
     point = _most_common(groups, _present(index, participants))
     fact = Absent(index, ended, groups, _reason(point, specs), isinstance(point, Write))
     return MismatchError(fact).by_groups(groups)

@@ -1,4 +1,4 @@
-"""One replica's part in one running call, as the coordinator sees it."""
+"""What one replica does in one running call, as the coordinator sees it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from varsim.spec import Array, VariableSpec
 
 
 class Status(Enum):
-    """What a replica of a call is doing, as far as its messages tell."""
+    """What a replica of a call is doing, according to its messages."""
 
     RUNNING = "runs"
     WAITING = "waits"
@@ -47,14 +47,14 @@ class Arrangement:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """What a layout's id stands for, once a contribution has named it."""
+    """What the id of a layout stands for, once a contribution has named it."""
 
     writes: tuple[Write, ...]
     arrangement: Arrangement
 
 
 class Plans:
-    """The layouts that every replica has told."""
+    """The layouts that the replicas have sent."""
 
     def __init__(self, num_replicas: int, specs: Mapping[int, VariableSpec]) -> None:
         self._specs = specs
@@ -64,18 +64,18 @@ class Plans:
         )
 
     def learn(self, replica_id: int, layout: Layout) -> None:
-        """A replica tells a layout. It may be of a call that has failed, and never be used."""
+        """Take a layout of a replica. It may belong to a call that has failed, and not be used."""
         self._of_replica[replica_id][layout.layout_id] = layout
 
     def plan(self, replica_id: int, layout_id: int) -> Plan:
-        """What a contribution of that replica consists of.
+        """Return what a contribution of a replica consists of.
 
         Raises:
-            ProtocolError: It has not told such a layout, or it names what is no variable.
+            ProtocolError: The replica has not sent such a layout, or it names an unknown variable.
         """
         plan = self._of_replica[replica_id].get(layout_id)
         if plan is None:
-            raise ProtocolError(f"replica {replica_id} has told no layout {layout_id}")
+            raise ProtocolError(f"replica {replica_id} has not sent layout {layout_id}")
         if isinstance(plan, Layout):
             plan = self._of_replica[replica_id][layout_id] = self._plan(plan.writes)
         return plan
@@ -85,79 +85,86 @@ class Plans:
         arrangement = self._arrangements.get(key)
         if arrangement is None:
             if not all(write.variable_id in self._specs for write in writes):
-                raise ProtocolError("a layout names a variable that there is not")
+                raise ProtocolError("a layout names a variable that does not exist")
             arrangement = self._arrangements[key] = Arrangement(arrange(writes, self._specs))
         return Plan(writes, arrangement)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Part:
-    """What one replica came with to one meeting point, or to several in a row."""
+class Arrival:
+    """What one replica came with to one collective, or to several in a row."""
 
-    index: int  # of the first
-    stop: int  # of the one after the last
-    meeting: Meeting
+    start: int  # position of the first
+    stop: int  # position after the last
+    collective: Meeting
     plan: Plan | None  # of a contribution
     at_s: float  # when it came
 
-    def at(self, index: int) -> Point:
-        """What it did at one of them."""
+    def at(self, position: int) -> Point:
+        """Return what it did at one of these positions."""
         if self.plan is not None:
-            return self.plan.writes[index - self.index]
-        assert not isinstance(self.meeting, Contribution), "a contribution has a plan"
-        return self.meeting
+            return self.plan.writes[position - self.start]
+        assert not isinstance(self.collective, Contribution), "a contribution has a plan"
+        return self.collective
 
-    def values_at(self, index: int) -> Sequence[Array]:
-        """What it brought to one of them; nothing if that does not count."""
-        if isinstance(self.meeting, AllReduce):
-            return self.meeting.leaves
-        if self.plan is None or not isinstance(self.meeting, Contribution):
+    def values_at(self, position: int) -> Sequence[Array]:
+        """Return the values that it brought to one of them; none if they do not count."""
+        if isinstance(self.collective, AllReduce):
+            return self.collective.leaves
+        if self.plan is None or not isinstance(self.collective, Contribution):
             return ()
-        writes, place = self.plan.writes, index - self.index
-        value = unpack(writes, self.plan.arrangement.buckets, self.meeting.buckets)[place]
+        writes, place = self.plan.writes, position - self.start
+        value = unpack(writes, self.plan.arrangement.buckets, self.collective.buckets)[place]
         return (value,) if value.shape == writes[place].shape else ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Met:
-    """Meeting points to which all replicas have come, so that they can happen."""
+class Collectives:
+    """Consecutive collectives to which all replicas have come, so that they can happen."""
 
-    index: int
+    start: int
     stop: int
-    parts: Sequence[Part]  # in replica order; a part may reach beyond these points
+    arrivals: Sequence[Arrival]  # in replica order; an arrival may have further collectives
 
     @property
     def arrangement(self) -> Arrangement | None:
-        """How the writes are arranged, if these are all replicas' whole, like contributions."""
-        first = self.parts[0].plan
+        """Return how the writes are arranged, if these are whole contributions that are alike."""
+        first = self.arrivals[0].plan
         if first is None:
             return None
-        for part in self.parts:
-            if part.index != self.index or part.stop != self.stop:
+        for arrival in self.arrivals:
+            if arrival.start != self.start or arrival.stop != self.stop:
                 return None
-            if part.plan is None or part.plan.arrangement is not first.arrangement:
+            if arrival.plan is None or arrival.plan.arrangement is not first.arrangement:
                 return None
         return first.arrangement
 
 
 @dataclass(slots=True)
 class Participant:
-    """One replica's part in one call."""
+    """One replica in one call."""
 
     status: Status = Status.RUNNING
-    met: int = 0  # meeting points so far
-    parts: deque[Part] = field(default_factory=deque)  # those that have not happened yet
+    position: int = 0  # of its next collective
+    arrivals: deque[Arrival] = field(default_factory=deque)  # those that have not happened yet
     waits_for: AllReduce | AllGather | MergeCall | Waiting | SyncRequest | HostCall | None = None
     ended: Returned | Raised | None = None
-    seen_at: str = ""  # file:line where it last waited, met or contributed
+    seen_at: str = ""  # file:line of its last message
 
-    def point(self, index: int) -> Point | None:
-        """What it did at a meeting point that has not happened yet."""
+    def point(self, position: int) -> Point | None:
+        """Return what it did at the position of a collective that has not happened yet."""
         return next(
-            (part.at(index) for part in self.parts if part.index <= index < part.stop), None
+            (
+                arrival.at(position)
+                for arrival in self.arrivals
+                if arrival.start <= position < arrival.stop
+            ),
+            None,
         )
 
-    def values(self, index: int) -> Sequence[Array]:
-        """What it brought to a meeting point that has not happened yet."""
-        parts = (part for part in self.parts if part.index <= index < part.stop)
-        return next((part.values_at(index) for part in parts), ())
+    def values(self, position: int) -> Sequence[Array]:
+        """Return the values that it brought to a collective that has not happened yet."""
+        arrivals = (
+            arrival for arrival in self.arrivals if arrival.start <= position < arrival.stop
+        )
+        return next((arrival.values_at(position) for arrival in arrivals), ())

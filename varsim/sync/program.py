@@ -28,15 +28,15 @@ from varsim.sync.coordinator_events import (
     ProgramWrite,
     ProgramWriteComponent,
 )
-from varsim.sync.ledger import Ledger
 from varsim.sync.policies.cells import Cell, Reason
 from varsim.sync.policies.legality import check_arithmetic, check_gather
 from varsim.sync.stragglers import PATIENCE_S, REMINDER_S, Stragglers, still_running
+from varsim.sync.variable_registry import VariableRegistry
 from varsim.sync.waits import Departure, Request, Wait
 from varsim.texts.refusals import PerReplicaFromOutside
 
 ResultT = TypeVar("ResultT")
-Part = Generator[CoordinatorAction | list[CoordinatorAction] | Wait, Any, ResultT]
+StepsTo = Generator[CoordinatorAction | list[CoordinatorAction] | Wait, Any, ResultT]
 """A part of an operation: its actions, then its result."""
 
 
@@ -59,22 +59,22 @@ class Engine(Protocol):
         """Return the replicas that are still in calls that are over."""
 
 
-def operate(event: ProgramOperation, ledger: Ledger, engine: Engine) -> Steps:
+def operate(event: ProgramOperation, registry: VariableRegistry, engine: Engine) -> Steps:
     """Do what an event says; end in a `ProgramDone` or a `ProgramRefused`.
 
     The generator yields actions, and a wait where it needs what replicas have to send.
     """
-    on = _OnVariable(ledger, engine, event.token, event.variable_id)
+    on = _OnVariable(registry, engine, event.token, event.variable_id)
     values: tuple[Array, ...] = ()
     versions: tuple[int, ...] = ()
     try:
         match event:
             case ProgramRead():
                 values = ((yield from on.read()),)
-                versions = (ledger.version(event.variable_id, None),)
+                versions = (registry.version(event.variable_id, None),)
             case ProgramFetch(variable_id=number, replica_ids=replica_ids):
                 values = yield from on.components(replica_ids)
-                versions = tuple(ledger.version(number, i) for i in replica_ids)
+                versions = tuple(registry.version(number, i) for i in replica_ids)
             case ProgramWrite():
                 yield from on.write(event)
             case ProgramWriteComponent():
@@ -94,24 +94,26 @@ def operate(event: ProgramOperation, ledger: Ledger, engine: Engine) -> Steps:
 class _OnVariable:
     """One operation of the program on one variable."""
 
-    def __init__(self, ledger: Ledger, engine: Engine, token: int, variable_id: int) -> None:
-        self._ledger = ledger
-        self._exchanges = ledger.exchanges
+    def __init__(
+        self, registry: VariableRegistry, engine: Engine, token: int, variable_id: int
+    ) -> None:
+        self._registry = registry
+        self._exchanges = registry.exchanges
         self._engine = engine
         self._token = token
         self._number = variable_id
-        self._spec = ledger.specs[variable_id]
-        self._everyone = range(ledger.num_replicas)
+        self._spec = registry.specs[variable_id]
+        self._everyone = range(registry.num_replicas)
 
     def _cell(self, operation: Operation) -> Cell:
         return policies.cell(self._spec, Context.CROSS_REPLICA, operation)
 
     # ------------------------------------------------------------ reads
 
-    def read(self) -> Part[Array]:
+    def read(self) -> StepsTo[Array]:
         """Return the value, as the policy says."""
         spec, cell = self._spec, self._cell(Operation.READ)
-        self._ledger.count_read(self._number)
+        self._registry.count_read(self._number)
         if cell.refused is not None:
             raise (yield from self._refusal(cell.refused, Operation.READ))
         if cell.gathers:
@@ -121,7 +123,7 @@ class _OnVariable:
 
     def _refusal(
         self, reason: Reason, operation: Operation, value: Array | None = None
-    ) -> Part[VariableError]:
+    ) -> StepsTo[VariableError]:
         """Return the error of a cell that refuses, with what each fix would give."""
         components: tuple[Array, ...] | None = None
         if reason.shows_components and _is_small(self._spec):
@@ -131,16 +133,16 @@ class _OnVariable:
                 components = None
         return fixes.refusal(self._spec, reason, operation, components, value)
 
-    def components(self, replica_ids: Sequence[int]) -> Part[tuple[Array, ...]]:
+    def components(self, replica_ids: Sequence[int]) -> StepsTo[tuple[Array, ...]]:
         """Return the components of some replicas; fetch those that are not known."""
         if self._exchanges.defers(self._number):
             yield from self._exchange()
-        known = self._ledger.known(self._number, replica_ids)
+        known = self._registry.known(self._number, replica_ids)
         missing = [i for i, value in zip(replica_ids, known, strict=True) if value is None]
         fetched: Iterable[Array] = ()
         if missing:
             yield from await_departures(self._engine, self._token, missing)
-            request, actions = self._ledger.fetch(self._number, missing)
+            request, actions = self._registry.fetch(self._number, missing)
             yield actions
             yield request
             fetched = request.answer
@@ -185,7 +187,7 @@ class _OnVariable:
         value.setflags(write=False)
         return [value] * count
 
-    def _sums(self, operation: Operation, values: Sequence[Array]) -> Part[list[Array]]:
+    def _sums(self, operation: Operation, values: Sequence[Array]) -> StepsTo[list[Array]]:
         """Return the components after an add, where their shapes may differ.
 
         Raises:
@@ -218,19 +220,19 @@ class _OnVariable:
     def _to_all(
         self, operation: Operation, values: Sequence[Array], location: str, *, same: bool
     ) -> Steps:
-        ledger, number = self._ledger, self._number
+        registry, number = self._registry, self._number
         deferred = self._exchanges.defers(number)
         if deferred and same and operation is Operation.ASSIGN and self._engine.asker is None:
-            actions = ledger.overwrite(number, values[0])  # the writes before it do not matter
+            actions = registry.overwrite(number, values[0])  # the writes before it do not matter
         else:
             yield from self._exchange()
-            actions = ledger.write(number, operation, values, same=same)
+            actions = registry.write(number, operation, values, same=same)
         written = ((None, values[0]),) if same else tuple(enumerate(values))
         yield [ProgramWrote(number, operation, written, location), *actions]
 
     def _to_one(self, replica_id: int, operation: Operation, value: Array, location: str) -> Steps:
         yield from self._exchange()
-        actions = self._ledger.write_component(self._number, replica_id, operation, value)
+        actions = self._registry.write_component(self._number, replica_id, operation, value)
         yield [ProgramWrote(self._number, operation, ((replica_id, value),), location), *actions]
 
     # ------------------------------------------------------------ deferred writes

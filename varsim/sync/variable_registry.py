@@ -1,4 +1,4 @@
-"""The coordinator's book of variables: what the program does to them, and what replicas report."""
+"""All variables of a cluster: what the program does to them, and what replicas report."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from varsim.spec import Array, Operation, VariableSpec
 from varsim.sync import policies, reduce
 from varsim.sync.actions import CoordinatorAction, Send
 from varsim.sync.components import check_shape
+from varsim.sync.coordinator_variables import CoordinatorVariable, CoordinatorVariables
 from varsim.sync.exchanges import Exchanges
 from varsim.sync.merging import Merging
 from varsim.sync.statistics import Account, VariableStatistics
-from varsim.sync.tracked import Tracked, Variables
 from varsim.sync.waits import Request
 
 
@@ -34,8 +34,8 @@ class _Fetching:
     values: list[Array | None] = field(default_factory=list)
 
 
-class Ledger:
-    """All variables of one cluster, as the coordinator sees them.
+class VariableRegistry:
+    """All variables of one cluster, as the coordinator knows them.
 
     `call_running` is set by `CoordinatorState`: what a running call did to variables that replicas
     write locally is only known at its end.
@@ -45,7 +45,7 @@ class Ledger:
         self.num_replicas = num_replicas
         self.call_running = False
         self.specs: dict[int, VariableSpec] = {}
-        self._variables = Variables(num_replicas)
+        self._variables = CoordinatorVariables(num_replicas)
         self.merging = Merging(self._variables, tokens)
         self.exchanges = Exchanges(self._variables, self.specs, tokens)
         self._gone: list[Account] = []  # of variables that the program dropped
@@ -56,7 +56,7 @@ class Ledger:
         return [Send(i, message) for i in range(self.num_replicas)]
 
     def create(self, spec: VariableSpec, value: Array) -> list[CoordinatorAction]:
-        """A new variable; every component starts at `value`, which nobody writes to any more."""
+        """Create a variable; every component starts at `value`, which is not written to again."""
         self.specs[spec.variable_id] = spec
         self._variables.add(spec, value)
         if policies.defers(spec):
@@ -64,39 +64,39 @@ class Ledger:
         return self._all(Create(spec=spec, value=value))
 
     def forget(self, variable_id: int) -> list[CoordinatorAction]:
-        """The program dropped a variable; its account is kept."""
-        tracked = self._variables.remove(variable_id)
-        if tracked is None:
+        """Remove a variable that the program has dropped; keep its account."""
+        variable = self._variables.remove(variable_id)
+        if variable is None:
             return []
-        self._gone.append(tracked.account)
+        self._gone.append(variable.account)
         self.exchanges.forget(variable_id)
         if not self.call_running:  # an error of a running call may have to name it
             del self.specs[variable_id]
         return self._all(Forget(variable_ids=(variable_id,)))
 
     def mirror(self, variable_id: int) -> Array | None:
-        """What every component of a variable holds, or None if they may differ."""
+        """Return what every component of a variable holds; None if they may differ."""
         if self._is_uncertain(self._variables.peek(variable_id)):
             return None
         return self._variables.mirror(variable_id)
 
-    def _is_uncertain(self, tracked: Tracked) -> bool:
-        """Whether a running call may have written components that are not reported yet."""
-        return self.call_running and not tracked.merges
+    def _is_uncertain(self, variable: CoordinatorVariable) -> bool:
+        """Return whether a running call may have written components that are not reported yet."""
+        return self.call_running and not variable.merges
 
     def version(self, variable_id: int, replica_id: int | None) -> int:
-        """How many commits a component has had; the most of all if it is not said which."""
+        """Return how many commits a component has had; without a replica_id the most of any."""
         versions = self._variables.versions(variable_id)
         return max(versions) if replica_id is None else versions[replica_id]
 
     def count_read(self, variable_id: int) -> None:
-        """The program has read a variable."""
+        """Count a read by the program."""
         self._variables.peek(variable_id).account.reads += 1
 
     def write(
         self, variable_id: int, operation: Operation, values: Sequence[Array], *, same: bool
     ) -> list[CoordinatorAction]:
-        """The program writes all components of a variable.
+        """Write all components of a variable for the program.
 
         Args:
             values: One per replica, of the variable's dtype.
@@ -104,79 +104,79 @@ class Ledger:
         Raises:
             ShapeError: A value does not fit; nothing has changed.
         """
-        tracked = self._variables.alone(variable_id)
+        variable = self._variables.alone(variable_id)
         mirror = self.mirror(variable_id)
         for value in values[:1] if same else values:
-            check_shape(tracked.spec, operation, value if mirror is None else mirror, value)
-        tracked.account.writes += 1
-        tracked.account.moved(self.num_replicas, sum(value.nbytes for value in values))
+            check_shape(variable.spec, operation, value if mirror is None else mirror, value)
+        variable.account.writes += 1
+        variable.account.moved(self.num_replicas, sum(value.nbytes for value in values))
         if same:
             value = values[0]
             if mirror is not None:
                 value, operation = reduce.apply(operation, mirror, value), Operation.ASSIGN
-            self._apply(tracked, operation, value)
-            return self._variables.commit_all(tracked, operation, value)
-        return [self._to_one(tracked, i, operation, value) for i, value in enumerate(values)]
+            self._apply(variable, operation, value)
+            return self._variables.commit_all(variable, operation, value)
+        return [self._to_one(variable, i, operation, value) for i, value in enumerate(values)]
 
     def overwrite(self, variable_id: int, value: Array) -> list[CoordinatorAction]:
-        """The program assigns a deferred variable while all replicas wait, or run nothing.
+        """Assign a deferred variable for the program, while all replicas wait or run nothing.
 
-        What they have written and not exchanged would be overwritten: it is dropped.
+        Writes that are not exchanged would be overwritten, and are dropped.
 
         Raises:
             ShapeError: The value does not fit; nothing has changed.
             MismatchError: The replicas have not written it alike.
         """
-        tracked = self._variables.alone(variable_id)
-        check_shape(tracked.spec, Operation.ASSIGN, value, value)
+        variable = self._variables.alone(variable_id)
+        check_shape(variable.spec, Operation.ASSIGN, value, value)
         count = self.exchanges.overwrite(variable_id)
-        tracked.account.writes += 1
-        tracked.account.moved(self.num_replicas, self.num_replicas * value.nbytes)
-        tracked.apply(Operation.ASSIGN, value)
-        return self._variables.commit_all(tracked, Operation.ASSIGN, value, OF_DEFERRED, count)
+        variable.account.writes += 1
+        variable.account.moved(self.num_replicas, self.num_replicas * value.nbytes)
+        variable.apply(Operation.ASSIGN, value)
+        return self._variables.commit_all(variable, Operation.ASSIGN, value, OF_DEFERRED, count)
 
-    def _apply(self, tracked: Tracked, operation: Operation, value: Array) -> None:
-        if self._is_uncertain(tracked) and operation is not Operation.ASSIGN:
-            tracked.distrust()
+    def _apply(self, variable: CoordinatorVariable, operation: Operation, value: Array) -> None:
+        if self._is_uncertain(variable) and operation is not Operation.ASSIGN:
+            variable.distrust()
         else:
-            tracked.apply(operation, value)
+            variable.apply(operation, value)
 
     def write_component(
         self, variable_id: int, replica_id: int, operation: Operation, value: Array
     ) -> list[CoordinatorAction]:
-        """The program writes one component; the others do not follow.
+        """Write one component for the program; the others do not follow.
 
         Args:
             value: Of the variable's dtype, and of a shape that fits the component.
         """
-        tracked = self._variables.alone(variable_id)
-        tracked.account.writes += 1
-        tracked.account.moved(1, value.nbytes)
-        return [self._to_one(tracked, replica_id, operation, value)]
+        variable = self._variables.alone(variable_id)
+        variable.account.writes += 1
+        variable.account.moved(1, value.nbytes)
+        return [self._to_one(variable, replica_id, operation, value)]
 
     def _to_one(
-        self, tracked: Tracked, replica_id: int, operation: Operation, value: Array
+        self, variable: CoordinatorVariable, replica_id: int, operation: Operation, value: Array
     ) -> CoordinatorAction:
-        tracked.part()
-        if self._is_uncertain(tracked):
-            tracked.components[replica_id] = None
-        tracked.apply_to(replica_id, operation, value)
-        return self._variables.commit_to(tracked, replica_id, operation, value)
+        variable.diverge()
+        if self._is_uncertain(variable):
+            variable.components[replica_id] = None
+        variable.apply_to(replica_id, operation, value)
+        return self._variables.commit_to(variable, replica_id, operation, value)
 
     # ------------------------------------------------------------ fetches
 
     def known(self, variable_id: int, replica_ids: Sequence[int]) -> tuple[Array | None, ...]:
-        """The components of some replicas that are known without asking them."""
+        """Return the components of some replicas, as far as they are known without a message."""
         mirror = self.mirror(variable_id)
-        tracked = self._variables.peek(variable_id)
+        variable = self._variables.peek(variable_id)
         if mirror is not None:
             found: tuple[Array | None, ...] = (mirror,) * len(replica_ids)
-        elif self._is_uncertain(tracked):
+        elif self._is_uncertain(variable):
             found = (None,) * len(replica_ids)
         else:
-            found = tuple(tracked.components[i] for i in replica_ids)
-        if not tracked.merges:
-            tracked.account.spared += sum(value is not None for value in found)
+            found = tuple(variable.components[i] for i in replica_ids)
+        if not variable.merges:
+            variable.account.spared += sum(value is not None for value in found)
         return found
 
     def fetch(
@@ -185,12 +185,12 @@ class Ledger:
         """Ask replicas for their components; the answer has them in the same order."""
         request_id = self._next_request_id
         self._next_request_id += 1
-        tracked = self._variables.alone(variable_id)
+        variable = self._variables.alone(variable_id)
         missing = {replica_id: place for place, replica_id in enumerate(replica_ids)}
-        keep = not self._is_uncertain(tracked)
+        keep = not self._is_uncertain(variable)
         request, values = Request(), [None] * len(missing)
         self._fetches[request_id] = _Fetching(variable_id, missing, keep, request, [*values])
-        tracked.account.moved(2 * len(missing), 0)
+        variable.account.moved(2 * len(missing), 0)
         ask = Fetch(request_id=request_id, variable_id=variable_id)
         return request, [Send(replica_id, ask) for replica_id in replica_ids]
 
@@ -201,10 +201,10 @@ class Ledger:
             return
         fetching.values[fetching.missing.pop(replica_id)] = message.value
         if message.variable_id in self._variables:
-            tracked = self._variables.peek(message.variable_id)
-            tracked.account.moved(0, message.value.nbytes)
-            if fetching.keep and tracked.versions[replica_id] == message.version:
-                tracked.learn(replica_id, message.value)
+            variable = self._variables.peek(message.variable_id)
+            variable.account.moved(0, message.value.nbytes)
+            if fetching.keep and variable.versions[replica_id] == message.version:
+                variable.learn(replica_id, message.value)
         if not fetching.missing:
             del self._fetches[message.request_id]
             fetching.request.end(tuple(fetching.values))
@@ -212,14 +212,14 @@ class Ledger:
     # ------------------------------------------------------------ reports
 
     def statistics(self) -> tuple[VariableStatistics, ...]:
-        """The accounts of all variables, in order of creation."""
+        """Return the accounts of all variables, in order of creation."""
         self._variables.settle()
-        accounts = [*self._gone, *(tracked.account for tracked in self._variables)]
+        accounts = [*self._gone, *(variable.account for variable in self._variables)]
         accounts.sort(key=lambda account: account.spec.variable_id)
         return tuple(account.statistics(self.num_replicas) for account in accounts)
 
     def take_report(self, replica_id: int, report: Report) -> None:
-        """Counts what a replica saw during a call."""
+        """Take what a replica counted during a call."""
         variables = self._variables
         for variable_id, writes, reads in report.accesses:
             if variable_id in variables:
@@ -228,17 +228,17 @@ class Ledger:
                 account.reads += reads
         for variable_id in report.diverged:
             if variable_id in variables:
-                tracked = variables.alone(variable_id)
-                tracked.part()
-                tracked.components[replica_id] = None
+                variable = variables.alone(variable_id)
+                variable.diverge()
+                variable.components[replica_id] = None
 
     def distrust_local(self) -> None:
-        """A call ended without a report: what replicas write locally may have changed."""
-        for tracked in self._variables:
-            if not tracked.merges:
-                tracked.distrust()
+        """Forget components that replicas write locally: a call has ended without a report."""
+        for variable in self._variables:
+            if not variable.merges:
+                variable.distrust()
 
     def validate(self) -> None:
-        """Asserts what must hold after every event."""
+        """Assert what must hold after every event."""
         self._variables.validate(self.specs)
         self.exchanges.validate()
