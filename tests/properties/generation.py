@@ -18,14 +18,14 @@ from tests.properties.programs import (
     MergeSteps,
     MergeWrite,
     RandomProgram,
+    ReadAction,
     ReduceValues,
     ReduceVariable,
-    ReplicaRead,
-    ReplicaWrite,
     RunStep,
     Step,
     UpdateOnReplicas,
     UpdateStep,
+    WriteAction,
     WriteAlone,
 )
 from varsim.spec import Operation, ReduceOp, VariableAggregation, VariableSynchronization
@@ -151,11 +151,11 @@ def actions(draw: Draw, made: tuple[Creation, ...], usable: list[int], count: in
     place = draw(st.sampled_from(usable))
     creation = made[place]
     kind = draw(
-        st.sampled_from([ReplicaRead] * 2 + [ReplicaWrite] * 3 + [
+        st.sampled_from([ReadAction] * 2 + [WriteAction] * 3 + [
             WriteAlone, AllReduceStep, AllGatherStep, MergeWrite, MergeSteps, UpdateOnReplicas])
     )  # fmt: skip
-    if kind is ReplicaRead:
-        return ReplicaRead(place, tuple(draw(st.booleans()) for _ in range(count)))
+    if kind is ReadAction:
+        return ReadAction(place, tuple(draw(st.booleans()) for _ in range(count)))
     if kind is AllReduceStep:
         return AllReduceStep(draw(reduce_ops), draw(number_tuples(count)))
     if kind is AllGatherStep:
@@ -171,7 +171,7 @@ def actions(draw: Draw, made: tuple[Creation, ...], usable: list[int], count: in
         return MergeWrite(place, draw(writes), values)
     if kind is UpdateOnReplicas:
         return UpdateOnReplicas(place, draw(writes), values)
-    return ReplicaWrite(place, draw(writes), values)
+    return WriteAction(place, draw(writes), values)
 
 
 @st.composite

@@ -94,7 +94,7 @@ Step = CrossRead | Locals | ReduceVariable | ReduceValues | CrossWrite | UpdateS
 
 
 @dataclass(frozen=True, slots=True)
-class ReplicaRead:
+class ReadAction:
     """Some replicas read."""
 
     variable: int
@@ -102,7 +102,7 @@ class ReplicaRead:
 
 
 @dataclass(frozen=True, slots=True)
-class ReplicaWrite:
+class WriteAction:
     """All replicas write, each with its own value."""
 
     variable: int
@@ -160,8 +160,8 @@ class UpdateOnReplicas:
 
 
 Action = (
-    ReplicaRead
-    | ReplicaWrite
+    ReadAction
+    | WriteAction
     | WriteAlone
     | AllReduceStep
     | AllGatherStep
@@ -265,9 +265,9 @@ def take_action(action: Action, replica: Any, variables: Sequence[Any]) -> Any:
     """Return the outcome of an action on one replica."""
     mine = replica.replica_id_in_sync_group
     match action:
-        case ReplicaRead():
+        case ReadAction():
             return variables[action.variable].numpy() if action.who[mine] else ABSENT
-        case ReplicaWrite():
+        case WriteAction():
             return write(variables[action.variable], action.operation, action.values[mine])
         case WriteAlone():
             operation = action.operations[mine]
@@ -361,7 +361,7 @@ def model_step(step: Step, variables: Sequence[Any]) -> Any:
 def model_action(action: Action, variables: Sequence[Any], count: int) -> list[Any]:
     """Return the outcomes of an action on all replicas."""
     match action:
-        case ReplicaRead():
+        case ReadAction():
             components = variables[action.variable].components
             return [c if who else ABSENT for c, who in zip(components, action.who, strict=True)]
         case WriteAlone():
@@ -387,11 +387,11 @@ def _model_alone(action: WriteAlone, variables: Sequence[Any], replica_id: int) 
 
 
 def _model_together(
-    action: ReplicaWrite | AllReduceStep | AllGatherStep | MergeWrite | UpdateOnReplicas,
+    action: WriteAction | AllReduceStep | AllGatherStep | MergeWrite | UpdateOnReplicas,
     variables: Sequence[Any],
 ) -> Any:
     match action:
-        case ReplicaWrite():
+        case WriteAction():
             variables[action.variable].write_on_replicas(action.operation, action.values)
         case AllReduceStep():
             return model.reduced(action.values, action.op)

@@ -33,11 +33,11 @@ from tests.properties.programs import (
     MergeSteps,
     MergeWrite,
     RandomProgram,
-    ReplicaRead,
-    ReplicaWrite,
+    ReadAction,
     RunStep,
     UpdateOnReplicas,
     UpdateStep,
+    WriteAction,
     run_program,
 )
 from varsim.spec import VariableAggregation, VariableSynchronization
@@ -81,8 +81,8 @@ def programs(draw: st.DrawFn, num_replicas: st.SearchStrategy[int]) -> RandomPro
     usable = list(range(len(made)))
     some = st.tuples(*[st.booleans()] * count)
     action = st.one_of(
-        st.builds(ReplicaRead, st.sampled_from(usable), some),
-        st.builds(ReplicaRead, st.just(0), some),
+        st.builds(ReadAction, st.sampled_from(usable), some),
+        st.builds(ReadAction, st.just(0), some),
         writes(made, count),
         writes(made, count),
         generation.actions(made, usable, count),
@@ -94,12 +94,12 @@ def programs(draw: st.DrawFn, num_replicas: st.SearchStrategy[int]) -> RandomPro
 
 
 @st.composite
-def writes(draw: st.DrawFn, made: tuple[Creation, ...], count: int) -> ReplicaWrite:
+def writes(draw: st.DrawFn, made: tuple[Creation, ...], count: int) -> WriteAction:
     """Draw a write of all replicas that is not refused."""
     place = draw(st.integers(0, len(made) - 1))
     initial = made[place].initial
     values = [draw(generation.arrays(initial.dtype, initial.shape)) for _ in range(count)]
-    return ReplicaWrite(place, draw(generation.writes), tuple(values))
+    return WriteAction(place, draw(generation.writes), tuple(values))
 
 
 # ---------------------------------------------------------------- the bound
@@ -111,7 +111,7 @@ def writes_of(steps: Iterable[Any]) -> Iterator[tuple[Any, ...]]:
         match step:
             case RunStep(actions=inner) | MergeSteps(steps=inner):
                 yield from writes_of(inner)
-            case ReplicaWrite() | MergeWrite() | UpdateOnReplicas() | CrossWrite() | UpdateStep():
+            case WriteAction() | MergeWrite() | UpdateOnReplicas() | CrossWrite() | UpdateStep():
                 yield step.values
 
 
