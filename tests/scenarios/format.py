@@ -37,14 +37,14 @@ from varsim.spec import VariableSpec
 
 
 class MessageFormat:
-    """Tells messages in a line each; it has to hear those that it should understand."""
+    """Formats each message as a line; it needs all earlier messages to which one may refer."""
 
     def __init__(self) -> None:
         self.specs: dict[int, VariableSpec] = {}  # of all variables that there ever were
         self._layouts: dict[tuple[int, int], tuple[Write, ...]] = {}
 
     def hear(self, sender: int, message: Message) -> None:
-        """Keep what later messages refer to."""
+        """Store the parts of a message to which later messages refer."""
         if isinstance(message, Create):
             self.specs[message.spec.variable_id] = message.spec
         elif isinstance(message, Layout):

@@ -55,10 +55,10 @@ from varsim.sync.replica_state import ReplicaState
 
 
 class DriverHost(Protocol):
-    """What a replica needs of its scenario."""
+    """The methods of a scenario that a replica uses."""
 
     def say(self, line: str) -> None:
-        """Tells a line of the output."""
+        """Add a line to the output."""
 
     def post(self, sender: int, receiver: int, message: Message) -> None:
         """Send a message."""

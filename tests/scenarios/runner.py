@@ -57,20 +57,20 @@ from varsim.sync.call_site import CallSite
 from varsim.testing.simulation import Validation
 
 Cell = tuple[Synchronization, Context, Operation, VariableAggregation]
-"""What chooses a policy."""
+"""Options of a variable that choose its policy."""
 
 ON_REPLICA = frozenset("all_reduce all_gather merge_call ask end raise".split())
-"""Commands of replicas only; the assigns, and a read with replica=, are so too."""
+"""Commands of replicas only, like the assigns and a read with replica=."""
 
 ON_THE_WAY = frozenset("hold deliver release wait".split())
-"""Commands about messages and time, possible whatever the program does."""
+"""Commands about messages and time, which are possible at any point."""
 
 
 locations._NOT_THE_USERS += ("tests.scenarios",)  # the runner is between the program and varsim
 
 
 class _Failed(Exception):
-    """What a merge_call's function raises when the scenario says `fail`."""
+    """Raised by a merge_call's function at the command `fail`."""
 
 
 @dataclass(slots=True)
@@ -80,7 +80,7 @@ class _Call:
 
 
 class ScenarioRunner:
-    """Plays one scenario: `play` does what it says, `text` is it with the output that it had."""
+    """Runs a scenario: `play` executes its commands, and `text` is it with the output."""
 
     def __init__(self, text: str) -> None:
         self.cells: set[Cell] = set()  # of the policy table that were used
@@ -98,7 +98,7 @@ class ScenarioRunner:
 
     @property
     def text(self) -> str:
-        """The scenario with the output that it has had."""
+        """Return the scenario with its output."""
         return render(self._blocks)
 
     def play(self) -> None:

@@ -13,14 +13,14 @@ from varsim.distribute.values import PerReplica
 from varsim.sync.actions import COORDINATOR
 
 EXPECTED = "----"
-"""The line between commands and what they lead to."""
+"""The line between commands and their output."""
 
 Ends = tuple[int, int]
 """Sender and receiver of a message: a replica, or `COORDINATOR`."""
 
 
 class ScenarioError(Exception):
-    """A scenario is written wrongly, or asks for what a program cannot do."""
+    """A scenario has a syntax error, or a command that a program cannot do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Command:
 
     @property
     def replica_id(self) -> int:
-        """The replica that the command is for.
+        """Return the replica of the command.
 
         Raises:
             ScenarioError: It names none.
@@ -45,7 +45,7 @@ class Command:
 
     @property
     def ends(self) -> Ends:
-        """The link that the command names, like `0 -> coordinator`."""
+        """Return the link that the command names, like `0 -> coordinator`."""
         sender, arrow, receiver, *_ = (*self.words, "", "", "")
         if arrow != "->":
             raise ScenarioError(f"{self.place}: write a link as `0 -> coordinator`")
@@ -54,7 +54,7 @@ class Command:
 
 @dataclass(slots=True)
 class ScenarioBlock:
-    """Commands, and what they lead to."""
+    """Commands with their output."""
 
     source: list[str]  # the lines as they are written, comments too
     commands: list[Command] = field(default_factory=list)
@@ -132,5 +132,5 @@ def show(value: Any) -> str:
 
 
 def show_each(values: Iterable[Any]) -> str:
-    """One value per replica, in one line."""
+    """Return one value per replica, as one line."""
     return " ".join(f"{replica_id}:{show(value)}" for replica_id, value in enumerate(values))

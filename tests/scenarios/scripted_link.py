@@ -69,7 +69,7 @@ class ScriptedLink:
             self._tell(ends, message, " (held)" if ends in self._held else "")
 
     def settle(self) -> None:
-        """Lets everything arrive at the replicas that can."""
+        """Deliver all messages to replicas that are not held."""
         while taken := self._take(to_replicas=True):
             self._deliver(taken[0][1], taken[1])
 
@@ -122,7 +122,7 @@ class ScriptedLink:
         return request.computed()
 
     def where(self, replica_id: int) -> str | None:  # the link's name
-        """None: replicas do what the scenario tells them."""
+        """Return None: replicas follow the commands of the scenario."""
         return None
 
     def close(self, busy: Collection[int] = ()) -> None:
