@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from varsim.cli.commands.explain import kinds
 from varsim.distribute.policies import BUILT_IN, POLICIES, parse_synchronization
 from varsim.report.explain import EVERY_AGGREGATION, SHOWN, Page, aggregations_of, overview, page
 from varsim.report.explain_layout import (
@@ -37,18 +36,17 @@ def mode_pages() -> dict[Path, str]:
 
 def _pages() -> Iterator[Page]:
     """Yield a page for each aggregation, or one page if AUTO becomes another synchronization."""
-    known = kinds()
     synchronization: Synchronization
     for synchronization in SHOWN:
-        whole = page(synchronization, EVERY_AGGREGATION, _REPLICAS, known)
+        whole = page(synchronization, EVERY_AGGREGATION, _REPLICAS)
         if whole.becomes is not synchronization:
             yield whole
             continue
         for aggregation in EVERY_AGGREGATION:
-            yield page(synchronization, [aggregation], _REPLICAS, known)
+            yield page(synchronization, [aggregation], _REPLICAS)
     for keyword in BUILT_IN:
         synchronization = parse_synchronization(POLICIES.load(keyword).example)
-        yield page(synchronization, aggregations_of(synchronization), _REPLICAS, known)
+        yield page(synchronization, aggregations_of(synchronization), _REPLICAS)
 
 
 def _name(of: Page) -> str:

@@ -15,8 +15,6 @@ import pytest
 
 import varsim as tf
 from docs import generate, mode_pages
-from varsim.cli.commands.explain import kinds
-from varsim.distribute.distributed import class_of
 from varsim.distribute.policies import parse_synchronization
 from varsim.errors import MismatchError, VariableError, VarsimError
 from varsim.report.explain import EVERY_AGGREGATION, SHOWN, Page, overview, page
@@ -33,6 +31,7 @@ from varsim.spec import (
     VariableSynchronization,
 )
 from varsim.testing import simulated_cluster
+from varsim.texts.policies import text_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
@@ -48,7 +47,7 @@ REPLICAS = [1, 2, 3, 6]
 def about(
     synchronization: Synchronization, aggregation: VariableAggregation, replicas: int = 2
 ) -> Page:
-    return page(synchronization, [aggregation], replicas, kinds())
+    return page(synchronization, [aggregation], replicas)
 
 
 def text(of: Page) -> str:
@@ -195,8 +194,10 @@ def warned_by(of: Page) -> list[str]:
         in_replicas(strategy, v, Operation.ASSIGN)
         strategy.close()
     said = [" ".join(str(one.message).split()) for one in caught]
-    owes = class_of(of.synchronization).owes  # which is said with the variable's name before it
-    return [owes if owes and text == f"variable 'v': {owes}" else text for text in said]
+    warning = text_of(
+        of.synchronization
+    ).warning  # which is said with the variable's name before it
+    return [warning if warning and text == f"variable 'v': {warning}" else text for text in said]
 
 
 @pytest.mark.parametrize("replicas", [1, 2])
@@ -350,7 +351,7 @@ def test_a_per_replica_value_is_refused_as_the_page_says():
 def test_the_text_of_a_page():
     said = one_line(named("ON_READ", "SUM"))
 
-    assert said.startswith("ON_READ + SUM ON_READ: every replica its own value, combined when")
+    assert said.startswith("ON_READ + SUM ON_READ: each replica has its own value; a read")
     assert "assign_add 11 12 23 0 4" in said
     assert "assign_add refused" in said
     assert "v.assign(v.read_value() + 6.0): reads 26.0 then;" in said
@@ -379,7 +380,7 @@ def test_the_page_of_auto_says_when_auto_becomes_on_write():
 @pytest.mark.parametrize("synchronization", SHOWN)
 def test_a_page_has_80_columns_and_cuts_nothing(synchronization, replicas):
     """This includes pages with all aggregations side by side."""
-    said = text(page(synchronization, EVERY_AGGREGATION, replicas, kinds()))
+    said = text(page(synchronization, EVERY_AGGREGATION, replicas))
 
     assert [] == [line for line in said.splitlines() if len(line) > 80]
     assert [] == [line for line in said.splitlines() if re.search(r"\w…", line)]

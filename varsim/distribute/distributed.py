@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -43,9 +43,6 @@ class DistributedVariable(Variable, DistributedValues):
 
     What an operation on it does depends on where the program stands: see `varsim.sync.policy`.
     """
-
-    owes: ClassVar[str] = ""
-    """What the program has to do itself for such a variable; said once, when it is created."""
 
     def __init__(self, strategy: ClusterPort, spec: VariableSpec, lease: Lease | None) -> None:
         self.strategy = strategy
@@ -259,13 +256,6 @@ class CustomVariable(DistributedVariable):
 
 class LocalVariable(DistributedVariable):
     """NONE: every replica its own value, which never travels by itself."""
-
-    owes = (
-        "synchronization=NONE keeps a value of its own on every replica, and never synchronises "
-        "them. TensorFlow refuses it under a strategy (strict=True does too). You owe every "
-        "exchange yourself: read the components with strategy.experimental_local_results(v), "
-        "combine them with strategy.reduce(op, v, axis=None), and save them one by one."
-    )
 
 
 class ComponentOf:

@@ -49,6 +49,7 @@ from varsim.spec import (
 from varsim.sync import creation, policies, reduce
 from varsim.sync.call_site import CallSite
 from varsim.sync.statistics import VariableStatistics
+from varsim.texts.policies import text_of
 from varsim.tracing.trace import TraceOptions
 
 AUTO_MEANS = ("on_write", "adaptive")
@@ -232,9 +233,9 @@ class MirroredStrategy(Strategy):
         spec = creation.in_force(asked, array, count, strict=self.strict, adaptive=adaptive)
         trainable = kwargs["trainable"] is None and policies.is_trainable(spec.synchronization)
         spec = replace(spec, trainable=asked.trainable or trainable)
-        owes = class_of(spec.synchronization).owes
-        if owes:
-            warn(f"variable {name!r}: {owes}", spec.created_at)
+        warning = text_of(spec.synchronization).warning
+        if warning:
+            warn(f"variable {name!r}: {warning}", spec.created_at)
         variable = self._make(spec, array)
         variable.constraint = kwargs["constraint"]
         return variable

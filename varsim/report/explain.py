@@ -7,7 +7,7 @@ numbers, `explain_words` has its sentences, `explain_troubles` its errors; `expl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -31,6 +31,7 @@ from varsim.spec import (
 )
 from varsim.sync import policies
 from varsim.sync.policies import custom
+from varsim.texts.policies import PolicyText, text_of
 
 SHOWN: Final = tuple(policies.POLICIES)
 """The synchronizations in the order in which one reads about them."""
@@ -42,17 +43,6 @@ def aggregations_of(synchronization: Synchronization) -> tuple[VariableAggregati
     """Return the aggregations that a variable with a synchronization can have."""
     possible = policies.policy_of(synchronization).becomes.aggregations
     return EVERY_AGGREGATION if possible is None else tuple(dict.fromkeys(possible.values()))
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """What the class of the variables with a synchronization says about itself."""
-
-    summary: str  # in one sentence
-    owes: str  # the warning at its creation; empty for none
-
-
-Kinds = Mapping[Synchronization, Kind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +101,11 @@ def page(
     synchronization: Synchronization,
     aggregations: Sequence[VariableAggregation],
     num_replicas: int,
-    kinds: Kinds,
 ) -> Page:
     """Return the page about a synchronization with some aggregations."""
     specs = [example_spec(synchronization, aggregation) for aggregation in aggregations]
     become = policies.policy_of(synchronization).becomes
-    kind = _kind(synchronization, kinds)
+    text = _text(synchronization)
     sections = tuple(_section(specs, context, num_replicas) for context in Context)
     return Page(
         synchronization=synchronization,
@@ -124,12 +113,12 @@ def page(
         aggregations=tuple(aggregations),
         fresh=tuple(fresh(spec, num_replicas) for spec in specs),
         num_replicas=num_replicas,
-        summary=kind.summary,
+        summary=text.summary,
         sections=sections,
         warnings=_once(
             trouble
             for spec in specs
-            for trouble in explain_troubles.warnings(spec, kind.owes, num_replicas)
+            for trouble in explain_troubles.warnings(spec, text.warning, num_replicas)
         ),
         errors=_once(
             trouble
@@ -140,12 +129,12 @@ def page(
     )
 
 
-def _kind(synchronization: Synchronization, kinds: Kinds) -> Kind:
+def _text(synchronization: Synchronization) -> PolicyText:
     if not isinstance(synchronization, CustomSynchronization):
-        return kinds[synchronization]
+        return text_of(synchronization)
     policy = custom.known(synchronization)
     assert policy is not None, "it is known, or it would have no page"
-    return Kind(policy.summary, "")
+    return text_of(synchronization, policy.summary)
 
 
 def _of(spec: VariableSpec, sections: Iterable[Section]) -> Iterator[Worked]:

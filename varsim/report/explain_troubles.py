@@ -40,14 +40,14 @@ class Trouble:
 # ---------------------------------------------------------------- warnings
 
 
-def warnings(spec: VariableSpec, owes: str, num_replicas: int) -> Iterator[Trouble]:
+def warnings(spec: VariableSpec, warning: str, num_replicas: int) -> Iterator[Trouble]:
     """Yield the warnings for a program that uses a variable with these settings.
 
     Args:
-        owes: The warning of the variable's class at its creation; empty for none.
+        warning: That of the policy at creation; empty for none.
     """
-    if owes:
-        yield Trouble(_WARNING, (), "when it is created", owes)
+    if warning:
+        yield Trouble(_WARNING, (), "when it is created", warning)
     for text in _said_of_parting(spec, num_replicas):
         yield Trouble(_WARNING, (), "at the first write in replica context", _flat(text))
     cell = policies.cell(spec, Context.CROSS_REPLICA, Operation.ASSIGN)

@@ -13,7 +13,6 @@ from varsim.cli.exit_codes import WrongUse
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from varsim.report.explain import Kinds
     from varsim.report.explain_layout import Block
     from varsim.spec import Synchronization
 
@@ -64,21 +63,10 @@ def _blocks(synchronization: str | None, aggregation: str | None, replicas: int)
     aggregations = content.aggregations_of(asked)
     if aggregation is not None:
         aggregations = (_member(VariableAggregation, "aggregation", aggregation),)
-    return list(of_page(content.page(asked, aggregations, replicas, kinds())))
+    return list(of_page(content.page(asked, aggregations, replicas)))
 
 
 _HINT = "More: `varsim explain on_read`, `varsim explain on_read sum`, and --replicas N."
-
-
-def kinds() -> Kinds:
-    """Return the descriptions of the classes of variables, by synchronization."""
-    from varsim.distribute.distributed import CLASSES
-    from varsim.report.explain import Kind
-
-    return {
-        synchronization: Kind(kind.__doc__ or "", kind.owes)
-        for synchronization, kind in CLASSES.items()
-    }
 
 
 def _custom(name: str) -> Synchronization:

@@ -1,0 +1,51 @@
+"""What documents and `varsim explain` say of each policy, and the warnings at creation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from varsim.spec import CustomSynchronization, Synchronization, VariableSynchronization
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyText:
+    """The texts of one policy.
+
+    Attributes:
+        summary: What it does, in one sentence.
+        warning: What a program is warned of when it creates such a variable; empty for nothing.
+    """
+
+    summary: str
+    warning: str = ""
+
+
+_TEXTS: Final = {
+    VariableSynchronization.ON_WRITE: PolicyText("ON_WRITE: one value, agreed on at every write."),
+    VariableSynchronization.AUTO: PolicyText(
+        'AUTO under auto="adaptive": the values of ON_WRITE, exchanged when a program is about to '
+        "read."
+    ),
+    VariableSynchronization.ON_READ: PolicyText(
+        "ON_READ: each replica has its own value; a read from outside combines them."
+    ),
+    VariableSynchronization.NONE: PolicyText(
+        "NONE: each replica has its own value, and varsim never synchronises them.",
+        "synchronization=NONE keeps a value of its own on every replica, and never synchronises "
+        "them. TensorFlow refuses it under a strategy (strict=True does too). You owe every "
+        "exchange yourself: read the components with strategy.experimental_local_results(v), "
+        "combine them with strategy.reduce(op, v, axis=None), and save them one by one.",
+    ),
+}
+
+
+def text_of(synchronization: Synchronization, summary: str = "") -> PolicyText:
+    """Return the texts of a policy.
+
+    Args:
+        summary: That of a policy which TensorFlow does not have.
+    """
+    if isinstance(synchronization, CustomSynchronization):
+        return PolicyText(summary)
+    return _TEXTS[synchronization]
