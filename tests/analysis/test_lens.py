@@ -65,7 +65,7 @@ def _value(*elements: float) -> dict[str, Any]:
 def plain(moment: Moment) -> tuple[int, list[Any], Any, bool]:
     parts = [None if one is None else one.tolist() for one in moment.components]
     value = None if moment.value is None else moment.value.tolist()
-    return moment.step, parts, value, moment.parted
+    return moment.step, parts, value, moment.diverged
 
 
 def test_components_are_beside_the_cross_replica_value(tmp_path: Path) -> None:

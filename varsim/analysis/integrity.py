@@ -75,8 +75,8 @@ class RowIntegrity:
         """Return what is wrong with a row; None if it is valid."""
         # This runs for every event: it unpacks all columns at once, and looks up what valid rows
         # have in common.
-        (number, process, in_process, _, kind, call, variable, operation, version, meeting, replica,
-         _, dtype, shape, digest, value, cause, times, _, _) = event  # fmt: skip
+        (number, process, in_process, _, kind, call, variable, operation, version, position,
+         replica, _, dtype, shape, digest, value, cause, times, _, _) = event  # fmt: skip
         form = (process, kind, variable, operation, replica, dtype, shape,
                 call is None, version is None, cause is None)  # fmt: skip
         size = self._sound.get(form)
@@ -86,7 +86,7 @@ class RowIntegrity:
             and (replica is None or type(replica) is int)
             and (call is None or (type(call) is int and call >= 0))
             and (version is None or (type(version) is int and version >= 0))
-            and (meeting is None or (type(meeting) is int and meeting >= 0))
+            and (position is None or (type(position) is int and position >= 0))
             and (cause is None or (type(cause) is int and 0 <= cause < number))
             and (digest is None or (type(digest) is int and digest >= 0))
             and (times is None or (type(times) is int and times > 0))
@@ -107,8 +107,8 @@ class RowIntegrity:
 
     def _flaw(self, event: Event) -> str | None:
         """Return the same, checked column by column."""
-        (number, process, in_process, _, kind, call, variable, operation, version, meeting, replica,
-         _, dtype, shape, digest, value, cause, times, _, _) = event  # fmt: skip
+        (number, process, in_process, _, kind, call, variable, operation, version, position,
+         replica, _, dtype, shape, digest, value, cause, times, _, _) = event  # fmt: skip
         if type(number) is not int or type(process) is not int or type(in_process) is not int:
             return "its numbers are not integers"
         if not PROGRAM <= process < self._num_replicas:
@@ -123,7 +123,7 @@ class RowIntegrity:
             return f"process {process} cannot {kind}"
         if times is not None and (type(times) is not int or times < 1):
             return f"it happened {times!r} times"
-        for count in (call, version, meeting, cause, digest):
+        for count in (call, version, position, cause, digest):
             if count is not None and (type(count) is not int or count < 0):
                 return f"{count!r} is not a number of something"
         if replica is not None:

@@ -26,7 +26,7 @@ class Moment:
     oracle: Flat | None = None  # what a single device held; None if it is not known
 
     @property
-    def parted(self) -> bool:
+    def diverged(self) -> bool:
         """Return whether two replicas are known to hold different values."""
         known = [one for one in self.components if one is not None]
         return any(not arithmetic.same(known[0], other) for other in known[1:])

@@ -132,10 +132,10 @@ class OpenMerges:
         """Add a contribution."""
         assert event.call is not None
         assert event.position is not None
-        meetings = self._calls.setdefault(event.call, {})
-        merge = meetings.get(event.position)
+        merges = self._calls.setdefault(event.call, {})
+        merge = merges.get(event.position)
         if merge is None:
-            merge = meetings[event.position] = ReplayedMerge()
+            merge = merges[event.position] = ReplayedMerge()
         if isinstance(merge, ReplayedMerge) and event.process not in merge.writes:
             merge.writes[event.process] = event
 

@@ -22,7 +22,7 @@ from varsim.analysis.findings.waits import Waits
 from varsim.analysis.observer import Audience, EventObserver
 from varsim.analysis.outcome import Note
 from varsim.tracing.history import History
-from varsim.tracing.progress import Tell, telling
+from varsim.tracing.progress import Tell, reported
 
 FINDERS: Final[tuple[type[Finder], ...]] = (
     VersionStaleness,
@@ -65,7 +65,7 @@ def find_and_compare(
     search = Search(history, oracle)
     if search.observers:
         audience = Audience(search.observers)
-        for batch in telling(history.events(), history.last_event, tell):
+        for batch in reported(history.events(), history.last_event, tell):
             audience.show(batch)
     return search.conclude()
 

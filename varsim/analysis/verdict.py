@@ -29,7 +29,7 @@ from varsim.analysis.outcome import Outcome, Verdict, overall
 from varsim.analysis.promises import promise_of, synchronization_promise_of
 from varsim.analysis.replay import MovesOn, Replay
 from varsim.tracing.history import Event, History
-from varsim.tracing.progress import Tell, telling
+from varsim.tracing.progress import Tell, reported
 from varsim.tracing.uncollected import uncollected
 
 __all__ = ["CHECKERS", "Judges", "Outcome", "Verdict", "is_whole", "judge", "overall", "sound"]
@@ -130,7 +130,7 @@ class Judges:
         try:
             audience = Audience(observers)
             with uncollected():
-                for batch in telling(events, history.last_event, tell):
+                for batch in reported(events, history.last_event, tell):
                     if not audience.show(batch, self._record.accepts):
                         flaw = "the record is inconsistent from some event on"
                         self._reason = self._reason or flaw

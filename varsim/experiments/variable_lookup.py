@@ -72,7 +72,7 @@ def _of_all(history: History) -> Iterator[Chosen]:
     for row in history.variables.values():
         for moment in moments(history, row):
             known = [one for one in moment.components if one is not None]
-            apart = distances.relative(known) if moment.parted else 0.0
+            apart = distances.relative(known) if moment.diverged else 0.0
             if apart > best:
                 best, chosen = (
                     apart,

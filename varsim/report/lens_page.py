@@ -197,7 +197,7 @@ def print_steps(
         element: The index of the element in the flattened value; None prints the mean.
         everything: Print all steps, not only the ends and those around the first difference.
     """
-    diverged = next((index for index, one in enumerate(moments) if one.parted), None)
+    diverged = next((index for index, one in enumerate(moments) if one.diverged), None)
     unlike = next((index for index, one in enumerate(moments) if one.unlike), None)
     indices = list(range(len(moments)) if everything else _chosen(len(moments), diverged, unlike))
     components = [[_step_cell(one, element) for one in moments[p].components] for p in indices]
@@ -207,7 +207,7 @@ def print_steps(
         unlikes = (f"{DIFFERS} " if moments[index].unlike else "" for index in indices)
         beside["oracle"] = [f"{mark}{cell}" for mark, cell in zip(unlikes, oracle, strict=True)]
     steps = [str(moments[index].step) for index in indices]
-    marks = [DIFFERS if moments[index].parted else "" for index in indices]
+    marks = [DIFFERS if moments[index].diverged else "" for index in indices]
     firsts = [_first(diverged=index == diverged, unlike=index == unlike) for index in indices]
     marked = [f"{one}{first}" for one, first in zip(marks, firsts, strict=True)]
     options = []
@@ -261,7 +261,7 @@ def _step_cell(value: Flat | None, element: int | None) -> str:
 def _sentence(moments: Sequence[Moment], diverged: int | None) -> str:
     if diverged is None:
         return "The replicas never differ."
-    differing = sum(one.parted for one in moments)
+    differing = sum(one.diverged for one in moments)
     steps = len(moments) - (not moments[0].step)
     return (
         f"The replicas first differ at the end of step {moments[diverged].step}; they differ at "

@@ -44,7 +44,7 @@ Events = Sequence[int]
 """The numbers of the events of a sent message."""
 
 _ANSWERS: Final = {Reduced: "reduced", Merged: "merged", HostResult: "host_result"}
-_MEETINGS: Final = {AllReduce: "all_reduce", AllGather: "all_gather", MergeCall: "merge_call"}
+_COLLECTIVES: Final = {AllReduce: "all_reduce", AllGather: "all_gather", MergeCall: "merge_call"}
 _NO_REPLICA: Final = -1
 
 _CONTRIBUTIONS: Final = Form("variable", "operation", "position", "location", "value")
@@ -90,7 +90,7 @@ class OpenCollectives:
 
     def __init__(self) -> None:
         self._open: dict[int, defaultdict[int, deque[int]]] = {}  # call → variable → indices
-        self._seen: dict[int, int] = {}  # call → how many meeting points are known
+        self._seen: dict[int, int] = {}  # call → how many positions are known
 
     def write(self, call: int, first: int, variable_ids: Iterable[int]) -> None:
         """Add the writes of a replica, from a position on; those of the first replica count."""
@@ -143,13 +143,13 @@ class FromProgram:
     def __init__(
         self,
         variables: RecordedVariables,
-        meetings: OpenCollectives,
+        collectives: OpenCollectives,
         num_replicas: int,
         rows: HistoryRows,
         absent: Absent,
     ) -> None:
         self._variables = variables
-        self._meetings = meetings
+        self._collectives = collectives
         self._rows = rows
         self._absent = absent
         self._to_all = _ToAll(num_replicas)
@@ -226,7 +226,7 @@ class FromProgram:
     def _new_commit(self, commit: Commit, whose: int | None) -> range:
         call = commit.call_id if commit.call_id > 0 else None
         ids, versions = commit.variable_ids.tolist(), commit.versions.tolist()
-        settle, operation = self._meetings.settle, commit.operation._value_
+        settle, operation = self._collectives.settle, commit.operation._value_
         one = () if whose is None else (whose,)
         columns = [
             (i, operation, version, settle(call, i), *shown, *one)
@@ -248,12 +248,12 @@ class FromReplica:
     def __init__(
         self,
         variables: RecordedVariables,
-        meetings: OpenCollectives,
+        collectives: OpenCollectives,
         rows: HistoryRows,
         absent: Absent,
     ) -> None:
         self._variables = variables
-        self._meetings = meetings
+        self._collectives = collectives
         self._rows = rows
         self._absent = absent
         self._outboxes: dict[int, _RecordedOutbox] = {}
@@ -291,7 +291,7 @@ class FromReplica:
                 columns: dict[str, Any] = {
                     "position": index,
                     "location": place,
-                    "operation": _MEETINGS[type(message)],
+                    "operation": _COLLECTIVES[type(message)],
                 }
                 if label is not None:
                     columns["note"] = label
@@ -309,7 +309,7 @@ class FromReplica:
         outbox = self._outboxes.get(message.layout_id)
         if outbox is None:
             return ()  # of a trace that has lost its beginning
-        self._meetings.write(message.call_id, message.position, outbox.variable_ids)
+        self._collectives.write(message.call_id, message.position, outbox.variable_ids)
         columns = outbox.columns(message.position, message.buckets, self._absent, self._withheld)
         return self._rows.tell_all("write", _CONTRIBUTIONS, columns, call=message.call_id)
 

@@ -231,7 +231,7 @@ def open_oracle(path: Path) -> Iterator[History | None]:
         yield oracle
 
 
-Told = tuple[tuple[str, ...], Iterable[tuple[Any, ...]]]
+EventBatch = tuple[tuple[str, ...], Iterable[tuple[Any, ...]]]
 """Events that have the same columns: names of the columns, and rows. Other columns are NULL."""
 
 
@@ -241,15 +241,15 @@ def write_history(
     variables: Iterable[VariableRow],
     events: Iterable[tuple[Any, ...]],
 ) -> None:
-    """Write a history of given events; see `write_told`."""
-    write_told(path, run, variables, [(Event._fields, events)])
+    """Write a history of given events; see `write_batches`."""
+    write_batches(path, run, variables, [(Event._fields, events)])
 
 
-def write_told(
+def write_batches(
     path: Path,
     run: Mapping[str, Any],
     variables: Iterable[VariableRow],
-    told: Iterable[Told],
+    told: Iterable[EventBatch],
 ) -> None:
     """Write a history: the whole of it or, if that fails, nothing.
 

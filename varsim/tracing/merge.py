@@ -22,7 +22,7 @@ from varsim.tracing.decode import (
     class_of,
     installed,
 )
-from varsim.tracing.history import HISTORY, PROGRAM, Told, write_told
+from varsim.tracing.history import HISTORY, PROGRAM, EventBatch, write_batches
 from varsim.tracing.progress import EVERY, Tell
 from varsim.tracing.reading import Reading, TraceRecord, begun
 from varsim.tracing.rows import Columns, Form, HistoryRows, recorded
@@ -60,7 +60,7 @@ def merge(directory: Path, history: Path, *, tell: Tell | None = None) -> None:
     about = {"num_replicas": first[3], "level": first[4], "began": first[6], "window": first[7]}
     merger = _Merger(directory, num_replicas=int(first[3]), began_ns=int(first[1]), window=first[7])
 
-    def told() -> Iterator[Told]:
+    def told() -> Iterator[EventBatch]:
         yield from merger.events(tell)
         about["complete"] = merger.whole
         about["missing"] = merger.missing
@@ -70,7 +70,7 @@ def merge(directory: Path, history: Path, *, tell: Tell | None = None) -> None:
 
     file = history / HISTORY if history.is_dir() else history
     with uncollected():
-        write_told(file, about, merger.variables.rows(), told())
+        write_batches(file, about, merger.variables.rows(), told())
 
 
 class _Merger:
@@ -96,12 +96,12 @@ class _Merger:
         self._directory = directory
         self._absent = Absent()
         self._rows = HistoryRows(num_replicas, began_ns)
-        self._meetings = OpenCollectives()
+        self._collectives = OpenCollectives()
         self._program = FromProgram(
-            self.variables, self._meetings, num_replicas, self._rows, self._absent
+            self.variables, self._collectives, num_replicas, self._rows, self._absent
         )
         self._replicas = [
-            FromReplica(self.variables, self._meetings, self._rows, self._absent)
+            FromReplica(self.variables, self._collectives, self._rows, self._absent)
             for _ in range(num_replicas)
         ]
         self._mail: defaultdict[tuple[int, int], deque[Sent]] = defaultdict(deque)
@@ -112,7 +112,7 @@ class _Merger:
         self._reads: dict[int, Columns] = {}  # each process's last, without `times`
         self._traces: list[Reading] = []
 
-    def events(self, tell: Tell | None = None) -> Iterator[Told]:
+    def events(self, tell: Tell | None = None) -> Iterator[EventBatch]:
         """Yield all events, in causal order."""
         rows, tells = self._rows, self._by_kind()
         # With a window, each record is either in it or not.
@@ -251,7 +251,7 @@ class _Merger:
             self._rows.tell("finish", call=call)
         else:
             self._rows.tell("finish", call=call, error=class_of(note), note=note)
-        self._meetings.end(call)
+        self._collectives.end(call)
 
     def _lost(self, process: int, replica: int, note: str) -> None:  # noqa: ARG002
         self._rows.tell("lost", replica=replica, note=note)

@@ -15,7 +15,7 @@ EVERY: Final = 10_000
 Item = TypeVar("Item")
 
 
-def telling(items: Iterable[Item], count: int, tell: Tell | None) -> Iterator[Iterator[Item]]:
+def reported(items: Iterable[Item], count: int, tell: Tell | None) -> Iterator[Iterator[Item]]:
     """Yield the items in batches, and report the finished part of about `count` items.
 
     A batch must be consumed before the next one.

@@ -13,7 +13,7 @@ import numpy as np
 
 from varsim.spec import Array
 from varsim.tracing.absent import Absent
-from varsim.tracing.history import Told
+from varsim.tracing.history import EventBatch
 
 Kept = tuple[str | None, str | None, int | None, bytearray | None]
 """The columns of a value: dtype, shape, digest and content; sqlite3 prefers a bytearray."""
@@ -50,7 +50,7 @@ class HistoryRows:
     """The events that were added and not taken yet. `turn_to` says whose the next ones are."""
 
     def __init__(self, num_replicas: int, began_ns: int) -> None:
-        self._told: list[Told] = []  # of neighbours, no two have the same columns
+        self._told: list[EventBatch] = []  # of neighbours, no two have the same columns
         self._columns: tuple[str, ...] = ()  # of the last of them
         self._last: list[Columns] = []  # and its events
         self._began_ns = began_ns
@@ -66,7 +66,7 @@ class HistoryRows:
         """Return how many events were added in all."""
         return self._count
 
-    def take(self) -> list[Told]:
+    def take(self) -> list[EventBatch]:
         """Take the events that were not taken yet."""
         told, self._told, self._columns = self._told, [], ()
         return told

@@ -112,7 +112,7 @@ class RecordedProgram:
     num_replicas: int
     variables: Mapping[int, VariableRow]
     actions: tuple[RecordedAction, ...]
-    events: int  # reads, writes and meetings
+    events: int  # reads, writes and arrivals
     unknown: frozenset[int]  # variables with a value that was not recorded
     problem: str  # what cannot be told, because the record is not whole; "" if it is
 

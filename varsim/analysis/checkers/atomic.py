@@ -19,8 +19,8 @@ class Atomic(Checker):
     def __init__(self, replay: Replay) -> None:
         super().__init__(replay)
         self._aborts: dict[int, int] = {}  # call → event
-        self._last: dict[tuple[int, int], tuple[int, int]] = {}  # (process, call) → meeting, event
-        self._met: dict[int, dict[int, list[Event]]] = {}  # call → meeting → who came
+        self._last: dict[tuple[int, int], tuple[int, int]] = {}  # (process, call) → position, event
+        self._met: dict[int, dict[int, list[Event]]] = {}  # call → position → who came
         self._running: dict[int, dict[int, Event]] = {}  # call → replica → begin, or return
 
     def on_write_by_replica(self, event: Event) -> None:
@@ -45,10 +45,10 @@ class Atomic(Checker):
         if event.position is None or event.call is None:
             return
         mine = event.process, event.call
-        meeting, before = self._last.get(mine, (-1, 0))
-        if event.position <= meeting:
+        position, before = self._last.get(mine, (-1, 0))
+        if event.position <= position:
             variable = None if event.variable is None else self.variable_of(event)
-            reason = f"{seen_by(event)} arrives at position {event.position} after {meeting}"
+            reason = f"{seen_by(event)} arrives at position {event.position} after {position}"
             self.wrong(variable, reason, (before, event.event))
         self._last[mine] = event.position, event.event
         if event.kind == "arrive":

@@ -59,7 +59,7 @@ class Pairing(Finder):
 
     def __init__(self, context: FindingContext) -> None:
         super().__init__(context)
-        self._came: dict[int, dict[int, dict[int, Event]]] = {}  # call → meeting → replica
+        self._came: dict[int, dict[int, dict[int, Event]]] = {}  # call → position → replica
         self._in_call: dict[int, Counter[tuple[int, str]]] = {}  # call → replica, place
         self._lines: dict[str, _PairedByOrder] = {}
         self._crossed: dict[frozenset[str], _Crossed] = {}

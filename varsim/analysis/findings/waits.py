@@ -127,8 +127,8 @@ class Waits(Finder):
         """Let the replicas go on that waited."""
         if event.call is None or event.call != self._call:
             return
-        for replica_id, (_, meeting) in list(self._paused.items()):
-            if event.replica == replica_id or event.position == meeting is not None:
+        for replica_id, (_, position) in list(self._paused.items()):
+            if event.replica == replica_id or event.position == position is not None:
                 self._resume(replica_id, event.time_s)
 
     def on_finish(self, event: Event) -> None:
@@ -149,8 +149,8 @@ class Waits(Finder):
 
     def _resume(self, replica_id: int, time_s: float) -> None:
         """Let work go on: anew after a collective, else where it stopped."""
-        since_s, meeting = self._paused.pop(replica_id)
-        if meeting is None and replica_id in self._resumed:
+        since_s, position = self._paused.pop(replica_id)
+        if position is None and replica_id in self._resumed:
             self._resumed[replica_id] += time_s - since_s
         else:
             self._resumed[replica_id] = time_s
@@ -162,7 +162,7 @@ class Waits(Finder):
         self._end = _Arrivals(_END, None)
         self._outbox: list[list[int]] = [[] for _ in range(self.num_replicas)]
         self._resumed: dict[int, float] = {}
-        self._paused: dict[int, tuple[float, int | None]] = {}  # since when, at which meeting
+        self._paused: dict[int, tuple[float, int | None]] = {}  # since when, at which position
 
     def _arrive(self, event: Event, replica_id: int) -> None:
         numbers = self._outbox[replica_id]
@@ -190,15 +190,15 @@ class Waits(Finder):
             if len(self._end.came) == self.num_replicas:
                 self._charge(self._end, replica_id)
 
-    def _charge(self, meeting: _Arrivals, last: int) -> None:
-        if not meeting.waiting:
+    def _charge(self, collective: _Arrivals, last: int) -> None:
+        if not collective.waiting:
             return
-        event, work_s = meeting.came[last]
+        event, work_s = collective.came[last]
         late = self._late[last]
         late.critical_s += work_s
         lost_s, first = 0.0, event
-        for replica_id in meeting.waiting - {last}:
-            came, own_work_s = meeting.came[replica_id]
+        for replica_id in collective.waiting - {last}:
+            came, own_work_s = collective.came[replica_id]
             waited_s = min(event.time_s - came.time_s, work_s - own_work_s)
             if waited_s >= _NOTICEABLE_S:
                 lost_s += waited_s / (self.num_replicas - 1)
@@ -206,8 +206,8 @@ class Waits(Finder):
         if lost_s:
             late.lost_s += lost_s
             late.longest_s = max(late.longest_s, lost_s)
-            late.by_variable[meeting.variable] += round(lost_s * 1e6)
-            location = meeting.location if meeting.location is not None else event.location
+            late.by_variable[collective.variable] += round(lost_s * 1e6)
+            location = collective.location if collective.location is not None else event.location
             late.evidence.add(event._replace(location=location), first.event)
 
     def _is_straggler(self, late: _Late) -> bool:
