@@ -36,6 +36,7 @@ from varsim.spec import (
     VariableSynchronization,
 )
 from varsim.sync import policies
+from varsim.sync.replica_events import ReplicaWrite
 
 
 class DistributedVariable(Variable, DistributedValues):
@@ -157,7 +158,7 @@ class DistributedVariable(Variable, DistributedValues):
                     value = self._operand(value)
                 location = user_location(3) if self._uses_location else ""
                 session = frame.replica.session
-                session.write(self._variable_id, operation, value, location)
+                session.write(ReplicaWrite(self._variable_id, operation, value, location))
             except VariableError as error:
                 self._explain(error, Context.REPLICA, operation, given)
                 raise

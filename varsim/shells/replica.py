@@ -132,21 +132,18 @@ class Replica:
         assert isinstance(shown, ShowValue)
         return shown.value
 
-    def write(self, variable_id: int, operation: Operation, value: Array, location: str) -> None:
+    def write(self, write: ReplicaWrite) -> None:
         """Write a variable in replica context.
 
-        Args:
-            value: Of the variable's dtype. The caller may change it afterwards.
         Raises:
             VariableError: The policy, the dtype or the shape refuses it; nothing has changed.
         """
-        write = ReplicaWrite(variable_id, operation, value, location)
         actions = self._handle(write)
         if actions and actions[0] == WAIT_AND_REPEAT:
             self._await(actions)
             actions = self._handle(write)
         if self._trace is not None and self.state.aborted is None:
-            self._note_write(variable_id, operation, value)
+            self._note_write(write)
         if actions:
             self._await(actions)
 
@@ -163,15 +160,16 @@ class Replica:
         assert isinstance(supplied, Supply)
         return supplied.array
 
-    def _note_write(self, variable_id: int, operation: Operation, value: Array) -> None:
+    def _note_write(self, write: ReplicaWrite) -> None:
         """Record a write whose value is in no message."""
         assert self._trace is not None
-        variable = self.state.components.find(variable_id)
-        if not variable.rules[operation].is_sent:
+        number, value = write.variable_id, write.value
+        variable = self.state.components.find(number)
+        if not variable.rules[write.operation].is_sent:
             location = self._runner.location()
-            self._trace.wrote(variable_id, self.replica_id, operation, location, value)
+            self._trace.wrote(number, self.replica_id, write.operation, location, value)
         elif not variable.is_needed:
-            self._trace.withheld(variable_id, value)
+            self._trace.withheld(number, value)
 
     # ------------------------------------------------------------ collectives
 

@@ -49,7 +49,7 @@ from varsim.sync.actions import (
 from varsim.sync.components import Components, ReplicaVariable, WriteRule, check_shape
 from varsim.sync.deferred import DeferredWrites
 from varsim.sync.event_log import InvalidTransition
-from varsim.sync.outbox import KnownWrite, Outbox
+from varsim.sync.outbox import Outbox
 from varsim.sync.pending_report import PendingReport
 from varsim.sync.policies.legality import check_arithmetic
 from varsim.sync.replica_events import (
@@ -252,15 +252,22 @@ class ReplicaState:
             self._check(variable, rule, value)
             key = write.location, value.shape
         if rule.is_sent:
-            known = rule.known.get(key) or rule.learn(key, write)
-            self._contribute(call, variable, known, value)
+            own: bytes | Array | None = None
+            if variable.is_needed:
+                small = variable.is_small or value.nbytes <= PACK_LIMIT_BYTES
+                own = value.tobytes() if small else self._buffers.to_send(value)
+            self._outbox.add(rule.known.get(key) or rule.learn(key, write), own)
+            variable.owed_to = call.call_id
+            variable.owed_index = call.next_index
+            call.next_index += 1
             if variable.is_open and write.operation is Operation.ASSIGN:
                 variable.coming = value
             return _NOTHING
         if rule.own is not None:
             return rule.own.write(self, variable, write.operation, value, write.location)
+        if not variable.writes:
+            self._touched[write.variable_id] = variable
         variable.writes += 1
-        self._touched[write.variable_id] = variable
         if rule.is_deferred:
             kept = self._buffers.to_keep(value) if variable.is_needed else None
             is_full = self._deferred.write(write.variable_id, write.operation, kept)
@@ -284,17 +291,12 @@ class ReplicaState:
         rule = variable.rules[Operation.ASSIGN]
         key: Hashable = (location, value.shape) if variable.is_open else location
         write = ReplicaWrite(variable.spec.variable_id, Operation.ASSIGN, value, location)
-        known = rule.known.get(key) or rule.learn(key, write)
-        self._contribute(self._innermost(), variable, known, value)
-
-    def _contribute(
-        self, call: _Call, variable: ReplicaVariable, known: KnownWrite, value: Array
-    ) -> None:
         own: bytes | Array | None = None
         if variable.is_needed:
             small = variable.is_small or value.nbytes <= PACK_LIMIT_BYTES
             own = value.tobytes() if small else self._buffers.to_send(value)
-        self._outbox.add(known, own)
+        self._outbox.add(rule.known.get(key) or rule.learn(key, write), own)
+        call = self._innermost()
         variable.owed_to = call.call_id
         variable.owed_index = call.next_index
         call.next_index += 1
