@@ -65,8 +65,8 @@ def compared_text(compared: Compared, width: int = WIDTH, most: int | None = MOS
     """
     lines = [*_wrapped(f"compared with a single device: {_summed(compared)}", width, "")]
     found = compared.unexplained
-    for place, one in enumerate(found[:most]):
-        first = "first: " if place == 0 and len(found) > 1 else ""
+    for index, one in enumerate(found[:most]):
+        first = "first: " if index == 0 and len(found) > 1 else ""
         lines += _item(f"{first}{_told(one)}{_often(one)} (event {one.event})", width)
     lines += _more(len(found), most, "locations", width)
     lines += _returned(compared.returned, width, most)

@@ -37,8 +37,8 @@ def event_text(history: History, wanted: int, width: int) -> list[str]:
     room = width - _INDENT - _LABEL_WIDTH
     for label, text in _fields(history, event):
         told = wrapped(visible(text), room)
-        for place, line in enumerate(told):
-            lines.append(f"{'':{_INDENT}}{label if not place else '':{_LABEL_WIDTH}}{line}")
+        for index, line in enumerate(told):
+            lines.append(f"{'':{_INDENT}}{label if not index else '':{_LABEL_WIDTH}}{line}")
     around = _around(history, event)
     if len(around) > 1:
         names = {key: row.name for key, row in history.variables.items()}
@@ -53,8 +53,8 @@ def print_events(console: Console, history: History, wanted: Sequence[int]) -> N
         ConfigError: The history has no event with one of these numbers.
     """
     told = [event_text(history, one, min(console.width, WIDEST)) for one in wanted]
-    for place, lines in enumerate(told):
-        for line in ["", *lines] if place else lines:
+    for index, lines in enumerate(told):
+        for line in ["", *lines] if index else lines:
             console.print(Text(line), soft_wrap=True)
 
 
