@@ -251,7 +251,7 @@ def test_9_errors_have_clear_texts(strategy: Strategy) -> None:
         np.asarray(per_replica)
     with pytest.raises(OperationError, match="a slice of a distributed variable"):
         make(strategy, np.zeros(2))[0].assign(1.0)
-    with pytest.raises(ValueError, match=r"variable 'v' at .*: None is no value"):
+    with pytest.raises(ValueError, match=r"variable 'v' at .*: expected a number or .*, got None"):
         strategy.run(lambda: v.assign(None) is None)
 
 

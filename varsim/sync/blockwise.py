@@ -26,7 +26,7 @@ def merge_into(
     operation: Operation,
     mirror: Array | None,
 ) -> None:
-    """Writes to `out` what `reduce.merge` would return.
+    """Write to `out` what `reduce.merge` would return.
 
     Args:
         out: Of the shape and dtype of all the others, C-contiguous as they are.

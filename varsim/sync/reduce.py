@@ -37,7 +37,7 @@ def _fold(values: Sequence[Array]) -> Array:
 
 @_SILENT
 def aggregate(components: Sequence[Array], aggregation: VariableAggregation) -> Array:
-    """Combines a variable's components, or the values written to it, into one value.
+    """Combine the components of a variable, or the values written to it, into one value.
 
     Args:
         components: One array per replica, in replica order, of one shape and dtype; for
@@ -66,7 +66,7 @@ def _aggregate(components: Sequence[Array], aggregation: VariableAggregation) ->
 
 
 def require_one_shape(components: Sequence[Array]) -> None:
-    """Refuses to combine what differs in shape, as a variable with an open shape can.
+    """Refuse to combine values of different shapes: a variable can have an open shape.
 
     Raises:
         ValueMismatchError: The shapes differ.
@@ -99,7 +99,7 @@ def require_numbers(values: Sequence[Array], aggregation: VariableAggregation) -
 
 
 def require_addable(values: Sequence[Array]) -> None:
-    """Refuses what cannot be added up.
+    """Refuse what cannot be added up.
 
     Raises:
         ValueMismatchError: The shapes differ.
@@ -130,7 +130,7 @@ def merge(
 
 @_SILENT
 def reduce(values: Sequence[Array], op: ReduceOp) -> Array:
-    """Reduces the replicas' values as `strategy.reduce` and `all_reduce` do.
+    """Reduce the replicas' values as `strategy.reduce` and `all_reduce` do.
 
     Args:
         values: One array per replica, in replica order, of one shape and dtype.
@@ -165,7 +165,7 @@ def reduce(values: Sequence[Array], op: ReduceOp) -> Array:
 
 
 def concatenate(values: Sequence[Array], axis: int) -> Array:
-    """Joins the replicas' values along an axis, as `strategy.gather` and `all_gather` do.
+    """Join the replicas' values along an axis, as `strategy.gather` and `all_gather` do.
 
     Args:
         values: One array per replica, in replica order; sizes along `axis` may differ.
@@ -198,7 +198,7 @@ def concatenate(values: Sequence[Array], axis: int) -> Array:
 
 @_SILENT
 def share_of(value: Array, dtype: np.dtype[np.generic], num_replicas: int, variable: str) -> Array:
-    """One replica's share of a value that is assigned to an ON_READ SUM variable.
+    """Return one replica's share of a value that is assigned to an ON_READ SUM variable.
 
     Integers are divided exactly and truncated towards zero: 7 over 2 replicas gives 3, so that
     the variable then reads 6; so is a fraction that is assigned to an integer variable.
@@ -238,10 +238,10 @@ def loses_remainder(
 
 @_SILENT
 def apply(operation: Operation, component: Array, value: Array) -> Array:
-    """A component after `operation` with `value` of the same shape and dtype.
+    """Return a component after `operation` with `value` of the same shape and dtype.
 
-    The result may be `value` itself, and is a new array otherwise: what somebody has read of
-    the component before does not change.
+    The result may be `value` itself, and is a new array otherwise: a value that was read before
+    does not change.
     """
     return _apply(operation, component, value)
 

@@ -63,11 +63,11 @@ class Account:
 
     @property
     def first_only(self) -> bool:
-        """Whether only the first replica's values are needed."""
+        """Return whether only the first replica's values are needed."""
         return self.spec.aggregation is VariableAggregation.ONLY_FIRST_REPLICA
 
     def merged(self, count: int, num_replicas: int, size_bytes: int, waited_s: float) -> None:
-        """Counts merges of a value of that size: all writes, their values in, and commits out."""
+        """Count merges of a value of that size: all writes, their values in, and commits out."""
         self.writes += num_replicas * count
         values = self._values_of(num_replicas)
         self.merges += count
@@ -75,23 +75,23 @@ class Account:
         self.moved(2 * num_replicas * count, values * size_bytes * count)
 
     def _values_of(self, num_replicas: int) -> int:
-        """How many values one merge moves: those of all that count, and the commits."""
+        """Return how many values one merge moves: those that count, and the commits."""
         return num_replicas + (1 if self.first_only else num_replicas)
 
     def exchange_moved(self, messages: int, size_bytes: int) -> None:
-        """Counts messages of an exchange of deferred writes, as some of all messages."""
+        """Count messages of an exchange of deferred writes, as some of all messages."""
         self.moved(messages, size_bytes)
         self.exchange_messages += messages
         self.exchange_bytes += size_bytes
 
     def exchanged(self, num_replicas: int, size_bytes: int, waited_s: float) -> None:
-        """Counts an exchange of deferred writes that ends in commits of a value of that size."""
+        """Count an exchange of deferred writes that ends in commits of a value of that size."""
         self.merges += 1
         self.waited_s += waited_s
         self.exchange_moved(num_replicas, num_replicas * size_bytes)
 
     def _on_write(self, num_replicas: int, size_bytes: int) -> Cost:
-        """What ON_WRITE would have cost: a merge for each write, and what the program did."""
+        """Return what ON_WRITE would have cost: a merge for each write, and the program's part."""
         messages = 2 * num_replicas * self.deferred
         moved = self._values_of(num_replicas) * size_bytes * self.deferred
         return Cost(
@@ -101,12 +101,12 @@ class Account:
         )
 
     def moved(self, messages: int, size_bytes: int) -> None:
-        """Counts messages and the bytes of the values in them."""
+        """Count messages and the bytes of the values in them."""
         self.messages += messages
         self.size_bytes += size_bytes
 
     def statistics(self, num_replicas: int) -> VariableStatistics:
-        """The account as it stands."""
+        """Return the account as it is now."""
         spec = self.spec
         on_write = None
         if policies.defers(spec):  # so its shape has no open dimension
