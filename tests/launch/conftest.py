@@ -1,4 +1,4 @@
-"""Clusters of real worker processes that run the programs beside this file."""
+"""Fixtures: clusters of real worker processes that run the programs beside this file."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from varsim.launch.process_channel import ProcessChannel
 from varsim.protocol.messages import Abort, HostCall
 
 WAIT_S = 5_000 * MS
-"""For an answer of a worker process."""
+"""Deadline for an answer of a worker process."""
 
 
 class WorkerCluster:
-    """A channel, and how a test talks to the workers behind it."""
+    """A channel, with methods to talk to the workers behind it."""
 
     def __init__(self, link: Link) -> None:
         assert isinstance(link.channel, ProcessChannel)

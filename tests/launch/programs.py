@@ -1,4 +1,4 @@
-"""What workers of these tests do: answer, print, and end in any way they are told to."""
+"""Programs of workers in these tests: they answer, print, and end in a given way."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from varsim.protocol.structure import StructureCodec
 
 
 class NoObjects:
-    """References to nothing."""
+    """References without objects."""
 
     def name_of(self, value: object) -> None:
         return None
@@ -25,7 +25,7 @@ class NoObjects:
 
 
 def serve(link: WorkerLink) -> None:
-    """Answers a `Fetch`; runs the reason of an `Abort`, and sends what it calls `answer`."""
+    """Answer a `Fetch`; execute the reason of an `Abort`, which may call `answer`."""
     while True:
         for message in link.channel.receive(None):
             match message:
@@ -50,7 +50,7 @@ def serve(link: WorkerLink) -> None:
 
 
 def deaf(link: WorkerLink) -> None:
-    """Is busy for ever, and does not hear a `Shutdown`."""
+    """Work for ever without receiving, so that a `Shutdown` has no effect."""
     while True:
         os.getpid()
 
@@ -69,5 +69,5 @@ def keeping(link: WorkerLink) -> None:
 
 
 def draw() -> tuple[float, float]:
-    """One number of each global generator, for `strategy.run`."""
+    """Return one number of each global generator, for `strategy.run`."""
     return random.random(), float(np.random.random())  # noqa: NPY002  # as programs still do

@@ -1,4 +1,4 @@
-"""Too few open files are an error of varsim, where libzmq would abort the program."""
+"""Too few open files are an error of varsim; without it libzmq would abort the program."""
 
 from __future__ import annotations
 

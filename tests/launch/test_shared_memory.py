@@ -33,7 +33,7 @@ pytestmark = pytest.mark.processes
 
 MIB = 2**20
 LARGE = MIB // 16
-"""Elements of an array that is worth sharing, though ZeroMQ would copy it."""
+"""Elements of an array that is large enough for shared memory."""
 
 SUM, MEAN = VariableAggregation.SUM, VariableAggregation.MEAN
 
@@ -96,7 +96,7 @@ def test_a_large_value_arrives(launch: Launch, exchange: str, transport: str, sh
 
 
 def test_a_value_that_was_read_never_changes(launch: Launch) -> None:
-    """Its memory is the worker's, which writes other values meanwhile."""
+    """Its memory belongs to the worker, which writes other values later."""
     cluster = launch(2)
     kept = [large(cluster, replica_id, replica_id + 10) for replica_id in (0, 1)]
     for value in range(5):
@@ -106,7 +106,7 @@ def test_a_value_that_was_read_never_changes(launch: Launch) -> None:
 
 
 def test_memory_is_used_again_when_workers_have_let_go(launch: Launch) -> None:
-    """They say so by themselves when it is much: here, nothing else makes them send anything."""
+    """If they release much memory they report it at once: here they have nothing else to send."""
     cluster = launch(2, "hearing")
     value = np.zeros(MIB)
     for _ in range(4 + 4 * TOLD_FROM_BYTES // value.nbytes):
@@ -258,7 +258,7 @@ def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("size", [1000, MIB // 2 + 1, MIB + 7])
 def test_a_merge_is_the_same_with_help(launch: Launch, two_cores: None, size: int) -> None:
-    """A small one, one that is not worth any help, and one in two slices."""
+    """The merges are a small one, one that one process computes, and one in two slices."""
     cluster = launch(2)
     for operation in (Operation.ASSIGN, Operation.ASSIGN_SUB):
         shared = check_merge(cluster, contributions(cluster, size), operation, [0, 1])

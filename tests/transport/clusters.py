@@ -1,4 +1,4 @@
-"""The shared memory of a cluster whose processes are all in this one."""
+"""The shared memory of a cluster whose processes are simulated in this one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SIZES = tuple(SHARED_FROM_BYTES // 8 + extra for extra in (0, 1, 5_000, 50_000))
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Kept:
-    """An array that somebody holds, and the number that each element of it must be for ever."""
+    """An array that a process holds, and the value that all its elements must keep."""
 
     array: Array
     number: int
@@ -50,14 +50,14 @@ class Process:
     held: list[Kept] = field(default_factory=list)
 
     def used_bytes(self) -> int:
-        """Of its own blocks, those that somebody looks at."""
+        """Return its own blocks that a process still reads."""
         self.arena.settle()
         free = sum(size * len(blocks) for size, blocks in self.arena._free.items())
         return self.arena._held_bytes - free
 
 
 class SharedCluster:
-    """A coordinator "c" and two workers "a" and "b", over one file."""
+    """A coordinator "c" and two workers "a" and "b" with one shared file."""
 
     def __init__(self, limit_bytes: int = LIMIT_BYTES) -> None:
         self.warnings: list[str] = []
@@ -132,7 +132,7 @@ class SharedCluster:
         return self.deliver(receiver, sender)
 
     def settle(self) -> None:
-        """Delivers everything, and exchanges notes until nobody has anything to say."""
+        """Deliver everything, and exchange notes until no process has a note to send."""
         ways = [(name, peer) for name, process in self.processes.items() for peer in process.leases]
         quiet = False
         while not quiet:
@@ -146,7 +146,7 @@ class SharedCluster:
                     self[name].leases[peer].take_note(note)
 
     def let_go(self) -> None:
-        """Everybody drops everything."""
+        """Drop all arrays of all processes."""
         for process in self.processes.values():
             process.held.clear()
         self.settle()
@@ -160,7 +160,7 @@ class SharedCluster:
                 assert kept.is_unchanged(), f"{process.name} holds {kept.number}: {kept.array}"
 
     def assert_free(self) -> None:
-        """Nobody holds anything for anybody."""
+        """Check that no process holds a block for another."""
         for process in self.processes.values():
             assert 0 == process.used_bytes(), process.name
             for peer, leases in process.leases.items():

@@ -1,4 +1,4 @@
-"""Blocks of shared memory: their sizes, their limits, and what is left of them."""
+"""Blocks of shared memory: their sizes, their limits, and their release."""
 
 from __future__ import annotations
 
@@ -267,7 +267,7 @@ def test_the_limit_is_half_of_the_memory_or_what_the_environment_says(
 
 
 def test_blocks_need_no_descriptors(make: Make) -> None:
-    """Of these a process has a thousand, and a model may have as many variables."""
+    """A process has about a thousand descriptors, and a model may have as many variables."""
     arena = make()
     before = descriptors()
     kept = [take(arena, 2**16) for _ in range(100)]
