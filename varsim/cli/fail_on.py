@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from textwrap import wrap
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -19,17 +18,6 @@ ANY: Final = "any"
 
 DIFFERENCE: Final = "unexplained-difference"
 """A value that differs from a single device's without a known rule; this is not a finding."""
-
-
-class ListsKinds(click.Command):
-    """A command whose help lists the kinds of finding where its docstring says KINDS."""
-
-    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the text of the help."""
-        kinds = [word for word in words() if word not in {DIFFERENCE, ANY}]
-        lines = wrap(", ".join(kinds), width=72, break_on_hyphens=False)
-        self.help = (self.help or "").replace("KINDS", "\n".join(lines))
-        super().format_help_text(ctx, formatter)
 
 
 def words() -> list[str]:

@@ -35,7 +35,7 @@ _EXIT_CODE: Final = {"VALID": DONE, "INVALID": INVALID, "UNKNOWN": UNKNOWN}
 _EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, UNKNOWN, FOUND, INTERRUPTED)
 
 
-@click.command(cls=fail_on.ListsKinds, epilog=_EXIT_CODES, short_help="Judge a run by its record.")
+@click.command(epilog=_EXIT_CODES, short_help="Judge a run by its record.")
 @click.argument("run", default="runs/latest", shell_complete=completion.runs)
 @click.option("--json", "as_json", is_flag=True, help="Print the verdicts as JSON, and only that.")
 @click.option(
@@ -88,7 +88,12 @@ def check(
     The kinds of --fail-on:
 
     \b
-    KINDS
+    failed-run, failed-call, stale-read, divergence, write-write-conflict,
+    read-write-conflict, wrong-by-the-number-of-replicas, mean-of-means,
+    first-replica-only, integer-truncation, overflow-of-a-sum,
+    merges-that-are-never-read, reads-with-nothing-changed,
+    merges-of-the-same-values, manual-synchronisation-after-every-write,
+    waiting-for-one-replica, collectives-of-different-lines
 
     `any` means all of these. It does not include unexplained-difference, which is a value that
     differs from that of a single device, and no rule explains why.
