@@ -20,7 +20,7 @@ VarsimError
 ├── CallTimeout                   (TimeoutError)  no replica said anything for too long
 ├── StillRunning                  (RuntimeError)  a replica is still in a call that was given up
 ├── WorkerLost                    (RuntimeError)  a worker process ended
-├── ReplicaError                  (RuntimeError)  a replica raised what cannot travel
+├── ReplicaError                  (RuntimeError)  a replica's exception cannot be sent
 ├── StartError                    (RuntimeError)  the workers did not come up
 ├── ProtocolError                 (RuntimeError)  a peer sent what the protocol does not allow
 └── ConfigError                   (ValueError)    an experiment, or a command line, is wrong
@@ -100,7 +100,7 @@ class VariableError(VarsimError):
 
     Attributes:
         variable: The variable's name.
-        problem: What is wrong, as a sentence; `fact` has it as fields where it is known.
+        problem: What is wrong, as a sentence. `fact` has it as a structured value, if one exists.
         remedy: What to do about it, as a sentence, where no fix says it.
     """
 
@@ -238,9 +238,10 @@ class WorkerLost(VarsimError, RuntimeError):
 
 
 class ReplicaError(VarsimError, RuntimeError):
-    """What a replica's function raised: the cause of the exception that the program sees.
+    """A replica's function raised an exception; the text has the replica's traceback.
 
-    It stands for the exception itself where that cannot travel between processes.
+    It is the cause of the exception that the program sees. If an exception cannot be sent to the
+    program's process, the program sees this error instead.
     """
 
     definite = False

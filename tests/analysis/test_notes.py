@@ -131,6 +131,6 @@ def test_kinds_that_could_not_be_searched_for_are_not_counted(tmp_path: Path):
     assert of_batches | {TRUNCATION} == found.kinds_left_out
     assert set() == replace(found, compared=nothing).kinds_left_out
     assert of_batches == untried.kinds_left_out
-    assert f"none of the {len(SEARCHED_KINDS) - 3} kinds of finding that could be searched for" in (
+    assert f"searched for the {len(SEARCHED_KINDS) - 3} kinds that could be searched for" in (
         nothing_found(untried)
     )

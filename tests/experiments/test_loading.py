@@ -223,7 +223,7 @@ def test_an_error_lists_the_allowed_values(write: Write):
     write("x.yaml", "workers: 0\nsteps: 0")
 
     assert (
-        "\n  workers: How many replicas, each a worker process: 1 to 1024.\n  (1 more like this)"
+        "\n  workers: How many replicas, each a worker process: 1 to 1024.\n  (1 more error)"
         in (error_of(Path("x.yaml")))
     )
 

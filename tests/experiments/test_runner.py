@@ -186,7 +186,7 @@ def test_a_watcher_sees_the_start_every_step_and_each_warning():
 
     assert [
         "x",
-        "variable one.",
+        "variable component.",
         "variable 'free'",
         (1, 3, {"loss": 1.0}),
         (2, 3, {"loss": 0.5}),

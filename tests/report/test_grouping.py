@@ -20,6 +20,7 @@ LAYERS = [f"encoder/layer_{i:02}/kernel" for i in range(64)]
         (["w", "b", "c"], "w, b and c"),
         (["w", "b", "c", "d"], "w, b, … (4 variables)"),
         (["w", "w"], "w (2 variables)"),
+        (["weights", "bias"], "weights and bias"),
         (LAYERS, "encoder/layer_*/kernel (64 variables)"),
         (LAYERS[:10], "encoder/layer_*/kernel (10 variables)"),
         (["a/layer_1/w", "a/layer_2/b"], "a/layer_*/* (2 variables)"),

@@ -92,8 +92,9 @@ weights was written by each replica to its own copy; only cross-replica reads
 and assigns combined the copies: 1,200 messages and 121 KiB if each variable
 were sent alone. The replicas' copies are up to 1 apart.
 
-This run was not recorded, so varsim's promises were not checked, and your
-program was not searched for findings. `--trace ops` records a run.
+Nothing was recorded in this run, so varsim's promises were not checked, and
+your program was not searched for findings. Runs are recorded with `--trace ops`
+(the default), from their first strategy on.
 
 saved in /somewhere/runs/x/
 """
@@ -342,7 +343,7 @@ def test_adaptive_without_a_saving_says_so():
         ),
         (
             Judgement(outcome="VALID", reasons=[], compared="3 values at 1 place differ"),
-            "oracle: 3 values at 1 place differ `varsim check` explains this, and what to do",
+            "oracle: 3 values at 1 place differ `varsim check` shows the whole comparison",
         ),
         (
             Judgement(

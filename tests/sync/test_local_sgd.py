@@ -112,7 +112,7 @@ def test_the_average_is_a_mean_and_no_aggregation_means_that():
 
 @pytest.mark.parametrize("every", [0, -1, 2.0, "8"])
 def test_the_number_of_writes_is_a_positive_integer(every):
-    with pytest.raises(ConfigError, match="expected an integer from 1"):
+    with pytest.raises(ConfigError, match="expected a positive integer: after how many writes"):
         tf.LocalSGD(every)
 
 

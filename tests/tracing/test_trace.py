@@ -153,7 +153,7 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ProtocolError, match="does not begin as a trace"):
         list(records(path))
     path.write_bytes(b"varsim-trace-1\n" + bytes(20))
-    with pytest.raises(ProtocolError, match="does not say of which process"):
+    with pytest.raises(ProtocolError, match="does not name its process"):
         begun(path)
 
 

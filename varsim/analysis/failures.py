@@ -60,7 +60,7 @@ class _FailedCall:
 
     finish: Event
     said: str
-    raised: list[Event]  # by replicas, or the loss of their workers
+    raised: list[Event]  # what replicas raised, or the loss of their workers
     count: int = 1
     last: int = 0  # call
 
@@ -116,7 +116,7 @@ def _last_call_failed(history: History, calls: Sequence[_FailedCall]) -> bool:
 
 
 def _alike(calls: Sequence[_FailedCall]) -> list[_FailedCall]:
-    """Return the first of each group of calls that failed in the same way, with their number."""
+    """Return the first of the calls that failed in the same way, with a count of them."""
     groups: dict[str, _FailedCall] = {}
     for one in calls:
         known = groups.setdefault(_DIGITS.sub("#", one.said), one)
@@ -144,8 +144,8 @@ def _finding(history: History, call: _FailedCall) -> Finding:
         locations=_locations(history, call),
         count=call.count,
         what=f"call {call.finish.call} failed{_by(call)}: {call.said}{more}",
-        remedy="What this call did not do is missing from then on. If the program continues "
-        "after it on purpose, there is nothing to do.",
+        remedy="Operations that were not completed in this call had no effect. If the program "
+        "continues after it on purpose, there is nothing to do.",
         events=_events(call),
     )
 

@@ -25,9 +25,10 @@ _NOT_THE_USERS: tuple[str, ...] = (
 
 
 _locations: dict[tuple[int, int], tuple[CodeType, str | None]] = {}
-"""(id of a code object, offset in it) → that code, kept alive, and file:line; None if it is ours.
+"""By id of a code object and offset in it: the code object, and file:line.
 
-Finding out once is what makes it cheap: programs write in the same lines again and again.
+None stands for code of varsim. The code object is kept so that its id stays unique. Programs write
+in the same lines again and again, so a cache saves most of the time.
 """
 
 

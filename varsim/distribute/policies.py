@@ -31,12 +31,16 @@ def policy_named(name: str) -> CustomPolicy:
         ConfigError: There is none, or it cannot have these parameters.
     """
     keyword, *parameters = name.split(":")
+    if VariableSynchronization.__members__.get(keyword.upper()):
+        raise ConfigError(f"{name!r}: {keyword} has no parameters")
+    kind = POLICIES.load(keyword)
     try:
-        policy: CustomPolicy = POLICIES.load(keyword).parse(parameters)
+        policy: CustomPolicy = kind.parse(parameters)
     except (TypeError, ValueError) as error:
         if isinstance(error, ConfigError):
             raise
-        raise ConfigError(f"invalid parameters of {keyword}: {name!r}") from error
+        right = f"; write it as in {kind.example}" if kind.example else ""
+        raise ConfigError(f"invalid parameters of {keyword}: {name!r}{right}") from error
     custom.register(policy)
     return policy
 

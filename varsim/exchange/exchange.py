@@ -73,7 +73,7 @@ class CoordinatorExchange(Protocol):
         """Note that a worker has died."""
 
     def reduce(self, request: Reduce, now_s: float) -> Array | None:
-        """Return the value of `reduce.merge`, bit for bit; None if it will be in `finished`.
+        """Return exactly the value of `reduce.merge`; None if it will be in `finished`.
 
         A request replaces an unfinished one.
         """
@@ -144,7 +144,7 @@ EXCHANGES: Final = Registry[Exchange](
 
 
 def check_exchange(name: str, transport: Transport) -> None:
-    """Do nothing if there is such an exchange, and it can be used here.
+    """Check that there is such an exchange, and that it can be used here.
 
     Raises:
         ConfigError: The text says what to use instead.

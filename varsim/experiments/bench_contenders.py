@@ -1,7 +1,7 @@
-"""Define what a host is timed at, and let the contenders take turns.
+"""Define the operations that are timed on a host, and time these contenders in turns.
 
-So a load on the host affects all of them. Each contender finally checks that what it timed was
-right: a figure of a wrong result says nothing.
+Because they take turns, a load on the host affects all of them. Finally each contender checks its
+result: the time of a wrong result says nothing.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ _FLOAT_BYTES = 4
 
 
 def copies(size_bytes: int) -> Sample:
-    """Return a contender that copies memory, which caches may hold."""
+    """Return a contender that copies memory; small copies may stay in the caches."""
     here = np.ones(size_bytes, np.uint8)
     there = np.zeros_like(here)
     return lambda: (per_call(partial(np.copyto, there, here), _LOCAL_S),)

@@ -107,7 +107,10 @@ def _read(path: Path) -> _Layers:
     except FileNotFoundError:
         raise ConfigError(f"there is no file {str(path)!r}{_nearest_file(path)}") from None
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 text: {error}") from None
+        raise ConfigError(
+            f"{path}: not UTF-8 text: {error}. An experiment is a YAML file; unpack an exported "
+            "run first"
+        ) from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
     document = yaml_lines.load(text, str(path))
@@ -144,7 +147,8 @@ def _story(error: ValidationError, layers: _Layers) -> str:
     problems = error.errors()
     first = problems[0]
     keys = tuple(str(part) for part in first["loc"])
-    more = f"\n  ({len(problems) - 1} more like this)" if len(problems) > 1 else ""
+    others = len(problems) - 1
+    more = f"\n  ({others} more error{'s' * (others > 1)})" if others else ""
     if not keys:  # the model's own checks
         wrong = first["ctx"]["error"]
         if isinstance(wrong, WrongKey):

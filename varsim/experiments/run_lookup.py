@@ -147,8 +147,12 @@ def _without_record(path: Path) -> str:
         )
     if not (path / SUMMARY).is_file():
         return f"{path} has no {HISTORY} yet: the run has not ended, or it was killed"
-    kept = f"; the records of its processes are in {TRACES}/" if (path / TRACES).is_dir() else ""
-    return f"{path} has no {HISTORY}: it could not be written when the run ended{kept}"
+    if not (path / TRACES).is_dir():
+        return f"{path} has no {HISTORY}: its program used no strategy, or the file was removed"
+    return (
+        f"{path} has no {HISTORY}: it could not be written when the run ended; the records of its "
+        f"processes are in {TRACES}/"
+    )
 
 
 def _traced_at(path: Path) -> object:

@@ -24,7 +24,7 @@ PACK_LIMIT_BYTES: Final = 64 * 1024
 """A smaller array is packed with others, which costs less than a frame of its own."""
 
 ALIGNMENT: Final = 16
-"""Of every packed array: enough for each dtype and for vector instructions."""
+"""Alignment of every packed array: enough for each dtype and for vector instructions."""
 
 MAX_FRAME_BYTES: Final = 2**34
 """Of one array: 16 GiB, more than the variables of one machine have."""
@@ -137,7 +137,7 @@ class ArrayWriter:
 
 
 def _native(array: Array) -> tuple[Array, int]:
-    """Return an array of another byte order in this machine's, with its dtype code."""
+    """Convert an array to this machine's byte order; return it with its dtype code."""
     native = array.dtype.newbyteorder("=")
     code = _CODES.get(native)
     if code is None:
@@ -245,7 +245,7 @@ class ArrayReader:
 
 
 def _empty(shape: list[int], dtype: np.dtype[np.generic]) -> Array:
-    # NumPy multiplies the other dimensions too, and refuses a product that it cannot address.
+    # NumPy refuses dimensions other than 0 whose product it cannot address, even in an empty array.
     if math.prod(dimension or 1 for dimension in shape) * dtype.itemsize > MAX_FRAME_BYTES:
         raise ProtocolError(f"an array of shape {shape}")
     return np.ndarray(shape, dtype, b"")

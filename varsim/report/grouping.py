@@ -12,6 +12,7 @@ from varsim.report.formatting import count, middle, visible
 CUT: Final = "…"
 _MOST_NAMES: Final = 3  # that are listed; for more names there is a pattern
 _LEAST_PATTERN: Final = 8  # columns of a pattern, beside how many variables it is for
+_LEAST_ENDING: Final = 3  # letters of an ending; a shorter one may be common by chance
 _COUNTED: Final = re.compile(r"(.+) \(([\d,]+) variables\)", re.DOTALL)
 _NUMBER: Final = re.compile(r"\d[\d,.]*")
 
@@ -39,7 +40,9 @@ def name_of(names: Sequence[str]) -> str:
     if len(unique) == 1:
         return f"{unique[0]} ({count(len(names))} variables)"
     pattern = pattern_of(unique)
-    says_something = any(letter.isalnum() for letter in pattern)
+    says_something = sum(map(str.isalnum, pattern)) >= (
+        _LEAST_ENDING if pattern.startswith("*") else 1
+    )
     if len(unique) == len(names) <= _MOST_NAMES and not says_something:
         return " and ".join([", ".join(unique[:-1]), unique[-1]])
     if not says_something:

@@ -120,8 +120,11 @@ def _print_verdict(console: Console, summary: Summary) -> None:
         console.print(Text(f"found: {finding}"))
     if verdict.compared:
         console.print(Text(f"oracle: {verdict.compared}"))
-    if verdict.findings or verdict.compared:
+    if verdict.findings:
         console.print(Text("`varsim check` explains this, and what to do."))
+        console.print()
+    elif verdict.compared:
+        console.print(Text("`varsim check` shows the whole comparison."))
         console.print()
     console.print(Text(verdict_text(verdict.outcome, verdict.reasons)))
     console.print()

@@ -16,8 +16,9 @@ WIDTH: Final = 80
 _OF_VARSIM: Final = "This does not say that your program is right."
 
 NOTHING_RECORDED: Final = (
-    "This run was not recorded, so varsim's promises were not checked, and your program was not "
-    "searched for findings. `--trace ops` records a run."
+    "Nothing was recorded in this run, so varsim's promises were not checked, and your program was "
+    "not searched for findings. Runs are recorded with `--trace ops` (the default), from their "
+    "first strategy on."
 )
 
 
@@ -56,8 +57,8 @@ def nothing_found(examination: Examination) -> str:
     )
     which = "" if num_kinds == len(SEARCHED_KINDS) else which
     return (
-        f"none of the {num_kinds} kinds of finding{which} was found in "
-        f"{times(examination.num_events, 'event')}"
+        f"no finding: {times(examination.num_events, 'event')} were searched for the {num_kinds} "
+        f"kinds{which}"
     )
 
 

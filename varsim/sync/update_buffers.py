@@ -1,4 +1,4 @@
-"""Arrays that a program builds its updates in, and copies of what it writes from other arrays."""
+"""Supply arrays that a program fills and writes without a copy; copy all others that it writes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Allocate = Callable[[tuple[int, ...], np.dtype[np.generic]], Array]
 
 
 class UpdateBuffers:
-    """The arrays that the program was given and has not written yet: each is written uncopied."""
+    """The arrays that were supplied to the program and not written yet: these need no copy."""
 
     def __init__(self, allocate: Allocate) -> None:
         self._allocate = allocate

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from varsim.spec import Array
+if TYPE_CHECKING:  # varsim.errors imports this module, and --help must not import NumPy
+    from varsim.spec import Array
 
 _SHOWN_ELEMENTS = 6
 """So many elements tell two values apart, and fit on a line."""

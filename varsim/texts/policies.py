@@ -32,10 +32,11 @@ _TEXTS: Final = {
     ),
     VariableSynchronization.NONE: PolicyText(
         "NONE: each replica has its own value, and varsim never synchronises them.",
-        "synchronization=NONE keeps a value of its own on every replica, and never synchronises "
-        "them. TensorFlow refuses it under a strategy (strict=True does too). You owe every "
-        "exchange yourself: read the components with strategy.experimental_local_results(v), "
-        "combine them with strategy.reduce(op, v, axis=None), and save them one by one.",
+        "synchronization=NONE gives every replica its own value, and varsim never synchronises "
+        "these values. TensorFlow refuses it under a strategy (as strict=True does). Your program "
+        "must do what it needs itself: read the components with "
+        "strategy.experimental_local_results(v), combine them with "
+        "strategy.reduce(op, v, axis=None), and save each component.",
     ),
 }
 

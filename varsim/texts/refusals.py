@@ -1,4 +1,4 @@
-"""Why an operation on a variable is refused: the problems of a `VariableError`, and remedies."""
+"""Why operations on variables are refused, and remedies; the warning that copies diverge."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ REASONS: Final[dict[str, str]] = {
         "aggregation=NONE does not say how to combine them"
     ),
     "adds_to_sum": (
-        "cannot be added to in cross-replica context: synchronization=ON_READ with "
-        "aggregation=SUM reads the sum of its components, and it is not clear which of them "
-        "should change"
+        "cannot be changed by assign_add or assign_sub in cross-replica context: "
+        "synchronization=ON_READ with aggregation=SUM reads the sum of its components, and it is "
+        "not clear which of them should change"
     ),
     "local_only": (
         "cannot be read in cross-replica context: with synchronization=NONE each replica keeps "

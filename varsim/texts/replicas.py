@@ -5,12 +5,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
-from varsim.spec import Operation
 from varsim.texts.facts import Fact, name_replicas
+
+if TYPE_CHECKING:  # varsim.errors imports this module, and --help must not import NumPy
+    import numpy as np
+
+    from varsim.spec import Operation
 
 MOST_GROUPS: Final = 12
 """How many groups of replicas an error lists: more would not be readable."""
@@ -65,7 +67,7 @@ class ReadAt(Fact):
 
 @dataclass(frozen=True, slots=True)
 class HostCallAt(Fact):
-    """A request that the program does something for the replica."""
+    """A request to the program to do something for the replica."""
 
     location: str
 
@@ -95,7 +97,7 @@ class Did(Doing):
 
     operation: Fact
 
-    def of(self, count: int) -> str:  # noqa: ARG002  # an operation has no number
+    def of(self, count: int) -> str:  # noqa: ARG002  # the same for any number
         """Return the operation."""
         return str(self.operation)
 

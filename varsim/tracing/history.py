@@ -79,8 +79,9 @@ KINDS: Final[Mapping[str, str]] = {
     "write": "a write (assign, assign_add, assign_sub), before it takes effect. `position` is set "
     "for a contribution to a merge; otherwise it is local to `replica`, or the program's own (to "
     "all if `replica` is NULL)",
-    "commit": "the program's process makes `version` of a variable: of one component if `replica` "
-    "is set. `value` is the operand of `operation`; of a merge, the new value (assign)",
+    "commit": "the program's process commits a write: the variable (or only the component of "
+    "`replica`, if that is set) gets this `version`. `value` is the operand of `operation`. For a "
+    "merge, `operation` is assign, and `value` is the new value",
     "install": "a replica applies a commit to its component; caused by `commit`",
     "read": "a read. By the program it is the cross-replica value, or of `replica`'s component; "
     "`times` counts reads that only repeat the one before, if they are several",

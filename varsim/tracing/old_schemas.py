@@ -46,7 +46,7 @@ def upgrade(connection: sqlite3.Connection, schema: int, current: int, tables: s
     """Rewrite the tables of a file.
 
     Args:
-        current: The schema that it has then.
+        current: The schema that the file has afterwards.
         tables: The statements that create tables and indices of that schema.
     """
     assert schema in READABLE

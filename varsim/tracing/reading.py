@@ -54,7 +54,7 @@ class Reading:
                     if _is_damaged(record):
                         return
                     yield record
-            except ValueError:  # as all of msgpack's own are: it is damaged
+            except ValueError:  # all errors of msgpack are ValueErrors: the trace is damaged
                 return
 
 
@@ -82,5 +82,5 @@ def begun(path: Path) -> TraceRecord:
     """
     first = next(records(path), None)
     if first is None or first[0] != RecordKind.BEGUN:
-        raise ProtocolError(f"{path} does not say of which process it is")
+        raise ProtocolError(f"{path} does not name its process")
     return first

@@ -32,7 +32,7 @@ class Tcp:
 
     same_memory = False
 
-    def listen(self, num_replicas: int, directory: Path) -> RouterListener:  # noqa: ARG002 - ipc's
+    def listen(self, num_replicas: int, directory: Path) -> RouterListener:  # noqa: ARG002 - for ipc
         """Bind a free port of the loopback interface."""
         return _TcpListener(num_replicas)
 

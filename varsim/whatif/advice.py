@@ -278,9 +278,9 @@ def _reason(effect: Effect, tried: Mapping[Settings, Effect], mends: tuple[str, 
 def _saving(effect: Effect) -> str:
     before, after = effect.cost_before, effect.cost_after
     if not before.messages:
-        return f"nothing: it costs {after.messages:,} messages, which were none"
+        return f"nothing: it costs {after.messages:,} messages, instead of none"
     saved = before.messages - after.messages
-    share = f"{saved / before.messages:.0%} of the messages" if saved > 0 else "nothing"
+    share = f"{saved / before.messages:.0%} of the messages" if saved > 0 else "no message"
     return (
         f"{share} ({before.messages:,} → {after.messages:,}), "
         f"{before.size_bytes:,} → {after.size_bytes:,} bytes"

@@ -34,14 +34,14 @@ def experiment_keys(program: RecordedProgram, chosen: Mapping[int, Settings]) ->
     if is_adaptive(program, chosen):
         keys["auto"] = "adaptive"
     elif is_adaptive(program, {}):
-        keys["auto"] = "on_write"  # adaptive is refused where nothing is
+        keys["auto"] = "on_write"  # refused if no variable is adaptive
     keys["variables"] = {}
     for number, settings in _written(program, chosen).items():
         row = program.variables[number]
         of_variable = {"synchronization": settings.synchronization.name.lower()}
         if settings.aggregation.name != row.aggregation:
             of_variable["aggregation"] = settings.aggregation.name.lower()
-        keys["variables"][escape(row.name)] = of_variable  # which may be a pattern
+        keys["variables"][escape(row.name)] = of_variable  # a key is a pattern
     return keys
 
 

@@ -179,10 +179,12 @@ def _difference(first: ChangedRead) -> str:
     who = "the program" if first.process == PROGRAM else f"replica {first.process}"
     where = f"The first, in step {first.step} at {first.location} by {who}"
     if first.after is None:
-        return f"{where}, read {_shown(first.before)}, and would fail."
+        element = " at element 0" if first.before.size > 1 else ""
+        return f"{where}, read {_shown(first.before)}{element}, and would fail."
     index = _most_apart(first.before, first.after)
     before, after = (_shown(one, index) for one in (first.before, first.after))
-    return f"{where}: {before}, and would be {after}."
+    element = f"element {index} was" if first.before.size > 1 else "it was"
+    return f"{where}: {element} {before}, and would be {after}."
 
 
 def _most_apart(one: Array, other: Array) -> int:
@@ -197,8 +199,7 @@ def _most_apart(one: Array, other: Array) -> int:
 def _shown(value: Array, index: int = 0) -> str:
     if not value.size:
         return "nothing"
-    shown = number(np.ravel(value)[index].item())
-    return shown if value.size == 1 else f"{shown} at element {index}"
+    return number(np.ravel(value)[index].item())
 
 
 def _print_lines(console: Console, title: str, lines: Sequence[str]) -> None:

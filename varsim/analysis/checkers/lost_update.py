@@ -10,8 +10,8 @@ from varsim.tracing.history import Event
 class LostUpdate(Checker):
     """Checks that writes are committed, and that commits reach every replica in time.
 
-    In time is before the next call begins there, or the program asks for the component. A call
-    that fails may drop what not all of its replicas had written.
+    A commit must arrive before the replica begins a later call, and before it answers a later
+    request for its component. A failed call may drop writes that only some replicas have made.
     """
 
     name = "lost-update"
@@ -55,8 +55,8 @@ class LostUpdate(Checker):
         if oldest is not None and event.cause is not None and oldest.event.event < event.cause:
             self.wrong(
                 self.variable_of(oldest.event),
-                f"version {oldest.event.version} has not reached replica {event.process}, and a "
-                "later call has",
+                f"version {oldest.event.version} has not reached replica {event.process} before a "
+                "later call began there",
                 (oldest.event.event, event.event),
             )
 
@@ -79,12 +79,12 @@ class LostUpdate(Checker):
             return
         if None in {event.replica, waiting.replica} or event.replica == waiting.replica:
             proof = (waiting.event, event.event)
-            self.wrong(variable, "the program reads, and what it wrote has no commit", proof)
+            self.wrong(variable, "the program reads before its own write is committed", proof)
 
     def end(self) -> None:
         """Report writes of the program without a commit."""
         for written in self.replay.program_writes.left():
             variable = self.variable_of(written.event)
             if not variable.promise.deferred:
-                reason = "whether a write by the program had any effect was not recorded"
+                reason = "the record does not show whether a write by the program had an effect"
                 self.undecided(variable, reason, written.event.event)

@@ -18,17 +18,17 @@ from varsim.analysis.rounding import close, rounding, wide
 from varsim.tracing.history import Event
 
 _ABOUT: Final = 1.5
-"""How far the factor of a sum of unequal values may be from the number of replicas."""
+"""A sum of unequal values is about N times the right value: at most this factor more or less."""
 
 _TELLING_ELEMENTS: Final = 4
-"""So many different numbers are not related by chance; nor is one that is not whole."""
+"""So many different whole numbers do not fit a relation by chance; nor does one other number."""
 
 _NEARLY: Final = 0.05
 
 _LARGE: Final = 100
 
 _MOST_ELEMENTS: Final = 256
-"""Of the values of a comparison that is kept."""
+"""How many elements of each value are kept with a comparison."""
 
 _SIMPLE: Final = 100
 """The largest denominator of a simple fraction."""
@@ -54,7 +54,7 @@ class Relation(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One value that came of the replicas' values, beside the one of a single device."""
+    """One value that was computed from the replicas' values, and the same of a single device."""
 
     event: Event  # the last of those that show it
     others: tuple[int, ...]  # the other events, by number
@@ -62,7 +62,7 @@ class Comparison:
     got: Flat
     wanted: Flat  # on the single device
     before: Flat | None = None  # what both runs had before, if this is an assign
-    is_change: bool = False  # the numbers are by how much the variable changed
+    is_change: bool = False  # the numbers are differences from the value before
     step: int = 1  # the values are every step-th element of the whole ones
 
     def change(self) -> Comparison | None:
@@ -191,7 +191,7 @@ def _of_first(comparison: Comparison) -> Relation | None:
 def _is_about(comparison: Comparison, factor: float) -> bool:
     """Return whether each element of a value is nearly the factor times the wanted one.
 
-    Sums of means of almost equal shards are.
+    This is true of sums of means, if the shards are almost equal.
     """
     expected = wide(comparison.wanted) * factor
     return bool((np.abs(wide(comparison.got) - expected) <= _NEARLY * np.abs(expected)).all())
@@ -223,7 +223,7 @@ def _total(parts: Sequence[Flat]) -> Flat:
 
 
 def is_truncated(comparison: Comparison, parts: Sequence[Flat]) -> bool:
-    """Return whether values are a whole number, split among all replicas, without the remainder."""
+    """Return whether values are whole numbers divided among all replicas without the remainder."""
     if comparison.wanted.dtype.kind not in "iu":
         return False
     count = len(comparison.by_replica)

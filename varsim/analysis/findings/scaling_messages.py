@@ -68,7 +68,7 @@ def message(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) -> Findin
     what, remedy = _TEXTS[fault.kind](facts, fault, oracle)
     if fault.kind is not TRUNCATION:
         compared = f"{evidence.count:,} of {times(fault.count, 'comparison')}"
-        what = f"{what} {_numbers(fault.shown)}; so in {compared} with a single device."
+        what = f"{what} {_numbers(fault.shown)}; true of {compared} with a single device."
     return finding_of(fault.kind, facts, evidence, what, remedy)
 
 

@@ -49,6 +49,7 @@ def explain(synchronization: str | None, aggregation: str | None, *, replicas: i
 
 
 def _blocks(synchronization: str | None, aggregation: str | None, replicas: int) -> Sequence[Block]:
+    from varsim.distribute.policies import BUILT_IN
     from varsim.report import explain as content
     from varsim.report.explain_layout import Paragraph, of_overview, of_page
     from varsim.spec import VariableAggregation, VariableSynchronization
@@ -56,7 +57,7 @@ def _blocks(synchronization: str | None, aggregation: str | None, replicas: int)
     if synchronization is None:
         return [*of_overview(content.overview(replicas)), Paragraph(_HINT)]
     asked: Synchronization
-    if ":" in synchronization:
+    if ":" in synchronization or synchronization in BUILT_IN:
         asked = _custom(synchronization)
     else:
         asked = _member(VariableSynchronization, "synchronization", synchronization)
@@ -66,7 +67,7 @@ def _blocks(synchronization: str | None, aggregation: str | None, replicas: int)
     return list(of_page(content.page(asked, aggregations, replicas)))
 
 
-_HINT = "More: `varsim explain on_read`, `varsim explain on_read sum`, and --replicas N."
+_HINT = "More: `varsim explain on_read sum`, `varsim explain local_sgd:8`; --replicas N."
 
 
 def _custom(name: str) -> Synchronization:

@@ -33,7 +33,7 @@ class CustomPolicy(ABC):
     """What it does, in a sentence, for `varsim explain`."""
 
     example: ClassVar[str] = ""
-    """A name with parameters, for the documents of varsim's own policies."""
+    """A name with parameters, for documents and errors."""
 
     aggregations: ClassVar[Mapping[VariableAggregation, VariableAggregation]] = {
         aggregation: aggregation for aggregation in VariableAggregation

@@ -125,7 +125,10 @@ class LocalSGD(CustomPolicy):
 
     def __post_init__(self) -> None:
         if type(self.every) is not int or self.every < 1:
-            raise ConfigError(f"invalid LocalSGD({self.every!r}): expected an integer from 1")
+            raise ConfigError(
+                f"invalid LocalSGD({self.every!r}): expected a positive integer: "
+                "after how many writes of a replica the components are averaged"
+            )
 
     @property
     def rows(self) -> Rows:
