@@ -213,7 +213,7 @@ class StillRunning(VarsimError, RuntimeError):
 
 
 class WorkerLost(VarsimError, RuntimeError):
-    """A worker process ended while its cluster was in use.
+    """A worker process ended while its cluster was in use; its strategy cannot be used any more.
 
     Attributes:
         replica_id: Whose worker it was.
@@ -234,7 +234,8 @@ class WorkerLost(VarsimError, RuntimeError):
     def __str__(self) -> str:
         said = f"; it said:\n{self.stderr_tail}" if self.stderr_tail else "; it said nothing"
         where = f"\n  full log: {self.log_path}" if self.log_path else ""
-        return f"replica {self.replica_id}: worker {self.reason}{said}{where}"
+        remedy = "\n  this strategy cannot be used any more: make a new one"
+        return f"replica {self.replica_id}: worker {self.reason}{said}{where}{remedy}"
 
 
 class ReplicaError(VarsimError, RuntimeError):
