@@ -315,6 +315,8 @@ class CoordinatorState:
     def _take(self, replica_id: int, message: Message, now_s: float) -> list[CoordinatorAction]:
         exchanges = self.registry.exchanges
         match message:
+            case Contribution():  # the most frequent, and only of a call
+                pass
             case Component():
                 self.registry.component(replica_id, message)
                 return []
@@ -394,6 +396,8 @@ class CoordinatorState:
             case Contribution():
                 plan = self._plans.plan(replica_id, message.layout_id)
                 return call.arrive(replica_id, message, now_s, plan)
+            case Returned() | Raised():
+                call.end(replica_id, message, now_s)
             case AllReduce() | AllGather() | MergeCall():
                 return call.arrive(replica_id, message, now_s)
             case Waiting():
@@ -405,8 +409,6 @@ class CoordinatorState:
                     call.demand(replica_id, message)
             case HostCall():
                 call.ask(replica_id, message)
-            case Returned() | Raised():
-                call.end(replica_id, message, now_s)
             case _:
                 raise ProtocolError(f"the coordinator does not take {message.name} messages")
         return []
