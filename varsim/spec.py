@@ -27,6 +27,8 @@ class VariableSynchronization(Enum):
     ON_WRITE = 2
     ON_READ = 3
 
+    __hash__ = object.__hash__  # members are unique; Enum's own is Python code, in hot lookups
+
 
 @dataclass(frozen=True, slots=True)
 class CustomSynchronization:
@@ -71,6 +73,8 @@ class VariableAggregation(Enum):
     MEAN = 2
     ONLY_FIRST_REPLICA = 3
 
+    __hash__ = object.__hash__
+
 
 class ReduceOp(Enum):
     """How `Strategy.reduce` and `ReplicaContext.all_reduce` combine the replicas' values."""
@@ -86,6 +90,8 @@ class Context(Enum):
     CROSS_REPLICA = "cross-replica context"
     UPDATE = "strategy.extended.update"
 
+    __hash__ = object.__hash__
+
 
 class Operation(Enum):
     """What a program does with a variable."""
@@ -96,7 +102,7 @@ class Operation(Enum):
     ASSIGN_SUB = "assign_sub"
     READ = "read"
 
-    __hash__ = object.__hash__  # members are unique; Enum's own is Python code, in hot lookups
+    __hash__ = object.__hash__
 
 
 DTYPES: frozenset[np.dtype[np.generic]] = frozenset(
