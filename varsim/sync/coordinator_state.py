@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import combinations, count
+from collections.abc import Iterable, Mapping
+from itertools import count
 
 from varsim.errors import ContextError, MismatchError, ProtocolError, StillRunning, VarsimError
 from varsim.protocol.messages import (
@@ -29,7 +29,7 @@ from varsim.protocol.messages import (
     WriteCounts,
 )
 from varsim.spec import Array
-from varsim.sync import mismatch, reduce
+from varsim.sync import reduce
 from varsim.sync.actions import (
     CallBegins,
     CoordinatorAction,
@@ -56,6 +56,7 @@ from varsim.sync.coordinator_events import (
     ReductionFailed,
     TimePasses,
 )
+from varsim.sync.crossings import Crossings
 from varsim.sync.event_log import InvalidTransition
 from varsim.sync.functions import Functions
 from varsim.sync.participant import Collectives, Plans
@@ -88,7 +89,7 @@ class CoordinatorState:
         self._plans = Plans(num_replicas, self.registry.specs)
         self._calls: dict[int, CallState] = {}  # innermost last
         self._functions = Functions()
-        self._crossed: set[frozenset[str]] = set()  # pairs of lines that were warned of
+        self._crossings = Crossings()
 
     def _all(self, message: Message) -> list[CoordinatorAction]:
         return [Send(i, message) for i in range(self.num_replicas)]
@@ -475,19 +476,8 @@ class CoordinatorState:
             reports=call.reports(),
             error=error,
             raised=raised,
-            warnings=tuple(self._warnings(call)),
+            warnings=tuple(self._crossings.new(call)),
         )
-
-    def _warnings(self, call: CallState) -> Iterator[tuple[str, str]]:
-        """Of the unnamed collectives that collectives, each pair of lines once."""
-        for points in call.crossings():
-            pairs = {
-                frozenset(pair)
-                for pair in combinations(dict.fromkeys(one.location for one in points), 2)
-            }
-            if not pairs <= self._crossed:
-                self._crossed |= pairs
-                yield mismatch.crossing(points)
 
     def validate(self) -> None:
         """Assert what must hold after every event."""
