@@ -24,7 +24,7 @@ _FEW: Final = 16
 def quiet() -> np.errstate:
     """Return a context in which NumPy does not warn: overflow to infinity is a result to compare.
 
-    Use it around a whole pass: to enter it takes longer than a sum.
+    Use it around a whole pass: entering it takes longer than a sum.
     """
     return np.errstate(all="ignore")
 
@@ -46,7 +46,7 @@ def total(values: Sequence[Flat]) -> Flat:
     """Return the sum from the first replica to the last, rounded to the dtype at each step."""
     result = values[0]
     for value in values[1:]:
-        result = np.add(result, value)  # of one dtype, as all values of a variable are
+        result = np.add(result, value)  # all values of a variable have one dtype
     return result
 
 
@@ -76,7 +76,7 @@ def combined(values: Sequence[Flat], aggregation: str) -> Flat | None:
 
 def is_infinite(value: Flat) -> bool:
     """Return whether any element of a real value is an infinity."""
-    if len(value) <= _FEW:  # then it is faster without NumPy
+    if len(value) <= _FEW:  # for few elements, plain Python is faster than NumPy
         return any(map(math.isinf, value.tolist()))
     return bool(np.isinf(value).any())
 

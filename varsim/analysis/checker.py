@@ -15,15 +15,15 @@ from varsim.analysis.replay import ComponentState, Replay, ReplayedVariable
 from varsim.tracing.history import Event
 
 _ENOUGH: Final = 100
-"""Violations among which the shortest proof is chosen; a broken run may have millions."""
+"""Violations from which the shortest proof is chosen; a broken run may have millions."""
 
 _LONGEST_PROOF: Final = 1000
-"""Events of a proof; of a longer one the earliest are left out."""
+"""Events in a proof; a longer proof loses its earliest events."""
 
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """A verdict whose events are still numbers."""
+    """A verdict whose events are still given by number."""
 
     outcome: Outcome
     reason: str
@@ -50,7 +50,7 @@ class Checker(EventObserver):
         self._undecided = 0
 
     def end(self) -> None:
-        """Take the end of a history of which nothing is missing."""
+        """Handle the end of a history that has no missing events."""
 
     def conclude(self, missing: str) -> Conclusion:
         """Return what was found.
@@ -96,14 +96,14 @@ class Checker(EventObserver):
             return Conclusion(outcome, reason, events)
         return Conclusion(outcome, f"{variable.promise.name}: {reason}", events, variable.number)
 
-    # ------------------------------------------------------------ what several of them ask
+    # ------------------------------------------------------------ shared by several checkers
 
     def promise_about(self, variable: int | None) -> Promise | None:
-        """Return what a variable promises; None without a variable."""
+        """Return the promise of a variable; None without a variable."""
         return None if variable is None else self.replay.promises[variable]
 
     def variable_of(self, event: Event) -> ReplayedVariable:
-        """Return the variable that an event is about."""
+        """Return the variable of an event."""
         return self.variables[event.variable]
 
     def own(self, event: Event) -> ComponentState:

@@ -1,6 +1,6 @@
-"""Vector clocks over the events of a history: what a process knew of the others, and when.
+"""Vector clocks over the events of a history: which events of the others a process knew, and when.
 
-A clock holds the number of the last known event of each process. So events need no clocks: `a`
+A clock holds the number of the last known event of each process, so events need no clocks. `a`
 happened before `b` if `b`'s process knew of `a`, or of a later event of `a`'s process, at `b`.
 """
 
@@ -14,13 +14,13 @@ from varsim.analysis.observer import EventObserver, Take
 from varsim.tracing.history import PROGRAM, Event
 
 _KEPT: Final = 256
-"""Clocks of one process that are kept for processes that hear of it late.
+"""Clocks kept for each process, because another process may learn of an event late.
 
-A process that hears of an older event counts as knowing a little more than it did. That can hide
-that two events are unordered; it never makes ordered events look unordered.
+An event older than these uses the oldest kept clock, which knows slightly more. That can hide that
+two events are unordered; it never makes ordered events look unordered.
 """
 
-_NO_PROCESS: Final = -2  # in place of a process, for numbers that no event has
+_NO_PROCESS: Final = -2  # in place of a process, for unused event numbers
 
 _ARRIVALS: Final = frozenset({"write", "arrive"})
 _RELEASES: Final = frozenset({"commit", "answer"})
@@ -28,10 +28,10 @@ _ENDS: Final = frozenset({"finish", "abort"})
 
 
 class Clocks(EventObserver):
-    """The clock of every process, as far as events have been taken.
+    """The clocks of all processes after the events taken so far.
 
-    The order has three sources: the events of one process; an event and its `cause`; the arrivals
-    at a collective and its commit or answer.
+    The order has three sources: the order within one process; an event's `cause`; and, for a
+    collective, the arrivals before its commit or answer.
     """
 
     def __init__(self, num_replicas: int) -> None:
@@ -41,12 +41,12 @@ class Clocks(EventObserver):
             ([0], [(0,) * size]) for _ in range(size)
         ]
         self._joined: list[list[object]] = [[None] * size for _ in range(size)]
-        """By process and other: what it learned of the other last, of all processes."""
-        self._processes = array("h")  # by event; two bytes each, so that millions fit
+        """[process][other]: the clock of `other` that `process` merged last."""
+        self._processes = array("h")  # by event number; two bytes each: there may be millions
         self._arrived: dict[tuple[int | None, int], list[tuple[int, int]]] = {}
 
     def taker(self, kind: str, *, by_program: bool) -> Take:
-        """Return a method for every event; some do more than to advance a clock."""
+        """Return the method for events of a kind; every event advances a clock."""
         if kind in (_RELEASES if by_program else _ARRIVALS):
             return self._release if by_program else self._arrive
         return self._end if kind in _ENDS else self._take
@@ -59,7 +59,7 @@ class Clocks(EventObserver):
             arrived.append((event.process, event.event))
 
     def _release(self, event: Event) -> None:
-        """End a collective: the program knows all that arrived there."""
+        """End a collective: the program knows all arrivals at it."""
         self._follow(event)
         if event.position is not None:
             for replica_id, number in self._arrived.pop((event.call, event.position), ()):
@@ -74,14 +74,14 @@ class Clocks(EventObserver):
 
     def _take(self, event: Event) -> None:
         """Advance the clock of the event's process."""
-        number, process, cause = event[0], event[1], event[16]  # by index: it takes half the time
+        number, process, cause = event[0], event[1], event[16]  # by index: twice as fast as by name
         processes, now = self._processes, self._now[process]
         if cause is not None and 0 <= cause < len(processes):
             other = processes[cause]
             if now[other] < cause and other not in (_NO_PROCESS, process):
                 self._join(process, number, other, cause)
         now[process] = number
-        if number == len(processes):  # as it is, if the numbers have no gaps
+        if number == len(processes):  # always so if the numbers have no gaps
             processes.append(process)
         elif number > len(processes):
             processes.extend([_NO_PROCESS] * (number - len(processes)))
@@ -92,11 +92,11 @@ class Clocks(EventObserver):
         return self._now[by][of]
 
     def clock(self, process: int) -> list[int]:
-        """Return all that `known` says of a process, by process. Do not change it."""
+        """Return the last event of each process that a process knows of. Do not change the list."""
         return self._now[process]
 
     def _follow(self, event: Event) -> None:
-        """Let the process know the cause. A second time changes nothing."""
+        """Merge the clock of the cause into the process's clock. A second call changes nothing."""
         cause = event.cause
         if cause is not None and 0 <= cause < len(self._processes):
             other = self._processes[cause]
@@ -108,7 +108,7 @@ class Clocks(EventObserver):
         if now[other] >= cause:
             return
         numbers, clocks = self._kept[other]
-        if cause >= numbers[-1]:  # as a rule
+        if cause >= numbers[-1]:  # the usual case
             known = clocks[-1]
         else:
             known = clocks[max(bisect_right(numbers, cause) - 1, 0)]

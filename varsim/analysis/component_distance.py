@@ -12,7 +12,7 @@ import numpy as np
 from varsim.analysis.arithmetic import Flat
 from varsim.analysis.lens import Moment
 
-_QUIET: Final = np.errstate(all="ignore")  # infinities and NaN are what is looked at
+_QUIET: Final = np.errstate(all="ignore")  # infinities and NaN are expected here
 
 
 class ElementReason(Enum):
@@ -28,16 +28,16 @@ class TellingElements:
     """The most informative elements of a variable, by their index in the flat value."""
 
     reason: ElementReason
-    indices: tuple[int, ...]  # the most telling first
-    by: tuple[float, ...]  # how far apart, how much change, or how large, of each
+    indices: tuple[int, ...]  # the most informative first
+    by: tuple[float, ...]  # the distance, change or magnitude of each
 
 
 def ranges(arrays: Sequence[np.ndarray]) -> np.ndarray:
     """Return for each element the largest minus the smallest component, in float64.
 
     Args:
-        arrays: Of one shape and dtype. NaN equals NaN, and is infinitely far from all else; of
-            complex numbers the result is an upper bound.
+        arrays: Of one shape and dtype. NaN equals NaN, and is infinitely far from any other value.
+            For complex numbers the result is an upper bound.
     """
     if arrays[0].dtype.kind == "c":
         parts = [_ranges([getattr(array, part) for array in arrays]) for part in ("real", "imag")]
@@ -65,7 +65,7 @@ def magnitudes(array: np.ndarray) -> np.ndarray:
 
 
 def largest(measured: np.ndarray, most: int) -> list[int]:
-    """Return the flat indices of the largest numbers above zero, the largest first."""
+    """Return the flat indices of the largest positive numbers, the largest first."""
     numbers = measured.ravel()
     count = min(most, int(np.count_nonzero(numbers)))
     if not count:
@@ -77,7 +77,7 @@ def largest(measured: np.ndarray, most: int) -> list[int]:
 
 
 def telling(components: Sequence[np.ndarray], most: int) -> TellingElements:
-    """Return the elements in which components of one shape differ most, else the largest."""
+    """Return the elements with the largest differences between components, else the largest."""
     differs = ranges(components)
     if differs.any():
         return _telling(ElementReason.DIFFERS, differs, most)
@@ -85,10 +85,10 @@ def telling(components: Sequence[np.ndarray], most: int) -> TellingElements:
 
 
 def telling_of(moments: Sequence[Moment], most: int) -> TellingElements | None:
-    """Return elements of a variable over its steps; None if its shape changes, or it is empty.
+    """Return elements of a variable over its steps; None if its shape changes or it is empty.
 
-    They are those in which replicas are furthest apart at the end of any step; if replicas never
-    differ, those that change most; if nothing changes, the largest.
+    Choose the elements with the largest distance between replicas at the end of any step; if
+    replicas never differ, those with the largest change; if nothing changes, the largest.
     """
     known = [[one for one in moment.components if one is not None] for moment in moments]
     sizes = {len(one) for parts in known for one in parts}
@@ -113,7 +113,7 @@ def _telling(reason: ElementReason, measured: np.ndarray, most: int) -> TellingE
 
 
 def _over_all(measured: Sequence[np.ndarray]) -> np.ndarray | None:
-    """Return the largest number of each index."""
+    """Return the largest number at each index."""
     if not measured:
         return None
     found = measured[0]

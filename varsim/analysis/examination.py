@@ -20,9 +20,9 @@ class Examination:
     """The result of examining a history."""
 
     verdicts: tuple[Verdict, ...]
-    findings: tuple[Finding, ...]  # what failed, and more if the record is whole
+    findings: tuple[Finding, ...]  # failures; all other kinds only if the record is whole
     compared: Compared | None
-    """The comparison with a single device; None without an oracle whose record is whole."""
+    """The comparison with a single device; None unless both records are whole."""
     num_events: int
     num_replicas: int
     not_looked_at: tuple[Note, ...]
@@ -42,14 +42,14 @@ class Examination:
 
     @property
     def num_kinds(self) -> int:
-        """Return how many kinds of finding were looked for; with one replica there are none."""
+        """Return how many kinds of finding were searched for; 0 with one replica."""
         if not self.is_whole or self.num_replicas < 2:
             return 0
         return len(SEARCHED_KINDS) - len(self.kinds_left_out)
 
     @property
     def kinds_left_out(self) -> frozenset[FindingKind]:
-        """Return the kinds that could not be looked for, as there was nothing to compare with."""
+        """Return the kinds that were not searched for, because they need a comparison."""
         compared = self.compared
         if compared is None:
             return frozenset(kind for kind in SEARCHED_KINDS if kind.needs_oracle)
@@ -72,7 +72,7 @@ def examine(
         oracle: The history of the same program on one replica with the whole batch, to compare.
         ending: How the program ended; None if that is not known.
         no_oracle: Why a requested oracle is missing; "" if none was requested.
-        tell: Gets the part of the history that was seen, from 0 to 1.
+        tell: Gets the fraction of the history that was read, from 0 to 1.
     """
     one_device = sound(oracle)
     if oracle is not None and one_device is None:
@@ -87,7 +87,7 @@ def examine(
         compared = replace(compared, returned=ending.returned)
     failed = failures(history, ending)
     notes: list[Note] = []
-    if search is not None and whole:  # these first: they are about lines of the program
+    if search is not None and whole:  # first, because they name lines of the program
         notes += search.notes()
     notes += not_looked_at(history, verdicts, no_oracle, compared=compared is not None)
     if ending is None:

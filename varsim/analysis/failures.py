@@ -1,4 +1,4 @@
-"""Failures of a run: failed calls of `strategy.run`, from the record, and the failure of the run.
+"""Failures of a run: failed calls of `strategy.run` in the record, and the failure of the run.
 
 A program may catch the error of a call and continue, so a successful run may have failed calls.
 """
@@ -28,7 +28,7 @@ DONE, FAILED, INTERRUPTED = "done", "failed", "interrupted"
 
 _DIGITS: Final = re.compile(r"\d+")
 _LOCATION: Final = re.compile(r"(?<!created) at (.+?:\d+)(?=$|[\s,;)])", re.MULTILINE)
-"""Where something happened, in the text of an error."""
+"""Matches a location in the text of an error."""
 
 _INTERRUPT: Final = "KeyboardInterrupt"
 _LOST: Final = "WorkerLost"
@@ -36,14 +36,14 @@ _LOST: Final = "WorkerLost"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How the program ended; the record does not show it."""
+    """How the program ended; the record does not contain it."""
 
     status: str  # DONE, FAILED or INTERRUPTED
     reached: str = ""  # "after 3 of 5 steps"
     kind: str = ""  # of a run that failed: the class of its error
     text: str = ""  # the text of that error
     location: str = ""  # where in the program, as file:line
-    returned: tuple[ReturnedValue, ...] = ()  # compared with what it returned on a single device
+    returned: tuple[ReturnedValue, ...] = ()  # compared with the single device's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ class Failures:
     """What failed in a run."""
 
     findings: tuple[Finding, ...]  # the run's own first
-    run_failed: bool  # as far as that is known
+    run_failed: bool  # by the ending; without one, by the record
 
 
 @dataclass(slots=True)
@@ -60,13 +60,13 @@ class _FailedCall:
 
     finish: Event
     said: str
-    raised: list[Event]  # what replicas raised, or the loss of their workers
+    raised: list[Event]  # exceptions of replicas, or losses of their workers
     count: int = 1
     last: int = 0  # call
 
 
 def failures(history: History, ending: Ending | None) -> Failures:
-    """Return what failed in a run, also if its record is not whole.
+    """Return the failures in a run, even if its record is not whole.
 
     Args:
         ending: How the program ended; None if that is not known.
@@ -116,7 +116,7 @@ def _last_call_failed(history: History, calls: Sequence[_FailedCall]) -> bool:
 
 
 def _alike(calls: Sequence[_FailedCall]) -> list[_FailedCall]:
-    """Return the first of the calls that failed in the same way, with a count of them."""
+    """Return the first of the calls that failed in the same way, with their count."""
     groups: dict[str, _FailedCall] = {}
     for one in calls:
         known = groups.setdefault(_DIGITS.sub("#", one.said), one)
@@ -151,7 +151,7 @@ def _finding(history: History, call: _FailedCall) -> Finding:
 
 
 def failed_run(ending: Ending) -> Finding:
-    """Return the failure of a run, without anything from its record."""
+    """Return the failure of a run, without using its record."""
     return Finding(
         kind=FAILED_RUN,
         variable_id=None,
@@ -165,7 +165,7 @@ def failed_run(ending: Ending) -> Finding:
 
 
 def _of_run(history: History, ending: Ending, call: _FailedCall | None) -> Finding:
-    """Return the failure of a run, with the call that it failed in, if there is one."""
+    """Return the failure of a run, with the failed call that caused it, if any."""
     finding = failed_run(ending)
     if call is None:
         return finding
@@ -175,7 +175,7 @@ def _of_run(history: History, ending: Ending, call: _FailedCall | None) -> Findi
 
 
 def _by(call: _FailedCall) -> str:
-    """Return the replicas, as text, that raised or whose workers were lost."""
+    """Return as text the replicas that raised or lost their workers."""
     who = {one.process if one.kind == "raise" else one.replica or 0 for one in call.raised}
     if not who:
         return ""
@@ -183,7 +183,7 @@ def _by(call: _FailedCall) -> str:
 
 
 def _locations(history: History, call: _FailedCall) -> tuple[tuple[str, int], ...]:
-    """Return where it was raised; else where the replicas were, by the error or the last events."""
+    """Return where the error was raised; else the locations in its text or of the last events."""
     locations = [one.location for one in call.raised if one.location]
     locations = locations or _LOCATION.findall(call.said) or list(_last_locations(history, call))
     return tuple((location, locations.count(location)) for location in dict.fromkeys(locations))[

@@ -19,16 +19,16 @@ _OPERATIONS: Final[Mapping[str, frozenset[str | None]]] = {
     "arrive": frozenset({"all_reduce", "all_gather", "merge_call", "host_call"}),
     "answer": frozenset({"reduced", "merged", "host_result"}),
 }
-"""Of kinds with other operations than writes."""
+"""Operations of kinds that are not writes."""
 
 _OFTEN: Final = 4096
-"""Forms of values that are remembered; a run has as many as variables have shapes."""
+"""Forms of values to remember; a run has as many as its variables have shapes."""
 
 _MOST_LAST_EVENTS: Final = 64
-"""Replicas whose last events are looked up one by one."""
+"""Replicas up to which the last events are looked up one by one."""
 
 _MANY: Final = 2**15
-"""Forms of rows that are remembered: for each of the former, some of every process."""
+"""Forms of rows to remember: several of every process for each form of value."""
 
 _NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "create": ("variable", "version"),
@@ -64,7 +64,7 @@ class RowIntegrity:
         self._promises = promises
         self._sizes: dict[tuple[int, Any, Any], int] = {}  # of values: variable, dtype, shape
         self._sound: dict[tuple[Any, ...], int] = {}
-        """By what valid rows have in common, the size of their value; -1 if none was seen."""
+        """By the columns that valid rows share: the size of their value; -1 if it is unknown."""
         needed = {kind: ("process", "kind", *_NEEDS.get(kind, ())) for kind in KINDS}
         self._needs = {
             kind: (names, itemgetter(*map(Event._fields.index, names)))
@@ -73,8 +73,8 @@ class RowIntegrity:
 
     def flaw(self, event: Event) -> str | None:
         """Return what is wrong with a row; None if it is valid."""
-        # This runs for every event: it unpacks all columns at once, and looks up what valid rows
-        # have in common.
+        # This runs for every event. So it unpacks all columns at once, and looks up the columns
+        # that valid rows share.
         (number, process, in_process, _, kind, call, variable, operation, version, position,
          replica, _, dtype, shape, digest, value, cause, times, _, _) = event  # fmt: skip
         form = (process, kind, variable, operation, replica, dtype, shape,
@@ -106,7 +106,7 @@ class RowIntegrity:
         return flaw
 
     def _flaw(self, event: Event) -> str | None:
-        """Return the same, checked column by column."""
+        """Return what is wrong with a row, after checking it column by column."""
         (number, process, in_process, _, kind, call, variable, operation, version, position,
          replica, _, dtype, shape, digest, value, cause, times, _, _) = event  # fmt: skip
         if type(number) is not int or type(process) is not int or type(in_process) is not int:
@@ -145,7 +145,7 @@ class RowIntegrity:
         if type(value) is not bytes or variable is None:
             return "its value belongs to no variable"
         form = variable, dtype, shape
-        size = self._sizes.get(form)  # another type is not found
+        size = self._sizes.get(form)  # a value of another type is not found
         if size is None:
             size = _size_of(self._promises[variable], dtype, shape)
             if len(self._sizes) < _OFTEN and size >= 0:
@@ -172,7 +172,7 @@ def _size_of(promise: Promise, dtype: Any, shape: Any) -> int:
 
 
 def missing(history: History) -> tuple[int | None, str]:
-    """Return from where on events may be missing from a history, and why.
+    """Return where events may be missing from a history, and why.
 
     Returns:
         The last event before the first that may be missing, or None if none is; and the reason.
@@ -205,9 +205,9 @@ def missing(history: History) -> tuple[int | None, str]:
 
 
 def _is_gapless(history: History) -> bool:
-    """Return whether every process has as many events as the number of its last one says.
+    """Return whether every process has as many events as its last event number implies.
 
-    It looks at the last event of each process only, which takes no time. Where it returns False,
+    Only the last event of each process is read, which is fast. If the result is False,
     events may be missing.
     """
     (count,) = history.connection.execute("SELECT COUNT(*) FROM events").fetchone()
@@ -226,7 +226,7 @@ def _is_gapless(history: History) -> bool:
 
 
 def _unfinished(history: History) -> str:
-    """Return which processes did not record to their end, in a sentence; "" if all did."""
+    """Return which processes did not close their traces, in a sentence; "" if all did."""
     if history.run.get("complete") is True:
         return ""
     known = history.run.get("missing") or []
@@ -235,11 +235,11 @@ def _unfinished(history: History) -> str:
 
 
 def _removed(history: History, count: int) -> str:
-    """Return how many events were removed or added later, in a sentence; "" if none was.
+    """Return how many events were removed or added later, in a sentence; "" if none.
 
-    The numbers of events show gaps, but not that the last events of a process are gone.
+    Gaps in the event numbers do not show whether the last events of a process are missing.
     """
-    recorded = history.run.get("events", count)  # older histories do not say it
+    recorded = history.run.get("events", count)  # older histories lack this entry
     if recorded == count:
         return ""
     return f"the record has {count:,} events, and had {_shown(recorded)} when it was written"

@@ -1,4 +1,4 @@
-"""The value lens: what a variable held on every replica at the end of each step."""
+"""The value lens: the value of a variable on every replica at the end of each step."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from varsim.tracing.history import History, VariableRow
 class Moment:
     """A variable at the end of one call of `strategy.run`, or at its creation."""
 
-    step: int  # how many calls had ended; 0 at the creation
+    step: int  # number of ended calls; 0 at the creation
     time_s: float  # since the run began
-    components: tuple[Flat | None, ...]  # per replica, flat; None where it is not known
-    value: Flat | None  # what a read by the program gives; None if it is refused, or not known
-    oracle: Flat | None = None  # what a single device held; None if it is not known
+    components: tuple[Flat | None, ...]  # by replica, flat; None if unknown
+    value: Flat | None  # a read by the program; None if refused or unknown
+    oracle: Flat | None = None  # the single device's value; None if unknown
 
     @property
     def diverged(self) -> bool:
@@ -33,9 +33,9 @@ class Moment:
 
     @property
     def unlike(self) -> bool:
-        """Return whether a single device is known to have held another value, beyond rounding.
+        """Return whether a single device is known to have another value, beyond rounding.
 
-        Compare it with the value; with all components if there is no value.
+        Compare it with the value; if there is none, with all components.
         """
         oracle = self.oracle
         known = self.components if self.value is None else (self.value,)
@@ -47,12 +47,12 @@ class Moment:
 def moments(
     history: History, variable: VariableRow, oracle: History | None = None
 ) -> Iterator[Moment]:
-    """Yield what a variable held at its creation, and after every call.
+    """Yield the value of a variable at its creation, and after every call.
 
     Args:
         oracle: The history of the same program on a single device.
     Raises:
-        ValueError: Its row is invalid.
+        ValueError: The variable's row is invalid.
     """
     twin = None if oracle is None else twins(history, oracle).get(variable.variable)
     if oracle is None or twin is None:
@@ -88,7 +88,7 @@ def _moment(replay: Replay, number: int, promise: Promise, step: int, time_s: fl
 
 @arithmetic.quiet()
 def _value(components: tuple[Flat | None, ...], promise: Promise) -> Flat | None:
-    """Return what a read by the program gives, by docs/semantics.md."""
+    """Return the value of a read by the program, as docs/semantics.md defines it."""
     if promise.mirrored or promise.aggregation == "ONLY_FIRST_REPLICA":
         return None if promise.stays_local else components[0]
     known = [one for one in components if one is not None]

@@ -1,6 +1,6 @@
-"""Notes on what was not looked at: what the record lacks, and the option that would record it.
+"""Notes on unexamined parts: what the record lacks, and the option that would record it.
 
-Without these notes, a reader would believe that everything was examined.
+Without these notes, a reader would assume that everything was examined.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ENDING: Final = Note(
 def not_looked_at(
     history: History, verdicts: Sequence[Verdict], no_oracle: str, *, compared: bool
 ) -> Iterator[Note]:
-    """Yield what was not looked at: a part of the record, a single device, values.
+    """Yield notes on unexamined parts: of the record, a single device, values.
 
     Args:
         no_oracle: Why a requested oracle is missing; "" if none was requested.
@@ -94,7 +94,7 @@ def _of_values(history: History) -> Iterator[Note]:
 
 
 def _values(history: History, counted: Iterable[tuple[int | None, int]]) -> str:
-    """Return counts of values of some variables, as text."""
+    """Return the numbers of values of some variables, as text."""
     total, names = 0, dict[str, None]()
     for variable, count in counted:
         total += count

@@ -1,7 +1,7 @@
-"""The single-device oracle: what the same program did on one replica.
+"""The single-device oracle: the same program's run on one replica.
 
-Variables correspond by name; of several with one name, the k-th of both runs. Accesses at one
-location (file:line) correspond in order, if both runs have equally many there. Otherwise the
+Variables correspond by name; if several share a name, the k-th corresponds to the k-th. Accesses at
+one location (file:line) correspond in order, if both runs have the same number there. Otherwise the
 program took another path, and they do not correspond.
 """
 
@@ -16,15 +16,15 @@ from varsim.analysis.arithmetic import Flat, value_of
 from varsim.tracing.history import PROGRAM, Event, History, VariableRow
 
 FIRST_REPLICA = 0
-"""The only one that an oracle has; of a run, the one whose accesses are counted."""
+"""The oracle's only replica; in the run, the replica whose accesses are counted."""
 
 
 AccessKey = tuple[int, str, int, str]
-"""What accesses are counted by: the variable, the kind of event, the process, file:line."""
+"""Key of the access counts: the variable, the kind of event, the process, file:line."""
 
 
 class Oracle:
-    """The record of the run on one replica, read in the order of the other run."""
+    """The record of the run on one replica, read in step with the other run."""
 
     def __init__(self, history: History, oracle: History) -> None:
         self._history = history
@@ -32,10 +32,10 @@ class Oracle:
         self._twins = twins(history, oracle)
         self._accesses: dict[AccessKey, Iterator[Flat | None]] = {}
         self.uneven: dict[AccessKey, tuple[int, int]] = {}
-        """How many accesses the run had, and how many the oracle, where these differ."""
+        """Numbers of accesses in the run and in the oracle, where they differ."""
 
     def knows(self, variable: int) -> bool:
-        """Return whether both runs have a variable of one form and initial value."""
+        """Return whether both runs have the variable, with the same form and initial value."""
         return not self.why_unknown(variable)
 
     def why_unknown(self, variable: int) -> str:
@@ -55,11 +55,11 @@ class Oracle:
         return _created(self._history, self._history.variables[variable])
 
     def next_wrote(self, variable: int, process: int, location: str) -> Flat | None:
-        """Return the next value written at a location, by the program or by the one replica."""
+        """Return the next value that the program or the one replica writes at a location."""
         return self._next(variable, "write", process, location)
 
     def next_read(self, variable: int, location: str) -> Flat | None:
-        """Return the next value that the program reads of a variable at a location."""
+        """Return the next value of a variable that the program reads at a location."""
         return self._next(variable, "read", PROGRAM, location)
 
     def _next(self, variable: int, kind: str, process: int, location: str) -> Flat | None:

@@ -1,4 +1,4 @@
-"""The results of judging a history: outcomes, verdicts, and notes on what was not looked at."""
+"""The results of judging a history: outcomes, verdicts, and notes on unexamined parts."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from varsim.tracing.history import Event
 class Outcome(Enum):
     """Whether a run kept a promise, or all promises."""
 
-    VALID = "VALID"  # it did, in everything that was recorded
-    INVALID = "INVALID"  # it did not; some events prove it
+    VALID = "VALID"  # kept, as far as it was recorded
+    INVALID = "INVALID"  # broken; some events prove it
     UNKNOWN = "UNKNOWN"  # the record does not show it
 
 
@@ -24,12 +24,12 @@ class Verdict:
     checker: str
     outcome: Outcome
     reason: str  # one sentence
-    events: tuple[Event, ...] = ()  # the fewest that prove it, in causal order
-    variable: int | None = None  # which they are about, if it is one
+    events: tuple[Event, ...] = ()  # the shortest proof, in causal order
+    variable: int | None = None  # the variable of the events, if it is only one
 
 
 def overall(verdicts: Iterable[Verdict]) -> Outcome:
-    """Return INVALID if any verdict is; else UNKNOWN if any is; else VALID."""
+    """Return INVALID if any verdict is INVALID; else UNKNOWN if any is; else VALID."""
     found = {verdict.outcome for verdict in verdicts}
     for outcome in (Outcome.INVALID, Outcome.UNKNOWN):
         if outcome in found:
@@ -39,10 +39,10 @@ def overall(verdicts: Iterable[Verdict]) -> Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """Something that was not looked at."""
+    """A note on something that was not examined."""
 
-    text: str  # what was not looked at, and why
-    option: str = ""  # the option that would look at it; "" if there is none
+    text: str  # what was not examined, and why
+    option: str = ""  # the option that would have it examined; "" without one
 
     def __str__(self) -> str:
         return f"{self.text}; use {self.option}" if self.option else self.text

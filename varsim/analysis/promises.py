@@ -1,6 +1,6 @@
-"""What each pair of settings promises, for the judge of histories.
+"""The promises of each pair of settings, for the judge of histories.
 
-This is written from docs/semantics.md, not from the engine's table, so that the two can disagree.
+The source is docs/semantics.md, not the engine's table, so that the two can disagree.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ POLICIES: Final[Registry[Any]] = Registry(
     },
     group="varsim.promises",
 )
-"""By keyword: a promise, or a function that makes one of the texts of the parameters."""
+"""By keyword: a promise, or a function that makes one from the parameter texts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """What one variable promises, by its row."""
+    """The promise of one variable, from its row."""
 
     name: str
     shape: tuple[int | None, ...]
@@ -49,26 +49,26 @@ class Promise:
     aggregation: str
     mirrored: bool
     gathered: bool
-    merges: bool  # replicas write it together only, and every write is a merge
-    deferred: bool  # replicas write it together only, and exchange their writes later
+    merges: bool  # replicas write it only together; every write is a merge
+    deferred: bool  # replicas write it only together; writes are exchanged later
     apart: bool  # replicas write it without a collective
-    every: int  # after so many writes of its own, a replica takes part in a collective
+    every: int  # number of local writes after which a replica takes part in a collective
 
     @property
     def stays_local(self) -> bool:
-        """Return whether nothing of it may travel unless the program asks."""
+        """Return whether the variable may travel only at the program's request."""
         return not (self.mirrored or self.gathered)
 
 
 def synchronization_promise_of(
     row: VariableRow, packages: Mapping[str, str] | None = None
 ) -> SynchronizationPromise:
-    """Return what the synchronization of a variable promises.
+    """Return the promise of a variable's synchronization.
 
     Args:
         packages: The installed packages that provided policies when the run was recorded.
     Raises:
-        ValueError: There is no such synchronization, or no package here knows its promises.
+        ValueError: The synchronization is unknown, or no installed package has its promise.
     """
     name = str(row.synchronization)
     keyword = name.partition(":")[0]
@@ -109,7 +109,7 @@ def _no_settings(row: VariableRow) -> str:
 
 
 def promise_of(row: VariableRow, packages: Mapping[str, str] | None = None) -> Promise:
-    """Return what a variable promises.
+    """Return the promise of a variable.
 
     Raises:
         ValueError: The row is invalid.

@@ -1,7 +1,7 @@
-"""Replays a history: what every component must hold, by its writes and commits alone.
+"""Replays a history: computes every component from its writes and commits alone.
 
-A component is kept twice: as its replica has it, which changes when a commit is installed, and as
-the program knows it, which changes when the commit is made. What has ended is dropped, so that a
+Each component has two states: the replica's, which changes when a commit is installed, and the
+program's, which changes when the commit is made. Ended operations are dropped, so that a
 long history needs no more memory than a short one.
 """
 
@@ -18,25 +18,25 @@ from varsim.analysis.promises import Promise
 from varsim.tracing.history import Event
 
 Why = tuple[int, "Why | None"]
-"""An event, and those before it that led to a value."""
+"""An event, and the earlier events that led to a value."""
 
 
 class ComponentState:
-    """One state of one component; replicas share it while they hold the same."""
+    """One state of one component; replicas with equal components share it."""
 
     __slots__ = ("lineage", "made", "value", "version", "why")
 
     def __init__(
         self, version: int | None, value: Flat | None, lineage: int, made: int, why: Why
     ) -> None:
-        self.version = version  # None while it is not known
-        self.value = value  # None while it is not known
+        self.version = version  # None if unknown
+        self.value = value  # None if unknown
         self.lineage = lineage  # equal for components with the same writes
-        self.made = made  # the event that gave it its version
-        self.why = why  # the events that gave it its value
+        self.made = made  # the event that made its version
+        self.why = why  # the events that produced its value
 
     def prove(self, event: int) -> None:
-        """Note that an event has shown the value: a proof needs no earlier event."""
+        """Note that an event showed the value: a proof needs no earlier event."""
         self.why = (event, None)
 
     def because(self) -> Iterator[int]:
@@ -57,17 +57,17 @@ class ReplayedVariable:
         self.promise = promise
         self.at_replica = components
         self.at_program = [*components]
-        self.answers: dict[int, Event] = {}  # components that the program has just asked for
+        self.answers: dict[int, Event] = {}  # components that the program has just fetched
 
     @property
     def version(self) -> int | None:
-        """Return the version of a read of all components: the latest of any."""
+        """Return the version of a read of all components: the latest one."""
         known = [one.version for one in self.at_program if one.version is not None]
         return max(known) if len(known) == len(self.at_program) else None
 
 
 class ReplayedVariables(dict[int | None, ReplayedVariable]):
-    """The variables of a history, by number; one from before the record is made up."""
+    """The variables of a history, by number; a variable from before the record is added."""
 
     def __init__(self, num_replicas: int, promises: Mapping[int, Promise]) -> None:
         super().__init__()
@@ -76,13 +76,13 @@ class ReplayedVariables(dict[int | None, ReplayedVariable]):
 
     def __missing__(self, number: int | None) -> ReplayedVariable:
         assert number is not None, "rows that make no sense are not replayed"
-        lineages = range(-2, -2 - self._num_replicas, -1)  # -1 has the hash of -2
+        lineages = range(-2, -2 - self._num_replicas, -1)  # hash(-1) == hash(-2), so skip -1
         everything = [ComponentState(None, None, one, 0, (0, None)) for one in lineages]
         found = self[number] = ReplayedVariable(number, self._promises[number], everything)
         return found
 
 
-# ---------------------------------------------------------------- what has not ended
+# ---------------------------------------------------------------- open calls and writes
 
 
 class ReplayedMerge:
@@ -92,7 +92,7 @@ class ReplayedMerge:
 
     def __init__(self) -> None:
         self.writes: dict[int, Event] = {}  # by replica
-        self.served: dict[int, int] = {}  # by replica, the commit that its component got
+        self.served: dict[int, int] = {}  # by replica, the commit that reached its component
 
 
 class PendingWrite:
@@ -107,7 +107,7 @@ class PendingWrite:
 
 
 class Change:
-    """What one commit does."""
+    """The effect of one commit."""
 
     __slots__ = ("components", "event", "installed", "merge", "write")
 
@@ -115,10 +115,10 @@ class Change:
         self, event: Event, merge: ReplayedMerge | None, write: PendingWrite | None
     ) -> None:
         self.event = event
-        self.merge = merge  # that it ends
-        self.write = write  # of the program, if it is one's commit
+        self.merge = merge  # the merge that it ends
+        self.write = write  # the program's write, if it commits one
         self.components: dict[int, tuple[ComponentState, ComponentState]] = {}  # before and after
-        self.installed: int | None = None  # the first event in which a replica got it
+        self.installed: int | None = None  # the first event in which a replica installed it
 
 
 class OpenMerges:
@@ -126,7 +126,7 @@ class OpenMerges:
 
     def __init__(self) -> None:
         self._calls: dict[int, dict[int, ReplayedMerge | int]] = {}
-        # Of a merge that has ended, only the commit is kept.
+        # Of an ended merge, only the commit is kept.
 
     def write(self, event: Event) -> None:
         """Add a contribution."""
@@ -140,7 +140,7 @@ class OpenMerges:
             merge.writes[event.process] = event
 
     def known(self, event: Event) -> tuple[int, ...]:
-        """Return earlier events that show that a contribution is one too many."""
+        """Return earlier events that prove that a contribution is surplus."""
         merge = self._calls.get(event.call or 0, {}).get(event.position or 0)
         if isinstance(merge, int):
             return (merge,)
@@ -150,7 +150,7 @@ class OpenMerges:
         return () if first == event.event else (first,)
 
     def commit(self, event: Event) -> ReplayedMerge:
-        """Return the merge that a commit ends."""
+        """Return the merge that the commit ends."""
         assert event.call is not None
         assert event.position is not None
         merge = self._calls.get(event.call, {}).get(event.position)
@@ -180,7 +180,7 @@ class OpenMerges:
 
 
 class PendingWrites:
-    """The program's own writes without a commit yet."""
+    """The program's own writes that are not committed yet."""
 
     def __init__(self) -> None:
         self._writes: defaultdict[int, deque[PendingWrite]] = defaultdict(deque)
@@ -191,7 +191,7 @@ class PendingWrites:
         self._writes[event.variable].append(PendingWrite(event, num_replicas))
 
     def commit(self, event: Event) -> PendingWrite | None:
-        """Return the write that a commit belongs to."""
+        """Return the write that the commit belongs to."""
         assert event.variable is not None
         for written in self._writes.get(event.variable, ()):
             to_all = event.replica is None and written.event.replica is None
@@ -210,12 +210,12 @@ class PendingWrites:
             writes.popleft()
 
     def waiting(self, number: int) -> Event | None:
-        """Return the first write to a variable without a commit."""
+        """Return the first uncommitted write to a variable."""
         writes = self._writes.get(number)
         return writes[0].event if writes else None
 
     def left(self) -> Iterator[PendingWrite]:
-        """Yield all writes without a commit."""
+        """Yield all uncommitted writes."""
         for writes in self._writes.values():
             yield from writes
 
@@ -225,7 +225,7 @@ class PendingWrites:
 
 
 class CommitsInFlight:
-    """Commits on their way to replicas."""
+    """Commits in transit to replicas."""
 
     def __init__(self, num_replicas: int) -> None:
         self._by_replica: list[dict[tuple[int, int], Change]] = [{} for _ in range(num_replicas)]
@@ -240,11 +240,11 @@ class CommitsInFlight:
             self._by_variable[number, replica].append(change)
 
     def of(self, number: int, replica: int) -> deque[Change]:
-        """Return the commits to one component, the first sent first."""
+        """Return the commits in transit to one component, in the order sent."""
         return self._by_variable[number, replica]
 
     def take(self, event: Event) -> Change | None:
-        """Return the commit that a replica installs, and drop all that were sent before."""
+        """Return the commit that a replica installs; drop it and all earlier ones."""
         assert event.variable is not None
         assert event.cause is not None
         mine = self._by_replica[event.process]
@@ -260,7 +260,7 @@ class CommitsInFlight:
         return change
 
     def oldest(self, replica: int) -> Change | None:
-        """Return the first commit that a replica does not have yet."""
+        """Return the first commit that a replica has not installed."""
         return next(iter(self._by_replica[replica].values()), None)
 
     def left(self) -> Iterator[tuple[int, Change]]:
@@ -280,7 +280,7 @@ class CommitsInFlight:
 
 
 class Replay(EventObserver):
-    """Replays a history, and knows before each event what it must show."""
+    """Replays a history; before each event, it has the values that the event must show."""
 
     def __init__(
         self, num_replicas: int, promises: Mapping[int, Promise], *, from_start: bool = True
@@ -295,15 +295,15 @@ class Replay(EventObserver):
         self.program_writes = PendingWrites()
         self.in_flight = CommitsInFlight(num_replicas)
         self.change: Change | None = None
-        """The effect of the commit that was just taken."""
+        """The effect of the last commit."""
         self.installed: tuple[ComponentState, Change | None] | None = None
-        """Of the install that was just taken: what the replica held before, and the commit."""
+        """The last install: the replica's component before, and the commit."""
         self.left: list[ReplayedMerge] = []
-        """Of the call that has just finished: its merges without a commit."""
-        self._answered: set[int] = set()  # variables with answers
-        self._heard = [0] * num_replicas  # of each replica, its last event that has come
+        """The uncommitted merges of the last finished call."""
+        self._answered: set[int] = set()  # variables with fetched components
+        self._heard = [0] * num_replicas  # by replica, its last event that the program knows
 
-    # ------------------------------------------------------------ what changes components
+    # ------------------------------------------------------------ changes of components
 
     def on_create(self, event: Event) -> None:
         """Create a variable with equal components."""
@@ -323,11 +323,11 @@ class Replay(EventObserver):
         self.in_flight.forget(event.variable)
 
     def on_write_by_program(self, event: Event) -> None:
-        """Keep a write of the program; commits bring its effect."""
+        """Store a write of the program; commits apply it."""
         self.program_writes.write(event, self.num_replicas)
 
     def on_write_by_replica(self, event: Event) -> None:
-        """Keep a contribution, or apply a local write of a replica."""
+        """Store a contribution, or apply a local write of a replica."""
         if event.position is not None and event.call is not None:
             self.merges.write(event)
             return
@@ -351,14 +351,14 @@ class Replay(EventObserver):
         remaining = self._remaining(event, change)
         operand = arithmetic.value_of(event, variable.promise.dtype)
         held = variable.at_program
-        if held.count(held[0]) == len(held) == len(remaining):  # as a rule: one for all
+        if held.count(held[0]) == len(held) == len(remaining):  # the usual case: all equal
             before = held[0]
             after = _committed(before, event, operand)
             change.components = dict.fromkeys(remaining, (before, after))
             variable.at_program = [after] * len(held)
         else:
             fits = [i for i in remaining if _follows(held[i], event.version)]
-            shared: dict[int, ComponentState] = {}  # by what was held before
+            shared: dict[int, ComponentState] = {}  # by previous state
             for replica in fits or remaining:
                 before = held[replica]
                 if id(before) not in shared:
@@ -369,7 +369,7 @@ class Replay(EventObserver):
         self.in_flight.add(change)
 
     def _remaining(self, event: Event, change: Change) -> Sequence[int]:
-        """Return the components that a commit may be for."""
+        """Return the components that the commit may change."""
         if event.replica is not None:
             return [event.replica]
         if change.write is not None:
@@ -395,7 +395,7 @@ class Replay(EventObserver):
         after.version, after.made = event.version, event.event
         variable.at_replica[replica] = after
         if not self.in_flight.of(variable.number, replica):
-            # No commit is on its way: the program cannot know more than the replica has.
+            # No commit is in transit: the program cannot know more than the replica.
             after.value = None if change is None else after.value
             variable.at_program[replica] = after
 
@@ -403,25 +403,25 @@ class Replay(EventObserver):
         """End a call."""
         self.left = list(self.merges.end(event.call))
 
-    # ------------------------------------------------------------ what the program asks for
+    # ------------------------------------------------------------ fetches by the program
 
     def on_receive(self, event: Event) -> None:
-        """Let the program know of a replica's events up to the cause."""
+        """Let the program know a replica's events up to the cause."""
         if event.replica is not None and event.cause is not None:
             self._heard[event.replica] = max(self._heard[event.replica], event.cause)
 
     def heard(self, event: Event) -> bool:
-        """Return whether the program can know of a replica's event."""
+        """Return whether the program can know a replica's event."""
         return event.event <= self._heard[event.process] or not self.from_start
 
     def on_component(self, event: Event) -> None:
-        """Keep a component that a replica sends to the program."""
+        """Store a component that a replica sends to the program."""
         variable = self.variables[event.variable]
         variable.answers[event.process] = event
         self._answered.add(variable.number)
 
     def moves_on(self) -> None:
-        """Drop the components that the program asked for: it does something else now."""
+        """Drop the fetched components: the program does something else now."""
         for number in self._answered:
             if number in self.variables:
                 self.variables[number].answers.clear()
@@ -429,13 +429,13 @@ class Replay(EventObserver):
 
 
 class MovesOn(EventObserver):
-    """Tells the replay, after the checkers, that the program does something else than to ask."""
+    """Tells the replay, after the checkers, that the program did something other than a fetch."""
 
     def __init__(self, replay: Replay) -> None:
         self._replay = replay
 
     def taker(self, kind: str, *, by_program: bool) -> Take | None:
-        """Return the method for all that the program does, except to ask."""
+        """Return the method for all events of the program except fetches and receipts."""
         return self._take if by_program and kind not in {"fetch", "receive"} else None
 
     def _take(self, event: Event) -> None:  # noqa: ARG002  # the kind is enough

@@ -1,4 +1,4 @@
-"""Compares what a program returned with what it returned on a single device."""
+"""Compares the return value of a program with the one on a single device."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from varsim.analysis.rounding import close
 
 Plain = Any
-"""A JSON value; numbers that JSON lacks are texts."""
+"""A JSON value; numbers that JSON lacks, such as NaN, are texts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,11 +20,11 @@ class ReturnedValue:
 
     name: str  # "accuracy", "layers.bias"
     got: Plain
-    wanted: Plain  # on a single device; None if there is none of that name
-    element: int | None = None  # of a list, the one that differs most
-    replica: int | None = None  # of a list with a value for each replica, whose differs most
-    differs: bool = False  # by more than rounding
-    why: str = ""  # why it could not be compared; "" if it was
+    wanted: Plain  # on a single device; None if it has no value of that name
+    element: int | None = None  # index of the largest difference in a list
+    replica: int | None = None  # the most different one, in a list of one value per replica
+    differs: bool = False  # beyond rounding
+    why: str = ""  # why it was not compared; "" if it was
 
 
 def compare_returned(
@@ -51,7 +51,7 @@ def _one(name: str, got: Plain, wanted: Plain) -> ReturnedValue:
     if one is None or other is None:
         return ReturnedValue(name=name, got=got, wanted=wanted, differs=got != wanted)
     each = one.ndim > 0 and other.shape == (1, *one.shape[1:]) and len(one) > 1
-    if each:  # a value for each replica, of which a single device has one
+    if each:  # a value per replica; a single device has one
         other = np.broadcast_to(other, one.shape)
     if one.shape != other.shape:
         why = f"it has {_size(one)}, and on a single device {_size(other)}"
@@ -83,7 +83,7 @@ def _numbers(value: Plain) -> np.ndarray | None:
 
 
 def _texts(array: np.ndarray) -> np.ndarray | None:
-    """Return numbers of which some are texts, because JSON lacks them; None for other texts."""
+    """Return numbers, some as texts because JSON lacks them, as an array; None for other texts."""
     try:
         return array.astype(np.float64) if array.dtype.kind == "U" else None
     except ValueError:

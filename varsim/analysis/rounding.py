@@ -1,4 +1,4 @@
-"""The distance of two values, and how much of it can come from rounding."""
+"""The distance of two values, and the part of it that rounding can explain."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 from varsim.analysis.arithmetic import Flat
 
 _ROUNDING: Final = 1e-4
-"""Relative to the largest element: many additions in another order, in float32."""
+"""Relative to the largest element; allows for many float32 additions in another order."""
 
 _ROUNDINGS: Final = 16
-"""In units of the dtype's own precision, where that is worse."""
+"""In units of the dtype's own precision, where that is coarser."""
 
 _EXACT: Final = 1e-12
-"""For whole numbers: they are compared as float64, which rounds the largest."""
+"""For whole numbers: they are compared as float64, which rounds very large ones."""
 
 _MATERIAL: Final = 1e-3
 
@@ -29,7 +29,7 @@ def close(one: Flat, other: Flat) -> bool:
 
 
 def material(one: Flat, other: Flat) -> bool:
-    """Return whether two values differ by more than rounding could explain."""
+    """Return whether two values differ by more than rounding can explain."""
     return apart(one, other) >= max(_MATERIAL, 2 * rounding(one.dtype))
 
 
@@ -48,12 +48,12 @@ def apart(one: Flat, other: Flat) -> float:
 
 @cache
 def rounding(dtype: np.dtype[Any]) -> float:
-    """Return how far two values of a dtype may be apart by rounding; whole numbers are exact."""
+    """Return the largest distance that rounding explains; `_EXACT` for whole numbers."""
     if dtype.kind not in "fc":
         return _EXACT
     return max(_ROUNDING, _ROUNDINGS * float(np.finfo(dtype).eps))
 
 
 def wide(value: Flat) -> Flat:
-    """Return a value as numbers that neither overflow nor round."""
+    """Return a value in a dtype that neither overflows nor rounds."""
     return value.astype(np.complex128 if value.dtype.kind == "c" else np.float64)

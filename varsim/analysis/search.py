@@ -1,6 +1,6 @@
-"""Looks for findings in a history: trouble in the program under study, in one pass over the events.
+"""Searches a history for findings: problems of the program under study, in one pass.
 
-No finding is a fault of varsim. A clean program has none.
+A finding is never a fault of varsim. A correct program has none.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ FINDERS: Final[tuple[type[Finder], ...]] = (
 """All finders, in the order of reports. A new finding is one file and one line here."""
 
 SEARCHED_KINDS: Final = tuple(dict.fromkeys(kind for finder in FINDERS for kind in finder.kinds))
-"""The kinds of finding that are looked for in the events of a whole record."""
+"""The kinds of finding that need the events of a whole record."""
 
 KINDS: Final[tuple[FindingKind, ...]] = (FAILED_RUN, FAILED_CALL, *SEARCHED_KINDS)
-"""All kinds of finding, in the order of reports. Failures are found without a whole record, too."""
+"""All kinds of finding, in the order of reports. Failures need no whole record."""
 
 _ORDER: Final = {kind: index for index, kind in enumerate(KINDS)}
 
@@ -53,7 +53,7 @@ def find(
 
     Args:
         oracle: The history of the same program on one replica with the whole batch, to compare.
-        tell: Gets the part of the history that was seen, from 0 to 1.
+        tell: Gets the fraction of the history that was read, from 0 to 1.
     """
     return find_and_compare(history, oracle, tell=tell)[0]
 
@@ -74,7 +74,7 @@ class Search:
     """The search for findings in one history."""
 
     def __init__(self, history: History, oracle: History | None = None) -> None:
-        """Prepare the finders. One replica has nothing to synchronise, so it has no findings.
+        """Prepare the finders; none for one replica, which has nothing to synchronise.
 
         Args:
             oracle: The history of the same program on one replica, to compare with.
@@ -82,14 +82,14 @@ class Search:
         self._context: FindingContext | None = None
         self._finders: tuple[Finder, ...] = ()
         self.observers: tuple[EventObserver, ...] = ()
-        """Those that need the events, in the order in which they must get them."""
+        """The observers that need the events, in the required order."""
         if history.num_replicas > 1:
             context = self._context = context_of(history, oracle)
             self._finders = tuple(finder(context) for finder in FINDERS)
             self.observers = (*context.observers, *self._finders)
 
     def conclude(self) -> tuple[tuple[Finding, ...], Compared | None]:
-        """Return findings and the result of the comparison, once all events were shown."""
+        """Return the findings and the result of the comparison, after the last event."""
         found = [finding for finder in self._finders for finding in finder.finish()]
         found.sort(key=lambda one: (_ORDER[one.kind], one.variable_id or 0))
         if self._context is None or self._context.comparisons is None:
@@ -103,5 +103,5 @@ class Search:
         return tuple(found), self._context.comparisons.compared().explained_at(explained)
 
     def notes(self) -> list[Note]:
-        """Return what finders could not look at, once all events were shown."""
+        """Return notes on what the finders could not examine, after the last event."""
         return [note for finder in self._finders for note in finder.notes()]

@@ -1,4 +1,4 @@
-"""What a synchronization promises of a variable's components, as a judge of histories sees it."""
+"""The promise of a synchronization about a variable's components, for the judge of histories."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 class SynchronizationPromise:
     """The promises of one synchronization; each file in `varsim.analysis.policies` has one."""
 
-    mirrored: bool = False  # all hold one value, unless one is written alone
-    late: bool = False  # what replicas write together is exchanged late
-    gathered: bool = False  # a read by the program combines them
-    every: int = 0  # after so many writes of its own, a replica takes part in a collective
-    checkers: tuple[type[Any], ...] = ()  # of promises that no other synchronization makes
+    mirrored: bool = False  # all components hold one value, unless one is written alone
+    late: bool = False  # replicas' joint writes are exchanged later
+    gathered: bool = False  # a read by the program combines the components
+    every: int = 0  # number of local writes after which a replica takes part in a collective
+    checkers: tuple[type[Any], ...] = ()  # of promises specific to this synchronization

@@ -1,7 +1,7 @@
 """Judges a history in one pass over its events, which every checker gets.
 
-The judge shares no code with the engine. It knows what the documents promise, replays the recorded
-events, and compares. A history may be damaged in any way: what cannot be concluded from it is
+The judge shares no code with the engine. It knows the documented promises, replays the recorded
+events, and compares. A history may be damaged in any way: a promise that cannot be judged is
 UNKNOWN, with the reason.
 """
 
@@ -45,20 +45,20 @@ CHECKERS: Final[tuple[type[Checker], ...]] = (
     MonotonicReads,
     Atomic,
 )
-"""The promises about a run, in the order of reports; `WellFormedRecord` comes before them."""
+"""The promises about a run, in the order of reports; `WellFormedRecord` precedes them."""
 
 MAX_REPLICAS: Final = 2**16
-"""More than a run can have: a larger number is damage, and would fill the memory."""
+"""No run has more replicas; a larger number is damage, and would exhaust the memory."""
 
 
 def judge(history: History, *, tell: Tell | None = None) -> tuple[Verdict, ...]:
     """Return the verdict of every checker.
 
     Args:
-        tell: Gets the part of the history that was seen, from 0 to 1.
+        tell: Gets the fraction of the history that was read, from 0 to 1.
     Returns:
         One verdict for the record itself and one for each promise, in the order of `CHECKERS`.
-        INVALID is proved by events before the first that may be missing; VALID needs all events.
+        INVALID needs a proof from events before the first gap; VALID needs all events.
     """
     judges = Judges(history)
     judges.see(judges.observers, tell=tell)
@@ -66,14 +66,14 @@ def judge(history: History, *, tell: Tell | None = None) -> tuple[Verdict, ...]:
 
 
 def is_whole(verdicts: Sequence[Verdict]) -> bool:
-    """Return whether the record itself is whole and valid, so that it can be searched further."""
+    """Return whether the record is whole and valid, so that it can be searched."""
     return all(
         one.outcome is Outcome.VALID for one in verdicts if one.checker == WellFormedRecord.name
     )
 
 
 def sound(oracle: History | None) -> History | None:
-    """Return the oracle if it is the whole record of one replica; else None."""
+    """Return the oracle if it is a whole record of one replica; else None."""
     if oracle is None:
         return None
     judges = Judges(oracle, checkers=())
@@ -89,7 +89,7 @@ class Judges:
         self._types = checkers
         self._checkers: list[Checker] = []
         self.observers: Sequence[EventObserver] = ()
-        """Those that need the events, in the order in which they must get them."""
+        """The observers that need the events, in the required order."""
         self._record: WellFormedRecord | None = None
         self._last: int | None = None  # the last event before the first that may be missing
         self._reason = ""  # why the history cannot be judged to its end
@@ -118,7 +118,7 @@ class Judges:
 
     @property
     def expect_a_whole_record(self) -> bool:
-        """Return whether the record seems whole before the events are seen."""
+        """Return whether the record seems whole, before the events are read."""
         return not self._reason and not self._history.run.get("window")
 
     def see(self, observers: Sequence[EventObserver], *, tell: Tell | None = None) -> None:
@@ -139,7 +139,7 @@ class Judges:
             self._reason = f"the record cannot be read to its end: {error}"
 
     def conclude(self) -> tuple[Verdict, ...]:
-        """Return the verdict of each checker, once the events were shown."""
+        """Return the verdict of each checker, after the last event."""
         if self._record is None:
             names = (WellFormedRecord.name, *(checker.name for checker in self._types))
             return tuple(Verdict(name, Outcome.UNKNOWN, self._reason) for name in names)
@@ -155,7 +155,7 @@ class Judges:
 
 
 _AT_ONCE: Final = 500
-"""Events that are looked up by one statement; SQLite allows 999 parameters everywhere."""
+"""Events to look up in one statement; SQLite always allows 999 parameters."""
 
 
 def _with_events(history: History, checker: Checker, conclusion: Conclusion) -> Verdict:
@@ -164,7 +164,7 @@ def _with_events(history: History, checker: Checker, conclusion: Conclusion) -> 
     try:
         found = tuple(chain.from_iterable(_events(history, part) for part in parts))
     except sqlite3.Error:
-        found = ()  # the reason says enough
+        found = ()  # the reason is enough
     return Verdict(checker.name, conclusion.outcome, conclusion.reason, found, conclusion.variable)
 
 

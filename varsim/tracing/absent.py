@@ -1,4 +1,4 @@
-"""Stands in for large values whose bytes a trace does not have."""
+"""Replaces large values whose bytes a trace does not contain."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from varsim.spec import Array
 
 
 class Absent:
-    """Memory in place of frames that were not recorded. It is never read, and takes no space."""
+    """Memory in place of frames that were not recorded. It is never read and uses no space."""
 
     def __init__(self) -> None:
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE
@@ -22,7 +22,7 @@ class Absent:
         self._first = int(everything.__array_interface__["data"][0])
 
     def frame(self, kept: bytes | int) -> Buffer:
-        """Return a recorded frame; for one that was not kept, memory of its length."""
+        """Return a recorded frame; for an unrecorded one, memory of its length."""
         if isinstance(kept, bytes):
             return kept
         return memoryview(self._memory)[:kept]
@@ -35,11 +35,11 @@ class Absent:
     # ------------------------------------------------------------ as the codec's shared memory
 
     def put(self, array: Array) -> SharedReference | None:  # noqa: ARG002  # the protocol's name
-        """Refuse: nothing is sent from here."""
+        """Raise an error: nothing is sent from here."""
         raise AssertionError("what is read back is not sent")
 
     def take_back(self, place: SharedReference) -> None:  # noqa: ARG002
-        """Refuse: nothing is sent from here."""
+        """Raise an error: nothing is sent from here."""
         raise AssertionError("what is read back is not sent")
 
     def get(self, place: SharedReference, size_bytes: int) -> Array:  # noqa: ARG002  # of memory long gone
@@ -47,7 +47,7 @@ class Absent:
         return self._bytes[:size_bytes]
 
     def take_note(self, note: memoryview) -> None:
-        """Ignore which arrays were released."""
+        """Ignore the note of released arrays."""
 
 
 _NORESERVE: Final = getattr(mmap, "MAP_NORESERVE", 0)

@@ -1,8 +1,8 @@
 """A crash-safe log: its records survive the writing process, without a system call for each.
 
-A record is copied into the *tail*, a small file that is mapped into memory: the system keeps its
-content even if the process is killed. A full tail moves into the file. The tail begins with two
-numbers: where in the file its content belongs, and how many bytes it has.
+A record is copied into the *tail*, a small file that is mapped into memory. The operating system
+keeps its content even if the process is killed. A full tail is moved into the main file. The tail
+begins with two numbers: the offset of its content in the main file, and its size in bytes.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ class CrashSafeLog:
         self._file = _create(path)
         self._tail = _mapped(_tail_of(path))
         self._limit = limit_bytes
-        self._moved = 0  # bytes of the file itself
-        self._end = _HEAD.size  # of what is in the tail
+        self._moved = 0  # size of the main file
+        self._end = _HEAD.size  # end of the content in the tail
         self._owner = os.getpid()
 
     def append(self, records: bytes | memoryview) -> bool:
-        """Append whole records; return False if there is no more room, or the log is closed."""
+        """Append whole records; return False if the limit is reached or the log is closed."""
         size = len(records)
         if self._file < 0 or self._moved + self._end - _HEAD.size + size > self._limit:
             return False
@@ -56,7 +56,7 @@ class CrashSafeLog:
         return True
 
     def _move(self, content: bytes | memoryview) -> bool:
-        """Append to the file itself, and empty the tail."""
+        """Append to the main file, and empty the tail."""
         if not content:
             return True
         try:
@@ -87,7 +87,7 @@ class CrashSafeLog:
 
 
 def chunks(path: Path) -> Iterator[bytes]:
-    """Yield the content of a log, with its tail if its process was killed.
+    """Yield the content of a log, including the tail if its process was killed.
 
     Raises:
         OSError: It cannot be read.
@@ -95,7 +95,7 @@ def chunks(path: Path) -> Iterator[bytes]:
     try:
         tail = _tail_of(path).read_bytes()
         moved, size = _HEAD.unpack_from(tail)
-    except (FileNotFoundError, struct.error):  # struct: it was killed while it made the tail
+    except (FileNotFoundError, struct.error):  # struct: killed while creating the tail
         tail, moved, size = b"", None, 0
     with path.open("rb") as file:
         while moved is None or file.tell() < moved:
@@ -119,7 +119,7 @@ def _create(path: Path) -> int:
 def _mapped(path: Path) -> mmap.mmap:
     descriptor = _create(path)
     try:
-        os.posix_fallocate(descriptor, 0, _TAIL_BYTES)  # else SIGBUS on a full disk
+        os.posix_fallocate(descriptor, 0, _TAIL_BYTES)  # without this, a full disk causes SIGBUS
         return mmap.mmap(descriptor, _TAIL_BYTES)
     finally:
         os.close(descriptor)

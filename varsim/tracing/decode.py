@@ -41,7 +41,7 @@ from varsim.tracing.layout import Packed, packed
 from varsim.tracing.rows import NO_VALUE, Columns, Form, HistoryRows, Kept, form, kept
 
 Events = Sequence[int]
-"""The numbers of the events of a sent message."""
+"""The event numbers of a sent message."""
 
 _ANSWERS: Final = {Reduced: "reduced", Merged: "merged", HostResult: "host_result"}
 _COLLECTIVES: Final = {AllReduce: "all_reduce", AllGather: "all_gather", MergeCall: "merge_call"}
@@ -54,7 +54,7 @@ _INSTALLS: Final = Form("variable", "operation", "version", "cause")
 
 
 class LayoutError(ValueError):
-    """The arrays of a contribution are not laid out as docs/protocol.md says."""
+    """The arrays of a contribution do not have the layout in docs/protocol.md."""
 
 
 class RecordedVariables:
@@ -79,21 +79,21 @@ class RecordedVariables:
             )
 
     def packages(self) -> dict[str, str]:
-        """Return which installed package provides each policy that varsim does not, by keyword."""
+        """Return, by keyword, the package of each policy that varsim itself does not provide."""
         used = (spec.synchronization for spec in self.specs.values())
         custom = (one for one in used if isinstance(one, CustomSynchronization))
         return {one.name.partition(":")[0]: one.package for one in custom if one.package}
 
 
 class OpenCollectives:
-    """By call and variable: the positions of merges without a commit yet."""
+    """By call and variable: the positions of uncommitted merges."""
 
     def __init__(self) -> None:
         self._open: dict[int, defaultdict[int, deque[int]]] = {}  # call → variable → indices
-        self._seen: dict[int, int] = {}  # call → how many positions are known
+        self._seen: dict[int, int] = {}  # call → number of known positions
 
     def write(self, call: int, first: int, variable_ids: Iterable[int]) -> None:
-        """Add the writes of a replica, from a position on; those of the first replica count."""
+        """Add the writes of a replica, from a position on; the first replica to arrive counts."""
         seen = self._seen.get(call, 0)
         index = first
         for index, variable_id in enumerate(variable_ids, start=first):
@@ -113,7 +113,7 @@ class OpenCollectives:
 
 
 class _ToAll:
-    """Finds messages to all replicas that are one event, until all replicas have got them."""
+    """Finds the one event of a message to all replicas, until all replicas have received it."""
 
     def __init__(self, num_replicas: int) -> None:
         self._num_replicas = num_replicas
@@ -125,7 +125,7 @@ class _ToAll:
     def first(
         self, replica_id: int, what: tuple[object, ...], make: Callable[[], Events]
     ) -> Events:
-        """Return the events of a message; the first delivery makes them."""
+        """Return the events of a message; create them at its first delivery."""
         found = self._told.get(what)
         if found is None:
             found = self._told[what] = make(), set()
@@ -156,15 +156,15 @@ class FromProgram:
         self._to_one: defaultdict[tuple[int, int], int] = defaultdict(int)
 
     def writes_to_one(self, variable_id: int, replica_id: int) -> None:
-        """Note that the program writes one component: the next commit is for it alone."""
+        """Note that the program writes one component: the next commit is for that component."""
         self._to_one[variable_id, replica_id] += 1
 
     def decided(self, message: Message) -> None:
-        """Make the events of a message that leaves later."""
+        """Create the events of a message that is sent later."""
         self.tell(_NO_REPLICA, message)
 
     def tell(self, replica_id: int, message: Message) -> Events:
-        """Return the events of a message, made now or when it was sent to another replica."""
+        """Return the events of a message, new or from an earlier delivery to another replica."""
         match message:
             case Commit():
                 return self._commit(replica_id, message)
@@ -260,7 +260,7 @@ class FromReplica:
         self._withheld: defaultdict[int, deque[Kept]] = defaultdict(deque)  # by variable
 
     def withheld(self, variable_id: int, value: Kept) -> None:
-        """Keep the value of the next write of a variable that is sent without one."""
+        """Store the value of the variable's next write, which is sent without a value."""
         self._withheld[variable_id].append(value)
 
     def tell(self, message: Message) -> Events:
@@ -299,7 +299,7 @@ class FromReplica:
             case HostCall(call_id=call, location=place):
                 return (rows.tell("arrive", call=call, location=place, operation="host_call"),)
             case Raised(call_id=call, traceback=story):
-                self._withheld.clear()  # what was written last is not sent any more
+                self._withheld.clear()  # unsent writes are dropped
                 where, said = location_in(story), exception_in(story)
                 error = class_of(said)
                 return (rows.tell("raise", call=call, location=where, error=error, note=said),)
@@ -308,14 +308,14 @@ class FromReplica:
     def _writes(self, message: Contribution) -> Events:
         outbox = self._outboxes.get(message.layout_id)
         if outbox is None:
-            return ()  # of a trace that has lost its beginning
+            return ()  # the trace lacks its beginning
         self._collectives.write(message.call_id, message.position, outbox.variable_ids)
         columns = outbox.columns(message.position, message.buckets, self._absent, self._withheld)
         return self._rows.tell_all("write", _CONTRIBUTIONS, columns, call=message.call_id)
 
 
 class _RecordedOutbox:
-    """The layout of an outbox: what its contributions have in common."""
+    """The layout of an outbox, which its contributions share."""
 
     def __init__(self, writes: Sequence[Write], arrays: Sequence[Packed]) -> None:
         self.variable_ids = [write.variable_id for write in writes]
@@ -329,7 +329,7 @@ class _RecordedOutbox:
         absent: Absent,
         withheld: Mapping[int, deque[Kept]],
     ) -> Iterator[Columns]:
-        """Return the columns of every write; its value is in one of the arrays, or withheld."""
+        """Return the columns of every write; its value is in an array or was withheld."""
         values: list[Kept] = [NO_VALUE] * len(self._named)
         if len(arrays) != len(self._packed):
             raise LayoutError(f"{len(arrays)} arrays, where its layout has {len(self._packed)}")
@@ -337,7 +337,7 @@ class _RecordedOutbox:
             if array.shape != one.shape:
                 if array.size:
                     raise LayoutError(f"an array of shape {array.shape} instead of {one.shape}")
-                continue  # the replica's values do not count
+                continue  # the values of this replica are not used
             for write, shown in zip(
                 one.writes, side_by_side(array, one.shapes, absent), strict=True
             ):
@@ -353,7 +353,7 @@ class _RecordedOutbox:
 def side_by_side(
     array: Array, shapes: Sequence[Sequence[int | None]], absent: Absent
 ) -> list[Kept]:
-    """Return the columns of values that lie side by side in an array; no shape is open."""
+    """Return the columns of values that are packed in one array; no shape is open."""
     content = None if absent.is_absent(array) else bytearray(array.tobytes())
     dtype, size = array.dtype, array.itemsize
     found: list[Kept] = []
@@ -368,7 +368,7 @@ def side_by_side(
 
 
 def _count(shape: Sequence[int | None]) -> int:
-    """Return how many elements a value has; its shape has no open dimension."""
+    """Return the number of elements of a value; its shape has no open dimension."""
     return math.prod(size for size in shape if size is not None)
 
 

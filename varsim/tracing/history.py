@@ -19,15 +19,15 @@ from varsim.tracing.signals import heeding_signals
 from varsim.tracing.trace import PROGRAM as PROGRAM  # noqa: PLC0414  # a word of the tables, too
 
 SCHEMA_VERSION: Final = 2
-"""The version of the tables; it grows when a column changes its meaning (see `old_schemas`)."""
+"""The version of the tables; it increases when a column changes its meaning (`old_schemas`)."""
 
 HISTORY: Final = "history.db"
 
 ORACLE: Final = "oracle"
-"""The folder in a run's directory with the history of the same program on one replica."""
+"""The folder in a run's directory for the history of the same program on one replica."""
 
 LEFT_OUT: Final = "left_out"
-"""A key of `run`: what an export left out of the record; a list, with "values"."""
+"""A key of `run`: what an export omitted from the record, as a list; may contain "values"."""
 
 SCHEMA: Final = """
 CREATE TABLE run (            -- what was run, and whether the record of it is whole
@@ -129,12 +129,12 @@ class Event(NamedTuple):
 
     @property
     def occurrences(self) -> int:
-        """Return how often it happened: equal reads in a row are one event."""
+        """Return the number of occurrences: consecutive equal reads are one event."""
         return self.times or 1
 
 
 _as_event: Final = partial(tuple.__new__, Event)
-"""Makes an event of a row with all columns. `Event._make` counts them, and takes twice as long."""
+"""Makes an event from a row with all columns. `Event._make` checks the length: half as fast."""
 
 
 class VariableRow(NamedTuple):
@@ -152,7 +152,7 @@ class VariableRow(NamedTuple):
 
 
 class History:
-    """A history that is open for reading."""
+    """A history opened for reading."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
@@ -168,7 +168,7 @@ class History:
 
     @property
     def num_replicas(self) -> int:
-        """Return how many replicas the run had."""
+        """Return the number of replicas of the run."""
         return int(self.run["num_replicas"])
 
     @property
@@ -178,7 +178,7 @@ class History:
         return int(last or 0)
 
     def events(self, where: str = "1", parameters: Iterable[Any] = ()) -> Iterator[Event]:
-        """Yield the events for which an SQL condition holds, in causal order."""
+        """Yield the events that satisfy an SQL condition, in causal order."""
         rows = self.connection.execute(
             f"SELECT * FROM events WHERE {where} ORDER BY event",  # noqa: S608  # our own conditions
             tuple(parameters),
@@ -233,7 +233,7 @@ def open_oracle(path: Path) -> Iterator[History | None]:
 
 
 EventBatch = tuple[tuple[str, ...], Iterable[tuple[Any, ...]]]
-"""Events that have the same columns: names of the columns, and rows. Other columns are NULL."""
+"""Events with the same columns: the column names, and rows. Other columns are NULL."""
 
 
 def write_history(
@@ -252,13 +252,13 @@ def write_batches(
     variables: Iterable[VariableRow],
     told: Iterable[EventBatch],
 ) -> None:
-    """Write a history: the whole of it or, if that fails, nothing.
+    """Write a whole history, or nothing if that fails.
 
     Args:
-        run: The entries of the table of that name; `schema` and `events`, the number of events,
-            are added. Read last.
-        variables: Read after the events, as only then they are all known.
-        told: The events, in their order.
+        run: The entries of the table `run`, read last. `schema` and `events`, the number of events,
+            are added.
+        variables: Read after the events, because only then all of them are known.
+        told: The events, in order.
     """
     temporary = path.with_name(f".{path.name}")
     temporary.unlink(missing_ok=True)
@@ -267,7 +267,7 @@ def write_batches(
             connection.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;")
             tables, _, indices = SCHEMA.partition("CREATE INDEX")
             connection.executescript(tables)
-            for columns, rows in told:  # to write a NULL takes as long as a text
+            for columns, rows in told:  # writing a NULL takes as long as writing a text
                 _insert(connection, "events", columns, rows)
             count = connection.total_changes
             _insert(connection, "variables", VariableRow._fields, variables)
@@ -282,7 +282,7 @@ def write_batches(
 
 
 def upgrade(connection: sqlite3.Connection) -> None:
-    """Rewrite the tables of a history that an earlier version wrote; others stay as they are.
+    """Rewrite the tables of a history of an older schema; leave current ones unchanged.
 
     Raises:
         sqlite3.Error: It is not the history of a run.

@@ -1,8 +1,8 @@
 """Finds the values of a contribution in its arrays, as docs/protocol.md defines their layout.
 
-The engine has its own code for the same layout (`protocol.buckets`). This one shares nothing with
-it: with a fault in the engine's, contributions and commits in the history do not agree, and the
-judge reports it.
+The engine has its own code for the same layout (`protocol.buckets`), and this module shares none of
+it. If the engine's code is wrong, contributions and commits in the history disagree, and the judge
+reports it.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def packed(writes: Sequence[Write], specs: Mapping[int, VariableSpec]) -> list[P
     """Return the arrays of a contribution, in order.
 
     Args:
-        writes: Those of its layout, in order.
-        specs: Of all their variables.
+        writes: The writes of its layout, in order.
+        specs: The specs of all their variables.
     """
     return [
         _array(group, writes)
@@ -43,7 +43,7 @@ def packed(writes: Sequence[Write], specs: Mapping[int, VariableSpec]) -> list[P
 
 
 def _runs(writes: Sequence[Write], specs: Mapping[int, VariableSpec]) -> Iterator[list[int]]:
-    """Cut the writes into runs: one variable occurs once, an open variable has its own run."""
+    """Split writes into runs: a variable occurs once per run, an open variable is alone in one."""
     run: list[int] = []
     variables: set[int] = set()
     for index, write in enumerate(writes):
@@ -63,7 +63,7 @@ def _runs(writes: Sequence[Write], specs: Mapping[int, VariableSpec]) -> Iterato
 def _groups(
     run: Sequence[int], writes: Sequence[Write], specs: Mapping[int, VariableSpec]
 ) -> list[list[int]]:
-    """Return the writes of a run that share an array, in order of the first of each."""
+    """Return the writes of a run, grouped by array, in order of each group's first write."""
     groups: dict[tuple[object, ...], list[int]] = {}
     for index in run:
         spec, write = specs[writes[index].variable_id], writes[index]

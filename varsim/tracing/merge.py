@@ -33,12 +33,12 @@ Sent = list[tuple[Message, Events]]
 """The messages of an envelope, each with its events."""
 
 Recorded = tuple[str, list[int], int | None, bytes | None]
-"""A value, as a trace has it: dtype, shape, digest and bytes."""
+"""A value as in a trace: dtype, shape, digest and bytes."""
 
 _SENT, _RECEIVED = int(RecordKind.SENT), int(RecordKind.RECEIVED)
 
 _TOGETHER: Final = 1000
-"""About how many events are passed on together."""
+"""Approximate number of events that are passed on together."""
 
 _READS: Final = Form("variable", "version", "replica", "location", "value")
 _REPEATED_READS: Final = Form("variable", "version", "replica", "location", "value", "times")
@@ -46,12 +46,12 @@ _WRITES: Final = Form("variable", "operation", "replica", "location", "value")
 
 
 def merge(directory: Path, history: Path, *, tell: Tell | None = None) -> None:
-    """Merge the traces in a directory into a history: write the whole of it, or nothing.
+    """Merge the traces in a directory into a history; write the whole of it, or nothing.
 
     Args:
-        directory: Where the traces are.
-        history: The file to be written, or a directory for a `history.db`.
-        tell: Gets the part of the traces that is merged, from 0 to 1.
+        directory: The directory of the traces.
+        history: The file to write, or a directory for a `history.db`.
+        tell: Gets the fraction of the traces that is merged, from 0 to 1.
     Raises:
         ProtocolError: There is no trace of the program, or another version wrote it.
         OSError: The history cannot be written.
@@ -76,7 +76,7 @@ def merge(directory: Path, history: Path, *, tell: Tell | None = None) -> None:
 class _Merger:
     """Puts the records of all processes into one order, and decodes them.
 
-    The order is that of the clock, but an envelope is always received after it was sent.
+    The order is by time, except that an envelope is always received after it was sent.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class _Merger:
         self.whole = True
         """Whether every process closed its trace, and all records could be decoded."""
         self.missing: list[str] = []
-        """Why it is not whole, in clauses."""
+        """Why the record is not whole, as clauses."""
         self.limited = False
         """Whether a trace has reached its limit."""
         self._directory = directory
@@ -105,17 +105,17 @@ class _Merger:
             for _ in range(num_replicas)
         ]
         self._mail: defaultdict[tuple[int, int], deque[Sent]] = defaultdict(deque)
-        self._last_messages: dict[int, list[Message]] = {}  # of each sender, the last that it sent
+        self._last_messages: dict[int, list[Message]] = {}  # by sender, the messages last sent
         self._window = window
         self._open = window is None
-        """Whether the events are in the window; earlier ones are left out for all processes."""
-        self._reads: dict[int, Columns] = {}  # each process's last, without `times`
+        """Whether events are in the window; earlier ones are dropped for all processes."""
+        self._reads: dict[int, Columns] = {}  # each process's last read, without `times`
         self._traces: list[Reading] = []
 
     def events(self, tell: Tell | None = None) -> Iterator[EventBatch]:
         """Yield all events, in causal order."""
         rows, tells = self._rows, self._by_kind()
-        # With a window, each record is either in it or not.
+        # With a window, records must be taken one by one.
         most, taken = _TOGETHER if self._window is None else 1, 0
         for count, (process, record) in enumerate(self._ordered()):
             if tell is not None and not count % EVERY:
@@ -139,7 +139,7 @@ class _Merger:
             tell(1.0)
 
     def _done(self) -> float:
-        """Return the part of all traces that has been read, from 0 to 1."""
+        """Return the fraction of all traces that has been read, from 0 to 1."""
         size_bytes = sum(trace.size_bytes for trace in self._traces)
         return min(sum(trace.done_bytes for trace in self._traces) / max(size_bytes, 1), 1.0)
 
@@ -150,7 +150,7 @@ class _Merger:
         heads = {process: self._first(process, source) for process, source in sources.items()}
         ready = [(record[1], process) for process, record in heads.items() if record is not None]
         heapify(ready)
-        late: set[int] = set()  # processes whose next envelope has not been sent yet
+        late: set[int] = set()  # processes that wait for an envelope that has not been sent yet
         while ready or late:
             if not ready:  # a sender's trace ends too early
                 self.whole = False
@@ -197,7 +197,7 @@ class _Merger:
         return first
 
     def _check_end(self, process: int, last: TraceRecord | None) -> None:
-        """Note how a trace has ended."""
+        """Note how a trace ended."""
         if last is None or last[0] != RecordKind.ENDED:
             self.whole = False
             cut = last is not None and last[0] == RecordKind.CUT
@@ -205,7 +205,7 @@ class _Merger:
             why = "reached its limit" if cut else "was not closed, as after a kill"
             self.missing.append(f"the record of {_who(process)} {why}")
 
-    # ------------------------------------------------------------ what a record tells
+    # ------------------------------------------------------------ records to events
 
     def _by_kind(self) -> dict[int, Callable[..., None]]:
         """Return the method for each kind of record; other kinds have no events."""

@@ -1,4 +1,4 @@
-"""Reads histories that earlier versions of varsim wrote, as if they had today's columns."""
+"""Reads histories of earlier versions of varsim as if they had the current columns."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ FROM main.events
 
 
 def show_as_current(connection: sqlite3.Connection, schema: int) -> None:
-    """Let queries about `events` see today's columns. The file stays as it is."""
+    """Let queries of `events` see the current columns. The file does not change."""
     assert schema in READABLE
     connection.execute(f"CREATE TEMP VIEW events AS {_EVENTS_OF_1}")
 
@@ -46,8 +46,8 @@ def upgrade(connection: sqlite3.Connection, schema: int, current: int, tables: s
     """Rewrite the tables of a file.
 
     Args:
-        current: The schema that the file has afterwards.
-        tables: The statements that create tables and indices of that schema.
+        current: The schema of the rewritten file.
+        tables: The statements that create the tables and indices of that schema.
     """
     assert schema in READABLE
     connection.execute("ALTER TABLE events RENAME TO old_events")
@@ -71,7 +71,7 @@ def upgrade(connection: sqlite3.Connection, schema: int, current: int, tables: s
 
 
 def entries_of(run: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a history of schema 1 says of its run, in today's words."""
+    """Return the entries of `run` of a schema 1 history, with the current keys."""
     missing = run.get("missing")
     limited = isinstance(missing, list) and any("limit" in str(one) for one in missing)
     return {**run, "limited": limited}

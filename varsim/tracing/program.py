@@ -1,4 +1,4 @@
-"""Records what the program's own process does, beside the messages that it sends and receives."""
+"""Records the actions of the program's own process, besides its messages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from varsim.tracing.trace import Trace
 
 
 class ProgramNotes:
-    """Adds to the program's trace, if there is one."""
+    """Adds records to the program's trace, if there is one."""
 
     def __init__(self, trace: Trace | None) -> None:
         self._trace = trace
@@ -23,12 +23,12 @@ class ProgramNotes:
         value: Array,
         place: str,
     ) -> None:
-        """Note that the program writes one component, or all alike; no commit has left yet."""
+        """Note that the program writes one or all components; no commit has been sent yet."""
         if self._trace is not None:
             self._trace.wrote(variable_id, replica_id, operation, place, value)
 
     def decided(self, outgoing: Iterable[Sequence[Message]]) -> None:
-        """Record commits that have not left yet: the program may see their effect."""
+        """Record commits that have not been sent yet: the program may see their effect."""
         if self._trace is not None:
             unsent = [message for messages in outgoing for message in messages]
             commits = {id(one): one for one in unsent if isinstance(one, Commit)}

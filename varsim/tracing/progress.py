@@ -7,16 +7,16 @@ from itertools import chain, islice
 from typing import Final, TypeVar
 
 Tell = Callable[[float], None]
-"""Takes the finished fraction, from 0 to 1. If it raises, the pass ends."""
+"""Takes the finished fraction, from 0 to 1. An exception that it raises ends the pass."""
 
 EVERY: Final = 10_000
-"""Records or events between two calls of it: a tenth of a second, or less."""
+"""Records or events between two calls of `Tell`: a tenth of a second, or less."""
 
 Item = TypeVar("Item")
 
 
 def reported(items: Iterable[Item], count: int, tell: Tell | None) -> Iterator[Iterator[Item]]:
-    """Yield the items in batches, and report the finished part of about `count` items.
+    """Yield the items in batches, and report the finished fraction of about `count` items.
 
     A batch must be consumed before the next one.
     """

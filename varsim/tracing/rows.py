@@ -1,4 +1,4 @@
-"""Makes the rows of a history: numbers them, and adds the columns that all of them have."""
+"""Makes the rows of a history: numbers them, and adds their common columns."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Columns = tuple[Any, ...]
 """The columns of an event after the common ones, as its form lists them."""
 
 NO_VALUE: Final[Kept] = (None, None, None, None)
-_OWN_CALL: Final = -1  # in place of a call: the one that the process is in
+_OWN_CALL: Final = -1  # in place of a call: the current call of the process
 
 _COMMON: Final = ("event", "process", "number", "time_s", "kind", "call")
 _VALUE: Final = ("dtype", "shape", "digest", "value")
@@ -32,7 +32,7 @@ class Form:
     """The columns that some events have; the others are NULL."""
 
     def __init__(self, *columns: str) -> None:
-        """Make a form of columns beside the common ones; `value` is all columns of a value."""
+        """Make a form of extra columns; `value` stands for all columns of a value."""
         own = [part for one in columns for part in (_VALUE if one == "value" else (one,))]
         self.columns = (*_COMMON, *own)
         self.cause = self.columns.index("cause") if "cause" in own else None
@@ -47,12 +47,12 @@ class Form:
 
 
 class HistoryRows:
-    """The events that were added and not taken yet. `turn_to` says whose the next ones are."""
+    """The events that were added but not taken. `turn_to` sets the process of the next ones."""
 
     def __init__(self, num_replicas: int, began_ns: int) -> None:
-        self._told: list[EventBatch] = []  # of neighbours, no two have the same columns
-        self._columns: tuple[str, ...] = ()  # of the last of them
-        self._last: list[Columns] = []  # and its events
+        self._told: list[EventBatch] = []  # adjacent batches have different columns
+        self._columns: tuple[str, ...] = ()  # the columns of the last batch
+        self._last: list[Columns] = []  # the events of the last batch
         self._began_ns = began_ns
         self._count = 0
         processes = range(num_replicas + 1)  # the program is process -1, so it is the last one
@@ -63,16 +63,16 @@ class HistoryRows:
 
     @property
     def count(self) -> int:
-        """Return how many events were added in all."""
+        """Return the total number of added events."""
         return self._count
 
     def take(self) -> list[EventBatch]:
-        """Take the events that were not taken yet."""
+        """Take the events added since the last call."""
         told, self._told, self._columns = self._told, [], ()
         return told
 
     def turn_to(self, process: int, time_ns: int) -> None:
-        """Let the next events be of this process and time."""
+        """Set the process and time of the next events."""
         self._process, self._time_s = process, (time_ns - self._began_ns) / 1e9
 
     def tell(
@@ -102,7 +102,7 @@ class HistoryRows:
         return event
 
     def _turn_to_columns(self, form: Form) -> None:
-        """Let the next rows have these columns."""
+        """Set the columns of the next rows."""
         self._columns, self._last = form.columns, []
         self._told.append((self._columns, self._last))
 
@@ -132,7 +132,7 @@ class HistoryRows:
         return range(first, self._count + 1)
 
     def _caused(self, form: Form, row: Columns) -> tuple[Form, Columns]:
-        """Return an event with the pending cause, unless it has its own."""
+        """Return an event with the pending cause, unless it has its own cause."""
         cause, self._causes[self._process] = self._causes[self._process], None
         if form.cause is None:
             return form.caused, (*row, cause)
@@ -141,23 +141,23 @@ class HistoryRows:
         return form, row
 
     def because(self, event: int) -> None:
-        """Let an event cause the next one of this process."""
+        """Make an event the cause of this process's next event."""
         self._causes[self._process] = event
 
     # ------------------------------------------------------------ calls
 
     @property
     def call(self) -> int | None:
-        """Return the call that the process is in."""
+        """Return the current call of the process."""
         calls = self._calls[self._process]
         return calls[-1] if calls else None
 
     def begin(self, call: int) -> None:
-        """Let the process begin a call, inside its present one."""
+        """Begin a call of the process, inside its current one."""
         self._calls[self._process].append(call)
 
     def end(self) -> None:
-        """Let the process end its innermost call."""
+        """End the innermost call of the process."""
         if self._calls[self._process]:
             self._calls[self._process].pop()
 
@@ -166,7 +166,7 @@ _form = lru_cache(Form)
 
 
 def kept(value: Array, absent: Absent) -> Kept:
-    """Return the columns of a value; its bytes may be absent."""
+    """Return the columns of a value whose bytes may be absent."""
     content = None if absent.is_absent(value) else value.tobytes()
     return recorded(value.dtype, value.shape, None, content)
 
@@ -174,7 +174,7 @@ def kept(value: Array, absent: Absent) -> Kept:
 def recorded(
     dtype: np.dtype[Any] | str, shape: Sequence[int], digest: int | None, content: bytes | None
 ) -> Kept:
-    """Return the columns of a value of which the bytes, or only the digest, may be known."""
+    """Return the columns of a value with known bytes, only a known digest, or neither."""
     if content is not None:
         digest = zlib.crc32(content)
     name, sizes = form(dtype, tuple(shape))
@@ -183,5 +183,5 @@ def recorded(
 
 @lru_cache(4096)
 def form(dtype: np.dtype[Any] | str, shape: tuple[int, ...]) -> tuple[str, str]:
-    """Return dtype and shape as in the columns."""
+    """Return dtype and shape as written in the columns."""
     return np.dtype(dtype).name, json.dumps(shape)

@@ -13,10 +13,10 @@ _STEPS: Final = 100_000
 
 @contextmanager
 def heeding_signals(connection: sqlite3.Connection) -> Iterator[None]:
-    """Let an exception of a signal handler end a statement, such as CREATE INDEX.
+    """Let an exception of a signal handler end a running statement, such as CREATE INDEX.
 
-    Without it, Python runs no handler before the statement has ended. SQLite itself only reports
-    an interruption, so the exception is raised again here.
+    Otherwise Python runs no handler before the statement ends. SQLite itself only reports an
+    interruption, so the exception is raised again here.
     """
     raised: list[BaseException] = []
     looks = _looks(raised)
@@ -38,6 +38,6 @@ def _looks(raised: list[BaseException]) -> Iterator[bool]:
             yield False
     except GeneratorExit:
         raise
-    except BaseException as error:  # it is raised again, in the right place
+    except BaseException as error:  # raised again by `heeding_signals`
         raised.append(error)
     yield True

@@ -1,10 +1,10 @@
-"""Records one process while it runs: what it sends, receives, reads and writes.
+"""Records one process while it runs: its messages, reads and writes.
 
 A trace is a file: `MAGIC`, then msgpack arrays `[kind, time_ns, …]`, the first of which is `BEGUN`.
 The time is the system's steady clock, which all processes of a host share. A sent envelope is kept
-as the bytes that travel (see `protocol.codec`), so that it costs little; the receiver records only
-the time. Records of reads and writes are written with the next envelope, or when there are many.
-Written records survive the process, also if it is killed (see `crash_safe_log.py`).
+as its encoded bytes (see `protocol.codec`), which costs little; the receiver records only the time.
+Records of reads and writes are written with the next envelope, or when many are pending. Written
+records survive even if the process is killed (see `crash_safe_log.py`).
 """
 
 from __future__ import annotations
@@ -37,41 +37,41 @@ from varsim.spec import Array, Operation
 from varsim.tracing.crash_safe_log import CrashSafeLog
 
 MAGIC: Final = b"varsim-trace-1\n"
-"""The number grows when a record changes its meaning."""
+"""This version increases when a record changes its meaning."""
 
 OPS, MESSAGES, OFF = "ops", "messages", "off"
 LEVELS: Final = (OPS, MESSAGES, OFF)
-"""What is recorded: operations, with values that are not large; all bytes; nothing."""
+"""Levels of recording: operations with small values; all bytes; nothing."""
 
 LIMIT_BYTES: Final = 2**28
-"""The default size of one process's trace; a trace that reaches it ends, and says so."""
+"""The default limit of one process's trace; a trace that reaches it ends with a CUT record."""
 
 FRAME_LIMIT_BYTES: Final = 2**16
-"""The largest frame, or value of the program, whose bytes are kept at `ops`."""
+"""The largest frame, or value written by the program, whose bytes are kept at `ops`."""
 
 READ_LIMIT_BYTES: Final = 2**10
-"""The largest value that a replica reads, or withholds, whose bytes are kept at `ops`."""
+"""The largest read or withheld value of a replica whose bytes are kept at `ops`."""
 
-_MAX_PENDING: Final = 256  # records that are not written yet; those of reads and writes are many
+_MAX_PENDING: Final = 256  # limit of unwritten records; there are many reads and writes
 
 PROGRAM: Final = -1
-"""In place of a replica_id: the coordinator's process, in which the program runs."""
+"""In place of a replica_id: the coordinator's process, which runs the program."""
 
 
 class RecordKind(IntEnum):
-    """The kind of a record: its first member. A comment lists what follows the time."""
+    """The kind of a record: its first member. Comments list the members after the time."""
 
     BEGUN = 1  # process, num_replicas, level, protocol version, seconds since the epoch, window
-    SENT = 2  # peer, frames (a number: bytes that are not kept), or None: the same as before
+    SENT = 2  # peer, frames (a number: size of an omitted frame), or None: same as before
     RECEIVED = 3  # peer: its next envelope has arrived
     READ = 4  # variable_id, replica or None, version, place, value: (dtype, shape, digest, bytes)
     WROTE = 5  # variable_id, replica or None, operation, place, value
-    FINISHED = 6  # call_id, what its error said or None
+    FINISHED = 6  # call_id, error text or None
     LOST = 7  # replica, how its worker ended
-    ENDED = 8  # the process has closed its trace: nothing is missing
+    ENDED = 8  # the trace was closed: nothing is missing
     CUT = 9  # the trace has reached its limit
     AGAIN = 10  # repeat count of the preceding READ at the same location
-    DECIDED = 11  # frames: commits that no replica waits for; they leave with the next envelope
+    DECIDED = 11  # frames: commits that no replica waits for; they are sent with the next envelope
     WITHHELD = (
         12  # variable_id, value: of a contribution that is sent without, as it does not count
     )
@@ -82,7 +82,7 @@ _AGAIN, _WITHHELD = int(RecordKind.AGAIN), int(RecordKind.WITHHELD)
 
 
 _SKELETON: Final = (Create, Forget, Layout, Start, Returned, Raised, Abort)
-"""Messages that are recorded outside a window, too: the window is decoded with them."""
+"""Messages that are recorded outside a window, too: the window cannot be decoded without them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +93,13 @@ class TraceOptions:
         ConfigError: A value is invalid; the text says what is expected.
     """
 
-    directory: Path  # or its name; it is made if it is not there
+    directory: Path  # or its name; created if missing
     level: str = OPS  # or MESSAGES
     limit_bytes: int = LIMIT_BYTES  # of each process
-    window: tuple[int, int] | None = None  # calls that are recorded: the first, and the first after
+    window: tuple[int, int] | None = None  # recorded calls: the first, and the one after the last
 
     def __post_init__(self) -> None:
-        # Workers may stand in another directory than the program does by then.
+        # Workers may have another working directory than the program.
         object.__setattr__(self, "directory", Path(self.directory).absolute())
         if self.level not in (OPS, MESSAGES):
             raise ConfigError(
@@ -138,21 +138,21 @@ class Trace:
         self._packer = msgpack.Packer(
             default=self._columns, unicode_errors="surrogatepass", autoreset=False
         )
-        self._sent: Sequence[Frame] = ()  # last, by the very same list
+        self._sent: Sequence[Frame] = ()  # the last frames, compared by identity
         self._pending: list[tuple[Any, ...]] = []
-        self._read: tuple[Any, ...] = ()  # what was read last
-        self._value: Array | None = None  # what that gave, while it is pending
-        self._again = 0  # and how often since
+        self._read: tuple[Any, ...] = ()  # the last read
+        self._value: Array | None = None  # the value of the last read, while it is pending
+        self._again = 0  # repeat count of the last read
         self._window = options.window
         self._open = options.window is None
-        """Whether all is recorded, and not only the messages that a window needs."""
+        """Whether everything is recorded, not only the messages that decode a window."""
         peers = range(num_replicas) if process == PROGRAM else ()
-        self._open_to = dict.fromkeys(peers, self._open)  # as far as each has been told
+        self._open_to = dict.fromkeys(peers, self._open)  # `_open`, as each peer knows it
         about = (process, num_replicas, options.level, PROTOCOL_VERSION, time.time())
         self._note(RecordKind.BEGUN, *about, options.window)
 
     def _note(self, kind: RecordKind, *what: Any) -> None:
-        """Write a record, after all that are pending."""
+        """Write a record, after all pending ones."""
         self._defer((int(kind), time.monotonic_ns(), *what))
         self._settle()
 
@@ -180,7 +180,7 @@ class Trace:
         self._packer.reset()
 
     def begins(self, call_id: int) -> None:
-        """Begin a call: the window may begin or end with it."""
+        """Begin a call, which may open or close the window."""
         if self._window is not None:
             self._open = self._window[0] <= call_id < self._window[1]
 
@@ -197,14 +197,14 @@ class Trace:
                 return
         if self._everything:
             frames = encode(messages)
-        # What shows an array's memory is not held: that memory is to be used again.
+        # Frames of array memory are not kept: that memory will be reused.
         self._sent = frames if all(type(frame) is bytes for frame in frames) else ()
         self._note(RecordKind.SENT, peer, self._kept(frames))
 
     def _in_window(self, peer: int, messages: Sequence[Message]) -> list[Message]:
-        """Return the messages to record: all in the window, and outside it those that it needs.
+        """Return the messages to record: in the window all, outside it those needed to decode it.
 
-        Messages before the `Start` of the window's first call are outside, also in its envelope.
+        Messages before the `Start` of the window's first call are outside, even in its envelope.
         """
         found = []
         to_peer = self._open_to.get(peer, self._open)
@@ -217,7 +217,7 @@ class Trace:
         return found
 
     def _kept(self, frames: Sequence[Frame]) -> list[bytes | memoryview | int]:
-        """Return the frames, but of large arrays the sizes; the first frame holds the messages."""
+        """Return the frames, with sizes for large arrays; the first frame holds the messages."""
         if self._everything:
             return list(frames)
         header, *arrays = frames
@@ -234,7 +234,7 @@ class Trace:
         """Record a read by the program or a replica.
 
         Args:
-            replica: Whose component; None for the value of all components.
+            replica: Owner of the component; None for the value of all components.
         """
         if not self._open:
             return
@@ -252,7 +252,7 @@ class Trace:
         """Record a local write; contributions are in the envelopes.
 
         Args:
-            replica: Whose component; None: all of them.
+            replica: Owner of the component; None for all components.
         """
         if not self._open:
             return
@@ -262,7 +262,7 @@ class Trace:
         self._defer((_WROTE, time.monotonic_ns(), *what))
 
     def withheld(self, variable_id: int, value: Array) -> None:
-        """Record a contributed value that does not count, and so is not sent."""
+        """Record a contributed value that is not used, and so is not sent."""
         if self._open:
             shown = self._columns(value)  # the caller may change it
             self._defer((_WITHHELD, time.monotonic_ns(), variable_id, shown))
@@ -271,7 +271,7 @@ class Trace:
         return value.nbytes <= FRAME_LIMIT_BYTES or self._everything
 
     def _columns(self, value: Array) -> tuple[str, tuple[int, ...], int | None, bytes | None]:
-        """Return what is kept of a value that was read or withheld."""
+        """Return the recorded columns of a value that was read or withheld."""
         if not self._is_kept(value):
             return value.dtype.char, value.shape, None, None
         content = value.tobytes()
@@ -280,7 +280,7 @@ class Trace:
         return value.dtype.char, value.shape, zlib.crc32(content), None
 
     def decided(self, commits: Sequence[Message]) -> None:
-        """Record commits that have not left yet."""
+        """Record commits that have not been sent yet."""
         if self._open:
             self._note(RecordKind.DECIDED, self._kept(encode(commits)))
 
@@ -300,5 +300,5 @@ class Trace:
 
 
 def open_trace(options: TraceOptions | None, process: int, num_replicas: int) -> Trace | None:
-    """Open the trace of a process; None if nothing is to be recorded."""
+    """Open the trace of a process; None if nothing is recorded."""
     return None if options is None else Trace(options, process, num_replicas)

@@ -1,4 +1,4 @@
-"""Suspends garbage collection during passes that make millions of rows and no cycles."""
+"""Suspends garbage collection during passes that create millions of rows and no cycles."""
 
 from __future__ import annotations
 

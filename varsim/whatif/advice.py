@@ -1,7 +1,7 @@
-"""Advises settings: those that save most and change no value, as a replay shows.
+"""Advises settings: those that save the most messages and change no value in a replay.
 
-Variables are independent of each other: the replay writes the recorded values. So one replay under
-ON_READ shows the effect on all variables, and one replay of all chosen settings proves it.
+Variables are independent, because the replay writes the recorded values. So one replay under
+ON_READ shows the effect on all variables, and one replay of all chosen settings checks them.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ _MENDING: Final = tuple(
 class Advice:
     """The advice for one variable."""
 
-    effect: Effect  # of the choice; before and after are the same if it is to be kept
-    proof: str  # which reads need what; sentences
+    effect: Effect  # of the choice; before and after are equal if the settings stay
+    proof: str  # the reads and their needs, in sentences
     saves: str
     risks: str
-    mends: tuple[str, ...]  # findings that go away; values change, and that is the point
+    mends: tuple[str, ...]  # findings that it removes; changed values are intended
 
     @property
     def keeps(self) -> bool:
@@ -52,12 +52,12 @@ class Advice:
 
 @dataclass(frozen=True, slots=True)
 class Advised:
-    """The advice for all variables, and its common effect."""
+    """The advice for all variables, and its total effect."""
 
     advice: tuple[Advice, ...]
     together: WhatIf
-    experiment: dict[str, Any]  # the keys that choose it
-    program: tuple[str, ...]  # the lines that choose it
+    experiment: dict[str, Any]  # the experiment keys for the choice
+    program: tuple[str, ...]  # the program lines for the choice
     doubts: tuple[str, ...]
 
 
@@ -68,9 +68,9 @@ def advise(
 
     Args:
         only: Variables whose settings may change; None for all.
-        careful: Whether other steps will follow than the replayed ones. Then no value may change,
-            and a variable that replicas read does not become ON_READ: until now they may have
-            written equal values by chance.
+        careful: Whether later steps may differ from the replayed ones. Then no value may change,
+            and a variable that replicas read must not become ON_READ: replicas may have written
+            equal values by chance so far.
     """
     before = replays.program.settings()
     free = {number for number in before if only is None or number in set(only)}
@@ -103,7 +103,7 @@ def advise(
 def _together(
     replays: Replays, chosen: dict[int, Settings], mended: Mapping[int, tuple[str, ...]]
 ) -> WhatIf:
-    """Replay all choices at once; take back those that change values then."""
+    """Replay all choices at once; revert those that then change values."""
     while True:
         for number in at_odds(replays.program, chosen):
             del chosen[number]
@@ -141,9 +141,9 @@ def _effects(replays: Replays, changes: Mapping[int, Settings]) -> list[Effect]:
 
 
 def _cheapest(tried: Mapping[Settings, Effect]) -> Settings | None:
-    """Return the settings that save most messages, if they change no value and save enough.
+    """Return the settings that save the most messages, if they change no value and save enough.
 
-    A variable that was never read does not show what its readers need.
+    Without any recorded read of a variable, the needs of its readers are unknown.
     """
     harmless = [one for one in tried.values() if one.reads and one.harmless and _is_worth_it(one)]
     return max(harmless, key=_saved).after if harmless else None
@@ -160,7 +160,7 @@ def _saved(effect: Effect) -> tuple[int, int]:
     return before.messages - after.messages, before.size_bytes - after.size_bytes
 
 
-# ---------------------------------------------------------------- what is wrong as it is
+# ---------------------------------------------------------------- findings to remove
 
 
 def _mended(
@@ -188,7 +188,7 @@ def _mended(
 
 
 def _nearest_first(now: Settings) -> list[Settings]:
-    """Return settings that may remove findings, the most similar to the present ones first."""
+    """Return settings that may remove findings, the most similar to the current ones first."""
     return sorted(
         _MENDING,
         key=lambda one: (
@@ -207,7 +207,7 @@ def _troubles(replays: Replays) -> dict[int, tuple[str, ...]]:
     return {number: tuple(kinds) for number, kinds in found.items()}
 
 
-# ---------------------------------------------------------------- in words
+# ---------------------------------------------------------------- texts
 
 
 def _advice(
@@ -224,7 +224,7 @@ def _advice(
 
 
 def _uses(replays: Replays, effect: Effect) -> str:
-    """Return how often, by whom and where a variable is read and written, as text."""
+    """Return the number, origin and locations of a variable's reads and writes, as text."""
     reads = replays.reads_of(effect.variable)
     who = [
         ("the program", [one for one in reads if one.process == PROGRAM]),
@@ -288,7 +288,7 @@ def _saving(effect: Effect) -> str:
 
 
 def in_words(settings: Settings) -> str:
-    """Return settings as text; AUTO in force is adaptive."""
+    """Return settings as text; AUTO here means adaptive."""
     if settings.synchronization is ADAPTIVE:
         return f"AUTO (adaptive) with {settings.aggregation.name}"
     return f"{settings.synchronization.name} with {settings.aggregation.name}"

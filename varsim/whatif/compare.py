@@ -1,4 +1,4 @@
-"""Compares replays of a recorded program under other settings with the program as it was."""
+"""Compares a recorded program with its replays under other settings."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from varsim.whatif.recorded import RecordedProgram, RecordedRead, Settings, acce
 
 @dataclass(frozen=True, slots=True)
 class ChangedRead:
-    """A read that would give another value."""
+    """A read whose value would change."""
 
     location: str
-    step: int  # calls of strategy.run that had begun
+    step: int  # number of begun calls of strategy.run
     process: int
     before: Array
-    after: Array | None  # None: the read would be refused, or never come
+    after: Array | None  # None: the read would be refused or never happen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,19 +47,19 @@ class Effect:
     before: Settings
     after: Settings
     reads: int
-    changed: int  # of the reads: those that would give another value
-    rounded: int  # those that would differ by rounding only
-    unknown: int  # those that depend on what was not recorded
-    first: ChangedRead | None  # of those that would change
-    refusal: Refusal | None  # the first operation that would be refused, which was not
+    changed: int  # reads whose value would change
+    rounded: int  # reads that would differ by rounding only
+    unknown: int  # reads that depend on unrecorded values
+    first: ChangedRead | None  # the first read that would change
+    refusal: Refusal | None  # the first operation that would newly be refused
     cost_before: VariableStatistics
     cost_after: VariableStatistics
-    stale_before: int  # reads of a replica that lacked what others had written before
+    stale_before: int  # replicas' reads that lacked earlier writes of others
     stale_after: int
 
     @property
     def harmless(self) -> bool:
-        """Return whether it is certain that nothing changes."""
+        """Return whether certainly nothing changes."""
         return not (self.changed or self.unknown or self.refusal)
 
 
@@ -67,16 +67,16 @@ class Effect:
 class WhatIf:
     """The effect of other settings on a program."""
 
-    effects: tuple[Effect, ...]  # on every variable, in order of creation
-    findings: tuple[Finding, ...]  # in the program as it would be
-    failure: str  # why the program would stop, if it would; "" if not
-    warned: tuple[str, ...]  # what it would be warned of, and was not
+    effects: tuple[Effect, ...]  # by variable, in order of creation
+    findings: tuple[Finding, ...]  # in the replayed program
+    failure: str  # why the program would stop; "" if it would not
+    warned: tuple[str, ...]  # new warnings
 
 
 @dataclass(frozen=True, slots=True)
 class _PlayedRun:
     played: Played
-    unknown: frozenset[int]  # reads that depend on what was not recorded
+    unknown: frozenset[int]  # reads that depend on unrecorded values
     findings: tuple[Finding, ...]
     failure: str
 
@@ -91,14 +91,14 @@ class _PlayedRun:
 
 _PLAYED: Final = 0.5
 _MERGED: Final = 0.7
-"""The part of a replay that is done once it was played, and merged; a search follows."""
+"""Finished fractions of a replay after playing, and after merging; the search follows."""
 
 
 class Replays:
-    """Replays a recorded program, as it was and under other settings.
+    """Replays a recorded program under its own and under other settings.
 
-    The training is not repeated: replicas and the program write the recorded values, whatever they
-    read in the replay.
+    Training is not repeated: replicas and the program write the recorded values, whatever they read
+    in the replay.
     """
 
     def __init__(
@@ -107,9 +107,9 @@ class Replays:
         """Replay the program as it was, and compare the reads with the record.
 
         Args:
-            tell: Gets the finished part of each replay, from 0 to 1.
+            tell: Gets the finished fraction of each replay, from 0 to 1.
         Raises:
-            ConfigError: The record has no variable, or the simulated cluster is not installed.
+            ConfigError: The record has no variables, or the simulated cluster is not installed.
         """
         self.program: RecordedProgram = recorded_program(history)
         if not self.program.variables:
@@ -121,10 +121,10 @@ class Replays:
         ]
         self._as_it_was = self._outcome(self.program.settings())
         self.findings = self._as_it_was.findings
-        """The findings of the program as it was."""
+        """The findings under the recorded settings."""
         self._astray = self._reads_astray()
         self.doubts = tuple(self._doubts())
-        """What the replay does not show, or shows otherwise than the record; sentences."""
+        """What the replay does not show, or shows differently from the record; sentences."""
 
     def under(self, changes: Mapping[int, Settings]) -> WhatIf:
         """Replay the program with other settings for some variables."""
@@ -162,7 +162,7 @@ class Replays:
         return WhatIf(tuple(effects), then.findings, then.failure, tuple(warned))
 
     def reads_of(self, variable: int) -> list[RecordedRead]:
-        """Return all reads of a variable, in the order of the record."""
+        """Return all reads of a variable, in recorded order."""
         return [one for one in self._reads if one.variable == variable]
 
     def _differences(
@@ -220,7 +220,7 @@ class Replays:
             return error.played, f"step {error.step}: {error.text}"
 
     def _reads_astray(self) -> frozenset[int]:
-        """Return the reads whose replayed value differs from the recorded one without a reason."""
+        """Return the reads whose replayed value differs from the record for no known reason."""
         values, unknown = self._as_it_was.played.values, self._as_it_was.unknown
         return frozenset(
             one.event

@@ -1,4 +1,4 @@
-"""Lines of an experiment and of a program that choose settings."""
+"""Lines of an experiment and of a program that select settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _AUTO: Final = VariableSynchronization.AUTO
 
 
 def at_odds(program: RecordedProgram, chosen: Mapping[int, Settings]) -> set[int]:
-    """Return chosen variables that have the name of a variable with other settings.
+    """Return chosen variables whose name is shared by a variable with other settings.
 
     An experiment names variables, so it cannot distinguish them.
     """
@@ -27,7 +27,7 @@ def at_odds(program: RecordedProgram, chosen: Mapping[int, Settings]) -> set[int
 
 
 def experiment_keys(program: RecordedProgram, chosen: Mapping[int, Settings]) -> dict[str, Any]:
-    """Return the keys of an experiment that choose these settings, and keep the others."""
+    """Return the experiment keys that select these settings and keep all others."""
     keys: dict[str, Any] = {}
     if not chosen:
         return keys
@@ -46,7 +46,7 @@ def experiment_keys(program: RecordedProgram, chosen: Mapping[int, Settings]) ->
 
 
 def python_lines(program: RecordedProgram, chosen: Mapping[int, Settings]) -> Iterator[str]:
-    """Yield the arguments of `tf.Variable` that choose these settings."""
+    """Yield the arguments of `tf.Variable` that select these settings."""
     if is_adaptive(program, chosen):
         yield 'strategy = tf.distribute.MirroredStrategy(…, auto="adaptive")'
     for number, settings in _written(program, chosen).items():
@@ -69,7 +69,7 @@ def is_adaptive(program: RecordedProgram, chosen: Mapping[int, Settings]) -> boo
 
 
 def _written(program: RecordedProgram, chosen: Mapping[int, Settings]) -> dict[int, Settings]:
-    """Return the choices; and if AUTO becomes adaptive, AUTO variables that stay ON_WRITE."""
+    """Return the choices; if AUTO becomes adaptive, add AUTO variables that stay ON_WRITE."""
     turns = is_adaptive(program, chosen) and not is_adaptive(program, {})
     stays = {
         number: settings

@@ -1,7 +1,7 @@
 """Plays a recorded program in the simulated cluster, under any settings, without processes.
 
-The operations use the public API, at the locations where the program did them, so that errors of
-the engine and the record of the play point there.
+The operations use the public API at the program's recorded locations, so that the engine's errors
+and the record of the play refer to them.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ class Played:
     """The result of playing a program."""
 
     values: dict[int, Array] = field(default_factory=dict)  # by the event of the read
-    refused: dict[int, Refusal] = field(default_factory=dict)  # by variable, the first
+    refused: dict[int, Refusal] = field(default_factory=dict)  # the first by variable
     costs: dict[int, VariableStatistics] = field(default_factory=dict)  # by variable
     numbers: dict[int, int] = field(default_factory=dict)  # by the variable's number in the play
     warned: list[str] = field(default_factory=list)  # each once
 
 
 class CallFailed(Exception):
-    """A call failed that did not fail in the record; nothing after it is played.
+    """Raised when a call fails that did not fail in the record; nothing after it is played.
 
     Attributes:
         call: Its number.
@@ -76,7 +76,7 @@ class CallFailed(Exception):
         self.played = played
 
 
-_EVERY: Final = 100  # actions between two words on how far it is: some 10 ms
+_EVERY: Final = 100  # actions between two progress reports: some 10 ms
 
 
 def play(
@@ -87,12 +87,12 @@ def play(
     trace: TraceOptions | None = None,
     tell: Tell | None = None,
 ) -> Played:
-    """Play a program under these settings of its variables.
+    """Play a program under the given settings of its variables.
 
     Args:
-        tell: Gets the part that was played, from 0 to 1.
-        other: Fill in other values where none was recorded, to find the reads that depend on them.
-        trace: Where to record the play, as a run is recorded.
+        tell: Gets the fraction that was played, from 0 to 1.
+        other: Replace unrecorded values by other ones, to find the reads that depend on them.
+        trace: Where to record the play, as for a run.
     Raises:
         CallFailed: The replicas could not agree in a call.
         ConfigError: The simulated cluster is not installed.
@@ -167,7 +167,7 @@ class _Player:
                     self._call(action)
 
     def finish(self) -> None:
-        """Keep the costs, and end the cluster."""
+        """Store the costs, and stop the cluster."""
         for account in self._strategy.statistics():
             self.played.costs[self.played.numbers[account.variable_id]] = account
         self._variables.clear()
@@ -233,7 +233,7 @@ class _Player:
             case RecordedArrival(kind="merge_call"):
                 at(act.location)(context.merge_call, lambda _: self.do(act.body), name=act.name)
             case RecordedArrival(kind="host_call"):
-                self.do(act.body)  # on the replica: whose component it is, has the program do it
+                self.do(act.body)  # on the replica; access to a component makes the host call
             case RecordedArrival():
                 at(act.location)(context.all_reduce, "SUM", _NOTHING, name=act.name)
 
@@ -270,7 +270,7 @@ class _Player:
             self._refuse(write.variable, write.location, write.step, write.process, error)
 
     def _write_all(self, variable: Any, write: RecordedWrite, value: Array) -> None:
-        """Write the variable itself; read the value back only if the recorded settings allow it."""
+        """Write the variable; read the value back only if the recorded settings allow it."""
         if write.shares:
             cell = policies.cell(variable.spec, Context.CROSS_REPLICA, Operation.ASSIGN)
             splits = cell.shares
@@ -281,7 +281,7 @@ class _Player:
         at(write.location)(getattr(variable, write.operation.value), value, read_value=read_value)
 
     def _write_each(self, variable: Any, write: RecordedWrite, values: list[Array]) -> None:
-        """Write one value to each component: by `update`, where `assign` refuses it."""
+        """Write one value to each component; use `update` where `assign` refuses it."""
         each = tf.distribute.PerReplica(values)
         cell = policies.cell(variable.spec, Context.CROSS_REPLICA, write.operation)
         if cell.per_component:
@@ -304,4 +304,4 @@ class _Player:
             refusal.count += 1
 
 
-_NOTHING: Final = np.float32(0)  # what replicas reduce where the record says only that they met
+_NOTHING: Final = np.float32(0)  # reduced where the record shows only the arrivals

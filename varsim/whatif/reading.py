@@ -1,6 +1,6 @@
 """Reads the recorded program from a history.
 
-Variables that were created during a call are created before it.
+A variable that was created during a call is created before that call here.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from varsim.whatif.recorded import (
 
 _KINDS: Final = "create forget call write read arrive answer raise finish"
 _WHERE: Final = (
-    "(kind IN ({}) OR kind = 'commit' AND replica IS NOT NULL)"  # commits end rows of writes
+    "(kind IN ({}) OR kind = 'commit' AND replica IS NOT NULL)"  # commits end a sequence of writes
 ).format(", ".join(f"'{kind}'" for kind in _KINDS.split()))
 
 
 def recorded_program(history: History) -> RecordedProgram:
-    """Return the program of a history, as far as it was recorded."""
+    """Return the program in a history, as far as it was recorded."""
     last, problem = missing(history)
     where = _WHERE if last is None else f"{_WHERE} AND event <= {last:d}"
     builder = _Builder(history)
@@ -56,15 +56,15 @@ class _OpenCall:
     call: RecordedCall
     pending: list[RecordedAction] = field(
         default_factory=list
-    )  # of the program, for the replica that is answered
+    )  # the program's actions until its next answer
     bodies: dict[int, list[RecordedAction]] = field(
         default_factory=dict
-    )  # of merge_calls, by meeting
-    asked: dict[int, list[RecordedAction]] = field(default_factory=dict)  # of questions, by replica
+    )  # of merge_calls, by position
+    asked: dict[int, list[RecordedAction]] = field(default_factory=dict)  # host calls, by replica
 
 
 def spec_of_known_policy(row: VariableRow) -> VariableSpec:
-    """Return the spec of a variable, once its policy is known.
+    """Return the spec of a variable after a check that its policy is known.
 
     Raises:
         ConfigError: The policy is not installed here.
@@ -89,7 +89,7 @@ class _Builder:
             number: policies.cell(spec, Context.CROSS_REPLICA, Operation.ASSIGN).shares
             for number, spec in specs.items()
         }
-        self._exchanged = {  # whose policy contributes components itself, after local writes
+        self._exchanged = {  # variables whose policy contributes components itself
             number
             for number, spec in specs.items()
             if policies.cell(spec, Context.REPLICA, Operation.ASSIGN).writes_itself
@@ -101,7 +101,7 @@ class _Builder:
         self._unknown: set[int] = set()
         self._steps = 0
         self._events = 0
-        self._group: list[Event] = []  # writes to single components by the program, in a row
+        self._group: list[Event] = []  # consecutive writes to single components by the program
 
     def take(self, event: Event) -> None:
         """Add the action of an event."""
@@ -134,7 +134,7 @@ class _Builder:
                 self._finish(event)
 
     def program(self, problem: str) -> RecordedProgram:
-        """Return the program, without a call whose end was not recorded."""
+        """Return the program without unfinished calls."""
         if self._group:
             self._end_group()
         return RecordedProgram(
@@ -161,7 +161,7 @@ class _Builder:
         self._actions.append(RecordedCreate(event.variable, value))
 
     def _need(self, variable: int | None) -> None:
-        """Create a variable from before the record at the start."""
+        """Create a variable from before the record, at the start of the program."""
         if variable is None or variable in self._created:
             return
         self._created.add(variable)
@@ -194,10 +194,10 @@ class _Builder:
         if event.note is not None:
             frame.call.failed.append(event.note)
         self._now().append(frame.call)
-        self._now().extend(frame.pending)  # of a function that raised in merge_call
+        self._now().extend(frame.pending)  # by a function that raised in merge_call
 
     def _belongs(self, event: Event) -> bool:
-        """Return whether an event writes the next component of one write to all."""
+        """Return whether an event writes the next component in one write to all components."""
         last = self._group[-1]
         return (event.process, event.kind, event.variable, event.location, event.operation) == (
             PROGRAM, "write", last.variable, last.location, last.operation,

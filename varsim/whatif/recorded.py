@@ -1,7 +1,7 @@
-"""A recorded program: its own operations, and those of each replica, in order.
+"""A recorded program: its own operations and those of each replica, in order.
 
-Its synchronisation is left out (commits, installs, fetches), so that it can be played under other
-settings.
+Synchronisation is omitted (commits, installs, fetches), so that the program can be played under
+other settings.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ HOST_CALL: Final = "host_call"
 
 
 class Settings(NamedTuple):
-    """How a variable is synchronised. AUTO means adaptive; otherwise this is what AUTO became."""
+    """The synchronisation of a variable. Here AUTO is always adaptive; other AUTO is resolved."""
 
     synchronization: Synchronization
     aggregation: VariableAggregation
@@ -55,23 +55,23 @@ class RecordedRead:
     event: int
     variable: int
     process: int
-    step: int  # calls that had begun
+    step: int  # number of begun calls
     location: str
-    replica: int | None  # whose component, if the program or a question reads one
+    replica: int | None  # owner of the component; None for a read of the variable
     recorded: Event
     times: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedWrite:
-    """A write, with its value; with several values if each component got its own."""
+    """A write with its value, or with one value per component."""
 
     event: int
     variable: int
     process: int
     step: int
     location: str
-    replica: int | None  # whose component, if it is a write past the aggregation
+    replica: int | None  # owner of the component; None for a write of the variable
     operation: Operation
     values: tuple[Array | None, ...]  # None: not recorded
     shapes: tuple[tuple[int, ...] | None, ...]
@@ -80,15 +80,15 @@ class RecordedWrite:
 
 @dataclass(frozen=True, slots=True)
 class RecordedArrival:
-    """A replica arrives at a collective, or has the program do something."""
+    """A replica arrives at a collective, or makes a host call."""
 
     event: int
     process: int
     step: int
     location: str
     kind: str  # all_reduce, all_gather, merge_call, or HOST_CALL
-    name: str | None  # of the collective, as the program called it
-    body: list[RecordedAction]  # what the program does meanwhile; one list for all who meet
+    name: str | None  # of the collective, as given by the program
+    body: list[RecordedAction]  # the program's actions meanwhile; all participants share one list
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +97,8 @@ class RecordedCall:
 
     number: int
     replicas: tuple[list[RecordedRead | RecordedWrite | RecordedArrival], ...]
-    raised: set[int] = field(default_factory=set)  # replicas whose function did
-    failed: list[str] = field(default_factory=list)  # what the error said, if there was one
+    raised: set[int] = field(default_factory=set)  # replicas whose function raised
+    failed: list[str] = field(default_factory=list)  # the error text, if the call failed
 
 
 RecordedAction = RecordedCreate | RecordedForget | RecordedRead | RecordedWrite | RecordedCall
@@ -107,22 +107,22 @@ RecordedAction = RecordedCreate | RecordedForget | RecordedRead | RecordedWrite 
 
 @dataclass(frozen=True, slots=True)
 class RecordedProgram:
-    """A program, as its history has it."""
+    """A program as recorded in its history."""
 
     num_replicas: int
     variables: Mapping[int, VariableRow]
     actions: tuple[RecordedAction, ...]
     events: int  # reads, writes and arrivals
-    unknown: frozenset[int]  # variables with a value that was not recorded
-    problem: str  # what cannot be told, because the record is not whole; "" if it is
+    unknown: frozenset[int]  # variables with an unrecorded value
+    problem: str  # why the record is not whole; "" if it is
 
     def settings(self) -> dict[int, Settings]:
-        """Return the settings that were in force for each variable."""
+        """Return the settings in force for each variable."""
         return {number: settings_of(row) for number, row in self.variables.items()}
 
 
 def settings_of(row: VariableRow) -> Settings:
-    """Return the settings that were in force for a variable."""
+    """Return the settings in force for a variable."""
     return Settings(
         synchronization_named(row.synchronization), VariableAggregation[row.aggregation]
     )
@@ -146,7 +146,7 @@ def spec_of(row: VariableRow, settings: Settings) -> VariableSpec:
 def accesses(
     actions: tuple[RecordedAction, ...] | list[RecordedAction],
 ) -> Iterator[RecordedRead | RecordedWrite]:
-    """Yield all reads and writes: the program's in order, and within a call replica by replica."""
+    """Yield all reads and writes in program order; within a call, replica by replica."""
     for action in actions:
         match action:
             case RecordedRead() | RecordedWrite():

@@ -1,4 +1,4 @@
-"""Prints the effects of other settings, and the advice: 80 columns are enough."""
+"""Prints the effects of other settings, and the advice, in at most 80 columns where possible."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _groups(
 
 
 def _likeness(effect: Effect) -> Hashable:
-    """Return what similar effects share: settings, costs, and texts without numbers."""
+    """Return the key of similar effects: settings, costs, and texts without numbers."""
     costs = (effect.cost_before, effect.cost_after)
     return (
         (effect.before, effect.after, effect.stale_before, effect.stale_after),
@@ -110,7 +110,7 @@ def _likeness(effect: Effect) -> Hashable:
 
 
 def _likeness_of_advice(one: Advice) -> Hashable:
-    """Return what similar advice shares; the costs may differ, as the table shows them."""
+    """Return the key of similar advice; the costs may differ, because the table shows them."""
     name = one.effect.name
     texts = (one.proof, one.saves, one.risks, " ".join(_effect(one.effect)))
     settings = (one.keeps, one.effect.before, one.effect.after)
@@ -118,7 +118,7 @@ def _likeness_of_advice(one: Advice) -> Hashable:
 
 
 def _name(group: Sequence[Effect], sentence: str) -> str:
-    """Return the subject of a sentence: a group, or one of it where numbers may differ."""
+    """Return the subject of a sentence: a group, or one member if numbers may differ."""
     name = name_of([effect.name for effect in group])
     differ = any(sentence not in tuple(_effect(effect)) for effect in group)
     return f"{name}, such as {group[0].name}" if differ else name
@@ -140,7 +140,7 @@ def _print_costs(console: Console, title: str, groups: Sequence[Sequence[Effect]
         rows += [[""] * len(_HEADINGS), _cells(effect.cost_before, effect.stale_before)]
         rows.append(_cells(effect.cost_after, effect.stale_after))
     columns = [Column(*one) for one in zip(_HEADINGS, zip(*rows, strict=True), strict=True)]
-    # Names are cut before the table is given up, but not to less than the settings below them.
+    # Shorten names before the table is abandoned, but not below the width of the settings.
     room = console.width - sum(GAP + column.width for column in columns)
     room = min(_NAME_WIDTH, max(room, *(len(one) for pair in settings for one in pair)))
     names = short_names([name_of([one.name for one in group]) for group in groups], room)
@@ -188,7 +188,7 @@ def _difference(first: ChangedRead) -> str:
 
 
 def _most_apart(one: Array, other: Array) -> int:
-    """Return the flat index at which two values differ most."""
+    """Return the flat index of the largest difference between two values."""
     if one.shape != other.shape or not one.size:
         return 0
     with np.errstate(all="ignore"):

@@ -1,4 +1,4 @@
-"""The values that a replay writes where none was recorded, and the location of its calls."""
+"""The values that replace unrecorded ones in a replay, and the locations of its calls."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 
 from varsim.spec import Array
 
-_MAX_LOCATIONS: Final = 10_000  # as many lines as a program writes and reads variables in
-_SEED: Final = 20_261_123  # of what stands for values that were not recorded
+_MAX_LOCATIONS: Final = 10_000  # enough for all lines in which a program accesses variables
+_SEED: Final = 20_261_123  # seed of the values that replace unrecorded ones
 
 
 class Filling:
-    """Values in place of those that were not recorded."""
+    """Replacements for values that were not recorded."""
 
     def __init__(self, *, other: bool) -> None:
         self._other = other
@@ -27,7 +27,7 @@ class Filling:
         shape: Sequence[int] | None,
         declared: Sequence[int | None],
     ) -> Array:
-        """Return a value of this dtype and shape: zeros, or other values for each number."""
+        """Return a value of this dtype and shape: zeros, or random values seeded by number."""
         sizes = [one or 0 for one in declared] if shape is None else list(shape)
         value = np.zeros(sizes, dtype)
         if self._other:
@@ -37,16 +37,16 @@ class Filling:
 
 
 def whole_of(share: Array, num_replicas: int, *, splits: bool) -> Array:
-    """Return the assigned value of which each replica got this share.
+    """Return the assigned value from the share that each replica received.
 
     Args:
-        splits: It is to be split again, and must give the same shares to the last bit.
+        splits: Whether it is split again; the shares must then be bit-for-bit equal.
     """
     if share.dtype.kind in "iu":
         whole = np.asarray(share.astype(np.int64) * num_replicas)
         return whole if splits else whole.astype(share.dtype)
     if splits and share.dtype.kind == "f" and share.dtype.itemsize < 8:
-        return np.asarray(share.astype(np.float64) * num_replicas)  # which is exact
+        return np.asarray(share.astype(np.float64) * num_replicas)  # exact
     with np.errstate(all="ignore"):
         whole = np.asarray(share * share.dtype.type(num_replicas))
         if share.dtype.kind != "f":
@@ -59,7 +59,7 @@ def whole_of(share: Array, num_replicas: int, *, splits: bool) -> Array:
 
 @lru_cache(maxsize=_MAX_LOCATIONS)
 def at(location: str) -> Callable[..., Any]:
-    """Return a function that calls another one as if from file:line in the program."""
+    """Return a function that calls another function as if from file:line in the program."""
     file, _, line = location.rpartition(":")
     lines = int(line) if line.isdigit() else 1
     source = (

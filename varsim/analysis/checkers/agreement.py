@@ -10,14 +10,14 @@ from varsim.analysis.replay import Replay, ReplayedVariable
 from varsim.tracing.history import Event
 
 _MANY: Final = 64
-"""Lineages of one variable, above which those that no component has are dropped."""
+"""Lineages kept per variable; above this, those that no component has are dropped."""
 
 
 class Agreement(Checker):
     """Checks that mirrored components with the same writes hold the same bytes.
 
-    They may differ only after writes to one of them alone. Nothing is recomputed, so adaptive
-    variables are checked, too: values that were seen are compared.
+    They may differ only after a write to one of them alone. Nothing is recomputed: the checker
+    compares recorded values. So it checks adaptive variables, too.
     """
 
     name = "agreement"
@@ -39,7 +39,7 @@ class Agreement(Checker):
         self._compare(variable, variable.at_program[0].lineage, event)
 
     def on_forget(self, event: Event) -> None:
-        """Drop what was seen of the variable."""
+        """Drop the recorded digests of the variable."""
         if event.variable is not None:
             self._seen.pop(event.variable, None)
 
@@ -49,19 +49,19 @@ class Agreement(Checker):
             self._compare(self.variable_of(event), event.event, event)
 
     def on_install(self, event: Event) -> None:
-        """Compare what a replica holds after a commit, if it was recorded."""
+        """Compare a replica's component after a commit, if it was recorded."""
         if event.digest is not None or event.value is not None:
             self.on_component(event)
 
     def on_component(self, event: Event) -> None:
-        """Compare what a replica sends to the program."""
+        """Compare a component that a replica sends to the program."""
         variable = self.variables[event.variable]
         self._compare(variable, variable.at_replica[event.process].lineage, event)
 
     on_read_by_replica = on_component
 
     def on_read_by_program(self, event: Event) -> None:
-        """Compare what the program reads."""
+        """Compare a value that the program reads."""
         variable = self.variable_of(event)
         self._compare(variable, variable.at_program[event.replica or 0].lineage, event)
 

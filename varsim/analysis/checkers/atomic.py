@@ -1,4 +1,4 @@
-"""Every call is atomic: what replicas do together is done by all of them, or by none."""
+"""Every call is atomic: all replicas take part in a collective, or none does."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from varsim.tracing.history import Event
 
 
 class Atomic(Checker):
-    """Checks that a merge has one contribution of each replica, and that each gets it once.
+    """Checks that a merge has one contribution from each replica, and reaches each replica once.
 
-    After a call was given up, nothing of it is committed.
+    After a call was aborted, nothing of it is committed.
     """
 
     name = "atomic"
@@ -20,8 +20,8 @@ class Atomic(Checker):
         super().__init__(replay)
         self._aborts: dict[int, int] = {}  # call → event
         self._last: dict[tuple[int, int], tuple[int, int]] = {}  # (process, call) → position, event
-        self._met: dict[int, dict[int, list[Event]]] = {}  # call → position → who came
-        self._running: dict[int, dict[int, Event]] = {}  # call → replica → begin, or return
+        self._met: dict[int, dict[int, list[Event]]] = {}  # call → position → arrivals
+        self._running: dict[int, dict[int, Event]] = {}  # call → replica → its begin or return
 
     def on_write_by_replica(self, event: Event) -> None:
         """Check that a contribution is the only one of its replica to the merge."""
@@ -55,7 +55,7 @@ class Atomic(Checker):
             self._met.setdefault(event.call, {}).setdefault(event.position, []).append(event)
 
     def on_answer(self, event: Event) -> None:
-        """Check that all replicas have arrived, and that the program has heard of it."""
+        """Check that all replicas have arrived, and that the program received their arrivals."""
         if event.call is None or event.position is None or not self.replay.from_start:
             return
         came = self._met.get(event.call, {}).pop(event.position, [])
@@ -72,7 +72,7 @@ class Atomic(Checker):
         self._running.setdefault(event.call or 0, {})[event.process] = event
 
     def on_abort(self, event: Event) -> None:
-        """Note that nothing of the call may be committed from here on."""
+        """Note that no later commit may belong to the call."""
         assert event.call is not None
         self._aborts.setdefault(event.call, event.event)
 
@@ -88,7 +88,7 @@ class Atomic(Checker):
             self._last.pop((replica, event.call or 0), None)
 
     def on_commit(self, event: Event) -> None:
-        """Check that all replicas contributed, to one variable, by one operation."""
+        """Check that all replicas contributed to the same variable by the same operation."""
         change, variable = self.replay.change, self.variable_of(event)
         if event.call in self._aborts:
             proof = (self._aborts[event.call or 0], event.event)
@@ -99,7 +99,7 @@ class Atomic(Checker):
             self._check_merge(variable, event, change, change.merge)
         elif event.call is None or variable.promise.deferred:
             return
-        elif self.replay.from_start:  # else it may have met before the window
+        elif self.replay.from_start:  # else its merge may be from before the window
             self.wrong(variable, "a commit of a call belongs to no merge", (event.event,))
 
     def _check_merge(

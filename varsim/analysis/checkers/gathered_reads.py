@@ -1,4 +1,4 @@
-"""An ON_READ read equals the reduction of the components at that moment."""
+"""An ON_READ read equals the reduction of the components at the time of the read."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from varsim.tracing.history import Event
 
 
 class GatheredReads(Checker):
-    """Checks that the program reads the aggregate of the components that it has.
+    """Checks that the program reads the aggregate of the components that it knows.
 
-    It has the components that it has just asked for; others it knows from its own writes.
+    It knows the components that it has just fetched, and others from its own writes.
     """
 
     name = "gathered-reads"
@@ -26,7 +26,7 @@ class GatheredReads(Checker):
         return promise is not None and promise.gathered
 
     def on_read_by_program(self, event: Event) -> None:
-        """Aggregate the components again."""
+        """Recompute the aggregate of the components."""
         variable = self.variable_of(event)
         if event.replica is not None:
             return

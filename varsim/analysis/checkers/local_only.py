@@ -1,4 +1,4 @@
-"""NONE never travels."""
+"""The components of a NONE variable stay on their replicas."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from varsim.tracing.history import Event
 
 
 class LocalOnly(Checker):
-    """Checks that a component of a NONE variable leaves its replica only if the program asks.
+    """Checks that a component of a NONE variable leaves its replica only at the program's request.
 
-    And that only writes of the program reach it from outside.
+    Only writes by the program may change it from outside.
     """
 
     name = "local-only"
@@ -28,16 +28,16 @@ class LocalOnly(Checker):
         return promise is not None and promise.stays_local
 
     def on_write_by_replica(self, event: Event) -> None:
-        """Check that a replica does not contribute."""
+        """Report a contribution by a replica."""
         if event.position is not None:
             self._refuse(event, f"{seen_by(event)} contributes to a merge")
 
     def on_wait(self, event: Event) -> None:
-        """Report that a replica waits."""
+        """Report a wait of a replica."""
         self._refuse(event, f"{seen_by(event)} waits for a commit")
 
     def on_commit(self, event: Event) -> None:
-        """Check that the commit is of a write by the program."""
+        """Check that the commit belongs to a write by the program."""
         change = self.replay.change
         if change is None or change.write is not None:
             return
@@ -50,13 +50,13 @@ class LocalOnly(Checker):
             self._refuse(event, "the program reads a value of all components")
 
     def on_fetch(self, event: Event) -> None:
-        """Note that the program asks for a component."""
+        """Note that the program requests a component."""
         assert event.variable is not None
         assert event.replica is not None
         self._asked[event.variable, event.replica] += 1
 
     def on_component(self, event: Event) -> None:
-        """Check that the program has asked for the component."""
+        """Check that the program has requested the component."""
         assert event.variable is not None
         asked = event.variable, event.process
         if self._asked[asked]:

@@ -22,7 +22,7 @@ class LostUpdate(Checker):
         self._failed: set[int] = set()
 
     def on_abort(self, event: Event) -> None:
-        """Note that the rest of the call will not be committed."""
+        """Note that the remaining writes of the call will not be committed."""
         if event.call is not None:
             self._failed.add(event.call)
 
@@ -50,7 +50,7 @@ class LostUpdate(Checker):
             self.wrong(variable, "a later write is committed, and this one is not", proof)
 
     def on_begin(self, event: Event) -> None:
-        """Check that the commits from before the call have arrived."""
+        """Check that all commits from before the call have arrived."""
         oldest = self.replay.in_flight.oldest(event.process)
         if oldest is not None and event.cause is not None and oldest.event.event < event.cause:
             self.wrong(
@@ -61,7 +61,7 @@ class LostUpdate(Checker):
             )
 
     def on_component(self, event: Event) -> None:
-        """Check that the answer has the commits from before the request."""
+        """Check that the answer includes all commits from before the request."""
         variable = self.variable_of(event)
         coming = self.replay.in_flight.of(variable.number, event.process)
         if coming and event.cause is not None and coming[0].event.event < event.cause:
@@ -72,7 +72,7 @@ class LostUpdate(Checker):
             )
 
     def on_read_by_program(self, event: Event) -> None:
-        """Check that what the program wrote is committed before it reads."""
+        """Check that the program's writes are committed before it reads."""
         variable = self.variable_of(event)
         waiting = self.replay.program_writes.waiting(variable.number)
         if waiting is None or variable.promise.deferred:

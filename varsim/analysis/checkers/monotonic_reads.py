@@ -14,7 +14,7 @@ _Read = tuple[int, int, int | None, int | None]
 class MonotonicReads(Checker):
     """Checks that no process reads an older version after a newer one.
 
-    And that it reads the same value again if nothing was written in between.
+    A process also reads the same value again if nothing was written in between.
     """
 
     name = "monotonic-reads"

@@ -9,10 +9,10 @@ from varsim.tracing.history import Event
 
 
 class ReadYourWrites(Checker):
-    """Checks that a read shows earlier writes of its process, with what arrived from others.
+    """Checks that a read shows the earlier writes of its process and the commits it received.
 
-    A replica's contribution is in its next read of the variable. Values of adaptive variables are
-    not checked, because they are exchanged in several deltas.
+    A replica's next read of a variable includes its contribution. Adaptive variables are not
+    checked, because their writes are exchanged in several deltas.
     """
 
     name = "read-your-writes"
@@ -23,12 +23,12 @@ class ReadYourWrites(Checker):
         self._owed: dict[tuple[int, int], Event] = {}  # (variable, replica): the last contribution
 
     def on_write_by_replica(self, event: Event) -> None:
-        """Note that the replica must get its contribution back, merged."""
+        """Note that the replica must receive a commit with its contribution."""
         if event.position is not None and event.variable is not None:
             self._owed[event.variable, event.process] = event
 
     def on_install(self, event: Event) -> None:
-        """Note that the replica has its contribution back, if it is in this commit."""
+        """Note that the replica has received its contribution, if this commit includes it."""
         assert self.replay.installed is not None
         _, change = self.replay.installed
         assert event.variable is not None
@@ -40,13 +40,13 @@ class ReadYourWrites(Checker):
             del self._owed[mine]
 
     def on_component(self, event: Event) -> None:
-        """Check that a replica sends what it has."""
+        """Check that a replica sends its current component."""
         variable = self.variable_of(event)
         if not variable.promise.deferred:
             self._compare(variable, variable.at_replica[event.process], event)
 
     def on_read_by_replica(self, event: Event) -> None:
-        """Check that a replica reads what it has."""
+        """Check that a replica reads its current component."""
         number = event.variable
         assert number is not None
         owed = self._owed.get((number, event.process)) if self._owed else None
@@ -60,7 +60,7 @@ class ReadYourWrites(Checker):
             self._compare(variable, variable.at_replica[event.process], event)
 
     def on_read_by_program(self, event: Event) -> None:
-        """Check that the program reads what a replica sent, or what it wrote."""
+        """Check that the program reads the component that a replica sent, or its own write."""
         variable = self.variable_of(event)
         if variable.promise.deferred or (event.replica is None and not variable.promise.mirrored):
             return

@@ -1,4 +1,4 @@
-"""The history itself: its rows are valid, and in an order that is possible."""
+"""The history itself: its rows are valid, and their order is possible."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ENTERS_OR_ENDS = _ENDS | {"begin"}
 class WellFormedRecord(Checker):
     """Checks that every row is valid, and that the events of each process are in order.
 
-    The first event that breaks this ends the pass: later events prove nothing.
+    The first event that violates this ends the pass: later events prove nothing.
     """
 
     name = "record"
@@ -24,10 +24,10 @@ class WellFormedRecord(Checker):
         super().__init__(replay)
         self._rows = rows
         processes = range(replay.num_replicas + 1)  # the program is process -1: the last one
-        first = 0 if replay.from_start else None  # None: not known before it is seen
+        first = 0 if replay.from_start else None  # None: unknown until the first event
         self._next: list[int | None] = [first for _ in processes]  # the number of its next event
         self._at = [0 for _ in processes]  # its last event
-        self._calls: list[list[int]] = [[] for _ in processes]  # those that run, innermost last
+        self._calls: list[list[int]] = [[] for _ in processes]  # calls that run, innermost last
         self._knows_calls = replay.from_start
 
     def accepts(self, event: Event) -> bool:
@@ -37,7 +37,7 @@ class WellFormedRecord(Checker):
             at = event.event if type(event.event) is int else 0
             self.wrong(None, f"event {event.event} is invalid: {flaw}", (at,))
             return False
-        process, number = event[1], event[2]  # by index: it takes half the time
+        process, number = event[1], event[2]  # by index: twice as fast as by name
         expected = self._next[process]
         if number != expected and expected is not None:
             reason = f"{seen_by(event)} has event {number} instead of {expected}"
@@ -49,7 +49,7 @@ class WellFormedRecord(Checker):
             return True
         call, calls = event[5], self._calls[process]
         if call is not None and calls and calls[-1] == call and event[4] not in _ENTERS_OR_ENDS:
-            return True  # as a rule
+            return True  # the usual case
         if not self._runs(event):
             reason = f"{seen_by(event)} acts in call {event.call}, which does not run"
             self.wrong(None, reason, (event.event,))
@@ -57,7 +57,7 @@ class WellFormedRecord(Checker):
         return True
 
     def _runs(self, event: Event) -> bool:
-        """Return whether a replica is in the call of an event; an aborted call just stops."""
+        """Return whether a replica is in the call of an event; an aborted call may not end."""
         call = event.call
         calls = self._calls[event.process]
         if event.kind == "begin":

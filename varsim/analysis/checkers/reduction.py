@@ -16,8 +16,8 @@ _ANOTHER: Final = "the commit differs from the reduction of the writes"
 class Reduction(Checker):
     """Checks that a merge commits the reduction of its contributions, and a write its value.
 
-    A commit of an adaptive variable sums several writes of each replica, in an order that the
-    history does not have: adaptive variables are left out.
+    Adaptive variables are not checked. A commit of one sums several writes of each replica, and the
+    history does not record their order.
     """
 
     name = "reduction"
@@ -29,7 +29,7 @@ class Reduction(Checker):
         return promise is not None and not promise.deferred
 
     def on_commit(self, event: Event) -> None:
-        """Compute the value again."""
+        """Recompute the committed value."""
         change = self.replay.change
         variable = self.variable_of(event)
         if change is None:
@@ -56,7 +56,7 @@ class Reduction(Checker):
         self, variable: ReplayedVariable, event: Event, change: Change, merge: ReplayedMerge
     ) -> None:
         if len(merge.writes) < self.replay.num_replicas:
-            return  # it is not one of all replicas: that is for another checker
+            return  # not from all replicas: another checker reports it
         writes = [merge.writes[replica] for replica in self.replay.replicas]
         if variable.promise.aggregation == "ONLY_FIRST_REPLICA":
             del writes[1:]
@@ -98,7 +98,7 @@ class Reduction(Checker):
         operand: Flat | None,
         shown: tuple[Event, ...],
     ) -> None:
-        """Check an add that was committed as the value that it leads to."""
+        """Check an add that was committed as its resulting value."""
         for before, _ in dict.fromkeys(change.components.values()):
             after = None
             if operand is not None and before.value is not None:

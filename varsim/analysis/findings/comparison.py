@@ -1,7 +1,7 @@
-"""How one value of a run is related to the value of a single device.
+"""The relation between one value of a run and the value of a single device.
 
-Two numbers count as equal within rounding, because a single device adds in another order. A number
-that is nearly but not quite related by a rule has another cause; nothing is concluded from it.
+Numbers are compared within rounding, because a single device adds in another order. A number that
+matches a rule nearly but not within rounding has another cause: no rule is concluded from it.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from varsim.analysis.rounding import close, rounding, wide
 from varsim.tracing.history import Event
 
 _ABOUT: Final = 1.5
-"""A sum of unequal values is about N times the right value: at most this factor more or less."""
+"""A sum of unequal values may differ from N times the right value by at most this factor."""
 
 _TELLING_ELEMENTS: Final = 4
-"""So many different whole numbers do not fit a relation by chance; nor does one other number."""
+"""This many different whole numbers do not match by chance; nor does one fraction."""
 
 _NEARLY: Final = 0.05
 
 _LARGE: Final = 100
 
 _MOST_ELEMENTS: Final = 256
-"""How many elements of each value are kept with a comparison."""
+"""Elements of each value that are kept with a comparison."""
 
 _SIMPLE: Final = 100
 """The largest denominator of a simple fraction."""
@@ -40,13 +40,13 @@ class Relation(Enum):
     """How the value of a run is related to the one on a single device."""
 
     RIGHT = auto()
-    TIMES_N = auto()  # too large by the number of replicas
-    OVER_N = auto()  # too small by the number of replicas
-    TIMES_N_TWICE = auto()  # by the square of their number
-    ABOUT_TIMES_N = auto()  # a sum, where a single device has something like the mean
-    FIRST_OF_SUM = auto()  # the first replica's alone, where a single device has the sum
-    FIRST_OF_MEAN = auto()  # the first replica's alone, where a single device has the mean
-    ONLY_MINE = auto()  # a single device did what the first replica did; the others did more
+    TIMES_N = auto()  # too large by a factor of the number of replicas
+    OVER_N = auto()  # too small by a factor of the number of replicas
+    TIMES_N_TWICE = auto()  # too large by the square of that number
+    ABOUT_TIMES_N = auto()  # a sum; the single device has about the mean
+    FIRST_OF_SUM = auto()  # the first replica's value; the single device has the sum
+    FIRST_OF_MEAN = auto()  # the first replica's value; the single device has the mean
+    ONLY_MINE = auto()  # the single device did only the first replica's part
     OTHER = auto()
 
     __hash__ = object.__hash__
@@ -54,19 +54,19 @@ class Relation(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One value that was computed from the replicas' values, and the same of a single device."""
+    """One value computed from the replicas' values, and the single device's value."""
 
-    event: Event  # the last of those that show it
+    event: Event  # the last event that shows it
     others: tuple[int, ...]  # the other events, by number
     by_replica: tuple[Flat | None, ...]  # the replicas' values; None where the program wrote
     got: Flat
-    wanted: Flat  # on the single device
-    before: Flat | None = None  # what both runs had before, if this is an assign
+    wanted: Flat  # the single device's value
+    before: Flat | None = None  # the value before in both runs, for an assign
     is_change: bool = False  # the numbers are differences from the value before
-    step: int = 1  # the values are every step-th element of the whole ones
+    step: int = 1  # the arrays hold every step-th element
 
     def change(self) -> Comparison | None:
-        """Return the comparison of the changes; None if the value before is not known."""
+        """Return the comparison of the changes; None if the previous value is unknown."""
         before = self.before
         if before is None or not before.any() or len(before) != len(self.wanted):
             return None
@@ -80,7 +80,7 @@ class Comparison:
         )
 
     def thinned(self) -> Comparison:
-        """Return the comparison with few enough elements to be kept."""
+        """Return the comparison with fewer elements, to limit its size."""
         step = -(-len(self.wanted) // _MOST_ELEMENTS)
         if step <= 1:
             return self
@@ -91,7 +91,7 @@ class Comparison:
 
     @property
     def known(self) -> list[Flat] | None:
-        """Return the values of all replicas; None if one is not known."""
+        """Return the values of all replicas; None if one is unknown."""
         parts = [
             part for part in self.by_replica if part is not None and len(part) == len(self.wanted)
         ]
@@ -105,19 +105,19 @@ class Comparison:
 
     @property
     def telling(self) -> bool:
-        """Return whether a relation of its numbers cannot be chance."""
+        """Return whether the numbers are too specific for a chance relation."""
         numbers = self.wanted[self.wanted != 0]
         whole = numbers.dtype.kind not in "fc" or bool((numbers == np.round(numbers)).all())
         return not whole or len(np.unique(numbers)) >= _TELLING_ELEMENTS
 
     @property
     def large(self) -> bool:
-        """Return whether whole numbers are so large that a relation can hardly be chance."""
+        """Return whether the whole numbers are so large that chance is unlikely."""
         return bool(np.abs(wide(self.wanted)).max(initial=0) >= _LARGE)
 
     @property
     def odd(self) -> bool:
-        """Return whether a number is not a simple fraction, as the accuracy of a batch is."""
+        """Return whether a number is not a simple fraction such as the accuracy of a batch."""
         if self.wanted.dtype.kind not in "fc":
             return False
         multiples = np.outer(wide(self.wanted), np.arange(1, _SIMPLE + 1))
@@ -144,7 +144,7 @@ class Comparison:
 
 
 def relation_of(comparison: Comparison, aggregation: str) -> Relation:
-    """Return how the value of the run is related to the one of the single device.
+    """Return how the value of the run is related to the value of the single device.
 
     Args:
         aggregation: Of the variable; "" if the value did not come from an aggregation.
@@ -172,7 +172,7 @@ def relation_of(comparison: Comparison, aggregation: str) -> Relation:
 
 
 def _as(comparison: Comparison, value: Flat) -> Flat:
-    """Return a value with the precision in which the comparison's numbers were computed."""
+    """Return a value in the precision in which the comparison was computed."""
     return value.astype(comparison.got.dtype) if comparison.got.dtype.kind in "fc" else value
 
 
@@ -189,7 +189,7 @@ def _of_first(comparison: Comparison) -> Relation | None:
 
 
 def _is_about(comparison: Comparison, factor: float) -> bool:
-    """Return whether each element of a value is nearly the factor times the wanted one.
+    """Return whether each element is about the factor times the single device's element.
 
     This is true of sums of means, if the shards are almost equal.
     """
@@ -223,7 +223,7 @@ def _total(parts: Sequence[Flat]) -> Flat:
 
 
 def is_truncated(comparison: Comparison, parts: Sequence[Flat]) -> bool:
-    """Return whether values are whole numbers divided among all replicas without the remainder."""
+    """Return whether whole numbers were divided among all replicas without the remainder."""
     if comparison.wanted.dtype.kind not in "iu":
         return False
     count = len(comparison.by_replica)

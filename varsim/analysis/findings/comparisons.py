@@ -1,10 +1,10 @@
 """Compares the values of all variables with those of a single device.
 
-One comparison is one write by all replicas, of a variable that is aggregated when they write it; a
-read by the program, of one that is aggregated when it is read; or a write by the program. The k-th
-at a location is compared with the single device's k-th there. Rules explain some differences (see
-`scaling.py`). All others are shown without a judgement: they may be mistakes, or come from other
-batches, other random numbers or rounding.
+A comparison belongs to one write by all replicas, of a variable that is aggregated at the write;
+one read by the program, of a variable that is aggregated at the read; or one write by the program.
+The k-th access at a location is compared with the single device's k-th access there. Rules explain
+some differences (see `scaling.py`). All others are shown without a judgement: they may be mistakes,
+or come from other batches, other random numbers or rounding.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Site(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValueDifference:
-    """Values of a variable, at one location, that differ from a single device beyond rounding."""
+    """Values of a variable at one location that differ from a single device beyond rounding."""
 
     variable_id: int
     variable: str  # its name
@@ -71,12 +71,12 @@ class ValueDifference:
     location: str  # file:line in the program
     count: int  # number of values that differ
     compared: int  # number of values that were compared
-    step: int  # of the first that differs: how many calls of strategy.run had begun
-    inside: bool  # whether that one happened in the last of them, and not after it
-    event: int  # of that one, by number
-    element: int | None  # of an array, the one that differs most; None for a scalar
+    step: int  # of the first difference: how many calls of strategy.run had begun
+    inside: bool  # whether the first difference is inside the last of these calls
+    event: int  # of the first difference, by number
+    element: int | None  # index of the largest difference in an array; None for a scalar
     got: Any  # its value; None if the sizes differ
-    wanted: Any  # on a single device
+    wanted: Any  # the single device's value
     explained: bool = False  # whether a finding explains it by a rule
 
 
@@ -86,7 +86,7 @@ class Uncompared:
 
     variable: str  # its name
     location: str  # file:line in the program; "" if it applies to all locations
-    why: str  # a clause
+    why: str  # reason, as a clause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,10 +95,10 @@ class Compared:
 
     values: int  # how many were compared
     locations: int  # at how many locations
-    differences: tuple[ValueDifference, ...]  # the one that showed first comes first
+    differences: tuple[ValueDifference, ...]  # in the order of their first event
     uncompared: tuple[Uncompared, ...]
-    own: tuple[str, ...]  # variables of which each replica has its own by design
-    rules_tried: bool = True  # not if no number of the single device is made of the replicas'
+    own: tuple[str, ...]  # variables with a separate value on each replica by design
+    rules_tried: bool = True  # False if the single device did not have the whole batch
     returned: tuple[ReturnedValue, ...] = ()  # by the program
 
     @property
@@ -112,7 +112,7 @@ class Compared:
         return bool(self.unexplained) or any(one.differs for one in self.returned)
 
     def explained_at(self, known: Collection[tuple[int | None, str]]) -> Compared:
-        """Return the same, with some differences explained.
+        """Return the same comparison with some differences marked as explained.
 
         Args:
             known: Variables and locations of findings about values.
@@ -138,12 +138,12 @@ class _WritesAtSite:
     """The writes by all replicas at one location."""
 
     counts: list[int]
-    open: dict[int, dict[int, Event]] = field(default_factory=dict)  # the k-th, by replica
-    lost: bool = False  # replicas do not write there alike
+    open: dict[int, dict[int, Event]] = field(default_factory=dict)  # the k-th write, by replica
+    lost: bool = False  # replicas differ in their writes there
 
 
 class Comparisons(EventObserver):
-    """Compares values as events complete them, and passes each comparison on."""
+    """Compares values when their events are complete, and passes each comparison on."""
 
     def __init__(
         self,
@@ -160,16 +160,16 @@ class Comparisons(EventObserver):
         self._known: dict[int, bool] = {}
         self._writes: dict[tuple[int, str], _WritesAtSite] = {}
         self._sent: defaultdict[int, dict[int, Event]] = defaultdict(dict)  # components
-        self._wrote: defaultdict[int, dict[int, Event]] = defaultdict(dict)  # last, by replica
+        self._wrote: defaultdict[int, dict[int, Event]] = defaultdict(dict)  # the last, by replica
         self._reduced_in: dict[int, int | None] = {}  # by replica, the call of its last all_reduce
-        self._first: dict[int, tuple[str, int]] = {}  # where a variable was written first
+        self._first: dict[int, tuple[str, int]] = {}  # location of a variable's first write
         self._in_call = False
         self._step = 0
         self._counts: dict[Site, _Count] = {}
         self._lacking: Counter[Site] = Counter()
-        """Values without a counterpart, or with one that was not recorded."""
+        """Values without a counterpart or without a recorded counterpart."""
         self._unequal: set[Site] = set()
-        """Where some replicas wrote more often than others."""
+        """Sites where some replicas wrote more often than others."""
         self.read_in_replicas: set[int] = set()
         self.merged: set[int] = set()  # written by the program in a merge_call
         self.reduced_before: set[int] = set()  # written after an all_reduce in the same call
@@ -184,7 +184,7 @@ class Comparisons(EventObserver):
         self._listener = listener
 
     def taker(self, kind: str, *, by_program: bool) -> Take | None:  # noqa: ARG002  # both
-        """Return the method for the events that comparisons are made of."""
+        """Return the method for the events that make comparisons."""
         return self._take if kind in _KINDS else None
 
     def _take(self, event: Event) -> None:
@@ -242,13 +242,13 @@ class Comparisons(EventObserver):
                 self._lacking[site_of(event)] += 1
 
     def _before(self, event: Event) -> Flat | None:
-        """Return what a variable was before its first write, if that replaces it."""
+        """Return the value of a variable before its first write, if that is an assign."""
         if event.variable is None or event.operation != "assign":
             return None
         return self.oracle.created(event.variable)
 
     def _write(self, event: Event, facts: VariableFacts, location: str) -> Iterator[Comparison]:
-        """Take one replica's part of a write by all; the last of them completes it."""
+        """Take one replica's part of a write by all; the last part completes the comparison."""
         key, replica_id = (facts.variable_id, location), event.process
         writes = self._writes.get(key)
         if writes is None:
@@ -330,7 +330,7 @@ class Comparisons(EventObserver):
         )
 
     def compared(self) -> Compared:
-        """Return the result of all comparisons, after the last event and the finder."""
+        """Return the result of all comparisons, after the last event and `Finder.finish`."""
         for writes in self._writes.values():
             left = [event for together in writes.open.values() for event in together.values()]
             self._unequal.update(map(site_of, left[:1]))
@@ -351,7 +351,7 @@ class Comparisons(EventObserver):
         return compared.explained_at(self.explained)
 
     def _is_own(self, site: Site) -> bool:
-        """Return whether each replica writes its own value there: a single device has none."""
+        """Return whether each replica writes its own value: a single device has no counterpart."""
         return site.access is Access.MERGED and not self._variables[site.variable_id].aggregation
 
     def _uncompared(self) -> Iterator[Uncompared]:
@@ -388,7 +388,7 @@ class Comparisons(EventObserver):
 
 
 def site_of(event: Event) -> Site:
-    """Return where an event is counted."""
+    """Return the site of an event."""
     if event.kind == "read":
         access = Access.READ
     else:
@@ -403,7 +403,7 @@ def _merged(
     wanted: Flat,
     before: Flat | None,
 ) -> Comparison | None:
-    """Return the comparison of a write by all replicas; None if its value is not known."""
+    """Return the comparison of a write by all replicas; None if its value is unknown."""
     by_replica = tuple(value_of(together[i], facts.numpy_dtype) for i in sorted(together))
     known = [value for value in by_replica if value is not None]
     got: Flat | None = None
@@ -418,7 +418,7 @@ def _merged(
 
 
 def _most_apart(got: Flat, wanted: Flat) -> int:
-    """Return the element in which two values differ most."""
+    """Return the index of the largest difference between two values."""
     one, other = wide(got), wide(wanted)
     with np.errstate(all="ignore"):
         apart = np.abs(one - other)

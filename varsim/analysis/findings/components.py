@@ -1,8 +1,8 @@
-"""What is known of the components of all variables: which are the same, which differ, since when.
+"""Tracks the components of all variables: which are equal, which differ, and since when.
 
-A component is known by a *chain*: a number that stands for its last assign and all adds since. Two
-components with one chain hold the same value. They certainly differ only if their digests do; the
-digests come from reads, and from arithmetic on recorded values.
+Each component has a *chain*: a number that stands for its last assign and all adds since. Two
+components with the same chain hold the same value. Different chains prove no difference; different
+digests do. Digests come from reads, and from arithmetic on recorded values.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from varsim.analysis.observer import EventObserver
 from varsim.tracing.history import Event
 
 _MOST_BYTES: Final = 1024
-"""Larger values are compared by their digests alone, so that a pass stays fast and small."""
+"""Larger values are compared by digest only, to save time and memory."""
 
 
 class Copies:
@@ -46,30 +46,30 @@ class Copies:
         self.chains: list[int] = [0] * num_replicas
         self.digests: list[int | None] = [None] * num_replicas
         self.values: list[bytes | None] = [None] * num_replicas
-        self.diverged: Event | None = None  # the write by which they stopped being the same
+        self.diverged: Event | None = None  # the write that made them differ
         self.program_write: Event | None = None  # the program's last write, with its location
         self.differ = False  # whether they certainly differ
-        self.united_at = -1  # the last event that made them the same again
-        self.written = [0] * num_replicas  # by each replica itself, since they were the same
-        self.written_before = 0  # the most of these, when they last became the same
-        self.gathered_by_program: set[int] = set()  # components it has read since the last write
-        self.synchronised_at = -1  # the last event by which the studied program united them
-        self.synchronised_to: int | None = None  # the digest of what they became
+        self.united_at = -1  # the last event that made them equal again
+        self.written = [0] * num_replicas  # each replica's own writes since they were equal
+        self.written_before = 0  # the largest of these when they last became equal
+        self.gathered_by_program: set[int] = set()  # components that it read since the last write
+        self.synchronised_at = -1  # the last event by which the program synchronised them
+        self.synchronised_to: int | None = None  # the digest of their common value
 
     @property
     def same(self) -> bool:
-        """Return whether all components certainly hold one value."""
+        """Return whether all components certainly hold the same value."""
         return self.diverged is None
 
     def same_as(self, replica_id: int, other: int) -> bool:
-        """Return whether two components certainly hold one value."""
+        """Return whether two components certainly hold the same value."""
         known = self.digests[replica_id]
         return self.chains[replica_id] == self.chains[other] or (
             known is not None and known == self.digests[other]
         )
 
     def differing_from(self, replica_id: int) -> list[int]:
-        """Return the replicas whose components certainly hold another value."""
+        """Return the replicas whose components certainly hold a different value."""
         known = self.digests[replica_id]
         if known is None:
             return []
@@ -94,7 +94,7 @@ class Copies:
         self.gathered_by_program.clear()
 
     def learn(self, replica_id: int, event: Event) -> None:
-        """Keep the value that a component was seen to hold."""
+        """Store the value that an event shows of a component."""
         if self.digests[replica_id] is not None:
             return
         digest = digest_of(event)
@@ -104,7 +104,7 @@ class Copies:
             self.compare(event)
 
     def compare(self, event: Event) -> bool:
-        """Return whether they have just become the same; note it if they differ."""
+        """Return whether the components have just become equal; record it if they differ."""
         first = self.chains[0]
         if self.chains.count(first) < len(self.chains):
             known = set(self.digests)
@@ -113,7 +113,7 @@ class Copies:
                     self.diverged = event
                 self.differ = self.differ or len(known - {None}) > 1
                 return False
-            self.chains = [first] * len(self.chains)  # other writes led to the same value
+            self.chains = [first] * len(self.chains)  # different writes produced the same value
         if self.diverged is None:
             return False
         self.diverged, self.differ = None, False
@@ -121,7 +121,7 @@ class Copies:
 
 
 class ComponentTracker(EventObserver):
-    """The components of all variables, as far as events have been taken."""
+    """The components of all variables after the events taken so far."""
 
     def __init__(self, num_replicas: int, variables: Mapping[int, VariableFacts]) -> None:
         self._variables = variables
@@ -154,12 +154,12 @@ class ComponentTracker(EventObserver):
             self._copies.pop(event.variable, None)
 
     def on_write_by_program(self, event: Event) -> None:
-        """Keep the write; a commit brings its effect."""
+        """Store the write; a commit applies it."""
         if event.variable is not None and event.position is None:
             self[event.variable].program_write = event
 
     def on_write_by_replica(self, event: Event) -> None:
-        """Apply a local write at once; the others take effect by commits."""
+        """Apply a local write now; commits apply all others."""
         variable, replica_id = event.variable, event.process
         if variable is None or event.position is not None:
             return
@@ -172,7 +172,7 @@ class ComponentTracker(EventObserver):
         after_collective = self._met[replica_id] > self._wrote.get(key, -1)
         self._wrote[key] = event.event
         if copies.compare(event):
-            # A write of its own, and then one of an agreed value: not the same write by all.
+            # Own values first, then an agreed one: not just equal writes by all replicas.
             twice = min(copies.written) >= 2
             agreed = after_collective and twice and event.operation == "assign"
             self._unite(copies, event, by_replicas=agreed, by_program=False)
@@ -195,18 +195,18 @@ class ComponentTracker(EventObserver):
         copies.written_before = max(copies.written) - by_replicas
         copies.written = [0] * len(self._replicas)
         digest = digest_of(event)
-        # What becomes the same value every time is reset, not synchronised.
+        # If components become equal to the same value every time, it is a reset, not a sync.
         if (by_replicas or by_program) and copies.synchronised_to not in {None, digest}:
             copies.synchronised_at = event.event
         copies.synchronised_to = digest
 
     def on_read_by_replica(self, event: Event) -> None:
-        """Learn what a component holds."""
+        """Store the value of a component."""
         if event.variable is not None and not self._variables[event.variable].deferred:
             self[event.variable].learn(event.process, event)
 
     def on_read_by_program(self, event: Event) -> None:
-        """Learn what a component, or a mirrored variable, holds."""
+        """Store the value of a component, or of a mirrored variable."""
         if event.variable is None:
             return
         if event.replica is not None:
@@ -217,7 +217,7 @@ class ComponentTracker(EventObserver):
             self[event.variable].learn(0, event)
 
     def on_component(self, event: Event) -> None:
-        """Learn what a replica sends to the program."""
+        """Store the value that a replica sends to the program."""
         if event.variable is not None and not self._variables[event.variable].deferred:
             copies = self[event.variable]
             copies.learn(event.process, event)
@@ -229,7 +229,7 @@ class ComponentTracker(EventObserver):
 
 
 def _small_value(event: Event) -> bytes | None:
-    """Return the bytes of an event's value, unless they are many."""
+    """Return the bytes of an event's value, unless it is large."""
     value = event.value
     return value if value is not None and len(value) <= _MOST_BYTES else None
 

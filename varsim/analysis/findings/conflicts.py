@@ -1,8 +1,8 @@
-"""Conflicts: accesses by different replicas that nothing orders, and nothing reconciles.
+"""Conflicts: unordered accesses by different replicas that no aggregation reconciles.
 
-A replica writes its own component. So two accesses conflict only where the components stand for one
-value: of a mirrored variable without aggregation, or of one that the program read as one. Equal
-writes by all replicas do not conflict: the k-th write of each is compared with the others' k-th.
+A replica writes its own component. Two accesses conflict only where all components stand for one
+value: in a mirrored variable without aggregation, or one of which the program read a single
+component as the value. Equal writes by all replicas do not conflict: the k-th writes are compared.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ WRITE_WRITE: Final = FindingKind(
 READ_WRITE: Final = FindingKind(name="read-write conflict", about_values=True)
 
 _MOST_ROUNDS: Final = 10_000
-"""By which one replica may be ahead of another, for their writes to be compared."""
+"""Rounds by which one replica may be ahead of another; writes further ahead are not compared."""
 
 
 @dataclass(slots=True)
@@ -50,11 +50,11 @@ class _Suspect:
 
 @dataclass(slots=True)
 class _Accesses:
-    """Those of one variable."""
+    """The accesses of one variable."""
 
     counts: list[int]  # of each replica's writes, since all were last assigned together
     rounds: dict[int, _Round] = field(default_factory=dict)
-    last_read: dict[int, Event] = field(default_factory=dict)  # of the call that runs
+    last_read: dict[int, Event] = field(default_factory=dict)  # of the running call
     last_write: dict[int, Event] = field(default_factory=dict)
     suspects: dict[tuple[int, int], Evidence] = field(default_factory=dict)  # (reader, writer)
     writes: _Suspect = field(default_factory=_Suspect)
@@ -62,7 +62,7 @@ class _Accesses:
 
 
 class Conflicts(Finder):
-    """Finds write-write and read-write conflicts. Stands after `Divergence`, which it asks."""
+    """Finds write-write and read-write conflicts. Must come after `Divergence`, which it uses."""
 
     kinds = (WRITE_WRITE, READ_WRITE)
 
@@ -75,7 +75,7 @@ class Conflicts(Finder):
         }
         self._clocks, self._components = context.clocks, context.components
         self._accesses: dict[int, _Accesses] = {}
-        self._touched: set[int] = set()  # in the call that runs
+        self._touched: set[int] = set()  # in the running call
 
     def concerns(self, variable: int | None) -> bool:
         """Return whether replicas write their own components of the variable."""
@@ -86,22 +86,22 @@ class Conflicts(Finder):
         self._finish_call()
 
     def on_commit(self, event: Event) -> None:
-        """Begin to count anew, if all components are assigned together."""
+        """Restart the count if all components are assigned together."""
         if event.variable is not None and event.replica is None and event.operation == "assign":
             accesses = self._of(event.variable)
             accesses.counts = [0] * self.num_replicas
             accesses.rounds.clear()
 
-    # The program is ordered with every replica: they wait for it, or it for them.
+    # Program and replicas are always ordered: one waits for the other.
 
     def on_read_by_replica(self, event: Event) -> None:
-        """Compare a read with writes of other replicas that the reader does not know of."""
+        """Compare a read with other replicas' writes that are unknown to the reader."""
         if event.variable is not None:
             self._touched.add(event.variable)
             self._read(event, self._of(event.variable))
 
     def on_write_by_replica(self, event: Event) -> None:
-        """Compare a write with accesses of other replicas that do not know of it."""
+        """Compare a write with other replicas' accesses that are concurrent with it."""
         if event.variable is not None:
             self._touched.add(event.variable)
             self._write(event, event.variable, self._of(event.variable))

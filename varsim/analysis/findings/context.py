@@ -26,11 +26,11 @@ class FindingContext:
     contributions: Contributions
     comparisons: Comparisons | None  # with a single device; None without an oracle
     taken_as_one: set[int] = field(default_factory=set)
-    """Variables of which the program read one component as the value; divergence fills it."""
+    """Variables of which the program read one component as the value; `Divergence` adds them."""
 
     @property
     def observers(self) -> tuple[EventObserver, ...]:
-        """Return those that need the events, in the order in which they must get them."""
+        """Return the observers that need the events, in the required order."""
         first = (self.clocks, self.components, self.contributions)
         return first if self.comparisons is None else (*first, self.comparisons)
 

@@ -1,4 +1,4 @@
-"""The contributions to merges, from the first one until the merge is committed or given up."""
+"""The contributions to merges that are neither committed nor aborted."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class Contributions(EventObserver):
         self._open: dict[tuple[int | None, int], dict[int, dict[int, Event]]] = {}
         """By call and variable, then by position, then by replica."""
         self.committed: Mapping[int, Event] = _NONE
-        """The contributions, by replica, to the commit that was just taken."""
+        """The contributions, by replica, to the last commit."""
 
     def concerns(self, variable: int | None) -> bool:
-        """Return whether replicas merge what they write to the variable."""
+        """Return whether replicas' writes to the variable are merged."""
         return variable is None or variable in self._merged
 
     def on_write_by_replica(self, event: Event) -> None:
-        """Keep a contribution."""
+        """Store a contribution."""
         if event.position is None or event.variable is None:
             return
         merges = self._open.get((event.call, event.variable))
@@ -39,7 +39,7 @@ class Contributions(EventObserver):
             contributions[event.process] = event
 
     def on_commit(self, event: Event) -> None:
-        """Find the contributions: of the commit's position, or else of the first merge."""
+        """Find the contributions to the commit: by its position, else of the first open merge."""
         self.committed = _NONE
         if event.replica is not None or event.variable is None:
             return
@@ -53,6 +53,6 @@ class Contributions(EventObserver):
             del self._open[key]
 
     def on_abort(self, event: Event) -> None:
-        """Drop the contributions of a call that was given up: they are never merged."""
+        """Drop the contributions of an aborted call: they are never merged."""
         if self._open:
             self._open = {key: one for key, one in self._open.items() if key[0] != event.call}

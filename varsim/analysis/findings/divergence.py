@@ -1,8 +1,8 @@
-"""Divergence: the program takes one component for the variable's value while others differ.
+"""Divergence: the program takes one component as the variable's value while others differ.
 
-It does if it reads a mirrored variable whose components have diverged, or a single component of any
-variable. A program that reads several components compares them, and takes none of them for the
-value.
+That happens if it reads a mirrored variable whose components have diverged, or a single component
+of any variable. A program that reads several components compares them, and takes none of them as
+the value.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from varsim.tracing.history import PROGRAM, Event
 DIVERGENCE: Final = FindingKind(name="divergence", about_values=True, mended_by_settings=True)
 
 _MOST_SIGHTINGS: Final = 1000
-"""Of one component between two changes; a program that reads it more often is counted lower."""
+"""Reads of one component between two changes that are counted; more are ignored."""
 
 
 @dataclass(slots=True)
@@ -37,18 +37,18 @@ class _Look:
     """The components that the program has read since the variable last changed."""
 
     replicas: set[int] = field(default_factory=set)
-    sightings: list[tuple[Event, Event]] = field(default_factory=list)  # read, and what diverged
+    sightings: list[tuple[Event, Event]] = field(default_factory=list)  # read, diverging write
     differing: int = 0
 
 
 @dataclass(slots=True)
 class _DivergedReads:
     evidence: Evidence = field(default_factory=Evidence)
-    diverged: Counter[str] = field(default_factory=Counter)  # where they diverged
-    shown: int = 0  # the component that was taken for the value
+    diverged: Counter[str] = field(default_factory=Counter)  # locations of the diverging writes
+    shown: int = 0  # the component that was taken as the value
     differing: int = 0  # the most components that differed from it
-    longest_s: float = 0.0  # the longest time since they had diverged
-    first: Event | None = None  # the first event by which they diverged
+    longest_s: float = 0.0  # the longest time since they diverged
+    first: Event | None = None  # the first diverging write
 
 
 class Divergence(Finder):
@@ -67,25 +67,25 @@ class Divergence(Finder):
         return variable in self._variables
 
     def on_read_by_program(self, event: Event) -> None:
-        """Note what the program sees."""
+        """Note a read by the program."""
         if event.variable is not None and event.location is not None:
             self._look(event, event.variable, self._components[event.variable])
 
     def on_write(self, event: Event) -> None:
-        """Judge what the program saw: the variable changes."""
+        """Judge the program's reads since the last change."""
         if event.variable is not None and event.variable in self._looks:
             self._judge(event.variable)
 
     def on_commit(self, event: Event) -> None:
-        """Judge what the program saw: the variable changes."""
+        """Judge the program's reads since the last change."""
         self.on_write(event)
 
     def on_forget(self, event: Event) -> None:
-        """Judge what the program saw: the variable ends."""
+        """Judge the program's reads since the last change."""
         self.on_write(event)
 
     def finish(self) -> list[Finding]:
-        """Return one finding for each variable of which one component was taken for the value."""
+        """Return one finding for each variable of which one component was taken as the value."""
         for variable in list(self._looks):
             self._judge(variable)
         return [_finding(self._variables[n], one) for n, one in sorted(self._troubles.items())]

@@ -1,7 +1,7 @@
-"""What a finding is, and the base of the classes that look for findings.
+"""The model of a finding, and the base class of the finders.
 
 A new finding is one file in this folder: its kinds (`FindingKind`), a `Finder` and its texts. One
-line in `analysis/search.py` registers it. Everything that lists kinds follows from there.
+line in `analysis/search.py` registers it. All lists of kinds derive from that line.
 """
 
 from __future__ import annotations
@@ -19,36 +19,36 @@ from varsim.analysis.outcome import Note
 from varsim.tracing.history import Event
 
 MOST_EVENTS: Final = 6
-"""The first events that show a finding are kept, up to this number."""
+"""Number of events kept to show a finding; the first ones are kept."""
 
 MOST_LOCATIONS: Final = 5
-"""Locations of a finding that are kept."""
+"""Number of locations kept of a finding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FindingKind:
-    """A kind of trouble that a program can have."""
+    """A kind of problem that a program can have."""
 
-    name: str  # as reports call it: "stale read"
+    name: str  # its name in reports: "stale read"
     about_values: bool = False  # the value lens can show it
     needs_oracle: bool = False  # it compares with the run on a single device
-    needs_whole_batch: bool = False  # and only if that one had all examples
-    explains_differences: bool = False  # from a single device, without comparing with it
-    mended_by_settings: bool = False  # other settings can remove it, which changes values
+    needs_whole_batch: bool = False  # the single device must also have the whole batch
+    explains_differences: bool = False  # from a single device, without a comparison
+    mended_by_settings: bool = False  # other settings can remove it; that changes values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One kind of trouble with one variable, however often it showed."""
+    """One kind of problem with one variable, and all its occurrences."""
 
     kind: FindingKind
     variable_id: int | None  # None: not about one variable
     variable: str  # its name; "" without one
-    locations: tuple[tuple[str, int], ...]  # file:line in the program, and how often; most first
-    count: int  # how often
+    locations: tuple[tuple[str, int], ...]  # file:line in the program, count; highest first
+    count: int  # occurrences
     what: str  # what happened, a sentence with numbers
     remedy: str  # what to do, a sentence
-    events: tuple[int, ...]  # the first that show it, by number
+    events: tuple[int, ...]  # the first ones that show it, by number
     histogram: tuple[tuple[int, int], ...] = ()  # staleness in versions, and how many reads
 
 
@@ -59,7 +59,7 @@ class Finder(EventObserver):
     """
 
     kinds: ClassVar[tuple[FindingKind, ...]]
-    """What it can find, in the order of reports."""
+    """The kinds that it can find, in the order of reports."""
 
     def __init__(self, context: FindingContext) -> None:
         """Prepare for one history."""
@@ -71,20 +71,20 @@ class Finder(EventObserver):
         """Return the findings, after the last event."""
 
     def notes(self) -> list[Note]:
-        """Return what could not be looked at, after the last event."""
+        """Return notes on what was not examined, after the last event."""
         return []
 
 
 @dataclass(slots=True)
 class Evidence:
-    """How often something was seen, where, and the first events that show it."""
+    """Occurrences of something: their count, locations, and first events."""
 
     count: int = 0
     locations: Counter[str] = field(default_factory=Counter)
     events: list[int] = field(default_factory=list)
 
     def add(self, event: Event, *others: int, location: str | None = None) -> None:
-        """Count one sighting at the location of `event`; `others` show it too, by number.
+        """Count one occurrence at the location of `event`; `others` show it too, by number.
 
         Args:
             location: The location, if the event has none.
@@ -100,13 +100,13 @@ class Evidence:
             del self.events[MOST_EVENTS:]
 
     def merge(self, other: Evidence) -> None:
-        """Add the sightings of another one."""
+        """Add the occurrences of another instance."""
         self.count += other.count
         self.locations.update(other.locations)
         self.events.extend(other.events[: MOST_EVENTS - len(self.events)])
 
     def most_locations(self) -> tuple[tuple[str, int], ...]:
-        """Return the locations with the most sightings, the highest number first."""
+        """Return the locations with the most occurrences, the highest count first."""
         return most(self.locations)
 
 
@@ -118,7 +118,7 @@ def finding_of(
     remedy: str,
     histogram: tuple[tuple[int, int], ...] = (),
 ) -> Finding:
-    """Return a finding about a variable, with all that shows it."""
+    """Return a finding about a variable, with its evidence."""
     return Finding(
         kind=kind,
         variable_id=None if variable is None else variable.variable_id,
@@ -143,6 +143,6 @@ def times(count: int, thing: str) -> str:
 
 
 def milliseconds(value_s: float) -> str:
-    """Return a time as findings show it."""
+    """Return a time as text for findings."""
     value_ms = value_s * 1e3
     return f"{value_ms:,.0f} ms" if value_ms >= 10 else f"{value_ms:.2g} ms"

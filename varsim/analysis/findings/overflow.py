@@ -1,6 +1,6 @@
-"""Overflow of a sum: what replicas wrote adds up to more than the variable's dtype can hold.
+"""Overflow of a sum: the sum of the replicas' values exceeds the range of the variable's dtype.
 
-This needs no oracle: the sum is computed again in float64, which does not overflow.
+It needs no oracle: the sum is recomputed in float64, whose range suffices.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ OVERFLOW: Final = FindingKind(
 )
 
 Exact = np.ndarray[tuple[int], np.dtype[np.float64]]
-"""Sums that a variable's dtype may not hold."""
+"""Sums that may exceed the range of a variable's dtype."""
 
 _SIGN: Final = {"assign_add": 1, "assign_sub": -1}
 
@@ -39,7 +39,7 @@ class _Seen:
     """The sums of one variable that did not fit."""
 
     evidence: Evidence = field(default_factory=Evidence)
-    exact: float = 0.0  # of the first that did not fit
+    exact: float = 0.0  # the first sum that did not fit
     got: float = 0.0
 
 
@@ -58,13 +58,13 @@ class Overflow(Finder):
             and one.numpy_dtype.kind in "iuf"
         }
         self._contributions = context.contributions
-        self._exact: dict[int, list[Exact | None]] = {}  # of gathered ones, by replica
-        self._wrote: dict[int, dict[int, int]] = {}  # of gathered ones, by replica: the last event
+        self._exact: dict[int, list[Exact | None]] = {}  # of gathered variables, by replica
+        self._wrote: dict[int, dict[int, int]] = {}  # of gathered variables, by replica: last event
         self._mirrors: dict[int, Flat | None] = {}
         self._seen: dict[int, _Seen] = {}
 
     def concerns(self, variable: int | None) -> bool:
-        """Return whether values of replicas are added up for the variable."""
+        """Return whether replicas' values are summed for the variable."""
         return variable in self._variables
 
     def on_write_by_replica(self, event: Event) -> None:
@@ -76,11 +76,11 @@ class Overflow(Finder):
             self._change(event, facts, (event.process,))
 
     def on_create(self, event: Event) -> None:
-        """Keep the initial value."""
+        """Store the initial value."""
         self.on_commit(event)
 
     def on_commit(self, event: Event) -> None:
-        """Add up again what a merge has added up."""
+        """Recompute the sum of a merge."""
         assert event.variable is not None
         facts = self._variables[event.variable]
         if facts.gathered:
@@ -94,7 +94,7 @@ class Overflow(Finder):
         self._mirrors[facts.variable_id] = value if whole else None
 
     def on_read_by_program(self, event: Event) -> None:
-        """Add up again what a read has added up."""
+        """Recompute the sum of a read."""
         assert event.variable is not None
         facts = self._variables[event.variable]
         if facts.gathered and event.replica is None:

@@ -1,8 +1,8 @@
-"""Unnamed collectives: pairs from different lines, and those that only order distinguishes.
+"""Unnamed collectives: pairs from different lines, and pairs that only the order determines.
 
 A reduction, a gather or a merge_call without a name is paired by call order alone. Two in different
-lines may be different operations. Several in one line of a call may be, too, but the record does
-not show it.
+lines may be different operations. Several in one line of a call may also be different, but the
+record does not show it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from varsim.tracing.history import Event
 OTHER_LINES: Final = FindingKind(name="collectives of different lines")
 
 NAME: Final = "`name=`"
-"""The option that pairs collectives."""
+"""The option that names collectives, so that they are paired by name."""
 
 _MOST_LINES: Final = 5
 _UNKNOWN: Final = "an unknown place"
@@ -44,7 +44,7 @@ class _PairedByOrder(NamedTuple):
 
 @dataclass(slots=True)
 class _Crossed:
-    """Unnamed collectives of which replicas came from the same different lines."""
+    """Unnamed collectives whose replicas arrived from the same set of different lines."""
 
     first: Mapping[int, Event]  # by replica
     count: int = 0
@@ -53,14 +53,14 @@ class _Crossed:
 
 
 class Pairing(Finder):
-    """Finds unnamed collectives that were paired although they are in different lines."""
+    """Finds unnamed collectives that were paired across different lines."""
 
     kinds = (OTHER_LINES,)
 
     def __init__(self, context: FindingContext) -> None:
         super().__init__(context)
         self._came: dict[int, dict[int, dict[int, Event]]] = {}  # call → position → replica
-        self._in_call: dict[int, Counter[tuple[int, str]]] = {}  # call → replica, place
+        self._in_call: dict[int, Counter[tuple[int, str]]] = {}  # call → (replica, location)
         self._lines: dict[str, _PairedByOrder] = {}
         self._crossed: dict[frozenset[str], _Crossed] = {}
 
@@ -79,7 +79,7 @@ class Pairing(Finder):
             self._lines[location] = _PairedByOrder(location, operation, count)
 
     def on_answer_by_program(self, event: Event) -> None:
-        """Compare the lines from which the replicas came."""
+        """Compare the lines from which the replicas arrived."""
         if event.call is None or event.position is None:
             return
         came = self._came.get(event.call, {}).pop(event.position, {})
@@ -93,7 +93,7 @@ class Pairing(Finder):
         crossed.events += sorted(one.event for one in came.values())[:room]
 
     def on_finish(self, event: Event) -> None:
-        """Drop what belongs to the call."""
+        """Drop the arrivals of the call."""
         self._came.pop(event.call or 0, None)
         self._in_call.pop(event.call or 0, None)
 
@@ -102,7 +102,7 @@ class Pairing(Finder):
         return [self._finding(one) for one in self._crossed.values()]
 
     def notes(self) -> list[Note]:
-        """Return a note for each line with collectives that only order distinguishes."""
+        """Return a note for each line with collectives that only the order pairs."""
         lines = list(self._lines.values())
         notes = [
             Note(

@@ -1,7 +1,7 @@
-"""Redundant synchronisation: exchanges without an effect on any later read.
+"""Redundant synchronisation: exchanges that affect no later read.
 
-A single one is not reported: the last merge of a run may stay unread, and a result may be read
-twice. It must happen repeatedly.
+One occurrence is not reported: the last merge of a run may stay unread, and a program may read a
+result twice. It must happen repeatedly.
 """
 
 from __future__ import annotations
@@ -30,51 +30,51 @@ SAME_CONTRIBUTIONS: Final = FindingKind(name="merges of the same values")
 EAGER_SYNCHRONISATION: Final = FindingKind(name="manual synchronisation after every write")
 
 AGAIN_AND_AGAIN: Final = 3
-"""How often something redundant must be seen before it is a finding."""
+"""Occurrences from which a redundancy is a finding."""
 
 _UNREAD_SHARE: Final = 0.25
-"""Of a variable's merges: with fewer unread ones, the exchange pays for itself."""
+"""Share of a variable's merges that must be unread; below it, the exchange is worth its cost."""
 
 _EAGER_SHARE: Final = 0.9
-"""Of a variable's manual synchronisations: with fewer, its writes are collected as a rule."""
+"""Share of a variable's manual synchronisations that must follow a single write."""
 
 _OPEN_VERSIONS: Final = 64
-"""Merges that slower replicas may still read; what is older and unread stays unread."""
+"""Merges that slower replicas may still read; an older unread merge counts as unread."""
 
 
 @dataclass(slots=True)
 class _MergeCounts:
-    """Those of one mirrored variable."""
+    """The merges of one mirrored variable."""
 
     count: int = 0
-    equal: int = 0  # to which all replicas contributed the same
+    equal: int = 0  # merges of equal contributions
     unread: Evidence = field(default_factory=Evidence)
     shown_equal: Evidence = field(default_factory=Evidence)
     newest: int = 0  # version
     read: int = 0  # the newest version that was read
     open: dict[int, tuple[Event, str | None]] = field(default_factory=dict)
-    """By version, not yet read; and where that was written."""
+    """Unread merges by version: the commit, and the location of the write."""
 
 
 @dataclass(slots=True)
 class _Reads:
-    """Those by the program of a variable that a read aggregates."""
+    """The program's reads of a variable that a read aggregates."""
 
     count: int = 0
-    unchanged: bool = False  # since the last one
+    unchanged: bool = False  # since the last read
     repeated: Evidence = field(default_factory=Evidence)
 
 
 @dataclass(slots=True)
 class _Synchronisations:
-    """Those of a replica's own variable, by the program under study."""
+    """The program's manual synchronisations of a replica's own variable."""
 
     count: int = 0
     eager: Evidence = field(default_factory=Evidence)
 
 
 class Redundancy(Finder):
-    """Finds merges and reads that were not needed."""
+    """Finds unnecessary merges and reads."""
 
     kinds = (UNREAD_MERGES, REPEATED_READS, SAME_CONTRIBUTIONS, EAGER_SYNCHRONISATION)
 
@@ -110,7 +110,7 @@ class Redundancy(Finder):
             self._merge(event, self._merges[event.variable], contributions)
 
     def on_read(self, event: Event) -> None:
-        """Note that a merge was read, or what was gathered."""
+        """Note a read of a merge, or of gathered components."""
         if event.variable is None:
             return
         facts = self._variables[event.variable]
@@ -135,7 +135,7 @@ class Redundancy(Finder):
         return [one for one in found if one is not None]
 
     def _was_read(self, event: Event, variable: int) -> None:
-        merges = self._merges[variable]  # it may be read before the first commit is sent
+        merges = self._merges[variable]  # a read may come before the first commit is sent
         version = merges.newest if event.version is None else event.version
         if version in merges.open:
             del merges.open[version]
@@ -152,7 +152,7 @@ class Redundancy(Finder):
             merges.shown_equal.add(event, first.event, location=location)
         if event.version is not None:
             merges.newest = event.version
-            if event.version != merges.read:  # the program may read before any replica hears of it
+            if event.version != merges.read:  # the program may read it before any replica gets it
                 merges.open[event.version] = event, location
             if len(merges.open) > _OPEN_VERSIONS:
                 shown, location = merges.open.pop(next(iter(merges.open)))
@@ -181,7 +181,7 @@ class Redundancy(Finder):
         if facts.first and merges.equal == merges.count >= AGAIN_AND_AGAIN:
             return _equal(facts, merges)
         unread = merges.unread
-        merges.open.pop(merges.newest, None)  # the last of the run, which had no time to be read
+        merges.open.pop(merges.newest, None)  # the last of the run: there was no time to read it
         for event, location in merges.open.values():
             unread.add(event, location=location)
         if unread.count >= max(AGAIN_AND_AGAIN, _UNREAD_SHARE * merges.count):

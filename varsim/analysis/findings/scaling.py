@@ -1,9 +1,9 @@
-"""Wrong by a rule: values of the run, compared with those of a single device.
+"""Values that are wrong by a rule, found by comparison with a single device.
 
-A relation must be clear: it holds from the first comparison on, and in nearly all. Where a value
-feeds the next one, as weights do, a mistake in the first step makes all later ones incomparable;
-then the first one decides alone, if its numbers cannot be related by chance. The single device did
-not have the whole batch, and so is no oracle, if it did what the first replica did while others did
+A relation must be clear: it holds in the first comparison and in nearly all others. Where a value
+feeds the next one, as weights do, a mistake in the first step makes all later ones incomparable.
+Then the first comparison decides alone, if its numbers exclude chance. A single device without the
+whole batch is no oracle. That is so if it did only the first replica's part while the others did
 more of the same, or if none of its values is made of the replicas' values.
 """
 
@@ -39,35 +39,35 @@ from varsim.analysis.findings.variable_facts import VariableFacts
 from varsim.analysis.rounding import close, material
 
 NEARLY_ALL: Final = 0.9
-"""Share of the comparisons that a relation must hold in to be the rule."""
+"""Share of the comparisons in which a relation must hold to be the rule."""
 
 AGAIN: Final = 3
-"""How often whole numbers must be related, if replicas differ, so that it is not chance."""
+"""Comparisons in which whole numbers must be related to exclude chance, if replicas differ."""
 
 _MOST_KEPT: Final = 64
-"""Comparisons of a variable whose values are kept to find the sizes of shards."""
+"""Comparisons of a variable whose values are kept to find the shard sizes."""
 
 FACTORS: Final = (Relation.TIMES_N, Relation.OVER_N, Relation.TIMES_N_TWICE)
-"""Relations that are exact, and wrong by the number of replicas."""
+"""Exact relations that are wrong by a factor of the number of replicas."""
 
 INEXACT: Final = (Relation.OTHER, Relation.ABOUT_TIMES_N)
 
 
 @dataclass(slots=True)
 class ComparisonStatistics:
-    """The comparisons of one variable at one location, and how they are related."""
+    """The comparisons of one variable at one location, and their relations."""
 
-    by_program: bool  # what is compared is what the program wrote
+    by_program: bool  # whether the program wrote the compared values
     count: int = 0
     first: Relation | None = None
-    telling: bool = False  # the first
+    telling: bool = False  # whether the first comparison excludes chance
     first_alike: bool = False
-    alike: int = 0  # of those that are not right: replicas had the same
+    alike: int = 0  # comparisons that are not right although all replicas had the same value
     related: Counter[Relation] = field(default_factory=Counter)
     evidence: dict[Relation, Evidence] = field(default_factory=dict)
-    shown: dict[Relation, Comparison] = field(default_factory=dict)  # the first of each
+    shown: dict[Relation, Comparison] = field(default_factory=dict)  # the first per relation
     kept: list[Comparison] = field(default_factory=list)
-    values: set[bytes] = field(default_factory=set)  # of the oracle, the first few
+    values: set[bytes] = field(default_factory=set)  # the oracle's first few
 
     def add(self, comparison: Comparison, aggregation: str) -> None:
         """Add a comparison."""
@@ -108,7 +108,7 @@ class ComparisonStatistics:
 
     @property
     def only_mine(self) -> bool:
-        """Return whether a single device clearly did only what the first replica did."""
+        """Return whether the single device clearly did only the first replica's part."""
         held = self.related[Relation.ONLY_MINE]
         if not self.clearly(Relation.ONLY_MINE):
             return False
@@ -120,7 +120,7 @@ def had_the_whole_batch(
 ) -> bool:
     """Return whether some value of the single device is made of the values of all replicas.
 
-    If no number is telling, there is no reason to doubt it.
+    If no numbers exclude chance, assume so.
     """
     if any(statistics.only_mine for _, statistics in aggregated):
         return False
@@ -181,7 +181,7 @@ class Scaling(Finder):
             statistics.add(comparison, "" if by_program else facts.aggregation)
 
     def finish(self) -> list[Finding]:
-        """Return one finding for each variable that is clearly wrong."""
+        """Return one finding for each variable whose values are clearly wrong."""
         comparisons = self.context.comparisons
         return [] if comparisons is None else self._findings(comparisons)
 
@@ -252,7 +252,7 @@ def _is_meant(
     statistics: ComparisonStatistics,
     relation: Relation,
 ) -> bool:
-    """Return whether the program may want the factor: it scales by the number of replicas."""
+    """Return whether the factor may be intended: the program scales by the number of replicas."""
     number = facts.variable_id
     reduced, added = number in comparisons.reduced_before, number in comparisons.added_to
     alike = statistics.alike == statistics.count
@@ -264,7 +264,7 @@ def _is_meant(
     if facts.aggregation == "MEAN":
         return not reduced
     ones = all((comparison.wanted == 1).all() for comparison in statistics.kept)
-    return ones and alike and not added  # it counts the replicas
+    return ones and alike and not added  # the value counts the replicas
 
 
 def _first_only(
@@ -296,7 +296,7 @@ def _synchronised_by_hand(
 def _by_program(
     comparisons: Comparisons, facts: VariableFacts, statistics: ComparisonStatistics
 ) -> ScalingFault | None:
-    """Judge a write by the program; a value that replicas read may be scaled on purpose."""
+    """Judge a write by the program; it may scale a value on purpose if replicas read it."""
     varied = len(statistics.values) >= AGAIN and statistics.telling
     read = facts.variable_id in comparisons.read_in_replicas
     merged = facts.variable_id in comparisons.merged
@@ -327,7 +327,7 @@ def _of(
     statistics: ComparisonStatistics,
     relation: Relation = Relation.OTHER,
 ) -> ScalingFault | None:
-    """Return the fault of wrong comparisons, with shard weights; None without any."""
+    """Return the fault of wrong comparisons, with shard weights; None without comparisons."""
     if not wrong:
         return None
     evidence = Evidence()
@@ -349,10 +349,10 @@ def _wrong(some: list[tuple[Comparison, Weights]]) -> list[tuple[Comparison, Wei
 
 
 def _another_throughout(statistics: ComparisonStatistics, *, added: bool) -> ScalingFault | None:
-    """Judge whether the first replica's value differs from a single device's from first to last.
+    """Judge whether the first replica's value is wrong in nearly all comparisons.
 
-    The others must have had another value as well; or, if that is not known, it must not be one
-    that depends on the number of replicas alone.
+    The other replicas must have had other values. If their values are unknown, the value must not
+    depend on the number of replicas alone.
     """
     wrong = [one for one in statistics.kept if material(one.got, one.wanted)]
     if statistics.first is Relation.RIGHT or len(wrong) < NEARLY_ALL * len(statistics.kept):

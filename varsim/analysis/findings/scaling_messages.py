@@ -45,12 +45,12 @@ class ScalingFault:
     relation: Relation
     evidence: Evidence
     shown: Comparison  # the first that shows it
-    count: int  # of all that was compared
-    weights: Weights | None = None  # the sizes of unequal shards, if they are constant
+    count: int  # all comparisons
+    weights: Weights | None = None  # shares of unequal shards, if they are constant
 
 
 def together(found: list[ScalingFault]) -> ScalingFault:
-    """Return the first fault of a variable, with the evidence of all that are like it."""
+    """Return the first fault of a variable, with the evidence of all similar faults."""
     first, *others = found
     alike = [one for one in others if _sort(one) == _sort(first)]
     for one in alike:
@@ -63,7 +63,7 @@ def _sort(one: ScalingFault) -> tuple[FindingKind, Relation, str]:
 
 
 def message(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) -> Finding:
-    """Return the finding about a fault: the rule, the numbers, and what to do."""
+    """Return the finding about a fault: the rule, the numbers, and the remedy."""
     evidence = fault.evidence
     what, remedy = _TEXTS[fault.kind](facts, fault, oracle)
     if fault.kind is not TRUNCATION:
@@ -73,7 +73,7 @@ def message(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) -> Findin
 
 
 def _numbers(comparison: Comparison) -> str:
-    """Return the two values and their ratio as text; of an array, of its largest element."""
+    """Return two values and their ratio as text; for an array, those of its largest element."""
     index = int(np.abs(comparison.wanted).argmax())
     got, wanted = comparison.got[index].item(), comparison.wanted[index].item()
     what = f"element {index * comparison.step}" if len(comparison.wanted) > 1 else "it"

@@ -1,8 +1,8 @@
 """Unequal shards: whether a single device's value is a weighted mean of the replicas' values.
 
-A mean of means gives every replica the same weight. If one set of weights, the same at every step
-or known from a count of examples, makes a single device's values of the replicas', the weights are
-the sizes of the shards.
+A mean of means gives every replica the same weight. Weights may be the same at every step, or known
+from a count of examples. If they turn the replicas' values into the single device's values, they
+are the sizes of the shards.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from varsim.analysis.findings.comparison import Comparison
 from varsim.analysis.rounding import close, rounding
 
 _LEAST_UNEQUAL: Final = 1.25
-"""The largest weight by the smallest; an evenly split batch has less."""
+"""Ratio of the largest weight to the smallest; the ratio of an evenly split batch is lower."""
 
 _SMALL: Final = 4
-"""Examples in a shard: one more is as unequal as `_LEAST_UNEQUAL` says."""
+"""Largest shard tried, in examples; one more example is `_LEAST_UNEQUAL` times as many."""
 
 _CLEARER: Final = 20
-"""The plain mean must fit worse than the weighted one, by this factor."""
+"""Factor by which the plain mean must fit worse than the weighted one."""
 
 Weights = np.ndarray[tuple[int], np.dtype[np.float64]]
 """A positive weight for each replica; they add up to 1."""
 
 
 def fitted(comparisons: Sequence[Comparison]) -> Weights | None:
-    """Return the weights that explain all comparisons; None without any, or with too few."""
+    """Return the weights that explain all comparisons; None if there are none or too few data."""
     rows, wanted = _equations(comparisons)
     if not len(wanted):
         return None
@@ -45,10 +45,10 @@ def fitted(comparisons: Sequence[Comparison]) -> Weights | None:
 
 
 def _candidates(rows: np.ndarray, wanted: np.ndarray) -> Iterator[Weights]:
-    """Yield weights that may explain the equations: those of small batches, and the best fits."""
+    """Yield weights that may solve the equations: those of small batches, and the best fits."""
     count = rows.shape[1]
     for larger in range(1, count):
-        for size in range(1, _SMALL + 1):  # as np.array_split does it
+        for size in range(1, _SMALL + 1):  # split as by np.array_split
             examples = np.full(count, float(size))
             examples[:larger] += 1
             yield examples / examples.sum()
@@ -59,10 +59,10 @@ def _candidates(rows: np.ndarray, wanted: np.ndarray) -> Iterator[Weights]:
 
 
 def _groupings(count: int) -> Iterator[np.ndarray]:
-    """Yield which replicas share a weight, with a column for each weight.
+    """Yield groupings of replicas that share a weight, as matrices with a column for each weight.
 
-    Every replica has its own; or the first few have one and the others another, as where the
-    remainder of a batch goes to some of them.
+    Every replica has its own weight; or the first few share one and the others another, as where
+    some replicas get one example of the remainder of a batch.
     """
     yield np.eye(count)
     for first in range(1, count if count > 2 else 1):
@@ -71,9 +71,9 @@ def _groupings(count: int) -> Iterator[np.ndarray]:
 
 
 def _solved(rows: np.ndarray, wanted: np.ndarray, columns: np.ndarray) -> Weights | None:
-    """Return the best weights of that form; None if too few rows show that they fit."""
+    """Return the best weights of that grouping; None if too few rows support them."""
     grouped = rows @ columns
-    if _different(grouped) <= grouped.shape[1]:  # two more than are unknown
+    if _different(grouped) <= grouped.shape[1]:  # two more than unknowns
         return None
     base = grouped[:, 0]
     solved, _, rank, _ = np.linalg.lstsq(grouped[:, 1:] - base[:, None], wanted - base, rcond=1e-9)
@@ -89,7 +89,7 @@ def uneven(weights: Weights) -> bool:
 
 
 def explains(weights: Weights, comparison: Comparison) -> bool:
-    """Return whether a single device has the mean with these weights."""
+    """Return whether the single device has the mean with these weights."""
     parts = comparison.known
     if parts is None:
         return False
@@ -98,10 +98,10 @@ def explains(weights: Weights, comparison: Comparison) -> bool:
 
 
 def sizes(comparisons: Sequence[Comparison]) -> Iterator[list[Weights]]:
-    """Yield the weights that follow from a counter of examples.
+    """Yield the weights that a counter of examples implies.
 
-    They are the same for all comparisons, from its last count, or from the sum of all; or each
-    comparison has its own.
+    All comparisons share weights from the last count or from the sum of all counts; or each
+    comparison has its own weights.
     """
     counts: list[Weights] = []
     for comparison in comparisons:

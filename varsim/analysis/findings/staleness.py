@@ -1,13 +1,14 @@
 """Stale reads: a replica reads a component that lacks earlier writes or commits.
 
-`VersionStaleness` looks at variables that count versions. `LocalStaleness` looks at variables that
-each replica writes for itself: a read is stale if it lacks writes of other replicas that happened
-before it (by the clocks; what runs at the same time does not count), and the components were not
-synchronised since. A replica that goes on from its own component, by a write of it, accumulates:
-such variables are for that. It does so in the same call; or later, if the program synchronises the
-components now and then, and they are not parts of a sum. To a part of a sum a replica can add
-without a read, so what it read before had another purpose. A variable without an aggregation is the
-replica's own until the program synchronises its components: before that, no read is stale.
+`VersionStaleness` checks variables that count versions.
+
+`LocalStaleness` checks variables that each replica writes for itself. A read is stale if it lacks
+writes of other replicas that happened before it (by the clocks; concurrent writes do not count),
+and the components were not synchronised since. A read is not stale if its replica then writes the
+component: the replica accumulates. The write must follow in the same call; or before the next
+synchronisation, if the program synchronises the components and they are not parts of a sum. An add
+to a part of a sum is no such write: it needs no read. Without an aggregation, no read is stale
+before the program first synchronises the components.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ STALE_READ: Final = FindingKind(name="stale read", about_values=True)
 _NEVER: Final = (0, 0.0)
 
 _KEPT_COMMITS: Final = 128
-"""Commits of a variable whose times are kept; an older one counts as old as the oldest kept."""
+"""Commits of a variable whose times are kept; older ones count as old as the oldest kept."""
 
 _KEPT_WRITES: Final = 256
 """Writes of a replica whose times are kept; a reader that knows none of them is not judged."""
@@ -43,10 +44,10 @@ _KEPT_WRITES: Final = 256
 
 @dataclass(slots=True)
 class Staleness:
-    """How old the components were that the replicas read of one variable."""
+    """The age of one variable's components in the replicas' reads."""
 
     reads: Counter[int] = field(default_factory=Counter)  # by staleness, in versions or writes
-    evidence: Evidence = field(default_factory=Evidence)  # of the stale ones
+    evidence: Evidence = field(default_factory=Evidence)  # of the stale reads
     oldest_s: float = 0.0
 
     def add(self, event: Event, staleness: int, age_s: float) -> None:
@@ -56,7 +57,7 @@ class Staleness:
         self.evidence.add(event)
 
     def merge(self, other: Staleness) -> None:
-        """Add the reads of another one."""
+        """Add the reads of another instance."""
         self.reads.update(other.reads)
         self.evidence.merge(other.evidence)
         self.oldest_s = max(self.oldest_s, other.oldest_s)
@@ -70,10 +71,10 @@ class _VersionUses:
     staleness: Staleness = field(default_factory=Staleness)
     versions: list[int] = field(default_factory=list)  # the last commits
     times_s: list[float] = field(default_factory=list)
-    of: list[int | None] = field(default_factory=list)  # whose component; None: all
-    used: dict[int, tuple[int, float]] = field(default_factory=dict)  # by process: version, when
+    of: list[int | None] = field(default_factory=list)  # the replica whose component; None: all
+    used: dict[int, tuple[int, float]] = field(default_factory=dict)  # by process: version, time
     newest_used: int = 0
-    fresh: int = 0  # reads that were not behind any process
+    fresh: int = 0  # reads as new as the newest that any process had used
 
     def use(self, event: Event, version: int) -> None:
         """Note that a process has read a version."""
@@ -86,7 +87,7 @@ class _VersionUses:
 class VersionStaleness(Finder):
     """Finds reads of a mirrored variable that saw an older version than others had used before.
 
-    A commit that no process has used is still on its way, and no read could have waited for it.
+    A commit that no process has used is still in transit: no read could have waited for it.
     """
 
     kinds = (STALE_READ,)
@@ -101,7 +102,7 @@ class VersionStaleness(Finder):
         return variable in self._variables
 
     def on_commit(self, event: Event) -> None:
-        """Keep the version and its time."""
+        """Store the version and its time."""
         version = event.version
         if version is None:
             return
@@ -119,7 +120,7 @@ class VersionStaleness(Finder):
             self._mirrors[event.variable].use(event, event.version)
 
     def on_read_by_replica(self, event: Event) -> None:
-        """Judge how old the version is, and note that it was used."""
+        """Judge the age of the version, and note its use."""
         version = event.version
         if version is None:
             return
@@ -172,12 +173,12 @@ class VersionStaleness(Finder):
 class _LocalWrites:
     """One replica's local writes of one variable."""
 
-    forgotten: int = 0  # those before the kept ones
+    forgotten: int = 0  # writes before the kept ones
     numbers: list[int] = field(default_factory=list)
     times_s: list[float] = field(default_factory=list)
 
     def add(self, event: Event) -> None:
-        """Add the next one."""
+        """Add the next write."""
         self.numbers.append(event.event)
         self.times_s.append(event.time_s)
         if len(self.numbers) >= 2 * _KEPT_WRITES:
@@ -186,36 +187,36 @@ class _LocalWrites:
 
     @property
     def count(self) -> int:
-        """Return how many there were."""
+        """Return the number of writes."""
         return self.forgotten + len(self.numbers)
 
     def known(self, clock: int) -> int:
-        """Return how many of them a process knows that knows the replica's events up to `clock`."""
+        """Return how many of the writes are not later than the replica's event `clock`."""
         if not self.numbers or clock < self.numbers[0]:
             return 0
         return self.forgotten + bisect_right(self.numbers, clock)
 
     def time_of(self, index: int) -> float:
-        """Return the time of a write by its index, or of the oldest kept one."""
+        """Return the time of a write by its index; for a dropped one, the oldest kept time."""
         return self.times_s[max(index - self.forgotten, 0)]
 
 
 class UnsyncedWrites:
-    """A variable that replicas write for themselves: their writes, and reads that lack some."""
+    """A variable that replicas write for themselves: their writes, and the reads that lack some."""
 
     def __init__(self, num_replicas: int) -> None:
-        self.in_call = Staleness()  # of reads, unless their replica wrote in the same call
-        self.until_synced = Staleness()  # of reads, unless their replica wrote before the next sync
-        self.syncs = 0  # how often components were synchronised that had been written
-        self.synced_at = 0  # how many writes there were at the last sync
+        self.in_call = Staleness()  # reads; fresh if their replica wrote later in the same call
+        self.until_synced = Staleness()  # reads; fresh if their replica wrote before the next sync
+        self.syncs = 0  # synchronisations after a write
+        self.synced_at = 0  # number of writes at the last sync
         self.writes = [_LocalWrites() for _ in range(num_replicas)]
         self.synced: list[list[int]] = [[0] * num_replicas for _ in range(num_replicas)]
-        """By replica: how many writes of each other replica its component has."""
-        self.pending: dict[int, Staleness] = {}  # reads, until their replica writes or returns
-        self.later: dict[int, Staleness] = {}  # of earlier calls, until it writes, or a sync
+        """By replica: the number of writes of each other replica that its component includes."""
+        self.pending: dict[int, Staleness] = {}  # reads until their replica writes or returns
+        self.later: dict[int, Staleness] = {}  # reads of earlier calls, until a write or a sync
 
     def sync(self) -> None:
-        """Let all components have all writes."""
+        """Mark all components as including all writes."""
         self.end_of_period()
         count = sum(one.count for one in self.writes)
         self.syncs += count > self.synced_at
@@ -223,14 +224,14 @@ class UnsyncedWrites:
         self.synced = [[one.count for one in self.writes]] * len(self.writes)
 
     def wait(self, read: Event, lacks: int, age_s: float) -> None:
-        """Keep a read that lacks some writes: what its replica does next decides about it."""
+        """Store a read that lacks some writes; the replica's next actions show if it is stale."""
         pending = self.pending.get(read.process)
         if pending is None:
             pending = self.pending[read.process] = Staleness()
         pending.add(read, lacks, age_s)
 
     def go_on(self, replica_id: int) -> None:
-        """Count what a replica has read as fresh: it goes on from there with a write."""
+        """Count a replica's stored reads as fresh: it writes the component after them."""
         fresh = 0
         if pending := self.pending.pop(replica_id, None):
             fresh = sum(pending.reads.values())
@@ -241,24 +242,24 @@ class UnsyncedWrites:
             self.until_synced.reads[0] += fresh
 
     def end_call(self, replica_id: int) -> None:
-        """Count what a replica has read as stale in its call: it did not go on from there."""
+        """Count a replica's stored reads as stale within the call: no write followed."""
         if pending := self.pending.pop(replica_id, None):
             self.in_call.merge(pending)
             self.later.setdefault(replica_id, Staleness()).merge(pending)
 
     def end_of_period(self) -> None:
-        """Count what replicas have read as stale until the sync: they did not go on from there."""
+        """Count the reads since the last sync as stale: no write followed."""
         for later in self.later.values():
             self.until_synced.merge(later)
         self.later.clear()
 
     def staleness(self, *, summed: bool) -> Staleness:
-        """Return what counts, after the last event."""
+        """Return the staleness that applies, after the last event."""
         return self.until_synced if self.syncs and not summed else self.in_call
 
 
 class LocalStaleness(Finder):
-    """Finds reads in replicas that lack earlier writes of the others."""
+    """Finds reads in replicas that lack earlier writes of other replicas."""
 
     kinds = (STALE_READ,)
 
@@ -276,7 +277,7 @@ class LocalStaleness(Finder):
         self._last_collective = [-1] * self.num_replicas
 
     def concerns(self, variable: int | None) -> bool:
-        """Return whether a write in a replica changes its own component only."""
+        """Return whether a write in a replica changes only its own component."""
         return variable is None or variable in self._variables
 
     def on_finish(self, event: Event) -> None:  # noqa: ARG002  # the kind is enough
@@ -285,7 +286,7 @@ class LocalStaleness(Finder):
             self._end_call(replica_id)
 
     def on_arrive(self, event: Event) -> None:
-        """Note that a replica has heard of the others."""
+        """Note that a replica learns of the others."""
         if event.variable is None:
             self._last_collective[event.process] = event.event
 
@@ -299,7 +300,7 @@ class LocalStaleness(Finder):
         self.on_return(event)
 
     def on_commit(self, event: Event) -> None:
-        """Take an assigned value as synchronised: in all components, or in one."""
+        """Treat an assigned value as synchronised: in all components, or in one."""
         if event.variable is None or event.operation != "assign":
             return
         state = self._state(event.variable)
@@ -315,7 +316,7 @@ class LocalStaleness(Finder):
             self._write(event, event.variable, self._state(event.variable))
 
     def on_read_by_replica(self, event: Event) -> None:
-        """Count the writes that a read lacks."""
+        """Count the missing writes of a read."""
         if event.variable is not None:
             self._read(event, event.variable, self._state(event.variable))
 
@@ -349,7 +350,7 @@ class LocalStaleness(Finder):
         united = self._components[variable].united_at == event.event
         if united and not facts.summed:  # each component of a sum is only a part
             state.sync()
-        elif event.operation == "assign" and heard_since:  # it may assign what it heard there
+        elif event.operation == "assign" and heard_since:  # it may assign that collective's result
             state.synced = list(state.synced)
             state.synced[replica_id] = self._known(replica_id, state)
 
@@ -374,7 +375,7 @@ class LocalStaleness(Finder):
             state.until_synced.reads[0] += 1
 
     def _matters(self, reader: int, variable: int) -> bool:
-        """Return whether the others' writes may change what the component holds."""
+        """Return whether other replicas' writes may change the component's value."""
         facts, copies = self._variables[variable], self._components[variable]
         if facts.own and copies.synchronised_at < 0:
             return False
@@ -389,7 +390,7 @@ class LocalStaleness(Finder):
         waiting.clear()
 
 
-# ---------------------------------------------------------------- in words
+# ---------------------------------------------------------------- texts
 
 
 _WAIT: Final = (

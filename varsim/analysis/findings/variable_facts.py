@@ -1,4 +1,4 @@
-"""What findings ask about a variable, beside what its settings promise."""
+"""Facts about a variable that findings need, beyond the promise of its settings."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from varsim.tracing.history import VariableRow
 
 @dataclass(frozen=True, slots=True)
 class VariableFacts:
-    """A variable, and what follows from its settings."""
+    """A variable, and the consequences of its settings."""
 
     variable_id: int
     name: str
     dtype: str
     numpy_dtype: np.dtype[Any]
     synchronization: str
-    aggregation: str  # "" if nothing aggregates what replicas write
+    aggregation: str  # "" if replicas' writes are not aggregated
     mirrored: bool  # all components are meant to hold one value
     merged: bool  # mirrored, and every write in a replica is a collective
     deferred: bool  # mirrored; writes stay on a replica until a read needs them
     gathered: bool  # a read by the program aggregates the components
-    own: bool  # each component belongs to its replica: nothing ever aggregates them
+    own: bool  # each component belongs to its replica and is never aggregated
     summed: bool  # gathered, and a component is only a part of the value
-    first: bool  # of values that replicas wrote, the first replica's counts
+    first: bool  # of the replicas' values, only the first replica's is used
 
 
 def variable_facts(rows: Mapping[int, VariableRow]) -> dict[int, VariableFacts]:

@@ -1,9 +1,8 @@
-"""Waits: one replica that makes the others wait repeatedly, and where.
+"""Waits: one replica makes the others wait repeatedly, and where.
 
-At every collective, and at the end of every call, the replicas that arrive early wait for the last
-one. The part of that time counts that the last one worked longer than they did since the collective
-before; a late start does not count. The work of the last replicas, one after another, is the
-critical path of a call.
+Early replicas wait for the last one at every collective and at the end of every call. Of that time,
+only the extra work of the last replica since the previous collective counts; a late start does not
+count. The work of the last replicas, one after another, is the critical path of a call.
 """
 
 from __future__ import annotations
@@ -30,28 +29,28 @@ _SHARE: Final = 0.2
 """Share of the measured time that the others must have waited for one replica."""
 
 _MOST_OF_IT: Final = 0.6
-"""Share of all waiting that one replica must cause: less is chance, or work uneven in turns."""
+"""Share of all waiting that one replica must cause; below it, replicas may be slow in turns."""
 
 _REPEATEDLY: Final = 5
-"""Waits for one replica before it is a straggler; and no single one may be most of the time."""
+"""Waits for a straggler, at least; and no single wait may be most of the time."""
 
 _MOST_AT_ONCE: Final = 0.5
 
 _NOTICEABLE_S: Final = 0.5e-3
-"""Shorter waits come from messages and from the scheduling of processes."""
+"""Shorter waits come from messages and from process scheduling."""
 
 _END: Final = -1  # in place of a variable: the end of a call
-_GATHERING: Final = -2  # or an all_reduce, all_gather or merge_call
+_GATHERING: Final = -2  # in place of a variable: an all_reduce, all_gather or merge_call
 
 
 @dataclass(slots=True)
 class _Arrivals:
-    """The replicas that have arrived at one collective: when, and after how much work."""
+    """The arrivals of replicas at one collective: their times, and the work before."""
 
     variable: int
     location: str | None
-    came: dict[int, tuple[Event, float]] = field(default_factory=dict)  # by replica: when, work
-    waiting: set[int] = field(default_factory=set)  # replicas that do nothing else
+    came: dict[int, tuple[Event, float]] = field(default_factory=dict)  # by replica: arrival, work
+    waiting: set[int] = field(default_factory=set)  # replicas that are blocked there
 
 
 @dataclass(slots=True)
@@ -59,14 +58,14 @@ class _Late:
     """The waits for one replica."""
 
     evidence: Evidence = field(default_factory=Evidence)
-    lost_s: float = 0.0  # by each of the others, on average
+    lost_s: float = 0.0  # by each other replica, on average
     longest_s: float = 0.0
     by_variable: Counter[int] = field(default_factory=Counter)  # in microseconds
     critical_s: float = 0.0  # its work on the critical path
 
 
 class Waits(Finder):
-    """Finds replicas for which the others wait."""
+    """Finds stragglers: replicas that the others wait for."""
 
     kinds = (STRAGGLER,)
 
@@ -80,24 +79,24 @@ class Waits(Finder):
         self._reset(None)
 
     def on_call(self, event: Event) -> None:
-        """Follow a call, unless it is inside another one."""
+        """Measure a call, unless it is inside another one."""
         if event.call is None or event.call != self._call:
             self._reset(event)
 
     def on_begin(self, event: Event) -> None:
-        """Let a replica's work begin."""
+        """Start a replica's work."""
         if event.call is not None and event.call == self._call:
             self._resumed[event.process] = event.time_s
 
     def on_install(self, event: Event) -> None:
-        """Let its work go on: whatever a replica does, it no longer waits."""
+        """Resume a replica's work: it no longer waits."""
         if event.process in self._paused and event.call == self._call:
             self._resume(event.process, event.time_s)
 
     on_read_by_replica = on_install
 
     def on_write_by_replica(self, event: Event) -> None:
-        """Let its work go on; a contribution arrives later, with its outbox."""
+        """Resume a replica's work; its contribution arrives later, with its outbox."""
         if event.call is None or event.call != self._call:
             return
         replica_id = event.process
@@ -109,22 +108,22 @@ class Waits(Finder):
             self._outbox[replica_id].append(event.position)
 
     def on_wait(self, event: Event) -> None:
-        """Let a replica arrive at a collective."""
+        """Record a replica's arrival at a collective."""
         if event.call is not None and event.call == self._call:
             if event.process in self._paused:
                 self._resume(event.process, event.time_s)
             self._arrive(event, event.process)
 
     def on_arrive(self, event: Event) -> None:
-        """Let a replica arrive at a collective."""
+        """Record a replica's arrival at a collective."""
         self.on_wait(event)
 
     def on_return(self, event: Event) -> None:
-        """Let a replica arrive at the end of the call."""
+        """Record a replica's arrival at the end of the call."""
         self.on_wait(event)
 
     def on_answer(self, event: Event) -> None:
-        """Let the replicas go on that waited."""
+        """Resume the work of the waiting replicas."""
         if event.call is None or event.call != self._call:
             return
         for replica_id, (_, position) in list(self._paused.items()):
@@ -132,7 +131,7 @@ class Waits(Finder):
                 self._resume(replica_id, event.time_s)
 
     def on_finish(self, event: Event) -> None:
-        """Measure the call."""
+        """Add the time of the call to the measured time."""
         if event.call is not None and event.call == self._call and self._began_s is not None:
             self._measured_s += event.time_s - self._began_s
             self._reset(None)
@@ -148,7 +147,7 @@ class Waits(Finder):
         ]
 
     def _resume(self, replica_id: int, time_s: float) -> None:
-        """Let work go on: anew after a collective, else where it stopped."""
+        """Resume a replica's work: from zero after a collective, else from the work so far."""
         since_s, position = self._paused.pop(replica_id)
         if position is None and replica_id in self._resumed:
             self._resumed[replica_id] += time_s - since_s
@@ -173,7 +172,7 @@ class Waits(Finder):
         for number in numbers:
             self._collectives[number].came[replica_id] = (event, work_s)
         ends = event.kind == "return"
-        if ends and numbers:  # with the call, what is written last ends
+        if ends and numbers:  # the last write is charged for the end of the call
             last = self._collectives[numbers[-1]]
             self._end.variable, self._end.location = last.variable, last.location
         if not ends:

@@ -1,4 +1,4 @@
-"""AUTO, where it is adaptive, promises the values of ON_WRITE, exchanged late."""
+"""Adaptive AUTO promises the values of ON_WRITE, exchanged later."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from varsim.tracing.history import Event
 
 
 class Averaging(Checker):
-    """Checks that every k-th write of a replica is exchanged, with the value of its component.
+    """Checks that every k-th write of a replica exchanges the value of its component.
 
     `Reduction` checks that the commit is the mean of the exchanged values.
     """
@@ -35,7 +35,7 @@ class Averaging(Checker):
                 self._counts[event.variable, replica] = 0
 
     def on_abort(self, event: Event) -> None:
-        """Stop counting: replicas begin anew when they hear of it, which is not recorded."""
+        """Stop counting: replicas restart their counts on the abort, at an unrecorded time."""
         if event.call is not None:
             self._failed.add(event.call)
         self._counts.clear()
