@@ -82,7 +82,7 @@ def benches(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> li
 
 
 def variables(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Offer the variables of the run that is named before."""
+    """Offer the variables of the run that an earlier argument names."""
     from varsim.errors import ConfigError
     from varsim.experiments.run_lookup import find_record
     from varsim.tracing.history import open_history

@@ -1,6 +1,6 @@
-"""End the program at Ctrl-C with an exit code and a line, where nothing has to be undone.
+"""End the program at Ctrl-C with an exit code and a line, if no clean-up is needed.
 
-Only the standard library is imported, and little of it: this is the first module of the program.
+Import only a little of the standard library here: the program imports this module first.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ _last_words = "interrupted"
 
 
 def begin() -> None:
-    """End the program at Ctrl-C from now on, at once, with 130 and one line on stderr."""
+    """Make Ctrl-C end the program at once from now on, with 130 and one line on stderr."""
     if signal.getsignal(signal.SIGINT) is _end_at_once:
         return
     signal.signal(signal.SIGINT, _end_at_once)
-    # Registered first, so called last: the interpreter would restore the system's own handler
-    # while it frees itself.
+    # Registered first, so it runs last. Otherwise the interpreter restores the system's handler
+    # while it shuts down.
     atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
 
 
@@ -34,14 +34,14 @@ def ends_with(exit_code: int, last_words: str) -> None:
 
 
 def saved_so_far(directory: str) -> str:
-    """Return the line for an interrupt after saving, and print it at Ctrl-C from now on."""
+    """Return the line for an interrupt after saving, and make Ctrl-C print it from now on."""
     said = f"interrupted: the results so far are saved in {directory}"
     ends_with(INTERRUPTED, said)
     return said
 
 
 def _end_at_once(_signal: int, _frame: FrameType | None) -> NoReturn:
-    """End the program without unwinding: code that has something to undo uses another handler.
+    """End the program without unwinding. Code that needs a clean-up installs another handler.
 
     If a workload left a cluster open, its fork server notices that the program has ended.
     """

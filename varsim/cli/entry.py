@@ -1,7 +1,7 @@
-"""Run the program `varsim`: streams, Ctrl-C and exit code, from its first line to its last.
+"""Run the program `varsim`, with its streams, its Ctrl-C handler and its exit code.
 
-Only the standard library is imported at the top, and little of it: the heavy imports of a command
-run under the handler of Ctrl-C, too.
+Import only a little of the standard library at the top: the Ctrl-C handler must be installed before
+the heavy imports of a command.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ def main() -> NoReturn:
         if error.errno not in _FULL:
             raise
         code = _cannot_write(error)
-    with suppress(OSError, ValueError):  # the interpreter tries again, and reports the error
+    with suppress(OSError, ValueError):  # the interpreter flushes again, and reports the error
         sys.stdout.flush()
     ctrl_c.ends_with(code if isinstance(code, int) else int(code is not None), "")
-    sys.exit(code)  # type: ignore[arg-type]  # what sys.exit was called with
+    sys.exit(code)  # type: ignore[arg-type]  # the argument of sys.exit
 
 
 def _open_what_is_closed() -> None:
-    """Open streams that the caller has closed: another file would get their numbers."""
+    """Reopen closed standard streams: otherwise another file gets their descriptors."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             nowhere = os.open(os.devnull, os.O_RDWR)
@@ -49,7 +49,7 @@ def _open_what_is_closed() -> None:
 
 
 def _cannot_write(error: OSError) -> int:
-    """Report that stdout cannot be written, and close it: the interpreter would try again."""
+    """Report that stdout cannot be written. Redirect it: the interpreter flushes it at exit."""
     with suppress(OSError):
         sys.stderr.write(f"Error: the output cannot be written: {error.strerror}\n")
     nowhere = os.open(os.devnull, os.O_WRONLY)

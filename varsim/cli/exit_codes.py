@@ -27,7 +27,7 @@ _MEANINGS: Final = {
 
 
 def exit_codes(*codes: int) -> str:
-    """Return what the exit codes of a command mean; without any, those of all commands."""
+    """Return the meaning of these exit codes; by default, of all exit codes."""
     said = (f"{code} {what}" for code, what in _MEANINGS.items() if not codes or code in codes)
     return f"Exit codes: {'; '.join(said)}."
 

@@ -70,7 +70,7 @@ EVERYTHING: Final = click.option(
 
 
 def overrides_of(options: dict[str, Any]) -> list[Override]:
-    """Return the overrides of the options that were given: a value of None was not."""
+    """Return the overrides for the given options; None means that an option was not given."""
     from varsim.experiments.loading import Override
     from varsim.launch.devices import split_names
 

@@ -17,11 +17,11 @@ ANY: Final = "any"
 """Every kind of finding."""
 
 DIFFERENCE: Final = "unexplained-difference"
-"""A value that differs from a single device's without a known rule; this is not a finding."""
+"""A difference from a single device that no rule explains; this is not a finding."""
 
 
 def words() -> list[str]:
-    """Return the words that can be asked for: the kinds of finding, and two more."""
+    """Return the words that --fail-on accepts: the kinds of finding, and two more."""
     from varsim.analysis.search import KINDS
 
     return [*(_word(kind.name) for kind in KINDS), DIFFERENCE, ANY]
@@ -56,7 +56,7 @@ def asked_for(texts: Iterable[str]) -> frozenset[str]:
 
 
 def seen(found: Examination, asked: frozenset[str]) -> list[str]:
-    """Return the asked kinds that were found."""
+    """Return the requested kinds that were found."""
     kinds = [_word(one.kind.name) for one in found.findings]
     if found.compared is not None and found.compared.differs:
         kinds.append(DIFFERENCE)
@@ -64,7 +64,7 @@ def seen(found: Examination, asked: frozenset[str]) -> list[str]:
 
 
 def not_looked_for(found: Examination, asked: frozenset[str]) -> list[str]:
-    """Return the asked kinds that were not looked for: their absence proves nothing."""
+    """Return the requested kinds whose search did not run: their absence proves nothing."""
     if found.num_replicas == 1:
         return []
     unseen = {_word(kind.name) for kind in found.kinds_left_out}

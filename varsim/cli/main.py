@@ -37,9 +37,9 @@ class Commands(click.Group):
         return super().make_context(info_name, args, parent, **extra)
 
     def main(self, args: Sequence[str] | None = None, *others: Any, **more: Any) -> Any:
-        """Parse and run; without `args`, those of this process, which is the program then."""
+        """Parse and run `args`; without them, those of this process, which is then the program."""
         if args is None:
-            ctrl_c.begin()  # again, if the process did not begin with `varsim.cli.entry`
+            ctrl_c.begin()  # needed if the process did not begin with `varsim.cli.entry`
         return super().main(args, *others, **more)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's
@@ -60,7 +60,7 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command that the arguments name; an unknown one is an error with the nearest.
+        """Return the command that the arguments name; the error for another name has the nearest.
 
         Raises:
             UsageError: There is no such command.

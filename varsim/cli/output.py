@@ -1,4 +1,4 @@
-"""Print complaints, and redirect or make visible what a program prints."""
+"""Print errors and warnings; redirect a program's output, or escape its control characters."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def complain(label: str, text: str, stream: TextIO | None = None, *, more: str =
 class _Visible:
     """A stream that escapes control characters, so that a terminal does not obey them.
 
-    A carriage return begins a new line, so that a progress bar of a program can be read.
+    A carriage return begins a new line, so that a program's progress bar stays readable.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -77,7 +77,7 @@ def stdout_as_stderr() -> Iterator[None]:
 
 @contextmanager
 def _descriptors_too() -> Iterator[None]:
-    """Redirect the process's descriptor, for child processes; not if stdout is not a file."""
+    """Redirect the descriptor of stdout, for child processes; do nothing if it has none."""
     try:
         out, err = sys.__stdout__.fileno(), sys.__stderr__.fileno()  # type: ignore[union-attr]
     except (AttributeError, io.UnsupportedOperation, ValueError):

@@ -116,7 +116,7 @@ class Lines(Quiet):
 
 
 class Bar(Quiet):
-    """A watcher that draws a bar. The reports draw it, since there is no thread."""
+    """A watcher that draws a bar. It has no thread, and redraws at each report."""
 
     def __init__(self, progress: Progress, title: str = STARTING) -> None:
         super().__init__()
@@ -191,7 +191,7 @@ def watching(*, quiet: bool, title: str = STARTING) -> Iterator[Quiet]:
 
 @contextmanager
 def telling(title: str) -> Iterator[Tell]:
-    """Yield a function that shows the finished fraction of a long command; 0 begins again."""
+    """Yield a function that shows the finished fraction of a long command; 0 restarts it."""
     began_s = time.monotonic()
     watcher: Quiet | None = None
     last = 0.0

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 @contextmanager
 def open_record(run: str) -> Iterator[tuple[Path, History, History | None]]:
-    """Open the history of the run that a word of the command line means, and its oracle's.
+    """Open the history of the run that a command-line word names, and that of its oracle.
 
-    Yields the path too: the run's directory, or the file if the word is the path of a file.
+    Yield the path too: the run's directory, or the file if the word is the path of a file.
 
     Raises:
         ConfigError: The run does not exist, or has no record; the text says why.

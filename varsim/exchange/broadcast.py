@@ -23,10 +23,10 @@ class BroadcastCodec:
         self.arena = arena
         self._copies: Copies = {}
         self._leases = [Leases(arena, self._copies) if arena else None for _ in range(num_replicas)]
-        self._served: set[int] = set()  # in this round, in which each gets at most one envelope
+        self._served: set[int] = set()  # workers in this round; each gets at most one envelope
         self._last: Sequence[Message] = ()
         self._frames: list[Frame] = []
-        self._lent: list[tuple[int, Array]] = []  # blocks in them, and their bases
+        self._lent: list[tuple[int, Array]] = []  # shared blocks in `_frames`, and their bases
 
     def encode(self, replica_id: int, messages: Sequence[Message]) -> list[Frame]:
         """Return the frames of an envelope to a worker."""
@@ -55,7 +55,7 @@ class BroadcastCodec:
         self._copies.clear()
 
     def end_round(self) -> None:
-        """Release what was encoded last."""
+        """Release the frames encoded last."""
         self._last, self._frames, self._lent = (), [], []
         self._next_round()
 
@@ -68,13 +68,13 @@ class BroadcastCodec:
         return decode(frames, self._leases[replica_id])
 
     def lose(self, replica_id: int) -> None:
-        """Note that a worker has died, so it returns nothing any more."""
+        """End the leases of a dead worker, which releases nothing any more."""
         leases = self._leases[replica_id]
         if leases is not None:
             leases.cancel()
 
     def close(self) -> None:
-        """Free the shared memory. Arrays that still lie in it stay as they are."""
+        """Free the shared memory. Arrays that still lie in it stay valid."""
         self.end_round()
         for replica_id in range(len(self._leases)):
             self.lose(replica_id)
@@ -83,7 +83,7 @@ class BroadcastCodec:
 
 
 class _Recording:
-    """Record what is lent while an envelope is encoded."""
+    """Record the blocks that are lent while an envelope is encoded."""
 
     def __init__(self, leases: Leases) -> None:
         self._leases = leases

@@ -1,4 +1,4 @@
-"""The seam of exchanges: how arrays travel, and where the values of a merge are reduced.
+"""Define the interface of exchanges, which move arrays and reduce the values of a merge.
 
 An exchange makes both ends. They encode and decode envelopes, so an exchange decides how an array
 is represented in a message: by value, or by a reference to shared memory. Only the exchange looks
@@ -39,7 +39,7 @@ class Wire(Protocol):
         """Send an envelope."""
 
     def hear(self, timeout_s: float) -> bool:
-        """Decode what workers send within a time; False if nothing comes."""
+        """Decode envelopes that arrive within a time; return False if none does."""
 
 
 class CoordinatorExchange(Protocol):
@@ -51,7 +51,7 @@ class CoordinatorExchange(Protocol):
 
     @property
     def deadline_s(self) -> float | None:
-        """When `give_up` must be called, unless the reduction under way is finished by then."""
+        """The time to call `give_up`, if the running reduction has not finished by then."""
 
     def attach(self, wire: Wire) -> None:
         """Use these connections from now on."""
@@ -67,7 +67,7 @@ class CoordinatorExchange(Protocol):
         """
 
     def end_round(self) -> None:
-        """Release what was encoded last. Called before the coordinator waits for messages."""
+        """Release the frames encoded last. Called before the coordinator waits for messages."""
 
     def lose(self, replica_id: int) -> None:
         """Note that a worker has died."""
@@ -85,7 +85,7 @@ class CoordinatorExchange(Protocol):
         """Return the reductions that were finished since the last call."""
 
     def close(self) -> None:
-        """Free everything. Arrays that the program still uses stay as they are."""
+        """Free everything. Arrays that the program still uses stay valid."""
 
 
 class WorkerExchange(Protocol):
@@ -112,7 +112,7 @@ class Exchange(Protocol):
     """Makes both ends."""
 
     def problem(self, transport: Transport) -> str:
-        """Return what this exchange lacks on this system with this transport; "" if nothing."""
+        """Return the requirement that this system or transport does not meet; "" if none."""
 
     def open(self, num_replicas: int) -> CoordinatorExchange:
         """Return the coordinator's end.

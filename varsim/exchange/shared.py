@@ -1,8 +1,8 @@
 """Exchange "shared": large arrays lie in memory that all processes of the cluster share.
 
 Every contribution lies in its worker's region of the memory already. The result is computed into a
-block of the coordinator's region, which is the mirror of all replicas at once. From a size on,
-workers that wait anyway compute a slice each.
+block of the coordinator's region, which is the mirror of all replicas at once. For large values,
+workers that wait compute a slice each.
 """
 
 from __future__ import annotations
@@ -36,27 +36,27 @@ from varsim.transport.leases import SHARED_FROM_BYTES, TOLD_FROM_BYTES, Leases
 from varsim.transport.transport import Transport
 
 SLICE_BYTES: Final = 2 * 2**20
-"""The least that a worker is asked to compute: for less, the request takes longer than the work.
+"""Smallest slice for a worker: for a smaller one, the request takes longer than the work.
 
 Measured with four replicas and two cores: 4 MiB take as long alone as by two, 8 MiB a fifth longer.
 """
 
 SLICE_TIMEOUT_S: Final = 5.0
-"""For a worker that waits to compute a slice, which takes milliseconds. After that the coordinator
-computes it alone: the worker is stopped, or swapped out."""
+"""Time for a worker to compute a slice; it needs milliseconds. After this time the coordinator
+computes alone: the worker is stopped, or swapped out."""
 
 _GROWTH_BYTES: Final = 2 * TOLD_FROM_BYTES
-"""After so much new shared memory in one round, it waits for workers to release some."""
+"""Amount of new shared memory in one round from which the coordinator waits for releases."""
 
 _PATIENCE_S: Final = 0.01
-"""How long it waits: about what new memory of that size would cost."""
+"""Duration of that wait: about the cost of new memory of that size."""
 
 
 class Shared:
     """Needs a transport between processes that can inherit a descriptor, and anonymous files."""
 
     def problem(self, transport: Transport) -> str:
-        """Return what is missing; "" if nothing is."""
+        """Return the missing requirement; "" if there is none."""
         if transport.same_memory and arena.shared_memory_exists():
             return ""
         return "transport='ipc' and a system with anonymous files (memfd)"
@@ -118,11 +118,11 @@ class SharedCoordinator:
         return Handover((self.arena.descriptor,), json.dumps(self.arena.limit_bytes))
 
     def attach(self, wire: Wire) -> None:
-        """Send slices over these connections, and hear over them what workers release."""
+        """Use these connections to send slices and to receive releases of memory."""
         self._wire = wire
 
     def decode(self, replica_id: int, frames: Sequence[Buffer]) -> list[Message]:
-        """Return the messages of a worker's envelope but for computed slices."""
+        """Return the messages of a worker's envelope, except computed slices."""
         messages = []
         for message in self._codec.decode(replica_id, frames):
             if isinstance(message, SliceReduced):
@@ -132,12 +132,12 @@ class SharedCoordinator:
         return messages
 
     def end_round(self) -> None:
-        """Release what was encoded last."""
+        """Release the frames encoded last."""
         self._codec.end_round()
         self._held_bytes = -1
 
     def lose(self, replica_id: int) -> None:
-        """Take back what a dead worker has borrowed, and compute its slice."""
+        """End the leases of a dead worker, and compute its slice."""
         self._codec.lose(replica_id)
         self._finish(self._reducer.lose(replica_id))
 
@@ -145,7 +145,7 @@ class SharedCoordinator:
 
     @property
     def deadline_s(self) -> float | None:
-        """When the coordinator computes alone what workers have not computed by then."""
+        """The time at which the coordinator computes an unfinished reduction alone."""
         return self._reducer.deadline_s
 
     def reduce(self, request: Reduce, now_s: float) -> Array | None:
@@ -176,11 +176,11 @@ class SharedCoordinator:
     # ------------------------------------------------------------ memory
 
     def _reclaim(self, held_bytes: int) -> bool:
-        """Decode what workers release; False if nothing comes.
+        """Decode workers' releases of memory; return False if none arrives.
 
         A program that writes in a loop is faster than workers that read. It waits for them, since
-        memory that they have just released is better than new memory for every value. If that was
-        in vain, they need what they have: the next wait is after twice the growth.
+        memory that was just released is faster than new memory for every value. If none is
+        released, the workers still use it: the next wait is after twice the growth.
         """
         if self._wire is None:
             return False
@@ -194,7 +194,7 @@ class SharedCoordinator:
         return False
 
     def close(self) -> None:
-        """Free the memory. Arrays that still lie in it stay as they are."""
+        """Free the memory. Arrays that still lie in it stay valid."""
         self._codec.close()
 
 
@@ -255,7 +255,7 @@ class SharedMemoryReducer:
 
     @property
     def deadline_s(self) -> float | None:
-        """When the coordinator computes alone what workers have not computed by then."""
+        """The time at which the coordinator computes an unfinished reduction alone."""
         return None if self._shared is None else self._shared.deadline_s
 
     def take(self, answer: SliceReduced) -> ReductionDone | None:
@@ -267,15 +267,15 @@ class SharedMemoryReducer:
         return ReductionDone(shared.request.token, shared.out)
 
     def lose(self, replica_id: int) -> ReductionDone | None:
-        """Return the reduction, computed alone, if a worker that has died was asked for a slice."""
+        """Compute the reduction alone, and return it, if the slice of a dead worker is missing."""
         if self._shared is None or replica_id not in self._shared.asked.values():
             return None
         return self.give_up()
 
     def give_up(self) -> ReductionDone:
-        """Return the reduction that workers compute, computed alone.
+        """Compute the reduction of the workers alone, and return it.
 
-        A worker may still write to the shared result, so that is left alone.
+        The value is a new array: a worker may still write to the shared one.
         """
         assert self._shared is not None
         request, self._shared = self._shared.request, None
@@ -325,13 +325,13 @@ class SharedWorker:
         return np.empty(shape, dtype)
 
     def encode(self, messages: Sequence[Message]) -> list[Frame]:
-        """Return the frames of an envelope, with a note of what was released."""
+        """Return the frames of an envelope, with a note of released blocks."""
         frames = encode(messages, self._leases)
         note = self._leases.note()
         return [*frames, note] if note else frames
 
     def decode(self, frames: Sequence[Buffer]) -> tuple[list[Message], list[Message]]:
-        """Return the messages of an envelope but for slices, which are computed: the answers."""
+        """Compute the slices of an envelope; return the other messages, and the answers."""
         messages: list[Message] = []
         answers: list[Message] = []
         for message in decode(frames, self._leases):
@@ -342,7 +342,7 @@ class SharedWorker:
         return messages, answers
 
     def before_waiting(self) -> list[Frame]:
-        """Return a note of what was released, if it is so much that it cannot wait."""
+        """Return a note of released blocks, unless they are too small for a separate message."""
         note = self._leases.note(TOLD_FROM_BYTES)
         return [*encode([]), note] if note else []
 

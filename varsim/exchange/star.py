@@ -50,7 +50,7 @@ class StarCoordinator:
         """Do nothing: this exchange has no messages of its own."""
 
     def lose(self, replica_id: int) -> None:
-        """Do nothing: a worker owes this exchange nothing."""
+        """Do nothing: this exchange keeps no state of a worker."""
 
     def reduce(self, request: Reduce, now_s: float) -> Array:  # noqa: ARG002 - others wait
         """Return the value."""

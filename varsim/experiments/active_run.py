@@ -60,7 +60,7 @@ class ActiveRun:
     checked: bool = False
     strategies: list[ObservedStrategy] = field(
         default_factory=list
-    )  # the first is what the report is of
+    )  # the report describes the first
     step: int = 0
     total: int | None = None
     metrics: dict[str, Plain] = field(default_factory=dict)
@@ -81,7 +81,7 @@ class ActiveRun:
         self.settings = AppliedSettings(experiment)
 
     def observe(self, strategy: MirroredStrategy) -> ObservedStrategy:
-        """Observe a strategy; the first has the run's own files, each other one its own folder."""
+        """Observe a strategy; the first uses the run's own files, each other one its own folder."""
         number = len(self.strategies) + 1
         files = self.directory if number == 1 else self.directory.strategy(number)
         observed = ObservedStrategy(strategy, self.settings, files)
@@ -134,7 +134,7 @@ class ActiveRun:
             self.settings.check()
 
     def take_a_last_look(self) -> None:
-        """Measure what still answers after a failure or an interrupt."""
+        """Measure the strategies that still answer after a failure or an interrupt."""
         for observed in self.strategies:
             observed.take_a_last_look()
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from varsim.experiments.config import Experiment, VariableSettings
 
 _UNSPECIFIED: Final = VariableSynchronization.AUTO
-_UNNAMED: Final = "Variable"  # the strategy's name for it
+_UNNAMED: Final = "Variable"  # the default name of a variable
 
 
 class AppliedSettings:
@@ -32,7 +32,7 @@ class AppliedSettings:
     after the workload has dropped them.
 
     Args:
-        strategies: The strategies whose variables it applies to; `watch` adds one.
+        strategies: The strategies whose variables get the settings; `watch` adds one.
     """
 
     def __init__(self, experiment: Experiment, *strategies: Strategy) -> None:
@@ -49,7 +49,7 @@ class AppliedSettings:
         self._strategies.append(strategy)
 
     def __call__(self, next_creator: Callable[..., Any], **kwargs: Any) -> Any:
-        """Create a variable, with the experiment's settings if it is one of the strategies'."""
+        """Create a variable; apply the settings if it belongs to one of the strategies."""
         if get_strategy() not in self._strategies:
             return next_creator(**kwargs)
         name = kwargs.get("name") or _UNNAMED

@@ -1,8 +1,8 @@
 """Send rounds of messages with ZeroMQ alone: the cost of a step without varsim.
 
-The hub sends a payload to each of N worker processes, and each answers with one of that size: the
-bytes of a step in which every replica writes a value and gets the merged one. There is no encoding
-and no arithmetic. With one worker it is a round trip.
+The hub sends a payload to each of N worker processes, and each answers with a payload of that size.
+A step in which every replica writes a value and gets the merged one sends as many bytes. The star
+encodes nothing and computes nothing. With one worker it is a round trip.
 """
 
 from __future__ import annotations

@@ -39,15 +39,15 @@ from varsim.report.formatting import whole_size
 from varsim.report.summary import RunStatus
 
 MAX_CELL_BYTES: Final = 128 * 2**20
-"""Largest size of all replicas' values together: more needs gigabytes, and seconds per step."""
+"""Limit of the total size of all replicas' values: more needs gigabytes, and seconds per step."""
 
-_SMALLEST_COPY: Final = 4096  # for less, the call takes the time and not the bytes
+_SMALLEST_COPY: Final = 4096  # below this size the call takes longer than the copy
 
 Cell = tuple[int, int]
 """A number of workers, and a size in bytes."""
 
 Turns = dict[tuple[Quantity, ...], Sample]
-"""Contenders, each under the quantities that its parts measure."""
+"""Contenders; each key names the quantities that the parts measure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,7 @@ class BenchPlan:
 
     @property
     def too_large(self) -> list[Cell]:
-        """Return the cells that are left out for their size."""
+        """Return the cells that are left out because of their size."""
         return [(n, size) for n in self.workers for size in self.sizes if not _fits(n, size)]
 
     @property
@@ -77,7 +77,7 @@ class BenchPlan:
 
     @property
     def asked(self) -> int:
-        """Return the number of figures, if the time is enough for all."""
+        """Return the number of figures that are measured if there is enough time."""
         lone_stars = 0 if 1 in self.workers else len(self.sizes)
         alone = len(self.copied) + lone_stars + 2 * len(self.sizes)
         return alone + len(self.workers) + 4 * len(self.cells)
@@ -156,7 +156,7 @@ class HostMeasurement:
             read.check()
 
     def _may_begin(self, what: str) -> bool:
-        """Return whether there is time for `what`; report it to the watcher, or note the lack."""
+        """Return whether there is time for `what`; tell the watcher, or note `what` as left out."""
         if now_s() >= self.deadline_s:
             self.out_of_time.append(what)
             return False
@@ -179,7 +179,7 @@ class HostMeasurement:
 
     @contextmanager
     def _nothing_after(self) -> Iterator[None]:
-        """Delay Ctrl-C when the block fails: a second one must not interrupt the clean-up."""
+        """Delay Ctrl-C after the block has failed: it must not interrupt the clean-up."""
         try:
             yield
         except BaseException:
@@ -198,7 +198,7 @@ _PACKAGES: Final = ("numpy", "pyzmq", "msgpack")
 
 
 def this_machine() -> Machine:
-    """Describe this machine; call it first, so that the load is not this program's own."""
+    """Describe this machine. Call it first: later the load includes this program."""
     return Machine(
         host=platform.node(),
         processor=_processor(),
@@ -272,11 +272,11 @@ def run_bench(plan: BenchPlan, out: Path, watcher: BenchWatcher) -> Bench:
         KeyboardInterrupt: SIGINT arrived before the first figure. No file is left then.
         VarsimError: A failure occurred before the first figure. No file is left then.
     """
-    machine = this_machine()  # first: its load is that of other programs
+    machine = this_machine()  # first, so that the load is that of other programs
     started, began_s = datetime.now().astimezone(), now_s()
     status, failure = RunStatus.DONE, None
     with Interrupts() as interrupts:
-        interrupts.enabled = False  # until it is known what to remove
+        interrupts.enabled = False  # until there is a directory to remove
         directory = RunDirectory.make(out, TITLE, started, latest=LATEST_BENCH)
         host = HostMeasurement(plan, watcher, interrupts, began_s + plan.limit_s)
         try:

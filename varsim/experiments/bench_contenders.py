@@ -86,7 +86,7 @@ def take_turns(contenders: Mapping[Name, Sample], effort: Effort) -> dict[Name, 
 
 
 def _per_turn(sample: Sample) -> int:
-    sample()  # imports, first touches of memory
+    sample()  # warm up: imports, and first accesses to memory
     return max(1, min(_MAX_TURN, int(_TURN_S / timed(sample))))
 
 
@@ -185,7 +185,7 @@ def local(strategy: tf.distribute.MirroredStrategy, size_bytes: int) -> Sample:
 
 
 def _writing(variable: tf.Variable, shape: tuple[int, ...]) -> Callable[[], None]:
-    """Return a function that adds 1 on the first replica, 2 on the second; shipped once."""
+    """Return a function that adds 1 on the first replica, 2 on the second; it is sent once."""
     updates: dict[float, np.ndarray] = {}  # each replica makes its own, and keeps it
 
     def write() -> None:

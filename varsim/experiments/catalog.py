@@ -26,14 +26,14 @@ _NOT_RUN_BY_CALL: Final = (
     inspect.isgeneratorfunction,
     inspect.isasyncgenfunction,
 )
-"""Tests for functions whose call does not run them."""
+"""Tests for functions that a call does not run, such as generators."""
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
     """A training program that an experiment can run."""
 
-    name: str  # as an experiment names it; the absolute path of a file
+    name: str  # its name in an experiment; for a file, the absolute path
     run: Callable[..., Mapping[str, object]]
     module: ModuleType
 
@@ -165,7 +165,7 @@ def _load_file(path: Path, name: str) -> ModuleType:
     if not path.is_file():
         near = did_you_mean(name, _neighbours(path, name))
         raise WrongKey(_KEYS, f"there is no file {name!r}{near}")
-    if not _may_define_run(path):  # a script must not be executed to find that out
+    if not _may_define_run(path):  # check without executing: the file may be a script
         raise WrongKey(_KEYS, _without_run(name))
     _import_from(path.parent)
     module_name = f"workload_{path.stem}"  # another module may have the name of the file

@@ -88,7 +88,7 @@ _Workload = Annotated[
 
 
 class _Registered:
-    """Annotates the name of an implementation: the registry knows which names there are."""
+    """Annotates the name of an implementation; its registry lists the valid names."""
 
     def __init__(self, setting: str) -> None:
         self._registry = REGISTRIES[setting]
@@ -407,7 +407,7 @@ class Experiment(_Keys):
 
     @property
     def named_backends(self) -> dict[str, str]:
-        """Those of them that the experiment itself names."""
+        """The backends that the experiment itself names."""
         return {
             name: value
             for name, value in asdict(self.backends).items()

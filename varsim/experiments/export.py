@@ -59,7 +59,7 @@ class Exported:
 
 
 def export_run(run: Path, file: Path, *, source: bool = True, values: bool = True) -> Exported:
-    """Write a run into an archive, or no file if that fails.
+    """Write a run into an archive; leave no file if that fails.
 
     Args:
         file: Its name determines the format: .tar.gz, .tgz or .zip.
@@ -212,7 +212,7 @@ class _Copy:
                 history.execute(
                     "INSERT OR REPLACE INTO run VALUES (?, ?)", (LEFT_OUT, json.dumps(["values"]))
                 )
-            # A copy without the freed pages, which still contain what was replaced.
+            # Copy without the freed pages: they still contain the replaced values.
             history.execute("VACUUM INTO ?", (str(copy),))
 
     def _paths(self, text: Any) -> Any:
@@ -254,7 +254,7 @@ def _kind_of(error: str) -> str:
 
 
 def _forget_values(summary: dict[str, Any]) -> None:
-    """Remove all keys that are not listed as free of values; so a new key is left out too."""
+    """Remove every key that is not listed as free of values, and so every new key."""
     for key in summary.keys() - _WITHOUT_VALUES:
         del summary[key]
     summary |= {"result": {}, "metrics": {}}
@@ -287,7 +287,7 @@ class Redaction:
     """A replacement of texts that identify a machine: paths, names of host and user."""
 
     def __init__(self, own_folders: Iterable[str]) -> None:
-        """Find out the folders and names of this machine.
+        """Collect the folders and names of this machine.
 
         Args:
             own_folders: Folders whose paths become relative: the program's, and the working

@@ -149,7 +149,7 @@ def _story(error: ValidationError, layers: _Layers) -> str:
     keys = tuple(str(part) for part in first["loc"])
     others = len(problems) - 1
     more = f"\n  ({others} more error{'s' * (others > 1)})" if others else ""
-    if not keys:  # the model's own checks
+    if not keys:  # an error in a check of the whole model
         wrong = first["ctx"]["error"]
         if isinstance(wrong, WrongKey):
             return locations.located(wrong.keys, wrong.problem)

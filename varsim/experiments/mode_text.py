@@ -95,7 +95,7 @@ def member_reader(kind: type[E]) -> Callable[[Any], E]:
 
 
 def read_synchronization(value: Any) -> Synchronization:
-    """Read the name of a synchronization: of a member, or of a policy with parameters."""
+    """Read a synchronization: the name of a member, or a policy with parameters."""
     if isinstance(value, Synchronization):
         return value
     if isinstance(value, str) and ":" in value:

@@ -1,4 +1,4 @@
-"""Find the nearest right words, for errors about a wrong one."""
+"""Find the valid words that are nearest to an invalid one, for error messages."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class RunProgram(Protocol):
     def play(self, run: ActiveRun, began_s: float) -> object:
         """Run the program, and return its result.
 
-        The strategies that `run` then observes are still open.
+        The strategies that `run` observes are still open afterwards.
 
         Raises:
             BaseException: Any error of the program.
@@ -198,7 +198,7 @@ class NothingToRecord(ConfigError):
 
     def __init__(self, exit_code: int) -> None:
         super().__init__("the script did not start a strategy with workers; nothing to record")
-        self.exit_code = exit_code  # the script's own
+        self.exit_code = exit_code  # of the script
 
 
 class ScriptProgram:
@@ -384,7 +384,7 @@ class _Supervision:
             self._run.launched(self._began_s)
 
     def closing(self, strategy: MirroredStrategy) -> None:
-        """Measure its variables: this is the last moment at which that is possible."""
+        """Measure its variables, which is not possible later."""
         observed = self._observed[strategy.strategy_id]
         if sys.exception() is None:
             observed.look()

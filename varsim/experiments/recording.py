@@ -68,7 +68,7 @@ def write_history(directory: RunFiles, *, tell: Tell | None = None) -> str | Non
     Args:
         tell: Receives the merged fraction of the traces.
     Returns:
-        Why the merge failed; None if it did not. After a failure the traces are kept.
+        The reason for a failed merge; None after a success. A failure keeps the traces.
     """
     if (directory.traces / file_name(PROGRAM)).exists():
         try:

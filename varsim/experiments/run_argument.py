@@ -99,7 +99,7 @@ def _unknown(word: str) -> str:
 # ---------------------------------------------------------------- a run that is repeated
 
 _IS_ONE: Final = (SUMMARY, HISTORY, ORIGIN)
-"""Files beside `experiment.yaml` by which a folder is known as a run."""
+"""Files that, beside `experiment.yaml`, mark a folder as a run."""
 
 _OF_THE_PROGRAM: Final = ("workload", "script")
 

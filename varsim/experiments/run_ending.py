@@ -24,7 +24,7 @@ _OUR_WORKLOADS: Final = _OURS / "workloads"
 
 
 def failure_of(error: BaseException) -> Failure:
-    """Return what a run's summary keeps of an error that the program raised."""
+    """Return the failure that a run's summary stores for an error of the program."""
     return Failure(
         kind=type(error).__name__,
         text=_text(error),
@@ -35,7 +35,7 @@ def failure_of(error: BaseException) -> Failure:
 
 
 def _place(error: BaseException) -> str:
-    """Return where it was raised: by its own field, in the replica's function, or the program."""
+    """Return an error's location: its own field, else that in the replica, else the program."""
     if isinstance(error, VarsimError) and error.place:
         return error.place
     cause = error.__cause__
@@ -68,7 +68,7 @@ def _text(error: BaseException) -> str:
 
 
 def _story(error: BaseException) -> str:
-    """Return the traceback in the program, after that in the replica's function if it has one."""
+    """Return the program's traceback, preceded by that of the replica's function if any."""
     parts = []
     if isinstance(error.__cause__, ReplicaError):
         parts.append(str(error.__cause__))
@@ -92,11 +92,11 @@ def _program_frames(error: BaseException) -> list[traceback.FrameSummary]:
 _AFTER_IT: Final = {
     part.value for part in (Phase.MERGING, Phase.ORACLE, Phase.JUDGING, Phase.WRITING)
 }
-"""The phases after the program has ended: an interrupt there does not shorten the program."""
+"""The phases after the end of the program: an interrupt in them does not shorten the program."""
 
 
 def ending_of(summary: Summary) -> Ending:
-    """Return how a run ended, as a judge of its history needs it."""
+    """Return the ending of a run, which a judge of its history needs."""
     failure = summary.failure
     ended = summary.status is RunStatus.INTERRUPTED and _AFTER_IT.issuperset(summary.interrupted)
     return Ending(
@@ -116,12 +116,12 @@ def examined(
     *,
     tell: Tell | None = None,
 ) -> Examination:
-    """Return the examination of a history of a run, with all that its summary says.
+    """Examine a run's history, with the facts from its summary.
 
     Args:
         oracle: The history of the run's oracle, if it has one.
-        summary: None if that is not known.
-        tell: Gets the part of the history that was seen, from 0 to 1.
+        summary: None if it is unknown.
+        tell: Receives the examined fraction of the history, from 0 to 1.
     """
     ending = None if summary is None else ending_of(summary)
     no_oracle = "" if summary is None else summary.no_oracle

@@ -34,7 +34,7 @@ _BENCH: Final = _Sort("measured host", (BENCH,), LATEST_BENCH, "varsim bench")
 
 
 def find_run(text: str, out: Path = OUT) -> Path:
-    """Return the run that a word of the command line means.
+    """Return the run that a command-line word names.
 
     Args:
         text: A path, which has priority; `latest`; or a unique beginning of a run's name in `out`.
@@ -48,7 +48,7 @@ def find_run(text: str, out: Path = OUT) -> Path:
 
 
 def find_record(text: str, out: Path = OUT) -> Path:
-    """Return the run that a word means, as `find_run` does; it must have a record.
+    """Return the run that a word names, as `find_run` does, and require a record.
 
     Raises:
         ConfigError: Also if the run has no record; the text says why, and names the option.

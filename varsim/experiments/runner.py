@@ -47,7 +47,7 @@ def run_experiment(experiment: Experiment, watcher: RunWatcher | None = None) ->
             keys[key] = program_key(program.location)
         started = datetime.now().astimezone()
         began_s = time.perf_counter()
-        interrupts.enabled = False  # until it is known what to remove
+        interrupts.enabled = False  # until there is a directory to remove
         directory = RunDirectory.make(Path(experiment.out), experiment.title, started)
         run = ActiveRun(experiment, keys, directory, started, watcher, interrupts)
         try:
@@ -70,7 +70,7 @@ def run_experiment(experiment: Experiment, watcher: RunWatcher | None = None) ->
 
 
 def _go_through(run: ActiveRun, program: RunProgram, began_s: float) -> None:
-    """Go through all phases of a run but the last. After it, SIGINT is delayed."""
+    """Run all phases but the last. After the return, SIGINT is delayed."""
     interrupts = run.interrupts
     if run.experiment.auto == ADVISED:
         with run.doing(Phase.PILOT):
@@ -81,7 +81,7 @@ def _go_through(run: ActiveRun, program: RunProgram, began_s: float) -> None:
         run.follow(followed)
         run.part, began_s = Phase.START_UP, time.perf_counter()
     _play_and_measure(run, program, began_s)
-    with run.doing(Phase.WRITING):  # the results so far are safe from what follows
+    with run.doing(Phase.WRITING):  # keep the results so far: a later phase may fail
         run.save()
     try:
         _record_and_judge(run, program)
@@ -143,7 +143,7 @@ def _play_and_measure(run: ActiveRun, program: RunProgram, began_s: float) -> No
                 result = program.play(run, began_s)
             for observed in run.strategies:
                 observed.measure()
-            run.save()  # before methods of the program's objects are called
+            run.save()  # first, because `reached` calls methods of the program's objects
             run.result = reached(result)
         except KeyboardInterrupt:
             interrupts.enabled = False

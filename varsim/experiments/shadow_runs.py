@@ -74,7 +74,7 @@ def run_shadow(
 @contextmanager
 def _without_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", VarsimWarning)  # the run itself has given them
+        warnings.simplefilter("ignore", VarsimWarning)  # the run itself has issued them
         yield
 
 
@@ -110,7 +110,7 @@ def run_oracle(
     Args:
         interrupts: SIGINT raises, except while the cluster ends.
     Returns:
-        The workload's result; or the reason why there is no history, and no file is kept then.
+        The workload's result; or the reason for a missing history, and then no file is kept.
     Raises:
         KeyboardInterrupt: SIGINT arrived. No file is kept.
     """

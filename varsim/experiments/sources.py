@@ -1,8 +1,8 @@
 """Find the sources of a program: its file, and the modules that it imports from its own folder.
 
-They are found by import statements, not by what was imported. So modules that only a worker or a
-skipped branch imports are found too. Files that a program loads in another way (`importlib`, data
-files) are not found.
+They are found by reading import statements, so modules that only a worker or a skipped branch
+imports are found too. Files that a program loads in another way (`importlib`, data files) are not
+found.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def forget_imported(location: ProgramLocation) -> None:
     """Make Python import the modules of a program's own folder again.
 
     So the current content of its files is run, and not an earlier import of a module with the same
-    name. Installed modules stay, whatever the names of the program's files: varsim uses them.
+    name. Installed modules stay, even if a file of the program has the same name: varsim uses them.
     """
     for name in list(sources_of(location).files)[1:]:
         module = name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
@@ -117,7 +117,7 @@ def forget_imported(location: ProgramLocation) -> None:
 
 
 def _imported(content: bytes, path: Path, root: Path) -> Iterator[Path]:
-    """Yield the files below the root that a module's import statements may mean."""
+    """Yield the files below the root that a module's import statements may refer to."""
     try:
         tree = ast.parse(content)
     except (SyntaxError, ValueError):
@@ -137,7 +137,7 @@ def _imported(content: bytes, path: Path, root: Path) -> Iterator[Path]:
 
 
 def _files(root: Path, parts: tuple[str, ...]) -> Iterator[Path]:
-    """Yield the files that the import of a module executes: its packages' and its own."""
+    """Yield the files that importing a module executes: those of its packages, and its own."""
     for depth in range(1, len(parts) + 1):
         stem = root.joinpath(*parts[:depth])
         for path in (stem / "__init__.py", stem.with_name(f"{stem.name}.py")):

@@ -56,7 +56,7 @@ class RunFiles:
         self.write(SUMMARY, as_json(summary))
 
     def write(self, name: str, text: str) -> None:
-        """Write a file and a newline; if that fails, the file stays as it was."""
+        """Write a text and a newline into a file; a failure leaves the file unchanged."""
         temporary = self.path / f".{name}"
         temporary.write_text(text + "\n", "utf-8")
         temporary.replace(self.path / name)
@@ -65,7 +65,7 @@ class RunFiles:
     def claimed(self) -> Iterator[bool]:
         """Lock the folder within the block. Yields False if another process has locked it.
 
-        So a run that has not ended is distinguished from one whose process was killed.
+        The lock distinguishes a run that has not ended from one whose process was killed.
         """
         descriptor = os.open(self.path, os.O_RDONLY)
         try:

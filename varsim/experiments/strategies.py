@@ -187,7 +187,7 @@ def look_at(strategy: MirroredStrategy, variable: Any) -> Lens:
 def _samples(
     components: list[np.ndarray], value: np.ndarray | None, indices: Sequence[tuple[int, ...]]
 ) -> list[Sample]:
-    """Return the components in some elements; none for small arrays, which are shown whole."""
+    """Return some elements of all components; none for small arrays, which are shown whole."""
     if components[0].size <= SMALL_SIZE:
         return []
     return [

@@ -1,4 +1,4 @@
-"""The implementations that a cluster can use, by name: launchers, transports and exchanges."""
+"""Register the implementations that a cluster can use: launchers, transports and exchanges."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REGISTRIES: Final[dict[str, Registry[Any]]] = {
 
 
 def check_backends(backends: Backends) -> None:
-    """Do nothing if all these implementations exist.
+    """Check that all these implementations exist.
 
     Raises:
         ConfigError: One does not; the text names those that do.
@@ -41,7 +41,7 @@ _in_use: ContextVar[Launcher | None] = ContextVar("varsim_launcher", default=Non
 
 @contextmanager
 def use_launcher(launcher: Launcher) -> Iterator[None]:
-    """Within the block, strategies start their workers by this launcher, whatever they name."""
+    """Use this launcher for all strategies within the block, even if they name another."""
     token = _in_use.set(launcher)
     try:
         yield

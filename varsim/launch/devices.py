@@ -1,4 +1,4 @@
-"""The devices of a cluster: a name for each replica, from a list, a text or the environment."""
+"""Name the devices of a cluster, one per replica, from a list, a text or the environment."""
 
 from __future__ import annotations
 

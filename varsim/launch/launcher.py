@@ -1,4 +1,4 @@
-"""The seam of launchers: what starts the workers of a cluster, and with which options."""
+"""Define the interface of launchers, which start the workers of a cluster, and their options."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Backends:
 
 @dataclass(frozen=True, slots=True)
 class LaunchOptions:
-    """What a program can choose about how its workers are started."""
+    """The options of a program for the start of its workers."""
 
     cluster_id: int  # names the cluster within its program
     devices: tuple[str, ...]  # one per replica, as the program named them
@@ -40,5 +40,5 @@ class Launcher(Protocol):
         """Start one worker per device, and return when all are ready.
 
         Raises:
-            StartError: A worker did not come up; the text says which and what it said.
+            StartError: A worker did not start; the text names it and quotes its output.
         """

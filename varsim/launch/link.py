@@ -1,4 +1,4 @@
-"""The two ends of what connects a coordinator and its workers, each of four separate parts.
+"""Define both ends of the link between a coordinator and its workers; each end has four parts.
 
 A *channel* carries messages, an *exchange* holds and reduces arrays, a *codec* turns Python values
 into payloads and back, a *recorder* writes the trace of its process.
@@ -43,7 +43,7 @@ class Lost:
 
 
 Received = Message | Lost | ReductionDone
-"""What `Channel.receive` returns; a `ReductionDone` comes from no replica."""
+"""An item that `Channel.receive` returns; no replica sends a `ReductionDone`."""
 
 
 class Channel(Protocol):
@@ -82,7 +82,7 @@ class Reducer(Protocol):
     def reduce(self, request: Reduce, now_s: float) -> Array | None:
         """Return the value of a reduction; None if `Channel.receive` will bring it.
 
-        A request replaces an unfinished one, whose value then does not come.
+        A new request cancels an unfinished one, whose value then never arrives.
         """
 
 
@@ -129,7 +129,7 @@ class Allocator(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerLink:
-    """A worker's end. The entry point that serves it makes the codec: it knows the objects."""
+    """A worker's end. The entry point makes the codec, because it knows the objects."""
 
     cluster_id: int
     replica_id: int

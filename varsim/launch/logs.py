@@ -21,7 +21,7 @@ def tail(path: Path, start: int = 0) -> str:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(start, size - _TAIL_BYTES))
             text = file.read().decode("utf-8", "replace")
-    except OSError:  # there is no log, but the error that asks for it is another one
+    except OSError:  # no log exists; the caller reports another error
         return ""
     return visible("\n".join(text.splitlines()[-TAIL_LINES:]))
 
@@ -29,9 +29,9 @@ def tail(path: Path, start: int = 0) -> str:
 class WorkerLogs:
     """The log files of one cluster's workers.
 
-    In a directory that the program names they stay, and new output is appended. Otherwise they are
-    private and are removed with the cluster. But if the error about a lost worker shows only the
-    end of its log, that log is moved to a temporary file, which varsim does not remove.
+    Logs in a directory that the program names stay there, and new output is appended. Other logs
+    are private and are removed with the cluster. But if the error about a lost worker shows only
+    the end of its log, that log is moved to a temporary file, which varsim does not remove.
     """
 
     def __init__(self, directory: Path, *, private: bool, num_replicas: int) -> None:
@@ -44,7 +44,7 @@ class WorkerLogs:
         path = self.directory / log_name(replica_id)
         said = self.tail(replica_id)
         size = _size(path) - self._starts[replica_id]
-        # All of it was read, and no line was left out.
+        # `said` is the whole log: no byte and no line is left out.
         is_all = size <= _TAIL_BYTES and said.count("\n") + 1 < TAIL_LINES
         if size <= 0 or (self._private and is_all):
             return said, ""

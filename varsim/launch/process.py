@@ -43,8 +43,8 @@ class ProcessLauncher:
         """Start one worker per device, and return when all are ready.
 
         Raises:
-            StartError: A worker did not come up; the text says which and what it said.
-            ConfigError: There is no such transport or exchange, or not together.
+            StartError: A worker did not start; the text names it and quotes its output.
+            ConfigError: The transport or exchange does not exist, or they do not fit together.
         """
         backends = options.backends
         check_exchange(backends.exchange, TRANSPORTS.make(backends.transport))
@@ -68,7 +68,7 @@ class ProcessLauncher:
     def _start(
         self, options: LaunchOptions, stack: ExitStack
     ) -> tuple[ProcessChannel, CoordinatorExchange, Trace | None]:
-        """Start the processes, and push on the stack what frees everything."""
+        """Start the processes, and push the clean-up on the stack."""
         count = len(options.devices)
         directory = private_folder()
         stack.callback(shutil.rmtree, directory, ignore_errors=True)

@@ -66,10 +66,10 @@ class ProcessChannel:
         for polled in (*listener.sockets, fork_server.reports):
             self._poller.register(polled, zmq.POLLIN)
         self._finalizer: weakref.finalize[..., ProcessChannel] | None = None
-        self._problems: list[str] = []  # with what workers sent
+        self._problems: list[str] = []  # with malformed envelopes of workers
 
     def own(self, stack: ExitStack) -> None:
-        """Take over the stack that frees everything."""
+        """Take over the clean-up stack."""
         self._owner = os.getpid()
         self._finalizer = weakref.finalize(self, _free, stack, self._owner)
 
@@ -143,7 +143,7 @@ class ProcessChannel:
             self._collect_losses()
 
     def hear(self, timeout_s: float) -> bool:
-        """Decode what workers send within a time; False if nothing comes."""
+        """Decode envelopes that arrive within a time; return False if none does."""
         ready = dict(self._poller.poll(timeout_ms(timeout_s)))
         if not any(socket in ready for socket in self._listener.sockets):
             return False
@@ -213,7 +213,7 @@ class ProcessChannel:
                 self._free()
 
     def kill(self) -> None:
-        """Close without waiting for workers, which have not begun anything."""
+        """Close without waiting: the workers have not begun any work."""
         with held():
             self._fork_server.kill()
             self._free()
@@ -239,7 +239,7 @@ class ProcessChannel:
 
 
 class _Wire:
-    """The connections, for the exchange; its reference does not keep the channel alive."""
+    """The connections for the exchange; it refers to the channel weakly."""
 
     def __init__(self, channel: ProcessChannel) -> None:
         self._channel = weakref.ref(channel)
@@ -251,7 +251,7 @@ class _Wire:
         channel.send(replica_id, messages)
 
     def hear(self, timeout_s: float) -> bool:
-        """Decode what workers send within a time; False if nothing comes."""
+        """Decode envelopes that arrive within a time; return False if none does."""
         channel = self._channel()
         return channel is not None and channel.hear(timeout_s)
 

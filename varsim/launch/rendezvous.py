@@ -1,4 +1,4 @@
-"""What a coordinator tells the processes that it starts, as one line of JSON.
+"""Encode a coordinator's settings for the processes that it starts, as one line of JSON.
 
 The line goes through a pipe: it can hold secret keys, and other users can read a process's
 arguments and environment.

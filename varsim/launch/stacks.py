@@ -27,7 +27,7 @@ _MORE_S: Final = 0.01  # the longest time between two lines of a stack
 _READ_BYTES: Final = 2**16
 _FRAME: Final = re.compile(r'^  File "(.*)", line (\d+) in ', re.MULTILINE)
 _ESCAPED: Final = re.compile(r"\\x([0-9a-f]{2})|\\u([0-9a-f]{4})|\\U([0-9a-f]{8})")
-"""`faulthandler` writes other characters than ASCII by the error handler "backslashreplace"."""
+"""`faulthandler` escapes non-ASCII characters like the error handler "backslashreplace"."""
 
 _OURS: Final = Path(__file__).parents[1]  # the package
 _WORKERS: Final = "varsim_worker"
@@ -69,7 +69,7 @@ def _path(directory: Path, replica_id: int) -> Path:
 
 
 def _read(pipe: int, timeout_s: float) -> str:
-    """Return what comes through a pipe, until nothing has come for a time."""
+    """Return the text from a pipe, read until no more arrives within a time."""
     poll = select.poll()
     poll.register(pipe, select.POLLIN)
     parts: list[bytes] = []

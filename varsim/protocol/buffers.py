@@ -1,4 +1,4 @@
-"""The bytes of an envelope's arrays: raw, behind its header, in the order of their descriptors.
+"""Write and read an envelope's arrays as raw bytes after its header, in descriptor order.
 
 A descriptor is `[dtype code, dimension, …]`; a code is an index of `DTYPE_CODES`. Arrays of up to
 `PACK_LIMIT_BYTES` are packed into one frame, each at a multiple of `ALIGNMENT`. Every larger array
@@ -27,10 +27,10 @@ ALIGNMENT: Final = 16
 """Alignment of every packed array: enough for each dtype and for vector instructions."""
 
 MAX_FRAME_BYTES: Final = 2**34
-"""Of one array: 16 GiB, more than the variables of one machine have."""
+"""Size limit of one array: 16 GiB, more than any variable of one machine."""
 
 MAX_DIMENSIONS: Final = 64
-"""Of an array; NumPy's own limit."""
+"""Limit of an array's dimensions, which is that of NumPy."""
 
 SHARED: Final = 64
 """Added to a dtype's code when the array is in shared memory."""
@@ -51,7 +51,7 @@ _PADDING: Final = tuple(bytes(-size % ALIGNMENT) for size in range(ALIGNMENT))
 
 
 class SharedReference(NamedTuple):
-    """Where an array lies in shared memory."""
+    """The location of an array in shared memory."""
 
     block: int  # offset in the memory
     size_bytes: int  # of the block

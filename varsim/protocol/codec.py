@@ -28,10 +28,10 @@ MAX_HEADER_BYTES: Final = 64 * 2**20
 """A header has no large arrays, so only millions of Python values reach this."""
 
 MAX_INLINE_BYTES: Final = 4096
-"""Of small arrays in the header: copying them costs less than a frame of their own."""
+"""Size limit of the arrays in the header: a copy of them costs less than a separate frame."""
 
 MAX_ELEMENTS: Final = 2**24
-"""Of one list in a header, for example of the messages."""
+"""Length limit of a list in a header, for example the list of messages."""
 
 MESSAGES: Final[tuple[type[Message], ...]] = get_args(ToWorker) + get_args(ToCoordinator)
 """Every class of message; its index is its tag."""

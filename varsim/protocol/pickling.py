@@ -1,4 +1,4 @@
-"""Pickle objects that have no other encoding; objects that travel by name are named in it."""
+"""Pickle objects that have no other encoding; objects that travel by name become names."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ _PLAIN: Final = (int, str, bool, bytes, NoneType)
 
 
 class Wire:
-    """How the values of one type annotation are encoded."""
+    """The encoding of the values of one type annotation."""
 
     def __init__(
         self, *accepted: type, encode: Encode | None = None, decode: Decode | None = None
@@ -90,7 +90,7 @@ class Record:
 
 
 def _wire(hint: Any) -> Wire:
-    """Return how values of an annotation are encoded; an unknown one is a bug in `messages`."""
+    """Return the encoding of an annotation; an unknown annotation is a bug in `messages`."""
     if hint in _PLAIN:
         return Wire(hint)
     if hint is Payload:

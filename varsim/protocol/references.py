@@ -1,4 +1,4 @@
-"""Names of the objects that travel by name, not by value: variables and strategies."""
+"""Name the objects that travel by name, not by value: variables and strategies."""
 
 from __future__ import annotations
 

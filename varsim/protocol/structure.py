@@ -1,4 +1,4 @@
-"""Pack structures of Python values for the way between processes.
+"""Pack structures of Python values to send them between processes.
 
 `pack` makes a tree that msgpack can hold. None, bool, float, str, bytes and integers of 64 bits are
 unchanged; every other value is a list that starts with a tag:
@@ -10,9 +10,9 @@ unchanged; every other value is a list that starts with a tag:
   never pickled;
 - `NAME`: the name of an object that travels by name;
 - `PICKLE`: a pickle by cloudpickle, and the indices of the buffers outside it. Functions, classes,
-  exceptions and all other objects are sent so; the pickle can hold names, too.
+  exceptions and all other objects are pickled; the pickle can contain names, too.
 
-Unpack only what has come over an authenticated connection.
+Unpack only payloads from an authenticated connection.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from varsim.protocol.references import References
 from varsim.spec import DTYPES, Array
 
 MAX_DEPTH: Final = 64
-"""Of a tree. A structure that is deeper, or that contains itself, is pickled as a whole."""
+"""Depth limit of a tree. A deeper structure, or one that contains itself, is pickled as a whole."""
 
 LONG_BYTES: Final = 64 * 1024
 """Strings and pickles from this size on are sent as arrays, which are not in the header."""
@@ -69,7 +69,7 @@ def unpack(payload: Payload, references: References) -> Any:
 
 
 def function_id(payload: Payload) -> str:
-    """Return a digest of a payload: equal payloads have equal ones, different payloads others."""
+    """Return a digest of a payload: digests are equal if and only if the payloads are equal."""
     digest = hashlib.blake2b(digest_size=16)
     digest.update(msgpack.packb(payload.tree, unicode_errors="surrogatepass"))
     for array in payload.arrays:

@@ -39,7 +39,7 @@ def location_in(story: str) -> str | None:
 
 
 def with_shown_paths(story: str) -> str:
-    """Return the traceback with file names as elsewhere, which do not identify the machine."""
+    """Return the traceback with file names by `shown_path`, which do not identify the machine."""
 
     def shown(frame: re.Match[str]) -> str:
         return frame.group().replace(frame["file"], shown_path(frame["file"]), 1)

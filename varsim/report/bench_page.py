@@ -1,4 +1,4 @@
-"""The report of a measured host: tables with a row per number of workers, and what they mean."""
+"""Print the report of a measured host: a row per number of workers, and explanations."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _MACHINE_WIDTH: Final = 36  # of the processor's name: its model is at the begin
 
 
 def print_bench(bench: Bench, file: TextIO, width: int | None = None) -> None:
-    """Print a host, its figures, what they mean, and where they are saved."""
+    """Print a host, its figures, their meaning, and the path of the saved file."""
     print_page(lambda console: _print_to(console, bench), file, width)
 
 

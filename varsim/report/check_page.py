@@ -22,7 +22,7 @@ WIDEST: Final = 80
 """Columns of a line, at most: longer lines are hard to read."""
 
 _LEAST_REASON: Final = 24  # columns; with less room, a reason is printed below its promise
-_SAME_REASON: Final = "the same"  # where a check has the reason of the check above it
+_SAME_REASON: Final = "the same"  # for a check with the same reason as the check above
 _COLOR: Final = {Outcome.VALID: "green", Outcome.INVALID: "red", Outcome.UNKNOWN: "yellow"}
 
 
@@ -97,6 +97,6 @@ def _print_promises(console: Console, verdicts: Sequence[Verdict], width: int) -
 
 
 def _print_lines(console: Console, lines: Sequence[str]) -> None:
-    """Print lines that are broken already."""
+    """Print lines that already have their line breaks."""
     for line in lines:
         console.print(Text(line), soft_wrap=True)

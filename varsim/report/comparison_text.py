@@ -20,7 +20,7 @@ _NO_RULES: Final = (
 )
 
 MOST: Final = 5
-"""How many locations are listed; after them comes the number of the others."""
+"""Largest number of listed locations; the number of the others follows them."""
 
 _UNKNOWN: Final = (
     "varsim cannot tell whether that is a mistake: different random numbers, different batches "

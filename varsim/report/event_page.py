@@ -142,7 +142,7 @@ def _array(event: Event) -> np.ndarray:
 
 
 def _step(history: History, event: Event) -> int:
-    """Return how many calls had begun."""
+    """Return the number of calls that had begun."""
     ((step,),) = history.connection.execute(
         "SELECT COUNT(*) FROM events WHERE kind = 'call' AND event <= ?", (event.event,)
     )

@@ -1,4 +1,4 @@
-"""The content of `varsim explain`: made from the policy table, so that it stays true.
+"""Make the content of `varsim explain` from the policy table, so that it stays correct.
 
 A page is about one synchronization, and one or several aggregations. `explain_worked` computes its
 numbers, `explain_words` has its sentences, `explain_troubles` its errors; `explain_text` and
@@ -34,7 +34,7 @@ from varsim.sync.policies import custom
 from varsim.texts.policies import PolicyText, text_of
 
 SHOWN: Final = tuple(policies.POLICIES)
-"""The synchronizations in the order in which one reads about them."""
+"""The synchronizations in reading order."""
 
 EVERY_AGGREGATION: Final = tuple(VariableAggregation)
 
@@ -47,7 +47,7 @@ def aggregations_of(synchronization: Synchronization) -> tuple[VariableAggregati
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What some operations with some aggregations do, and where TensorFlow differs."""
+    """The effect of some operations with some aggregations, and the differences from TensorFlow."""
 
     operations: tuple[Operation, ...]
     aggregations: tuple[VariableAggregation, ...]  # empty: all of the page
@@ -66,13 +66,13 @@ class Section:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """All that is said of a synchronization with one aggregation, or with several."""
+    """The page about a synchronization with one or several aggregations."""
 
     synchronization: Synchronization
-    becomes: Synchronization  # when a variable is created; usually the same
+    becomes: Synchronization  # that of a created variable; usually the same
     aggregations: tuple[VariableAggregation, ...]
     fresh: tuple[Array | None, ...]
-    """By aggregation, what a read from outside gives before any write; None if it is refused."""
+    """By aggregation, the value of a read from outside before any write; None if it is refused."""
     num_replicas: int
     summary: str
     sections: tuple[Section, ...]
@@ -195,7 +195,7 @@ class Line:
 
     synchronization: Synchronization
     replicas_write: str
-    example: Worked  # of every replica adding its i + 1
+    example: Worked  # every replica adds its i + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +209,7 @@ class Overview:
 
 
 def overview(num_replicas: int) -> Overview:
-    """Return what a write on a replica does, what a read from outside gives, and what both cost."""
+    """Return the effect of a write on a replica, the result of an outside read, and their costs."""
     return Overview(
         num_replicas,
         tuple(

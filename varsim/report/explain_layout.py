@@ -15,8 +15,8 @@ from varsim.report.formatting import NOTHING, count, names, number
 from varsim.spec import Array, Context, Synchronization
 
 _MOST_SHOWN: Final = 4  # components side by side; of more, the first two and the last
-_ANY: Final = "any"  # aggregation: it makes no difference
-_PAIR: Final = 2  # if more components than these are alike, one is shown
+_ANY: Final = "any"  # the aggregation makes no difference
+_PAIR: Final = 2  # if more components than these are equal, one is shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def _what_it_becomes(asked: Synchronization, becomes: Synchronization) -> str:
 
 
 def _aggregations(page: Page) -> Iterator[Block]:
-    """Yield what each aggregation makes of the replicas' values and of the initial value."""
+    """Yield the result of each aggregation, for the replicas' values and the initial value."""
     for aggregation, fresh in zip(page.aggregations, page.fresh, strict=True):
         said = f"{AGGREGATIONS[aggregation]}."
         if fresh is not None:
@@ -202,9 +202,9 @@ def _subject(meaning: Meaning) -> str:
 
 def _tensorflow(page: Page, meaning: Meaning) -> str:
     if page.strict_refuses:
-        return ""  # such a variable does not exist there
+        return ""  # TensorFlow refuses such a variable
     if page.becomes != page.synchronization or page.is_custom:
-        return ""  # nor does one that defers
+        return ""  # TensorFlow neither defers nor has custom policies
     if not meaning.differences:
         return "TensorFlow: the same."
     return f"TensorFlow: the same, but for {names(meaning.differences, most=len(DIFFERENCES))}."

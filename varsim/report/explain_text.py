@@ -1,4 +1,4 @@
-"""The pages of `varsim explain` on a console: 80 columns, and no more on a wider one."""
+"""Print the pages of `varsim explain` on a console, in at most 80 columns."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from varsim.report.page import print_page
 from varsim.report.tables import Column, show_texts
 from varsim.report.terminal import width_of
 
-_WIDTH: Final = 80  # of lines that one reads
+_WIDTH: Final = 80  # longer lines are hard to read
 
 
 def print_blocks(blocks: Iterable[Block], file: TextIO, width: int | None = None) -> None:

@@ -145,7 +145,7 @@ def _of_bools(spec: VariableSpec, num_replicas: int) -> Iterator[Trouble]:
 
 
 def _uneven(spec: VariableSpec, num_replicas: int) -> str:
-    """Return the text for replicas that do not write alike: what happened, and what to do.
+    """Return the error text for replicas that write differently: the problem and the remedy.
 
     The first one assigns 1, and all others add 1.
     """

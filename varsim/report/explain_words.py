@@ -1,4 +1,4 @@
-"""What `varsim explain` says of an operation, and where TensorFlow differs."""
+"""Describe each operation for `varsim explain`, and the differences from TensorFlow."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ AGGREGATIONS: Final = {
     VariableAggregation.MEAN: "the mean of the replicas' values",
     VariableAggregation.ONLY_FIRST_REPLICA: "replica 0's value",
 }
-"""What an aggregation makes of the values of all replicas."""
+"""The result of an aggregation of all replicas' values."""
 
 
 def in_brief(cell: Cell) -> str:
-    """Return what a cell of the table does, in a few words."""
+    """Describe the effect of a cell of the table in a few words."""
     return CELLS[cell.key].brief
 
 
 def replicas_write(cell: Cell) -> str:
-    """Return what becomes of a write in replica context, for a narrow column."""
+    """Describe the effect of a write in replica context, for a narrow column."""
     return CELLS[cell.key].narrow
 
 
 def sentence(spec: VariableSpec, context: Context, operation: Operation) -> str:
-    """Return what an operation does, and which messages that takes."""
+    """Describe the effect of an operation, and its messages."""
     text = CELLS[policies.cell(spec, context, operation).key]
     plain, deferred = text.write, text.deferred_write
     if operation is Operation.READ:
@@ -43,7 +43,7 @@ def sentence(spec: VariableSpec, context: Context, operation: Operation) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Where varsim differs from TensorFlow on purpose."""
+    """An intended difference from TensorFlow."""
 
     title: str  # as docs/semantics.md has it
     tensorflow: str
@@ -97,7 +97,7 @@ DIFFERENCES: Final = {
         "In TensorFlow v[0:1].assign on a replica changes its component past the aggregation.",
     ),
 }
-"""By the number that the difference has in docs/semantics.md."""
+"""The differences, by their number in docs/semantics.md."""
 
 
 def differs_by(spec: VariableSpec, context: Context, operation: Operation) -> tuple[str, ...]:
@@ -121,4 +121,4 @@ _OF_AGGREGATION: Final = {
     VariableAggregation.ONLY_FIRST_REPLICA: ("D11",),
 }
 _OF_READS: Final = frozenset({"D8"})
-"""Those of an aggregation's differences that concern reads too."""
+"""The differences of an aggregation that concern reads too."""

@@ -1,7 +1,7 @@
-"""Worked examples: what an operation on a variable does, computed by its policy cell.
+"""Compute worked examples of operations on a variable, by their policy cells.
 
-A tiny cluster of one variable, in which the program and all replicas take turns. The cells compute
-the values and count the messages; a test compares each example with a cluster that runs the same
+The cluster has one variable, and the program and all replicas take turns. The cells compute the
+values and count the messages; a test compares each example with a cluster that runs the same
 program.
 """
 
@@ -27,10 +27,10 @@ from varsim.sync import fixes, policies
 from varsim.sync.policies.cells import Cell, Known, Reason
 
 START: Final = 10.0
-"""What the variable of every example starts at, on every replica."""
+"""The initial value of the variable of every example, on every replica."""
 
 WRITTEN: Final = 6.0
-"""What the program writes from outside the replicas; replica i writes i + 1."""
+"""The value that the program writes from outside the replicas; replica i writes i + 1."""
 
 WRITES: Final = (Operation.ASSIGN, Operation.ASSIGN_ADD, Operation.ASSIGN_SUB)
 OPERATIONS: Final = (*WRITES, Operation.READ)
@@ -57,7 +57,7 @@ class Worked:
     way: Way
     refused: VariableError | None  # by the operation; then nothing has changed
     components: tuple[Array, ...]  # after the operation
-    outside: Array | None  # what the read from outside gives; None if it is refused
+    outside: Array | None  # the result of the read from outside; None if it is refused
     messages: int  # of the operation
     read_messages: int  # of the read from outside
 
@@ -88,7 +88,7 @@ def worked(spec: VariableSpec, context: Context, num_replicas: int) -> Iterator[
 
 
 def fresh(spec: VariableSpec, num_replicas: int) -> Array | None:
-    """Return what a read from outside gives before any write; None if it is refused."""
+    """Return the result of a read from outside before any write; None if it is refused."""
     try:
         return _Variable(spec, num_replicas).read(Context.CROSS_REPLICA)
     except VariableError:
@@ -138,7 +138,7 @@ def _worked(
 
 
 class _Variable:
-    """One variable, its components, and what synchronising it has cost."""
+    """One variable, its components, and the messages of its synchronisation so far."""
 
     def __init__(self, spec: VariableSpec, num_replicas: int) -> None:
         self.messages = 0
@@ -169,7 +169,7 @@ class _Variable:
         self.messages += cell.cost_of_write(self._known)
 
     def read(self, context: Context) -> Array:
-        """Read it; outside the cross-replica context, the value of the first replica is given.
+        """Read it; in another context than cross-replica, return the first replica's value.
 
         Raises:
             VariableError: The policy refuses it.

@@ -1,4 +1,4 @@
-"""The texts of findings: what happened, where, how often, and what to do, in 80 columns."""
+"""Write findings as text: the problem, its location, its count and the remedy, in 80 columns."""
 
 from __future__ import annotations
 

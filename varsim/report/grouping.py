@@ -1,4 +1,4 @@
-"""Groups similar variables and findings, names such groups, and shortens names."""
+"""Group similar variables and findings, name such groups, and shorten names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from varsim.report.formatting import count, middle, visible
 
 CUT: Final = "…"
 _MOST_NAMES: Final = 3  # that are listed; for more names there is a pattern
-_LEAST_PATTERN: Final = 8  # columns of a pattern, beside how many variables it is for
+_LEAST_PATTERN: Final = 8  # columns of a pattern, without the number of variables
 _LEAST_ENDING: Final = 3  # letters of an ending; a shorter one may be common by chance
 _COUNTED: Final = re.compile(r"(.+) \(([\d,]+) variables\)", re.DOTALL)
 _NUMBER: Final = re.compile(r"\d[\d,.]*")
@@ -51,7 +51,7 @@ def name_of(names: Sequence[str]) -> str:
 
 
 def pattern_of(names: Sequence[str]) -> str:
-    """Return what names have in common, part by part; `*` stands for what differs in a part.
+    """Return the common pattern of names, part by part; `*` stands for a difference in a part.
 
     If names have different numbers of parts, `…` stands for the parts in the middle.
     """
@@ -71,7 +71,7 @@ def _same(column: Sequence[str]) -> bool:
 
 
 def _pattern(words: Sequence[str]) -> str:
-    """Return the common prefix and suffix around `*`, without digits next to it: they count."""
+    """Return the common prefix and suffix around `*`, without digits of a number next to it."""
     if _same(words):
         return words[0]
     head = _begin(words)

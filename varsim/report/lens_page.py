@@ -144,7 +144,7 @@ def _in_short(parts: Sequence[Digest], value: Digest | None) -> list[_Row]:
 
 
 def _says_something(part: Digest) -> bool:
-    """Return whether the mean differs from zero clearly, and the elements from each other."""
+    """Return whether the elements differ, and the mean differs clearly from zero."""
     extremes = part.minimum, part.mean, part.maximum
     if not all(isinstance(one, int | float) for one in extremes):
         return any(one is not None for one in extremes)
@@ -353,7 +353,7 @@ def replica_columns(rows: Sequence[Sequence[str]], room: int) -> ReplicaColumns:
 
     Args:
         rows: Rows with one cell per replica.
-        room: ReplicaColumns for these cells, including GAP columns before each.
+        room: Console columns for these cells, including GAP columns before each.
     """
     count = len(rows[0])
     widest = [max(1, len(str(i)), *(len(row[i]) for row in rows)) for i in range(count)]

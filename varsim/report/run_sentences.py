@@ -53,7 +53,7 @@ def _were(group: _Group) -> str:
 
 
 def _apart(group: _Group) -> str | None:
-    """Return how far the variables' components are apart at most, or None if that is unknown."""
+    """Return the largest distance between a variable's components; None if it is unknown."""
     lenses = [variable.lens for variable in group if isinstance(variable.lens, Lens)]
     distances = [lens.apart for lens in lenses if lens.apart is not None]
     if len(lenses) < len(group) or len(distances) < len(group):

@@ -15,15 +15,15 @@ from varsim.tracing.history import PROGRAM, Event
 WIDTH: Final = 80
 _GAP: Final = "  "
 _NARROWEST: Final = 17
-"""Of a process's column; if the columns would be narrower, all processes share one column."""
+"""Least width of a process's column; if there is less room, all processes share one column."""
 
 MOST_ROWS: Final = 24
-"""Of a diagram; if there are more events, those in the middle are left out."""
+"""Largest number of rows; with more events, those in the middle are left out."""
 
 _LAST_ROWS: Final = 12
 _NAME_WIDTH: Final = 16
 _VALUES: Final = 3
-"""Elements of an array that a cell shows."""
+"""Number of elements of an array that a cell shows."""
 
 
 def space_time(events: Sequence[Event], names: Mapping[int, str], width: int = WIDTH) -> list[str]:

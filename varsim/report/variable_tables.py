@@ -103,7 +103,7 @@ def _cost(costs: Sequence[tuple[int, int, int]]) -> str:
 
 
 def alone(messages: int, size_bytes: int) -> str:
-    """Return what variables would send if each were sent alone."""
+    """Return the messages and bytes of variables, as if each were sent alone."""
     return f"{count(messages)} messages and {size(size_bytes)} {_ALONE}"
 
 

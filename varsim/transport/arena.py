@@ -5,9 +5,9 @@ process ends, also after SIGKILL. Every process maps the whole file once, and wr
 region; a region has memory only where blocks are.
 
 A block is reused only when no process has an array in it. All views of a block in one process have
-the same base object, so the end of that object says that this process has released the block;
-`Leases` say it of the other processes. A base can end at any moment, in any thread: its callback
-only records it, and `settle` does the rest later.
+the same base object. When that object is freed, this process has released the block; `Leases`
+record the releases of other processes. A base can be freed at any moment, in any thread: its
+callback only records that, and `settle` does the rest later.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from varsim.spec import Array
 from varsim.transport import forks
 
 _SMALLEST_BYTES: Final = 2**16
-_CLASSES_PER_DOUBLING: Final = 4  # so at most a fifth of a large block is not used
+_CLASSES_PER_DOUBLING: Final = 4  # so at most a fifth of a large block is unused
 
 _ROOM: Final = 16
-"""A region has so many times its limit of addresses: an address keeps its block's size."""
+"""A region's addresses per byte of its limit: an address keeps the size of its block."""
 
 _MAX_FILE_BYTES: Final = 2**45
 """A quarter of the address space of a process."""
@@ -123,8 +123,8 @@ class Arena:
         self.descriptor = descriptor
         self.limit_bytes = limit_bytes
         self.reclaim: Callable[[int], bool] = _nothing_to_hear
-        """Called with the bytes held, before more memory is taken, to learn what other processes
-        have released; and again as long as it returns True."""
+        """Called with the bytes held before new memory is taken: it decodes releases of other
+        processes. It is called again while it returns True."""
         self._region_bytes = region_bytes(limit_bytes, num_owners)
         self._file = range(num_owners * self._region_bytes)
         self._region = self._file[owner * self._region_bytes :][: self._region_bytes]
@@ -138,7 +138,7 @@ class Arena:
         self._holes: dict[int, list[int]] = defaultdict(list)  # offsets without memory, by size
         self._foreign: dict[int, _Block] = {}  # those with an array here, by offset
         self._in_use: dict[int, _Block] = {}  # by the id of its base
-        self._ended: deque[_Block] = deque()  # whose base has ended, for `settle`
+        self._ended: deque[_Block] = deque()  # whose base was freed, for `settle`
         forks.watch(self)
 
     # ------------------------------------------------------------ own blocks
@@ -208,7 +208,7 @@ class Arena:
                 del self._own[block.offset]
         return self._held_bytes < before
 
-    # ------------------------------------------------------------ lives of blocks
+    # ------------------------------------------------------------ release of blocks
 
     def _base(self, block: _Block) -> Array:
         """Return a new array that is the base of all views of a block, until the last view ends."""
@@ -240,9 +240,9 @@ class Arena:
         return [base for block in self._in_use.values() if (base := block.alive()) is not None]
 
     def close(self) -> None:
-        """Free all memory but that of arrays which are still in use here, and close the file.
+        """Free all memory except that of arrays in use here, and close the file.
 
-        The last process that uses the file calls it. Those arrays stay as they are.
+        The last process that uses the file calls it. These arrays stay valid.
         """
         if self.descriptor < 0:
             return
@@ -327,7 +327,7 @@ class Arena:
 
 
 def size_class(size_bytes: int) -> int:
-    """Return the size of the block for so many bytes: a few sizes for each power of two."""
+    """Return the block size for this many bytes, one of a few sizes per power of two."""
     size_bytes = max(size_bytes, _SMALLEST_BYTES)
     half = 1 << (size_bytes - 1).bit_length() - 1
     step = max(half // _CLASSES_PER_DOUBLING, _SMALLEST_BYTES)

@@ -22,9 +22,9 @@ at 128 KiB, a third of the time at 1 MiB, and a tenth at 100 MiB.
 """
 
 TOLD_FROM_BYTES: Final = 2**24
-"""A worker that has released so much tells the coordinator by a message of its own. Otherwise the
+"""From this amount on, a worker reports released memory by a separate message. Otherwise the
 coordinator takes new memory for its next value, at a millisecond for each megabyte. Smaller amounts
-travel with the next message: a message of their own cost a step of 1 MiB a quarter of its time."""
+travel with the next message: a separate message cost a step of 1 MiB a quarter of its time."""
 
 _MAX_NOTE_BYTES: Final = 2**20
 
@@ -36,8 +36,8 @@ class Leases:
     """The blocks that this process has lent to one peer, and those that it has borrowed from it.
 
     A sender keeps a block alive until the receiver has released it as often as it was sent. So a
-    process may also send on a block that it has borrowed: its own view keeps the block until the
-    next receiver has released it.
+    process may forward a borrowed block: its own view keeps the block alive until the next
+    receiver has released it.
 
     Args:
         copies: Of arrays that are sent to several peers; the caller empties it.

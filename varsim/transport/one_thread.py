@@ -33,7 +33,7 @@ class OneThread:
     def __init__(self) -> None:
         self._user: dict[str, int] = {}
         self._depth = 0
-        self._runs: list[tuple[object, float]] = []  # what runs and since when, innermost last
+        self._runs: list[tuple[object, float]] = []  # operations and start times, innermost last
 
     def __enter__(self) -> None:
         UNINTERRUPTED.begin()  # so that Ctrl-C does not stop the engine halfway
@@ -50,11 +50,11 @@ class OneThread:
         UNINTERRUPTED.end()
 
     def begins(self, what: object) -> None:
-        """Note what the thread that uses the cluster begins, for the error of a second thread."""
+        """Note the operation that the using thread begins, for the error of a second thread."""
         self._runs.append((what, time.monotonic()))
 
     def ends(self) -> None:
-        """Note that what began last has ended."""
+        """Note that the innermost operation has ended."""
         self._runs.pop()
 
     def _refusal(self) -> str:

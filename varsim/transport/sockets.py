@@ -1,8 +1,8 @@
 """The two ends of a connection: the coordinator's ROUTER, and each worker's DEALER.
 
 An envelope is one multipart message, and arrives whole or not at all. Every wait here has a
-deadline. There is no high-water mark: the protocol bounds what is under way, because a replica that
-waits for an answer sends nothing more.
+deadline. There is no high-water mark: the protocol bounds the messages in flight, because a replica
+that waits for an answer sends nothing more.
 
 `RouterListener` and `DealerConnection` are the ends of a transport; each has a ZeroMQ context.
 """
@@ -22,7 +22,7 @@ from varsim.protocol.buffers import MAX_FRAME_BYTES, Buffer, Frame
 from varsim.transport.keys import AllowList, KeyPair
 
 COPY_LIMIT_BYTES: Final = 2**20
-"""Smaller frames are copied when sent, which is faster than to learn when their memory is free.
+"""Smaller frames are copied when sent: that is faster than tracking when their memory is free.
 
 For larger frames pyzmq starts one thread in the process, which frees the memory that was sent.
 """
@@ -115,7 +115,7 @@ class RouterListener:
         return self._router.send(routing_id(replica_id), frames)
 
     def drain(self) -> list[tuple[int, list[Buffer]]]:
-        """Return the envelopes that have come; strangers may connect now, or are refused."""
+        """Return the received envelopes; accept or refuse new connections with keys."""
         if self._allow_list is not None:
             self._allow_list.answer()
         return [
@@ -125,7 +125,7 @@ class RouterListener:
         ]
 
     def close(self) -> None:
-        """Close the sockets; what is still unsent is dropped."""
+        """Close the sockets; unsent messages are dropped."""
         self._stack.close()
 
 
@@ -140,7 +140,7 @@ class DealerConnection:
         self.receive = self._dealer.receive
 
     def close(self, linger_s: float) -> None:
-        """Close the socket, after at most `linger_s` for what is still unsent."""
+        """Close the socket, after at most `linger_s` for unsent messages."""
         self._dealer.close(linger_s)
         self._context.term()
 

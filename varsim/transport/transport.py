@@ -1,4 +1,4 @@
-"""The seam of transports: what envelopes travel over, between a coordinator and its workers."""
+"""Define the interface of transports, which carry envelopes between coordinator and workers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Listener(Protocol):
 
     @property
     def sockets(self) -> tuple[Any, ...]:
-        """What `zmq.Poller` is to watch: `drain` is called when one of them is readable."""
+        """The sockets that `zmq.Poller` watches; `drain` is called when one of them is readable."""
 
     def send(self, replica_id: int, frames: Sequence[Frame]) -> bool:
         """Send an envelope without waiting; False if the worker is not connected."""
@@ -31,7 +31,7 @@ class Listener(Protocol):
         """Return the envelopes that have come, each with its replica_id, in order of arrival."""
 
     def close(self) -> None:
-        """Close the sockets; what is still unsent is dropped."""
+        """Close the sockets; unsent messages are dropped."""
 
 
 class Connection(Protocol):
@@ -44,7 +44,7 @@ class Connection(Protocol):
         """Wait for an envelope, and return all that have come; none after `timeout_s`."""
 
     def close(self, linger_s: float) -> None:
-        """Close the socket, after at most `linger_s` for what is still unsent."""
+        """Close the socket, after at most `linger_s` for unsent messages."""
 
 
 class Transport(Protocol):

@@ -6,16 +6,16 @@ import sys
 
 
 def start() -> None:
-    """Read from stdin where the coordinator's modules are, and go on with those."""
+    """Read the coordinator's module search path from stdin, and continue with its modules."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program
     signal.pthread_sigmask(
         signal.SIG_UNBLOCK, {signal.SIGINT}
-    )  # the program blocked it while it started us
+    )  # the program blocked it while it started this process
     line = sys.stdin.buffer.readline()
     if not line:
         sys.exit("varsim starts this program itself, with input on stdin; see workers/README.md")
     sys.path[:] = json.loads(line)["search_path"]
-    from varsim_worker.fork_server import run  # only now: NumPy must be the program's own
+    from varsim_worker.fork_server import run  # now, to import the program's NumPy
 
     run(line)
 

@@ -1,8 +1,7 @@
 """Run the fork server: import what workers need, fork them, and report those that end.
 
-It lives as long as its coordinator: until its stdin ends, or the coordinator's process does. Then
-it kills the workers that still run. It has no thread, no timer and no ZeroMQ context, so it is safe
-to fork.
+It runs until its stdin or the coordinator's process ends. Then it kills the workers that still run.
+It has no thread, no timer and no ZeroMQ context, so it is safe to fork.
 """
 
 from __future__ import annotations
@@ -40,9 +39,9 @@ def run(line: bytes) -> None:
     """Run the fork server for the coordinator that wrote this line."""
     rendezvous = Rendezvous.from_line(line)
     reports = os.dup(_STDOUT)
-    os.dup2(_STDERR, _STDOUT)  # what an import prints is not a report
+    os.dup2(_STDERR, _STDOUT)  # output of an import is not a report
     for descriptor in rendezvous.handover.descriptors:
-        os.set_inheritable(descriptor, False)  # for workers, not for what they start
+        os.set_inheritable(descriptor, False)  # for workers, not for their child processes
     serve = _load(rendezvous)
     fork_server = _ForkServer(rendezvous, serve, reports)
     try:
@@ -101,7 +100,7 @@ class _ForkServer:
             os._exit(exit_code)
 
     def _leave(self, replica_id: int) -> None:
-        """Close what the fork has copied, and open this worker's log."""
+        """Close the inherited descriptors, and open this worker's log."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         system.die_with_parent(self._process_id)
@@ -156,7 +155,7 @@ class _ForkServer:
             os.waitpid(process_id, 0)
         shutil.rmtree(self._rendezvous.private_dir, ignore_errors=True)
         if orphans and os.getpgrp() == self._process_id:
-            os.killpg(0, signal.SIGKILL)  # and the processes that user code has started
+            os.killpg(0, signal.SIGKILL)  # also processes that user code has started
 
 
 def _wake_up(signal_number: int, frame: FrameType | None) -> None:

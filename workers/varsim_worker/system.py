@@ -13,7 +13,7 @@ _PR_SET_NAME: Final = 15
 
 
 def open_process(process_id: int) -> int | None:
-    """Return a descriptor that is readable when the process has ended; None without such."""
+    """Return a descriptor that is readable when the process has ended; None if there is none."""
     try:
         return os.pidfd_open(process_id)
     except (AttributeError, OSError):  # not Linux, an older one, or the process has ended

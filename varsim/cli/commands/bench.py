@@ -54,7 +54,7 @@ class Numbers(_Parameter):
 
 
 class _ProgressLine:
-    """A line on a terminal that shows what is measured; elsewhere nothing.
+    """A terminal line that shows the current measurement; other streams get nothing.
 
     On a terminal without escape sequences, a new line is written every few seconds.
     """

@@ -151,7 +151,7 @@ def _failed_without_record(run: str) -> Finding | None:
 
 
 def _show_failure(failed: Finding, without_record: str, *, as_json: bool) -> None:
-    """Print what is known of a run that failed and has no record."""
+    """Print the known facts about a failed run without a record."""
     from varsim.report.findings_text import finding_text
 
     if as_json:
@@ -162,7 +162,7 @@ def _show_failure(failed: Finding, without_record: str, *, as_json: bool) -> Non
 
 
 def _exit_code(found: Examination, asked: frozenset[str]) -> int:
-    """Return the first code of: a fault of varsim, a failed run, --fail-on, the verdict."""
+    """Return the code of a fault of varsim, else of a failed run, of --fail-on, of the verdict."""
     verdict = _EXIT_CODE[found.outcome.value]
     if verdict == INVALID or found.run_failed:
         return verdict if verdict == INVALID else FAILED

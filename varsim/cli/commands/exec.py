@@ -57,7 +57,7 @@ _EXIT_CODES = (
 @experiment_options.backends
 @experiment_options.STRICT
 @click.option("--oracle", is_flag=True, default=None, hidden=True)  # the error explains why
-@click.option("--steps", type=int, hidden=True)  # likewise
+@click.option("--steps", type=int, hidden=True)  # as for --oracle
 @click.option("--name", metavar="NAME", help="Names the run. [default: the script's name]")
 @experiment_options.OUT
 @experiment_options.EVERYTHING

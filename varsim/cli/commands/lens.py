@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from varsim.tracing.history import VariableRow
 
 _ELEMENTS: Final = 3
-"""Elements of an array that are mentioned: the first is shown."""
+"""Number of informative elements that the text names; the table shows the first."""
 
 
 @click.command(short_help="Show what a variable held, step by step.")
