@@ -260,6 +260,8 @@ class Replica:
             self._channel.send(envelope)
         for action in actions:
             match action:
+                case Send():
+                    pass
                 case Run():
                     self._run(action.start)
                 case Await():
@@ -268,8 +270,6 @@ class Replica:
                     self._outcome = action
                 case Stop():
                     self._stopped = True
-                case Send():
-                    pass
                 case _:
                     assert_never(action)
 

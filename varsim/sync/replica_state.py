@@ -137,24 +137,24 @@ class ReplicaState:
 
     def _decide(self, event: ReplicaEvent) -> Sequence[ReplicaAction]:
         match event:
-            case ReplicaWrite():
-                return self._write(event)
-            case ReplicaRead():
-                return self._read(event)
             case Message():
                 return self._receive(event)
-            case ProgramBlocks():
-                return self._block(event)
-            case ComponentWrite():
-                return self._write_component(event)
-            case BufferRequest():
-                return self._supply(event.variable_id)
-            case EnterReduce() | EnterGather() | EnterMerge() | CallHost():
-                return self._enter(event)
             case FunctionBegins():
                 return self._begin(event.call_id)
             case FunctionReturns() | FunctionRaises() | FunctionUnwinds():
                 return self._end(event)
+            case ProgramBlocks():
+                return self._block(event)
+            case EnterReduce() | EnterGather() | EnterMerge() | CallHost():
+                return self._enter(event)
+            case ComponentWrite():
+                return self._write_component(event)
+            case BufferRequest():
+                return self._supply(event.variable_id)
+            case ReplicaWrite():
+                return self._write(event)
+            case ReplicaRead():
+                return self._read(event)
             case _:
                 assert_never(event)
 

@@ -229,6 +229,8 @@ class Dealer:
             self.socket.curve_publickey = keys.own.public
             self.socket.curve_secretkey = keys.own.secret
         self.socket.connect(endpoint)
+        self._poller = zmq.Poller()  # kept: `Socket.poll` makes a new one each time
+        self._poller.register(self.socket, zmq.POLLIN)
 
     def send(self, frames: Sequence[Frame]) -> None:
         """Send an envelope.
@@ -241,7 +243,7 @@ class Dealer:
     def receive(self, timeout_s: float | None) -> list[list[Buffer]]:
         """Wait for an envelope, and return all that have come; none after `timeout_s`."""
         envelopes = _drain(self.socket)
-        if not envelopes and self.socket.poll(timeout_ms(timeout_s)):
+        if not envelopes and self._poller.poll(timeout_ms(timeout_s)):
             envelopes = _drain(self.socket)
         return [[_buffer(frame) for frame in envelope] for envelope in envelopes]
 
