@@ -1,4 +1,4 @@
-"""`tf.distribute`: what users write against."""
+"""`tf.distribute`: the interface for users."""
 
 from __future__ import annotations
 

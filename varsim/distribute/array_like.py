@@ -1,4 +1,4 @@
-"""What makes a variable usable as an array: operators, indexing, conversion."""
+"""The array interface of variables: operators, indexing, conversion."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _operand(value: Any) -> Any:
 
 
 class ArrayLike:
-    """Something that has a value of NumPy's where the program stands."""
+    """An object with a NumPy value in the current context."""
 
     @property
     def name(self) -> str:
@@ -46,7 +46,7 @@ class ArrayLike:
 
     @property
     def is_distributed(self) -> bool:
-        """Return whether it has a value on every replica, or is a part of something that has."""
+        """Return whether it has a value on every replica, or is a component of such an object."""
         raise NotImplementedError
 
     def convert(self) -> Array:
@@ -117,7 +117,7 @@ class ArrayLike:
 
 
 class Slice(np.ndarray[Any, Any]):
-    """What indexing a variable gives: an array that can also be assigned to."""
+    """The result of indexing a variable: an array that can also be assigned to."""
 
     _variable: ArrayLike | None = None
     _key: Any = None

@@ -1,4 +1,4 @@
-"""Where the program stands: in replica context, in cross-replica context, or in neither.
+"""The current context of the program: replica context, cross-replica context, or neither.
 
 The current frame is a context variable, so a new thread starts outside every scope, as in
 TensorFlow, and every replica of a simulated cluster has its own.
@@ -32,19 +32,19 @@ class Frame:
 
 _frame: ContextVar[Frame | None] = ContextVar("varsim_frame", default=None)
 _outermost: list[StrategyPort] = []
-"""What `experimental_set_strategy` set, if anything."""
+"""The frame of `experimental_set_strategy`; None if it was not called."""
 
 _default: list[StrategyPort] = []
-"""What is in force outside every scope."""
+"""The strategy in force outside every scope."""
 
 
 def current_frame() -> Frame | None:
     """Return the innermost frame; None outside every scope.
 
-    Everything that needs a context, or a variable's component, calls this.
+    All code that needs a context, or a variable's component, calls this.
 
     Raises:
-        ContextError: This is a thread of a replica, but not the one that runs its function.
+        ContextError: This thread belongs to a replica but does not run the replica's function.
     """
     frame = _frame.get()
     if frame is None:
@@ -78,7 +78,7 @@ def replica_in_force() -> ReplicaPort | None:
 
 
 def set_outermost(strategy: StrategyPort | None) -> None:
-    """Make a strategy's scope the one that every line of the program outside a scope is in."""
+    """Make a strategy's scope the default for code outside every scope."""
     _outermost[:] = [] if strategy is None else [strategy]
 
 
@@ -101,7 +101,7 @@ def is_on_replica(strategy: StrategyPort) -> bool:
 
 
 def require_cross_replica(strategy: StrategyPort, what: str) -> None:
-    """Refuse what cannot be done on a replica, or in another strategy's scope.
+    """Refuse an operation on a replica, or in another strategy's scope.
 
     Raises:
         ContextError: The program is on a replica, or in the scope of another strategy.
@@ -120,7 +120,7 @@ def require_cross_replica(strategy: StrategyPort, what: str) -> None:
 
 
 def mixed(here: StrategyPort, there: StrategyPort) -> ContextError:
-    """Return the error for using what belongs to one strategy under another."""
+    """Return the error for using an object of one strategy under another."""
     return ContextError(
         f"this belongs to {there!r}, and is used under {here!r}: two strategies cannot be mixed"
     )

@@ -1,8 +1,8 @@
-"""Converts what a program writes to an array that a variable can hold.
+"""Converts a written value to an array that a variable can hold.
 
-*Numbers* (Python's, NumPy's scalars, and nested lists of them) have no dtype of their own: they
-take the variable's, as long as nothing but precision is lost. *Arrays* are tensors: their dtype is
-meant, so another one than the variable's is an error, as it is in TensorFlow.
+*Numbers* (Python numbers, NumPy scalars, and nested lists of them) have no dtype of their own: they
+are converted to the variable's dtype, if at most precision is lost. *Arrays* are tensors with an
+explicit dtype: a dtype other than the variable's is an error, as in TensorFlow.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ _FITS = {
     "f": "iuf",
     "c": "iufc",
 }
-"""Kind of a variable's dtype → kinds of numbers that it takes."""
+"""Kind of a variable's dtype → kinds of numbers that it accepts."""
 
 
 def to_array(value: Any, dtype: np.dtype[np.generic], variable: str) -> Array:
-    """Return a value as an array of a variable's dtype that nothing else writes to.
+    """Return a value as an array of a variable's dtype; no other code writes to the array.
 
     Raises:
         DtypeError: An array (or a variable) of another dtype.
-        ValueTypeError: A number that the dtype cannot hold, or no number at all.
+        ValueTypeError: The value is not a number, or the dtype cannot hold it.
         DistributedValueError: A value per replica, where one value is needed.
     """
     array = as_operand(value, dtype, variable)
@@ -79,7 +79,7 @@ def as_operand(value: Any, dtype: np.dtype[np.generic], variable: str) -> Array:
 
 
 def as_number(value: Any, variable: str) -> Array:
-    """Return a value as an array of its own dtype; of Python's numbers, of their widest dtype.
+    """Return a value as an array of its own dtype; Python numbers get their widest dtype.
 
     Raises:
         ValueTypeError: It is neither a number nor an array of numbers.
@@ -148,12 +148,12 @@ def _shown(value: Any) -> str:
 def initial_array(value: Any, dtype: Any, shape: Shape | None, variable: str) -> Array:
     """Return a variable's initial value as an array.
 
-    Without a dtype, Python's int becomes int32 and its float float32, as in TensorFlow; what has
-    a dtype keeps it.
+    If `dtype` is None, a Python int becomes int32 and a Python float float32, as in TensorFlow; a
+    value with a dtype keeps it.
 
     Raises:
-        ValueError: No value, or one that does not fit `shape`.
-        TypeError: Something that a variable cannot hold.
+        ValueError: The value is missing, or does not fit `shape`.
+        TypeError: A variable cannot hold the value.
     """
     if getattr(value, "is_variable", False):
         value = value.convert()
@@ -200,7 +200,7 @@ def as_dtype(dtype: Any) -> np.dtype[np.generic]:
 
 
 def _narrow(found: Array, variable: str) -> Array:
-    """Return Python's numbers with the dtypes that TensorFlow gives them."""
+    """Convert an array of Python numbers to the dtype that TensorFlow gives them."""
     if found.dtype == np.float64:
         return found.astype(np.float32)
     if found.dtype.kind in "iu":
@@ -213,7 +213,7 @@ def _narrow(found: Array, variable: str) -> Array:
 
 
 def as_shape(shape: Any) -> Shape | None:
-    """Return a declared shape: None for any, else a tuple with None for an open dimension."""
+    """Return a declared shape: None for any shape, or a tuple with None for open dimensions."""
     if shape is None:
         return None
     if isinstance(shape, int):

@@ -1,6 +1,7 @@
-"""What a program does to distributed variables from outside the replicas: values on their way.
+"""The program's operations on distributed variables from outside the replicas.
 
-The decisions are in `varsim.sync.program`. Here values become arrays, and locations are recorded.
+The decisions are in `varsim.sync.program`. This module converts values to arrays and records
+locations.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class CrossReplica:
         return self._coordinator.look(event).values
 
     def component(self, variable: DistributedVariable, replica_id: int) -> Array:
-        """Return the component of a variable that the program reads; read-only."""
+        """Return a component of a variable, as a read by the program; read-only."""
         done = self._coordinator.look(ProgramFetch(variable.spec.variable_id, (replica_id,)))
         self._note_read(variable, replica_id, done)
         return done.values[0]
@@ -74,7 +75,7 @@ class CrossReplica:
     def write_component(
         self, variable: DistributedVariable, replica_id: int, operation: Operation, value: Array
     ) -> None:
-        """Write one component; a mirrored variable has diverged then.
+        """Write one component; the components of a mirrored variable then differ.
 
         Raises:
             ShapeError: The value does not fit; nothing has changed.
@@ -84,7 +85,7 @@ class CrossReplica:
         self._coordinator.write(event)
 
     def write_components(self, variable: DistributedVariable, values: dict[int, Array]) -> None:
-        """Assign several components; if they are all, and the same, they are a mirror again."""
+        """Assign several components; if all get the same value, they are a mirror again."""
         number, location = variable.spec.variable_id, self._location()
         self._coordinator.write(ProgramAssignComponents(number, values, location))
 
@@ -112,7 +113,7 @@ class CrossReplica:
                 values = tuple(to_array(part, spec.dtype, spec.name) for part in each)
             else:
                 values = (self._one_value(spec, cell, value),)
-        except VarsimError as error:  # the policy may have more to say
+        except VarsimError as error:  # the policy may add to the error
             problem = error
         event = ProgramWrite(
             spec.variable_id,
@@ -127,7 +128,7 @@ class CrossReplica:
         self._coordinator.write(event)
 
     def _location(self) -> str:
-        """Return where the program stands, if that is recorded."""
+        """Return the location in the program, if locations are recorded."""
         return "" if self._coordinator.link.recorder is None else user_location()
 
     def _one_value(self, spec: VariableSpec, cell: Cell, value: Any) -> Array:

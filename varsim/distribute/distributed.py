@@ -42,14 +42,14 @@ from varsim.sync.replica_events import ReplicaWrite
 class DistributedVariable(Variable, DistributedValues):
     """A variable with a component on every replica of a strategy.
 
-    What an operation on it does depends on where the program stands: see `varsim.sync.policy`.
+    The effect of an operation depends on the current context: see `varsim.sync.policies`.
     """
 
     def __init__(self, strategy: ClusterPort, spec: VariableSpec, lease: Lease | None) -> None:
         self.strategy = strategy
         self.spec = spec
         self._variable_id = spec.variable_id
-        self._lease = lease  # shared by copies; when the last is gone, so are the components
+        self._lease = lease  # shared by all copies; the components end with the last copy
         self._name = spec.name
         self._dtype = spec.dtype
         self._shape = spec.shape
@@ -77,14 +77,14 @@ class DistributedVariable(Variable, DistributedValues):
 
     @property
     def values(self) -> tuple[ComponentVariable, ...]:
-        """Return the components, in replica order: variables that can be read and written alone."""
+        """Return the components, in replica order; each is a variable of its own."""
         if not self._components:
             count = self.strategy.num_replicas_in_sync
             self._components = tuple(component(self, i) for i in range(count))
         return self._components
 
     def select(self, replica_id: int, num_replicas: int) -> DistributedVariable:
-        """Return the variable itself: passed to a replica, it is read and written there."""
+        """Return the variable itself: a replica that gets it uses its own component."""
         return self
 
     # ------------------------------------------------------------ reading
@@ -106,8 +106,8 @@ class DistributedVariable(Variable, DistributedValues):
     def convert(self) -> Array:
         """Return the value as an operand; read-only.
 
-        Under another strategy a mirrored variable gives the component of that strategy's replica,
-        as in TensorFlow, where `read_value` refuses.
+        Under another strategy, a mirrored variable returns the component of that strategy's
+        replica, as in TensorFlow; `read_value` raises an error there.
         """
         frame = current_frame()
         if (
@@ -144,7 +144,7 @@ class DistributedVariable(Variable, DistributedValues):
     # ------------------------------------------------------------ writing
 
     def write(self, operation: Operation, value: Any, *, read_value: bool = True) -> None:
-        """Do one of the three assigns, as the policy says for the current context.
+        """Apply one of the three assigns, as the policy says for the current context.
 
         Raises:
             VariableError: The policy, the dtype or the shape refuses it; nothing has changed.
@@ -185,7 +185,7 @@ class DistributedVariable(Variable, DistributedValues):
         return super().update_buffer()
 
     def _operand(self, value: Any) -> Array:
-        """Return what is written to this replica's component, an array that may be the caller's."""
+        """Return the value to write to this replica's component; may be the caller's array."""
         if isinstance(value, DistributedValues) and not isinstance(value, Variable):
             if not self.merges:
                 raise DistributedValueError(
@@ -195,7 +195,7 @@ class DistributedVariable(Variable, DistributedValues):
             value = np.asarray(value)
         return as_operand(value, self._dtype, self._name)
 
-    # ------------------------------------------------------------ what TensorFlow refuses
+    # ------------------------------------------------------------ refused, as in TensorFlow
 
     def count_up_to(self, limit: int) -> Any:
         """Raise an error: distributed variables do not support it."""
@@ -244,11 +244,11 @@ class MirroredVariable(DistributedVariable):
 
 
 class AdaptiveVariable(MirroredVariable):
-    """AUTO under auto="adaptive": ON_WRITE's values, exchanged when a program is about to read."""
+    """AUTO under auto="adaptive": the values of ON_WRITE, exchanged before a read."""
 
 
 class SyncOnReadVariable(DistributedVariable):
-    """ON_READ: every replica its own value, combined when it is read from outside."""
+    """ON_READ: every replica has its own value; a read from outside combines them."""
 
 
 class CustomVariable(DistributedVariable):
@@ -256,7 +256,7 @@ class CustomVariable(DistributedVariable):
 
 
 class LocalVariable(DistributedVariable):
-    """NONE: every replica its own value, which never travels by itself."""
+    """NONE: every replica has its own value, which is never synchronized."""
 
 
 class ComponentOf:
@@ -280,7 +280,7 @@ class ComponentOf:
         return np.asarray(session.call_host(ReadVariable(variable.values[replica_id])))
 
     def write(self, operation: Operation, value: Array) -> None:
-        """Apply an operation to this component alone; a mirrored variable then has diverged."""
+        """Apply an operation to this component only; the others stay unchanged."""
         variable, replica_id = self._variable, self._replica_id
         frame = current_frame()
         if frame is not None and frame.update is not None:
@@ -295,7 +295,7 @@ class ComponentOf:
             session.call_host(WriteVariable(variable.values[replica_id], operation, value))
 
     def _is_of(self, session: Replica, frame: Frame | None) -> bool:
-        """Return whether the replica on which the program stands holds this component."""
+        """Return whether the current replica holds this component."""
         assert frame is not None
         same = frame.strategy is self._variable.strategy
         return same and session.replica_id == self._replica_id
@@ -312,7 +312,7 @@ class ComponentVariable(ResourceVariable):
         return f"/device:{self.container.strategy.devices[self.replica_id].upper()}"
 
 
-# Programs can read the name of a component's class: it must be that of TensorFlow.
+# Programs can read the name of a component's class: it must equal TensorFlow's.
 ComponentVariable.__name__ = ResourceVariable.__name__
 
 
@@ -327,17 +327,17 @@ def component(variable: DistributedVariable, replica_id: int) -> ComponentVariab
 
 
 class Lease:
-    """Shared by all copies of a distributed variable; its components end with the last copy."""
+    """A lease that all copies of a distributed variable share; it ends with the last copy."""
 
     def __init__(self) -> None:
         self._holders: list[weakref.ref[DistributedVariable]] = []
 
     def hold(self, variable: DistributedVariable) -> None:
-        """Add a variable object that stands for these components."""
+        """Add a variable object that represents these components."""
         self._holders.append(weakref.ref(variable))
 
     def holder(self) -> DistributedVariable | None:
-        """Return one of the variable objects that still stand for these components."""
+        """Return one of the variable objects that still represent these components."""
         return next((held for ref in self._holders if (held := ref()) is not None), None)
 
 
@@ -353,7 +353,7 @@ def class_of(synchronization: Synchronization) -> type[DistributedVariable]:
     """Return the class of the variables with a synchronization.
 
     Raises:
-        ConfigError: Its policy is not installed here.
+        ConfigError: Its policy is not installed in this process.
     """
     if isinstance(synchronization, CustomSynchronization):
         know(synchronization)

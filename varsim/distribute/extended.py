@@ -36,18 +36,18 @@ class Extended:
         *,
         name: str | None = None,
     ) -> Any:
-        """Apply `fn` to every component of a variable, past any aggregation.
+        """Apply `fn` to every component of a variable, without aggregation.
 
         Args:
             var: A distributed variable.
             fn: Called as `fn(component, *args, **kwargs)` for every replica, in the program, with
                 that replica's slice of the arguments.
-            name: On a replica, the name of the merge_call that it is.
+            name: On a replica, the name of the merge_call that performs it.
         Returns:
-            What the calls returned, put together; with `group=False` a tuple of it.
+            The results of the calls, put together; with `group=False` a tuple of them.
         Raises:
             TypeError: `var` is not distributed.
-            Exception: Whatever `fn` raised; nothing has changed then (D4).
+            Exception: The exception of `fn`; no component has changed then (D4).
         """
         frame = current_frame()
         if frame is not None and frame.replica is not None and frame.strategy is self._strategy:
@@ -79,7 +79,7 @@ class Extended:
         return _everywhere(reduced, destinations.strategy.num_replicas_in_sync)
 
     def batch_reduce_to(self, reduce_op: Any, value_destination_pairs: Sequence[Any]) -> list[Any]:
-        """Do several `reduce_to` at once."""
+        """Apply `reduce_to` to several pairs of value and destination."""
         op = parse_op(reduce_op)
         count = self._strategy.num_replicas_in_sync
         return [
@@ -88,7 +88,7 @@ class Extended:
         ]
 
     def broadcast_to(self, tensor: Any, destinations: Any) -> Any:
-        """Return a value on every replica of a variable; a number stays as it is."""
+        """Return a value on every replica of a variable; a number is returned unchanged."""
         if destinations is None:
             raise ValueTypeError("(value)", "broadcast_to needs to know where to")
         if isinstance(tensor, bool | int | float):
@@ -105,10 +105,10 @@ class Extended:
 
     @contextmanager
     def colocate_vars_with(self, colocate_with_variable: Variable) -> Iterator[None]:
-        """Create variables within the block where that variable is: under this strategy.
+        """Create variables within the block under this strategy, which must own the variable.
 
         Raises:
-            ContextError: The variable is not this strategy's.
+            ContextError: The variable belongs to another strategy.
         """
         if not self.variable_created_in_scope(colocate_with_variable):
             raise _not_in_scope(colocate_with_variable)
@@ -120,7 +120,7 @@ def _everywhere(value: Any, count: int) -> Any:
 
 
 class _NotInScopeError(ContextError, ValueError):
-    """A variable of another strategy stands where this strategy's own is needed."""
+    """A variable of another strategy was passed instead of one of this strategy."""
 
 
 def _not_in_scope(variable: Any) -> _NotInScopeError:
@@ -138,12 +138,12 @@ def _update_merged(
 class Update:
     """The components that an update has written so far.
 
-    Nothing leaves before every function has returned, so an update that raises changes nothing
-    (D4); the functions see their own writes.
+    Writes are sent only after every function has returned, so an update that raises changes nothing
+    (D4). The functions see their own writes.
     """
 
     def __init__(self) -> None:
-        self.replica_id = 0  # whose component is at hand
+        self.replica_id = 0  # of the current component
         self._before: dict[int, tuple[Array, ...]] = {}
         self._written: dict[int, tuple[VariablePort, dict[int, Array]]] = {}
 
@@ -178,6 +178,6 @@ class Update:
         values[replica_id] = reduce.apply(operation, before, value)
 
     def commit(self) -> None:
-        """Send what was written to the replicas."""
+        """Send the writes to the replicas."""
         for variable, values in self._written.values():
             variable.strategy.cross.write_components(variable, values)

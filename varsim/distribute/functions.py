@@ -14,12 +14,12 @@ from varsim.sync.call_site import CallSite
 class Function:
     """A function whose code and closure are fixed when it first runs on the replicas.
 
-    Source: it stands where `tf.function` stands, which fixes them when it traces. What it closes
-    over by value (numbers, arrays) is sent once; variables are always the live ones.
+    Source: it replaces `tf.function`, which fixes them when it traces. Captured values (numbers,
+    arrays) are sent once; captured variables are always the live ones.
     """
 
     python_function: Callable[..., Any]
-    """What was decorated."""
+    """The decorated function."""
 
     def __init__(self, python_function: Callable[..., Any]) -> None:
         self.python_function = python_function
@@ -39,7 +39,7 @@ class Function:
 def function(func: Callable[..., Any] | None = None, **options: Any) -> Any:
     """Mark a function to be shipped to the workers once; a decorator, with or without arguments.
 
-    TensorFlow's options (`jit_compile`, `reduce_retracing`, …) are taken and mean nothing here.
+    TensorFlow's options (`jit_compile`, `reduce_retracing`, …) are accepted and ignored.
     """
     if func is None:
         return Function
@@ -49,7 +49,7 @@ def function(func: Callable[..., Any] | None = None, **options: Any) -> Any:
 def bare(function: Any) -> Any:
     """Return the Python function inside a shipped one, a partial, a method or a callable object.
 
-    What is none of these, as a builtin, comes back as it is.
+    Any other object, such as a builtin, is returned unchanged.
     """
     while True:
         match function:
@@ -65,7 +65,7 @@ def bare(function: Any) -> Any:
 
 
 def site_of(function: Any) -> CallSite:
-    """Return which function `strategy.run` is given, and where, for errors about the call."""
+    """Return the function passed to `strategy.run`, and the call's location, for errors."""
     inner = bare(function)
     code = getattr(inner, "__code__", None)
     name = str(getattr(inner, "__qualname__", type(inner).__name__))

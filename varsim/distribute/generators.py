@@ -1,4 +1,4 @@
-"""Warns about random generators of the program of which several replicas get copies."""
+"""Warns if several replicas get copies of one random generator of the program."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def in_common(by_replica: Sequence[Iterable[object]]) -> list[object]:
 
 
 def copies(function: Any, site: CallSite, generator: object, *, captured: bool) -> str:
-    """Return the warning about a generator of which every replica gets a copy.
+    """Return the warning that every replica gets a copy of a generator.
 
     Args:
-        captured: Whether it comes with the function, and not with its arguments.
+        captured: Whether the function captures it; otherwise it is in the arguments.
     """
     name = _name_in(function, generator) if captured else None
     called = f" {name!r}" if name else ""

@@ -1,8 +1,8 @@
-"""The one thread that a replica's function runs in; refuses varsim to other threads of the replica.
+"""Restricts varsim to the thread that runs a replica's function.
 
 A thread that a replica's function starts, directly or by a pool, has no replica context. Without
-this module it would silently use the default strategy, with wrong results. A process that is
-forked there has a copy of the replica and of its socket: it would wait forever.
+this module it would silently use the default strategy, with wrong results. A process that the
+function forks has a copy of the replica and of its socket: it would wait forever.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ class Home:
         self.replica_id = replica_id
         self.thread = this_thread()
         self.forked = False
-        """Whether this is the copy of it in a process that was forked from its own."""
+        """Whether this object is the replica's copy in a forked process."""
         self.guests: frozenset[int] | None = frozenset()
         """Threads that do not belong to this replica; None: no thread here belongs to it."""
         self._refused: list[ContextError] = []
-        self._told: set[str] = set()  # the locations that were reported already
+        self._told: set[str] = set()  # the reported locations
 
     def refuse(self) -> ContextError:
-        """Return the error for a thread, or a process, that is not the replica's own."""
+        """Return the error for a thread or process that does not belong to the replica."""
         location = user_location()
         at = f" at {location}" if location else ""
         text = _FORKED if self.forked else _TEXT
@@ -42,14 +42,14 @@ class Home:
         return error
 
     def leave_behind(self) -> None:
-        """Note in a process that was just forked that the replica is not here."""
+        """Note in a process that was just forked that the replica does not run in it."""
         self.forked, self.thread = True, _NO_THREAD
 
     @contextmanager
     def to_itself(self) -> Iterator[None]:
-        """End every process that was forked within the block when it comes to the end of the block.
+        """End every process that was forked within the block at the end of the block.
 
-        What it goes on with belongs to the replica: both would read from one socket.
+        The code after the block belongs to the replica: both processes would read one socket.
         """
         try:
             yield
@@ -58,12 +58,12 @@ class Home:
                 _end(sys.exception())
 
     def silent(self, raised: Exception | None = None) -> list[ContextError]:
-        """Return the errors that threads were given since the last call.
+        """Return the errors raised in refused threads since the last call of this method.
 
-        They end with their thread, so the program may not see them.
+        Such an error ends with its thread, so the program may not see it.
 
         Args:
-            raised: The error of the replica's function, which the program does see.
+            raised: The error of the replica's function, which the program sees; it is left out.
         """
         refused, self._refused = self._refused, []
         return [error for error in refused if error is not raised]
@@ -97,7 +97,7 @@ _FORKED = (
 )
 
 _NO_THREAD = 0
-"""The number of no thread."""
+"""An identifier that no thread has."""
 
 _homes: list[Home] = []
 """The replicas that run in this process now; none in the program's own process."""
@@ -112,7 +112,7 @@ os.register_at_fork(after_in_child=_in_fork)
 
 
 def _end(error: BaseException | None) -> None:
-    """End a process that was forked from a replica's: as Python does, but without cleaning up."""
+    """End a forked process with the exit code that Python would use, but without cleanup."""
     if isinstance(error, SystemExit):
         code = error.code
         if code is not None and not isinstance(code, int):
@@ -132,10 +132,10 @@ def settle(home: Home) -> None:
 
 @contextmanager
 def inhabited(home: Home, guests: frozenset[int]) -> Iterator[None]:
-    """Let a replica run here within the block; new threads count as its own.
+    """Let a replica run in this process within the block; new threads count as the replica's.
 
     Args:
-        guests: The threads that are not.
+        guests: The threads that do not belong to the replica.
     """
     home.thread, home.guests = this_thread(), guests
     _homes.append(home)
@@ -146,10 +146,10 @@ def inhabited(home: Home, guests: frozenset[int]) -> Iterator[None]:
 
 
 def check_thread() -> None:
-    """Refuse a thread that a replica here started: only the replica's own thread may use varsim.
+    """Refuse a thread that a replica's function started in this process.
 
     Raises:
-        ContextError: It is not; the text says what to do.
+        ContextError: Only the replica's own thread may use varsim; the text says what to do.
     """
     if not _homes:
         return

@@ -1,4 +1,4 @@
-"""The program's side of a running call: does what replicas ask for."""
+"""The program's side of a running call: performs the replicas' requests."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class RunHost:
         self._codec = codec
         self._around = current_frame()  # of the program that called run
         self._created: list[tuple[str | None, Any]] = []  # by replica 0, in order
-        self._merged: list[Any] = []  # results may hold variables to which nothing else refers yet
+        self._merged: list[Any] = []  # keeps variables in results alive
         self._next_creation = [0] * strategy.num_replicas_in_sync
 
     def merge(self, meetings: Sequence[MergeCall]) -> list[Payload]:
@@ -52,7 +52,7 @@ class RunHost:
         return [self._codec.pack(select_replica(result, i, count)) for i in range(count)]
 
     def perform(self, replica_id: int, host_call: HostCall) -> tuple[Payload, bool]:
-        """Do what a replica asks for; what that raises is the replica's to handle."""
+        """Perform a replica's request; return its result or exception, and whether it failed."""
         request = self._codec.unpack(host_call.request)
         try:
             with entered(self._around):
@@ -63,14 +63,14 @@ class RunHost:
         return self._codec.pack(result), False
 
     def report(self, replica_id: int, report: Report) -> None:
-        """Show what a replica printed, and warn of what it noticed, once for all replicas."""
+        """Print a replica's output; show each of its warnings once for all replicas."""
         for line in report.output.splitlines():
             sys.stdout.write(f"[replica {replica_id}] {line}\n")
         for text, location in report.warnings:
-            self._warn_once(text, location)  # fixes below name each replica's own value
+            self._warn_once(text, location)  # its fixes contain this replica's value
 
     def warn(self, text: str, location: str) -> None:
-        """Warn of what the coordinator noticed."""
+        """Show a warning of the coordinator."""
         self._warn_once(text, location)
 
     def _do(self, replica_id: int, request: HostRequest) -> Any:
@@ -87,7 +87,7 @@ class RunHost:
                 assert_never(request)
 
     def _create(self, replica_id: int, kwargs: dict[str, Any]) -> Any:
-        """Return the k-th variable of replica 0 for every replica's k-th creation in a call."""
+        """Return replica 0's k-th variable of a call for the k-th creation on every replica."""
         index = self._next_creation[replica_id]
         self._next_creation[replica_id] += 1
         name = kwargs["name"]

@@ -1,4 +1,4 @@
-"""What a replica asks of the program's own process: the values that a `HostCall` carries."""
+"""Requests of a replica to the program's own process: the values of a `HostCall`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class DescribeVariable:
 class CreateVariable:
     """Create a distributed variable. All replicas of a call must create the same ones."""
 
-    arguments: dict[str, Any]  # of `tf.Variable`, all of them by name
+    arguments: dict[str, Any]  # all arguments of `tf.Variable`, by name
 
 
 HostRequest = ReadVariable | WriteVariable | DescribeVariable | CreateVariable

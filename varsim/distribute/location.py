@@ -21,14 +21,14 @@ _NOT_THE_USERS: tuple[str, ...] = (
     "contextlib",
     "threading",
 )
-"""Modules whose lines are never shown: our own, and those that only call functions for others."""
+"""Modules whose lines are never shown: varsim's, and those that only call others' functions."""
 
 
 _locations: dict[tuple[int, int], tuple[CodeType, str | None]] = {}
 """By id of a code object and offset in it: the code object, and file:line.
 
-None stands for code of varsim. The code object is kept so that its id stays unique. Programs write
-in the same lines again and again, so a cache saves most of the time.
+None marks code of varsim. The code object is kept so that its id stays unique. Programs write in
+the same lines repeatedly, so a cache saves most of the time.
 """
 
 
@@ -36,7 +36,7 @@ def user_location(depth: int = 2) -> str:
     """Return the file:line of the innermost frame that is not varsim's own.
 
     Args:
-        depth: How many frames are certainly ours, this function's among them.
+        depth: Number of frames that certainly belong to varsim, including this function's.
     """
     frame: FrameType | None = sys._getframe(depth)  # noqa: SLF001  # inspect.stack() reads files
     while frame is not None:
@@ -74,11 +74,11 @@ def location_in_code(code: CodeType, line: int) -> str:
 
 
 _FIRST_LINE = -1  # in place of an offset
-_MAX_LOCATIONS = 100_000  # functions that are shipped anew for each call have new code each time
+_MAX_LOCATIONS = 100_000  # a function that is sent with each call has new code each time
 
 
 def warn(text: str, location: str) -> None:
-    """Warn, pointing at a location in the user's program."""
+    """Show a warning at a location in the user's program."""
     filename, _, line = location.rpartition(":")
     warnings.warn_explicit(
         text, VarsimWarning, filename or "<unknown>", int(line) if line.isdigit() else 0

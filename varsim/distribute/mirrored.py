@@ -53,7 +53,7 @@ from varsim.texts.policies import text_of
 from varsim.tracing.trace import TraceOptions
 
 AUTO_MEANS = ("on_write", "adaptive")
-"""What synchronization AUTO can mean under a strategy, the usual first."""
+"""The meanings of synchronization AUTO under a strategy, the default first."""
 
 
 class MirroredStrategy(Strategy):
@@ -62,26 +62,27 @@ class MirroredStrategy(Strategy):
     Args:
         devices: One per replica, like `["cpu:0", "gpu:0"]`; they name simulated hardware. None
             means as many CPUs as the environment variable VARSIM_WORKERS says, else 2.
-        launcher: What starts the workers.
-        transport: What messages travel over.
-        exchange: How large values travel, and where they are reduced. docs/cli.md explains the
-            names that varsim has for these three; other packages can add launchers and exchanges.
-        strict: Refuse what is only warned of otherwise: variables with synchronization NONE, which
-            TensorFlow refuses too, and collectives without a name that replicas come to in
+        launcher: The name of the launcher, which starts the workers.
+        transport: The name of the transport, which carries messages.
+        exchange: The name of the exchange, which carries and reduces large values. docs/cli.md
+            lists the names of these three; other packages can add launchers and exchanges.
+        strict: Raise an error instead of a warning for variables with synchronization NONE, which
+            TensorFlow refuses too, and for collectives without a name that replicas call in
             different lines.
-        auto: What AUTO means. "on_write", as in TensorFlow; or "adaptive": the same values up to
-            rounding, but writes are added up locally and exchanged when a program reads.
-        log_dir: Where each worker's log goes; a private directory by default.
-        trace: What every process records, and where; nothing by default.
+        auto: The meaning of AUTO. "on_write", as in TensorFlow; or "adaptive": the same values up
+            to rounding, but writes are summed locally and exchanged when a program reads.
+        log_dir: The directory of the workers' logs; a private directory by default.
+        trace: The records that every process writes, and their location; none by default.
         seed: Seeds `random` and `numpy.random` of each worker, by its replica id, so that two runs
-            draw the same; by default they differ at every start. The program's own are left alone.
+            draw the same numbers; by default they differ at every start. The generators in the
+            program's own process are not seeded.
     Raises:
-        ValueError: No device, or one named twice; another `auto`; a seed below 0.
+        ValueError: No device, or a duplicate; an invalid `auto`; a seed below 0.
         ConfigError: Unknown launcher, transport or exchange.
-        StartError: The workers did not come up.
+        StartError: The workers did not start.
 
-    The workers start with the first thing that needs them, and end with `close()`, at the end of a
-    `with` block, or with the program.
+    The workers start when they are first needed, and end with `close()`, at the end of a `with`
+    block, or with the program.
     """
 
     def __init__(
@@ -130,7 +131,7 @@ class MirroredStrategy(Strategy):
         self._launcher = launcher_of(backends)
         PROGRAM.know("strategy", self.strategy_id, self)
         self._coordinator = None
-        self._warned: set[str] = set()  # what was said already
+        self._warned: set[str] = set()  # the warnings shown already
         self._shipped: weakref.WeakKeyDictionary[Function, tuple[str, Payload, list[object]]] = (
             weakref.WeakKeyDictionary()
         )
@@ -147,7 +148,7 @@ class MirroredStrategy(Strategy):
 
     @classmethod
     def handle(cls, strategy_id: int, devices: tuple[str, ...]) -> MirroredStrategy:
-        """Return what stands for a program's strategy in a worker."""
+        """Return the handle of a program's strategy in a worker."""
         strategy = cls.__new__(cls)
         cls._set_up(strategy, strategy_id, devices)
         return strategy
@@ -164,9 +165,9 @@ class MirroredStrategy(Strategy):
 
     @property
     def coordinator(self) -> Coordinator:
-        """Return the cluster of workers, which starts now if it has not yet."""
+        """Return the cluster of workers; start it if needed."""
         if self._coordinator is None:
-            timeout_s = call_timeout_s()  # which may refuse, and no worker has started yet
+            timeout_s = call_timeout_s()  # it may raise: call it before any worker starts
             options = self._options
             if self._supervisor is not None:
                 options = self._supervisor.launching(self, options)
@@ -192,7 +193,7 @@ class MirroredStrategy(Strategy):
         assert self.coordinator is not None
 
     def close(self) -> None:
-        """End the workers, and with them the variables. Does nothing the second time."""
+        """End the workers and their variables. A second call does nothing."""
         if self._coordinator is not None:
             if self._supervisor is not None:
                 self._supervisor.closing(self)
@@ -200,13 +201,13 @@ class MirroredStrategy(Strategy):
                 self._coordinator.close()
 
     def statistics(self) -> tuple[VariableStatistics, ...]:
-        """Return what each variable's synchronisation has cost so far, in order of creation."""
+        """Return the cost of each variable's synchronisation so far, in order of creation."""
         return () if self._coordinator is None else self._coordinator.statistics()
 
     # ------------------------------------------------------------ variables
 
     def create_variable(self, **kwargs: Any) -> Any:
-        """Make a variable with a component on every replica; a replica asks the program for it."""
+        """Make a variable with a component on every replica; a replica requests it by host call."""
         frame = current_frame()
         if frame is not None and frame.replica is not None:
             kwargs["initial_value"] = _sent_value(kwargs["initial_value"], frame.replica)
@@ -217,7 +218,7 @@ class MirroredStrategy(Strategy):
         shape = as_shape(kwargs["shape"])
         array = initial_array(value, kwargs["dtype"], shape, name)
         requested, aggregation = kwargs["synchronization"], kwargs["aggregation"]
-        know(requested)  # a replica may have asked for it
+        know(requested)  # the request may come from a replica
         asked = VariableSpec(
             variable_id=new_id(),
             name=name,
@@ -285,7 +286,7 @@ class MirroredStrategy(Strategy):
     def _packed_call(
         self, fn: Callable[..., Any], arguments: Any, site: CallSite
     ) -> tuple[str, Payload, list[Payload]]:
-        """Pack a call; warn of objects of which not every replica should have a copy."""
+        """Pack a call; warn of random generators that would be copied to several replicas."""
         kinds = generators.kinds() if self.num_replicas_in_sync > 1 else ()
         copied = PROGRAM.note(kinds)
         try:
@@ -306,7 +307,7 @@ class MirroredStrategy(Strategy):
             warn(text, location)
 
     def is_new(self, what: str) -> bool:
-        """Return True the first time that it is called with a text."""
+        """Return whether this is the first call with a text."""
         known = what in self._warned
         self._warned.add(what)
         return not known
@@ -345,7 +346,7 @@ class MirroredStrategy(Strategy):
         cause = ReplicaError(replica_id, raised.traceback)
         try:
             error = self.coordinator.link.codec.unpack(raised.exception)
-        except Exception:  # what an exception does when it is loaded is its author's business
+        except Exception:  # loading a user's exception may raise anything
             error = None
         if error is None:
             raise cause

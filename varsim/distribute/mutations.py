@@ -1,8 +1,8 @@
 """Detects changes that a replica's function makes to its own copies of the program's objects.
 
-It checks the globals, closures and arguments that the function names, and those that the user's
-functions called by it name: lists, dicts, sets, arrays that are not large, and attributes of the
-user's own objects, one level deep. Objects made while the function runs are not checked.
+It checks the globals, closures and arguments that the function names, and those that user functions
+called by it name: lists, dicts, sets, small arrays, and attributes of the user's own objects, one
+level deep. Objects created while the function runs are not checked.
 """
 
 from __future__ import annotations
@@ -30,30 +30,33 @@ from varsim.distribute.location import location_in_code
 from varsim.distribute.variable import Variable
 
 MAX_OBJECTS: Final = 1_000
-"""How many objects are checked: the first call of a function must not take long."""
+"""Largest number of checked objects: the first call of a function must not take long."""
 
-MAX_ITEMS: Final = 1_000  # of a container whose items are compared; of a longer one, its length
-MAX_BYTES: Final = 2**16  # of an array that is compared
+MAX_ITEMS: Final = 1_000  # only the length of a longer container is compared
+MAX_BYTES: Final = 2**16  # only the shape of a larger array is compared
 
-_MEANT_TO_STAY: Final = ("cache", "memo")  # in names of what a process may keep for itself
+_MEANT_TO_STAY: Final = (
+    "cache",
+    "memo",
+)  # in names of objects that a process may change for itself
 
 _PACKAGE: Final = f"{Path(__file__).parents[1]}{os.sep}"
 _INSTALLED: Final = tuple(
     f"{sysconfig.get_path(name)}{os.sep}" for name in ("stdlib", "platstdlib", "purelib", "platlib")
 )
 _ABSENT: Final = object()
-_COMPARED: Final = (bool, int, float, str, bytes)  # equal ones are the same
+_COMPARED: Final = (bool, int, float, str, bytes)  # values of these types are compared by equality
 
 Fingerprint = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _Object:
-    """Something of the program that a function may change."""
+    """An object of the program that a function may change."""
 
     kind: str  # "list", "attribute", … for the text
-    code: CodeType  # which names it
-    changed: Callable[[], Iterable[str]]  # what has changed, as the program calls it: `a.losses`
+    code: CodeType  # the code that names it
+    changed: Callable[[], Iterable[str]]  # the names of changed objects, such as `a.losses`
 
 
 def watch_of(function: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> Watch:
@@ -65,7 +68,7 @@ def watch_of(function: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> W
 
 
 class Watch:
-    """Records what a function could change, and afterwards finds what it changed."""
+    """Records the objects that a function could change, and finds its changes afterwards."""
 
     def __init__(self) -> None:
         self._objects: list[_Object] = []
@@ -73,7 +76,7 @@ class Watch:
         self._codes: set[CodeType] = set()
 
     def look_at(self, function: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> None:
-        """Look at everything that a function, called with these arguments, could change."""
+        """Record all objects that a function with these arguments could change."""
         inner = bare(function)
         if not inspect.isfunction(inner) or not _is_the_users(inner.__code__.co_filename):
             return
@@ -82,7 +85,7 @@ class Watch:
         every = args if owner is None else (owner, *args)
         passed = [*zip(code.co_varnames[: code.co_argcount], every, strict=False), *kwargs.items()]
         for name, value in passed:
-            if not isinstance(value, np.ndarray):  # a replica may compute in its part of a batch
+            if not isinstance(value, np.ndarray):  # a replica may change its part of a batch
                 self._look(name, value, code)
         self._look_into(inner)
 
@@ -94,16 +97,16 @@ class Watch:
                 yield _TEXT.format(kind=one.kind, name=name, location=location), location
 
     def told(self) -> list[tuple[str, str]]:
-        """Return the same, as far as the objects can still be examined."""
+        """Return the warnings of `changes` up to the first object that cannot be examined."""
         found: list[tuple[str, str]] = []
         with suppress(Exception):  # the user's objects may do anything when they are looked at
             found.extend(self.changes())
         return found
 
-    # ------------------------------------------------------------ what there is
+    # ------------------------------------------------------------ recording
 
     def _look_into(self, function: FunctionType) -> None:
-        """Look at everything that a function names."""
+        """Record all objects that a function names."""
         code = function.__code__
         if code in self._codes or not _is_the_users(code.co_filename):
             return
@@ -203,7 +206,7 @@ def _are_same(before: Fingerprint, now: Fingerprint) -> bool:
 def _content(cell: CellType) -> tuple[object]:
     try:
         return (cell.cell_contents,)
-    except ValueError:  # it is not bound
+    except ValueError:  # the variable is not bound
         return (_ABSENT,)
 
 
@@ -276,17 +279,17 @@ def global_names(code: CodeType) -> list[str]:
 
 
 def rebound_names(code: CodeType) -> frozenset[str]:
-    """Return the globals, and the variables of functions around it, that a function sets."""
+    """Return the globals and the variables of enclosing functions that a function sets."""
     return frozenset(i.argval for i in _instructions(code) if i.opname in _SETS)
 
 
 def location_of_change(code: CodeType, name: str) -> str:
     """Return the file:line in a function that names an object and changes something there.
 
-    If there is none (it is changed by what the function calls): the first that names it.
+    If there is none (a called function makes the change), return the first that names the object.
 
     Args:
-        name: As the program says it, like `history['loss']`, or `trainer.steps`.
+        name: As written in the program, such as `history['loss']` or `trainer.steps`.
     """
     root, *inner = re.findall(r"\w+", name)
     by_line: dict[int, list[dis.Instruction]] = {}

@@ -1,4 +1,4 @@
-"""Names by which variables and strategies travel between processes, and never by value."""
+"""Names for variables and strategies, which are sent between processes by name, not by value."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ new_id = itertools.count(1).__next__
 
 
 _SPEC: Final = Record(VariableSpec)
-_NO_ARRAYS: Final = ArrayWriter(), ArrayReader(b"", [])  # a spec has none
+_NO_ARRAYS: Final = ArrayWriter(), ArrayReader(b"", [])  # a spec contains no array
 
 
 def _spec_name(spec: VariableSpec) -> Name:
@@ -55,8 +55,8 @@ def name_of(value: object) -> Name | None:
 class ProgramReferences:
     """Finds the program's own objects by the names that replicas send.
 
-    There is one for the whole program: a replica of one strategy may hold a plain variable, or one
-    of another strategy.
+    There is one object for the whole program: a replica of one strategy may hold a plain variable,
+    or a variable of another strategy.
     """
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class ProgramReferences:
 
     @contextmanager
     def recording(self) -> Iterator[list[object]]:
-        """Note in the list what is named within the block, which keeps it alive."""
+        """Collect the objects that are named within the block; the list keeps them alive."""
         self._named = []
         try:
             yield self._named
@@ -81,7 +81,7 @@ class ProgramReferences:
             self._named = None
 
     def note(self, kinds: tuple[type, ...]) -> list[object]:
-        """Note in the list objects of these kinds that travel by value from now on."""
+        """Return a list that collects objects of these kinds that are sent by value from now on."""
         self._kinds, self._copied = kinds, []
         return self._copied
 
@@ -122,11 +122,11 @@ PROGRAM = ProgramReferences()
 
 
 MakeHandle = Callable[[int, tuple[str, ...]], ClusterPort]
-"""Makes what stands for a program's strategy, by its number and devices."""
+"""Makes the handle of a program's strategy, from its number and devices."""
 
 
 class ReplicaReferences:
-    """Makes, in a worker, the handles that stand for the program's objects: one for each."""
+    """Makes the handles of the program's objects in a worker: one handle per object."""
 
     def __init__(self, strategy: ClusterPort, make_handle: MakeHandle) -> None:
         self._strategies: dict[int, ClusterPort] = {}

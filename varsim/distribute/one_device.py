@@ -1,4 +1,4 @@
-"""Strategies that distribute nothing: everything happens in the program's own process."""
+"""Strategies without distribution: all operations run in the program's own process."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def create_plain(**kwargs: Any) -> ResourceVariable:
 class OneDeviceStrategy(Strategy):
     """One replica, in the program's own process: `tf.distribute.OneDeviceStrategy`.
 
-    Synchronization and aggregation are kept on its variables, and mean nothing.
+    Its variables keep their synchronization and aggregation, which have no effect.
     """
 
     def __init__(self, device: str = "cpu:0") -> None:
@@ -84,7 +84,7 @@ class OneDeviceStrategy(Strategy):
         kwargs: dict[str, Any] | None = None,
         options: Any = None,
     ) -> Any:
-        """Call `fn` here."""
+        """Call `fn` in this process."""
         check_call(self, fn, args)
         with entered(Frame(self, type(self._context)(self, 0, None))):
             return fn(*args, **(kwargs or {}))
@@ -103,7 +103,7 @@ class OneDeviceStrategy(Strategy):
     def experimental_distribute_values_from_function(
         self, value_fn: Callable[[ValueContext], Any]
     ) -> Any:
-        """Return what `value_fn` gives."""
+        """Return the result of `value_fn`."""
         return value_fn(ValueContext())
 
     def experimental_distribute_dataset(self, dataset: Any, options: Any = None) -> Any:
@@ -112,7 +112,7 @@ class OneDeviceStrategy(Strategy):
 
 
 class PlainExtended(Extended):
-    """`extended` where nothing is distributed: a variable is its own only component."""
+    """`extended` without distribution: a variable is its own only component."""
 
     def variable_created_in_scope(self, v: Any) -> bool:
         """Return whether a variable was created under this strategy."""
@@ -147,7 +147,7 @@ class PlainExtended(Extended):
 
 
 class _DefaultDistributionStrategy(OneDeviceStrategy):
-    """What is in force outside every scope."""
+    """The strategy in force outside every scope."""
 
     is_outside = True
 
@@ -156,12 +156,12 @@ class _DefaultDistributionStrategy(OneDeviceStrategy):
         self._context = _DefaultReplicaContext(self, 0, None)
 
     def replica_context(self) -> OnlyReplicaContext:
-        """Return the replica on which a program is outside every scope."""
+        """Return the replica of code outside every scope."""
         return self._context
 
     @contextmanager
     def scope(self) -> Iterator[Strategy]:
-        """Make variables within the block plain ones; no other scope can be entered there."""
+        """Create plain variables within the block; no other scope can be entered there."""
         frame = current_frame()
         if frame is not None and frame.strategy is not self:
             raise ContextError("must not nest scopes of different strategies")

@@ -1,4 +1,4 @@
-"""What fits a variable instead of a value that was refused: found by trying, never from a list."""
+"""Finds alternatives to a refused value for a variable, by trials and not from a list."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def explain(
     value: Any,
     num_replicas: int,
 ) -> None:
-    """Add to the error of a refused write its location, and what to write instead."""
+    """Add the location and alternatives to the error of a refused write."""
     error.place = error.place or user_location()
     if not error.fixes:
         does = partial(_done, context=context, operation=operation, num_replicas=num_replicas)
@@ -54,7 +54,7 @@ def _of_operand(
 
 
 def _is_whole(alternative: tuple[Fact, VariableSpec]) -> bool:
-    """Return whether replicas that write a variable keep a value that can be read from outside."""
+    """Return whether a variable stays readable from outside after replicas have written it."""
     _, spec = alternative
     cell = policies.cell(spec, Context.REPLICA, Operation.ASSIGN)
     return not cell.diverges and policies.is_readable(spec)
@@ -79,7 +79,7 @@ def _number(value: Any) -> Array | None:
 
 
 def _recast(value: Any, array: Array, spec: VariableSpec) -> Iterator[tuple[Fact, Array]]:
-    """Return the value in the variable's dtype or shape, where that loses at most a fraction."""
+    """Return the value in the variable's dtype or shape, if at most fractions are lost."""
     dtype, kinds = spec.dtype, array.dtype.kind + spec.dtype.kind
     if array.dtype != dtype and "b" not in kinds and kinds != "cf" and kinds[1:] != "u":
         with np.errstate(all="ignore"):
@@ -109,10 +109,10 @@ def _done(
     operation: Operation,
     num_replicas: int,
 ) -> Fix:
-    """Return the same write of another value, or to another variable.
+    """Return a fix: the same write of another value, or to another variable.
 
     Raises:
-        VariableError: It is refused, too.
+        VariableError: The other write is refused, too.
     """
     value = to_array(value, spec.dtype, spec.name)
     cell = policies.cell(spec, context, operation)

@@ -1,4 +1,4 @@
-"""Find synchronization policies by name: of varsim, of installed packages, of the program."""
+"""Find synchronization policies of varsim, installed packages and the program by name."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def policy_named(name: str) -> CustomPolicy:
     """Return the policy with a name such as local_sgd:8.
 
     Raises:
-        ConfigError: There is none, or it cannot have these parameters.
+        ConfigError: There is no such policy, or it does not accept these parameters.
     """
     keyword, *parameters = name.split(":")
     if VariableSynchronization.__members__.get(keyword.upper()):
@@ -49,7 +49,7 @@ def parse_synchronization(word: str) -> Synchronization:
     """Return a synchronization as users write it: on_read, or local_sgd:8.
 
     Raises:
-        ConfigError: There is none of that name.
+        ConfigError: No synchronization has that name.
     """
     name = word.strip().replace("-", "_")
     member = VariableSynchronization.__members__.get(name.upper())
@@ -57,7 +57,7 @@ def parse_synchronization(word: str) -> Synchronization:
 
 
 def synchronization_of(policy: CustomPolicy) -> CustomSynchronization:
-    """Return what a variable's spec holds of a policy, and what other processes need to find it."""
+    """Return a policy as a variable's spec holds it, so that other processes can find it."""
     custom.register(policy)
     found = POLICIES.load(policy.keyword) if policy.keyword in POLICIES.names() else None
     if found is type(policy):
@@ -67,12 +67,12 @@ def synchronization_of(policy: CustomPolicy) -> CustomSynchronization:
 
 
 def know(synchronization: Synchronization) -> None:
-    """Make the policy of a synchronization known in this process, if it is not.
+    """Make the policy of a synchronization known in this process, if necessary.
 
-    The pickled policy of a program comes from its coordinator, as functions do.
+    A policy that the program defines arrives pickled from its coordinator, as functions do.
 
     Raises:
-        ConfigError: No package that is installed here provides it.
+        ConfigError: No installed package provides the policy.
     """
     if not isinstance(synchronization, CustomSynchronization) or custom.known(synchronization):
         return
@@ -83,7 +83,7 @@ def know(synchronization: Synchronization) -> None:
 
 
 class _NothingNamed:
-    """A policy holds nothing that travels by name."""
+    """References without names: a policy contains no object that is sent by name."""
 
     def name_of(self, value: object) -> Name | None:
         return None

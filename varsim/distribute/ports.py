@@ -1,8 +1,7 @@
-"""What the lower modules of `distribute` need of the higher ones: protocols, and no code.
+"""Protocols through which the lower modules of `distribute` use the higher ones.
 
-A variable needs its strategy, and a strategy makes variables. Each of them sees the other as far as
-one of these protocols shows it, so that modules import each other in one direction only. ADR 0027
-has the layers.
+A variable needs its strategy, and a strategy makes variables. The lower module uses the higher one
+through one of these protocols, so imports go in one direction only. ADR 0027 defines the layers.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ class StrategyPort(Protocol):
 
     @property
     def strategy_id(self) -> int:
-        """Return its number among the strategies of the program that have workers; 0 without."""
+        """Return its number among the program's strategies with workers; 0 without workers."""
 
     @property
     def is_outside(self) -> bool:
-        """Return whether to be in it is like being in no strategy."""
+        """Return whether its scope counts as outside every strategy."""
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -34,7 +33,7 @@ class StrategyPort(Protocol):
         """Return how many replicas there are."""
 
     def replica_context(self) -> ReplicaPort | None:
-        """Return the replica that the program is on in its scope; mostly None."""
+        """Return the replica on which the program runs in its scope; usually None."""
 
     def create_variable(self, **kwargs: Any) -> Any:
         """Make a variable under this strategy."""
@@ -48,7 +47,7 @@ class ClusterPort(StrategyPort, Protocol):
 
     @property
     def cross(self) -> CrossReplicaPort:
-        """Return what the program does to the variables from outside the replicas."""
+        """Return the access to the variables from outside the replicas."""
 
     def duplicate(self, variable: Any) -> Any:
         """Return a new variable with the same settings and components."""
@@ -64,7 +63,7 @@ class CrossReplicaPort(Protocol):
         """Write a variable, as the policy says."""
 
     def component(self, variable: Any, replica_id: int) -> Array:
-        """Return the component on one replica, which the program reads; read-only."""
+        """Return the component on one replica, as a read by the program; read-only."""
 
     def components(self, variable: Any, replica_ids: Sequence[int]) -> tuple[Array, ...]:
         """Return the components on some replicas; read-only."""
@@ -104,7 +103,7 @@ class VariablePort(Protocol):
 
     @property
     def spec(self) -> VariableSpec:
-        """Return what all processes agree on about it."""
+        """Return its spec, which is equal in all processes."""
 
     @property
     def strategy(self) -> ClusterPort:
@@ -112,11 +111,11 @@ class VariablePort(Protocol):
 
 
 class UpdatePort(Protocol):
-    """The function of an `extended.update` at work, as components see it."""
+    """A running `extended.update`, as components see it."""
 
     @property
     def replica_id(self) -> int:
-        """Return whose component is at hand."""
+        """Return the replica id of the current component."""
 
     def read(self, variable: VariablePort, replica_id: int) -> Array:
         """Return a component as the function sees it; read-only."""

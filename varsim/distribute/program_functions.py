@@ -40,10 +40,10 @@ def replica_of(
     home: Home,
     references: ReplicaReferences | None = None,
 ) -> Replica:
-    """Return the replica at the end of a link, with what runs the functions of a program there.
+    """Return the replica at the end of a link, with the runner of the program's functions.
 
     Args:
-        references: The handles of the program's objects; None where memory is shared with it.
+        references: The handles of the program's objects; None if the replica shares its memory.
     """
     runner = ProgramFunctions(link, codec, strategy, home, references)
     replica = Replica(link, codec, runner)
@@ -76,7 +76,7 @@ class ProgramFunctions:
         self._noticed: list[tuple[str, str]] = []  # (text, location)
 
     def define(self, define: Define) -> None:
-        """Take a function that later calls name."""
+        """Store a function, to which later calls refer by name."""
         self._functions[define.function_id] = define.function
 
     def create(self, create: Create) -> None:
@@ -104,7 +104,7 @@ class ProgramFunctions:
                     result = function(*args, **kwargs)
             return FunctionReturns(self._codec.pack(result), *self._seen())
         except CallAborted:
-            return FunctionUnwinds()  # its output comes with the next report
+            return FunctionUnwinds()  # the next report contains its output
         except Exception as error:  # whatever the user's function raises goes to the program
             return self._raised(error)
 
@@ -116,15 +116,15 @@ class ProgramFunctions:
 
     @contextmanager
     def _watched(self, function: Any, *arguments: Any) -> Iterator[None]:
-        """Note what a function changes in the program's objects, the first time that it runs.
+        """Note a function's changes to copies of the program's objects, at its first run.
 
-        What all replicas do, one of them tells; where memory is shared there is nothing to tell.
+        Replica 0 reports for all; with shared memory there are no copies.
         """
         code = getattr(bare(function), "__code__", None)
         if self._replica_id != 0 or self._references is None or code is None:
             yield
             return
-        where = code.co_filename, code.co_firstlineno  # its code may be another at each call
+        where = code.co_filename, code.co_firstlineno  # the code object may differ at each call
         if where in self._watched_before:
             yield
             return
@@ -134,7 +134,7 @@ class ProgramFunctions:
         self._noticed += watch.told()
 
     def _seen(self) -> tuple[str, tuple[tuple[str, str], ...]]:
-        """Return what the function printed, and what it is warned of."""
+        """Return the function's output and the warnings about it."""
         noticed = (*self._home.warnings(), *self._noticed)
         self._noticed.clear()
         return self._take_output(), noticed

@@ -15,11 +15,11 @@ from varsim.sync import reduce
 
 
 def parse_op(op: Any) -> ReduceOp:
-    """Return a ReduceOp, given itself or its name in any case.
+    """Return a ReduceOp, given the ReduceOp or its name in upper or lower case.
 
     Raises:
         ValueError: Unknown operation.
-        TypeError: Something else, for example a VariableAggregation.
+        TypeError: Another type, for example a VariableAggregation.
     """
     if isinstance(op, ReduceOp):
         return op
@@ -40,7 +40,7 @@ def components_of(value: DistributedValues) -> list[Array]:
 
 
 def reduce_over_replicas(op: ReduceOp, value: Any, num_replicas: int) -> Any:
-    """Return what `strategy.reduce(op, value, axis=None)` gives.
+    """Return the result of `strategy.reduce(op, value, axis=None)`.
 
     Raises:
         DistributedValueError: The SUM of a value that is not per replica.
@@ -114,7 +114,7 @@ def _sum_axes(array: Array, axes: tuple[int, ...]) -> Array:
             raise ShapeError("(value)", f"axis {one} of a value of {array.ndim} dimensions")
     if array.dtype.kind == "b":
         raise AggregationError("(value)", "bools have no sum", "Cast them to an integer dtype.")
-    if array.dtype == np.float16 and array.size:  # NumPy would add up in float32
+    if array.dtype == np.float16 and array.size:  # NumPy would sum in float32
         summed = tuple(one % array.ndim for one in axes)
         kept = [size for one, size in enumerate(array.shape) if one not in summed]
         rows = np.moveaxis(array, summed, range(len(summed))).reshape(-1, *kept)

@@ -57,14 +57,14 @@ class ReplicaContext:
         Args:
             reduce_op: `ReduceOp.SUM` or `ReduceOp.MEAN`, or its name.
             value: A number, array or variable, or a structure of them; of the same structure,
-                shapes and dtypes on all replicas. Dicts are matched by key, in whatever order.
-            name: What it is that is reduced. Replicas that come with another name are refused;
-                without names they are paired by call order alone.
+                shapes and dtypes on all replicas. Dicts are matched by key, in any order.
+            name: The name of the reduced value. Different names on replicas are an error; without
+                names, calls are paired by their order alone.
         Returns:
             The same structure of arrays. A mean of integers is float64.
         Raises:
-            MismatchError: The replicas disagree on what to do.
-            ValueError: There is nothing to reduce, or it has no sum.
+            MismatchError: The replicas call different operations.
+            ValueError: The value is empty, or has no sum.
         """
         op = parse_op(reduce_op)
         self._check_current()
@@ -84,9 +84,9 @@ class ReplicaContext:
             value: An array of one dimension or more, or a structure of them; sizes along `axis`
                 may differ between replicas.
             axis: Not negative.
-            name: What it is that is gathered; see `all_reduce`.
+            name: The name of the gathered value; see `all_reduce`.
         Raises:
-            MismatchError: The replicas disagree on what to do.
+            MismatchError: The replicas call different operations.
             ValueError: The value has no such axis.
         """
         self._check_current()
@@ -109,13 +109,13 @@ class ReplicaContext:
         """Call a function once for all replicas, in cross-replica context, in the program.
 
         Args:
-            merge_fn: Called as `merge_fn(strategy, *args, **kwargs)`, where each argument that
-                the replicas gave arrays for is a PerReplica of them.
-            name: What it is for; see `all_reduce`.
+            merge_fn: Called as `merge_fn(strategy, *args, **kwargs)`; an argument for which the
+                replicas passed arrays is a PerReplica of them.
+            name: The name of the call; see `all_reduce`.
         Returns:
-            This replica's slice of what it returned.
+            This replica's slice of the function's result.
         Raises:
-            MismatchError: Not all replicas came.
+            MismatchError: Not all replicas made the call.
         """
         self._check_current()
         label = checked_name(name)
@@ -134,7 +134,7 @@ class ReplicaContext:
 
 
 class OnlyReplicaContext(ReplicaContext):
-    """The one replica of a strategy that distributes nothing."""
+    """The only replica of a strategy without distribution."""
 
     def all_reduce(
         self, reduce_op: Any, value: Any, options: Any = None, *, name: str | None = None
@@ -168,11 +168,11 @@ class OnlyReplicaContext(ReplicaContext):
 
 
 def checked_name(name: Any) -> str | None:
-    """Return the name of a collective, as it travels.
+    """Return the name of a collective, as it is sent.
 
     Raises:
         TypeError: It is neither text nor None.
-        ValueError: It is empty, or holds what cannot be printed.
+        ValueError: It is empty, or contains unprintable characters.
     """
     if name is None:
         return None
@@ -184,11 +184,11 @@ def checked_name(name: Any) -> str | None:
         raise DistributedValueError(
             f"name={name!r}: the name of a collective must be printable text"
         )
-    return str.__str__(name)  # of NumPy's or an enum's texts, the text alone
+    return str.__str__(name)  # converts NumPy's and enums' texts to plain str
 
 
 def check_axis(leaves: Sequence[Array], axis: int) -> None:
-    """Refuse what cannot be gathered, before any replica waits for it.
+    """Refuse values that cannot be gathered, before any replica waits for them.
 
     Raises:
         ShapeError: A leaf has no such axis.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Store(Protocol):
-    """The storage of one value, as it is reached from here."""
+    """Access to the storage of one value."""
 
     def read(self) -> Array:
         """Return the value; read-only."""
@@ -34,7 +34,7 @@ class Store(Protocol):
 
 
 class ResourceVariable(Variable):
-    """A variable with one value. Synchronization and aggregation are kept, and mean nothing."""
+    """A variable with one value. Synchronization and aggregation are stored without effect."""
 
     created_under: StrategyPort | None = None
     """The strategy in whose scope a plain variable was created."""
@@ -63,7 +63,7 @@ class ResourceVariable(Variable):
         return self.read_value()
 
     def write(self, operation: Operation, value: Any, *, read_value: bool = True) -> None:
-        """Do one of the three assigns.
+        """Apply one of the three assigns.
 
         Raises:
             VariableError: The value does not fit; nothing has changed.
@@ -77,12 +77,12 @@ class ResourceVariable(Variable):
                 self._store.write(operation, array)
             else:
                 session.call_host(WriteVariable(self, operation, array))
-        except VariableError as error:  # it has one component at hand, as in an update
+        except VariableError as error:  # the fixes treat it as one component, as in an update
             explain(error, self.spec, Context.UPDATE, operation, value, 1)
             raise
 
     def _from_a_replica(self) -> Replica | None:
-        """Return the replica that uses this plain variable; None in the program, which has it."""
+        """Return the replica that uses this plain variable; None in the program, its owner."""
         frame = current_frame()
         if self.container is not None or frame is None or frame.replica is None:
             return None
@@ -121,7 +121,7 @@ class ResourceVariable(Variable):
 
 
 class NotHere:
-    """A value in another process: a replica asks the program for it."""
+    """A value in another process; a replica requests it from the program."""
 
     def read(self) -> Array:
         """Raise an error: a worker runs nothing outside a replica's context."""

@@ -1,4 +1,4 @@
-"""The functions of `tf.distribute` that say where a program stands."""
+"""The functions of `tf.distribute` for the current strategy and context."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def get_replica_context() -> ReplicaContext | Any:
 
 
 def experimental_set_strategy(strategy: Strategy | None) -> None:
-    """Make a strategy's scope the one that every line of the program outside a scope is in.
+    """Make a strategy's scope the default for code outside every scope.
 
     Source: `tf.distribute.experimental_set_strategy`.
     """

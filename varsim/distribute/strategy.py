@@ -1,4 +1,4 @@
-"""What all strategies share: scopes, and everything that happens in the program's own process."""
+"""The common base of all strategies: scopes, and operations in the program's own process."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class ValueContext:
 
 
 class Strategy(ABC):
-    """How a program is spread over replicas: `tf.distribute.Strategy`."""
+    """The distribution of a program over replicas: `tf.distribute.Strategy`."""
 
     strategy_id = 0  # numbers the strategies that have workers
-    is_outside = False  # whether being in it is like being in no strategy
+    is_outside = False  # whether its scope counts as outside every strategy
     devices: tuple[str, ...] = ("cpu:0",)
 
     @property
@@ -75,7 +75,7 @@ class Strategy(ABC):
             yield self
 
     def replica_context(self) -> ReplicaPort | None:
-        """Return the replica on which the program is in its scope; mostly None."""
+        """Return the replica on which the program runs in its scope; usually None."""
         return None
 
     @abstractmethod
@@ -95,15 +95,15 @@ class Strategy(ABC):
         """Call `fn` on every replica, in replica context.
 
         Args:
-            fn: Any callable. In it, variables are each replica's own.
+            fn: Any callable. In it, each replica uses its own components of variables.
             args, kwargs: Its arguments: structures in which each PerReplica is replaced by the
                 replica's component.
         Returns:
-            A structure of PerReplica with what the replicas returned; a plain Python value that
-            all of them returned comes back as it is.
+            A structure of PerReplica with the replicas' results; a plain Python value that all
+            replicas returned stays plain.
         Raises:
-            Exception: Whatever a replica raised (the lowest that did), caused by a `ReplicaError`
-                that shows where.
+            Exception: The exception of the lowest replica that raised; its cause is a
+                `ReplicaError` that shows the location.
             MismatchError: The replicas did different things where all must do the same.
             WorkerLost: A worker process has ended.
         """
@@ -115,7 +115,7 @@ class Strategy(ABC):
         Args:
             reduce_op: `ReduceOp.SUM` or `ReduceOp.MEAN`, or its name.
             value: A PerReplica, or a structure of them.
-            axis: None; or the axis, or axes, of each value over which to reduce too.
+            axis: None, or the axis or axes of each value to reduce, too.
         """
 
     @abstractmethod
@@ -123,7 +123,7 @@ class Strategy(ABC):
         """Concatenate the replicas' values along an axis."""
 
     def experimental_local_results(self, value: Any) -> tuple[Any, ...]:
-        """Return the components of a distributed value in replica order; of any other, itself."""
+        """Return a distributed value's components in replica order; for others, the value."""
         if isinstance(value, DistributedValues):
             return value.values
         if isinstance(value, dict | list | tuple):
@@ -151,11 +151,12 @@ class Strategy(ABC):
         of 5 over 2 replicas gives 3 and 2, and a batch of 1 gives 1 and 0, as in TensorFlow.
 
         Args:
-            dataset: Gives batches: arrays, or structures of arrays with equal first dimensions.
+            dataset: An iterable of batches: arrays, or structures of arrays with equal first
+                dimensions.
         Returns:
             An iterator over structures of PerReplica.
         Raises:
-            DistributedValueError: A batch has no first dimension, or unequal ones.
+            DistributedValueError: A batch has no first dimension, or its arrays differ in it.
         """
         return (self._split(batch) for batch in dataset)
 
@@ -176,7 +177,7 @@ class Strategy(ABC):
     # ------------------------------------------------------------ the end
 
     def close(self) -> None:  # noqa: B027  # a strategy without workers has nothing to end
-        """End the workers, if there are any. Does nothing the second time."""
+        """End the workers, if there are any. A second call does nothing."""
 
     def __enter__(self) -> Self:
         return self
@@ -197,7 +198,7 @@ def _rows(first: int, count: int, leaf: Any) -> Any:
 
 
 def _per_replica(values: Sequence[Any]) -> Any:
-    """Do as `regroup`, but make every leaf a PerReplica, even if all components are equal."""
+    """Regroup as `regroup` does, but make every leaf a PerReplica, even of equal components."""
     return join_structures(values, PerReplica)
 
 

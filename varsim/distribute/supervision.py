@@ -1,6 +1,6 @@
 """Supervisors, which are called when a program makes, starts and closes a strategy.
 
-`varsim exec` uses one: it gives workers to strategies that name no devices, records what they do,
+`varsim exec` uses one: it gives workers to strategies without named devices, records their runs,
 and reads their variables before their workers end.
 """
 
@@ -25,7 +25,7 @@ class Choices:
     backends: Backends
     strict: bool
     auto: str
-    location: str  # where it makes the strategy, file:line
+    location: str  # file:line where the program makes the strategy
 
 
 class Supervisor(Protocol):
@@ -35,7 +35,7 @@ class Supervisor(Protocol):
         """Return the settings of a strategy, given the arguments of the program.
 
         Raises:
-            VarsimError: The two do not fit together.
+            VarsimError: The supervisor's settings conflict with the arguments.
         """
 
     def made(self, strategy: Any, location: str) -> None:
@@ -48,7 +48,7 @@ class Supervisor(Protocol):
         """Take a strategy whose workers are ready."""
 
     def closing(self, strategy: Any) -> None:
-        """Take a strategy whose workers end next; they answer, unless they are busy or dead."""
+        """Take a strategy whose workers end next; they still answer, unless busy or dead."""
 
 
 _current: ContextVar[tuple[int, Supervisor | None]] = ContextVar(

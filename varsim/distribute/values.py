@@ -60,11 +60,11 @@ class DistributedValues:
 
 
 class PerReplica(DistributedValues):
-    """A value that is each replica's own."""
+    """A value that differs by replica."""
 
 
 class Mirrored(DistributedValues):
-    """A value that was computed on every replica and is meant to be the same."""
+    """A value that every replica computed and that should be equal on all."""
 
 
 def map_structure(fn: Callable[[Any], Any], structure: Any) -> Any:
@@ -77,7 +77,7 @@ def map_structure(fn: Callable[[Any], Any], structure: Any) -> Any:
 
 
 def _like(structure: Any, members: list[Any]) -> Any:
-    """Return a list, tuple or named tuple like another one, of other members."""
+    """Return a list, tuple or named tuple of the same type with other members."""
     if isinstance(structure, list):
         return members
     return type(structure)(*members) if hasattr(structure, "_fields") else tuple(members)
@@ -91,9 +91,9 @@ def leaves_of(structure: Any) -> list[Any]:
 
 
 def taken_apart(structure: Any) -> tuple[Structure, list[Any]]:
-    """Return how a structure is nested, and its leaves in that order.
+    """Return the nesting of a structure, and its leaves in that order.
 
-    Structures that match are nested alike, whatever the order of their keys.
+    Matching structures have equal nesting, even if the order of their keys differs.
 
     Raises:
         ValueMismatchError: Two keys of a dict cannot be told apart by their text; or the structure
@@ -112,7 +112,7 @@ def taken_apart(structure: Any) -> tuple[Structure, list[Any]]:
 
 
 def rebuilt(structure: Any, leaves: Iterable[Any]) -> Any:
-    """Return the structure with other leaves, in the order of `taken_apart`; keys stay."""
+    """Return the structure with other leaves, in the order of `taken_apart`; keys are kept."""
     return _filled(structure, iter(leaves))
 
 
@@ -126,7 +126,7 @@ def _filled(structure: Any, leaves: Iterator[Any]) -> Any:
 
 
 def _take_apart(structure: Any, path: str, nodes: list[tuple[str, str]], leaves: list[Any]) -> None:
-    """Add path and kind of each node, and each leaf; a node stands before those that it holds."""
+    """Add path and kind of each node, and each leaf; a node precedes its members."""
     if isinstance(structure, dict):
         nodes.append((path, "a dict"))
         for text, key in _by_text(structure):
@@ -168,7 +168,7 @@ def is_distributed(structure: Any) -> bool:
 
 
 def select_replica(structure: Any, replica_id: int, num_replicas: int) -> Any:
-    """Return one replica's slice of a structure; every replica gets what is not distributed."""
+    """Return one replica's slice of a structure; it includes all undistributed values."""
     return map_structure(
         lambda leaf: (
             leaf.select(replica_id, num_replicas) if isinstance(leaf, DistributedValues) else leaf
@@ -181,13 +181,13 @@ def regroup(values: Sequence[Any], kind: type[DistributedValues] = PerReplica) -
     """Put the replicas' values together into one structure of distributed values.
 
     Plain Python values (None, bool, int, float, str, an enum's member, a function) that are equal
-    on all replicas come back as they are, and so do a variable and its components as that
-    variable, and everything if there is only one replica. All else becomes a `kind`; a structure
-    that contains itself does so as a whole.
+    on all replicas stay plain. A variable, or its components, give that variable. With one replica,
+    all values stay unchanged. Every other leaf becomes a `kind`; a structure that contains itself
+    becomes a `kind` as a whole.
 
     Raises:
         ValueMismatchError: The replicas' structures differ.
-    Source: TensorFlow 2.21's regrouping, by equality where it goes by identity (D2).
+    Source: TensorFlow 2.21's regrouping, but by equality instead of identity (D2).
     """
     try:
         return join_structures(values, lambda leaves: _join(leaves, kind))
@@ -196,7 +196,7 @@ def regroup(values: Sequence[Any], kind: type[DistributedValues] = PerReplica) -
 
 
 def join_structures(values: Sequence[Any], join: Callable[[list[Any]], Any]) -> Any:
-    """Make one structure from one structure per replica; `join` makes one leaf of all leaves.
+    """Join one structure per replica into one; `join` makes one leaf of the replicas' leaves.
 
     Raises:
         ValueMismatchError: The structures differ.
@@ -230,7 +230,7 @@ def _are_alike(value: Any, first: Any) -> bool:
         return isinstance(value, dict) and value.keys() == first.keys()
     if isinstance(first, tuple | list):
         return type(value) is type(first) and len(value) == len(first)
-    return True  # beside a leaf anything is a leaf, as in TensorFlow
+    return True  # if one value is a leaf, all are treated as leaves, as in TensorFlow
 
 
 def _join(values: list[Any], kind: type[DistributedValues]) -> Any:
@@ -241,7 +241,7 @@ def _join(values: list[Any], kind: type[DistributedValues]) -> Any:
 
 
 def _common_variable(values: Sequence[Any]) -> Any:
-    """Return the variable that all of these are, or whose components they are in replica order."""
+    """Return the variable if all values are it, or are its components in replica order."""
     first = values[0]
     if getattr(first, "is_variable", False):
         container = getattr(first, "container", None)
@@ -256,7 +256,7 @@ def _common_variable(values: Sequence[Any]) -> Any:
 
 
 def _same(value: Any, first: Any) -> bool:
-    """Return whether two values are equal, where 0.0 and -0.0 are two values and NaN is one."""
+    """Return whether two values are equal; 0.0 and -0.0 differ, and NaN equals NaN."""
     if isinstance(value, float | complex):
         return repr(value) == repr(first)
     return bool(value == first)

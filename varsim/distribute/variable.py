@@ -39,7 +39,7 @@ _creators: ContextVar[tuple[Callable[..., Any], ...]] = ContextVar("varsim_creat
 
 @contextmanager
 def variable_creator_scope(creator: Callable[..., Any]) -> Iterator[None]:
-    """Make every `Variable(...)` within the block by `creator(next_creator, **kwargs)`.
+    """Within the block, make every `Variable(...)` with `creator(next_creator, **kwargs)`.
 
     Source: `tf.variable_creator_scope`.
     """
@@ -67,7 +67,7 @@ def _bind(creator: Callable[..., Any], next_creator: Creator) -> Creator:
 
 
 class _VariableMeta(type):
-    """Makes `Variable(...)` give an instance of the class that the strategy in force asks for."""
+    """Lets `Variable(...)` return an instance of the class that the strategy in force selects."""
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         if cls is not Variable:
@@ -91,7 +91,7 @@ _KEPT = (
     "synchronization",
     "aggregation",
 )
-"""The arguments of `tf.Variable` that mean something here; the others are taken and dropped."""
+"""The arguments of `tf.Variable` that have an effect; the others are accepted and ignored."""
 
 
 def _synchronization(value: Any, variable: str) -> Synchronization:
@@ -122,10 +122,10 @@ class Variable(ArrayLike, metaclass=_VariableMeta):
     Args:
         initial_value: A number, nested list, array or variable, or a callable that gives one; it
             is called once, by the program.
-        trainable: True unless said otherwise, or unless `synchronization` is ON_READ.
-        name: For people.
+        trainable: True by default, but False if `synchronization` is ON_READ.
+        name: The name in texts for users.
         dtype: Any of `varsim.spec.DTYPES`; from the initial value if None.
-        shape: Wider than the initial value's, with None for an open dimension.
+        shape: A more general shape than the initial value's, with None for an open dimension.
         synchronization, aggregation: See `VariableSynchronization` and `VariableAggregation`.
     Raises:
         ValueError: The initial value does not fit, or the settings do not fit the strategy.
@@ -230,7 +230,7 @@ class Variable(ArrayLike, metaclass=_VariableMeta):
         raise NotImplementedError
 
     def write(self, operation: Operation, value: Any, *, read_value: bool = True) -> None:
-        """Do one of the three assigns."""
+        """Apply one of the three assigns."""
         raise NotImplementedError
 
     def value(self) -> Array:
@@ -244,8 +244,8 @@ class Variable(ArrayLike, metaclass=_VariableMeta):
     def update_buffer(self) -> Array:
         """Return an array to build the next update in: of the variable's shape and dtype.
 
-        It is not initialised. Given as it is to `assign`, `assign_add` or `assign_sub` of this
-        variable in the same call, a large one is not copied again; it is read-only from then on.
+        It is not initialised. If a large one is passed to `assign`, `assign_add` or `assign_sub` of
+        this variable in the same call, it is not copied again, and it is read-only from then on.
         Ask for a new one for each update: the memory is used again as soon as nothing refers to it.
         """
         return np.empty(self.convert().shape, self._dtype)

@@ -59,14 +59,14 @@ FunctionEnd = FunctionReturns | FunctionRaises | FunctionUnwinds
 """How the function of a call has ended."""
 
 Outcome = Deliver | ShowValue | Proceed | Abandon | Supply
-"""What lets the program go on."""
+"""The actions that let the program continue."""
 
 
 class FunctionRunner(Protocol):
-    """What a replica needs of the side that knows the program's functions."""
+    """The interface of a replica to the program's functions."""
 
     def define(self, define: Define) -> None:
-        """Take a function that later calls name."""
+        """Store a function, to which later calls refer by name."""
 
     def create(self, create: Create) -> None:
         """Make the policy of a new variable known."""
@@ -84,7 +84,7 @@ class FunctionRunner(Protocol):
 class Replica:
     """One replica, for the functions that run on it.
 
-    One thread, which serves messages while it is idle and while a function waits.
+    Its only thread serves messages while it is idle and while a function waits.
     """
 
     def __init__(self, link: WorkerLink, codec: Codec, runner: FunctionRunner) -> None:
@@ -101,11 +101,11 @@ class Replica:
         self._trace = link.recorder
         self._inbox: deque[Message] = deque()
         self._outcome: Outcome | None = None
-        self._may_block = False  # whether the state wants to be told before the program blocks
+        self._may_block = False  # whether `ProgramBlocks` must precede blocking
         self._stopped = False
 
     def serve(self) -> None:
-        """Take messages until one says to stop."""
+        """Handle messages until a stop message arrives."""
         try:
             while not self._stopped:
                 self._take(self._next())
@@ -127,7 +127,7 @@ class Replica:
         return value
 
     def _value_of(self, actions: Sequence[ReplicaAction]) -> Array:
-        """Return what a read shows that must wait."""
+        """Return the value of a read that must wait."""
         shown = self._await(actions)
         assert isinstance(shown, ShowValue)
         return shown.value
@@ -148,20 +148,20 @@ class Replica:
             self._await(actions)
 
     def write_component(self, variable_id: int, operation: Operation, value: Array) -> None:
-        """Write this replica's component past the policy."""
+        """Write this replica's component directly, not by the policy."""
         self._perform(self._handle(ComponentWrite(variable_id, operation, value)))
         if self._trace is not None:
             location = self._runner.location()
             self._trace.wrote(variable_id, self.replica_id, operation, location, value)
 
     def buffer(self, variable_id: int) -> Array:
-        """Return an array to build an update of a variable in; a large one is written uncopied."""
+        """Return an array in which to build an update; a large one is written without a copy."""
         supplied = self._operate(BufferRequest(variable_id))
         assert isinstance(supplied, Supply)
         return supplied.array
 
     def _note_write(self, write: ReplicaWrite) -> None:
-        """Record a write whose value is in no message."""
+        """Record a write whose value no message contains."""
         assert self._trace is not None
         number, value = write.variable_id, write.value
         variable = self.state.components.find(number)
@@ -200,10 +200,10 @@ class Replica:
         return self._codec.unpack(answer.result)
 
     def call_host(self, request: Any) -> Any:
-        """Have the program's own process do something for this replica, in replica order.
+        """Have the program's own process perform a request of this replica, in replica order.
 
         Raises:
-            Exception: Whatever doing it raised there.
+            Exception: The exception that the request raised there.
         """
         answer = self._answer_to(CallHost(self._codec.pack(request), self._runner.location()))
         assert isinstance(answer, HostResult)
@@ -220,7 +220,7 @@ class Replica:
     # ------------------------------------------------------------ the loop
 
     def _operate(self, event: ReplicaEvent) -> Outcome:
-        """Give the state an operation of the program, and serve messages until it may go on.
+        """Give the state an operation of the program; serve messages until it can continue.
 
         Raises:
             CallAborted: The call has failed elsewhere.
@@ -275,7 +275,7 @@ class Replica:
 
     def _run(self, start: Start) -> None:
         if any(isinstance(m, Abort) and m.call_id == start.call_id for m in self._inbox):
-            return  # it has failed before it began here
+            return  # the call has failed before it began here
         if self._trace is not None:
             self._trace.begins(start.call_id)
         self._perform(self._handle(FunctionBegins(start.call_id)))

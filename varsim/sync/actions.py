@@ -1,4 +1,4 @@
-"""What a state wants done: the only things that a shell around it has to do."""
+"""Actions that a state returns; a shell performs nothing else."""
 
 from __future__ import annotations
 
@@ -43,24 +43,24 @@ COORDINATOR = -1
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Call a function in replica context, and give the state the events of its begin and end."""
+    """Call a function in replica context; give the state the events of its start and end."""
 
     start: Start
 
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """The program of this replica waits for this answer: let it go on."""
+    """Give this answer to the program of this replica, which waits for it."""
 
     answer: Reduced | Merged | HostResult
 
 
 @dataclass(frozen=True, slots=True)
 class Await:
-    """Let the program wait: go on with messages until an action lets it go on.
+    """Let the program wait: handle messages until an action lets the program continue.
 
     With `may_block`, give the state `ProgramBlocks` before blocking for a message. With `again`,
-    the event has changed nothing: give it again when the program may go on.
+    the event has changed nothing: give it again when the program may continue.
     """
 
     may_block: bool
@@ -73,26 +73,26 @@ WAIT_AND_REPEAT: Final = Await(may_block=True, again=True)
 
 @dataclass(slots=True, eq=False)  # not frozen: there may be thousands in a step
 class ShowValue:
-    """Let the program go on with this replica's component, which never changes any more."""
+    """Let the program continue with this replica's component; the array never changes again."""
 
     value: Array
 
 
 @dataclass(frozen=True, slots=True)
 class Proceed:
-    """Let the program go on after a write that had to wait."""
+    """Let the program continue after a write that had to wait."""
 
 
 @dataclass(frozen=True, slots=True)
 class Abandon:
-    """Unwind the program's function: its call, or one around it, has failed elsewhere."""
+    """Unwind the program's function: its call, or an outer call, has failed elsewhere."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Supply:
-    """Give the program an array, uninitialised, to build an update in."""
+    """Give the program an uninitialised array in which to build an update."""
 
     array: Array
 
@@ -116,28 +116,28 @@ class RunMerge:
 
 @dataclass(frozen=True, slots=True)
 class PerformHostCall:
-    """Do for a replica what only the program can do; answer with `HostCallDone`."""
+    """Perform a request of a replica in the program's process; answer with `HostCallDone`."""
 
     replica_id: int
     host_call: HostCall
 
     @property
     def call_id(self) -> int:
-        """Of the call in which the replica asks."""
+        """Return the id of the call in which the replica asks."""
         return self.host_call.call_id
 
 
 @dataclass(slots=True, eq=False)  # not frozen: cheaper to make
 class Reduce:
-    """Compute the value that a merge leads to, then give the state a `ReductionDone`.
+    """Compute the value of a merge, then give the state a `ReductionDone`.
 
-    The value is that of `reduce.merge`, bit for bit. The operands can be combined: the state has
-    checked them. Until the value comes, the state keeps all later events in a backlog, and what it
-    has sent before need not leave.
+    The value equals that of `reduce.merge`, bit for bit. The state has checked that the operands
+    can be combined. Until the value comes, the state keeps all later events in a backlog, and the
+    shell may hold back messages that the state has sent before.
     """
 
     token: int
-    operands: Sequence[Array]  # one per replica, or of the first alone; of one shape and dtype
+    operands: Sequence[Array]  # one per replica, or only the first one's; of one shape and dtype
     aggregation: VariableAggregation
     operation: Operation
     mirror: Array | None  # None: the value is the combined operands
@@ -150,7 +150,7 @@ class Reduce:
 
 @dataclass(frozen=True, slots=True)
 class Locate:
-    """Find out at which lines replicas are now, if that is possible; answer with `Located`."""
+    """Find the lines at which replicas are now, if possible; answer with `Located`."""
 
     token: int
     replica_ids: tuple[int, ...]
@@ -158,7 +158,7 @@ class Locate:
 
 @dataclass(frozen=True, slots=True)
 class CallBegins:
-    """A call that the program asked for has its number: it names what belongs to the call."""
+    """Note the id of a call that the program started; messages of the call carry it."""
 
     token: int
     call_id: int
@@ -166,16 +166,16 @@ class CallBegins:
 
 @dataclass(frozen=True, slots=True)
 class Exchanged:
-    """The deferred writes that an operation waited for are committed, and the program sees them."""
+    """Note that the deferred writes for which an operation waited are committed and visible."""
 
     token: int
 
 
 @dataclass(slots=True, eq=False)  # not frozen: cheaper to make
 class ProgramWrote:
-    """Record a write of the program: nothing has refused it, and no commit has left yet.
+    """Record a write of the program: it is legal, and no commit has left yet.
 
-    `written` are pairs of a replica_id, or None for all components alike, and a value.
+    `written` holds pairs of a replica_id (None: all components) and a value.
     """
 
     variable_id: int
@@ -189,8 +189,8 @@ class ProgramDone:
     """An operation of the program is done.
 
     Attributes:
-        values: What was read or fetched, read-only.
-        versions: How many commits each component of a fetch has had; of a read, the most of any.
+        values: The values that were read or fetched; read-only.
+        versions: The number of commits of each fetched component; for a read, the largest one.
     """
 
     token: int
@@ -220,7 +220,7 @@ class Finish:
 
     @property
     def story(self) -> str | None:
-        """What the call's error said, in a line or a few; None if there is none."""
+        """Return the text of the call's error, in one or a few lines; None without an error."""
         if self.error is not None:
             return f"{type(self.error).__name__}: {self.error}"
         if self.raised is not None:
@@ -246,8 +246,7 @@ CoordinatorAction = (
 )
 
 Steps = Generator[CoordinatorAction | list[CoordinatorAction] | Wait, Any, None]
-"""The actions that follow from one event, in order, one by one or several at once.
+"""The actions of one event, in order, one by one or several at once.
 
-`yield Reduce(…)` gives the reduced value. An operation of the program also yields what it waits
-for.
+`yield Reduce(…)` returns the reduced value. An operation of the program also yields its waits.
 """

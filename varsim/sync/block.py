@@ -1,4 +1,4 @@
-"""Variables that are always written together, held as one array: a lone variable is a block too."""
+"""Variables that are always written together, stored as one array; a block may hold only one."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from varsim.spec import Array
 class Block:
     """The values of one or more variables in one array, with their versions.
 
-    The array of a block of one has the variable's shape; of a larger block it is flat, and a value
-    that is taken out is a copy, so that to keep it does not keep all the others.
+    The array of a block of one variable has the variable's shape. The array of a larger block is
+    flat; values are returned as copies, so that a kept value does not keep the whole block alive.
     """
 
     __slots__ = (
@@ -45,10 +45,10 @@ class Block:
         else:
             self.values = np.concatenate([part.reshape(-1) for part in parts])
             self.values.setflags(write=False)
-        self.is_owned = self.values.flags.writeable  # nothing else can look at them
+        self.is_owned = self.values.flags.writeable  # no other reference to them exists
 
     def install(self, values: Array, versions: Array) -> None:
-        """Take new values of all variables. Nothing writes to the arrays any more."""
+        """Take new values of all variables. The caller must not write to the arrays afterwards."""
         values.setflags(write=False)
         versions.setflags(write=False)
         self.values = values
@@ -58,16 +58,16 @@ class Block:
             self._taken = {}
 
     def change(self, values: Array, *, is_owned: bool) -> None:
-        """Set the value of a block of one, of the same version.
+        """Set the value of a block of one variable; the version stays.
 
         Args:
-            is_owned: Whether nothing else can look at the array, so that it may be written to.
+            is_owned: Whether no other reference to the array exists, so that it may be changed.
         """
         self.values = values
         self.is_owned = is_owned
 
     def show(self, slot: int) -> Array:
-        """Return the value of one variable to keep: read-only from now on, and never changed."""
+        """Return the value of one variable to keep: read-only, and never changed again."""
         value = self.value(slot)
         if self.is_owned:
             value.setflags(write=False)
@@ -81,9 +81,9 @@ class Block:
         return np.array_equal(versions, self.versions + 1)
 
     def value(self, slot: int) -> Array:
-        """Return the value of one variable, not to be written to; the same array until it changes.
+        """Return the value of one variable; the same array until the value changes.
 
-        The array of a block of one may still be writable.
+        The caller must not write to it, although the array of a block of one may be writable.
         """
         if self.is_single:
             return self.values
@@ -101,7 +101,7 @@ class Block:
         return (self._ends[slot + 1] - self._ends[slot]) * self.values.itemsize
 
     def split(self, values: Array) -> list[Array]:
-        """Return an array like `values` as each variable's part of it: views."""
+        """Split an array laid out like `values` into one view per variable."""
         if self.is_single:
             return [values]
         return [

@@ -1,9 +1,8 @@
 """A merge of large arrays, computed piece by piece: each contribution is read from memory once.
 
-`reduce` makes a pass over whole arrays for every replica, so all of them travel through the cache
-again and again. Here all replicas' values of one piece are combined before the next piece is
-touched. Every element goes through the same operations in the same order, so it is the same bit
-for bit.
+`reduce` makes one pass over whole arrays per replica, so large arrays are loaded into the cache
+repeatedly. This module combines all replicas' values of one piece before the next piece. Every
+element goes through the same operations in the same order, so the result is equal bit for bit.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import numpy as np
 from varsim.spec import Array, Operation, VariableAggregation
 
 PIECE_BYTES: Final = 512 * 1024
-"""What is summed at once stays in a core's own cache, beside the pieces that are added to it."""
+"""Size of a piece: the sum and the pieces added to it fit into a core's own cache."""
 
 
 def merge_into(
@@ -26,11 +25,11 @@ def merge_into(
     operation: Operation,
     mirror: Array | None,
 ) -> None:
-    """Write to `out` what `reduce.merge` would return.
+    """Write the result of `reduce.merge` to `out`.
 
     Args:
-        out: Of the shape and dtype of all the others, C-contiguous as they are.
-        values: One per replica, in replica order; of ONLY_FIRST_REPLICA the first is enough.
+        out: Of the same shape and dtype as all other arrays; all are C-contiguous.
+        values: One per replica, in replica order; for ONLY_FIRST_REPLICA the first is enough.
         mirror: None for the combined value itself.
     """
     if aggregation is VariableAggregation.ONLY_FIRST_REPLICA:

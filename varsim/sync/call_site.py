@@ -1,4 +1,4 @@
-"""The function of a call, and the place where the program called it."""
+"""The function of a call, and the location where the program called it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class CallSite:
-    """What a call runs, and where in the program it was called, for errors about it."""
+    """The function of a call and the location of the call, for errors."""
 
     function: str = "a function"
     defined_at: str = ""  # file:line; empty if that is not known
@@ -16,7 +16,7 @@ class CallSite:
 
     @property
     def described(self) -> str:
-        """The function, and where it is."""
+        """Return the function and its location."""
         return f"{self.function} ({self.defined_at})" if self.defined_at else self.function
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""One running call as the coordinator sees it: who is where, who waits, and who has ended."""
+"""The coordinator's view of one running call: where each replica is, waits or has ended."""
 
 from __future__ import annotations
 
@@ -24,34 +24,34 @@ from varsim.sync.participant import Arrival, Collectives, Participant, Plan, Sta
 from varsim.sync.stragglers import Straggler
 
 GRACE_S = 0.5
-"""Once a call can only fail, how long replicas that still run may take to come to where it failed.
+"""Shortest time that running replicas have to reach the position at which a call has failed.
 
-What all of them do before that point stays in force, of several exceptions the lowest replica's is
-the call's, and the error tells what each of them did; so the same program leaves the same values
-and shows the same error, whatever the timing. Replicas that run the same code get there within
-moments of each other, so after long work they have as long again as those who came, at least this.
+Operations before that position stay in force. Of several exceptions, the call raises the one of the
+lowest replica, and the error tells what each replica did. So the same program leaves the same
+values and shows the same error, whatever the timing. Replicas with the same code arrive at nearly
+the same time: after long work they have as much time again as those that came, but at least this.
 """
 
 LONGEST_GRACE_S = 10.0
-"""A replica may never come, as one in an endless loop, and the program waits for the error."""
+"""Longest such time: a replica in an endless loop never comes, and the program must not hang."""
 
 Failure = MismatchError | tuple[int, Raised]
-"""What ends a call: the replicas did not agree, or one of them raised."""
+"""The reason why a call fails: the replicas did not agree, or one of them raised."""
 
 
 class CallState:
-    """Pairs the collectives of the replicas of one call, and notices when they cannot be paired.
+    """Pairs the collectives of the replicas of one call, and detects those that cannot be paired.
 
     The collectives of all replicas at one position are one collective. It is complete when all
-    replicas have come. It can never be complete when a replica has ended before it, or when two
-    arrivals are not alike. Since every replica comes in the order of its program, these are the
-    only ways to be stuck. The call is then *doomed* at that position: earlier collectives still
-    happen, later ones do not.
+    replicas have arrived. It can never be complete when a replica has ended before it, or when two
+    arrivals are not alike. Since every replica arrives in the order of its program, a call cannot
+    get stuck in any other way. The call is then *doomed* at that position: earlier collectives
+    still happen, later ones do not.
 
     Args:
         strict: Collectives without a name are not paired with those of another line.
-        started_s: When the call started, by the clock of all other times.
-        token: Names the call to the program.
+        started_s: The time at which the call started, by the clock of all other times.
+        token: Identifies the call for the program.
     """
 
     def __init__(
@@ -72,31 +72,31 @@ class CallState:
         self.participants = [Participant() for _ in range(num_replicas)]
         self.next_position = 0  # of the first collective that has not happened
         self._specs = specs
-        self._front = self.participants[0]  # the replica that has come furthest
-        self._present = 0  # how many have come to the next collective
+        self._front = self.participants[0]  # the replica that is furthest ahead
+        self._present = 0  # the number of replicas at the next collective
         self._returned = 0
         self._least_ended: int | None = None  # the lowest position of a replica that has ended
         self._asks: dict[int, HostCall] = {}
-        self._in_service: int | None = None  # whose ask is being answered
+        self._in_service: int | None = None  # the replica whose host call is performed
         self._doomed_at: int | None = (
             None  # position of the first collective that cannot be complete
         )
         self._deadline_s = 0.0
         self._strict = strict
-        self._since_s = started_s  # when all began, or had met last
-        self._crossed: dict[frozenset[str], tuple[Collective, ...]] = {}  # by places, the first
+        self._since_s = started_s  # the start of the call, or its last collective
+        self._crossed: dict[frozenset[str], tuple[Collective, ...]] = {}  # by locations, the first
 
     # ------------------------------------------------------------ collectives
 
     def arrive(
         self, replica_id: int, meeting: Meeting, now_s: float, plan: Plan | None = None
     ) -> list[Collectives]:
-        """Note that a replica comes to its next collective, or with a contribution to several.
+        """Note that a replica arrives at its next collective, or contributes to several.
 
         Args:
-            plan: Of a contribution: what it consists of.
+            plan: The writes of a contribution; None for other collectives.
         Returns:
-            What is complete now, in order.
+            The collectives that are complete now, in order.
         """
         participant = self.participants[replica_id]
         assert meeting.position == participant.position, "a replica numbers its meetings in order"
@@ -119,9 +119,9 @@ class CallState:
         return self._complete(now_s)
 
     def _first_difference(self, participant: Participant, arrival: Arrival) -> int | None:
-        """Return where a new arrival is not like what the replica furthest ahead did there.
+        """Return the first position where an arrival differs from the replica furthest ahead.
 
-        All others agree with that replica, or the call is doomed before.
+        All others agree with that replica, or the call is doomed at an earlier position.
         """
         front = self._front
         if front is participant:
@@ -159,7 +159,7 @@ class CallState:
         return complete
 
     def _note_crossing(self, meetings: Sequence[Meeting]) -> None:
-        """Keep unnamed collectives that were paired although they stand in different lines."""
+        """Keep unnamed collectives that were paired although their lines differ."""
         points = tuple(one for one in meetings if not isinstance(one, Contribution))
         if any(mismatch.are_crossed(points[0], other) for other in points[1:]):
             self._crossed.setdefault(frozenset(one.location for one in points), points)
@@ -195,10 +195,10 @@ class CallState:
         running = Status.RUNNING
         return [i for i, p in enumerate(self.participants) if p.status is not running]
 
-    # ------------------------------------------------------------ waits and asks
+    # ------------------------------------------------------------ waits and host calls
 
     def wait(self, replica_id: int, waiting: Waiting) -> None:
-        """Note that a replica's program waits for a commit, unless that is already on its way."""
+        """Note that a replica's program waits for a commit, unless the commit was sent already."""
         participant = self.participants[replica_id]
         participant.seen_at = waiting.location
         if waiting.position >= self.next_position:
@@ -212,7 +212,7 @@ class CallState:
         self.participants[replica_id].seen_at = demand.location
 
     def settle(self, variable_id: int, count: int) -> None:
-        """Note that so many deferred writes are exchanged; replicas that waited run again."""
+        """Note that the first `count` deferred writes are exchanged; waiting replicas continue."""
         for participant in self.participants:
             waits_for = participant.waits_for
             if not isinstance(waits_for, SyncRequest):
@@ -221,7 +221,7 @@ class CallState:
                 self.resume(participant)
 
     def ask(self, replica_id: int, ask: HostCall) -> None:
-        """Note that a replica waits for the program to do something; see `next_ask`."""
+        """Note that a replica waits for a host call; see `next_ask`."""
         self.participants[replica_id].status = Status.WAITING
         self.participants[replica_id].waits_for = ask
         self.participants[replica_id].seen_at = ask.location
@@ -230,8 +230,8 @@ class CallState:
     def next_ask(self) -> tuple[int, HostCall] | None:
         """Return the host call to perform now: of the lowest replica whose writes are committed.
 
-        It waits until no lower replica runs. So what replicas do to things outside the cluster
-        happens in replica order between meeting points, as TensorFlow runs them.
+        It waits until no lower replica runs. So side effects outside the cluster happen in replica
+        order between two collectives, as in TensorFlow.
         """
         if self._in_service is not None or not self._asks:
             return None
@@ -283,10 +283,10 @@ class CallState:
         return None if self._doomed_at is None else self._deadline_s
 
     def failure(self, now_s: float, *, exchanging: bool = False) -> Failure | None:
-        """Return what ends this call, once no replica still runs towards where it failed.
+        """Return why this call fails, once no replica can still reach the failed position.
 
         Args:
-            exchanging: Deltas of deferred writes are on their way: waiting replicas may run on.
+            exchanging: Deltas of deferred writes are being sent: waiting replicas may continue.
         """
         position = self._doomed_at
         if position is None:
@@ -312,7 +312,7 @@ class CallState:
         return mismatch.absent(position, self.participants, self._specs)
 
     def _fixes(self, position: int) -> Iterable[Fix]:
-        """Return what would have made these arrivals one collective, if all replicas have come."""
+        """Return changes that make these arrivals one collective, if all replicas have arrived."""
         points = [participant.point(position) for participant in self.participants]
         came = [point for point in points if point is not None]
         if len(came) < len(points):
@@ -328,7 +328,7 @@ class CallState:
         )
 
     def returned(self) -> tuple[Returned, ...]:
-        """Return what every replica returned, once the call is finished."""
+        """Return the result of every replica, once the call is finished."""
         return tuple(p.ended for p in self.participants if isinstance(p.ended, Returned))
 
     def reports(self) -> tuple[tuple[int, Report], ...]:

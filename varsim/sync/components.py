@@ -1,4 +1,4 @@
-"""One replica's components of all variables: what they hold, and which commits they have."""
+"""One replica's components of all variables: their values and versions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _WRITES: Final = (Operation.ASSIGN, Operation.ASSIGN_ADD, Operation.ASSIGN_SUB)
 
 
 class WriteRule:
-    """What one operation does to a variable in replica context, and where it has been done."""
+    """The effect of one operation on a variable in replica context, and its known locations."""
 
     __slots__ = ("combines", "diverges", "is_deferred", "is_sent", "known", "operation", "own")
 
@@ -37,7 +37,7 @@ class WriteRule:
         self.known: dict[Hashable, KnownWrite] = {}  # by location, and by shape if that is open
 
     def learn(self, key: Hashable, write: ReplicaWrite) -> KnownWrite:
-        """Remember a write under a key, to tell it from others by identity."""
+        """Remember a write under a key, so that equal writes are one object."""
         entry = Write(write.variable_id, write.operation, write.value.shape, write.location)
         known = self.known[key] = KnownWrite(entry)
         return known
@@ -45,25 +45,25 @@ class WriteRule:
 
 @dataclass(slots=True)
 class ReplicaVariable:
-    """One variable on this replica. The block has its component and the version of that.
+    """One variable on this replica. Its block holds the component and the component's version.
 
-    An array is never written to once something else may look at it: then it is read-only, and a
-    local add makes a new array.
+    Once anything else may refer to an array, the array is read-only, and a local add makes a new
+    one.
     """
 
     spec: VariableSpec
-    is_needed: bool  # what is contributed here counts
+    is_needed: bool  # whether this replica's contributions count
     block: Block
     slot: int = 0  # in the block
     shape: Shape = field(init=False)  # as in the spec
     rules: dict[Operation, WriteRule] = field(init=False)
     is_bool: bool = field(init=False)
     is_open: bool = field(init=False)  # whether an assign may change its shape
-    is_small: bool = field(init=False)  # whatever is written to it is packed with other values
+    is_small: bool = field(init=False)  # whether all its writes are packed with others
     limits: reduce.Limits | None = field(init=False)
     owed_to: int = 0  # the call of the last contribution, …
     owed_index: int = -1  # … and its index
-    coming: Array | None = None  # what was last assigned, if its shape may be new
+    coming: Array | None = None  # the last assigned value, if its shape may be new
     writes: int = 0
     reads: int = 0
     diverged: bool = False  # whether it was written locally since the last report
@@ -88,7 +88,7 @@ class ReplicaVariable:
         return self.block.value(self.slot)
 
     def write_locally(self, operation: Operation, value: Array) -> None:
-        """Change the component, which is a block of one. The caller keeps the array it gives."""
+        """Change the component, in a block of one variable. The caller keeps its own array."""
         self.diverged = True
         block = self.block
         if block.is_owned and operation is not Operation.ASSIGN:
@@ -102,14 +102,14 @@ class ReplicaVariable:
 
 
 def _is_immutable(value: Array) -> bool:
-    """Return whether nothing can write to an array's memory, so that it need not be copied."""
+    """Return whether an array's memory is read-only for all, so that no copy is needed."""
     return not value.flags.writeable and value.base is None
 
 
 class Components(Mapping[int, VariableSpec]):
     """All components of one replica; as a mapping, their specs by variable_id.
 
-    Each is in one block: with those that were committed together with it last, or alone.
+    Each is in one block: alone, or with the variables of its last joint commit.
     """
 
     def __init__(self, replica_id: int) -> None:
@@ -130,7 +130,7 @@ class Components(Mapping[int, VariableSpec]):
         return len(self.variables)
 
     def create(self, spec: VariableSpec, value: Array) -> None:
-        """Take a new variable; one that is already here stays as it is."""
+        """Add a new variable; one that exists already stays unchanged."""
         if spec.variable_id not in self.variables:
             first_only = spec.aggregation is VariableAggregation.ONLY_FIRST_REPLICA
             is_needed = self.replica_id == 0 or not first_only
@@ -149,7 +149,7 @@ class Components(Mapping[int, VariableSpec]):
         """Return a variable.
 
         Raises:
-            ProtocolError: There is none of this number here.
+            ProtocolError: No variable has this number.
         """
         variable = self.variables.get(variable_id)
         if variable is None:
@@ -157,7 +157,7 @@ class Components(Mapping[int, VariableSpec]):
         return variable
 
     def separate(self, variable: ReplicaVariable) -> Block:
-        """Return the block of a variable that changes alone, and so is in a block of one."""
+        """Return a block that holds this variable only; split its present block if needed."""
         block = variable.block
         if not block.is_single:
             del self._blocks[block.key]
@@ -172,7 +172,7 @@ class Components(Mapping[int, VariableSpec]):
         """Apply a commit to the components that do not have it yet.
 
         Raises:
-            ProtocolError: An earlier commit never came.
+            ProtocolError: An earlier commit is missing.
         """
         block = self._blocks.get(commit.variable_ids.tobytes())
         if block is None:
@@ -233,7 +233,7 @@ class Components(Mapping[int, VariableSpec]):
 
 
 def check_shape(spec: VariableSpec, operation: Operation, component: Array, value: Array) -> None:
-    """Refuse a value whose shape does not fit; an assign never broadcasts.
+    """Check that the shape of a value fits; an assign never broadcasts.
 
     Raises:
         ShapeError: The shape differs from the variable's, or for an add from the component's.

@@ -1,10 +1,10 @@
 """Events of `CoordinatorState`: messages, what the program does, and answers to actions.
 
-Every event has the time at which it came, in seconds of any steady clock, except the answers to
-`Reduce` and `Locate`. An operation of the program has a token: its end is a `ProgramDone`, a
-`ProgramRefused` or a `Finish` with the same token. The shell sets both.
+Every event has its arrival time, in seconds of any steady clock, except the answers to `Reduce` and
+`Locate`. An operation of the program has a token: it ends with a `ProgramDone`, a `ProgramRefused`
+or a `Finish` with the same token. The shell sets both.
 
-Those that come often are not frozen: that would double what they cost to make.
+Frequent events are not frozen: a frozen one takes twice as long to make.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class TimePasses:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ProgramCreate:
-    """The program creates a variable; every component starts at `value`, which is not written to.
+    """The program creates a variable; every component starts at `value`, which stays unchanged.
 
-    It has no token: nothing can refuse it.
+    The event has no token: it cannot be refused.
     """
 
     spec: VariableSpec
@@ -53,7 +53,7 @@ class ProgramCreate:
 
 @dataclass(frozen=True, slots=True)
 class ProgramForget:
-    """The program has dropped a variable. It has no token either."""
+    """The program has dropped a variable. The event has no token either."""
 
     variable_id: int
     now_s: float = 0.0
@@ -88,8 +88,8 @@ class ProgramWrite:
         per_replica: The type of a value that has a component for each replica; else empty.
         is_indivisible: Whether the value is True or False, whose share is the value itself.
         returns_value: Whether the program uses the value of the variable after the write.
-        problem: Why the value cannot be converted; then there are no `values`.
-        location: file:line in the program, where it is recorded or an error may name it.
+        problem: The reason why the value cannot be converted; then `values` is empty.
+        location: file:line in the program, if it is recorded or an error may name it.
     """
 
     variable_id: int
@@ -106,7 +106,7 @@ class ProgramWrite:
 
 @dataclass(slots=True, eq=False)
 class ProgramWriteComponent:
-    """The program writes one component past the policy; the others do not follow.
+    """The program writes one component directly, not by the policy; the others stay unchanged.
 
     The value is of the variable's dtype.
     """
@@ -122,9 +122,9 @@ class ProgramWriteComponent:
 
 @dataclass(slots=True, eq=False)
 class ProgramAssignComponents:
-    """The program assigns several components past the policy, by replica_id.
+    """The program assigns several components directly, not by the policy, by replica_id.
 
-    If they are all, and the same, they are a mirror again.
+    If all components get the same value, they are a mirror again.
     """
 
     variable_id: int
@@ -148,7 +148,7 @@ class ProgramCall:
 
 @dataclass(frozen=True, slots=True)
 class ProgramGivesUp:
-    """The program does not wait any more for the operation, or the call, of a token."""
+    """The program stops waiting for the operation or call of a token."""
 
     token: int
     why: str  # the name of the exception that ended the wait
@@ -157,7 +157,7 @@ class ProgramGivesUp:
 
 ProgramWriting = ProgramWrite | ProgramWriteComponent | ProgramAssignComponents
 ProgramOperation = ProgramRead | ProgramFetch | ProgramWriting
-"""What the program does to variables and waits for."""
+"""Operations on variables for which the program waits."""
 
 
 # ---------------------------------------------------------------- answers to actions
@@ -165,7 +165,7 @@ ProgramOperation = ProgramRead | ProgramFetch | ProgramWriting
 
 @dataclass(slots=True, eq=False)
 class ReductionDone:
-    """The value that a `Reduce` asked for; it belongs to the state from now on."""
+    """The value of a `Reduce`; the state owns it from now on."""
 
     token: int
     value: Array
@@ -173,7 +173,7 @@ class ReductionDone:
 
 @dataclass(frozen=True, slots=True)
 class ReductionFailed:
-    """The shell cannot compute what a `Reduce` asked for, and raises to the program why."""
+    """The shell cannot compute a `Reduce`, and raises the reason in the program."""
 
     token: int
 
@@ -190,7 +190,7 @@ class MergeFunctionReturns:
 
 @dataclass(slots=True, eq=False)
 class HostCallDone:
-    """The program has done what a replica asked for."""
+    """The program has performed the host call of a replica."""
 
     call_id: int
     replica_id: int
@@ -201,7 +201,7 @@ class HostCallDone:
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """The lines at which replicas are now, as far as they can be seen: the answer to `Locate`."""
+    """The lines at which replicas are now, as far as known: the answer to `Locate`."""
 
     token: int
     locations: Mapping[int, str]
@@ -218,6 +218,6 @@ FreshEvent = (
     | HostCallDone
     | Located
 )
-"""What waits in the backlog while a reduction is computed."""
+"""Events that wait in the backlog while a reduction is computed."""
 
 CoordinatorEvent = FreshEvent | ProgramGivesUp | ReductionDone | ReductionFailed

@@ -1,4 +1,4 @@
-"""What the coordinator knows of every variable: what its components hold, and their versions."""
+"""The coordinator's knowledge of every variable: the components' values and versions."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from varsim.sync.statistics import Account
 
 @dataclass(slots=True)
 class CoordinatorVariable:
-    """What the coordinator knows of one variable.
+    """The coordinator's knowledge of one variable.
 
-    `mirror` is what every component holds, as far as that is certain; None after something made
-    them differ. While it is known, a cross-replica read needs no message, and a merge is sent as
-    the value it leads to. While it is not, every replica applies the operation to its own, and
-    `components` has those that are known nevertheless.
+    `mirror` is the value that every component certainly holds; None if they may differ. While it
+    is known, a cross-replica read needs no message, and a merge is sent as its resulting value.
+    Otherwise every replica applies the operation to its own component, and `components` holds the
+    components that are still known.
 
-    While the variable is in a `block`, the block has its mirror, versions and merges.
+    While the variable is in a `block`, the block holds its mirror, versions and merges.
     """
 
     account: Account
     mirror: Array | None
     versions: list[int]  # of every replica's component
     merges: bool  # whether replicas only change it together
-    components: list[Array | None] = field(default_factory=list)  # while there is no mirror
+    components: list[Array | None] = field(default_factory=list)  # used while `mirror` is None
     waited_until_s: list[float] = field(default_factory=list)  # by replica
     block: CoordinatorBlock | None = None
     slot: int = 0
@@ -53,14 +53,14 @@ class CoordinatorVariable:
         self.components = [None] * len(self.versions)
 
     def learn(self, replica_id: int, value: Array) -> None:
-        """Take a component that a replica has sent, while there is no mirror."""
+        """Take a component that a replica has sent, if `mirror` is None."""
         if self.mirror is None:
             value.setflags(write=False)
             self.components[replica_id] = value
 
     def apply(self, operation: Operation, value: Array) -> None:
         """Apply an operation with the same value to all components."""
-        value.setflags(write=False)  # it may be what several components hold
+        value.setflags(write=False)  # several components may share it
         if operation is Operation.ASSIGN:
             self.mirror = value
             self.components = []
@@ -70,7 +70,7 @@ class CoordinatorVariable:
             self.apply_to(replica_id, operation, value)
 
     def apply_to(self, replica_id: int, operation: Operation, value: Array) -> None:
-        """Apply an operation to one component, while there is no mirror."""
+        """Apply an operation to one component; `mirror` must be None."""
         before = self.components[replica_id]
         if operation is Operation.ASSIGN:
             self.components[replica_id] = value
@@ -81,7 +81,7 @@ class CoordinatorVariable:
 
 
 class CoordinatorBlock(Block):
-    """CoordinatorVariables whose mirrors are merged side by side, and what that has cost since."""
+    """Variables whose mirrors are merged together as one array, and the cost of these merges."""
 
     __slots__ = ("merges", "waited_s", "waited_until_s")
 
@@ -93,7 +93,7 @@ class CoordinatorBlock(Block):
         self.waited_until_s: Array = np.array([member.waited_until_s for member in members])
 
     def wait(self, since_s: Sequence[float], now_s: float) -> None:
-        """Count how long the replicas waited for a merge, without the time for earlier merges."""
+        """Add the replicas' waiting time for a merge, without the time for earlier merges."""
         self.merges += 1
         self.waited_s += (now_s - np.maximum(since_s, self.waited_until_s)).sum(axis=1)
         self.waited_until_s[:] = now_s
@@ -102,8 +102,8 @@ class CoordinatorBlock(Block):
 class CoordinatorVariables:
     """All variables of one cluster, and the commits to them.
 
-    Variables that replicas write side by side share a block, as long as nothing happens to one
-    of them alone: then one array operation and one commit serve them all.
+    Variables that replicas write together share a block until one of them is used alone. One array
+    operation and one commit serve a whole block.
     """
 
     def __init__(self, num_replicas: int) -> None:
@@ -138,23 +138,23 @@ class CoordinatorVariables:
         return variable
 
     def peek(self, variable_id: int) -> CoordinatorVariable:
-        """Return what is known of a variable; if it is in a block, what was known before."""
+        """Return a variable's own record; if it is in a block, as it was before that."""
         return self._by_id[variable_id]
 
     def mirror(self, variable_id: int) -> Array | None:
-        """Return what every component of a variable holds; None if they may differ."""
+        """Return the value that every component of a variable holds; None if they may differ."""
         variable = self._by_id[variable_id]
         return variable.mirror if variable.block is None else variable.block.value(variable.slot)
 
     def versions(self, variable_id: int) -> list[int]:
-        """Return how many commits each component of a variable has had."""
+        """Return the number of commits of each component of a variable."""
         variable = self._by_id[variable_id]
         if variable.block is None:
             return variable.versions
         return [int(variable.block.versions[variable.slot])] * self.num_replicas
 
     def alone(self, variable_id: int) -> CoordinatorVariable:
-        """Return what is known of a variable; dissolve its block, if it is in one."""
+        """Return a variable's own record, up to date; dissolve its block, if it is in one."""
         variable = self._by_id[variable_id]
         if variable.block is not None:
             self._dissolve(variable.block)
@@ -184,7 +184,7 @@ class CoordinatorVariables:
             member.block = None
 
     def block(self, variable_ids: Array) -> CoordinatorBlock | None:
-        """Return the block of these variables, if the components of each are known to be alike."""
+        """Return the block of these variables, if the components of each are known to be equal."""
         block = self._blocks.get(variable_ids.tobytes())
         if block is not None:
             return block
@@ -270,7 +270,7 @@ def _commit(
     call_id: int,
     settled: int,
 ) -> Commit:
-    value.setflags(write=False)  # it may be what several components hold
+    value.setflags(write=False)  # several components may share it
     return Commit(
         call_id=call_id,
         settled=settled,

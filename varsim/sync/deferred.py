@@ -15,33 +15,33 @@ from varsim.sync import reduce
 from varsim.sync.update_buffers import Allocate
 
 MAX_ENTRIES: Final = 1024
-"""Writes of one variable that a replica keeps apart; then the program waits for their exchange."""
+"""Largest number of entries per variable; the program then waits for their exchange."""
 
 MAX_LOG_BYTES: Final = 64 * 2**20
-"""How many bytes of one variable's values a replica keeps; more would cost much memory."""
+"""Largest size of one variable's kept values; this bounds the memory."""
 
 _NUMBERS: Final = {Operation.ASSIGN: 1, Operation.ASSIGN_ADD: 2, Operation.ASSIGN_SUB: 3}
-_PRIME: Final = 2**61 - 1  # so that a number for all operations fits into an int64
+_PRIME: Final = 2**61 - 1  # so that the hash of all operations fits into an int64
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Mark:
-    """How far a variable's writes have got: how many there are, and what they were."""
+    """The progress of a variable's writes: their number, and a hash of their operations."""
 
     count: int
-    operations: int  # a number that other sequences of operations do not have
+    operations: int  # a hash of the sequence of operations
 
 
 NOTHING: Final = Mark(0, 0)
-"""Of a variable that was not written yet."""
+"""The mark of a variable that was not written yet."""
 
 
 @dataclass(slots=True, eq=False)  # frozen ones take twice as long to make
 class Entry:
-    """One write, or several between which no program can read any more."""
+    """One write, or several writes between which no program can read any more."""
 
-    count: int  # of all writes with it
-    operations: int  # likewise
+    count: int  # of all writes up to this entry
+    operations: int  # the hash of the same writes
     operation: Operation
     value: Array | None  # None if this replica's values do not count
 
@@ -52,32 +52,32 @@ class Entry:
 
 
 class Log:
-    """What one replica has written to one variable, in order.
+    """The writes of one replica to one variable, in order.
 
-    The entries of a call are kept apart, because another replica may read after fewer of them.
+    The entries of a call are kept separate, because another replica may read after fewer of them.
     """
 
     __slots__ = ("count", "entries", "operations", "settled", "size_bytes")
 
     def __init__(self) -> None:
         self.settled = NOTHING
-        self.count = 0  # where this replica has got to
-        self.operations = 0  # likewise
+        self.count = 0  # of all writes of this replica
+        self.operations = 0  # the hash of the same writes
         self.entries: list[Entry] = []
         self.size_bytes = 0
 
     @property
     def mark(self) -> Mark:
-        """Return how far this replica has written."""
+        """Return the mark of this replica's last write."""
         return Mark(self.count, self.operations)
 
     @property
     def is_full(self) -> bool:
-        """Return whether they must be exchanged although no program reads."""
+        """Return whether the writes must be exchanged although no program reads."""
         return len(self.entries) >= MAX_ENTRIES or self.size_bytes >= MAX_LOG_BYTES
 
     def write(self, operation: Operation, value: Array | None) -> None:
-        """Take a write; nothing writes to the array any more."""
+        """Take a write; the caller must not change the array afterwards."""
         self.count += 1
         self.operations = (self.operations * 4 + _NUMBERS[operation]) % _PRIME
         self.entries.append(Entry(self.count, self.operations, operation, value))
@@ -85,7 +85,7 @@ class Log:
             self.size_bytes += value.nbytes
 
     def fold(self, after: int) -> None:
-        """Make one entry of those after so many writes: no program will read between them."""
+        """Combine the entries after write `after`: no program will read between them."""
         start = sum(entry.count <= after for entry in self.entries)
         if len(self.entries) - start > 1:
             operation, value = combined(self.entries[start:], np.empty)
@@ -93,7 +93,7 @@ class Log:
             self._keep([*self.entries[:start], last])
 
     def delta(self, variable_id: int, count: int, allocate: Allocate) -> Delta:
-        """Return everything up to a write, as one value."""
+        """Return the combined value of the first `count` writes."""
         taken = [entry for entry in self.entries if entry.count <= count]
         assert taken, "there is nothing to exchange"
         assert taken[-1].count == count, "entries end where a program may read"
@@ -108,14 +108,14 @@ class Log:
         )
 
     def settle(self, count: int) -> None:
-        """Drop the first so many writes: they are exchanged, or overwritten by the program."""
+        """Drop the first `count` writes: they are exchanged, or overwritten by the program."""
         settled = [entry for entry in self.entries if entry.count <= count]
         if settled:
             self.settled = Mark(settled[-1].count, settled[-1].operations)
             self._keep(self.entries[len(settled) :])
 
     def truncate(self, count: int) -> None:
-        """Drop the writes after so many: their call has failed."""
+        """Drop all writes after the first `count`: their call has failed."""
         self._keep([entry for entry in self.entries if entry.count <= count])
 
     def _keep(self, entries: list[Entry]) -> None:
@@ -128,8 +128,8 @@ class Log:
 def combined(entries: Sequence[Entry], allocate: Allocate) -> tuple[Operation, Array | None]:
     """Combine several writes in a row into an ASSIGN or ASSIGN_ADD of one value.
 
-    An assign replaces everything before it. What is subtracted is added with the other sign,
-    which is exact. The value may be that of an entry.
+    An assign replaces everything before it. A subtracted value is negated and added, which is
+    exact. The result may share the array of an entry.
     """
     places = [i for i, entry in enumerate(entries) if entry.operation is Operation.ASSIGN]
     first, *others = entries[places[-1] :] if places else entries
@@ -153,7 +153,7 @@ def combined(entries: Sequence[Entry], allocate: Allocate) -> tuple[Operation, A
 
 
 class DeferredWrites:
-    """The logs of one replica, and where the calls that run in it began."""
+    """The logs of one replica, and their positions at the start of each running call."""
 
     def __init__(self, allocate: Allocate) -> None:
         self._allocate = allocate
@@ -163,7 +163,7 @@ class DeferredWrites:
         self._starts: dict[int, dict[int, int]] = {}  # call → variable → writes before it
 
     def begin(self, call_id: int) -> None:
-        """Note that a call starts to run. A call that has ended cannot fail any more."""
+        """Note that a call starts. No ended call can fail any more."""
         self._starts = {i: self._starts[i] for i in self._running}
         self._starts[call_id] = {}
         self._running.append(call_id)
@@ -176,7 +176,7 @@ class DeferredWrites:
         """Take a write in the innermost call.
 
         Args:
-            value: Nothing writes to it any more; None if it is not needed.
+            value: The caller must not change it afterwards; None if it is not needed.
         Returns:
             Whether the program must wait for an exchange of the writes.
         """
@@ -206,7 +206,7 @@ class DeferredWrites:
         return log is not None and bool(log.entries)
 
     def delta(self, variable_id: int, count: int | None = None) -> Delta:
-        """Return what this replica's writes add up to, up to one of them; None: up to the last."""
+        """Return the combined value of the first `count` writes; None: of all."""
         log = self._logs[variable_id]
         count = log.count if count is None else count
         return log.delta(variable_id, count, self._allocate)
@@ -226,13 +226,13 @@ class DeferredWrites:
         ]
 
     def settle(self, variable_id: int, count: int) -> None:
-        """Drop the first so many writes of a variable: they are settled on all replicas."""
+        """Drop the first `count` writes of a variable: they are settled on all replicas."""
         log = self._logs.get(variable_id)
         if log is not None:
             log.settle(count)
 
     def fail(self, call_id: int) -> None:
-        """Drop what a failed call wrote and has not exchanged; every replica does so."""
+        """Drop the writes of a failed call that are not exchanged; every replica does so."""
         for variable_id, count in self._starts.pop(call_id, {}).items():
             if variable_id in self._logs:
                 self._logs[variable_id].truncate(count)

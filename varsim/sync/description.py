@@ -1,4 +1,4 @@
-"""What replicas do, as facts with the location in the program; groups replicas by them."""
+"""Describes the replicas' activity as facts with locations, and groups replicas by them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from varsim.texts.replicas import (
 )
 
 MOST_LEAVES: Final = 4
-"""How many leaves of a collective are described: the first ones are enough to recognise it."""
+"""Number of leaves in the description of a collective: the first ones suffice to recognise it."""
 
 
 def at_collective(
@@ -66,7 +66,7 @@ def _came(participant: Participant, specs: Mapping[int, VariableSpec]) -> Doing:
 
 
 def doing(participant: Participant, specs: Mapping[int, VariableSpec], now_at: str = "") -> Doing:
-    """Return what a replica of a call does now.
+    """Return the present activity of a replica of a call.
 
     Args:
         now_at: The line at which it is, if that is known.
@@ -79,7 +79,7 @@ def doing(participant: Participant, specs: Mapping[int, VariableSpec], now_at: s
 def after_writing(
     participant: Participant | None, count: int, specs: Mapping[int, VariableSpec]
 ) -> Wrote:
-    """Return how often a replica wrote a variable, and what it does now if that matters."""
+    """Return how often a replica wrote a variable, and its present activity if relevant."""
     if participant is not None and participant.ended is not None:
         return Wrote(count, _how_it_ended(participant))
     if participant is not None and participant.waits_for is not None:
@@ -94,7 +94,7 @@ def _how_it_ended(participant: Participant) -> str:
 def describe(
     point: Point | Waiting | SyncRequest | HostCall, specs: Mapping[int, VariableSpec]
 ) -> Fact:
-    """Return what a replica does at a point where it waits, with the location in the program."""
+    """Return a fact for the operation in which a replica waits, with its location."""
     match point:
         case Write():
             spec = specs[point.variable_id]
@@ -112,7 +112,7 @@ def describe(
 
 
 def describe_collective(point: Collective) -> CollectiveAt:
-    """Return a collective as a program calls it, with forms in place of values."""
+    """Return a collective as a program calls it, with dtypes and shapes in place of values."""
     arguments: list[str] = []
     if isinstance(point, AllReduce):
         arguments += [point.op.name, *_leaves(point)]
@@ -147,7 +147,7 @@ def _leaves(point: AllReduce | AllGather) -> Iterator[str]:
 
 
 def _form(point: Point) -> Hashable:
-    """Return what must be the same on all replicas of the values of a collective."""
+    """Return the properties of a collective's values that must be equal on all replicas."""
     match point:
         case AllReduce():
             return form_of(point.structure, point.leaves, None)

@@ -1,4 +1,4 @@
-"""A log of all events of a state with its actions, from which the state can be played again."""
+"""A log of all events and actions of a state, from which a run can be replayed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from varsim.errors import VarsimError
 
 SHOWN_EVENTS: Final = 10
-"""How many events before an impossible one its error shows."""
+"""Number of preceding events in the error about an invalid event."""
 
 EventT = TypeVar("EventT")
 ActionT = TypeVar("ActionT")
@@ -19,7 +19,7 @@ ActionT = TypeVar("ActionT")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Entry:
-    """One event, and what the state answered: actions, or an error."""
+    """One event, and the state's answer: actions or an error."""
 
     event: Any
     actions: tuple[Any, ...] = ()
@@ -27,13 +27,13 @@ class Entry:
 
 
 class InvalidTransition(AssertionError):
-    """An event makes no sense in the state that it is given to: a bug of a shell or a state."""
+    """An event is not valid in the present state: a bug of a shell or a state."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
         self.story: tuple[Entry, ...] = ()
-        """The last entries of the log before the event, if there is a log, and the event itself."""
+        """The event, after the last entries of the log if events are recorded."""
 
     def __str__(self) -> str:
         lines = [f"  {entry.event!r} -> {list(entry.actions)!r}" for entry in self.story]
@@ -43,8 +43,8 @@ class InvalidTransition(AssertionError):
 class EventLog:
     """Records the events of one state, in order.
 
-    Arrays are copied as they are when an event comes and when its actions leave. Payloads keep
-    their objects.
+    Arrays are copied when an event arrives and when its actions are returned. Payloads keep their
+    objects.
     """
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class EventLog:
     def recording(
         self, handle: Callable[[EventT], Sequence[ActionT]]
     ) -> Callable[[EventT], Sequence[ActionT]]:
-        """Return a function that does what a state's `handle` does, and records it here."""
+        """Wrap a state's `handle` in a function that also records every event here."""
 
         def recorded(event: EventT) -> Sequence[ActionT]:
             taken = kept(event)
@@ -76,7 +76,7 @@ class EventLog:
 
 
 def kept(value: Any) -> Any:
-    """Return a value with copies of all arrays in it, so that it stays as it is."""
+    """Return a value with copies of all its arrays, so that it cannot change."""
     if isinstance(value, np.ndarray):
         copy = np.array(value)
         copy.setflags(write=False)

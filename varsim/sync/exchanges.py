@@ -1,4 +1,4 @@
-"""When deferred writes are exchanged: once the value is needed, and up to the reader's write."""
+"""Exchanges deferred writes when a value is needed, up to the write count of the reader."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ from varsim.sync.waits import Request
 
 @dataclass(slots=True)
 class _Deferral:
-    """What is known of the writes of one deferred variable.
+    """The known writes of one deferred variable.
 
-    Its writes are exchanged up to *watermarks*, the lowest first: numbers of writes whose result a
-    reader waits for. `deltas` and `asked` belong to the lowest watermark.
+    Its writes are exchanged up to *watermarks*, the lowest first. A watermark is a write count; a
+    reader waits for the value after that many writes. `deltas` and `asked` belong to the lowest
+    watermark.
     """
 
-    told: list[Mark]  # by every replica
+    told: list[Mark]  # the last one from each replica
     exchanged: Mark = NOTHING
     watermarks: dict[int, list[float]] = field(
         default_factory=dict
@@ -41,10 +42,10 @@ class _Deferral:
     asked: dict[int, int] = field(default_factory=dict)  # replica → request_id
 
     def want(self, count: int, now_s: float) -> None:
-        """Note that a reader waits for the result of the first so many writes."""
+        """Note that a reader waits for the result of the first `count` writes."""
         if self.watermarks and count < min(self.watermarks):
             self.deltas.clear()
-            self.asked.clear()  # the answers, of another watermark, will be dropped
+            self.asked.clear()  # their answers, for another watermark, are ignored
         self.watermarks.setdefault(count, []).append(now_s)
 
     def close(self) -> None:
@@ -55,10 +56,10 @@ class _Deferral:
 
 
 class Exchanges:
-    """Exchanges deferred writes for the replicas, and for the program, that need their values.
+    """Exchanges deferred writes for replicas and for the program.
 
-    Whenever a replica waits or has ended, its `WriteCounts` has said how often it has written. So a
-    replica is asked for its delta only when it has it.
+    A replica sends its `WriteCounts` before it waits or ends. So the coordinator asks a replica for
+    a delta only when the replica has made these writes.
     """
 
     def __init__(
@@ -119,7 +120,7 @@ class Exchanges:
         return None
 
     def fail(self, call_id: int, error: VarsimError) -> None:
-        """Drop the writes of a call that has failed, as far as they are not exchanged."""
+        """Drop the writes of a failed call that are not exchanged."""
         for variable_id, before in self._starts.pop(call_id, {}).items():
             deferral = self._deferrals.get(variable_id)
             if deferral is not None:
@@ -133,19 +134,19 @@ class Exchanges:
             request.end(error=error)
 
     def _count(self, variable_id: int) -> None:
-        """Note how often ON_WRITE would have merged by now."""
+        """Count the merges that ON_WRITE would have made by now."""
         deferral = self._deferrals.get(variable_id)
         if deferral is not None:
             account = self._variables.alone(variable_id).account
             account.deferred = min(mark.count for mark in deferral.told)
 
-    # ------------------------------------------------------------ what is wanted
+    # ------------------------------------------------------------ requests
 
     def demand(self, replica_id: int, demand: SyncRequest, now_s: float) -> bool:
         """Note that the program of a replica waits for the result of its writes.
 
         Returns:
-            Whether it has to: the commit may be on its way already.
+            Whether it must wait: the commit may be sent already.
         """
         delta = demand.delta
         deferral = self._deferrals[delta.variable_id]
@@ -162,11 +163,11 @@ class Exchanges:
         """Request the value of a variable as it is now, for the program.
 
         Args:
-            asker: The replica for which it does so; None: for all, who wait, or run no call.
+            asker: The replica that asks; None: all replicas wait, or no call runs.
         Returns:
-            A request that ends when it is exchanged; None if all is exchanged already.
+            A request that ends with the exchange; None if all writes are exchanged already.
         Raises:
-            MismatchError: The replicas have not written it alike.
+            MismatchError: The replicas have not made the same writes.
         """
         count = self.written(variable_id, asker)
         deferral = self._deferrals.get(variable_id)
@@ -212,12 +213,12 @@ class Exchanges:
         delta = deferred.delta
         deferral = self._open.get(delta.variable_id)
         if deferral is None or deferral.asked.get(replica_id) != deferred.request_id:
-            return  # its call has failed, or another watermark comes first
+            return  # its call has failed, or a lower watermark comes first
         assert delta.since == deferral.exchanged.count, "commits come before what asks for more"
         self._moved(delta)
         deferral.deltas[replica_id] = delta
 
-    # ------------------------------------------------------------ what happens
+    # ------------------------------------------------------------ exchanges
 
     def advance(self, call: CallState | None, now_s: float, idle: Sequence[int]) -> Steps:
         """Collect and exchange everything that is possible now.
@@ -237,9 +238,9 @@ class Exchanges:
     def _collect(
         self, variable_id: int, deferral: _Deferral, call: CallState | None
     ) -> Iterator[CoordinatorAction]:
-        """Ask the replicas that have a delta of the lowest watermark, and will not send it unasked.
+        """Ask for deltas up to the lowest watermark: all replicas that have them and do not run.
 
-        A replica that runs may be about to demand the same, and would serve nobody before.
+        A running replica may be about to send the delta itself, and answers no message before.
         """
         watermark = min(deferral.watermarks)
         for replica_id, mark in enumerate(deferral.told):
@@ -302,7 +303,7 @@ class Exchanges:
         self._next_request_id += 1
         return self._next_request_id - 1
 
-    # ------------------------------------------------------------ what cannot happen
+    # ------------------------------------------------------------ standstill
 
     @property
     def is_open(self) -> bool:
@@ -311,13 +312,13 @@ class Exchanges:
 
     @property
     def is_under_way(self) -> bool:
-        """Return whether a delta that was asked for is on its way."""
+        """Return whether a requested delta has not arrived yet."""
         return any(
             deferral.asked.keys() - deferral.deltas.keys() for deferral in self._open.values()
         )
 
     def standstill(self, call: CallState) -> MismatchError | None:
-        """Return the mismatch when a reader waits for more writes than others can make."""
+        """Return the mismatch if a reader waits for more writes than others can make."""
         if not self._open or self.is_under_way or call.doomed:
             return None
         if call.in_service is not None and not self._requests:

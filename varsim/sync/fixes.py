@@ -1,7 +1,7 @@
-"""Fixes of refused operations: legal changes from the policy table, with what each one gives.
+"""Fixes of refused operations: legal changes from the policy table, with their results.
 
-No list says what is legal: other settings are tried on the table, and the values come from the
-arithmetic that the operation itself would use. This code runs only when something is refused.
+No list says which changes are legal: other settings are tried on the table. The values come from
+the arithmetic of the operation itself. This code runs only after an operation was refused.
 """
 
 from __future__ import annotations
@@ -102,18 +102,18 @@ def _if_created(
     in_force = created(spec, strict=strict)
     if in_force is None:
         return
-    if kind in (in_force.synchronization, in_force.aggregation):  # it stays what is asked for
+    if kind in (in_force.synchronization, in_force.aggregation):  # the requested setting stays
         yield ChangeSetting(kind), spec
 
 
 def _written_alike(spec: VariableSpec, other: VariableSpec) -> bool:
-    """Return whether replicas write both alike, so that their components hold the same."""
+    """Return whether replica writes have the same effect with both, so that components match."""
     context, operation = Context.REPLICA, Operation.ASSIGN
     return policies.cell(spec, context, operation) == policies.cell(other, context, operation)
 
 
 def _read_outside(spec: VariableSpec, components: Sequence[Array]) -> Array:
-    """Return what a cross-replica read gives, where it is legal."""
+    """Return the value of a cross-replica read, which must be legal."""
     cell = policies.cell(spec, Context.CROSS_REPLICA, Operation.READ)
     return cell.combined(spec, [components[i] for i in cell.needed(spec, len(components))])
 
@@ -125,7 +125,7 @@ def _written(
     components: Sequence[Array],
     value: Array,
 ) -> list[Array]:
-    """Return the components after a write of one value, from outside or by every replica."""
+    """Return the components after one value is written from outside, or by every replica."""
     cell = policies.cell(spec, context, operation)
     return cell.written(spec, operation, components, [value] * len(components))
 
@@ -152,10 +152,10 @@ def refusal(
 
     Args:
         components: Of all replicas; None if they are not known.
-        value: What would be written; None for a read, or if it is not known.
+        value: The value to write; None for a read, or if it is not known.
     """
     if value is not None and not _fits(spec, operation, components or (), value):
-        components = value = None  # it would be refused for its shape, too
+        components = value = None  # the shape would be refused, too
     kind = AggregationError if reason.of_read else OperationError
     if operation is Operation.READ:
         return kind(spec.name, Refused(reason.key)).fixed_by(_of_read(spec, components))
@@ -175,7 +175,7 @@ def _fits(
 
 
 def _of_read(spec: VariableSpec, components: Sequence[Array] | None) -> Iterator[Fix]:
-    """Yield settings with which the read is legal, and ways to look at the components."""
+    """Yield settings that make the read legal, and ways to look at the components."""
     for change, other in alternatives(spec):
         if _written_alike(spec, other) and is_readable(other):
             yield from if_legal(partial(reads, change, other, components))
@@ -194,7 +194,7 @@ def _sums(change: Fact, components: Sequence[Array]) -> Fix:
 
 
 def reads(change: Fact, spec: VariableSpec, components: Sequence[Array] | None) -> Fix:
-    """Return what a read from outside gives with settings that allow it."""
+    """Return a change of settings as a fix, with the value of a read from outside."""
     value = None if components is None else _read_outside(spec, components)
     return Fix(change, Reads(spec.aggregation, value), value)
 
@@ -205,7 +205,7 @@ def _of_write(
     components: Sequence[Array] | None,
     value: Array | None,
 ) -> Iterator[Fix]:
-    """Yield other ways to write it, and settings with which the same operation is legal."""
+    """Yield other ways to write the variable, and settings that make the operation legal."""
     after = partial(_after, components=components, value=value)
     if not is_readable(spec):
         unread = WriteUnread(operation, value)
@@ -235,11 +235,11 @@ def _after(
     total: bool = False,
     look: bool = False,
 ) -> Fix:
-    """Return a fix that writes, with what it leads to.
+    """Return a fix that writes, with its result.
 
     Args:
-        total: The new value of the variable is assigned; else the operation itself is done.
-        look: The components are looked at afterwards; else the variable is read.
+        total: Assign the new value of the variable; otherwise apply the operation itself.
+        look: Look at the components afterwards; otherwise read the variable.
     """
     if components is None or value is None:
         return Fix(change, WRITES_ALL if look else IS_LEGAL)
@@ -257,7 +257,7 @@ def _after(
 def of_parts(
     spec: VariableSpec, operation: Operation, parts: Sequence[Array] | None
 ) -> Iterator[Fix]:
-    """Yield how every replica can write its own component of a value for all."""
+    """Yield a fix: every replica writes its own component of a per-replica value."""
     change = RunWrite(operation)
     if operation is not Operation.ASSIGN:
         yield Fix(change, EACH_CHANGES)
@@ -294,7 +294,7 @@ def _of_divergence(
 def merged(
     change: Fact, spec: VariableSpec, operation: Operation, value: Array | None, num_replicas: int
 ) -> Fix:
-    """Return what a write in replica context does, if every replica writes the same."""
+    """Return a fix with the result of a replica-context write, if all write the same value."""
     agreed = None
     if value is not None:
         agreed = np.array(reduce.aggregate([value] * num_replicas, spec.aggregation))

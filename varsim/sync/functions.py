@@ -1,4 +1,4 @@
-"""Which functions the workers remember."""
+"""The functions that the workers remember."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Final
 from varsim.protocol.messages import Define, Forget, Payload
 
 MAX_FUNCTIONS: Final = 256
-"""How many functions a worker remembers; the one not used for longest is forgotten."""
+"""Number of functions that a worker remembers; the least recently used is forgotten."""
 
 
 class Functions:
-    """The functions that all workers remember, the one not used for longest first."""
+    """The functions that all workers remember, the least recently used first."""
 
     def __init__(self) -> None:
         self._known: dict[str, None] = {}
 
     def use(self, function_id: str, function: Payload) -> Iterator[Define | Forget]:
-        """Return what workers must be told before a call of a function."""
+        """Return the messages that workers need before a call of a function."""
         if function_id not in self._known:
             yield Define(function_id=function_id, function=function)
         self._known.pop(function_id, None)

@@ -1,4 +1,4 @@
-"""The merges of contributions: the values of all replicas become one, which is committed."""
+"""Merges contributions: combines the values of all replicas into one, and commits it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Merging:
         """Merge and commit writes to which all replicas have contributed.
 
         Raises:
-            VariableError: A value does not fit; what comes before it has happened.
+            VariableError: A value does not fit; the writes before it are committed.
         """
         arrangement = collectives.arrangement
         if arrangement is not None and self._fits(arrangement):
@@ -38,7 +38,7 @@ class Merging:
     def _merge_each(
         self, call_id: int, collectives: Collectives, now_s: float, idle: Sequence[int]
     ) -> Steps:
-        """Merge one write after the other, whatever else the contributions contain."""
+        """Merge the writes one by one; works for every contribution."""
         values_of = [_values_of(arrival) for arrival in collectives.arrivals]
         for position in range(collectives.start, collectives.stop):
             write = _write(collectives.arrivals[0], position)
@@ -129,7 +129,7 @@ def _values_of(arrival: Arrival) -> list[Array]:
 
 
 def _waited_s(collectives: Collectives, waited_until_s: list[float], now_s: float) -> float:
-    """Return how long all replicas waited for this merge, without the time for earlier merges."""
+    """Return the replicas' total wait for this merge, without the time for earlier merges."""
     waited_s = 0.0
     for replica_id, arrival in enumerate(collectives.arrivals):
         waited_s += now_s - max(arrival.at_s, waited_until_s[replica_id])

@@ -106,9 +106,9 @@ def unlike(
     *,
     strict: bool = False,
 ) -> MismatchError | None:
-    """Return the error for a collective to which replicas came with unlike arrivals, if they did.
+    """Return the error for a collective with unlike arrivals; None if the arrivals are alike.
 
-    It names all replicas, also those that did not come.
+    The error names all replicas, including those that did not arrive.
     """
     present = _present(index, participants)
     first, *others = present.values()
@@ -130,13 +130,13 @@ def _present(index: int, participants: Sequence[Participant]) -> dict[int, Point
 
 
 def _most_common(groups: Sequence[Group], present: Mapping[int, Point]) -> Point:
-    """Return what most of the replicas that came did."""
+    """Return the most common arrival."""
     came = [group.replica_ids for group in groups if group.replica_ids[0] in present]
     return present[max(came, key=len)[0]]
 
 
 def _details(kind: Mismatch, present: Mapping[int, Point]) -> Iterator[Fact]:
-    """Return how names or values differ, where the replicas' lines do not show it."""
+    """Return the differences of names or values that the replicas' lines do not show."""
     if kind is Mismatch.NAME:
         names: dict[str, list[int]] = {}
         for i, point in present.items():
@@ -155,7 +155,7 @@ def _details(kind: Mismatch, present: Mapping[int, Point]) -> Iterator[Fact]:
 
 
 def crossing(points: Sequence[Collective]) -> tuple[str, str]:
-    """Return the warning about unnamed collectives of different lines, and where it points.
+    """Return the warning about unnamed collectives of different lines, and its location.
 
     Args:
         points: Of all replicas, in replica order.
@@ -170,7 +170,7 @@ def crossing(points: Sequence[Collective]) -> tuple[str, str]:
 def absent(
     index: int, participants: Sequence[Participant], specs: Mapping[int, VariableSpec]
 ) -> MismatchError:
-    """Return the error for a collective that a replica can no longer come to."""
+    """Return the error for a collective at which a replica can no longer arrive."""
     groups = at_collective(participants, index, specs)
     ended = sum(one.ended is not None and one.position <= index for one in participants)
     point = _most_common(groups, _present(index, participants))
@@ -183,10 +183,10 @@ def standstill(
     specs: Mapping[int, VariableSpec],
     now_at: Mapping[int, str],
 ) -> list[str]:
-    """Return what the replicas of a call do now, a line for those that do the same.
+    """Return the present activity of the replicas of a call, one line per group.
 
     Args:
-        now_at: The lines at which replicas are now, as far as that is known.
+        now_at: The lines at which replicas are now, as far as known.
     """
     doings = (doing(one, specs, now_at.get(i, "")) for i, one in enumerate(participants))
     return group_lines(grouped(doings))
@@ -199,12 +199,12 @@ def uneven(
     participants: Sequence[Participant],
     specs: Mapping[int, VariableSpec],
 ) -> MismatchError:
-    """Return the error for a deferred variable that replicas have not written alike.
+    """Return the error for a deferred variable to which replicas made different writes.
 
     Args:
-        counts: By replica, the writes in this call, as far as it is known.
-        operations: By replica, a number for the sequence of operations.
-        participants: Of the call; none if what they do is no matter.
+        counts: By replica, the number of writes in this call, as far as known.
+        operations: By replica, a hash of the sequence of operations.
+        participants: Of the call; empty if their activity is not relevant.
     """
     present: Sequence[Participant | None] = participants or [None] * len(counts)
     wrote = (after_writing(*one, specs) for one in zip(present, counts, strict=True))

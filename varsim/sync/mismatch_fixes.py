@@ -1,4 +1,4 @@
-"""Fixes of a mismatch: with which all arrivals would have been combined, and the value of that."""
+"""Fixes of a mismatch: changes with which all arrivals can be combined, and the result."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def of_mismatch(
     values: Sequence[Sequence[Array]],
     specs: Mapping[int, VariableSpec],
 ) -> Iterator[Fix]:
-    """Return operations and settings with which all arrivals would have been combined.
+    """Return operations and settings with which all arrivals can be combined.
 
     Args:
         points: Of all replicas, in replica order; they are not alike.
-        values: What each of them contributed; nothing where that does not count.
+        values: The contribution of each replica; empty if it does not count.
     """
     few = are_few(chain.from_iterable(values))
     writes = [point for point in points if isinstance(point, Write)]
@@ -42,8 +42,8 @@ def of_mismatch(
 def _of_writes(
     spec: VariableSpec, writes: Sequence[Write], values: Sequence[Array] | None
 ) -> Iterator[Fix]:
-    """Yield one operation for all, or settings with which these writes need not be alike."""
-    one_shape = len({write.shape for write in writes}) == 1  # others cannot be combined
+    """Yield one operation for all, or settings that permit unlike writes."""
+    one_shape = len({write.shape for write in writes}) == 1  # other shapes cannot be combined
     for operation in dict.fromkeys(write.operation for write in writes):
         if one_shape:
             alike = WriteAlike(operation)
@@ -77,7 +77,8 @@ def _of_reductions(
 ) -> Iterator[Fix]:
     """Yield one op for all and, where dtypes differ, one dtype that holds them all.
 
-    Only for one reduction by its name, or else by its line: values of others are not mixed.
+    Only if all replicas call one reduction, by its name or else by its line: values of different
+    reductions are not mixed.
     """
     first = reductions[0]
     if any(point.label != first.label or are_crossed(first, point) for point in reductions):

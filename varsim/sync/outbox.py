@@ -13,12 +13,12 @@ from varsim.protocol.messages import Contribution, Layout, Message, Write
 from varsim.spec import Array, VariableSpec
 
 MAX_LAYOUTS: Final = 64
-"""How many layouts a replica and the coordinator remember; then the oldest is replaced."""
+"""Number of layouts that a replica and the coordinator remember; then the oldest is replaced."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KnownWrite:
-    """A write that a program makes again and again; equal writes are one object."""
+    """A write that a program repeats; equal writes are one object."""
 
     write: Write
 
@@ -32,8 +32,8 @@ class _Known:
 class Outbox:
     """Collects the writes of one replica, and packs them when they leave.
 
-    A program writes the same variables in the same lines at every step. So each write is known
-    by its identity, and a sequence of them that has left before is named by its layout's id.
+    A program writes the same variables in the same lines at every step. So each write is identified
+    by its object, and a sequence that was sent before by the id of its layout.
     """
 
     def __init__(self, specs: Mapping[int, VariableSpec]) -> None:
@@ -50,16 +50,16 @@ class Outbox:
         """Take a write.
 
         Args:
-            value: Its bytes, or an array to which nothing writes any more; None if not needed.
+            value: Its bytes, or an array that never changes again; None if not needed.
         """
         self._waiting.append(known)
         self._values.append(value)
 
     def leave(self, call_id: int, index: int) -> list[Message]:
-        """Return everything in it as messages, and be empty.
+        """Return all writes as messages, and empty the outbox.
 
         Args:
-            index: Of the meeting that the first write is.
+            index: The position of the first write among the collectives of the call.
         """
         if not self._waiting:
             return []
@@ -95,7 +95,7 @@ class Outbox:
 
 def _packed(bucket: Bucket, values: list[bytes | Array | None], count: int) -> Array:
     first = values[bucket.positions[0]]
-    if first is None:  # nor are the others needed
+    if first is None:  # the other values are not needed either
         return np.empty(0, bucket.dtype)
     if len(bucket.positions) == 1:
         if isinstance(first, np.ndarray):

@@ -1,4 +1,4 @@
-"""What one replica does in one running call, as the coordinator sees it."""
+"""The coordinator's view of one replica in one running call."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from varsim.spec import Array, VariableSpec
 
 
 class Status(Enum):
-    """What a replica of a call is doing, according to its messages."""
+    """The state of a replica of a call, according to its messages."""
 
     RUNNING = "runs"
     WAITING = "waits"
@@ -37,7 +37,7 @@ class Status(Enum):
 
 
 class Arrangement:
-    """How some writes lie in buckets: one object for all layouts that differ only in places."""
+    """The arrangement of writes in buckets: shared by layouts that differ only in locations."""
 
     __slots__ = ("__weakref__", "buckets")
 
@@ -47,7 +47,7 @@ class Arrangement:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """What the id of a layout stands for, once a contribution has named it."""
+    """The decoded layout of a contribution, by the layout's id."""
 
     writes: tuple[Write, ...]
     arrangement: Arrangement
@@ -64,11 +64,11 @@ class Plans:
         )
 
     def learn(self, replica_id: int, layout: Layout) -> None:
-        """Take a layout of a replica. It may belong to a call that has failed, and not be used."""
+        """Take a layout of a replica. It may belong to a failed call and stay unused."""
         self._of_replica[replica_id][layout.layout_id] = layout
 
     def plan(self, replica_id: int, layout_id: int) -> Plan:
-        """Return what a contribution of a replica consists of.
+        """Return the writes of a contribution of a replica.
 
         Raises:
             ProtocolError: The replica has not sent such a layout, or it names an unknown variable.
@@ -92,7 +92,7 @@ class Plans:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Arrival:
-    """What one replica came with to one collective, or to several in a row."""
+    """The arrival of one replica at one collective, or at several in a row."""
 
     start: int  # position of the first
     stop: int  # position after the last
@@ -101,14 +101,14 @@ class Arrival:
     at_s: float  # when it came
 
     def at(self, position: int) -> Point:
-        """Return what it did at one of these positions."""
+        """Return its operation at one of these positions."""
         if self.plan is not None:
             return self.plan.writes[position - self.start]
         assert not isinstance(self.collective, Contribution), "a contribution has a plan"
         return self.collective
 
     def values_at(self, position: int) -> Sequence[Array]:
-        """Return the values that it brought to one of them; none if they do not count."""
+        """Return its values at one of these positions; empty if they do not count."""
         if isinstance(self.collective, AllReduce):
             return self.collective.leaves
         if self.plan is None or not isinstance(self.collective, Contribution):
@@ -120,15 +120,15 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Collectives:
-    """Consecutive collectives to which all replicas have come, so that they can happen."""
+    """Consecutive collectives at which all replicas have arrived."""
 
     start: int
     stop: int
-    arrivals: Sequence[Arrival]  # in replica order; an arrival may have further collectives
+    arrivals: Sequence[Arrival]  # in replica order; an arrival may contain later ones
 
     @property
     def arrangement(self) -> Arrangement | None:
-        """Return how the writes are arranged, if these are whole contributions that are alike."""
+        """Return the common arrangement of the writes, if these are whole, equal contributions."""
         first = self.arrivals[0].plan
         if first is None:
             return None
@@ -152,7 +152,7 @@ class Participant:
     seen_at: str = ""  # file:line of its last message
 
     def point(self, position: int) -> Point | None:
-        """Return what it did at the position of a collective that has not happened yet."""
+        """Return its operation at a pending collective; None if it has not arrived."""
         return next(
             (
                 arrival.at(position)
@@ -163,7 +163,7 @@ class Participant:
         )
 
     def values(self, position: int) -> Sequence[Array]:
-        """Return the values that it brought to a collective that has not happened yet."""
+        """Return its values for a pending collective."""
         arrivals = (
             arrival for arrival in self.arrivals if arrival.start <= position < arrival.stop
         )

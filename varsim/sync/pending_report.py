@@ -1,4 +1,4 @@
-"""What a replica will report to the coordinator when the next call ends."""
+"""The report of a replica to the coordinator at the end of the next call."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from varsim.sync.components import ReplicaVariable
 
 
 class PendingReport:
-    """Collects what happened on a replica since its last report."""
+    """Collects reads, writes, output and warnings since the replica's last report."""
 
     def __init__(self) -> None:
         self.touched: dict[int, ReplicaVariable] = {}
@@ -20,12 +20,12 @@ class PendingReport:
         self._warnings.append((text, location))
 
     def add(self, output: str, warnings: tuple[tuple[str, str], ...]) -> None:
-        """Add what a function printed, and the warnings about it."""
+        """Add a function's output, and the warnings about the function."""
         self._output += output
         self._warnings += warnings
 
     def forget(self, variable_id: int) -> None:
-        """Leave a variable out that the program has dropped."""
+        """Remove a variable that the program has dropped."""
         self.touched.pop(variable_id, None)
 
     def take(self) -> Report:

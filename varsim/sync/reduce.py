@@ -2,8 +2,8 @@
 
 Every sum is a left fold in replica order that rounds to the dtype at each step, so a result is
 bit for bit the same on every run, every cluster and every exchange. Where TensorFlow folds left,
-so does its result equal this one bit for bit; where it uses a ring or a reciprocal (D8), up to
-rounding.
+its result equals this one bit for bit; where it uses a ring or a reciprocal (D8), the results are
+equal up to rounding.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from varsim.errors import AggregationError, ShapeError, ValueMismatchError, Valu
 from varsim.spec import Array, Operation, ReduceOp, VariableAggregation
 
 _SILENT = np.errstate(over="ignore", invalid="ignore", divide="ignore")
-"""Overflow gives inf and inf minus inf NaN, as in TensorFlow: values to look at, not warnings."""
+"""Overflow gives inf, and inf - inf gives NaN, as in TensorFlow; NumPy must not warn."""
 
 
 @_SILENT
@@ -78,7 +78,7 @@ def require_one_shape(components: Sequence[Array]) -> None:
 
 
 def require_combinable(values: Sequence[Array], aggregation: VariableAggregation) -> None:
-    """Refuse what `aggregate` refuses.
+    """Refuse values that `aggregate` refuses.
 
     Raises:
         ValueMismatchError: The shapes differ.
@@ -89,7 +89,7 @@ def require_combinable(values: Sequence[Array], aggregation: VariableAggregation
 
 
 def require_numbers(values: Sequence[Array], aggregation: VariableAggregation) -> None:
-    """Refuse what `aggregate` refuses of values that have one shape.
+    """Refuse dtypes that `aggregate` refuses; shapes are not checked.
 
     Raises:
         AggregationError: A sum or a mean of bools.
@@ -99,11 +99,11 @@ def require_numbers(values: Sequence[Array], aggregation: VariableAggregation) -
 
 
 def require_addable(values: Sequence[Array]) -> None:
-    """Refuse what cannot be added up.
+    """Refuse values that cannot be added.
 
     Raises:
         ValueMismatchError: The shapes differ.
-        AggregationError: bools.
+        AggregationError: The values are bools.
     """
     require_one_shape(values)
     if values[0].dtype.kind == "b":
@@ -117,12 +117,12 @@ def merge(
     operation: Operation,
     mirror: Array | None,
 ) -> Array:
-    """Return what a merge leads to: `mirror` after `operation` with the combined values.
+    """Return the result of a merge: `mirror` after `operation` with the combined values.
 
     Args:
         values: One per replica, in replica order, of one shape and dtype; for
             ONLY_FIRST_REPLICA the first is enough.
-        mirror: What all components hold; None for the combined value itself.
+        mirror: The value of all components; None: return the combined value itself.
     """
     agreed = _aggregate(values, aggregation)
     return agreed if mirror is None else _apply(operation, mirror, agreed)
@@ -200,15 +200,15 @@ def concatenate(values: Sequence[Array], axis: int) -> Array:
 def share_of(value: Array, dtype: np.dtype[np.generic], num_replicas: int, variable: str) -> Array:
     """Return one replica's share of a value that is assigned to an ON_READ SUM variable.
 
-    Integers are divided exactly and truncated towards zero: 7 over 2 replicas gives 3, so that
-    the variable then reads 6; so is a fraction that is assigned to an integer variable.
+    Integers are divided exactly and truncated towards zero: 7 over 2 replicas gives 3, so the
+    variable then reads 6. A fraction that is assigned to an integer variable is truncated, too.
 
     Args:
-        value: A number of any kind but bool; an array's own dtype rounds the quotient.
-        dtype: The variable's.
+        value: A number of any kind except bool; the quotient is rounded to an array's own dtype.
+        dtype: The dtype of the variable.
     Raises:
-        ValueTypeError: bools cannot be divided, and a complex number is no real one.
-    Source: TensorFlow 2.21, with D7 for what it rounds on the way.
+        ValueTypeError: A bool value or variable, or a complex value for a real variable.
+    Source: TensorFlow 2.21, with D7 for its intermediate rounding.
     """
     if value.dtype.kind == "b" or dtype.kind == "b":
         raise ValueTypeError(variable, "a bool has no share: it cannot be divided", "Use a number.")
@@ -227,7 +227,7 @@ def share_of(value: Array, dtype: np.dtype[np.generic], num_replicas: int, varia
 def loses_remainder(
     value: Array, dtype: np.dtype[np.generic], num_replicas: int, variable: str
 ) -> bool:
-    """Return whether the shares of a value, which are integers, do not add up to it.
+    """Return whether the sum of a value's integer shares differs from the value.
 
     Raises:
         As `share_of`.
@@ -240,8 +240,7 @@ def loses_remainder(
 def apply(operation: Operation, component: Array, value: Array) -> Array:
     """Return a component after `operation` with `value` of the same shape and dtype.
 
-    The result may be `value` itself, and is a new array otherwise: a value that was read before
-    does not change.
+    The result is a new array or `value` itself, so values that were read before do not change.
     """
     return _apply(operation, component, value)
 
@@ -268,32 +267,33 @@ _CERTAIN: dict[np.dtype[np.generic], Limits] = {
     )
     for name in "i1 i2 i4 i8 u1 u2 u4 u8 f4 f8".split()
 }
-"""Between which numbers a sum is certainly no overflow, by dtype."""
+"""Range of sums that certainly do not overflow, by dtype."""
 
 
 def limits_of(dtype: np.dtype[np.generic]) -> Limits | None:
-    """Return the numbers between which a sum is certainly no overflow; None if there are none."""
+    """Return the range of sums that certainly do not overflow; None for other dtypes."""
     return _CERTAIN.get(dtype)
 
 
 def apply_in_place(
     operation: Operation, component: Array, value: Array, limits: Limits | None
 ) -> None:
-    """Add to, or subtract from, a component that nothing has read yet.
+    """Add to, or subtract from, a component to which no other reference exists.
 
     Args:
-        limits: Those of the component's dtype; see `limits_of`.
+        limits: The limits of the component's dtype; see `limits_of`.
     """
     if limits is not None and component.ndim == 0:
-        # A counter in a training loop. Python's floats are doubles, in which a sum of float32 is
-        # rounded to the same float32, and they cost a quarter of what keeping NumPy silent does.
+        # This is the case of a counter in a training loop. Python's floats are doubles; a float32
+        # sum computed in double rounds to the same float32. This takes a quarter of the time of
+        # np.errstate.
         other = value.item()
         total = component.item() + (other if operation is Operation.ASSIGN_ADD else -other)
         if limits[0] < total < limits[1]:
             component[()] = total
             return
     ufunc = np.add if operation is Operation.ASSIGN_ADD else np.subtract
-    if component.dtype.kind in "iu":  # integers wrap without a word
+    if component.dtype.kind in "iu":  # integers wrap without a warning
         ufunc(component, value, out=component)
         return
     with np.errstate(over="ignore", invalid="ignore"):

@@ -1,4 +1,4 @@
-"""Events of `ReplicaState`: the messages that a replica receives, and what its program does."""
+"""Events of `ReplicaState`: the messages that a replica receives, and its program's operations."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ReplicaRead:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ComponentWrite:
-    """The program writes this replica's component past the policy: `v.values[i].assign`."""
+    """The program writes this replica's component directly: `v.values[i].assign`."""
 
     variable_id: int
     operation: Operation
@@ -129,7 +129,7 @@ class EnterMerge:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CallHost:
-    """The program needs something done in the program's own process."""
+    """The replica requests an operation in the program's own process."""
 
     request: Payload
     location: str
@@ -144,7 +144,7 @@ class CallHost:
 
 @dataclass(frozen=True, slots=True)
 class ProgramBlocks:
-    """The program waits for a variable, and no message is at hand that could end the wait."""
+    """The program waits for a variable, and the inbox holds no message that could end the wait."""
 
     location: str
 
@@ -161,7 +161,7 @@ class FunctionReturns:
     """The function of the innermost call has returned.
 
     `warnings` are pairs of text and location. They and the output go into the call's report, or
-    into the next one if the call has failed meanwhile.
+    into the next report if the call has failed in the meantime.
     """
 
     result: Payload
@@ -191,7 +191,7 @@ class FunctionRaises:
 
 @dataclass(frozen=True, slots=True)
 class FunctionUnwinds:
-    """The function of the innermost call has left, because `Abandon` told it to."""
+    """The function of the innermost call has unwound after `Abandon`."""
 
 
 ProgramEvent = (

@@ -1,4 +1,4 @@
-"""What one replica holds and owes: the pure half of a worker."""
+"""The state of one replica, without I/O: the pure half of a worker."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ from varsim.sync.replica_events import (
 from varsim.sync.update_buffers import Allocate, UpdateBuffers
 
 SHUT_DOWN: Final = "the cluster is shut down"
-"""Why calls fail that run when the coordinator ends the cluster."""
+"""The reason for the failure of calls that run when the coordinator ends the cluster."""
 
 NOT_RUNNING: Final = "no function runs on this replica"
 
@@ -86,19 +86,19 @@ class _Call:
     settled: int = 0  # collectives whose commits have come
     aborted: str | None = None
     awaits: ReplicaVariable | None = None  # the program waits until this variable owes nothing
-    reads: bool = False  # and then reads it
-    awaits_answer: bool = False  # the program waits for a message to it
+    reads: bool = False  # whether it then reads the variable
+    awaits_answer: bool = False  # the program waits for a message
 
 
 class ReplicaState:
-    """Decides, for one replica, what every message and every step of its program means.
+    """Decides, for one replica, the effect of every message and of every program operation.
 
-    The shell calls `handle` with each event and does what the returned actions say, in order.
-    `handle` never waits: where the program must, an action says so, and a later event has the
-    action that lets the program go on.
+    The shell calls `handle` with each event and performs the returned actions, in order. `handle`
+    never waits: if the program must wait, it returns an `Await`, and a later event returns the
+    action that lets the program continue.
 
     Args:
-        allocate: Makes the array that a large contribution is copied to.
+        allocate: Makes the array to which a large contribution is copied.
     """
 
     def __init__(
@@ -122,12 +122,12 @@ class ReplicaState:
         self._touched = self._report.touched
 
     def handle(self, event: ReplicaEvent) -> Sequence[ReplicaAction]:
-        """Take one event, and return what the shell must do about it, in order.
+        """Take one event, and return the actions that the shell must perform, in order.
 
         Raises:
             VariableError: The policy, the dtype or the shape refuses a write; nothing has changed.
-            ProtocolError: The coordinator sent what cannot be meant for this replica.
-            InvalidTransition: The event makes no sense now; it is a bug of the shell.
+            ProtocolError: The coordinator sent a message that this replica cannot have got.
+            InvalidTransition: The event is not valid now; this is a bug of the shell.
         """
         if event.__class__ is ReplicaWrite:
             return self._write(event)
@@ -221,7 +221,7 @@ class ReplicaState:
 
     def _abort(self, abort: Abort) -> Sequence[ReplicaAction]:
         self._deferred.fail(abort.call_id)
-        for variable in self._variables.values():  # every replica starts to count again
+        for variable in self._variables.values():  # every replica restarts its count
             variable.local_writes = 0
         inside = [call for call in self._calls if call.call_id == abort.call_id]
         for call in inside:
@@ -302,7 +302,7 @@ class ReplicaState:
         call.next_index += 1
 
     def wait_and_repeat(self, variable: ReplicaVariable) -> Sequence[ReplicaAction]:
-        """Let the program wait for the commit of its last contribution, and write again then."""
+        """Let the program wait for the commit of its last contribution, and then write again."""
         call = self._innermost()
         call.awaits, call.reads = variable, False
         return [WAIT_AND_REPEAT]
@@ -313,7 +313,7 @@ class ReplicaState:
         return [Abandon(self.aborted)]
 
     def _check(self, variable: ReplicaVariable, rule: WriteRule, value: Array) -> None:
-        """Refuse what does not fit, where that is not plain already."""
+        """Refuse a value whose dtype or shape does not fit; the slow path of the check."""
         check_arithmetic(variable.spec, rule.operation, self.num_replicas if rule.combines else 1)
         if not self.owes_merge(variable):
             variable.coming = None
@@ -321,7 +321,7 @@ class ReplicaState:
         check_shape(variable.spec, rule.operation, before, value)
 
     def _diverge(self, variable: ReplicaVariable, write: ReplicaWrite) -> None:
-        """Warn, once for each variable, that the components of a mirrored one now differ."""
+        """Warn once per mirrored variable that its components now differ."""
         spec = variable.spec
         if spec.variable_id in self._warned or self.num_replicas == 1:
             return
@@ -334,7 +334,7 @@ class ReplicaState:
         return [Supply(self._buffers.supply(variable.component().shape, variable.spec.dtype))]
 
     def _write_component(self, write: ComponentWrite) -> Sequence[ReplicaAction]:
-        """Write this replica's component itself, past the policy."""
+        """Write this replica's component directly, not by the policy."""
         variable = self.components.find(write.variable_id)
         check_arithmetic(variable.spec, write.operation, 1)
         check_shape(variable.spec, write.operation, variable.component(), write.value)
@@ -344,7 +344,7 @@ class ReplicaState:
     # ------------------------------------------------------------ reads and waits
 
     def _read(self, read: ReplicaRead) -> Sequence[ReplicaAction]:
-        """Show this replica's component, once its own writes are committed."""
+        """Return the action that shows this replica's component after its writes are committed."""
         if self.aborted is not None:
             return [Abandon(self.aborted)]
         variable = self._variables.get(read.variable_id) or self.components.find(read.variable_id)
@@ -377,7 +377,7 @@ class ReplicaState:
         return False
 
     def _block(self, event: ProgramBlocks) -> Sequence[ReplicaAction]:
-        """Say what the program waits for; the outbox leaves with it."""
+        """Send the outbox, and tell the coordinator for which variable the program waits."""
         call = self._innermost()
         if call.awaits is None:
             raise InvalidTransition("the program does not wait for a variable")
@@ -397,7 +397,7 @@ class ReplicaState:
         )
 
     def _resume(self) -> Sequence[ReplicaAction]:
-        """Let the program go on, if it waits and need not wait any longer."""
+        """Let the program continue if its wait is over."""
         if not self._calls:
             return _NOTHING
         call = self._calls[-1]
@@ -427,7 +427,7 @@ class ReplicaState:
         return [*self._flush(event.message(call.call_id, index)), Await(may_block=False)]
 
     def _flush(self, last: Message) -> list[ReplicaAction]:
-        """Send the outbox, and then the message that makes it leave."""
+        """Send the outbox, followed by the message `last`."""
         call = self._calls[-1]
         writes = self._outbox.leave(call.call_id, call.left)
         call.left = call.next_index
@@ -438,7 +438,7 @@ class ReplicaState:
 
     @property
     def is_running(self) -> bool:
-        """Whether the function of a call runs here."""
+        """Return whether the function of a call runs here."""
         return bool(self._calls)
 
     def _innermost(self) -> _Call:
@@ -457,8 +457,8 @@ class ReplicaState:
     ) -> Sequence[ReplicaAction]:
         """Tell the coordinator how the function of the innermost call has ended.
 
-        It is told of the end of an aborted call too, since it waits for it. Commits of the call
-        may still come; they come before anything else.
+        The coordinator waits for the end of an aborted call too. Commits of the call may still
+        come; they come before any other message.
         """
         call = self._innermost()
         if isinstance(event, FunctionUnwinds) and self.aborted is None:

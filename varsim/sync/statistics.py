@@ -1,4 +1,4 @@
-"""What each variable's synchronisation cost, counted by the rules and not by packets."""
+"""The cost of each variable's synchronisation, counted by the rules and not by packets."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from varsim.sync import policies
 class VariableStatistics:
     """One variable's account.
 
-    `messages` and `size_bytes` are what the variable's synchronisation would need alone, one
-    message for each value that one process sends another; in fact many travel together.
+    `messages` and `size_bytes` count one message for each value that one process sends another, as
+    if each variable were synchronised alone; in fact one message carries many values.
     """
 
     variable_id: int
@@ -28,17 +28,17 @@ class VariableStatistics:
     dtype: np.dtype[np.generic]
     writes: int  # by the program and by every replica
     reads: int
-    merges: int  # times that all replicas met over a write
+    merges: int  # writes that were collectives of all replicas
     messages: int
     size_bytes: int
-    waited_s: float  # summed over replicas: while a contribution waited for the others'
-    spared: int  # components that reads did not fetch again, since nobody had written them
-    on_write: Cost | None  # what ON_WRITE would have cost instead; None if no write was deferred
+    waited_s: float  # sum over replicas of the wait of a contribution for the others
+    spared: int  # components that reads did not fetch again, since they were unchanged
+    on_write: Cost | None  # the cost with ON_WRITE instead; None if no write was deferred
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What synchronising a variable costs."""
+    """The cost of a variable's synchronisation."""
 
     merges: int
     messages: int
@@ -91,7 +91,7 @@ class Account:
         self.exchange_moved(num_replicas, num_replicas * size_bytes)
 
     def _on_write(self, num_replicas: int, size_bytes: int) -> Cost:
-        """Return what ON_WRITE would have cost: a merge for each write, and the program's part."""
+        """Return the cost with ON_WRITE: a merge for each write, and the program's part."""
         messages = 2 * num_replicas * self.deferred
         moved = self._values_of(num_replicas) * size_bytes * self.deferred
         return Cost(

@@ -1,4 +1,4 @@
-"""Replicas that still run the function of a call that is over.
+"""Replicas that still run the function of a finished call.
 
 A replica cannot be interrupted in its own code. It receives the abort when it next waits, or when
 its function ends, and then answers `Left`. Until then it does not answer.
@@ -16,14 +16,14 @@ from varsim.sync.call_site import CallSite
 from varsim.texts.stragglers import RunningSince, StillInCall
 
 PATIENCE_S: Final = 1.0
-"""How long the program waits for replicas to leave a call that it has given up itself.
+"""Longest wait of the program for replicas to leave a call that the program has given up.
 
 The user waits after pressing Ctrl-C, and a replica that waits for a message leaves within
 milliseconds. After a call that failed by itself, the program waits as in any call.
 """
 
 REMINDER_S: Final = 0.2
-"""When, within that time, the abort is sent again: an interrupt may have come while it was sent."""
+"""Time after which the abort is sent again: an interrupt may have stopped the first sending."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +36,17 @@ class Straggler:
     over_s: float  # when the call was over
     because: str  # what ended it
     by_program: bool  # whether the program gave it up: by an interrupt, or by a time-out
-    seen_at: str  # file:line where the replica last met the coordinator; empty: nowhere
+    seen_at: str  # file:line of the replica's last message; empty: no message
 
 
 class Stragglers:
-    """Which replicas are still in which calls that are over, from their messages."""
+    """The replicas that still run finished calls, according to their messages."""
 
     def __init__(self) -> None:
         self._inside: dict[tuple[int, int], Straggler] = {}  # by replica and call
 
     def __bool__(self) -> bool:
-        """Return whether there are any."""
+        """Return whether any replica still runs a finished call."""
         return bool(self._inside)
 
     def add(self, call_id: int, straggler: Straggler) -> None:
@@ -74,7 +74,7 @@ class Stragglers:
         ]
 
     def given_up(self, replica_ids: Collection[int]) -> list[Straggler]:
-        """Return those in a call that the program gave up, and that did not fail by itself."""
+        """Return those in a call that the program gave up and that did not fail by itself."""
         return [one for one in self.among(replica_ids) if one.by_program]
 
 
@@ -84,7 +84,7 @@ def still_running(
     """Return the error for a use of replicas that have not left a call that was given up.
 
     Args:
-        now_at: The lines at which replicas are now, as far as that is known.
+        now_at: The lines at which replicas are now, as far as known.
     """
     late = list(stragglers)
     first = late[0]
@@ -95,7 +95,7 @@ def still_running(
 def describe(
     stragglers: Iterable[Straggler], now_at: Mapping[int, str], now_s: float
 ) -> tuple[RunningSince, ...]:
-    """Return what each of them runs, since when and where."""
+    """Return the function, start time and location of each of them."""
     return tuple(
         RunningSince(
             one.replica_id,

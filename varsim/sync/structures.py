@@ -1,4 +1,4 @@
-"""Compares the structures of the replicas' values: at which path they differ, on which replicas."""
+"""Compares the structures of the replicas' values; finds the paths at which replicas differ."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from varsim.texts.facts import Fact
 from varsim.texts.mismatches import Lacks, Sides
 
 Node = tuple[str, ...]
-"""What is at a path: its kind and, for a leaf whose array matters, shape and dtype in words."""
+"""The node at a path: its kind and, for a leaf whose array is compared, shape and dtype."""
 
 Form = tuple[tuple[str, Node], ...]
 """A structure with the forms of its leaves: path and node of each."""
@@ -22,10 +22,10 @@ K = TypeVar("K")
 
 
 def form_of(structure: Structure, leaves: Sequence[Array], axis: int | None) -> Form:
-    """Return what must be the same on all replicas of a structure and its leaves.
+    """Return the properties of a structure and its leaves that must be equal on all replicas.
 
     Args:
-        axis: Along which sizes may differ.
+        axis: The axis along which sizes may differ.
     """
     remaining = iter(leaves)
     return tuple(
@@ -40,12 +40,12 @@ def _of_leaf(leaf: Array, axis: int | None) -> Node:
 
 
 def bare(structure: Structure) -> Form:
-    """Return the form of a structure whose arrays do not matter."""
+    """Return the form of a structure whose arrays are not compared."""
     return tuple((path, (kind,)) for path, kind in structure)
 
 
 def differences(forms: Mapping[int, Form]) -> list[Fact]:
-    """Return a fact for each path at which replicas hold something else.
+    """Return a fact for each path at which replicas differ.
 
     Args:
         forms: By replica.
@@ -81,6 +81,6 @@ def _at(path: str, at_path: Mapping[int, Node | None]) -> Iterator[Fact]:
 
 
 def fewest_first(who: Mapping[K, Sequence[int]]) -> tuple[tuple[K, tuple[int, ...]], ...]:
-    """Return what replicas have, with who has it: what the fewest have comes first."""
+    """Return each item with the replicas that have it; the item of the fewest comes first."""
     order = sorted(who.items(), key=lambda one: (len(one[1]), one[1]))
     return tuple((what, tuple(ids)) for what, ids in order)

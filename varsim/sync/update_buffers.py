@@ -10,7 +10,7 @@ from varsim.protocol.buckets import PACK_LIMIT_BYTES
 from varsim.spec import Array
 
 Allocate = Callable[[tuple[int, ...], np.dtype[np.generic]], Array]
-"""Makes an array, uninitialised, that is going to be sent."""
+"""Makes an uninitialised array for a value to be sent."""
 
 
 class UpdateBuffers:

@@ -1,4 +1,4 @@
-"""All variables of a cluster: what the program does to them, and what replicas report."""
+"""All variables of a cluster: applies the program's operations and the replicas' reports."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from varsim.sync.waits import Request
 @dataclass(slots=True)
 class _Fetching:
     variable_id: int
-    missing: dict[int, int]  # replica_id → place in `values`
-    keep: bool  # whether what comes stays true until it is written
+    missing: dict[int, int]  # replica_id → index in `values`
+    keep: bool  # whether the components stay valid until the next write
     request: Request
     values: list[Array | None] = field(default_factory=list)
 
@@ -37,8 +37,8 @@ class _Fetching:
 class VariableRegistry:
     """All variables of one cluster, as the coordinator knows them.
 
-    `call_running` is set by `CoordinatorState`: what a running call did to variables that replicas
-    write locally is only known at its end.
+    `CoordinatorState` sets `call_running`: local writes of a running call are reported only at its
+    end.
     """
 
     def __init__(self, num_replicas: int, tokens: Iterator[int]) -> None:
@@ -56,7 +56,7 @@ class VariableRegistry:
         return [Send(i, message) for i in range(self.num_replicas)]
 
     def create(self, spec: VariableSpec, value: Array) -> list[CoordinatorAction]:
-        """Create a variable; every component starts at `value`, which is not written to again."""
+        """Create a variable; every component starts at `value`, which stays unchanged."""
         self.specs[spec.variable_id] = spec
         self._variables.add(spec, value)
         if policies.defers(spec):
@@ -75,7 +75,7 @@ class VariableRegistry:
         return self._all(Forget(variable_ids=(variable_id,)))
 
     def mirror(self, variable_id: int) -> Array | None:
-        """Return what every component of a variable holds; None if they may differ."""
+        """Return the value that every component of a variable holds; None if they may differ."""
         if self._is_uncertain(self._variables.peek(variable_id)):
             return None
         return self._variables.mirror(variable_id)
@@ -85,7 +85,7 @@ class VariableRegistry:
         return self.call_running and not variable.merges
 
     def version(self, variable_id: int, replica_id: int | None) -> int:
-        """Return how many commits a component has had; without a replica_id the most of any."""
+        """Return the number of commits of a component; without a replica_id the largest one."""
         versions = self._variables.versions(variable_id)
         return max(versions) if replica_id is None else versions[replica_id]
 
@@ -121,7 +121,7 @@ class VariableRegistry:
     def overwrite(self, variable_id: int, value: Array) -> list[CoordinatorAction]:
         """Assign a deferred variable for the program, while all replicas wait or run nothing.
 
-        Writes that are not exchanged would be overwritten, and are dropped.
+        Writes that are not exchanged are dropped, because the assign overwrites them.
 
         Raises:
             ShapeError: The value does not fit; nothing has changed.
@@ -144,7 +144,7 @@ class VariableRegistry:
     def write_component(
         self, variable_id: int, replica_id: int, operation: Operation, value: Array
     ) -> list[CoordinatorAction]:
-        """Write one component for the program; the others do not follow.
+        """Write one component for the program; the others stay unchanged.
 
         Args:
             value: Of the variable's dtype, and of a shape that fits the component.
@@ -182,7 +182,7 @@ class VariableRegistry:
     def fetch(
         self, variable_id: int, replica_ids: Sequence[int]
     ) -> tuple[Request, list[CoordinatorAction]]:
-        """Ask replicas for their components; the answer has them in the same order."""
+        """Ask replicas for their components; the answer has the same order."""
         request_id = self._next_request_id
         self._next_request_id += 1
         variable = self._variables.alone(variable_id)
@@ -219,7 +219,7 @@ class VariableRegistry:
         return tuple(account.statistics(self.num_replicas) for account in accounts)
 
     def take_report(self, replica_id: int, report: Report) -> None:
-        """Take what a replica counted during a call."""
+        """Add the counts that a replica reports for a call."""
         variables = self._variables
         for variable_id, writes, reads in report.accesses:
             if variable_id in variables:

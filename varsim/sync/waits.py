@@ -1,4 +1,4 @@
-"""What an operation of the program waits for."""
+"""The conditions for which an operation of the program waits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from varsim.sync.stragglers import Straggler, Stragglers
 
 @dataclass(slots=True, eq=False)
 class Request:
-    """Something that was asked for; over once there is an answer or an error."""
+    """A request; over after an answer or an error."""
 
     answer: Any = None
     error: VarsimError | None = None
@@ -24,17 +24,17 @@ class Request:
         return
 
     def end(self, answer: Any = None, error: VarsimError | None = None) -> None:
-        """Note the answer, or why there will be none."""
+        """Note the answer, or the error that replaces it."""
         self.answer, self.error, self.done = answer, error, True
 
     def is_over(self, now_s: float) -> bool:  # noqa: ARG002  # only departures depend on it
-        """Return whether the operation can go on."""
+        """Return whether the operation can continue."""
         return self.done
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Departure:
-    """Replicas have to leave calls that the program gave up; over once they have, or at a time."""
+    """A wait for replicas to leave abandoned calls; over when all have left, or at its deadline."""
 
     stragglers: Stragglers
     replica_ids: Collection[int]
@@ -46,7 +46,7 @@ class Departure:
         return self.stragglers.given_up(self.replica_ids)
 
     def is_over(self, now_s: float) -> bool:
-        """Return whether the operation can go on."""
+        """Return whether the operation can continue."""
         return now_s >= self.until_s or not self.late
 
 

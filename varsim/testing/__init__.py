@@ -1,4 +1,4 @@
-"""For tests of programs that use varsim: clusters without processes, and replayed runs."""
+"""Tools for tests of programs that use varsim: clusters without processes, and replayed runs."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ from varsim.sync.replica_state import ReplicaState
 
 @dataclass(frozen=True, slots=True)
 class RecordedEvents:
-    """What happened to the state of one process.
+    """The recorded events of the state of one process.
 
     Attributes:
         state: The name of the state's class.
@@ -44,12 +44,12 @@ class RecordedEvents:
 
 
 class ReplayDiffers(AssertionError):
-    """A state has not answered an event as it did in the recorded run."""
+    """A state answered an event differently than in the recorded run."""
 
 
 @contextmanager
 def recorded_events(folder: Path) -> Iterator[None]:
-    """Within the block, the processes of new clusters record their events in a folder."""
+    """Record the events of all processes of new clusters within the block in a folder."""
     before = os.environ.get(EVENT_LOGS)
     os.environ[EVENT_LOGS] = str(folder)
     try:
@@ -62,7 +62,7 @@ def recorded_events(folder: Path) -> Iterator[None]:
 
 
 def read_logs(folder: Path) -> list[RecordedEvents]:
-    """Return what all processes have recorded in a folder, each as far as it came."""
+    """Return the records of all processes in a folder; incomplete for a killed process."""
     return [_read(path) for path in sorted(folder.glob(f"*{SUFFIX}"))]
 
 
@@ -80,7 +80,7 @@ def replay(log: RecordedEvents) -> None:
     """Give all events of a log to a fresh state.
 
     Raises:
-        ReplayDiffers: The state answers one of them with something else; the text says which.
+        ReplayDiffers: The state answers an event differently; the text says which event.
     """
     states = {"CoordinatorState": CoordinatorState, "ReplicaState": ReplicaState}
     state: Any = states[log.state](**log.parameters)
@@ -118,7 +118,7 @@ def _unlike(one: Any, other: Any, where: str) -> str:
     if isinstance(one, np.ndarray):
         same = one.shape == other.shape and one.dtype == other.dtype
         return "" if same and one.tobytes() == other.tobytes() else where
-    if isinstance(one, BaseException):  # what the program adds to it later does not count
+    if isinstance(one, BaseException):  # later additions by the program are ignored
         return _unlike(one.args, other.args, f"{where}.args")
     if is_dataclass(one):
         names = [field.name for field in fields(one)]

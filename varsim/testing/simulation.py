@@ -45,7 +45,7 @@ def simulated_cluster(seed: int | None = None) -> Iterator[SimulatedCluster]:
     """Run the replicas of new strategies in this process, within the block.
 
     Args:
-        seed: Chooses one of the possible orders of events; None is TensorFlow's.
+        seed: Selects one of the possible orders of events; None selects TensorFlow's.
     """
     launcher = SimulatedCluster(seed)
     with use_launcher(launcher):
@@ -81,7 +81,7 @@ class Validation:
         """Check the state.
 
         Raises:
-            AssertionError: It contradicts itself.
+            AssertionError: The state is inconsistent.
         """
         state.validate()
 
@@ -177,7 +177,7 @@ class SimulatedNetwork:
         self._to_coordinator[replica_id].extend(messages)
 
     def where(self, replica_id: int) -> str | None:  # noqa: ARG002  # the link's name
-        """Return None: while the program runs, replicas do not."""
+        """Return None: replicas do not run while the program runs."""
         return None
 
     def close(self, busy: Collection[int] = ()) -> None:  # noqa: ARG002  # replicas never are
@@ -227,7 +227,7 @@ class _SimulatedWorker:
             self.replica.serve()
         except greenlet.GreenletExit:
             raise
-        except BaseException as error:  # it would end the process of a real worker
+        except BaseException as error:  # in a real worker it would end the process
             lost = Lost(f"ended by {type(error).__name__}: {error}", "", "")
             self._network.from_worker(self.replica_id, [lost])
         self.dead = True
@@ -257,7 +257,7 @@ class _SimulatedWorker:
         self._network.from_worker(self.replica_id, messages)
 
     def receive(self, timeout_s: float | None) -> list[Message]:
-        """Let others run until there are messages; simulated time needs no timeout."""
+        """Let other workers run until there are messages; simulated time needs no timeout."""
         del timeout_s
         while not self.inbox:
             parent = self._greenlet.parent

@@ -1,1 +1,1 @@
-"""The sentences that varsim says about variables: errors, warnings, and what `explain` prints."""
+"""The sentences about variables in errors, in warnings and in the output of `explain`."""

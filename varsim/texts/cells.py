@@ -8,17 +8,17 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellText:
-    """What documents and `varsim explain` say of one cell.
+    """The texts about one cell in documents and in `varsim explain`.
 
     Attributes:
-        brief: What the cell does, for the table of all cells.
-        narrow: What becomes of a write in replica context, for a narrow column.
-        write, read: What an operation does, and which messages that takes.
-        deferred_write, deferred_read: The same of a variable whose writes are deferred, where it
-            differs.
-        waits: Why a write makes replicas wait for each other; what is computed follows.
+        brief: The effect of the cell, for the table of all cells.
+        narrow: The effect of a write in replica context, for a narrow column.
+        write, read: The effect of an operation, and its messages.
+        deferred_write, deferred_read: The same for a variable whose writes are deferred, if
+            different.
+        waits: The reason why replicas wait for each other at a write; the computation follows.
         differences: The numbers of the differences from TensorFlow that concern a write.
-        read_differences: Those that concern a read.
+        read_differences: The numbers of those that concern a read.
     """
 
     brief: str

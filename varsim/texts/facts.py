@@ -1,7 +1,7 @@
 """Facts: structured values that errors carry, and that render themselves.
 
-The engine decides and makes facts; the sentences stand in this package only. A fact is a frozen
-dataclass of plain values, so it can be compared, and can travel to another process in an error.
+The engine decides and makes facts; only this package contains sentences. A fact is a frozen
+dataclass of plain values, so it can be compared, and sent to another process in an error.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ if TYPE_CHECKING:  # varsim.errors imports this module, and --help must not impo
     from varsim.spec import Array
 
 _SHOWN_ELEMENTS = 6
-"""So many elements tell two values apart, and fit on a line."""
+"""Number of elements shown: enough to distinguish two values, and few enough for one line."""
 
 
 class Fact(ABC):
-    """What is known, as fields; `str` gives the sentence, or the part of one."""
+    """A fact as fields; `str` returns its sentence, or a part of a sentence."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""Fixes: what to change in a program, and what the program gets then."""
+"""Fixes: changes of a program, and their results."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from varsim.spec import (
 from varsim.texts.facts import Fact, shown
 
 COMBINED: Final = {
-    VariableAggregation.NONE: "the first",  # of a mirror, whose components should be alike
+    VariableAggregation.NONE: "the first",  # of a mirror, whose components should be equal
     VariableAggregation.SUM: "the sum",
     VariableAggregation.MEAN: "the mean",
     VariableAggregation.ONLY_FIRST_REPLICA: "the first",
 }
-"""What an aggregation makes of values that are not known."""
+"""The result of an aggregation of unknown values."""
 
 DOES: Final = {
     Operation.ASSIGN: "assigns",
     Operation.ASSIGN_ADD: "adds",
     Operation.ASSIGN_SUB: "subtracts",
 }
-"""What a write does with a value."""
+"""The effect of a write with a value."""
 
 _SIGNS: Final = {Operation.ASSIGN_ADD: "+", Operation.ASSIGN_SUB: "-"}
 
@@ -38,7 +38,7 @@ def _operand(value: Array | None) -> str:
     return "x" if value is None else shown(value)
 
 
-# ---------------------------------------------------------------- what to change
+# ---------------------------------------------------------------- changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +146,12 @@ class ReduceComponents(Fact):
         return f"strategy.reduce({self.op.name!r}, v, axis=None)"
 
 
-# ---------------------------------------------------------------- what the program gets
+# ---------------------------------------------------------------- results
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reads(Fact):
-    """What a cross-replica read gives."""
+    """The value of a cross-replica read."""
 
     aggregation: VariableAggregation
     value: Array | None  # None if it is not known
@@ -165,9 +165,9 @@ class Reads(Fact):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Agrees(Fact):
-    """What a write on every replica does to all components.
+    """The effect on all components of a write by every replica.
 
-    With `if_all_write`, the value of one replica stands for those of all.
+    `if_all_write` is the value of one replica, assumed for all replicas.
     """
 
     operation: Operation
@@ -189,7 +189,7 @@ class Agrees(Fact):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Components(Fact):
-    """What all components become, or are."""
+    """The values of all components, now or after a change."""
 
     values: tuple[Array, ...]
     become: bool = False
@@ -201,7 +201,7 @@ class Components(Fact):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Gives(Fact):
-    """What an expression gives."""
+    """The value of an expression."""
 
     values: tuple[Array, ...]
 
@@ -211,7 +211,7 @@ class Gives(Fact):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Does(Fact):
-    """What a write of a value does, where nothing is aggregated."""
+    """The effect of a write of a value without aggregation."""
 
     operation: Operation
     value: Array

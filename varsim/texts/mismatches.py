@@ -13,7 +13,7 @@ from varsim.texts.facts import Fact, name_replicas
 from varsim.texts.replicas import CollectiveAt, Group, group_lines
 
 MOST_DIFFERENCES: Final = 6
-"""How many differences of structures an error lists."""
+"""Largest number of differences of structures that an error lists."""
 
 _SAME_LINES: Final = (
     "If they are the same operation, give it the same name= on every replica; if not, make every "
@@ -22,7 +22,7 @@ _SAME_LINES: Final = (
 
 
 class Mismatch(IntEnum):
-    """How two replicas' arrivals at a collective differ; of several, the least number is told."""
+    """The difference of two replicas' arrivals at a collective; the lowest number is reported."""
 
     OPERATION = 1  # another variable, operation, or kind of collective
     NAME = 2  # the same operation under another name
@@ -54,7 +54,7 @@ _REMEDIES: Final = {
 
 
 def in_short(kind: Mismatch) -> str:
-    """Return what happened and what to do about it, without who did what."""
+    """Return the problem and the remedy, without the replicas."""
     return f"{_headline(kind, 0)}. {_REMEDIES[kind]}"
 
 
@@ -70,7 +70,7 @@ def _headline(kind: Mismatch, index: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class NeedsAll(Fact):
-    """Why a write makes replicas wait; without a spec, why another collective does."""
+    """The reason why replicas wait at a write or, without a spec, at another collective."""
 
     spec: VariableSpec | None = None
     cell: str = ""  # the key of the variable's cell
@@ -143,7 +143,7 @@ class Absent(Fact):
     """Some replicas wait at a collective for others whose functions have ended."""
 
     index: int
-    ended: int  # how many have
+    ended: int  # the number of these others
     groups: tuple[Group, ...]
     reason: NeedsAll
     is_write: bool
@@ -164,7 +164,7 @@ class Absent(Fact):
 
 @dataclass(frozen=True, slots=True)
 class Uneven(Fact):
-    """Replicas have not written a deferred variable alike."""
+    """Replicas have made different writes to a deferred variable."""
 
     spec: VariableSpec
     same_count: bool
@@ -172,13 +172,13 @@ class Uneven(Fact):
 
     @property
     def headline(self) -> str:
-        """Return what happened."""
+        """Return the problem."""
         what = "by different operations" if self.same_count else "a different number of times"
         return f"replicas wrote {self.spec.name!r} {what} in this call, where all must do the same"
 
     @property
     def remedy(self) -> str:
-        """Return what to do about it."""
+        """Return the remedy."""
         return (
             "Make every replica write it equally often, by the same operations in the same order, "
             "or use synchronization=ON_READ if each may write it independently."
@@ -203,7 +203,9 @@ class Uneven(Fact):
 class Crossing(Fact):
     """Unnamed collectives in different lines were combined, by call order alone."""
 
-    sides: tuple[tuple[CollectiveAt, tuple[int, ...]], ...]  # with who called each, fewest first
+    sides: tuple[
+        tuple[CollectiveAt, tuple[int, ...]], ...
+    ]  # with the callers of each, fewest first
 
     def __str__(self) -> str:
         operation = self.sides[0][0].operation
@@ -229,8 +231,8 @@ class Crossing(Fact):
 class Sides(Fact):
     """Different groups of replicas have different things."""
 
-    sides: tuple[tuple[str, tuple[int, ...]], ...]  # with who has each, fewest first
-    subject: str = ""  # what differs
+    sides: tuple[tuple[str, tuple[int, ...]], ...]  # with the replicas of each, fewest first
+    subject: str = ""  # the subject that differs
     facet: str = ""  # of the subject: "shape" or "dtype"
 
     def __str__(self) -> str:
@@ -253,7 +255,7 @@ class Lacks(Fact):
 
 
 def key_text(path: str) -> str:
-    """Return a path for readers: a single key of a dict without its brackets."""
+    """Return a path as shown to users: a single key of a dict without its brackets."""
     return path[1:-1] if path[:2] in {"['", '["'} and path.count("[") == 1 else path
 
 

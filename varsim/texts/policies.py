@@ -1,4 +1,4 @@
-"""What documents and `varsim explain` say of each policy, and the warnings at creation."""
+"""The texts of each policy in documents and in `varsim explain`, and the warnings at creation."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class PolicyText:
     """The texts of one policy.
 
     Attributes:
-        summary: What it does, in one sentence.
-        warning: What a program is warned of when it creates such a variable; empty for nothing.
+        summary: The effect of the policy, in one sentence.
+        warning: The warning when a program creates such a variable; empty for none.
     """
 
     summary: str
@@ -45,7 +45,7 @@ def text_of(synchronization: Synchronization, summary: str = "") -> PolicyText:
     """Return the texts of a policy.
 
     Args:
-        summary: That of a policy which TensorFlow does not have.
+        summary: The summary of a policy that TensorFlow does not have.
     """
     if isinstance(synchronization, CustomSynchronization):
         return PolicyText(summary)

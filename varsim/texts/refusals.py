@@ -1,4 +1,4 @@
-"""Why operations on variables are refused, and remedies; the warning that copies diverge."""
+"""The reasons for refused operations on variables, and remedies; the warning of divergence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What replicas do, with the location in the program, and groups of replicas that do the same."""
+"""Activities of replicas, with locations in the program, and groups of replicas by activity."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # varsim.errors imports this module, and --help must not impo
     from varsim.spec import Operation
 
 MOST_GROUPS: Final = 12
-"""How many groups of replicas an error lists: more would not be readable."""
+"""Largest number of groups of replicas in an error: more would not be readable."""
 
 
 def _at(location: str) -> str:
@@ -67,7 +67,7 @@ class ReadAt(Fact):
 
 @dataclass(frozen=True, slots=True)
 class HostCallAt(Fact):
-    """A request to the program to do something for the replica."""
+    """A request of the replica to the program."""
 
     location: str
 
@@ -75,11 +75,11 @@ class HostCallAt(Fact):
         return f"a request to the program{_at(self.location)}"
 
 
-# ---------------------------------------------------------------- what a replica does
+# ---------------------------------------------------------------- activities of a replica
 
 
 class Doing(Fact):
-    """What one replica does, or several that do the same."""
+    """The activity of one replica, or of several with the same activity."""
 
     __slots__ = ()
 
@@ -157,18 +157,18 @@ def _now(location: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class DidNotCome(Doing):
-    """The replica has not come to the collective, and does something else."""
+    """The replica has not arrived at the collective, and has another activity."""
 
     instead: Doing
 
     def of(self, count: int) -> str:
-        """Return what it does instead."""
+        """Return that activity."""
         return f"did not come ({self.instead.of(count)})"
 
 
 @dataclass(frozen=True, slots=True)
 class Wrote(Doing):
-    """How often the replica wrote a variable, and what it does now if that matters."""
+    """The number of the replica's writes to a variable, and its present activity if relevant."""
 
     count: int
     ended: str = ""  # "raised" or "returned", if its function has
@@ -190,14 +190,14 @@ class Wrote(Doing):
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Replicas that did the same, and what that was."""
+    """Replicas with the same activity."""
 
     replica_ids: tuple[int, ...]  # in replica order
     doing: Doing
 
     @property
     def what(self) -> str:
-        """Return what they did."""
+        """Return their activity."""
         return self.doing.of(len(self.replica_ids))
 
     def __str__(self) -> str:
@@ -205,7 +205,7 @@ class Group:
 
 
 def grouped(doings: Iterable[Doing], more: Iterable[Hashable] | None = None) -> tuple[Group, ...]:
-    """Group replicas by what they do, the smallest group first.
+    """Group replicas by their activity, the smallest group first.
 
     Args:
         doings: Of each replica, in replica order.

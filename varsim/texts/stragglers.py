@@ -1,4 +1,4 @@
-"""Replicas that still run the function of a call that is over."""
+"""Replicas that still run the function of a finished call."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from varsim.texts.facts import Fact
 
 @dataclass(frozen=True, slots=True)
 class RunningSince(Fact):
-    """What one of them runs, since when, and where."""
+    """The function that one of them runs, with its start time and location."""
 
     replica_id: int
     function: str
     since_s: float
     now_at: str  # "" if it is not known
-    seen_at: str  # where its last message came from; "" if there was none
+    seen_at: str  # location of its last message; "" if there was none
 
     def __str__(self) -> str:
         if self.now_at:
@@ -35,7 +35,7 @@ class StillInCall(Fact):
     """An operation needs replicas that have not left a call that the program gave up."""
 
     running: tuple[RunningSince, ...]
-    given_up_s: float  # how long ago
+    given_up_s: float  # the time since then
     because: str
 
     def __str__(self) -> str:

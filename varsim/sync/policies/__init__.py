@@ -1,8 +1,8 @@
 """The policy table: what an operation on a variable does, by synchronization and context.
 
-It is assembled from the rows of one file for each policy. `docs/semantics.md` shows it as one page
-and says the same in words; the golden cases in `tests/golden` test it against TensorFlow cell by
-cell. Nothing else asks for a mode.
+Each policy has one file with its rows; the table is assembled from them. `docs/semantics.md` shows
+the table on one page and explains it; the golden cases in `tests/golden` compare each cell with
+TensorFlow. No other code branches on a synchronization.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ POLICIES: Final[dict[VariableSynchronization, Policy]] = {
     VariableSynchronization.ON_READ: on_read.POLICY,
     VariableSynchronization.NONE: local_only.POLICY,
 }
-"""TensorFlow's four synchronizations, in the order in which one reads about them."""
+"""TensorFlow's four synchronizations, in the order of the documentation."""
 
 TABLE: Final = {
     (synchronization, context, operation): row
@@ -52,7 +52,7 @@ def policy_of(synchronization: Synchronization) -> Policy:
 
 
 def cell(spec: VariableSpec, context: Context, operation: Operation) -> Cell:
-    """Return what `operation` does to a variable in `context`: one cell of the table."""
+    """Return the effect of `operation` on a variable in `context`: one cell of the table."""
     row = policy_of(spec.synchronization).rows[context, operation]
     return row if isinstance(row, Cell) else row[spec.aggregation]
 
@@ -63,7 +63,7 @@ def merges(spec: VariableSpec) -> bool:
 
 
 def defers(spec: VariableSpec) -> bool:
-    """Return whether replicas keep what they write to a variable until it is read."""
+    """Return whether replicas keep their writes to a variable until it is read."""
     return cell(spec, Context.REPLICA, Operation.ASSIGN).is_deferred
 
 
@@ -73,9 +73,9 @@ def is_readable(spec: VariableSpec) -> bool:
 
 
 def resolve(spec: VariableSpec, *, strict: bool, adaptive: bool = False) -> VariableSpec:
-    """Return the spec with the settings in force, given the settings that a program asks for.
+    """Return the spec with the settings in force, given the settings that a program requests.
 
-    They are the same in replica context, where replica 0 creates for all.
+    The result is the same in replica context, where replica 0 creates the variable for all.
 
     Raises:
         SynchronizationError: NONE with `strict`, as TensorFlow always refuses it (D1).
@@ -101,10 +101,10 @@ def resolve(spec: VariableSpec, *, strict: bool, adaptive: bool = False) -> Vari
         )
     in_force = becomes.in_force(spec.shape, adaptive=adaptive)
     if in_force == spec.requested:
-        in_force = spec.requested  # which also says where other processes find its policy
+        in_force = spec.requested  # it also tells other processes where to find its policy
     return replace(spec, synchronization=in_force, aggregation=aggregation)
 
 
 def is_trainable(synchronization: Synchronization) -> bool:
-    """Return whether a variable is trainable where the program did not say."""
+    """Return whether a variable is trainable by default."""
     return policy_of(synchronization).is_trainable

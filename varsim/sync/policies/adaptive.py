@@ -1,6 +1,6 @@
 """AUTO: ON_WRITE when a variable is created, as in TensorFlow's synchronous strategies.
 
-Only a strategy with auto="adaptive" leaves it AUTO: the values of ON_WRITE, exchanged late.
+With auto="adaptive" a variable stays AUTO: it has the values of ON_WRITE, exchanged late.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from varsim.sync.policies.policy import (
 
 @dataclass(frozen=True, slots=True)
 class Defer(Cell):
-    """As `Merge`, but each replica keeps its value until somewhere the variable is read."""
+    """Like `Merge`, but each replica keeps its writes until the variable is read anywhere."""
 
     combines: ClassVar[bool] = True
     is_deferred: ClassVar[bool] = True

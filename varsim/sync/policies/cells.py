@@ -1,7 +1,7 @@
-"""The cells of the policy table: what one operation does to a variable's components.
+"""The cells of the policy table: the effect of one operation on a variable's components.
 
-A cell computes what the components become, which components a read takes and how it combines them,
-and how many messages that needs. A cell that only one policy has is in the file of that policy.
+A cell computes the new components, the components that a read needs, their combination, and the
+number of messages. A cell of a single policy is in the file of that policy.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from varsim.sync.actions import ReplicaAction
 
 
 class Known:
-    """What the coordinator knows of one variable: the cost of an operation depends on it.
+    """The coordinator's knowledge of one variable, on which the cost of an operation depends.
 
     Attributes:
         num_replicas: How many components the variable has.
         unknown: The replicas that must be asked for their components.
-        pending: Whether replicas keep writes that the next read exchanges.
+        pending: Whether replicas hold writes that the next read will exchange.
     """
 
     def __init__(self, num_replicas: int) -> None:
@@ -42,12 +42,12 @@ class Known:
 
 
 class Component(Protocol):
-    """One replica's component of a variable: `ReplicaVariable`, as far as a cell uses it.
+    """One replica's component of a variable: the part of `ReplicaVariable` that cells use.
 
     Attributes:
-        local_writes: How often it was written since the last exchange, if its cell counts that.
-        writes: How often it was written since the last report, without the merged writes.
-        diverged: Whether it was written alone since the last report to the coordinator.
+        local_writes: Number of writes since the last exchange, if its cell counts them.
+        writes: Number of writes since the last report, without the merged writes.
+        diverged: Whether it was written locally since the last report to the coordinator.
     """
 
     local_writes: int
@@ -61,7 +61,7 @@ VariableT_contra = TypeVar("VariableT_contra", bound=Component, contravariant=Tr
 
 
 class ReplicaWrites(Protocol[VariableT_contra]):
-    """What a replica can do with a write: `ReplicaState`, as far as a cell uses it."""
+    """The operations for a write on a replica: the part of `ReplicaState` that cells use."""
 
     def write_locally(self, variable: VariableT_contra, operation: Operation, value: Array) -> None:
         """Write this replica's component alone, and count the write."""
@@ -73,17 +73,17 @@ class ReplicaWrites(Protocol[VariableT_contra]):
         """Return whether the commit of this replica's last contribution has not come yet."""
 
     def wait_and_repeat(self, variable: VariableT_contra) -> Sequence[ReplicaAction]:
-        """Let the program wait for that commit, and write again then."""
+        """Let the program wait for that commit, and then repeat the write."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why a cell refuses an operation.
+    """The reason why a cell refuses an operation.
 
     Attributes:
-        key: Names the sentence of the error.
-        of_read: Whether the read of the value is refused, and a write only for its result.
-        shows_components: Whether the error may fetch the components to show what a fix gives.
+        key: Selects the sentence of the error.
+        of_read: Whether reading the value is refused; a write then only because it returns it.
+        shows_components: Whether the error may fetch the components to show the result of a fix.
     """
 
     key: str
@@ -92,24 +92,24 @@ class Reason:
 
 
 class Cell:
-    """What one operation does: the base of all cells."""
+    """The effect of one operation: the base of all cells."""
 
     __slots__ = ()
 
     combines: ClassVar[bool] = False
-    """Whether the values that the replicas write are aggregated."""
+    """Whether the written values of the replicas are aggregated."""
 
     is_sent: ClassVar[bool] = False
     """Whether every write in replica context sends its value to the coordinator."""
 
     is_deferred: ClassVar[bool] = False
-    """Whether a replica keeps what it writes until a read needs it."""
+    """Whether a replica keeps its writes until a read needs them."""
 
     gathers: ClassVar[bool] = False
     """Whether a read aggregates the components."""
 
     writes_itself: ClassVar[bool] = False
-    """Whether `write` says what a write in replica context does."""
+    """Whether the cell's `write` method performs a write in replica context."""
 
     @property
     def refused(self) -> Reason | None:
@@ -177,15 +177,15 @@ class Cell:
         raise AssertionError(f"{self} is not a cell of a cross-replica read")
 
     def combined(self, spec: VariableSpec, components: Sequence[Array]) -> Array:
-        """Return what a cross-replica read gives, from the components of `needed`."""
+        """Return the value of a cross-replica read, from the components of `needed`."""
         raise AssertionError(f"{self} is not a cell of a cross-replica read")
 
     def cost_of_write(self, known: Known) -> int:
-        """Count the messages of a write, and update what is known."""
+        """Count the messages of a write, and update `known`."""
         raise AssertionError(f"{self} is not a cell of a write")
 
     def cost_of_read(self, spec: VariableSpec, known: Known) -> int:
-        """Count the messages of a read, and update what is known."""
+        """Count the messages of a read, and update `known`."""
         return known.fetch(self.needed(spec, known.num_replicas))
 
 
@@ -210,9 +210,9 @@ def aggregated(
 
 @dataclass(frozen=True, slots=True)
 class Local(Cell):
-    """Only this replica's component, in replica context; no message.
+    """An operation on this replica's component only, in replica context; no message.
 
-    With `diverges`, the other components of a mirrored variable do not follow.
+    With `diverges`, the other components of a mirrored variable stay unchanged.
     """
 
     diverges: bool = False
@@ -257,7 +257,7 @@ class Local(Cell):
 
 @dataclass(frozen=True, slots=True)
 class AtHand(Cell):
-    """The component at hand: inside `strategy.extended.update`, whatever the settings."""
+    """The current component inside `strategy.extended.update`, under all settings."""
 
     def written(
         self,
@@ -331,7 +331,7 @@ class Mirror(Cell):
 
 @dataclass(frozen=True, slots=True)
 class Refuse(Cell):
-    """An error, before anything changes."""
+    """An error; nothing changes."""
 
     reason: Reason
 

@@ -1,8 +1,8 @@
-"""Policies that TensorFlow does not have: what such a policy provides, and which are known.
+"""Policies that TensorFlow does not have: their base class, and the known ones.
 
-A policy is a frozen dataclass whose fields are its parameters. Its class is found by its keyword:
-among those of varsim, or in the entry-point group `varsim.policies` of installed packages. A class
-of the program itself works too: it travels to the workers.
+A policy is a frozen dataclass whose fields are its parameters. Its class is found by its keyword,
+in varsim or in the entry-point group `varsim.policies` of installed packages. A class of the
+program itself works too: it is sent to the workers.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ class CustomPolicy(ABC):
     """
 
     keyword: ClassVar[str]
-    """The first word of its name: small letters, digits and underscores."""
+    """The first word of its name: lower-case letters, digits and underscores."""
 
     is_mirrored: ClassVar[bool] = False
     is_trainable: ClassVar[bool] = True
 
     summary: ClassVar[str] = ""
-    """What it does, in a sentence, for `varsim explain`."""
+    """Its effect in one sentence, for `varsim explain`."""
 
     example: ClassVar[str] = ""
     """A name with parameters, for documents and errors."""
@@ -38,7 +38,7 @@ class CustomPolicy(ABC):
     aggregations: ClassVar[Mapping[VariableAggregation, VariableAggregation]] = {
         aggregation: aggregation for aggregation in VariableAggregation
     }
-    """The aggregation in force, by the one that the program asks for; others are refused."""
+    """The aggregation in force by requested aggregation; others are refused."""
 
     @property
     @abstractmethod
@@ -53,15 +53,15 @@ class CustomPolicy(ABC):
 
     @property
     def becomes(self) -> Become:
-        """Return itself: it stays what it is when a variable is created."""
+        """Return itself: the policy does not change when a variable is created."""
         return Become(CustomSynchronization(self.name), aggregations=self.aggregations)
 
     @classmethod
     def parse(cls, parameters: list[str]) -> Self:
-        """Return the policy with these parameters; by default all of them are integers.
+        """Return the policy with these parameters; by default all must be integers.
 
         Raises:
-            ValueError: They are not.
+            ValueError: A parameter is not an integer.
         """
         return cls(*map(int, parameters))
 
@@ -70,7 +70,7 @@ _KNOWN: Final[dict[str, CustomPolicy]] = {}
 
 
 def register(policy: CustomPolicy) -> None:
-    """Let variables of this process have the policy."""
+    """Make the policy available to variables of this process."""
     _KNOWN[policy.name] = policy
 
 

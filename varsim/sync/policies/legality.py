@@ -1,4 +1,4 @@
-"""Which dtypes an aggregation, an operation or a read has arithmetic for, under every policy."""
+"""Checks that dtypes support an aggregation, an operation or a read, under every policy."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def check_mean(name: str, aggregation: VariableAggregation, dtype: np.dtype[np.g
 
 
 def check_arithmetic(spec: VariableSpec, operation: Operation, num_replicas: int) -> None:
-    """Refuse what a bool variable has no arithmetic for.
+    """Refuse operations that bool variables do not support.
 
     Raises:
         AggregationError: A SUM over several replicas is needed.
@@ -49,7 +49,7 @@ def check_gather(spec: VariableSpec, num_replicas: int) -> None:
     """Refuse to sum bools over several replicas.
 
     Raises:
-        AggregationError: The read would have to.
+        AggregationError: The read must sum bools.
     """
     is_sum = spec.aggregation is VariableAggregation.SUM
     if is_sum and spec.dtype.kind == "b" and num_replicas > 1:

@@ -1,8 +1,8 @@
 """LocalSGD: writes stay local, and every k-th write of a replica is exchanged and averaged.
 
-Model averaging, as local SGD does it: replicas train on their own for k - 1 writes, and at the
-k-th every component becomes the mean of the components. That write is a collective, as each write
-of ON_WRITE is. The program reads the mean of the components at any time.
+This is model averaging as in local SGD: replicas train independently for k - 1 writes, and at the
+k-th write every component becomes the mean of the components. That write is a collective, like
+every write of ON_WRITE. The program can read the mean of the components at any time.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from varsim.sync.policies.policy import Rows, on_every_write, rows
 
 @dataclass(frozen=True, slots=True)
 class Average(Cell):
-    """A local write; the `every`-th since the last exchange is a collective too.
+    """A local write; the `every`-th write since the last exchange is also a collective.
 
-    All components become the mean of what they hold after that write.
+    After that write, all components become the mean of the components.
     """
 
     every: int
@@ -59,9 +59,9 @@ class Average(Cell):
         value: Array,
         location: str,
     ) -> Sequence[ReplicaAction]:
-        """Write locally, and contribute the component to the average if it is its turn.
+        """Write locally; contribute the component to the average at every `every`-th write.
 
-        The next write waits for the average: it changes the average, not what was before.
+        The next write waits for the average, because it must change the average.
         """
         if replica.owes_merge(variable):
             return replica.wait_and_repeat(variable)
@@ -70,7 +70,7 @@ class Average(Cell):
         if variable.local_writes == self.every:
             variable.local_writes = 0
             variable.writes -= 1  # the merge counts the write
-            variable.diverged = False  # the average replaces what was written alone
+            variable.diverged = False  # the average replaces the local writes
             replica.contribute(variable, variable.component(), location)
         return ()
 
@@ -106,9 +106,9 @@ class LocalSGD(CustomPolicy):
     """Average the replicas' components after every k-th write.
 
     Args:
-        every: After how many writes of a replica; from 1.
+        every: Number of writes of a replica per exchange; at least 1.
     Raises:
-        ConfigError: It is not a positive integer.
+        ConfigError: `every` is not a positive integer.
     """
 
     keyword: ClassVar[str] = "local_sgd"
@@ -132,7 +132,7 @@ class LocalSGD(CustomPolicy):
 
     @property
     def rows(self) -> Rows:
-        """Return its rows: writes count, and a cross-replica read gathers."""
+        """Return its rows: writes are counted, and a cross-replica read gathers."""
         return rows(
             replica={Operation.READ: Local(), **on_every_write(Average(self.every))},
             cross_replica=_CROSS_REPLICA,

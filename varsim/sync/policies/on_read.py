@@ -30,7 +30,7 @@ NO_AGGREGATION: Final = Reason("no_aggregation")
 """The components may differ, and aggregation=NONE does not say how to combine them."""
 
 ADDS_TO_SUM: Final = Reason("adds_to_sum", of_read=False)
-"""The value is the sum of the components, and it is undefined which of them an add changes."""
+"""The value is the sum of the components; the component that an add changes is undefined."""
 
 
 @dataclass(frozen=True, slots=True)

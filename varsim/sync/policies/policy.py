@@ -1,4 +1,4 @@
-"""What a synchronization policy must provide."""
+"""The interface of a synchronization policy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from varsim.spec import (
 from varsim.sync.policies.cells import AtHand, Cell
 
 Row = Cell | Mapping[VariableAggregation, Cell]
-"""What an operation does in one context: one cell, or one for each aggregation."""
+"""The effect of an operation in one context: one cell, or one cell per aggregation."""
 
 Rows = Mapping[tuple[Context, Operation], Row]
 
@@ -27,15 +27,15 @@ OPERATIONS: Final = (Operation.READ, *WRITES)
 
 @dataclass(frozen=True, slots=True)
 class Become:
-    """What a policy becomes when a variable is created with it.
+    """The settings in force after a variable is created with a policy.
 
     Attributes:
         synchronization: The synchronization in force.
         unless_strict: Whether a strict strategy refuses it, as TensorFlow does (D1).
         if_adaptive: The synchronization in force under auto="adaptive", if every dimension of the
-            variable's shape is fixed: values of different shapes do not add up.
-        aggregations: By aggregation that is asked for, the one in force; those that are absent are
-            refused. None: every aggregation stays what it is.
+            variable's shape is fixed: values of different shapes cannot be added.
+        aggregations: The aggregation in force by requested aggregation; absent ones are refused.
+            None: every aggregation stays as requested.
     """
 
     synchronization: Synchronization
@@ -51,13 +51,13 @@ class Become:
 
 
 class Policy(Protocol):
-    """One synchronization: its rows of the table, and what else is true of it.
+    """One synchronization: its rows of the table, and its other properties.
 
     Attributes:
         rows: One row for every context and operation; the function `rows` makes them.
-        becomes: What it becomes when a variable is created.
+        becomes: The settings in force after a variable is created.
         is_mirrored: Whether all components are meant to hold one value.
-        is_trainable: Whether a variable is trainable where the program did not say.
+        is_trainable: Whether a variable is trainable by default.
     """
 
     @property
@@ -85,7 +85,7 @@ def rows(
 ) -> dict[tuple[Context, Operation], Row]:
     """Return the rows of a policy.
 
-    Inside `strategy.extended.update` a variable is the component at hand under every policy.
+    Inside `strategy.extended.update` every policy uses the current component.
     """
     return {
         **{(Context.REPLICA, operation): row for operation, row in replica.items()},
@@ -105,7 +105,7 @@ def with_aggregation(
     total: Cell | None = None,
     other: Cell,
 ) -> dict[VariableAggregation, Cell]:
-    """Return one cell for each aggregation; SUM's is the others' unless it is given."""
+    """Return one cell for each aggregation; SUM has the same cell as the others by default."""
     row = dict.fromkeys(VariableAggregation, other)
     row[VariableAggregation.NONE] = none
     row[VariableAggregation.SUM] = other if total is None else total
