@@ -64,7 +64,7 @@ class Peer:
 
 def _gloo(count: int, folder: Path) -> list[Command]:
     words = [PYTHON, "-m", "benchmarks.peers.gloo"]
-    return [([*words, str(i), str(count), str(folder / "meeting")], {}) for i in range(count)]
+    return [([*words, str(i), str(count), str(folder / "rendezvous")], {}) for i in range(count)]
 
 
 def _openmpi(count: int, _: Path) -> list[Command]:

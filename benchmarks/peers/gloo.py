@@ -26,10 +26,10 @@ def all_reduce(size_bytes: str) -> Step:
 
 
 if __name__ == "__main__":
-    rank, size, meeting_place = sys.argv[1:]
+    rank, size, rendezvous = sys.argv[1:]
     torch.set_num_threads(1)
     group.init_process_group(
-        "gloo", init_method=f"file://{meeting_place}", rank=int(rank), world_size=int(size)
+        "gloo", init_method=f"file://{rendezvous}", rank=int(rank), world_size=int(size)
     )
     serve(int(rank), f"torch {torch.__version__}", all_reduce)
     group.destroy_process_group()

@@ -116,7 +116,7 @@ def _matters(before: Sequence[Event], after: Sequence[Event], first: Event, seco
     if first.process != PROGRAM and {first.kind, second.kind} & ENDS:
         return _call_matters(before, first, second)
     if None not in {first.position, second.position} and PROGRAM != first.process:
-        return True  # a replica numbers its meetings
+        return True  # a replica numbers its collectives
     return (
         first.variable == second.variable
         and first.variable is not None

@@ -66,11 +66,11 @@ class Healthy(HistoryBuilder):
                 self._local_write(replica, name, call)
         self._merge(call, order)
         self._deferred(call, order)
-        met = {
+        arrivals = {
             i: self.add(i, "arrive", call=call, position=len(MERGED), operation="merge_call")
             for i in order
         }
-        self._hear(met)
+        self._hear(arrivals)
         answer = self.add(PROGRAM, "answer", call=call, position=len(MERGED), operation="merged")
         ends = {i: self.add(i, "return", call=call, cause=answer) for i in order}
         self._hear(ends)
@@ -94,32 +94,32 @@ class Healthy(HistoryBuilder):
             operations[name] = self.chance.choice(["assign", "assign_add", "assign_sub"])
             numbers[name] = [self._number() for _ in range(REPLICAS)]
         for replica in order:
-            for meeting, name in enumerate(MERGED):
+            for position, name in enumerate(MERGED):
                 travels = MERGED[name] != "ONLY_FIRST_REPLICA" or replica == 0
                 value = self._value(name, numbers[name][replica]) if travels else None
-                columns = {"operation": operations[name], "call": call, "position": meeting}
+                columns = {"operation": operations[name], "call": call, "position": position}
                 self.add(replica, "write", name, value, **columns)
             sent[replica] = self.add(replica, "wait", "w", call=call)
         self._hear(sent)
         commits = {}
-        for meeting, (name, aggregation) in enumerate(MERGED.items()):
+        for position, (name, aggregation) in enumerate(MERGED.items()):
             operand = numbers[name][0]
             if aggregation != "ONLY_FIRST_REPLICA":
                 operand = sum(numbers[name]) // (REPLICAS if aggregation == "MEAN" else 1)
-            commits[name] = self._merged(name, operations[name], operand, call, meeting)
+            commits[name] = self._merged(name, operations[name], operand, call, position)
         for replica in order:
             for name, commit in commits.items():
                 self._install(replica, name, commit, call)
             for name in commits:
                 self._read(replica, name, call)
 
-    def _merged(self, name: str, operation: str, operand: int, call: int, meeting: int) -> int:
+    def _merged(self, name: str, operation: str, operand: int, call: int, position: int) -> int:
         before = self.held[name][0]
         after = {"assign": operand, "assign_add": before + operand}
         after["assign_sub"] = before - operand
         self.held[name] = [after[operation]] * REPLICAS
         self.versions[name] += 1
-        columns = {"version": self.versions[name], "call": call, "position": meeting}
+        columns = {"version": self.versions[name], "call": call, "position": position}
         return self.add(PROGRAM, "commit", name, self._mirror(name), operation="assign", **columns)
 
     def _mirror(self, name: str, replica: int = 0) -> object:

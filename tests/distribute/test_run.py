@@ -152,7 +152,7 @@ def test_a_mismatch_names_the_location_of_each_waiting_replica(strategy):
     assert "tests/distribute/programs.py:" in str(caught.value)  # created at
 
 
-# ---------------------------------------------------------------- meeting
+# ---------------------------------------------------------------- collectives
 
 
 def test_all_reduce_of_a_structure(strategy):

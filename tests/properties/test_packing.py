@@ -134,7 +134,7 @@ class Maker:
     def steps(self) -> list[Step]:
         """Draw one step, or many writes in a row as in a training step."""
         variable, draw = self.variable(), self.draw
-        match draw(st.sampled_from("many many many write write read read meet".split())):
+        match draw(st.sampled_from("many many many write write read read merge_call".split())):
             case "many":
                 some = draw(st.permutations(range(len(self.specs))))
                 operation = self.operation(variable)

@@ -185,7 +185,7 @@ class ReplicaDriver:
         elif command.verb.startswith("assign"):
             yield from self._write(command)
         else:
-            yield from self._operate(self._meeting(command), command.place)
+            yield from self._operate(self._other_event(command), command.place)
             if isinstance(self._outcome, Deliver):
                 self._say(f"{command.verb} gives {_result(self._outcome.answer)}")
 
@@ -204,7 +204,7 @@ class ReplicaDriver:
         write = ReplicaWrite(spec.variable_id, operation, value, command.place)
         yield from self._operate(write, command.place)
 
-    def _meeting(self, command: Command) -> ReplicaEvent:
+    def _other_event(self, command: Command) -> ReplicaEvent:
         place, words, name = command.place, command.words, command.options.get("name")
         match command.verb:
             case "ask":

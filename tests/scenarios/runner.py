@@ -256,7 +256,7 @@ class ScenarioRunner:
         finally:
             self._call = around
 
-    def merge(self, meetings: Sequence[MergeCall]) -> list[Payload]:
+    def merge(self, merge_calls: Sequence[MergeCall]) -> list[Payload]:
         """Run a merge_call's function: the commands up to `merged`."""
         self.say("all replicas are in merge_call: the program runs replica 0's function, once")
         around, self._call = self._call, None
@@ -268,7 +268,7 @@ class ScenarioRunner:
         result = value_of(step.words) if step.words else None
         if isinstance(result, DistributedValues):
             return [Payload(part) for part in result.values]
-        return [Payload(result)] * len(meetings)
+        return [Payload(result)] * len(merge_calls)
 
     def perform(self, replica_id: int, host_call: HostCall) -> tuple[Payload, bool]:
         """Answer a replica's request without doing anything, and report it."""

@@ -1,6 +1,6 @@
 """Play golden scenarios: operations, and under `----` every message and value that follows.
 
-    # ON_WRITE + MEAN: all replicas meet over a write, and every component gets the mean.
+    # ON_WRITE + MEAN: a write is a merge of all replicas, and every component gets the mean.
     cluster replicas=2
     variable w synchronization=ON_WRITE aggregation=MEAN
     assign replica=0 w 1.0

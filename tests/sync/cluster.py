@@ -94,10 +94,10 @@ class StateCluster:
                 self._arrive(replica_id, message, now_s)
             self.replicas[replica_id].validate()
 
-    def meet(self) -> None:
+    def enter(self) -> None:
         """Let all replicas arrive at a merge_call, whose function can then run."""
         for replica_id, state in enumerate(self.replicas):
-            for message in sent(state.meet()):
+            for message in sent(state.enter()):
                 self._arrive(replica_id, message, 0.0)
 
     # ------------------------------------------------------------ what there is to see

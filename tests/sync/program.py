@@ -102,14 +102,14 @@ class ReplicaProgram:
         self.begin(self._calls.pop() + 100)
         return returned.report
 
-    def meet(self, event: ReplicaEvent | None = None) -> list[ReplicaAction]:
+    def enter(self, event: ReplicaEvent | None = None) -> list[ReplicaAction]:
         """Return the messages at the entry of a collective, by default a merge_call."""
         actions = self.state.handle(event or EnterMerge(NOTHING, NOTHING, None, ""))
         return [action for action in actions if isinstance(action, Send)]
 
     def flush(self) -> list[ReplicaAction]:
         """Return the messages before a host call, which is answered at once."""
-        *left, _ = self.meet(CallHost(NOTHING, ""))
+        *left, _ = self.enter(CallHost(NOTHING, ""))
         self.state.handle(HostResult(call_id=self._calls[-1], result=NOTHING))
         return left
 

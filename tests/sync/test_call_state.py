@@ -40,14 +40,14 @@ class CallDriver:
         self.state = CallState(1, num_replicas, specs, started_s=started_s, strict=strict)
         self.plans = Plans(num_replicas, specs)
 
-    def arrive(self, replica_id, meeting, now_s=0.0):
+    def arrive(self, replica_id, message, now_s=0.0):
         """Return the collectives that are complete now."""
         plan = None
-        if isinstance(meeting, Writes):
-            layout, meeting = meeting.packed(self.specs)
+        if isinstance(message, Writes):
+            layout, message = message.packed(self.specs)
             self.plans.learn(replica_id, layout)
             plan = self.plans.plan(replica_id, layout.layout_id)
-        complete = self.state.arrive(replica_id, meeting, now_s, plan)
+        complete = self.state.arrive(replica_id, message, now_s, plan)
         self.state.validate()
         return complete
 
@@ -71,7 +71,7 @@ class CallDriver:
         return [participant.status for participant in self.state.participants]
 
 
-def points(complete):
+def positions(complete):
     """Return the arrivals of each collective in order."""
     return [(collectives.start, collectives.stop) for collectives in complete]
 
@@ -92,7 +92,7 @@ def test_the_k_th_collectives_belong_together_if_a_replica_is_ahead():
 
     for index in (0, 1):
         (collectives,) = call.arrive(1, contribution(1.0, index=index))
-        assert [index, index] == [arrival.collective.position for arrival in collectives.arrivals]
+        assert [index, index] == [arrival.message.position for arrival in collectives.arrivals]
 
 
 def test_a_contribution_does_not_make_its_replica_wait():
@@ -180,8 +180,8 @@ def test_unnamed_arrivals_from_different_lines_are_paired_and_noted_once():
             call.arrive(replica_id, merge_call(index=index, place="a.py:1"))
         call.release(call.arrive(2, merge_call(index=index, place="a.py:2")))
 
-    (points,) = call.state.crossings()
-    assert ["a.py:1", "a.py:1", "a.py:2"] == [point.location for point in points]
+    (collectives,) = call.state.crossings()
+    assert ["a.py:1", "a.py:1", "a.py:2"] == [one.location for one in collectives]
 
 
 def test_unnamed_arrivals_from_one_line_are_not_noted():
@@ -332,9 +332,9 @@ def test_the_reason_says_what_the_variable_needs(aggregation, what):
 
 
 def test_on_read_is_a_fix_for_a_write():
-    for meeting, advised in ((contribution(1.0), True), (all_reduce(1.0), False)):
+    for message, advised in ((contribution(1.0), True), (all_reduce(1.0), False)):
         call = CallDriver()
-        call.arrive(0, meeting)
+        call.arrive(0, message)
         call.end(1, returned())
         assert advised == ("ON_READ" in str(call.failure()))
 
@@ -471,7 +471,7 @@ def test_the_grace_period_begins_when_the_call_cannot_succeed_any_more():
     call = CallDriver(3)
     call.arrive(0, contribution(1.0), 1.0)
     call.arrive(0, contribution(1.0, index=1), 1.0)
-    call.end(0, raised("two meetings on"), 1.0)
+    call.end(0, raised("two collectives later"), 1.0)
     call.end(1, raised("at once"), 1.0 + 0.5 * GRACE_S)
 
     assert 1.0 + GRACE_S == call.state.deadline_s
@@ -511,7 +511,7 @@ def test_collectives_before_the_failed_one_are_still_complete():
     for index in (0, 1):
         assert [] == call.arrive(1, contribution(1.0, index=index))
         assert None is call.failure()
-        assert [(index, index + 1)] == points(call.arrive(2, contribution(1.0, index=index)))
+        assert [(index, index + 1)] == positions(call.arrive(2, contribution(1.0, index=index)))
     assert None is call.failure()  # both may raise here too
     call.end(1, returned())
     call.end(2, returned())

@@ -110,7 +110,7 @@ def test_a_value_that_does_not_fit_the_mirror_fails_the_call_and_changes_nothing
     assert [0.0] == state.registry.mirror(W).tolist()
 
 
-# ---------------------------------------------------------------- other meetings
+# ---------------------------------------------------------------- other collectives
 
 
 def test_all_reduce_answers_all_replicas():

@@ -197,7 +197,7 @@ def test_inside_a_merge_call_all_components_are_fetched_each_time():
     cluster = three()
     cluster.start()
     cluster.write(W, 5.0, by=1)
-    cluster.meet()
+    cluster.enter()
     assert [0.0, 5.0, 0.0] == cluster.look(W)
     assert [0, 1, 2] == asked(cluster)
     cluster.look(W)
@@ -215,7 +215,7 @@ def test_components_written_before_an_assign_in_a_merge_call_are_fetched():
     cluster = three()
     cluster.start()
     cluster.write(W, 5.0, by=1)
-    cluster.meet()
+    cluster.enter()
     cluster.perform(cluster.registry.write(W, ASSIGN, [array(4.0)] * 3, same=True))
     cluster.write(W, 6.0, by=2)
     cluster.end()
@@ -228,7 +228,7 @@ def test_after_an_add_in_a_merge_call_all_components_are_fetched():
     """It did not know the values to which it added."""
     cluster = three()
     cluster.start()
-    cluster.meet()
+    cluster.enter()
     cluster.perform(cluster.registry.write(W, ADD, [array(1.0)] * 3, same=True))
     cluster.end()
 

@@ -37,14 +37,14 @@ def test_the_first_write_stays_local(own):
     assert not own.write(W, ADD, array(3.0))
 
     assert 3.0 == own.read(W)
-    assert [] == contributions(own.meet())
+    assert [] == contributions(own.enter())
 
 
 def test_the_second_write_contributes_what_the_component_holds_then(own):
     own.write(W, ADD, array(3.0))
     assert not own.write(W, ADD, array(4.0))
 
-    (contribution,) = contributions(own.meet())
+    (contribution,) = contributions(own.enter())
     assert [7.0] == [float(bucket) for bucket in contribution.buckets]
 
 
@@ -88,7 +88,7 @@ def test_after_a_failed_call_a_replica_counts_from_zero(own):
 
     own.write(W, ADD, array(1.0))
 
-    assert [] == contributions(own.meet())
+    assert [] == contributions(own.enter())
     assert 2.0 == own.read(W)
 
 

@@ -56,7 +56,7 @@ def test_the_index_of_a_contribution_is_that_of_its_first_write():
     for _ in range(3):
         state.write(W, ADD, array(1.0))
     leave(state)
-    state.meet()
+    state.enter()
     state.handle(Merged(call_id=1, position=3, result=NOTHING))
     state.write(W, ADD, array(1.0))
 

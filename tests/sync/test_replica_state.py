@@ -149,7 +149,7 @@ def test_a_commit_of_another_call_does_not_end_a_wait():
     """The program, or another replica through it, has written this component."""
     state = replica(spec(), call=1)
     state.write(W, ADD, array(1.0))
-    state.meet()
+    state.enter()
     state.begin(2)
     state.handle(commit(1, 100.0, call=BY_PROGRAM))
     state.handle(commit(2, 101.0, call=7))
@@ -180,7 +180,7 @@ def test_the_outbox_is_sent_with_a_collective_and_positions_count_both():
     state.write(W, ASSIGN, array(1.0))
     reduce = all_reduce(1.0)
     enter = EnterReduce(reduce.op, reduce.structure, reduce.leaves, None, "")
-    sent = state.meet(enter)
+    sent = state.enter(enter)
 
     assert ["-> Contribution w assign 1.0", "-> AllReduce SUM 1.0"] == describe(sent)
     assert [0, 1] == [action.message.position for action in sent[1:]]
@@ -336,7 +336,7 @@ def test_a_component_with_a_local_write_has_diverged():
 
 def test_an_answer_is_delivered_to_the_innermost_call_only():
     state = replica(spec(), call=1)
-    state.meet()
+    state.enter()
     state.begin(2)
     answers = [
         Reduced(call_id=1, position=0, leaves=()),
@@ -361,7 +361,7 @@ def test_an_abort_of_a_call_that_does_not_run_is_answered_at_once():
 
 def test_an_abort_of_an_outer_call_aborts_what_runs_inside_it():
     state = replica(spec(), call=1)
-    state.meet()
+    state.enter()
     state.begin(2)
     state.handle(Abort(call_id=1, reason="another replica raised"))
 
@@ -398,13 +398,13 @@ def indices(left):
 
 def test_a_nested_call_numbers_its_own_collectives():
     state = replica(spec(), call=1)
-    outer = [state.meet()]
+    outer = [state.enter()]
     state.begin(2)
-    inner = [state.meet()]
+    inner = [state.enter()]
     state.handle(Merged(call_id=2, position=0, result=NOTHING))
     state.end()
     state.handle(Merged(call_id=1, position=0, result=NOTHING))
-    outer.append(state.meet())
+    outer.append(state.enter())
 
     assert [0] == indices(inner)
     assert [0, 1] == indices(outer)

@@ -48,7 +48,7 @@ ORDERS = sorted(set(itertools.permutations([0, 0, 1, 2, 2])))
 
 @pytest.mark.parametrize("order", ORDERS, ids=lambda order: "".join(map(str, order)))
 def test_outboxes_of_different_lengths_are_paired_in_every_order(order):
-    """W, V, U, W, V: as soon as all have come to a point it happens, and to what lies before it."""
+    """W, V, U, W, V: a position is complete as soon as all have arrived there or later."""
     state = coordinator(*THREE, num_replicas=3)
     parts = {i: iter(_parts(lengths)) for i, lengths in OUTBOXES.items()}
     come = dict.fromkeys(OUTBOXES, 0)

@@ -129,7 +129,7 @@ def test_a_seed_finds_a_replica_that_counts_wrongly(monkeypatch):
     leave = Outbox.leave
     monkeypatch.setattr(Outbox, "leave", lambda self, call, index: leave(self, call, index + 1))
 
-    with simulated_cluster(seed=3), pytest.raises(AssertionError, match="numbers its meetings"):
+    with simulated_cluster(seed=3), pytest.raises(AssertionError, match="numbers its collectives"):
         PROGRAMS[0]()
 
 

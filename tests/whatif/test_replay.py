@@ -259,7 +259,7 @@ def test_collectives_keep_their_names_and_lines(monkeypatch):
     with recorded(program, monkeypatch) as replays:
         call = replays.program.actions[1]
         assert [[("all_reduce", "the loss"), ("merge_call", None)]] * 2 == [
-            [(meet.kind, meet.name) for meet in own] for own in call.replicas
+            [(one.kind, one.name) for one in own] for own in call.replicas
         ]
         result = replays.under(settings_for(replays, "v", Settings(ON_READ, MEAN)))
         assert ("", ()) == (result.failure, result.warned)  # the run was warned of it, too

@@ -38,11 +38,11 @@ class RunHost:
         self._merged: list[Any] = []  # keeps variables in results alive
         self._next_creation = [0] * strategy.num_replicas_in_sync
 
-    def merge(self, meetings: Sequence[MergeCall]) -> list[Payload]:
+    def merge(self, merge_calls: Sequence[MergeCall]) -> list[Payload]:
         """Run replica 0's function with all replicas' arguments, in cross-replica context."""
         count = self._strategy.num_replicas_in_sync
-        function = self._codec.unpack(meetings[0].function)
-        arguments = [self._codec.unpack(meeting.arguments) for meeting in meetings]
+        function = self._codec.unpack(merge_calls[0].function)
+        arguments = [self._codec.unpack(merge_call.arguments) for merge_call in merge_calls]
         args, kwargs = regroup(arguments)
         with entered(Frame(self._strategy)):
             result = function(self._strategy, *args, **kwargs)

@@ -332,13 +332,13 @@ ToWorker = (
     | Shutdown
     | ReduceSlice
 )
-Meeting = Contribution | AllReduce | AllGather | MergeCall
+CollectiveMessage = Contribution | AllReduce | AllGather | MergeCall
 """What a replica sends for collectives: a contribution for several in a row, else for one."""
 
-Collective = AllReduce | AllGather | MergeCall
+ExplicitCollective = AllReduce | AllGather | MergeCall
 """Collectives without a variable: their label identifies them, or else their location."""
 
-Point = Write | Collective
+Collective = Write | ExplicitCollective
 """What one replica does at one position."""
 
 ToCoordinator = (

@@ -78,7 +78,7 @@ POLL_S = 1.0
 class Host(Protocol):
     """What a running call needs of the program's side."""
 
-    def merge(self, meetings: Sequence[MergeCall]) -> Sequence[Payload]:
+    def merge(self, merge_calls: Sequence[MergeCall]) -> Sequence[Payload]:
         """Run the function of a merge_call in cross-replica context; return a slice per replica."""
 
     def perform(self, replica_id: int, host_call: HostCall) -> tuple[Payload, bool]:

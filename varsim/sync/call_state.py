@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from varsim.errors import Fix, MismatchError
 from varsim.protocol.messages import (
-    Collective,
+    CollectiveMessage,
     Contribution,
+    ExplicitCollective,
     HostCall,
-    Meeting,
     Raised,
     Report,
     Returned,
@@ -84,12 +84,14 @@ class CallState:
         self._deadline_s = 0.0
         self._strict = strict
         self._since_s = started_s  # the start of the call, or its last collective
-        self._crossed: dict[frozenset[str], tuple[Collective, ...]] = {}  # by locations, the first
+        self._crossed: dict[
+            frozenset[str], tuple[ExplicitCollective, ...]
+        ] = {}  # by locations, the first
 
     # ------------------------------------------------------------ collectives
 
     def arrive(
-        self, replica_id: int, meeting: Meeting, now_s: float, plan: Plan | None = None
+        self, replica_id: int, message: CollectiveMessage, now_s: float, plan: Plan | None = None
     ) -> list[Collectives]:
         """Note that a replica arrives at its next collective, or contributes to several.
 
@@ -99,13 +101,15 @@ class CallState:
             The collectives that are complete now, in order.
         """
         participant = self.participants[replica_id]
-        assert meeting.position == participant.position, "a replica numbers its meetings in order"
-        stop = meeting.position + (1 if plan is None else len(plan.writes))
-        arrival = Arrival(meeting.position, stop, meeting, plan, now_s)
+        assert message.position == participant.position, (
+            "a replica numbers its collectives in order"
+        )
+        stop = message.position + (1 if plan is None else len(plan.writes))
+        arrival = Arrival(message.position, stop, message, plan, now_s)
         participant.seen_at = arrival.at(stop - 1).location
-        if not isinstance(meeting, Contribution):
+        if not isinstance(message, Contribution):
             participant.status = Status.WAITING
-            participant.waits_for = meeting
+            participant.waits_for = message
         differs_at = self._first_difference(participant, arrival)
         if differs_at is not None:
             self._doom(differs_at, now_s)
@@ -134,8 +138,8 @@ class CallState:
             if _are_alike(other, arrival):
                 return None
             for position in range(max(arrival.start, other.start), min(arrival.stop, other.stop)):
-                points = other.at(position), arrival.at(position)
-                if mismatch.differ(*points, self._specs, strict=self._strict):
+                pair = other.at(position), arrival.at(position)
+                if mismatch.differ(*pair, self._specs, strict=self._strict):
                     return position
         return None
 
@@ -151,20 +155,20 @@ class CallState:
             complete.append(Collectives(self.next_position, stop, heads))
             self.next_position = stop
             self._since_s = now_s
-            self._note_crossing([head.collective for head in heads])
+            self._note_crossing([head.message for head in heads])
             for participant in self.participants:
                 if participant.arrivals[0].stop == stop:
                     participant.arrivals.popleft()
                     self._present -= not participant.arrivals
         return complete
 
-    def _note_crossing(self, meetings: Sequence[Meeting]) -> None:
+    def _note_crossing(self, messages: Sequence[CollectiveMessage]) -> None:
         """Keep unnamed collectives that were paired although their lines differ."""
-        points = tuple(one for one in meetings if not isinstance(one, Contribution))
-        if any(mismatch.are_crossed(points[0], other) for other in points[1:]):
-            self._crossed.setdefault(frozenset(one.location for one in points), points)
+        collectives = tuple(one for one in messages if not isinstance(one, Contribution))
+        if any(mismatch.are_crossed(collectives[0], other) for other in collectives[1:]):
+            self._crossed.setdefault(frozenset(one.location for one in collectives), collectives)
 
-    def crossings(self) -> tuple[tuple[Collective, ...], ...]:
+    def crossings(self) -> tuple[tuple[ExplicitCollective, ...], ...]:
         """Return unnamed collectives of different lines that were paired, one for each set."""
         return tuple(self._crossed.values())
 
@@ -176,7 +180,7 @@ class CallState:
 
     def release(self, collectives: Collectives) -> None:
         """Note that collectives are answered; the replicas that waited for them run again."""
-        answered = not isinstance(collectives.arrivals[0].collective, Contribution)
+        answered = not isinstance(collectives.arrivals[0].message, Contribution)
         for participant in self.participants:
             waits_for = participant.waits_for
             if answered or (
@@ -313,9 +317,9 @@ class CallState:
 
     def _fixes(self, position: int) -> Iterable[Fix]:
         """Return changes that make these arrivals one collective, if all replicas have arrived."""
-        points = [participant.point(position) for participant in self.participants]
-        came = [point for point in points if point is not None]
-        if len(came) < len(points):
+        collectives = [participant.collective(position) for participant in self.participants]
+        came = [collective for collective in collectives if collective is not None]
+        if len(came) < len(collectives):
             return ()
         values = [participant.values(position) for participant in self.participants]
         return of_mismatch(came, values, self._specs)

@@ -75,8 +75,8 @@ class CoordinatorState:
     the program gives something up. So a merge is atomic.
 
     Args:
-        strict: Refuse what is likely a mistake: collectives without a name that would meet although
-            they stand in different lines. Otherwise each pair of lines is warned of once.
+        strict: Refuse what is likely a mistake: collectives without a name that would be paired
+            although they stand in different lines. Otherwise each pair of lines is warned of once.
     """
 
     def __init__(self, num_replicas: int, *, strict: bool = False) -> None:
@@ -357,7 +357,7 @@ class CoordinatorState:
         """Do what all replicas have come to; then what can happen after the message."""
         try:
             for collectives in complete:
-                if isinstance(collectives.arrivals[0].collective, Contribution):
+                if isinstance(collectives.arrivals[0].message, Contribution):
                     yield from self.registry.merging.merge(
                         call.call_id, collectives, now_s, call.idle()
                     )
@@ -417,10 +417,10 @@ class CoordinatorState:
     def _collective(
         self, call: CallState, collectives: Collectives
     ) -> CoordinatorAction | list[CoordinatorAction]:
-        first = collectives.arrivals[0].collective
+        first = collectives.arrivals[0].message
         if isinstance(first, MergeCall):  # its replicas wait until it is done
-            meetings = tuple(arrival.collective for arrival in collectives.arrivals)
-            return RunMerge(call.call_id, first.position, meetings)  # type: ignore[arg-type]
+            messages = tuple(arrival.message for arrival in collectives.arrivals)
+            return RunMerge(call.call_id, first.position, messages)  # type: ignore[arg-type]
         if isinstance(first, AllReduce):
             leaves = tuple(reduce.reduce(values, first.op) for values in _by_leaf(collectives))
         else:
@@ -488,5 +488,5 @@ class CoordinatorState:
 
 
 def _by_leaf(collectives: Collectives) -> Iterable[tuple[Array, ...]]:
-    each = (arrival.collective.leaves for arrival in collectives.arrivals)  # type: ignore[union-attr]
+    each = (arrival.message.leaves for arrival in collectives.arrivals)  # type: ignore[union-attr]
     return zip(*each, strict=True)

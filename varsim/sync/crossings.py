@@ -17,9 +17,9 @@ class Crossings:
 
     def new(self, call: CallState) -> Iterator[tuple[str, str]]:
         """Yield the warnings that a call adds: the text, and the location it points at."""
-        for points in call.crossings():
-            locations = dict.fromkeys(point.location for point in points)
+        for collectives in call.crossings():
+            locations = dict.fromkeys(collective.location for collective in collectives)
             pairs = {frozenset(pair) for pair in combinations(locations, 2)}
             if not pairs <= self._warned:
                 self._warned |= pairs
-                yield mismatch.crossing(points)
+                yield mismatch.crossing(collectives)

@@ -9,9 +9,9 @@ from varsim.protocol.messages import (
     AllGather,
     AllReduce,
     Collective,
+    ExplicitCollective,
     HostCall,
     MergeCall,
-    Point,
     Raised,
     SyncRequest,
     Waiting,
@@ -48,13 +48,13 @@ def at_collective(
     participants: Sequence[Participant], index: int, specs: Mapping[int, VariableSpec]
 ) -> tuple[Group, ...]:
     """Group replicas by what they did at a collective that has not happened."""
-    points = [participant.point(index) for participant in participants]
+    collectives = [participant.collective(index) for participant in participants]
     return grouped(
         (
-            _came(participant, specs) if point is None else Did(describe(point, specs))
-            for participant, point in zip(participants, points, strict=True)
+            _came(participant, specs) if collective is None else Did(describe(collective, specs))
+            for participant, collective in zip(participants, collectives, strict=True)
         ),
-        [None if point is None else _form(point) for point in points],
+        [None if collective is None else _form(collective) for collective in collectives],
     )
 
 
@@ -92,39 +92,41 @@ def _how_it_ended(participant: Participant) -> str:
 
 
 def describe(
-    point: Point | Waiting | SyncRequest | HostCall, specs: Mapping[int, VariableSpec]
+    activity: Collective | Waiting | SyncRequest | HostCall, specs: Mapping[int, VariableSpec]
 ) -> Fact:
     """Return a fact for the operation in which a replica waits, with its location."""
-    match point:
+    match activity:
         case Write():
-            spec = specs[point.variable_id]
-            return WriteAt(spec.name, point.operation, spec.dtype, point.shape, point.location)
+            spec = specs[activity.variable_id]
+            return WriteAt(
+                spec.name, activity.operation, spec.dtype, activity.shape, activity.location
+            )
         case AllReduce() | AllGather() | MergeCall():
-            return describe_collective(point)
+            return describe_collective(activity)
         case Waiting():
-            return ReadAt(specs[point.variable_id].name, point.location)
+            return ReadAt(specs[activity.variable_id].name, activity.location)
         case SyncRequest():
-            return ReadAt(specs[point.delta.variable_id].name, point.location)
+            return ReadAt(specs[activity.delta.variable_id].name, activity.location)
         case HostCall():
-            return HostCallAt(point.location)
+            return HostCallAt(activity.location)
         case _:
-            assert_never(point)
+            assert_never(activity)
 
 
-def describe_collective(point: Collective) -> CollectiveAt:
+def describe_collective(collective: ExplicitCollective) -> CollectiveAt:
     """Return a collective as a program calls it, with dtypes and shapes in place of values."""
     arguments: list[str] = []
-    if isinstance(point, AllReduce):
-        arguments += [point.op.name, *_leaves(point)]
-    elif isinstance(point, AllGather):
-        arguments += [*_leaves(point), f"axis={point.axis}"]
-    if point.label is not None:
-        arguments.append(f"name={point.label!r}")
-    return CollectiveAt(_name_of(point), tuple(arguments), point.location)
+    if isinstance(collective, AllReduce):
+        arguments += [collective.op.name, *_leaves(collective)]
+    elif isinstance(collective, AllGather):
+        arguments += [*_leaves(collective), f"axis={collective.axis}"]
+    if collective.label is not None:
+        arguments.append(f"name={collective.label!r}")
+    return CollectiveAt(_name_of(collective), tuple(arguments), collective.location)
 
 
-def _name_of(point: Collective) -> str:
-    match point:
+def _name_of(collective: ExplicitCollective) -> str:
+    match collective:
         case AllReduce():
             return "all_reduce"
         case AllGather():
@@ -133,12 +135,12 @@ def _name_of(point: Collective) -> str:
             return "merge_call"
 
 
-def _leaves(point: AllReduce | AllGather) -> Iterator[str]:
-    axis = point.axis if isinstance(point, AllGather) else None
-    paths = [path for path, kind in point.structure if kind == LEAF]
+def _leaves(collective: AllReduce | AllGather) -> Iterator[str]:
+    axis = collective.axis if isinstance(collective, AllGather) else None
+    paths = [path for path, kind in collective.structure if kind == LEAF]
     if not paths:
         yield "nothing"
-    for path, leaf in zip(paths[:MOST_LEAVES], point.leaves, strict=False):
+    for path, leaf in zip(paths[:MOST_LEAVES], collective.leaves, strict=False):
         key = f"{key_text(path)}: " if path else ""
         sizes = ["any" if place == axis else str(size) for place, size in enumerate(leaf.shape)]
         yield f"{key}{leaf.dtype}[{', '.join(sizes)}]"
@@ -146,12 +148,12 @@ def _leaves(point: AllReduce | AllGather) -> Iterator[str]:
         yield f"… {len(paths) - MOST_LEAVES} more"
 
 
-def _form(point: Point) -> Hashable:
+def _form(collective: Collective) -> Hashable:
     """Return the properties of a collective's values that must be equal on all replicas."""
-    match point:
+    match collective:
         case AllReduce():
-            return form_of(point.structure, point.leaves, None)
+            return form_of(collective.structure, collective.leaves, None)
         case AllGather():
-            return form_of(point.structure, point.leaves, point.axis)
+            return form_of(collective.structure, collective.leaves, collective.axis)
         case _:
             return None

@@ -113,14 +113,14 @@ class Merging:
 
 
 def _write(arrival: Arrival, position: int) -> Write:
-    point = arrival.at(position)
-    assert isinstance(point, Write)
-    return point
+    collective = arrival.at(position)
+    assert isinstance(collective, Write)
+    return collective
 
 
 def _buckets_of(arrival: Arrival) -> tuple[Array, ...]:
-    assert isinstance(arrival.collective, Contribution)
-    return arrival.collective.buckets
+    assert isinstance(arrival.message, Contribution)
+    return arrival.message.buckets
 
 
 def _values_of(arrival: Arrival) -> list[Array]:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from varsim.errors import MismatchError, ValueMismatchError
-from varsim.protocol.messages import AllGather, AllReduce, Collective, MergeCall, Point, Write
+from varsim.protocol.messages import (
+    AllGather,
+    AllReduce,
+    Collective,
+    ExplicitCollective,
+    MergeCall,
+    Write,
+)
 from varsim.spec import Context, VariableAggregation, VariableSpec
 from varsim.sync import policies
 from varsim.sync.description import (
@@ -22,14 +29,22 @@ from varsim.texts.replicas import Group, group_lines, grouped
 
 
 def differ(
-    first: Point, second: Point, specs: Mapping[int, VariableSpec], *, strict: bool = False
+    first: Collective,
+    second: Collective,
+    specs: Mapping[int, VariableSpec],
+    *,
+    strict: bool = False,
 ) -> bool:
     """Return whether two replicas' arrivals cannot be combined."""
     return difference(first, second, specs, strict=strict) is not Mismatch.NOTHING
 
 
 def difference(
-    first: Point, second: Point, specs: Mapping[int, VariableSpec], *, strict: bool = False
+    first: Collective,
+    second: Collective,
+    specs: Mapping[int, VariableSpec],
+    *,
+    strict: bool = False,
 ) -> Mismatch:
     """Return how two replicas' arrivals differ, if they cannot be combined.
 
@@ -63,9 +78,9 @@ def _difference_of_writes(
     return Mismatch.VALUE
 
 
-def _settings(point: Collective) -> object:
+def _settings(collective: ExplicitCollective) -> object:
     """Return the arguments of a collective beside its values."""
-    match point:
+    match collective:
         case AllReduce(op=op):
             return op
         case AllGather(axis=axis):
@@ -74,7 +89,7 @@ def _settings(point: Collective) -> object:
             return None
 
 
-def _fit(first: Collective, second: Collective) -> bool:
+def _fit(first: ExplicitCollective, second: ExplicitCollective) -> bool:
     """Return whether values can be combined."""
     if isinstance(first, MergeCall) or isinstance(second, MergeCall):
         return True
@@ -91,7 +106,7 @@ def _other_axes(shape: tuple[int, ...], axis: int | None) -> tuple[int, ...]:
     return shape if axis is None else shape[:axis] + shape[axis + 1 :]
 
 
-def are_crossed(first: Collective, second: Collective) -> bool:
+def are_crossed(first: ExplicitCollective, second: ExplicitCollective) -> bool:
     """Return whether order alone pairs two collectives of different lines."""
     return first.label is None and second.label is None and first.location != second.location
 
@@ -124,46 +139,48 @@ def unlike(
     )
 
 
-def _present(index: int, participants: Sequence[Participant]) -> dict[int, Point]:
-    points = ((i, participant.point(index)) for i, participant in enumerate(participants))
-    return {i: point for i, point in points if point is not None}
+def _present(index: int, participants: Sequence[Participant]) -> dict[int, Collective]:
+    collectives = ((i, participant.collective(index)) for i, participant in enumerate(participants))
+    return {i: collective for i, collective in collectives if collective is not None}
 
 
-def _most_common(groups: Sequence[Group], present: Mapping[int, Point]) -> Point:
+def _most_common(groups: Sequence[Group], present: Mapping[int, Collective]) -> Collective:
     """Return the most common arrival."""
     came = [group.replica_ids for group in groups if group.replica_ids[0] in present]
     return present[max(came, key=len)[0]]
 
 
-def _details(kind: Mismatch, present: Mapping[int, Point]) -> Iterator[Fact]:
+def _details(kind: Mismatch, present: Mapping[int, Collective]) -> Iterator[Fact]:
     """Return the differences of names or values that the replicas' lines do not show."""
     if kind is Mismatch.NAME:
         names: dict[str, list[int]] = {}
-        for i, point in present.items():
-            name = None if isinstance(point, Write) else point.label
+        for i, collective in present.items():
+            name = None if isinstance(collective, Write) else collective.label
             names.setdefault("no name" if name is None else f"the name {name!r}", []).append(i)
         yield Sides(fewest_first(names))
     elif kind is Mismatch.VALUE:
         forms = {
             i: form_of(
-                point.structure, point.leaves, point.axis if isinstance(point, AllGather) else None
+                collective.structure,
+                collective.leaves,
+                collective.axis if isinstance(collective, AllGather) else None,
             )
-            for i, point in present.items()
-            if isinstance(point, AllReduce | AllGather)
+            for i, collective in present.items()
+            if isinstance(collective, AllReduce | AllGather)
         }
         yield from differences(forms)
 
 
-def crossing(points: Sequence[Collective]) -> tuple[str, str]:
+def crossing(collectives: Sequence[ExplicitCollective]) -> tuple[str, str]:
     """Return the warning about unnamed collectives of different lines, and its location.
 
     Args:
-        points: Of all replicas, in replica order.
+        collectives: Of all replicas, in replica order.
     """
     lines: dict[str, list[int]] = {}
-    for replica_id, point in enumerate(points):
-        lines.setdefault(point.location, []).append(replica_id)
-    sides = tuple((describe_collective(points[who[0]]), who) for _, who in fewest_first(lines))
+    for replica_id, collective in enumerate(collectives):
+        lines.setdefault(collective.location, []).append(replica_id)
+    sides = tuple((describe_collective(collectives[who[0]]), who) for _, who in fewest_first(lines))
     return str(Crossing(sides)), sides[0][0].location
 
 
@@ -173,8 +190,8 @@ def absent(
     """Return the error for a collective at which a replica can no longer arrive."""
     groups = at_collective(participants, index, specs)
     ended = sum(one.ended is not None and one.position <= index for one in participants)
-    point = _most_common(groups, _present(index, participants))
-    fact = Absent(index, ended, groups, _reason(point, specs), isinstance(point, Write))
+    collective = _most_common(groups, _present(index, participants))
+    fact = Absent(index, ended, groups, _reason(collective, specs), isinstance(collective, Write))
     return MismatchError(fact).by_groups(groups)
 
 
@@ -212,8 +229,8 @@ def uneven(
     return MismatchError(Uneven(spec, len(set(counts)) == 1, groups)).by_groups(groups)
 
 
-def _reason(point: Point, specs: Mapping[int, VariableSpec]) -> NeedsAll:
-    if not isinstance(point, Write):
+def _reason(collective: Collective, specs: Mapping[int, VariableSpec]) -> NeedsAll:
+    if not isinstance(collective, Write):
         return NeedsAll()
-    spec = specs[point.variable_id]
-    return NeedsAll(spec, policies.cell(spec, Context.REPLICA, point.operation).key)
+    spec = specs[collective.variable_id]
+    return NeedsAll(spec, policies.cell(spec, Context.REPLICA, collective.operation).key)

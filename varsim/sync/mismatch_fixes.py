@@ -9,7 +9,7 @@ from itertools import chain
 import numpy as np
 
 from varsim.errors import Fix
-from varsim.protocol.messages import AllReduce, Point, Write
+from varsim.protocol.messages import AllReduce, Collective, Write
 from varsim.spec import Array, Context, Operation, ReduceOp, VariableSpec
 from varsim.sync import policies, reduce
 from varsim.sync.fixes import alternatives, are_few, if_legal
@@ -19,23 +19,23 @@ from varsim.texts.fixes import EACH_WRITES, Agrees, Gives, ReduceAlike, WriteAli
 
 
 def of_mismatch(
-    points: Sequence[Point],
+    collectives: Sequence[Collective],
     values: Sequence[Sequence[Array]],
     specs: Mapping[int, VariableSpec],
 ) -> Iterator[Fix]:
     """Return operations and settings with which all arrivals can be combined.
 
     Args:
-        points: Of all replicas, in replica order; they are not alike.
+        collectives: Of all replicas, in replica order; they are not alike.
         values: The contribution of each replica; empty if it does not count.
     """
     few = are_few(chain.from_iterable(values))
-    writes = [point for point in points if isinstance(point, Write)]
-    reductions = [point for point in points if isinstance(point, AllReduce)]
-    if len(writes) == len(points) and len({write.variable_id for write in writes}) == 1:
+    writes = [collective for collective in collectives if isinstance(collective, Write)]
+    reductions = [collective for collective in collectives if isinstance(collective, AllReduce)]
+    if len(writes) == len(collectives) and len({write.variable_id for write in writes}) == 1:
         known = [*chain(*values)] if few else None
         yield from _of_writes(specs[writes[0].variable_id], writes, known)
-    elif few and len(reductions) == len(points):
+    elif few and len(reductions) == len(collectives):
         yield from _of_reductions(reductions, values)
 
 
@@ -81,9 +81,12 @@ def _of_reductions(
     reductions are not mixed.
     """
     first = reductions[0]
-    if any(point.label != first.label or are_crossed(first, point) for point in reductions):
+    if any(
+        collective.label != first.label or are_crossed(first, collective)
+        for collective in reductions
+    ):
         return
-    if any(point.structure != first.structure for point in reductions):
+    if any(collective.structure != first.structure for collective in reductions):
         return
     if len({tuple(leaf.shape for leaf in own) for own in values}) > 1:
         return
@@ -91,7 +94,7 @@ def _of_reductions(
     wide = [np.result_type(*column) for column in columns]
     is_cast = any([leaf.dtype for leaf in own] != wide for own in values)
     cast = tuple(dtype.name for dtype in wide) if is_cast else ()
-    for op in dict.fromkeys(point.op for point in reductions):
+    for op in dict.fromkeys(collective.op for collective in reductions):
         yield from if_legal(partial(_reduced, ReduceAlike(op, cast), op, columns, wide))
 
 

@@ -13,12 +13,12 @@ from varsim.protocol.buckets import Bucket, arrange, unpack
 from varsim.protocol.messages import (
     AllGather,
     AllReduce,
+    Collective,
+    CollectiveMessage,
     Contribution,
     HostCall,
     Layout,
-    Meeting,
     MergeCall,
-    Point,
     Raised,
     Returned,
     SyncRequest,
@@ -96,26 +96,26 @@ class Arrival:
 
     start: int  # position of the first
     stop: int  # position after the last
-    collective: Meeting
+    message: CollectiveMessage
     plan: Plan | None  # of a contribution
     at_s: float  # when it came
 
-    def at(self, position: int) -> Point:
+    def at(self, position: int) -> Collective:
         """Return its operation at one of these positions."""
         if self.plan is not None:
             return self.plan.writes[position - self.start]
-        assert not isinstance(self.collective, Contribution), "a contribution has a plan"
-        return self.collective
+        assert not isinstance(self.message, Contribution), "a contribution has a plan"
+        return self.message
 
     def values_at(self, position: int) -> Sequence[Array]:
         """Return its values at one of these positions; empty if they do not count."""
-        if isinstance(self.collective, AllReduce):
-            return self.collective.leaves
-        if self.plan is None or not isinstance(self.collective, Contribution):
+        if isinstance(self.message, AllReduce):
+            return self.message.leaves
+        if self.plan is None or not isinstance(self.message, Contribution):
             return ()
-        writes, place = self.plan.writes, position - self.start
-        value = unpack(writes, self.plan.arrangement.buckets, self.collective.buckets)[place]
-        return (value,) if value.shape == writes[place].shape else ()
+        writes, index = self.plan.writes, position - self.start
+        value = unpack(writes, self.plan.arrangement.buckets, self.message.buckets)[index]
+        return (value,) if value.shape == writes[index].shape else ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,7 +151,7 @@ class Participant:
     ended: Returned | Raised | None = None
     seen_at: str = ""  # file:line of its last message
 
-    def point(self, position: int) -> Point | None:
+    def collective(self, position: int) -> Collective | None:
         """Return its operation at a pending collective; None if it has not arrived."""
         return next(
             (

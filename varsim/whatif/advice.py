@@ -298,5 +298,6 @@ _RISKS: Final[dict[Synchronization, str]] = {
     ON_READ: "A read in strategy.run gives the replica's own part only, and what was not read is "
     "lost with a worker.",
     ON_WRITE: "Every write waits for all replicas.",
-    ADAPTIVE: "Values may differ by rounding, and a read waits until the deferred writes have met.",
+    ADAPTIVE: "Values may differ by rounding, and a read waits for the exchange of deferred "
+    "writes.",
 }

@@ -37,7 +37,7 @@ class ProgramHistory:
         self._values = values
         self._call: int | None = None
         self._calls = 0
-        self._meetings = 0
+        self._position = 0
         self._numbers: dict[str, int] = {}
         for name, settings in variables.items():
             self._create(name, *settings.split())
@@ -78,7 +78,7 @@ class ProgramHistory:
 
     def call(self) -> None:
         """Let the program call a function, and all replicas begin."""
-        self._calls, self._meetings = self._calls + 1, 0
+        self._calls, self._position = self._calls + 1, 0
         self._call = self._calls
         cause = self.event(PROGRAM, "call")
         for replica_id in self.replicas:
@@ -165,20 +165,20 @@ class ProgramHistory:
         order = sorted(self.replicas, key=lambda replica_id: works[replica_id])
         for replica_id in order:
             self.now_s = max(start_s + works[replica_id] / 1e3, start_s)
-            of = {"operation": operation, "position": self._meetings, "location": at}
+            of = {"operation": operation, "position": self._position, "location": at}
             self.event(replica_id, "write", name, value=values[replica_id], takes_ms=0, **of)
             cause = self.event(replica_id, "wait", name)
             self.event(PROGRAM, "receive", cause=cause, replica=replica_id)
         value, version = sum(values) / len(values), max(self.versions[name]) + 1
-        self._commit(name, value, version, meeting=self._meetings)
+        self._commit(name, value, version, position=self._position)
         self.holds[name] = [value] * self.num_replicas
         self.versions[name] = [version] * self.num_replicas
-        self._meetings += 1
+        self._position += 1
 
     def merge_at_end(self, name: str, values: Sequence[float], at: str | None = None) -> None:
         """Let all replicas write as their calls end; the commit is sent with the next messages."""
         for replica_id in self.replicas:
-            of = {"operation": "assign", "position": self._meetings, "location": at}
+            of = {"operation": "assign", "position": self._position, "location": at}
             self.event(replica_id, "write", name, value=values[replica_id], **of)
         call = self._call
         self.end()
@@ -195,36 +195,36 @@ class ProgramHistory:
         for replica_id in self.replicas:
             self.event(replica_id, "install", name, version=version, cause=cause)
 
-    def meet(
+    def collective(
         self,
         operation: str = "all_reduce",
         name: str | None = None,
         works_ms: Sequence[float] | None = None,
-        places: Sequence[str] = (),
+        locations: Sequence[str] = (),
     ) -> None:
-        """Let all replicas work for a while and do an all_reduce.
+        """Let all replicas work for a while and do a collective without a variable.
 
         Args:
-            places: Where each of them does; in one line, if it is not said.
+            locations: The line of each; by default the same.
         """
         start_s, works = self.now_s, works_ms or [1] * self.num_replicas
         for replica_id in sorted(self.replicas, key=lambda one: works[one]):
             self.now_s = start_s + works[replica_id] / 1e3
-            of = {"position": self._meetings, "operation": operation, "note": name}
-            place = places[replica_id] if places else "step.py:9"
-            cause = self.event(replica_id, "arrive", location=place, takes_ms=0, **of)
+            of = {"position": self._position, "operation": operation, "note": name}
+            location = locations[replica_id] if locations else "step.py:9"
+            cause = self.event(replica_id, "arrive", location=location, takes_ms=0, **of)
             self.event(PROGRAM, "receive", cause=cause, replica=replica_id)
         answer = "merged" if operation == "merge_call" else "reduced"
-        cause = self.event(PROGRAM, "answer", position=self._meetings, operation=answer)
+        cause = self.event(PROGRAM, "answer", position=self._position, operation=answer)
         self._answered = cause
-        self._meetings += 1
+        self._position += 1
 
     def hear(self, replica_id: int, cause: int | None = None) -> None:
         """Let a replica receive the last answer."""
         self.event(replica_id, "install", cause=self._answered if cause is None else cause)
 
-    def _commit(self, name: str, value: float, version: int, meeting: int | None = None) -> None:
-        of = {"operation": "assign", "version": version, "position": meeting}
+    def _commit(self, name: str, value: float, version: int, position: int | None = None) -> None:
+        of = {"operation": "assign", "version": version, "position": position}
         cause = self.event(PROGRAM, "commit", name, value=value, takes_ms=SHORT_MS, **of)
         for replica_id in self.replicas:
             self.event(replica_id, "install", name, version=version, cause=cause)
@@ -259,6 +259,6 @@ class ProgramHistory:
         """Return kind, variable, count and most frequent location of each finding."""
         return [
             f"{one.kind.name}: {one.variable or '–'} ×{one.count}"
-            + "".join(f" at {place}" for place, _ in one.locations[:1])
+            + "".join(f" at {location}" for location, _ in one.locations[:1])
             for one in self.findings()
         ]

@@ -96,7 +96,7 @@ def the_same_arithmetic_everywhere() -> ProgramHistory:
     story = ProgramHistory(w="NONE MEAN")
     for step in range(10):
         story.call()
-        story.meet()
+        story.collective()
         for replica_id in story.replicas:
             story.write(replica_id, "w", step / 3, "same.py:4", add=True)
             story.read(replica_id, "w", "same.py:5")

@@ -50,7 +50,7 @@ def test_writes_separated_by_a_collective_are_ordered() -> None:
     story = ProgramHistory(w="ON_WRITE NONE")
     story.call()
     story.write(0, "w", 1.0, "turn.py:2")
-    story.meet()
+    story.collective()
     story.hear(1)
     story.write(1, "w", 2.0, "turn.py:4")
     story.end()
@@ -60,7 +60,7 @@ def test_writes_separated_by_a_collective_are_ordered() -> None:
 def test_writes_without_a_collective_in_between_are_not_ordered() -> None:
     story = ProgramHistory(w="ON_WRITE NONE")
     story.call()
-    story.meet()
+    story.collective()
     story.hear(1)
     story.write(0, "w", 1.0, "turn.py:2")
     story.write(1, "w", 2.0, "turn.py:4")

@@ -10,14 +10,14 @@ from tests.analysis.findings.build import ProgramHistory
 from varsim.analysis.findings.pairing import OTHER_LINES
 
 
-def story(*meetings: Any, calls: int = 1, replicas: int = 3) -> ProgramHistory:
+def story(*collectives: Any, calls: int = 1, replicas: int = 3) -> ProgramHistory:
     """Build calls with collectives: an operation, perhaps with a name, and a line per replica."""
     told = ProgramHistory(replicas)
     for _ in range(calls):
         told.call()
-        for called, *places in meetings:
+        for called, *locations in collectives:
             operation, _, name = called.partition(" ")
-            told.meet(operation, name or None, places=places)
+            told.collective(operation, name or None, locations=locations)
         told.end()
     return told
 
@@ -41,20 +41,20 @@ def test_each_set_of_lines_is_one_finding():
 
 
 @pytest.mark.parametrize(
-    "meeting",
+    "collective",
     [("all_reduce",), ("all_reduce loss", "a.py:4", "a.py:9", "a.py:9")],
     ids=["one line", "a name"],
 )
-def test_collectives_with_the_same_line_or_name_are_right(meeting):
-    assert () == story(meeting).findings()
+def test_collectives_with_the_same_line_or_name_are_right(collective):
+    assert () == story(collective).findings()
 
 
 def test_an_incomplete_collective_is_not_found():
     """The error of the call reports it."""
     told = ProgramHistory(2)
     told.call()
-    for replica_id, place in enumerate(["a.py:4", "a.py:9"]):
-        told.event(replica_id, "arrive", location=place, position=0, operation="all_reduce")
+    for replica_id, location in enumerate(["a.py:4", "a.py:9"]):
+        told.event(replica_id, "arrive", location=location, position=0, operation="all_reduce")
     told.finish()
 
     assert () == told.findings()
@@ -68,9 +68,9 @@ def test_several_collectives_of_one_line_are_noted_as_paired_by_order():
     assert note.text.startswith("whether the unnamed all_reduces at step.py:9, up to 3 in a call")
 
 
-@pytest.mark.parametrize("meetings", [(("all_reduce",),), (("all_reduce loss",),) * 2])
-def test_single_or_named_collectives_are_not_noted(meetings):
-    assert [] == story(*meetings, calls=5).notes()
+@pytest.mark.parametrize("collectives", [(("all_reduce",),), (("all_reduce loss",),) * 2])
+def test_single_or_named_collectives_are_not_noted(collectives):
+    assert [] == story(*collectives, calls=5).notes()
 
 
 def test_of_many_lines_the_first_are_noted():

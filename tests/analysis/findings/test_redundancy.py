@@ -159,7 +159,7 @@ def averaged_by_hand(writes: int, *, by_replicas: bool, reset: bool = False) -> 
                 story.write(replica_id, "w", step + write + 0.1 * replica_id, "hand.py:3")
         mean = 0.0 if reset else step + 0.05
         if by_replicas:
-            story.meet()
+            story.collective()
             for replica_id in story.replicas:
                 story.hear(replica_id)
                 story.write(replica_id, "w", mean, "hand.py:5")

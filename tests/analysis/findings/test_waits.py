@@ -8,17 +8,17 @@ from tests.analysis.findings.build import ProgramHistory
 from varsim.analysis.findings.waits import STRAGGLER
 
 
-def training(works_ms: list[list[float]], meeting: str = "merge") -> ProgramHistory:
+def training(works_ms: list[list[float]], collective: str = "merge") -> ProgramHistory:
     """Build one call per step, with these working times of the replicas."""
     story = ProgramHistory(len(works_ms[0]), w="ON_WRITE MEAN")
     for step, works in enumerate(works_ms):
         story.call()
-        if meeting == "merge":
+        if collective == "merge":
             story.merge("w", [step + 1.0 + r for r in story.replicas], "slow.py:6", works)
             for replica_id in story.replicas:
                 story.read(replica_id, "w", "slow.py:7")
         else:
-            story.meet(works_ms=works)
+            story.collective(works_ms=works)
         story.end()
     return story
 
@@ -33,7 +33,7 @@ def test_a_slow_replica_is_found() -> None:
 
 
 def test_waits_in_an_all_reduce_are_found() -> None:
-    (finding,) = training([[40.0, 10.0]] * 8, meeting="all_reduce").findings()
+    (finding,) = training([[40.0, 10.0]] * 8, collective="all_reduce").findings()
 
     assert (STRAGGLER, "", 8) == (finding.kind, finding.variable, finding.count)
     assert (("step.py:9", 8),) == finding.locations

@@ -20,7 +20,7 @@ class Atomic(Checker):
         super().__init__(replay)
         self._aborts: dict[int, int] = {}  # call → event
         self._last: dict[tuple[int, int], tuple[int, int]] = {}  # (process, call) → position, event
-        self._met: dict[int, dict[int, list[Event]]] = {}  # call → position → arrivals
+        self._arrived: dict[int, dict[int, list[Event]]] = {}  # call → position → arrivals
         self._running: dict[int, dict[int, Event]] = {}  # call → replica → its begin or return
 
     def on_write_by_replica(self, event: Event) -> None:
@@ -52,13 +52,13 @@ class Atomic(Checker):
             self.wrong(variable, reason, (before, event.event))
         self._last[mine] = event.position, event.event
         if event.kind == "arrive":
-            self._met.setdefault(event.call, {}).setdefault(event.position, []).append(event)
+            self._arrived.setdefault(event.call, {}).setdefault(event.position, []).append(event)
 
     def on_answer(self, event: Event) -> None:
         """Check that all replicas have arrived, and that the program received their arrivals."""
         if event.call is None or event.position is None or not self.replay.from_start:
             return
-        came = self._met.get(event.call, {}).pop(event.position, [])
+        came = self._arrived.get(event.call, {}).pop(event.position, [])
         if len({one.process for one in came if self.replay.heard(one)}) < self.replay.num_replicas:
             reason = "a collective is answered before all replicas have arrived"
             self.wrong(None, reason, (*(one.event for one in came), event.event))
@@ -78,11 +78,11 @@ class Atomic(Checker):
 
     def on_finish(self, event: Event) -> None:
         """Check that all replicas have returned, unless the call has failed."""
-        self._met.pop(event.call or 0, None)
+        self._arrived.pop(event.call or 0, None)
         running = self._running.pop(event.call or 0, {})
         for one in running.values() if event.note is None else ():
             if one.kind != "return" or not self.replay.heard(one):
-                reason = f"a call has finished before {seen_by(one)} has returned"
+                reason = f"a call has ended before {seen_by(one)} has returned"
                 self.wrong(None, reason, (one.event, event.event))
         for replica in self.replay.replicas:
             self._last.pop((replica, event.call or 0), None)

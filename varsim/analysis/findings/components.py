@@ -126,7 +126,9 @@ class ComponentTracker(EventObserver):
     def __init__(self, num_replicas: int, variables: Mapping[int, VariableFacts]) -> None:
         self._variables = variables
         self._replicas: Final = range(num_replicas)
-        self._met = [-1] * num_replicas  # each replica's last collective other than a write
+        self._last_collective = [
+            -1
+        ] * num_replicas  # each replica's last collective other than a write
         self._wrote: dict[tuple[int, int], int] = {}  # (variable, replica): its last local write
         self._copies: dict[int, Copies] = {}
 
@@ -169,7 +171,7 @@ class ComponentTracker(EventObserver):
         copies.write(event, (replica_id,))
         copies.written[replica_id] += 1
         key = (variable, replica_id)
-        after_collective = self._met[replica_id] > self._wrote.get(key, -1)
+        after_collective = self._last_collective[replica_id] > self._wrote.get(key, -1)
         self._wrote[key] = event.event
         if copies.compare(event):
             # Own values first, then an agreed one: not just equal writes by all replicas.
@@ -225,7 +227,7 @@ class ComponentTracker(EventObserver):
 
     def on_arrive(self, event: Event) -> None:
         """Note a collective other than a write."""
-        self._met[event.process] = event.event
+        self._last_collective[event.process] = event.event
 
 
 def _small_value(event: Event) -> bytes | None:

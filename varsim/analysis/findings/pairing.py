@@ -133,7 +133,7 @@ class Pairing(Finder):
             locations=most(crossed.locations),
             count=crossed.count,
             what=(
-                f"{times(crossed.count, 'time')} replicas met in different lines, first "
+                f"{times(crossed.count, 'time')} replicas were paired in different lines, first "
                 f"{' with '.join(sides)}. Without a name they are paired by call order alone, and "
                 f"{_EFFECT[operation == 'merge_call']}."
             ),

@@ -394,8 +394,8 @@ class LocalStaleness(Finder):
 
 
 _WAIT: Final = (
-    "Let the readers wait for the write (ON_WRITE), or have all replicas meet (all_reduce, "
-    "merge_call, the end of strategy.run) between the write and the read."
+    "Let the readers wait for the write (ON_WRITE), or put a collective (all_reduce, "
+    "merge_call) or the end of strategy.run between the write and the read."
 )
 
 

@@ -232,7 +232,7 @@ class Waits(Finder):
             f"{mostly:.0%} of it at {where}. Replica {replica_id} did {path:.0%} of the work on "
             "the critical path.",
             f"Give replica {replica_id} less to do, or find out what makes its device slow; or "
-            "let replicas meet less often (ON_READ), so that they need not keep step.",
+            "synchronize less often (ON_READ), so that the others need not wait for it.",
         )
 
 
