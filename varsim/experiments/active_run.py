@@ -71,6 +71,7 @@ class ActiveRun:
     seconds: dict[str, float] = field(default_factory=dict)
     no_oracle: str = ""
     oracle_result: dict[str, Plain] | None = None
+    _warned_first: dict[str, str] = field(default_factory=dict)  # the first variable, by warning
 
     def __post_init__(self) -> None:
         self.settings = AppliedSettings(self.experiment)
@@ -138,16 +139,21 @@ class ActiveRun:
         for observed in self.strategies:
             observed.take_a_last_look()
 
-    def warn(self, text: str) -> None:
-        """Keep a warning, unless it is known already."""
-        if text not in self.warnings:
-            who, what = _who_and_what(text)
-            earlier = map(_who_and_what, self.warnings)
-            first = next((name for name, said in earlier if said == what), None)
-            self.warnings.append(text)
-            if self.watcher is not None:
-                short = f"{who}{SAME_WARNING}{(first or '').removeprefix('variable ')}"
-                self.watcher.warned(short if what and first else text)
+    def warn(self, text: str, location: str = "") -> None:
+        """Keep a warning, unless it is known already.
+
+        Args:
+            location: In the program, as file:line; empty if the warning is not about a line.
+        """
+        prefix = f"{location}: " if location else ""
+        if prefix + text in self.warnings:
+            return
+        self.warnings.append(prefix + text)
+        who, _, what = text.partition("\n")[0].partition(": ")
+        first = self._warned_first.setdefault(what, who)
+        if self.watcher is not None:
+            short = f"{who}{SAME_WARNING}{first.removeprefix('variable ')}"
+            self.watcher.warned(prefix + (short if what and first != who else text))
 
     def save(self) -> None:
         """Save the summary of each strategy, in the folder that has its record."""
@@ -204,9 +210,3 @@ def _whole(name: str, number: Any) -> int:
             f"job.progress({name}={number!r}): give a whole number of steps, as in "
             "job.progress(step + 1, total, loss=0.3)"
         ) from None
-
-
-def _who_and_what(warning: str) -> tuple[str, str]:
-    """Split the first line of a warning into the variable and what is said about it."""
-    who, _, what = warning.partition("\n")[0].partition(": ")
-    return who, what

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import chdir, contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import varsim
 from varsim.distribute.supervision import supervised
@@ -25,6 +25,7 @@ from varsim.experiments.store import RunDirectory
 from varsim.experiments.strategies import reached
 from varsim.interrupts import Interrupts, came_of_interrupt
 from varsim.launch.seeding import seeded
+from varsim.protocol.paths import shown_path
 from varsim.report.summary import Phase, RunStatus, Summary
 
 
@@ -123,11 +124,18 @@ def _warnings_to(run: ActiveRun) -> Iterator[None]:
     with warnings.catch_warnings():
         show_others = warnings.showwarning
 
-        def show(message: Any, category: Any, *others: Any, **more: Any) -> None:
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
             if issubclass(category, VarsimWarning):
-                run.warn(str(message))
+                run.warn(str(message), f"{shown_path(filename)}:{lineno}" if lineno else "")
             else:
-                show_others(message, category, *others, **more)
+                show_others(message, category, filename, lineno, file, line)
 
         warnings.showwarning = show
         warnings.simplefilter("always", VarsimWarning)
