@@ -24,7 +24,6 @@ from varsim.experiments.bench import BenchPlan, as_json, from_plain
 from varsim.experiments.store import BENCH
 from varsim.report.bench import Bench
 from varsim.report.summary import RunStatus
-from varsim.report.terminal import FILE_WIDTH
 
 TIMEOUT_S = 30_000 * MS
 
@@ -166,7 +165,7 @@ def test_a_quick_measurement_with_real_processes():
     )
 
     assert (0, "") == (done.returncode, done.stderr)
-    assert max(map(len, done.stdout.splitlines())) <= FILE_WIDTH
+    assert max(map(len, done.stdout.splitlines())) <= 80
     assert "With 2 workers a step that writes 8 B takes" in done.stdout
     assert Path("runs/latest-bench/bench.json").is_file()
 

@@ -92,6 +92,27 @@ def test_a_terminal_has_colours_and_a_file_has_none(
     assert ESCAPE not in CliRunner().invoke(main, words).output
 
 
+PAGES = COMMANDS[:9]
+
+
+@pytest.mark.parametrize("words", PAGES, ids=" ".join)
+def test_every_page_has_the_width_of_the_terminal_up_to_100_columns(words: list[str]) -> None:
+    """A file has 80 columns, and COLUMNS sets any other width."""
+
+    def widest(text: str) -> int:
+        lines = [line for line in text.splitlines() if not line.startswith("warned of")]
+        return max(map(len, lines))
+
+    def on(columns: int, **environment: str) -> str:
+        return on_terminal(*words, columns=columns, NO_COLOR="1", **environment).text
+
+    assert 80 >= widest(on(80))
+    assert 100 >= widest(on(200))
+    assert on(100) == on(200) == on(70, COLUMNS="100")
+    assert on(80) == on(200, COLUMNS="80")
+    assert 80 >= widest(CliRunner().invoke(main, words, env={"COLUMNS": ""}).stdout)
+
+
 @pytest.mark.parametrize("environment", [*DULL.values(), {}], ids=[*DULL, "colours"])
 def test_escapes_of_a_program_are_made_visible(environment: dict[str, str]) -> None:
     """This holds for its output, names, results, warnings and errors."""

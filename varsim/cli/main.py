@@ -19,7 +19,6 @@ from varsim.report.terminal import width_of
 
 _COMMANDS: Final = "varsim.cli.commands"
 _FOLDER: Final = str(Path(__file__).parent / "commands")
-_WIDEST_HELP: Final = 100
 
 
 class Commands(click.Group):
@@ -33,7 +32,7 @@ class Commands(click.Group):
         **extra: Any,
     ) -> click.Context:
         """Return a context whose help fits the terminal, however narrow that is."""
-        extra.setdefault("terminal_width", min(width_of(sys.stdout), _WIDEST_HELP) - 1)
+        extra.setdefault("terminal_width", width_of(sys.stdout) - 1)
         return super().make_context(info_name, args, parent, **extra)
 
     def main(self, args: Sequence[str] | None = None, *others: Any, **more: Any) -> Any:

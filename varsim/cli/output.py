@@ -14,7 +14,6 @@ import click
 from varsim.report.formatting import visible, wrapped
 from varsim.report.terminal import is_terminal, takes_escapes, width_of
 
-_WIDEST_TEXT: Final = 100  # longer lines are hard to read
 _COLORS: Final = {"Error": "red", "warning": "yellow"}
 
 
@@ -29,8 +28,7 @@ def complain(label: str, text: str, stream: TextIO | None = None, *, more: str =
     stream = sys.stderr if stream is None else stream
     said = visible(f"{label}: {text}")
     if is_terminal(stream):
-        width = min(width_of(stream), _WIDEST_TEXT)
-        said = "\n".join(wrapped(said, width, indent="  "))
+        said = "\n".join(wrapped(said, width_of(stream), indent="  "))
     if takes_escapes(stream):
         said = click.style(label, fg=_COLORS[label]) + said.removeprefix(label)
     click.echo(f"{said}\n{visible(more)}" if more else said, file=stream)

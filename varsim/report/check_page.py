@@ -18,9 +18,6 @@ from varsim.report.findings_text import finding_text, findings_text
 from varsim.report.space_time import space_time
 from varsim.report.verdict_text import end_of, nothing_found
 
-WIDEST: Final = 80
-"""Columns of a line, at most: longer lines are hard to read."""
-
 _LEAST_REASON: Final = 24  # columns; with less room, a reason is printed below its promise
 _SAME_REASON: Final = "the same"  # for a check with the same reason as the check above
 _COLOR: Final = {Outcome.VALID: "green", Outcome.INVALID: "red", Outcome.UNKNOWN: "yellow"}
@@ -35,7 +32,7 @@ def print_check(
         names: The variables' names by number.
         everything: Print similar findings one by one.
     """
-    width = min(console.width, WIDEST)
+    width = console.width
     failed = [one for one in found.findings if one.kind is FAILED_RUN]
     others = [one for one in found.findings if one not in failed]
     for line in _ended(found, failed, width):

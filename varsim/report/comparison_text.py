@@ -10,8 +10,7 @@ from varsim.analysis.findings.model import times
 from varsim.analysis.returned import ReturnedValue
 from varsim.report.formatting import count, names, number, visible, wrapped
 from varsim.report.json_values import plain
-
-WIDTH: Final = 80
+from varsim.report.terminal import WIDTH
 
 _NO_RULES: Final = (
     "No rule was tried, because no number of the single device is the sum or the mean of the "

@@ -17,9 +17,6 @@ from varsim.report.space_time import space_time, who
 from varsim.tracing.history import KINDS, Event, History
 from varsim.tracing.trace import FRAME_LIMIT_BYTES, READ_LIMIT_BYTES
 
-WIDEST: Final = 100
-"""Columns of a line, at most."""
-
 _LABEL_WIDTH: Final = 11
 _INDENT: Final = 2
 _AROUND: Final = 4  # events before and after the event, of the same variable, else the same call
@@ -52,7 +49,7 @@ def print_events(console: Console, history: History, wanted: Sequence[int]) -> N
     Raises:
         ConfigError: The history has no event with one of these numbers.
     """
-    told = [event_text(history, one, min(console.width, WIDEST)) for one in wanted]
+    told = [event_text(history, one, console.width) for one in wanted]
     for index, lines in enumerate(told):
         for line in ["", *lines] if index else lines:
             console.print(Text(line), soft_wrap=True)

@@ -1,11 +1,11 @@
-"""Print the pages of `varsim explain` on a console, in at most 80 columns."""
+"""Print the pages of `varsim explain` on a console."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable
 from functools import partial
-from typing import Final, TextIO
+from typing import TextIO
 
 from rich.console import Console
 from rich.text import Text
@@ -13,18 +13,15 @@ from rich.text import Text
 from varsim.report.explain_layout import Block, Heading, Item, Paragraph, Table
 from varsim.report.page import print_page
 from varsim.report.tables import Column, show_texts
-from varsim.report.terminal import width_of
-
-_WIDTH: Final = 80  # longer lines are hard to read
 
 
 def print_blocks(blocks: Iterable[Block], file: TextIO, width: int | None = None) -> None:
     """Print a page, or the overview."""
-    width = min(_WIDTH, width_of(file) if width is None else width)
-    print_page(partial(_print_to, list(blocks), width), file, width)
+    print_page(partial(_print_to, list(blocks)), file, width)
 
 
-def _print_to(blocks: Iterable[Block], width: int, console: Console) -> None:
+def _print_to(blocks: Iterable[Block], console: Console) -> None:
+    width = console.width
     before: Block | None = None
     for block in blocks:
         if before is not None and not (isinstance(before, Item) and isinstance(block, Item)):

@@ -10,8 +10,8 @@ from typing import Final
 from varsim.analysis.findings.model import Finding, most
 from varsim.report.formatting import count, middle, visible, wrapped
 from varsim.report.grouping import grouped, name_of, short, without_numbers
+from varsim.report.terminal import WIDTH
 
-WIDTH: Final = 80
 _INDENT: Final = 2
 _LABEL_WIDTH: Final = 10
 _MOST_BARS: Final = 8

@@ -10,9 +10,9 @@ import numpy as np
 
 from varsim.report import formatting
 from varsim.report.json_values import plain
+from varsim.report.terminal import WIDTH
 from varsim.tracing.history import PROGRAM, Event
 
-WIDTH: Final = 80
 _GAP: Final = "  "
 _NARROWEST: Final = 17
 """Least width of a process's column; if there is less room, all processes share one column."""

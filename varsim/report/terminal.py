@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from typing import Final, TextIO
 
-FILE_WIDTH: Final = 100
-"""Columns of a line in a file or a pipe."""
+WIDTH: Final = 80
+"""Columns of a line in a file, in a pipe, and on a terminal that does not report its width."""
 
-_UNKNOWN_WIDTH: Final = 80  # of a terminal that does not report its width
+_WIDEST: Final = 100  # longer lines are hard to read, on any terminal
 _LEAST_WIDTH: Final = 20  # lines are not made narrower than this
 _WITHOUT_ESCAPES: Final = {"dumb", "unknown"}
 
@@ -32,15 +32,19 @@ def is_terminal(stream: TextIO) -> bool:
 
 
 def width_of(stream: TextIO) -> int:
-    """Return the columns of a line: COLUMNS if it is set, else the terminal's width."""
+    """Return the columns of a line: COLUMNS if it is set, else what suits the stream.
+
+    That is the width of a terminal, but at most 100, and 80 for a file or a pipe.
+    """
     said = os.environ.get("COLUMNS", "")
     if said.isdecimal() and int(said):
-        width = int(said)
-    elif is_terminal(stream):
-        try:
-            width = os.get_terminal_size(stream.fileno()).columns or _UNKNOWN_WIDTH
-        except (OSError, ValueError):
-            width = _UNKNOWN_WIDTH
-    else:
-        width = FILE_WIDTH
-    return max(_LEAST_WIDTH, width)
+        return max(_LEAST_WIDTH, int(said))
+    width = _terminal_width(stream) if is_terminal(stream) else WIDTH
+    return max(_LEAST_WIDTH, min(_WIDEST, width))
+
+
+def _terminal_width(stream: TextIO) -> int:
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or WIDTH
+    except (OSError, ValueError):
+        return WIDTH

@@ -10,8 +10,7 @@ from varsim.analysis.findings.model import times
 from varsim.analysis.outcome import Note
 from varsim.analysis.search import SEARCHED_KINDS
 from varsim.report.formatting import visible, wrapped
-
-WIDTH: Final = 80
+from varsim.report.terminal import WIDTH
 
 _OF_VARSIM: Final = "This does not say that your program is right."
 

@@ -1,4 +1,4 @@
-"""Prints the effects of other settings, and the advice, in at most 80 columns where possible."""
+"""Prints the effects of other settings, and the advice."""
 
 from __future__ import annotations
 
