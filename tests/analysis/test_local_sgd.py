@@ -59,9 +59,13 @@ def test_a_wrong_average_is_found(tmp_path):
 @pytest.mark.parametrize(
     ("right", "forged", "reason"),
     [
-        ("local_sgd:2", "local_sgd:3", "exchanges after 2 writes, and not after 3"),
-        ("local_sgd:2", "local_sgd:1", "its write before was not exchanged"),
-        ("position=0 = 3.0", "position=0 = 2.0", "exchanges another value than it holds"),
+        ("local_sgd:2", "local_sgd:3", "exchanges after 2 writes instead of 3"),
+        ("local_sgd:2", "local_sgd:1", "before its last write was exchanged"),
+        (
+            "position=0 = 3.0",
+            "position=0 = 2.0",
+            "exchanges a value that its component does not have",
+        ),
     ],
 )
 def test_an_exchange_out_of_turn_or_of_another_value_is_found(right, forged, reason, tmp_path):

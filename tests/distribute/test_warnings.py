@@ -37,7 +37,7 @@ def test_none_warns_once_for_each_variable_with_its_location(strategy):
         "'state'",
         "experimental_local_results",
         "strategy.reduce",
-        "must do what it needs itself",
+        "must handle the components itself",
     ):
         assert part in text
 

@@ -316,7 +316,7 @@ def test_unread_variables_are_not_changed(tmp_path: Path):
     weight = advice(run(tmp_path, UNREAD).directory)["weight"]
 
     assert weight.keeps
-    assert "with no read nothing shows what its readers need" in weight.proof
+    assert "without a read its readers' needs are unknown" in weight.proof
 
 
 def test_a_wrong_replay_is_reported(tmp_path: Path):

@@ -221,7 +221,7 @@ def test_a_missing_value_is_reported_as_unknown(monkeypatch):
     effect = effect_on(result, "large")
 
     assert (2, 0, 2, False) == (effect.reads, effect.changed, effect.unknown, effect.harmless)
-    assert ["trace: messages keeps them" in doubt for doubt in replays.doubts] == [True]
+    assert ["use trace: messages" in doubt for doubt in replays.doubts] == [True]
 
 
 def test_a_record_without_variables_is_refused(tmp_path: Path):

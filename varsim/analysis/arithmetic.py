@@ -114,7 +114,7 @@ def same(one: Flat, other: Flat) -> bool:
 
 
 def digest_of(event: Event) -> int | None:
-    """Return the CRC-32 of an event's value; None if nothing of it was recorded."""
+    """Return the CRC-32 of an event's value; None if neither value nor digest was recorded."""
     if event.digest is None and event.value is not None:
         return zlib.crc32(event.value)
     return event.digest

@@ -23,7 +23,7 @@ _LONGEST_PROOF: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """A verdict whose events are still given by number."""
+    """A verdict that gives its events by number."""
 
     outcome: Outcome
     reason: str

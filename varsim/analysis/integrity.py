@@ -22,13 +22,13 @@ _OPERATIONS: Final[Mapping[str, frozenset[str | None]]] = {
 """Operations of kinds that are not writes."""
 
 _OFTEN: Final = 4096
-"""Forms of values to remember; a run has as many as its variables have shapes."""
+"""Forms of values to cache; a run has one for each shape of a variable."""
 
 _MOST_LAST_EVENTS: Final = 64
 """Replicas up to which the last events are looked up one by one."""
 
 _MANY: Final = 2**15
-"""Forms of rows to remember: several of every process for each form of value."""
+"""Forms of rows to cache; every process has several for each form of value."""
 
 _NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "create": ("variable", "version"),
@@ -64,7 +64,7 @@ class RowIntegrity:
         self._promises = promises
         self._sizes: dict[tuple[int, Any, Any], int] = {}  # of values: variable, dtype, shape
         self._sound: dict[tuple[Any, ...], int] = {}
-        """By the columns that valid rows share: the size of their value; -1 if it is unknown."""
+        """The size of the value in valid rows, by the other columns; -1 if it is unknown."""
         needed = {kind: ("process", "kind", *_NEEDS.get(kind, ())) for kind in KINDS}
         self._needs = {
             kind: (names, itemgetter(*map(Event._fields.index, names)))
@@ -125,7 +125,7 @@ class RowIntegrity:
             return f"it happened {times!r} times"
         for count in (call, version, position, cause, digest):
             if count is not None and (type(count) is not int or count < 0):
-                return f"{count!r} is not a number of something"
+                return f"{count!r} is not a valid number: expected an integer from 0"
         if replica is not None:
             if type(replica) is not int or not 0 <= replica < self._num_replicas:
                 return f"unknown replica {replica!r}"
@@ -175,7 +175,7 @@ def missing(history: History) -> tuple[int | None, str]:
     """Return where events may be missing from a history, and why.
 
     Returns:
-        The last event before the first that may be missing, or None if none is; and the reason.
+        The last event before the first gap, or None if there is no gap; and the reason.
     """
     window = history.run.get("window")
     if not window and not _unfinished(history) and _is_gapless(history):

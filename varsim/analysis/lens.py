@@ -33,9 +33,9 @@ class Moment:
 
     @property
     def unlike(self) -> bool:
-        """Return whether a single device is known to have another value, beyond rounding.
+        """Return whether a single device certainly has a different value, beyond rounding.
 
-        Compare it with the value; if there is none, with all components.
+        Compare the variable's value; if it has none, compare all components.
         """
         oracle = self.oracle
         known = self.components if self.value is None else (self.value,)

@@ -14,12 +14,12 @@ class EventObserver:
     """Gets events in causal order, each event once.
 
     The method `on_read` gets every read; `on_read_by_program` and `on_read_by_replica` get the
-    program's or the replicas' reads. Other kinds work alike. An observer gets no event for which it
-    has no method, and none about a variable that does not concern it.
+    program's or the replicas' reads. Other kinds have such methods, too. An observer gets only
+    events for which it has a method, and only those about variables that concern it.
     """
 
     def concerns(self, variable: int | None) -> bool:  # noqa: ARG002  # all, by default
-        """Return whether it gets a variable's events (None: events without one); never changes."""
+        """Return whether it gets a variable's events, or those without a variable; never change."""
         return True
 
     def taker(self, kind: str, *, by_program: bool) -> Take | None:

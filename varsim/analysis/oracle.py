@@ -115,7 +115,7 @@ def _created(history: History, row: VariableRow) -> Flat | None:
 def _accesses(
     history: History, variable: int, kind: str, process: int, location: str
 ) -> Iterator[Event]:
-    """Return the accesses of a replica; or of the program, to all components."""
+    """Return the accesses of a replica, or those of the program to all components."""
     whole = "AND replica IS NULL" if process == PROGRAM else ""
     where = f"variable = ? AND kind = ? AND process = ? AND location = ? {whole}"
     return history.events(where, (variable, kind, process, location))

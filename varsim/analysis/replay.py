@@ -67,7 +67,7 @@ class ReplayedVariable:
 
 
 class ReplayedVariables(dict[int | None, ReplayedVariable]):
-    """The variables of a history, by number; a variable from before the record is added."""
+    """The variables of a history, by number; one created before the record began is added."""
 
     def __init__(self, num_replicas: int, promises: Mapping[int, Promise]) -> None:
         super().__init__()
@@ -140,7 +140,7 @@ class OpenMerges:
             merge.writes[event.process] = event
 
     def known(self, event: Event) -> tuple[int, ...]:
-        """Return earlier events that prove that a contribution is surplus."""
+        """Return the earlier event that proves that a contribution comes too late or twice."""
         merge = self._calls.get(event.call or 0, {}).get(event.position or 0)
         if isinstance(merge, int):
             return (merge,)

@@ -83,7 +83,7 @@ def _numbers(value: Plain) -> np.ndarray | None:
 
 
 def _texts(array: np.ndarray) -> np.ndarray | None:
-    """Return numbers, some as texts because JSON lacks them, as an array; None for other texts."""
+    """Return an array of texts as numbers (NaN is a text in JSON); None if one is not a number."""
     try:
         return array.astype(np.float64) if array.dtype.kind == "U" else None
     except ValueError:

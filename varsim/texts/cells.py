@@ -36,8 +36,8 @@ _BEFORE: Final = (
     " Deferred writes are exchanged before it; an assign of one value drops them instead."
 )
 _BROADCAST: Final = (
-    "The same operation with the same value on every component, and nothing is aggregated; of a "
-    "per-replica value, each component gets its own. A message to each replica."
+    "The same operation with the same value on every component, without aggregation; of a "
+    "per-replica value, each component gets its replica's part. A message to each replica."
 )
 _READ_LOCALLY: Final = "This replica's own component."
 
@@ -48,8 +48,8 @@ CELLS: Final[dict[str, CellText]] = {
         write="This replica's component only, on purpose. No message.",
         read=f"{_READ_LOCALLY} No message.",
         deferred_read=(
-            f"{_READ_LOCALLY} What it has written since the last exchange is exchanged first, with "
-            "the writes of all others: a message from each replica, and one back to it."
+            f"{_READ_LOCALLY} The writes of all replicas since the last exchange are exchanged "
+            "first: a message from each replica, and one back to it."
         ),
     ),
     "local.diverges": CellText(
@@ -61,23 +61,23 @@ CELLS: Final[dict[str, CellText]] = {
         ),
     ),
     "athand": CellText(
-        brief="the component at hand",
+        brief="the component that is updated",
         write=(
-            "The component at hand, whatever the settings: nothing is aggregated. What the "
-            "function wrote leaves after its last call, in a message to each replica."
+            "The component that is updated, whatever the settings: nothing is aggregated. The "
+            "writes are sent after the last call of the function, in a message to each replica."
         ),
         read=(
-            "The component at hand. A question and an answer for each component that was written "
-            "since the last read."
+            "The component that is updated. A request and an answer for each component that was "
+            "written since the last read."
         ),
-        deferred_read="The component at hand. Deferred writes are exchanged first.",
+        deferred_read="The component that is updated. Deferred writes are exchanged first.",
         differences=("D4",),
     ),
     "merge": CellText(
         brief="a collective; every component gets the aggregate",
         narrow="collective",
         write=(
-            "A collective: what all replicas write is combined, and every component gets the "
+            "A collective: the values of all replicas are combined, and every component gets the "
             "result. A message from each replica, and one back to it."
         ),
         waits="a write to it in replica context is",
@@ -87,9 +87,9 @@ CELLS: Final[dict[str, CellText]] = {
         brief="kept until a read; then every component gets the aggregate",
         narrow="kept till a read",
         write=(
-            "Every replica keeps what it writes until the next read. What all have written since "
-            "the last exchange is combined then, once, and every component gets the result. No "
-            "message: the read pays."
+            "Every replica keeps its writes until the next read. Then all writes since the last "
+            "exchange are combined, and every component gets the result. No message: only the read "
+            "sends messages."
         ),
         differences=("D2", "D3", "D12"),
     ),
@@ -117,20 +117,20 @@ CELLS: Final[dict[str, CellText]] = {
     "gather": CellText(
         brief="the aggregate of the components",
         read=(
-            "The components are fetched and combined; none of them changes. A question and an "
-            "answer for each component that counts and was written since the last read."
+            "The components are fetched and combined; none of them changes. A request and an "
+            "answer for each component that is used and was written since the last read."
         ),
     ),
     "mirror": CellText(
         brief="the mirror; component 0 if it has diverged",
         read=(
             "The one value that all components hold, which needs no message. If they have "
-            "diverged, component 0: a question and an answer if it was written since the last "
+            "diverged, component 0: a request and an answer if it was written since the last "
             "read."
         ),
         deferred_read=(
             "The one value that all components hold, which needs no message. Deferred writes are "
-            "exchanged first. If the components have diverged, component 0: a question and an "
+            "exchanged first. If the components have diverged, component 0: a request and an "
             "answer if it was written since the last read."
         ),
         read_differences=("D10",),
@@ -141,15 +141,15 @@ CELLS: Final[dict[str, CellText]] = {
         write=(
             "This replica's component only. After every k-th write of a replica all components "
             "become their mean: a collective, a message from each replica, and one back to it. The "
-            "writes between need no message."
+            "other writes need no message."
         ),
         waits="after the same number of writes on every replica, all components become",
         differences=("D3",),
     ),
     "refuse": CellText(
         brief="refused",
-        write="Refused; nothing changes. The error says what to do; it stands below.",
-        read="Refused; nothing changes. The error says what to do; it stands below.",
+        write="Refused; nothing changes. The error, shown below, says what to do.",
+        read="Refused; nothing changes. The error, shown below, says what to do.",
     ),
 }
 """The texts of the cells. A policy of another package adds its own."""

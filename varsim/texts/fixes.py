@@ -118,7 +118,7 @@ class WriteAlike(Fact):
 
 @dataclass(frozen=True, slots=True)
 class ReduceAlike(Fact):
-    """Do the same reduction on every replica; where dtypes differ, of one dtype."""
+    """Do the same reduction on every replica, with one dtype if dtypes differ."""
 
     op: ReduceOp
     dtypes: tuple[str, ...]

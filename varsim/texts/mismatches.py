@@ -229,10 +229,10 @@ class Crossing(Fact):
 
 @dataclass(frozen=True, slots=True)
 class Sides(Fact):
-    """Different groups of replicas have different things."""
+    """Groups of replicas differ in one respect."""
 
     sides: tuple[tuple[str, tuple[int, ...]], ...]  # with the replicas of each, fewest first
-    subject: str = ""  # the subject that differs
+    subject: str = ""  # what differs, such as a variable or an argument
     facet: str = ""  # of the subject: "shape" or "dtype"
 
     def __str__(self) -> str:

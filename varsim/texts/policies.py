@@ -34,7 +34,7 @@ _TEXTS: Final = {
         "NONE: each replica has its own value, and varsim never synchronises them.",
         "synchronization=NONE gives every replica its own value, and varsim never synchronises "
         "these values. TensorFlow refuses it under a strategy (as strict=True does). Your program "
-        "must do what it needs itself: read the components with "
+        "must handle the components itself: read them with "
         "strategy.experimental_local_results(v), combine them with "
         "strategy.reduce(op, v, axis=None), and save each component.",
     ),

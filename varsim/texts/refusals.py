@@ -56,12 +56,12 @@ class MeanOfIntegers(Fact):
 
 @dataclass(frozen=True, slots=True)
 class NoArithmetic(Fact):
-    """An add to a bool."""
+    """An assign_add or assign_sub of a bool."""
 
     operation: Operation
 
     def __str__(self) -> str:
-        return f"{self.operation.value} of dtype bool: there is no such arithmetic"
+        return f"{self.operation.value} of dtype bool: bools cannot be added or subtracted"
 
 
 @dataclass(frozen=True, slots=True)

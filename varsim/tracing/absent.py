@@ -36,13 +36,13 @@ class Absent:
 
     def put(self, array: Array) -> SharedReference | None:  # noqa: ARG002  # the protocol's name
         """Raise an error: nothing is sent from here."""
-        raise AssertionError("what is read back is not sent")
+        raise AssertionError("recorded messages are not sent again")
 
     def take_back(self, place: SharedReference) -> None:  # noqa: ARG002
         """Raise an error: nothing is sent from here."""
-        raise AssertionError("what is read back is not sent")
+        raise AssertionError("recorded messages are not sent again")
 
-    def get(self, place: SharedReference, size_bytes: int) -> Array:  # noqa: ARG002  # of memory long gone
+    def get(self, place: SharedReference, size_bytes: int) -> Array:  # noqa: ARG002  # freed memory
         """Return memory of an array's length."""
         return self._bytes[:size_bytes]
 

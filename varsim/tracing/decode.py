@@ -86,14 +86,14 @@ class RecordedVariables:
 
 
 class OpenCollectives:
-    """By call and variable: the positions of uncommitted merges."""
+    """The positions of uncommitted merges, by call and variable."""
 
     def __init__(self) -> None:
         self._open: dict[int, defaultdict[int, deque[int]]] = {}  # call → variable → indices
         self._seen: dict[int, int] = {}  # call → number of known positions
 
     def write(self, call: int, first: int, variable_ids: Iterable[int]) -> None:
-        """Add the writes of a replica, from a position on; the first replica to arrive counts."""
+        """Add the writes of a replica, from a position on; ignore positions known already."""
         seen = self._seen.get(call, 0)
         index = first
         for index, variable_id in enumerate(variable_ids, start=first):
@@ -113,7 +113,7 @@ class OpenCollectives:
 
 
 class _ToAll:
-    """Finds the one event of a message to all replicas, until all replicas have received it."""
+    """Keeps the event of each message to all replicas until all replicas have received it."""
 
     def __init__(self, num_replicas: int) -> None:
         self._num_replicas = num_replicas
@@ -353,7 +353,7 @@ class _RecordedOutbox:
 def side_by_side(
     array: Array, shapes: Sequence[Sequence[int | None]], absent: Absent
 ) -> list[Kept]:
-    """Return the columns of values that are packed in one array; no shape is open."""
+    """Return the columns of values that are packed in one array; no shape has an open dimension."""
     content = None if absent.is_absent(array) else bytearray(array.tobytes())
     dtype, size = array.dtype, array.itemsize
     found: list[Kept] = []

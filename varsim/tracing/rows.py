@@ -47,7 +47,7 @@ class Form:
 
 
 class HistoryRows:
-    """The events that were added but not taken. `turn_to` sets the process of the next ones."""
+    """The events that were added but not taken; `turn_to` sets the process of the next events."""
 
     def __init__(self, num_replicas: int, began_ns: int) -> None:
         self._told: list[EventBatch] = []  # adjacent batches have different columns
@@ -58,7 +58,7 @@ class HistoryRows:
         processes = range(num_replicas + 1)  # the program is process -1, so it is the last one
         self._numbers = [0 for _ in processes]
         self._calls: list[list[int]] = [[] for _ in processes]  # innermost last
-        self._causes: list[int | None] = [None for _ in processes]  # of each one's next event
+        self._causes: list[int | None] = [None for _ in processes]  # of each process's next event
         self._process, self._time_s = -1, 0.0
 
     @property

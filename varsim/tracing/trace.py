@@ -72,9 +72,7 @@ class RecordKind(IntEnum):
     CUT = 9  # the trace has reached its limit
     AGAIN = 10  # repeat count of the preceding READ at the same location
     DECIDED = 11  # frames: commits that no replica waits for; they are sent with the next envelope
-    WITHHELD = (
-        12  # variable_id, value: of a contribution that is sent without, as it does not count
-    )
+    WITHHELD = 12  # variable_id, value of a contribution; it is not used, so it is not sent
 
 
 _RECEIVED, _READ, _WROTE = int(RecordKind.RECEIVED), int(RecordKind.READ), int(RecordKind.WROTE)
@@ -202,7 +200,7 @@ class Trace:
         self._note(RecordKind.SENT, peer, self._kept(frames))
 
     def _in_window(self, peer: int, messages: Sequence[Message]) -> list[Message]:
-        """Return the messages to record: in the window all, outside it those needed to decode it.
+        """Return the messages to record: all in the window, else those that are needed to decode.
 
         Messages before the `Start` of the window's first call are outside, even in its envelope.
         """

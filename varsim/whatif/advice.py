@@ -42,7 +42,7 @@ class Advice:
     proof: str  # the reads and their needs, in sentences
     saves: str
     risks: str
-    mends: tuple[str, ...]  # findings that it removes; changed values are intended
+    mends: tuple[str, ...]  # findings that the choice removes; it then changes values on purpose
 
     @property
     def keeps(self) -> bool:
@@ -250,7 +250,7 @@ def _location(reads: Iterable[object]) -> str:
 
 def _reason(effect: Effect, tried: Mapping[Settings, Effect], mends: tuple[str, ...]) -> str:
     if mends:
-        return f"As it is: {', '.join(mends)}. Under the new settings that is gone."
+        return f"The new settings remove a finding: {', '.join(mends)}."
     if effect.before != effect.after:
         rounded = f" ({effect.rounded:,} of them up to rounding)" if effect.rounded else ""
         return f"Every read gives the same value in the replay{rounded}."
@@ -258,15 +258,15 @@ def _reason(effect: Effect, tried: Mapping[Settings, Effect], mends: tuple[str, 
         return "It costs nothing."
     cheaper = [one for one in tried.values() if _is_worth_it(one)]
     if not cheaper:
-        return "Nothing else is much cheaper."
+        return "No other setting is much cheaper."
     other = max(cheaper, key=_saved)
     name = in_words(other.after)
     if other.refusal is not None:
-        return f"{name} would be cheaper, but refuses what is done at {other.refusal.location}."
+        return f"{name} would be cheaper, but refuses the operation at {other.refusal.location}."
     if not other.reads:
-        return f"{name} would be cheaper, but with no read nothing shows what its readers need."
+        return f"{name} would be cheaper, but without a read its readers' needs are unknown."
     if other.first is None and not other.unknown:
-        return f"{name} would be cheaper, but not with what is chosen for other variables."
+        return f"{name} would be cheaper, but not with the choices for other variables."
     if other.first is None:
         return f"{name} would be cheaper, but {other.unknown:,} reads cannot be checked."
     return (
@@ -295,8 +295,8 @@ def in_words(settings: Settings) -> str:
 
 
 _RISKS: Final[dict[Synchronization, str]] = {
-    ON_READ: "A read in strategy.run gives the replica's own part only, and what was not read is "
-    "lost with a worker.",
+    ON_READ: "A read in strategy.run gives the replica's own component only, and if a worker is "
+    "lost, so are its writes that were not read.",
     ON_WRITE: "Every write waits for all replicas.",
     ADAPTIVE: "Values may differ by rounding, and a read waits for the exchange of deferred "
     "writes.",

@@ -245,7 +245,7 @@ class Replays:
             if hidden:
                 doubts.append(
                     f"{row.name}: {hidden:,} reads depend on values that are too large to be "
-                    "recorded at trace ops; trace: messages keeps them."
+                    "recorded with trace: ops; use trace: messages."
                 )
             wrong = [
                 one
@@ -258,7 +258,7 @@ class Replays:
                 doubts.append(
                     f"{row.name}: {len(wrong):,} of {len(own):,} reads give another value in the "
                     f"replay than in the run, first in step {wrong[0].step} at "
-                    f"{wrong[0].location}: the order of simultaneous events may have decided."
+                    f"{wrong[0].location}: simultaneous events may have had another order."
                 )
         return doubts
 

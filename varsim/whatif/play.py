@@ -304,4 +304,4 @@ class _Player:
             refusal.count += 1
 
 
-_NOTHING: Final = np.float32(0)  # reduced where the record shows only the arrivals
+_NOTHING: Final = np.float32(0)  # the value to reduce if the record shows only the arrivals

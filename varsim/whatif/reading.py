@@ -1,6 +1,6 @@
 """Reads the recorded program from a history.
 
-A variable that was created during a call is created before that call here.
+A variable that was created during a call is created before that call in the recorded program.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ class _Builder:
         self._actions.append(RecordedCreate(event.variable, value))
 
     def _need(self, variable: int | None) -> None:
-        """Create a variable from before the record, at the start of the program."""
+        """Create a variable at the start of the program if the record lacks its creation."""
         if variable is None or variable in self._created:
             return
         self._created.add(variable)

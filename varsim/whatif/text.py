@@ -52,7 +52,7 @@ def print_what_if(
     console.print()
     _say(
         console,
-        "The training was not repeated: the replay writes what the run wrote.",
+        "The training was not repeated: the replay writes the values that the run wrote.",
     )
 
 
@@ -87,7 +87,7 @@ def print_advice(
         _print_lines(console, "in an experiment", yaml.splitlines())
         _print_lines(console, "in the program", advised.program)
     else:
-        _say(console, "Nothing to change: no other setting is cheaper and changes nothing.")
+        _say(console, "Nothing to change: no cheaper setting is certain to keep all values.")
     for text in advised.doubts:
         _say(console, text)
     _say_of_groups(console, effects)

@@ -28,7 +28,7 @@ def test_a_read_of_diverged_copies_is_found() -> None:
     assert (DIVERGENCE, "w") == (divergence.kind, divergence.variable)
     assert (("main.py:8", 1),) == divergence.locations
     assert "1 read by the program took replica 0's component" in divergence.what
-    assert "1 other component held something else" in divergence.what
+    assert "1 other component held other values" in divergence.what
     assert "when replica 0 wrote its own copy, at step.py:3" in divergence.what
     assert {4, 5} & set(divergence.events)
 

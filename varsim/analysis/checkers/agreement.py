@@ -79,8 +79,8 @@ class Agreement(Checker):
         if first[0] != digest:
             self.wrong(
                 variable,
-                f"{seen_by(event)} holds another value at version {event.version} than all "
-                "that were written alike",
+                f"{seen_by(event)} holds another value at version {event.version} than components "
+                "with the same writes",
                 (first[1], event.event),
             )
         if len(seen) > _MANY:

@@ -92,7 +92,7 @@ class Atomic(Checker):
         change, variable = self.replay.change, self.variable_of(event)
         if event.call in self._aborts:
             proof = (self._aborts[event.call or 0], event.event)
-            self.wrong(variable, "a commit of a call that was given up", proof)
+            self.wrong(variable, "a commit belongs to an aborted call", proof)
         if change is None:
             return
         if change.merge is not None:
@@ -123,7 +123,7 @@ class Atomic(Checker):
                 self.wrong(variable, reason, (write.event, event.event))
         if len({write.operation for write in writes}) > 1:
             proof = (*(write.event for write in writes), event.event)
-            self.wrong(variable, "replicas did different things in one merge", proof)
+            self.wrong(variable, "replicas used different operations in one merge", proof)
 
     def on_install(self, event: Event) -> None:
         """Check that the commit was sent to this replica, and is installed once."""

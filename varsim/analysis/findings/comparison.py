@@ -1,7 +1,7 @@
 """The relation between one value of a run and the value of a single device.
 
-Numbers are compared within rounding, because a single device adds in another order. A number that
-matches a rule nearly but not within rounding has another cause: no rule is concluded from it.
+Numbers are compared within rounding, because a single device adds in another order. If a number
+matches a rule only approximately, it has another cause, and no rule is reported.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _ABOUT: Final = 1.5
 """A sum of unequal values may differ from N times the right value by at most this factor."""
 
 _TELLING_ELEMENTS: Final = 4
-"""This many different whole numbers do not match by chance; nor does one fraction."""
+"""Different whole numbers that exclude a match by chance; a single fraction excludes it, too."""
 
 _NEARLY: Final = 0.05
 

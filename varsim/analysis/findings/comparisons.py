@@ -248,7 +248,7 @@ class Comparisons(EventObserver):
         return self.oracle.created(event.variable)
 
     def _write(self, event: Event, facts: VariableFacts, location: str) -> Iterator[Comparison]:
-        """Take one replica's part of a write by all; the last part completes the comparison."""
+        """Store one replica's write; the write of the last replica completes the comparison."""
         key, replica_id = (facts.variable_id, location), event.process
         writes = self._writes.get(key)
         if writes is None:

@@ -174,7 +174,8 @@ class ComponentTracker(EventObserver):
         after_collective = self._last_collective[replica_id] > self._wrote.get(key, -1)
         self._wrote[key] = event.event
         if copies.compare(event):
-            # Own values first, then an agreed one: not just equal writes by all replicas.
+            # Replicas that always write equal values do not synchronise. They synchronise if they
+            # write twice, and assign the second time, after a collective.
             twice = min(copies.written) >= 2
             agreed = after_collective and twice and event.operation == "assign"
             self._unite(copies, event, by_replicas=agreed, by_program=False)

@@ -1,8 +1,9 @@
 """Conflicts: unordered accesses by different replicas that no aggregation reconciles.
 
-A replica writes its own component. Two accesses conflict only where all components stand for one
-value: in a mirrored variable without aggregation, or one of which the program read a single
-component as the value. Equal writes by all replicas do not conflict: the k-th writes are compared.
+A replica writes its own component. Two accesses conflict only if all components stand for one
+value. That is so in a mirrored variable without aggregation, and in a variable of which the program
+read a single component as the value. Equal writes by all replicas do not conflict: the k-th writes
+are compared.
 """
 
 from __future__ import annotations

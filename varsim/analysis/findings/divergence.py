@@ -132,7 +132,7 @@ def _what(trouble: _DivergedReads) -> str:
     others = f"{times(trouble.differing, 'other component')}" if trouble.differing else "others"
     said = (
         f"{times(trouble.evidence.count, 'read')} by the program took replica {trouble.shown}'s "
-        f"component for the value of all, while {others} held something else"
+        f"component as the value of all, while {others} held other values"
     )
     first = trouble.first
     if first is None:
@@ -158,5 +158,5 @@ def _remedy(facts: VariableFacts) -> str:
         )
     return (
         "Combine the components before you use them (strategy.reduce), or choose ON_WRITE or "
-        "ON_READ with an aggregation; NONE is right for what is a replica's own."
+        "ON_READ with an aggregation; NONE is right for values that concern one replica only."
     )

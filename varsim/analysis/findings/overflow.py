@@ -189,7 +189,7 @@ def _finding(facts: VariableFacts, seen: _Seen) -> Finding:
         OVERFLOW,
         facts,
         evidence,
-        f"What the replicas wrote adds up to {seen.exact:,.6g}, which {facts.dtype} cannot "
-        f"hold: it became {seen.got:,.6g}; {times(evidence.count, 'sum')} did not fit.",
+        f"The values of the replicas add up to {seen.exact:,.6g}, which {facts.dtype} cannot "
+        f"hold: the result is {seen.got:,.6g}; {times(evidence.count, 'sum')} did not fit.",
         f"Give the variable a wider dtype, such as {wider}, or reset it before it is full.",
     )

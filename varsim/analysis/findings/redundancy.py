@@ -199,8 +199,8 @@ def _equal(facts: VariableFacts, merges: _MergeCounts) -> Finding:
         SAME_CONTRIBUTIONS,
         facts,
         merges.shown_equal,
-        f"To all {times(merges.count, 'merge')} every replica contributed the same value, of "
-        "which the first replica's counted; each could have written it without the others.",
+        f"In all {times(merges.count, 'merge')} every replica contributed the same value, and the "
+        "first replica's was used; each replica could have written it without an exchange.",
         "Choose ON_READ with ONLY_FIRST_REPLICA: the same values, and nothing is sent before a "
         "read.",
     )
@@ -225,9 +225,9 @@ def _repeated(facts: VariableFacts, repeated: Evidence, count: int, num_replicas
         facts,
         repeated,
         f"{repeated.count:,} of {times(count, 'read')} by the program found nothing changed since "
-        "the one before. varsim keeps what they gave; TensorFlow copies "
-        f"{times(asked, 'component')} for each of them again.",
-        "Keep what the first read gave in a Python variable, until the next write.",
+        "the previous read. varsim returns a kept result for them; TensorFlow copies "
+        f"{times(asked, 'component')} again for each of them.",
+        "Keep the result of the first read in a Python variable, until the next write.",
     )
 
 
@@ -238,6 +238,6 @@ def _eager(facts: VariableFacts, one: _Synchronisations) -> Finding:
         one.eager,
         f"{one.eager.count:,} of {times(one.count, 'manual synchronisation')} came after a single "
         "write in each replica.",
-        "Choose ON_WRITE with the aggregation that you compute by hand: it takes one exchange a "
-        "write; or synchronise after several writes.",
+        "Choose ON_WRITE with the aggregation that you compute by hand: it needs one exchange for "
+        "each write; or synchronise after several writes.",
     )

@@ -1,10 +1,12 @@
 """Values that are wrong by a rule, found by comparison with a single device.
 
-A relation must be clear: it holds in the first comparison and in nearly all others. Where a value
-feeds the next one, as weights do, a mistake in the first step makes all later ones incomparable.
-Then the first comparison decides alone, if its numbers exclude chance. A single device without the
-whole batch is no oracle. That is so if it did only the first replica's part while the others did
-more of the same, or if none of its values is made of the replicas' values.
+A relation must be clear: it holds in the first comparison and in nearly all others. Some values,
+such as weights, depend on the value of the previous step: after a mistake in the first step, later
+values cannot be compared. Then the first comparison decides alone, if its numbers exclude chance.
+
+A single device that did not get the whole batch cannot be an oracle. There are two signs of this:
+it did only the first replica's part of the work, or none of its values is an aggregate of the
+replicas' values.
 """
 
 from __future__ import annotations
@@ -62,7 +64,7 @@ class ComparisonStatistics:
     first: Relation | None = None
     telling: bool = False  # whether the first comparison excludes chance
     first_alike: bool = False
-    alike: int = 0  # comparisons that are not right although all replicas had the same value
+    alike: int = 0  # wrong values, of comparisons in which all replicas had the same value
     related: Counter[Relation] = field(default_factory=Counter)
     evidence: dict[Relation, Evidence] = field(default_factory=dict)
     shown: dict[Relation, Comparison] = field(default_factory=dict)  # the first per relation
@@ -118,9 +120,9 @@ class ComparisonStatistics:
 def had_the_whole_batch(
     aggregated: list[tuple[VariableFacts, ComparisonStatistics]], counted: list[list[Weights]]
 ) -> bool:
-    """Return whether some value of the single device is made of the values of all replicas.
+    """Return whether some value of the single device is an aggregate of all replicas' values.
 
-    If no numbers exclude chance, assume so.
+    If no numbers exclude chance, return True.
     """
     if any(statistics.only_mine for _, statistics in aggregated):
         return False

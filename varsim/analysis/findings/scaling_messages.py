@@ -68,7 +68,7 @@ def message(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) -> Findin
     what, remedy = _TEXTS[fault.kind](facts, fault, oracle)
     if fault.kind is not TRUNCATION:
         compared = f"{evidence.count:,} of {times(fault.count, 'comparison')}"
-        what = f"{what} {_numbers(fault.shown)}; true of {compared} with a single device."
+        what = f"{what} {_numbers(fault.shown)}; {compared} with a single device show this."
     return finding_of(fault.kind, facts, evidence, what, remedy)
 
 
@@ -92,8 +92,8 @@ def _wrong_factor(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) -> 
     comparison, count = fault.shown, len(fault.shown.by_replica)
     if fault.relation is Relation.TIMES_N_TWICE:
         return (
-            f"It is {count} × {count} times what a single device has: what was summed over the "
-            "replicas already is summed once more.",
+            f"It is {count} × {count} times what a single device has: a value that is already "
+            "summed over the replicas is summed again.",
             "Sum once: without the all_reduce, or with MEAN.",
         )
     if fault.relation is Relation.OVER_N:
@@ -105,8 +105,8 @@ def _wrong_factor(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) -> 
     about = "about " if fault.relation is Relation.ABOUT_TIMES_N else ""
     if facts.aggregation != "SUM" or parts is None:
         return (
-            f"It is {about}{count} times what a single device has: before it is written, SUM is "
-            "taken where MEAN is meant.",
+            f"It is {about}{count} times what a single device has: SUM is taken where MEAN is "
+            "meant, before the value is written.",
             "Reduce with MEAN; or divide what each replica contributes by the number of "
             "examples of all replicas together.",
         )
@@ -142,7 +142,7 @@ def _mean_of_means(facts: VariableFacts, fault: ScalingFault, oracle: Oracle) ->
         "Each replica contributes a mean of its own examples, and MEAN weighs all replicas alike; "
         f"but their shards are not equal{_shards(fault.weights)}.",
         "Keep the sum and the number of examples apart, both with SUM, and divide what is read; "
-        "or weigh each contribution by the replica's comparison of the examples, with SUM.",
+        "or weigh each contribution by the replica's share of the examples, with SUM.",
     )
 
 

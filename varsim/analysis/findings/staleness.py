@@ -7,8 +7,8 @@ writes of other replicas that happened before it (by the clocks; concurrent writ
 and the components were not synchronised since. A read is not stale if its replica then writes the
 component: the replica accumulates. The write must follow in the same call; or before the next
 synchronisation, if the program synchronises the components and they are not parts of a sum. An add
-to a part of a sum is no such write: it needs no read. Without an aggregation, no read is stale
-before the program first synchronises the components.
+to a part of a sum does not count as such a write: it needs no read. Without an aggregation, no read
+is stale before the program first synchronises the components.
 """
 
 from __future__ import annotations
@@ -421,7 +421,7 @@ def _finding(facts: VariableFacts, staleness: Staleness, unit: str, remedy: str)
         facts,
         staleness.evidence,
         f"{stale:,} of {times(reads, 'read')} in replicas {lacked} up to "
-        f"{times(max(staleness.reads), unit)}{of} that came before, for up to "
+        f"{times(max(staleness.reads), unit)}{of} from before the read, for up to "
         f"{milliseconds(staleness.oldest_s)}.",
         remedy,
         histogram=tuple(sorted(staleness.reads.items())),

@@ -228,7 +228,7 @@ class Waits(Finder):
             facts,
             late.evidence,
             f"{times(late.evidence.count, 'time')} the others waited for replica {replica_id}, "
-            f"each {milliseconds(late.lost_s)} in all: {share:.0%} of the time that calls took; "
+            f"{milliseconds(late.lost_s)} each in total: {share:.0%} of the time of all calls; "
             f"{mostly:.0%} of it at {where}. Replica {replica_id} did {path:.0%} of the work on "
             "the critical path.",
             f"Give replica {replica_id} less to do, or find out what makes its device slow; or "

@@ -49,7 +49,7 @@ class Averaging(Checker):
         elif mine in self._counts:
             self._counts[mine] += 1
             if self._counts[mine] > variable.promise.every:
-                reason = f"{seen_by(event)} writes on, and its write before was not exchanged"
+                reason = f"{seen_by(event)} writes again before its last write was exchanged"
                 self.wrong(variable, reason, (event.event,))
                 del self._counts[mine]
 
@@ -61,13 +61,13 @@ class Averaging(Checker):
             self._counts[mine] = 0
         if count is not None and count != variable.promise.every:
             reason = (
-                f"{seen_by(event)} exchanges after {count} writes, and not after "
+                f"{seen_by(event)} exchanges after {count} writes instead of "
                 f"{variable.promise.every}"
             )
             self.wrong(variable, reason, (event.event,))
         held = variable.at_replica[event.process].value
         if held is not None and arithmetic.matches(held, event) is False:
-            reason = f"{seen_by(event)} exchanges another value than it holds"
+            reason = f"{seen_by(event)} exchanges a value that its component does not have"
             self.wrong(variable, reason, (event.event,))
 
 
