@@ -74,7 +74,7 @@ EXAMPLES: Final = (
         """,
     ),
     Example(
-        "A broken mirror",
+        "Copies that diverge",
         """
         v = new(0.0)
         strategy.run(lambda: v.assign_add(3.0))

@@ -19,7 +19,7 @@ def test_without_arguments_it_shows_all_modes():
 
     assert 0 == result.exit_code
     assert 24 >= len(result.stdout.splitlines())
-    assert "ON_WRITE  NONE                mirror diverges" in result.stdout
+    assert "ON_WRITE  NONE                copies diverge" in result.stdout
     assert "varsim explain on_read sum" in " ".join(result.stdout.split())
 
 

@@ -86,7 +86,7 @@ def test_each_variable_gets_what_its_reads_need(tmp_path: Path):
     [
         ("accuracy_of_3_57_on_4_gpus", "accuracy", ("ON_READ", "MEAN")),
         ("loss_is_divided_by_the_gpus", "loss", ("ON_READ", "SUM")),
-        ("mirror_is_broken", "offset", ("ON_WRITE", "MEAN")),
+        ("copies_diverge", "offset", ("ON_WRITE", "MEAN")),
     ],
 )
 def test_advice_corrects_wrong_variables_and_says_so(

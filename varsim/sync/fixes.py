@@ -281,7 +281,7 @@ def warning_of_divergence(
 def _of_divergence(
     spec: VariableSpec, operation: Operation, value: Array, num_replicas: int
 ) -> Iterator[Fix]:
-    """Yield settings with which no mirror diverges."""
+    """Yield settings with which copies do not diverge."""
     few = value if are_few([value]) else None
     for change, other in alternatives(spec):
         cell = policies.cell(other, Context.REPLICA, operation)

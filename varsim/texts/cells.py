@@ -53,10 +53,10 @@ CELLS: Final[dict[str, CellText]] = {
         ),
     ),
     "local.diverges": CellText(
-        brief="own component only: the mirror diverges (warned)",
-        narrow="mirror diverges",
+        brief="own component only: the copies diverge (warned)",
+        narrow="copies diverge",
         write=(
-            "This replica's component only: the others do not follow, and the mirror diverges. No "
+            "This replica's component only: the others do not follow, and the copies diverge. No "
             "message."
         ),
     ),
