@@ -42,20 +42,20 @@ class RawStar:
         """Send a payload to every worker; return when each has answered with one."""
         if len(self._payload) != size_bytes:
             self._payload = bytes(size_bytes)
-        answers = self._ask(size_bytes, self._payload)
+        answers = self._request(size_bytes, self._payload)
         assert all(len(answer) == size_bytes for answer in answers)
 
     def gather(self, size_bytes: int) -> None:
         """Say go; return when each worker has answered with a payload."""
-        self._ask(size_bytes)
+        self._request(size_bytes)
 
     def three_hops(self, size_bytes: int) -> None:
         """Gather payloads and send one to all; return when ZeroMQ has the last one."""
-        first, *_ = self._ask(size_bytes)
+        first, *_ = self._request(size_bytes)
         for worker in self._workers:
             self._hub.send_multipart([worker, TAKE, first], copy=False)
 
-    def _ask(self, size_bytes: int, *payload: bytes) -> list[zmq.Frame]:
+    def _request(self, size_bytes: int, *payload: bytes) -> list[zmq.Frame]:
         go = size_bytes.to_bytes(8, "little")
         for worker in self._workers:
             self._hub.send_multipart(

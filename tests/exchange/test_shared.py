@@ -34,13 +34,13 @@ LARGE = 4 * SLICE_BYTES // 8
 
 @dataclass
 class Workers:
-    """Do what they are asked, or leave it."""
+    """Compute the requested slices, or do not."""
 
     works: bool = True
-    asked: dict[int, ReduceSlice] = field(default_factory=dict)
+    requested: dict[int, ReduceSlice] = field(default_factory=dict)
 
-    def ask(self, requests: dict[int, ReduceSlice]) -> None:
-        self.asked |= requests
+    def request(self, requests: dict[int, ReduceSlice]) -> None:
+        self.requested |= requests
 
 
 def merged(
@@ -54,11 +54,11 @@ def merged(
 ) -> Array:
     """Return the value of a reduction, with the workers' slices or without them."""
     request = Reduce(7, values, aggregation, operation, mirror, idle)
-    value = reducer.reduce(request, workers.ask, now_s=0.0)
+    value = reducer.reduce(request, workers.request, now_s=0.0)
     if value is not None:
         return value
     if workers.works:
-        *before, done = (reducer.take(reduce_slice(one)) for one in workers.asked.values())
+        *before, done = (reducer.take(reduce_slice(one)) for one in workers.requested.values())
         assert not any(before)
     else:
         done = reducer.give_up()
@@ -115,11 +115,11 @@ def test_helpers_get_equal_parts_that_make_up_the_whole(reducer: SharedMemoryRed
     workers = Workers()
     got = merged(reducer, values_of(LARGE), SUM, ASSIGN, None, [5, 2, 7, 1], workers)
 
-    assert [5, 2, 7] == list(workers.asked), "one for each core but this process's own"
-    sizes = {request.out.size for request in workers.asked.values()}
+    assert [5, 2, 7] == list(workers.requested), "one for each core but this process's own"
+    sizes = {request.out.size for request in workers.requested.values()}
     assert max(sizes) - min(sizes) <= 1
-    assert all(np.shares_memory(request.out, got) for request in workers.asked.values())
-    assert 3 == len({request.request_id for request in workers.asked.values()})
+    assert all(np.shares_memory(request.out, got) for request in workers.requested.values())
+    assert 3 == len({request.request_id for request in workers.requested.values()})
 
 
 @pytest.mark.parametrize("cores", [1, 2, 64, 1000])
@@ -129,10 +129,12 @@ def test_every_part_is_large_enough_to_be_shared(reducer: SharedMemoryReducer, c
     for size in (SHARED_FROM_BYTES // 8, SLICE_BYTES // 4, LARGE, 10 * LARGE):
         workers = Workers()
         merged(reducer, values_of(size), SUM, ASSIGN, None, range(1000), workers)
-        assert len(workers.asked) < cores
-        assert all(r.out.nbytes >= SHARED_FROM_BYTES for r in workers.asked.values())
+        assert len(workers.requested) < cores
+        assert all(r.out.nbytes >= SHARED_FROM_BYTES for r in workers.requested.values())
         assert all(
-            value.nbytes >= SHARED_FROM_BYTES for r in workers.asked.values() for value in r.values
+            value.nbytes >= SHARED_FROM_BYTES
+            for r in workers.requested.values()
+            for value in r.values
         )
 
 
@@ -143,7 +145,7 @@ def test_what_a_lost_helper_may_still_write_to_is_not_the_result(
     got = merged(reducer, values_of(LARGE), MEAN, ASSIGN, None, [1], workers)
     expected = got.copy()
 
-    workers.asked[1].out.fill(7)
+    workers.requested[1].out.fill(7)
 
     assert expected.tobytes() == got.tobytes()
 
@@ -164,13 +166,13 @@ def test_a_reduction_with_workers_ends_with_the_last_slice(reducer: SharedMemory
     """Slices of an earlier reduction, which has been given up, do not count."""
     workers = Workers()
     request = Reduce(7, values_of(LARGE), SUM, ASSIGN, None, [1, 2])
-    assert None is reducer.reduce(request, workers.ask, now_s=1.0)
-    late = [SliceReduced(request_id=one.request_id) for one in workers.asked.values()]
-    assert None is reducer.reduce(request, workers.ask, now_s=2.0)
+    assert None is reducer.reduce(request, workers.request, now_s=1.0)
+    late = [SliceReduced(request_id=one.request_id) for one in workers.requested.values()]
+    assert None is reducer.reduce(request, workers.request, now_s=2.0)
 
     assert 2.0 + SLICE_TIMEOUT_S == reducer.deadline_s
     assert [None, None] == [reducer.take(one) for one in late]
-    first, last = [reducer.take(reduce_slice(one)) for one in workers.asked.values()]
+    first, last = [reducer.take(reduce_slice(one)) for one in workers.requested.values()]
     assert None is first
     assert last is not None
     assert None is reducer.deadline_s
@@ -181,7 +183,7 @@ def test_the_slice_of_a_worker_that_died_is_computed_without_it(
 ) -> None:
     workers, values = Workers(), values_of(LARGE)
     request = Reduce(7, values, SUM, ASSIGN, None, [1, 2])
-    assert None is reducer.reduce(request, workers.ask, now_s=0.0)
+    assert None is reducer.reduce(request, workers.request, now_s=0.0)
 
     assert None is reducer.lose(0)
     done = reducer.lose(2)
@@ -200,7 +202,7 @@ def test_where_there_is_no_room_it_is_a_plain_merge() -> None:
     got = merged(SharedMemoryReducer(arena), values, SUM, ASSIGN, None, [1], workers)
 
     assert reduce.merge(values, SUM, ASSIGN, None).tobytes() == got.tobytes()
-    assert not workers.asked
+    assert not workers.requested
     assert 1 == len(warnings)
     arena.close()
 
@@ -209,14 +211,14 @@ def test_where_there_is_no_room_it_is_a_plain_merge() -> None:
 def test_a_reduction_that_was_given_up_leaves_nothing(
     arena: Arena, reducer: SharedMemoryReducer, interrupted: bool
 ) -> None:
-    def ask(_: Any) -> None:
+    def send(_: Any) -> None:
         if interrupted:
             raise KeyboardInterrupt
 
     request = Reduce(7, values_of(LARGE), SUM, ASSIGN, None, [1])
     with pytest.raises(KeyboardInterrupt) if interrupted else nullcontext():
-        reducer.reduce(request, ask, now_s=0.0)
-    reducer.reduce(Reduce(8, values_of(1), SUM, ASSIGN, None, []), ask, now_s=0.0)
+        reducer.reduce(request, send, now_s=0.0)
+    reducer.reduce(Reduce(8, values_of(1), SUM, ASSIGN, None, []), send, now_s=0.0)
     arena.settle()
     assert arena._held_bytes == sum(size * len(free) for size, free in arena._free.items())
 

@@ -32,7 +32,7 @@ class WorkerCluster:
     def tell(self, replica_id: int, program: str) -> None:
         self.channel.send(replica_id, [Abort(call_id=0, reason=program)])
 
-    def ask(self, replica_id: int, expression: str) -> Any:
+    def evaluate(self, replica_id: int, expression: str) -> Any:
         self.tell(replica_id, f"answer = {expression}")
         ((sender, message),) = self.channel.receive(WAIT_S)
         assert replica_id == sender

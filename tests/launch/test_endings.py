@@ -78,7 +78,7 @@ def test_a_loss_is_reported_once_and_the_others_go_on(launch: Launch) -> None:
     lose(cluster, "os._exit(1)")
     assert [] == cluster.channel.receive(10 * MS)
     cluster.tell(1, "1 / 0")  # replica 1 has ended
-    assert 0 == cluster.ask(0, "link.replica_id")
+    assert 0 == cluster.evaluate(0, "link.replica_id")
 
 
 def test_without_workers_there_is_no_wait(launch: Launch) -> None:
@@ -90,9 +90,9 @@ def test_without_workers_there_is_no_wait(launch: Launch) -> None:
 
 def test_when_the_fork_server_is_killed_all_are_lost(launch: Launch) -> None:
     cluster = launch(2)
-    workers = [cluster.ask(i, "os.getpid()") for i in range(2)]
+    workers = [cluster.evaluate(i, "os.getpid()") for i in range(2)]
 
-    os.kill(cluster.ask(0, "os.getppid()"), signal.SIGKILL)
+    os.kill(cluster.evaluate(0, "os.getppid()"), signal.SIGKILL)
 
     losses = cluster.lost(2)
     assert {"ended, as the process that started it was killed by SIGKILL"} == {
@@ -112,8 +112,8 @@ from varsim.launch.process import ProcessLauncher
 launcher = ProcessLauncher("tests.launch.programs:serve")
 link = launcher.launch(LaunchOptions(7, ("CPU:0", "CPU:1")), NoObjects())
 cluster = WorkerCluster(link)
-worker, fork_server = cluster.ask(1, "os.getpid(), os.getppid()")
-child = cluster.ask(0, "__import__('subprocess').Popen(['sleep', '60']).pid")
+worker, fork_server = cluster.evaluate(1, "os.getpid(), os.getppid()")
+child = cluster.evaluate(0, "__import__('subprocess').Popen(['sleep', '60']).pid")
 print(worker, fork_server, child, flush=True)
 """
 """A program without `if __name__ == "__main__"`, as beginners write it."""
@@ -166,7 +166,7 @@ def test_a_fork_of_the_program_does_not_end_its_workers(launch: Launch) -> None:
         cluster.channel._finalizer()  # type: ignore[misc]
         os._exit(0)
     os.waitpid(copy, 0)
-    assert 0 == cluster.ask(0, "link.replica_id")
+    assert 0 == cluster.evaluate(0, "link.replica_id")
 
 
 def test_escapes_at_the_end_of_a_log_are_made_visible(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_receiving_ends_at_its_timeout(launch: Launch) -> None:
 
 def test_a_worker_has_its_replica_and_device(launch: Launch) -> None:
     cluster = launch(2)
-    assert (7, 1, 2, ("CPU:0", "CPU:1")) == cluster.ask(
+    assert (7, 1, 2, ("CPU:0", "CPU:1")) == cluster.evaluate(
         1, "(link.cluster_id, link.replica_id, link.num_replicas, link.devices)"
     )
 
@@ -61,7 +61,7 @@ def test_a_worker_has_the_programs_environment(
     monkeypatch.setenv("SOME_SETTING", "7")
     monkeypatch.setenv("OMP_NUM_THREADS", "16")
 
-    path, cwd, setting, threads = launch(1).ask(
+    path, cwd, setting, threads = launch(1).evaluate(
         0, "sys.path, os.getcwd(), os.environ['SOME_SETTING'], os.environ['OMP_NUM_THREADS']"
     )
 
@@ -70,14 +70,14 @@ def test_a_worker_has_the_programs_environment(
 
 def test_functions_and_arrays_are_sent_both_ways(launch: Launch) -> None:
     cluster = launch(1)
-    double, array = cluster.ask(0, "(lambda x: 2 * x, np.arange(3))")
+    double, array = cluster.evaluate(0, "(lambda x: 2 * x, np.arange(3))")
     assert [0, 2, 4] == list(double(array))
 
 
 def test_workers_draw_different_random_numbers(launch: Launch) -> None:
     cluster = launch(2)
-    cluster.ask(0, "np.random.random()")
-    first, second = (cluster.ask(i, "np.random.random()") for i in range(2))
+    cluster.evaluate(0, "np.random.random()")
+    first, second = (cluster.evaluate(i, "np.random.random()") for i in range(2))
     assert first != second
 
 
@@ -85,8 +85,8 @@ def test_output_goes_to_the_log_and_to_the_coordinator(launch: Launch, tmp_path:
     cluster = launch(1, log_dir=tmp_path / "logs")
     log = tmp_path / "logs" / "worker-0.log"
 
-    assert "über\n" == cluster.ask(0, "print('über') or link.take_output()")
-    assert "" == cluster.ask(0, "link.take_output()")
+    assert "über\n" == cluster.evaluate(0, "print('über') or link.take_output()")
+    assert "" == cluster.evaluate(0, "link.take_output()")
 
     assert "über\n" == log.read_text("utf-8")
     assert 0o600 == stat.S_IMODE(log.stat().st_mode)
@@ -95,14 +95,16 @@ def test_output_goes_to_the_log_and_to_the_coordinator(launch: Launch, tmp_path:
 def test_logs_stay_in_the_requested_folder(launch: Launch, tmp_path: Path) -> None:
     for word in ("one", "two"):
         cluster = launch(1, log_dir=tmp_path)
-        cluster.ask(0, f"print('{word}')")
+        cluster.evaluate(0, f"print('{word}')")
         cluster.channel.close()
     assert "one\ntwo\n" == (tmp_path / "worker-0.log").read_text()
 
 
 def test_closing_leaves_nothing(launch: Launch, private_temporary: Path) -> None:
     cluster = launch(2)
-    processes = [cluster.ask(i, "os.getpid()") for i in range(2)] + [cluster.ask(0, "os.getppid()")]
+    processes = [cluster.evaluate(i, "os.getpid()") for i in range(2)] + [
+        cluster.evaluate(0, "os.getppid()")
+    ]
     assert all(map(is_running, processes))
     (directory,) = private_temporary.glob("varsim-*")
     assert 0o700 == stat.S_IMODE(directory.stat().st_mode)
@@ -134,7 +136,7 @@ def test_a_worker_that_does_not_end_is_killed(
 
 def test_processes_of_user_code_end_with_their_worker(launch: Launch) -> None:
     cluster = launch(1)
-    child = cluster.ask(0, "__import__('subprocess').Popen(['sleep', '60']).pid")
+    child = cluster.evaluate(0, "__import__('subprocess').Popen(['sleep', '60']).pid")
     assert is_running(child)
     cluster.channel.close()
     wait_for_exit(child)
@@ -142,11 +144,11 @@ def test_processes_of_user_code_end_with_their_worker(launch: Launch) -> None:
 
 def test_ctrl_c_is_for_the_program(launch: Launch) -> None:
     cluster = launch(1)
-    worker, fork_server = cluster.ask(0, "(os.getpid(), os.getppid())")
+    worker, fork_server = cluster.evaluate(0, "(os.getpid(), os.getppid())")
     assert os.getpgid(0) != os.getpgid(worker)
     for process in (worker, fork_server):
         os.kill(process, signal.SIGINT)
-    assert worker == cluster.ask(0, "os.getpid()")
+    assert worker == cluster.evaluate(0, "os.getpid()")
 
 
 # ---------------------------------------------------------------- those that do not come up

@@ -175,7 +175,7 @@ def test_a_system_that_gives_no_memory_is_warned_of(launch: Launch, small_files:
     ):
         cluster = launch(1)
     assert (large(cluster, 0, 2.5) == 2.5).all()
-    assert "StarWorker" == cluster.ask(0, "type(link.exchange).__name__")
+    assert "StarWorker" == cluster.evaluate(0, "type(link.exchange).__name__")
 
 
 def test_memory_that_was_asked_for_and_is_not_there_is_an_error(
@@ -300,13 +300,13 @@ def test_a_merge_does_not_wait_for_ever_for_a_helper(
     monkeypatch.setattr("varsim.exchange.shared.SLICE_TIMEOUT_S", 1 * MS)
     cluster = launch(3)
     values = contributions(cluster, MIB)
-    stopped = cluster.ask(2, "os.getpid()")
+    stopped = cluster.evaluate(2, "os.getpid()")
     os.kill(stopped, signal.SIGSTOP)
     try:
         check_merge(cluster, values, Operation.ASSIGN_ADD, [2])
     finally:
         os.kill(stopped, signal.SIGCONT)
-    assert 2 == cluster.ask(2, "link.replica_id"), "it answers late, and nobody minds"
+    assert 2 == cluster.evaluate(2, "link.replica_id"), "it answers late, and nobody minds"
 
 
 # ---------------------------------------------------------------- what is left
@@ -320,9 +320,9 @@ from varsim.launch.process import ProcessLauncher
 
 launcher = ProcessLauncher("tests.launch.programs:serve")
 cluster = WorkerCluster(launcher.launch(LaunchOptions(7, ("CPU:0",)), NoObjects()))
-kept = cluster.ask(0, "np.zeros(2**20)")
+kept = cluster.evaluate(0, "np.zeros(2**20)")
 file = os.fstat(cluster.exchange.arena.descriptor)
-worker, fork_server = cluster.ask(0, "os.getpid(), os.getppid()")
+worker, fork_server = cluster.evaluate(0, "os.getpid(), os.getppid()")
 print(file.st_ino, worker, fork_server, flush=True)
 """
 

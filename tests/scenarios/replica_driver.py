@@ -207,7 +207,7 @@ class ReplicaDriver:
     def _other_event(self, command: Command) -> ReplicaEvent:
         place, words, name = command.place, command.words, command.options.get("name")
         match command.verb:
-            case "ask":
+            case "host_call":
                 return CallHost(Payload(" ".join(words)), place)
             case "merge_call":
                 nothing = Payload(" ".join(words))

@@ -59,7 +59,7 @@ from varsim.testing.simulation import Validation
 Cell = tuple[Synchronization, Context, Operation, VariableAggregation]
 """Options of a variable that choose its policy."""
 
-ON_REPLICA = frozenset("all_reduce all_gather merge_call ask end raise".split())
+ON_REPLICA = frozenset("all_reduce all_gather merge_call host_call end raise".split())
 """Commands of replicas only, like the assigns and a read with replica=."""
 
 ON_THE_WAY = frozenset("hold deliver release wait".split())
@@ -105,7 +105,7 @@ class ScenarioRunner:
         """Execute all commands.
 
         Raises:
-            ScenarioError: A program cannot do what they ask for.
+            ScenarioError: A program cannot perform such commands.
         """
         with use_launcher(self), warnings.catch_warnings():
             warnings.simplefilter("always")

@@ -21,7 +21,7 @@ Python's, without spaces; `0:1.0 1:3.0` is a value per replica. An operation hap
     cluster replicas=2 strict=False auto=on_write
     variable w synchronization=AUTO aggregation=NONE dtype=float32 shape=() value=0
     assign|assign_add|assign_sub replica=0 w 1.0        in replica context
-    read replica=0 w · raise replica=0 TEXT · ask replica=0 TEXT
+    read replica=0 w · raise replica=0 TEXT · host_call replica=0 TEXT
     all_reduce replica=0 SUM 1.0 · all_gather replica=0 AXIS [1.0]
     merge_call replica=0 TEXT, then what the program does, until `merged VALUE` or `fail TEXT`
     …; each of these three takes name=NAME, and the value of the first two may be a dict
@@ -72,16 +72,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.scenarios.scenario")
     parser.add_argument("--rewrite", action="store_true", help="rewrite the expected parts")
     parser.add_argument("paths", nargs="+", type=Path, help="files, or folders of .txt files")
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     differs = False
-    for path in (p for given in asked.paths for p in (sorted(given.glob("*.txt")) or [given])):
+    for path in (p for given in options.paths for p in (sorted(given.glob("*.txt")) or [given])):
         runner = play(path)
         shown = difference(path, runner)
         differs = differs or bool(shown)
         sys.stdout.write(shown)
-        if asked.rewrite:
+        if options.rewrite:
             path.write_text(runner.text, "utf-8")
-    return int(differs and not asked.rewrite)
+    return int(differs and not options.rewrite)
 
 
 if __name__ == "__main__":

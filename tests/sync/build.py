@@ -317,7 +317,7 @@ def waiting(variable_id: int = W, *, index: int = 0) -> Waiting:
     return Waiting(call_id=1, variable_id=variable_id, position=index, location="train.py:40")
 
 
-def ask(question: str = "?") -> HostCall:
+def host_call(question: str = "?") -> HostCall:
     return HostCall(call_id=1, request=Payload(question), location="train.py:50")
 
 

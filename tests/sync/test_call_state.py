@@ -16,8 +16,8 @@ from tests.sync.build import (
     Writes,
     all_gather,
     all_reduce,
-    ask,
     contribution,
+    host_call,
     merge_call,
     raised,
     returned,
@@ -373,54 +373,54 @@ def test_a_replica_does_not_wait_for_a_commit_on_its_way():
     assert Status.RUNNING is call.statuses()[0]
 
 
-# ---------------------------------------------------------------- asks
+# ---------------------------------------------------------------- host calls
 
 
 def test_host_calls_are_answered_in_replica_order():
     call = CallDriver()
-    call.state.ask(1, ask())
-    assert None is call.state.next_ask()
-    call.state.ask(0, ask())
+    call.state.request_host_call(1, host_call())
+    assert None is call.state.next_host_call()
+    call.state.request_host_call(0, host_call())
 
-    assert 0 == call.state.next_ask()[0]
+    assert 0 == call.state.next_host_call()[0]
 
 
 def test_a_host_call_waits_for_every_lower_running_replica():
     call = CallDriver(3)
-    call.state.ask(2, ask())
+    call.state.request_host_call(2, host_call())
     call.end(0, returned())
-    assert None is call.state.next_ask()
+    assert None is call.state.next_host_call()
     call.end(1, returned())
 
-    assert 2 == call.state.next_ask()[0]
-    assert None is call.state.next_ask()
+    assert 2 == call.state.next_host_call()[0]
+    assert None is call.state.next_host_call()
 
 
 def test_a_host_call_waits_for_the_answer_of_the_one_before_it():
     """The lower replica then goes on, and may make its next host call first."""
     call = CallDriver()
-    call.state.ask(0, ask("first"))
-    call.state.ask(1, ask("other"))
-    assert 0 == call.state.next_ask()[0]
-    assert None is call.state.next_ask()
+    call.state.request_host_call(0, host_call("first"))
+    call.state.request_host_call(1, host_call("other"))
+    assert 0 == call.state.next_host_call()[0]
+    assert None is call.state.next_host_call()
     call.state.answered(0)
-    assert None is call.state.next_ask()
-    call.state.ask(0, ask("second"))
+    assert None is call.state.next_host_call()
+    call.state.request_host_call(0, host_call("second"))
 
-    assert "second" == call.state.next_ask()[1].request.tree
+    assert "second" == call.state.next_host_call()[1].request.tree
 
 
 def test_a_host_call_waits_for_earlier_collectives():
     """TensorFlow's replica 0 would wait at its write until replica 1 arrives."""
     call = CallDriver()
     call.arrive(0, contribution(1.0))
-    call.state.ask(0, ask("after"))
-    call.state.ask(1, ask("before"))
+    call.state.request_host_call(0, host_call("after"))
+    call.state.request_host_call(1, host_call("before"))
 
-    assert 1 == call.state.next_ask()[0]
+    assert 1 == call.state.next_host_call()[0]
     call.state.answered(1)
     call.release(call.arrive(1, contribution(1.0)))
-    assert 0 == call.state.next_ask()[0]
+    assert 0 == call.state.next_host_call()[0]
 
 
 # ---------------------------------------------------------------- a doomed call
@@ -590,11 +590,11 @@ def test_a_host_call_after_the_failed_collective_is_not_answered():
     call = CallDriver(3)
     call.end(2, raised("third"))
     call.arrive(0, contribution(1.0))
-    call.state.ask(0, ask("beyond"))
-    assert None is call.state.next_ask()
-    call.state.ask(1, ask("before"))
+    call.state.request_host_call(0, host_call("beyond"))
+    assert None is call.state.next_host_call()
+    call.state.request_host_call(1, host_call("before"))
 
-    assert "before" == call.state.next_ask()[1].request.tree
+    assert "before" == call.state.next_host_call()[1].request.tree
 
 
 # ---------------------------------------------------------------- the story
@@ -604,7 +604,7 @@ def test_a_standstill_lists_what_replicas_do():
     call = CallDriver(4)
     call.arrive(0, contribution(1.0))
     call.state.wait(0, waiting())
-    call.state.ask(2, ask())
+    call.state.request_host_call(2, host_call())
 
     assert [
         "  replica 0: waits in a read of w, after its own write to it at train.py:40",

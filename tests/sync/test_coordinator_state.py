@@ -20,13 +20,13 @@ from tests.sync.build import (
     all_reduce,
     array,
     arrive,
-    ask,
     call,
     contribution,
     coordinator,
     describe,
     fetch,
     give_up,
+    host_call,
     merge_call,
     raised,
     returned,
@@ -151,8 +151,8 @@ def test_a_merge_call_is_run_once_and_each_replica_gets_its_slice():
 
 def test_an_ask_is_answered_and_the_next_one_follows():
     state = coordinator()
-    assert [] == handle(state, 1, ask("second"))
-    assert ["answer 0: first"] == handle(state, 0, ask("first"))
+    assert [] == handle(state, 1, host_call("second"))
+    assert ["answer 0: first"] == handle(state, 0, host_call("first"))
 
     assert ["0 <- HostResult 1"] == describe(
         state.handle(HostCallDone(1, 0, Payload(1), failed=False))

@@ -9,7 +9,7 @@ from tests.sync.build import ADD, ASSIGN, SUB, V, W, array
 from varsim.protocol.messages import Delta
 from varsim.spec import Operation
 from varsim.sync import deferred
-from varsim.sync.deferred import NOTHING, DeferredWrites, Log
+from varsim.sync.deferred import NO_WRITES, DeferredWrites, Log
 
 
 def kept(value, dtype="float32"):
@@ -33,11 +33,11 @@ def log(*entries: tuple[Operation, float | None]) -> Log:
     return made
 
 
-def shown(part: Delta) -> tuple[int, int, Operation, list[float]]:
-    return part.since, part.count, part.operation, [float(value) for value in part.values]
+def shown(delta: Delta) -> tuple[int, int, Operation, list[float]]:
+    return delta.since, delta.count, delta.operation, [float(value) for value in delta.values]
 
 
-def part(of: Log, count: int) -> tuple[int, int, Operation, list[float]]:
+def shown_delta(of: Log, count: int) -> tuple[int, int, Operation, list[float]]:
     return shown(of.delta(W, count, np.empty))
 
 
@@ -45,21 +45,21 @@ def part(of: Log, count: int) -> tuple[int, int, Operation, list[float]]:
 
 
 def test_adds_are_summed():
-    assert (0, 3, ADD, [2.5]) == part(log((ADD, 1.0), (ADD, 2.0), (SUB, 0.5)), 3)
+    assert (0, 3, ADD, [2.5]) == shown_delta(log((ADD, 1.0), (ADD, 2.0), (SUB, 0.5)), 3)
 
 
 def test_a_delta_ends_at_a_given_write():
     both = log((ADD, 1.0), (ADD, 2.0))
 
-    assert (0, 1, ADD, [1.0]) == part(both, 1)
-    assert (0, 2, ADD, [3.0]) == part(both, 2)
+    assert (0, 1, ADD, [1.0]) == shown_delta(both, 1)
+    assert (0, 2, ADD, [3.0]) == shown_delta(both, 2)
 
 
 def test_an_assign_replaces_earlier_writes_in_later_deltas():
     mixed = log((ADD, 1.0), (ASSIGN, 5.0), (ADD, 2.0), (SUB, 0.5))
 
-    assert (0, 1, ADD, [1.0]) == part(mixed, 1)
-    assert (0, 4, ASSIGN, [6.5]) == part(mixed, 4)
+    assert (0, 1, ADD, [1.0]) == shown_delta(mixed, 1)
+    assert (0, 4, ASSIGN, [6.5]) == shown_delta(mixed, 4)
 
 
 @pytest.mark.parametrize(("value", "expected"), [(0.0, -0.0), (-0.0, 0.0), (3e38, -3e38)])
@@ -85,8 +85,8 @@ def test_an_overflowing_sum_causes_no_warning():
 
 
 def test_a_replica_whose_values_are_not_used_sends_none():
-    assert (0, 2, ADD, []) == part(log((ADD, None), (SUB, None)), 2)
-    assert (0, 1, ASSIGN, []) == part(log((ASSIGN, None)), 1)
+    assert (0, 2, ADD, []) == shown_delta(log((ADD, None), (SUB, None)), 2)
+    assert (0, 1, ASSIGN, []) == shown_delta(log((ASSIGN, None)), 1)
 
 
 def test_a_large_sum_is_computed_in_shared_memory():
@@ -108,33 +108,33 @@ def test_a_large_sum_is_computed_in_shared_memory():
 
 def test_exchanged_writes_are_dropped():
     both = log((ADD, 1.0), (ADD, 2.0))
-    before = both.mark
+    before = both.write_count
     both.settle(1)
 
-    assert (1, 2, ADD, [2.0]) == part(both, 2)
-    assert before == both.mark
+    assert (1, 2, ADD, [2.0]) == shown_delta(both, 2)
+    assert before == both.write_count
     both.settle(2)
     both.settle(2)  # a second delivery
     assert [] == both.entries
-    assert (before, 0) == (both.mark, both.size_bytes)
+    assert (before, 0) == (both.write_count, both.size_bytes)
 
 
 def test_folding_keeps_the_count_and_the_sum():
     own = log((ADD, 1.0), (ADD, 2.0), (ADD, 4.0))
-    before = own.mark
+    before = own.write_count
     own.fold(after=1)
 
     assert [1, 3] == [entry.count for entry in own.entries]
-    assert before == own.mark
-    assert (0, 3, ADD, [7.0]) == part(own, 3)
+    assert before == own.write_count
+    assert (0, 3, ADD, [7.0]) == shown_delta(own, 3)
 
 
 def test_the_same_number_of_other_operations_is_another_watermark():
     one, other, same = (log((a, 1.0), (b, 1.0)) for a, b in [(ADD, SUB), (SUB, ADD), (ADD, SUB)])
 
-    assert one.mark.count == other.mark.count
-    assert one.mark != other.mark
-    assert one.mark == same.mark
+    assert one.write_count.count == other.write_count.count
+    assert one.write_count != other.write_count
+    assert one.write_count == same.write_count
 
 
 def test_folding_and_settling_do_not_change_the_operations():
@@ -142,7 +142,7 @@ def test_folding_and_settling_do_not_change_the_operations():
     own.fold(after=0)
     other.settle(2)
 
-    assert own.mark == other.mark
+    assert own.write_count == other.write_count
 
 
 def test_a_log_is_full_by_entries_or_by_bytes(monkeypatch):
@@ -240,14 +240,14 @@ def test_folding_keeps_writes_of_an_outer_call_separate():
     assert (0, 1, ADD, [1.0]) == shown(own.delta(W))
 
 
-# ---------------------------------------------------------------- tallies
+# ---------------------------------------------------------------- write counts
 
 
 def told(own: DeferredWrites) -> dict[int, int]:
-    tallies = own.tally()
-    if not tallies:
+    messages = own.write_counts()
+    if not messages:
         return {}
-    (one,) = tallies
+    (one,) = messages
     return dict(zip(one.variable_ids.tolist(), one.counts.tolist(), strict=True))
 
 
@@ -283,5 +283,5 @@ def test_a_forgotten_variable_is_not_counted():
 
 
 def test_a_new_variable_has_no_writes():
-    assert NOTHING == Log().mark
-    assert NOTHING < log((ASSIGN, 1.0)).mark
+    assert NO_WRITES == Log().write_count
+    assert NO_WRITES < log((ASSIGN, 1.0)).write_count

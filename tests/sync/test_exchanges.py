@@ -14,13 +14,13 @@ from tests.sync.build import (
     W,
     Writes,
     array,
-    ask,
     contribution,
     coordinator,
     describe,
     fetch,
     give_up,
     handle,
+    host_call,
     merge_call,
     raised,
     returned,
@@ -50,7 +50,7 @@ def operations(count: int) -> int:
     return log.operations
 
 
-def part(count: int, value: float, *, since: int = 0, operation: Operation = ADD) -> Delta:
+def delta(count: int, value: float, *, since: int = 0, operation: Operation = ADD) -> Delta:
     return Delta(
         variable_id=W,
         since=since,
@@ -61,7 +61,7 @@ def part(count: int, value: float, *, since: int = 0, operation: Operation = ADD
     )
 
 
-def tally(count: int, *, call: int = 1, wrong: bool = False) -> WriteCounts:
+def write_counts(count: int, *, call: int = 1, wrong: bool = False) -> WriteCounts:
     return WriteCounts(
         call_id=call,
         variable_ids=np.array([W]),
@@ -70,11 +70,11 @@ def tally(count: int, *, call: int = 1, wrong: bool = False) -> WriteCounts:
     )
 
 
-def demand(count: int, value: float, *, since: int = 0, call: int = 1) -> SyncRequest:
-    return SyncRequest(call_id=call, delta=part(count, value, since=since), location="train.py:40")
+def sync_request(count: int, value: float, *, since: int = 0, call: int = 1) -> SyncRequest:
+    return SyncRequest(call_id=call, delta=delta(count, value, since=since), location="train.py:40")
 
 
-def asked(actions) -> list[PullDeltas]:
+def pulls(actions) -> list[PullDeltas]:
     return [
         action.message
         for action in actions
@@ -93,46 +93,46 @@ def error_of(actions) -> str:
 
 def test_replicas_that_all_read_get_no_requests():
     own = state()
-    handle(own, 0, tally(1))
+    handle(own, 0, write_counts(1))
 
-    assert [] == describe(handle(own, 0, demand(1, 1.0)))
-    handle(own, 1, tally(1))
+    assert [] == describe(handle(own, 0, sync_request(1, 1.0)))
+    handle(own, 1, write_counts(1))
     assert ["0 <- Commit w v1 assign 3.0", "1 <- Commit w v1 assign 3.0"] == describe(
-        handle(own, 1, demand(1, 2.0))
+        handle(own, 1, sync_request(1, 2.0))
     )
 
 
 def test_a_running_replica_is_asked_when_it_waits():
     """It may be about to read, and would not answer before it waits."""
     own = state()
-    handle(own, 1, tally(1))
-    handle(own, 0, tally(1))
-    assert [] == asked(handle(own, 0, demand(1, 1.0)))
+    handle(own, 1, write_counts(1))
+    handle(own, 0, write_counts(1))
+    assert [] == pulls(handle(own, 0, sync_request(1, 1.0)))
 
     assert ["1 <- PullDeltas w #1"] == describe(handle(own, 1, merge_call()))
 
 
-def test_a_replica_with_fewer_writes_is_not_asked():
+def test_a_replica_with_fewer_writes_gets_no_request():
     own = state()
-    handle(own, 0, tally(2))
-    handle(own, 0, demand(2, 1.0))
-    handle(own, 1, tally(1))
+    handle(own, 0, write_counts(2))
+    handle(own, 0, sync_request(2, 1.0))
+    handle(own, 1, write_counts(1))
 
-    assert [] == asked(handle(own, 1, ask()))
+    assert [] == pulls(handle(own, 1, host_call()))
 
 
 def test_the_lowest_number_of_writes_comes_first():
     """A delta for a higher number is requested again, because it cannot be divided."""
     own = state()
-    handle(own, 0, tally(2))
-    handle(own, 0, demand(2, 11.0))
-    handle(own, 1, tally(1))
+    handle(own, 0, write_counts(2))
+    handle(own, 0, sync_request(2, 11.0))
+    handle(own, 1, write_counts(1))
 
-    (collect,) = asked(handle(own, 1, demand(1, 2.0)))
-    assert 1 == collect.count
-    happens = handle(own, 0, DeltaReply(request_id=collect.request_id, delta=part(1, 1.0)))
+    (pull,) = pulls(handle(own, 1, sync_request(1, 2.0)))
+    assert 1 == pull.count
+    happens = handle(own, 0, DeltaReply(request_id=pull.request_id, delta=delta(1, 1.0)))
     assert ["0 <- Commit w v1 assign 3.0", "1 <- Commit w v1 assign 3.0"] == describe(happens)[:2]
-    assert [2] == [one.count for one in asked(happens)]
+    assert [2] == [one.count for one in pulls(happens)]
 
 
 # ---------------------------------------------------------------- what comes too late
@@ -142,29 +142,29 @@ def test_a_delta_reply_for_a_higher_number_of_writes_is_dropped():
     """It was on its way when a replica needed a lower number."""
     own = state(num_replicas=3)
     for replica_id, count in ((2, 3), (1, 2)):
-        handle(own, replica_id, tally(count))
-    handle(own, 2, demand(3, 111.0))
-    (late,) = asked(handle(own, 1, demand(2, 11.0)))
-    handle(own, 0, tally(1))
-    collects = asked(handle(own, 0, demand(1, 1.0)))
-    assert [1, 1] == [one.count for one in collects]
+        handle(own, replica_id, write_counts(count))
+    handle(own, 2, sync_request(3, 111.0))
+    (late,) = pulls(handle(own, 1, sync_request(2, 11.0)))
+    handle(own, 0, write_counts(1))
+    several = pulls(handle(own, 0, sync_request(1, 1.0)))
+    assert [1, 1] == [one.count for one in several]
 
-    assert [] == handle(own, 2, DeltaReply(request_id=late.request_id, delta=part(2, 11.0)))
+    assert [] == handle(own, 2, DeltaReply(request_id=late.request_id, delta=delta(2, 11.0)))
     answers = [
-        handle(own, i, DeltaReply(request_id=one.request_id, delta=part(1, 1.0)))
-        for i, one in zip((1, 2), collects, strict=True)
+        handle(own, i, DeltaReply(request_id=one.request_id, delta=delta(1, 1.0)))
+        for i, one in zip((1, 2), several, strict=True)
     ]
     assert "0 <- Commit w v1 assign 3.0" == describe(answers[1])[0]
 
 
 def test_a_request_whose_commit_is_on_its_way_does_not_wait():
     own = state()
-    handle(own, 0, tally(1))
-    handle(own, 0, demand(1, 1.0))
-    handle(own, 1, tally(1))
-    handle(own, 1, demand(1, 2.0))
+    handle(own, 0, write_counts(1))
+    handle(own, 0, sync_request(1, 1.0))
+    handle(own, 1, write_counts(1))
+    handle(own, 1, sync_request(1, 2.0))
 
-    assert [] == handle(own, 1, demand(1, 2.0))
+    assert [] == handle(own, 1, sync_request(1, 2.0))
     assert not own.registry.exchanges.is_open
     handle(own, 1, returned())
     assert ["finish 1"] == describe(handle(own, 0, returned()))
@@ -173,37 +173,40 @@ def test_a_request_whose_commit_is_on_its_way_does_not_wait():
 def test_a_delta_from_before_the_last_exchange_is_requested_again():
     """Its replica had not seen the commit when it sent it."""
     own = state()
-    handle(own, 0, tally(1))
-    handle(own, 0, demand(1, 1.0))
-    handle(own, 1, tally(1))
-    handle(own, 1, demand(1, 2.0))
-    handle(own, 1, tally(2))
+    handle(own, 0, write_counts(1))
+    handle(own, 0, sync_request(1, 1.0))
+    handle(own, 1, write_counts(1))
+    handle(own, 1, sync_request(1, 2.0))
+    handle(own, 1, write_counts(2))
 
-    stale = handle(own, 1, demand(2, 22.0, since=0))
+    stale = handle(own, 1, sync_request(2, 22.0, since=0))
     assert ["1 <- PullDeltas w #2"] == describe(stale)
-    (collect,) = asked(stale)
-    handle(own, 1, DeltaReply(request_id=collect.request_id, delta=part(2, 20.0, since=1)))
-    handle(own, 0, tally(2))
-    assert "0 <- Commit w v2 assign 33.0" == describe(handle(own, 0, demand(2, 10.0, since=1)))[0]
+    (pull,) = pulls(stale)
+    handle(own, 1, DeltaReply(request_id=pull.request_id, delta=delta(2, 20.0, since=1)))
+    handle(own, 0, write_counts(2))
+    assert (
+        "0 <- Commit w v2 assign 33.0"
+        == describe(handle(own, 0, sync_request(2, 10.0, since=1)))[0]
+    )
 
 
 def test_a_delta_reply_of_a_failed_call_is_dropped():
     own = state()
-    handle(own, 0, tally(1))
-    handle(own, 0, demand(1, 1.0))
-    handle(own, 1, tally(1))
-    (collect,) = asked(handle(own, 1, ask()))
+    handle(own, 0, write_counts(1))
+    handle(own, 0, sync_request(1, 1.0))
+    handle(own, 1, write_counts(1))
+    (pull,) = pulls(handle(own, 1, host_call()))
     give_up(own, 1, "KeyboardInterrupt", 0.0)
     own.validate()
 
-    assert [] == handle(own, 1, DeltaReply(request_id=collect.request_id, delta=part(1, 2.0)))
+    assert [] == handle(own, 1, DeltaReply(request_id=pull.request_id, delta=delta(1, 2.0)))
     assert None is own.registry.exchanges.request(W, None, 0.0)
 
 
 def test_write_counts_of_a_failed_call_are_dropped():
     own = state()
     give_up(own, 1, "KeyboardInterrupt", 0.0)
-    handle(own, 0, tally(1))
+    handle(own, 0, write_counts(1))
 
     assert None is own.registry.exchanges.request(W, None, 0.0)
 
@@ -213,9 +216,9 @@ def test_write_counts_of_a_failed_call_are_dropped():
 
 def test_writes_are_compared_when_all_have_returned():
     own = state()
-    handle(own, 0, tally(2))
+    handle(own, 0, write_counts(2))
     handle(own, 0, returned())
-    handle(own, 1, tally(1))
+    handle(own, 1, write_counts(1))
 
     text = error_of(handle(own, 1, returned()))
     assert "replica 0: 2 writes" in text
@@ -224,18 +227,18 @@ def test_writes_are_compared_when_all_have_returned():
 
 def test_operations_are_compared_when_all_have_returned():
     own = state()
-    handle(own, 0, tally(1))
+    handle(own, 0, write_counts(1))
     handle(own, 0, returned())
-    handle(own, 1, tally(1, wrong=True))
+    handle(own, 1, write_counts(1, wrong=True))
 
     assert "by different operations" in error_of(handle(own, 1, returned()))
 
 
 def test_operations_are_compared_when_they_are_exchanged():
     own = state()
-    handle(own, 0, tally(1))
-    handle(own, 0, demand(1, 1.0))
-    handle(own, 1, tally(1, wrong=True))
+    handle(own, 0, write_counts(1))
+    handle(own, 0, sync_request(1, 1.0))
+    handle(own, 1, write_counts(1, wrong=True))
     other = Delta(
         variable_id=W, since=0, count=1, operations=OTHER, operation=ASSIGN, values=(array(1.0),)
     )
@@ -246,8 +249,8 @@ def test_operations_are_compared_when_they_are_exchanged():
 
 def test_a_reader_that_waits_for_a_missing_write_fails():
     own = state()
-    handle(own, 0, tally(1))
-    handle(own, 0, demand(1, 1.0))
+    handle(own, 0, write_counts(1))
+    handle(own, 0, sync_request(1, 1.0))
 
     text = error_of(handle(own, 1, returned()))
     assert "it waits in a read of w, after its own write to it at train.py:40" in text
@@ -256,22 +259,22 @@ def test_a_reader_that_waits_for_a_missing_write_fails():
 
 def test_a_call_does_not_fail_while_a_reply_is_on_its_way():
     own = state(num_replicas=3)
-    handle(own, 0, tally(1))
-    handle(own, 0, demand(1, 1.0))
+    handle(own, 0, write_counts(1))
+    handle(own, 0, sync_request(1, 1.0))
     handle(own, 1, returned())
-    handle(own, 2, tally(1))
+    handle(own, 2, write_counts(1))
 
     collected = handle(own, 2, returned())
     assert ["2 <- PullDeltas w #1"] == describe(collected)
-    (collect,) = asked(collected)
-    text = error_of(handle(own, 2, DeltaReply(request_id=collect.request_id, delta=part(1, 1.0))))
+    (pull,) = pulls(collected)
+    text = error_of(handle(own, 2, DeltaReply(request_id=pull.request_id, delta=delta(1, 1.0))))
     assert "replica 1: 0 writes" in text
 
 
 def test_an_exception_takes_precedence_over_a_mismatch():
     own = state()
-    handle(own, 0, tally(1))
-    handle(own, 0, demand(1, 1.0))
+    handle(own, 0, write_counts(1))
+    handle(own, 0, sync_request(1, 1.0))
 
     assert "finish 1: 1 raised trouble" == describe(handle(own, 1, raised("trouble")))[-1]
 
@@ -279,12 +282,12 @@ def test_an_exception_takes_precedence_over_a_mismatch():
 def test_a_waiting_program_learns_that_its_call_has_failed():
     """The program does a host call of replica 1, and replica 0 never writes."""
     own = state()
-    handle(own, 1, tally(1))
-    handle(own, 1, ask())
+    handle(own, 1, write_counts(1))
+    handle(own, 1, host_call())
     handle(own, 0, merge_call())
 
-    (collect,) = asked(fetch(own))
-    failed = handle(own, 1, DeltaReply(request_id=collect.request_id, delta=part(1, 1.0)))
+    (pull,) = pulls(fetch(own))
+    failed = handle(own, 1, DeltaReply(request_id=pull.request_id, delta=delta(1, 1.0)))
     (refused,) = [action for action in failed if isinstance(action, ProgramRefused)]
     assert FETCH == refused.token
     assert isinstance(refused.error, MismatchError)
@@ -293,14 +296,14 @@ def test_a_waiting_program_learns_that_its_call_has_failed():
 def test_a_call_that_can_only_fail_waits_for_replies_on_their_way():
     """So the value that replica 0 reads does not depend on speed."""
     own = state()
-    handle(own, 1, tally(1))
+    handle(own, 1, write_counts(1))
     handle(own, 1, raised("trouble"))
-    handle(own, 0, tally(1))
+    handle(own, 0, write_counts(1))
 
-    waits = handle(own, 0, demand(1, 1.0))
+    waits = handle(own, 0, sync_request(1, 1.0))
     assert ["1 <- PullDeltas w #1"] == describe(waits)
-    (collect,) = asked(waits)
-    happens = handle(own, 1, DeltaReply(request_id=collect.request_id, delta=part(1, 2.0)))
+    (pull,) = pulls(waits)
+    happens = handle(own, 1, DeltaReply(request_id=pull.request_id, delta=delta(1, 2.0)))
     assert ["0 <- Commit w v1 assign 3.0", "1 <- Commit w v1 assign 3.0"] == describe(happens)
     assert "finish 1: 1 raised trouble" == describe(handle(own, 0, returned()))[-1]
 
@@ -308,15 +311,15 @@ def test_a_call_that_can_only_fail_waits_for_replies_on_their_way():
 def test_a_call_that_can_only_fail_waits_for_running_replicas():
     """Replica 2 may reach the read of replica 0, and that the position where replica 1 raised."""
     own = state(num_replicas=3)
-    handle(own, 1, tally(1))
+    handle(own, 1, write_counts(1))
     handle(own, 1, raised("trouble"))
-    handle(own, 0, tally(1))
-    (collect,) = asked(handle(own, 0, demand(1, 1.0)))
+    handle(own, 0, write_counts(1))
+    (pull,) = pulls(handle(own, 0, sync_request(1, 1.0)))
     handle(own, 2, contribution_to_v())
 
-    assert [] == handle(own, 1, DeltaReply(request_id=collect.request_id, delta=part(1, 2.0)))
-    handle(own, 2, tally(1))
-    assert "0 <- Commit w v1 assign 6.0" == describe(handle(own, 2, demand(1, 3.0)))[0]
+    assert [] == handle(own, 1, DeltaReply(request_id=pull.request_id, delta=delta(1, 2.0)))
+    handle(own, 2, write_counts(1))
+    assert "0 <- Commit w v1 assign 6.0" == describe(handle(own, 2, sync_request(1, 3.0)))[0]
 
 
 def contribution_to_v() -> Writes:
@@ -329,8 +332,8 @@ def test_a_call_around_a_waiting_call_does_not_fail():
     own = state(calls=2)
     for replica_id in (0, 1):
         handle(own, replica_id, merge_call())
-    handle(own, 0, tally(1, call=2))
-    handle(own, 0, demand(1, 1.0, call=2))
+    handle(own, 0, write_counts(1, call=2))
+    handle(own, 0, sync_request(1, 1.0, call=2))
 
     assert [] == own.handle(TimePasses(1.0))
 
@@ -338,7 +341,7 @@ def test_a_call_around_a_waiting_call_does_not_fail():
 def test_a_failed_call_drops_what_a_nested_call_wrote():
     own = state(calls=2)
     for replica_id in (0, 1):
-        handle(own, replica_id, tally(1, call=2))
+        handle(own, replica_id, write_counts(1, call=2))
         handle(own, replica_id, returned(call=2))
     give_up(own, 1, "KeyboardInterrupt", 0.0)
     own.validate()
@@ -352,14 +355,14 @@ def test_a_failed_call_drops_what_a_nested_call_wrote():
 def test_a_read_by_the_program_exchanges_all_writes_once():
     own = state()
     for replica_id in (0, 1):
-        handle(own, replica_id, tally(2))
+        handle(own, replica_id, write_counts(2))
         handle(own, replica_id, returned())
 
     actions = fetch(own)
-    collects = asked(actions)
+    several = pulls(actions)
     assert ["0 <- PullDeltas w #2", "1 <- PullDeltas w #2"] == describe(actions)
-    handle(own, 0, DeltaReply(request_id=collects[0].request_id, delta=part(2, 1.0)))
-    happens = handle(own, 1, DeltaReply(request_id=collects[1].request_id, delta=part(2, 2.0)))
+    handle(own, 0, DeltaReply(request_id=several[0].request_id, delta=delta(2, 1.0)))
+    happens = handle(own, 1, DeltaReply(request_id=several[1].request_id, delta=delta(2, 2.0)))
 
     assert ["exchanged", "done 3.0"] == describe(happens)[-2:]
     assert ["done 3.0"] == describe(fetch(own))

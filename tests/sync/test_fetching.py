@@ -29,7 +29,7 @@ def three(one=None):
     return StateCluster(one or spec(SUM, ON_READ), num_replicas=3)
 
 
-def asked(cluster):
+def fetched_from(cluster):
     """Return the replicas that got a fetch since the last such call."""
     found = [to for to, message in cluster.sent if isinstance(message, Fetch)]
     cluster.sent.clear()
@@ -53,7 +53,7 @@ def test_unwritten_components_are_known():
     in_call(cluster)
 
     assert [0.0, 0.0, 0.0] == cluster.look(W)
-    assert [] == asked(cluster)
+    assert [] == fetched_from(cluster)
     assert 3 == spared(cluster)
 
 
@@ -69,12 +69,12 @@ def test_unwritten_components_are_known():
     ],
     ids=lambda one: f"{one.synchronization.name} {one.aggregation.name}",
 )
-def test_only_the_replica_that_wrote_is_asked(one):
+def test_only_the_replica_that_wrote_is_fetched_from(one):
     cluster = three(one)
     in_call(cluster, by_1=5.0)
 
     assert [0.0, 5.0, 0.0] == cluster.look(W)
-    assert [1] == asked(cluster)
+    assert [1] == fetched_from(cluster)
     assert 2 == spared(cluster)
 
 
@@ -82,14 +82,14 @@ def test_fetched_components_are_known_until_the_next_write():
     cluster = three()
     in_call(cluster, by_1=5.0)
     cluster.look(W)
-    assert [1] == asked(cluster)
+    assert [1] == fetched_from(cluster)
     in_call(cluster)
     assert [0.0, 5.0, 0.0] == cluster.look(W)
-    assert [] == asked(cluster)
+    assert [] == fetched_from(cluster)
     in_call(cluster, by_1=6.0, by_2=7.0)
     assert [0.0, 6.0, 7.0] == cluster.look(W)
 
-    assert [1, 2] == asked(cluster)
+    assert [1, 2] == fetched_from(cluster)
     assert 2 + 3 + 1 == spared(cluster)
 
 
@@ -98,9 +98,9 @@ def test_only_requested_components_are_fetched():
     in_call(cluster, by_0=1.0, by_1=2.0, by_2=3.0)
 
     assert [3.0] == cluster.look(W, [2])
-    assert [2] == asked(cluster)
+    assert [2] == fetched_from(cluster)
     assert [2.0, 3.0, 1.0] == cluster.look(W, [1, 2, 0])
-    assert [1, 0] == asked(cluster)
+    assert [1, 0] == fetched_from(cluster)
 
 
 def test_a_read_by_a_replica_changes_nothing():
@@ -110,7 +110,7 @@ def test_a_read_by_a_replica_changes_nothing():
     cluster.end()
 
     cluster.look(W)
-    assert [] == asked(cluster)
+    assert [] == fetched_from(cluster)
 
 
 def test_an_assign_by_the_program_makes_all_components_known():
@@ -119,7 +119,7 @@ def test_an_assign_by_the_program_makes_all_components_known():
     cluster.perform(cluster.registry.write(W, ASSIGN, [array(4.0)] * 3, same=True))
 
     assert [4.0, 4.0, 4.0] == cluster.look(W)
-    assert [] == asked(cluster)
+    assert [] == fetched_from(cluster)
 
 
 def test_an_add_by_the_program_changes_known_components_and_others_are_fetched():
@@ -128,7 +128,7 @@ def test_an_add_by_the_program_changes_known_components_and_others_are_fetched()
     cluster.perform(cluster.registry.write(W, ADD, [array(1.0)] * 3, same=True))
 
     assert [1.0, 6.0, 1.0] == cluster.look(W)
-    assert [1] == asked(cluster)
+    assert [1] == fetched_from(cluster)
 
 
 def test_a_per_replica_assign_makes_all_components_known():
@@ -139,7 +139,7 @@ def test_a_per_replica_assign_makes_all_components_known():
     cluster.perform(cluster.registry.write(W, ADD, values, same=False))
 
     assert [2.0, 4.0, 6.0] == cluster.look(W)
-    assert [] == asked(cluster)
+    assert [] == fetched_from(cluster)
 
 
 @pytest.mark.parametrize(("operation", "fetched"), [(ASSIGN, []), (ADD, [1])])
@@ -149,7 +149,7 @@ def test_a_component_that_the_program_assigned_is_known(operation, fetched):
     cluster.perform(cluster.registry.write_component(W, 1, operation, array(1.0)))
 
     assert [0.0, 1.0 if operation is ASSIGN else 6.0, 0.0] == cluster.look(W)
-    assert fetched == asked(cluster)
+    assert fetched == fetched_from(cluster)
 
 
 def test_components_of_a_variable_that_merges_are_known_after_a_call_without_reports():
@@ -161,7 +161,7 @@ def test_components_of_a_variable_that_merges_are_known_after_a_call_without_rep
     cluster.perform(give_up(cluster.coordinator, 1))
 
     assert [0.0, 0.0, 9.0] == cluster.look(W)
-    assert [] == asked(cluster)
+    assert [] == fetched_from(cluster)
 
 
 def test_a_merge_updates_known_components():
@@ -172,7 +172,7 @@ def test_a_merge_updates_known_components():
     cluster.end()
 
     assert [6.0, 6.0, 15.0] == cluster.look(W)
-    assert [] == asked(cluster)
+    assert [] == fetched_from(cluster)
     assert 0 == spared(cluster)  # a mirrored variable's components need no fetch anyway
 
 
@@ -187,9 +187,9 @@ def test_after_a_call_without_reports_all_components_are_fetched():
         cluster.arrive(state.state.replica_id, *sent(state.unwind()))
 
     assert [0.0, 0.0, 3.0] == cluster.look(W)
-    assert [0, 1, 2] == asked(cluster)
+    assert [0, 1, 2] == fetched_from(cluster)
     cluster.look(W)
-    assert [] == asked(cluster)
+    assert [] == fetched_from(cluster)
 
 
 def test_inside_a_merge_call_all_components_are_fetched_each_time():
@@ -199,15 +199,15 @@ def test_inside_a_merge_call_all_components_are_fetched_each_time():
     cluster.write(W, 5.0, by=1)
     cluster.enter()
     assert [0.0, 5.0, 0.0] == cluster.look(W)
-    assert [0, 1, 2] == asked(cluster)
+    assert [0, 1, 2] == fetched_from(cluster)
     cluster.look(W)
-    assert [0, 1, 2] == asked(cluster)
+    assert [0, 1, 2] == fetched_from(cluster)
     assert 0 == spared(cluster)
 
     cluster.write(W, 6.0, by=1)
     cluster.end()
     assert [0.0, 6.0, 0.0] == cluster.look(W)
-    assert [1] == asked(cluster)
+    assert [1] == fetched_from(cluster)
 
 
 def test_components_written_before_an_assign_in_a_merge_call_are_fetched():
@@ -221,7 +221,7 @@ def test_components_written_before_an_assign_in_a_merge_call_are_fetched():
     cluster.end()
 
     assert [4.0, 4.0, 6.0] == cluster.look(W)
-    assert [1, 2] == asked(cluster)
+    assert [1, 2] == fetched_from(cluster)
 
 
 def test_after_an_add_in_a_merge_call_all_components_are_fetched():
@@ -233,7 +233,7 @@ def test_after_an_add_in_a_merge_call_all_components_are_fetched():
     cluster.end()
 
     assert [1.0, 1.0, 1.0] == cluster.look(W)
-    assert [0, 1, 2] == asked(cluster)
+    assert [0, 1, 2] == fetched_from(cluster)
 
 
 def test_a_fetched_component_older_than_a_write_is_not_kept():
@@ -241,13 +241,13 @@ def test_a_fetched_component_older_than_a_write_is_not_kept():
     cluster = three(spec(NONE, LOCAL))
     in_call(cluster, by_1=5.0)
     state = cluster.replicas[1]
-    _, (ask,) = cluster.registry.fetch(W, [1])
-    (late,) = state.handle(ask.message)
+    _, (sent,) = cluster.registry.fetch(W, [1])
+    (late,) = state.handle(sent.message)
     cluster.perform(cluster.registry.write_component(W, 1, ADD, array(1.0)))
     cluster.arrive(1, late.message)
 
     assert [6.0] == cluster.look(W, [1])
-    assert [1] == asked(cluster)
+    assert [1] == fetched_from(cluster)
 
 
 def test_only_fetches_cost_messages():

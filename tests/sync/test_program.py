@@ -161,7 +161,7 @@ def test_a_component_that_does_not_fit_is_refused():
     ("event", "reason"),
     [
         (MergeFunctionReturns(9, 0, []), "call 9 does not run"),
-        (HostCallDone(1, 0, NOTHING, failed=False), "replica 0 has not asked for anything"),
+        (HostCallDone(1, 0, NOTHING, failed=False), "replica 0 has no host call in service"),
         (ProgramRead(99, TOKEN), "there is no variable 99"),
         (ProgramRead(W, TOKEN), f"the token {TOKEN} is in use"),
     ],

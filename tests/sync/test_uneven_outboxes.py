@@ -50,11 +50,11 @@ ORDERS = sorted(set(itertools.permutations([0, 0, 1, 2, 2])))
 def test_outboxes_of_different_lengths_are_paired_in_every_order(order):
     """W, V, U, W, V: a position is complete as soon as all have arrived there or later."""
     state = coordinator(*THREE, num_replicas=3)
-    parts = {i: iter(_parts(lengths)) for i, lengths in OUTBOXES.items()}
+    ranges = {i: iter(_ranges(lengths)) for i, lengths in OUTBOXES.items()}
     come = dict.fromkeys(OUTBOXES, 0)
     happened = 0
     for replica_id in order:
-        index, stop = next(parts[replica_id])
+        index, stop = next(ranges[replica_id])
         writes = [
             written((k + 1) * 10.0**replica_id, ADD, variable_id=(W, V, U, W, V)[k])
             for k in range(index, stop)
@@ -70,7 +70,7 @@ def test_outboxes_of_different_lengths_are_paired_in_every_order(order):
     assert [111.0 * (1 + 4), 111.0 * (2 + 5), 111.0 * 3] == mirrors
 
 
-def _parts(lengths):
+def _ranges(lengths):
     stops = list(itertools.accumulate(lengths))
     return list(zip([0, *stops], stops, strict=False))
 
@@ -160,12 +160,12 @@ def test_a_difference_beside_outboxes_that_lie_differently_is_found_where_it_is(
     state = coordinator(*THREE, num_replicas=3)
     plain = [written(1.0, variable_id=i) for i in (W, V, U, W)]
     odd = [*plain[:2], written(1.0, ADD, variable_id=U), plain[3]]
-    parts = {
+    sent = {
         0: iter([contributions(*plain)]),
         1: iter([contributions(plain[0]), contributions(*plain[1:], index=1)]),
         2: iter([contributions(*odd)]),
     }
-    actions = [action for i in order for action in handle(state, i, next(parts[i]))]
+    actions = [action for i in order for action in handle(state, i, next(sent[i]))]
 
     assert "collective 3 of this call" in str(actions[-1].error)
     assert [3.0, 3.0, 0.0] == [float(state.registry.mirror(i)) for i in (W, V, U)]

@@ -174,7 +174,7 @@ def exception() -> str:
     return seen(failed, w, mine, *w.values, strategy.run(w.read_value))
 
 
-def asks() -> str:
+def host_calls() -> str:
     """Read components of other replicas between two collectives."""
     strategy = cluster()
     mine = made(strategy, 1.0, "ON_READ", "SUM")
@@ -191,4 +191,4 @@ def asks() -> str:
     return seen(*strategy.run(step), mine, *mine.values)
 
 
-PROGRAMS = (several_writes, all_reduces, merge_calls, counters, asks, mismatch, exception)
+PROGRAMS = (several_writes, all_reduces, merge_calls, counters, host_calls, mismatch, exception)

@@ -204,7 +204,7 @@ class _Shared:
 
     request: Reduce
     out: Array
-    asked: dict[int, int]  # request_id → replica_id, of slices that are not computed yet
+    requested: dict[int, int]  # request_id → replica_id, of slices that are not computed yet
     deadline_s: float
 
 
@@ -249,8 +249,8 @@ class SharedMemoryReducer:
         reduce_slice(own)
         if not theirs:
             return out
-        asked = {one.request_id: i for i, one in zip(workers, theirs, strict=True)}
-        self._shared = _Shared(request, out, asked, now_s + SLICE_TIMEOUT_S)
+        requested = {one.request_id: i for i, one in zip(workers, theirs, strict=True)}
+        self._shared = _Shared(request, out, requested, now_s + SLICE_TIMEOUT_S)
         return None
 
     @property
@@ -261,14 +261,18 @@ class SharedMemoryReducer:
     def take(self, answer: SliceReduced) -> ReductionDone | None:
         """Note that a worker has computed its slice; return the reduction if that is the last."""
         shared = self._shared
-        if shared is None or shared.asked.pop(answer.request_id, None) is None or shared.asked:
+        if (
+            shared is None
+            or shared.requested.pop(answer.request_id, None) is None
+            or shared.requested
+        ):
             return None
         self._shared = None
         return ReductionDone(shared.request.token, shared.out)
 
     def lose(self, replica_id: int) -> ReductionDone | None:
         """Compute the reduction alone, and return it, if the slice of a dead worker is missing."""
-        if self._shared is None or replica_id not in self._shared.asked.values():
+        if self._shared is None or replica_id not in self._shared.requested.values():
             return None
         return self.give_up()
 

@@ -76,7 +76,7 @@ class CallState:
         self._present = 0  # the number of replicas at the next collective
         self._returned = 0
         self._least_ended: int | None = None  # the lowest position of a replica that has ended
-        self._asks: dict[int, HostCall] = {}
+        self._host_calls: dict[int, HostCall] = {}
         self._in_service: int | None = None  # the replica whose host call is performed
         self._doomed_at: int | None = (
             None  # position of the first collective that cannot be complete
@@ -209,11 +209,11 @@ class CallState:
             participant.status = Status.WAITING
             participant.waits_for = waiting
 
-    def demand(self, replica_id: int, demand: SyncRequest) -> None:
+    def request_sync(self, replica_id: int, request: SyncRequest) -> None:
         """Note that a replica's program waits for the exchange of deferred writes of a variable."""
         self.participants[replica_id].status = Status.WAITING
-        self.participants[replica_id].waits_for = demand
-        self.participants[replica_id].seen_at = demand.location
+        self.participants[replica_id].waits_for = request
+        self.participants[replica_id].seen_at = request.location
 
     def settle(self, variable_id: int, count: int) -> None:
         """Note that the first `count` deferred writes are exchanged; waiting replicas continue."""
@@ -224,32 +224,32 @@ class CallState:
             if (waits_for.delta.variable_id, waits_for.delta.count) == (variable_id, count):
                 self.resume(participant)
 
-    def ask(self, replica_id: int, ask: HostCall) -> None:
-        """Note that a replica waits for a host call; see `next_ask`."""
+    def request_host_call(self, replica_id: int, host_call: HostCall) -> None:
+        """Note that a replica waits for a host call; see `next_host_call`."""
         self.participants[replica_id].status = Status.WAITING
-        self.participants[replica_id].waits_for = ask
-        self.participants[replica_id].seen_at = ask.location
-        self._asks[replica_id] = ask
+        self.participants[replica_id].waits_for = host_call
+        self.participants[replica_id].seen_at = host_call.location
+        self._host_calls[replica_id] = host_call
 
-    def next_ask(self) -> tuple[int, HostCall] | None:
+    def next_host_call(self) -> tuple[int, HostCall] | None:
         """Return the host call to perform now: of the lowest replica whose writes are committed.
 
         It waits until no lower replica runs. So side effects outside the cluster happen in replica
         order between two collectives, as in TensorFlow.
         """
-        if self._in_service is not None or not self._asks:
+        if self._in_service is not None or not self._host_calls:
             return None
-        for replica_id, ask in sorted(self._asks.items()):
+        for replica_id, host_call in sorted(self._host_calls.items()):
             lower = self.participants[:replica_id]
             if any(participant.status is Status.RUNNING for participant in lower):
                 return None
-            asker = self.participants[replica_id]
-            if self._doomed_at is not None and asker.position > self._doomed_at:
+            replica = self.participants[replica_id]
+            if self._doomed_at is not None and replica.position > self._doomed_at:
                 continue
-            if not asker.arrivals:
-                del self._asks[replica_id]
+            if not replica.arrivals:
+                del self._host_calls[replica_id]
                 self._in_service = replica_id
-                return replica_id, ask
+                return replica_id, host_call
         return None
 
     def answered(self, replica_id: int) -> None:

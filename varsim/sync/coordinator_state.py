@@ -260,15 +260,15 @@ class CoordinatorState:
         ]
 
     def _answered(self, event: HostCallDone) -> list[CoordinatorAction]:
-        """Send a replica the answer to its ask; it goes on."""
+        """Send a replica the result of its host call; it goes on."""
         call = self._calls.get(event.call_id)
         if call is None:
             return []  # it has failed meanwhile
         if call.in_service != event.replica_id:
-            raise InvalidTransition(f"replica {event.replica_id} has not asked for anything")
+            raise InvalidTransition(f"replica {event.replica_id} has no host call in service")
         call.answered(event.replica_id)
         answer = HostResult(call_id=event.call_id, result=event.result, failed=event.failed)
-        return [Send(event.replica_id, answer), *self._next_ask(call)]
+        return [Send(event.replica_id, answer), *self._next_host_call(call)]
 
     def statistics(self) -> tuple[VariableStatistics, ...]:
         """Return the accounts of all variables, in order of creation."""
@@ -302,7 +302,7 @@ class CoordinatorState:
         return next(reversed(self._calls.values()), None)
 
     @property
-    def asker(self) -> int | None:
+    def in_service(self) -> int | None:
         """Return the replica for which the program does something now; None: for all of them."""
         call = self._innermost
         return None if call is None else call.in_service
@@ -387,7 +387,7 @@ class CoordinatorState:
             yield self._proceed(call, now_s)
 
     def _proceed(self, call: CallState, now_s: float) -> list[CoordinatorAction]:
-        return [*self._next_ask(call), *self._conclude(call, now_s)]
+        return [*self._next_host_call(call), *self._conclude(call, now_s)]
 
     def _take_in_call(
         self, call: CallState, replica_id: int, message: Message, now_s: float
@@ -406,10 +406,10 @@ class CoordinatorState:
             case WriteCounts():
                 self.registry.exchanges.tell(replica_id, message)
             case SyncRequest():
-                if self.registry.exchanges.demand(replica_id, message, now_s):
-                    call.demand(replica_id, message)
+                if self.registry.exchanges.request_sync(replica_id, message, now_s):
+                    call.request_sync(replica_id, message)
             case HostCall():
-                call.ask(replica_id, message)
+                call.request_host_call(replica_id, message)
             case _:
                 raise ProtocolError(f"the coordinator does not take {message.name} messages")
         return []
@@ -433,9 +433,9 @@ class CoordinatorState:
 
     # ------------------------------------------------------------ ends of calls
 
-    def _next_ask(self, call: CallState) -> list[CoordinatorAction]:
-        ask = call.next_ask()
-        return [] if ask is None else [PerformHostCall(*ask)]
+    def _next_host_call(self, call: CallState) -> list[CoordinatorAction]:
+        host_call = call.next_host_call()
+        return [] if host_call is None else [PerformHostCall(*host_call)]
 
     def _conclude(self, call: CallState, now_s: float) -> list[CoordinatorAction]:
         exchanges = self.registry.exchanges

@@ -25,19 +25,19 @@ _PRIME: Final = 2**61 - 1  # so that the hash of all operations fits into an int
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Mark:
-    """The progress of a variable's writes: their number, and a hash of their operations."""
+class WriteCount:
+    """How often a replica has written a variable, and with which operations."""
 
     count: int
     operations: int  # a hash of the sequence of operations
 
 
-NOTHING: Final = Mark(0, 0)
-"""The mark of a variable that was not written yet."""
+NO_WRITES: Final = WriteCount(0, 0)
+"""The write count of a variable that was not written yet."""
 
 
 @dataclass(slots=True, eq=False)  # frozen ones take twice as long to make
-class Entry:
+class LogEntry:
     """One write, or several writes between which no program can read any more."""
 
     count: int  # of all writes up to this entry
@@ -60,16 +60,16 @@ class Log:
     __slots__ = ("count", "entries", "operations", "settled", "size_bytes")
 
     def __init__(self) -> None:
-        self.settled = NOTHING
+        self.settled = NO_WRITES
         self.count = 0  # of all writes of this replica
         self.operations = 0  # the hash of the same writes
-        self.entries: list[Entry] = []
+        self.entries: list[LogEntry] = []
         self.size_bytes = 0
 
     @property
-    def mark(self) -> Mark:
-        """Return the mark of this replica's last write."""
-        return Mark(self.count, self.operations)
+    def write_count(self) -> WriteCount:
+        """Return the write count after this replica's last write."""
+        return WriteCount(self.count, self.operations)
 
     @property
     def is_full(self) -> bool:
@@ -80,7 +80,7 @@ class Log:
         """Take a write; the caller must not change the array afterwards."""
         self.count += 1
         self.operations = (self.operations * 4 + _NUMBERS[operation]) % _PRIME
-        self.entries.append(Entry(self.count, self.operations, operation, value))
+        self.entries.append(LogEntry(self.count, self.operations, operation, value))
         if value is not None:
             self.size_bytes += value.nbytes
 
@@ -89,7 +89,7 @@ class Log:
         start = sum(entry.count <= after for entry in self.entries)
         if len(self.entries) - start > 1:
             operation, value = combined(self.entries[start:], np.empty)
-            last = Entry(self.count, self.operations, operation, value)
+            last = LogEntry(self.count, self.operations, operation, value)
             self._keep([*self.entries[:start], last])
 
     def delta(self, variable_id: int, count: int, allocate: Allocate) -> Delta:
@@ -111,21 +111,21 @@ class Log:
         """Drop the first `count` writes: they are exchanged, or overwritten by the program."""
         settled = [entry for entry in self.entries if entry.count <= count]
         if settled:
-            self.settled = Mark(settled[-1].count, settled[-1].operations)
+            self.settled = WriteCount(settled[-1].count, settled[-1].operations)
             self._keep(self.entries[len(settled) :])
 
     def truncate(self, count: int) -> None:
         """Drop all writes after the first `count`: their call has failed."""
         self._keep([entry for entry in self.entries if entry.count <= count])
 
-    def _keep(self, entries: list[Entry]) -> None:
+    def _keep(self, entries: list[LogEntry]) -> None:
         self.entries = entries
         last = entries[-1] if entries else self.settled
         self.count, self.operations = last.count, last.operations
         self.size_bytes = sum(entry.size_bytes for entry in entries)
 
 
-def combined(entries: Sequence[Entry], allocate: Allocate) -> tuple[Operation, Array | None]:
+def combined(entries: Sequence[LogEntry], allocate: Allocate) -> tuple[Operation, Array | None]:
     """Combine several writes in a row into an ASSIGN or ASSIGN_ADD of one value.
 
     An assign replaces everything before it. A subtracted value is negated and added, which is
@@ -158,7 +158,7 @@ class DeferredWrites:
     def __init__(self, allocate: Allocate) -> None:
         self._allocate = allocate
         self._logs: dict[int, Log] = {}
-        self._untold: dict[int, Log] = {}  # written since the last tally
+        self._untold: dict[int, Log] = {}  # written since the last write counts were sent
         self._running: list[int] = []  # calls, innermost last
         self._starts: dict[int, dict[int, int]] = {}  # call → variable → writes before it
 
@@ -211,7 +211,7 @@ class DeferredWrites:
         count = log.count if count is None else count
         return log.delta(variable_id, count, self._allocate)
 
-    def tally(self) -> list[WriteCounts]:
+    def write_counts(self) -> list[WriteCounts]:
         """Return the write counts that the coordinator needs before this replica waits or ends."""
         if not self._untold:
             return []

@@ -19,7 +19,7 @@ from varsim.sync import mismatch, reduce
 from varsim.sync.actions import CoordinatorAction, Reduce, Send, Steps
 from varsim.sync.call_state import CallState
 from varsim.sync.coordinator_variables import CoordinatorVariables
-from varsim.sync.deferred import NOTHING, Mark
+from varsim.sync.deferred import NO_WRITES, WriteCount
 from varsim.sync.participant import Participant, Status
 from varsim.sync.waits import Request
 
@@ -29,30 +29,30 @@ class _Deferral:
     """The known writes of one deferred variable.
 
     Its writes are exchanged up to *watermarks*, the lowest first. A watermark is a write count; a
-    reader waits for the value after that many writes. `deltas` and `asked` belong to the lowest
+    reader waits for the value after that many writes. `deltas` and `requested` belong to the lowest
     watermark.
     """
 
-    told: list[Mark]  # the last one from each replica
-    exchanged: Mark = NOTHING
+    told: list[WriteCount]  # the last one from each replica
+    exchanged: WriteCount = NO_WRITES
     watermarks: dict[int, list[float]] = field(
         default_factory=dict
     )  # since when readers wait for it
     deltas: dict[int, Delta] = field(default_factory=dict)  # by replica
-    asked: dict[int, int] = field(default_factory=dict)  # replica → request_id
+    requested: dict[int, int] = field(default_factory=dict)  # replica → request_id
 
     def want(self, count: int, now_s: float) -> None:
         """Note that a reader waits for the result of the first `count` writes."""
         if self.watermarks and count < min(self.watermarks):
             self.deltas.clear()
-            self.asked.clear()  # their answers, for another watermark, are ignored
+            self.requested.clear()  # their answers, for another watermark, are ignored
         self.watermarks.setdefault(count, []).append(now_s)
 
     def close(self) -> None:
         """Note that no reader waits any more."""
         self.watermarks.clear()
         self.deltas.clear()
-        self.asked.clear()
+        self.requested.clear()
 
 
 class Exchanges:
@@ -73,13 +73,15 @@ class Exchanges:
         self._tokens = tokens  # for `Reduce`
         self._deferrals: dict[int, _Deferral] = {}
         self._open: dict[int, _Deferral] = {}  # those with watermarks
-        self._starts: dict[int, dict[int, list[Mark]]] = {}  # call → variable → told before it
+        self._starts: dict[
+            int, dict[int, list[WriteCount]]
+        ] = {}  # call → variable → told before it
         self._requests: dict[Request, tuple[int, int]] = {}  # of the program → variable, count
         self._next_request_id = 1
 
     def add(self, variable_id: int) -> None:
         """Add a variable whose writes are deferred."""
-        self._deferrals[variable_id] = _Deferral([NOTHING] * self._variables.num_replicas)
+        self._deferrals[variable_id] = _Deferral([NO_WRITES] * self._variables.num_replicas)
 
     def defers(self, variable_id: int) -> bool:
         """Return whether the writes of a variable are deferred."""
@@ -96,16 +98,20 @@ class Exchanges:
         """Note that a call starts."""
         self._starts[call_id] = {}
 
-    def tell(self, replica_id: int, tally: WriteCounts) -> None:
+    def tell(self, replica_id: int, write_counts: WriteCounts) -> None:
         """Take the write counts of a replica, which is about to wait or to end its call."""
-        columns = tally.variable_ids.tolist(), tally.counts.tolist(), tally.operations.tolist()
+        columns = (
+            write_counts.variable_ids.tolist(),
+            write_counts.counts.tolist(),
+            write_counts.operations.tolist(),
+        )
         for variable_id, count, operations in zip(*columns, strict=True):
             deferral = self._deferrals.get(variable_id)
             if deferral is None:
                 continue  # the program dropped it
             for starts in self._starts.values():
                 starts.setdefault(variable_id, list(deferral.told))
-            deferral.told[replica_id] = Mark(count, operations)
+            deferral.told[replica_id] = WriteCount(count, operations)
 
     def end(self, call: CallState) -> MismatchError | None:
         """Note that all replicas have returned; return the error if they did not write alike."""
@@ -124,7 +130,7 @@ class Exchanges:
         for variable_id, before in self._starts.pop(call_id, {}).items():
             deferral = self._deferrals.get(variable_id)
             if deferral is not None:
-                deferral.told = [max(mark, deferral.exchanged) for mark in before]
+                deferral.told = [max(write_count, deferral.exchanged) for write_count in before]
                 self._count(variable_id)
         for deferral in self._open.values():
             deferral.close()
@@ -138,17 +144,17 @@ class Exchanges:
         deferral = self._deferrals.get(variable_id)
         if deferral is not None:
             account = self._variables.alone(variable_id).account
-            account.deferred = min(mark.count for mark in deferral.told)
+            account.deferred = min(write_count.count for write_count in deferral.told)
 
     # ------------------------------------------------------------ requests
 
-    def demand(self, replica_id: int, demand: SyncRequest, now_s: float) -> bool:
+    def request_sync(self, replica_id: int, request: SyncRequest, now_s: float) -> bool:
         """Note that the program of a replica waits for the result of its writes.
 
         Returns:
             Whether it must wait: the commit may be sent already.
         """
-        delta = demand.delta
+        delta = request.delta
         deferral = self._deferrals[delta.variable_id]
         if delta.count <= deferral.exchanged.count:
             return False
@@ -159,17 +165,17 @@ class Exchanges:
             deferral.deltas[replica_id] = delta
         return True
 
-    def request(self, variable_id: int, asker: int | None, now_s: float) -> Request | None:
+    def request(self, variable_id: int, reader: int | None, now_s: float) -> Request | None:
         """Request the value of a variable as it is now, for the program.
 
         Args:
-            asker: The replica that asks; None: all replicas wait, or no call runs.
+            reader: The replica whose host call reads; None: all replicas wait, or no call runs.
         Returns:
             A request that ends with the exchange; None if all writes are exchanged already.
         Raises:
             MismatchError: The replicas have not made the same writes.
         """
-        count = self.written(variable_id, asker)
+        count = self.written(variable_id, reader)
         deferral = self._deferrals.get(variable_id)
         if deferral is None or count <= deferral.exchanged.count:
             return None
@@ -179,7 +185,7 @@ class Exchanges:
         self._open[variable_id] = deferral
         return request
 
-    def written(self, variable_id: int, asker: int | None) -> int:
+    def written(self, variable_id: int, reader: int | None) -> int:
         """Return how often a variable has been written up to now.
 
         Raises:
@@ -188,8 +194,8 @@ class Exchanges:
         deferral = self._deferrals.get(variable_id)
         if deferral is None:
             return 0
-        if asker is not None:
-            return deferral.told[asker].count
+        if reader is not None:
+            return deferral.told[reader].count
         if len(set(deferral.told)) > 1:
             raise self._uneven(variable_id, deferral.told)
         return deferral.told[0].count
@@ -208,55 +214,57 @@ class Exchanges:
         self._count(variable_id)
         return deferral.exchanged.count
 
-    def take(self, replica_id: int, deferred: DeltaReply) -> None:
-        """Take a delta that a replica was asked for."""
-        delta = deferred.delta
+    def take(self, replica_id: int, reply: DeltaReply) -> None:
+        """Take a delta that a replica was requested to send."""
+        delta = reply.delta
         deferral = self._open.get(delta.variable_id)
-        if deferral is None or deferral.asked.get(replica_id) != deferred.request_id:
+        if deferral is None or deferral.requested.get(replica_id) != reply.request_id:
             return  # its call has failed, or a lower watermark comes first
-        assert delta.since == deferral.exchanged.count, "commits come before what asks for more"
+        assert delta.since == deferral.exchanged.count, (
+            "commits come before requests for later writes"
+        )
         self._moved(delta)
         deferral.deltas[replica_id] = delta
 
     # ------------------------------------------------------------ exchanges
 
     def advance(self, call: CallState | None, now_s: float, idle: Sequence[int]) -> Steps:
-        """Collect and exchange everything that is possible now.
+        """Pull deltas and exchange all writes for which it is possible now.
 
         Raises:
             MismatchError: The replicas have not written alike.
         """
         for variable_id, deferral in list(self._open.items()):
             while deferral.watermarks:
-                yield from self._collect(variable_id, deferral, call)
+                yield from self._pull_deltas(variable_id, deferral, call)
                 if len(deferral.deltas) < self._variables.num_replicas:
                     break
                 yield from self._exchange(variable_id, deferral, call, now_s, idle)
             if not deferral.watermarks:
                 del self._open[variable_id]
 
-    def _collect(
+    def _pull_deltas(
         self, variable_id: int, deferral: _Deferral, call: CallState | None
     ) -> Iterator[CoordinatorAction]:
-        """Ask for deltas up to the lowest watermark: all replicas that have them and do not run.
+        """Request deltas up to the lowest watermark from replicas that have them and do not run.
 
         A running replica may be about to send the delta itself, and answers no message before.
         """
         watermark = min(deferral.watermarks)
-        for replica_id, mark in enumerate(deferral.told):
+        for replica_id, write_count in enumerate(deferral.told):
             if (
-                mark.count < watermark
+                write_count.count < watermark
                 or replica_id in deferral.deltas
-                or replica_id in deferral.asked
+                or replica_id in deferral.requested
             ):
                 continue
             if call is not None and call.participants[replica_id].status is Status.RUNNING:
                 continue
             request_id = self._new_id()
-            deferral.asked[replica_id] = request_id
+            deferral.requested[replica_id] = request_id
             self._variables.alone(variable_id).account.exchange_moved(1, 0)
-            ask = PullDeltas(request_id=request_id, variable_id=variable_id, count=watermark)
-            yield Send(replica_id, ask)
+            pull = PullDeltas(request_id=request_id, variable_id=variable_id, count=watermark)
+            yield Send(replica_id, pull)
 
     def _exchange(
         self,
@@ -269,10 +277,10 @@ class Exchanges:
         """Commit the result of all deltas of a watermark."""
         count = self._variables.num_replicas
         deltas = [deferral.deltas[i] for i in range(count)]
-        marks = [Mark(delta.count, delta.operations) for delta in deltas]
-        watermark = marks[0].count
-        if len(set(marks)) > 1:
-            raise self._uneven(variable_id, marks)
+        write_counts = [WriteCount(delta.count, delta.operations) for delta in deltas]
+        watermark = write_counts[0].count
+        if len(set(write_counts)) > 1:
+            raise self._uneven(variable_id, write_counts)
         variable = self._variables.alone(variable_id)
         operation, mirror = deltas[0].operation, variable.mirror
         values = [delta.values[0] for delta in deltas if delta.values]
@@ -284,9 +292,9 @@ class Exchanges:
         variable.apply(operation, new)
         since_s = deferral.watermarks.pop(watermark)
         variable.account.exchanged(count, new.nbytes, sum(now_s - at_s for at_s in since_s))
-        deferral.exchanged = marks[0]
+        deferral.exchanged = write_counts[0]
         deferral.deltas.clear()
-        deferral.asked.clear()
+        deferral.requested.clear()
         yield from self._variables.commit_all(variable, operation, new, OF_DEFERRED, watermark)
         if call is not None:
             call.settle(variable_id, watermark)
@@ -314,7 +322,7 @@ class Exchanges:
     def is_under_way(self) -> bool:
         """Return whether a requested delta has not arrived yet."""
         return any(
-            deferral.asked.keys() - deferral.deltas.keys() for deferral in self._open.values()
+            deferral.requested.keys() - deferral.deltas.keys() for deferral in self._open.values()
         )
 
     def standstill(self, call: CallState) -> MismatchError | None:
@@ -332,14 +340,14 @@ class Exchanges:
     def _uneven(
         self,
         variable_id: int,
-        marks: Sequence[Mark],
-        before: Sequence[Mark] | None = None,
+        write_counts: Sequence[WriteCount],
+        before: Sequence[WriteCount] | None = None,
         participants: Sequence[Participant] = (),
     ) -> MismatchError:
-        counts = [mark.count for mark in marks]
+        counts = [write_count.count for write_count in write_counts]
         if before is not None:
             counts = [after - start.count for after, start in zip(counts, before, strict=True)]
-        operations = [mark.operations for mark in marks]
+        operations = [write_count.operations for write_count in write_counts]
         spec = self._specs[variable_id]
         return mismatch.uneven(spec, counts, operations, participants, self._specs)
 
@@ -347,6 +355,8 @@ class Exchanges:
         """Assert what must hold after every event."""
         for variable_id, deferral in self._deferrals.items():
             assert bool(deferral.watermarks) == (variable_id in self._open)
-            assert all(mark.count >= deferral.exchanged.count for mark in deferral.told)
+            assert all(
+                write_count.count >= deferral.exchanged.count for write_count in deferral.told
+            )
             assert not deferral.watermarks or min(deferral.watermarks) > deferral.exchanged.count
         assert not self._requests or self._open

@@ -48,7 +48,7 @@ class Engine(Protocol):
         """Return the time of the event at hand."""
 
     @property
-    def asker(self) -> int | None:
+    def in_service(self) -> int | None:
         """Return the replica for which the program does something now; None: for all of them."""
 
     def go_on(self) -> Steps:
@@ -222,7 +222,7 @@ class _OnVariable:
     ) -> Steps:
         registry, number = self._registry, self._number
         deferred = self._exchanges.defers(number)
-        if deferred and same and operation is Operation.ASSIGN and self._engine.asker is None:
+        if deferred and same and operation is Operation.ASSIGN and self._engine.in_service is None:
             actions = registry.overwrite(number, values[0])  # the writes before it do not matter
         else:
             yield from self._exchange()
@@ -241,7 +241,7 @@ class _OnVariable:
         """Have deferred writes exchanged, so that the variable's value is what it should be."""
         engine = self._engine
         yield from await_departures(engine, self._token, self._everyone)
-        request = self._exchanges.request(self._number, engine.asker, engine.now_s)
+        request = self._exchanges.request(self._number, engine.in_service, engine.now_s)
         if request is None:
             return
         yield from engine.go_on()

@@ -431,8 +431,8 @@ class ReplicaState:
         call = self._calls[-1]
         writes = self._outbox.leave(call.call_id, call.left)
         call.left = call.next_index
-        tally = self._deferred.tally()
-        return [Send(COORDINATOR, message) for message in (*writes, *tally, last)]
+        write_counts = self._deferred.write_counts()
+        return [Send(COORDINATOR, message) for message in (*writes, *write_counts, last)]
 
     # ------------------------------------------------------------ calls
 

@@ -191,8 +191,8 @@ class VariableRegistry:
         request, values = Request(), [None] * len(missing)
         self._fetches[request_id] = _Fetching(variable_id, missing, keep, request, [*values])
         variable.account.moved(2 * len(missing), 0)
-        ask = Fetch(request_id=request_id, variable_id=variable_id)
-        return request, [Send(replica_id, ask) for replica_id in replica_ids]
+        fetch = Fetch(request_id=request_id, variable_id=variable_id)
+        return request, [Send(replica_id, fetch) for replica_id in replica_ids]
 
     def component(self, replica_id: int, message: Component) -> None:
         """Take the component that a fetch asked a replica for."""
