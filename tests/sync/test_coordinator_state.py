@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
@@ -35,9 +37,24 @@ from tests.sync.build import (
 )
 from tests.sync.build import handle as act
 from varsim.errors import MismatchError, ProtocolError, ShapeError
-from varsim.protocol.messages import Abort, Component, Payload, Ready, Report
+from varsim.protocol.messages import (
+    Abort,
+    Component,
+    Payload,
+    Ready,
+    Report,
+    SliceReduced,
+    ToCoordinator,
+)
 from varsim.spec import ReduceOp
-from varsim.sync.coordinator_events import HostCallDone, MergeFunctionReturns, TimePasses
+from varsim.sync.coordinator_events import (
+    SETTLING,
+    FreshEvent,
+    HostCallDone,
+    MergeFunctionReturns,
+    SettlingEvent,
+    TimePasses,
+)
 from varsim.sync.coordinator_state import CoordinatorState
 from varsim.sync.functions import MAX_FUNCTIONS
 
@@ -224,11 +241,10 @@ def test_a_nested_call_ends_without_the_outer_one():
 
 def test_an_unexpected_message_is_a_protocol_error():
     state = coordinator()
-    message = Ready(process_id=1)
 
-    assert [] == handle(state, 0, message)  # of no call: it was sent before any
-    with pytest.raises(ProtocolError):
-        arrive(state, 0, Abort(call_id=1, reason=""), 0.0)
+    for message in (Ready(process_id=1), Abort(call_id=1, reason="")):
+        with pytest.raises(ProtocolError, match=f"does not take {message.name} messages"):
+            arrive(state, 0, message, 0.0)
 
 
 # ---------------------------------------------------------------- functions
@@ -389,3 +405,19 @@ def test_statistics_are_kept_after_their_variables_in_order_of_creation():
     assert [(1, ON_WRITE), (0, ON_READ)] == [
         (account.reads, account.synchronization) for account in state.registry.statistics()
     ]
+
+
+# ---------------------------------------------------------------- completeness
+
+
+def test_every_event_and_message_has_a_method():
+    """A union's member that a table lacks would only fail when it comes."""
+    state = CoordinatorState
+    elsewhere = {Ready, SliceReduced}  # the channel and the exchange take them
+
+    assert set(get_args(FreshEvent)) == state._BEGINNINGS.keys()
+    assert set(get_args(SettlingEvent)) == set(SETTLING)
+    assert set(get_args(ToCoordinator)) - elsewhere == {
+        *state._MESSAGES,
+        *state._MESSAGES_OF_CALLS,
+    }

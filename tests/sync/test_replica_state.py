@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
@@ -32,15 +34,19 @@ from varsim.protocol.messages import (
     BY_PROGRAM,
     Abort,
     Create,
+    Define,
     Fetch,
     Forget,
     HostResult,
     Merged,
     Ready,
     Reduced,
+    ReduceSlice,
     Shutdown,
+    ToWorker,
 )
-from varsim.sync.replica_events import EnterReduce
+from varsim.sync.replica_events import EnterReduce, ProgramEvent
+from varsim.sync.replica_state import ReplicaState
 
 # ---------------------------------------------------------------- commits
 
@@ -452,3 +458,15 @@ def test_components_keep_their_dtype(dtype):
 
     assert np.dtype(dtype) == state.read(W).dtype
     state.validate()
+
+
+# ---------------------------------------------------------------- completeness
+
+
+def test_every_event_has_a_method():
+    """A union's member that the table lacks would only fail when it comes."""
+    elsewhere = {Define, ReduceSlice}  # the shell and the exchange take them
+
+    assert {*get_args(ProgramEvent), *get_args(ToWorker)} - elsewhere == set(
+        ReplicaState._DECISIONS
+    )

@@ -306,13 +306,13 @@ class Coordinator:
         arrivals = self._channel.receive(max(0.0, min(POLL_S, timeout_s)))
         now_s = self._channel.now_s()
         for replica_id, message in arrivals:
-            if isinstance(message, Lost):
+            if isinstance(message, Message):
+                self._handle(MessageArrives(replica_id, message, now_s))
+            elif isinstance(message, Lost):
                 self._lost = replica_id, message
-            elif isinstance(message, ReductionDone):
+            else:
                 self._reducing = False
                 self._handle(message)
-            else:
-                self._handle(MessageArrives(replica_id, message, now_s))
         self._check()
         return bool(arrivals)
 

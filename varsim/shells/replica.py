@@ -274,7 +274,8 @@ class Replica:
                     assert_never(action)
 
     def _run(self, start: Start) -> None:
-        if any(isinstance(m, Abort) and m.call_id == start.call_id for m in self._inbox):
+        aborts = [message for message in self._inbox if isinstance(message, Abort)]
+        if start.call_id in [abort.call_id for abort in aborts]:
             return  # the call has failed before it began here
         if self._trace is not None:
             self._trace.begins(start.call_id)

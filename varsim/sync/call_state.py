@@ -270,10 +270,11 @@ class CallState:
         participant.ended = ended
         participant.status = Status.ENDED
         participant.waits_for = None
-        self._returned += isinstance(ended, Returned)
+        has_returned = isinstance(ended, Returned)
+        self._returned += has_returned
         if self._least_ended is None or participant.position < self._least_ended:
             self._least_ended = participant.position
-        if isinstance(ended, Raised) or self._front.position > participant.position:
+        if not has_returned or self._front.position > participant.position:
             self._doom(participant.position, now_s)
 
     @property

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, assert_never
+from typing import Any, ClassVar, Final
 
 import numpy as np
 
@@ -129,64 +129,32 @@ class ReplicaState:
             ProtocolError: The coordinator sent a message that this replica cannot have got.
             InvalidTransition: The event is not valid now; this is a bug of the shell.
         """
-        if event.__class__ is ReplicaWrite:
-            return self._write(event)
-        if event.__class__ is ReplicaRead:
-            return self._read(event)
-        return self._decide(event)
-
-    def _decide(self, event: ReplicaEvent) -> Sequence[ReplicaAction]:
-        match event:
-            case Message():
-                return self._receive(event)
-            case FunctionBegins():
-                return self._begin(event.call_id)
-            case FunctionReturns() | FunctionRaises() | FunctionUnwinds():
-                return self._end(event)
-            case ProgramBlocks():
-                return self._block(event)
-            case EnterReduce() | EnterGather() | EnterMerge() | CallHost():
-                return self._enter(event)
-            case ComponentWrite():
-                return self._write_component(event)
-            case BufferRequest():
-                return self._supply(event.variable_id)
-            case ReplicaWrite():
-                return self._write(event)
-            case ReplicaRead():
-                return self._read(event)
-            case _:
-                assert_never(event)
+        decide = self._DECISIONS.get(event.__class__)
+        if decide is None:
+            raise ProtocolError(f"a replica does not take {type(event).__name__} messages")
+        return decide(self, event)
 
     # ------------------------------------------------------------ messages
 
-    def _receive(self, message: Message) -> Sequence[ReplicaAction]:
-        match message:
-            case Commit():
-                return self._commit(message)
-            case Create():
-                self.components.create(message.spec, message.value)
-            case Forget():
-                self._forget(message)
-            case Fetch():
-                return [Send(COORDINATOR, self._component(message))]
-            case PullDeltas():
-                delta = self._deferred.delta(message.variable_id, message.count)
-                return [Send(COORDINATOR, DeltaReply(request_id=message.request_id, delta=delta))]
-            case Start():
-                return [Run(message)]
-            case Reduced() | Merged() | HostResult():
-                return self._answer(message)
-            case Abort():
-                return self._abort(message)
-            case Shutdown():
-                for call in self._calls:
-                    call.aborted = call.aborted or SHUT_DOWN
-                self._see_whether_aborted()
-                return [Stop(), *self._resume()]
-            case _:
-                raise ProtocolError(f"a replica does not take {message.name} messages")
+    def _create(self, create: Create) -> Sequence[ReplicaAction]:
+        self.components.create(create.spec, create.value)
         return _NOTHING
+
+    def _show_component(self, fetch: Fetch) -> Sequence[ReplicaAction]:
+        return [Send(COORDINATOR, self._component(fetch))]
+
+    def _show_deltas(self, pull: PullDeltas) -> Sequence[ReplicaAction]:
+        delta = self._deferred.delta(pull.variable_id, pull.count)
+        return [Send(COORDINATOR, DeltaReply(request_id=pull.request_id, delta=delta))]
+
+    def _start(self, start: Start) -> Sequence[ReplicaAction]:
+        return [Run(start)]
+
+    def _shut_down(self, _: Shutdown) -> Sequence[ReplicaAction]:
+        for call in self._calls:
+            call.aborted = call.aborted or SHUT_DOWN
+        self._see_whether_aborted()
+        return [Stop(), *self._resume()]
 
     def _commit(self, commit: Commit) -> Sequence[ReplicaAction]:
         self.components.commit(commit)
@@ -197,11 +165,12 @@ class ReplicaState:
                 call.settled = max(call.settled, commit.settled)
         return self._resume()
 
-    def _forget(self, forget: Forget) -> None:
+    def _forget(self, forget: Forget) -> Sequence[ReplicaAction]:
         for variable_id in forget.variable_ids:
             self.components.forget(variable_id)
             self._report.forget(variable_id)
             self._deferred.forget(variable_id)
+        return _NOTHING
 
     def _component(self, fetch: Fetch) -> Component:
         variable = self.components.find(fetch.variable_id)
@@ -329,8 +298,8 @@ class ReplicaState:
         text = fixes.warning_of_divergence(spec, write.operation, write.value, self.num_replicas)
         self._report.warn(text, write.location)
 
-    def _supply(self, variable_id: int) -> Sequence[ReplicaAction]:
-        variable = self.components.find(variable_id)
+    def _supply(self, request: BufferRequest) -> Sequence[ReplicaAction]:
+        variable = self.components.find(request.variable_id)
         return [Supply(self._buffers.supply(variable.component().shape, variable.spec.dtype))]
 
     def _write_component(self, write: ComponentWrite) -> Sequence[ReplicaAction]:
@@ -446,9 +415,9 @@ class ReplicaState:
             raise InvalidTransition(NOT_RUNNING)
         return self._calls[-1]
 
-    def _begin(self, call_id: int) -> Sequence[ReplicaAction]:
-        self._calls.append(_Call(call_id))
-        self._deferred.begin(call_id)
+    def _begin(self, event: FunctionBegins) -> Sequence[ReplicaAction]:
+        self._calls.append(_Call(event.call_id))
+        self._deferred.begin(event.call_id)
         self._see_whether_aborted()
         return _NOTHING
 
@@ -489,3 +458,33 @@ class ReplicaState:
             assert call.awaits_answer, "a function runs inside another only in its merge_call"
         for call in self._calls:
             assert call.awaits is None or self._owes(call.awaits), "it has nothing to wait for"
+
+    # ------------------------------------------------------------ the table
+
+    _DECISIONS: ClassVar[Mapping[type, Callable[[Any, Any], Sequence[ReplicaAction]]]] = {
+        ReplicaWrite: _write,
+        ReplicaRead: _read,
+        ComponentWrite: _write_component,
+        BufferRequest: _supply,
+        EnterReduce: _enter,
+        EnterGather: _enter,
+        EnterMerge: _enter,
+        CallHost: _enter,
+        ProgramBlocks: _block,
+        FunctionBegins: _begin,
+        FunctionReturns: _end,
+        FunctionRaises: _end,
+        FunctionUnwinds: _end,
+        Commit: _commit,
+        Create: _create,
+        Forget: _forget,
+        Fetch: _show_component,
+        PullDeltas: _show_deltas,
+        Start: _start,
+        Reduced: _answer,
+        Merged: _answer,
+        HostResult: _answer,
+        Abort: _abort,
+        Shutdown: _shut_down,
+    }
+    """The methods for all events, by class; a `match` with so many cases would take longer."""

@@ -1,0 +1,257 @@
+"""The running calls of the coordinator: how each starts, goes on and ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from varsim.errors import ContextError, MismatchError, ProtocolError, VarsimError
+from varsim.protocol.messages import (
+    Abort,
+    AllGather,
+    AllReduce,
+    Contribution,
+    MergeCall,
+    Message,
+    Raised,
+    Reduced,
+    Returned,
+    Start,
+)
+from varsim.spec import Array
+from varsim.sync import reduce
+from varsim.sync.actions import (
+    CallBegins,
+    CoordinatorAction,
+    Finish,
+    PerformHostCall,
+    RunMerge,
+    Send,
+    Steps,
+)
+from varsim.sync.call_state import CallState
+from varsim.sync.coordinator_events import ProgramCall
+from varsim.sync.crossings import Crossings
+from varsim.sync.functions import Functions
+from varsim.sync.participant import Collectives
+from varsim.sync.stragglers import Stragglers
+from varsim.sync.variable_registry import VariableRegistry
+
+
+class RunningCalls:
+    """The calls that run: more than one if the function of a `merge_call` starts a call.
+
+    Args:
+        strict: See `CallState`.
+    """
+
+    def __init__(self, registry: VariableRegistry, stragglers: Stragglers, *, strict: bool) -> None:
+        self.begun = 0  # calls in the life of the cluster
+        self._registry = registry
+        self._stragglers = stragglers
+        self._strict = strict
+        self._calls: dict[int, CallState] = {}  # innermost last
+        self.find = self._calls.get
+        self._functions = Functions()
+        self._crossings = Crossings()
+
+    def __iter__(self) -> Iterator[CallState]:
+        return iter(self._calls.values())
+
+    def of(self, token: int) -> CallState | None:
+        """Return the call that the program started with this token, if it runs."""
+        return next((call for call in self if call.token == token), None)
+
+    @property
+    def innermost(self) -> CallState | None:
+        """Return the call that started last, if any runs."""
+        return next(reversed(self._calls.values()), None)
+
+    def _all(self, message: Message) -> list[CoordinatorAction]:
+        return [Send(i, message) for i in range(self._registry.num_replicas)]
+
+    # ------------------------------------------------------------ the start
+
+    def start(self, event: ProgramCall) -> list[CoordinatorAction]:
+        """Call a function on all replicas; its end is a `Finish`."""
+        self.begun += 1
+        call_id = self.begun
+        self._calls[call_id] = CallState(
+            call_id,
+            self._registry.num_replicas,
+            self._registry.specs,
+            event.site,
+            event.now_s,
+            strict=self._strict,
+            token=event.token,
+        )
+        self._registry.call_running = True
+        self._registry.exchanges.begin(call_id)
+        actions: list[CoordinatorAction] = [CallBegins(event.token, call_id)]
+        for message in self._functions.use(event.function_id, event.function):
+            actions += self._all(message)
+        start: Start | None = None
+        for i, own in enumerate(event.arguments):
+            if start is None or start.arguments is not own:  # else one message does for both
+                start = Start(call_id=call_id, function_id=event.function_id, arguments=own)
+            actions.append(Send(i, start))
+        return actions
+
+    # ------------------------------------------------------------ collectives
+
+    def happen(
+        self,
+        call: CallState,
+        complete: Iterable[Collectives],
+        now_s: float,
+        *,
+        goes_on: bool,
+    ) -> Steps:
+        """Do what all replicas have arrived at.
+
+        Args:
+            goes_on: Do also what can happen after that; after a failure it is always done.
+        """
+        try:
+            for collectives in complete:
+                if isinstance(collectives.arrivals[0].message, Contribution):
+                    yield from self._registry.merging.merge(
+                        call.call_id, collectives, now_s, call.idle()
+                    )
+                    call.release(collectives)
+                else:
+                    yield self._reduced(call, collectives)
+        except ProtocolError:
+            raise
+        except VarsimError as error:
+            yield self._fail(call, error, now_s)
+            return
+        if goes_on or call.doomed:
+            yield from self.go_on(call, now_s)
+
+    def go_on(self, call: CallState | None, now_s: float) -> Steps:
+        """Do whatever can happen now that did not depend on one message alone."""
+        exchanges = self._registry.exchanges
+        if exchanges.is_open:
+            idle = range(self._registry.num_replicas) if call is None else call.idle()
+            try:
+                yield from exchanges.advance(call, now_s, idle)
+            except MismatchError as error:
+                assert call is not None, "what replicas wrote in calls that ended well is alike"
+                yield self._fail(call, error, now_s)
+                return
+        if call is not None:
+            yield self.proceed(call, now_s)
+
+    def proceed(self, call: CallState, now_s: float) -> list[CoordinatorAction]:
+        """Perform the next host call, and end the call, if either is possible now."""
+        return [*self.next_host_call(call), *self._conclude(call, now_s)]
+
+    def next_host_call(self, call: CallState) -> list[CoordinatorAction]:
+        """Return the action for the host call that can be performed now."""
+        host_call = call.next_host_call()
+        return [] if host_call is None else [PerformHostCall(*host_call)]
+
+    def _reduced(
+        self, call: CallState, collectives: Collectives
+    ) -> CoordinatorAction | list[CoordinatorAction]:
+        first = collectives.arrivals[0].message
+        if isinstance(first, MergeCall):  # its replicas wait until it is done
+            messages = tuple(arrival.message for arrival in collectives.arrivals)
+            return RunMerge(call.call_id, first.position, messages)  # type: ignore[arg-type]
+        if isinstance(first, AllReduce):
+            leaves = tuple(reduce.reduce(values, first.op) for values in _by_leaf(collectives))
+        else:
+            assert isinstance(first, AllGather)
+            leaves = tuple(
+                reduce.concatenate(values, first.axis) for values in _by_leaf(collectives)
+            )
+        call.release(collectives)
+        return self._all(Reduced(call_id=call.call_id, position=first.position, leaves=leaves))
+
+    # ------------------------------------------------------------ the end
+
+    def conclude_all(self, now_s: float) -> Steps:
+        """End every call that can end now."""
+        for call in list(self):
+            yield self._conclude(call, now_s)
+
+    def _conclude(self, call: CallState, now_s: float) -> list[CoordinatorAction]:
+        exchanges = self._registry.exchanges
+        if call.doomed:
+            failure = call.failure(now_s, exchanging=exchanges.is_under_way)
+            if isinstance(failure, MismatchError):
+                return self._fail(call, failure, now_s)
+            if failure is not None:
+                reason, because = "another replica raised", f"replica {failure[0]} raised"
+                aborts = self.abandon(call, reason, because, now_s)
+                return [*aborts, self._finish(call, raised=failure)]
+        if not call.finished:
+            waits = exchanges.is_open and call is self.innermost
+            error = exchanges.standstill(call) if waits else None
+            return [] if error is None else self._fail(call, error, now_s)
+        error = exchanges.end(call)
+        if error is not None:
+            return self._fail(call, error, now_s)
+        del self._calls[call.call_id]
+        self._registry.call_running = bool(self._calls)
+        return [self._finish(call, returned=call.returned())]
+
+    def abandon(
+        self,
+        call: CallState,
+        reason: str,
+        because: str,
+        now_s: float,
+        *,
+        by_program: bool = False,
+        error: VarsimError | None = None,
+    ) -> list[CoordinatorAction]:
+        """End a call before its replicas do: they stop where they wait next.
+
+        Args:
+            reason: For the replicas.
+            because: The same in a word or two, for errors about replicas that do not stop.
+            error: For the program, if it waits on behalf of a replica.
+        """
+        if self._calls.pop(call.call_id, None) is None:
+            return []
+        for late in call.stragglers(because, by_program=by_program, now_s=now_s):
+            self._stragglers.add(call.call_id, late)
+        self._registry.call_running = bool(self._calls)
+        self._registry.distrust_local()
+        error = error or ContextError(f"the call has ended meanwhile: {reason}")
+        self._registry.exchanges.fail(call.call_id, error)
+        return self._all(Abort(call_id=call.call_id, reason=reason))
+
+    def _fail(self, call: CallState, error: VarsimError, now_s: float) -> list[CoordinatorAction]:
+        aborts = self.abandon(call, str(error), type(error).__name__, now_s, error=error)
+        return [*aborts, self._finish(call, error=error)]
+
+    def _finish(
+        self,
+        call: CallState,
+        *,
+        returned: tuple[Returned, ...] = (),
+        error: VarsimError | None = None,
+        raised: tuple[int, Raised] | None = None,
+    ) -> Finish:
+        return Finish(
+            call.token,
+            call.call_id,
+            returned=returned,
+            reports=call.reports(),
+            error=error,
+            raised=raised,
+            warnings=tuple(self._crossings.new(call)),
+        )
+
+    def validate(self) -> None:
+        """Assert what must hold after every event."""
+        for call in self:
+            call.validate()
+        assert self._registry.call_running == bool(self._calls)
+
+
+def _by_leaf(collectives: Collectives) -> Iterable[tuple[Array, ...]]:
+    each = (arrival.message.leaves for arrival in collectives.arrivals)  # type: ignore[union-attr]
+    return zip(*each, strict=True)
