@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import is_
 
 from varsim.protocol.buffers import Buffer, Frame, SharedReference
 from varsim.protocol.codec import decode, encode
@@ -48,7 +49,7 @@ class BroadcastCodec:
     def _is_last(self, messages: Sequence[Message]) -> bool:
         if not messages or len(messages) != len(self._last):
             return False
-        return all(one is other for one, other in zip(messages, self._last, strict=True))
+        return all(map(is_, messages, self._last))
 
     def _next_round(self) -> None:
         self._served.clear()

@@ -123,12 +123,12 @@ class SharedCoordinator:
 
     def decode(self, replica_id: int, frames: Sequence[Buffer]) -> list[Message]:
         """Return the messages of a worker's envelope, except computed slices."""
-        messages = []
-        for message in self._codec.decode(replica_id, frames):
-            if isinstance(message, SliceReduced):
-                self._finish(self._reducer.take(message))
-            else:
-                messages.append(message)
+        messages = self._codec.decode(replica_id, frames)
+        if SliceReduced in map(type, messages):
+            for message in messages:
+                if isinstance(message, SliceReduced):
+                    self._finish(self._reducer.take(message))
+            messages = [one for one in messages if not isinstance(one, SliceReduced)]
         return messages
 
     def end_round(self) -> None:

@@ -162,7 +162,7 @@ class ProcessChannel:
                 self._problems.append(f"replica {replica_id}: {error}")
             else:
                 self._inbox += [(replica_id, message) for message in messages]
-                self._take_finished()
+        self._take_finished()
 
     def _collect_losses(self) -> None:
         for replica_id, reason in self._fork_server.exits():

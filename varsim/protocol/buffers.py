@@ -159,8 +159,9 @@ class ArrayReader:
             ProtocolError: A frame is too large, or the packed one has another length.
         """
         views = [memoryview(frame).toreadonly() for frame in frames]
-        if any(view.nbytes > MAX_FRAME_BYTES for view in views):
-            raise ProtocolError(f"a frame of more than {MAX_FRAME_BYTES} bytes")
+        for view in views:
+            if view.nbytes > MAX_FRAME_BYTES:
+                raise ProtocolError(f"a frame of more than {MAX_FRAME_BYTES} bytes")
         if isinstance(packed, bytes):
             self._packed = memoryview(packed)
         else:

@@ -108,14 +108,15 @@ def decode(frames: Sequence[Buffer], memory: Memory | None = None) -> list[Messa
 
 
 def _header(frame: Buffer) -> Any:
-    if len(frame) > MAX_HEADER_BYTES:
-        raise ProtocolError(f"a header has {len(frame)} bytes; the limit is {MAX_HEADER_BYTES}")
+    size_bytes = len(frame)
+    if size_bytes > MAX_HEADER_BYTES:
+        raise ProtocolError(f"a header has {size_bytes} bytes; the limit is {MAX_HEADER_BYTES}")
     try:
         # The frame's length limits strings and bytes. A header has no maps and no extension types.
         return msgpack.unpackb(
             frame,
             unicode_errors="surrogatepass",
-            max_array_len=min(len(frame), MAX_ELEMENTS),
+            max_array_len=min(size_bytes, MAX_ELEMENTS),
             max_map_len=0,
             max_ext_len=0,
         )
