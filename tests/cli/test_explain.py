@@ -94,3 +94,7 @@ def test_words_are_completed():
 
     assert ["on_write", "on_read"] == completed("explain", incomplete="ON-")
     assert ["sum"] == completed("explain", "on_read", incomplete="s")
+
+
+def test_adaptive_is_explained_by_the_page_of_auto():
+    assert explain("auto").stdout == explain("adaptive").stdout

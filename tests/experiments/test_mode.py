@@ -22,6 +22,8 @@ AUTO, NONE, ON_WRITE, ON_READ = VariableSynchronization
         ("w=on_read", Mode(None, {"w": ON_READ})),
         ("w=on_read, b=on_write", Mode(None, {"w": ON_READ, "b": ON_WRITE})),
         ("on_write,moving_*=on_read", Mode(ON_WRITE, {"moving_*": ON_READ})),
+        ("adaptive", Mode(AUTO, {}, adaptive=True)),
+        ("adaptive,w=on_read", Mode(AUTO, {"w": ON_READ}, adaptive=True)),
         ("a=b=none", Mode(None, {"a=b": NONE})),
     ],
 )
@@ -37,6 +39,11 @@ def test_a_mode_is_for_all_free_variables_or_for_named_ones(text: str, expected:
         ("", "'' is not a mode"),
         ("on_read,", "'' is not a mode"),
         ("=on_read", "'=on_read' does not name a variable"),
+        (
+            "w=adaptive",
+            "'w=adaptive': it applies to all AUTO variables of a strategy; use auto: adaptive, and "
+            "on_write for the variables that are exchanged at every write",
+        ),
         ("on_read,on_write", "'on_read,on_write' has two modes for all free variables"),
     ],
 )

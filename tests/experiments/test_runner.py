@@ -565,6 +565,16 @@ def test_adaptive_auto_has_the_cost_of_on_write():
     assert load_summary(Path("runs/latest")).variables[1] == array
 
 
+def test_adaptive_is_a_mode_too():
+    """It is `auto: adaptive`, which a mode of a later run replaces."""
+    assert run("auto=adaptive").variables == run("mode=adaptive").variables
+    assert ["ON_READ"] * 3 == [one.synchronization for one in run("mode=on_read").variables[:3]]
+    with pytest.raises(ConfigError, match="advised chooses for each variable"):
+        run("mode=adaptive", "auto=advised")
+    with pytest.raises(ConfigError, match="'adaptive': it applies to all AUTO"):
+        run("variables.free=adaptive")
+
+
 def test_adaptive_auto_without_an_auto_variable_is_refused():
     with pytest.raises(ConfigError, match=r"adaptive applies to AUTO .*\n  variables: free, array"):
         run("auto=adaptive", "mode=on_read")

@@ -51,10 +51,10 @@ def _workloads(incomplete: str) -> list[CompletionItem]:
 def modes(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     """Offer modes, also after `name=`."""
     from varsim.distribute.policies import BUILT_IN
-    from varsim.experiments.mode_text import MODES
+    from varsim.experiments.mode_text import ADAPTIVE, MODES
 
     start = 1 + max(incomplete.rfind("="), incomplete.rfind(","))
-    words = [*MODES, *(f"{keyword}:" for keyword in BUILT_IN)]
+    words = [*MODES, ADAPTIVE, *(f"{keyword}:" for keyword in BUILT_IN)]
     return [incomplete[:start] + mode for mode in words if mode.startswith(incomplete[start:])]
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from varsim.distribute.scopes import get_strategy
 from varsim.experiments.key_locations import WrongKey
-from varsim.experiments.mode_text import Mode
+from varsim.experiments.mode_text import ADAPTIVE, Mode
 from varsim.experiments.nearest import listed, no_variable
 from varsim.spec import VariableSynchronization
 from varsim.sync import policies
@@ -39,7 +39,7 @@ class AppliedSettings:
         self._mode: Mode = experiment.parsed_mode
         self._patterns: dict[str, VariableSettings] = dict(experiment.variables)
         self._strategies = [*strategies]
-        self._adaptive = experiment.auto == "adaptive"
+        self._adaptive = experiment.auto_in_force == ADAPTIVE
         self._unused = {*self._patterns, *self._mode.named}
         self.created: list[Any] = []
         self.free_ids: set[int] = set()
@@ -94,7 +94,7 @@ class AppliedSettings:
                 )
         if self._adaptive and not any(policies.defers(one.spec) for one in self.created):
             raise WrongKey(
-                ("auto",),
+                ("mode" if self._mode.adaptive else "auto",),
                 "adaptive applies to AUTO variables with an aggregation and a fixed shape, "
                 f"and this program has none{variables}",
             )

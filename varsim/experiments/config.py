@@ -32,6 +32,7 @@ from varsim.errors import ConfigError
 from varsim.experiments import catalog
 from varsim.experiments.key_locations import KeyLocations, WrongKey
 from varsim.experiments.mode_text import (
+    ADAPTIVE,
     MODES,
     PLAIN,
     SYNTAX,
@@ -79,7 +80,9 @@ _Aggregation = Annotated[VariableAggregation, *_choice(VariableAggregation)]
 _Mode = Annotated[
     str,
     AfterValidator(_checked_mode),
-    WithJsonSchema({"anyOf": [{"enum": list(MODES)}, {"type": "string", "pattern": "[=:]"}]}),
+    WithJsonSchema(
+        {"anyOf": [{"enum": [*MODES, ADAPTIVE]}, {"type": "string", "pattern": "[=:]"}]}
+    ),
 ]
 _Workload = Annotated[
     str,
@@ -388,6 +391,14 @@ class Experiment(_Keys):
         return self
 
     @model_validator(mode="after")
+    def _check_auto(self) -> Experiment:
+        if self.auto == "advised" and self.parsed_mode.adaptive:
+            raise WrongKey(
+                ("auto",), "advised chooses for each variable, so omit it or the mode adaptive"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_devices(self) -> Experiment:
         if self.devices is None:
             return self
@@ -446,6 +457,11 @@ class Experiment(_Keys):
     def parsed_mode(self) -> Mode:
         """Return the modes that `mode` gives to variables."""
         return Mode(None, {}) if self.mode is None else parse_mode(self.mode)
+
+    @property
+    def auto_in_force(self) -> str:
+        """Return what AUTO means: `auto`, unless the mode is adaptive."""
+        return ADAPTIVE if self.parsed_mode.adaptive else self.auto
 
     def as_keys(self) -> dict[str, Any]:
         """Return the keys and values of an equivalent YAML file, without empty ones."""

@@ -15,14 +15,23 @@ from varsim.spec import Synchronization, VariableSynchronization
 MODES: Final = {mode.name.lower(): mode for mode in VariableSynchronization}
 """The modes, by their names in an experiment and on the command line."""
 
+ADAPTIVE: Final = "adaptive"
+"""The mode AUTO with `auto: adaptive`."""
+
 WITH_PARAMETERS: Final = "[a-z][a-z0-9_]*(:[A-Za-z0-9_.+-]+)+"
 """A pattern of a policy that TensorFlow does not have, as in local_sgd:8."""
 
 PLAIN: Final = ", ".join([*MODES, *(f"{keyword}:…" for keyword in BUILT_IN)])
 """The modes, without those of other packages; the dots stand for parameters."""
 
-SYNTAX: Final = f"{PLAIN}; or name=mode,name=mode for some variables"
+SYNTAX: Final = (
+    f"{PLAIN}; {ADAPTIVE} (auto with auto: {ADAPTIVE}); or name=mode,name=mode for some variables"
+)
 
+_NOT_BY_NAME: Final = (
+    f"it applies to all AUTO variables of a strategy; use auto: {ADAPTIVE}, and on_write for the "
+    "variables that are exchanged at every write"
+)
 
 E = TypeVar("E", bound=Enum)
 
@@ -33,28 +42,34 @@ class Mode:
 
     free: Synchronization | None  # of all variables that the workload left free
     named: dict[str, Synchronization]  # by name or fnmatch pattern, free or not
+    adaptive: bool = False  # whether AUTO is adaptive
 
 
 def parse_mode(text: str) -> Mode:
     """Parse `on_read`, or `weights=on_read,bias=on_write`, or a mode for all with exceptions.
 
     Raises:
-        ConfigError: There is no such mode; the text names the nearest.
+        ConfigError: There is no such mode, and the text names the nearest; or a name is adaptive.
     """
     free: Synchronization | None = None
+    adaptive = False
     named: dict[str, Synchronization] = {}
     for part in text.split(","):
         name, equals, word = part.strip().rpartition("=")
         mode = _mode(word.strip())
+        is_adaptive = as_member(word).lower() == ADAPTIVE
+        adaptive = adaptive or is_adaptive
         if equals and not name.strip():
             raise ConfigError(f"{part.strip()!r} does not name a variable")
+        if equals and is_adaptive:
+            raise ConfigError(f"{part.strip()!r}: {_NOT_BY_NAME}")
         if equals:
             named[name.strip()] = mode
         elif free is not None:
             raise ConfigError(f"{text!r} has two modes for all free variables")
         else:
             free = mode
-    return Mode(free, named)
+    return Mode(free, named, adaptive)
 
 
 def without_auto(text: str) -> str | None:
@@ -71,11 +86,13 @@ def as_member(word: str) -> str:
 
 def _mode(word: str) -> Synchronization:
     name = as_member(word).lower()
+    if name == ADAPTIVE:
+        return VariableSynchronization.AUTO
     if name in MODES:
         return MODES[name]
     if ":" in name or name in POLICIES.names():
         return parse_synchronization(name)
-    raise ConfigError(f"{word!r} is not a mode{did_you_mean(word, MODES)}")
+    raise ConfigError(f"{word!r} is not a mode{did_you_mean(word, [*MODES, ADAPTIVE])}")
 
 
 def member_reader(kind: type[E]) -> Callable[[Any], E]:
@@ -100,4 +117,6 @@ def read_synchronization(value: Any) -> Synchronization:
         return value
     if isinstance(value, str) and ":" in value:
         return parse_synchronization(value)
+    if isinstance(value, str) and as_member(value).lower() == ADAPTIVE:
+        raise ValueError(f"{value!r}: {_NOT_BY_NAME}")
     return member_reader(VariableSynchronization)(value)

@@ -336,6 +336,7 @@ class _Supervision:
         """
         experiment = self._run.experiment
         asked = experiment.model_fields_set
+        sets_auto = "auto" in asked or experiment.parsed_mode.adaptive
         number = next((key for key in ("workers", "devices") if getattr(experiment, key)), None)
         devices = said.devices
         if number is not None:
@@ -352,7 +353,7 @@ class _Supervision:
             devices=devices,
             backends=replace(said.backends, **experiment.named_backends),
             strict=experiment.strict if "strict" in asked else said.strict,
-            auto=experiment.auto if "auto" in asked else said.auto,
+            auto=experiment.auto_in_force if sets_auto else said.auto,
         )
 
     def made(self, strategy: MirroredStrategy, location: str) -> None:

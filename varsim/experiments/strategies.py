@@ -35,7 +35,7 @@ def strategy_of(
         device_names,
         **asdict(experiment.backends),
         strict=experiment.strict,
-        auto=experiment.auto,
+        auto=experiment.auto_in_force,
         log_dir=files.logs,
         trace=trace_options(experiment, files),
         seed=experiment.seed,

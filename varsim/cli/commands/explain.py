@@ -50,6 +50,7 @@ def explain(synchronization: str | None, aggregation: str | None, *, replicas: i
 
 def _blocks(synchronization: str | None, aggregation: str | None, replicas: int) -> Sequence[Block]:
     from varsim.distribute.policies import BUILT_IN
+    from varsim.experiments.mode_text import ADAPTIVE
     from varsim.report import explain as content
     from varsim.report.explain_layout import Paragraph, of_overview, of_page
     from varsim.spec import VariableAggregation, VariableSynchronization
@@ -60,7 +61,8 @@ def _blocks(synchronization: str | None, aggregation: str | None, replicas: int)
     if ":" in synchronization or synchronization in BUILT_IN:
         asked = _custom(synchronization)
     else:
-        asked = _member(VariableSynchronization, "synchronization", synchronization)
+        word = "auto" if synchronization.lower() == ADAPTIVE else synchronization
+        asked = _member(VariableSynchronization, "synchronization", word)
     aggregations = content.aggregations_of(asked)
     if aggregation is not None:
         aggregations = (_member(VariableAggregation, "aggregation", aggregation),)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from varsim.spec import Synchronization
     from varsim.whatif.compare import Effect, Replays, WhatIf
     from varsim.whatif.recorded import Settings
-
-_ADAPTIVE: Final = "adaptive"
 
 
 @click.command(short_help="Replay a run under other settings.")
@@ -81,7 +79,7 @@ def _parsed(text: str, names: Mapping[int, str]) -> tuple[list[int], str, str]:
     """Return the numbers of the matching variables, the mode and the aggregation."""
     from varsim.distribute.policies import parse_synchronization
     from varsim.errors import ConfigError
-    from varsim.experiments.mode_text import MODES
+    from varsim.experiments.mode_text import ADAPTIVE, MODES
     from varsim.experiments.nearest import did_you_mean, listed, no_variable
     from varsim.spec import VariableAggregation
 
@@ -89,7 +87,7 @@ def _parsed(text: str, names: Mapping[int, str]) -> tuple[list[int], str, str]:
     mode, _, aggregation = words.lower().strip().partition("/")
     if not equals or not pattern or not (mode or aggregation):
         raise WrongUse(f"--set {text}: expected VARIABLE=MODE, such as loss=on_read")
-    modes = [*MODES, _ADAPTIVE]
+    modes = [*MODES, ADAPTIVE]
     if ":" in mode:
         try:
             parse_synchronization(mode)
@@ -120,14 +118,14 @@ def _parsed(text: str, names: Mapping[int, str]) -> tuple[list[int], str, str]:
 def _changed(
     replays: Replays, asked: Sequence[tuple[Sequence[int], str, str]]
 ) -> dict[int, Settings]:
-    from varsim.experiments.mode_text import MODES
+    from varsim.experiments.mode_text import ADAPTIVE, MODES
     from varsim.spec import VariableAggregation, VariableSynchronization
     from varsim.whatif.recorded import Settings
 
     modes = {
         **MODES,
         "auto": VariableSynchronization.ON_WRITE,  # AUTO resolves to it
-        _ADAPTIVE: VariableSynchronization.AUTO,
+        ADAPTIVE: VariableSynchronization.AUTO,
     }
     settings = replays.program.settings()
     changed: dict[int, Settings] = {}
