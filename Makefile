@@ -19,7 +19,7 @@ TRACED ?= 4# tests under coverage may take this many times longer
 PYTEST_PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
 TESTS := $(BIN)/python -m pytest $(PYTEST_PARALLEL)
 
-# A fresh environment (1) of a Python (2) with exactly what a lock (3) says.
+# A new environment (1) of a Python (2) with exactly the packages of a lock (3).
 define install_locked
 	@"$(2)" -m venv --clear $(1)
 	@$(1)/bin/python -m pip install $(PIP_OPTIONS) --no-deps --no-compile --require-hashes --requirement $(3)
@@ -38,7 +38,7 @@ endef
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
-setup: $(INSTALLED) ## create .venv and install into it what locks/newest.txt says
+setup: $(INSTALLED) ## create .venv, and install the packages of locks/newest.txt
 	@echo "$(VENV) has the locked releases"
 
 $(VENV)/.locked: locks/newest.txt
@@ -61,10 +61,10 @@ $(INSTALLED): pyproject.toml $(VENV)/.locked
 run: $(INSTALLED) ## train on handwritten digits with four workers (WORKERS=, MODE=)
 	$(BIN)/python -m varsim run --workers $(WORKERS) --mode $(MODE)
 
-test: $(INSTALLED) ## all tests but the slow ones
+test: $(INSTALLED) ## all tests except the slow ones
 	$(TESTS) -m "not slow"
 
-quick: $(INSTALLED) ## pure states, scenarios, documents: seconds, to be run after every edit
+quick: $(INSTALLED) ## test pure states, scenarios and documents, in seconds: after every edit
 	$(TESTS) -q -m "not slow and not processes" tests/scenarios tests/sync tests/protocol \
 		tests/distribute tests/test_docs.py
 
@@ -103,16 +103,16 @@ upgrade: $(INSTALLED) ## lock the newest releases, install them, check, and show
 	$(BIN)/python -m varsim schema >configs/experiment.schema.json
 	@$(MAKE) check test-lowest; status=$$?; cat $(LOCKER)/changes; git diff --stat; exit $$status
 
-format: $(INSTALLED) ## lay out the code
+format: $(INSTALLED) ## format the code
 	$(BIN)/python -m ruff format .
 	$(BIN)/python -m ruff check --fix-only --quiet .
 
-lint: $(INSTALLED) ## layout, rules of style, contracts of imports
+lint: $(INSTALLED) ## check layout, style and the contracts of imports
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -c 'from importlinter.cli import lint_imports; raise SystemExit(lint_imports(no_cache=True))'
 
-types: $(INSTALLED) ## mypy, strict: the project, and programs of users against its public face
+types: $(INSTALLED) ## mypy, strict: the project, and users' programs against its public interface
 	$(BIN)/python -m mypy
 	$(BIN)/python -m mypy --config-file typing_tests/mypy.ini typing_tests
 
@@ -178,7 +178,7 @@ $(PEERS)/.installed: benchmarks/peers/requirements.txt
 
 check: lint types docs-check test wheel-smoke install-smoke ## the checks of .ci/run
 
-clean: ## remove what the other targets made
+clean: ## remove everything that the other targets made
 	rm -rf $(VENV) $(LOWEST) $(LOCKER) build dist runs .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	find . -maxdepth 1 -name '.coverage*' -type f -delete

@@ -1,9 +1,10 @@
-"""Where does the time of a small step go: who computes for how long, and how often does it sleep?
+"""Where does the time of a small step go: which thread computes how long, and how often it sleeps?
 
 A step writes scalars, ON_WRITE MEAN. *coordinator* is the processor time of the program's main
-thread in a step, *coordinator I/O* that of its other threads, which are ZeroMQ's; the same holds
-for a worker. *busy* is the sum, divided by what the cores could have given in the time of the step.
-*sleeps* is how often a worker gave up its core in a step, *preempted* how often it lost it.
+thread in a step, *coordinator I/O* that of its other threads, which are ZeroMQ's; the columns of a
+worker have the same meaning. *busy* is the sum, divided by the processor time of all cores during
+the step. *sleeps* counts how often a worker released its core in a step, *preempted* how often the
+system took it away.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from benchmarks.record import Rows, keep, question, show
 
 WORKERS = (1, 4, 64)
 SCALARS = (1, 1000)
-ONLY_ONE_FROM = 16  # workers: a thousand scalars say nothing new there
+ONLY_ONE_FROM = 16  # workers; with more, a thousand scalars show nothing new
 WARM_UP = 30
 STEPS = 200
 

@@ -3,8 +3,8 @@
 Three clusters take turns: one of the old commit, one of the new, and a second of the old. Each
 pair of turns gives a ratio new / old; the ratio old / old beside it shows what the machine alone
 does. Processes of one commit differ by several per cent from start to start, so all are started
-anew a few times. The interval contains the median of the ratios with 95 % confidence, whatever
-their distribution is.
+again a few times. The interval contains the median of the ratios with 95 % confidence, for any
+distribution.
 
     python -m benchmarks.commits OLD [NEW]      # any names that git knows; NEW is HEAD if absent
 """
@@ -50,7 +50,7 @@ Row = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """The median of some ratios, and where it lies with 95 % confidence."""
+    """The median of some ratios, with its 95 % confidence interval."""
 
     median: float
     low: float
@@ -113,7 +113,7 @@ def paired(turns: dict[str, Turn], pairs: int) -> Iterator[dict[str, float]]:
 
 
 def row_of(case: str, commits: Sequence[str], found: Sequence[Mapping[str, float]]) -> Row:
-    """Return what the pairs of a case say."""
+    """Return the row for a case, from its pairs."""
     old, new = commits
     ratios = {
         name: Interval.of([pair[name] / pair[OLD] for pair in found]) for name in (NEW, AGAIN)

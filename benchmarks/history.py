@@ -105,7 +105,7 @@ def _check(task: str, history: History) -> None:
         return
     verdicts = judge(history) if task == "judge" else examine(history).verdicts
     if overall(verdicts) is not Outcome.VALID:
-        raise AssertionError("what is not VALID takes another time")
+        raise AssertionError("the history is not VALID: its time cannot be compared")
 
 
 def measure(workers: int, events: int, rounds: int) -> Rows:

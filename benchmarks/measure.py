@@ -122,7 +122,7 @@ def steps_that_fill_a_turn(turn: Turn) -> int:
 def once_each(
     contenders: Mapping[Name, Callable[[], float]], *, rounds: int
 ) -> dict[Name, Quartiles]:
-    """Let every contender measure itself once per round, for what has no warm state (a start).
+    """Let every contender measure itself once per round; for actions without warm-up (a start).
 
     Args:
         contenders: Each returns the seconds that it took.

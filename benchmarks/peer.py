@@ -33,7 +33,7 @@ ANSWER_TIMEOUT_S = 240.0  # TensorFlow traces a step of 1,000 variables for half
 END_TIMEOUT_S = 20.0
 
 Command = tuple[list[str], dict[str, str]]
-"""A process to start: its words, and what its environment has besides."""
+"""A process to start: its command line, and additional environment variables."""
 
 
 class PeerFailed(Exception):
@@ -45,10 +45,10 @@ class Peer:
     """A contender that is not varsim."""
 
     name: str
-    package: str  # without which it is not there
+    package: str  # the package that it needs
     commands: Callable[[int, Path], list[Command]]  # from the members' number, and a folder
-    program: str | None = None  # one of the system that it needs
-    has_members: bool = True  # as many processes as workers; else it is one
+    program: str | None = None  # the system's program that it needs
+    has_members: bool = True  # as many processes as workers; else one process
 
     def missing(self) -> str | None:
         """Return what is needed to measure the peer; None if it is available."""

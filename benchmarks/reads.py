@@ -1,8 +1,8 @@
 """What do ON_READ variables cost: to write and read on a replica, and to read from outside?
 
-A replica sends nothing, so Python is measured: one call does many operations, and their mean
-counts, in processor time. Beside it: a counter that is a plain attribute, the lower limit of any
-library, and a 0-dimensional array of NumPy.
+On a replica nothing is sent, so the time is that of Python code: one call does many operations, and
+the result is their mean processor time. Compared with: a counter that is a plain attribute, which
+is the lower limit of any library, and a 0-dimensional array of NumPy.
 
 A read from outside fetches the components. Before each timed read, all replicas write, or the first
 one does, or none; this is not timed. Beside it, in turns: the round trip of a bare star of ROUTER

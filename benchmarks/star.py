@@ -1,9 +1,9 @@
 """Measure the lower limit of small steps: their bytes over ROUTER and DEALER, and nothing else.
 
 A *round trip*: the hub sends a payload to every worker, and each answers with one of that size.
-*Three hops*, as in a step whose result all wait for: the hub says go, every worker answers with its
-payload, and the hub sends one to every worker. A *gather*: the first two of these hops. There is no
-arithmetic and no encoding.
+*Three hops*, as in a step whose result all workers need: the hub sends a start signal, every worker
+answers with its payload, and the hub sends a payload to every worker. A *gather* is the first two
+of these hops. There is no arithmetic and no encoding.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class RawStar:
         assert all(len(answer) == size_bytes for answer in answers)
 
     def gather(self, size_bytes: int) -> None:
-        """Say go; return when each worker has answered with a payload."""
+        """Send a start signal; return when each worker has answered with a payload."""
         self._request(size_bytes)
 
     def three_hops(self, size_bytes: int) -> None:

@@ -95,7 +95,7 @@ EXAMPLES: Final = (
         """,
     ),
     Example(
-        "A setting that there is not",
+        "A setting that does not exist",
         """
         new(0.0, aggregation="average")
         """,

@@ -97,7 +97,7 @@ def layers() -> str:
 
 
 def import_contracts() -> str:
-    """Return what pyproject.toml demands of imports, beside the layers."""
+    """Return the contracts of imports in pyproject.toml, except the layers."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
     return "\n".join(f"- {one['name']}" for one in contracts["contracts"] if one["id"] != "layers")
 
@@ -116,7 +116,7 @@ def message_list() -> str:
 
 
 def record_list() -> str:
-    """Return the records that messages are made of, beside arrays and plain values."""
+    """Return the records that messages contain, besides arrays and plain values."""
     parts: list[str] = []
     for kind in (messages.Payload, messages.Report, messages.Delta):
         parts += [f"#### {kind.__name__}", "", *_described(kind)]
@@ -313,7 +313,7 @@ def main() -> int:
     """Write all documents, or check them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if stale")
-    parser.add_argument("--no-runs", action="store_true", help="leave pictures of runs alone")
+    parser.add_argument("--no-runs", action="store_true", help="keep the old output of runs")
     options = parser.parse_args()
     if options.check:
         if why := why_documents_may_differ():

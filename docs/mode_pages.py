@@ -61,8 +61,8 @@ def _text(of: Page) -> str:
 def _contents(pages: Iterable[Page]) -> str:
     links = [f"- [{title(of)}]({_name(of)})" for of in pages]
     where = (
-        "Made from the policy table by `make docs`, as are the pages; `varsim explain` prints the "
-        f"same for any number of replicas. [The semantics]({_SEMANTICS}) have every rule, with "
+        "`make docs` makes this table and the pages from the policy table; `varsim explain` prints "
+        f"them for any number of replicas. [The semantics]({_SEMANTICS}) have every rule, with "
         "examples."
     )
     return "\n".join([markdown(of_overview(overview(_REPLICAS))), "", where, "", *links, ""])

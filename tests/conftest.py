@@ -24,8 +24,8 @@ from tests.surroundings import ensure_open_files, short_temporary
 def pytest_configure() -> None:
     """Check the machine's limits, and make random tests repeatable where CI runs them."""
     ensure_open_files()
-    # A deadline would fail tests on a busy machine. CI draws the same examples each time,
-    # as the newest hypothesis does by itself and the oldest does not; other runs draw new ones.
+    # A deadline would fail tests on a busy machine. CI draws the same examples each time: only
+    # newer releases of hypothesis do this by default. Other runs draw new examples.
     in_ci = bool(os.environ.get("CI"))
     settings.register_profile("varsim", deadline=None, derandomize=in_ci)
     settings.load_profile("varsim")
@@ -33,10 +33,10 @@ def pytest_configure() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def private_temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Provide a folder for this test run that all its processes use as the system's.
+    """Provide a folder that all processes of this test run use for temporary files.
 
-    So a leaked file is seen, and another test run on the same machine is not taken for a leak.
-    The path is short: that of an ipc socket has at most 107 characters.
+    So a leaked file is found, and files of another test run are not reported as leaks.
+    The path is short, because the path of an ipc socket has at most 107 characters.
     """
     tmp_path_factory.getbasetemp()  # pytest's own folders stay in their usual place
     path = short_temporary()

@@ -1,9 +1,9 @@
 """Creates shared fixtures of a module again after a test that failed or left them stuck.
 
-A cluster of a whole module saves its start for each test. But a test that fails in the middle may
-leave replicas that wait for it, and every test after it would wait for these in turn. So the
-fixtures of a module that such a test has used are finished, with all that was made from them, and
-the next test that asks for one gets a new one.
+A cluster that all tests of a module share saves the start for each test. But a test that fails in
+the middle may leave replicas that wait for it, and every later test would wait for these replicas.
+So the module fixtures that such a test has used are finished, with all fixtures that depend on
+them. The next test gets new ones.
 """
 
 from __future__ import annotations

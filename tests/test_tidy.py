@@ -226,7 +226,7 @@ def lint_imports(root: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_imports_keep_the_contracts() -> None:
-    """`make lint` says the same; here it is said after every edit."""
+    """`make lint` checks this, too; this test is part of `make quick`."""
     linted = lint_imports(ROOT)
     assert 0 == linted.returncode, linted.stdout + linted.stderr
 

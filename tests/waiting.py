@@ -1,4 +1,4 @@
-"""Waiting in tests: for a state, with a deadline in `MS`, and never for a time."""
+"""Waiting in tests: for a state, with a deadline in `MS`, and never for a fixed time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def wait_for(
 
     Args:
         deadline_s: After so many seconds the test fails.
-        what: What was waited for, or what makes a text of it then: for the failure.
+        what: The awaited state as text, or a function that returns this text, for the failure.
     """
     end = time.monotonic() + deadline_s
     while not (value := state()):

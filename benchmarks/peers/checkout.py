@@ -1,7 +1,7 @@
 """varsim as it is in one checkout, as a peer of varsim in another.
 
-Called with the folder that varsim must come from, and the number of workers. It uses only what
-users write against, so that it runs with any commit.
+The arguments are the folder from which varsim must be imported, and the number of workers. The
+program uses only the public interface, so it runs with any commit.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The arguments are the way to read batches, and the numbers of replicas and epochs. Batches are read
 as in TensorFlow's guides, from a distributed `dataset`; or as `tensors` that were split in advance
-and stay where they are, as only the built-in job does. The output is JSON: the seconds since the
+and stay on their devices, as only the built-in job does. The output is JSON: the seconds since the
 start of the training at the end of each epoch, and the result.
 """
 

@@ -41,7 +41,7 @@ def serve(member: int, versions: str, prepare: Callable[[str], Step]) -> None:
         for line in lines:
             asked, count = line.split()
             if asked != case:
-                step = _nothing  # what the last case held is freed before the next one
+                step = _nothing  # free the memory of the last case before the next one
                 case, step = asked, prepare(asked)
             _say(lines, {"seconds": [_timed(step) for _ in range(int(count))]})
 

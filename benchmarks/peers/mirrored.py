@@ -35,7 +35,7 @@ def assign_adds(strategy: tf.distribute.Strategy, count: str) -> Step:
             )
             for _ in range(int(count))
         ]
-    # A number that is the same object on all replicas would be taken as it is, and not averaged.
+    # TensorFlow does not average a number that is the same object on all replicas.
     gradients = strategy.experimental_distribute_values_from_function(
         lambda context: tf.constant(context.replica_id_in_sync_group + 1.0)
     )

@@ -15,7 +15,7 @@ import tensorflow as tf  # type: ignore[import-untyped]
 from benchmarks.peers.member import Step, check, serve
 
 MEMBER = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
-STRATEGY = tf.distribute.MultiWorkerMirroredStrategy()  # first thing of all, as TensorFlow demands
+STRATEGY = tf.distribute.MultiWorkerMirroredStrategy()  # TensorFlow requires it before all else
 
 
 def assign_add(size_bytes: str) -> Step:

@@ -1,4 +1,4 @@
-"""Ways to damage a history, and which damages leave it the history of a right run."""
+"""Ways to damage a history, and the damages after which it is still that of a correct run."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def another_value(story: Healthy, chance: random.Random) -> Corrupted:
     events = [*story.events]
     events[index] = changed
     late = event.kind == "write" and event.variable == story.variables[DEFERRED].variable
-    why = "" if not late or digest == event.digest else "what adaptive variables sum is left out"
+    why = "" if not late or digest == event.digest else "sums of adaptive variables are unchecked"
     return Corrupted(f"value of {event}", events, why)
 
 
@@ -78,7 +78,7 @@ def swapped(story: Healthy, chance: random.Random) -> Corrupted:
     events[other] = _at(second, first)
     moved = {first.event: second.event, second.event: first.event}
     events = [one._replace(cause=moved[one.cause]) if one.cause in moved else one for one in events]
-    why = "" if _matters(story.events, events, first, second) else "their order means nothing"
+    why = "" if _matters(story.events, events, first, second) else "their order has no meaning"
     return Corrupted(f"swapped {first} and {second}", events, why)
 
 
@@ -106,11 +106,11 @@ ENDS = frozenset({"begin", "return"})
 
 
 def _matters(before: Sequence[Event], after: Sequence[Event], first: Event, second: Event) -> bool:
-    """Return whether `second` cannot come before `first` in a right run."""
+    """Return whether `second` cannot come before `first` in a correct run."""
     if any(one.cause is not None and one.cause >= one.event for one in after):
         return True
     if second.kind == "wait" and first.position is not None:
-        return True  # the program hears of a wait, and of what has left before it
+        return True  # the program receives the wait, and the messages sent before it
     if first.kind == "receive":
         return _needs_to_hear(before[first.cause - 1], second)
     if first.process != PROGRAM and {first.kind, second.kind} & ENDS:
@@ -125,7 +125,7 @@ def _matters(before: Sequence[Event], after: Sequence[Event], first: Event, seco
 
 
 def _conflict(first: Event, second: Event) -> bool:
-    """Return this for two events of one variable and process."""
+    """Return whether the order matters for two events of one variable and process."""
     kinds = {first.kind, second.kind}
     if not kinds <= CHANGES | LOOKS or kinds <= LOOKS:
         return False
@@ -151,7 +151,7 @@ def _needs_to_hear(heard: Event, then: Event) -> bool:
 def _call_matters(before: Sequence[Event], first: Event, second: Event) -> bool:
     """Return whether an event begins or ends a call on a replica."""
     if second.kind == "begin" and first.kind == "install":
-        return first.cause < second.cause  # what was committed before a call comes before it
+        return first.cause < second.cause  # earlier commits come before the call
     if second.kind == "begin":
         return first.call is not None
     return second.call == first.call if first.kind != "begin" else True

@@ -1,4 +1,4 @@
-"""Rows that make sense, and rows that do not."""
+"""Valid rows of a history, and invalid ones."""
 
 from __future__ import annotations
 

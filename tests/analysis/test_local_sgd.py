@@ -1,4 +1,4 @@
-"""What the judge says of LocalSGD variables, and of policies that nothing here knows."""
+"""The judge's verdicts on LocalSGD variables, and on policies that are not installed."""
 
 from __future__ import annotations
 

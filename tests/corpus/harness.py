@@ -88,9 +88,9 @@ def marks(path: Path) -> tuple[set[ExpectedFinding], set[ExpectedFinding]]:
 def run(path: Path, out: Path) -> Found:
     """Run a program in a simulated cluster, and search for its faults.
 
-    With `PROCESSES = True` it runs on worker processes: where time matters. It is real time, so
-    another program that takes the processor can make a replica slow, or all of them. That is
-    chance, and a program's own faults are not: a run that is wrong about waits is repeated.
+    With `PROCESSES = True` it runs on worker processes, because times matter. Another program that
+    uses the processor can then make replicas slow by chance. So a run with unexpected findings
+    about waits is repeated.
     """
     found = _run(path, out)
     for attempt in range(_ATTEMPTS - 1):

@@ -185,7 +185,7 @@ OPERATIONS: dict[str, Callable[[Case], bool]] = {
 def _by_text(
     case: Case, ours: CaseOutcome, found: list[OutcomeDifference]
 ) -> tuple[set[str], list[str]]:
-    """Return the same for a program of Python lines."""
+    """Return the rules that explain differences, and the rest, for a program of Python lines."""
     for rule, makes in [*RULES, ("D8", folds_left)]:
         wanted = makes(case)
         if wanted is None:

@@ -194,9 +194,7 @@ def warned_by(of: Page) -> list[str]:
         in_replicas(strategy, v, Operation.ASSIGN)
         strategy.close()
     said = [" ".join(str(one.message).split()) for one in caught]
-    warning = text_of(
-        of.synchronization
-    ).warning  # which is said with the variable's name before it
+    warning = text_of(of.synchronization).warning  # the text has the variable's name before it
     return [warning if warning and text == f"variable 'v': {warning}" else text for text in said]
 
 
@@ -373,7 +371,7 @@ def test_the_page_of_auto_says_when_auto_becomes_on_write():
     assert "AUTO becomes ON_WRITE when a variable is created" in said
     assert "(in YAML auto: adaptive, or varsim run --auto adaptive)" in said
     assert "assign_add 16 16 16" not in said
-    assert "assign_add all 16 16 0 9" in said  # 3 messages for each replica, when somebody reads
+    assert "assign_add all 16 16 0 9" in said  # 3 messages for each replica, at the read
 
 
 @pytest.mark.parametrize("replicas", [1, 2, 4, 64])

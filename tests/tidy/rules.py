@@ -1,6 +1,7 @@
-"""Check the rules of CONTRIBUTING.md that a program can check and Ruff does not, one by function.
+"""Check the rules of CONTRIBUTING.md that a program can check, and that Ruff does not check.
 
-Each function takes one file and yields the lines that break the rule, with a remedy.
+Each function checks one rule: it takes a file and yields the lines that break the rule, with a
+remedy.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ def nothing_runs_beside(source: Source) -> Iterator[Violation]:
     for line, name in source.imports():
         if name.split(".")[0] in CONCURRENT:
             yield Violation(
-                source.path, line, f"imports {name}; see docs/adr on threads for the way"
+                source.path, line, f"imports {name}; docs/adr/0002 shows the alternative"
             )
 
 
@@ -168,7 +169,7 @@ def modes_are_asked_for_once(source: Source) -> Iterator[Violation]:
             yield Violation(
                 source.path,
                 compared[0].lineno,
-                "asks for a mode; let sync/policies say what it means",
+                "compares a mode; ask the policy in sync/policies instead",
             )
 
 

@@ -89,7 +89,7 @@ def test_engine_and_judge_read_the_same_layout(chosen):
 
 
 def record(folder: Path, monkeypatch: pytest.MonkeyPatch, broken: Arrange) -> None:
-    """Record a program on an engine of which every part arranges values in this way."""
+    """Record a program on an engine in which all code uses this function to arrange values."""
     launch = SimulatedCluster.launch
 
     def traced(self, given, references):

@@ -1,4 +1,4 @@
-"""The trace of one process: written events are read back, for every end of the process."""
+"""The trace of one process: written events can be read, however the process has ended."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Builds histories in a few words, and examines them.
 
-A story keeps what every component of every variable holds (float32 scalars), so that reads and
-commits say what they would in a run. Every event takes 10 µs, unless `takes_ms` says more.
+A `ProgramHistory` keeps the values of all components (float32 scalars), so that reads and commits
+have the values that they would have in a run. Every event takes 10 µs, unless `takes_ms` is longer.
 """
 
 from __future__ import annotations
@@ -229,7 +229,7 @@ class ProgramHistory:
         for replica_id in self.replicas:
             self.event(replica_id, "install", name, version=version, cause=cause)
 
-    # What comes of it
+    # Results
 
     def findings(self) -> tuple[Finding, ...]:
         """Return the findings in the history."""

@@ -1,4 +1,4 @@
-"""Both GPUs take as long."""
+"""Both GPUs take the same time."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The best loss is written by all replicas, as the mean of what they found."""
+"""All replicas write the best loss, and it becomes the mean of their values."""
 
 import varsim as tf
 

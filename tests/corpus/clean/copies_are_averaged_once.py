@@ -1,4 +1,4 @@
-"""Weights that are local while they train; at the end all copies are read, and averaged."""
+"""The weights are local during training; at the end all copies are read and averaged."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The same counter, ON_READ: nothing is sent before it is read."""
+"""The same counter with ON_READ: nothing is sent before it is read."""
 
 import varsim as tf
 

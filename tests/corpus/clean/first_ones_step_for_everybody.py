@@ -1,4 +1,4 @@
-"""Workers propose a step of their own, and take the first one's."""
+"""All workers write a step, and all use the first worker's."""
 
 import varsim as tf
 

@@ -1,4 +1,4 @@
-"""All four workers update the bias, by the mean of what they have."""
+"""All four workers update the bias by the mean of their values."""
 
 import varsim as tf
 

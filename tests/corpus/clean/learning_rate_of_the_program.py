@@ -1,7 +1,4 @@
-"""The program reads how many examples there were.
-
-And sets the learning rate for the next step.
-"""
+"""The program reads the number of examples, and sets the learning rate for the next step."""
 
 import varsim as tf
 

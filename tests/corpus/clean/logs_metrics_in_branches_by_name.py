@@ -1,4 +1,4 @@
-"""The chief logs from another line than the others: what is one operation has one name."""
+"""The chief logs from another line than the others, but the collective has the same name."""
 
 import numpy as np
 

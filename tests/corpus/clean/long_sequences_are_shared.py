@@ -1,4 +1,4 @@
-"""Every worker has sequences of all lengths, and takes as long: an all_reduce waits for nobody."""
+"""Every worker has sequences of all lengths and takes the same time: no all_reduce has to wait."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The loss of 2 GPUs with equal shards: each divides by its own, and the mean is taken."""
+"""The loss of 2 GPUs with equal shards: each divides by its shard size, and MEAN combines them."""
 
 import numpy as np
 

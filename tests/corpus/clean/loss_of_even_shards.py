@@ -1,4 +1,4 @@
-"""A mean of the replicas' means is the mean, if all have as many rows."""
+"""A mean of the replicas' means is the mean of all rows, because the shards are equal."""
 
 import numpy as np
 

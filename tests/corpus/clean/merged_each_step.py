@@ -1,4 +1,4 @@
-"""The same mean, by a variable that aggregates what it is assigned."""
+"""The same mean, but the variable aggregates the assigned values."""
 
 import varsim as tf
 

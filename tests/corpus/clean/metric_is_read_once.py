@@ -1,4 +1,4 @@
-"""result() is called once per epoch, and handed to whoever wants it."""
+"""The program calls result() once per epoch, and passes the value to all who need it."""
 
 import varsim as tf
 

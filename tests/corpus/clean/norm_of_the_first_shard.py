@@ -1,4 +1,4 @@
-"""A norm that depends on the replica's data: the first one's is taken."""
+"""A norm depends on the replica's data, and the first replica's norm is used on purpose."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The size of the data set is read once, and kept."""
+"""The program reads the size of the data set once, and keeps it."""
 
 import varsim as tf
 

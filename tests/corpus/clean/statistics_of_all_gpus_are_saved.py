@@ -1,4 +1,4 @@
-"""Batch norm on several GPUs: the moving means of equal shards, and their mean is saved."""
+"""Batch norm on several GPUs: the mean of the moving means of equal shards is saved."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""All replicas count the same steps: the first one's count is the count."""
+"""All replicas count the same steps, and the first replica's count is used."""
 
 import varsim as tf
 

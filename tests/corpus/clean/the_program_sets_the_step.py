@@ -1,4 +1,4 @@
-"""The program counts the steps, outside of the replicas' function."""
+"""The program counts the steps, outside the replicas' function."""
 
 import varsim as tf
 

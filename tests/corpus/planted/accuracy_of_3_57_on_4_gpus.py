@@ -1,6 +1,6 @@
-"""The accuracy is 3.57 on 4 GPUs, and 0.89 on one: the ratio is summed over the replicas.
+"""The accuracy is 3.57 on 4 GPUs, and 0.89 on one: the ratios of the replicas are summed.
 
-The like of it: keras#19340.
+Similar report: keras#19340.
 """
 
 import numpy as np

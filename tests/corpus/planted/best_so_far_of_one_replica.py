@@ -1,8 +1,6 @@
-"""Early stopping never fires: the best loss is known to the replica that found it.
+"""Early stopping never happens: only the replica that found the best loss knows it.
 
-And to no other.
-
-The like of it: tensorflow#60128 (an assign is not seen by the other worker).
+Similar report: tensorflow#60128 (an assign is not seen by the other worker).
 """
 
 import varsim as tf

@@ -1,4 +1,4 @@
-"""The program sets a budget of 50 tokens, and with 4 replicas two are lost at once."""
+"""The program sets a budget of 50 tokens, and two of them are lost at once with 4 replicas."""
 
 import numpy as np
 

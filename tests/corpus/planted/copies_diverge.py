@@ -1,6 +1,6 @@
-"""A mirrored variable without an aggregation: it prints 4.0.
+"""The program prints 4.0, but two of three replicas have other values.
 
-And two of three replicas have something else.
+The variable is mirrored and has no aggregation.
 """
 
 import varsim as tf

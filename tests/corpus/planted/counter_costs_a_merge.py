@@ -1,6 +1,6 @@
 """A counter makes training slow: it is merged at every step, and read once at the end.
 
-The like of it: tensorflow#35144.
+Similar report: tensorflow#35144.
 """
 
 import varsim as tf

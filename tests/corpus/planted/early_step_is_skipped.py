@@ -1,4 +1,4 @@
-"""One replica has a batch less: the end of its epoch meets the last step of the other."""
+"""One replica has one batch less: its collective after the epoch is paired with the last step."""
 
 import numpy as np
 

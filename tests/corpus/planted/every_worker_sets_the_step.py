@@ -1,8 +1,6 @@
-"""global_step jumps back and forth.
+"""The global_step jumps: every worker writes its own count to a variable without aggregation.
 
-Every worker writes its own count into a variable without aggregation.
-
-The like of it: tensorflow#24875 ("synced or never synced?").
+Similar report: tensorflow#24875 ("synced or never synced?").
 """
 
 import varsim as tf

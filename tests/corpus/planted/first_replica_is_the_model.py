@@ -1,8 +1,8 @@
-"""The saved model is worse than what training showed: the weights are local.
+"""The saved model is worse than the training showed: only replica 0's weights are saved.
 
-And replica 0's are saved.
+The weights are local.
 
-The like of it: tensorflow#41980 (replicas' statistics differ by orders of magnitude).
+Similar report: tensorflow#41980 (replicas' statistics differ by orders of magnitude).
 """
 
 import numpy as np

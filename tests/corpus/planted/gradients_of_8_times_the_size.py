@@ -1,8 +1,6 @@
-"""The same learning rate diverges on several GPUs: gradients are summed.
+"""The same learning rate diverges on several GPUs: gradients that are means already are summed.
 
-And each is a mean already.
-
-The like of it: keras#20601.
+Similar report: keras#20601.
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
-"""The loss is inf on 8 GPUs with float16, and 40,000 on each of them.
+"""The loss is inf on 8 GPUs with float16, although it is 40,000 on each of them.
 
-The like of it: keras#21467 (a summed total overflows, and is NaN in the end).
+Similar report: keras#21467 (a summed total overflows, and is NaN in the end).
 """
 
 import numpy as np

@@ -1,7 +1,4 @@
-"""I average the weights myself after each step, since they are local.
-
-It is slower than MirroredStrategy.
-"""
+"""I average the local weights myself after each step, and it is slower than MirroredStrategy."""
 
 import varsim as tf
 

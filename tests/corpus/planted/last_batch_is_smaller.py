@@ -1,6 +1,6 @@
-"""The validation accuracy depends on the number of GPUs: each one's mean weighs the same.
+"""The validation accuracy depends on the number of GPUs, because the shards are unequal.
 
-And the shards are 5, 5 and 2.
+Each replica's mean has the same weight, but the shards have 5, 5 and 2 examples.
 """
 
 import numpy as np

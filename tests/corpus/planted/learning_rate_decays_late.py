@@ -1,4 +1,4 @@
-"""The learning rate falls with the examples seen, but on 4 GPUs four times too slowly."""
+"""The learning rate falls with the examples seen, but four times too slowly on 4 GPUs."""
 
 import varsim as tf
 

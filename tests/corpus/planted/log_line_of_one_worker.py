@@ -1,8 +1,8 @@
-"""Each worker prints the number of samples so far, and prints a quarter.
+"""Each worker prints the number of samples so far, but it is only a quarter of it.
 
-It reads its own part of the sum.
+A worker reads its own part of the sum.
 
-The like of it: seed_rl#21 ("what does ON_READ mean here?").
+Similar report: seed_rl#21 ("what does ON_READ mean here?").
 """
 
 import varsim as tf

@@ -1,6 +1,6 @@
-"""The chief logs its accuracy where the others log their loss: both get the mean of the two.
+"""The chief logs its accuracy, the others their loss: both get the mean of the two.
 
-The like of it: Lightning#20946.
+Similar report: Lightning#20946.
 """
 
 import numpy as np

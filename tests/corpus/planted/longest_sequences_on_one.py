@@ -1,7 +1,4 @@
-"""The sequences are sorted by length, so one worker always has the longest.
-
-An all_reduce waits for it.
-"""
+"""The sequences are sorted by length, so an all_reduce always waits for the same worker."""
 
 import numpy as np
 

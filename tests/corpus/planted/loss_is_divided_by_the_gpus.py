@@ -1,8 +1,8 @@
-"""With 2 GPUs the loss that I log is half of that on one.
+"""With 2 GPUs the logged loss is half of the loss on one GPU.
 
-Each replica divides by the global batch.
+Each replica divides by the size of the global batch.
 
-The like of it: keras#16285 (the loss is 1/x of what it was).
+Similar report: keras#16285 (the loss is 1/x of what it was).
 """
 
 import numpy as np

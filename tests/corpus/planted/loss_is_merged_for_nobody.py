@@ -1,8 +1,6 @@
-"""Two GPUs are slower than one: the loss is averaged at each step.
+"""Two GPUs are slower than one: the loss is merged at each step, but logged at every tenth.
 
-And the log shows every tenth.
-
-The like of it: tensorflow#33809 ("bought a second GPU").
+Similar report: tensorflow#33809 ("bought a second GPU").
 """
 
 import varsim as tf

@@ -1,6 +1,6 @@
-"""The training loss of two GPUs is not that of one, though nothing is random.
+"""The training loss of two GPUs differs from that of one, although nothing is random.
 
-One gets 3 rows, the other 1.
+One GPU gets 3 rows, the other one 1 row.
 """
 
 import numpy as np

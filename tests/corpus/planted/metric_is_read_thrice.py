@@ -1,8 +1,6 @@
-"""result() is called by the bar, by the logger and by the checkpoint.
+"""The progress bar, the logger and the checkpoint each call result(), which reduces each time.
 
-And reduces over all GPUs each time.
-
-The like of it: tensorflow#32653 (ON_READ with MEAN makes a save slow).
+Similar report: tensorflow#32653 (ON_READ with MEAN makes a save slow).
 """
 
 import varsim as tf

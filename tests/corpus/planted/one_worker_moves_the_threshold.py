@@ -1,7 +1,4 @@
-"""One worker moves the threshold, the others decide by it meanwhile.
-
-Results depend on who is faster.
-"""
+"""One worker changes the threshold while the others use it: results depend on their speed."""
 
 import varsim as tf
 

@@ -1,8 +1,8 @@
-"""A counter that is restored with 1000 on 3 replicas shows 999: each gets a third.
+"""A counter is restored with 1000 on 3 replicas, and shows 999.
 
-Rounded down.
+Each replica gets a third, rounded down.
 
-The like of it: keras#21054 (a count that is divided when it is restored).
+Similar report: keras#21054 (a count that is divided when it is restored).
 """
 
 import varsim as tf

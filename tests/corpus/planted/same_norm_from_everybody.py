@@ -1,6 +1,6 @@
-"""The spectral norm is the same on all GPUs, since the weights are; it is sent at each step.
+"""The spectral norm is equal on all GPUs, because the weights are; it is sent at each step.
 
-The like of it: tensorflow#35347 (the vector u of spectral normalisation).
+Similar report: tensorflow#35347 (the vector u of spectral normalisation).
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
-"""A broadcast of the step at each step, though every worker counts the same.
+"""The step is broadcast at each step, although every worker counts the same.
 
-The like of it: tensorflow#34203.
+Similar report: tensorflow#34203.
 """
 
 import varsim as tf

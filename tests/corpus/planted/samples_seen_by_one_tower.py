@@ -1,6 +1,6 @@
-"""samples_seen says 128 after 512 samples on 4 GPUs.
+"""The variable samples_seen is 128 after 512 samples on 4 GPUs.
 
-The like of it: keras#15509 ("first" or "sum"?).
+Similar report: keras#15509 ("first" or "sum"?).
 """
 
 import numpy as np

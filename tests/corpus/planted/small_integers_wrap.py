@@ -1,7 +1,4 @@
-"""The histogram has negative counts after a while: int8 on each replica is fine.
-
-The sum is not.
-"""
+"""The histogram has negative counts after a while: the sum of the replicas' int8 overflows."""
 
 import numpy as np
 

@@ -1,6 +1,6 @@
-"""Batch norm on several GPUs: the moving mean that is saved is one replica's, not the batch's.
+"""Batch norm on several GPUs: the saved moving mean is one replica's, not that of the batch.
 
-The like of it: models#100 ("which tower's moving_mean is saved?").
+Similar report: models#100 ("which tower's moving_mean is saved?").
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Two of four workers update the bias, and it is never clear whose update stays."""
+"""Two of four workers update the bias, and it is not clear whose update is kept."""
 
 import varsim as tf
 

@@ -1,4 +1,4 @@
-"""After each step the program collects every copy, and writes the mean back to all."""
+"""After each step the program collects every copy, and assigns the mean to all copies."""
 
 import numpy as np
 
