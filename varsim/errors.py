@@ -15,13 +15,13 @@ VarsimError
 ├── ContextError                  (RuntimeError)  wrong context, or two strategies mixed
 │   ├── ReplicaIndexError         (IndexError)    … and there is no such replica
 │   └── CreationError                             replicas of one call create different variables
-├── MismatchError                 (RuntimeError)  replicas did different things
+├── MismatchError                 (RuntimeError)  replicas did different operations
 │   └── ValueMismatchError        (ValueError)    … and it is a shape, dtype or structure
-├── CallTimeout                   (TimeoutError)  no replica said anything for too long
+├── CallTimeout                   (TimeoutError)  no replica sent a message for too long
 ├── StillRunning                  (RuntimeError)  a replica is still in a call that was given up
 ├── WorkerLost                    (RuntimeError)  a worker process ended
 ├── ReplicaError                  (RuntimeError)  a replica's exception cannot be sent
-├── StartError                    (RuntimeError)  the workers did not come up
+├── StartError                    (RuntimeError)  the workers did not start
 ├── ProtocolError                 (RuntimeError)  a peer sent what the protocol does not allow
 └── ConfigError                   (ValueError)    an experiment, or a command line, is wrong
 """
@@ -101,7 +101,7 @@ class VariableError(VarsimError):
     Attributes:
         variable: The variable's name.
         problem: What is wrong, as a sentence. `fact` has it as a structured value, if one exists.
-        remedy: What to do about it, as a sentence, where no fix says it.
+        remedy: What to do about it, as a sentence, if there are no fixes for it.
     """
 
     def __init__(self, variable: str, problem: Fact | str, remedy: str = "") -> None:
@@ -172,10 +172,10 @@ class MismatchError(VarsimError, RuntimeError):
     """The replicas of one call did different things where all must do the same.
 
     The text says which replicas wait where, which never came, and why the variable makes them wait.
-    Operations that had completed on all replicas before stay in force.
+    Operations that all replicas had completed before keep their effect.
 
     Attributes:
-        groups: All replicas of the call, by what they did; the fewest first.
+        groups: All replicas of the call, grouped by what they did; the smallest group first.
     """
 
     groups: tuple[Group, ...] = ()
@@ -191,7 +191,7 @@ class ValueMismatchError(MismatchError, ValueError):
 
 
 class CallTimeout(VarsimError, TimeoutError):
-    """No replica of a running call said anything for longer than the deadline."""
+    """No replica of a running call sent a message for longer than the deadline."""
 
     definite = False
 
@@ -200,7 +200,7 @@ class StillRunning(VarsimError, RuntimeError):
     """A replica that is needed has not left a call that the program gave up.
 
     Attributes:
-        replica_ids: Who they are; the text says what each runs, since when, and where.
+        replica_ids: These replicas; the text says what each runs, since when, and where.
     """
 
     def __init__(self, problem: Fact | str, replica_ids: tuple[int, ...]) -> None:
@@ -216,10 +216,10 @@ class WorkerLost(VarsimError, RuntimeError):
     """A worker process ended while its cluster was in use; its strategy cannot be used any more.
 
     Attributes:
-        replica_id: Whose worker it was.
+        replica_id: The replica of the worker.
         reason: Its exit code, or the signal by name.
-        stderr_tail: The last lines of what it said.
-        log_path: Where all that it said can be read.
+        stderr_tail: The last lines of its stderr.
+        log_path: The file with all its output.
     """
 
     definite = False
@@ -264,7 +264,7 @@ class CallAborted(BaseException):
 
 
 class StartError(VarsimError, RuntimeError):
-    """The workers of a cluster did not come up."""
+    """The workers of a cluster did not start."""
 
 
 class ProtocolError(VarsimError, RuntimeError):

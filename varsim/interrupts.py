@@ -31,8 +31,8 @@ class _Uninterrupted:
     """Delay SIGINT between `begin` and `end`, until `end` or a `Interruptible` block.
 
     A step of the engine changes a state, sends messages and records them. If a SIGINT interrupted
-    it, the record would contain what did not happen. This is cheaper than `held`, and can be
-    nested. It needs an `Interrupts` block around it.
+    it, the record would contain events that did not happen. This class is cheaper than `held`, and
+    can be nested. It needs an `Interrupts` block around it.
     """
 
     def __init__(self) -> None:
@@ -113,7 +113,7 @@ class Interrupts:
             if self.pending and not self._has_raised:
                 signal.raise_signal(signal.SIGINT)  # for the previous handler
         if isinstance(error, Exception) and came_of_interrupt(error):
-            raise KeyboardInterrupt from None  # such as an ImportError for a module cut off
+            raise KeyboardInterrupt from None  # the error may be the ImportError of a cut import
 
     def enable(self) -> None:
         """Let SIGINT raise from now on, even if one has just raised.

@@ -28,7 +28,7 @@ class Registry(Generic[T]):
         setting: The argument, YAML key and command-line option that names an implementation.
         built_in: Those of varsim, the usual one first.
         group: The entry-point group in which other packages register theirs; "" if they cannot.
-        also: Names that are no implementation but stand for one, with their summaries.
+        also: Further names, each of which stands for one implementation, with their summaries.
     """
 
     def __init__(
@@ -53,10 +53,10 @@ class Registry(Generic[T]):
         return " ".join(f"{name}: {summary}." for name, summary in summaries.items())
 
     def check(self, name: object) -> None:
-        """Do nothing if the setting can have this value.
+        """Check that the setting can have this value.
 
         Raises:
-            ConfigError: It cannot; the text names the values that are possible.
+            ConfigError: It cannot have it; the text names the possible values.
         """
         if not isinstance(name, str) or not (
             name in self._also or name in self.built_in or name in self._foreign()

@@ -41,7 +41,7 @@ class CustomSynchronization:
     name: str  # as in "local_sgd:8"
     package: str = field(default="", compare=False)  # the installed one that provides the policy
     definition: bytes = field(default=b"", compare=False, repr=False)
-    """The pickled policy, if only the program itself has it; workers have no other way to it."""
+    """The pickled policy, if only the program itself has it: workers cannot import it."""
 
 
 Synchronization = VariableSynchronization | CustomSynchronization
@@ -123,8 +123,8 @@ class VariableSpec:
     name: str  # as the program gave it, for texts
     shape: Shape
     dtype: np.dtype[np.generic]
-    requested: Synchronization  # what the program asked for
-    synchronization: Synchronization  # what it became: AUTO only if adaptive
+    requested: Synchronization  # the one that the program asked for
+    synchronization: Synchronization  # the one in force: AUTO only if adaptive
     aggregation: VariableAggregation
     trainable: bool
     created_at: str = ""  # file:line of the creation

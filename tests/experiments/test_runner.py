@@ -500,7 +500,7 @@ def test_any_result_of_a_program_is_saved_and_shown(write: Write):
         "nothing": "<NoText: no text, ValueError>",
         "far": "Infinity",
     } == summary.metrics
-    assert ["b'abc'", [1.0, "… (list that it is in)"], "1e+400 (an integer)"] == [
+    assert ["b'abc'", [1.0, "… (list that contains itself)"], "1e+400 (an integer)"] == [
         summary.result[name] for name in ("bytes", "cycle", "large")
     ]
     assert [{"value": [0, 1]}, [0, 1]] == [summary.result[name] for name in ("answer", "1")]

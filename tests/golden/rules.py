@@ -192,7 +192,7 @@ def _by_text(
             continue
         unexplained = [f"by {rule}, not {one}" for one in differences(wanted, ours)]
         if rule == "D8" and not is_near(case, wanted):
-            unexplained.append("TensorFlow's result is further off than rounding")
+            unexplained.append("TensorFlow's result differs by more than rounding")
         return {rule}, unexplained
     rules: set[str] = set()
     unexplained = []

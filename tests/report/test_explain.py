@@ -202,7 +202,7 @@ def warned_by(of: Page) -> list[str]:
 @pytest.mark.parametrize(("synchronization", "aggregation"), PAGES)
 def test_every_warning_is_the_engines_own(synchronization, aggregation, replicas):
     of = about(synchronization, aggregation, replicas)
-    about_integers = "of an integer that does not divide"
+    about_integers = "of an integer that the number of replicas does not divide"
     expected = [one.text for one in of.warnings if one.when != about_integers]
 
     assert expected == warned_by(of)
@@ -355,8 +355,8 @@ def test_the_text_of_a_page():
     assert "v.assign(v.read_value() + 6.0): reads 26.0 then;" in said
     assert "v.assign_add(6.0) inside strategy.run: reads 32.0 then;" in said
     assert "assign with SUM" not in said  # there is only one aggregation
-    assert "TensorFlow: the same, but for D7." in said
-    assert "D7: In TensorFlow a Python number passes through float32" in said
+    assert "TensorFlow: the same, except D7." in said
+    assert "D7: TensorFlow converts a Python number to float32" in said
 
 
 def test_the_effect_that_operations_share_is_printed_once():

@@ -134,8 +134,8 @@ def test_a_cycle_is_cut_where_it_closes():
     array[0] = array
     twice = [1]
 
-    assert {"a": 1, "self": ["… (dict that it is in)", 2]} == plain(cycle)
-    assert ["… (ndarray that it is in)"] == plain(array)
+    assert {"a": 1, "self": ["… (dict that contains itself)", 2]} == plain(cycle)
+    assert ["… (ndarray that contains itself)"] == plain(array)
     assert [[1], [1]] == plain([twice, twice])
 
 

@@ -11,7 +11,7 @@ import signal
 from types import FrameType
 from typing import Final, NoReturn
 
-INTERRUPTED: Final = 130  # as a shell reports a program that SIGINT has ended
+INTERRUPTED: Final = 130  # a shell reports this code for a program that SIGINT has ended
 
 _exit_code = INTERRUPTED
 _last_words = "interrupted"

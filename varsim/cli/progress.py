@@ -20,7 +20,7 @@ from varsim.tracing.progress import Tell
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-BAR_EVERY_S: Final = 0.1  # the eye does not follow faster changes
+BAR_EVERY_S: Final = 0.1  # users cannot see faster changes
 _MOST_REPEATED: Final = 2  # warnings shown for further variables with the same warning
 LINE_EVERY_S: Final = 2.0  # so the log of an hour stays readable
 _TOO_EARLY_S: Final = 1.0  # before this time an estimate is unreliable

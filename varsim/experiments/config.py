@@ -371,7 +371,7 @@ class Experiment(_Keys):
     out: str = Field(
         default="runs",
         min_length=1,
-        description="The directory in which the run gets one of its own.",
+        description="The directory in which the run's directory is created.",
     )
 
     _locations: KeyLocations = PrivateAttr(default_factory=KeyLocations)

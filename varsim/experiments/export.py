@@ -133,7 +133,7 @@ class _Copy:
         known = {EXPERIMENT, SUMMARY, HISTORY, LOGS, ORACLE, PILOT, PROGRAM, ORIGIN}
         for path in sorted(self._run.iterdir()):
             if path.name not in known and not path.name.startswith((STRATEGY, ".")):
-                which = " (records of processes as they wrote them)" if path.name == TRACES else ""
+                which = " (the records as the processes wrote them)" if path.name == TRACES else ""
                 self._leave_out(f"{path.name}{which}")
 
     def _leave_out(self, what: str) -> None:
@@ -254,7 +254,7 @@ def _kind_of(error: str) -> str:
 
 
 def _forget_values(summary: dict[str, Any]) -> None:
-    """Remove every key that is not listed as free of values, and so every new key."""
+    """Keep only the keys that are listed as free of values; a new key is removed, too."""
     for key in summary.keys() - _WITHOUT_VALUES:
         del summary[key]
     summary |= {"result": {}, "metrics": {}}

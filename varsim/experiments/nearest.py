@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable
 from typing import Final
 
-_MAX_LISTED: Final = 20  # more words in an error are not read
+_MAX_LISTED: Final = 20  # longer lists are hard to read
 _MAX_NEAR: Final = 3
 
 

@@ -63,7 +63,7 @@ def _named(word: str) -> Path:
 
     Raises:
         ConfigError: The names of several runs begin with it.
-        _NoSuchRun: No run's name does.
+        _NoSuchRun: No run's name begins with it.
     """
     out = Path(word).parent if os.sep in word else OUT
     begun = [name for name in run_names(out) if name.startswith(Path(word).name)]

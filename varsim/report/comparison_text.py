@@ -44,7 +44,7 @@ def _of_variables(compared: Compared) -> str:
         return f"{said}, and none differs"
     found = compared.unexplained
     if not found:
-        return f"{said}; what differs is in the findings"
+        return f"{said}; the differences are in the findings"
     besides = "" if len(found) == len(compared.differences) else " beside those of the findings"
     return (
         f"{said}; {count(sum(one.count for one in found))} different{besides}, and no rule "

@@ -106,7 +106,7 @@ def _fields(history: History, event: Event) -> Iterator[tuple[str, str]]:
     if event.dtype is not None:
         yield "value", _value(event)
     if event.times is not None:
-        yield "times", f"{count(event.times)} reads like the one before"
+        yield "times", f"{count(event.times)} equal reads in a row"
     if event.error is not None:
         yield "error", event.error
     if event.note is not None:
@@ -127,7 +127,7 @@ def _value(event: Event) -> str:
         limit = f"larger than {READ_LIMIT_BYTES // 1024} KiB"
         known = f"only its checksum, #{event.digest:08x}, was recorded"
     else:
-        limit = f"larger than {FRAME_LIMIT_BYTES // 1024} KiB, alone or with values sent beside it"
+        limit = f"larger than {FRAME_LIMIT_BYTES // 1024} KiB, alone or with its message's values"
         known = "it was not recorded"
     return f"{form}; {known}, because it is {limit}: use --trace messages"
 

@@ -15,7 +15,7 @@ from varsim.report.formatting import NOTHING, count, names, number
 from varsim.spec import Array, Context, Synchronization
 
 _MOST_SHOWN: Final = 4  # components side by side; of more, the first two and the last
-_ANY: Final = "any"  # the aggregation makes no difference
+_ANY: Final = "any"  # for a row that is equal for all aggregations
 _PAIR: Final = 2  # if more components than these are equal, one is shown
 
 
@@ -100,8 +100,8 @@ def _examples(num_replicas: int) -> str:
     replicas = f"{num_replicas} replica{'s' * (num_replicas != 1)}"
     return (
         f"The numbers are of a float32 variable on {replicas}, which starts at {number(START)} "
-        "before each line. Outside: what a read from outside the replicas gives right after it; "
-        "+ read: what that costs. Messages are what the variable would need alone."
+        "before each line. Outside: the result of a read from outside the replicas right after it; "
+        "+ read: the messages of this read. All messages are those of the variable if sent alone."
     )
 
 
@@ -207,7 +207,7 @@ def _tensorflow(page: Page, meaning: Meaning) -> str:
         return ""  # TensorFlow neither defers nor has custom policies
     if not meaning.differences:
         return "TensorFlow: the same."
-    return f"TensorFlow: the same, but for {names(meaning.differences, most=len(DIFFERENCES))}."
+    return f"TensorFlow: the same, except {names(meaning.differences, most=len(DIFFERENCES))}."
 
 
 # ---------------------------------------------------------------- what can go wrong
@@ -241,7 +241,7 @@ def _differences(page: Page) -> Iterator[Block]:
             f"rounding where sums are formed in another order, and with the same differences."
         )
     elif page.differences:
-        yield Paragraph("Every value is the same, but for these differences on purpose:")
+        yield Paragraph("Every value is the same, except for these intended differences:")
     else:
         yield Paragraph("Every value is the same.")
     for key in page.differences:

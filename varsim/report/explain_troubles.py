@@ -53,7 +53,12 @@ def warnings(spec: VariableSpec, warning: str, num_replicas: int) -> Iterator[Tr
     cell = policies.cell(spec, Context.CROSS_REPLICA, Operation.ASSIGN)
     if cell.shares and num_replicas > 1:
         lost = _lost_remainder(spec, num_replicas)
-        yield Trouble(_WARNING, (Operation.ASSIGN,), "of an integer that does not divide", lost)
+        yield Trouble(
+            _WARNING,
+            (Operation.ASSIGN,),
+            "of an integer that the number of replicas does not divide",
+            lost,
+        )
 
 
 def _said_of_parting(spec: VariableSpec, num_replicas: int) -> list[str]:
@@ -78,7 +83,7 @@ def _lost_remainder(spec: VariableSpec, num_replicas: int) -> str:
         f"assign({value}) from outside to an int32 variable with aggregation="
         f"{spec.aggregation.name} gives each of {num_replicas} components {number(int(share))}, "
         f"and the variable then reads {number(int(total))}: the remainder is lost, as in "
-        "TensorFlow. Use a float dtype, or a multiple."
+        "TensorFlow. Use a float dtype, or a multiple of the number of replicas."
     )
 
 

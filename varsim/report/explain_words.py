@@ -69,11 +69,11 @@ DIFFERENCES: Final = {
     ),
     "D5": Difference(
         "ON_READ without aggregation",
-        "TensorFlow changes the components, and raises then, because it cannot read the result.",
+        "TensorFlow changes the components, and then raises an error, because it cannot read them.",
     ),
     "D7": Difference(
         "exact in the variable's dtype",
-        "In TensorFlow a Python number passes through float32 on its way to the shares.",
+        "TensorFlow converts a Python number to float32 before it computes the shares.",
     ),
     "D8": Difference(
         "one order of summation",
@@ -82,7 +82,7 @@ DIFFERENCES: Final = {
     ),
     "D9": Difference(
         "a per-replica value has N components",
-        "TensorFlow cuts one that is too long, and applies half of one that is too short.",
+        "TensorFlow truncates a longer one, and writes only some components of a shorter one.",
     ),
     "D10": Difference(
         "diverged copies read as component 0",
@@ -94,7 +94,7 @@ DIFFERENCES: Final = {
     ),
     "D12": Difference(
         "no writing through a slice",
-        "In TensorFlow v[0:1].assign on a replica changes its component past the aggregation.",
+        "In TensorFlow v[0:1].assign on a replica changes its component without the aggregation.",
     ),
 }
 """The differences, by their number in docs/semantics.md."""

@@ -93,7 +93,7 @@ class _Shaper:
 
     def _of_container(self, value: Any, depth: int) -> Plain:
         if id(value) in self._around:
-            return f"… ({_kind(value)} that it is in)"
+            return f"… ({_kind(value)} that contains itself)"
         if depth >= MAX_DEPTH:
             return f"… ({_kind(value)}, more than {MAX_DEPTH} deep)"
         self._around.add(id(value))

@@ -37,7 +37,7 @@ _LEFT_UNDONE: Final = {
     Phase.MERGING.value: "The traces of the processes are kept, but they were neither merged nor "
     "judged: `varsim check` does both.",
     Phase.ORACLE.value: "The oracle did not finish, and the run was not judged: `varsim check` "
-    "judges it without an oracle, and a new run with --oracle has one again.",
+    "judges it without an oracle; run the program again with --oracle for a comparison.",
     Phase.JUDGING.value: "The run was not judged: `varsim check` judges it.",
 }
 """Printed instead of a verdict if Ctrl-C interrupted this phase."""

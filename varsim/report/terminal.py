@@ -16,7 +16,7 @@ _WITHOUT_ESCAPES: Final = {"dumb", "unknown"}
 def takes_escapes(stream: TextIO) -> bool:
     """Return whether escape sequences for colours and the cursor may be written to a stream.
 
-    Only to a terminal, unless NO_COLOR is set to any value or TERM is `dumb`.
+    They may be written to a terminal, unless NO_COLOR is set to any value or TERM is `dumb`.
     """
     if os.environ.get("NO_COLOR") or os.environ.get("TERM", "") in _WITHOUT_ESCAPES:
         return False

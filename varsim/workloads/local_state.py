@@ -5,10 +5,11 @@ hits; both are variables with synchronization NONE. TensorFlow's strategies refu
 varsim supports them, but leaves three things to the program:
 
     - All components start from the same value. The program must make them different: with
-      `forget_to_seed` all replicas throw the same darts, and N replicas know no more than one.
+      `forget_to_seed` all replicas throw the same darts, so N replicas estimate no better than one.
     - There is no single value to read: a cross-replica read is an error. The program must say how
       it wants to read the components. Three ways are used below.
-    - A collective, and a decision that all replicas must make alike, must not depend on it.
+    - If all replicas must call a collective, or decide in the same way, the code must not depend on
+      such a variable.
 """
 
 from __future__ import annotations
