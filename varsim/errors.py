@@ -67,7 +67,7 @@ class VarsimError(Exception):
     fixes: tuple[Fix, ...] = ()
     """What to do about it: legal changes, the smallest first."""
 
-    place: str = ""
+    location: str = ""
     """Where in the user's program it happened, as file:line; empty if that is not known."""
 
     @property
@@ -111,7 +111,7 @@ class VariableError(VarsimError):
         self.remedy = remedy
 
     def __str__(self) -> str:
-        at = f" at {self.place}" if self.place else ""
+        at = f" at {self.location}" if self.location else ""
         remedy = f"\n  {self.remedy}" if self.remedy and not self.fixes else ""
         return self._with_fixes(f"variable {self.variable!r}{at}: {self.problem}{remedy}")
 
@@ -272,4 +272,4 @@ class ProtocolError(VarsimError, RuntimeError):
 
 
 class ConfigError(VarsimError, ValueError):
-    """An experiment file or a command line is wrong; the text names the place and the remedy."""
+    """An experiment file or a command line is wrong; the text names the location and the remedy."""

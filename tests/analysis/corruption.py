@@ -91,8 +91,8 @@ def _next(events: Sequence[Event], event: Event) -> Event | None:
     return next(later, None)
 
 
-def _at(place: Event, what: Event) -> Event:
-    return what._replace(event=place.event, number=place.number, time_s=place.time_s)
+def _at(at: Event, what: Event) -> Event:
+    return what._replace(event=at.event, number=at.number, time_s=at.time_s)
 
 
 # ---------------------------------------------------------------- whether an order matters

@@ -148,7 +148,7 @@ def with_summary(folder: Path, **changes: Any) -> None:
     (folder / "summary.json").write_text(as_json(summary(**changes)), "utf-8")
 
 
-FAILURE = Failure(kind="ValueError", text="no data", traceback="…", place="p.py:20")
+FAILURE = Failure(kind="ValueError", text="no data", traceback="…", location="p.py:20")
 
 
 def test_the_failure_of_a_run_is_printed_first_and_sets_the_exit_code(tmp_path: Path):

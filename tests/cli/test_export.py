@@ -128,7 +128,7 @@ def test_a_run_names_files_relative_to_their_import_folder():
     failure = load_summary(run).failure
 
     assert failure is not None
-    assert "program.py:10" == failure.place
+    assert "program.py:10" == failure.location
     assert 'File "program.py", line 10, in run' in failure.traceback
     with open_history(run) as history:
         assert {"program.py:7"} == {event.location for event in history.events("kind = 'write'")}

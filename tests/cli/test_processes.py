@@ -203,5 +203,5 @@ print(strategy.experimental_local_results(strategy.run(step))[1])
     assert (0, "") == (done.returncode, done.stderr)
     assert done.stdout.startswith("Answer(value=6.0)\n\nscript: ")
     with open_history(Path("runs/latest")) as history:
-        places = {event.location for event in history.events("kind = 'write'")}
-    assert {"deep/script.py:22"} == places
+        locations = {event.location for event in history.events("kind = 'write'")}
+    assert {"deep/script.py:22"} == locations

@@ -120,7 +120,7 @@ def _run(path: Path, out: Path) -> Found:
     with open_history(folder) as history, open_oracle(folder) as oracle:
         outcome = overall(judge(history))
         found = find(history, oracle)
-        places = {
+        locations = {
             event.event: event.location
             for one in found
             for event in history.events(f"event IN ({', '.join(map(str, one.events))})")
@@ -128,11 +128,13 @@ def _run(path: Path, out: Path) -> Found:
     faults, also = marks(path)
     missed, unexpected = set(faults), set()
     for one in found:
-        where = {place for place, _ in one.locations} | {places[event] for event in one.events}
+        where = {location for location, _ in one.locations} | {
+            locations[event] for event in one.events
+        }
         lines = {
             int(line)
-            for place in where
-            if place and (file := place.rpartition(":"))[0].endswith(path.name)
+            for location in where
+            if location and (file := location.rpartition(":"))[0].endswith(path.name)
             for line in file[2:]
         }
         fit = {ExpectedFinding(one.kind.name, one.variable, line) for line in lines}

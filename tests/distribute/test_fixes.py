@@ -147,8 +147,8 @@ def test_these_operations_are_refused_with_variable_and_location(
 
     error = raised(lambda: outside(v, Operation(operation)))
     assert "v" == error.variable
-    assert re.search(r"test_fixes\.py:\d+$", error.place)
-    assert f"variable 'v' at {error.place}: " in str(error)
+    assert re.search(r"test_fixes\.py:\d+$", error.location)
+    assert f"variable 'v' at {error.location}: " in str(error)
 
 
 def test_the_values_of_all_replicas_are_in_the_error():
@@ -218,7 +218,7 @@ def test_the_fixes_for_a_bool_are_legal(aggregation, operation):
 def test_a_refused_creation_succeeds_with_each_fix(new):
     error = raised(new.made)
 
-    assert "test_fixes.py" in error.place
+    assert "test_fixes.py" in error.location
     assert error.fixes
     for fix in error.fixes:
         _, v = new.after(fix.change).made()
@@ -274,7 +274,7 @@ def test_a_refused_value_can_be_written_with_each_fix(new, value, operation, agg
         return
     error = raised(lambda: written(new, operation, value, inside=inside))
 
-    assert "test_fixes.py" in error.place
+    assert "test_fixes.py" in error.location
     assert error.fixes or new.dtype == "bool"
     for fix in error.fixes:
         changed = new.after(fix.change)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import varsim as tf
-from tests.processes.conftest import place
+from tests.processes.conftest import location_of
 from varsim.distribute.mutations import MAX_ITEMS, Watch, watch_of
 
 losses: list[float] = []
@@ -43,8 +43,8 @@ def test_changes_by_a_function_and_its_callees_are_reported_with_the_line() -> N
     counts()
 
     (first, first_at), (second, second_at) = watch.changes()
-    assert place(counts, "count +=") == first_at
-    assert place(log, "append") == second_at
+    assert location_of(counts, "count +=") == first_at
+    assert location_of(log, "append") == second_at
     assert first.startswith(
         f"global 'count' of the program: a replica changed its own copy at {first_at}; the "
         "program's global did not change\n"

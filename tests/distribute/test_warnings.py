@@ -16,7 +16,7 @@ def here(offset=0):
     return inspect.currentframe().f_back.f_lineno + offset  # type: ignore[union-attr]
 
 
-def place(warning):
+def warned_at(warning):
     return warning.filename.rpartition("/")[2], warning.lineno
 
 
@@ -31,7 +31,7 @@ def test_none_warns_once_for_each_variable_with_its_location(strategy):
 
     (warning,) = caught
     assert issubclass(warning.category, tf.VarsimWarning)
-    assert ("test_warnings.py", line) == place(warning)
+    assert ("test_warnings.py", line) == warned_at(warning)
     text = str(warning.message)
     for part in (
         "'state'",
@@ -77,7 +77,7 @@ def parting(strategy):
 def test_the_warning_of_diverging_copies_has_name_and_location(strategy):
     caught, line = parting(strategy)
 
-    assert ("test_warnings.py", line) == place(caught[0])
+    assert ("test_warnings.py", line) == warned_at(caught[0])
     assert "'parted': assign_add in replica context" in str(caught[0].message)
 
 
@@ -92,7 +92,7 @@ def test_a_truncated_integer_share_causes_a_warning(strategy):
 
     with pytest.warns(tf.VarsimWarning, match="'seen'.*loses its remainder") as caught:
         total.assign(7)
-    assert ("test_warnings.py", here(-1)) == place(caught[0])
+    assert ("test_warnings.py", here(-1)) == warned_at(caught[0])
     assert 6 == total.numpy()
 
 

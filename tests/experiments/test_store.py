@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -103,14 +104,25 @@ def test_a_folder_called_latest_is_left_alone(tmp_path: Path):
     assert not (tmp_path / "latest").is_symlink()
 
 
+def test_a_summary_of_version_1_is_read():
+    """There the location of a failure was named `place`."""
+    values = json.loads(as_json(SUMMARY)) | {"version": 1}
+    del values["failure"]["location"]
+    values["failure"]["place"] = "train.py:7"
+
+    assert SUMMARY.failure is not None
+    assert replace(SUMMARY.failure, location="train.py:7") == from_plain(values, "x").failure
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
         (None, "cannot be read"),
         ("{", "is not valid JSON"),
-        ("[]", "a summary of version None; this varsim reads 1"),
-        ('{"version": 2}', "a summary of version 2; this varsim reads 1"),
+        ("[]", "a summary of version None; this varsim reads 2"),
+        ('{"version": 3}', "a summary of version 3; this varsim reads 2"),
         ('{"version": 1}', "is not the summary of a run"),
+        ('{"version": 1, "failure": "none"}', "is not the summary of a run"),
         ('{"version": 1, "status": "sleeping"}', "is not the summary of a run"),
     ],
 )

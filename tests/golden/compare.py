@@ -35,8 +35,8 @@ class OutcomeDifference:
     ours: Json
 
     def __str__(self) -> str:
-        place = "".join(f"[{step!r}]" for step in self.path)
-        return f"{self.aspect}{place}: TensorFlow {_shown(self.theirs)}, varsim {_shown(self.ours)}"
+        path = "".join(f"[{step!r}]" for step in self.path)
+        return f"{self.aspect}{path}: TensorFlow {_shown(self.theirs)}, varsim {_shown(self.ours)}"
 
 
 def _shown(value: Json) -> str:
@@ -44,8 +44,8 @@ def _shown(value: Json) -> str:
         case None:
             return "nothing"
         case RecordedError():
-            place = "the program's own " if value.by_program else ""
-            return f"{place}{value.kind} at {value.at} ({value.message[:160]})"
+            whose = "the program's own " if value.by_program else ""
+            return f"{whose}{value.kind} at {value.at} ({value.message[:160]})"
     text = json.dumps(value, default=repr)
     return text if len(text) <= 300 else text[:297] + "..."
 

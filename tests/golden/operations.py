@@ -309,14 +309,14 @@ def failure(error: Exception, at: int, after: Json) -> RecordedError:
     tail = error.__traceback__
     while tail is not None and tail.tb_next is not None:
         tail = tail.tb_next
-    place = tail.tb_frame.f_code.co_filename if tail is not None else ""
+    file = tail.tb_frame.f_code.co_filename if tail is not None else ""
     return RecordedError(
         kind=type(error).__name__,
         kinds=frozenset(kind.__name__ for kind in type(error).__mro__),
         at=at,
         after=after,
         message=str(error).partition("\n")[0],
-        by_program=not place.startswith(VARSIM),
+        by_program=not file.startswith(VARSIM),
     )
 
 

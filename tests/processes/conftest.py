@@ -56,7 +56,7 @@ def soon() -> Iterator[None]:
     assert took_s < SOON_S, f"took {took_s:.3g} s"
 
 
-def place(function: Callable[..., Any], text: str) -> str:
+def location_of(function: Callable[..., Any], text: str) -> str:
     """Return the location, as in errors, of the first line of a function that contains `text`."""
     lines, first = inspect.getsourcelines(function)
     line = first + next(i for i, line in enumerate(lines) if text in line)

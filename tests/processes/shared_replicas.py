@@ -68,10 +68,10 @@ def address_and_writeable(variable: Any) -> tuple[bool, bool, bool]:
 
 def several(variables: list[Any], seed: int) -> list[Array]:
     """Return reads after many kinds of writes."""
-    for place, variable in enumerate(variables):
+    for location_of, variable in enumerate(variables):
         dtype = variable.dtype.as_numpy_dtype if hasattr(variable.dtype, "as_numpy_dtype") else None
         dtype = dtype or variable.dtype
-        given = value(seed + place, int(np.prod(variable.shape)), "f8")
+        given = value(seed + location_of, int(np.prod(variable.shape)), "f8")
         given = given.astype(dtype).reshape(variable.shape)
         for operation in ("assign", "assign_add", "assign_sub"):
             getattr(variable, operation)(given)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import varsim as tf
-from tests.processes.conftest import Strategy, place, soon
+from tests.processes.conftest import Strategy, location_of, soon
 from tests.processes.replicas import all_reduce, merge_call, replica_id
 from tests.waiting import MS, wait_for
 from varsim.errors import ContextError, ReplicaError, WorkerLost
@@ -44,7 +44,7 @@ def test_an_exception_has_its_type_its_traceback_and_its_replica(strategy: Strat
     assert ("no such row", 7) == caught.value.args
     cause = cause_of(caught.value)
     assert 1 == cause.replica_id
-    file, _, line = place(step, "raise").rpartition(":")
+    file, _, line = location_of(step, "raise").rpartition(":")
     assert f'{file}", line {line}, in step' in cause.traceback
     assert "LookupError: ('no such row', 7)" in cause.traceback
     assert str(cause).startswith("raised by replica 1:\nTraceback (most recent call last):\n")

@@ -15,7 +15,7 @@ import pytest
 
 import varsim as tf
 from tests.processes import replicas
-from tests.processes.conftest import Strategy, cluster, place, run_program
+from tests.processes.conftest import Strategy, cluster, location_of, run_program
 from tests.processes.replicas import all_reduce, merge_call, replica_id
 from varsim.protocol.messages import Define
 from varsim.testing import simulated_cluster
@@ -355,7 +355,7 @@ def test_warnings_of_replicas_have_their_location(strategy: Strategy) -> None:
 
     with pytest.warns(tf.VarsimWarning, match="'broken'") as caught:
         strategy.run(step)
-    assert {place(step, "assign")} == {
+    assert {location_of(step, "assign")} == {
         f"{os.path.relpath(warning.filename)}:{warning.lineno}" for warning in caught
     }
 
@@ -489,7 +489,7 @@ def test_a_change_to_an_object_of_the_program_causes_one_warning(
 
     (warning,) = caught
     assert tf.VarsimWarning is warning.category
-    assert place(step, "append") == f"{warning.filename}:{warning.lineno}"
+    assert location_of(step, "append") == f"{warning.filename}:{warning.lineno}"
     assert str(warning.message).startswith("list 'losses' of the program: a replica changed")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import varsim as tf
-from tests.processes.conftest import Strategy, cluster, place
+from tests.processes.conftest import Strategy, cluster, location_of
 from varsim.workloads.job import Job
 
 pytestmark = pytest.mark.processes
@@ -59,10 +59,10 @@ def test_the_warning_names_the_captured_generator_its_function_and_fixes(
     (warning,) = warned(runs)
 
     here = test_the_warning_names_the_captured_generator_its_function_and_fixes
-    assert place(here, "strategy.run(draw)") == f"{warning.filename}:{warning.lineno}"
+    assert location_of(here, "strategy.run(draw)") == f"{warning.filename}:{warning.lineno}"
     assert str(warning.message).splitlines()[0] == (
         "random generator 'rng' (numpy's Generator): every replica gets a copy of it with draw "
-        f"({place(here, 'def draw')}), so that all of them draw the same numbers from it"
+        f"({location_of(here, 'def draw')}), so that all of them draw the same numbers from it"
     )
     assert "np.random.default_rng([seed, replica_id])" in str(warning.message)
 

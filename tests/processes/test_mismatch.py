@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import varsim as tf
-from tests.processes.conftest import Strategy, cluster, place, soon
+from tests.processes.conftest import Strategy, cluster, location_of, soon
 from tests.processes.replicas import all_gather, all_reduce, merge_call, replica_id
 from varsim.errors import DtypeError, MismatchError, ShapeError, ValueMismatchError
 from varsim.tracing.history import open_history
@@ -104,11 +104,13 @@ def test_a_replica_that_skips_a_write_is_named(
 
     text = stage.fails(MismatchError, step)
 
-    writes = f"weights.assign_sub (float32 scalar) at {place(step, 'assign_sub')}"
+    writes = f"weights.assign_sub (float32 scalar) at {location_of(step, 'assign_sub')}"
     assert f"  replicas 0, 2: {writes}\n" in text
     assert "  replica 1: never came; its function returned after 0 collectives\n" in text
     assert "'weights' (synchronization=ON_WRITE" in text
-    assert f"created at {place(test_a_replica_that_skips_a_write_is_named, 'made here')}" in text
+    assert (
+        f"created at {location_of(test_a_replica_that_skips_a_write_is_named, 'made here')}" in text
+    )
     assert f"makes them wait: a write to it in replica context is {why}." in text
     assert [0.0] * 3 == [float(part) for part in w.values]
 
@@ -121,7 +123,7 @@ def test_a_skipped_write_is_found_if_others_wait_for_the_value(stage: MismatchCl
 
     text = stage.fails(MismatchError, step)
 
-    assert f"v.assign (float32 scalar) at {place(step, 'assign')}" in text
+    assert f"v.assign (float32 scalar) at {location_of(step, 'assign')}" in text
     assert "  replica 0: never came; its function returned after 0 collectives\n" in text
 
 
@@ -144,7 +146,7 @@ def test_uneven_numbers_of_steps(stage: MismatchCluster) -> None:
 
     text = str(caught.value)
     assert "at collective 3 of this call" in text
-    assert f"  replica 2: v.assign_add (float32 scalar) at {place(epoch, 'v.assign')}" in text
+    assert f"  replica 2: v.assign_add (float32 scalar) at {location_of(epoch, 'v.assign')}" in text
     ended = "never came; their functions returned after 2 collectives"
     assert f"  replicas 0, 1: {ended}\n" in text
     assert [2.0] * 3 == [float(part) for part in u.values]
@@ -198,8 +200,8 @@ def test_opposite_order_of_two_variables(stage: MismatchCluster) -> None:
     text = stage.fails(MismatchError, step)
 
     assert "at collective 1 of this call" in text
-    assert f"v.assign (float32 scalar) at {place(step, 'as the others do')}" in text
-    assert f"  replica 2: u.assign (float32 scalar) at {place(step, 'u.assign')}" in text
+    assert f"v.assign (float32 scalar) at {location_of(step, 'as the others do')}" in text
+    assert f"  replica 2: u.assign (float32 scalar) at {location_of(step, 'u.assign')}" in text
     assert "makes them wait" in text
 
 
@@ -223,8 +225,8 @@ def test_different_shapes(stage: MismatchCluster) -> None:
 
     text = stage.fails(ValueMismatchError, step)
 
-    assert f"wide.assign (float64 3) at {place(step, 'assign')}" in text
-    assert f"wide.assign (float64 2) at {place(step, 'assign')}" in text
+    assert f"wide.assign (float64 3) at {location_of(step, 'assign')}" in text
+    assert f"wide.assign (float64 2) at {location_of(step, 'assign')}" in text
 
 
 def test_a_shape_that_does_not_fit_the_variable(stage: MismatchCluster) -> None:

@@ -121,12 +121,12 @@ def test_the_log_has_events_of_every_kind(logs: list[RecordedEvents]) -> None:
 def test_the_first_event_that_is_answered_differently_is_named(logs: list[RecordedEvents]) -> None:
     log = of_coordinator(logs)
     entries = list(log.entries)
-    places = [i for i, entry in enumerate(entries) if isinstance(entry.event, ReductionDone)]
-    entry = entries[places[1]]
+    indices = [i for i, entry in enumerate(entries) if isinstance(entry.event, ReductionDone)]
+    entry = entries[indices[1]]
     event = ReductionDone(entry.event.token, entry.event.value + 1)
-    entries[places[1]] = replace(entry, event=event)
+    entries[indices[1]] = replace(entry, event=event)
 
-    with pytest.raises(ReplayDiffers, match=f"answers event {places[1]} of .*value"):
+    with pytest.raises(ReplayDiffers, match=f"answers event {indices[1]} of .*value"):
         replay(replace(log, entries=tuple(entries)))
 
 

@@ -13,7 +13,7 @@ import pytest
 
 import varsim as tf
 from tests.processes import foreign_threads as foreign
-from tests.processes.conftest import Strategy, cluster, place
+from tests.processes.conftest import Strategy, cluster, location_of
 from tests.waiting import MS
 from varsim.errors import ContextError
 from varsim.testing import simulated_cluster
@@ -53,7 +53,10 @@ def test_another_thread_of_a_replica_gets_the_same_error_for_every_operation(
             if f" of replica {replica_id} uses varsim" not in said or not said.endswith(WHAT_TO_DO)
         }
         assert {} == wrong
-        assert f"uses varsim at {place(foreign.operations, 'float(v)')}, but only" in one["float"]
+        assert (
+            f"uses varsim at {location_of(foreign.operations, 'float(v)')}, but only"
+            in one["float"]
+        )
     assert 0.0 == float(v)
 
 
@@ -107,7 +110,7 @@ def test_an_error_that_ended_its_thread_causes_one_warning(strategy: Strategy) -
             strategy.run(foreign.asks_and_returns)
 
     (warning,) = [one for one in caught if one.category is tf.VarsimWarning]
-    at = place(foreign.reported, "target=")
+    at = location_of(foreign.reported, "target=")
     assert str(warning.message).startswith(
         f"a thread that a replica's function started uses varsim at {at} and was refused; the "
         "function has returned without that error\n  thread 'mine' of replica 0"
@@ -172,7 +175,7 @@ def test_the_error_in_a_second_thread_names_the_running_call() -> None:
     other.join()
 
     this = test_the_error_in_a_second_thread_names_the_running_call
-    defined, called = place(this, "def step"), place(this, "own.run(step)")
+    defined, called = location_of(this, "def step"), location_of(this, "own.run(step)")
     assert 2 == len(refused)
     first, *_, last = refused[0].splitlines()
     assert first.startswith(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import varsim as tf
-from tests.processes.conftest import Strategy, cluster, place, soon
+from tests.processes.conftest import Strategy, cluster, location_of, soon
 from tests.processes.replicas import all_gather, all_reduce, replica_id
 from tests.waiting import MS
 from varsim.errors import (
@@ -87,8 +87,8 @@ def test_2_a_timeout_says_which_replica_waits_where_and_for_which(
     text = str(caught.value)
     assert f"no replica said anything for {100 * MS:g} s" in text
     waits = "wait in a read of loss, after its own write to it"
-    assert f"  replicas 0, 2: {waits} at {place(step, 'here')}" in text
-    here = place(step, "gate.open")
+    assert f"  replicas 0, 2: {waits} at {location_of(step, 'here')}" in text
+    here = location_of(step, "gate.open")
     assert f"  replica 1: runs, now at {here}\n" in text  # its stack, at this moment
 
     monkeypatch.setattr(program, "PATIENCE_S", 50 * MS)
@@ -97,7 +97,9 @@ def test_2_a_timeout_says_which_replica_waits_where_and_for_which(
         strategy.run(replica_id)
     text = str(caught_again.value)
     assert (1,) == caught_again.value.replica_ids
-    assert f"  replica 1: has been running step ({place(step, 'def step')}), called by" in text
+    assert (
+        f"  replica 1: has been running step ({location_of(step, 'def step')}), called by" in text
+    )
     assert f"; now at {here}\n" in text
     monkeypatch.undo()
     with gate.open("w"), soon():
@@ -181,7 +183,7 @@ def test_5_the_error_names_different_shapes_and_their_replicas(strategy: Strateg
         strategy.run(step)
     text = str(caught.value)
     for i in range(3):
-        wrote = f"rows.assign (float64 {2 + i}) at {place(step, 'rows.assign')}\n"
+        wrote = f"rows.assign (float64 {2 + i}) at {location_of(step, 'rows.assign')}\n"
         assert f"  replica {i}: {wrote}" in text
 
 
@@ -218,7 +220,7 @@ def test_8_a_write_that_makes_copies_diverge_warns_with_the_location(strategy: S
 
     with pytest.warns(tf.VarsimWarning, match="weights(.|\n)*the copies diverge") as caught:
         strategy.run(step)
-    assert {place(step, "assign")} == {
+    assert {location_of(step, "assign")} == {
         f"{os.path.relpath(warning.filename)}:{warning.lineno}" for warning in caught
     }
     assert [0.0, 1.0, 2.0] == components(v)

@@ -95,11 +95,11 @@ class BareCluster:
         """Run the whole program."""
         for spec, value in zip(self.program.specs, self.program.initial, strict=True):
             self._perform(self.coordinator.handle(ProgramCreate(spec, value.copy())))
-        for place, doing in enumerate(self.program.doings):
+        for path, doing in enumerate(self.program.doings):
             if isinstance(doing, BareCall):
-                self._call((place,), doing)
+                self._call((path,), doing)
             else:
-                self._do((place,), doing)
+                self._do((path,), doing)
         self._pump(lambda: not self._choices())
 
     def assert_nothing_changed(self) -> None:
@@ -108,8 +108,8 @@ class BareCluster:
             assert before == value.tobytes()
             assert not value.flags.writeable
 
-    def _see(self, place: tuple[int, ...], value: Array) -> None:
-        self.seen[place] = value
+    def _see(self, path: tuple[int, ...], value: Array) -> None:
+        self.seen[path] = value
         self._before.append((value, value.tobytes()))
 
     # ------------------------------------------------------------ events
@@ -202,7 +202,7 @@ class BareCluster:
 
     def _function(self, replica_id: int, call_id: int) -> Iterator[bool]:
         """Do the steps of the call; yield whether the replica waits."""
-        state, place = self.replicas[replica_id], self._at
+        state, path = self.replicas[replica_id], self._at
         self._act(replica_id, state.handle(FunctionBegins(call_id)))
         for number, step in enumerate(self._steps):
             yield False
@@ -219,9 +219,9 @@ class BareCluster:
                         yield from self._operate(replica_id, ReplicaRead(self._id(step.variable)))
                         shown = self._outcomes.pop(replica_id)
                         assert isinstance(shown, ShowValue)
-                        self._see((*place, number, replica_id), shown.value)
+                        self._see((*path, number, replica_id), shown.value)
                 case BareMergeCall():
-                    arguments = Payload((*place, number))
+                    arguments = Payload((*path, number))
                     yield from self._operate(replica_id, EnterMerge(NOTHING, arguments, None, ""))
                     del self._outcomes[replica_id]
                 case _:
@@ -242,8 +242,8 @@ class BareCluster:
 
     # ------------------------------------------------------------ the program
 
-    def _call(self, place: tuple[int, ...], call: BareCall) -> None:
-        self._at, self._steps = place, call.steps
+    def _call(self, path: tuple[int, ...], call: BareCall) -> None:
+        self._at, self._steps = path, call.steps
         count = len(self.replicas)
         token = self._token()
         event = ProgramCall("step", NOTHING, [NOTHING] * count, token=token, now_s=self._now_s)
@@ -255,16 +255,16 @@ class BareCluster:
         return self._next_token - 1
 
     def _merge(self, work: RunMerge) -> None:
-        place = work.arrivals[0].arguments.tree
-        step = self._steps[place[-1]]
+        path = work.arrivals[0].arguments.tree
+        step = self._steps[path[-1]]
         assert isinstance(step, BareMergeCall)
         for inner, deed in enumerate(step.deeds):
-            self._do((*place, inner), deed)
+            self._do((*path, inner), deed)
         results = [NOTHING] * len(self.replicas)
         event = MergeFunctionReturns(work.call_id, work.position, results, self._now_s)
         self._perform(self.coordinator.handle(event))
 
-    def _do(self, place: tuple[int, ...], deed: Deed) -> None:
+    def _do(self, path: tuple[int, ...], deed: Deed) -> None:
         registry = self.registry
         match deed:
             case BareProgramWrite(operation=operation, same=same):
@@ -276,7 +276,7 @@ class BareCluster:
                 variable_id = self._id(deed.variable)
                 self._perform(registry.write_component(variable_id, i, operation, value.copy()))
             case BareFetch():
-                self._look(place, self._id(deed.variable), deed.replica_ids)
+                self._look(path, self._id(deed.variable), deed.replica_ids)
             case BareStatistics():
                 registry.statistics()
             case _:
@@ -284,7 +284,7 @@ class BareCluster:
         if self._validates:
             self.coordinator.validate()
 
-    def _look(self, place: tuple[int, ...], variable_id: int, replica_ids: tuple[int, ...]) -> None:
+    def _look(self, path: tuple[int, ...], variable_id: int, replica_ids: tuple[int, ...]) -> None:
         token = self._token()
         self._perform(
             self.coordinator.handle(ProgramFetch(variable_id, replica_ids, token, self._now_s))
@@ -292,4 +292,4 @@ class BareCluster:
         self._pump(lambda: token in self._fetched)
         for replica_id, value in zip(replica_ids, self._fetched.pop(token), strict=True):
             assert isinstance(value, np.ndarray)
-            self._see((*place, replica_id), value)
+            self._see((*path, replica_id), value)

@@ -128,34 +128,34 @@ def number_tuples(draw: Draw, count: int, *, gathered: bool = False) -> tuple[An
 @st.composite
 def steps(draw: Draw, made: tuple[Creation, ...], usable: list[int], count: int) -> Step:
     """Draw an operation in cross-replica context."""
-    place = draw(st.sampled_from(usable))
+    index = draw(st.sampled_from(usable))
     kind = draw(
         st.sampled_from([CrossRead, CrossRead, Locals, ReduceVariable, ReduceValues, CrossWrite,
                          CrossWrite, CrossWrite, UpdateStep])
     )  # fmt: skip
     if kind is ReduceVariable:
-        return ReduceVariable(place, draw(reduce_ops))
+        return ReduceVariable(index, draw(reduce_ops))
     if kind is ReduceValues:
         return ReduceValues(draw(reduce_ops), draw(number_tuples(count)))
     if kind is CrossWrite:
-        values = draw(values_for(made[place], count))
-        return CrossWrite(place, draw(writes), values, draw(st.booleans()))
+        values = draw(values_for(made[index], count))
+        return CrossWrite(index, draw(writes), values, draw(st.booleans()))
     if kind is UpdateStep:
-        return UpdateStep(place, draw(writes), draw(values_for(made[place], count)))
-    return CrossRead(place) if kind is CrossRead else Locals(place)
+        return UpdateStep(index, draw(writes), draw(values_for(made[index], count)))
+    return CrossRead(index) if kind is CrossRead else Locals(index)
 
 
 @st.composite
 def actions(draw: Draw, made: tuple[Creation, ...], usable: list[int], count: int) -> Action:
     """Draw an operation of replicas."""
-    place = draw(st.sampled_from(usable))
-    creation = made[place]
+    index = draw(st.sampled_from(usable))
+    creation = made[index]
     kind = draw(
         st.sampled_from([ReadAction] * 2 + [WriteAction] * 3 + [
             WriteAlone, AllReduceStep, AllGatherStep, MergeWrite, MergeSteps, UpdateOnReplicas])
     )  # fmt: skip
     if kind is ReadAction:
-        return ReadAction(place, tuple(draw(st.booleans()) for _ in range(count)))
+        return ReadAction(index, tuple(draw(st.booleans()) for _ in range(count)))
     if kind is AllReduceStep:
         return AllReduceStep(draw(reduce_ops), draw(number_tuples(count)))
     if kind is AllGatherStep:
@@ -166,12 +166,12 @@ def actions(draw: Draw, made: tuple[Creation, ...], usable: list[int], count: in
     values = draw(values_for(creation, count))
     if kind is WriteAlone and not merges(creation):
         chosen = tuple(draw(st.none() | writes) for _ in range(count))
-        return WriteAlone(place, chosen, values)
+        return WriteAlone(index, chosen, values)
     if kind is MergeWrite:
-        return MergeWrite(place, draw(writes), values)
+        return MergeWrite(index, draw(writes), values)
     if kind is UpdateOnReplicas:
-        return UpdateOnReplicas(place, draw(writes), values)
-    return WriteAction(place, draw(writes), values)
+        return UpdateOnReplicas(index, draw(writes), values)
+    return WriteAction(index, draw(writes), values)
 
 
 @st.composite

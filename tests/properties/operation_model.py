@@ -173,13 +173,13 @@ class BareModel:
         ] = {}  # by position in the program, and replica
         self._in_call = False
         with np.errstate(all="ignore"):
-            for place, doing in enumerate(program.doings):
+            for path, doing in enumerate(program.doings):
                 if isinstance(doing, BareCall):
-                    self._call((place,), doing)
+                    self._call((path,), doing)
                 else:
-                    self._do((place,), doing)
+                    self._do((path,), doing)
 
-    def _call(self, place: tuple[int, ...], call: BareCall) -> None:
+    def _call(self, path: tuple[int, ...], call: BareCall) -> None:
         self._in_call = True
         for number, step in enumerate(call.steps):
             match step:
@@ -188,11 +188,11 @@ class BareModel:
                 case BareRead():
                     variable = self.variables[step.variable]
                     for i in (i for i, reads in enumerate(step.who) if reads):
-                        self.seen[*place, number, i] = variable.components[i]
+                        self.seen[*path, number, i] = variable.components[i]
                         variable.reads += 1
                 case BareMergeCall():
                     for inner, deed in enumerate(step.deeds):
-                        self._do((*place, number, inner), deed)
+                        self._do((*path, number, inner), deed)
                 case _:
                     assert_never(step)
         self._in_call = False
@@ -219,7 +219,7 @@ class BareModel:
 
     # ------------------------------------------------------------ the program
 
-    def _do(self, place: tuple[int, ...], deed: Deed) -> None:
+    def _do(self, path: tuple[int, ...], deed: Deed) -> None:
         match deed:
             case BareProgramWrite():
                 self._write_all(self.variables[deed.variable], deed)
@@ -228,7 +228,7 @@ class BareModel:
                 variable.writes += 1
                 self._write_one(variable, deed.replica_id, deed.operation, deed.value)
             case BareFetch():
-                self._look(place, self.variables[deed.variable], deed.replica_ids)
+                self._look(path, self.variables[deed.variable], deed.replica_ids)
             case BareStatistics():
                 pass
             case _:
@@ -255,11 +255,11 @@ class BareModel:
             variable.known[replica_id] = False
 
     def _look(
-        self, place: tuple[int, ...], variable: ModelledVariable, replica_ids: tuple[int, ...]
+        self, path: tuple[int, ...], variable: ModelledVariable, replica_ids: tuple[int, ...]
     ) -> None:
         for replica_id in replica_ids:
             value = variable.components[replica_id]
-            self.seen[*place, replica_id] = value
+            self.seen[*path, replica_id] = value
             uncertain = self._is_uncertain(variable)
             if variable.known[replica_id] and not uncertain:
                 variable.spared += not merges(variable.spec)

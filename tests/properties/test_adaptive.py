@@ -96,10 +96,10 @@ def programs(draw: st.DrawFn, num_replicas: st.SearchStrategy[int]) -> RandomPro
 @st.composite
 def writes(draw: st.DrawFn, made: tuple[Creation, ...], count: int) -> WriteAction:
     """Draw a write of all replicas that is not refused."""
-    place = draw(st.integers(0, len(made) - 1))
-    initial = made[place].initial
+    index = draw(st.integers(0, len(made) - 1))
+    initial = made[index].initial
     values = [draw(generation.arrays(initial.dtype, initial.shape)) for _ in range(count)]
-    return WriteAction(place, draw(generation.writes), tuple(values))
+    return WriteAction(index, draw(generation.writes), tuple(values))
 
 
 # ---------------------------------------------------------------- the bound
@@ -160,9 +160,9 @@ def run(program: RandomProgram, auto: str, seed: int | None) -> tuple[list[Any],
 def compare(program: RandomProgram, seed: int | None) -> None:
     expected, plain = run(program, "on_write", seed)
     got, adaptive = run(program, "adaptive", seed)
-    for place, (should, did) in enumerate(zip(expected, got, strict=True)):
-        at = place - len(program.creations)
-        doing = program.creations[place] if at < 0 else program.steps[at]
+    for index, (should, did) in enumerate(zip(expected, got, strict=True)):
+        at = index - len(program.creations)
+        doing = program.creations[index] if at < 0 else program.steps[at]
         assert near(program, should, did), f"{doing}\n  ON_WRITE {should!r}\n  adaptive {did!r}"
     for one, other in zip(plain, adaptive, strict=True):
         if other.on_write is None:

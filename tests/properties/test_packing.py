@@ -177,10 +177,10 @@ def test_packed_writes_equal_single_writes(
     cluster.run()
 
     assert model.seen.keys() == cluster.seen.keys()
-    for place, expected in model.seen.items():
-        got = cluster.seen[place]
-        assert (expected.dtype, expected.shape) == (got.dtype, got.shape), place
-        assert expected.tobytes() == got.tobytes(), place
+    for path, expected in model.seen.items():
+        got = cluster.seen[path]
+        assert (expected.dtype, expected.shape) == (got.dtype, got.shape), path
+        assert expected.tobytes() == got.tobytes(), path
     cluster.assert_nothing_changed()
     for variable, replica in ((v, r) for v in range(len(program.specs)) for r in cluster.replicas):
         spec = program.specs[variable]

@@ -42,9 +42,9 @@ def no_advice() -> Iterator[None]:
 def check(program: RandomProgram, strategy: tf.distribute.Strategy) -> None:
     got = run_program(program, strategy)
     expected = model_program(program)
-    for place, (should, did) in enumerate(zip(expected, got, strict=True)):
-        at = place - len(program.creations)
-        doing = program.creations[place] if at < 0 else program.steps[at]
+    for index, (should, did) in enumerate(zip(expected, got, strict=True)):
+        at = index - len(program.creations)
+        doing = program.creations[index] if at < 0 else program.steps[at]
         assert same(should, did), f"{doing}\n  expected {should!r}\n  got      {did!r}"
 
 

@@ -111,14 +111,14 @@ def test_a_changed_envelope_raises_nothing_else(
     frames = [bytearray(frame) for frame in encode(envelope)]
     for _ in range(data.draw(st.integers(1, 3))):
         frame = data.draw(st.sampled_from(frames))
-        place = data.draw(st.integers(0, len(frame)))
+        offset = data.draw(st.integers(0, len(frame)))
         match data.draw(st.sampled_from(["change", "insert", "cut", "lose", "double", "swap"])):
             case "change":
-                frame[place : place + 1] = data.draw(st.binary(min_size=1, max_size=1))
+                frame[offset : offset + 1] = data.draw(st.binary(min_size=1, max_size=1))
             case "insert":
-                frame[place:place] = data.draw(st.binary(max_size=9))
+                frame[offset:offset] = data.draw(st.binary(max_size=9))
             case "cut":
-                del frame[place : place + data.draw(st.integers(1, 9))]
+                del frame[offset : offset + data.draw(st.integers(1, 9))]
             case "lose" if len(frames) > 1:
                 frames = frames[1:]
             case "double":

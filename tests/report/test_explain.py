@@ -156,8 +156,8 @@ def outcome(strategy: Any, of: Page, example: Worked) -> tuple[Any, ...]:
     end = messages(strategy)
     components = tuple(one.numpy() for one in v.values)
     if refused is not None:
-        assert Path(__file__).name in refused.place
-        refused.place = ""  # an example has none
+        assert Path(__file__).name in refused.location
+        refused.location = ""  # an example has none
     return str(refused), components, outside, after - before, end - after
 
 

@@ -204,9 +204,9 @@ NAN = np.nan
     ],
 )
 def test_the_distance_of_components(components: list[Any], expected: Any):
-    apart, places = furthest_apart([np.asarray(component) for component in components])
+    apart, indices = furthest_apart([np.asarray(component) for component in components])
 
-    assert expected == (apart, next(iter(places), ()))
+    assert expected == (apart, next(iter(indices), ()))
 
 
 def test_equal_components_have_the_distance_zero():

@@ -225,7 +225,7 @@ def test_of_many_different_variables_the_first_are_shown():
 
 def test_a_large_result_is_shown_in_part():
     """An array has its shape and its first elements."""
-    square = [[float(place)] * 8 for place in range(8)]
+    square = [[float(index)] * 8 for index in range(8)]
     text = report(summary(result={"square": square, "one": [[1, 2], [3]]}))
 
     assert "square  [8, 8]  0  0  0  0  0  0  0  0  1  1  1  1  1  1  1  1  and 48 more\n" in text

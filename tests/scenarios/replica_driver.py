@@ -104,7 +104,7 @@ class ReplicaDriver:
         """
         if not self._running:
             raise ScenarioError(
-                f"{command.place}: {command.verb}: the function of replica "
+                f"{command.location}: {command.verb}: the function of replica "
                 f"{self.state.replica_id} has ended"
             )
         self._running[-1].commands.append(command)
@@ -162,19 +162,19 @@ class ReplicaDriver:
                 self._say(f"{command.verb} {command.words[0]}: {type(error).__name__}: {error}")
         self._perform(self.state.handle(FunctionUnwinds()))
 
-    def _operate(self, event: ReplicaEvent, place: str) -> Iterator[None]:
+    def _operate(self, event: ReplicaEvent, location: str) -> Iterator[None]:
         """Give an operation to the state, and yield until it may continue; see `_outcome`."""
         self._outcome = None
         actions = self.state.handle(event)
         self._perform(actions)
         self.state.validate()
         if any(isinstance(action, Await) and action.may_block for action in actions):
-            self._perform(self.state.handle(ProgramBlocks(place)))
+            self._perform(self.state.handle(ProgramBlocks(location)))
         waits = any(isinstance(action, Await) for action in actions)
         while waits and self._outcome is None:
             yield
         if WAIT_AND_REPEAT in actions and isinstance(self._outcome, Proceed):
-            yield from self._operate(event, place)
+            yield from self._operate(event, location)
 
     def _say(self, line: str) -> None:
         self._scene.say(f"replica {self.state.replica_id}: {line}")
@@ -185,14 +185,14 @@ class ReplicaDriver:
         elif command.verb.startswith("assign"):
             yield from self._write(command)
         else:
-            yield from self._operate(self._other_event(command), command.place)
+            yield from self._operate(self._other_event(command), command.location)
             if isinstance(self._outcome, Deliver):
                 self._say(f"{command.verb} gives {_result(self._outcome.answer)}")
 
     def _read(self, command: Command) -> Iterator[None]:
         spec = self._scene.variable(command.words[0]).spec
         self._scene.used(spec, Context.REPLICA, Operation.READ)
-        yield from self._operate(ReplicaRead(spec.variable_id), command.place)
+        yield from self._operate(ReplicaRead(spec.variable_id), command.location)
         if isinstance(self._outcome, ShowValue):
             self._say(f"read {spec.name} = {show(self._outcome.value)}")
 
@@ -201,27 +201,27 @@ class ReplicaDriver:
         spec, operation = self._scene.variable(name).spec, Operation(command.verb)
         self._scene.used(spec, Context.REPLICA, operation)
         value = to_array(literal(word), spec.dtype, spec.name)
-        write = ReplicaWrite(spec.variable_id, operation, value, command.place)
-        yield from self._operate(write, command.place)
+        write = ReplicaWrite(spec.variable_id, operation, value, command.location)
+        yield from self._operate(write, command.location)
 
     def _other_event(self, command: Command) -> ReplicaEvent:
-        place, words, name = command.place, command.words, command.options.get("name")
+        location, words, name = command.location, command.words, command.options.get("name")
         match command.verb:
             case "host_call":
-                return CallHost(Payload(" ".join(words)), place)
+                return CallHost(Payload(" ".join(words)), location)
             case "merge_call":
                 nothing = Payload(" ".join(words))
-                return EnterMerge(nothing, nothing, name, place)
+                return EnterMerge(nothing, nothing, name, location)
             case "all_reduce":
                 structure, given = _structure(words[1])
                 leaves = tuple(map(as_tensor, given))
-                return EnterReduce(ReduceOp(words[0]), structure, leaves, name, place)
+                return EnterReduce(ReduceOp(words[0]), structure, leaves, name, location)
             case "all_gather":
                 structure, given = _structure(words[1])
                 leaves = tuple(map(as_tensor, given))
-                return EnterGather(int(words[0]), structure, leaves, name, place)
+                return EnterGather(int(words[0]), structure, leaves, name, location)
             case verb:
-                raise ScenarioError(f"{place}: there is no command {verb} of a replica")
+                raise ScenarioError(f"{location}: there is no command {verb} of a replica")
 
 
 def _last(command: Command) -> FunctionReturns | FunctionRaises:

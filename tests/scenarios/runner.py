@@ -137,7 +137,7 @@ class ScenarioRunner:
         elif step.verb == "show":
             self._shows_all, self._link.untold = True, ()
         elif self._call is not None:
-            raise ScenarioError(f"{step.place}: {step.verb}: the program waits for its call")
+            raise ScenarioError(f"{step.location}: {step.verb}: the program waits for its call")
         elif step.verb == "cluster":
             self._start(step)
         elif step.verb == "call":
@@ -147,11 +147,11 @@ class ScenarioRunner:
         elif step.verb in self._OF_THE_PROGRAM:
             self._refusable(step, partial(self._OF_THE_PROGRAM[step.verb], self, step))
         else:
-            raise ScenarioError(f"{step.place}: there is no command {step.verb}")
+            raise ScenarioError(f"{step.location}: there is no command {step.verb}")
 
     def _refusable(self, step: Command, act: Callable[[], None]) -> None:
         """Do something at the location of the step, and report its error."""
-        file, _, line = step.place.rpartition(":")
+        file, _, line = step.location.rpartition(":")
         code = compile("\n" * (int(line) - 1) + "act()", file, "eval")
         try:
             eval(code, {"__name__": "program", "act": act})
@@ -277,14 +277,14 @@ class ScenarioRunner:
 
     def report(self, replica_id: int, report: Report) -> None:
         """Report the warnings of a replica, once for all replicas."""
-        for text, place in report.warnings:
+        for text, location in report.warnings:
             what = text.partition("\n")[0]  # the fixes below it name each replica's own value
             if self._strategy.is_new(what):
-                self.say(f"warning at {place}: {text}")
+                self.say(f"warning at {location}: {text}")
 
-    def warn(self, text: str, place: str) -> None:
+    def warn(self, text: str, location: str) -> None:
         """Report a warning of the coordinator."""
-        self.say(f"warning at {place}: {text}")
+        self.say(f"warning at {location}: {text}")
 
     def _next(self) -> Command | ScenarioBlock:
         if not self._steps:

@@ -30,7 +30,7 @@ class Command:
     verb: str
     words: tuple[str, ...]
     options: dict[str, str]
-    place: str  # file:line in the program that the scenario tells of
+    location: str  # file:line in the program that the scenario tells of
 
     @property
     def replica_id(self) -> int:
@@ -40,7 +40,7 @@ class Command:
             ScenarioError: It names none.
         """
         if "replica" not in self.options:
-            raise ScenarioError(f"{self.place}: {self.verb} needs replica=0, or another number")
+            raise ScenarioError(f"{self.location}: {self.verb} needs replica=0, or another number")
         return int(self.options["replica"])
 
     @property
@@ -48,7 +48,7 @@ class Command:
         """Return the link that the command names, like `0 -> coordinator`."""
         sender, arrow, receiver, *_ = (*self.words, "", "", "")
         if arrow != "->":
-            raise ScenarioError(f"{self.place}: write a link as `0 -> coordinator`")
+            raise ScenarioError(f"{self.location}: write a link as `0 -> coordinator`")
         return _end_of(sender), _end_of(receiver)
 
 
@@ -86,11 +86,11 @@ def parse(text: str) -> Iterator[ScenarioBlock]:
 
 
 def _command(line: str, number: int) -> Command:
-    line, _, place = line.partition(" at ")
+    line, _, location = line.partition(" at ")
     verb, *rest = line.split()
     options = dict(word.split("=", 1) for word in rest if "=" in word)
     words = tuple(word for word in rest if "=" not in word)
-    return Command(verb, words, options, place or f"program.py:{number}")
+    return Command(verb, words, options, location or f"program.py:{number}")
 
 
 def render(blocks: list[ScenarioBlock]) -> str:

@@ -78,7 +78,7 @@ class ScriptedLink:
         self._say(f"{sender} -> {receiver}: {self.format.tell(ends[0], message)}{what}")
 
     def _take(self, *, to_replicas: bool = False) -> tuple[Ends, Message] | None:
-        for place, (ends, message) in enumerate(self._flight):
+        for index, (ends, message) in enumerate(self._flight):
             if to_replicas and ends[1] == COORDINATOR:
                 continue
             if self._late[ends]:
@@ -86,7 +86,7 @@ class ScriptedLink:
                 self._tell(ends, message, " (delivered)")
             elif ends in self._held:
                 continue
-            return self._flight.pop(place)
+            return self._flight.pop(index)
         return None
 
     # ------------------------------------------------------------ as the coordinator's channel

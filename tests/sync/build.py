@@ -233,9 +233,9 @@ class Writes:
     def packed(self, specs: Mapping[int, VariableSpec]) -> tuple[Layout, Contribution]:
         """Return the two messages of this outbox."""
         outbox = Outbox(specs)
-        for place, one in enumerate(self.writes, 10 + self.index):
+        for location, one in enumerate(self.writes, 10 + self.index):
             value = None if one.value is None else one.value.tobytes()
-            write = Write(one.variable_id, one.operation, one.shape, f"train.py:{place}")
+            write = Write(one.variable_id, one.operation, one.shape, f"train.py:{location}")
             outbox.add(KnownWrite(write), value)
         layout, contribution = outbox.leave(self.call, self.index)
         assert isinstance(layout, Layout)
@@ -265,7 +265,7 @@ def all_reduce(
     *,
     index: int = 0,
     name: str | None = None,
-    place: str = "train.py:30",
+    location: str = "train.py:30",
 ) -> AllReduce:
     structure, leaves = _taken_apart(value)
     return AllReduce(
@@ -275,12 +275,12 @@ def all_reduce(
         structure=structure,
         leaves=leaves,
         label=name,
-        location=place,
+        location=location,
     )
 
 
 def all_gather(
-    value: Any, axis: int = 0, *, index: int = 0, name: str | None = None, place: str = ""
+    value: Any, axis: int = 0, *, index: int = 0, name: str | None = None, location: str = ""
 ) -> AllGather:
     structure, leaves = _taken_apart(value)
     return AllGather(
@@ -290,7 +290,7 @@ def all_gather(
         structure=structure,
         leaves=leaves,
         label=name,
-        location=place,
+        location=location,
     )
 
 
@@ -301,7 +301,7 @@ def _taken_apart(value: Any) -> tuple[Structure, tuple[Array, ...]]:
 
 
 def merge_call(
-    *, index: int = 0, call: int = 1, name: str | None = None, place: str = ""
+    *, index: int = 0, call: int = 1, name: str | None = None, location: str = ""
 ) -> MergeCall:
     return MergeCall(
         call_id=call,
@@ -309,7 +309,7 @@ def merge_call(
         function=NOTHING,
         arguments=NOTHING,
         label=name,
-        location=place,
+        location=location,
     )
 
 

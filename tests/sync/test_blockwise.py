@@ -102,7 +102,7 @@ def test_it_equals_a_merge_of_whole_arrays(
     if aggregation is MEAN and dtype.kind in "iu":
         aggregation = SUM  # there is no such variable
     size = data.draw(sizes(dtype.itemsize))
-    values = [numbers(dtype, size, seed + place) for place in range(count)]
+    values = [numbers(dtype, size, seed + index) for index in range(count)]
     mirror = numbers(dtype, size, seed + count) if has_mirror else None
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(blockwise, "PIECE_BYTES", PIECE_BYTES)

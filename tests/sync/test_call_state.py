@@ -152,7 +152,10 @@ def test_different_arrivals_are_refused_in_any_order(first, second, error, order
         (contribution(1.0), contribution(2.0)),
         (all_gather([1.0]), all_gather([1.0, 2.0])),
         (merge_call(), merge_call()),
-        (all_reduce(1.0, name="loss", place="a:1"), all_reduce(2.0, name="loss", place="a:2")),
+        (
+            all_reduce(1.0, name="loss", location="a:1"),
+            all_reduce(2.0, name="loss", location="a:2"),
+        ),
         (all_reduce({"a": 1.0, "b": 2.0}), all_reduce({"b": 1.0, "a": 2.0})),
     ],
 )
@@ -177,8 +180,8 @@ def test_unnamed_arrivals_from_different_lines_are_paired_and_noted_once():
     call = CallDriver(3)
     for index in (0, 1):
         for replica_id in (0, 1):
-            call.arrive(replica_id, merge_call(index=index, place="a.py:1"))
-        call.release(call.arrive(2, merge_call(index=index, place="a.py:2")))
+            call.arrive(replica_id, merge_call(index=index, location="a.py:1"))
+        call.release(call.arrive(2, merge_call(index=index, location="a.py:2")))
 
     (collectives,) = call.state.crossings()
     assert ["a.py:1", "a.py:1", "a.py:2"] == [one.location for one in collectives]
@@ -196,8 +199,8 @@ def test_unnamed_arrivals_from_one_line_are_not_noted():
 def test_strict_refuses_unnamed_arrivals_from_different_lines(order):
     call = CallDriver(3, strict=True)
     for replica_id in order:
-        place = "a.py:1" if replica_id == 2 else "a.py:2"
-        assert [] == call.arrive(replica_id, all_reduce(1.0, place=place))
+        location = "a.py:1" if replica_id == 2 else "a.py:2"
+        assert [] == call.arrive(replica_id, all_reduce(1.0, location=location))
 
     failure = call.failure()
     assert "unnamed collectives in different lines" in str(failure)
@@ -207,9 +210,9 @@ def test_strict_refuses_unnamed_arrivals_from_different_lines(order):
 
 def test_strict_pairs_arrivals_with_the_same_name_from_any_lines():
     call = CallDriver(strict=True)
-    call.arrive(0, all_reduce(1.0, name="loss", place="a.py:1"))
+    call.arrive(0, all_reduce(1.0, name="loss", location="a.py:1"))
 
-    assert [] != call.arrive(1, all_reduce(1.0, name="loss", place="a.py:2"))
+    assert [] != call.arrive(1, all_reduce(1.0, name="loss", location="a.py:2"))
 
 
 def test_different_names_are_both_reported_and_no_fix_mixes_their_values():

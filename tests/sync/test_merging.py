@@ -249,8 +249,8 @@ def statistics(pattern, *, packed):
             if packed:
                 handle(state, replica_id, contributions(*writes, index=index), now_s)
                 continue
-            for place, write in enumerate(writes):
-                handle(state, replica_id, contributions(write, index=index + place), now_s)
+            for k, write in enumerate(writes):
+                handle(state, replica_id, contributions(write, index=index + k), now_s)
     return state.registry.statistics()
 
 

@@ -76,20 +76,20 @@ def test_a_layout_is_sent_once():
 
 
 @pytest.mark.parametrize(
-    ("variable_id", "operation", "shape", "place"),
+    ("variable_id", "operation", "shape", "location"),
     [
         (V, ASSIGN, (1,), "train.py:1"),
         (W, ADD, (1,), "train.py:1"),
         (W, ASSIGN, (2,), "train.py:1"),
         (W, ASSIGN, (1,), "train.py:2"),
     ],
-    ids=["variable", "operation", "shape", "place"],
+    ids=["variable", "operation", "shape", "location"],
 )
-def test_other_writes_are_another_layout(variable_id, operation, shape, place):
+def test_other_writes_are_another_layout(variable_id, operation, shape, location):
     state = replica(spec(shape=(None,)), spec(variable_id=V, shape=(None,)))
     state.write(W, ASSIGN, array([0.0]), "train.py:1")
     first, _ = leave(state)
-    state.write(variable_id, operation, array([0.0] * shape[0]), place)
+    state.write(variable_id, operation, array([0.0] * shape[0]), location)
     second, _ = leave(state)
 
     assert first.layout_id != second.layout_id
@@ -97,8 +97,8 @@ def test_other_writes_are_another_layout(variable_id, operation, shape, place):
 
 def step_of(cluster, number, replica_id):
     """Write W `number` times: each number is another sequence of writes."""
-    for place in range(number):
-        cluster.replicas[replica_id].write(W, ADD, array(1.0), f"train.py:{place}")
+    for location in range(number):
+        cluster.replicas[replica_id].write(W, ADD, array(1.0), f"train.py:{location}")
     cluster.leave(replica_id)
 
 
@@ -109,8 +109,8 @@ def test_ids_of_layouts_are_reused_and_both_sides_agree():
     numbers = [*range(1, MAX_LAYOUTS + 3), 1, 2, MAX_LAYOUTS + 2, 1]
     for number in numbers:
         step_of(cluster, number, 0)
-        for place in range(number):  # one by one: one layout for each place
-            cluster.replicas[1].write(W, ADD, array(1.0), f"train.py:{place}")
+        for location in range(number):  # one by one: one layout for each place
+            cluster.replicas[1].write(W, ADD, array(1.0), f"train.py:{location}")
             cluster.leave(1)
 
     assert [2.0 * sum(numbers)] * 2 == cluster.read(W)
@@ -121,12 +121,12 @@ def test_ids_of_layouts_are_reused_and_both_sides_agree():
 def test_the_oldest_layout_is_forgotten_first():
     state = replica(spec())
 
-    def step(place):
-        state.write(W, ADD, array(1.0), f"train.py:{place}")
+    def step(location):
+        state.write(W, ADD, array(1.0), f"train.py:{location}")
         return names(leave(state))
 
-    for place in range(MAX_LAYOUTS + 1):
-        step(place)
+    for location in range(MAX_LAYOUTS + 1):
+        step(location)
 
     assert ["Contribution"] == step(MAX_LAYOUTS)
     assert ["Contribution"] == step(1)

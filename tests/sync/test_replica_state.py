@@ -300,9 +300,9 @@ def test_a_write_that_makes_copies_diverge_warns_once_with_name_and_location():
     state.write(W, ASSIGN, array(1.0), "train.py:7")
     state.write(W, ADD, array(1.0), "train.py:8")
 
-    ((text, place),) = state.report().warnings
+    ((text, location),) = state.report().warnings
     assert "variable 'w': assign in replica context" in text
-    assert "train.py:7" == place
+    assert "train.py:7" == location
     assert () == state.report().warnings
 
 

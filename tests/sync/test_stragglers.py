@@ -35,8 +35,8 @@ def running(num_replicas: int = 3, started_s: float = 10.0) -> CoordinatorState:
     return state
 
 
-def reduction(place: str, call: int = 1) -> AllReduce:
-    return replace(all_reduce(1.0, place=place), call_id=call)
+def reduction(location: str, call: int = 1) -> AllReduce:
+    return replace(all_reduce(1.0, location=location), call_id=call)
 
 
 def late(state: CoordinatorState) -> list[int]:

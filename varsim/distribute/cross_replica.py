@@ -59,7 +59,7 @@ class CrossReplica:
         try:
             done = self._coordinator.look(ProgramRead(variable.spec.variable_id))
         except VariableError as error:
-            error.place = error.place or user_location()
+            error.location = error.location or user_location()
             raise
         self._note_read(variable, None, done)
         return done.values[0]

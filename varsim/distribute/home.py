@@ -37,7 +37,7 @@ class Home:
         at = f" at {location}" if location else ""
         text = _FORKED if self.forked else _TEXT
         error = ContextError(text.format(thread=thread_name(), replica_id=self.replica_id, at=at))
-        error.place = location
+        error.location = location
         self._refused.append(error)
         return error
 
@@ -71,10 +71,10 @@ class Home:
     def warnings(self) -> Iterator[tuple[str, str]]:
         """Return the warning about refused threads of a function that has returned."""
         for error in self.silent():
-            if error.place not in self._told:
-                self._told.add(error.place)
-                at = f" at {error.place}" if error.place else ""
-                yield f"{_SILENT.format(at=at)}\n  {error}", error.place
+            if error.location not in self._told:
+                self._told.add(error.location)
+                at = f" at {error.location}" if error.location else ""
+                yield f"{_SILENT.format(at=at)}\n  {error}", error.location
 
 
 _SILENT = (

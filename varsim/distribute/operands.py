@@ -30,7 +30,7 @@ def explain(
     num_replicas: int,
 ) -> None:
     """Add the location and alternatives to the error of a refused write."""
-    error.place = error.place or user_location()
+    error.location = error.location or user_location()
     if not error.fixes:
         does = partial(_done, context=context, operation=operation, num_replicas=num_replicas)
         error.fixed_by(_of_operand(error, spec, value, does))

@@ -58,7 +58,7 @@ def create(**kwargs: Any) -> Variable:
     try:
         return next_creator(**kwargs)
     except VariableError as error:
-        error.place = error.place or user_location()
+        error.location = error.location or user_location()
         raise
 
 

@@ -30,17 +30,17 @@ def failure_of(error: BaseException) -> Failure:
         text=_text(error),
         traceback=_story(error),
         exit_code=_exit_code(error),
-        place=_place(error),
+        location=_location(error),
     )
 
 
-def _place(error: BaseException) -> str:
+def _location(error: BaseException) -> str:
     """Return an error's location: its own field, else that in the replica, else the program."""
-    if isinstance(error, VarsimError) and error.place:
-        return error.place
+    if isinstance(error, VarsimError) and error.location:
+        return error.location
     cause = error.__cause__
-    if isinstance(cause, ReplicaError) and (place := location_in(cause.traceback)):
-        return place
+    if isinstance(cause, ReplicaError) and (location := location_in(cause.traceback)):
+        return location
     frames = _program_frames(error)
     return f"{shown_path(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
 
@@ -104,7 +104,7 @@ def ending_of(summary: Summary) -> Ending:
         reached=_reached(summary),
         kind="" if failure is None else failure.kind,
         text="" if failure is None else failure.text,
-        location="" if failure is None else failure.place,
+        location="" if failure is None else failure.location,
         returned=_returned(summary),
     )
 

@@ -19,7 +19,7 @@ from varsim.report.summary import RunStatus, Summary
 from varsim.tracing.history import ORACLE
 from varsim.visible import OBEYED
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Version of `summary.json`; it grows when a field is removed or changes its meaning."""
 
 SUMMARY: Final = "summary.json"
@@ -241,7 +241,9 @@ def from_plain(values: Any, name: str) -> Summary:
     from pydantic import TypeAdapter, ValidationError
 
     version = values.pop("version", None) if isinstance(values, dict) else None
-    if version != VERSION:
+    if version == 1:
+        values = _of_version_1(values)
+    elif version != VERSION:
         raise ConfigError(f"{name}: a summary of version {version}; this varsim reads {VERSION}")
     try:
         return TypeAdapter(Summary).validate_python(
@@ -249,3 +251,12 @@ def from_plain(values: Any, name: str) -> Summary:
         )
     except (ValidationError, ValueError, KeyError) as error:
         raise ConfigError(f"{name} is not the summary of a run: {error}") from None
+
+
+def _of_version_1(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of version 1 under their current names: a failure had a `place`."""
+    failure = values.get("failure")
+    if not isinstance(failure, dict):
+        return values
+    named = {"location" if key == "place" else key: value for key, value in failure.items()}
+    return {**values, "failure": named}

@@ -276,8 +276,8 @@ def _rows(synchronization: Synchronization, lines: Sequence[Line]) -> Iterator[t
     if len(set(told)) == 1:
         yield synchronization.name, _ANY, *told[0]
         return
-    for place, (line, said) in enumerate(zip(lines, told, strict=True)):
-        first = "" if place else synchronization.name
+    for index, (line, said) in enumerate(zip(lines, told, strict=True)):
+        first = "" if index else synchronization.name
         yield first, line.example.aggregation.name, *said
 
 

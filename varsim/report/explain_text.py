@@ -51,8 +51,8 @@ def _plain(text: str) -> str:
 def _print_table(console: Console, block: Table) -> None:
     labels, *cells = zip(*block.rows, strict=True)
     columns = [
-        Column(heading, column, right=place >= block.numbers)
-        for place, (heading, column) in enumerate(
+        Column(heading, column, right=index >= block.numbers)
+        for index, (heading, column) in enumerate(
             zip(block.headings[1:], cells, strict=True), start=1
         )
     ]

@@ -107,8 +107,8 @@ def short_names(names: Sequence[str], width: int) -> list[str]:
             cut |= zip(alike, _apart(alike, min(room[name] for name in alike)), strict=True)
     if len(set(cut.values())) < len(cut):  # as a last resort, add a number
         cut = {
-            name: f"{middle(name, max(1, room[name] - 1 - len(str(place))))}~{place}"
-            for place, name in enumerate(cut, 1)
+            name: f"{middle(name, max(1, room[name] - 1 - len(str(number))))}~{number}"
+            for number, name in enumerate(cut, 1)
         }
     return [cut[name] + number for name, number in zip(whole, numbers, strict=True)]
 

@@ -158,11 +158,11 @@ def _elements(parts: Sequence[Digest], value: Digest | None) -> list[_Row]:
     of_value = None if value is None else _flat(value.elements)
     return [
         _Row(
-            f"  {place}" if len(parts[0].shape) > 1 else f"  [{place}]",
-            [number(column[place]) for column in columns],
-            "" if of_value is None else number(of_value[place]),
+            f"  {index}" if len(parts[0].shape) > 1 else f"  [{index}]",
+            [number(column[index]) for column in columns],
+            "" if of_value is None else number(of_value[index]),
         )
-        for place in range(len(columns[0]))
+        for index in range(len(columns[0]))
     ]
 
 
@@ -291,17 +291,17 @@ def title_of(name: str, settings: str, shape: Sequence[int | None], element: int
         return f"{name} {settings}: value at the end of each step"
     if element is None:
         return f"{name} {settings}: mean of its elements at the end of each step"
-    place = index_text(element, shape)
-    return f"{name} {settings}: element [{place}] of {dimensions(shape)}"
+    index = index_text(element, shape)
+    return f"{name} {settings}: element [{index}] of {dimensions(shape)}"
 
 
 def why_element(told: TellingElements, shape: Sequence[int | None]) -> str:
     """Return why this element is shown, and which other elements are informative."""
     first, *others = zip(told.indices, told.by, strict=True)
-    place = index_text(first[0], shape)
-    said = f"Element [{place}] is shown: {told.reason.value} {number(first[1])}."
+    index = index_text(first[0], shape)
+    said = f"Element [{index}] is shown: {told.reason.value} {number(first[1])}."
     if others:
-        listed = names([f"{index_text(place, shape)} ({number(by)})" for place, by in others])
+        listed = names([f"{index_text(index, shape)} ({number(by)})" for index, by in others])
         said += f" Next are {listed}; --at I,J shows another element, --at mean the mean of all."
     return said
 

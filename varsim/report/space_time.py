@@ -49,11 +49,11 @@ def space_time(events: Sequence[Event], names: Mapping[int, str], width: int = W
         if isinstance(event, str):
             rows.append(f"{'⋮'.rjust(left)}{_GAP}{event}")
             continue
-        place = processes.index(event.process)
+        index = processes.index(event.process)
         lines = textwrap.wrap(cell(event, names), column)
         for number, line in enumerate(lines):
             label = str(event.event) if number == 0 else ""
-            rows.append(_row([label.rjust(left), *[""] * place, line], column))
+            rows.append(_row([label.rjust(left), *[""] * index, line], column))
     return rows
 
 

@@ -116,7 +116,7 @@ class Failure:
     text: str  # its message
     traceback: str  # of the replica if it was raised there, and of the program
     exit_code: int = 1  # of `varsim exec`: what the program gave to sys.exit, else 1
-    place: str = ""  # location in the program, as file:line; "" if unknown
+    location: str = ""  # location in the program, as file:line; "" if unknown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -87,7 +87,7 @@ class Host(Protocol):
     def report(self, replica_id: int, report: Report) -> None:
         """Take what a replica reports at the end of the call, however it ends."""
 
-    def warn(self, text: str, place: str) -> None:
+    def warn(self, text: str, location: str) -> None:
         """Take a warning of the coordinator at the end of the call."""
 
 
@@ -228,8 +228,8 @@ class Coordinator:
         try:
             for replica_id, report in finish.reports:
                 host.report(replica_id, report)
-            for text, place in finish.warnings:
-                host.warn(text, place)
+            for text, location in finish.warnings:
+                host.warn(text, location)
         finally:  # a warning that is an error must not hide the failure
             _raise_failure(finish)
         return finish.returned
@@ -250,7 +250,7 @@ class Coordinator:
     def _where(self, replica_ids: Iterable[int]) -> dict[int, str]:
         """Return the lines at which replicas are now, as far as they can be seen."""
         found = {replica_id: self._channel.where(replica_id) for replica_id in replica_ids}
-        return {replica_id: place for replica_id, place in found.items() if place}
+        return {replica_id: location for replica_id, location in found.items() if location}
 
     # ------------------------------------------------------------ the loop
 

@@ -216,7 +216,7 @@ class Finish:
     reports: tuple[tuple[int, Report], ...] = ()  # of the replicas whose functions have ended
     error: VarsimError | None = None  # found by the coordinator
     raised: tuple[int, Raised] | None = None  # raised by a replica
-    warnings: tuple[tuple[str, str], ...] = ()  # of the coordinator: (text, place)
+    warnings: tuple[tuple[str, str], ...] = ()  # of the coordinator: (text, location)
 
     @property
     def story(self) -> str | None:

@@ -131,9 +131,9 @@ def combined(entries: Sequence[LogEntry], allocate: Allocate) -> tuple[Operation
     An assign replaces everything before it. A subtracted value is negated and added, which is
     exact. The result may share the array of an entry.
     """
-    places = [i for i, entry in enumerate(entries) if entry.operation is Operation.ASSIGN]
-    first, *others = entries[places[-1] :] if places else entries
-    operation = Operation.ASSIGN if places else Operation.ASSIGN_ADD
+    assigns = [i for i, entry in enumerate(entries) if entry.operation is Operation.ASSIGN]
+    first, *others = entries[assigns[-1] :] if assigns else entries
+    operation = Operation.ASSIGN if assigns else Operation.ASSIGN_ADD
     value = first.value
     negated = first.operation is Operation.ASSIGN_SUB
     if value is None or not (others or negated):

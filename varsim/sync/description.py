@@ -142,7 +142,7 @@ def _leaves(collective: AllReduce | AllGather) -> Iterator[str]:
         yield "nothing"
     for path, leaf in zip(paths[:MOST_LEAVES], collective.leaves, strict=False):
         key = f"{key_text(path)}: " if path else ""
-        sizes = ["any" if place == axis else str(size) for place, size in enumerate(leaf.shape)]
+        sizes = ["any" if index == axis else str(size) for index, size in enumerate(leaf.shape)]
         yield f"{key}{leaf.dtype}[{', '.join(sizes)}]"
     if len(paths) > MOST_LEAVES:
         yield f"… {len(paths) - MOST_LEAVES} more"

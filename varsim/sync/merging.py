@@ -68,10 +68,10 @@ class Merging:
         idle: Sequence[int],
     ) -> Steps:
         last = len(arrangement.buckets) - 1
-        for place, bucket in enumerate(arrangement.buckets):
-            settled = collectives.stop if place == last else collectives.start
+        for index, bucket in enumerate(arrangement.buckets):
+            settled = collectives.stop if index == last else collectives.start
             arrivals = collectives.arrivals[:1] if bucket.first_only else collectives.arrivals
-            values = [_buckets_of(arrival)[place] for arrival in arrivals]
+            values = [_buckets_of(arrival)[index] for arrival in arrivals]
             if len(bucket.positions) == 1:
                 write = _write(collectives.arrivals[0], collectives.start + bucket.positions[0])
                 yield from self._merge_alone(

@@ -35,7 +35,7 @@ def form_of(structure: Structure, leaves: Sequence[Array], axis: int | None) -> 
 
 
 def _of_leaf(leaf: Array, axis: int | None) -> Node:
-    sizes = ["any" if place == axis else str(size) for place, size in enumerate(leaf.shape)]
+    sizes = ["any" if index == axis else str(size) for index, size in enumerate(leaf.shape)]
     return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})", leaf.dtype.name
 
 
@@ -69,14 +69,14 @@ def _at(path: str, at_path: Mapping[int, Node | None]) -> Iterator[Fact]:
     without = tuple(i for i, node in at_path.items() if node is None)
     if without:
         yield Lacks(without, path)
-    for place, facet in enumerate(_FACETS):
+    for index, facet in enumerate(_FACETS):
         seen: dict[str, list[int]] = {}
         for i, node in at_path.items():
-            if node is not None and len(node) > place:
-                seen.setdefault(node[place], []).append(i)
+            if node is not None and len(node) > index:
+                seen.setdefault(node[index], []).append(i)
         if len(seen) > 1:
             yield Sides(fewest_first(seen), path or "the value", facet)
-            if place == 0:
+            if index == 0:
                 return
 
 

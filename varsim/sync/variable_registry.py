@@ -186,7 +186,7 @@ class VariableRegistry:
         request_id = self._next_request_id
         self._next_request_id += 1
         variable = self._variables.alone(variable_id)
-        missing = {replica_id: place for place, replica_id in enumerate(replica_ids)}
+        missing = {replica_id: index for index, replica_id in enumerate(replica_ids)}
         keep = not self._is_uncertain(variable)
         request, values = Request(), [None] * len(missing)
         self._fetches[request_id] = _Fetching(variable_id, missing, keep, request, [*values])

@@ -131,7 +131,7 @@ def _unlike(one: Any, other: Any, where: str) -> str:
         if len(one) != len(other):
             return f"{where}: {len(one)} and {len(other)} members"
         pairs = enumerate(zip(one, other, strict=True))
-        return _first((a, b, f"{where}[{place}]") for place, (a, b) in pairs)
+        return _first((a, b, f"{where}[{index}]") for index, (a, b) in pairs)
     return "" if one == other or repr(one) == repr(other) else where
 
 

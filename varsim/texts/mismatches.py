@@ -15,6 +15,8 @@ from varsim.texts.replicas import CollectiveAt, Group, group_lines
 MOST_DIFFERENCES: Final = 6
 """Largest number of differences of structures that an error lists."""
 
+_UNKNOWN: Final = "an unknown location"
+
 _SAME_LINES: Final = (
     "If they are the same operation, give it the same name= on every replica; if not, make every "
     "replica run the same lines in the same order."
@@ -95,7 +97,7 @@ _AGGREGATES: Final = {
 def _variable(spec: VariableSpec) -> str:
     return (
         f"{spec.name!r} (synchronization={spec.synchronization.name}, "
-        f"aggregation={spec.aggregation.name}, created at {spec.created_at or 'an unknown place'})"
+        f"aggregation={spec.aggregation.name}, created at {spec.created_at or _UNKNOWN})"
     )
 
 
@@ -192,7 +194,7 @@ class Uneven(Fact):
                 *group_lines(self.groups),
                 f"  {spec.name!r} (synchronization=AUTO and adaptive, "
                 f"aggregation={spec.aggregation.name}, created at "
-                f"{spec.created_at or 'an unknown place'}) needs the writes of every replica: they "
+                f"{spec.created_at or _UNKNOWN}) needs the writes of every replica: they "
                 "are combined when the variable is read.",
                 f"  {self.remedy}",
             ]
@@ -210,7 +212,7 @@ class Crossing(Fact):
     def __str__(self) -> str:
         operation = self.sides[0][0].operation
         sides = [
-            f"{operation} at {one.location or 'an unknown place'} ({name_replicas(who)})"
+            f"{operation} at {one.location or _UNKNOWN} ({name_replicas(who)})"
             for one, who in self.sides
         ]
         what = (

@@ -38,11 +38,11 @@ class Absent:
         """Raise an error: nothing is sent from here."""
         raise AssertionError("recorded messages are not sent again")
 
-    def take_back(self, place: SharedReference) -> None:  # noqa: ARG002
+    def take_back(self, reference: SharedReference) -> None:  # noqa: ARG002
         """Raise an error: nothing is sent from here."""
         raise AssertionError("recorded messages are not sent again")
 
-    def get(self, place: SharedReference, size_bytes: int) -> Array:  # noqa: ARG002  # freed memory
+    def get(self, reference: SharedReference, size_bytes: int) -> Array:  # noqa: ARG002  # freed memory
         """Return memory of an array's length."""
         return self._bytes[:size_bytes]
 

@@ -201,9 +201,9 @@ class FromProgram:
         self._variables.specs[number] = spec
 
         def make() -> Events:
-            shown, place = kept(value, self._absent), spec.created_at
+            shown, location = kept(value, self._absent), spec.created_at
             tell = self._rows.tell
-            return (tell("create", variable=number, version=0, location=place, value=shown),)
+            return (tell("create", variable=number, version=0, location=location, value=shown),)
 
         return self._to_all.first(replica_id, ("create", number), make)
 
@@ -272,8 +272,8 @@ class FromReplica:
             case Returned(call_id=call):
                 self._withheld.clear()
                 return (rows.tell("return", call=call),)
-            case Waiting(call_id=call, variable_id=variable, location=place):
-                return (rows.tell("wait", call=call, variable=variable, location=place),)
+            case Waiting(call_id=call, variable_id=variable, location=location):
+                return (rows.tell("wait", call=call, variable=variable, location=location),)
             case Layout(layout_id=layout_id, writes=writes):
                 specs = self._variables.specs
                 if all(write.variable_id in specs for write in writes):
@@ -281,23 +281,25 @@ class FromReplica:
             case Component(variable_id=variable, version=version, value=value):
                 shown = kept(value, self._absent)
                 return (rows.tell("component", variable=variable, version=version, value=shown),)
-            case SyncRequest(call_id=call, delta=delta, location=place):
-                return (rows.tell("wait", call=call, variable=delta.variable_id, location=place),)
+            case SyncRequest(call_id=call, delta=delta, location=location):
+                return (
+                    rows.tell("wait", call=call, variable=delta.variable_id, location=location),
+                )
             case (
-                AllReduce(call_id=call, position=index, label=label, location=place)
-                | AllGather(call_id=call, position=index, label=label, location=place)
-                | MergeCall(call_id=call, position=index, label=label, location=place)
+                AllReduce(call_id=call, position=index, label=label, location=location)
+                | AllGather(call_id=call, position=index, label=label, location=location)
+                | MergeCall(call_id=call, position=index, label=label, location=location)
             ):
                 columns: dict[str, Any] = {
                     "position": index,
-                    "location": place,
+                    "location": location,
                     "operation": _COLLECTIVES[type(message)],
                 }
                 if label is not None:
                     columns["note"] = label
                 return (rows.tell("arrive", call=call, **columns),)
-            case HostCall(call_id=call, location=place):
-                return (rows.tell("arrive", call=call, location=place, operation="host_call"),)
+            case HostCall(call_id=call, location=location):
+                return (rows.tell("arrive", call=call, location=location, operation="host_call"),)
             case Raised(call_id=call, traceback=story):
                 self._withheld.clear()  # unsent writes are dropped
                 where, said = location_in(story), exception_in(story)
@@ -342,12 +344,12 @@ class _RecordedOutbox:
                 one.writes, side_by_side(array, one.shapes, absent), strict=True
             ):
                 values[write] = shown
-        for index, ((variable, operation, place), value) in enumerate(
+        for index, ((variable, operation, location), value) in enumerate(
             zip(self._named, values, strict=True), start=first
         ):
             if value is NO_VALUE and withheld.get(variable):
                 value = withheld[variable].popleft()  # noqa: PLW2901
-            yield variable, operation, index, place, *value
+            yield variable, operation, index, location, *value
 
 
 def side_by_side(

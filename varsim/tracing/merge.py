@@ -227,10 +227,10 @@ class _Merger:
         variable: int,
         replica: int | None,
         version: int,
-        place: str,
+        location: str,
         value: Recorded,
     ) -> None:
-        columns = self._reads[process] = (variable, version, replica, place, *recorded(*value))
+        columns = self._reads[process] = (variable, version, replica, location, *recorded(*value))
         self._rows.tell_one("read", _READS, columns)
 
     def _again(self, process: int, count: int) -> None:
@@ -265,12 +265,12 @@ class _Merger:
         variable: int,
         replica: int | None,
         operation: str,
-        place: str,
+        location: str,
         value: Recorded,
     ) -> None:
         if process == PROGRAM and replica is not None:
             self._program.writes_to_one(variable, replica)
-        columns = variable, operation, replica, place, *recorded(*value)
+        columns = variable, operation, replica, location, *recorded(*value)
         self._rows.tell_one("write", _WRITES, columns)
 
     def _sent(self, process: int, peer: int, frames: Iterable[bytes | int] | None) -> None:

@@ -21,11 +21,11 @@ class ProgramNotes:
         variable_id: int,
         operation: Operation,
         value: Array,
-        place: str,
+        location: str,
     ) -> None:
         """Note that the program writes one or all components; no commit has been sent yet."""
         if self._trace is not None:
-            self._trace.wrote(variable_id, replica_id, operation, place, value)
+            self._trace.wrote(variable_id, replica_id, operation, location, value)
 
     def decided(self, outgoing: Iterable[Sequence[Message]]) -> None:
         """Record commits that have not been sent yet: the program may see their effect."""

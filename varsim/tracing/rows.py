@@ -116,8 +116,8 @@ class HistoryRows:
         first = self._count + 1
         number = self._numbers[process]
         rows: list[Columns] = [
-            (event, process, place, time_s, kind, call, *rest)
-            for event, place, rest in zip(count(first), count(number), columns)
+            (event, process, own, time_s, kind, call, *rest)
+            for event, own, rest in zip(count(first), count(number), columns)
         ]
         self._count += len(rows)
         self._numbers[process] = number + len(rows)

@@ -64,8 +64,10 @@ class RecordKind(IntEnum):
     BEGUN = 1  # process, num_replicas, level, protocol version, seconds since the epoch, window
     SENT = 2  # peer, frames (a number: size of an omitted frame), or None: same as before
     RECEIVED = 3  # peer: its next envelope has arrived
-    READ = 4  # variable_id, replica or None, version, place, value: (dtype, shape, digest, bytes)
-    WROTE = 5  # variable_id, replica or None, operation, place, value
+    READ = (
+        4  # variable_id, replica or None, version, location, value: (dtype, shape, digest, bytes)
+    )
+    WROTE = 5  # variable_id, replica or None, operation, location, value
     FINISHED = 6  # call_id, error text or None
     LOST = 7  # replica, how its worker ended
     ENDED = 8  # the trace was closed: nothing is missing
@@ -227,7 +229,7 @@ class Trace:
         self._defer((_RECEIVED, time.monotonic_ns(), peer))
 
     def read(
-        self, variable_id: int, replica: int | None, version: int, place: str, value: Array
+        self, variable_id: int, replica: int | None, version: int, location: str, value: Array
     ) -> None:
         """Record a read by the program or a replica.
 
@@ -236,16 +238,21 @@ class Trace:
         """
         if not self._open:
             return
-        read = variable_id, replica, version, place
+        read = variable_id, replica, version, location
         if value is self._value and read == self._read:
             self._again += 1
             return
         shown = value if type(value) is np.ndarray else np.asarray(value)
-        self._defer((_READ, time.monotonic_ns(), variable_id, replica, version, place, shown))
+        self._defer((_READ, time.monotonic_ns(), variable_id, replica, version, location, shown))
         self._read, self._value = read, value
 
     def wrote(
-        self, variable_id: int, replica: int | None, operation: Operation, place: str, value: Array
+        self,
+        variable_id: int,
+        replica: int | None,
+        operation: Operation,
+        location: str,
+        value: Array,
     ) -> None:
         """Record a local write; contributions are in the envelopes.
 
@@ -256,7 +263,7 @@ class Trace:
             return
         kept = value.tobytes() if self._is_kept(value) else None  # the caller may change it
         shown = value.dtype.char, value.shape, None, kept
-        what = variable_id, replica, operation._value_, place, shown
+        what = variable_id, replica, operation._value_, location, shown
         self._defer((_WROTE, time.monotonic_ns(), *what))
 
     def withheld(self, variable_id: int, value: Array) -> None:

@@ -172,12 +172,14 @@ def averaged_by_hand(writes: int, *, by_replicas: bool, reset: bool = False) -> 
     return story
 
 
-@pytest.mark.parametrize(("by_replicas", "place"), [(True, "hand.py:5"), (False, "hand.py:8")])
-def test_synchronising_by_hand_after_every_write_is_on_write(by_replicas: bool, place: str) -> None:
+@pytest.mark.parametrize(("by_replicas", "location"), [(True, "hand.py:5"), (False, "hand.py:8")])
+def test_synchronising_by_hand_after_every_write_is_on_write(
+    by_replicas: bool, location: str
+) -> None:
     (finding,) = averaged_by_hand(1, by_replicas=by_replicas).findings()
 
     assert (EAGER_SYNCHRONISATION, "w") == (finding.kind, finding.variable)
-    assert place == finding.locations[0][0]
+    assert location == finding.locations[0][0]
     assert 5 == finding.count  # the first has nothing to differ from: it could be a reset
 
 

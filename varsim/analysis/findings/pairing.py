@@ -31,7 +31,7 @@ NAME: Final = "`name=`"
 """The option that names collectives, so that they are paired by name."""
 
 _MOST_LINES: Final = 5
-_UNKNOWN: Final = "an unknown place"
+_UNKNOWN: Final = "an unknown location"
 
 
 class _PairedByOrder(NamedTuple):
