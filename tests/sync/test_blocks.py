@@ -7,6 +7,7 @@ import pytest
 from tests.sync.build import (
     ADD,
     ASSIGN,
+    MEAN,
     NONE,
     ON_READ,
     SUM,
@@ -14,9 +15,12 @@ from tests.sync.build import (
     V,
     W,
     array,
+    give_up,
     spec,
 )
 from tests.sync.cluster import StateCluster, commits
+from tests.sync.program import sent
+from varsim.distribute.policies import parse_synchronization
 
 THREE = [spec(variable_id=i) for i in (W, V, U)]
 
@@ -139,3 +143,24 @@ def test_local_variables_are_in_no_block():
 
     assert [] == commits(local)
     assert [] == local.contributions()
+
+
+def test_local_writes_of_a_call_that_fails_are_read_although_they_are_not_reported():
+    """Both variables were averaged as one block before."""
+    local_sgd = parse_synchronization("local_sgd:2")
+    cluster = StateCluster(*(spec(MEAN, local_sgd, variable_id=i) for i in (W, V)))
+    cluster.start()
+    for _ in range(2):
+        for variable_id in (W, V):
+            cluster.write(variable_id, 1.0, 3.0, operation=ADD)
+    cluster.leave()
+    cluster.end()
+    assert [[W, V]] == commits(cluster)
+
+    cluster.start()
+    cluster.write(V, 10.0, 20.0, operation=ADD)
+    cluster.perform(give_up(cluster.coordinator, call_id=2))
+    for replica_id, state in enumerate(cluster.replicas):
+        cluster.arrive(replica_id, *sent(state.unwind()))
+
+    assert [14.0, 24.0] == cluster.look(V)

@@ -236,7 +236,7 @@ class VariableRegistry:
         """Forget components that replicas write locally: a call has ended without a report."""
         for variable in self._variables:
             if not variable.merges:
-                variable.distrust()
+                self._variables.alone(variable.spec.variable_id).distrust()
 
     def validate(self) -> None:
         """Assert what must hold after every event."""
