@@ -125,6 +125,22 @@ def test_a_member_may_be_in_another_block_next(cluster):
     assert [[4.0] * 2, [8.0] * 2, [10.0] * 2] == values(cluster)
 
 
+def test_members_of_a_block_of_which_one_has_gone_are_merged_with_others(cluster):
+    """W leaves the block of three; V and U are united from there."""
+    cluster.perform(cluster.registry.write(W, ASSIGN, [array(100.0)] * 2, same=True))
+    assert [[W]] == commits(cluster)
+    for variable_ids in ((U, V), (W, U)):
+        cluster.start()
+        for variable_id in variable_ids:
+            cluster.write(variable_id, 1.0, 1.0, operation=ADD)
+        cluster.leave()
+        cluster.end()
+        assert [[*variable_ids]] == commits(cluster)
+
+    assert [102.0, 6.0, 10.0] == [float(cluster.registry.mirror(i)) for i in (W, V, U)]
+    assert [2, 2, 3] == [account.merges for account in cluster.registry.statistics()]
+
+
 def test_a_read_value_of_a_member_never_changes(cluster):
     before = [cluster.registry.mirror(i) for i in (W, V, U)]
     step(cluster)

@@ -226,6 +226,22 @@ def test_components_that_have_had_other_numbers_of_commits_are_merged_one_by_one
     assert [[3.0] * 2, [103.0] * 2, [3.0] * 2] == [cluster.read(i) for i in (W, V, U)]
 
 
+def test_components_with_equal_numbers_of_commits_again_are_merged_as_one():
+    cluster = StateCluster(*THREE)
+    for replica_id in (1, 0):
+        cluster.perform(cluster.registry.write_component(V, replica_id, ASSIGN, array(100.0)))
+    cluster.perform(cluster.registry.write(V, ASSIGN, [array(100.0)] * 2, same=True))
+    commits(cluster)
+    cluster.start()
+    for variable_id in (W, V, U):
+        cluster.write(variable_id, 1.0, 2.0, operation=ADD)
+    cluster.leave()
+
+    assert [[W, V, U]] == commits(cluster)
+    assert [3, 3] == [state.components.variables[V].version for state in cluster.replicas]
+    assert [[3.0] * 2, [103.0] * 2, [3.0] * 2] == [cluster.read(i) for i in (W, V, U)]
+
+
 # ---------------------------------------------------------------- statistics
 
 

@@ -37,12 +37,12 @@ class Block:
         self.variable_ids = variable_ids
         self.is_single = len(parts) == 1
         self.versions: Array = np.array(versions, np.int64)
-        self._shapes = [part.shape for part in parts]
-        self._ends = [0, *accumulate(part.size for part in parts)]
         self._taken: dict[int, Array] = {}  # by slot, of this version
         if self.is_single:
             self.values = parts[0]
         else:
+            self._shapes = [part.shape for part in parts]
+            self._ends = [0, *accumulate(part.size for part in parts)]
             self.values = np.concatenate([part.reshape(-1) for part in parts])
             self.values.setflags(write=False)
         self.is_owned = self.values.flags.writeable  # no other reference to them exists

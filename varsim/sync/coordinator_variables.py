@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,62 +15,83 @@ from varsim.sync.block import Block
 from varsim.sync.statistics import Account
 
 
-@dataclass(slots=True)
-class CoordinatorVariable:
-    """The coordinator's knowledge of one variable.
+class CoordinatorBlock(Block):
+    """Variables that are merged together as one array, and the cost of these merges.
 
-    `mirror` is the value that every component certainly holds; None if they may differ. While it
-    is known, a cross-replica read needs no message, and a merge is sent as its resulting value.
-    Otherwise every replica applies the operation to its own component, and `components` holds the
-    components that are still known.
+    `values` are the mirrors: the values that all components certainly hold. While a mirror is
+    known, a cross-replica read needs no message, and a merge is sent as its resulting value.
 
-    While the variable is in a `block`, the block holds its mirror, versions and merges.
+    A block of one variable may have no mirror: its components may differ, and every replica applies
+    an operation to its own component. Then `components` holds those that are known, and `values`
+    does not exist, so that reading it is an error.
     """
 
-    account: Account
-    mirror: Array | None
-    versions: list[int]  # of every replica's component
-    merges: bool  # whether replicas only change it together
-    components: list[Array | None] = field(default_factory=list)  # used while `mirror` is None
-    waited_until_s: list[float] = field(default_factory=list)  # by replica
-    block: CoordinatorBlock | None = None
-    slot: int = 0
+    __slots__ = (
+        "components",
+        "merges",
+        "num_replicas",
+        "own_commits",
+        "waited_s",
+        "waited_until_s",
+    )
 
-    @property
-    def spec(self) -> VariableSpec:
-        """Return the spec of the variable."""
-        return self.account.spec
+    def __init__(
+        self,
+        variable_ids: Array,
+        mirrors: Sequence[Array],
+        versions: Sequence[int],
+        waited_until_s: Sequence[float],
+        num_replicas: int,
+    ) -> None:
+        super().__init__(variable_ids, mirrors, versions)
+        self.num_replicas = num_replicas
+        self.components: list[Array | None] = []  # by replica; empty while the mirror is known
+        self.own_commits: list[int] = []  # by replica, beyond `versions`; empty if all are equal
+        self.waited_until_s: Array = np.array(waited_until_s)
+        self.merges = 0  # not in the accounts yet, …
+        self.waited_s: Array = np.zeros(len(mirrors))  # … with the time that was waited for them
+
+    # ------------------------------------------------------------ values
+
+    def mirror(self, slot: int = 0) -> Array | None:
+        """Return the value that every component of a variable holds; None if they may differ."""
+        return None if self.components else self.value(slot)
 
     def diverge(self) -> None:
         """Note that the components may differ from now on."""
-        if self.mirror is not None:
-            self.components = [self.mirror] * len(self.versions)
-            self.mirror = None
+        if not self.components:
+            self.components = [self.values] * self.num_replicas
+            del self.values
 
     def distrust(self) -> None:
         """Note that any component may have changed."""
-        self.mirror = None
-        self.components = [None] * len(self.versions)
+        self.diverge()
+        self.components = [None] * self.num_replicas
+
+    def distrust_one(self, replica_id: int) -> None:
+        """Note that one component may have changed."""
+        self.diverge()
+        self.components[replica_id] = None
 
     def learn(self, replica_id: int, value: Array) -> None:
-        """Take a component that a replica has sent, if `mirror` is None."""
-        if self.mirror is None:
+        """Take a component that a replica has sent, if the mirror is not known."""
+        if self.components:
             value.setflags(write=False)
             self.components[replica_id] = value
 
     def apply(self, operation: Operation, value: Array) -> None:
         """Apply an operation with the same value to all components."""
-        value.setflags(write=False)  # several components may share it
         if operation is Operation.ASSIGN:
-            self.mirror = value
             self.components = []
+            self.install(value, self.versions)
             return
-        self.diverge()
-        for replica_id in range(len(self.versions)):
+        value.setflags(write=False)  # several components may share it
+        for replica_id in range(self.num_replicas):
             self.apply_to(replica_id, operation, value)
 
     def apply_to(self, replica_id: int, operation: Operation, value: Array) -> None:
-        """Apply an operation to one component; `mirror` must be None."""
+        """Apply an operation to one component; the others may differ from now on."""
+        self.diverge()
         before = self.components[replica_id]
         if operation is Operation.ASSIGN:
             self.components[replica_id] = value
@@ -79,203 +100,190 @@ class CoordinatorVariable:
             after.setflags(write=False)
             self.components[replica_id] = after
 
+    # ------------------------------------------------------------ commits
 
-class CoordinatorBlock(Block):
-    """Variables whose mirrors are merged together as one array, and the cost of these merges."""
+    def versions_of(self, replica_id: int) -> Array:
+        """Return the number of commits of one replica's components."""
+        return self.versions + self.own_commits[replica_id] if self.own_commits else self.versions
 
-    __slots__ = ("merges", "waited_s", "waited_until_s")
+    def commit_all(
+        self, operation: Operation, value: Array, call_id: int = BY_PROGRAM, settled: int = 0
+    ) -> list[CoordinatorAction]:
+        """Return the commits of an operation on all components."""
+        self.versions = self.versions + 1  # a new array, because messages hold the old one
+        if self.own_commits:
+            return [
+                Send(i, self._commit(i, operation, value, call_id, settled))
+                for i in range(self.num_replicas)
+            ]
+        commit = self._commit(0, operation, value, call_id, settled)
+        return [Send(i, commit) for i in range(self.num_replicas)]
 
-    def __init__(self, members: Sequence[CoordinatorVariable], variable_ids: Array) -> None:
-        mirrors = [member.mirror for member in members if member.mirror is not None]
-        super().__init__(variable_ids, mirrors, [member.versions[0] for member in members])
-        self.merges = 0
-        self.waited_s: Array = np.zeros(len(members))
-        self.waited_until_s: Array = np.array([member.waited_until_s for member in members])
+    def commit_to(self, replica_id: int, operation: Operation, value: Array) -> Send:
+        """Return the commit of an operation by the program on one component."""
+        if not self.own_commits:
+            self.own_commits = [0] * self.num_replicas
+        self.own_commits[replica_id] += 1
+        commit = self._commit(replica_id, operation, value, BY_PROGRAM, 0)
+        if len(set(self.own_commits)) == 1:
+            self.versions, self.own_commits = self.versions_of(0), []
+        return Send(replica_id, commit)
 
-    def wait(self, since_s: Sequence[float], now_s: float) -> None:
-        """Add the replicas' waiting time for a merge, without the time for earlier merges."""
+    def _commit(
+        self, replica_id: int, operation: Operation, value: Array, call_id: int, settled: int
+    ) -> Commit:
+        value.setflags(write=False)  # several components may share it
+        return Commit(
+            call_id=call_id,
+            settled=settled,
+            variable_ids=self.variable_ids,
+            versions=self.versions_of(replica_id),
+            operation=operation,
+            value=value,
+        )
+
+    # ------------------------------------------------------------ costs
+
+    def merged(self, since_s: Sequence[float], now_s: float) -> None:
+        """Count a merge of several variables, and the replicas' waiting time for it.
+
+        The time that they waited for an earlier merge of the same variable is not counted again.
+        """
         self.merges += 1
-        self.waited_s += (now_s - np.maximum(since_s, self.waited_until_s)).sum(axis=1)
+        waited_s = now_s - np.maximum(np.array(since_s)[:, np.newaxis], self.waited_until_s)
+        self.waited_s += waited_s.sum(axis=0)
         self.waited_until_s[:] = now_s
+
+    def wait(self, since_s: Sequence[float], now_s: float) -> float:
+        """Return the replicas' waiting time for a merge, as in `merged`, of a block of one."""
+        until_s = float(self.waited_until_s[0])
+        self.waited_until_s[0] = now_s
+        return sum(now_s - max(at_s, until_s) for at_s in since_s)
+
+
+@dataclass(slots=True)
+class CoordinatorVariable:
+    """The coordinator's knowledge of one variable. Its block holds the components' values."""
+
+    account: Account
+    merges: bool  # whether replicas only change it together
+    block: CoordinatorBlock
+    slot: int = 0  # in the block
+
+    @property
+    def spec(self) -> VariableSpec:
+        """Return the spec of the variable."""
+        return self.account.spec
+
+    @property
+    def mirror(self) -> Array | None:
+        """Return the value that every component holds; None if they may differ."""
+        return self.block.mirror(self.slot)
+
+    def component(self, replica_id: int) -> Array | None:
+        """Return a component; None if it is not known."""
+        components = self.block.components
+        return components[replica_id] if components else self.block.value(self.slot)
+
+    def version(self, replica_id: int) -> int:
+        """Return the number of commits of a component."""
+        return int(self.block.versions_of(replica_id)[self.slot])
 
 
 class CoordinatorVariables:
-    """All variables of one cluster, and the commits to them.
+    """All variables of one cluster, each in one block.
 
-    Variables that replicas write together share a block until one of them is used alone. One array
-    operation and one commit serve a whole block.
+    Variables that replicas write together share a block. One array operation and one commit serve
+    the whole block. When one of them is changed alone, it gets a block of its own. The others stay
+    where they are, but that block is not merged any more: the next merge of all makes a new one.
     """
 
     def __init__(self, num_replicas: int) -> None:
         self.num_replicas = num_replicas
-        self._by_id: dict[int, CoordinatorVariable] = {}
-        self._blocks: dict[bytes, CoordinatorBlock] = {}  # each by its key
-
-    def __contains__(self, variable_id: object) -> bool:
-        return variable_id in self._by_id
-
-    def __iter__(self) -> Iterator[CoordinatorVariable]:
-        return iter(self._by_id.values())
+        self.by_id: dict[int, CoordinatorVariable] = {}
+        self._merged: dict[bytes, CoordinatorBlock] = {}  # blocks of several variables, by key
 
     def add(self, spec: VariableSpec, value: Array) -> None:
         """Add a variable, whose components all hold `value`."""
         value.setflags(write=False)
-        count = self.num_replicas
-        self._by_id[spec.variable_id] = CoordinatorVariable(
-            Account(spec),
-            value,
-            [0] * count,
-            policies.merges(spec),
-            waited_until_s=[0.0] * count,
-        )
+        number = np.array([spec.variable_id], np.int64)
+        block = CoordinatorBlock(number, [value], [0], [0.0], self.num_replicas)
+        variable = CoordinatorVariable(Account(spec), policies.merges(spec), block)
+        self.by_id[spec.variable_id] = variable
 
     def remove(self, variable_id: int) -> CoordinatorVariable | None:
         """Remove a variable that the program has dropped; return it."""
-        if variable_id not in self._by_id:
+        variable = self.by_id.get(variable_id)
+        if variable is not None:
+            self._retire(variable.block)
+            del self.by_id[variable_id]
+        return variable
+
+    def separate(self, variable: CoordinatorVariable) -> CoordinatorBlock:
+        """Return a block that holds this variable only; take it out of a larger one."""
+        if not variable.block.is_single:
+            self._retire(variable.block)
+            number = np.array([variable.spec.variable_id], np.int64)
+            variable.block, variable.slot = self._block_of(number, [variable]), 0
+        return variable.block
+
+    def unite(self, variable_ids: Array) -> CoordinatorBlock | None:
+        """Return the block of these variables, if the components of each are known to be equal."""
+        block = self._merged.get(variable_ids.tobytes())
+        if block is not None:
+            return block
+        members = [self.by_id[variable_id] for variable_id in variable_ids.tolist()]
+        if any(member.block.components or member.block.own_commits for member in members):
             return None
-        variable = self.alone(variable_id)
-        del self._by_id[variable_id]
-        return variable
+        for member in members:
+            self._retire(member.block)
+        block = self._block_of(variable_ids, members)
+        for slot, member in enumerate(members):
+            member.block, member.slot = block, slot
+        self._merged[block.key] = block
+        return block
 
-    def peek(self, variable_id: int) -> CoordinatorVariable:
-        """Return a variable's own record; if it is in a block, as it was before that."""
-        return self._by_id[variable_id]
+    def _block_of(
+        self, variable_ids: Array, members: Sequence[CoordinatorVariable]
+    ) -> CoordinatorBlock:
+        return CoordinatorBlock(
+            variable_ids,
+            [member.block.value(member.slot) for member in members],
+            [int(member.block.versions[member.slot]) for member in members],
+            [float(member.block.waited_until_s[member.slot]) for member in members],
+            self.num_replicas,
+        )
 
-    def mirror(self, variable_id: int) -> Array | None:
-        """Return the value that every component of a variable holds; None if they may differ."""
-        variable = self._by_id[variable_id]
-        return variable.mirror if variable.block is None else variable.block.value(variable.slot)
-
-    def versions(self, variable_id: int) -> list[int]:
-        """Return the number of commits of each component of a variable."""
-        variable = self._by_id[variable_id]
-        if variable.block is None:
-            return variable.versions
-        return [int(variable.block.versions[variable.slot])] * self.num_replicas
-
-    def alone(self, variable_id: int) -> CoordinatorVariable:
-        """Return a variable's own record, up to date; dissolve its block, if it is in one."""
-        variable = self._by_id[variable_id]
-        if variable.block is not None:
-            self._dissolve(variable.block)
-        return variable
+    def _retire(self, block: CoordinatorBlock) -> None:
+        """Merge a block no more; its variables may stay in it."""
+        if block.key in self._merged:
+            self._settle(block)
+            del self._merged[block.key]
 
     def settle(self) -> None:
         """Bring all accounts up to date."""
-        for block in self._blocks.values():
+        for block in self._merged.values():
             self._settle(block)
 
     def _settle(self, block: CoordinatorBlock) -> None:
-        for slot, variable_id in enumerate(block.variable_ids.tolist()):
-            waited_s, size_bytes = float(block.waited_s[slot]), block.size_bytes(slot)
-            account = self._by_id[variable_id].account
+        each = zip(block.variable_ids.tolist(), block.waited_s.tolist(), strict=True)
+        for slot, (variable_id, waited_s) in enumerate(each):
+            account, size_bytes = self.by_id[variable_id].account, block.size_bytes(slot)
             account.merged(block.merges, self.num_replicas, size_bytes, waited_s)
         block.merges = 0
         block.waited_s[:] = 0
 
-    def _dissolve(self, block: CoordinatorBlock) -> None:
-        self._settle(block)
-        del self._blocks[block.key]
-        for slot, variable_id in enumerate(block.variable_ids.tolist()):
-            member = self._by_id[variable_id]
-            member.mirror = block.value(slot)
-            member.versions = [int(block.versions[slot])] * self.num_replicas
-            member.waited_until_s = block.waited_until_s[slot].tolist()
-            member.block = None
-
-    def block(self, variable_ids: Array) -> CoordinatorBlock | None:
-        """Return the block of these variables, if the components of each are known to be equal."""
-        block = self._blocks.get(variable_ids.tobytes())
-        if block is not None:
-            return block
-        members = [self.alone(variable_id) for variable_id in variable_ids.tolist()]
-        if any(member.mirror is None or len(set(member.versions)) > 1 for member in members):
-            return None
-        block = CoordinatorBlock(members, variable_ids)
-        self._blocks[block.key] = block
-        for slot, member in enumerate(members):
-            member.block, member.slot = block, slot
-        return block
-
-    # ------------------------------------------------------------ commits
-
-    def commit_all(
-        self,
-        variable: CoordinatorVariable,
-        operation: Operation,
-        value: Array,
-        call_id: int = BY_PROGRAM,
-        settled: int = 0,
-    ) -> list[CoordinatorAction]:
-        """Return the commits of an operation on all components of a variable without a block."""
-        versions = [version + 1 for version in variable.versions]
-        if len(set(versions)) == 1:
-            variable.versions = versions
-            commit = _commit(variable, versions[0], operation, value, call_id, settled)
-            return self.to_all(commit)
-        return [
-            self.commit_to(variable, i, operation, value, call_id, settled)
-            for i in range(self.num_replicas)
-        ]
-
-    def commit_to(
-        self,
-        variable: CoordinatorVariable,
-        replica_id: int,
-        operation: Operation,
-        value: Array,
-        call_id: int = BY_PROGRAM,
-        settled: int = 0,
-    ) -> Send:
-        """Return the commit of an operation on one component of a variable without a block."""
-        variable.versions[replica_id] += 1
-        version = variable.versions[replica_id]
-        return Send(replica_id, _commit(variable, version, operation, value, call_id, settled))
-
-    def commit_block(
-        self, block: CoordinatorBlock, values: Array, call_id: int, settled: int
-    ) -> list[CoordinatorAction]:
-        """Return the commits of new values of all variables of a block."""
-        block.install(values, block.versions + 1)
-        return self.to_all(
-            Commit(
-                call_id=call_id,
-                settled=settled,
-                variable_ids=block.variable_ids,
-                versions=block.versions,
-                operation=Operation.ASSIGN,
-                value=block.values,
-            )
-        )
-
-    def to_all(self, message: Commit) -> list[CoordinatorAction]:
-        """Return the same message for every replica."""
-        return [Send(i, message) for i in range(self.num_replicas)]
-
     def validate(self, specs: Iterable[int]) -> None:
         """Assert what must hold after every event."""
-        assert self._by_id.keys() <= set(specs)
-        for variable in self:
-            mirror = self.mirror(variable.spec.variable_id)
+        assert self.by_id.keys() <= set(specs)
+        for variable_id, variable in self.by_id.items():
+            block, mirror = variable.block, variable.mirror
+            assert variable_id == variable.spec.variable_id == block.variable_ids[variable.slot]
             assert mirror is None or mirror.dtype == variable.spec.dtype
-            assert (mirror is None) == bool(variable.components)
-            assert variable.block is None or self._blocks[variable.block.key] is variable.block
-
-
-def _commit(
-    variable: CoordinatorVariable,
-    version: int,
-    operation: Operation,
-    value: Array,
-    call_id: int,
-    settled: int,
-) -> Commit:
-    value.setflags(write=False)  # several components may share it
-    return Commit(
-        call_id=call_id,
-        settled=settled,
-        variable_ids=np.array([variable.spec.variable_id], np.int64),
-        versions=np.array([version], np.int64),
-        operation=operation,
-        value=value,
-    )
+            assert (mirror is None) != hasattr(block, "values")
+            assert block.is_single or not (block.components or block.own_commits)
+            assert not block.own_commits or len(set(block.own_commits)) > 1
+            assert not block.merges or self._merged[block.key] is block
+        for block in self._merged.values():
+            assert len(block.variable_ids) > 1
+            assert all(self.by_id[i].block is block for i in block.variable_ids.tolist())

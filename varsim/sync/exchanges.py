@@ -143,7 +143,7 @@ class Exchanges:
         """Count the merges that ON_WRITE would have made by now."""
         deferral = self._deferrals.get(variable_id)
         if deferral is not None:
-            account = self._variables.alone(variable_id).account
+            account = self._variables.by_id[variable_id].account
             account.deferred = min(write_count.count for write_count in deferral.told)
 
     # ------------------------------------------------------------ requests
@@ -262,7 +262,7 @@ class Exchanges:
                 continue
             request_id = self._new_id()
             deferral.requested[replica_id] = request_id
-            self._variables.alone(variable_id).account.exchange_moved(1, 0)
+            self._variables.by_id[variable_id].account.exchange_moved(1, 0)
             pull = PullDeltas(request_id=request_id, variable_id=variable_id, count=watermark)
             yield Send(replica_id, pull)
 
@@ -281,21 +281,22 @@ class Exchanges:
         watermark = write_counts[0].count
         if len(set(write_counts)) > 1:
             raise self._uneven(variable_id, write_counts)
-        variable = self._variables.alone(variable_id)
-        operation, mirror = deltas[0].operation, variable.mirror
+        variable = self._variables.by_id[variable_id]
+        block = self._variables.separate(variable)
+        operation, mirror = deltas[0].operation, block.mirror()
         values = [delta.values[0] for delta in deltas if delta.values]
         aggregation = variable.spec.aggregation
         reduce.require_combinable(values, aggregation)
         new = yield Reduce(next(self._tokens), values, aggregation, operation, mirror, idle)
         if mirror is not None:
             operation = Operation.ASSIGN
-        variable.apply(operation, new)
+        block.apply(operation, new)
         since_s = deferral.watermarks.pop(watermark)
         variable.account.exchanged(count, new.nbytes, sum(now_s - at_s for at_s in since_s))
         deferral.exchanged = write_counts[0]
         deferral.deltas.clear()
         deferral.requested.clear()
-        yield from self._variables.commit_all(variable, operation, new, OF_DEFERRED, watermark)
+        yield from block.commit_all(operation, new, OF_DEFERRED, watermark)
         if call is not None:
             call.settle(variable_id, watermark)
         for request, wanted in list(self._requests.items()):
@@ -305,7 +306,7 @@ class Exchanges:
 
     def _moved(self, delta: Delta) -> None:
         size_bytes = sum(value.nbytes for value in delta.values)
-        self._variables.alone(delta.variable_id).account.exchange_moved(1, size_bytes)
+        self._variables.by_id[delta.variable_id].account.exchange_moved(1, size_bytes)
 
     def _new_id(self) -> int:
         self._next_request_id += 1

@@ -46,7 +46,7 @@ class Merging:
                 own[position - arrival.start]
                 for own, arrival in zip(values_of, collectives.arrivals, strict=True)
             ]
-            if self._variables.peek(write.variable_id).account.first_only:
+            if self._variables.by_id[write.variable_id].account.first_only:
                 del values[1:]
             yield from self._merge_alone(
                 call_id, collectives, write, values, now_s, idle, position + 1
@@ -55,7 +55,7 @@ class Merging:
     def _fits(self, arrangement: Arrangement) -> bool:
         """Return whether every bucket can be merged as one array."""
         return all(
-            len(bucket.positions) == 1 or self._variables.block(bucket.variable_ids) is not None
+            len(bucket.positions) == 1 or self._variables.unite(bucket.variable_ids) is not None
             for bucket in arrangement.buckets
         )
 
@@ -78,14 +78,15 @@ class Merging:
                     call_id, collectives, write, values, now_s, idle, settled
                 )
                 continue
-            block = self._variables.block(bucket.variable_ids)
+            block = self._variables.unite(bucket.variable_ids)
             assert block is not None, "a write before it has changed nothing of that"
             reduce.require_combinable(values, bucket.aggregation)
             new = yield Reduce(
                 next(self._tokens), values, bucket.aggregation, bucket.operation, block.values, idle
             )
-            block.wait([arrival.at_s for arrival in collectives.arrivals], now_s)
-            yield self._variables.commit_block(block, new, call_id, settled)
+            block.merged([arrival.at_s for arrival in collectives.arrivals], now_s)
+            block.apply(Operation.ASSIGN, new)
+            yield block.commit_all(Operation.ASSIGN, new, call_id, settled)
 
     def _merge_alone(
         self,
@@ -97,19 +98,20 @@ class Merging:
         idle: Sequence[int],
         settled: int,
     ) -> Steps:
-        variable = self._variables.alone(write.variable_id)
-        spec, mirror, operation = variable.spec, variable.mirror, write.operation
+        variable = self._variables.by_id[write.variable_id]
+        block = self._variables.separate(variable)
+        spec, mirror, operation = variable.spec, block.mirror(), write.operation
         reduce.require_one_shape(values)
         if mirror is not None:
             check_shape(spec, operation, mirror, values[0])
         reduce.require_numbers(values, spec.aggregation)
         new = yield Reduce(next(self._tokens), values, spec.aggregation, operation, mirror, idle)
-        waited_s = _waited_s(collectives, variable.waited_until_s, now_s)
+        waited_s = block.wait([arrival.at_s for arrival in collectives.arrivals], now_s)
         variable.account.merged(1, len(collectives.arrivals), new.nbytes, waited_s)
         if mirror is not None:
             operation = Operation.ASSIGN
-        variable.apply(operation, new)
-        yield self._variables.commit_all(variable, operation, new, call_id, settled)
+        block.apply(operation, new)
+        yield block.commit_all(operation, new, call_id, settled)
 
 
 def _write(arrival: Arrival, position: int) -> Write:
@@ -126,12 +128,3 @@ def _buckets_of(arrival: Arrival) -> tuple[Array, ...]:
 def _values_of(arrival: Arrival) -> list[Array]:
     assert arrival.plan is not None, "a contribution has a plan"
     return unpack(arrival.plan.writes, arrival.plan.arrangement.buckets, _buckets_of(arrival))
-
-
-def _waited_s(collectives: Collectives, waited_until_s: list[float], now_s: float) -> float:
-    """Return the replicas' total wait for this merge, without the time for earlier merges."""
-    waited_s = 0.0
-    for replica_id, arrival in enumerate(collectives.arrivals):
-        waited_s += now_s - max(arrival.at_s, waited_until_s[replica_id])
-        waited_until_s[replica_id] = now_s
-    return waited_s

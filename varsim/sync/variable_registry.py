@@ -76,9 +76,8 @@ class VariableRegistry:
 
     def mirror(self, variable_id: int) -> Array | None:
         """Return the value that every component of a variable holds; None if they may differ."""
-        if self._is_uncertain(self._variables.peek(variable_id)):
-            return None
-        return self._variables.mirror(variable_id)
+        variable = self._variables.by_id[variable_id]
+        return None if self._is_uncertain(variable) else variable.mirror
 
     def _is_uncertain(self, variable: CoordinatorVariable) -> bool:
         """Return whether a running call may have written components that are not reported yet."""
@@ -86,12 +85,14 @@ class VariableRegistry:
 
     def version(self, variable_id: int, replica_id: int | None) -> int:
         """Return the number of commits of a component; without a replica_id the largest one."""
-        versions = self._variables.versions(variable_id)
-        return max(versions) if replica_id is None else versions[replica_id]
+        variable = self._variables.by_id[variable_id]
+        if replica_id is not None:
+            return variable.version(replica_id)
+        return max(variable.version(i) for i in range(self.num_replicas))
 
     def count_read(self, variable_id: int) -> None:
         """Count a read by the program."""
-        self._variables.peek(variable_id).account.reads += 1
+        self._variables.by_id[variable_id].account.reads += 1
 
     def write(
         self, variable_id: int, operation: Operation, values: Sequence[Array], *, same: bool
@@ -104,7 +105,7 @@ class VariableRegistry:
         Raises:
             ShapeError: A value does not fit; nothing has changed.
         """
-        variable = self._variables.alone(variable_id)
+        variable = self._variables.by_id[variable_id]
         mirror = self.mirror(variable_id)
         for value in values[:1] if same else values:
             check_shape(variable.spec, operation, value if mirror is None else mirror, value)
@@ -114,8 +115,7 @@ class VariableRegistry:
             value = values[0]
             if mirror is not None:
                 value, operation = reduce.apply(operation, mirror, value), Operation.ASSIGN
-            self._apply(variable, operation, value)
-            return self._variables.commit_all(variable, operation, value)
+            return self._to_all(variable, operation, value)
         return [self._to_one(variable, i, operation, value) for i, value in enumerate(values)]
 
     def overwrite(self, variable_id: int, value: Array) -> list[CoordinatorAction]:
@@ -127,19 +127,24 @@ class VariableRegistry:
             ShapeError: The value does not fit; nothing has changed.
             MismatchError: The replicas have not written it alike.
         """
-        variable = self._variables.alone(variable_id)
+        variable = self._variables.by_id[variable_id]
         check_shape(variable.spec, Operation.ASSIGN, value, value)
         count = self.exchanges.overwrite(variable_id)
         variable.account.writes += 1
         variable.account.moved(self.num_replicas, self.num_replicas * value.nbytes)
-        variable.apply(Operation.ASSIGN, value)
-        return self._variables.commit_all(variable, Operation.ASSIGN, value, OF_DEFERRED, count)
+        block = self._variables.separate(variable)
+        block.apply(Operation.ASSIGN, value)
+        return block.commit_all(Operation.ASSIGN, value, OF_DEFERRED, count)
 
-    def _apply(self, variable: CoordinatorVariable, operation: Operation, value: Array) -> None:
+    def _to_all(
+        self, variable: CoordinatorVariable, operation: Operation, value: Array
+    ) -> list[CoordinatorAction]:
+        block = self._variables.separate(variable)
         if self._is_uncertain(variable) and operation is not Operation.ASSIGN:
-            variable.distrust()
+            block.distrust()
         else:
-            variable.apply(operation, value)
+            block.apply(operation, value)
+        return block.commit_all(operation, value)
 
     def write_component(
         self, variable_id: int, replica_id: int, operation: Operation, value: Array
@@ -149,7 +154,7 @@ class VariableRegistry:
         Args:
             value: Of the variable's dtype, and of a shape that fits the component.
         """
-        variable = self._variables.alone(variable_id)
+        variable = self._variables.by_id[variable_id]
         variable.account.writes += 1
         variable.account.moved(1, value.nbytes)
         return [self._to_one(variable, replica_id, operation, value)]
@@ -157,24 +162,20 @@ class VariableRegistry:
     def _to_one(
         self, variable: CoordinatorVariable, replica_id: int, operation: Operation, value: Array
     ) -> CoordinatorAction:
-        variable.diverge()
+        block = self._variables.separate(variable)
         if self._is_uncertain(variable):
-            variable.components[replica_id] = None
-        variable.apply_to(replica_id, operation, value)
-        return self._variables.commit_to(variable, replica_id, operation, value)
+            block.distrust_one(replica_id)
+        block.apply_to(replica_id, operation, value)
+        return block.commit_to(replica_id, operation, value)
 
     # ------------------------------------------------------------ fetches
 
     def known(self, variable_id: int, replica_ids: Sequence[int]) -> tuple[Array | None, ...]:
         """Return the components of some replicas, as far as they are known without a message."""
-        mirror = self.mirror(variable_id)
-        variable = self._variables.peek(variable_id)
-        if mirror is not None:
-            found: tuple[Array | None, ...] = (mirror,) * len(replica_ids)
-        elif self._is_uncertain(variable):
-            found = (None,) * len(replica_ids)
-        else:
-            found = tuple(variable.components[i] for i in replica_ids)
+        variable = self._variables.by_id[variable_id]
+        if self._is_uncertain(variable):
+            return (None,) * len(replica_ids)
+        found = tuple(variable.component(i) for i in replica_ids)
         if not variable.merges:
             variable.account.spared += sum(value is not None for value in found)
         return found
@@ -185,7 +186,7 @@ class VariableRegistry:
         """Ask replicas for their components; the answer has the same order."""
         request_id = self._next_request_id
         self._next_request_id += 1
-        variable = self._variables.alone(variable_id)
+        variable = self._variables.by_id[variable_id]
         missing = {replica_id: index for index, replica_id in enumerate(replica_ids)}
         keep = not self._is_uncertain(variable)
         request, values = Request(), [None] * len(missing)
@@ -200,11 +201,11 @@ class VariableRegistry:
         if fetching is None or replica_id not in fetching.missing:
             return
         fetching.values[fetching.missing.pop(replica_id)] = message.value
-        if message.variable_id in self._variables:
-            variable = self._variables.peek(message.variable_id)
+        variable = self._variables.by_id.get(message.variable_id)
+        if variable is not None:
             variable.account.moved(0, message.value.nbytes)
-            if fetching.keep and variable.versions[replica_id] == message.version:
-                variable.learn(replica_id, message.value)
+            if fetching.keep and variable.version(replica_id) == message.version:
+                variable.block.learn(replica_id, message.value)
         if not fetching.missing:
             del self._fetches[message.request_id]
             fetching.request.end(tuple(fetching.values))
@@ -214,29 +215,28 @@ class VariableRegistry:
     def statistics(self) -> tuple[VariableStatistics, ...]:
         """Return the accounts of all variables, in order of creation."""
         self._variables.settle()
-        accounts = [*self._gone, *(variable.account for variable in self._variables)]
+        accounts = [*self._gone, *(variable.account for variable in self._variables.by_id.values())]
         accounts.sort(key=lambda account: account.spec.variable_id)
         return tuple(account.statistics(self.num_replicas) for account in accounts)
 
     def take_report(self, replica_id: int, report: Report) -> None:
         """Add the counts that a replica reports for a call."""
-        variables = self._variables
+        by_id = self._variables.by_id
         for variable_id, writes, reads in report.accesses:
-            if variable_id in variables:
-                account = variables.peek(variable_id).account
-                account.writes += writes
-                account.reads += reads
+            variable = by_id.get(variable_id)
+            if variable is not None:
+                variable.account.writes += writes
+                variable.account.reads += reads
         for variable_id in report.diverged:
-            if variable_id in variables:
-                variable = variables.alone(variable_id)
-                variable.diverge()
-                variable.components[replica_id] = None
+            variable = by_id.get(variable_id)
+            if variable is not None:
+                self._variables.separate(variable).distrust_one(replica_id)
 
     def distrust_local(self) -> None:
         """Forget components that replicas write locally: a call has ended without a report."""
-        for variable in self._variables:
+        for variable in self._variables.by_id.values():
             if not variable.merges:
-                self._variables.alone(variable.spec.variable_id).distrust()
+                self._variables.separate(variable).distrust()
 
     def validate(self) -> None:
         """Assert what must hold after every event."""
