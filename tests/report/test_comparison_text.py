@@ -102,6 +102,16 @@ def test_every_difference_has_a_text(changes: dict[str, object], expected: str):
     assert expected in flat(replace(ONE, differences=(replace(DIFFERENCE, **changes),)))
 
 
+def test_a_finding_about_values_may_be_the_reason():
+    """Then the text does not say that nothing is known."""
+    text = " ".join(" ".join(compared_text(ONE, caused=True)).split())
+
+    assert "The findings below may be the reason: correct these first, and compare again." in text
+    assert "cannot tell" not in text
+    assert "cannot tell" in flat(ONE)
+    assert "may be the reason" not in " ".join(compared_text(NONE, caused=True))
+
+
 def test_many_locations_are_counted():
     many = tuple(replace(DIFFERENCE, location=f"{'a/' * 60}train.py:{i}") for i in range(MOST + 3))
     lines = compared_text(replace(NONE, differences=many))

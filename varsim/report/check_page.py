@@ -44,7 +44,8 @@ def print_check(
             _print_lines(console, ["", *told, *space_time(verdict.events, names, width)])
     if found.compared is not None:
         most = None if everything else MOST
-        _print_lines(console, ["", *compared_text(found.compared, width, most)])
+        caused = any(one.kind.about_values for one in found.findings)
+        _print_lines(console, ["", *compared_text(found.compared, width, most, caused=caused)])
     lines = findings_text(others, width, everything=everything)
     lines = lines or wrap(nothing_found(found), width)
     _print_lines(console, ["", *lines, *_how_to_see(found, width), "", *end_of(found, width)])

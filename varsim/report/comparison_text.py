@@ -26,6 +26,11 @@ _UNKNOWN: Final = (
     "and rounding over many steps cause such differences, too."
 )
 
+_CAUSED: Final = (
+    "The findings below may be the reason: correct these first, and compare again. Different "
+    "random numbers, different batches and rounding over many steps cause differences, too."
+)
+
 
 def in_short(compared: Compared) -> str:
     """Return the comparison in a few sentences: how many values, how many differ, the first."""
@@ -56,11 +61,14 @@ def _and_more(number: int) -> str:
     return f", and {count(number - 1)} more" if number > 1 else ""
 
 
-def compared_text(compared: Compared, width: int = WIDTH, most: int | None = MOST) -> list[str]:
+def compared_text(
+    compared: Compared, width: int = WIDTH, most: int | None = MOST, *, caused: bool = False
+) -> list[str]:
     """Return the lines on a comparison with a single device.
 
     Args:
         most: The number of locations to list; None lists all.
+        caused: Whether there is a finding about values, which may cause the differences.
     """
     lines = [*_wrapped(f"compared with a single device: {_summed(compared)}", width, "")]
     found = compared.unexplained
@@ -71,7 +79,7 @@ def compared_text(compared: Compared, width: int = WIDTH, most: int | None = MOS
     lines += _returned(compared.returned, width, most)
     if compared.differs:
         without = "" if compared.rules_tried else f"{_NO_RULES} "
-        lines += _wrapped(f"{without}{_UNKNOWN}", width, "  ")
+        lines += _wrapped(f"{without}{_CAUSED if caused else _UNKNOWN}", width, "  ")
     lines += _uncompared(compared.uncompared, width, most)
     if compared.own:
         own = (
