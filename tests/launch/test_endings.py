@@ -95,7 +95,7 @@ def test_when_the_fork_server_is_killed_all_are_lost(launch: Launch) -> None:
     os.kill(cluster.evaluate(0, "os.getppid()"), signal.SIGKILL)
 
     losses = cluster.lost(2)
-    assert {"ended, as the process that started it was killed by SIGKILL"} == {
+    assert {"ended, because the process that started it was killed by SIGKILL"} == {
         lost.reason for lost in losses.values()
     }
     for worker in workers:
@@ -127,7 +127,7 @@ print(worker, fork_server, child, flush=True)
         "import os; os._exit(0)",
         "1 / 0",
         "",
-        # A copy of the program outlives it, and with it the pipe to the fork server.
+        # A fork of the program lives longer than the program, and keeps its pipes open.
         """
 import os, signal
 copy = os.fork()

@@ -17,14 +17,14 @@ class BroadcastCodec:
     """Encodes and decodes the coordinator's envelopes.
 
     Args:
-        arena: The memory that is shared with the workers, if any is.
+        arena: The memory that is shared with the workers; None if there is none.
     """
 
     def __init__(self, num_replicas: int, arena: Arena | None) -> None:
         self.arena = arena
         self._copies: Copies = {}
         self._leases = [Leases(arena, self._copies) if arena else None for _ in range(num_replicas)]
-        self._served: set[int] = set()  # workers in this round; each gets at most one envelope
+        self._served: set[int] = set()  # workers that have had an envelope in this round
         self._last: Sequence[Message] = ()
         self._frames: list[Frame] = []
         self._lent: list[tuple[int, Array]] = []  # shared blocks in `_frames`, and their bases
@@ -56,7 +56,7 @@ class BroadcastCodec:
         self._copies.clear()
 
     def end_round(self) -> None:
-        """Release the frames encoded last."""
+        """Release the frames of the last envelope."""
         self._last, self._frames, self._lent = (), [], []
         self._next_round()
 
@@ -69,13 +69,13 @@ class BroadcastCodec:
         return decode(frames, self._leases[replica_id])
 
     def lose(self, replica_id: int) -> None:
-        """End the leases of a dead worker, which releases nothing any more."""
+        """End the leases of a worker that has died: it cannot release blocks any more."""
         leases = self._leases[replica_id]
         if leases is not None:
             leases.cancel()
 
     def close(self) -> None:
-        """Free the shared memory. Arrays that still lie in it stay valid."""
+        """Free the shared memory. Arrays in it that are still in use stay valid."""
         self.end_round()
         for replica_id in range(len(self._leases)):
             self.lose(replica_id)

@@ -39,7 +39,7 @@ class Wire(Protocol):
         """Send an envelope."""
 
     def hear(self, timeout_s: float) -> bool:
-        """Decode envelopes that arrive within a time; return False if none does."""
+        """Decode the envelopes that arrive within `timeout_s`; return False if none arrives."""
 
 
 class CoordinatorExchange(Protocol):
@@ -47,11 +47,11 @@ class CoordinatorExchange(Protocol):
 
     @property
     def handover(self) -> Handover:
-        """What workers need; the descriptors stay open until `close`."""
+        """The values that workers need to take part; the descriptors stay open until `close`."""
 
     @property
     def deadline_s(self) -> float | None:
-        """The time to call `give_up`, if the running reduction has not finished by then."""
+        """The time at which the caller calls `give_up` if the reduction has not finished."""
 
     def attach(self, wire: Wire) -> None:
         """Use these connections from now on."""
@@ -67,19 +67,19 @@ class CoordinatorExchange(Protocol):
         """
 
     def end_round(self) -> None:
-        """Release the frames encoded last. Called before the coordinator waits for messages."""
+        """Release the frames of the last envelope. Called before the coordinator waits."""
 
     def lose(self, replica_id: int) -> None:
-        """Note that a worker has died."""
+        """Record that a worker has died."""
 
     def reduce(self, request: Reduce, now_s: float) -> Array | None:
-        """Return exactly the value of `reduce.merge`; None if it will be in `finished`.
+        """Return the value that `reduce.merge` gives, bit for bit; None if workers compute it.
 
-        A request replaces an unfinished one.
+        In that case `finished` returns it later. A new request replaces an unfinished one.
         """
 
     def give_up(self) -> None:
-        """Finish the reduction under way without the workers."""
+        """Finish the running reduction without the workers."""
 
     def finished(self) -> list[ReductionDone]:
         """Return the reductions that were finished since the last call."""
@@ -98,7 +98,7 @@ class WorkerExchange(Protocol):
         """Return the frames of an envelope to the coordinator."""
 
     def decode(self, frames: Sequence[Buffer]) -> tuple[list[Message], list[Message]]:
-        """Return the messages of an envelope, and the exchange's answers, to be sent at once.
+        """Return the messages of an envelope, and answers of the exchange to send at once.
 
         Raises:
             ProtocolError: They are malformed.
@@ -144,7 +144,7 @@ EXCHANGES: Final = Registry[Exchange](
 
 
 def check_exchange(name: str, transport: Transport) -> None:
-    """Check that there is such an exchange, and that it can be used here.
+    """Check that this exchange exists, and that the transport and the system allow it.
 
     Raises:
         ConfigError: The text says what to use instead.

@@ -1,8 +1,8 @@
 """Exchange "shared": large arrays lie in memory that all processes of the cluster share.
 
-Every contribution lies in its worker's region of the memory already. The result is computed into a
-block of the coordinator's region, which is the mirror of all replicas at once. For large values,
-workers that wait compute a slice each.
+Every contribution already lies in its worker's region of the memory. The result is computed into a
+block of the coordinator's region; this block is the mirror of all replicas. If the values are
+large, each waiting worker computes one slice.
 """
 
 from __future__ import annotations
@@ -38,18 +38,19 @@ from varsim.transport.transport import Transport
 SLICE_BYTES: Final = 2 * 2**20
 """Smallest slice for a worker: for a smaller one, the request takes longer than the work.
 
-Measured with four replicas and two cores: 4 MiB take as long alone as by two, 8 MiB a fifth longer.
+Measured with four replicas on two cores: for 4 MiB, one process takes as long as two; for 8 MiB, it
+takes a fifth longer.
 """
 
 SLICE_TIMEOUT_S: Final = 5.0
-"""Time for a worker to compute a slice; it needs milliseconds. After this time the coordinator
-computes alone: the worker is stopped, or swapped out."""
+"""Time limit for a worker to compute a slice, which takes milliseconds. After this time the
+coordinator computes alone: the worker is probably stopped, or swapped out."""
 
 _GROWTH_BYTES: Final = 2 * TOLD_FROM_BYTES
-"""Amount of new shared memory in one round from which the coordinator waits for releases."""
+"""If a round takes this much new shared memory, the coordinator waits for releases."""
 
 _PATIENCE_S: Final = 0.01
-"""Duration of that wait: about the cost of new memory of that size."""
+"""Duration of that wait: about the time that new memory of this size takes."""
 
 
 class Shared:
@@ -65,7 +66,7 @@ class Shared:
         """Make the memory.
 
         Raises:
-            StartError: The system does not give it.
+            StartError: The system does not provide it.
             ConfigError: VARSIM_SHARED_MEMORY_BYTES is not a number.
         """
         owners = num_replicas + 1
@@ -108,7 +109,7 @@ class SharedCoordinator:
         self._reducer = SharedMemoryReducer(memory)
         self._wire: Wire | None = None
         self._finished: list[ReductionDone] = []
-        self._held_bytes = -1  # of shared memory, when it first grew in this round
+        self._held_bytes = -1  # at the first growth in this round; -1: none yet
         self._growth_bytes = _GROWTH_BYTES
         self.encode = self._codec.encode
 
@@ -132,7 +133,7 @@ class SharedCoordinator:
         return messages
 
     def end_round(self) -> None:
-        """Release the frames encoded last."""
+        """Release the frames of the last envelope."""
         self._codec.end_round()
         self._held_bytes = -1
 
@@ -159,7 +160,7 @@ class SharedCoordinator:
         self._codec.end_round()
 
     def give_up(self) -> None:
-        """Finish the reduction under way without the workers."""
+        """Finish the running reduction without the workers."""
         self._finish(self._reducer.give_up())
 
     def _finish(self, done: ReductionDone | None) -> None:
@@ -178,9 +179,9 @@ class SharedCoordinator:
     def _reclaim(self, held_bytes: int) -> bool:
         """Decode workers' releases of memory; return False if none arrives.
 
-        A program that writes in a loop is faster than workers that read. It waits for them, since
-        memory that was just released is faster than new memory for every value. If none is
-        released, the workers still use it: the next wait is after twice the growth.
+        A program that writes in a loop takes memory faster than the workers release it. Then the
+        coordinator waits for a release, because released memory is faster than new memory. If no
+        release arrives, the workers still use the memory; the next wait is after twice the growth.
         """
         if self._wire is None:
             return False
@@ -194,13 +195,13 @@ class SharedCoordinator:
         return False
 
     def close(self) -> None:
-        """Free the memory. Arrays that still lie in it stay valid."""
+        """Free the memory. Arrays in it that are still in use stay valid."""
         self._codec.close()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Shared:
-    """A reduction of which workers compute slices."""
+    """A reduction that the workers compute in slices."""
 
     request: Reduce
     out: Array
@@ -234,7 +235,7 @@ class SharedMemoryReducer:
         if request.aggregation is VariableAggregation.ONLY_FIRST_REPLICA:
             values = values[:1]
         if request.operation is Operation.ASSIGN:
-            mirror = None  # what was there does not count
+            mirror = None  # the old value does not matter
         small = values[0].nbytes < SHARED_FROM_BYTES
         if small or (len(values) == 1 and mirror is None):
             return request.computed()
@@ -259,7 +260,7 @@ class SharedMemoryReducer:
         return None if self._shared is None else self._shared.deadline_s
 
     def take(self, answer: SliceReduced) -> ReductionDone | None:
-        """Note that a worker has computed its slice; return the reduction if that is the last."""
+        """Record a computed slice; return the reduction if this was the last missing slice."""
         shared = self._shared
         if (
             shared is None
@@ -271,13 +272,13 @@ class SharedMemoryReducer:
         return ReductionDone(shared.request.token, shared.out)
 
     def lose(self, replica_id: int) -> ReductionDone | None:
-        """Compute the reduction alone, and return it, if the slice of a dead worker is missing."""
+        """If a dead worker's slice is missing, compute the reduction alone, and return it."""
         if self._shared is None or replica_id not in self._shared.requested.values():
             return None
         return self.give_up()
 
     def give_up(self) -> ReductionDone:
-        """Compute the reduction of the workers alone, and return it.
+        """Compute the running reduction without the workers, and return it.
 
         The value is a new array: a worker may still write to the shared one.
         """
@@ -306,7 +307,7 @@ class SharedMemoryReducer:
 
 
 def _slices(size: int, count: int) -> list[slice]:
-    """Return `count` equal slices of so many elements."""
+    """Divide `size` elements into `count` slices of nearly equal size."""
     bounds = [size * index // count for index in range(count + 1)]
     return [slice(start, stop) for start, stop in pairwise(bounds)]
 
@@ -321,7 +322,7 @@ class SharedWorker:
         self._leases = Leases(memory)
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
-        """Return an uninitialised array: in shared memory if that pays and there is room."""
+        """Return an uninitialised array: in shared memory if it is large and there is room."""
         if math.prod(shape) * dtype.itemsize >= SHARED_FROM_BYTES:
             shared = self._leases.arena.empty(shape, dtype)
             if shared is not None:
@@ -354,7 +355,7 @@ class SharedWorker:
 def reduce_slice(request: ReduceSlice) -> SliceReduced:
     """Compute a slice, and return the answer."""
     out = request.out
-    out.setflags(write=True)  # arrays of messages are read-only; this one is meant to be written
+    out.setflags(write=True)  # arrays of messages are read-only; this one is the output
     mirror = request.mirror[0] if request.mirror else None
     merge_into(out, request.values, request.aggregation, request.operation, mirror)
     return SliceReduced(request_id=request.request_id)

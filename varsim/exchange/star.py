@@ -18,9 +18,9 @@ from varsim.transport.transport import Transport
 
 
 class Star:
-    """Works with every transport, and needs nothing of the system."""
+    """Works with every transport and on every system."""
 
-    def problem(self, transport: Transport) -> str:  # noqa: ARG002 - others look at it
+    def problem(self, transport: Transport) -> str:  # noqa: ARG002 - other exchanges check it
         """Return "": nothing is missing."""
         return ""
 
@@ -52,7 +52,7 @@ class StarCoordinator:
     def lose(self, replica_id: int) -> None:
         """Do nothing: this exchange keeps no state of a worker."""
 
-    def reduce(self, request: Reduce, now_s: float) -> Array:  # noqa: ARG002 - others wait
+    def reduce(self, request: Reduce, now_s: float) -> Array:  # noqa: ARG002 - other exchanges wait
         """Return the value."""
         return request.computed()
 

@@ -30,7 +30,7 @@ def check_backends(backends: Backends) -> None:
     """Check that all these implementations exist.
 
     Raises:
-        ConfigError: One does not; the text names those that do.
+        ConfigError: An implementation does not exist; the text names those that exist.
     """
     for field in fields(backends):
         REGISTRIES[field.name].check(getattr(backends, field.name))
@@ -50,5 +50,5 @@ def use_launcher(launcher: Launcher) -> Iterator[None]:
 
 
 def launcher_of(backends: Backends) -> Launcher:
-    """Return the launcher of a new strategy: that of `use_launcher`, else the named one."""
+    """Return the launcher of a new strategy: from `use_launcher`, or else by its name."""
     return _in_use.get() or LAUNCHERS.make(backends.launcher)

@@ -10,7 +10,7 @@ from varsim import environment
 DEFAULT_WORKERS: Final = 2
 
 MAX_WORKERS: Final = 1024
-"""More processes than any one machine serves well. A larger number is a typing error."""
+"""Limit of workers: one machine cannot run more of them well. A larger number is a typing error."""
 
 
 def cpus(count: int) -> tuple[str, ...]:
@@ -38,7 +38,7 @@ def workers_of_environment() -> int | None:
 
 
 def split_names(text: str) -> list[str]:
-    """Return the names in a text, where commas separate them; `problem_with` checks them."""
+    """Return the names that a text lists, separated by commas; `problem_with` checks them."""
     return [name.strip() for name in text.split(",")]
 
 
@@ -47,14 +47,14 @@ def problem_with(names: Sequence[object]) -> str:
     if not names:
         return "a cluster needs at least one"
     if len(names) > MAX_WORKERS:
-        return f"at most {MAX_WORKERS} are possible, and these are {len(names)}"
+        return f"at most {MAX_WORKERS} are possible, not {len(names)}"
     for number, name in enumerate(names, start=1):
         if not isinstance(name, str):
             return f"invalid name {name!r}: expected a text such as 'cpu:0'"
         if not name.strip():
             return f"name {number} of {len(names)} is empty: each replica's device needs a name"
         if len(name.split()) > 1 or name != name.strip():
-            return f"{name!r} contains blanks: a name must not, and commas separate names"
+            return f"{name!r} contains blanks: a name has none, and commas separate names"
         if name in names[: number - 1]:
             return f"duplicate device {name!r}: each replica needs its own device"
     return ""

@@ -26,9 +26,9 @@ from varsim.launch.logs import tail
 from varsim.launch.rendezvous import Rendezvous
 from varsim.transport.sockets import timeout_ms
 
-_COMMAND: Final = ("-P", "-m", "varsim_worker")  # -P: a module in the cwd must not hide ours
+_COMMAND: Final = ("-P", "-m", "varsim_worker")  # -P: a module in the cwd must not hide varsim's
 
-_END_TIMEOUT_S: Final = 5.0  # it kills and reaps its workers; then it is killed itself
+_END_TIMEOUT_S: Final = 5.0  # to kill and reap its workers; then it is killed itself
 _READ_BYTES: Final = 64 * 1024
 
 _ONE_THREAD: Final = (
@@ -102,7 +102,7 @@ class ForkServer:
     def ending(self) -> str:
         """Return how the fork server ended. Call it when it has `ended`."""
         ended = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
-        assert ended is not None, "only WNOHANG returns nothing"
+        assert ended is not None, "waitid returns None only with WNOHANG"
         exited = ended.si_code == os.CLD_EXITED
         return reason_of(ended.si_status << 8 if exited else ended.si_status)
 

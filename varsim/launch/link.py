@@ -72,7 +72,7 @@ class Channel(Protocol):
         """End all workers and free everything. Do nothing the second time.
 
         Args:
-            busy: Replicas that do not listen, and so are not waited for.
+            busy: Replicas that do not receive messages; `close` does not wait for them.
         """
 
 
@@ -80,7 +80,7 @@ class Reducer(Protocol):
     """The part of an exchange that the coordinator's shell uses."""
 
     def reduce(self, request: Reduce, now_s: float) -> Array | None:
-        """Return the value of a reduction; None if `Channel.receive` will bring it.
+        """Return the value of a reduction; None if `Channel.receive` will return it.
 
         A new request cancels an unfinished one, whose value then never arrives.
         """
@@ -116,7 +116,7 @@ class WorkerChannel(Protocol):
     def receive(self, timeout_s: float | None) -> list[Message]:
         """Wait for messages, and return all that have come, in order.
 
-        Returns an empty list after `timeout_s`; None waits until the process is ended.
+        Returns an empty list after `timeout_s`. With None it waits without a limit.
         """
 
 
@@ -129,7 +129,7 @@ class Allocator(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerLink:
-    """A worker's end. The entry point makes the codec, because it knows the objects."""
+    """A worker's end. The entry point makes the codec: it knows the objects that have names."""
 
     cluster_id: int
     replica_id: int
@@ -138,7 +138,7 @@ class WorkerLink:
     exchange: Allocator
     recorder: Trace | None  # of what this process does
     take_output: Callable[[], str]
-    """Returns what was printed since the last call; if that is long, the end of it."""
+    """Returns the text that was printed since the last call; only the end of a long text."""
 
     @property
     def num_replicas(self) -> int:

@@ -29,9 +29,9 @@ def tail(path: Path, start: int = 0) -> str:
 class WorkerLogs:
     """The log files of one cluster's workers.
 
-    Logs in a directory that the program names stay there, and new output is appended. Other logs
-    are private and are removed with the cluster. But if the error about a lost worker shows only
-    the end of its log, that log is moved to a temporary file, which varsim does not remove.
+    If the program names a directory, the logs stay there, and new output is appended. Other logs
+    are private and are removed with the cluster. One exception: if the error about a lost worker
+    shows only the end of its log, the log is moved to a temporary file that varsim keeps.
     """
 
     def __init__(self, directory: Path, *, private: bool, num_replicas: int) -> None:
@@ -40,7 +40,7 @@ class WorkerLogs:
         self._starts = [_size(directory / log_name(i)) for i in range(num_replicas)]
 
     def of_lost(self, replica_id: int) -> tuple[str, str]:
-        """Return the end of a lost worker's log, and its path; "" if the end is the whole log."""
+        """Return the end of a lost worker's log, and its path, which is "" if the end is all."""
         path = self.directory / log_name(replica_id)
         said = self.tail(replica_id)
         size = _size(path) - self._starts[replica_id]

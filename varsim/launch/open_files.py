@@ -9,11 +9,11 @@ from typing import Final
 from varsim.errors import StartError
 
 _SPARE: Final = 64
-"""For sockets, pipes, logs and the program, beside the files that are open already."""
+"""Files for sockets, pipes, logs and the program, in addition to those that are already open."""
 
 
 def ensure_open_files(num_workers: int) -> None:
-    """Raise the limit of open files to what a coordinator of so many workers needs.
+    """Raise the limit of open files to the number that a coordinator of these workers needs.
 
     Raises:
         StartError: The system does not allow it; the text says what to do.
@@ -35,7 +35,7 @@ def ensure_open_files(num_workers: int) -> None:
 
 
 def _open_files() -> int:
-    # Use no generator that ends early: Python would lose a Ctrl-C that comes while it closes it.
+    # Do not leave a generator early: Python loses a Ctrl-C that comes while it closes a generator.
     for folder in (Path("/proc/self/fd"), Path("/dev/fd")):
         if folder.is_dir():
             return len(list(folder.iterdir()))

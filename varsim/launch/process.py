@@ -33,8 +33,8 @@ from varsim.transport.transport import TRANSPORTS
 class ProcessLauncher:
     """Starts each worker as a process of this machine.
 
-    Workers see the program's modules (its `sys.path`), its environment and working directory;
-    numerical libraries use one thread in each. They end with the program, however it ends.
+    Workers have the program's `sys.path`, environment and working directory. Numerical libraries
+    use one thread in each worker. All workers end when the program ends, even if it is killed.
     """
 
     entry_point: str = ENTRY_POINT

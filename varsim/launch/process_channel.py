@@ -37,7 +37,7 @@ _MAX_STORIES: Final = 3  # of workers that did not start
 class ProcessChannel:
     """Carries messages between the coordinator and worker processes.
 
-    Everything is freed when it is closed, when it is garbage, and when the program ends.
+    It frees everything when it is closed or garbage-collected, and when the program ends.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class ProcessChannel:
         for polled in (*listener.sockets, fork_server.reports):
             self._poller.register(polled, zmq.POLLIN)
         self._finalizer: weakref.finalize[..., ProcessChannel] | None = None
-        self._problems: list[str] = []  # with malformed envelopes of workers
+        self._problems: list[str] = []  # malformed envelopes, one text for each
 
     def own(self, stack: ExitStack) -> None:
         """Take over the clean-up stack."""
@@ -114,7 +114,7 @@ class ProcessChannel:
         lost once; its later messages are dropped.
 
         Raises:
-            ProtocolError: A worker sent a malformed envelope. The next call returns the others.
+            ProtocolError: A worker sent a malformed envelope. The next call returns the rest.
         """
         deadline = time.monotonic() + timeout_s
         self._exchange.end_round()
@@ -143,7 +143,7 @@ class ProcessChannel:
             self._collect_losses()
 
     def hear(self, timeout_s: float) -> bool:
-        """Decode envelopes that arrive within a time; return False if none does."""
+        """Decode the envelopes that arrive within `timeout_s`; return False if none arrives."""
         ready = dict(self._poller.poll(timeout_ms(timeout_s)))
         if not any(socket in ready for socket in self._listener.sockets):
             return False
@@ -170,7 +170,7 @@ class ProcessChannel:
         if self._fork_server.ended:
             ending = self._fork_server.ending()
             for replica_id in sorted(self._running):
-                self._lose(replica_id, f"ended, as the process that started it {ending}")
+                self._lose(replica_id, f"ended, because the process that started it {ending}")
 
     def _lose(self, replica_id: int, reason: str) -> None:
         if self._trace is not None:
@@ -198,16 +198,17 @@ class ProcessChannel:
     def close(self, busy: Collection[int] = ()) -> None:
         """End all workers and free everything. Do nothing the second time.
 
-        Workers are asked to end, and killed after `SHUTDOWN_TIMEOUT_S`. Ctrl-C waits for that.
+        Workers are asked to end, and killed after `SHUTDOWN_TIMEOUT_S`. A Ctrl-C meanwhile takes
+        effect at the end.
 
         Args:
-            busy: Replicas that do not listen, and are killed at once.
+            busy: Replicas that do not receive messages, and are killed at once.
         """
         with held():
             if self._finalizer is None or not self._finalizer.alive:
                 return
             try:
-                if os.getpid() == self._owner:  # not in a fork of it
+                if os.getpid() == self._owner:  # not in a fork of the program
                     self._shut_down(frozenset(busy))
             finally:
                 self._free()
@@ -247,11 +248,11 @@ class _Wire:
     def send(self, replica_id: int, messages: Sequence[Message]) -> None:
         """Send an envelope."""
         channel = self._channel()
-        assert channel is not None, "the coordinator, which has it, asks for a reduction"
+        assert channel is not None, "the channel's owner requested the reduction"
         channel.send(replica_id, messages)
 
     def hear(self, timeout_s: float) -> bool:
-        """Decode envelopes that arrive within a time; return False if none does."""
+        """Decode the envelopes that arrive within `timeout_s`; return False if none arrives."""
         channel = self._channel()
         return channel is not None and channel.hear(timeout_s)
 
@@ -263,6 +264,6 @@ def _obituary(replica_id: int, lost: Lost) -> str:
 
 
 def _free(stack: ExitStack, owner: int) -> None:
-    if os.getpid() == owner:  # not a fork of it
+    if os.getpid() == owner:  # not a fork of the program
         with held():
             stack.close()

@@ -19,7 +19,7 @@ ENTRY_POINT: Final = "varsim.distribute.program_functions:serve"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendezvous:
-    """Where workers find their coordinator, and what they need before they connect."""
+    """The address of the coordinator for each worker, and settings needed before it connects."""
 
     options: LaunchOptions  # all of them, as the program gave them
     addresses: tuple[str, ...]  # where each worker connects; see `transport.Listener`
@@ -29,7 +29,7 @@ class Rendezvous:
     private_dir: str  # the fork server removes it if the coordinator cannot
     coordinator_pid: int
     exchange: str  # its name; never "auto"
-    handover: Handover  # what workers need to take part in it
+    handover: Handover  # values that workers need to take part in it
 
     def to_line(self) -> bytes:
         """Return one line, for `from_line`."""

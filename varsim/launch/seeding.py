@@ -1,7 +1,7 @@
 """Seed the global generators of `random` and `numpy.random`, with a stream for each process.
 
-From one seed, NumPy's `SeedSequence` spawns a stream for the program and for each replica: no two
-of them draw the same numbers, and two runs with one seed draw the same.
+From one seed, NumPy's `SeedSequence` spawns a stream for the program and one for each replica. The
+streams differ from each other. Two runs with the same seed have the same streams.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def seed_generators(seed: int, *stream: int) -> None:
     """Seed both generators of this process.
 
     Args:
-        stream: A replica's id for its stream; nothing for that of the program.
+        stream: A replica's id for the replica's stream; nothing for the program's stream.
     """
     words = np.random.SeedSequence(seed, spawn_key=stream).generate_state(4)
     np.random.seed(words)  # noqa: NPY002

@@ -38,7 +38,7 @@ def show_stack_on_signal(directory: str, replica_id: int) -> None:
     """Make this process write its stack when it gets the signal."""
     path = _path(Path(directory), replica_id)
     os.mkfifo(path, 0o600)
-    # Open for reading too: then it does not wait for a reader, and stays open without one.
+    # Opened for reading too: `open` does not wait for a reader, and no write fails without one.
     pipe = os.open(path, os.O_RDWR | os.O_NONBLOCK)
     faulthandler.register(_SIGNAL, file=pipe, all_threads=False)
 
@@ -56,7 +56,7 @@ class Stacks:
         except OSError:  # the pipe does not exist yet, or this process has no descriptor left
             return None
         try:
-            _read(pipe, 0)  # the late answer to an earlier signal
+            _read(pipe, 0)  # drop a late answer to an earlier signal
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(process_id, _SIGNAL)
             return user_location(_read(pipe, _ANSWER_S))
@@ -69,7 +69,7 @@ def _path(directory: Path, replica_id: int) -> Path:
 
 
 def _read(pipe: int, timeout_s: float) -> str:
-    """Return the text from a pipe, read until no more arrives within a time."""
+    """Return the text from a pipe. Stop when no more arrives within the timeout."""
     poll = select.poll()
     poll.register(pipe, select.POLLIN)
     parts: list[bytes] = []
@@ -80,7 +80,7 @@ def _read(pipe: int, timeout_s: float) -> str:
 
 
 def user_location(stack: str) -> str | None:
-    """Return the location of the user's innermost frame; without one, of a library's.
+    """Return the location of the user's innermost frame, or else of a library's.
 
     Args:
         stack: As `faulthandler` writes it.

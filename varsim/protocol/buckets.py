@@ -1,9 +1,9 @@
 """Arrange the writes of an outbox in buckets, each of which is merged as one array.
 
 A *bucket* is one array: the values of all writes of one dtype, aggregation and operation, flat and
-in order. The coordinator reduces it as one array, and every element gets the value that it would
-get alone. Replica and coordinator arrange the same writes in the same way, so the members of a
-bucket are not sent.
+in order. The coordinator reduces it as one array, and every element gets the same value as in a
+merge of its write alone. Replica and coordinator arrange the same writes in the same way, so the
+list of a bucket's writes is not sent.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from varsim.protocol.messages import Write
 from varsim.spec import Array, Operation, VariableAggregation, VariableSpec
 
 PACK_LIMIT_BYTES: Final = 64 * 1024
-"""A larger value is a bucket of its own: copying it would cost more than handling it."""
+"""A larger value has its own bucket: to copy it would cost more than a separate merge."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,9 +42,9 @@ class Bucket:
 def arrange(writes: Sequence[Write], specs: Mapping[int, VariableSpec]) -> tuple[Bucket, ...]:
     """Return the buckets of an outbox, in the order of their merges.
 
-    Two writes of one variable are in two buckets, in their order. A write that can still fail in
-    the merge (the variable's shape is open) has all earlier writes in earlier buckets, and all
-    later ones in later buckets.
+    Two writes of one variable are in two buckets, in their order. If a variable's shape is open,
+    the merge of a write can still fail. Such a write has its own bucket; earlier writes are in
+    earlier buckets, and later writes in later buckets.
     """
     buckets: list[Bucket] = []
     together: dict[tuple[object, ...], list[int]] = {}
@@ -92,7 +92,7 @@ def unpack(
 ) -> list[Array]:
     """Return the value of every write of an outbox from the arrays of its buckets.
 
-    The value is empty where it was not sent.
+    If a value was not sent, an empty array is in its place.
     """
     values: list[Array] = [_NOT_SENT] * len(writes)
     for bucket, array in zip(buckets, arrays, strict=True):
@@ -113,4 +113,4 @@ _NOT_SENT: Final[Array] = np.empty(0)
 
 def size_of(shape: Sequence[int | None]) -> int:
     """Return the number of elements of a shape without an open dimension."""
-    return math.prod(shape)  # type: ignore[arg-type]  # the caller knows
+    return math.prod(shape)  # type: ignore[arg-type]  # the caller checks it

@@ -44,7 +44,7 @@ Buffer = bytes | bytearray | memoryview
 """The types of a received frame."""
 
 Frame = bytes | memoryview
-"""The types of a frame to be sent: a memoryview shows the memory of an array in a message."""
+"""The types of a frame to send: a memoryview is a view of an array in a message."""
 
 _CODES: Final = {dtype: code for code, dtype in enumerate(DTYPE_CODES)}
 _PADDING: Final = tuple(bytes(-size % ALIGNMENT) for size in range(ALIGNMENT))
@@ -68,7 +68,7 @@ class Memory(Protocol):
         """
 
     def take_back(self, reference: SharedReference) -> None:
-        """Undo the last `put` that returned this reference: it is not sent."""
+        """Undo the last `put` that returned this reference, because it is not sent."""
 
     def get(self, reference: SharedReference, size_bytes: int) -> Array:
         """Return the bytes of an array that has come as a reference.
@@ -78,7 +78,7 @@ class Memory(Protocol):
         """
 
     def take_note(self, note: memoryview) -> None:
-        """Take the peer's note about the memory.
+        """Process the peer's note of released blocks.
 
         Raises:
             ProtocolError: It is malformed.
@@ -106,7 +106,7 @@ class ArrayWriter:
         if type(array) is not np.ndarray:
             raise TypeError(
                 f"a message holds NumPy arrays, not {type(array).__name__}: "
-                "use np.asarray(value), for a NumPy scalar too"
+                "use np.asarray(value), also for a NumPy scalar"
             )
         code = _CODES.get(array.dtype)
         if code is None:
@@ -246,7 +246,7 @@ class ArrayReader:
 
 
 def _empty(shape: list[int], dtype: np.dtype[np.generic]) -> Array:
-    # NumPy refuses dimensions other than 0 whose product it cannot address, even in an empty array.
+    # NumPy refuses even an empty array if the product of its other dimensions is too large.
     if math.prod(dimension or 1 for dimension in shape) * dtype.itemsize > MAX_FRAME_BYTES:
         raise ProtocolError(f"an array of shape {shape}")
     return np.ndarray(shape, dtype, b"")

@@ -25,7 +25,7 @@ PROTOCOL_VERSION: Final = 4
 """Both ends must have the same version. It changes with the fields of any message."""
 
 MAX_HEADER_BYTES: Final = 64 * 2**20
-"""A header has no large arrays, so only millions of Python values reach this."""
+"""Size limit of a header. It has no large arrays, so only millions of Python values exceed it."""
 
 MAX_INLINE_BYTES: Final = 4096
 """Size limit of the arrays in the header: a copy of them costs less than a separate frame."""
@@ -44,13 +44,13 @@ def encode(messages: Sequence[Message], memory: Memory | None = None) -> list[Fr
     """Return the frames of an envelope.
 
     Args:
-        memory: What is shared with the receiver; large arrays are sent as references to it.
+        memory: The memory shared with the receiver; large arrays are sent as references to it.
 
-    Frames of large arrays show the arrays' own memory: the owner of an array must not write to it
+    Frames of large arrays are views of the arrays, so the owner of an array must not write to it
     before the frame is sent.
 
     Raises:
-        TypeError: A field holds what its annotation does not allow, for example a NumPy scalar.
+        TypeError: A field's value does not fit its annotation, for example a NumPy scalar.
         ValueError: The envelope is larger than the limits.
     """
     writer = ArrayWriter(memory)
@@ -84,10 +84,10 @@ def decode(frames: Sequence[Buffer], memory: Memory | None = None) -> list[Messa
     Their arrays are read-only views of the frames or of shared memory, and keep them alive.
 
     Args:
-        memory: What is shared with the sender.
+        memory: The memory shared with the sender.
     Raises:
-        ProtocolError: The frames are malformed. This is found before memory of a described size
-            is allocated.
+        ProtocolError: The frames are malformed. The sizes in a header are checked before memory
+            is allocated for them.
     """
     if not frames:
         raise ProtocolError("an envelope has no frames")
@@ -120,7 +120,7 @@ def _header(frame: Buffer) -> Any:
             max_map_len=0,
             max_ext_len=0,
         )
-    except ValueError as error:  # as all of msgpack's own exceptions are
+    except ValueError as error:  # all exceptions of msgpack inherit from it
         raise ProtocolError(f"a header is not msgpack: {error!r}") from error
 
 

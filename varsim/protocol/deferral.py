@@ -1,4 +1,4 @@
-"""The messages about deferred writes: how many each replica has, and what they add up to."""
+"""The messages about deferred writes: their counts on each replica, and their deltas."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from varsim.spec import Array, Operation
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Delta:
-    """What one replica has done to a deferred variable since its last exchange, up to one write.
+    """The effect of one replica's writes to a deferred variable, from the last exchange on.
 
-    Writes are counted from the variable's creation. `operations` is a digest of all of them in
-    order: replicas with the same operations have the same digest.
+    Writes are counted from the variable's creation. The delta covers them up to write `count`.
+    `operations` is a digest of the operations in order: equal operations have equal digests.
     """
 
     variable_id: int
-    since: int  # how many of its writes were exchanged before
-    count: int  # how many writes it covers, including those
+    since: int  # writes that were exchanged before
+    count: int  # the last write that it covers
     operations: int  # digest of all `count` writes
     operation: Operation  # ASSIGN, or ASSIGN_ADD of a sum
     values: tuple[Array, ...]  # one, or none if this replica's values do not count
@@ -28,20 +28,20 @@ class Delta:
 class PullDeltas(Message):
     """Coordinator → replica: send your delta of a deferred variable. Answered by `DeltaReply`.
 
-    Sent only to a replica that has reported as many writes in a `WriteCounts`.
+    Sent only to a replica that has reported at least `count` writes in a `WriteCounts`.
     """
 
     request_id: int
     variable_id: int
-    count: int  # of the last write to be in it
+    count: int  # the last write that the delta must cover
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class WriteCounts(Message):
-    """Replica → coordinator: how often I have written deferred variables since their creation.
+    """Replica → coordinator: how often this replica has written deferred variables.
 
-    It covers the variables written since the last report, and travels with the message that makes
-    the outbox leave.
+    Writes are counted from the variable's creation. The message covers the variables that were
+    written since the last report. It is sent when the outbox is sent, in the same envelope.
     """
 
     call_id: int
@@ -52,9 +52,9 @@ class WriteCounts(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SyncRequest(Message):
-    """Replica → coordinator: my program waits until this delta of mine is exchanged.
+    """Replica → coordinator: the replica's program waits until this delta is exchanged.
 
-    Answered by a `Commit` that settles as many writes.
+    Answered by a `Commit` that settles the writes of the delta.
     """
 
     call_id: int
@@ -64,7 +64,7 @@ class SyncRequest(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DeltaReply(Message):
-    """Replica → coordinator: one replica's delta of a deferred variable, as `PullDeltas` asks."""
+    """Replica → coordinator: the replica's delta of a deferred variable; answers `PullDeltas`."""
 
     request_id: int
     delta: Delta

@@ -1,12 +1,12 @@
 """Every message between coordinator and workers; those about deferred writes are in `deferral`.
 
 Coordinator and workers send *envelopes*: one or more of these messages in order, encoded together
-(see `codec`). A message is a value: neither it nor an array in it is changed after it was made.
+(see `codec`). A message is a value: a finished message and its arrays do not change any more.
 Messages of one channel arrive in the order in which they were sent.
 
 Within one call every replica numbers its collectives (writes that are merged, reductions, gathers,
-merge_calls) from 0. The coordinator pairs those of all replicas by that `position`, and fails the
-call if they do not match.
+merge_calls) from 0. The coordinator pairs the collectives of all replicas by this `position`. If
+they do not match, the call fails.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from varsim.protocol.parts import (
 )
 from varsim.spec import Array, Operation, ReduceOp, VariableAggregation, VariableSpec
 
-__all__ = [  # those that are defined elsewhere; all classes below are public too
+__all__ = [  # names defined in other modules; all classes below are public too
     "BY_PROGRAM",
     "OF_DEFERRED",
     "Delta",
@@ -56,7 +56,7 @@ class Create(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Forget(Message):
-    """Coordinator → every replica: these are not used any more; free what you hold of them.
+    """Coordinator → every replica: these variables and functions are not used any more; free them.
 
     A second delivery changes nothing.
     """
@@ -74,12 +74,12 @@ class Commit(Message):
     variable.
     """
 
-    call_id: int  # whose merge it ends; BY_PROGRAM if the program wrote by itself, or OF_DEFERRED
-    settled: int  # collectives of that call, or deferred writes, that are settled by then
+    call_id: int  # the call whose merge this is; else BY_PROGRAM or OF_DEFERRED
+    settled: int  # number of collectives of that call, or of deferred writes, settled so far
     variable_ids: Array  # int64, (n,), each once
     versions: Array  # int64, (n,); counts each variable's commits from 1
     operation: Operation  # ASSIGN, ASSIGN_ADD or ASSIGN_SUB
-    value: Array  # shape and dtype of the variable, or one dimension if they are several
+    value: Array  # shape and dtype of the variable; one-dimensional for several variables
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -124,7 +124,7 @@ class Reduced(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Merged(Message):
-    """Coordinator → replica: this replica's slice of what a merge_call returned."""
+    """Coordinator → replica: this replica's slice of the value that a merge_call returned."""
 
     call_id: int
     position: int
@@ -142,9 +142,9 @@ class HostResult(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Abort(Message):
-    """Coordinator → every replica of a call: it has failed; raise in the function that waits.
+    """Coordinator → every replica of a call: the call has failed; raise in its waiting function.
 
-    Answered by `Left` when the function has ended, or at once if that call does not run.
+    Answered by `Left` when the function has ended, or at once if the replica does not run it.
     """
 
     call_id: int
@@ -158,7 +158,7 @@ class Shutdown(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ReduceSlice(Message):
-    """Coordinator → worker that waits: compute a slice of a reduction, in shared memory.
+    """Coordinator → waiting worker: compute a slice of a reduction, in shared memory.
 
     Answered by `SliceReduced`. Only the exchange sees both, not the states.
     """
@@ -196,8 +196,8 @@ class Layout(Message):
 class Contribution(Message):
     """Replica → coordinator: this replica's values for the merges of all writes of an outbox.
 
-    Each write is a collective of its own, so the outbox has the positions from `position` on. The
-    replica does not wait for the commits that answer it.
+    Each write is a separate collective, so the writes have consecutive positions, the first of
+    them `position`. The replica does not wait for the commits that answer this message.
     """
 
     call_id: int
@@ -249,11 +249,11 @@ class MergeCall(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Waiting(Message):
-    """Replica → coordinator: my program waits for the commit of a variable that it reads."""
+    """Replica → coordinator: the replica's program reads a variable and waits for its commit."""
 
     call_id: int
     variable_id: int
-    position: int  # of the last write of it
+    position: int  # of the last write of that variable
     location: str
 
 
@@ -261,8 +261,8 @@ class Waiting(Message):
 class HostCall(Message):
     """Replica → coordinator: do this in the program's own process. Answered by `HostResult`.
 
-    For what only the program has: variables outside the cluster, other replicas' components.
-    Served in replica order: after every lower replica of the call waits, or has ended.
+    For objects that only the program has: variables outside the cluster, other replicas' values.
+    Served in replica order: when every replica with a lower id waits or has ended its call.
     """
 
     call_id: int
@@ -302,7 +302,7 @@ class Left(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Component(Message):
-    """Replica → coordinator: one replica's value of a variable, as a `Fetch` asked."""
+    """Replica → coordinator: one replica's value of a variable; answers `Fetch`."""
 
     request_id: int
     variable_id: int
@@ -333,13 +333,13 @@ ToWorker = (
     | ReduceSlice
 )
 CollectiveMessage = Contribution | AllReduce | AllGather | MergeCall
-"""What a replica sends for collectives: a contribution for several in a row, else for one."""
+"""Messages for collectives: a contribution for several in a row, any other for one."""
 
 ExplicitCollective = AllReduce | AllGather | MergeCall
 """Collectives without a variable: their label identifies them, or else their location."""
 
 Collective = Write | ExplicitCollective
-"""What one replica does at one position."""
+"""One replica's operation at one position."""
 
 ToCoordinator = (
     Ready

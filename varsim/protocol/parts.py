@@ -8,18 +8,18 @@ from typing import Any, ClassVar, Final
 from varsim.spec import Array, Operation
 
 BY_PROGRAM = 0
-"""In place of a call's number: the program did it, outside the merges of all calls."""
+"""The `call_id` of a commit that no call's merge made: the program itself wrote the variable."""
 
 OF_DEFERRED = -1
-"""In place of a call's number: it settles writes of a deferred variable, of any call."""
+"""The `call_id` of a commit that settles deferred writes, which can be from several calls."""
 
 
 Structure = tuple[tuple[str, str], ...]
 """How a value is nested: the path and the kind of each node.
 
-A node comes before its children, and keys of a dict are sorted by their text, so equal structures
-are equal tuples in any order of insertion. The path of the value itself is ""; a child has a key or
-index, such as `['loss']` or `[0]`, and a field of a named tuple has `.x`.
+A node comes before its children. Keys of a dict are sorted by their text, so dicts that differ only
+in the order of insertion have the same tuple. The path of the value itself is "". Each level adds a
+key or an index, such as `['loss']` or `[0]`, or `.x` for a field of a named tuple.
 """
 
 LEAF: Final = "an array"
@@ -40,7 +40,7 @@ class Payload:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a replica reports of one call, beside the result."""
+    """A replica's report of one call, in addition to the result."""
 
     accesses: tuple[tuple[int, int, int], ...] = ()  # (variable_id, local writes, reads)
     diverged: tuple[int, ...] = ()  # variables whose component here was written locally

@@ -7,9 +7,9 @@ from pathlib import Path
 
 
 def shown_path(filename: str) -> str:
-    """Return a file's path from the working directory, else from the folder of `sys.path`.
+    """Return a file's path relative to the working directory, or else to a folder of `sys.path`.
 
-    A file in neither keeps its whole path; a name that is not a file (`<stdin>`) is not changed.
+    A file in neither keeps its whole path. A name that is not a file (`<stdin>`) is not changed.
     """
     path = Path(filename)
     here = Path.cwd()

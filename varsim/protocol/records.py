@@ -80,7 +80,7 @@ class Record:
         ]
         exec("\n".join(lines), scope)  # noqa: S102  # only names of our own fields are in it
         self.encode: Encode = scope["encode"]
-        """Returns the fields as msgpack can hold them."""
+        """Returns the fields as values that msgpack can encode."""
         self.decode: Decode = scope["decode"]
         """Returns the dataclass; raises ProtocolError if the list does not fit its fields."""
 
@@ -109,7 +109,7 @@ def _wire(hint: Any) -> Wire:
     if isinstance(hint, type) and issubclass(hint, Enum):
         return _choice_wire(tuple(hint))
     assert is_dataclass(hint), f"messages cannot hold {hint}"
-    assert isinstance(hint, type), "not an instance of one"
+    assert isinstance(hint, type), "a class, not an instance"
     record = Record(hint)
     return Wire(list, encode=record.encode, decode=record.decode)
 

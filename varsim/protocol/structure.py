@@ -43,8 +43,8 @@ _INLINE_INTS: Final = range(-(2**63), 2**64)
 def pack(value: Any, references: References) -> Payload:
     """Return a structure of Python values, ready to travel.
 
-    The payload shows the arrays in it, and does not copy them. An array that occurs twice is sent
-    once, and is one array at the other end too; other objects are shared only inside a pickle.
+    The payload contains views of the arrays, not copies. An array that occurs twice is sent once,
+    and is unpacked as one array. Other objects keep their identity only inside a pickle.
 
     Raises:
         TypeError: A value cannot be pickled.
@@ -273,7 +273,7 @@ class _Unpacker:
                 try:
                     return int(digits, 16)
                 except ValueError as error:
-                    raise ProtocolError("a long integer has other than digits") from error
+                    raise ProtocolError("a long integer is not hexadecimal") from error
             case _:
                 raise ProtocolError(f"{parts} is not a number")
 
@@ -298,7 +298,7 @@ class _Unpacker:
         raise ProtocolError(f"the payload has no array {parts}")
 
     def _copy(self, parts: list[Any]) -> Array:
-        # Received arrays show read-only frames; user code can write to its own copies.
+        # Received arrays are views of read-only frames. User code may write, so it gets a copy.
         array = self._array(parts)
         index = parts[0]
         if index not in self._copies:

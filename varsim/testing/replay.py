@@ -62,7 +62,7 @@ def recorded_events(folder: Path) -> Iterator[None]:
 
 
 def read_logs(folder: Path) -> list[RecordedEvents]:
-    """Return the records of all processes in a folder; incomplete for a killed process."""
+    """Return the records of all processes in a folder; that of a killed process may end early."""
     return [_read(path) for path in sorted(folder.glob(f"*{SUFFIX}"))]
 
 
@@ -107,7 +107,10 @@ def _difference(recorded: Entry, now: Entry) -> str:
 
 
 def _unlike(one: Any, other: Any, where: str) -> str:
-    """Return where two values first differ; empty if they are the same, arrays by their bytes."""
+    """Return the location of the first difference; "" if the values are the same.
+
+    Arrays are compared by their bytes.
+    """
     if type(one) is not type(other):
         same = isinstance(one, range | tuple) and isinstance(other, range | tuple)
         return "" if same and tuple(one) == tuple(other) else where
@@ -118,7 +121,7 @@ def _unlike(one: Any, other: Any, where: str) -> str:
     if isinstance(one, np.ndarray):
         same = one.shape == other.shape and one.dtype == other.dtype
         return "" if same and one.tobytes() == other.tobytes() else where
-    if isinstance(one, BaseException):  # later additions by the program are ignored
+    if isinstance(one, BaseException):  # the program may have added notes to it later
         return _unlike(one.args, other.args, f"{where}.args")
     if is_dataclass(one):
         names = [field.name for field in fields(one)]

@@ -110,7 +110,7 @@ class SimulatedNetwork:
         return self._now_s
 
     def reduce(self, request: Reduce, now_s: float) -> Array | None:
-        """Compute a reduction; with a seed its value may come later, as from workers."""
+        """Compute a reduction; with a seed its value may arrive later, as from workers."""
         del now_s
         value = request.computed()
         if self._random is None or self._random.random() < 0.5:
@@ -176,11 +176,11 @@ class SimulatedNetwork:
         """Send messages to the coordinator."""
         self._to_coordinator[replica_id].extend(messages)
 
-    def where(self, replica_id: int) -> str | None:  # noqa: ARG002  # the link's name
+    def where(self, replica_id: int) -> str | None:  # noqa: ARG002  # the name in `Channel`
         """Return None: replicas do not run while the program runs."""
         return None
 
-    def close(self, busy: Collection[int] = ()) -> None:  # noqa: ARG002  # replicas never are
+    def close(self, busy: Collection[int] = ()) -> None:  # noqa: ARG002  # replicas are never busy
         """End all simulated workers after they received their messages, and close all traces."""
         for replica_id, worker in enumerate(self._workers):
             if not worker.dead:

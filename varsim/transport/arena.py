@@ -6,8 +6,8 @@ region; a region has memory only where blocks are.
 
 A block is reused only when no process has an array in it. All views of a block in one process have
 the same base object. When that object is freed, this process has released the block; `Leases`
-record the releases of other processes. A base can be freed at any moment, in any thread: its
-callback only records that, and `settle` does the rest later.
+record the releases of other processes. A base can be freed at any moment, in any thread. So its
+callback only records the release, and `settle` does the rest later.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ _SMALLEST_BYTES: Final = 2**16
 _CLASSES_PER_DOUBLING: Final = 4  # so at most a fifth of a large block is unused
 
 _ROOM: Final = 16
-"""A region's addresses per byte of its limit: an address keeps the size of its block."""
+"""Addresses of a region per byte of its limit. Freed addresses are reused only for blocks of the
+same size, so a region needs more addresses than memory."""
 
 _MAX_FILE_BYTES: Final = 2**45
 """A quarter of the address space of a process."""
@@ -62,7 +63,7 @@ class _Block:
     base: weakref.ref[Array] | None = None  # None: this process has no array in it
     base_id: int = 0
     address: int = 0
-    release: Release | None = None  # of a foreign block: of the peer that sent it first
+    release: Release | None = None  # for a foreign block: to the peer that sent it first
     count: int = 0  # references that this peer has sent
 
     def alive(self) -> Array | None:
@@ -75,7 +76,7 @@ def shared_memory_exists() -> bool:
 
 
 def limit_bytes() -> int:
-    """Return how much memory a cluster may share: by default half of the machine's.
+    """Return how much memory a cluster may share: by default half of the machine's memory.
 
     Raises:
         ConfigError: VARSIM_SHARED_MEMORY_BYTES is not a number.
@@ -115,7 +116,7 @@ class Arena:
             owner: The region of this process: 0 for the coordinator, i + 1 for replica i.
             num_owners: The number of regions.
             limit_bytes: How much memory each process may hold in its region.
-            warn: Called once, when an array finds no room.
+            warn: Called once, when there is no room for an array.
         Raises:
             OSError: The system does not allow so large a file, or so many addresses.
         """
@@ -123,8 +124,8 @@ class Arena:
         self.descriptor = descriptor
         self.limit_bytes = limit_bytes
         self.reclaim: Callable[[int], bool] = _nothing_to_hear
-        """Called with the bytes held before new memory is taken: it decodes releases of other
-        processes. It is called again while it returns True."""
+        """Called before new memory is taken, with the number of bytes held. It decodes releases of
+        other processes, and is called again while it returns True."""
         self._region_bytes = region_bytes(limit_bytes, num_owners)
         self._file = range(num_owners * self._region_bytes)
         self._region = self._file[owner * self._region_bytes :][: self._region_bytes]
@@ -133,12 +134,12 @@ class Arena:
         self._memory.madvise(mmap.MADV_DONTDUMP)  # a core dump would touch all of it
         self._held_bytes = 0
         self._next_offset = self._region.start
-        self._own: dict[int, _Block] = {}  # those with memory, by offset
-        self._free: dict[int, list[_Block]] = defaultdict(list)  # of them, by size
+        self._own: dict[int, _Block] = {}  # blocks with memory, by offset
+        self._free: dict[int, list[_Block]] = defaultdict(list)  # own blocks not in use, by size
         self._holes: dict[int, list[int]] = defaultdict(list)  # offsets without memory, by size
-        self._foreign: dict[int, _Block] = {}  # those with an array here, by offset
+        self._foreign: dict[int, _Block] = {}  # blocks with an array here, by offset
         self._in_use: dict[int, _Block] = {}  # by the id of its base
-        self._ended: deque[_Block] = deque()  # whose base was freed, for `settle`
+        self._ended: deque[_Block] = deque()  # blocks whose base was freed, for `settle`
         forks.watch(self)
 
     # ------------------------------------------------------------ own blocks
@@ -182,7 +183,7 @@ class Arena:
         ):
             return None
         try:
-            os.posix_fallocate(self.descriptor, offset, size_bytes)  # else SIGBUS at a write
+            os.posix_fallocate(self.descriptor, offset, size_bytes)  # else a write can raise SIGBUS
         except OSError:
             return None
         with suppress(OSError):  # an older Linux: a page is allocated when it is touched
@@ -242,7 +243,7 @@ class Arena:
     def close(self) -> None:
         """Free all memory except that of arrays in use here, and close the file.
 
-        The last process that uses the file calls it. These arrays stay valid.
+        Only the last process that uses the file may call it. Arrays in use stay valid.
         """
         if self.descriptor < 0:
             return
@@ -266,7 +267,7 @@ class Arena:
     # ------------------------------------------------------------ references
 
     def reference_of(self, array: Array) -> SharedReference | None:
-        """Return the reference of an array; None if it is elsewhere, or not contiguous."""
+        """Return the reference of an array; None if it is not in this memory or not contiguous."""
         block = self._in_use.get(id(array.base))
         if block is None or block.alive() is not array.base:
             return None
@@ -286,14 +287,14 @@ class Arena:
         return reference.block in self._region
 
     def view(self, reference: SharedReference, size_bytes: int, release: Release) -> Array:
-        """Return the bytes that a reference stands for, writeable.
+        """Return the bytes of a reference, as a writeable array.
 
-        References from the first peer that sends them keep a foreign block alive, until this
+        References from the first peer that sends them keep a foreign block alive until this
         process has no array in it. References from other peers are released at once: otherwise two
         peers that send each other the same block would keep it forever.
 
         Args:
-            release: Of the peer that has sent this reference.
+            release: Reports releases to the peer that has sent this reference.
         Raises:
             ProtocolError: There is no such block.
         """
@@ -340,5 +341,5 @@ def region_bytes(limit_bytes: int, num_owners: int) -> int:
     return max(wanted - wanted % _SMALLEST_BYTES, _SMALLEST_BYTES)
 
 
-def _nothing_to_hear(held_bytes: int) -> bool:  # noqa: ARG001 - other functions need it
+def _nothing_to_hear(held_bytes: int) -> bool:  # noqa: ARG001 - others use it
     return False

@@ -19,7 +19,7 @@ def private_folder(socket_name: str = SOCKET_NAME) -> Path:
     The caller removes it.
 
     Raises:
-        StartError: The path would be too long, also below /tmp.
+        StartError: The path would be too long, even in /tmp.
     """
     for parent in (None, "/tmp"):  # noqa: S108  # mkdtemp makes it private
         folder = Path(tempfile.mkdtemp(prefix="varsim-", dir=parent))  # its mode is 0700

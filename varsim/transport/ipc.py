@@ -18,5 +18,5 @@ class Ipc:
         return RouterListener(f"ipc://{directory / SOCKET_NAME}", num_replicas)
 
     def connect(self, address: str, replica_id: int) -> DealerConnection:
-        """Connect to the endpoint that is the address."""
+        """Connect; the address is the endpoint."""
         return DealerConnection(address, replica_id)

@@ -17,14 +17,15 @@ from varsim.transport.arena import Arena
 SHARED_FROM_BYTES: Final = 128 * 1024
 """Smaller arrays are sent by value, which costs less than a lease.
 
-Measured as merges of four replicas: at 96 KiB both cost the same; by reference takes a fifth less
-at 128 KiB, a third of the time at 1 MiB, and a tenth at 100 MiB.
+Measured with merges of four replicas: 96 KiB take the same time both ways. By reference, 128 KiB
+take a fifth less time, 1 MiB takes a third of the time, and 100 MiB take a tenth.
 """
 
 TOLD_FROM_BYTES: Final = 2**24
-"""From this amount on, a worker reports released memory by a separate message. Otherwise the
-coordinator takes new memory for its next value, at a millisecond for each megabyte. Smaller amounts
-travel with the next message: a separate message cost a step of 1 MiB a quarter of its time."""
+"""From this amount on, a worker reports released memory by a separate message. Without the report,
+the coordinator takes new memory for its next value, which costs a millisecond per megabyte. Smaller
+amounts are reported with the next message: in a step of 1 MiB, a separate message took a quarter of
+the time."""
 
 _MAX_NOTE_BYTES: Final = 2**20
 
@@ -33,14 +34,14 @@ Copies = MutableMapping[int, tuple[Array, Array]]
 
 
 class Leases:
-    """The blocks that this process has lent to one peer, and those that it has borrowed from it.
+    """The blocks that this process has lent to one peer, and those that the peer has lent to it.
 
     A sender keeps a block alive until the receiver has released it as often as it was sent. So a
-    process may forward a borrowed block: its own view keeps the block alive until the next
-    receiver has released it.
+    process may forward a borrowed block: until the next receiver has released the block, the view
+    of the forwarding process keeps it alive.
 
     Args:
-        copies: Of arrays that are sent to several peers; the caller empties it.
+        copies: Copies of arrays that are sent to several peers; the caller empties it.
     """
 
     def __init__(self, arena: Arena, copies: Copies | None = None) -> None:
@@ -80,14 +81,14 @@ class Leases:
         return shared
 
     def take_back(self, reference: SharedReference) -> None:
-        """Undo the last `put` that returned this reference: it is not sent."""
+        """Undo the last `put` that returned this reference, because it is not sent."""
         bases = self._lent[reference[0]]
         bases.pop()
         if not bases:
             del self._lent[reference[0]]
 
     def lend(self, block: int, base: Array) -> None:
-        """Note that a block is sent once more."""
+        """Record that a block is sent once more."""
         self._lent.setdefault(block, []).append(base)
 
     def base(self, block: int) -> Array:
@@ -110,7 +111,7 @@ class Leases:
         """Return a note for the peer: which blocks were released, and how often.
 
         Args:
-            from_bytes: Return None if the blocks are smaller than this together.
+            from_bytes: Return None if the total size of the blocks is smaller than this.
         """
         self.arena.settle()
         if not self._released or self._released_bytes < from_bytes:

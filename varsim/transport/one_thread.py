@@ -28,7 +28,7 @@ def threads() -> frozenset[int]:
 
 
 class OneThread:
-    """Refuses a second thread while one uses the cluster: a ZeroMQ socket would abort."""
+    """Refuses a second thread while one uses the cluster: libzmq would abort the process."""
 
     def __init__(self) -> None:
         self._user: dict[str, int] = {}
@@ -50,11 +50,11 @@ class OneThread:
         UNINTERRUPTED.end()
 
     def begins(self, what: object) -> None:
-        """Note the operation that the using thread begins, for the error of a second thread."""
+        """Record the operation that this thread begins, for the error in a second thread."""
         self._runs.append((what, time.monotonic()))
 
     def ends(self) -> None:
-        """Note that the innermost operation has ended."""
+        """Record that the innermost operation has ended."""
         self._runs.pop()
 
     def _refusal(self) -> str:

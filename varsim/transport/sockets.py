@@ -34,7 +34,7 @@ MAX_DRAINED: Final = 1000
 """Envelopes taken at once, so that one busy peer cannot block the others."""
 
 MAX_IPC_PATH: Final = zmq.IPC_PATH_MAX_LEN
-"""Of the path in an ipc endpoint; the system's limit (107 on Linux)."""
+"""Length limit of the path in an ipc endpoint; the system sets it (107 on Linux)."""
 
 # Plain numbers: combining pyzmq's enums takes as long as receiving a message.
 _SNDMORE: Final = int(zmq.SNDMORE)
@@ -96,7 +96,7 @@ class RouterListener:
 
     @property
     def endpoint(self) -> str:
-        """Where the socket is bound."""
+        """The endpoint to which the socket is bound."""
         return self._router.endpoint
 
     @property
@@ -157,7 +157,7 @@ class Router:
         """Bind.
 
         Args:
-            context: Has an `AllowList` already, if there are keys.
+            context: A context with an `AllowList`, if there are keys.
             endpoint: `ipc://…` in a private directory, or `tcp://127.0.0.1:*` with keys.
             keys: For CURVE; then only peers on the allow-list can connect.
         """

@@ -10,7 +10,7 @@ from varsim.transport.sockets import DealerConnection, DealerKeys, RouterListene
 
 
 class _TcpListener(RouterListener):
-    """A listener whose addresses hold each worker's keys."""
+    """A listener whose addresses contain each worker's keys."""
 
     def __init__(self, num_replicas: int) -> None:
         own, workers = KeyPair.generate(), [KeyPair.generate() for _ in range(num_replicas)]

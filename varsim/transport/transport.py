@@ -15,9 +15,9 @@ class Listener(Protocol):
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """What each worker needs to connect, by replica_id; only the transport reads it.
+        """The texts that workers need to connect, by replica_id; only the transport reads them.
 
-        An address may hold secret keys, so it travels through a pipe.
+        An address may contain secret keys, so it is sent through a pipe.
         """
 
     @property

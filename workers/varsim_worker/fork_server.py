@@ -39,7 +39,7 @@ def run(line: bytes) -> None:
     """Run the fork server for the coordinator that wrote this line."""
     rendezvous = Rendezvous.from_line(line)
     reports = os.dup(_STDOUT)
-    os.dup2(_STDERR, _STDOUT)  # output of an import is not a report
+    os.dup2(_STDERR, _STDOUT)  # only reports may go to the old stdout
     for descriptor in rendezvous.handover.descriptors:
         os.set_inheritable(descriptor, False)  # for workers, not for their child processes
     serve = _load(rendezvous)
@@ -80,7 +80,7 @@ class _ForkServer:
     def fork_workers(self) -> None:
         """Start all workers. In a worker, this does not return."""
         gc.collect()
-        gc.freeze()  # no collection writes to the pages that workers share
+        gc.freeze()  # garbage collection must not write to pages shared with workers
         for replica_id in range(len(self._rendezvous.options.devices)):
             process_id = os.fork()
             if process_id == 0:
@@ -94,7 +94,7 @@ class _ForkServer:
             exit_code = work(self._rendezvous, replica_id, self._serve)
         except Exception:  # the process ends here, so no caller could catch it
             traceback.print_exc()
-        finally:  # no code of the fork server may run in this copy of it
+        finally:  # a worker must not continue the fork server's code
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(exit_code)

@@ -6,7 +6,7 @@ import io
 from typing import BinaryIO, Final
 
 KEPT_CHARACTERS: Final = 64 * 1024
-"""Kept since the last `take`; the log has all of it."""
+"""The end of the output that is kept since the last `take`; the log contains all output."""
 
 
 class KeepingOutput(io.TextIOWrapper):
@@ -24,7 +24,7 @@ class KeepingOutput(io.TextIOWrapper):
         written = super().write(text)
         self._parts.append(text)
         self._kept += len(text)
-        if self._kept > 2 * KEPT_CHARACTERS:  # not at each write: it copies the kept text
+        if self._kept > 2 * KEPT_CHARACTERS:  # not at each write: this copies the kept text
             self._shorten()
         return written
 

@@ -13,15 +13,15 @@ _PR_SET_NAME: Final = 15
 
 
 def open_process(process_id: int) -> int | None:
-    """Return a descriptor that is readable when the process has ended; None if there is none."""
+    """Return a descriptor that is readable when the process has ended; None if not possible."""
     try:
         return os.pidfd_open(process_id)
-    except (AttributeError, OSError):  # not Linux, an older one, or the process has ended
+    except (AttributeError, OSError):  # not Linux, an old Linux, or the process has ended
         return None
 
 
 def die_with_parent(parent: int) -> None:
-    """Have the system kill this process when its parent ends, also by SIGKILL."""
+    """Make the system kill this process when its parent ends, even if SIGKILL ended the parent."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:  # the parent ended before the call above

@@ -22,7 +22,7 @@ from varsim_worker import system
 from varsim_worker.output import KeepingOutput
 
 LINGER_S: Final = 1.0
-"""Time for the last messages to leave. The coordinator reads them at once, or never."""
+"""Time limit for sending the last messages. The coordinator reads them at once, or never."""
 
 
 class ProcessWorkerChannel:
@@ -47,7 +47,7 @@ class ProcessWorkerChannel:
     def receive(self, timeout_s: float | None) -> list[Message]:
         """Wait for messages, and return all that have come; none after `timeout_s`.
 
-        The exchange answers its own messages meanwhile: a worker that waits has time to compute.
+        Meanwhile the exchange answers its own messages: a waiting worker has time to compute.
         """
         owed = self._exchange.before_waiting()
         if owed:
