@@ -62,7 +62,7 @@ def test_an_impossible_number_of_replicas_is_an_error(count: str):
     [
         (["on_raed"], "'on_raed' is not a synchronization; did you mean 'on_read'?"),
         (["local_sgd"], "invalid parameters of local_sgd: 'local_sgd'; write it as in local_sgd:8"),
-        (["on_read:3"], "'on_read' has no parameters, as in 'on_read:3'"),
+        (["on_read:3"], "'on_read' takes no parameters: 'on_read:3'"),
         (["on_read", "men"], "'men' is not an aggregation; did you mean 'mean'?"),
         (
             ["on_read", "x"],

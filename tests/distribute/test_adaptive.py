@@ -45,7 +45,7 @@ def test_it_is_off_by_default():
 
 
 def test_an_unknown_value_of_auto_is_refused():
-    with pytest.raises(ValueError, match="auto='always': it is one of on_write, adaptive"):
+    with pytest.raises(ValueError, match="auto='always': expected one of on_write, adaptive"):
         tf.distribute.MirroredStrategy(["a"], auto="always")
 
 
@@ -217,7 +217,7 @@ def test_a_read_that_waits_for_a_failing_call_does_not_go_on(strategy, v):
     with pytest.raises(MismatchError, match=r"replica 0: 1 write; it waits in a read of v.*") as e:
         strategy.run(step)
     assert "test_adaptive.py:" in str(e.value)
-    strategy.run(replica_id)  # now the replica knows that it has failed
+    strategy.run(replica_id)  # now the replica knows that the call has failed
     assert [] == went_on
     assert 0.0 == float(v)
 

@@ -171,7 +171,7 @@ def test_a_batch_feeds_a_run(strategy):
 
 @pytest.mark.parametrize("batch", [np.float32(1.0), (np.ones(2), np.ones(3))])
 def test_a_batch_needs_one_first_dimension(strategy, batch):
-    with pytest.raises(ValueError, match="must have one first dimension"):
+    with pytest.raises(ValueError, match="must have the same first dimension"):
         next(iter(strategy.experimental_distribute_dataset([batch])))
 
 

@@ -130,10 +130,10 @@ class Slice(np.ndarray[Any, Any]):
         return part
 
     def assign(self, value: Any) -> ArrayLike:
-        """Set this part of a plain variable; an error for a distributed one (D12)."""
+        """Set this part of a plain variable; raise an error for a distributed one (D12)."""
         variable = self._variable
         if variable is None:
-            raise TypeError("only what indexing a variable gave can be assigned to")
+            raise TypeError("only a slice that indexing a variable returned can be assigned")
         if not variable.is_distributed:
             whole = np.array(variable.convert())
             whole[self._key] = value
@@ -142,6 +142,6 @@ class Slice(np.ndarray[Any, Any]):
         raise OperationError(
             variable.name,
             "a slice of a distributed variable cannot be assigned: TensorFlow writes one "
-            "component past the aggregation (D12)",
+            "component and skips the aggregation (D12)",
             "Assign the whole value: x = v.numpy(); x[...] = ...; v.assign(x).",
         )

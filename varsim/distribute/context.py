@@ -66,13 +66,16 @@ def entered(frame: Frame | None) -> Iterator[None]:
 
 
 def strategy_in_force() -> StrategyPort:
-    """Return the strategy of the current scope or replica; the default one outside."""
+    """Return the strategy of the current scope or replica, or else the default strategy."""
     frame = current_frame()
     return default_strategy() if frame is None else frame.strategy
 
 
 def replica_in_force() -> ReplicaPort | None:
-    """Return the current replica; None in cross-replica context; the only replica outside."""
+    """Return the current replica; None in cross-replica context.
+
+    Outside every scope, return the only replica of the default strategy.
+    """
     frame = current_frame()
     return default_strategy().replica_context() if frame is None else frame.replica
 

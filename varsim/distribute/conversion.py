@@ -1,8 +1,8 @@
 """Converts a written value to an array that a variable can hold.
 
-*Numbers* (Python numbers, NumPy scalars, and nested lists of them) have no dtype of their own: they
-are converted to the variable's dtype, if at most precision is lost. *Arrays* are tensors with an
-explicit dtype: a dtype other than the variable's is an error, as in TensorFlow.
+*Numbers* (Python numbers, NumPy scalars, and nested lists of them) have no dtype of their own. They
+are converted to the variable's dtype; a conversion may lose only precision. *Arrays* are tensors
+with an explicit dtype: a dtype other than the variable's is an error, as in TensorFlow.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def to_array(value: Any, dtype: np.dtype[np.generic], variable: str) -> Array:
 
 
 def as_operand(value: Any, dtype: np.dtype[np.generic], variable: str) -> Array:
-    """Return a value as an array of a variable's dtype; it may be the caller's own.
+    """Return a value as an array of a variable's dtype; this may be the caller's own array.
 
     Raises:
         As `to_array`.

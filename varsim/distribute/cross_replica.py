@@ -45,7 +45,7 @@ class CrossReplica:
         return self._coordinator.look(event).values
 
     def component(self, variable: DistributedVariable, replica_id: int) -> Array:
-        """Return a component of a variable, as a read by the program; read-only."""
+        """Return a component of a variable, read-only; record it as a read by the program."""
         done = self._coordinator.look(ProgramFetch(variable.spec.variable_id, (replica_id,)))
         self._note_read(variable, replica_id, done)
         return done.values[0]

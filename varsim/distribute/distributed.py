@@ -62,12 +62,12 @@ class DistributedVariable(Variable, DistributedValues):
 
     @property
     def is_mirrored(self) -> bool:
-        """Return whether all components are meant to hold one value."""
+        """Return whether all components should hold the same value."""
         return policies.policy_of(self.spec.synchronization).is_mirrored
 
     @property
     def merges(self) -> bool:
-        """Return whether replicas only change it together."""
+        """Return whether every write in replica context is a merge."""
         return policies.merges(self.spec)
 
     @property
@@ -144,7 +144,7 @@ class DistributedVariable(Variable, DistributedValues):
     # ------------------------------------------------------------ writing
 
     def write(self, operation: Operation, value: Any, *, read_value: bool = True) -> None:
-        """Apply one of the three assigns, as the policy says for the current context.
+        """Apply an assign, assign_add or assign_sub, as the policy says for the current context.
 
         Raises:
             VariableError: The policy, the dtype or the shape refuses it; nothing has changed.

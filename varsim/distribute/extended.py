@@ -44,7 +44,7 @@ class Extended:
                 that replica's slice of the arguments.
             name: On a replica, the name of the merge_call that performs it.
         Returns:
-            The results of the calls, put together; with `group=False` a tuple of them.
+            The results of the calls as one structure; with `group=False` a tuple of the results.
         Raises:
             TypeError: `var` is not distributed.
             Exception: The exception of `fn`; no component has changed then (D4).
@@ -90,7 +90,7 @@ class Extended:
     def broadcast_to(self, tensor: Any, destinations: Any) -> Any:
         """Return a value on every replica of a variable; a number is returned unchanged."""
         if destinations is None:
-            raise ValueTypeError("(value)", "broadcast_to needs to know where to")
+            raise ValueTypeError("(value)", "broadcast_to needs destinations")
         if isinstance(tensor, bool | int | float):
             return tensor
         return _everywhere(as_tensor(tensor), self._strategy.num_replicas_in_sync)

@@ -16,7 +16,7 @@ _NUMPY: Final = "numpy.random"
 
 
 def kinds() -> tuple[type, ...]:
-    """Return the classes of generators, as far as this process has imported them."""
+    """Return the classes of generators that this process has imported."""
     numpy = sys.modules.get(_NUMPY)
     return (
         (random.Random,) if numpy is None else (random.Random, numpy.Generator, numpy.RandomState)
@@ -51,7 +51,7 @@ _TEXT: Final = (
     "  - a PerReplica of generators as an argument, from "
     "strategy.experimental_distribute_values_from_function(lambda context: "
     "np.random.default_rng([seed, context.replica_id_in_sync_group])): each draws its own\n"
-    "  - np.random.default_rng(seed) in the function: all draw the same, as you may have meant"
+    "  - np.random.default_rng(seed) in the function, if all of them should draw the same numbers"
 )
 
 

@@ -42,14 +42,14 @@ class Home:
         return error
 
     def leave_behind(self) -> None:
-        """Note in a process that was just forked that the replica does not run in it."""
+        """Record, in a process that was just forked, that the replica does not run there."""
         self.forked, self.thread = True, _NO_THREAD
 
     @contextmanager
     def to_itself(self) -> Iterator[None]:
-        """End every process that was forked within the block at the end of the block.
+        """At the end of the block, end every process that was forked within it.
 
-        The code after the block belongs to the replica: both processes would read one socket.
+        Only the replica may run the code after the block: both processes would read one socket.
         """
         try:
             yield

@@ -33,7 +33,7 @@ class RunHost:
         self._strategy = strategy
         self._warn_once = warn_once  # text and location
         self._codec = codec
-        self._around = current_frame()  # of the program that called run
+        self._around = current_frame()  # the frame of the call of `run`
         self._created: list[tuple[str | None, Any]] = []  # by replica 0, in order
         self._merged: list[Any] = []  # keeps variables in results alive
         self._next_creation = [0] * strategy.num_replicas_in_sync
@@ -57,7 +57,7 @@ class RunHost:
         try:
             with entered(self._around):
                 result = self._do(replica_id, request)
-        except Exception as error:  # it belongs to the replica that asked
+        except Exception as error:  # the replica that made the request raises it
             error.__traceback__ = None
             return self._codec.pack(error), True
         return self._codec.pack(result), False
@@ -67,7 +67,7 @@ class RunHost:
         for line in report.output.splitlines():
             sys.stdout.write(f"[replica {replica_id}] {line}\n")
         for text, location in report.warnings:
-            self._warn_once(text, location)  # its fixes contain this replica's value
+            self._warn_once(text, location)  # the text can contain a value of this replica
 
     def warn(self, text: str, location: str) -> None:
         """Show a warning of the coordinator."""
@@ -87,7 +87,7 @@ class RunHost:
                 assert_never(request)
 
     def _create(self, replica_id: int, kwargs: dict[str, Any]) -> Any:
-        """Return replica 0's k-th variable of a call for the k-th creation on every replica."""
+        """Return the variable for the k-th creation on a replica: the k-th one of replica 0."""
         index = self._next_creation[replica_id]
         self._next_creation[replica_id] += 1
         name = kwargs["name"]
@@ -97,8 +97,8 @@ class RunHost:
         if index >= len(self._created) or self._created[index][0] != name:
             theirs = repr(self._created[index][0]) if index < len(self._created) else "none"
             raise CreationError(
-                f"replica {replica_id} creates variable {name!r} as its number {index + 1} of this "
-                f"call, where replica 0 created {theirs}: all replicas must create the same "
+                f"replica {replica_id} creates variable {name!r} as variable {index + 1} of this "
+                f"call, but replica 0 created {theirs}: all replicas must create the same "
                 "variables in the same order. Better create them under strategy.scope()."
             )
         return self._created[index][1]

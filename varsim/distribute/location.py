@@ -21,14 +21,14 @@ _NOT_THE_USERS: tuple[str, ...] = (
     "contextlib",
     "threading",
 )
-"""Modules whose lines are never shown: varsim's, and those that only call others' functions."""
+"""Modules whose lines are never shown: varsim's, and modules that only call other functions."""
 
 
 _locations: dict[tuple[int, int], tuple[CodeType, str | None]] = {}
-"""By id of a code object and offset in it: the code object, and file:line.
+"""A cache: the id of a code object and an offset in it → the code object, and file:line.
 
-None marks code of varsim. The code object is kept so that its id stays unique. Programs write in
-the same lines repeatedly, so a cache saves most of the time.
+None marks code of varsim. The code object is kept so that its id stays unique. Programs repeat
+writes in the same lines, so the cache saves most of the time.
 """
 
 

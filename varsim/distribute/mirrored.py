@@ -65,7 +65,8 @@ class MirroredStrategy(Strategy):
         launcher: The name of the launcher, which starts the workers.
         transport: The name of the transport, which carries messages.
         exchange: The name of the exchange, which carries and reduces large values. docs/cli.md
-            lists the names of these three; other packages can add launchers and exchanges.
+            lists launchers, transports and exchanges; other packages can add more launchers and
+            exchanges.
         strict: Raise an error instead of a warning for variables with synchronization NONE, which
             TensorFlow refuses too, and for collectives without a name that replicas call in
             different lines.
@@ -74,8 +75,8 @@ class MirroredStrategy(Strategy):
         log_dir: The directory of the workers' logs; a private directory by default.
         trace: The records that every process writes, and their location; none by default.
         seed: Seeds `random` and `numpy.random` of each worker, by its replica id, so that two runs
-            draw the same numbers; by default they differ at every start. The generators in the
-            program's own process are not seeded.
+            draw the same numbers. By default the numbers differ at every start. The generators in
+            the program's own process are not seeded.
     Raises:
         ValueError: No device, or a duplicate; an invalid `auto`; a seed below 0.
         ConfigError: Unknown launcher, transport or exchange.
@@ -118,7 +119,7 @@ class MirroredStrategy(Strategy):
         self._set_up(new_id(), _checked(devices))
         self.strict = strict
         if auto not in AUTO_MEANS:
-            raise DistributedValueError(f"auto={auto!r}: it is one of {', '.join(AUTO_MEANS)}")
+            raise DistributedValueError(f"auto={auto!r}: expected one of {', '.join(AUTO_MEANS)}")
         self.auto = auto
         self._options = LaunchOptions(
             cluster_id=self.strategy_id,
@@ -197,7 +198,7 @@ class MirroredStrategy(Strategy):
         if self._coordinator is not None:
             if self._supervisor is not None:
                 self._supervisor.closing(self)
-            with self._coordinator.in_use:  # or another thread waits in a call
+            with self._coordinator.in_use:  # refuses to close while another thread waits
                 self._coordinator.close()
 
     def statistics(self) -> tuple[VariableStatistics, ...]:
@@ -302,12 +303,12 @@ class MirroredStrategy(Strategy):
         return number, function, packed
 
     def warn_once(self, text: str, location: str) -> None:
-        """Warn once of each text: its first line identifies the warning."""
+        """Show each warning once; the first line of its text identifies it."""
         if self.is_new(text.partition("\n")[0]):
             warn(text, location)
 
     def is_new(self, what: str) -> bool:
-        """Return whether this is the first call with a text."""
+        """Return whether this is the first call with this text."""
         known = what in self._warned
         self._warned.add(what)
         return not known
@@ -385,7 +386,7 @@ class MirroredStrategy(Strategy):
 
 
 def _sent_value(value: Any, replica: ReplicaPort) -> Any:
-    """Return a variable's initial value as a replica sends it: only the first one's is used."""
+    """Return the initial value that a replica sends; only that of replica 0 is used."""
     if callable(value):
         return value() if replica.replica_id_in_sync_group == 0 else 0
     if isinstance(value, DistributedValues) and not isinstance(value, DistributedVariable):

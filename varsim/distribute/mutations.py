@@ -1,8 +1,8 @@
 """Detects changes that a replica's function makes to its own copies of the program's objects.
 
-It checks the globals, closures and arguments that the function names, and those that user functions
-called by it name: lists, dicts, sets, small arrays, and attributes of the user's own objects, one
-level deep. Objects created while the function runs are not checked.
+It checks the globals, closures and arguments that the function uses by name, also in other user
+functions that it calls. These can be lists, dicts, sets, small arrays, and attributes of the user's
+own objects, one level deep. Objects created while the function runs are not checked.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ MAX_BYTES: Final = 2**16  # only the shape of a larger array is compared
 _MEANT_TO_STAY: Final = (
     "cache",
     "memo",
-)  # in names of objects that a process may change for itself
+)  # an object with such a name may differ between processes
 
 _PACKAGE: Final = f"{Path(__file__).parents[1]}{os.sep}"
 _INSTALLED: Final = tuple(
@@ -62,7 +62,7 @@ class _Object:
 def watch_of(function: Any, args: Iterable[Any], kwargs: Mapping[str, Any]) -> Watch:
     """Return a watch that never fails: objects that cannot be examined are skipped."""
     watch = Watch()
-    with suppress(Exception):  # the user's objects may do anything when they are looked at
+    with suppress(Exception):  # code of the user's objects may run here, and raise anything
         watch.look_at(function, args, kwargs)
     return watch
 
@@ -99,7 +99,7 @@ class Watch:
     def told(self) -> list[tuple[str, str]]:
         """Return the warnings of `changes` up to the first object that cannot be examined."""
         found: list[tuple[str, str]] = []
-        with suppress(Exception):  # the user's objects may do anything when they are looked at
+        with suppress(Exception):  # code of the user's objects may run here, and raise anything
             found.extend(self.changes())
         return found
 
@@ -184,7 +184,7 @@ _TEXT: Final = (
 
 
 def _items(value: Any) -> Fingerprint:
-    """Return the items by identity, except for bytes; of a large container, their number."""
+    """Return the items of a container; the length if it is large; a checksum of bytes."""
     if isinstance(value, np.ndarray):
         if value.nbytes > MAX_BYTES or value.dtype.hasobject:
             return tuple(value.shape)
@@ -284,9 +284,9 @@ def rebound_names(code: CodeType) -> frozenset[str]:
 
 
 def location_of_change(code: CodeType, name: str) -> str:
-    """Return the file:line in a function that names an object and changes something there.
+    """Return the file:line at which a function names an object and changes something.
 
-    If there is none (a called function makes the change), return the first that names the object.
+    If there is none (a called function makes the change), return the first line that names it.
 
     Args:
         name: As written in the program, such as `history['loss']` or `trainer.steps`.

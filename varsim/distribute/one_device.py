@@ -112,7 +112,7 @@ class OneDeviceStrategy(Strategy):
 
 
 class PlainExtended(Extended):
-    """`extended` without distribution: a variable is its own only component."""
+    """`extended` without distribution: a variable has one component, which is itself."""
 
     def variable_created_in_scope(self, v: Any) -> bool:
         """Return whether a variable was created under this strategy."""
@@ -140,9 +140,9 @@ class PlainExtended(Extended):
     def broadcast_to(self, tensor: Any, destinations: Any) -> Any:
         """Return the value itself."""
         if destinations is None:
-            raise ValueTypeError("(value)", "broadcast_to needs to know where to")
+            raise ValueTypeError("(value)", "broadcast_to needs destinations")
         if self._strategy.is_outside:
-            raise UnsupportedError("broadcast_to outside every strategy: there is nowhere to go")
+            raise UnsupportedError("broadcast_to outside every strategy has no destination")
         return tensor
 
 

@@ -79,7 +79,7 @@ def _number(value: Any) -> Array | None:
 
 
 def _recast(value: Any, array: Array, spec: VariableSpec) -> Iterator[tuple[Fact, Array]]:
-    """Return the value in the variable's dtype or shape, if at most fractions are lost."""
+    """Return the value in the variable's dtype or shape; the conversion may lose fractions."""
     dtype, kinds = spec.dtype, array.dtype.kind + spec.dtype.kind
     if array.dtype != dtype and "b" not in kinds and kinds != "cf" and kinds[1:] != "u":
         with np.errstate(all="ignore"):

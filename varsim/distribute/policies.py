@@ -32,7 +32,7 @@ def policy_named(name: str) -> CustomPolicy:
     """
     keyword, *parameters = name.split(":")
     if VariableSynchronization.__members__.get(keyword.upper()):
-        raise ConfigError(f"{keyword!r} has no parameters, as in {name!r}")
+        raise ConfigError(f"{keyword!r} takes no parameters: {name!r}")
     kind = POLICIES.load(keyword)
     try:
         policy: CustomPolicy = kind.parse(parameters)

@@ -43,7 +43,8 @@ def replica_of(
     """Return the replica at the end of a link, with the runner of the program's functions.
 
     Args:
-        references: The handles of the program's objects; None if the replica shares its memory.
+        references: The handles of the program's objects; None if the replica shares the program's
+            memory.
     """
     runner = ProgramFunctions(link, codec, strategy, home, references)
     replica = Replica(link, codec, runner)
@@ -116,9 +117,9 @@ class ProgramFunctions:
 
     @contextmanager
     def _watched(self, function: Any, *arguments: Any) -> Iterator[None]:
-        """Note a function's changes to copies of the program's objects, at its first run.
+        """Record a function's changes to copies of the program's objects, at its first run.
 
-        Replica 0 reports for all; with shared memory there are no copies.
+        Only replica 0 reports them. If replicas share the program's memory, there are no copies.
         """
         code = getattr(bare(function), "__code__", None)
         if self._replica_id != 0 or self._references is None or code is None:

@@ -75,7 +75,7 @@ def _is_zero(leaf: Any) -> bool:
 def reduce_along(op: ReduceOp, value: Any, axis: Any, num_replicas: int) -> Any:
     """Reduce over an axis of every replica's value, then over the replicas.
 
-    A MEAN divides the total by the total count, so replicas with more rows weigh more.
+    A MEAN divides the total by the total count, so replicas with more rows have more weight.
 
     Raises:
         ShapeError: A value has no such axis.

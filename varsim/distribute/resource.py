@@ -63,7 +63,7 @@ class ResourceVariable(Variable):
         return self.read_value()
 
     def write(self, operation: Operation, value: Any, *, read_value: bool = True) -> None:
-        """Apply one of the three assigns.
+        """Apply an assign, assign_add or assign_sub.
 
         Raises:
             VariableError: The value does not fit; nothing has changed.
@@ -82,7 +82,7 @@ class ResourceVariable(Variable):
             raise
 
     def _from_a_replica(self) -> Replica | None:
-        """Return the replica that uses this plain variable; None in the program, its owner."""
+        """Return the replica that uses this plain variable; None in the program, which owns it."""
         frame = current_frame()
         if self.container is not None or frame is None or frame.replica is None:
             return None
@@ -90,7 +90,7 @@ class ResourceVariable(Variable):
 
     def count_up_to(self, limit: int) -> Any:
         """Raise an error: TensorFlow has deprecated it."""
-        raise OperationError(self._name, "count_up_to is not offered", "Use assign_add(1).")
+        raise OperationError(self._name, "count_up_to is not supported", "Use assign_add(1).")
 
     def sparse_read(self, indices: Any, name: str | None = None) -> Array:
         """Return the rows at `indices`."""

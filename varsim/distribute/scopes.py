@@ -11,7 +11,7 @@ from varsim.distribute.strategy import Strategy
 
 
 def get_strategy() -> Strategy:
-    """Return the strategy of the current scope or replica; the default one outside.
+    """Return the strategy of the current scope or replica, or else the default strategy.
 
     Source: `tf.distribute.get_strategy`.
     """
@@ -36,7 +36,9 @@ def in_cross_replica_context() -> bool:
 
 
 def get_replica_context() -> ReplicaContext | Any:
-    """Return the current replica; None in cross-replica context; the only replica outside.
+    """Return the current replica; None in cross-replica context.
+
+    Outside every scope, return the only replica of the default strategy.
 
     Source: `tf.distribute.get_replica_context`.
     """

@@ -99,8 +99,8 @@ class Strategy(ABC):
             args, kwargs: Its arguments: structures in which each PerReplica is replaced by the
                 replica's component.
         Returns:
-            A structure of PerReplica with the replicas' results; a plain Python value that all
-            replicas returned stays plain.
+            A structure of PerReplica with the replicas' results. A plain Python value that is equal
+            on all replicas is returned as it is.
         Raises:
             Exception: The exception of the lowest replica that raised; its cause is a
                 `ReplicaError` that shows the location.
@@ -115,7 +115,7 @@ class Strategy(ABC):
         Args:
             reduce_op: `ReduceOp.SUM` or `ReduceOp.MEAN`, or its name.
             value: A PerReplica, or a structure of them.
-            axis: None, or the axis or axes of each value to reduce, too.
+            axis: None, or one or more axes over which each value is reduced, too.
         """
 
     @abstractmethod
@@ -123,7 +123,7 @@ class Strategy(ABC):
         """Concatenate the replicas' values along an axis."""
 
     def experimental_local_results(self, value: Any) -> tuple[Any, ...]:
-        """Return a distributed value's components in replica order; for others, the value."""
+        """Return a distributed value's components in replica order; else a tuple of the value."""
         if isinstance(value, DistributedValues):
             return value.values
         if isinstance(value, dict | list | tuple):
@@ -138,7 +138,7 @@ class Strategy(ABC):
     def experimental_distribute_values_from_function(
         self, value_fn: Callable[[ValueContext], Any]
     ) -> Any:
-        """Return a PerReplica (or a structure of them) of `value_fn`'s value for each replica."""
+        """Call `value_fn` for each replica; return a PerReplica of the results, or a structure."""
         count = self.num_replicas_in_sync
         return _per_replica([value_fn(ValueContext(i, count)) for i in range(count)])
 
@@ -166,8 +166,8 @@ class Strategy(ABC):
         sizes = {array.shape[0] if array.ndim else -1 for array in arrays}
         if len(sizes) != 1 or -1 in sizes:
             raise DistributedValueError(
-                "a batch must have one first dimension to be split over the replicas; this one's "
-                f"arrays have shapes {[list(array.shape) for array in arrays]}"
+                "the arrays of a batch must have the same first dimension, over which it is split; "
+                f"this batch has arrays of shapes {[list(array.shape) for array in arrays]}"
             )
         share = -(-sizes.pop() // count)
         return _per_replica(
@@ -198,7 +198,7 @@ def _rows(first: int, count: int, leaf: Any) -> Any:
 
 
 def _per_replica(values: Sequence[Any]) -> Any:
-    """Regroup as `regroup` does, but make every leaf a PerReplica, even of equal components."""
+    """Regroup as `regroup` does, but make every leaf a PerReplica, even of equal values."""
     return join_structures(values, PerReplica)
 
 

@@ -42,7 +42,7 @@ class Supervisor(Protocol):
         """Take a strategy that the program has made; no worker has started yet."""
 
     def launching(self, strategy: Any, options: LaunchOptions) -> LaunchOptions:
-        """Return how its workers start, which happens next."""
+        """Return the options with which its workers start next."""
 
     def launched(self, strategy: Any) -> None:
         """Take a strategy whose workers are ready."""
@@ -72,6 +72,6 @@ def supervised(supervisor: Supervisor | None) -> Iterator[None]:
 
 
 def current_supervisor() -> Supervisor | None:
-    """Return the supervisor of a strategy that is made now; None without a supervisor."""
+    """Return the supervisor for a new strategy; None if there is none."""
     process, supervisor = _current.get()
     return supervisor if process == os.getpid() else None

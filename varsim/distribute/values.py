@@ -51,7 +51,7 @@ class DistributedValues:
         frame = current_frame()
         if frame is None or frame.replica is None:
             raise DistributedValueError(
-                f"a {type(self).__name__} has one value per replica and is none itself: use it in "
+                f"a {type(self).__name__} has one value per replica and is not a value: use it in "
                 "strategy.run, strategy.reduce or strategy.experimental_local_results"
             )
         replica = frame.replica
@@ -96,8 +96,8 @@ def taken_apart(structure: Any) -> tuple[Structure, list[Any]]:
     Matching structures have equal nesting, even if the order of their keys differs.
 
     Raises:
-        ValueMismatchError: Two keys of a dict cannot be told apart by their text; or the structure
-            contains itself, or is nested too deep.
+        ValueMismatchError: Two keys of a dict have the same text; or the structure contains
+            itself, or is nested too deep.
     """
     nodes: list[tuple[str, str]] = []
     leaves: list[Any] = []
@@ -156,8 +156,8 @@ def _by_text(structure: dict[Any, Any]) -> list[tuple[str, Any]]:
     texts = {repr(key.item() if isinstance(key, np.generic) else key): key for key in structure}
     if len(texts) < len(structure):
         raise ValueMismatchError(
-            f"two keys of a dict of {len(structure)} have the same repr(), so replicas cannot "
-            "tell which is which: use keys like strings, numbers or tuples of them"
+            f"two keys of a dict of {len(structure)} have the same repr(), so they cannot be "
+            "matched between replicas: use keys such as strings, numbers or tuples of them"
         )
     return sorted(texts.items(), key=itemgetter(0))
 
@@ -181,9 +181,9 @@ def regroup(values: Sequence[Any], kind: type[DistributedValues] = PerReplica) -
     """Put the replicas' values together into one structure of distributed values.
 
     Plain Python values (None, bool, int, float, str, an enum's member, a function) that are equal
-    on all replicas stay plain. A variable, or its components, give that variable. With one replica,
-    all values stay unchanged. Every other leaf becomes a `kind`; a structure that contains itself
-    becomes a `kind` as a whole.
+    on all replicas stay plain. If all values are one variable, or its components, the result is
+    the variable. With one replica, all values stay unchanged. Every other leaf becomes a `kind`. A
+    structure that contains itself becomes a `kind` as a whole.
 
     Raises:
         ValueMismatchError: The replicas' structures differ.
@@ -196,7 +196,7 @@ def regroup(values: Sequence[Any], kind: type[DistributedValues] = PerReplica) -
 
 
 def join_structures(values: Sequence[Any], join: Callable[[list[Any]], Any]) -> Any:
-    """Join one structure per replica into one; `join` makes one leaf of the replicas' leaves.
+    """Join one structure per replica into one; `join` combines the replicas' leaves into one.
 
     Raises:
         ValueMismatchError: The structures differ.
@@ -241,7 +241,7 @@ def _join(values: list[Any], kind: type[DistributedValues]) -> Any:
 
 
 def _common_variable(values: Sequence[Any]) -> Any:
-    """Return the variable if all values are it, or are its components in replica order."""
+    """Return a variable if every value is this variable, or if the values are its components."""
     first = values[0]
     if getattr(first, "is_variable", False):
         container = getattr(first, "container", None)

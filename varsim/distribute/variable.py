@@ -134,7 +134,7 @@ class Variable(ArrayLike, metaclass=_VariableMeta):
     """
 
     is_variable = True
-    container: Variable | None = None  # of a component: the distributed variable
+    container: Variable | None = None  # for a component: its distributed variable
     replica_id: int = 0
 
     _name: str
@@ -192,7 +192,7 @@ class Variable(ArrayLike, metaclass=_VariableMeta):
 
     @property
     def trainable(self) -> bool:
-        """Return whether training is meant to change it. It has no effect on values."""
+        """Return whether training should change it. It has no effect on values."""
         return self._trainable
 
     @property
@@ -202,7 +202,7 @@ class Variable(ArrayLike, metaclass=_VariableMeta):
 
     @property
     def aggregation(self) -> VariableAggregation:
-        """Return the aggregation, as the program asked for it."""
+        """Return the aggregation that the program requested."""
         return self._aggregation
 
     @property
@@ -230,7 +230,7 @@ class Variable(ArrayLike, metaclass=_VariableMeta):
         raise NotImplementedError
 
     def write(self, operation: Operation, value: Any, *, read_value: bool = True) -> None:
-        """Apply one of the three assigns."""
+        """Apply an assign, assign_add or assign_sub."""
         raise NotImplementedError
 
     def value(self) -> Array:
@@ -238,15 +238,15 @@ class Variable(ArrayLike, metaclass=_VariableMeta):
         return self.convert()
 
     def numpy(self) -> Array:
-        """Return the value in the current context, as an array of the caller's own."""
+        """Return the value in the current context, as a new array that the caller may change."""
         return np.array(self.read_value())
 
     def update_buffer(self) -> Array:
-        """Return an array to build the next update in: of the variable's shape and dtype.
+        """Return an uninitialised array of the variable's shape and dtype, for the next update.
 
-        It is not initialised. If a large one is passed to `assign`, `assign_add` or `assign_sub` of
-        this variable in the same call, it is not copied again, and it is read-only from then on.
-        Ask for a new one for each update: the memory is used again as soon as nothing refers to it.
+        If the array is large and is passed to `assign`, `assign_add` or `assign_sub` of this
+        variable in the same call, it is not copied, and it is read-only from then on. Get a new
+        array for each update: its memory is reused as soon as nothing refers to it.
         """
         return np.empty(self.convert().shape, self._dtype)
 
