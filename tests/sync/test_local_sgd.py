@@ -1,4 +1,4 @@
-"""LocalSGD: what one replica does with its writes, and what a cluster makes of them."""
+"""LocalSGD: the writes of one replica, and the values in a cluster."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_the_average_is_a_mean_and_no_aggregation_means_that():
 
 @pytest.mark.parametrize("every", [0, -1, 2.0, "8"])
 def test_the_number_of_writes_is_a_positive_integer(every):
-    with pytest.raises(ConfigError, match="expected a positive integer: after how many writes"):
+    with pytest.raises(ConfigError, match="expected a positive integer, the number of writes"):
         tf.LocalSGD(every)
 
 
@@ -181,7 +181,7 @@ def test_components_are_those_of_a_plain_model_in_any_order_of_messages(calls, e
 
 
 def test_variables_of_several_policies_are_written_side_by_side():
-    """What is exchanged of them travels in one contribution, with that of ON_WRITE variables."""
+    """Their values are sent in one contribution, with those of ON_WRITE variables."""
     with simulated_cluster():
         strategy = tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])
         with strategy.scope():

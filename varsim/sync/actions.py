@@ -123,7 +123,7 @@ class PerformHostCall:
 
     @property
     def call_id(self) -> int:
-        """Return the id of the call in which the replica asks."""
+        """Return the id of the call that the replica runs."""
         return self.host_call.call_id
 
 
@@ -132,8 +132,8 @@ class Reduce:
     """Compute the value of a merge, then give the state a `ReductionDone`.
 
     The value equals that of `reduce.merge`, bit for bit. The state has checked that the operands
-    can be combined. Until the value comes, the state keeps all later events in a backlog, and the
-    shell may hold back messages that the state has sent before.
+    can be combined. Until the value arrives, the state keeps all later events in a backlog, and the
+    shell may delay messages of earlier actions.
     """
 
     token: int
@@ -158,7 +158,7 @@ class Locate:
 
 @dataclass(frozen=True, slots=True)
 class CallBegins:
-    """Note the id of a call that the program started; messages of the call carry it."""
+    """Record the id of a call that the program started; messages of the call contain it."""
 
     token: int
     call_id: int
@@ -166,14 +166,14 @@ class CallBegins:
 
 @dataclass(frozen=True, slots=True)
 class Exchanged:
-    """Note that the deferred writes for which an operation waited are committed and visible."""
+    """Record that the deferred writes for which an operation waited are committed and visible."""
 
     token: int
 
 
 @dataclass(slots=True, eq=False)  # not frozen: cheaper to make
 class ProgramWrote:
-    """Record a write of the program: it is legal, and no commit has left yet.
+    """Record a write of the program. It is legal, and its commits are not sent yet.
 
     `written` holds pairs of a replica_id (None: all components) and a value.
     """

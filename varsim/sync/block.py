@@ -67,7 +67,7 @@ class Block:
         self.is_owned = is_owned
 
     def show(self, slot: int) -> Array:
-        """Return the value of one variable to keep: read-only, and never changed again."""
+        """Return the value of one variable as a read-only array that never changes again."""
         value = self.value(slot)
         if self.is_owned:
             value.setflags(write=False)

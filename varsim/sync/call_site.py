@@ -25,4 +25,4 @@ class CallSite:
 
 
 UNKNOWN: Final = CallSite()
-"""The site of a call without information."""
+"""The site of a call about which nothing is known."""

@@ -26,14 +26,15 @@ from varsim.sync.stragglers import Straggler
 GRACE_S = 0.5
 """Shortest time that running replicas have to reach the position at which a call has failed.
 
-Operations before that position stay in force. Of several exceptions, the call raises the one of the
-lowest replica, and the error tells what each replica did. So the same program leaves the same
-values and shows the same error, whatever the timing. Replicas with the same code arrive at nearly
-the same time: after long work they have as much time again as those that came, but at least this.
+Operations before that position stay in force. If several replicas raise, the call raises the
+exception of the lowest replica, and the error describes what each replica did. So the values and
+the error of a program do not depend on the timing. Replicas with the same code take nearly the same
+time since the last collective. So the other replicas get as much time again as the first one took,
+but at least this time.
 """
 
 LONGEST_GRACE_S = 10.0
-"""Longest such time: a replica in an endless loop never comes, and the program must not hang."""
+"""Longest such time: a replica in an endless loop never arrives, and the program must not hang."""
 
 Failure = MismatchError | tuple[int, Raised]
 """The reason why a call fails: the replicas did not agree, or one of them raised."""
@@ -43,13 +44,13 @@ class CallState:
     """Pairs the collectives of the replicas of one call, and detects those that cannot be paired.
 
     The collectives of all replicas at one position are one collective. It is complete when all
-    replicas have arrived. It can never be complete when a replica has ended before it, or when two
-    arrivals are not alike. Since every replica arrives in the order of its program, a call cannot
-    get stuck in any other way. The call is then *doomed* at that position: earlier collectives
-    still happen, later ones do not.
+    replicas have arrived. It can never be complete if a replica has ended before it, or if two
+    arrivals differ. Then the call is *doomed* at that position: earlier collectives still happen,
+    later ones do not. Every replica arrives in the order of its program, so a call cannot get
+    stuck in any other way.
 
     Args:
-        strict: Collectives without a name are not paired with those of another line.
+        strict: Do not pair collectives without a name if they are in different lines.
         started_s: The time at which the call started, by the clock of all other times.
         token: Identifies the call for the program.
     """
@@ -93,7 +94,7 @@ class CallState:
     def arrive(
         self, replica_id: int, message: CollectiveMessage, now_s: float, plan: Plan | None = None
     ) -> list[Collectives]:
-        """Note that a replica arrives at its next collective, or contributes to several.
+        """Record that a replica arrives at its next collective, or contributes to several.
 
         Args:
             plan: The writes of a contribution; None for other collectives.
@@ -169,7 +170,7 @@ class CallState:
             self._crossed.setdefault(frozenset(one.location for one in collectives), collectives)
 
     def crossings(self) -> tuple[tuple[ExplicitCollective, ...], ...]:
-        """Return unnamed collectives of different lines that were paired, one for each set."""
+        """Return the first paired unnamed collectives for each set of different lines."""
         return tuple(self._crossed.values())
 
     def _doom(self, position: int, now_s: float) -> None:
@@ -179,7 +180,7 @@ class CallState:
         self._doomed_at = position if self._doomed_at is None else min(position, self._doomed_at)
 
     def release(self, collectives: Collectives) -> None:
-        """Note that collectives are answered; the replicas that waited for them run again."""
+        """Record that collectives are answered; the replicas that waited for them run again."""
         answered = not isinstance(collectives.arrivals[0].message, Contribution)
         for participant in self.participants:
             waits_for = participant.waits_for
@@ -189,7 +190,7 @@ class CallState:
                 self.resume(participant)
 
     def resume(self, participant: Participant) -> None:
-        """Note that a replica that waited has its answer."""
+        """Record that a replica that waited has its answer."""
         if participant.status is Status.WAITING:
             participant.status = Status.RUNNING
             participant.waits_for = None
@@ -202,7 +203,7 @@ class CallState:
     # ------------------------------------------------------------ waits and host calls
 
     def wait(self, replica_id: int, waiting: Waiting) -> None:
-        """Note that a replica's program waits for a commit, unless the commit was sent already."""
+        """Record that a replica waits for a commit, unless the commit was sent already."""
         participant = self.participants[replica_id]
         participant.seen_at = waiting.location
         if waiting.position >= self.next_position:
@@ -210,13 +211,13 @@ class CallState:
             participant.waits_for = waiting
 
     def request_sync(self, replica_id: int, request: SyncRequest) -> None:
-        """Note that a replica's program waits for the exchange of deferred writes of a variable."""
+        """Record that a replica waits for the exchange of deferred writes of a variable."""
         self.participants[replica_id].status = Status.WAITING
         self.participants[replica_id].waits_for = request
         self.participants[replica_id].seen_at = request.location
 
     def settle(self, variable_id: int, count: int) -> None:
-        """Note that the first `count` deferred writes are exchanged; waiting replicas continue."""
+        """Record that `count` deferred writes are exchanged; waiting replicas continue."""
         for participant in self.participants:
             waits_for = participant.waits_for
             if not isinstance(waits_for, SyncRequest):
@@ -225,7 +226,7 @@ class CallState:
                 self.resume(participant)
 
     def request_host_call(self, replica_id: int, host_call: HostCall) -> None:
-        """Note that a replica waits for a host call; see `next_host_call`."""
+        """Record that a replica waits for a host call; see `next_host_call`."""
         self.participants[replica_id].status = Status.WAITING
         self.participants[replica_id].waits_for = host_call
         self.participants[replica_id].seen_at = host_call.location
@@ -234,8 +235,8 @@ class CallState:
     def next_host_call(self) -> tuple[int, HostCall] | None:
         """Return the host call to perform now: of the lowest replica whose writes are committed.
 
-        It waits until no lower replica runs. So side effects outside the cluster happen in replica
-        order between two collectives, as in TensorFlow.
+        Return None while a lower replica runs. So side effects outside the cluster happen in
+        replica order between two collectives, as in TensorFlow.
         """
         if self._in_service is not None or not self._host_calls:
             return None
@@ -253,7 +254,7 @@ class CallState:
         return None
 
     def answered(self, replica_id: int) -> None:
-        """Note that a replica has the result of its host call, and runs again."""
+        """Record that a replica has the result of its host call, and runs again."""
         self._in_service = None
         self.resume(self.participants[replica_id])
 
@@ -265,7 +266,7 @@ class CallState:
     # ------------------------------------------------------------ the end
 
     def end(self, replica_id: int, ended: Returned | Raised, now_s: float) -> None:
-        """Note that a replica's function has returned or raised."""
+        """Record that a replica's function has returned or raised."""
         participant = self.participants[replica_id]
         participant.ended = ended
         participant.status = Status.ENDED
@@ -284,7 +285,7 @@ class CallState:
 
     @property
     def deadline_s(self) -> float | None:
-        """Return when the result of `failure` may change although no message came."""
+        """Return the time at which the result of `failure` can change without a message."""
         return None if self._doomed_at is None else self._deadline_s
 
     def failure(self, now_s: float, *, exchanging: bool = False) -> Failure | None:
@@ -363,7 +364,7 @@ class CallState:
                 )
 
     def validate(self) -> None:
-        """Assert what must hold after every event."""
+        """Assert the conditions that hold after every event."""
         assert self._front.position == max(p.position for p in self.participants)
         assert self._present == sum(bool(p.arrivals) for p in self.participants)
         for participant in self.participants:

@@ -47,8 +47,8 @@ class WriteRule:
 class ReplicaVariable:
     """One variable on this replica. Its block holds the component and the component's version.
 
-    Once anything else may refer to an array, the array is read-only, and a local add makes a new
-    one.
+    If anything else may refer to the component's array, the array is read-only, and a local add
+    makes a new array.
     """
 
     spec: VariableSpec
@@ -222,7 +222,7 @@ class Components(Mapping[int, VariableSpec]):
         return block
 
     def validate(self) -> None:
-        """Assert what must hold after every event."""
+        """Assert the conditions that hold after every event."""
         for variable in self.variables.values():
             assert variable.component().dtype == variable.spec.dtype
             assert variable.version >= 0

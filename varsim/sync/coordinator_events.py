@@ -149,7 +149,7 @@ class ProgramCall:
 
 @dataclass(frozen=True, slots=True)
 class ProgramGivesUp:
-    """The program stops waiting for the operation or call of a token."""
+    """The program stops waiting for the operation or call with this token."""
 
     token: int
     why: str  # the name of the exception that ended the wait

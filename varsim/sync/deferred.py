@@ -38,7 +38,7 @@ NO_WRITES: Final = WriteCount(0, 0)
 
 @dataclass(slots=True, eq=False)  # frozen ones take twice as long to make
 class LogEntry:
-    """One write, or several writes between which no program can read any more."""
+    """One write, or several writes between which no program will read."""
 
     count: int  # of all writes up to this entry
     operations: int  # the hash of the same writes
@@ -146,7 +146,7 @@ def combined(entries: Sequence[LogEntry], allocate: Allocate) -> tuple[Operation
         np.copyto(total, value)
     limits = reduce.limits_of(total.dtype)
     for entry in others:
-        assert entry.value is not None, "a replica's values count, or they do not"
+        assert entry.value is not None, "either all values of a replica count, or none"
         reduce.apply_in_place(entry.operation, total, entry.value, limits)
     total.setflags(write=False)
     return operation, total
@@ -163,13 +163,13 @@ class DeferredWrites:
         self._starts: dict[int, dict[int, int]] = {}  # call → variable → writes before it
 
     def begin(self, call_id: int) -> None:
-        """Note that a call starts. No ended call can fail any more."""
+        """Record that a call starts. No ended call can fail any more."""
         self._starts = {i: self._starts[i] for i in self._running}
         self._starts[call_id] = {}
         self._running.append(call_id)
 
     def end(self) -> None:
-        """Note that the innermost call has ended here; it may still fail elsewhere."""
+        """Record that the innermost call has ended here; it may still fail elsewhere."""
         self._running.pop()
 
     def write(self, variable_id: int, operation: Operation, value: Array | None) -> bool:
@@ -190,7 +190,7 @@ class DeferredWrites:
         return log.is_full
 
     def _enter(self, variable_id: int, log: Log) -> None:
-        """Note that the innermost call writes a variable for the first time."""
+        """Record that the innermost call writes a variable for the first time."""
         after = 0
         for call_id in self._running:
             starts = self._starts[call_id]
@@ -246,7 +246,7 @@ class DeferredWrites:
         self._untold.pop(variable_id, None)
 
     def validate(self) -> None:
-        """Assert what must hold after every event."""
+        """Assert the conditions that hold after every event."""
         for log in self._logs.values():
             at = log.settled.count
             for entry in log.entries:

@@ -59,7 +59,7 @@ def at_collective(
 
 
 def _came(participant: Participant, specs: Mapping[int, VariableSpec]) -> Doing:
-    """Return why a replica did not come."""
+    """Return the reason why a replica did not arrive."""
     if participant.ended is not None:
         return NeverCame(_how_it_ended(participant), participant.position)
     return DidNotCome(doing(participant, specs))

@@ -42,14 +42,14 @@ class _Deferral:
     requested: dict[int, int] = field(default_factory=dict)  # replica → request_id
 
     def want(self, count: int, now_s: float) -> None:
-        """Note that a reader waits for the result of the first `count` writes."""
+        """Record that a reader waits for the result of the first `count` writes."""
         if self.watermarks and count < min(self.watermarks):
             self.deltas.clear()
             self.requested.clear()  # their answers, for another watermark, are ignored
         self.watermarks.setdefault(count, []).append(now_s)
 
     def close(self) -> None:
-        """Note that no reader waits any more."""
+        """Record that no reader waits any more."""
         self.watermarks.clear()
         self.deltas.clear()
         self.requested.clear()
@@ -95,7 +95,7 @@ class Exchanges:
     # ------------------------------------------------------------ calls
 
     def begin(self, call_id: int) -> None:
-        """Note that a call starts."""
+        """Record that a call starts."""
         self._starts[call_id] = {}
 
     def tell(self, replica_id: int, write_counts: WriteCounts) -> None:
@@ -114,7 +114,7 @@ class Exchanges:
             deferral.told[replica_id] = WriteCount(count, operations)
 
     def end(self, call: CallState) -> MismatchError | None:
-        """Note that all replicas have returned; return the error if they did not write alike."""
+        """Record that all replicas have returned; return the error if they did not write alike."""
         starts = self._starts[call.call_id]
         for variable_id, before in starts.items():
             deferral = self._deferrals.get(variable_id)
@@ -149,10 +149,10 @@ class Exchanges:
     # ------------------------------------------------------------ requests
 
     def request_sync(self, replica_id: int, request: SyncRequest, now_s: float) -> bool:
-        """Note that the program of a replica waits for the result of its writes.
+        """Record that the program of a replica waits for the result of its writes.
 
         Returns:
-            Whether it must wait: the commit may be sent already.
+            Whether the replica must wait; not if the commit is already sent.
         """
         delta = request.delta
         deferral = self._deferrals[delta.variable_id]
@@ -166,7 +166,7 @@ class Exchanges:
         return True
 
     def request(self, variable_id: int, reader: int | None, now_s: float) -> Request | None:
-        """Request the value of a variable as it is now, for the program.
+        """Request the present value of a variable for the program.
 
         Args:
             reader: The replica whose host call reads; None: all replicas wait, or no call runs.
@@ -189,7 +189,7 @@ class Exchanges:
         """Return how often a variable has been written up to now.
 
         Raises:
-            MismatchError: The replicas have not written it alike.
+            MismatchError: The replicas have not made the same writes to it.
         """
         deferral = self._deferrals.get(variable_id)
         if deferral is None:
@@ -206,7 +206,7 @@ class Exchanges:
         Returns:
             How often it has been written up to now.
         Raises:
-            MismatchError: The replicas have not written it alike.
+            MismatchError: The replicas have not made the same writes to it.
         """
         self.written(variable_id, None)
         deferral = self._deferrals[variable_id]
@@ -232,7 +232,7 @@ class Exchanges:
         """Pull deltas and exchange all writes for which it is possible now.
 
         Raises:
-            MismatchError: The replicas have not written alike.
+            MismatchError: The replicas have not made the same writes.
         """
         for variable_id, deferral in list(self._open.items()):
             while deferral.watermarks:
@@ -248,7 +248,7 @@ class Exchanges:
     ) -> Iterator[CoordinatorAction]:
         """Request deltas up to the lowest watermark from replicas that have them and do not run.
 
-        A running replica may be about to send the delta itself, and answers no message before.
+        A running replica does not answer before it waits, and may then send the delta itself.
         """
         watermark = min(deferral.watermarks)
         for replica_id, write_count in enumerate(deferral.told):
@@ -353,7 +353,7 @@ class Exchanges:
         return mismatch.uneven(spec, counts, operations, participants, self._specs)
 
     def validate(self) -> None:
-        """Assert what must hold after every event."""
+        """Assert the conditions that hold after every event."""
         for variable_id, deferral in self._deferrals.items():
             assert bool(deferral.watermarks) == (variable_id in self._open)
             assert all(

@@ -1,7 +1,7 @@
 """Fixes of refused operations: legal changes from the policy table, with their results.
 
-No list says which changes are legal: other settings are tried on the table. The values come from
-the arithmetic of the operation itself. This code runs only after an operation was refused.
+There is no list of legal changes: the code looks up other settings in the table. The values come
+from the arithmetic of the operation itself. This code runs only after an operation was refused.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ FEW_BYTES: Final = 1024
 def alternatives(
     spec: VariableSpec, *, strict: bool = False
 ) -> Iterator[tuple[ChangeSetting, VariableSpec]]:
-    """Yield each change of one setting that can be created, and the variable with it.
+    """Yield each change of one setting that can be created, and the spec after the change.
 
     Changes that TensorFlow refuses come last.
     """
@@ -107,7 +107,7 @@ def _if_created(
 
 
 def _written_alike(spec: VariableSpec, other: VariableSpec) -> bool:
-    """Return whether replica writes have the same effect with both, so that components match."""
+    """Return whether replica writes change the components in the same way under both specs."""
     context, operation = Context.REPLICA, Operation.ASSIGN
     return policies.cell(spec, context, operation) == policies.cell(other, context, operation)
 
@@ -155,7 +155,7 @@ def refusal(
         value: The value to write; None for a read, or if it is not known.
     """
     if value is not None and not _fits(spec, operation, components or (), value):
-        components = value = None  # the shape would be refused, too
+        components = value = None  # a legal operation would refuse this value, too
     kind = AggregationError if reason.of_read else OperationError
     if operation is Operation.READ:
         return kind(spec.name, Refused(reason.key)).fixed_by(_of_read(spec, components))
@@ -294,7 +294,7 @@ def _of_divergence(
 def merged(
     change: Fact, spec: VariableSpec, operation: Operation, value: Array | None, num_replicas: int
 ) -> Fix:
-    """Return a fix with the result of a replica-context write, if all write the same value."""
+    """Return a fix with the result of a write if every replica writes this value."""
     agreed = None
     if value is not None:
         agreed = np.array(reduce.aggregate([value] * num_replicas, spec.aggregation))

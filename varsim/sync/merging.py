@@ -79,7 +79,7 @@ class Merging:
                 )
                 continue
             block = self._variables.unite(bucket.variable_ids)
-            assert block is not None, "a write before it has changed nothing of that"
+            assert block is not None, "earlier buckets do not dissolve this block"
             reduce.require_combinable(values, bucket.aggregation)
             new = yield Reduce(
                 next(self._tokens), values, bucket.aggregation, bucket.operation, block.values, idle

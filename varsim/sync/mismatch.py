@@ -79,7 +79,7 @@ def _difference_of_writes(
 
 
 def _settings(collective: ExplicitCollective) -> object:
-    """Return the arguments of a collective beside its values."""
+    """Return the arguments of a collective other than its values."""
     match collective:
         case AllReduce(op=op):
             return op
@@ -107,7 +107,7 @@ def _other_axes(shape: tuple[int, ...], axis: int | None) -> tuple[int, ...]:
 
 
 def are_crossed(first: ExplicitCollective, second: ExplicitCollective) -> bool:
-    """Return whether order alone pairs two collectives of different lines."""
+    """Return whether two collectives of different lines are paired only by their order."""
     return first.label is None and second.label is None and first.location != second.location
 
 

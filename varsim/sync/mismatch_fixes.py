@@ -42,7 +42,7 @@ def of_mismatch(
 def _of_writes(
     spec: VariableSpec, writes: Sequence[Write], values: Sequence[Array] | None
 ) -> Iterator[Fix]:
-    """Yield one operation for all, or settings that permit unlike writes."""
+    """Yield one operation for all, or settings that permit different writes."""
     one_shape = len({write.shape for write in writes}) == 1  # other shapes cannot be combined
     for operation in dict.fromkeys(write.operation for write in writes):
         if one_shape:
@@ -75,10 +75,10 @@ def _agreed(
 def _of_reductions(
     reductions: Sequence[AllReduce], values: Sequence[Sequence[Array]]
 ) -> Iterator[Fix]:
-    """Yield one op for all and, where dtypes differ, one dtype that holds them all.
+    """Yield one op for all and, if dtypes differ, one dtype that can hold all values.
 
-    Only if all replicas call one reduction, by its name or else by its line: values of different
-    reductions are not mixed.
+    Yield nothing if the names or, without names, the lines differ: these are different reductions,
+    whose values must not be mixed.
     """
     first = reductions[0]
     if any(

@@ -124,11 +124,11 @@ class Collectives:
 
     start: int
     stop: int
-    arrivals: Sequence[Arrival]  # in replica order; an arrival may contain later ones
+    arrivals: Sequence[Arrival]  # in replica order; an arrival may continue after these
 
     @property
     def arrangement(self) -> Arrangement | None:
-        """Return the common arrangement of the writes, if these are whole, equal contributions."""
+        """Return the arrangement of the writes if the arrivals are whole, equal contributions."""
         first = self.arrivals[0].plan
         if first is None:
             return None

@@ -1,4 +1,4 @@
-"""What the program does to variables from outside the replicas: every operation, to its end."""
+"""The program's operations on variables from outside the replicas, each up to its end."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ StepsTo = Generator[CoordinatorAction | list[CoordinatorAction] | Wait, Any, Res
 
 
 class Engine(Protocol):
-    """What operations need of the state that they belong to."""
+    """The parts of the coordinator's state that operations use."""
 
     @property
     def now_s(self) -> float:
@@ -49,10 +49,10 @@ class Engine(Protocol):
 
     @property
     def in_service(self) -> int | None:
-        """Return the replica for which the program does something now; None: for all of them."""
+        """Return the replica for which the program acts now; None if it acts for all replicas."""
 
     def go_on(self) -> Steps:
-        """Do whatever can happen now, after a request for an exchange."""
+        """Perform all steps that are possible now, after a request for an exchange."""
 
     @property
     def stragglers(self) -> Stragglers:
@@ -60,9 +60,9 @@ class Engine(Protocol):
 
 
 def operate(event: ProgramOperation, registry: VariableRegistry, engine: Engine) -> Steps:
-    """Do what an event says; end in a `ProgramDone` or a `ProgramRefused`.
+    """Perform the operation of an event; end in a `ProgramDone` or a `ProgramRefused`.
 
-    The generator yields actions, and a wait where it needs what replicas have to send.
+    The generator yields actions, and a wait where it needs messages of replicas.
     """
     on = _OnVariable(registry, engine, event.token, event.variable_id)
     values: tuple[Array, ...] = ()
@@ -124,7 +124,7 @@ class _OnVariable:
     def _refusal(
         self, reason: Reason, operation: Operation, value: Array | None = None
     ) -> StepsTo[VariableError]:
-        """Return the error of a cell that refuses, with what each fix would give."""
+        """Return the error of a cell that refuses, with the result of each fix."""
         components: tuple[Array, ...] | None = None
         if reason.shows_components and _is_small(self._spec):
             try:
@@ -170,7 +170,7 @@ class _OnVariable:
         yield from self._to_all(operation, values, event.location, same=same)
 
     def _values(self, cell: Cell, event: ProgramWrite) -> Sequence[Array]:
-        """Return the value that each component is written with."""
+        """Return the value to write to each component."""
         spec, count = self._spec, len(self._everyone)
         if event.per_replica and not cell.per_component:
             error = PerReplicaError(PerReplicaFromOutside(spec, event.per_replica, event.location))
@@ -191,7 +191,7 @@ class _OnVariable:
         """Return the components after an add, where their shapes may differ.
 
         Raises:
-            ShapeError: One of them does not fit, so that none changes.
+            ShapeError: One of the components does not fit; none changes.
         """
         before = yield from self.components(self._everyone)
         both = list(zip(before, values, strict=True))
@@ -200,7 +200,7 @@ class _OnVariable:
         return [reduce.apply(operation, component, value) for component, value in both]
 
     def write_component(self, event: ProgramWriteComponent) -> Steps:
-        """Write one component past the policy."""
+        """Write one component directly, not by the policy."""
         before = event.value
         if event.operation is not Operation.ASSIGN and None in self._spec.shape:
             (before,) = yield from self.components([event.replica_id])
@@ -208,7 +208,7 @@ class _OnVariable:
         yield from self._to_one(event.replica_id, event.operation, event.value, event.location)
 
     def assign_components(self, event: ProgramAssignComponents) -> Steps:
-        """Assign several components past the policy."""
+        """Assign several components directly, not by the policy."""
         if len(event.values) < len(self._everyone):
             for replica_id, value in event.values.items():
                 yield from self._to_one(replica_id, Operation.ASSIGN, value, event.location)
@@ -238,7 +238,7 @@ class _OnVariable:
     # ------------------------------------------------------------ deferred writes
 
     def _exchange(self) -> Steps:
-        """Have deferred writes exchanged, so that the variable's value is what it should be."""
+        """Wait until deferred writes are exchanged, so that the variable has its present value."""
         engine = self._engine
         yield from await_departures(engine, self._token, self._everyone)
         request = self._exchanges.request(self._number, engine.in_service, engine.now_s)
@@ -252,10 +252,10 @@ class _OnVariable:
 
 
 def await_departures(engine: Engine, token: int, replica_ids: Collection[int]) -> Steps:
-    """Wait a little for replicas to leave calls that the program gave up.
+    """Wait for a short time until replicas have left calls that the program gave up.
 
     Raises:
-        StillRunning: Some have not, and it is not known when they will.
+        StillRunning: Some replicas have not left, and it is not known when they will.
     """
     if not engine.stragglers:
         return
@@ -277,7 +277,7 @@ def await_departures(engine: Engine, token: int, replica_ids: Collection[int]) -
 
 
 def _operand(event: ProgramWrite, cell: Cell) -> Array | None:
-    """Return what is written, to show what a fix would give; None if it is large or unknown."""
+    """Return the written value, to show the result of a fix; None if it is large or unknown."""
     if event.per_replica or event.problem is not None or cell.shares:
         return None
     return event.values[0] if fixes.are_few(event.values) else None

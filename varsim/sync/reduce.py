@@ -204,7 +204,7 @@ def share_of(value: Array, dtype: np.dtype[np.generic], num_replicas: int, varia
     variable then reads 6. A fraction that is assigned to an integer variable is truncated, too.
 
     Args:
-        value: A number of any kind except bool; the quotient is rounded to an array's own dtype.
+        value: A number of any kind except bool; for an array, the quotient is rounded to its dtype.
         dtype: The dtype of the variable.
     Raises:
         ValueTypeError: A bool value or variable, or a complex value for a real variable.
@@ -254,7 +254,7 @@ def _apply(operation: Operation, component: Array, value: Array) -> Array:
         case Operation.ASSIGN_SUB:
             return np.subtract(component, value, out=np.empty_like(component))
         case _:
-            raise AssertionError(f"{operation} is no write")
+            raise AssertionError(f"{operation} is not a write")
 
 
 Limits = tuple[float, float]

@@ -34,7 +34,7 @@ class ReplicaWrite:
     location: str = ""
 
 
-@dataclass(slots=True, eq=False)  # likewise
+@dataclass(slots=True, eq=False)  # not frozen, as above
 class ReplicaRead:
     """The program reads this replica's component of a variable."""
 

@@ -246,7 +246,7 @@ class RunningCalls:
         )
 
     def validate(self) -> None:
-        """Assert what must hold after every event."""
+        """Assert the conditions that hold after every event."""
         for call in self:
             call.validate()
         assert self._registry.call_running == bool(self._calls)

@@ -31,8 +31,8 @@ class VariableStatistics:
     merges: int  # writes that were collectives of all replicas
     messages: int
     size_bytes: int
-    waited_s: float  # sum over replicas of the wait of a contribution for the others
-    spared: int  # components that reads did not fetch again, since they were unchanged
+    waited_s: float  # sum of the times that each contribution waited for the others
+    spared: int  # components that reads did not fetch again, because they were unchanged
     on_write: Cost | None  # the cost with ON_WRITE instead; None if no write was deferred
 
 
@@ -58,8 +58,8 @@ class Account:
     waited_s: float = 0.0
     spared: int = 0
     deferred: int = 0  # merges that ON_WRITE would have made by now, of a variable that defers
-    exchange_messages: int = 0  # those of `messages` that exchanges of deferred writes took
-    exchange_bytes: int = 0  # likewise
+    exchange_messages: int = 0  # the part of `messages` in exchanges of deferred writes
+    exchange_bytes: int = 0  # the part of `size_bytes`, too
 
     @property
     def first_only(self) -> bool:
@@ -67,7 +67,7 @@ class Account:
         return self.spec.aggregation is VariableAggregation.ONLY_FIRST_REPLICA
 
     def merged(self, count: int, num_replicas: int, size_bytes: int, waited_s: float) -> None:
-        """Count merges of a value of that size: all writes, their values in, and commits out."""
+        """Count merges of a value of this size: the writes, the contributions and the commits."""
         self.writes += num_replicas * count
         values = self._values_of(num_replicas)
         self.merges += count
@@ -75,23 +75,23 @@ class Account:
         self.moved(2 * num_replicas * count, values * size_bytes * count)
 
     def _values_of(self, num_replicas: int) -> int:
-        """Return how many values one merge moves: those that count, and the commits."""
+        """Return how many values one merge sends: contributions that count, and commits."""
         return num_replicas + (1 if self.first_only else num_replicas)
 
     def exchange_moved(self, messages: int, size_bytes: int) -> None:
-        """Count messages of an exchange of deferred writes, as some of all messages."""
+        """Count messages of an exchange of deferred writes, also among all messages."""
         self.moved(messages, size_bytes)
         self.exchange_messages += messages
         self.exchange_bytes += size_bytes
 
     def exchanged(self, num_replicas: int, size_bytes: int, waited_s: float) -> None:
-        """Count an exchange of deferred writes that ends in commits of a value of that size."""
+        """Count an exchange of deferred writes, which ends in commits of a value of this size."""
         self.merges += 1
         self.waited_s += waited_s
         self.exchange_moved(num_replicas, num_replicas * size_bytes)
 
     def _on_write(self, num_replicas: int, size_bytes: int) -> Cost:
-        """Return the cost with ON_WRITE: a merge for each write, and the program's part."""
+        """Return the cost with ON_WRITE: a merge for each write, and all other messages."""
         messages = 2 * num_replicas * self.deferred
         moved = self._values_of(num_replicas) * size_bytes * self.deferred
         return Cost(

@@ -1,4 +1,4 @@
-"""Runs what follows from an event: up to a reduction, up to a wait, or to its end."""
+"""Runs the steps of an event: up to a reduction, up to a wait, or to the end."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class _Operation:
 class Runner:
     """Runs the steps of one event at a time, and those of the program's operations between waits.
 
-    While a reduction is computed, the event at hand is not over, and all others have to wait.
+    While a reduction is computed, the current event is not over, and all later events wait.
     """
 
     def __init__(self) -> None:
-        self.now_s = 0.0  # of the event at hand
+        self.now_s = 0.0  # of the current event
         self.backlog: deque[FreshEvent] = deque()
         self._operations: dict[int, _Operation] = {}  # by token
         self._token = 0  # of the reduction that steps wait for
-        self._suspended: Steps | None = None  # the rest of the event at hand
+        self._suspended: Steps | None = None  # the rest of the current event
         self._suspended_operation: _Operation | None = None  # if the event belongs to one
 
     @property
@@ -45,12 +45,12 @@ class Runner:
 
     @property
     def is_behind(self) -> bool:
-        """Return whether there is more to do than the event at hand."""
+        """Return whether there is anything to do besides the current event."""
         return bool(self._operations or self.backlog)
 
     @property
     def deadline_s(self) -> float | None:
-        """Return when the first wait of an operation is over, whatever comes."""
+        """Return the first deadline of an operation's wait."""
         if not self._operations:
             return None
         waits = (operation.waits_for for operation in self._operations.values())
@@ -97,13 +97,13 @@ class Runner:
             return actions
 
     def resume(self, done: ReductionDone) -> list[CoordinatorAction]:
-        """Go on with the value of a reduction, unless it was given up."""
+        """Continue with the value of a reduction, unless the reduction was given up."""
         if self._suspended is None or self._token != done.token:
             return []
         return self._advance(self._suspended, self._suspended_operation, done.value)
 
     def drop_reduction(self, token: int | None = None) -> None:
-        """Drop what waits for the value of a reduction; of any, if no token says which."""
+        """Drop the steps that wait for the reduction with this token; None means any reduction."""
         if self._suspended is not None and token in {None, self._token}:
             self._suspended.close()
             self._suspended = None
@@ -125,7 +125,7 @@ class Runner:
     def catch_up(
         self, begin: Callable[[FreshEvent], list[CoordinatorAction]]
     ) -> list[CoordinatorAction]:
-        """Go on with operations whose waits are over, then begin the events of the backlog."""
+        """Continue operations whose waits are over, then begin the events of the backlog."""
         actions: list[CoordinatorAction] = []
         while self._suspended is None:
             operation = self._next_operation()

@@ -58,7 +58,7 @@ class Stragglers:
         self._inside.pop((replica_id, call_id), None)
 
     def among(self, replica_ids: Collection[int]) -> list[Straggler]:
-        """Return those of these replicas, in replica order, each in its outermost call."""
+        """Return the stragglers among these replicas, in order, each in its outermost call."""
         outermost: dict[int, Straggler] = {}
         for (replica_id, _), straggler in sorted(self._inside.items()):
             if replica_id in replica_ids:
@@ -66,7 +66,7 @@ class Stragglers:
         return list(outermost.values())
 
     def reminders(self, replica_ids: Collection[int]) -> list[tuple[int, Abort]]:
-        """Return the aborts of their calls for these replicas, to be sent once more."""
+        """Return the aborts to send again to those of these replicas that are stragglers."""
         return [
             (replica_id, Abort(call_id=call_id, reason=one.because))
             for (replica_id, call_id), one in self._inside.items()
@@ -74,7 +74,7 @@ class Stragglers:
         ]
 
     def given_up(self, replica_ids: Collection[int]) -> list[Straggler]:
-        """Return those in a call that the program gave up and that did not fail by itself."""
+        """Return the stragglers in a call that the program gave up."""
         return [one for one in self.among(replica_ids) if one.by_program]
 
 
@@ -95,7 +95,7 @@ def still_running(
 def describe(
     stragglers: Iterable[Straggler], now_at: Mapping[int, str], now_s: float
 ) -> tuple[RunningSince, ...]:
-    """Return the function, start time and location of each of them."""
+    """Return the function, start time and location of each straggler."""
     return tuple(
         RunningSince(
             one.replica_id,

@@ -14,7 +14,7 @@ Allocate = Callable[[tuple[int, ...], np.dtype[np.generic]], Array]
 
 
 class UpdateBuffers:
-    """The arrays that were supplied to the program and not written yet: these need no copy."""
+    """The arrays that the program got and has not written to a variable: these need no copy."""
 
     def __init__(self, allocate: Allocate) -> None:
         self._allocate = allocate

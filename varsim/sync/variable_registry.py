@@ -125,7 +125,7 @@ class VariableRegistry:
 
         Raises:
             ShapeError: The value does not fit; nothing has changed.
-            MismatchError: The replicas have not written it alike.
+            MismatchError: The replicas have not made the same writes to it.
         """
         variable = self._variables.by_id[variable_id]
         check_shape(variable.spec, Operation.ASSIGN, value, value)
@@ -196,7 +196,7 @@ class VariableRegistry:
         return request, [Send(replica_id, fetch) for replica_id in replica_ids]
 
     def component(self, replica_id: int, message: Component) -> None:
-        """Take the component that a fetch asked a replica for."""
+        """Take a component that answers a fetch."""
         fetching = self._fetches.get(message.request_id)
         if fetching is None or replica_id not in fetching.missing:
             return
@@ -239,6 +239,6 @@ class VariableRegistry:
                 self._variables.separate(variable).distrust()
 
     def validate(self) -> None:
-        """Assert what must hold after every event."""
+        """Assert the conditions that hold after every event."""
         self._variables.validate(self.specs)
         self.exchanges.validate()

@@ -12,7 +12,7 @@ from varsim.sync.stragglers import Straggler, Stragglers
 
 @dataclass(slots=True, eq=False)
 class Request:
-    """A request; over after an answer or an error."""
+    """A wait for the answer to a request; it is over after an answer or an error."""
 
     answer: Any = None
     error: VarsimError | None = None
@@ -24,7 +24,7 @@ class Request:
         return
 
     def end(self, answer: Any = None, error: VarsimError | None = None) -> None:
-        """Note the answer, or the error that replaces it."""
+        """Record the answer, or the error that replaces it."""
         self.answer, self.error, self.done = answer, error, True
 
     def is_over(self, now_s: float) -> bool:  # noqa: ARG002  # only departures depend on it

@@ -58,7 +58,7 @@ def cell(spec: VariableSpec, context: Context, operation: Operation) -> Cell:
 
 
 def merges(spec: VariableSpec) -> bool:
-    """Return whether replicas only change a variable together, each with its contribution."""
+    """Return whether a write in replica context combines the values of all replicas."""
     return cell(spec, Context.REPLICA, Operation.ASSIGN).combines
 
 

@@ -1,6 +1,7 @@
 """AUTO: ON_WRITE when a variable is created, as in TensorFlow's synchronous strategies.
 
-With auto="adaptive" a variable stays AUTO: it has the values of ON_WRITE, exchanged late.
+With auto="adaptive" a variable stays AUTO: its values are those of ON_WRITE, but replicas exchange
+their writes only when the variable is read.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Defer(Cell):
         return aggregated(spec, operation, components, values)
 
     def cost_of_write(self, known: Known) -> int:
-        """Count no message: the next read pays."""
+        """Count no message: the exchange is counted at the next read."""
         known.pending = True
         return 0
 

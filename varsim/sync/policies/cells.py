@@ -82,7 +82,8 @@ class Reason:
 
     Attributes:
         key: Selects the sentence of the error.
-        of_read: Whether reading the value is refused; a write then only because it returns it.
+        of_read: Whether reading the value is refused. A write is then refused only because it
+            returns the value.
         shows_components: Whether the error may fetch the components to show the result of a fix.
     """
 
@@ -138,12 +139,12 @@ class Cell:
 
     @property
     def per_component(self) -> bool:
-        """Return whether a PerReplica value gives each component its own."""
+        """Return whether a PerReplica value gives each component its own value."""
         return False
 
     @property
     def reads_back(self) -> bool:
-        """Return whether the operation is refused where the variable cannot be read."""
+        """Return whether the operation is refused if the variable cannot be read."""
         return False
 
     @property
@@ -224,12 +225,12 @@ class Local(Cell):
 
     @property
     def is_private(self) -> bool:
-        """Return whether the components are meant to differ."""
+        """Return whether the components differ on purpose."""
         return not self.diverges
 
     @property
     def uses_location(self) -> bool:
-        """Return whether a warning names the location: of the write that diverges."""
+        """Return whether the write diverges: then a warning names its location."""
         return self.diverges
 
     def written(
@@ -283,8 +284,8 @@ class Broadcast(Cell):
     """The same operation on every component, by the program.
 
     With `shares`, each component gets its share: the value divided by the number of replicas.
-    With `per_component`, a PerReplica value gives each component its own.
-    With `reads_back`, the operation is refused where the variable cannot be read.
+    With `per_component`, a PerReplica value gives each component its own value.
+    With `reads_back`, the operation is refused if the variable cannot be read.
     """
 
     shares: bool = False
@@ -305,7 +306,7 @@ class Broadcast(Cell):
         components: Sequence[Array],
         values: Sequence[Array],
     ) -> list[Array]:
-        """Return the components after each was given its value, or its share of it."""
+        """Return the components after each got its value, or its share of the value."""
         if self.shares:
             count = len(components)
             values = [reduce.share_of(value, spec.dtype, count, spec.name) for value in values]

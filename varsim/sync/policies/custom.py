@@ -17,7 +17,7 @@ from varsim.sync.policies.policy import Become, Rows
 
 
 class CustomPolicy(ABC):
-    """A synchronization policy beside TensorFlow's four.
+    """A synchronization policy in addition to TensorFlow's four.
 
     Subclass it as a frozen dataclass, give it a keyword, and use an object of it as the
     `synchronization` of a variable.

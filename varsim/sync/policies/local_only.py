@@ -12,7 +12,7 @@ from varsim.sync.policies.cells import Broadcast, Local, Reason, Refuse
 from varsim.sync.policies.policy import Become, TablePolicy, on_every_write, rows
 
 LOCAL_ONLY: Final = Reason("local_only", shows_components=False)
-"""There is no single value to read. An error does not fetch the components: they never travel."""
+"""There is no single value to read. The components are not fetched for an error."""
 
 POLICY: Final = TablePolicy(
     rows=rows(

@@ -126,8 +126,8 @@ class LocalSGD(CustomPolicy):
     def __post_init__(self) -> None:
         if type(self.every) is not int or self.every < 1:
             raise ConfigError(
-                f"invalid LocalSGD({self.every!r}): expected a positive integer: "
-                "after how many writes of a replica the components are averaged"
+                f"invalid LocalSGD({self.every!r}): expected a positive integer, the number of "
+                "writes of a replica after which the components are averaged"
             )
 
     @property

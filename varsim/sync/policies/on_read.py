@@ -30,7 +30,7 @@ NO_AGGREGATION: Final = Reason("no_aggregation")
 """The components may differ, and aggregation=NONE does not say how to combine them."""
 
 ADDS_TO_SUM: Final = Reason("adds_to_sum", of_read=False)
-"""The value is the sum of the components; the component that an add changes is undefined."""
+"""The value is the sum of the components; it is undefined which component an add changes."""
 
 
 @dataclass(frozen=True, slots=True)

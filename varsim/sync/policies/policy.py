@@ -56,7 +56,7 @@ class Policy(Protocol):
     Attributes:
         rows: One row for every context and operation; the function `rows` makes them.
         becomes: The settings in force after a variable is created.
-        is_mirrored: Whether all components are meant to hold one value.
+        is_mirrored: Whether all components should hold the same value.
         is_trainable: Whether a variable is trainable by default.
     """
 
