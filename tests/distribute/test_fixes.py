@@ -77,7 +77,7 @@ def raised(act: Callable[[], Any], kind: type[VarsimError] = VariableError) -> A
 
 
 def is_given(fix: Fix, got: Any) -> None:
-    """Check that a value equals that of a fix, and that the fix's text has it."""
+    """Check that a value equals the value of a fix, which the text of the fix contains."""
     np.testing.assert_array_equal(fix.value, np.asarray(got))
     assert fix.value.dtype == np.asarray(got).dtype
 
@@ -86,7 +86,7 @@ def is_given(fix: Fix, got: Any) -> None:
 
 
 def trained(new: New) -> tuple[Any, Any]:
-    """Return a variable to which every replica has added another number."""
+    """Return a variable to which every replica has added a different number."""
     strategy, v = new.made()
     strategy.run(lambda: v.assign_add(float(mine() + 3), read_value=False))
     return strategy, v

@@ -32,7 +32,7 @@ def log(loss: float) -> None:
 
 
 def counts() -> None:
-    global count  # noqa: PLW0603  # what this is about
+    global count  # noqa: PLW0603  # the case under test
     count += 1
     log(1.0)
 

@@ -1,4 +1,4 @@
-"""Policies beside TensorFlow's four: how they are found, and that a program's own work."""
+"""Policies that TensorFlow does not have: they are found by name, or defined by the program."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MEAN, SUM = VariableAggregation.MEAN, VariableAggregation.SUM
 
 @dataclass(frozen=True)
 class OnReadMean(CustomPolicy):
-    """ON_READ for means only; the parameter means nothing."""
+    """ON_READ for means only; the parameter has no effect."""
 
     keyword: ClassVar[str] = "on_read_mean"
     aggregations: ClassVar[dict[VariableAggregation, VariableAggregation]] = {
@@ -125,7 +125,7 @@ def test_workers_learn_a_programs_own_policy():
 
 @pytest.mark.slow
 def test_a_replica_creates_variables_with_policies_that_its_program_has_not_used():
-    """They are made known to the program, and by it to all replicas."""
+    """The replica makes them known to the program, and the program to all replicas."""
 
     def step():
         policies = tf.LocalSGD(2), OnReadMean(9)

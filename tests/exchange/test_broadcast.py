@@ -47,7 +47,7 @@ def received(
 
 
 def give_back(cluster: SharedCluster, codec: BroadcastCodec, replica_id: int) -> None:
-    """Tells the coordinator what a worker has let go of."""
+    """Give the coordinator a worker's note of released blocks."""
     note = cluster["ab"[replica_id]].leases["c"].note()
     assert note is not None
     assert [] == codec.decode(replica_id, [*BroadcastCodec(1, None).encode(0, []), note])
@@ -70,7 +70,7 @@ def test_an_array_for_several_workers_is_copied_once(
 def test_the_next_envelope_to_a_worker_keeps_no_copies_of_those_before(
     cluster: SharedCluster, codec: BroadcastCodec
 ) -> None:
-    """So a program that writes in a loop needs no memory for what is long replaced."""
+    """So a program that writes in a loop needs no memory for values that were replaced."""
     for _ in range(5):
         for replica_id in (0, 1):
             received(cluster, codec, replica_id, [message(np.zeros(LARGE))])
@@ -107,7 +107,7 @@ def test_a_block_that_was_encoded_once_is_lent_to_each(
 def test_what_a_worker_has_let_go_of_rides_on_any_envelope(
     cluster: SharedCluster, codec: BroadcastCodec
 ) -> None:
-    """Also on one that was encoded for another worker."""
+    """The note is added even to an envelope that was encoded for another worker."""
     leases = cluster["a"].leases["c"]
     reference = leases.put(np.zeros(LARGE))
     assert reference is not None

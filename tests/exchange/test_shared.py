@@ -29,7 +29,7 @@ Array = np.ndarray[Any, Any]
 SUM, MEAN, FIRST = (a for a in VariableAggregation if a is not VariableAggregation.NONE)
 ASSIGN, ADD, SUB = Operation.ASSIGN, Operation.ASSIGN_ADD, Operation.ASSIGN_SUB
 LARGE = 4 * SLICE_BYTES // 8
-"""So many float64s are enough for four helpers."""
+"""Number of float64 elements that is enough for four workers."""
 
 
 @dataclass

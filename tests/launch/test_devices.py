@@ -1,4 +1,4 @@
-"""The devices of a cluster: each name is checked, and the environment gives a number only."""
+"""The devices of a cluster: each name is checked; the environment gives only their number."""
 
 from __future__ import annotations
 

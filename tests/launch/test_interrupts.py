@@ -43,7 +43,7 @@ def launch(interrupted_at: int) -> int:
 
 @pytest.mark.parametrize("moments", [3, pytest.param(60, marks=pytest.mark.slow)])
 def test_ctrl_c_while_workers_start_frees_everything_and_stays_what_it_is(moments: int) -> None:
-    """It is never turned into a StartError; the leak check finds resources that are left."""
+    """The interrupt never becomes a StartError. The leak check finds resources that are left."""
     launch(NEVER)  # the first one imports
     calls, chained = launch(NEVER), 0
     for moment in range(1, moments + 1):

@@ -1,4 +1,4 @@
-"""What a seed seeds: the global generators of the program, and of each replica."""
+"""A seed seeds the global generators of the program and of each replica."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def draws_of(strategy: Any) -> list[Any]:
 
 @pytest.mark.processes
 def test_worker_processes_draw_the_numbers_of_their_seed() -> None:
-    """So does a simulated cluster, and both as `seeded` gives it."""
+    """A simulated cluster draws the same numbers. Both start with the state of `seeded`."""
     devices = ["cpu:0", "cpu:1"]
     with simulated_cluster():
         simulated = draws_of(tf.distribute.MirroredStrategy(devices, seed=5))

@@ -258,12 +258,12 @@ def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("size", [1000, MIB // 2 + 1, MIB + 7])
 def test_a_merge_is_the_same_with_help(launch: Launch, two_cores: None, size: int) -> None:
-    """The merges are a small one, one that one process computes, and one in two slices."""
+    """There is a small merge, one that a single process computes, and one in two slices."""
     cluster = launch(2)
     for operation in (Operation.ASSIGN, Operation.ASSIGN_SUB):
         shared = check_merge(cluster, contributions(cluster, size), operation, [0, 1])
         assert shared is (size > 1000), "else a helper was given up"
-    assert [] == cluster.channel.receive(0), "no program learns of it"
+    assert [] == cluster.channel.receive(0), "the channel does not return the slices"
 
 
 def test_other_messages_that_come_during_a_merge_are_received_later(
@@ -306,7 +306,7 @@ def test_a_merge_does_not_wait_for_ever_for_a_helper(
         check_merge(cluster, values, Operation.ASSIGN_ADD, [2])
     finally:
         os.kill(stopped, signal.SIGCONT)
-    assert 2 == cluster.evaluate(2, "link.replica_id"), "it answers late, and nobody minds"
+    assert 2 == cluster.evaluate(2, "link.replica_id"), "its late answer is ignored"
 
 
 # ---------------------------------------------------------------- what is left

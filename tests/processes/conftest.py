@@ -19,7 +19,7 @@ import varsim as tf
 from tests.waiting import MS
 
 SOON_S = 1_000 * MS
-"""An error that can be known must reach the program within this time."""
+"""Time limit for an error to reach the program, if the error can be detected at once."""
 
 Strategy = tf.distribute.MirroredStrategy
 

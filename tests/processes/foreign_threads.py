@@ -23,7 +23,7 @@ def thread(operation: Operation) -> Any:
     def run() -> None:
         try:
             box.append(operation())
-        except Exception as error:  # whatever it is, it is the caller's
+        except Exception as error:  # any error is given to the caller
             box.append(error)
 
     started = threading.Thread(target=run, name="mine")

@@ -51,14 +51,14 @@ def write(variable: Any, operation: str, seed: int, *, in_place: bool, keeps: bo
     else:
         given = value(seed, variable.shape[0])
         getattr(variable, operation)(given)
-        given.fill(0)  # it is the program's
+        given.fill(0)  # the program may change its own array
     if keeps:
         keep(variable.read_value())
     return changed()
 
 
 def address_and_writeable(variable: Any) -> tuple[bool, bool, bool]:
-    """Return whether a buffer is writeable before and after its assign, and a copy of it."""
+    """Return whether a buffer is writeable, before and after its assign, and whether a copy is."""
     buffer = variable.update_buffer()
     buffer.fill(mine() + 1.0)
     before = buffer.flags.writeable

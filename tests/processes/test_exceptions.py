@@ -49,7 +49,7 @@ def test_an_exception_has_its_type_its_traceback_and_its_replica(strategy: Strat
     assert "LookupError: ('no such row', 7)" in cause.traceback
     assert str(cause).startswith("raised by replica 1:\nTraceback (most recent call last):\n")
     files = re.findall(r'File "([^"]+)"', cause.traceback)
-    assert [inspect.getfile(step)] == files  # only what is the user's
+    assert [inspect.getfile(step)] == files  # only the user's frames
 
 
 def test_the_remote_traceback_shows_the_exceptions_behind_it(strategy: Strategy) -> None:
@@ -243,7 +243,7 @@ def test_a_merge_call_inside_a_merge_call_is_refused(strategy: Strategy) -> None
 def test_the_error_of_a_merge_call_with_unpicklable_arguments_can_be_caught(
     strategy: Strategy,
 ) -> None:
-    """It did not take place, so it is not counted as a collective."""
+    """The merge_call did not happen, so it is not counted as a collective."""
     with strategy.scope():
         v = tf.Variable(1.0, name="v", aggregation=tf.VariableAggregation.SUM)
 
@@ -285,7 +285,7 @@ def test_output_before_a_mismatch_is_shown(
     with pytest.raises(RuntimeError):
         strategy.run(step)
     shown = capsys.readouterr().out.splitlines()
-    strategy.run(replica_id)  # what those printed that were stopped comes with the next call
+    strategy.run(replica_id)  # shows the output of replicas that were stopped
 
     shown += capsys.readouterr().out.splitlines()
     assert [f"[replica {i}] in {i}" for i in range(3)] == sorted(shown)

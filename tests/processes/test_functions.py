@@ -130,7 +130,7 @@ def test_importable_functions_travel_by_reference(
     assert () == define.function.arrays
 
 
-# ---------------------------------------------------------------- how often they travel
+# ---------------------------------------------------------------- how often they are sent
 
 
 def test_an_unchanged_function_is_sent_once(strategy: Strategy, defined: list[Define]) -> None:
@@ -170,9 +170,9 @@ def test_a_varsim_function_is_sent_once_and_keeps_its_closure(
     assert 1.0 == strategy.run(step)
     offset = 2.0
     v.assign(10.0)
-    assert 11.0 == strategy.run(step)  # the variable lives, the number does not
+    assert 11.0 == strategy.run(step)  # a captured variable can change, a number cannot
     assert 1 == len(defined)
-    assert 12.0 == step()  # and outside it is the function itself
+    assert 12.0 == step()  # outside `run` it is the function itself
 
 
 def test_many_functions_are_not_kept_for_ever(strategy: Strategy, defined: list[Define]) -> None:
@@ -409,7 +409,7 @@ def test_replicas_use_a_component_of_another_replica_in_turn(strategy: Strategy)
 
 
 def test_a_component_that_a_replica_wrote_is_read_in_the_same_call(strategy: Strategy) -> None:
-    """The copies have then diverged: an add keeps their distance, an assign makes them equal."""
+    """The copies have diverged: an add keeps their difference, an assign makes them equal."""
     v = total(strategy)
 
     def step() -> tuple[float, float, float]:
@@ -485,7 +485,7 @@ def test_a_change_to_an_object_of_the_program_causes_one_warning(
         warnings.simplefilter("always")
         for _ in range(3):
             strategy.run(step)
-            losses.clear()  # the function travels anew if this changes it
+            losses.clear()  # the function is sent again if this changes it
 
     (warning,) = caught
     assert tf.VarsimWarning is warning.category

@@ -54,7 +54,7 @@ def test_the_warning_names_the_captured_generator_its_function_and_fixes(
 
     def runs() -> None:
         for _ in range(3):
-            assert isinstance(strategy.run(draw), float)  # one value: that of both
+            assert isinstance(strategy.run(draw), float)  # both replicas drew the same value
 
     (warning,) = warned(runs)
 

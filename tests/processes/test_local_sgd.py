@@ -1,4 +1,4 @@
-"""LocalSGD on real workers: a training run in that mode, and a program of its own."""
+"""LocalSGD on real workers: a program, and a training run in this mode."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def stage(made: MismatchCluster) -> Iterator[MismatchCluster]:
     made.works()
 
 
-# ---------------------------------------------------------------- one does not come
+# ---------------------------------------------------------------- one replica does not arrive
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_an_exception_frees_the_replicas_that_wait(stage: MismatchCluster) -> No
     assert "no such row" == stage.fails(LookupError, step)
 
 
-# ---------------------------------------------------------------- all come, to different things
+# ---------------------------------------------------------------- the operations differ
 
 
 def test_opposite_order_of_two_variables(stage: MismatchCluster) -> None:

@@ -21,10 +21,10 @@ pytestmark = pytest.mark.processes
 
 SUM = tf.VariableAggregation.SUM
 LARGE = 2**20
-"""Elements of float32 of a variable whose merges are shared out among the workers."""
+"""Number of float32 elements of a variable whose merges are divided among the workers."""
 
 BUILT_IN_PLACE = 2**17
-"""Elements of float32 of one that lies in shared memory, too."""
+"""Number of float32 elements of a smaller variable, which is in shared memory, too."""
 
 
 def program(strategy: MirroredStrategy) -> float:
@@ -83,7 +83,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def logs(folder: Path) -> list[RecordedEvents]:
-    """Provide what the three processes of the run have recorded."""
+    """Provide the records of the run's three processes."""
     with recorded_events(folder), cluster(2, auto="adaptive") as strategy:
         recorded = program(strategy)
     with cluster(2, auto="adaptive") as strategy:

@@ -42,7 +42,7 @@ def envelopes(strategy: Strategy, action: Callable[[], Any]) -> Counter[str]:
 
 
 def assert_one_round_trip(count: Counter[str]) -> None:
-    """Each replica is asked and answers; the commits follow now, or with what comes next."""
+    """Each replica gets a message and answers; the commits are sent now, or with the next ones."""
     assert 3 == count["received"]
     assert count["sent"] in (3, 6)
 
@@ -60,7 +60,7 @@ def test_a_step_that_writes_a_thousand_variables_is_one_round_trip(
         for variable in variables:
             variable.assign_add(1.0)
 
-    strategy.run(step)  # which ships the function
+    strategy.run(step)  # this sends the function
     with soon():
         count = envelopes(strategy, lambda: strategy.run(step))
 
@@ -69,7 +69,7 @@ def test_a_step_that_writes_a_thousand_variables_is_one_round_trip(
 
 
 def test_a_read_of_a_mirror_costs_nothing(strategy: Strategy, variables: list[Any]) -> None:
-    strategy.run(lambda: True)  # with which the commits of the step before have left
+    strategy.run(lambda: True)  # this sends the commits of the step before
     assert {} == envelopes(strategy, lambda: [float(variable) for variable in variables])
 
 
@@ -254,7 +254,7 @@ def test_a_value_once_read_never_changes(strategy: Strategy) -> None:
     def step() -> list[str]:
         mine = np.ones(3, "f")
         local.assign(mine)
-        mine[:] = 9  # the variable has its own
+        mine[:] = 9  # the variable has its own array
         first = local.read_value()
         local.assign_add(np.ones(3, "f"))
         seen = v.assign(np.ones(3, "f")).read_value()

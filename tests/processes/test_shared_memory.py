@@ -193,8 +193,8 @@ def test_a_buffer_is_read_only_once_it_is_given(shared: Strategy) -> None:
 def test_memory_is_reused(shared: Strategy, what: str) -> None:
     """After a few steps no step needs more memory, for values of any process.
 
-    Every ten steps the replicas catch up with a program that only writes: how far it may be ahead
-    of them is the link's to say, and a matter of memory and patience.
+    Every ten steps the test waits for the replicas. A program that only writes can be ahead of
+    them; how far depends on the exchange, on memory and on time.
     """
     v = variable(shared, np.zeros(SIZE), FIRST if what == "replicas return" else MEAN)
     write = partial(replicas.write, in_place=True, keeps=False)
@@ -223,7 +223,7 @@ def test_memory_of_a_dropped_variable_is_freed(shared: Strategy) -> None:
     v = variable(shared, np.zeros(4 * SIZE))
     shared.run(partial(replicas.write, in_place=True, keeps=False), args=(v, "assign", 1))
     del v
-    variable(shared, 0.0)  # replicas are told to forget with what the program does next
+    variable(shared, 0.0)  # the next operation sends the message to forget
     shared.run(replicas.changed)
     assert used_bytes(shared) <= before
 

@@ -43,7 +43,7 @@ def test_another_thread_of_a_replica_gets_the_same_error_for_every_operation(
         v = tf.Variable(0.0, name="v", aggregation=tf.VariableAggregation.SUM)
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", tf.VarsimWarning)  # that the function keeps them silent
+        warnings.simplefilter("ignore", tf.VarsimWarning)  # about hidden errors
         every = strategy.experimental_local_results(strategy.run(foreign.outcomes, (v, way)))
 
     for replica_id, one in enumerate(every):
@@ -89,7 +89,7 @@ def test_a_fork_of_the_program_is_refused_and_does_not_wait_afterwards() -> None
         reading, writing = os.pipe()
         child = os.fork()
         if not child:
-            signal.setitimer(signal.ITIMER_REAL, 10_000 * MS)  # ends it
+            signal.setitimer(signal.ITIMER_REAL, 10_000 * MS)  # ends the fork
             try:
                 strategy.run(foreign.computes)
             except ContextError:

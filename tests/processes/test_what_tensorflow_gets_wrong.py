@@ -42,7 +42,7 @@ def components(variable: Any) -> list[Any]:
     return [part.numpy().tolist() for part in variable.values]
 
 
-# ---------------------------------------------------------------- 1, 2: no hang, and a story
+# ---------------------------------------------------------------- 1, 2: an error, not a hang
 
 
 def test_1_control_flow_that_depends_on_the_replica_does_not_hang(strategy: Strategy) -> None:
@@ -103,7 +103,7 @@ def test_2_a_timeout_says_which_replica_waits_where_and_for_which(
     assert f"; now at {here}\n" in text
     monkeypatch.undo()
     with gate.open("w"), soon():
-        assert strategy.run(lambda: True)  # nothing is poisoned
+        assert strategy.run(lambda: True)  # the cluster can still be used
     assert [0.0] * 3 == components(loss)
 
 
@@ -137,7 +137,7 @@ def test_3_sum_is_not_paired_with_mean(strategy: Strategy) -> None:
         strategy.run(lambda: all_reduce("SUM" if replica_id() else "MEAN", 10.0))
 
 
-# ---------------------------------------------------------------- 4: a peer's end is told as it is
+# ---------------------------------------------------------------- 4: how a peer ended is reported
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_4_an_exception_of_a_peer_is_not_a_crash(strategy: Strategy) -> None:
         strategy.run(step)
 
 
-# ---------------------------------------------------------------- 5, 6, 7: shapes, poison, empties
+# ---------------------------------------------------------------- 5, 6, 7: values of a collective
 
 
 def test_5_the_error_names_different_shapes_and_their_replicas(strategy: Strategy) -> None:
@@ -278,7 +278,7 @@ def test_10_variables_without_synchronization(strategy: Strategy) -> None:
     assert 3.0 == strategy.reduce("SUM", v, axis=None)
 
 
-# ---------------------------------------------------------------- 11, 12, 13: nothing lost or half
+# ---------------------------------------------------------------- 11, 12, 13: exact and complete
 
 
 def test_11_numbers_keep_all_digits() -> None:

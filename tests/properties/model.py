@@ -1,7 +1,7 @@
 """A model of the rules in one process: the values that every replica must read.
 
-It is written from the words of the semantics, is as plain as they are, and shares nothing with the
-engine but the names of the settings. A refused operation changes nothing.
+It follows docs/semantics.md as directly as possible, and shares only the names of the settings with
+the engine. A refused operation changes nothing.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Programs for states without shells, and a model of their results in plain NumPy.
 
-The model merges one write at a time, in the order of the program, and knows nothing of outboxes.
-It also gives the components that are fetched: only those that a replica may have changed.
+The model merges one write at a time, in the order of the program, and has no outboxes. It also
+determines which components are fetched: only those that a replica may have changed.
 """
 
 from __future__ import annotations

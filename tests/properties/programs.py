@@ -222,7 +222,7 @@ def make(creation: Creation) -> tf.Variable:
 
 
 def write(variable: Any, operation: Operation, value: Any) -> str:
-    """Do one of the three assigns."""
+    """Do an assign, assign_add or assign_sub."""
     getattr(variable, operation.value)(value)
     return DONE
 

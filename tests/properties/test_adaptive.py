@@ -1,14 +1,15 @@
 """AUTO under auto="adaptive" equals ON_WRITE: integers exactly, floats within rounding.
 
-The bound. Let a variable be written K times, by N replicas together or by the program, let M be
-the sum of the magnitudes of its first value and of everything that any of them writes, and u half
-of its dtype's eps, the largest relative error of one operation. A number that is written passes
-through N - 1 additions over the replicas, at most one division, and one addition to the mirror for
-its own and each later write: n = K + N operations at most. Adaptive adds k writes up first, and to
-the mirror once instead of k times: k - 1 more and k - 1 fewer, so again at most n. Each operation
-multiplies what passes through it by 1 + d, |d| <= u. So either value is within M n u / (1 - n u)
-of the exact one (Higham, Accuracy and Stability of Numerical Algorithms, lemma 3.1), and they
-differ from each other by at most twice that: to first order by (K + N) eps M.
+The bound. A variable is written K times, by N replicas together or by the program. M is the sum of
+the magnitudes of its first value and of all written values. u is half of its dtype's eps: the
+largest relative error of one operation. Under ON_WRITE a written number is used in N - 1 additions
+over the replicas, in at most one division, and in one addition to the mirror for its own write and
+for each later write: in at most n = K + N operations. Adaptive first adds up k writes, and then
+adds them to the mirror once instead of k times. That is k - 1 operations more and k - 1 fewer, so
+again at most n. Each operation multiplies the number by 1 + d, |d| <= u. So each of the two values
+differs from the exact value by at most M n u / (1 - n u) (Higham, Accuracy and Stability of
+Numerical Algorithms, lemma 3.1). They differ from each other by at most twice that: to first order
+by (K + N) eps M.
 """
 
 from __future__ import annotations

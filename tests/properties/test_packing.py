@@ -31,7 +31,7 @@ Draw = st.DrawFn
 
 NUMBERS = "float32 float32 float64 float16 complex64 int8 int64 uint16".split()
 SHAPES: list[Shape] = [*[()] * 8, *[(3,), (2, 2)] * 4, (0,), (2, 0), (None,), (17_000,)]
-"""The last one is too large to be packed, in every dtype of more than 3 bytes."""
+"""An array of the last shape is too large to be packed, if its dtype has more than 3 bytes."""
 
 ASSIGN, *ADDS = Operation.ASSIGN, Operation.ASSIGN_ADD, Operation.ASSIGN_SUB
 NONE, SUM, MEAN, FIRST = VariableAggregation

@@ -64,7 +64,7 @@ def test_two_writes_of_a_variable_are_in_two_buckets_in_order():
 
 
 def test_a_second_write_of_a_variable_comes_after_all_earlier_writes():
-    """The add of V is in a bucket before that of the second assign of W."""
+    """The bucket with the add of V comes before the bucket with the second assign of W."""
     writes = [wrote(W), wrote(V, ADD), wrote(W), wrote(U)]
 
     assert [(0,), (1,), (2, 3)] == together(writes)

@@ -107,7 +107,7 @@ def test_a_header_that_is_too_long_is_not_decoded(monkeypatch: pytest.MonkeyPatc
 def test_a_changed_envelope_raises_nothing_else(
     envelope: list[Message], data: st.DataObject
 ) -> None:
-    """Bytes are changed, inserted and cut in headers, frames are lost, doubled and swapped."""
+    """Bytes of headers are changed, inserted and cut; frames are lost, doubled and swapped."""
     frames = [bytearray(frame) for frame in encode(envelope)]
     for _ in range(data.draw(st.integers(1, 3))):
         frame = data.draw(st.sampled_from(frames))
@@ -147,7 +147,7 @@ class NoReferences:
 
 trees = st.recursive(
     st.none() | st.integers(-1, 10) | st.text(max_size=3) | st.binary(max_size=3) | st.floats(),
-    # Every tag but PICKLE: a peer that may send one is trusted (docs: what is trusted).
+    # All tags except PICKLE: only trusted peers may send pickles.
     lambda parts: st.tuples(st.integers(-1, 10), st.lists(parts, max_size=4)).map(
         lambda both: [both[0], *both[1]]
     ),

@@ -52,7 +52,7 @@ def test_large_arrays_are_not_in_the_frames(here: Leases, there: Leases) -> None
     frames = encode([message(*arrays)], here)
     (got,) = decode(frames, there)
 
-    assert 3 == len(frames), "the header, what is packed, and the one that is between"
+    assert 3 == len(frames), "the header, the packed arrays, and an array between the limits"
     assert sum(map(len, frames)) < 3 * LARGE
     assert isinstance(got, Reduced)
     assert [array.tobytes() for array in arrays] == [leaf.tobytes() for leaf in got.leaves]
@@ -124,7 +124,7 @@ def test_an_envelope_that_is_too_large_leaves_nothing_lent(
     assert 0 == cluster["c"].used_bytes()
 
 
-# ---------------------------------------------------------------- what makes no sense
+# ---------------------------------------------------------------- malformed envelopes
 
 F8 = 3
 TAG = [cls.__name__ for cls in MESSAGES].index("Component")

@@ -37,10 +37,10 @@ from varsim.spec import VariableSpec
 
 
 class MessageFormat:
-    """Formats each message as a line; it needs all earlier messages to which one may refer."""
+    """Formats each message as a line. It must get all messages: later ones refer to them."""
 
     def __init__(self) -> None:
-        self.specs: dict[int, VariableSpec] = {}  # of all variables that there ever were
+        self.specs: dict[int, VariableSpec] = {}  # of all variables, also of dropped ones
         self._layouts: dict[tuple[int, int], tuple[Write, ...]] = {}
 
     def hear(self, sender: int, message: Message) -> None:
@@ -107,7 +107,7 @@ class MessageFormat:
                 return [show(payload.tree)]
             case Raised(exception=payload):
                 return [show(payload.tree)]
-            case _:  # Abort, Returned and others whose name says all
+            case _:  # Abort, Returned and others without details
                 return []
 
 

@@ -67,7 +67,7 @@ class DriverHost(Protocol):
         """Return the variable of a name."""
 
     def used(self, spec: VariableSpec, context: Context, operation: Operation) -> None:
-        """Note that a cell of the policy table is used."""
+        """Record that a cell of the policy table is used."""
 
 
 @dataclass(slots=True)
@@ -97,7 +97,7 @@ class ReplicaDriver:
         self._resume()
 
     def tell(self, command: Command) -> None:
-        """Give the running function a command, for as soon as it can.
+        """Give the running function a command, which it executes as soon as it can.
 
         Raises:
             ScenarioError: No function runs.

@@ -76,11 +76,11 @@ class _Failed(Exception):
 @dataclass(slots=True)
 class _Call:
     implicit: bool
-    ended: bool = False  # an implicit one: whether its replicas have been told to end
+    ended: bool = False  # for an implicit call: whether its replicas were told to end
 
 
 class ScenarioRunner:
-    """Runs a scenario: `play` executes its commands, and `text` is it with the output."""
+    """Runs a scenario: `play` executes its commands; `text` is the scenario with its output."""
 
     def __init__(self, text: str) -> None:
         self.cells: set[Cell] = set()  # of the policy table that were used
@@ -88,7 +88,7 @@ class ScenarioRunner:
         self._steps: deque[Command | ScenarioBlock] = deque()
         for block in self._blocks:
             self._steps += [*block.commands, block]
-        self.lines: list[str] = []  # of the block at hand
+        self.lines: list[str] = []  # of the current block
         self._drivers: list[ReplicaDriver] = []
         self._link: ScriptedLink
         self._strategy: MirroredStrategy
@@ -231,7 +231,7 @@ class ScenarioRunner:
         return self._variables[name]
 
     def used(self, spec: VariableSpec, context: Context, operation: Operation) -> None:
-        """Note that a cell of the policy table is used."""
+        """Record that a cell of the policy table is used."""
         self.cells.add((spec.synchronization, context, operation, spec.aggregation))
 
     # ------------------------------------------------------------ calls

@@ -13,10 +13,11 @@
     replica 0: w = 2.0
     replica 1: w = 2.0
 
-A block is commands, `----`, and what they lead to, up to a blank line: messages as they are sent,
-what the program and the replicas see, and at last the components that have changed. Values are
-Python's, without spaces; `0:1.0 1:3.0` is a value per replica. An operation happens at
-`program.py:N` for the N-th command of the file, unless its line ends in `at FILE:LINE`.
+A block is commands, `----` and their output, up to a blank line. The output is the messages in the
+order of sending, the values that the program and the replicas get, and at the end the components
+that have changed. Values are Python values without spaces; `0:1.0 1:3.0` is a value per replica.
+The location of an operation is `program.py:N` for the N-th command of the file, unless its line
+ends in `at FILE:LINE`.
 
     cluster replicas=2 strict=False auto=on_write
     variable w synchronization=AUTO aggregation=NONE dtype=float32 shape=() value=0

@@ -30,14 +30,14 @@ class Command:
     verb: str
     words: tuple[str, ...]
     options: dict[str, str]
-    location: str  # file:line in the program that the scenario tells of
+    location: str  # file:line in the program of the scenario
 
     @property
     def replica_id(self) -> int:
         """Return the replica of the command.
 
         Raises:
-            ScenarioError: It names none.
+            ScenarioError: The command names no replica.
         """
         if "replica" not in self.options:
             raise ScenarioError(f"{self.location}: {self.verb} needs replica=0, or another number")
@@ -107,7 +107,7 @@ def literal(word: str) -> Any:
     try:
         return ast.literal_eval(word)
     except (SyntaxError, ValueError) as error:
-        raise ScenarioError(f"{word!r} is no value; write it without spaces") from error
+        raise ScenarioError(f"{word!r} is not a value; write it without spaces") from error
 
 
 def value_of(words: Sequence[str]) -> Any:

@@ -17,9 +17,10 @@ class ScriptedLink:
     """The channel of a scenario's coordinator. Messages arrive in order of sending, unless held.
 
     Args:
-        say: Tells a line of the scenario's output.
+        say: Adds a line to the scenario's output.
         deliver: Gives a message to a replica.
-        go_on: Called when nothing can arrive and the coordinator waits: the scenario's next step.
+        go_on: Called when the coordinator waits and no message can arrive. It executes the next
+            step of the scenario.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class ScriptedLink:
         """Send a message."""
         ends = sender, receiver
         self.format.hear(sender, message)
-        if isinstance(message, Layout):  # how a replica writes is not what scenarios tell of
+        if isinstance(message, Layout):  # scenarios do not show layouts
             self._layouts.append((ends, message))
             return
         self._flight.append((ends, message))
@@ -121,9 +122,9 @@ class ScriptedLink:
         """Compute a reduction at once."""
         return request.computed()
 
-    def where(self, replica_id: int) -> str | None:  # the link's name
+    def where(self, replica_id: int) -> str | None:  # the name in `Channel`
         """Return None: replicas follow the commands of the scenario."""
         return None
 
     def close(self, busy: Collection[int] = ()) -> None:
-        """Nothing: there are no processes."""
+        """Do nothing: there are no processes."""

@@ -111,7 +111,7 @@ def test_a_wrong_output_is_shown_and_rewritten(tmp_path, capsys):
         ("cluster replicas=2\nfly w\n----\n", "there is no command fly"),
         ("cluster replicas=2\ncall\n----\n", "the scenario ends while a call runs"),
         ("cluster replicas=2\nread w\n", "the last commands have no ----"),
-        ("cluster replicas=2\nvariable w value=x\n----\n", "'x' is no value"),
+        ("cluster replicas=2\nvariable w value=x\n----\n", "'x' is not a value"),
         ("cluster replicas=2\nvariable w\ncall\nread w\n----\n", "the program waits for its call"),
         (
             "cluster replicas=2\ncall\nend replica=0\nread replica=0 w\n----\n",

@@ -79,7 +79,7 @@ NAMES = {W: "w", V: "v", U: "u"}
 NOTHING = Payload(None)
 
 TELLER = MessageFormat()
-"""Formats messages with the specs that were created last: those of the present test."""
+"""Formats messages with the specs that were created last: those of the current test."""
 
 
 def spec(
@@ -295,7 +295,7 @@ def all_gather(
 
 
 def _taken_apart(value: Any) -> tuple[Structure, tuple[Array, ...]]:
-    """Convert a dict, or a number or list that becomes one array."""
+    """Return the structure and leaves of a dict; a number or a list becomes one array."""
     structure, leaves = taken_apart(value if isinstance(value, dict) else array(value))
     return structure, tuple(map(array, leaves))
 

@@ -17,9 +17,9 @@ from varsim.sync.coordinator_state import CoordinatorState
 
 
 class StateCluster:
-    """Variables of zeros, and one call after the other.
+    """A coordinator and replicas whose variables are zero; it runs one call after the other.
 
-    What the coordinator sends arrives at once; both states are validated after every event.
+    Messages of the coordinator arrive at once. Both states are validated after every event.
     """
 
     def __init__(self, *specs: VariableSpec, num_replicas: int = 2) -> None:
@@ -27,7 +27,7 @@ class StateCluster:
         self.registry = self.coordinator.registry
         self.replicas = [ReplicaProgram(i, num_replicas) for i in range(num_replicas)]
         self.specs = {spec.variable_id: spec for spec in specs}
-        self.sent: list[tuple[int, Message]] = []  # by the coordinator, since it was asked last
+        self.sent: list[tuple[int, Message]] = []  # by the coordinator, since the last `told`
         self.left: list[Message] = []  # from replicas
         self.finish: Finish | None = None
         self.fetched: tuple[Any, ...] = ()
@@ -38,7 +38,7 @@ class StateCluster:
         self.sent.clear()
 
     def perform(self, actions: Sequence[CoordinatorAction]) -> None:
-        """Do the coordinator's actions."""
+        """Perform the coordinator's actions."""
         self.coordinator.validate()
         for action in actions:
             match action:
@@ -81,7 +81,7 @@ class StateCluster:
     def write(
         self, variable_id: int, *values: Any, operation: Operation = ASSIGN, by: int | None = None
     ) -> None:
-        """Let each replica write its value, or one of them."""
+        """Let each replica write its value, or let one replica write."""
         states = self.replicas if by is None else [self.replicas[by]]
         for state, value in zip(states, values, strict=True):
             dtype = str(self.specs[variable_id].dtype)
@@ -100,7 +100,7 @@ class StateCluster:
             for message in sent(state.enter()):
                 self._arrive(replica_id, message, 0.0)
 
-    # ------------------------------------------------------------ what there is to see
+    # ------------------------------------------------------------ results
 
     def read(self, variable_id: int) -> list[Any]:
         """Return the value that each replica reads."""

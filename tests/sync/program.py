@@ -74,7 +74,7 @@ class ReplicaProgram:
         return self.state.owes(variable_id)
 
     def wait(self, variable_id: int) -> Sequence[ReplicaAction]:
-        """Have the program read and wait; return the messages that are sent then."""
+        """Let the program read and wait; return the messages that this sends."""
         assert [Await(may_block=True)] == self.state.handle(ReplicaRead(variable_id))
         return self.block()
 
@@ -96,7 +96,7 @@ class ReplicaProgram:
         return self.state.handle(FunctionUnwinds())
 
     def report(self, output: str = "") -> Report:
-        """Return the messages of a function that returns now; the next call begins at once."""
+        """Let the function return, and return its report; the next call begins at once."""
         actions = self.state.handle(FunctionReturns(NOTHING, output))
         (returned,) = [one for one in sent(actions) if isinstance(one, Returned)]
         self.begin(self._calls.pop() + 100)

@@ -103,7 +103,7 @@ def test_a_member_may_be_fetched(cluster):
 
 
 def test_a_member_with_a_local_write_is_merged_alone(cluster):
-    """`v.values[1].assign` on replica 1: its report parts the variable."""
+    """Replica 1 runs `v.values[1].assign`, and reports that the variable has diverged."""
     cluster.start()
     cluster.replicas[1].write_component(V, ASSIGN, array(100.0))
     cluster.end()

@@ -19,13 +19,13 @@ DTYPES = [np.dtype(name) for name in "f2 f4 f8 i1 u1 i4 u4 i8 u8 c8 c16".split()
 SUM, MEAN, FIRST = (a for a in VariableAggregation if a is not VariableAggregation.NONE)
 ASSIGN, ADD, SUB = Operation.ASSIGN, Operation.ASSIGN_ADD, Operation.ASSIGN_SUB
 PIECE_BYTES = 256
-"""For most examples: as good as the real one, and a thousandth of it."""
+"""The size of a piece in most examples: much smaller than the real one, so examples are fast."""
 
 SPECIAL = (np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0)
 
 
 def numbers(dtype: np.dtype[Any], size: int, seed: int) -> Array:
-    """Every kind of bits: numbers that overflow, vanish, wrap, and are none."""
+    """Return numbers with bits of every kind; sums of them overflow, wrap, or are NaN."""
     chance = np.random.default_rng(seed)
     if dtype.kind == "c":
         part = np.dtype(f"f{dtype.itemsize // 2}")
@@ -42,10 +42,10 @@ def numbers(dtype: np.dtype[Any], size: int, seed: int) -> Array:
 
 
 def bits_of(array: Array) -> bytes:
-    """All bits, but for a NaN only that it is one.
+    """Return the bits of an array, with the same bits for every NaN.
 
-    Which of two NaNs a sum of them becomes, and with which sign, depends on the instructions that
-    NumPy takes for the place in the array; no rule says.
+    The sum of two NaNs can be either of them, with either sign. It depends on the instructions
+    that NumPy uses at this position of the array.
     """
     if array.dtype.kind not in "fc":
         return array.tobytes()
@@ -74,7 +74,7 @@ def check(
 
 @st.composite
 def sizes(draw: st.DrawFn, itemsize: int) -> int:
-    """Around the borders of pieces."""
+    """Draw sizes near multiples of the piece size."""
     pieces = draw(st.integers(0, 4))
     return max(0, pieces * PIECE_BYTES // itemsize + draw(st.integers(-2, 2)))
 
@@ -98,9 +98,9 @@ def test_it_equals_a_merge_of_whole_arrays(
     has_mirror: bool,
     seed: int,
 ) -> None:
-    """Warnings are errors here, so none escapes either."""
+    """Warnings are errors in tests, so a merge causes none."""
     if aggregation is MEAN and dtype.kind in "iu":
-        aggregation = SUM  # there is no such variable
+        aggregation = SUM  # no variable has MEAN of integers
     size = data.draw(sizes(dtype.itemsize))
     values = [numbers(dtype, size, seed + index) for index in range(count)]
     mirror = numbers(dtype, size, seed + count) if has_mirror else None

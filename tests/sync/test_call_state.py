@@ -111,7 +111,7 @@ def test_other_collectives_make_a_replica_wait_until_they_are_answered():
     assert [Status.RUNNING, Status.RUNNING] == call.statuses()
 
 
-# ---------------------------------------------------------------- what is not alike
+# ---------------------------------------------------------------- arrivals that differ
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_different_names_are_both_reported_and_no_fix_mixes_their_values():
     assert () == failure.fixes
 
 
-# ---------------------------------------------------------------- who did what
+# ---------------------------------------------------------------- descriptions in the error
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2, 3, 4), (4, 3, 2, 1, 0), (2, 0, 4, 1, 3)])
@@ -280,7 +280,7 @@ def test_of_many_groups_the_first_are_listed():
     assert 40 == len(call.failure().groups)
 
 
-# ---------------------------------------------------------------- who never comes
+# ---------------------------------------------------------------- replicas that never arrive
 
 
 def test_a_return_fails_replicas_at_a_later_collective():
@@ -400,7 +400,7 @@ def test_a_host_call_waits_for_every_lower_running_replica():
 
 
 def test_a_host_call_waits_for_the_answer_of_the_one_before_it():
-    """The lower replica then goes on, and may make its next host call first."""
+    """The lower replica then continues, and may make its next host call first."""
     call = CallDriver()
     call.state.request_host_call(0, host_call("first"))
     call.state.request_host_call(1, host_call("other"))
@@ -505,7 +505,7 @@ def test_a_replica_that_cannot_arrive_any_more_ends_the_grace_period(how):
 
 
 def test_collectives_before_the_failed_one_are_still_complete():
-    """Replica 0 got ahead of the others; what all do before it raised stays in force."""
+    """Replica 0 is ahead of the others. Collectives before the one where it raised still happen."""
     call = CallDriver(3)
     for index in (0, 1):
         call.arrive(0, contribution(1.0, index=index))
@@ -600,7 +600,7 @@ def test_a_host_call_after_the_failed_collective_is_not_answered():
     assert "before" == call.state.next_host_call()[1].request.tree
 
 
-# ---------------------------------------------------------------- the story
+# ---------------------------------------------------------------- the text at a standstill
 
 
 def test_a_standstill_lists_what_replicas_do():

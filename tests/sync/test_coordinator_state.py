@@ -117,7 +117,7 @@ def test_only_first_replica_commits_what_replica_0_sent():
 
 
 def test_a_value_that_does_not_fit_the_mirror_fails_the_call_and_changes_nothing():
-    """With an open dimension a replica cannot check it; all replicas must write or none."""
+    """With an open dimension a replica cannot check the shape; either all write, or none."""
     state = coordinator(spec(shape=(None,)))
     handle(state, 0, contribution([1.0, 2.0], ADD))
 
@@ -292,7 +292,7 @@ def test_a_write_that_does_not_fit_changes_nothing():
 
 
 def test_an_add_that_does_not_fit_unknown_components_is_refused():
-    """Otherwise the replicas would detect it after the program has gone on."""
+    """Otherwise the replicas would detect it after the program has continued."""
     registry = coordinator(spec(NONE)).registry
     assert None is registry.mirror(W)
 

@@ -19,7 +19,7 @@ def kept(value, dtype="float32"):
 
 
 def writes(*calls: int) -> DeferredWrites:
-    """Of a replica in which these calls run, the innermost last."""
+    """Return the deferred writes of a replica that runs these calls, the innermost last."""
     made = DeferredWrites(np.empty)
     for call in calls:
         made.begin(call)
@@ -170,7 +170,7 @@ def test_writes_of_a_call_are_kept_separately_until_the_next_call():
 
     assert (0, 2, ADD, [3.0]) == shown(own.delta(W, 2))
     assert (0, 3, ADD, [7.0]) == shown(own.delta(W))
-    with pytest.raises(AssertionError):  # no reader can be there any more
+    with pytest.raises(AssertionError):  # no program reads between these writes any more
         own.delta(W, 1)
 
 
@@ -226,7 +226,7 @@ def test_a_failed_call_drops_writes_of_nested_calls():
 
 
 def test_folding_keeps_writes_of_an_outer_call_separate():
-    """The outer call may still fail together with this one, or this one alone."""
+    """Both calls may still fail together, or the inner one alone."""
     own = writes(1)
     own.write(W, ADD, kept(1.0))
     own.end()

@@ -35,7 +35,7 @@ from varsim.sync.coordinator_state import CoordinatorState
 from varsim.sync.deferred import Log
 
 OTHER = 999
-"""What operations other than adds leave as their number."""
+"""The hash of operations that are not all adds."""
 
 
 def state(num_replicas: int = 2, calls: int = 1) -> CoordinatorState:
@@ -88,7 +88,7 @@ def error_of(actions) -> str:
     return str(finish.error)
 
 
-# ---------------------------------------------------------------- who is asked
+# ---------------------------------------------------------------- requests for deltas
 
 
 def test_replicas_that_all_read_get_no_requests():
@@ -103,7 +103,7 @@ def test_replicas_that_all_read_get_no_requests():
 
 
 def test_a_running_replica_is_asked_when_it_waits():
-    """It may be about to read, and would not answer before it waits."""
+    """It may soon read and send the delta itself, and it answers no message before it waits."""
     own = state()
     handle(own, 1, write_counts(1))
     handle(own, 0, write_counts(1))
@@ -135,7 +135,7 @@ def test_the_lowest_number_of_writes_comes_first():
     assert [2] == [one.count for one in pulls(happens)]
 
 
-# ---------------------------------------------------------------- what comes too late
+# ---------------------------------------------------------------- late messages
 
 
 def test_a_delta_reply_for_a_higher_number_of_writes_is_dropped():
@@ -171,7 +171,7 @@ def test_a_request_whose_commit_is_on_its_way_does_not_wait():
 
 
 def test_a_delta_from_before_the_last_exchange_is_requested_again():
-    """Its replica had not seen the commit when it sent it."""
+    """The replica had not received the commit when it sent the delta."""
     own = state()
     handle(own, 0, write_counts(1))
     handle(own, 0, sync_request(1, 1.0))
@@ -211,7 +211,7 @@ def test_write_counts_of_a_failed_call_are_dropped():
     assert None is own.registry.exchanges.request(W, None, 0.0)
 
 
-# ---------------------------------------------------------------- what cannot happen
+# ---------------------------------------------------------------- mismatches and failed calls
 
 
 def test_writes_are_compared_when_all_have_returned():
@@ -309,7 +309,7 @@ def test_a_call_that_can_only_fail_waits_for_replies_on_their_way():
 
 
 def test_a_call_that_can_only_fail_waits_for_running_replicas():
-    """Replica 2 may reach the read of replica 0, and that the position where replica 1 raised."""
+    """Replica 2 may still write what replica 0 reads, which then reaches the failed position."""
     own = state(num_replicas=3)
     handle(own, 1, write_counts(1))
     handle(own, 1, raised("trouble"))

@@ -37,7 +37,7 @@ def fetched_from(cluster):
 
 
 def in_call(cluster, **values):
-    """One call in which replicas write what they are told: `by_1=2.0`."""
+    """Run a call in which replicas write the given values: `by_1=2.0` is for replica 1."""
     cluster.start()
     for name, value in values.items():
         cluster.write(W, value, by=int(name[-1]))
@@ -225,7 +225,7 @@ def test_components_written_before_an_assign_in_a_merge_call_are_fetched():
 
 
 def test_after_an_add_in_a_merge_call_all_components_are_fetched():
-    """It did not know the values to which it added."""
+    """The program did not know the components to which it added."""
     cluster = three()
     cluster.start()
     cluster.enter()

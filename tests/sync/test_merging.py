@@ -320,7 +320,7 @@ def suspended():
 
 
 def test_messages_wait_until_the_value_of_a_reduction_has_come():
-    """A merge is atomic to everything else."""
+    """A merge is atomic: no other event is handled during it."""
     state, reduction = suspended()
     for replica_id in (0, 1):
         for message in contribution(1.0, index=1, variable_id=V).packed(state.registry.specs):
@@ -340,7 +340,7 @@ def test_messages_wait_until_the_value_of_a_reduction_has_come():
 
 
 def test_a_call_is_given_up_without_the_value_of_a_reduction():
-    """The merge does not happen, also if the value arrives later."""
+    """The merge does not happen, even if the value arrives later."""
     state, reduction = suspended()
     assert [] == arrive(state, 0, returned(), 1.0)
 

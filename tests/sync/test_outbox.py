@@ -109,7 +109,7 @@ def test_ids_of_layouts_are_reused_and_both_sides_agree():
     numbers = [*range(1, MAX_LAYOUTS + 3), 1, 2, MAX_LAYOUTS + 2, 1]
     for number in numbers:
         step_of(cluster, number, 0)
-        for location in range(number):  # one by one: one layout for each place
+        for location in range(number):  # one by one: each write has its own layout
             cluster.replicas[1].write(W, ADD, array(1.0), f"train.py:{location}")
             cluster.leave(1)
 
@@ -131,7 +131,7 @@ def test_the_oldest_layout_is_forgotten_first():
     assert ["Contribution"] == step(MAX_LAYOUTS)
     assert ["Contribution"] == step(1)
     assert ["Layout", "Contribution"] == step(0)
-    assert ["Layout", "Contribution"] == step(1)  # for which there was no place any more
+    assert ["Layout", "Contribution"] == step(1)  # whose layout was replaced
 
 
 def test_the_program_may_change_what_it_has_written():
@@ -221,7 +221,7 @@ def test_each_replica_has_its_own_layouts():
 
 
 def test_a_replica_of_a_failed_call_may_still_write_what_the_program_has_dropped():
-    """It did not know yet; its message is not needed, and must not fail the program."""
+    """It does not know of the failure yet; its message is ignored and must not cause an error."""
     state = coordinator(spec(), spec(variable_id=V))
     layout, message = contribution(1.0).packed(state.registry.specs)
     give_up(state, 1, "KeyboardInterrupt", 0.0)

@@ -104,7 +104,7 @@ def test_an_assign_to_a_sum_is_divided_into_shares():
 
     assert [3.5, 3.5] == sent_values(sends)
     assert isinstance(wrote, ProgramWrote)
-    assert (None, 3.5) == wrote.written[0], "what is recorded is what the components get"
+    assert (None, 3.5) == wrote.written[0], "the values that components get are recorded"
     assert isinstance(done, ProgramDone)
 
 

@@ -58,7 +58,7 @@ def test_the_values_that_are_summed_do_not_change():
 
 
 def test_a_mean_is_the_sum_divided_in_the_dtype():
-    """So a sum that overflows on the way stays infinite, as in TensorFlow."""
+    """So a sum that overflows before the division stays infinite, as in TensorFlow."""
     values = [array(4e4, "float16")] * 2
 
     with np.errstate(over="ignore"):

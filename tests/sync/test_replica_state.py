@@ -259,7 +259,7 @@ def test_an_add_must_fit_what_was_assigned_before_it_and_is_not_committed_yet():
 
 
 def test_adds_need_not_fit_what_a_call_before_assigned():
-    """Its commit arrives after its end, and the program has assigned since."""
+    """The commit arrives after the end of that call, and the program has assigned since."""
     state = replica(spec(SUM, shape=(None,)))
     state.write(W, ASSIGN, array([1.0, 2.0, 3.0]))
     state.end()
@@ -292,7 +292,7 @@ def test_local_bools_may_be_assigned_with_any_aggregation():
     assert state.read(W)
 
 
-# ---------------------------------------------------------------- parting, and what is reported
+# ---------------------------------------------------------------- divergence, and reports
 
 
 def test_a_write_that_makes_copies_diverge_warns_once_with_name_and_location():
@@ -357,7 +357,7 @@ def test_an_answer_is_delivered_to_the_innermost_call_only():
 
 
 def test_an_abort_of_a_call_that_does_not_run_is_answered_at_once():
-    """The message that starts it may never have left the program."""
+    """The message that starts the call may never have been sent."""
     state = replica(spec(), call=None)
     assert ["-> Left"] == describe(state.handle(Abort(call_id=1, reason="over")))
     state.begin(1)
@@ -432,7 +432,7 @@ def test_forgetting_a_variable_twice_changes_nothing():
 
 
 def test_a_forgotten_variable_may_still_be_owed():
-    """The call that wrote it has failed, and the program has dropped it since."""
+    """The call that wrote it has failed, and then the program has dropped the variable."""
     state = replica(spec())
     state.write(W, ASSIGN, array(1.0))
     state.handle(Abort(call_id=1, reason="over"))

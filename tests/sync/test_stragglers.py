@@ -53,7 +53,7 @@ def test_a_replica_that_runs_when_the_call_is_abandoned_is_a_straggler():
 
 
 def test_a_replica_that_has_left_is_not_a_straggler_any_more():
-    """By its own word; or because its end was on its way when the call was given up."""
+    """It sends `Left`; or it had already ended, and its last message arrives late."""
     state = running()
     give_up(state, 1, "CallTimeout", 12.0)
     raised = Raised(call_id=1, exception=NOTHING, traceback="", report=Report())

@@ -41,7 +41,7 @@ def test_a_replica_that_reads_in_between_does_not_change_what_is_merged():
 
 
 OUTBOXES = {0: (3, 2), 1: (5,), 2: (2, 3)}
-"""How many of five writes leave together, by replica."""
+"""By replica, the sizes of the outboxes in which it sends five writes."""
 
 ORDERS = sorted(set(itertools.permutations([0, 0, 1, 2, 2])))
 
@@ -156,7 +156,7 @@ ODD = sorted(set(itertools.permutations([0, 1, 1, 2])))
 
 @pytest.mark.parametrize("order", ODD, ids=lambda order: "".join(map(str, order)))
 def test_a_difference_beside_outboxes_that_lie_differently_is_found_where_it_is(order):
-    """Replica 1 sends its four writes in two parts; the third of replica 2 is another one."""
+    """Replica 1 sends its four writes in two outboxes; the third write of replica 2 differs."""
     state = coordinator(*THREE, num_replicas=3)
     plain = [written(1.0, variable_id=i) for i in (W, V, U, W)]
     odd = [*plain[:2], written(1.0, ADD, variable_id=U), plain[3]]

@@ -230,7 +230,7 @@ def test_a_plain_variable_is_used_in_replica_order_between_collectives():
 
 @pytest.mark.parametrize("seed", [None, *range(10)])
 def test_a_replica_with_a_host_call_still_reaches_earlier_collectives(seed):
-    """It gets its answer soon, and then writes as the replica that raised did."""
+    """The replica gets its answer soon, and then makes the write that the other replica made."""
     with simulated_cluster(seed=seed):
         strategy = cluster()
         plain = tf.Variable(1.0)

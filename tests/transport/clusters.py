@@ -33,7 +33,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Envelope:
-    """Arrays on their way: each its reference, or itself; then its size and its number."""
+    """Sent arrays: for each its reference or the array itself, its size and its number."""
 
     arrays: list[tuple[SharedReference | Array, int, int]]
     note: bytes | None
@@ -41,7 +41,7 @@ class Envelope:
 
 @dataclass(slots=True, eq=False)
 class Process:
-    """What one process has: its arena, its leases by peer, and what it holds."""
+    """One process: its arena, its leases by peer, and the arrays that it holds."""
 
     name: str
     arena: Arena
@@ -88,7 +88,7 @@ class SharedCluster:
             process.arena.close()
 
     def make(self, name: str, size: int = SIZES[0], *, shared: bool = True) -> Kept:
-        """Return a new array of a process, with a number of its own."""
+        """Return a new array of a process, with its own number."""
         arena = self[name].arena
         array = arena.empty((size,), INT) if shared else None
         if array is None:
@@ -150,7 +150,7 @@ class SharedCluster:
         for process in self.processes.values():
             process.held.clear()
         self.settle()
-        for process in self.processes.values():  # what was still under way came just now
+        for process in self.processes.values():  # `settle` has just delivered envelopes
             process.held.clear()
         self.settle()
 

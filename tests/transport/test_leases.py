@@ -70,7 +70,7 @@ def test_a_forwarded_block_is_kept_until_the_last_receiver_releases_it(
 
 
 def test_a_block_returned_through_other_processes_is_released(cluster: SharedCluster) -> None:
-    """It goes from a to c, to b, back to c, and back to a: no processes wait in a circle."""
+    """It goes from a to c, to b, back to c, and back to a; no process keeps it for another."""
     (at_c,) = cluster.pass_on("a", "c", cluster.make("a"))
     (at_b,) = cluster.pass_on("c", "b", at_c)
     (back,) = cluster.pass_on("b", "c", at_b)
@@ -173,7 +173,7 @@ def test_a_dead_peer_holds_no_blocks(cluster: SharedCluster) -> None:
     assert 0 == cluster["c"].used_bytes()
 
 
-# ---------------------------------------------------------------- what makes no sense
+# ---------------------------------------------------------------- wrong notes and references
 
 WRONG_NOTES = [
     b"",

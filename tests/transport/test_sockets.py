@@ -105,7 +105,7 @@ def test_an_envelope_goes_there_and_back(server: Server) -> None:
 
 
 def test_large_frames_arrive_as_views(ipc: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    # pyzmq's thread for large frames that are sent would be taken for a leak.
+    # To send large frames pyzmq starts a thread, which the leak check would report.
     monkeypatch.setattr("varsim.transport.sockets.COPY_LIMIT_BYTES", 2**40)
     dealer = ipc.connect(b"a")
     dealer.send([b"header", bytes(COPY_LIMIT_BYTES)])
