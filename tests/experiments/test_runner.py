@@ -536,7 +536,7 @@ def test_the_summary_is_json_without_extensions():
     def refuse(word: str) -> None:
         raise AssertionError(word)
 
-    assert 1 == json.loads(text, parse_constant=refuse)["version"]
+    assert 2 == json.loads(text, parse_constant=refuse)["version"]
 
 
 def test_the_workload_in_the_documents_runs(write: Write):
