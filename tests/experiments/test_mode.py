@@ -44,7 +44,7 @@ def test_a_mode_is_for_all_free_variables_or_for_named_ones(text: str, expected:
             "'w=adaptive': it applies to all AUTO variables of a strategy; use auto: adaptive, and "
             "on_write for the variables that are exchanged at every write",
         ),
-        ("on_read,on_write", "'on_read,on_write' has two modes for all free variables"),
+        ("on_read,on_write", "'on_read,on_write' has two modes without the name of a variable"),
     ],
 )
 def test_a_wrong_mode_is_an_error_with_the_nearest_one(text: str, problem: str):

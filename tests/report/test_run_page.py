@@ -73,6 +73,8 @@ steps_done      20      1      10         4       8 B         0.62
 pair            20      1       0         4       8 B            0
 together                              1,208   121 KiB
 
+if alone: as if each variable had messages of its own; in fact they are shared
+
 value lens: each replica's component, and the value of a cross-replica read
             replica 0  replica 1  value  apart
 ──────────────────────────────────────────────
@@ -86,11 +88,13 @@ pair                                  –      1
   [0]               1          1
   [1]               2          3
 
+apart: the largest difference between two replicas, in any element
+
 pair: it has no value
 
 weights was written by each replica to its own copy; only cross-replica reads
 and assigns combined the copies: 1,200 messages and 121 KiB if each variable
-were sent alone. The replicas' copies are up to 1 apart.
+were sent alone. The replicas' copies differ by up to 1.
 
 Nothing was recorded in this run, so varsim's promises were not checked, and
 your program was not searched for findings. Runs are recorded with `--trace ops`

@@ -19,7 +19,7 @@ NONE = {"synchronization": "NONE", "requested": "NONE", "messages": 0, "size_byt
 @pytest.mark.parametrize(
     ("settings", "seen", "expected"),
     [
-        (NONE, APART, "w was never synchronised: the replicas' copies are up to 0.83 apart."),
+        (NONE, APART, "w was never synchronised: the replicas' copies differ by up to 0.83."),
         (NONE, SAME, "w was never synchronised, but the replicas' copies are the same."),
         (NONE, None, "w was never synchronised: each replica keeps its own value."),
         (
@@ -38,14 +38,14 @@ NONE = {"synchronization": "NONE", "requested": "NONE", "messages": 0, "size_byt
             ON_WRITE,
             APART,
             "w was synchronised at every write: 10 merges, 4 messages and 8 B if each variable "
-            "were sent alone. But the replicas' copies are up to 0.83 apart: a write bypassed the "
+            "were sent alone. But the replicas' copies differ by up to 0.83: a write bypassed the "
             "aggregation.",
         ),
         (
             {**ON_WRITE, "aggregation": "NONE", "merges": 0},
             APART,
             "w was ON_WRITE without an aggregation: a write in a replica changes only that "
-            "replica's copy and is not synchronised. The replicas' copies are up to 0.83 apart, "
+            "replica's copy and is not synchronised. The replicas' copies differ by up to 0.83, "
             "and a cross-replica read returns replica 0's.",
         ),
         (
@@ -71,14 +71,14 @@ NONE = {"synchronization": "NONE", "requested": "NONE", "messages": 0, "size_byt
             APART,
             "w was written by each replica to its own copy; only cross-replica reads and assigns "
             "combined the copies: 4 messages and 8 B if each variable were sent alone. "
-            "The replicas' copies are up to 0.83 apart.",
+            "The replicas' copies differ by up to 0.83.",
         ),
         (
             {},
             lens(1.0, float("nan")),
             "w was written by each replica to its own copy; only cross-replica reads and assigns "
             "combined the copies: 4 messages and 8 B if each variable were sent alone. "
-            "The replicas' copies are infinitely far apart: some hold NaN or infinity.",
+            "The replicas' copies differ infinitely: some hold NaN or infinity.",
         ),
     ],
 )

@@ -101,6 +101,7 @@ class AppliedSettings:
         if self._mode.free is not None and not self.free_ids:
             raise WrongKey(
                 ("mode",),
-                f"mode {self._mode.free.name.lower()} applies to free variables, and this workload "
-                f"has none: name the variables to change, NAME=MODE{variables}",
+                f"mode {self._mode.free.name.lower()} applies to variables that are created "
+                "without a synchronization, and this workload has none: name the variables to "
+                f"change, NAME=MODE{variables}",
             )

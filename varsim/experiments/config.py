@@ -313,7 +313,8 @@ class Experiment(_Keys):
     )
     mode: _Mode | None = Field(
         default=None,
-        description=f"The synchronization of the workload's free variables: {SYNTAX}.",
+        description="The synchronization of variables that the workload creates without one: "
+        f"{SYNTAX}.",
     )
     variables: dict[str, VariableSettings] = Field(
         default_factory=dict,

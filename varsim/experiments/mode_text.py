@@ -66,7 +66,7 @@ def parse_mode(text: str) -> Mode:
         if equals:
             named[name.strip()] = mode
         elif free is not None:
-            raise ConfigError(f"{text!r} has two modes for all free variables")
+            raise ConfigError(f"{text!r} has two modes without the name of a variable")
         else:
             free = mode
     return Mode(free, named, adaptive)

@@ -19,6 +19,7 @@ from varsim.report.grouping import grouped, name_of, short_names
 from varsim.report.summary import Digest, Lens, Plain, VariableSummary
 from varsim.report.tables import GAP, new_table, print_table
 
+_APART: Final = "apart: the largest difference between two replicas, in any element"
 _TITLE: Final = "value lens: each replica's component, and the value of a cross-replica read"
 MOST_VARIABLES: Final = 12  # one screen; --all shows the rest
 _LABEL_WIDTHS: Final = (48, 32, 24, 18, 12)  # the first one that leaves room for all replicas
@@ -70,6 +71,8 @@ def print_lens(
     for row in rows:
         table.add_row(row.label, *columns.cells(row.components), row.value, row.apart)
     print_table(console, _TITLE, table)
+    console.print(Text(_APART, style="dim"))
+    console.print()
     said = [columns.sentence(len(rows[0].components))]
     if len(shown) < len(groups):
         left_out = sum(map(len, groups)) - sum(map(len, shown))

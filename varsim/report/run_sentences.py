@@ -52,15 +52,15 @@ def _were(group: _Group) -> str:
     return "was" if len({variable.name for variable in group}) == 1 else "were"
 
 
-def _apart(group: _Group) -> str | None:
-    """Return the largest distance between a variable's components; None if it is unknown."""
+def _differ(group: _Group) -> str | None:
+    """Return by how much a variable's components differ, as a verb; None if it is unknown."""
     lenses = [variable.lens for variable in group if isinstance(variable.lens, Lens)]
     distances = [lens.apart for lens in lenses if lens.apart is not None]
     if len(lenses) < len(group) or len(distances) < len(group):
         return None
     if any(isinstance(distance, str) for distance in distances):
-        return "infinitely far apart: some hold NaN or infinity"
-    return _SAME if not any(distances) else f"up to {number(max(distances))} apart"
+        return "differ infinitely: some hold NaN or infinity"
+    return _SAME if not any(distances) else f"differ by up to {number(max(distances))}"
 
 
 def _moved(group: _Group) -> str:
@@ -86,12 +86,12 @@ def _adaptive(group: _Group) -> str:
 
 def _mirrored(group: _Group) -> str:
     """Return the sentence on copies that every write should have kept equal."""
-    apart = _apart(group)
-    if apart is None:
+    differ = _differ(group)
+    if differ is None:
         return ""
-    if apart == _SAME:
+    if differ == _SAME:
         return " All replicas hold the same values, bit for bit."
-    return f" But the replicas' copies are {apart}: a write bypassed the aggregation."
+    return f" But the replicas' copies {differ}: a write bypassed the aggregation."
 
 
 def _parted(group: _Group) -> str:
@@ -99,12 +99,12 @@ def _parted(group: _Group) -> str:
         f"{_names(group)} {_were(group)} {_mode(group)} without an aggregation: a write in a "
         "replica changes only that replica's copy and is not synchronised."
     )
-    apart = _apart(group)
-    if apart is None:
+    differ = _differ(group)
+    if differ is None:
         return said
-    if apart == _SAME:
+    if differ == _SAME:
         return f"{said} At the end the copies are nevertheless the same."
-    return f"{said} The replicas' copies are {apart}, and a cross-replica read returns replica 0's."
+    return f"{said} The replicas' copies {differ}, and a cross-replica read returns replica 0's."
 
 
 def _on_read(group: _Group) -> str:
@@ -112,12 +112,12 @@ def _on_read(group: _Group) -> str:
         f"{_names(group)} {_were(group)} written by each replica to its own copy; only "
         f"cross-replica reads and assigns combined the copies: {_moved(group)}."
     )
-    apart = _apart(group)
-    if apart is None:
+    differ = _differ(group)
+    if differ is None:
         return said
-    if apart == _SAME:
+    if differ == _SAME:
         return f"{said} At the end the copies are the same."
-    return f"{said} The replicas' copies are {apart}."
+    return f"{said} The replicas' copies {differ}."
 
 
 def _custom(group: _Group) -> str:
@@ -127,22 +127,22 @@ def _custom(group: _Group) -> str:
         f"{_names(group)} {_were(group)} synchronised by {_mode(group)}: {count(merges)} "
         f"merges, {_moved(group)}."
     )
-    apart = _apart(group)
-    if apart is None:
+    differ = _differ(group)
+    if differ is None:
         return said
-    if apart == _SAME:
+    if differ == _SAME:
         return f"{said} At the end the copies are the same."
-    return f"{said} The replicas' copies are {apart}."
+    return f"{said} The replicas' copies {differ}."
 
 
 def _never(group: _Group) -> str:
     said = f"{_names(group)} {_were(group)} never synchronised"
-    apart = _apart(group)
-    if apart is None:
+    differ = _differ(group)
+    if differ is None:
         return f"{said}: each replica keeps its own value."
-    if apart == _SAME:
+    if differ == _SAME:
         return f"{said}, but the replicas' copies are the same."
-    return f"{said}: the replicas' copies are {apart}."
+    return f"{said}: the replicas' copies {differ}."
 
 
 _SENTENCES: Final[dict[str, Callable[[_Group], str]]] = {

@@ -20,6 +20,9 @@ _WHOLE_NAME: Final = 20  # columns of a name; with less room, the columns go int
 _COST: Final = "cost of their synchronisation"
 _USES: Final = "shapes and uses"
 _ALONE: Final = "if each variable were sent alone"
+IF_ALONE: Final = "if alone: as if each variable had messages of its own; in fact they are shared"
+"""The meaning of a heading, for the line below a table."""
+
 _DIGITS: Final = re.compile(r"\d+")
 
 Group = Sequence[VariableSummary]
@@ -48,6 +51,8 @@ def print_variables(
         has_sums = any(column.cells[-1] for column in columns)
         show_table(console, title, labels if has_sums else names, columns)
     _print_saving(console, [one for one in variables if one.on_write is not None])
+    console.print(Text(IF_ALONE, style="dim"))
+    console.print()
     said = []
     if any(len(group) > 1 for group in shown):
         said.append("In a row for several variables, the figures are per variable.")

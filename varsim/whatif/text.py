@@ -13,6 +13,7 @@ from varsim.analysis.findings.model import times
 from varsim.report.formatting import count, number, size, visible
 from varsim.report.grouping import grouped, name_of, short_names, without_numbers
 from varsim.report.tables import GAP, Column, show_table
+from varsim.report.variable_tables import IF_ALONE
 from varsim.spec import Array
 from varsim.sync.statistics import VariableStatistics
 from varsim.tracing.history import PROGRAM
@@ -146,6 +147,9 @@ def _print_costs(console: Console, title: str, groups: Sequence[Sequence[Effect]
     names = short_names([name_of([one.name for one in group]) for group in groups], room)
     labels = [label for name, pair in zip(names, settings, strict=True) for label in (name, *pair)]
     show_table(console, title, labels, columns, whole=True)
+    _say(console, IF_ALONE)
+    _say(console, "stale: reads in replicas that lack earlier writes of other replicas")
+    console.print()
 
 
 def _cells(cost: VariableStatistics, stale: int) -> list[str]:

@@ -43,8 +43,8 @@ _EXIT_CODES = (
     "--mode",
     metavar="MODE",
     shell_complete=completion.modes,
-    help="auto, adaptive, none, on_read, on_write or local_sgd:K for the script's free "
-    "variables; or NAME=MODE,NAME=MODE for some.",
+    help="auto, adaptive, none, on_read, on_write or local_sgd:K for variables that "
+    "the script creates without a synchronization; or NAME=MODE,NAME=MODE for some.",
 )
 @click.option(
     "--auto",

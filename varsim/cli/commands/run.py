@@ -45,8 +45,8 @@ _EXIT_CODES: Final = exit_codes(DONE, FAILED, WRONG_USE, INVALID, INTERRUPTED)
     "--mode",
     metavar="MODE",
     shell_complete=completion.modes,
-    help="auto, adaptive, none, on_read, on_write or local_sgd:K for the workload's free "
-    "variables; or NAME=MODE,NAME=MODE for some.",
+    help="auto, adaptive, none, on_read, on_write or local_sgd:K for variables that "
+    "the workload creates without a synchronization; or NAME=MODE,NAME=MODE for some.",
 )
 @click.option(
     "--workload",
