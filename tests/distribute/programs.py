@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 import varsim as tf
 
 Sync, Agg = tf.VariableSynchronization, tf.VariableAggregation
+
+
+class Pair(NamedTuple):
+    """A structure of two values."""
+
+    x: Any
+    y: Any
 
 
 def rank() -> int:

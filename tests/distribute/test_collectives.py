@@ -5,21 +5,16 @@ from __future__ import annotations
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
 
 import varsim as tf
-from tests.distribute.programs import rank
+from tests.distribute.programs import Pair, rank
 from varsim.errors import MismatchError, ValueMismatchError
 
 F = np.float32
-
-
-class Pair(NamedTuple):
-    x: Any
-    y: Any
 
 
 def context() -> Any:

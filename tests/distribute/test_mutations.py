@@ -52,7 +52,7 @@ def test_changes_by_a_function_and_its_callees_are_reported_with_the_line() -> N
     assert second.startswith("list 'losses' of the program")
 
 
-class Model:
+class StatefulModel:
     def __init__(self) -> None:
         self.steps = 0
         self.log: list[int] = []
@@ -79,10 +79,10 @@ def test_attributes_of_the_programs_objects_are_checked() -> None:
         "list 'self.log'",
         "array 'self.weights'",
     ]
-    assert expected == changed(Model().step)
-    assert ["dict 'self.settings'"] == changed(Model())
-    assert [] == changed(Model().reads)
-    model = Model()
+    assert expected == changed(StatefulModel().step)
+    assert ["dict 'self.settings'"] == changed(StatefulModel())
+    assert [] == changed(StatefulModel().reads)
+    model = StatefulModel()
     by_name = [one.replace("self", "model") for one in expected]
     assert by_name == changed(lambda: model.step())  # noqa: PLW0108  # a closure
     assert ["attribute 'self.steps'", *expected[2:]] == changed(functools.partial(model.step))
@@ -195,7 +195,7 @@ def test_functions_without_the_users_code_are_not_checked(function: Callable[...
 def test_an_object_that_contains_itself_is_checked_once() -> None:
     endless: list[Any] = []
     endless.append(endless)
-    model: Any = Model()
+    model: Any = StatefulModel()
     model.itself = model
 
     def step() -> None:

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 import numpy as np
 import pytest
 
 import varsim as tf
-from tests.distribute.programs import components, each, made, rank
+from tests.distribute.programs import Pair, components, each, made, rank
 from varsim.errors import MismatchError, ReplicaError
-
-
-class Pair(NamedTuple):
-    x: Any
-    y: Any
-
 
 # ---------------------------------------------------------------- arguments and results
 
@@ -289,7 +281,7 @@ def test_a_tf_function_runs_in_the_program_and_on_replicas(strategy):
 
 
 def test_a_function_of_a_class_is_a_method(strategy):
-    class Model:
+    class LinearModel:
         def __init__(self):
             self.w = made(strategy, 1.0, "ON_WRITE", "MEAN")
 
@@ -297,6 +289,6 @@ def test_a_function_of_a_class_is_a_method(strategy):
         def step(self, x):
             self.w.assign_sub(x)
 
-    model = Model()
+    model = LinearModel()
     strategy.run(model.step, (0.25,))
     assert 0.75 == model.w.numpy()

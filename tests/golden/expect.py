@@ -24,7 +24,7 @@ SYNCHRONIZATIONS = frozenset({"AUTO", "NONE", "ON_WRITE", "ON_READ"})
 AGGREGATIONS = frozenset({"NONE", "SUM", "MEAN", "ONLY_FIRST_REPLICA"})
 
 
-class Refused(Exception):
+class ExpectedError(Exception):
     """The program ends with an error of class `said`; "" allows ValueError and TypeError."""
 
     def __init__(self, said: str = "") -> None:
@@ -62,7 +62,7 @@ class _Model:
         for index, entry in enumerate(self._case.program):
             try:
                 self._perform(*entry)
-            except Refused as refused:
+            except ExpectedError as refused:
                 after = None if self._parts is None else [encoded(part) for part in self._parts]
                 return CaseOutcome(
                     error=RecordedError(kind=refused.kind, at=index, after=after, message="")
@@ -71,7 +71,7 @@ class _Model:
         state: dict[str, Json] = {"per_replica": [encoded(part) for part in self._parts]}
         try:
             state["cross_read"] = encoded(self._cross_read())
-        except Refused as refused:
+        except ExpectedError as refused:
             state["cross_read"] = {"error": {"type": refused.kind}}
         if self._case.program == [["create"]] and self._local and not self._on_read:
             state["attrs"] = self._attributes_of_local_state()
@@ -90,7 +90,7 @@ class _Model:
         elif operation == "component":
             replica_id, method, recorded = arguments
             if not self._case.is_mirrored:
-                raise Refused("AttributeError")  # a plain variable has no components
+                raise ExpectedError("AttributeError")  # a plain variable has no components
             part = self._fitting(self._values(recorded)[0], replica_id, method)
             self._set(replica_id, method, part)
         else:
@@ -99,19 +99,19 @@ class _Model:
     def _create(self) -> None:
         case = self._case
         if self._aggregation == "MEAN" and np.dtype(case.dtype or "float32").kind in "iub":
-            raise Refused("ValueError")
+            raise ExpectedError("ValueError")
         if (
             self._synchronization not in SYNCHRONIZATIONS
             or self._case.aggregation not in AGGREGATIONS
         ):
-            raise Refused("ValueError")
+            raise ExpectedError("ValueError")
         init = case.record.get("init")
         if init is None or (case.is_mirrored and isinstance(init, dict) and "per_replica" in init):
-            raise Refused("ValueError")
+            raise ExpectedError("ValueError")
         value = _initial(init, case.dtype)
         shape = case.record.get("kwargs", {}).get("shape")
         if shape is not None and not _fits(shape, value.shape):
-            raise Refused("ValueError")
+            raise ExpectedError("ValueError")
         self._parts = [value] * self._world
 
     def _attributes_of_local_state(self) -> dict[str, Json]:
@@ -152,27 +152,27 @@ class _Model:
         part = self._parts[replica_id]
         if isinstance(value, np.ndarray):
             if value.dtype != part.dtype:
-                raise Refused("ValueError")
+                raise ExpectedError("ValueError")
         else:
             value = self._converted(value, part.dtype)
         if part.dtype.kind == "b" and method != "assign":
-            raise Refused
+            raise ExpectedError
         open_shape = "shape" in self._case.record.get("kwargs", {})
         if (
             value.ndim != part.ndim
             if open_shape and method == "assign"
             else value.shape != part.shape
         ):
-            raise Refused("ValueError" if method == "assign" else "")
+            raise ExpectedError("ValueError" if method == "assign" else "")
         return value
 
     def _converted(self, value: Any, dtype: np.dtype[Any]) -> Array:
         """Return a number, or list of numbers, in the variable's dtype."""
         if value is None:
-            raise Refused("ValueError")
+            raise ExpectedError("ValueError")
         found = np.asarray(value)
         if found.dtype.kind not in KINDS_OF_NUMBERS[dtype.kind]:
-            raise Refused("TypeError")
+            raise ExpectedError("TypeError")
         return np.array(value, dtype)
 
     # ------------------------------------------------------------ writing
@@ -194,11 +194,11 @@ class _Model:
 
     def _write_locally(self, method: str, values: list[Any]) -> None:
         """Write each replica's own component, even if other replicas fail (D4)."""
-        refusals: list[Refused] = []
+        refusals: list[ExpectedError] = []
         for replica_id, value in enumerate(values):
             try:
                 self._set(replica_id, method, self._fitting(value, replica_id, method))
-            except Refused as refused:
+            except ExpectedError as refused:
                 refusals.append(refused)
         if refusals:
             raise refusals[0]
@@ -206,11 +206,11 @@ class _Model:
     def _write_shares(self, method: str, values: list[Any], *, per_replica: bool) -> None:
         """Do a cross-replica write to an ON_READ variable."""
         if self._aggregation == "NONE":
-            raise Refused  # D5, before anything changes
+            raise ExpectedError  # D5, before anything changes
         if self._aggregation == "SUM" and method != "assign":
-            raise Refused("ValueError")
+            raise ExpectedError("ValueError")
         if per_replica:
-            raise Refused
+            raise ExpectedError
         value = values[0]
         if self._aggregation == "SUM":
             assert self._parts is not None
@@ -226,7 +226,7 @@ class _Model:
         if self._aggregation == "ONLY_FIRST_REPLICA" or len(values) == 1:
             return values[0]
         if any(value.shape != values[0].shape for value in values) or values[0].dtype.kind == "b":
-            raise Refused
+            raise ExpectedError
         total = left_fold(values)
         return mean_of(total, len(values)) if self._aggregation == "MEAN" else total
 
@@ -255,13 +255,13 @@ class _Model:
         if not self._local:
             return self._parts[0]
         if not self._on_read or self._aggregation == "NONE":
-            raise Refused("ValueError")
+            raise ExpectedError("ValueError")
         return self._combined(self._parts)
 
     def _read_or_error(self, context: str, how: str) -> Json:
         try:
             return self._read(context, how)
-        except Refused as refused:
+        except ExpectedError as refused:
             return {"error": {"type": refused.kind}}
 
     def _read(self, context: str, how: str) -> Json:
@@ -278,7 +278,7 @@ class _Model:
 def _read_as(value: Array, how: str) -> Json:
     if how == "add":
         if value.dtype.kind == "b":
-            raise Refused
+            raise ExpectedError
         value = np.asarray(value + value)
     return {"type": "Tensor", "dtype": value.dtype.name, "value": encoded(value)}
 
@@ -306,10 +306,10 @@ def _share(value: Any, dtype: np.dtype[Any], count: int) -> Array:
     if dtype.kind == "b" and isinstance(value, bool):
         return np.asarray(value)
     if value is None:
-        raise Refused("ValueError")
+        raise ExpectedError("ValueError")
     found = np.asarray(value)
     if found.dtype.kind not in "iuf" or dtype.kind == "b":
-        raise Refused("TypeError")
+        raise ExpectedError("TypeError")
     if found.dtype.kind == "f":
         return np.asarray(mean_of(found, count)).astype(dtype)
     if dtype.kind == "f":

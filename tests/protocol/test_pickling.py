@@ -38,12 +38,12 @@ def sample(scale: int) -> Callable[..., Any]:
             yield first * scale
             yield from rest
 
-        class Local:
+        class LocalClass:
             def method(self):
                 return [second + one for one in rest[1:3]], third, sorted(more)
 
         try:
-            return list(inner()), Local().method()
+            return list(inner()), LocalClass().method()
         except ZeroDivisionError:
             return None
 
@@ -77,11 +77,11 @@ def test_an_error_in_a_pickled_function_shows_its_line():
 
 
 def test_methods_of_a_pickled_class_keep_their_file():
-    class Local:
+    class LocalClass:
         def method(self):
             return 1
 
-    assert __file__ == travelled(Local).method.__code__.co_filename
+    assert __file__ == travelled(LocalClass).method.__code__.co_filename
 
 
 def test_equal_functions_have_one_name():

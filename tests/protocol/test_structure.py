@@ -188,10 +188,10 @@ def test_a_lambda_with_state_is_sent() -> None:
 
 
 def test_a_class_that_is_defined_in_a_function_is_sent() -> None:
-    class Local:
+    class LocalClass:
         value = 3
 
-    assert 3 == travelled(Local)().value
+    assert 3 == travelled(LocalClass)().value
 
 
 def test_exceptions_are_sent() -> None:

@@ -74,7 +74,7 @@ class _Failed(Exception):
 
 
 @dataclass(slots=True)
-class _Call:
+class _ScenarioCall:
     implicit: bool
     ended: bool = False  # for an implicit call: whether its replicas were told to end
 
@@ -93,7 +93,7 @@ class ScenarioRunner:
         self._link: ScriptedLink
         self._strategy: MirroredStrategy
         self._variables: dict[str, DistributedVariable] = {}
-        self._call: _Call | None = None  # None: the program itself is at work
+        self._call: _ScenarioCall | None = None  # None: the program itself is at work
         self._shows_all = False
 
     @property
@@ -129,7 +129,7 @@ class ScenarioRunner:
         elif step.verb in ON_REPLICA or "replica" in step.options:
             if self._call is None:
                 self._steps.appendleft(step)
-                self._run(_Call(implicit=True))
+                self._run(_ScenarioCall(implicit=True))
             else:
                 self._drivers[step.replica_id].tell(step)
         elif step.verb in ON_THE_WAY:
@@ -141,7 +141,7 @@ class ScenarioRunner:
         elif step.verb == "cluster":
             self._start(step)
         elif step.verb == "call":
-            self._run(_Call(implicit=False))
+            self._run(_ScenarioCall(implicit=False))
         elif step.verb == "fail":
             raise _Failed(" ".join(step.words))
         elif step.verb in self._OF_THE_PROGRAM:
@@ -236,7 +236,7 @@ class ScenarioRunner:
 
     # ------------------------------------------------------------ calls
 
-    def _run(self, call: _Call) -> None:
+    def _run(self, call: _ScenarioCall) -> None:
         around, self._call = self._call, call
         if not self._shows_all:
             self._link.untold = (Create, Define, *([Start, Returned] if call.implicit else []))

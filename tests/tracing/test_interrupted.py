@@ -29,11 +29,11 @@ class Enough(Exception):
 
 def recorded(folder: Path, steps: int = 20) -> Path:
     """Provide the traces of a few steps."""
-    wires = TracedCluster(folder)
-    wires.variable(1)
+    traced = TracedCluster(folder)
+    traced.variable(1)
     for call in range(1, steps + 1):
-        wires.step(call, ((1, 1.0),), ((1, 2.0),))
-    for trace in (wires.program, *wires.replicas):
+        traced.step(call, ((1, 1.0),), ((1, 2.0),))
+    for trace in (traced.program, *traced.replicas):
         trace.close()
     return folder
 

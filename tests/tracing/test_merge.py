@@ -155,19 +155,19 @@ def of_kind(events: list[Event], kind: str, *columns: str) -> list[Any]:
 
 
 @pytest.fixture
-def wires(tmp_path: Path) -> Iterator[TracedCluster]:
+def traced(tmp_path: Path) -> Iterator[TracedCluster]:
     made = TracedCluster(tmp_path)
     yield made
     for trace in (made.program, *made.replicas):
         trace.close()
 
 
-def test_a_merge_is_its_writes_then_its_commit_then_its_installs(wires: TracedCluster) -> None:
-    wires.variable(1)
-    wires.step(1, ((1, 2.0),), ((1, 4.0),))
-    wires.all(commit(1, 1, 3.0, 1))
-    wires.program.finished(1, None)
-    events = wires.history()
+def test_a_merge_is_its_writes_then_its_commit_then_its_installs(traced: TracedCluster) -> None:
+    traced.variable(1)
+    traced.step(1, ((1, 2.0),), ((1, 4.0),))
+    traced.all(commit(1, 1, 3.0, 1))
+    traced.program.finished(1, None)
+    events = traced.history()
     (made,) = [event for event in events if event.kind == "commit"]
     written = [event for event in events if event.kind == "write"]
 
@@ -185,17 +185,17 @@ def test_a_merge_is_its_writes_then_its_commit_then_its_installs(wires: TracedCl
     assert [(0, 1, made.event), (1, 1, made.event)] == of_kind(
         events, "install", "process", "version", "cause"
     )
-    assert wires.run["complete"]
+    assert traced.run["complete"]
 
 
-def test_each_write_of_a_call_has_its_own_position(wires: TracedCluster) -> None:
+def test_each_write_of_a_call_has_its_own_position(traced: TracedCluster) -> None:
     """This holds for two writes of one variable, and for variables in the same commit."""
-    wires.variable(1)
-    wires.variable(2)
-    wires.step(1, ((1, 1.0), (2, 2.0), (1, 3.0)), ((1, 1.0), (2, 2.0), (1, 3.0)))
-    wires.all(commit(1, 1, [1.0, 2.0], 1, 2))
-    wires.all(commit(1, 2, 4.0, 1))
-    events = wires.history()
+    traced.variable(1)
+    traced.variable(2)
+    traced.step(1, ((1, 1.0), (2, 2.0), (1, 3.0)), ((1, 1.0), (2, 2.0), (1, 3.0)))
+    traced.all(commit(1, 1, [1.0, 2.0], 1, 2))
+    traced.all(commit(1, 2, 4.0, 1))
+    events = traced.history()
 
     assert [(1, 0), (2, 1), (1, 2)] * 2 == of_kind(events, "write", "variable", "position")
     assert [(1, 1, 0), (2, 1, 1), (1, 2, 2)] == of_kind(
@@ -205,21 +205,21 @@ def test_each_write_of_a_call_has_its_own_position(wires: TracedCluster) -> None
     assert [1.0, 2.0, 4.0] == values
 
 
-def test_contributions_that_do_not_count_have_no_value(wires: TracedCluster) -> None:
-    wires.variable(1, VariableAggregation.ONLY_FIRST_REPLICA)
-    wires.step(1, ((1, 5.0),), ((1, None),))
-    written = [event for event in wires.history() if event.kind == "write"]
+def test_contributions_that_do_not_count_have_no_value(traced: TracedCluster) -> None:
+    traced.variable(1, VariableAggregation.ONLY_FIRST_REPLICA)
+    traced.step(1, ((1, 5.0),), ((1, None),))
+    written = [event for event in traced.history() if event.kind == "write"]
 
     assert [5.0, None] == [number_of(event) for event in written]
 
 
-def test_a_commit_to_one_component_names_its_replica(wires: TracedCluster) -> None:
-    wires.variable(1)
-    wires.program.wrote(1, 1, ASSIGN, "p:5", np.array(7, "f4"))
-    wires.down(1, commit(0, 1, 7.0, 1))
-    wires.program.wrote(1, None, ASSIGN, "p:6", np.array(8, "f4"))
-    wires.all(commit(0, 2, 8.0, 1))
-    events = wires.history()
+def test_a_commit_to_one_component_names_its_replica(traced: TracedCluster) -> None:
+    traced.variable(1)
+    traced.program.wrote(1, 1, ASSIGN, "p:5", np.array(7, "f4"))
+    traced.down(1, commit(0, 1, 7.0, 1))
+    traced.program.wrote(1, None, ASSIGN, "p:6", np.array(8, "f4"))
+    traced.all(commit(0, 2, 8.0, 1))
+    events = traced.history()
 
     assert [(PROGRAM, 1, "p:5"), (PROGRAM, None, "p:6")] == of_kind(
         events, "write", "process", "replica", "location"
@@ -229,25 +229,25 @@ def test_a_commit_to_one_component_names_its_replica(wires: TracedCluster) -> No
     )
 
 
-def test_late_commits_are_before_the_end_of_their_call(wires: TracedCluster) -> None:
-    wires.variable(1)
-    wires.step(1, ((1, 2.0),), ((1, 4.0),))
+def test_late_commits_are_before_the_end_of_their_call(traced: TracedCluster) -> None:
+    traced.variable(1)
+    traced.step(1, ((1, 2.0),), ((1, 4.0),))
     late = commit(1, 1, 3.0, 1)
-    wires.program.decided([late])
-    wires.program.finished(1, None)
-    wires.program.read(1, None, 1, "p:9", np.array(3, "f4"))
-    wires.all(late)
-    kinds = [event.kind for event in wires.history() if event.process == PROGRAM]
+    traced.program.decided([late])
+    traced.program.finished(1, None)
+    traced.program.read(1, None, 1, "p:9", np.array(3, "f4"))
+    traced.all(late)
+    kinds = [event.kind for event in traced.history() if event.process == PROGRAM]
 
     assert ["commit", "finish", "read"] == kinds[-3:]
 
 
-def test_a_fetch_comes_before_its_component(wires: TracedCluster) -> None:
-    wires.variable(1)
-    wires.down(0, Fetch(request_id=1, variable_id=1))
+def test_a_fetch_comes_before_its_component(traced: TracedCluster) -> None:
+    traced.variable(1)
+    traced.down(0, Fetch(request_id=1, variable_id=1))
     found = Component(request_id=1, variable_id=1, version=0, value=np.array(0, "f4"))
-    wires.up(0, found)
-    events = wires.history()
+    traced.up(0, found)
+    events = traced.history()
     (asked,) = [event.event for event in events if event.kind == "fetch"]
     ((sent, cause),) = of_kind(events, "component", "event", "cause")
 
@@ -255,14 +255,14 @@ def test_a_fetch_comes_before_its_component(wires: TracedCluster) -> None:
     assert [(0, sent)] == of_kind(events, "receive", "replica", "cause")
 
 
-def test_reads_waits_and_aborts_have_their_call(wires: TracedCluster) -> None:
-    wires.variable(1)
-    wires.all(Start(call_id=4, function_id="f", arguments=NOTHING))
-    wires.replicas[0].read(1, 0, 0, "p:2", np.array(0, "f4"))
-    wires.up(0, Waiting(call_id=4, variable_id=1, position=0, location="p:3"))
-    wires.all(Abort(call_id=4, reason="a reason"))
-    wires.program.lost(1, "was killed")
-    events = wires.history()
+def test_reads_waits_and_aborts_have_their_call(traced: TracedCluster) -> None:
+    traced.variable(1)
+    traced.all(Start(call_id=4, function_id="f", arguments=NOTHING))
+    traced.replicas[0].read(1, 0, 0, "p:2", np.array(0, "f4"))
+    traced.up(0, Waiting(call_id=4, variable_id=1, position=0, location="p:3"))
+    traced.all(Abort(call_id=4, reason="a reason"))
+    traced.program.lost(1, "was killed")
+    events = traced.history()
 
     assert [(0, 4, "p:2")] == of_kind(events, "read", "process", "call", "location")
     assert [(0, 4, "p:3")] == of_kind(events, "wait", "process", "call", "location")
@@ -270,9 +270,9 @@ def test_reads_waits_and_aborts_have_their_call(wires: TracedCluster) -> None:
     assert [(1, "was killed")] == of_kind(events, "lost", "replica", "note")
 
 
-def test_large_values_have_dtype_and_shape_only(wires: TracedCluster) -> None:
-    wires.variable(1, size=FRAME_LIMIT_BYTES)
-    (made,) = [event for event in wires.history() if event.kind == "create"]
+def test_large_values_have_dtype_and_shape_only(traced: TracedCluster) -> None:
+    traced.variable(1, size=FRAME_LIMIT_BYTES)
+    (made,) = [event for event in traced.history() if event.kind == "create"]
 
     assert ("float32", f"[{FRAME_LIMIT_BYTES}]", None, None) == (
         made.dtype,
@@ -286,8 +286,8 @@ def test_large_values_have_dtype_and_shape_only(wires: TracedCluster) -> None:
 def test_causes_come_first_for_any_clocks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shift_s: float
 ) -> None:
-    wires, now = TracedCluster(tmp_path), time.monotonic_ns
-    for number, trace in enumerate(wires.replicas):
+    traced, now = TracedCluster(tmp_path), time.monotonic_ns
+    for number, trace in enumerate(traced.replicas):
         shift_ns = int(shift_s * 1e9) * number
         note = trace._note
 
@@ -297,29 +297,29 @@ def test_causes_come_first_for_any_clocks(
             monkeypatch.setattr(time, "monotonic_ns", now)
 
         monkeypatch.setattr(trace, "_note", shifted)
-    wires.variable(1)
+    traced.variable(1)
     for call in range(1, 4):
-        wires.step(call, ((1, 2.0),), ((1, 4.0),))
-        wires.all(commit(call, call, 3.0, 1))
-    events = wires.history()  # checks the order
+        traced.step(call, ((1, 2.0),), ((1, 4.0),))
+        traced.all(commit(call, call, 3.0, 1))
+    events = traced.history()  # checks the order
 
     assert 6 == len(of_kind(events, "install"))
-    assert wires.run["complete"]
+    assert traced.run["complete"]
 
 
 @pytest.mark.parametrize("what", ["gone", "open", "torn"])
-def test_an_incomplete_record_is_marked(wires: TracedCluster, what: str) -> None:
-    wires.variable(1)
-    wires.step(1, ((1, 2.0),), ((1, 4.0),))
-    wires.replicas[1].close()
-    path = wires.folder / file_name(1)
+def test_an_incomplete_record_is_marked(traced: TracedCluster, what: str) -> None:
+    traced.variable(1)
+    traced.step(1, ((1, 2.0),), ((1, 4.0),))
+    traced.replicas[1].close()
+    path = traced.folder / file_name(1)
     if what == "gone":
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[: -12 if what == "open" else -40])
-    events = wires.history()
+    events = traced.history()
 
-    assert not wires.run["complete"]
+    assert not traced.run["complete"]
     assert [0] == [event.process for event in events if event.kind == "write"][:1]
 
 
@@ -329,18 +329,18 @@ def test_an_incomplete_record_is_marked(wires: TracedCluster, what: str) -> None
     ids=["no time", "no peer", "no peer at all", "only a kind", "no record"],
 )
 def test_a_record_without_a_causal_position_ends_its_trace(
-    wires: TracedCluster, damaged: object
+    traced: TracedCluster, damaged: object
 ) -> None:
-    wires.variable(1)
-    wires.program.close()
-    for trace in wires.replicas:
+    traced.variable(1)
+    traced.program.close()
+    for trace in traced.replicas:
         trace.close()
-    path = wires.folder / file_name(0)
+    path = traced.folder / file_name(0)
     before, end = path.read_bytes()[:-END_BYTES], path.read_bytes()[-END_BYTES:]
     path.write_bytes(before + msgpack.packb(damaged) + end)
 
-    assert ["create"] == [event.kind for event in wires.history()]
-    assert not wires.run["complete"]
+    assert ["create"] == [event.kind for event in traced.history()]
+    assert not traced.run["complete"]
 
 
 def test_without_the_program_there_is_no_history(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ DEVICES: Final = click.option(
 )
 
 
-class _Registered(click.Choice[str]):
+class _RegisteredChoice(click.Choice[str]):
     """The names of a registry, which is imported when they are needed."""
 
     def __init__(self, setting: str) -> None:
@@ -46,7 +46,7 @@ _BACKENDS: Final = {
 def backends(command: Command) -> Command:
     """Add an option for each registry to a command."""
     for setting, text in reversed(_BACKENDS.items()):
-        command = click.option(f"--{setting}", type=_Registered(setting), help=text)(command)
+        command = click.option(f"--{setting}", type=_RegisteredChoice(setting), help=text)(command)
     return command
 
 

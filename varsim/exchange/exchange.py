@@ -32,7 +32,7 @@ class Handover:
     settings: str = ""  # only the exchange reads it
 
 
-class Wire(Protocol):
+class ExchangeChannel(Protocol):
     """The connections to all workers, for the exchange's own messages."""
 
     def send(self, replica_id: int, messages: Sequence[Message]) -> None:
@@ -53,7 +53,7 @@ class CoordinatorExchange(Protocol):
     def deadline_s(self) -> float | None:
         """The time at which the caller calls `give_up` if the reduction has not finished."""
 
-    def attach(self, wire: Wire) -> None:
+    def attach(self, channel: ExchangeChannel) -> None:
         """Use these connections from now on."""
 
     def encode(self, replica_id: int, messages: Sequence[Message]) -> list[Frame]:

@@ -22,7 +22,7 @@ import numpy as np
 
 from varsim.errors import StartError, VarsimWarning
 from varsim.exchange.broadcast import BroadcastCodec
-from varsim.exchange.exchange import Handover, Wire
+from varsim.exchange.exchange import ExchangeChannel, Handover
 from varsim.protocol.buffers import Buffer, Frame
 from varsim.protocol.codec import decode, encode
 from varsim.protocol.messages import Message, ReduceSlice, SliceReduced
@@ -107,7 +107,7 @@ class SharedCoordinator:
         memory.reclaim = self._reclaim
         self._codec = BroadcastCodec(num_replicas, memory)
         self._reducer = SharedMemoryReducer(memory)
-        self._wire: Wire | None = None
+        self._channel: ExchangeChannel | None = None
         self._finished: list[ReductionDone] = []
         self._held_bytes = -1  # at the first growth in this round; -1: none yet
         self._growth_bytes = _GROWTH_BYTES
@@ -118,9 +118,9 @@ class SharedCoordinator:
         """The descriptor of the memory, and how much of it each process may hold."""
         return Handover((self.arena.descriptor,), json.dumps(self.arena.limit_bytes))
 
-    def attach(self, wire: Wire) -> None:
+    def attach(self, channel: ExchangeChannel) -> None:
         """Use these connections to send slices and to receive releases of memory."""
-        self._wire = wire
+        self._channel = channel
 
     def decode(self, replica_id: int, frames: Sequence[Buffer]) -> list[Message]:
         """Return the messages of a worker's envelope, except computed slices."""
@@ -154,9 +154,9 @@ class SharedCoordinator:
         return self._reducer.reduce(request, self._send, now_s)
 
     def _send(self, slices: dict[int, ReduceSlice]) -> None:
-        assert self._wire is not None, "it is attached before the first message"
+        assert self._channel is not None, "it is attached before the first message"
         for replica_id, one in slices.items():
-            self._wire.send(replica_id, [one])
+            self._channel.send(replica_id, [one])
         self._codec.end_round()
 
     def give_up(self) -> None:
@@ -183,12 +183,12 @@ class SharedCoordinator:
         coordinator waits for a release, because released memory is faster than new memory. If no
         release arrives, the workers still use the memory; the next wait is after twice the growth.
         """
-        if self._wire is None:
+        if self._channel is None:
             return False
         if self._held_bytes < 0:
             self._held_bytes, self._growth_bytes = held_bytes, _GROWTH_BYTES
         waits = held_bytes - self._held_bytes >= self._growth_bytes
-        if self._wire.hear(_PATIENCE_S if waits else 0.0):
+        if self._channel.hear(_PATIENCE_S if waits else 0.0):
             return True
         if waits:
             self._growth_bytes *= 2

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from varsim.exchange.broadcast import BroadcastCodec
-from varsim.exchange.exchange import Handover, Wire
+from varsim.exchange.exchange import ExchangeChannel, Handover
 from varsim.protocol.buffers import Buffer, Frame
 from varsim.protocol.codec import decode, encode
 from varsim.protocol.messages import Message
@@ -46,7 +46,7 @@ class StarCoordinator:
         self.end_round = self._codec.end_round
         self.close = self._codec.close
 
-    def attach(self, wire: Wire) -> None:
+    def attach(self, channel: ExchangeChannel) -> None:
         """Do nothing: this exchange has no messages of its own."""
 
     def lose(self, replica_id: int) -> None:

@@ -90,7 +90,7 @@ _Workload = Annotated[
 ]
 
 
-class _Registered:
+class _RegisteredName:
     """Annotates the name of an implementation; its registry lists the valid names."""
 
     def __init__(self, setting: str) -> None:
@@ -333,15 +333,15 @@ class Experiment(_Keys):
         description="Seed of all random numbers, from 0: it is job.seed, and it seeds `random` "
         "and `numpy.random`, in the program and, with the replica's id, in each worker.",
     )
-    launcher: Annotated[str, _Registered("launcher")] = Field(
+    launcher: Annotated[str, _RegisteredName("launcher")] = Field(
         default=Backends().launcher,
         description=f"What starts the workers. {REGISTRIES['launcher'].summary()}",
     )
-    transport: Annotated[str, _Registered("transport")] = Field(
+    transport: Annotated[str, _RegisteredName("transport")] = Field(
         default=Backends().transport,
         description=f"What messages travel over. {REGISTRIES['transport'].summary()}",
     )
-    exchange: Annotated[str, _Registered("exchange")] = Field(
+    exchange: Annotated[str, _RegisteredName("exchange")] = Field(
         default=Backends().exchange,
         description="How large values travel, and where they are reduced. "
         f"{REGISTRIES['exchange'].summary()}",

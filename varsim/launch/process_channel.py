@@ -54,7 +54,7 @@ class ProcessChannel:
         self.num_replicas: Final = num_replicas
         self._trace = trace
         self._exchange = exchange
-        exchange.attach(_Wire(self))
+        exchange.attach(_ExchangeChannel(self))
         self._listener = listener
         self._fork_server = fork_server
         self._logs = logs
@@ -239,7 +239,7 @@ class ProcessChannel:
             )
 
 
-class _Wire:
+class _ExchangeChannel:
     """The connections for the exchange; it refers to the channel weakly."""
 
     def __init__(self, channel: ProcessChannel) -> None:

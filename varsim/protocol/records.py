@@ -25,7 +25,7 @@ Decode = Callable[[Any, ArrayReader], Any]
 _PLAIN: Final = (int, str, bool, bytes, NoneType)
 
 
-class Wire:
+class FieldEncoding:
     """The encoding of the values of one type annotation."""
 
     def __init__(
@@ -47,19 +47,19 @@ class Record:
     def __init__(self, cls: type, tag: int | None = None) -> None:
         hints = get_type_hints(cls)
         names = [field.name for field in fields(cls)]
-        wires = [_wire(hints[name]) for name in names]
+        encodings = [_encoding(hints[name]) for name in names]
         prefix = [] if tag is None else [tag]
         self.cls = cls
         scope: dict[str, Any] = {"cls": cls, "new": object.__new__, "refuse": self._refuse}
-        rows = product(*[(int,)] * len(prefix), *(wire.accepted for wire in wires))
+        rows = product(*[(int,)] * len(prefix), *(encoding.accepted for encoding in encodings))
         scope["accepted"] = frozenset(rows)
-        for name, wire in zip(names, wires, strict=True):
+        for name, encoding in zip(names, encodings, strict=True):
             # The __init__ of a frozen dataclass does the same, and takes twice as long.
             scope[f"set_{name}"] = getattr(cls, name).__set__
-            scope[f"encode_{name}"], scope[f"decode_{name}"] = wire.encode, wire.decode
+            scope[f"encode_{name}"], scope[f"decode_{name}"] = encoding.encode, encoding.decode
         encoded = [
-            f"encode_{name}(_made.{name}, _writer)" if wire.encode else f"_made.{name}"
-            for name, wire in zip(names, wires, strict=True)
+            f"encode_{name}(_made.{name}, _writer)" if encoding.encode else f"_made.{name}"
+            for name, encoding in zip(names, encodings, strict=True)
         ]
         received = ["_" for _ in prefix] + names
         lines = [
@@ -72,9 +72,9 @@ class Record:
             "    _made = new(cls)",
             *(
                 f"    set_{name}(_made, decode_{name}({name}, _reader))"
-                if wire.decode
+                if encoding.decode
                 else f"    set_{name}(_made, {name})"
-                for name, wire in zip(names, wires, strict=True)
+                for name, encoding in zip(names, encodings, strict=True)
             ),
             "    return _made",
         ]
@@ -89,29 +89,29 @@ class Record:
         raise ProtocolError(f"{self.cls.__name__} cannot have the fields ({kinds})")
 
 
-def _wire(hint: Any) -> Wire:
+def _encoding(hint: Any) -> FieldEncoding:
     """Return the encoding of an annotation; an unknown annotation is a bug in `messages`."""
     if hint in _PLAIN:
-        return Wire(hint)
+        return FieldEncoding(hint)
     if hint is Payload:
-        return Wire(list, encode=_encode_payload, decode=_decode_payload)
+        return FieldEncoding(list, encode=_encode_payload, decode=_decode_payload)
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is np.ndarray:
-        return Wire(list, encode=_encode_array, decode=_decode_array)
+        return FieldEncoding(list, encode=_encode_array, decode=_decode_array)
     if origin is np.dtype:
-        return _choice_wire(DTYPE_CODES)
+        return _choice(DTYPE_CODES)
     if origin is UnionType and arguments[1:] == (NoneType,):
-        return _optional_wire(_wire(arguments[0]))
+        return _optional(_encoding(arguments[0]))
     if origin is UnionType:
-        return _either_wire(*arguments)
+        return _either(*arguments)
     if origin is tuple:
-        return _tuple_wire(arguments)
+        return _tuple(arguments)
     if isinstance(hint, type) and issubclass(hint, Enum):
-        return _choice_wire(tuple(hint))
+        return _choice(tuple(hint))
     assert is_dataclass(hint), f"messages cannot hold {hint}"
     assert isinstance(hint, type), "a class, not an instance"
     record = Record(hint)
-    return Wire(list, encode=record.encode, decode=record.decode)
+    return FieldEncoding(list, encode=record.encode, decode=record.decode)
 
 
 def _encode_array(array: Any, writer: ArrayWriter) -> tuple[int, ...]:
@@ -144,29 +144,29 @@ def _array_of(descriptor: Any, reader: ArrayReader) -> Any:
     return reader.take(descriptor)
 
 
-def _choice_wire(members: tuple[Any, ...]) -> Wire:
+def _choice(members: tuple[Any, ...]) -> FieldEncoding:
     """Return the encoding of a member as its index."""
     indices = {member: index for index, member in enumerate(members)}
-    return Wire(
+    return FieldEncoding(
         int,
         encode=lambda member, _: indices[member],
         decode=lambda index, _: _member(members, index),
     )
 
 
-def _optional_wire(wire: Wire) -> Wire:
-    encode, decode = wire.encode, wire.decode
-    return Wire(
-        *wire.accepted,
+def _optional(encoding: FieldEncoding) -> FieldEncoding:
+    encode, decode = encoding.encode, encoding.decode
+    return FieldEncoding(
+        *encoding.accepted,
         NoneType,
         encode=encode and (lambda value, to: None if value is None else encode(value, to)),
         decode=decode and (lambda raw, of: None if raw is None else decode(raw, of)),
     )
 
 
-def _either_wire(members: type[Enum], other: type) -> Wire:
+def _either(members: type[Enum], other: type) -> FieldEncoding:
     """Return the index of an enum's member, or the list of a dataclass's fields."""
-    member, record = _wire(members), _wire(other)
+    member, record = _encoding(members), _encoding(other)
     assert None not in (member.encode, member.decode, record.encode, record.decode)
 
     def encode(value: Any, writer: ArrayWriter) -> Any:
@@ -177,18 +177,18 @@ def _either_wire(members: type[Enum], other: type) -> Wire:
         chosen = member.decode if type(raw) is int else record.decode
         return chosen(raw, reader)  # type: ignore[misc]
 
-    return Wire(int, list, encode=encode, decode=decode)
+    return FieldEncoding(int, list, encode=encode, decode=decode)
 
 
-def _tuple_wire(arguments: tuple[Any, ...]) -> Wire:
+def _tuple(arguments: tuple[Any, ...]) -> FieldEncoding:
     """Return the encoding as a list, of any length for `tuple[X, ...]`."""
-    wires = [_wire(argument) for argument in arguments if argument is not Ellipsis]
+    encodings = [_encoding(argument) for argument in arguments if argument is not Ellipsis]
     if Ellipsis not in arguments:
-        assert not any(wire.encode for wire in wires), "no message needs that"
-        rows = frozenset(product(*(wire.accepted for wire in wires)))
-        return Wire(list, decode=lambda raw, _: _fixed(raw, rows))
-    (wire,) = wires
-    accepted, encode, decode = frozenset(wire.accepted), wire.encode, wire.decode
+        assert not any(encoding.encode for encoding in encodings), "no message needs that"
+        rows = frozenset(product(*(encoding.accepted for encoding in encodings)))
+        return FieldEncoding(list, decode=lambda raw, _: _fixed(raw, rows))
+    (encoding,) = encodings
+    accepted, encode, decode = frozenset(encoding.accepted), encoding.encode, encoding.decode
 
     def encode_all(values: tuple[Any, ...], writer: ArrayWriter) -> list[Any]:
         return [encode(value, writer) if encode else value for value in values]
@@ -198,7 +198,7 @@ def _tuple_wire(arguments: tuple[Any, ...]) -> Wire:
             raise ProtocolError("a list in a message holds values of a wrong type")
         return tuple([decode(value, reader) for value in raw] if decode else raw)
 
-    return Wire(list, encode=encode_all if encode else None, decode=decode_all)
+    return FieldEncoding(list, encode=encode_all if encode else None, decode=decode_all)
 
 
 def _fixed(raw: list[Any], rows: frozenset[tuple[type, ...]]) -> tuple[Any, ...]:

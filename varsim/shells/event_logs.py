@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from varsim import environment
-from varsim.sync.event_log import SHOWN_EVENTS, Entry, EventLog
+from varsim.sync.event_log import SHOWN_EVENTS, EventLog, LoggedEvent
 
 SUFFIX = ".events"
 
@@ -28,7 +28,7 @@ class EventFile(EventLog):
         self._file: BinaryIO = path.open("xb", buffering=0)
         self._file.write(pickle.dumps((state, parameters)))
 
-    def note(self, entry: Entry) -> None:
+    def note(self, entry: LoggedEvent) -> None:
         """Write an entry; keep it for the story of an error."""
         super().note(entry)
         del self.entries[:-SHOWN_EVENTS]

@@ -18,7 +18,7 @@ ActionT = TypeVar("ActionT")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Entry:
+class LoggedEvent:
     """One event, and the state's answer: actions or an error."""
 
     event: Any
@@ -32,7 +32,7 @@ class InvalidTransition(AssertionError):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.story: tuple[Entry, ...] = ()
+        self.story: tuple[LoggedEvent, ...] = ()
         """The event, after the last entries of the log if events are recorded."""
 
     def __str__(self) -> str:
@@ -48,9 +48,9 @@ class EventLog:
     """
 
     def __init__(self) -> None:
-        self.entries: list[Entry] = []
+        self.entries: list[LoggedEvent] = []
 
-    def note(self, entry: Entry) -> None:
+    def note(self, entry: LoggedEvent) -> None:
         """Add an entry."""
         self.entries.append(entry)
 
@@ -64,12 +64,12 @@ class EventLog:
             try:
                 actions = handle(event)
             except InvalidTransition as error:
-                error.story = (*self.entries[-SHOWN_EVENTS:], Entry(taken))
+                error.story = (*self.entries[-SHOWN_EVENTS:], LoggedEvent(taken))
                 raise
             except VarsimError as error:
-                self.note(Entry(taken, error=error))
+                self.note(LoggedEvent(taken, error=error))
                 raise
-            self.note(Entry(taken, tuple(kept(action) for action in actions)))
+            self.note(LoggedEvent(taken, tuple(kept(action) for action in actions)))
             return actions
 
         return recorded

@@ -48,8 +48,8 @@ from varsim.texts.fixes import (
     Agrees,
     AssignTotal,
     ChangeSetting,
-    Components,
     Gives,
+    GivesComponents,
     LookAtComponents,
     Reads,
     ReduceComponents,
@@ -184,7 +184,7 @@ def _of_read(spec: VariableSpec, components: Sequence[Array] | None) -> Iterator
         yield Fix(LookAtComponents(), GIVES_OWN)
         yield Fix(combine, GIVES_SUM)
         return
-    yield Fix(LookAtComponents(), Components(tuple(components)), np.stack(components))
+    yield Fix(LookAtComponents(), GivesComponents(tuple(components)), np.stack(components))
     yield from if_legal(partial(_sums, combine, components))
 
 
@@ -249,7 +249,7 @@ def _after(
         operation = Operation.ASSIGN
     after = _written(spec, context, operation, components, value)
     if look:
-        return Fix(change, Components(tuple(after), become=True), np.stack(after))
+        return Fix(change, GivesComponents(tuple(after), become=True), np.stack(after))
     read = _read_outside(spec, after)
     return Fix(change, Reads(spec.aggregation, read, after_write=True), read)
 

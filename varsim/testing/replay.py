@@ -25,7 +25,7 @@ from varsim.errors import VarsimError
 from varsim.shells.event_logs import SUFFIX
 from varsim.sync.actions import Supply
 from varsim.sync.coordinator_state import CoordinatorState
-from varsim.sync.event_log import Entry, kept
+from varsim.sync.event_log import LoggedEvent, kept
 from varsim.sync.replica_state import ReplicaState
 
 
@@ -40,7 +40,7 @@ class RecordedEvents:
 
     state: str
     parameters: dict[str, Any]
-    entries: tuple[Entry, ...]
+    entries: tuple[LoggedEvent, ...]
 
 
 class ReplayDiffers(AssertionError):
@@ -67,7 +67,7 @@ def read_logs(folder: Path) -> list[RecordedEvents]:
 
 
 def _read(path: Path) -> RecordedEvents:
-    entries: list[Entry] = []
+    entries: list[LoggedEvent] = []
     with path.open("rb") as file:
         state, parameters = pickle.load(file)
         with suppress(EOFError, pickle.UnpicklingError):  # the process was killed as it wrote
@@ -95,14 +95,14 @@ def replay(log: RecordedEvents) -> None:
             )
 
 
-def _answer(state: Any, event: Any) -> Entry:
+def _answer(state: Any, event: Any) -> LoggedEvent:
     try:
-        return Entry(event, tuple(state.handle(kept(event))))
+        return LoggedEvent(event, tuple(state.handle(kept(event))))
     except VarsimError as error:
-        return Entry(event, error=error)
+        return LoggedEvent(event, error=error)
 
 
-def _difference(recorded: Entry, now: Entry) -> str:
+def _difference(recorded: LoggedEvent, now: LoggedEvent) -> str:
     return _unlike((recorded.actions, recorded.error), (now.actions, now.error), "answer")
 
 

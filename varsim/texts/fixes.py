@@ -188,7 +188,7 @@ class Agrees(Fact):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Components(Fact):
+class GivesComponents(Fact):
     """The values of all components, now or after a change."""
 
     values: tuple[Array, ...]

@@ -11,7 +11,7 @@ from varsim.protocol.buffers import MAX_FRAME_BYTES, Buffer, SharedReference
 from varsim.spec import Array
 
 
-class Absent:
+class AbsentMemory:
     """Memory in place of frames that were not recorded. It is never read and uses no space."""
 
     def __init__(self) -> None:

@@ -35,7 +35,7 @@ from varsim.protocol.messages import (
 )
 from varsim.protocol.tracebacks import exception_in, location_in
 from varsim.spec import Array, CustomSynchronization, VariableSpec
-from varsim.tracing.absent import Absent
+from varsim.tracing.absent import AbsentMemory
 from varsim.tracing.history import VariableRow
 from varsim.tracing.layout import Packed, packed
 from varsim.tracing.rows import NO_VALUE, Columns, Form, HistoryRows, Kept, form, kept
@@ -146,7 +146,7 @@ class FromProgram:
         collectives: OpenCollectives,
         num_replicas: int,
         rows: HistoryRows,
-        absent: Absent,
+        absent: AbsentMemory,
     ) -> None:
         self._variables = variables
         self._collectives = collectives
@@ -250,7 +250,7 @@ class FromReplica:
         variables: RecordedVariables,
         collectives: OpenCollectives,
         rows: HistoryRows,
-        absent: Absent,
+        absent: AbsentMemory,
     ) -> None:
         self._variables = variables
         self._collectives = collectives
@@ -328,7 +328,7 @@ class _RecordedOutbox:
         self,
         first: int,
         arrays: Sequence[Array],
-        absent: Absent,
+        absent: AbsentMemory,
         withheld: Mapping[int, deque[Kept]],
     ) -> Iterator[Columns]:
         """Return the columns of every write; its value is in an array or was withheld."""
@@ -353,7 +353,7 @@ class _RecordedOutbox:
 
 
 def side_by_side(
-    array: Array, shapes: Sequence[Sequence[int | None]], absent: Absent
+    array: Array, shapes: Sequence[Sequence[int | None]], absent: AbsentMemory
 ) -> list[Kept]:
     """Return the columns of values that are packed in one array; no shape has an open dimension."""
     content = None if absent.is_absent(array) else bytearray(array.tobytes())

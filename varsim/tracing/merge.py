@@ -11,7 +11,7 @@ from typing import Final
 from varsim.errors import ProtocolError
 from varsim.protocol.codec import decode
 from varsim.protocol.messages import Commit, Message, Raised, Returned, Start
-from varsim.tracing.absent import Absent
+from varsim.tracing.absent import AbsentMemory
 from varsim.tracing.decode import (
     Events,
     FromProgram,
@@ -94,7 +94,7 @@ class _Merger:
         self.limited = False
         """Whether a trace has reached its limit."""
         self._directory = directory
-        self._absent = Absent()
+        self._absent = AbsentMemory()
         self._rows = HistoryRows(num_replicas, began_ns)
         self._collectives = OpenCollectives()
         self._program = FromProgram(

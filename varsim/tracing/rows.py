@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from varsim.spec import Array
-from varsim.tracing.absent import Absent
+from varsim.tracing.absent import AbsentMemory
 from varsim.tracing.history import EventBatch
 
 Kept = tuple[str | None, str | None, int | None, bytearray | None]
@@ -165,7 +165,7 @@ class HistoryRows:
 _form = lru_cache(Form)
 
 
-def kept(value: Array, absent: Absent) -> Kept:
+def kept(value: Array, absent: AbsentMemory) -> Kept:
     """Return the columns of a value whose bytes may be absent."""
     content = None if absent.is_absent(value) else value.tobytes()
     return recorded(value.dtype, value.shape, None, content)

@@ -9,17 +9,17 @@ from typing import Protocol
 from varsim.spec import Array
 
 
-class Memory(Protocol):
+class PinnableMemory(Protocol):
     """Shared memory in blocks."""
 
     def in_use(self) -> list[Array]:
         """Return the objects that keep the blocks in use from being reused."""
 
 
-_pinned: weakref.WeakKeyDictionary[Memory, list[Array]] = weakref.WeakKeyDictionary()
+_pinned: weakref.WeakKeyDictionary[PinnableMemory, list[Array]] = weakref.WeakKeyDictionary()
 
 
-def watch(memory: Memory) -> None:
+def watch(memory: PinnableMemory) -> None:
     """Pin the blocks of this memory that are in use, at each fork of this process."""
     _pinned[memory] = []
 

@@ -41,7 +41,7 @@ class Known:
         return exchange + 2 * len(asked)
 
 
-class Component(Protocol):
+class LocalComponent(Protocol):
     """One replica's component of a variable: the part of `ReplicaVariable` that cells use.
 
     Attributes:
@@ -57,7 +57,7 @@ class Component(Protocol):
     def component(self) -> Array: ...  # noqa: D102
 
 
-VariableT_contra = TypeVar("VariableT_contra", bound=Component, contravariant=True)
+VariableT_contra = TypeVar("VariableT_contra", bound=LocalComponent, contravariant=True)
 
 
 class ReplicaWrites(Protocol[VariableT_contra]):
