@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("numpy", "pyzmq", "msgpack")
 LOAD_BEFORE = os.getloadavg()[0]
-"""The load of other programs when the benchmark began: it is a load itself."""
+"""The load when the benchmark began; later it includes the load of the benchmark."""
 
 Rows = list[dict[str, object]]
 

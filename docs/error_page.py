@@ -42,7 +42,7 @@ class Example:
 
 EXAMPLES: Final = (
     Example(
-        "A read that nothing combines",
+        "A cross-replica read without an aggregation",
         """
         v = new(0.0, synchronization=ON_READ)
         strategy.run(lambda: v.assign_add(3.0 + replica()))
@@ -50,7 +50,7 @@ EXAMPLES: Final = (
         """,
     ),
     Example(
-        "A write that would be read back",
+        "A cross-replica write whose result cannot be read",
         """
         v = new(0.0, synchronization=ON_READ)
         strategy.run(lambda: v.assign_add(3.0 + replica()))
@@ -58,7 +58,7 @@ EXAMPLES: Final = (
         """,
     ),
     Example(
-        "An add to a sum",
+        "A cross-replica add to an ON_READ sum",
         """
         v = new(0.0, synchronization=ON_READ, aggregation=SUM)
         strategy.run(lambda: v.assign_add(3.0 + replica()))
@@ -66,7 +66,7 @@ EXAMPLES: Final = (
         """,
     ),
     Example(
-        "A read of what never travels",
+        "A cross-replica read of a NONE variable",
         """
         v = new(0.0, synchronization=NONE, aggregation=SUM)
         strategy.run(lambda: v.assign_add(3.0 + replica()))
@@ -101,14 +101,14 @@ EXAMPLES: Final = (
         """,
     ),
     Example(
-        "Another shape",
+        "A value of another shape",
         """
         v = new([0.0, 0.0], aggregation=SUM)
         strategy.run(lambda: v.assign_add(3.0))
         """,
     ),
     Example(
-        "Another dtype",
+        "An array of another dtype",
         """
         v = new([0.0, 0.0])
         v.assign(np.array([3, 4]))
@@ -122,14 +122,14 @@ EXAMPLES: Final = (
         """,
     ),
     Example(
-        "No value",
+        "None as a value",
         """
         v = new(0.0)
         v.assign(None)
         """,
     ),
     Example(
-        "Arithmetic of bools",
+        "An add to a bool",
         """
         v = new(False)
         v.assign_add(True)
@@ -164,7 +164,7 @@ EXAMPLES: Final = (
         """,
     ),
     Example(
-        "Replicas that write other shapes",
+        "Replicas that write different shapes",
         """
         v = new([0.0], shape=[None], aggregation=SUM)
         strategy.run(lambda: v.assign(np.ones(replica() + 1, np.float32)))
@@ -182,7 +182,7 @@ EXAMPLES: Final = (
         """,
     ),
     Example(
-        "Metrics in another order, with names",
+        "Named metrics in different orders",
         """
         def step():
             context = tf.distribute.get_replica_context()
@@ -194,7 +194,7 @@ EXAMPLES: Final = (
         """,
     ),
     Example(
-        "Collectives of different lines, without names",
+        "Unnamed collectives in different lines",
         """
         def step():
             context = tf.distribute.get_replica_context()
@@ -207,7 +207,7 @@ EXAMPLES: Final = (
         """,
     ),
     Example(
-        "Replicas that reduce other structures",
+        "Replicas that reduce different structures",
         """
         def step():
             context = tf.distribute.get_replica_context()
@@ -221,7 +221,7 @@ EXAMPLES: Final = (
         """,
     ),
     Example(
-        "A replica that never comes",
+        "A replica that does not reach a collective",
         """
         v = new(0.0, aggregation=SUM)
 
@@ -235,7 +235,7 @@ EXAMPLES: Final = (
         """,
     ),
     Example(
-        "A thread of a replica",
+        "A thread that a replica starts",
         """
         from concurrent.futures import ThreadPoolExecutor
 

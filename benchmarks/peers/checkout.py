@@ -128,7 +128,7 @@ CASES: dict[str, Callable[[tf.distribute.Strategy], tuple[Step, float]]] = {
     "outside-20-assign-adds": partial(outside, count=20),
     "10-all-reduces": partial(reductions, count=10),
 }
-"""Each makes a step that returns a variable, and says what one step adds to that variable."""
+"""Each returns a step, whose result is a variable, and the number that a step adds to it."""
 
 
 def prepare(strategy: tf.distribute.Strategy, case: str) -> Step:

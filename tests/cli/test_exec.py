@@ -236,7 +236,7 @@ with tf.distribute.MirroredStrategy(["x"]) as other, other.scope():
 
 
 def test_an_experiment_within_a_script_is_a_separate_run():
-    """It has its own devices."""
+    """The experiment has its own devices."""
     write("", start="import varsim; varsim.run_experiment('step_counter', steps=2, workers=3)")
     result = execute("-n", "2", "script.py")
 

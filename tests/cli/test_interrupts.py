@@ -25,7 +25,7 @@ from varsim.testing import simulated_cluster
 pytestmark = pytest.mark.processes
 
 HEEDED_S = 1_000 * MS
-"""Half of it for the phase that Ctrl-C interrupts, and half for the report."""
+"""Longest time from Ctrl-C to the end: half for the interrupted phase, half for the report."""
 
 TIMEOUT_S = 30_000 * MS
 MOMENTS = 30
@@ -43,7 +43,7 @@ def told(*arguments, install=signal.signal):
 signal.signal = told
 main()
 """
-"""Runs varsim, and prints when its first line is done: before that Python handles Ctrl-C."""
+"""Runs varsim, and prints a word when its handler is installed; earlier, Python handles Ctrl-C."""
 
 
 class InterruptedRun(NamedTuple):
@@ -184,7 +184,7 @@ def test_ctrl_c_at_30_moments_of_a_run(private_temporary: Path, tmp_path: Path) 
         with running() as process:
             after(life_s * done / MOMENTS)
             if process.poll() is not None:
-                life_s *= 0.95  # it was quicker this time, so the moment was after its end
+                life_s *= 0.95  # this run was faster, and ended before the signal
                 continue
             run = interrupted(process, (os.kill, os.killpg)[done % 2], 1 + done % 3 % 2)
         if run.exit_code == 0:  # it was interrupted after its last write

@@ -145,7 +145,7 @@ class RowIntegrity:
         if type(value) is not bytes or variable is None:
             return "its value belongs to no variable"
         form = variable, dtype, shape
-        size = self._sizes.get(form)  # a value of another type is not found
+        size = self._sizes.get(form)  # damaged columns are not in the cache
         if size is None:
             size = _size_of(self._promises[variable], dtype, shape)
             if len(self._sizes) < _OFTEN and size >= 0:

@@ -28,8 +28,8 @@ _MOST_NAMES: Final = 3
 
 
 ENDING: Final = Note(
-    text="how the program ended: beside the record there is no summary.json that this version of "
-    "varsim can read"
+    text="how the program ended: there is no summary.json beside the record, or this version of "
+    "varsim cannot read it"
 )
 
 

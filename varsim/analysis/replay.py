@@ -288,7 +288,7 @@ class Replay(EventObserver):
         self.num_replicas: Final = num_replicas
         self.replicas: Final = range(num_replicas)
         self.from_start: Final = from_start
-        """Whether the record begins with the run; else a value is unknown until it is seen."""
+        """Whether the record begins with the run; else a value is unknown until an event has it."""
         self.promises: Final = promises
         self.variables: Final = ReplayedVariables(num_replicas, promises)
         self.merges = OpenMerges()
@@ -406,7 +406,7 @@ class Replay(EventObserver):
     # ------------------------------------------------------------ fetches by the program
 
     def on_receive(self, event: Event) -> None:
-        """Let the program know a replica's events up to the cause."""
+        """Note that the program knows a replica's events up to the cause."""
         if event.replica is not None and event.cause is not None:
             self._heard[event.replica] = max(self._heard[event.replica], event.cause)
 

@@ -16,7 +16,7 @@ from varsim.protocol.messages import Write
 from varsim.spec import VariableSpec
 
 ALONE_ABOVE_BYTES: Final = 65_536
-"""A larger value has an array of its own."""
+"""Size above which a value has its own array."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,7 @@ class _Merger:
     def events(self, tell: Tell | None = None) -> Iterator[EventBatch]:
         """Yield all events, in causal order."""
         rows, tells = self._rows, self._by_kind()
-        # With a window, records must be taken one by one.
+        # With a window, take the events of each record: it may open or close the window.
         most, taken = _TOGETHER if self._window is None else 1, 0
         for count, (process, record) in enumerate(self._ordered()):
             if tell is not None and not count % EVERY:

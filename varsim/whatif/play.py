@@ -91,10 +91,11 @@ def play(
 
     Args:
         tell: Gets the fraction that was played, from 0 to 1.
-        other: Replace unrecorded values by other ones, to find the reads that depend on them.
+        other: Whether unrecorded values get different replacements, to find reads that depend on
+            them.
         trace: Where to record the play, as for a run.
     Raises:
-        CallFailed: The replicas could not agree in a call.
+        CallFailed: A call fails that did not fail in the record.
         ConfigError: The simulated cluster is not installed.
     """
     with _cluster(), warnings.catch_warnings(record=True) as caught:

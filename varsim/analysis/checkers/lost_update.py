@@ -47,7 +47,7 @@ class LostUpdate(Checker):
             return
         if waiting.event < change.write.event.event:
             proof = (waiting.event, event.event)
-            self.wrong(variable, "a later write is committed, and this one is not", proof)
+            self.wrong(variable, "a later write is committed before an earlier one", proof)
 
     def on_begin(self, event: Event) -> None:
         """Check that all commits from before the call have arrived."""

@@ -18,7 +18,7 @@ class MonotonicReads(Checker):
     """
 
     name = "monotonic-reads"
-    promise = "no read goes back"
+    promise = "no read goes back to an older version"
 
     def __init__(self, replay: Replay) -> None:
         super().__init__(replay)

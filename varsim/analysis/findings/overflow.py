@@ -29,7 +29,7 @@ OVERFLOW: Final = FindingKind(
 )
 
 Exact = np.ndarray[tuple[int], np.dtype[np.float64]]
-"""Sums that may exceed the range of a variable's dtype."""
+"""Sums in float64; they may exceed the range of a variable's dtype."""
 
 _SIGN: Final = {"assign_add": 1, "assign_sub": -1}
 

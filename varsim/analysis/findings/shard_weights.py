@@ -61,8 +61,8 @@ def _candidates(rows: np.ndarray, wanted: np.ndarray) -> Iterator[Weights]:
 def _groupings(count: int) -> Iterator[np.ndarray]:
     """Yield groupings of replicas that share a weight, as matrices with a column for each weight.
 
-    Every replica has its own weight; or the first few share one and the others another, as where
-    some replicas get one example of the remainder of a batch.
+    Either every replica has its own weight; or the first few have one weight, and the others have
+    another, for example if the first ones get one more example from the remainder of a batch.
     """
     yield np.eye(count)
     for first in range(1, count if count > 2 else 1):
@@ -71,9 +71,9 @@ def _groupings(count: int) -> Iterator[np.ndarray]:
 
 
 def _solved(rows: np.ndarray, wanted: np.ndarray, columns: np.ndarray) -> Weights | None:
-    """Return the best weights of that grouping; None if too few rows support them."""
+    """Return the best weights of a grouping; None if too few rows are different."""
     grouped = rows @ columns
-    if _different(grouped) <= grouped.shape[1]:  # two more than unknowns
+    if _different(grouped) <= grouped.shape[1]:  # needs two rows more than unknowns
         return None
     base = grouped[:, 0]
     solved, _, rank, _ = np.linalg.lstsq(grouped[:, 1:] - base[:, None], wanted - base, rcond=1e-9)

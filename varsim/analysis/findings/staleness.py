@@ -286,7 +286,7 @@ class LocalStaleness(Finder):
             self._end_call(replica_id)
 
     def on_arrive(self, event: Event) -> None:
-        """Note that a replica learns of the others."""
+        """Note a collective without a variable: the replica learns of the others' writes."""
         if event.variable is None:
             self._last_collective[event.process] = event.event
 

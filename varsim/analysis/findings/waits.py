@@ -32,9 +32,9 @@ _MOST_OF_IT: Final = 0.6
 """Share of all waiting that one replica must cause; below it, replicas may be slow in turns."""
 
 _REPEATEDLY: Final = 5
-"""Waits for a straggler, at least; and no single wait may be most of the time."""
+"""Least number of waits for a straggler."""
 
-_MOST_AT_ONCE: Final = 0.5
+_MOST_AT_ONCE: Final = 0.5  # largest share of the waiting time that a single wait may have
 
 _NOTICEABLE_S: Final = 0.5e-3
 """Shorter waits come from messages and from process scheduling."""
@@ -58,7 +58,7 @@ class _Late:
     """The waits for one replica."""
 
     evidence: Evidence = field(default_factory=Evidence)
-    lost_s: float = 0.0  # by each other replica, on average
+    lost_s: float = 0.0  # mean waiting time of the other replicas
     longest_s: float = 0.0
     by_variable: Counter[int] = field(default_factory=Counter)  # in microseconds
     critical_s: float = 0.0  # its work on the critical path

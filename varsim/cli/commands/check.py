@@ -95,8 +95,8 @@ def check(
     merges-of-the-same-values, manual-synchronisation-after-every-write,
     waiting-for-one-replica, collectives-of-different-lines
 
-    `any` means all of these. It does not include unexplained-difference, which is a value that
-    differs from that of a single device, and no rule explains why.
+    `any` means all of these. It does not include unexplained-difference, which is a difference from
+    a single device that no rule explains.
     """  # noqa: D301  # \b keeps the lines below it apart
     from varsim.errors import ConfigError
     from varsim.report.check_page import print_check
@@ -162,7 +162,7 @@ def _show_failure(failed: Finding, without_record: str, *, as_json: bool) -> Non
 
 
 def _exit_code(found: Examination, asked: frozenset[str]) -> int:
-    """Return the code of a fault of varsim, else of a failed run, of --fail-on, of the verdict."""
+    """Return the exit code: of a fault of varsim, a failed run, --fail-on or the verdict."""
     verdict = _EXIT_CODE[found.outcome.value]
     if verdict == INVALID or found.run_failed:
         return verdict if verdict == INVALID else FAILED

@@ -126,7 +126,7 @@ def run(
 
 
 def _exit_code(summary: Summary) -> int:
-    """Return the code of an interrupt, else of a fault of varsim, else of the run's status."""
+    """Return the exit code: of an interrupt, a fault of varsim, or the run's status."""
     code = _EXIT_CODE[summary.status.value]
     invalid = summary.verdict is not None and summary.verdict.outcome == "INVALID"
     return INVALID if invalid and code != INTERRUPTED else code
