@@ -37,7 +37,7 @@ def test_json_has_all_elements():
     steps = json.loads(lens(".", "v", "--json").stdout)
 
     assert [[0, 0], [1, 0]] == [step["components"][0] for step in steps]
-    assert [False, True] == [step["parted"] for step in steps]
+    assert [False, True] == [step["diverged"] for step in steps]
 
 
 @pytest.mark.parametrize(

@@ -187,12 +187,12 @@ def test_a_name_on_some_replicas_only_is_refused(simulated, what):
 
     def step():
         name = "rows" if rank() == 1 else None
-        deeds = {
+        operations = {
             "all_reduce": lambda: context().all_reduce("SUM", 1.0, name=name),
             "all_gather": lambda: context().all_gather(np.ones(1), axis=0, name=name),
             "merge_call": lambda: context().merge_call(lambda _: None, name=name),
         }
-        deeds[what]()
+        operations[what]()
 
     with pytest.raises(MismatchError, match="the name 'rows' on replica 1 against no name on"):
         strategy.run(step)

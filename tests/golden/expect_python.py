@@ -210,7 +210,7 @@ def _python(value: Any) -> Json:
     return {"type": type(value).__name__, "value": value}
 
 
-def mixed_deeds_are_refused(case: Case) -> CaseOutcome | None:
+def mixed_operations_are_refused(case: Case) -> CaseOutcome | None:
     """Apply D3: different writes on different replicas are an error."""
     v = variable_of(case)
     ways = "v.assign(tf.constant(5.0)) if rid() == 0 else v.assign_add(tf.constant(7.0))"
@@ -330,7 +330,7 @@ RULES: list[tuple[str, Callable[[Case], CaseOutcome | None]]] = [
     ("D2", values_are_aggregated),
     ("D2", lists_are_shared_out),
     ("D2", replica_ids_are_numbers),
-    ("D3", mixed_deeds_are_refused),
+    ("D3", mixed_operations_are_refused),
     ("D4", a_failed_update_changes_nothing),
     ("D4", the_others_go_on),
     ("D4", structures_are_gathered_from_all),

@@ -15,12 +15,12 @@ from tests.properties.operation_model import (
     BareComponentWrite,
     BareFetch,
     BareMergeCall,
+    BareOperation,
     BareProgram,
     BareProgramWrite,
     BareRead,
     BareStatistics,
     BareWrite,
-    Deed,
     Step,
 )
 from varsim.protocol.messages import Message, Payload
@@ -258,29 +258,35 @@ class BareCluster:
         path = work.arrivals[0].arguments.tree
         step = self._steps[path[-1]]
         assert isinstance(step, BareMergeCall)
-        for inner, deed in enumerate(step.deeds):
-            self._do((*path, inner), deed)
+        for inner, bare_operation in enumerate(step.bare_operations):
+            self._do((*path, inner), bare_operation)
         results = [NOTHING] * len(self.replicas)
         event = MergeFunctionReturns(work.call_id, work.position, results, self._now_s)
         self._perform(self.coordinator.handle(event))
 
-    def _do(self, path: tuple[int, ...], deed: Deed) -> None:
+    def _do(self, path: tuple[int, ...], bare_operation: BareOperation) -> None:
         registry = self.registry
-        match deed:
+        match bare_operation:
             case BareProgramWrite(operation=operation, same=same):
-                value = deed.values[0].copy()
-                values = [value] * len(self.replicas) if same else [v.copy() for v in deed.values]
-                actions = registry.write(self._id(deed.variable), operation, values, same=same)
+                value = bare_operation.values[0].copy()
+                values = (
+                    [value] * len(self.replicas)
+                    if same
+                    else [v.copy() for v in bare_operation.values]
+                )
+                actions = registry.write(
+                    self._id(bare_operation.variable), operation, values, same=same
+                )
                 self._perform(actions)
             case BareComponentWrite(replica_id=i, operation=operation, value=value):
-                variable_id = self._id(deed.variable)
+                variable_id = self._id(bare_operation.variable)
                 self._perform(registry.write_component(variable_id, i, operation, value.copy()))
             case BareFetch():
-                self._look(path, self._id(deed.variable), deed.replica_ids)
+                self._look(path, self._id(bare_operation.variable), bare_operation.replica_ids)
             case BareStatistics():
                 registry.statistics()
             case _:
-                assert_never(deed)
+                assert_never(bare_operation)
         if self._validates:
             self.coordinator.validate()
 

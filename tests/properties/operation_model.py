@@ -73,7 +73,7 @@ class BareStatistics:
     """The program asks for the statistics of all variables."""
 
 
-Deed = BareProgramWrite | BareComponentWrite | BareFetch | BareStatistics
+BareOperation = BareProgramWrite | BareComponentWrite | BareFetch | BareStatistics
 """An operation of the program, between calls or in a merge_call."""
 
 
@@ -81,7 +81,7 @@ Deed = BareProgramWrite | BareComponentWrite | BareFetch | BareStatistics
 class BareMergeCall:
     """A merge_call with an operation of the program."""
 
-    deeds: tuple[Deed, ...]
+    bare_operations: tuple[BareOperation, ...]
 
 
 Step = BareWrite | BareRead | BareMergeCall
@@ -102,7 +102,7 @@ class BareProgram:
     num_replicas: int
     specs: tuple[VariableSpec, ...]
     initial: tuple[Array, ...]
-    doings: tuple[BareCall | Deed, ...]
+    doings: tuple[BareCall | BareOperation, ...]
 
 
 # ---------------------------------------------------------------- the model
@@ -191,8 +191,8 @@ class BareModel:
                         self.seen[*path, number, i] = variable.components[i]
                         variable.reads += 1
                 case BareMergeCall():
-                    for inner, deed in enumerate(step.deeds):
-                        self._do((*path, number, inner), deed)
+                    for inner, bare_operation in enumerate(step.bare_operations):
+                        self._do((*path, number, inner), bare_operation)
                 case _:
                     assert_never(step)
         self._in_call = False
@@ -219,29 +219,38 @@ class BareModel:
 
     # ------------------------------------------------------------ the program
 
-    def _do(self, path: tuple[int, ...], deed: Deed) -> None:
-        match deed:
+    def _do(self, path: tuple[int, ...], bare_operation: BareOperation) -> None:
+        match bare_operation:
             case BareProgramWrite():
-                self._write_all(self.variables[deed.variable], deed)
+                self._write_all(self.variables[bare_operation.variable], bare_operation)
             case BareComponentWrite():
-                variable = self.variables[deed.variable]
+                variable = self.variables[bare_operation.variable]
                 variable.writes += 1
-                self._write_one(variable, deed.replica_id, deed.operation, deed.value)
+                self._write_one(
+                    variable,
+                    bare_operation.replica_id,
+                    bare_operation.operation,
+                    bare_operation.value,
+                )
             case BareFetch():
-                self._look(path, self.variables[deed.variable], deed.replica_ids)
+                self._look(
+                    path, self.variables[bare_operation.variable], bare_operation.replica_ids
+                )
             case BareStatistics():
                 pass
             case _:
-                assert_never(deed)
+                assert_never(bare_operation)
 
     def _is_uncertain(self, variable: ModelledVariable) -> bool:
         return self._in_call and not merges(variable.spec)
 
-    def _write_all(self, variable: ModelledVariable, deed: BareProgramWrite) -> None:
+    def _write_all(self, variable: ModelledVariable, bare_operation: BareProgramWrite) -> None:
         variable.writes += 1
-        values = deed.values[:1] * self.count if deed.same else deed.values
+        values = (
+            bare_operation.values[:1] * self.count if bare_operation.same else bare_operation.values
+        )
         for replica_id, value in enumerate(values):
-            self._write_one(variable, replica_id, deed.operation, value)
+            self._write_one(variable, replica_id, bare_operation.operation, value)
 
     def _write_one(
         self, variable: ModelledVariable, replica_id: int, operation: Operation, value: Array

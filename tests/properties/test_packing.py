@@ -16,12 +16,12 @@ from tests.properties.operation_model import (
     BareFetch,
     BareMergeCall,
     BareModel,
+    BareOperation,
     BareProgram,
     BareProgramWrite,
     BareRead,
     BareStatistics,
     BareWrite,
-    Deed,
     Step,
     merges,
 )
@@ -109,7 +109,7 @@ class Maker:
     def variable(self) -> int:
         return self.draw(st.integers(0, len(self.specs) - 1))
 
-    def deed(self) -> Deed:
+    def bare_operation(self) -> BareOperation:
         variable, draw = self.variable(), self.draw
         match draw(st.sampled_from("write write component look account".split())):
             case "write":
@@ -144,11 +144,15 @@ class Maker:
             case "read":
                 return [BareRead(variable, tuple(draw(st.booleans()) for _ in range(self.count)))]
             case _:
-                return [BareMergeCall(tuple(self.deed() for _ in range(draw(st.integers(0, 2)))))]
+                return [
+                    BareMergeCall(
+                        tuple(self.bare_operation() for _ in range(draw(st.integers(0, 2))))
+                    )
+                ]
 
-    def doing(self) -> BareCall | Deed:
+    def doing(self) -> BareCall | BareOperation:
         if self.draw(st.integers(0, 2)) == 0:
-            return self.deed()
+            return self.bare_operation()
         before = list(self.shapes)
         steps = [step for _ in range(self.draw(st.integers(2, 6))) for step in self.steps()]
         again = before == self.shapes and self.draw(st.booleans())

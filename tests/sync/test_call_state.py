@@ -248,8 +248,8 @@ def test_the_different_replica_is_listed_first_and_the_others_share_a_line(order
 
 def test_groups_are_listed_from_the_smallest_on():
     call = CallDriver(6)
-    for replica_id, deed in enumerate([ADD, SUB, ADD, ADD, SUB]):
-        call.arrive(replica_id, contribution(1.0, deed))
+    for replica_id, operation in enumerate([ADD, SUB, ADD, ADD, SUB]):
+        call.arrive(replica_id, contribution(1.0, operation))
     call.arrive(5, all_gather([1.0]))
 
     assert [(5,), (1, 4), (0, 2, 3)] == [group.replica_ids for group in call.failure().groups]

@@ -126,11 +126,11 @@ def test_locations_in_the_program_may_differ():
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_writes_before_a_difference_of_outboxes_happen_and_later_ones_do_not(order):
     state = coordinator(*THREE)
-    deeds = {0: SUB, 1: ADD}
+    operations = {0: SUB, 1: ADD}
     for replica_id in order:
         writes = contributions(
             written(1.0, ADD),
-            written(1.0, deeds[replica_id], variable_id=V),
+            written(1.0, operations[replica_id], variable_id=V),
             written(1.0, ADD, variable_id=U),
         )
         actions = handle(state, replica_id, writes)

@@ -112,24 +112,24 @@ def counters() -> str:
     total = made(strategy, 0, "ON_READ", "SUM")
     average = made(strategy, 0.0, "ON_READ", "MEAN")
     own = made(strategy, 0.0, "NONE")
-    parted = made(strategy, 0.0, "ON_WRITE", "NONE")
+    diverged = made(strategy, 0.0, "ON_WRITE", "NONE")
 
     def step() -> Any:
         total.assign_add(rank() + 1)
         average.assign(np.float32(rank() * 0.1))
         own.assign_sub(1.5 * rank())
-        parted.assign(np.float32(rank()))
+        diverged.assign(np.float32(rank()))
         return total.read_value(), own.read_value()
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", tf.VarsimWarning)
         first = strategy.run(step)
-    before = seen(*first, total, average, *own.values, *parted.values, parted)
+    before = seen(*first, total, average, *own.values, *diverged.values, diverged)
     total.assign(9)
-    parted.assign_add(1.0)
-    middle = seen(total, *parted.values)
-    parted.assign(4.0)
-    return "\n".join([before, middle, seen(parted, *parted.values)])
+    diverged.assign_add(1.0)
+    middle = seen(total, *diverged.values)
+    diverged.assign(4.0)
+    return "\n".join([before, middle, seen(diverged, *diverged.values)])
 
 
 def mismatch() -> str:

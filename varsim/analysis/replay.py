@@ -299,7 +299,7 @@ class Replay(EventObserver):
         self.installed: tuple[ComponentState, Change | None] | None = None
         """The last install: the replica's component before, and the commit."""
         self.left: list[ReplayedMerge] = []
-        """The uncommitted merges of the last finished call."""
+        """The uncommitted merges of the last ended call."""
         self._answered: set[int] = set()  # variables with fetched components
         self._heard = [0] * num_replicas  # by replica, its last event that the program knows
 

@@ -94,7 +94,7 @@ def _mirrored(group: _Group) -> str:
     return f" But the replicas' copies {differ}: a write bypassed the aggregation."
 
 
-def _parted(group: _Group) -> str:
+def _diverged(group: _Group) -> str:
     said = (
         f"{_names(group)} {_were(group)} {_mode(group)} without an aggregation: a write in a "
         "replica changes only that replica's copy and is not synchronised."
@@ -147,9 +147,9 @@ def _never(group: _Group) -> str:
 
 _SENTENCES: Final[dict[str, Callable[[_Group], str]]] = {
     "ON_WRITE": _on_write,
-    "ON_WRITE + NONE": _parted,
+    "ON_WRITE + NONE": _diverged,
     "AUTO": _adaptive,
-    "AUTO + NONE": _parted,
+    "AUTO + NONE": _diverged,
     "ON_READ": _on_read,
     "NONE": _never,
 }

@@ -1,4 +1,4 @@
-"""Replicas that still run the function of a finished call.
+"""Replicas that still run the function of an ended call.
 
 A replica cannot be interrupted in its own code. It receives the abort when it next waits, or when
 its function ends, and then answers `Left`. Until then it does not answer.
@@ -40,13 +40,13 @@ class Straggler:
 
 
 class Stragglers:
-    """The replicas that still run finished calls, according to their messages."""
+    """The replicas that still run ended calls, according to their messages."""
 
     def __init__(self) -> None:
         self._inside: dict[tuple[int, int], Straggler] = {}  # by replica and call
 
     def __bool__(self) -> bool:
-        """Return whether any replica still runs a finished call."""
+        """Return whether any replica still runs an ended call."""
         return bool(self._inside)
 
     def add(self, call_id: int, straggler: Straggler) -> None:

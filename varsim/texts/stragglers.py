@@ -1,4 +1,4 @@
-"""Replicas that still run the function of a finished call."""
+"""Replicas that still run the function of an ended call."""
 
 from __future__ import annotations
 

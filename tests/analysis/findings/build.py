@@ -188,7 +188,7 @@ class ProgramHistory:
         self.late = (name, value, version, call)
 
     def send_late(self) -> None:
-        """Let the program send the pending commit, after its call has finished."""
+        """Let the program send the pending commit, after its call has ended."""
         name, value, version, call = self.late
         of = {"operation": "assign", "version": version, "call": call}
         cause = self.event(PROGRAM, "commit", name, value=value, **of)

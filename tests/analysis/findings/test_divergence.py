@@ -8,7 +8,7 @@ from tests.analysis.findings.build import ProgramHistory
 from varsim.analysis.findings.divergence import DIVERGENCE
 
 
-def parted(
+def diverged(
     settings: str, *, apart: float = 1.0, add: bool = False, values: bool = True
 ) -> ProgramHistory:
     """Build a history in which every replica writes another value to its component."""
@@ -21,7 +21,7 @@ def parted(
 
 
 def test_a_read_of_diverged_copies_is_found() -> None:
-    story = parted("ON_WRITE NONE")
+    story = diverged("ON_WRITE NONE")
     story.show("w", "main.py:8")
     divergence = story.findings()[0]
 
@@ -35,14 +35,14 @@ def test_a_read_of_diverged_copies_is_found() -> None:
 
 @pytest.mark.parametrize("settings", ["NONE NONE", "NONE MEAN", "ON_READ MEAN", "ON_WRITE NONE"])
 def test_a_read_of_one_differing_component_is_found(settings: str) -> None:
-    story = parted(settings)
+    story = diverged(settings)
     story.show("w", "save.py:2", 0)
     assert "divergence: w ×1 at save.py:2" in story.found()
 
 
 @pytest.mark.parametrize("settings", ["NONE NONE", "ON_READ MEAN", "ON_WRITE NONE"])
 def test_one_of_equal_components_may_be_read(settings: str) -> None:
-    story = parted(settings, apart=0.0)
+    story = diverged(settings, apart=0.0)
     story.show("w", "save.py:2", 0)
     assert [] == story.found()
 
@@ -60,20 +60,20 @@ def test_different_writes_with_equal_results_are_not_a_divergence() -> None:
 
 
 def test_digests_suffice_to_find_a_divergence() -> None:
-    story = parted("NONE NONE", values=False)
+    story = diverged("NONE NONE", values=False)
     story.show("w", "save.py:2", 0)
     assert "divergence: w ×1 at save.py:2" in story.found()
 
 
 def test_additions_to_unknown_values_are_not_a_divergence() -> None:
     """Neither component was read: it is known only that different numbers were added."""
-    story = parted("NONE NONE", add=True, values=False)
+    story = diverged("NONE NONE", add=True, values=False)
     story.show("w", "save.py:2", 0)
     assert [] == [one for one in story.findings() if one.kind is DIVERGENCE]
 
 
 def test_a_read_of_all_components_is_not_a_divergence() -> None:
-    story = parted("NONE NONE")
+    story = diverged("NONE NONE")
     story.show("w", "show.py:1", 0)
     story.show("w", "show.py:2", 0)
     story.show("w", "show.py:2", 1)
@@ -81,7 +81,7 @@ def test_a_read_of_all_components_is_not_a_divergence() -> None:
 
 
 def test_a_read_without_a_location_is_not_the_programs() -> None:
-    story = parted("NONE NONE")
+    story = diverged("NONE NONE")
     story.show("w", None, 0)
     assert [] == story.found()
 
@@ -98,7 +98,7 @@ def test_copies_that_the_program_makes_diverge_are_found() -> None:
 
 
 def test_an_assign_to_all_components_makes_them_equal() -> None:
-    story = parted("ON_WRITE SUM")
+    story = diverged("ON_WRITE SUM")
     story.assign("w", 3.0, "main.py:5")
     story.show("w", "main.py:8")
     assert [] == story.found()

@@ -34,7 +34,7 @@ class LostUpdate(Checker):
             if not failed and writes and writes[0].variable is not None:
                 variable = self.variable_of(writes[0])
                 proof = (writes[0].event, event.event)
-                self.wrong(variable, "a call has finished, and a write in it has no commit", proof)
+                self.wrong(variable, "a call has ended, and a write in it has no commit", proof)
 
     def on_commit(self, event: Event) -> None:
         """Check that writes by the program are committed in order."""
