@@ -85,7 +85,7 @@ def test_2_a_timeout_says_which_replica_waits_where_and_for_which(
         strategy.run(step)
 
     text = str(caught.value)
-    assert f"no replica said anything for {100 * MS:g} s" in text
+    assert f"no replica sent a message for {100 * MS:g} s" in text
     waits = "wait in a read of loss, after its own write to it"
     assert f"  replicas 0, 2: {waits} at {location_of(step, 'here')}" in text
     here = location_of(step, "gate.open")
@@ -232,7 +232,7 @@ def test_8_only_first_replica_crosses_processes(strategy: Strategy) -> None:
     assert [10.0] * 3 == components(v)
 
 
-# ---------------------------------------------------------------- 9, 10: what should work, works
+# ---------------------------------------------------------------- 9, 10: operations that must work
 
 
 @pytest.mark.parametrize("value", [0, 0.0, 7.5, [1.5]], ids=repr)

@@ -61,38 +61,37 @@ from varsim.tracing.program import ProgramNotes
 from varsim.transport.one_thread import OneThread
 
 OfTheProgram = RunMerge | PerformHostCall | CallBegins | Exchanged | ProgramWrote | ProgramAnswer
-"""Actions that are neither messages nor questions."""
+"""Actions other than messages, reductions and requests for locations."""
 
 CALL_TIMEOUT_S = 600.0
-"""How long a running call may go without a message from any replica.
+"""Time limit of a running call without a message from any replica.
 
-Long, because one step of a user's program may rightly take minutes; finite, because nothing may
-hang for ever. VARSIM_CALL_TIMEOUT_S may say otherwise. Mismatches between replicas do not wait for
-it: they are found when they happen.
+It is long, because one step of a user's program can take minutes. VARSIM_CALL_TIMEOUT_S sets
+another limit. Mismatches between replicas are found when they happen, not after this time.
 """
 
 POLL_S = 1.0
-"""The longest single wait for messages, so that a deadline is never overslept by more."""
+"""The longest single wait for messages. No deadline is missed by more than this time."""
 
 
 class Host(Protocol):
-    """What a running call needs of the program's side."""
+    """The operations in the program's process that a running call uses."""
 
     def merge(self, merge_calls: Sequence[MergeCall]) -> Sequence[Payload]:
         """Run the function of a merge_call in cross-replica context; return a slice per replica."""
 
     def perform(self, replica_id: int, host_call: HostCall) -> tuple[Payload, bool]:
-        """Do what a replica asks; return the result, and whether it is an exception."""
+        """Perform a replica's request; return the result, and whether it is an exception."""
 
     def report(self, replica_id: int, report: Report) -> None:
-        """Take what a replica reports at the end of the call, however it ends."""
+        """Take a replica's report at the end of the call, even if the call has failed."""
 
     def warn(self, text: str, location: str) -> None:
         """Take a warning of the coordinator at the end of the call."""
 
 
 class Coordinator:
-    """One cluster, for the program that uses it. Touches the network only inside its methods."""
+    """One cluster, for the program that uses it. Only its methods send and receive messages."""
 
     def __init__(
         self, link: Link, call_timeout_s: float = CALL_TIMEOUT_S, *, strict: bool = False
@@ -121,7 +120,7 @@ class Coordinator:
         self._process_id = os.getpid()
         self._notes = ProgramNotes(link.recorder)
         self.observed = True
-        """Whether what the program reads is recorded; what varsim itself looks at is not."""
+        """Whether reads by the program are recorded; reads by varsim itself are not."""
 
     # ------------------------------------------------------------ variables
 
@@ -133,13 +132,13 @@ class Coordinator:
             self._flush()
 
     def forget(self, variable_id: int) -> None:
-        """Note that the program dropped a variable; safe to call from a finalizer."""
+        """Record that the program dropped a variable; safe to call from a finalizer."""
         self._forgotten.append(variable_id)
 
     def look(self, event: ProgramRead | ProgramFetch) -> ProgramDone:
         """Read a variable, or fetch components.
 
-        What needs no message is possible after the workers have ended, too.
+        This is possible after the workers have ended, if it needs no message.
         """
         with self.in_use:
             return self._operate(event)
@@ -166,7 +165,7 @@ class Coordinator:
         return answer
 
     def _until_answered(self, event: ProgramOperation | ProgramCall) -> ProgramAnswer:
-        """Do what an event of the program leads to, until its token is answered."""
+        """Handle an event of the program and all that follows, until its token is answered."""
         event.token = token = self._next_token
         event.now_s = self._channel.now_s()
         self._next_token += 1
@@ -206,14 +205,14 @@ class Coordinator:
         """Call a function on all replicas.
 
         Args:
-            site: What it is called and where, for errors.
+            site: The name of the function and the location of the call, for errors.
         Returns:
-            What every replica returned, in replica order.
+            The result of every replica, in replica order.
         Raises:
-            RaisedBy: A replica raised; the lowest that did.
+            RaisedBy: A replica raised; if several did, the lowest one.
             MismatchError: The replicas did different things where they must agree.
             WorkerLost: A worker died.
-            CallTimeout: No replica said anything for `call_timeout_s`.
+            CallTimeout: No replica sent a message for `call_timeout_s`.
         """
         with self.in_use:
             self.in_use.begins(site)
@@ -222,7 +221,7 @@ class Coordinator:
                 call = ProgramCall(function_id, function, arguments, site)
                 finish = self._run(call, host)
                 if not finish.returned:
-                    self._flush()  # the replicas that wait are to know that it has failed
+                    self._flush()  # tell waiting replicas that the call has failed
             finally:
                 self.in_use.ends()
         try:
@@ -248,16 +247,16 @@ class Coordinator:
         return finish
 
     def _where(self, replica_ids: Iterable[int]) -> dict[int, str]:
-        """Return the lines at which replicas are now, as far as they can be seen."""
+        """Return the lines at which replicas are now, as far as they are known."""
         found = {replica_id: self._channel.where(replica_id) for replica_id in replica_ids}
         return {replica_id: location for replica_id, location in found.items() if location}
 
     # ------------------------------------------------------------ the loop
 
     def _turn(self, token: int) -> None:
-        """Do one step: what the program must do itself, else take the next messages.
+        """Do one step: perform work in the program's process, or else take the next messages.
 
-        While workers compute slices of a reduction, nothing leaves that could let them run on.
+        While workers compute slices of a reduction, no message that lets them continue is sent.
         """
         if not self._reducing:
             self._flush()
@@ -269,7 +268,7 @@ class Coordinator:
     def _do(self, work: RunMerge | PerformHostCall) -> None:
         host = self._hosts[self._tokens[work.call_id]]
         if isinstance(work, RunMerge):
-            with Interruptible():  # the user's code does
+            with Interruptible():  # Ctrl-C may end the user's code
                 results = host.merge(work.arrivals)
             now_s = self._channel.now_s()
             self._handle(MergeFunctionReturns(work.call_id, work.position, results, now_s))
@@ -297,12 +296,12 @@ class Coordinator:
                 now_at = self._where(self.state.busy(token))
                 story = self.state.stuck(token, now_at, now_s)
                 raise CallTimeout(
-                    f"no replica said anything for {self.call_timeout_s:g} s{story}\n"
+                    f"no replica sent a message for {self.call_timeout_s:g} s{story}\n"
                     "  VARSIM_CALL_TIMEOUT_S changes how long to wait."
                 )
 
     def _hear(self, timeout_s: float) -> bool:
-        """Take the messages that come within a time; return whether there were any."""
+        """Take the messages that arrive within `timeout_s`; return whether there were any."""
         arrivals = self._channel.receive(max(0.0, min(POLL_S, timeout_s)))
         now_s = self._channel.now_s()
         for replica_id, message in arrivals:
@@ -317,9 +316,9 @@ class Coordinator:
         return bool(arrivals)
 
     def _handle(self, event: CoordinatorEvent) -> None:
-        """Give the state an event, and do what it says; answer its questions."""
+        """Give the state an event, and perform its actions; give it their answers, too."""
         events = [event]
-        for one in events:  # answers to the state's questions are added on the way
+        for one in events:  # the loop adds events that answer actions
             for action in self._decide(one):
                 match action:
                     case Send(to=to, message=message):
@@ -382,7 +381,7 @@ class Coordinator:
         """End all workers. Do nothing the second time."""
         if not self._closed:
             self._closed = True
-            # Of a call that failed by itself they are about to leave, and have a record to close.
+            # Replicas of a call that failed by itself leave it soon, and then close their traces.
             late = self.state.stragglers.given_up(range(self.num_replicas))
             self._channel.close({one.replica_id for one in late})
             if self._log is not None:
@@ -393,13 +392,13 @@ def call_timeout_s() -> float:
     """Return how long a running call may go without a message.
 
     Raises:
-        ConfigError: The environment says something else than a time.
+        ConfigError: VARSIM_CALL_TIMEOUT_S is not a time.
     """
     return environment.seconds(environment.CALL_TIMEOUT) or CALL_TIMEOUT_S
 
 
 class RaisedBy(Exception):
-    """Carries what a replica raised to the strategy, which unpacks it. Never reaches a program."""
+    """Carries a replica's exception to the strategy, which unpacks it. A program never gets it."""
 
     def __init__(self, replica_id: int, raised: Raised) -> None:
         super().__init__(replica_id)

@@ -14,11 +14,11 @@ SUFFIX = ".events"
 
 
 class EventFile(EventLog):
-    """Writes what happens to the state of this process, entry by entry: the process may be killed.
+    """Writes the event log of this process's state at once, because the process may be killed.
 
     Args:
         state: The name of the state's class.
-        parameters: The arguments of its constructor that its answers depend on.
+        parameters: The arguments of its constructor on which its answers depend.
     """
 
     def __init__(self, folder: Path, state: str, **parameters: Any) -> None:
@@ -29,7 +29,7 @@ class EventFile(EventLog):
         self._file.write(pickle.dumps((state, parameters)))
 
     def note(self, entry: LoggedEvent) -> None:
-        """Write an entry; keep it for the story of an error."""
+        """Write an entry; keep it for the text of an error."""
         super().note(entry)
         del self.entries[:-SHOWN_EVENTS]
         if not self._file.closed:

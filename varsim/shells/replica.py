@@ -190,17 +190,17 @@ class Replica:
     def _leaves(self, event: EnterReduce | EnterGather) -> tuple[Array, ...]:
         answer = self._answer_to(event)
         assert isinstance(answer, Reduced)
-        return tuple(np.array(leaf) for leaf in answer.leaves)  # this replica's own
+        return tuple(np.array(leaf) for leaf in answer.leaves)  # copies for this replica
 
     def merge_call(self, function: Any, arguments: tuple[Any, Any], label: str | None) -> Any:
-        """Have the program run a function once for all replicas."""
+        """Let the program run a function once for all replicas."""
         packed = self._codec.pack(function), self._codec.pack(arguments)
         answer = self._answer_to(EnterMerge(*packed, label, self._runner.location()))
         assert isinstance(answer, Merged)
         return self._codec.unpack(answer.result)
 
     def call_host(self, request: Any) -> Any:
-        """Have the program's own process perform a request of this replica, in replica order.
+        """Let the program's own process perform a request of this replica, in replica order.
 
         Raises:
             Exception: The exception that the request raised there.

@@ -1,4 +1,4 @@
-"""What the coordinator decides: the pure half of the process that the program runs in."""
+"""The state of the coordinator, without I/O: the pure half of the program's own process."""
 
 from __future__ import annotations
 
@@ -65,15 +65,15 @@ TakeInCall = Callable[[Any, CallState, int, Any], list[CoordinatorAction]]
 
 
 class CoordinatorState:
-    """Decides, for a whole cluster, what every message and every step of the program means.
+    """Decides, for a whole cluster, the effect of every message and every program operation.
 
     The shell calls `handle` with each event, and performs the returned actions in order. After a
-    `Reduce` the event is not over: later ones wait in a backlog until the value comes, except that
-    the program gives something up. So a merge is atomic.
+    `Reduce` the event is not over: later events wait in a backlog until the value arrives. Only
+    answers to actions and a `ProgramGivesUp` do not wait. So a merge is atomic.
 
     Args:
-        strict: Refuse what is likely a mistake: collectives without a name that would be paired
-            although they stand in different lines. Otherwise each pair of lines is warned of once.
+        strict: Refuse to pair collectives without a name that are in different lines, which is
+            probably a mistake. Otherwise warn once of each pair of lines.
     """
 
     def __init__(self, num_replicas: int, *, strict: bool = False) -> None:
@@ -87,11 +87,11 @@ class CoordinatorState:
     # ------------------------------------------------------------ events
 
     def handle(self, event: CoordinatorEvent) -> list[CoordinatorAction]:
-        """Take one event, and return what the shell must do about it, in order.
+        """Take one event, and return the actions that the shell must perform, in order.
 
         Raises:
-            ProtocolError: A replica has sent what the protocol does not allow.
-            InvalidTransition: The event makes no sense now; it is a bug of the shell.
+            ProtocolError: A replica has sent a message that the protocol does not allow.
+            InvalidTransition: The event is not valid now; this is a bug of the shell.
         """
         runner = self._runner
         if isinstance(event, SETTLING):
@@ -126,7 +126,7 @@ class CoordinatorState:
 
     @property
     def now_s(self) -> float:
-        """Return the time of the event at hand."""
+        """Return the time of the current event."""
         return self._runner.now_s
 
     @property
@@ -141,7 +141,7 @@ class CoordinatorState:
 
     @property
     def deadline_s(self) -> float | None:
-        """Return when `TimePasses` may have a consequence although no message came."""
+        """Return the time at which `TimePasses` may have an effect without a message."""
         if self._runner.is_reducing:
             return None
         times = [self._runner.deadline_s, *(call.deadline_s for call in self._calls)]
@@ -169,7 +169,7 @@ class CoordinatorState:
         return self._runner.operate(event.token, self._start_later(event))
 
     def _start_later(self, event: ProgramCall) -> Steps:
-        """Start a call once the replicas have left those that the program gave up."""
+        """Wait until the replicas have left calls that the program gave up; then start a call."""
         try:
             yield from await_departures(self, event.token, range(self.num_replicas))
         except StillRunning as error:
@@ -178,7 +178,7 @@ class CoordinatorState:
         yield self._calls.start(event)
 
     def _give_up(self, event: ProgramGivesUp) -> list[CoordinatorAction]:
-        """Drop an operation; or a call, with a merge that waits for the value of a reduction."""
+        """Drop an operation; or a call, together with its merge that waits for a reduction."""
         self._runner.now_s = event.now_s
         self._runner.drop_operation(event.token)
         call = self._calls.of(event.token)
@@ -189,7 +189,7 @@ class CoordinatorState:
         return self._calls.abandon(call, why, event.why, event.now_s, by_program=True)
 
     def _merged(self, event: MergeFunctionReturns) -> list[CoordinatorAction]:
-        """Send every replica its slice of what a merge_call's function returned."""
+        """Send every replica its slice of the value that a merge_call's function returned."""
         call = self._calls.find(event.call_id)
         if call is None:
             raise InvalidTransition(f"call {event.call_id} does not run")
@@ -204,7 +204,7 @@ class CoordinatorState:
         """Send a replica the result of its host call."""
         call = self._calls.find(event.call_id)
         if call is None:
-            return []  # it has failed meanwhile
+            return []  # the call has failed meanwhile
         if call.in_service != event.replica_id:
             raise InvalidTransition(f"replica {event.replica_id} has no host call in service")
         call.answered(event.replica_id)
@@ -216,10 +216,10 @@ class CoordinatorState:
         return self.registry.statistics()
 
     def stuck(self, token: int, now_at: Mapping[int, str], now_s: float) -> str:
-        """Return what replicas do, a line each, for the error when nothing has moved for long.
+        """Return the activity of each replica in one line, for the error of a time-out.
 
         Args:
-            token: Of what the program waits for; the replicas of a call are described.
+            token: The token of the operation or call for which the program waits.
             now_at: The lines at which replicas are now, as far as that is known.
         """
         call = self._calls.of(token)
@@ -237,12 +237,12 @@ class CoordinatorState:
 
     @property
     def in_service(self) -> int | None:
-        """Return the replica for which the program does something now; None: for all of them."""
+        """Return the replica for which the program acts now; None if it acts for all replicas."""
         call = self._calls.innermost
         return None if call is None else call.in_service
 
     def go_on(self) -> Steps:
-        """Do whatever can happen now, after a request for an exchange."""
+        """Perform all steps that are possible now, after a request for an exchange."""
         return self._calls.go_on(self._calls.innermost, self.now_s)
 
     # ------------------------------------------------------------ messages
@@ -251,8 +251,8 @@ class CoordinatorState:
         message = event.message
         take_in_call = self._MESSAGES_OF_CALLS.get(message.__class__)
         if take_in_call is not None:
-            call = self._calls.find(message.call_id)  # type: ignore[attr-defined]  # they have it
-            if call is None:  # it has failed, and this replica did not know yet
+            call = self._calls.find(message.call_id)  # type: ignore[attr-defined]  # they all have one
+            if call is None:  # the call has failed, and the replica did not know it yet
                 return []
             return take_in_call(self, call, event.replica_id, message)
         take = self._MESSAGES.get(message.__class__)
@@ -330,19 +330,19 @@ class CoordinatorState:
         return self._after(call)
 
     def _after(self, call: CallState) -> list[CoordinatorAction]:
-        """Do what can happen after a message that has completed no collective."""
+        """Perform the steps that are possible after a message that completes no collective."""
         if self.registry.exchanges.is_open:
             return self._runner.run(self._calls.go_on(call, self.now_s))
         return self._calls.proceed(call, self.now_s)
 
     def validate(self) -> None:
-        """Assert what must hold after every event."""
+        """Assert the conditions that hold after every event."""
         self._calls.validate()
         self.registry.validate()
 
     # ------------------------------------------------------------ tables
 
-    # A `match` with so many cases would take longer than what follows.
+    # A `match` with so many cases would take longer than a look-up in these tables.
 
     _BEGINNINGS: ClassVar[Mapping[type, Begin]] = {
         MessageArrives: _take,
@@ -364,7 +364,7 @@ class CoordinatorState:
         Raised: _ended,
         Left: _left,
     }
-    """The methods for messages that have an effect after the failure of their call too."""
+    """The methods for messages that have an effect even after their call has failed."""
 
     _MESSAGES_OF_CALLS: ClassVar[Mapping[type, TakeInCall]] = {
         Contribution: _contribution,
@@ -376,4 +376,4 @@ class CoordinatorState:
         SyncRequest: _sync_request,
         HostCall: _host_call,
     }
-    """The methods for messages that are ignored after the failure of their call."""
+    """The methods for messages that are ignored after their call has failed."""

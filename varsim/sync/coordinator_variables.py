@@ -22,7 +22,7 @@ class CoordinatorBlock(Block):
     known, a cross-replica read needs no message, and a merge is sent as its resulting value.
 
     A block of one variable may have no mirror: its components may differ, and every replica applies
-    an operation to its own component. Then `components` holds those that are known, and `values`
+    an operation to its own component. Then `components` holds the known components, and `values`
     does not exist, so that reading it is an error.
     """
 
@@ -48,8 +48,8 @@ class CoordinatorBlock(Block):
         self.components: list[Array | None] = []  # by replica; empty while the mirror is known
         self.own_commits: list[int] = []  # by replica, beyond `versions`; empty if all are equal
         self.waited_until_s: Array = np.array(waited_until_s)
-        self.merges = 0  # not in the accounts yet, …
-        self.waited_s: Array = np.zeros(len(mirrors))  # … with the time that was waited for them
+        self.merges = 0  # merges that are not in the accounts yet, …
+        self.waited_s: Array = np.zeros(len(mirrors))  # … and the waiting time for them
 
     # ------------------------------------------------------------ values
 
@@ -58,18 +58,18 @@ class CoordinatorBlock(Block):
         return None if self.components else self.value(slot)
 
     def diverge(self) -> None:
-        """Note that the components may differ from now on."""
+        """Record that the components may differ from now on."""
         if not self.components:
             self.components = [self.values] * self.num_replicas
             del self.values
 
     def distrust(self) -> None:
-        """Note that any component may have changed."""
+        """Record that any component may have changed."""
         self.diverge()
         self.components = [None] * self.num_replicas
 
     def distrust_one(self, replica_id: int) -> None:
-        """Note that one component may have changed."""
+        """Record that one component may have changed."""
         self.diverge()
         self.components[replica_id] = None
 
@@ -166,7 +166,7 @@ class CoordinatorVariable:
     """The coordinator's knowledge of one variable. Its block holds the components' values."""
 
     account: Account
-    merges: bool  # whether replicas only change it together
+    merges: bool  # whether a write in replica context is a collective
     block: CoordinatorBlock
     slot: int = 0  # in the block
 
@@ -194,8 +194,8 @@ class CoordinatorVariables:
     """All variables of one cluster, each in one block.
 
     Variables that replicas write together share a block. One array operation and one commit serve
-    the whole block. When one of them is changed alone, it gets a block of its own. The others stay
-    where they are, but that block is not merged any more: the next merge of all makes a new one.
+    the whole block. If one of them is changed alone, it gets its own block. The others stay in the
+    old block, which is not merged any more: the next merge of all of them makes a new block.
     """
 
     def __init__(self, num_replicas: int) -> None:
@@ -255,7 +255,7 @@ class CoordinatorVariables:
         )
 
     def _retire(self, block: CoordinatorBlock) -> None:
-        """Merge a block no more; its variables may stay in it."""
+        """Stop merging a block as one array; its variables may stay in it."""
         if block.key in self._merged:
             self._settle(block)
             del self._merged[block.key]
@@ -274,7 +274,7 @@ class CoordinatorVariables:
         block.waited_s[:] = 0
 
     def validate(self, specs: Iterable[int]) -> None:
-        """Assert what must hold after every event."""
+        """Assert the conditions that hold after every event."""
         assert self.by_id.keys() <= set(specs)
         for variable_id, variable in self.by_id.items():
             block, mirror = variable.block, variable.mirror

@@ -82,10 +82,10 @@ _NOTHING: Final[tuple[ReplicaAction, ...]] = ()
 class _Call:
     call_id: int
     next_index: int = 0
-    left: int = 0  # collectives that have left this process
+    left: int = 0  # collectives that were sent
     settled: int = 0  # collectives whose commits have come
     aborted: str | None = None
-    awaits: ReplicaVariable | None = None  # the program waits until this variable owes nothing
+    awaits: ReplicaVariable | None = None  # the program waits for commits of this variable
     reads: bool = False  # whether it then reads the variable
     awaits_answer: bool = False  # the program waits for a message
 
@@ -126,7 +126,7 @@ class ReplicaState:
 
         Raises:
             VariableError: The policy, the dtype or the shape refuses a write; nothing has changed.
-            ProtocolError: The coordinator sent a message that this replica cannot have got.
+            ProtocolError: The coordinator sent a message that is not valid for this replica.
             InvalidTransition: The event is not valid now; this is a bug of the shell.
         """
         decide = self._DECISIONS.get(event.__class__)
@@ -332,7 +332,7 @@ class ReplicaState:
         return [Await(may_block=True)]
 
     def owes(self, variable_id: int) -> bool:
-        """Return whether a read must wait, because own writes are not committed yet."""
+        """Return whether a read must wait, because this replica's writes are not committed yet."""
         return self._owes(self.components.find(variable_id))
 
     def _owes(self, variable: ReplicaVariable) -> bool:
@@ -431,7 +431,7 @@ class ReplicaState:
         """
         call = self._innermost()
         if isinstance(event, FunctionUnwinds) and self.aborted is None:
-            raise InvalidTransition("the function unwinds, and no call has failed")
+            raise InvalidTransition("the function unwinds, although no call has failed")
         self._buffers.clear()
         if not isinstance(event, FunctionUnwinds):
             self._report.add(event.output, event.warnings)
@@ -446,7 +446,7 @@ class ReplicaState:
         return [*actions, *self._resume()]
 
     def validate(self) -> None:
-        """Assert what must hold after every event."""
+        """Assert the conditions that hold after every event."""
         self.components.validate()
         self._deferred.validate()
         if self._calls:

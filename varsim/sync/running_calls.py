@@ -1,4 +1,4 @@
-"""The running calls of the coordinator: how each starts, goes on and ends."""
+"""The running calls of the coordinator: how each call starts, continues and ends."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class RunningCalls:
             actions += self._all(message)
         start: Start | None = None
         for i, own in enumerate(event.arguments):
-            if start is None or start.arguments is not own:  # else one message does for both
+            if start is None or start.arguments is not own:  # else replicas share one message
                 start = Start(call_id=call_id, function_id=event.function_id, arguments=own)
             actions.append(Send(i, start))
         return actions
@@ -106,10 +106,11 @@ class RunningCalls:
         *,
         goes_on: bool,
     ) -> Steps:
-        """Do what all replicas have arrived at.
+        """Perform the collectives at which all replicas have arrived.
 
         Args:
-            goes_on: Do also what can happen after that; after a failure it is always done.
+            goes_on: Then also perform all further steps that are possible. After a failure this
+                always happens.
         """
         try:
             for collectives in complete:
@@ -129,14 +130,14 @@ class RunningCalls:
             yield from self.go_on(call, now_s)
 
     def go_on(self, call: CallState | None, now_s: float) -> Steps:
-        """Do whatever can happen now that did not depend on one message alone."""
+        """Perform all further steps that are possible now."""
         exchanges = self._registry.exchanges
         if exchanges.is_open:
             idle = range(self._registry.num_replicas) if call is None else call.idle()
             try:
                 yield from exchanges.advance(call, now_s, idle)
             except MismatchError as error:
-                assert call is not None, "what replicas wrote in calls that ended well is alike"
+                assert call is not None, "without a call, all replicas have made the same writes"
                 yield self._fail(call, error, now_s)
                 return
         if call is not None:
@@ -155,7 +156,7 @@ class RunningCalls:
         self, call: CallState, collectives: Collectives
     ) -> CoordinatorAction | list[CoordinatorAction]:
         first = collectives.arrivals[0].message
-        if isinstance(first, MergeCall):  # its replicas wait until it is done
+        if isinstance(first, MergeCall):  # the replicas wait until it is done
             messages = tuple(arrival.message for arrival in collectives.arrivals)
             return RunMerge(call.call_id, first.position, messages)  # type: ignore[arg-type]
         if isinstance(first, AllReduce):
@@ -206,12 +207,12 @@ class RunningCalls:
         by_program: bool = False,
         error: VarsimError | None = None,
     ) -> list[CoordinatorAction]:
-        """End a call before its replicas do: they stop where they wait next.
+        """End a call before its replicas end: each replica stops at its next wait.
 
         Args:
-            reason: For the replicas.
-            because: The same in a word or two, for errors about replicas that do not stop.
-            error: For the program, if it waits on behalf of a replica.
+            reason: The reason for the replicas.
+            because: The reason in one or two words, for errors about replicas that do not stop.
+            error: The error for the program, if it waits on behalf of a replica.
         """
         if self._calls.pop(call.call_id, None) is None:
             return []
