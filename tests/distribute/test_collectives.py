@@ -295,7 +295,7 @@ def test_collectives_in_one_line_cause_no_warning(strategy):
     assert (1.25, 1.25) == strategy.run(log_all(named=False))
 
 
-# ---------------------------------------------------------------- who did what
+# ---------------------------------------------------------------- descriptions in the error
 
 
 def test_the_replica_that_skips_a_write_is_named_first(simulated):

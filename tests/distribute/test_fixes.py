@@ -244,7 +244,7 @@ REFUSED = [
 
 
 def changed_by(operation: Operation, before: Any, after: Any) -> Any:
-    """Return what a write added, subtracted or assigned."""
+    """Return the value that a write added, subtracted or assigned."""
     match operation:
         case Operation.ASSIGN_ADD:
             return after - before

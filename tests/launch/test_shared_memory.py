@@ -309,7 +309,7 @@ def test_a_merge_does_not_wait_for_ever_for_a_helper(
     assert 2 == cluster.evaluate(2, "link.replica_id"), "its late answer is ignored"
 
 
-# ---------------------------------------------------------------- what is left
+# ---------------------------------------------------------------- after the end
 
 PROGRAM = """
 import os

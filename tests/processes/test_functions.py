@@ -1,4 +1,4 @@
-"""Functions and values in `strategy.run`: what is accepted, how often it is sent, what returns."""
+"""Functions and values in `strategy.run`: their kinds, how often they are sent, and the results."""
 
 from __future__ import annotations
 
@@ -325,7 +325,7 @@ def test_the_strategy_is_itself_on_a_replica(strategy: Strategy) -> None:
     assert 3 == strategy.run(lambda: strategy.num_replicas_in_sync)
 
 
-# ---------------------------------------------------------------- what else replicas do
+# ---------------------------------------------------------------- output, warnings, variables
 
 
 def test_output_of_replicas_is_shown_with_their_number(

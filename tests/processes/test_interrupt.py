@@ -59,7 +59,7 @@ def private_directories() -> list[Path]:
 
 
 FORKS_ON_PURPOSE = "ignore:This process:DeprecationWarning"
-"""Python 3.12 and later warn of a fork beside the threads of ZeroMQ."""
+"""Python 3.12 and later warn of a fork in a process with threads, such as those of ZeroMQ."""
 
 
 @contextmanager

@@ -126,7 +126,7 @@ def test_large_values_are_not_sent_through_sockets(
     assert sent["shared"] < 8 * SIZE / 10
 
 
-# ---------------------------------------------------------------- what was read stays
+# ---------------------------------------------------------------- read values never change
 
 
 @pytest.mark.parametrize("seed", range(many(3)))

@@ -2,7 +2,7 @@
 
 A program makes variables and then takes steps. A step happens in cross-replica context, or is one
 `strategy.run` in which all replicas do the same actions in the same order, each with its own
-values. Every step and action has an outcome: what it read, or that it was refused.
+values. Every step and action has an outcome: the values that it read, or a refusal.
 """
 
 from __future__ import annotations

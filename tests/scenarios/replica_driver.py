@@ -64,7 +64,7 @@ class DriverHost(Protocol):
         """Send a message."""
 
     def variable(self, name: str) -> DistributedVariable:
-        """Return the variable of a name."""
+        """Return the variable with this name."""
 
     def used(self, spec: VariableSpec, context: Context, operation: Operation) -> None:
         """Record that a cell of the policy table is used."""

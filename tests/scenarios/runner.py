@@ -225,7 +225,7 @@ class ScenarioRunner:
         del self._variables[step.words[0]]
 
     def variable(self, name: str) -> DistributedVariable:
-        """Return the variable of a name."""
+        """Return the variable with this name."""
         if name not in self._variables:
             raise ScenarioError(f"there is no variable {name!r}")
         return self._variables[name]

@@ -24,7 +24,7 @@ ends in `at FILE:LINE`.
     assign|assign_add|assign_sub replica=0 w 1.0        in replica context
     read replica=0 w · raise replica=0 TEXT · host_call replica=0 TEXT
     all_reduce replica=0 SUM 1.0 · all_gather replica=0 AXIS [1.0]
-    merge_call replica=0 TEXT, then what the program does, until `merged VALUE` or `fail TEXT`
+    merge_call replica=0 TEXT, then commands of the program, until `merged VALUE` or `fail TEXT`
     …; each of these three takes name=NAME, and the value of the first two may be a dict
     call … end replica=0 …          one strategy.run; without it, every block's replicas make one
     write w assign 1.0 · read w · values w · update w assign 1.0 · update w read · drop w

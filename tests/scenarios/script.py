@@ -121,7 +121,7 @@ def _end_of(word: str) -> int:
     return COORDINATOR if word == "coordinator" else int(word)
 
 
-# ---------------------------------------------------------------- what values look like
+# ---------------------------------------------------------------- the text of values
 
 
 def show(value: Any) -> str:

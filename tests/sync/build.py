@@ -333,7 +333,7 @@ def raised(text: str, *, call: int = 1) -> Raised:
     return Raised(call_id=call, exception=Payload(text), traceback=text, report=Report())
 
 
-# ---------------------------------------------------------------- what states do
+# ---------------------------------------------------------------- events and actions
 
 
 def handle(

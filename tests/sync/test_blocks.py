@@ -126,7 +126,7 @@ def test_a_member_may_be_in_another_block_next(cluster):
 
 
 def test_members_of_a_block_of_which_one_has_gone_are_merged_with_others(cluster):
-    """W leaves the block of three; V and U are united from there."""
+    """W leaves the block of three; then writes to V and U are merged as a new block."""
     cluster.perform(cluster.registry.write(W, ASSIGN, [array(100.0)] * 2, same=True))
     assert [[W]] == commits(cluster)
     for variable_ids in ((U, V), (W, U)):

@@ -113,7 +113,7 @@ def test_a_contribution_settles_when_its_last_bucket_has_come():
     assert [0, 2] == [commit.settled for commit in cluster.told(Commit)]
 
 
-# ---------------------------------------------------------------- what needs an order
+# ---------------------------------------------------------------- writes merged in order
 
 
 def test_an_open_shape_among_others_is_merged_in_order():

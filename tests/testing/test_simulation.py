@@ -155,7 +155,7 @@ def test_the_cluster_ends_with_its_block():
         strategy.run(w.read_value)
 
 
-# ---------------------------------------------------------------- what depends on no order
+# ---------------------------------------------------------------- results in every order
 
 
 def test_replicas_learn_of_a_failed_call_before_the_program(sent):

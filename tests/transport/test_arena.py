@@ -263,7 +263,7 @@ def test_the_limit_is_half_of_the_memory_or_what_the_environment_says(
     assert 123456789 == limit_bytes()
 
 
-# ---------------------------------------------------------------- what is left
+# ---------------------------------------------------------------- after the end
 
 
 def test_blocks_need_no_descriptors(make: Make) -> None:

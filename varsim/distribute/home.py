@@ -1,8 +1,9 @@
 """Restricts varsim to the thread that runs a replica's function.
 
 A thread that a replica's function starts, directly or by a pool, has no replica context. Without
-this module it would silently use the default strategy, with wrong results. A process that the
-function forks has a copy of the replica and of its socket: it would wait forever.
+this module the thread would silently use the default strategy, with wrong results. A process that
+the function forks has a copy of the replica and of its socket. Without this module the process
+would wait forever.
 """
 
 from __future__ import annotations

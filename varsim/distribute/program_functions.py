@@ -106,7 +106,7 @@ class ProgramFunctions:
             return FunctionReturns(self._codec.pack(result), *self._seen())
         except CallAborted:
             return FunctionUnwinds()  # the next report contains its output
-        except Exception as error:  # whatever the user's function raises goes to the program
+        except Exception as error:  # every exception of user code is sent to the program
             return self._raised(error)
 
     def _function(self, function_id: str) -> Any:

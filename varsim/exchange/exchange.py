@@ -26,7 +26,7 @@ from varsim.transport.transport import Transport
 
 @dataclass(frozen=True, slots=True)
 class Handover:
-    """What workers need in order to take part in an exchange."""
+    """The values that workers need to take part in an exchange."""
 
     descriptors: tuple[int, ...] = ()  # of open files, which worker processes inherit
     settings: str = ""  # only the exchange reads it
@@ -105,7 +105,7 @@ class WorkerExchange(Protocol):
         """
 
     def before_waiting(self) -> list[Frame]:
-        """Return an envelope that must leave before the worker waits; [] if there is none."""
+        """Return an envelope that must be sent before the worker waits; [] if there is none."""
 
 
 class Exchange(Protocol):

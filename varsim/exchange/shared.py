@@ -225,7 +225,7 @@ class SharedMemoryReducer:
         self._shared: _Shared | None = None
 
     def reduce(self, request: Reduce, send: SendSlices, now_s: float) -> Array | None:
-        """Return what `reduce.merge` gives, bit for bit; None if workers compute slices of it.
+        """Return the value of `reduce.merge`, bit for bit; None if workers compute slices of it.
 
         Args:
             send: Sends slices to workers, by replica_id.

@@ -1,4 +1,4 @@
-"""Events of `CoordinatorState`: messages, what the program does, and answers to actions.
+"""Events of `CoordinatorState`: messages, operations of the program, and answers to actions.
 
 Every event has its arrival time, in seconds of any steady clock, except the answers to `Reduce` and
 `Locate`. An operation of the program has a token: it ends with a `ProgramDone`, a `ProgramRefused`

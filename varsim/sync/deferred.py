@@ -201,12 +201,12 @@ class DeferredWrites:
         log.fold(after)
 
     def owes(self, variable_id: int) -> bool:
-        """Return whether a read must wait, because own writes are not exchanged."""
+        """Return whether a read must wait, because this replica's writes are not exchanged."""
         log = self._logs.get(variable_id)
         return log is not None and bool(log.entries)
 
     def delta(self, variable_id: int, count: int | None = None) -> Delta:
-        """Return the combined value of the first `count` writes; None: of all."""
+        """Return the combined value of the first `count` writes; None means all writes."""
         log = self._logs[variable_id]
         count = log.count if count is None else count
         return log.delta(variable_id, count, self._allocate)

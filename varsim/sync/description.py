@@ -47,7 +47,7 @@ MOST_LEAVES: Final = 4
 def at_collective(
     participants: Sequence[Participant], index: int, specs: Mapping[int, VariableSpec]
 ) -> tuple[Group, ...]:
-    """Group replicas by what they did at a collective that has not happened."""
+    """Group replicas by their operation at a collective that has not happened."""
     collectives = [participant.collective(index) for participant in participants]
     return grouped(
         (

@@ -49,7 +49,7 @@ def difference(
     """Return how two replicas' arrivals differ, if they cannot be combined.
 
     Args:
-        strict: Collectives without a name are not combined with those of another line.
+        strict: Collectives without a name are not combined if they are in different lines.
     """
     if type(first) is not type(second):
         return Mismatch.OPERATION

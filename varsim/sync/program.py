@@ -45,7 +45,7 @@ class Engine(Protocol):
 
     @property
     def now_s(self) -> float:
-        """Return the time of the event at hand."""
+        """Return the time of the current event."""
 
     @property
     def in_service(self) -> int | None:
@@ -129,7 +129,7 @@ class _OnVariable:
         if reason.shows_components and _is_small(self._spec):
             try:
                 components = yield from self.components(self._everyone)
-            except VarsimError:  # the refusal says more
+            except VarsimError:  # the refusal is the more useful error
                 components = None
         return fixes.refusal(self._spec, reason, operation, components, value)
 

@@ -57,9 +57,9 @@ class Account:
     size_bytes: int = 0
     waited_s: float = 0.0
     spared: int = 0
-    deferred: int = 0  # merges that ON_WRITE would have made by now, of a variable that defers
+    deferred: int = 0  # of a deferred variable: merges that ON_WRITE would have made
     exchange_messages: int = 0  # the part of `messages` in exchanges of deferred writes
-    exchange_bytes: int = 0  # the part of `size_bytes`, too
+    exchange_bytes: int = 0  # the same part of `size_bytes`
 
     @property
     def first_only(self) -> bool:
@@ -79,7 +79,7 @@ class Account:
         return num_replicas + (1 if self.first_only else num_replicas)
 
     def exchange_moved(self, messages: int, size_bytes: int) -> None:
-        """Count messages of an exchange of deferred writes, also among all messages."""
+        """Count messages of an exchange of deferred writes; `messages` includes them."""
         self.moved(messages, size_bytes)
         self.exchange_messages += messages
         self.exchange_bytes += size_bytes

@@ -34,7 +34,7 @@ class Straggler:
     site: CallSite
     started_s: float
     over_s: float  # when the call was over
-    because: str  # what ended it
+    because: str  # the reason for its end
     by_program: bool  # whether the program gave it up: by an interrupt, or by a time-out
     seen_at: str  # file:line of the replica's last message; empty: no message
 

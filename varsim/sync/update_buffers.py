@@ -1,4 +1,4 @@
-"""Supply arrays that a program fills and writes without a copy; copy all others that it writes."""
+"""Supply arrays that a program can fill and write without a copy; copy all other arrays."""
 
 from __future__ import annotations
 

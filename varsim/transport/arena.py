@@ -145,7 +145,7 @@ class Arena:
     # ------------------------------------------------------------ own blocks
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array | None:
-        """Return an uninitialised array in a block of its own; None if there is no room."""
+        """Return an uninitialised array in its own block; None if there is no room."""
         size_bytes = math.prod(shape) * dtype.itemsize
         block = self._take(size_class(size_bytes))
         if block is None:

@@ -51,7 +51,7 @@ _HEARTBEAT_TIMEOUT_MS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class DealerKeys:
-    """What a worker needs in order to connect to a coordinator with keys."""
+    """The keys that a worker needs to connect to a coordinator."""
 
     own: KeyPair
     server_public: bytes

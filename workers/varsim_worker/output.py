@@ -10,7 +10,7 @@ KEPT_CHARACTERS: Final = 64 * 1024
 
 
 class KeepingOutput(io.TextIOWrapper):
-    """A text stream that also keeps the end of what was written to it."""
+    """A text stream that also keeps the end of the text that was written to it."""
 
     def __init__(self, buffer: BinaryIO, log_path: str) -> None:
         super().__init__(buffer, encoding="utf-8", errors="backslashreplace", line_buffering=True)
@@ -35,7 +35,7 @@ class KeepingOutput(io.TextIOWrapper):
         self._dropped += excess
 
     def take(self) -> str:
-        """Return the end of what was written since the last call."""
+        """Return the end of the text that was written since the last call."""
         self._shorten()
         (text,) = self._parts
         if self._dropped:

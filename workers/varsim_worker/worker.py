@@ -71,7 +71,7 @@ def work(rendezvous: Rendezvous, replica_id: int, serve: Callable[[WorkerLink], 
     """Run the worker of a replica, in a process of its own.
 
     Returns:
-        The exit code: 0 when `serve` has returned, what user code gave to `sys.exit`, or 1 after
+        The exit code: 0 when `serve` has returned, that of a `sys.exit` in user code, or 1 after
         any other exception, whose traceback goes to stderr.
     """
     system.name_process(f"varsim-{replica_id}")

@@ -1,4 +1,4 @@
-"""The policy table: what an operation on a variable does, by synchronization and context.
+"""The policy table: the effect of an operation on a variable, by synchronization and context.
 
 Each policy has one file with its rows; the table is assembled from them. `docs/semantics.md` shows
 the table on one page and explains it; the golden cases in `tests/golden` compare each cell with
