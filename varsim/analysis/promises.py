@@ -52,6 +52,7 @@ class Promise:
     merges: bool  # replicas write it only together; every write is a merge
     deferred: bool  # replicas write it only together; writes are exchanged later
     apart: bool  # replicas write it without a collective
+    local_reads: bool  # replicas are meant to read components that lack others' writes
     every: int  # number of local writes after which a replica takes part in a collective
 
     @property
@@ -137,5 +138,6 @@ def promise_of(row: VariableRow, packages: Mapping[str, str] | None = None) -> P
         merges=together and not kind.late,
         deferred=together and kind.late,
         apart=not kind.every and (kind.gathered or (kind.mirrored and not together)),
+        local_reads=kind.local_reads,
         every=kind.every,
     )

@@ -13,5 +13,6 @@ class SynchronizationPromise:
     mirrored: bool = False  # all components hold one value, unless one is written alone
     late: bool = False  # replicas' joint writes are exchanged later
     gathered: bool = False  # a read by the program combines the components
+    local_reads: bool = False  # replicas are meant to read components that lack others' writes
     every: int = 0  # number of local writes after which a replica takes part in a collective
     checkers: tuple[type[Any], ...] = ()  # of promises specific to this synchronization

@@ -148,7 +148,10 @@ def _print_costs(console: Console, title: str, groups: Sequence[Sequence[Effect]
     labels = [label for name, pair in zip(names, settings, strict=True) for label in (name, *pair)]
     show_table(console, title, labels, columns, whole=True)
     _say(console, IF_ALONE)
-    _say(console, "stale: reads in replicas that lack earlier writes of other replicas")
+    _say(
+        console,
+        "stale: reads in replicas that lack earlier writes of others, unless the policy intends it",
+    )
     console.print()
 
 

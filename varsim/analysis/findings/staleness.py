@@ -8,13 +8,15 @@ and the components were not synchronised since. A read is not stale if its repli
 component: the replica accumulates. The write must follow in the same call; or before the next
 synchronisation, if the program synchronises the components and they are not parts of a sum. An add
 to a part of a sum does not count as such a write: it needs no read. Without an aggregation, no read
-is stale before the program first synchronises the components.
+is stale before the program first synchronises the components. If the policy of a variable intends
+such reads, they are a note instead of a finding.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -29,11 +31,14 @@ from varsim.analysis.findings.model import (
     times,
 )
 from varsim.analysis.findings.variable_facts import VariableFacts
+from varsim.analysis.outcome import Note
 from varsim.tracing.history import Event
 
 STALE_READ: Final = FindingKind(name="stale read", about_values=True)
 
 _NEVER: Final = (0, 0.0)
+
+_MOST_NAMES: Final = 3  # of variables in a note
 
 _KEPT_COMMITS: Final = 128
 """Commits of a variable whose times are kept; older ones count as old as the oldest kept."""
@@ -327,17 +332,31 @@ class LocalStaleness(Finder):
         return state
 
     def finish(self) -> list[Finding]:
-        """Return one finding for each variable with stale reads."""
+        """Return one finding for each variable with stale reads that its policy does not intend."""
+        return [
+            _finding(facts, staleness, "write", _remedy(facts))
+            for facts, staleness in self._stale()
+            if not facts.local_reads
+        ]
+
+    def notes(self) -> list[Note]:
+        """Return a note for each synchronization that intends stale reads, if there are some."""
+        intended: defaultdict[str, list[tuple[VariableFacts, Staleness]]] = defaultdict(list)
+        for facts, staleness in self._stale():
+            if facts.local_reads:
+                intended[facts.synchronization].append((facts, staleness))
+        return [_note(name, found) for name, found in intended.items()]
+
+    def _stale(self) -> Iterator[tuple[VariableFacts, Staleness]]:
+        """Yield the variables with stale reads, after the last event."""
         for replica_id in range(self.num_replicas):
             self._end_call(replica_id)
-        found = []
         for number, state in sorted(self._states.items()):
             state.end_of_period()
             facts = self._variables[number]
             staleness = state.staleness(summed=facts.summed)
             if staleness.evidence.count:
-                found.append(_finding(facts, staleness, "write", _remedy(facts)))
-        return found
+                yield facts, staleness
 
     def _write(self, event: Event, variable: int, state: UnsyncedWrites) -> None:
         replica_id, facts = event.process, self._variables[variable]
@@ -408,6 +427,18 @@ def _remedy(facts: VariableFacts) -> str:
     return (
         "Synchronise it before these reads, more often, or choose ON_WRITE with an aggregation "
         "if every read must see every write."
+    )
+
+
+def _note(synchronization: str, found: Sequence[tuple[VariableFacts, Staleness]]) -> Note:
+    names = [facts.name for facts, _ in found[:_MOST_NAMES]]
+    more = f" and {len(found) - len(names)} more" if len(found) > len(names) else ""
+    reads = sum(sum(staleness.reads.values()) for _, staleness in found)
+    stale = sum(staleness.evidence.count for _, staleness in found)
+    return Note(
+        text=f"whether reads of {', '.join(names)}{more} in replicas are too old: {stale:,} of "
+        f"{times(reads, 'read')} lacked earlier writes of other replicas, as {synchronization} "
+        "intends"
     )
 
 

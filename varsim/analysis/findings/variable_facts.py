@@ -26,6 +26,7 @@ class VariableFacts:
     merged: bool  # mirrored, and every write in a replica is a collective
     deferred: bool  # mirrored; writes stay on a replica until a read needs them
     gathered: bool  # a read by the program aggregates the components
+    local_reads: bool  # replicas are meant to read components that lack others' writes
     own: bool  # each component belongs to its replica and is never aggregated
     summed: bool  # gathered, and a component is only a part of the value
     first: bool  # of the replicas' values, only the first replica's is used
@@ -51,6 +52,7 @@ def _facts(row: VariableRow) -> VariableFacts:
         merged=promise.merges,
         deferred=promise.deferred,
         gathered=gathered,
+        local_reads=promise.local_reads,
         own=not promise.mirrored and not gathered,
         summed=gathered and promise.aggregation == "SUM",
         first=promise.aggregation == "ONLY_FIRST_REPLICA",

@@ -80,4 +80,6 @@ def promise(parameters: list[str]) -> SynchronizationPromise:
     (every,) = map(int, parameters)
     if every < 1:
         raise ValueError(f"{every} is not a number of writes")
-    return SynchronizationPromise(gathered=True, every=every, checkers=(Averaging,))
+    return SynchronizationPromise(
+        gathered=True, local_reads=True, every=every, checkers=(Averaging,)
+    )
