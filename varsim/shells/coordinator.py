@@ -111,7 +111,6 @@ class Coordinator:
         self._tokens: dict[int, int] = {}  # call_id → token, of calls that run
         self._work: deque[RunMerge | PerformHostCall] = deque()
         self._outgoing: dict[int, list[Message]] = {}
-        self._reducing = False  # whether a reduction is computed elsewhere
         self._forgotten: list[int] = []
         self._lost: tuple[int, Lost] | None = None
         self._closed = False
@@ -171,7 +170,7 @@ class Coordinator:
         self._next_token += 1
         try:
             self._handle(event)
-            while token not in self._answers or self._reducing:
+            while token not in self._answers or self.state.is_reducing:
                 self._turn(token)
         except BaseException as error:
             self._give_up(token, error)
@@ -188,7 +187,6 @@ class Coordinator:
             self._notes.finished(call_id, said, self._outgoing.values())
         self._answers.pop(token, None)
         self._handle(ProgramGivesUp(token, type(error).__name__, self._channel.now_s()))
-        self._reducing = self.state.is_reducing
         if call_id is not None and self._lost is None:
             self._flush()
 
@@ -258,7 +256,7 @@ class Coordinator:
 
         While workers compute slices of a reduction, no message that lets them continue is sent.
         """
-        if not self._reducing:
+        if not self.state.is_reducing:
             self._flush()
             if self._work:
                 self._do(self._work.popleft())
@@ -310,7 +308,6 @@ class Coordinator:
             elif isinstance(message, Lost):
                 self._lost = replica_id, message
             else:
-                self._reducing = False
                 self._handle(message)
         self._check()
         return bool(arrivals)
@@ -338,7 +335,6 @@ class Coordinator:
         except BaseException:
             self._decide(ReductionFailed(action.token))
             raise
-        self._reducing = value is None
         return [] if value is None else [ReductionDone(action.token, value)]
 
     def _perform(self, action: OfTheProgram) -> None:
