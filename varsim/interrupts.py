@@ -113,7 +113,7 @@ class Interrupts:
             if self.pending and not self._has_raised:
                 signal.raise_signal(signal.SIGINT)  # for the previous handler
         if isinstance(error, Exception) and came_of_interrupt(error):
-            raise KeyboardInterrupt from None  # the error may be the ImportError of a cut import
+            raise KeyboardInterrupt from None  # also for an ImportError that SIGINT caused
 
     def enable(self) -> None:
         """Let SIGINT raise from now on, even if one has just raised.

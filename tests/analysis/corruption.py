@@ -19,7 +19,7 @@ class Corrupted:
 
     how: str
     events: list[Event]
-    harmless: str = ""  # why the history is still that of a right run
+    harmless: str = ""  # why the history is still that of a correct run
     complete: bool = True
 
 
@@ -69,7 +69,7 @@ def lost_event(story: Healthy, chance: random.Random) -> Corrupted:
 
 
 def swapped(story: Healthy, chance: random.Random) -> Corrupted:
-    """Swap two consecutive events of a process; effects keep their causes."""
+    """Swap two consecutive events of a process; events caused by them keep their causes."""
     index, first = _choose(story, chance, lambda one: _next(story.events, one) is not None)
     second = _next(story.events, first)
     other = story.events.index(second)
@@ -98,7 +98,7 @@ def _at(at: Event, what: Event) -> Event:
 # ---------------------------------------------------------------- whether an order matters
 
 DEFERRED_NUMBER = 9
-"""Commits of the adaptive variable, which is created last, are left out."""
+"""The number of the adaptive variable, which is created last."""
 
 CHANGES = frozenset({"create", "write", "commit", "install"})
 LOOKS = frozenset({"read", "component"})

@@ -1,8 +1,8 @@
 """A history of a run without faults, with variables of every kind and all events recorded.
 
-It is made without the engine and without the judge: a few lines of arithmetic, and the events that
-a run would have recorded. Every value is a small whole number, so that no sum rounds; every write
-changes something, and is read before the next one.
+It uses no code of the engine or of the judge: a few lines of arithmetic make the events that a run
+would have recorded. Every value is a small whole number, so that no sum rounds. Every write changes
+its component, and is read before the next one.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ class Healthy(HistoryBuilder):
     def _program_writes(self) -> None:
         for name in self.chance.sample(["w", "s", "p", "t", "m", "n"], 3):
             number = self._number()
-            number += number in self.held[name]  # so that it changes something everywhere
+            number += number in self.held[name]  # so that the write changes every component
             self.held[name] = [number] * REPLICAS
             self.versions[name] += 1
             self.add(PROGRAM, "write", name, self._mirror(name), operation="assign")

@@ -71,7 +71,7 @@ def test_each_variable_gets_what_its_reads_need(tmp_path: Path):
     found = advice(run(tmp_path).directory)
 
     assert found["weight"].keeps
-    assert "would be cheaper, but change" in found["weight"].proof
+    assert "would be cheaper, but would change" in found["weight"].proof
     assert "ON_READ" == found["seen"].effect.after.synchronization.name
     assert found["seen"].effect.harmless
     assert "read by the program 1×" in found["seen"].proof

@@ -60,7 +60,7 @@ class ActiveRun:
     checked: bool = False
     strategies: list[ObservedStrategy] = field(
         default_factory=list
-    )  # the report describes the first
+    )  # the report is about the first one
     step: int = 0
     total: int | None = None
     metrics: dict[str, Plain] = field(default_factory=dict)

@@ -182,7 +182,7 @@ _FEW: Final = 4
 
 _CLEARLY_LESS: Final = 0.9  # times the bare star; both medians have a spread
 _BUSY: Final = 0.5  # times the cores: the load in the minute before
-_UNSTEADY: Final = 0.3  # half the interquartile range divided by the median, of a typical figure
+_UNSTEADY: Final = 0.3  # median over all figures of half the interquartile range ÷ the median
 
 
 def reading(bench: Bench) -> list[str]:

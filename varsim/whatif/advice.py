@@ -255,7 +255,7 @@ def _reason(effect: Effect, tried: Mapping[Settings, Effect], mends: tuple[str, 
         rounded = f" ({effect.rounded:,} of them up to rounding)" if effect.rounded else ""
         return f"Every read gives the same value in the replay{rounded}."
     if effect.cost_before.messages == 0:
-        return "It costs nothing."
+        return "Its synchronisation costs nothing."
     cheaper = [one for one in tried.values() if _is_worth_it(one)]
     if not cheaper:
         return "No other setting is much cheaper."
@@ -270,8 +270,8 @@ def _reason(effect: Effect, tried: Mapping[Settings, Effect], mends: tuple[str, 
     if other.first is None:
         return f"{name} would be cheaper, but {other.unknown:,} reads cannot be checked."
     return (
-        f"{name} would be cheaper, but change {other.changed:,} of {other.reads:,} reads, first in "
-        f"step {other.first.step} at {other.first.location}."
+        f"{name} would be cheaper, but would change {other.changed:,} of {other.reads:,} reads, "
+        f"first in step {other.first.step} at {other.first.location}."
     )
 
 
