@@ -67,7 +67,7 @@ class DistributedVariable(Variable, DistributedValues):
 
     @property
     def merges(self) -> bool:
-        """Return whether every write in replica context is a merge."""
+        """Return whether a write in replica context combines the values of all replicas."""
         return policies.merges(self.spec)
 
     @property

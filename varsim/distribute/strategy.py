@@ -138,7 +138,7 @@ class Strategy(ABC):
     def experimental_distribute_values_from_function(
         self, value_fn: Callable[[ValueContext], Any]
     ) -> Any:
-        """Call `value_fn` for each replica; return a PerReplica of the results, or a structure."""
+        """Call `value_fn` for each replica; return a (structure of) PerReplica."""
         count = self.num_replicas_in_sync
         return _per_replica([value_fn(ValueContext(i, count)) for i in range(count)])
 

@@ -51,7 +51,7 @@ class DistributedValues:
         frame = current_frame()
         if frame is None or frame.replica is None:
             raise DistributedValueError(
-                f"a {type(self).__name__} has one value per replica and is not a value: use it in "
+                f"a {type(self).__name__} has one value per replica, not a single one: use it in "
                 "strategy.run, strategy.reduce or strategy.experimental_local_results"
             )
         replica = frame.replica

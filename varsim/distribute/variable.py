@@ -197,7 +197,7 @@ class Variable(ArrayLike, metaclass=_VariableMeta):
 
     @property
     def synchronization(self) -> Synchronization:
-        """Return the synchronization in force; AUTO only where nothing is distributed."""
+        """Return the synchronization in force; AUTO without replicas, or if AUTO is adaptive."""
         return self._synchronization
 
     @property

@@ -87,7 +87,7 @@ class CallState:
         self._since_s = started_s  # the start of the call, or its last collective
         self._crossed: dict[
             frozenset[str], tuple[ExplicitCollective, ...]
-        ] = {}  # by locations, the first
+        ] = {}  # by locations: the first of each set
 
     # ------------------------------------------------------------ collectives
 
@@ -124,7 +124,7 @@ class CallState:
         return self._complete(now_s)
 
     def _first_difference(self, participant: Participant, arrival: Arrival) -> int | None:
-        """Return the first position where an arrival differs from the replica furthest ahead.
+        """Return the first position where an arrival and that of the furthest replica differ.
 
         All others agree with that replica, or the call is doomed at an earlier position.
         """
@@ -180,7 +180,7 @@ class CallState:
         self._doomed_at = position if self._doomed_at is None else min(position, self._doomed_at)
 
     def release(self, collectives: Collectives) -> None:
-        """Record that collectives are answered; the replicas that waited for them run again."""
+        """Record that collectives are answered; the replicas that waited for them continue."""
         answered = not isinstance(collectives.arrivals[0].message, Contribution)
         for participant in self.participants:
             waits_for = participant.waits_for

@@ -84,11 +84,11 @@ class ReplicaVariable:
         return int(self.block.versions[self.slot])
 
     def component(self) -> Array:
-        """Return the component; the caller does not write to it."""
+        """Return the component; the caller must not write to it."""
         return self.block.value(self.slot)
 
     def write_locally(self, operation: Operation, value: Array) -> None:
-        """Change the component, in a block of one variable. The caller keeps its own array."""
+        """Change the component, in a block of one variable. The caller may reuse its array."""
         self.diverged = True
         block = self.block
         if block.is_owned and operation is not Operation.ASSIGN:

@@ -166,7 +166,7 @@ class CoordinatorVariable:
     """The coordinator's knowledge of one variable. Its block holds the components' values."""
 
     account: Account
-    merges: bool  # whether a write in replica context is a collective
+    merges: bool  # whether a write in replica context combines the values of all
     block: CoordinatorBlock
     slot: int = 0  # in the block
 

@@ -75,7 +75,7 @@ class Exchanges:
         self._open: dict[int, _Deferral] = {}  # those with watermarks
         self._starts: dict[
             int, dict[int, list[WriteCount]]
-        ] = {}  # call → variable → told before it
+        ] = {}  # call → variable → write counts before it
         self._requests: dict[Request, tuple[int, int]] = {}  # of the program → variable, count
         self._next_request_id = 1
 
@@ -114,7 +114,7 @@ class Exchanges:
             deferral.told[replica_id] = WriteCount(count, operations)
 
     def end(self, call: CallState) -> MismatchError | None:
-        """Record that all replicas have returned; return the error if they did not write alike."""
+        """Record that all replicas have returned; return the error if their writes differ."""
         starts = self._starts[call.call_id]
         for variable_id, before in starts.items():
             deferral = self._deferrals.get(variable_id)
@@ -215,7 +215,7 @@ class Exchanges:
         return deferral.exchanged.count
 
     def take(self, replica_id: int, reply: DeltaReply) -> None:
-        """Take a delta that a replica was requested to send."""
+        """Take a delta that was requested from a replica."""
         delta = reply.delta
         deferral = self._open.get(delta.variable_id)
         if deferral is None or deferral.requested.get(replica_id) != reply.request_id:
@@ -229,7 +229,7 @@ class Exchanges:
     # ------------------------------------------------------------ exchanges
 
     def advance(self, call: CallState | None, now_s: float, idle: Sequence[int]) -> Steps:
-        """Pull deltas and exchange all writes for which it is possible now.
+        """Request deltas, and exchange all writes that can be exchanged now.
 
         Raises:
             MismatchError: The replicas have not made the same writes.

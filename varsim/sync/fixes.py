@@ -66,7 +66,7 @@ FEW_BYTES: Final = 1024
 def alternatives(
     spec: VariableSpec, *, strict: bool = False
 ) -> Iterator[tuple[ChangeSetting, VariableSpec]]:
-    """Yield each change of one setting that can be created, and the spec after the change.
+    """Yield each change of a setting with which the variable can be created, and its new spec.
 
     Changes that TensorFlow refuses come last.
     """

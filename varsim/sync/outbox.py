@@ -30,7 +30,7 @@ class _Known:
 
 
 class Outbox:
-    """Collects the writes of one replica, and packs them when they leave.
+    """Collects the writes of one replica, and packs them when they are sent.
 
     A program writes the same variables in the same lines at every step. So each write is identified
     by its object, and a sequence that was sent before by the id of its layout.

@@ -56,7 +56,7 @@ class Engine(Protocol):
 
     @property
     def stragglers(self) -> Stragglers:
-        """Return the replicas that are still in calls that are over."""
+        """Return the replicas that still run calls that are over."""
 
 
 def operate(event: ProgramOperation, registry: VariableRegistry, engine: Engine) -> Steps:
@@ -191,7 +191,7 @@ class _OnVariable:
         """Return the components after an add, where their shapes may differ.
 
         Raises:
-            ShapeError: One of the components does not fit; none changes.
+            ShapeError: The value does not fit one of the components; no component changes.
         """
         before = yield from self.components(self._everyone)
         both = list(zip(before, values, strict=True))

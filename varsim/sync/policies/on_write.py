@@ -46,7 +46,7 @@ class Merge(Cell):
 
 
 CROSS_REPLICA: Final[dict[Operation, Row]] = {
-    # Inside merge_call is cross-replica context too.
+    # The function of a merge_call runs in cross-replica context, too.
     Operation.READ: Mirror(),
     **on_every_write(Broadcast(per_component=True)),
 }
