@@ -306,7 +306,7 @@ def test_a_variable_that_only_some_replicas_create(stage: MismatchCluster) -> No
         text = stage.fails(RuntimeError, step)
 
     assert "creates variable 'made by 1'" in text
-    assert "where replica 0 created 'made by 0'" in text
+    assert "but replica 0 created 'made by 0'" in text
 
 
 def test_a_replica_that_catches_the_error_cannot_go_on(stage: MismatchCluster) -> None:
