@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from varsim import distribute
     from varsim.distribute.functions import function
+    from varsim.distribute.indexed_slices import IndexedSlices
     from varsim.distribute.variable import Variable, variable_creator_scope
     from varsim.errors import ConfigError, VarsimError, VarsimWarning
     from varsim.experiments.finished_run import FinishedRun, run_experiment
@@ -25,6 +26,7 @@ _HOMES = {
     "ConfigError": "varsim.errors",
     "CustomPolicy": "varsim.sync.policies.custom",
     "FinishedRun": "varsim.experiments.finished_run",
+    "IndexedSlices": "varsim.distribute.indexed_slices",
     "Job": "varsim.workloads.job",
     "LocalSGD": "varsim.sync.policies.local_sgd",
     "Variable": "varsim.distribute.variable",
@@ -42,6 +44,7 @@ __all__ = [
     "ConfigError",
     "CustomPolicy",
     "FinishedRun",
+    "IndexedSlices",
     "Job",
     "LocalSGD",
     "Variable",

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from varsim.distribute.indexed_slices import IndexedSlices
 from varsim.distribute.values import DistributedValues
 from varsim.errors import (
     DistributedValueError,
@@ -67,6 +68,8 @@ def as_operand(value: Any, dtype: np.dtype[np.generic], variable: str) -> Array:
             raise _out_of_range(value, dtype, variable) from error
     if getattr(value, "is_variable", False):
         return as_operand(value.convert(), dtype, variable)
+    if isinstance(value, IndexedSlices):
+        value = np.asarray(value)
     if isinstance(value, np.ndarray) and value.dtype.kind != "O":
         if value.dtype != dtype:
             raise DtypeError(

@@ -1,0 +1,53 @@
+"""`tf.IndexedSlices` holds rows of an array, and can become the array."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import varsim as tf
+from varsim.errors import ShapeError, ValueTypeError
+
+
+def test_rows_with_the_same_index_are_added() -> None:
+    """As `tf.convert_to_tensor` does."""
+    slices = tf.IndexedSlices(np.array([[1.0], [2.0], [4.0]]), [2, 0, 2], dense_shape=(3, 1))
+
+    assert [[2.0], [0.0], [5.0]] == np.asarray(slices).tolist()
+    assert [[-2.0], [0.0], [-5.0]] == np.asarray(-slices).tolist()
+    assert ((3, 1), np.float64) == (slices.shape, slices.dtype)
+
+
+def test_a_dense_write_takes_slices_with_a_dense_shape() -> None:
+    """Optimizers may pass them to `assign_sub`."""
+    v = tf.Variable(np.full(3, 10, np.float32))
+
+    v.assign_sub(tf.IndexedSlices(np.ones(2, np.float32), [1, 1], dense_shape=(3,)))
+
+    assert [10.0, 8.0, 10.0] == v.numpy().tolist()
+
+
+@pytest.mark.parametrize(
+    ("slices", "said"),
+    [
+        (tf.IndexedSlices([1.0], [0]), "Give a dense_shape"),
+        (tf.IndexedSlices([1.0], [3], dense_shape=(3,)), "not a row"),
+        (tf.IndexedSlices([1.0], [-1], dense_shape=(3,)), "not a row"),
+        (tf.IndexedSlices([1.0, 2.0], [0], dense_shape=(3,)), "not rows of"),
+    ],
+)
+def test_slices_that_cannot_become_an_array_say_why(slices: tf.IndexedSlices, said: str) -> None:
+    """The remedy is in the sentence."""
+    with pytest.raises(ShapeError, match=said):
+        np.asarray(slices)
+
+
+def test_indices_are_integers() -> None:
+    """A float index would select a row by rounding."""
+    with pytest.raises(ValueTypeError, match="must be integers"):
+        tf.IndexedSlices([1.0], [0.5])
+
+
+def test_no_rows_need_no_dtype_of_indices() -> None:
+    """An empty list has no dtype."""
+    assert [0.0, 0.0] == np.asarray(tf.IndexedSlices(np.empty(0), [], (2,))).tolist()
