@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
+import weakref
 from collections import Counter
 
 import pytest
@@ -17,7 +19,7 @@ from varsim.sync.replica_state import ReplicaState
 from varsim.testing import simulated_cluster
 from varsim.testing.simulation import SimulatedNetwork
 
-SEEDS = many(200)
+SEEDS = many(100)
 """The number of event orders in which each program runs; about 2 ms each."""
 
 ONLY = os.environ.get("VARSIM_TEST_SEED")
@@ -131,6 +133,20 @@ def test_a_seed_finds_a_replica_that_counts_wrongly(monkeypatch):
 
     with simulated_cluster(seed=3), pytest.raises(AssertionError, match="numbers its collectives"):
         PROGRAMS[0]()
+
+
+def test_memory_of_a_cluster_that_has_ended_is_freed():
+    def ended():
+        with simulated_cluster():
+            strategy = cluster()
+            w = made(strategy, 0.0, "ON_WRITE", "SUM")
+            strategy.run(lambda: w.assign_add(1.0) and None)
+        return weakref.ref(strategy), weakref.ref(strategy.coordinator)
+
+    of_strategy, of_coordinator = ended()
+    gc.collect()
+
+    assert (None, None) == (of_strategy(), of_coordinator())
 
 
 def test_two_clusters_are_independent():

@@ -128,7 +128,9 @@ class SimulatedNetwork:
         while True:
             arriving = [i for i, queue in enumerate(self._to_coordinator) if queue]
             runnable = [
-                i for i, queue in enumerate(self._to_replica) if queue and not self._workers[i].dead
+                i
+                for i, worker in enumerate(self._workers)
+                if self._to_replica[i] and not worker.dead
             ]
             waiting = len(arriving) + len(runnable)
             if self._reduction is not None and self._chooses(waiting + 1) == waiting:
@@ -186,6 +188,7 @@ class SimulatedNetwork:
             if not worker.dead:
                 self._run(replica_id, len(self._to_replica[replica_id]))
             worker.kill()
+        self._workers.clear()  # they refer to the strategy, whose finalizer refers to this network
         if self.trace is not None:
             self.trace.close()
 
