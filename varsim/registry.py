@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from varsim.errors import ConfigError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 T = TypeVar("T")
 
@@ -97,4 +99,6 @@ class Registry(Generic[T]):
     def _foreign(self) -> dict[str, EntryPoint]:
         if not self.group:
             return {}
+        from importlib.metadata import entry_points  # takes longer to import than this package
+
         return {one.name: one for one in entry_points(group=self.group)}
