@@ -107,15 +107,23 @@ class LeakCheck:
 
     def end_processes(self) -> None:
         """Kill leaked processes, so that they do not disturb other tests."""
-        for pid in _descendants(self._mark) - self._processes:
+        for pid in self._started():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+    def _started(self) -> set[int]:
+        """Return the running processes that started after the snapshot.
+
+        A child is one of them without the mark too: its environment is empty while it starts.
+        """
+        children = {pid for pid in _children() if is_running(pid)} - self._before.children
+        return children | (_descendants(self._mark) - self._processes)
 
     def _left(self) -> list[str]:
         before, now = self._before, snapshot(self._temporary)
         left: list[str] = []
         if now.children - before.children or now.children_faults != before.children_faults:
-            left += map(_describe_process, sorted(_descendants(self._mark) - self._processes))
+            left += map(_describe_process, sorted(self._started()))
         left += [f"thread {thread.name}" for thread in now.threads - before.threads]
         left += [
             f"{count} descriptor(s): {target}"

@@ -39,6 +39,15 @@ def test_a_child_is_found_and_ended(check: LeakCheck) -> None:
         child.wait()
 
 
+def test_a_child_without_the_mark_of_the_run_is_found(check: LeakCheck) -> None:
+    child = subprocess.Popen(["/bin/sleep", "60"], env={})
+    try:
+        assert [f"process {child.pid}: /bin/sleep 60"] == check.leaks()
+    finally:
+        child.kill()
+        child.wait()
+
+
 def test_an_orphan_is_found_after_its_parent_has_ended(check: LeakCheck) -> None:
     program = (
         "import subprocess; print(subprocess.Popen(['sleep', '60'], stdout=subprocess.DEVNULL).pid)"
