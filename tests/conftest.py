@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
@@ -29,6 +30,15 @@ def pytest_configure() -> None:
     in_ci = bool(os.environ.get("CI"))
     settings.register_profile("varsim", deadline=None, derandomize=in_ci)
     settings.load_profile("varsim")
+
+
+def pytest_collection_finish() -> None:
+    """Exclude modules and collected tests, which live as long as the run, from garbage collection.
+
+    Otherwise each full collection looks at all of them again.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

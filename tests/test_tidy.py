@@ -20,6 +20,14 @@ from tests.tidy.source import ROOT, Source, Violation, sources, texts
 Rule = Callable[[Source], Iterator[Violation]]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def free_sources() -> Iterator[None]:
+    """Free the syntax trees after these tests: garbage collections look at all nodes."""
+    yield
+    sources.cache_clear()
+    texts.cache_clear()
+
+
 def check(rule: Rule, project: Iterable[Source]) -> None:
     findings = [finding for source in project for finding in rule(source)]
     if findings:

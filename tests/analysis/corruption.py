@@ -70,8 +70,9 @@ def lost_event(story: Healthy, chance: random.Random) -> Corrupted:
 
 def swapped(story: Healthy, chance: random.Random) -> Corrupted:
     """Swap two consecutive events of a process; events caused by them keep their causes."""
-    index, first = _choose(story, chance, lambda one: _next(story.events, one) is not None)
-    second = _next(story.events, first)
+    at = {(one.process, one.number): one for one in story.events}
+    index, first = _choose(story, chance, lambda one: (one.process, one.number + 1) in at)
+    second = at[first.process, first.number + 1]
     other = story.events.index(second)
     events = [*story.events]
     events[index] = _at(first, second)
@@ -83,12 +84,6 @@ def swapped(story: Healthy, chance: random.Random) -> Corrupted:
 
 
 CORRUPTIONS = (another_value, another_digest, another_version, lost_event, swapped)
-
-
-def _next(events: Sequence[Event], event: Event) -> Event | None:
-    number = event.number + 1
-    later = (one for one in events if one.process == event.process and one.number == number)
-    return next(later, None)
 
 
 def _at(at: Event, what: Event) -> Event:

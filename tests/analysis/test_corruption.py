@@ -15,7 +15,7 @@ from tests.effort import many
 from varsim.analysis.verdict import Outcome, judge, overall
 from varsim.tracing.history import Event, open_history
 
-SEEDS = 1000
+SEEDS = 500
 GARBAGE_SEEDS = 200
 STORIES = 10
 

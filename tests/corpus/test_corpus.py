@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from tests.corpus.harness import FOLDER, ExpectedFinding, marks, programs, run
 from varsim.analysis.search import SEARCHED_KINDS
+from varsim.experiments import carried_program
 
 KNOWN_MISSES = {
     "average_length_rounds_down": "the result of an all_reduce, and its int(), are not recorded",
@@ -17,6 +20,14 @@ KNOWN_MISSES = {
     "uneven_gradients": "later weights depend on earlier ones, so only one comparison is left",
 }
 """Programs of the blind sets whose fault is not found, with the reason."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_revision() -> Iterator[None]:
+    """Ask git once for each folder: the programs do not change between their runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(carried_program, "revision_of", cache(carried_program.revision_of))
+        yield
 
 
 def name(path: Path) -> str:

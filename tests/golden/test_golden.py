@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -26,7 +27,11 @@ PARTS = 8
 
 @pytest.fixture(scope="module")
 def cases() -> list[Case]:
-    return load()
+    """Load all cases, and exclude their objects from garbage collection."""
+    gc.collect()
+    found = load()
+    gc.freeze()
+    return found
 
 
 def test_the_copy_is_complete(cases: list[Case]) -> None:

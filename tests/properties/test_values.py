@@ -27,7 +27,7 @@ from tests.properties.programs import (
 from varsim.spec import Operation, VariableAggregation, VariableSynchronization
 from varsim.testing import simulated_cluster
 
-thorough = settings(max_examples=many(300), deadline=None, suppress_health_check=list(HealthCheck))
+thorough = settings(max_examples=many(150), deadline=None, suppress_health_check=list(HealthCheck))
 few = settings(thorough, max_examples=many(40))
 
 

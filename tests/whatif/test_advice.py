@@ -59,6 +59,12 @@ def run(tmp_path: Path, text: str = JOB, **keys: Any) -> Summary:
         )
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Summary:
+    """Provide a run of the job as it is. Tests only read its folder."""
+    return run(tmp_path_factory.mktemp("plain"))
+
+
 def advice(folder: str) -> dict[str, Advice]:
     with open_history(Path(folder)) as history, open_oracle(Path(folder)) as oracle:
         advised = advise(Replays(history, oracle))
@@ -67,8 +73,8 @@ def advice(folder: str) -> dict[str, Advice]:
     return {one.effect.name: one for one in advised.advice}
 
 
-def test_each_variable_gets_what_its_reads_need(tmp_path: Path):
-    found = advice(run(tmp_path).directory)
+def test_each_variable_gets_what_its_reads_need(plain: Summary):
+    found = advice(plain.directory)
 
     assert found["weight"].keeps
     assert "would be cheaper, but would change" in found["weight"].proof
@@ -108,9 +114,8 @@ def test_advice_corrects_wrong_variables_and_says_so(
     assert "would give another value" in shown
 
 
-def test_advice_can_be_pasted(tmp_path: Path):
-    folder = run(tmp_path).directory
-    shown = CliRunner().invoke(main, ["advise", folder], env={"COLUMNS": "80"})
+def test_advice_can_be_pasted(tmp_path: Path, plain: Summary):
+    shown = CliRunner().invoke(main, ["advise", plain.directory], env={"COLUMNS": "80"})
     assert 0 == shown.exit_code
     assert max(map(len, shown.output.splitlines())) <= 80
     pasted = shown.output.partition("in an experiment\n")[2].partition("\n\n")[0]
@@ -163,16 +168,15 @@ def test_lines_to_paste_turn_adaptive_off_where_nothing_is(tmp_path: Path):
     assert {} == experiment_keys(program, {})
 
 
-def test_the_advice_is_available_as_json(tmp_path: Path):
-    folder = run(tmp_path).directory
-    said = json.loads(CliRunner().invoke(main, ["advise", folder, "--json"]).stdout)
+def test_the_advice_is_available_as_json(plain: Summary):
+    said = json.loads(CliRunner().invoke(main, ["advise", plain.directory, "--json"]).stdout)
     assert ["weight", "seen", "rarely"] == [one["name"] for one in said["advice"]]
     assert {"auto": "adaptive"}.items() <= said["experiment"].items()
     assert [True, False, False] == [one["keep"] for one in said["advice"]]
 
 
-def test_a_run_uses_the_advice_of_a_pilot_run(tmp_path: Path):
-    plain, advised = run(tmp_path), run(tmp_path, auto="advised")
+def test_a_run_uses_the_advice_of_a_pilot_run(tmp_path: Path, plain: Summary):
+    advised = run(tmp_path, auto="advised")
 
     assert plain.result == advised.result
     assert ["weight", "seen", "rarely"] == [one.partition(":")[0] for one in advised.advice]
@@ -220,10 +224,9 @@ def test_a_failed_pilot_run_is_reported(tmp_path: Path):
     assert advised.status is RunStatus.DONE
 
 
-def test_whatif_shows_before_and_after_on_any_console(tmp_path: Path):
+def test_whatif_shows_before_and_after_on_any_console(plain: Summary):
     """With 60 columns or more it is a table."""
-    folder = run(tmp_path).directory
-    command = ["whatif", folder, "--set", "w*=on_read", "--set", "seen=/mean"]
+    command = ["whatif", plain.directory, "--set", "w*=on_read", "--set", "seen=/mean"]
     for width in (40, 60, 80):
         shown = CliRunner().invoke(main, command, env={"COLUMNS": str(width)})
         assert 0 == shown.exit_code
@@ -284,8 +287,8 @@ def test_similar_variables_are_shown_once(tmp_path: Path, command: list[str], to
         ("seen", "expected VARIABLE=MODE"),
     ],
 )
-def test_a_wrong_change_lists_the_variables(tmp_path: Path, change: str, problem: str):
-    result = CliRunner().invoke(main, ["whatif", run(tmp_path).directory, "--set", change])
+def test_a_wrong_change_lists_the_variables(plain: Summary, change: str, problem: str):
+    result = CliRunner().invoke(main, ["whatif", plain.directory, "--set", change])
     assert 2 == result.exit_code
     assert problem in result.output
 
