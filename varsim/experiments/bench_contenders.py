@@ -1,7 +1,7 @@
-"""Define the operations that are timed on a host, and time these contenders in turns.
+"""Define the contenders that `varsim bench` times on a host, and time them in turns.
 
-Because they take turns, a load on the host affects all of them. Finally each contender checks its
-result: the time of a wrong result says nothing.
+Because they take turns, a load on the host affects all of them. In the end each contender checks
+its result, because the time of a wrong result has no meaning.
 """
 
 from __future__ import annotations

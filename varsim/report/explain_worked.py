@@ -151,7 +151,7 @@ class _Variable:
         return [np.asarray(value, self._spec.dtype) for value in values]
 
     def write(self, context: Context, operation: Operation, way: Way) -> None:
-        """Do one of the three assigns, as the policy says.
+        """Apply an assign, assign_add or assign_sub by the rules of the policy.
 
         Raises:
             VariableError: The policy refuses it; nothing has changed.
