@@ -35,7 +35,7 @@ def cluster(num_replicas: int = 2, **options: Any) -> Strategy:
 def strategy() -> Iterator[Strategy]:
     """Provide three workers that all tests of a file share; a test must leave them usable."""
     with cluster(3) as started:
-        # The first large frame starts a thread of pyzmq's, which stays for the process's life.
+        # The first large frame makes pyzmq start a thread, which runs until the process ends.
         started.run(np.size, args=(np.zeros(2**18),))
         yield started
 

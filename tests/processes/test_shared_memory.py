@@ -43,7 +43,7 @@ def strategies() -> Iterator[dict[str, Strategy]]:
             exchange: stack.enter_context(cluster(3, exchange=exchange))
             for exchange in ("star", "shared")
         }
-        # The first large frame starts a thread of pyzmq's, which stays for the process's life.
+        # The first large frame makes pyzmq start a thread, which runs until the process ends.
         made["star"].run(np.size, args=(np.zeros(2**18),))
         yield made
 

@@ -109,7 +109,7 @@ class SharedCoordinator:
         self._reducer = SharedMemoryReducer(memory)
         self._channel: ExchangeChannel | None = None
         self._finished: list[ReductionDone] = []
-        self._held_bytes = -1  # at the first growth in this round; -1: none yet
+        self._held_bytes = -1  # before the first growth in this round; -1: none yet
         self._growth_bytes = _GROWTH_BYTES
         self.encode = self._codec.encode
 

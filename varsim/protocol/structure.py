@@ -247,7 +247,7 @@ class _Unpacker:
         try:
             return dict(zip(parts[::2], parts[1::2], strict=True))
         except (TypeError, ValueError) as error:
-            raise ProtocolError(f"a dict does not fit together: {error}") from error
+            raise ProtocolError(f"a dict is malformed: {error}") from error
 
     def _pickle(self, parts: list[Any]) -> Any:
         from varsim.protocol.pickling import loads

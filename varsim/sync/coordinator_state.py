@@ -228,7 +228,7 @@ class CoordinatorState:
         return "".join(f"\n{line}" for line in (*lines, *describe(late, now_at, now_s)))
 
     def busy(self, token: int) -> list[int]:
-        """Return the replicas that run their functions now, as far as is known."""
+        """Return the replicas that are known to run their functions now."""
         late = {one.replica_id for one in self.stragglers.among(range(self.num_replicas))}
         call = self._calls.of(token)
         return sorted(late.union([] if call is None else call.running()))
