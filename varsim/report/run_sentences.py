@@ -112,12 +112,7 @@ def _on_read(group: _Group) -> str:
         f"{_names(group)} {_were(group)} written by each replica to its own copy; only "
         f"cross-replica reads and assigns combined the copies: {_moved(group)}."
     )
-    differ = _differ(group)
-    if differ is None:
-        return said
-    if differ == _SAME:
-        return f"{said} At the end the copies are the same."
-    return f"{said} The replicas' copies {differ}."
+    return said + _copies(group)
 
 
 def _custom(group: _Group) -> str:
@@ -127,12 +122,19 @@ def _custom(group: _Group) -> str:
         f"{_names(group)} {_were(group)} synchronised by {_mode(group)}: {count(merges)} "
         f"merges, {_moved(group)}."
     )
+    return said + _copies(group)
+
+
+def _copies(group: _Group) -> str:
+    """Return the sentence on the copies at the end; "" if that is not known."""
     differ = _differ(group)
     if differ is None:
-        return said
-    if differ == _SAME:
-        return f"{said} At the end the copies are the same."
-    return f"{said} The replicas' copies {differ}."
+        return ""
+    return (
+        " At the end the copies are the same."
+        if differ == _SAME
+        else f" The replicas' copies {differ}."
+    )
 
 
 def _never(group: _Group) -> str:
