@@ -49,7 +49,7 @@ class Healthy(HistoryBuilder):
             self._replicas_read(name, None)
 
     def _number(self) -> int:
-        """Return a number that is not 0, and a multiple of the number of replicas."""
+        """Return a positive multiple of the number of replicas."""
         return REPLICAS * self.chance.randint(1, 30)
 
     def _value(self, name: str, number: float) -> object:

@@ -1,4 +1,4 @@
-"""Conflicts: accesses that nothing orders, and no aggregation reconciles."""
+"""Conflicts: unordered accesses, whose values no aggregation combines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conflicts: unordered accesses by different replicas that no aggregation reconciles.
+"""Conflicts: unordered accesses by different replicas, whose values no aggregation combines.
 
 A replica writes its own component. Two accesses conflict only if all components stand for one
 value. That is so in a mirrored variable without aggregation, and in a variable of which the program
@@ -203,10 +203,10 @@ def _write_write(facts: VariableFacts, found: _Suspect) -> Finding:
         facts,
         found.evidence,
         f"{_replicas(found.writers)} wrote different values to their components, "
-        f"{times(found.evidence.count, 'time')}, with nothing that orders the writes and no "
-        "aggregation that makes one value of them.",
-        "Give the variable the aggregation that you mean, with ON_WRITE; or assign it outside "
-        "strategy.run, where one write reaches every component.",
+        f"{times(found.evidence.count, 'time')}. The writes have no order, and no aggregation "
+        "combines their values.",
+        "Give the variable the aggregation that you need, with ON_WRITE; or assign it outside "
+        "strategy.run, where one write changes every component.",
     )
 
 
@@ -215,9 +215,9 @@ def _read_write(facts: VariableFacts, found: _Suspect) -> Finding:
         READ_WRITE,
         facts,
         found.evidence,
-        f"{_replicas(found.readers)} read while {_replicas(found.writers)} wrote, with nothing "
-        f"that orders the two and no aggregation: {times(found.evidence.count, 'time')} the "
-        "write never reached the reader's component.",
-        "Let all replicas write it, with ON_WRITE and ONLY_FIRST_REPLICA if one value counts; or "
-        "write it outside strategy.run.",
+        f"{_replicas(found.readers)} read while {_replicas(found.writers)} wrote: the read and the "
+        f"write have no order, and there is no aggregation. {times(found.evidence.count, 'time')} "
+        "the write did not change the reader's component.",
+        "Let all replicas write it, with ON_WRITE and ONLY_FIRST_REPLICA if one value is enough; "
+        "or write it outside strategy.run.",
     )

@@ -20,7 +20,7 @@ _LEAST_UNEQUAL: Final = 1.25
 """Ratio of the largest weight to the smallest; the ratio of an evenly split batch is lower."""
 
 _SMALL: Final = 4
-"""Largest shard tried, in examples; one more example is `_LEAST_UNEQUAL` times as many."""
+"""Largest shard tried, in examples; above it, one more example is less than `_LEAST_UNEQUAL`."""
 
 _CLEARER: Final = 20
 """Factor by which the plain mean must fit worse than the weighted one."""
