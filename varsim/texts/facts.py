@@ -30,7 +30,14 @@ def shown(value: Array) -> str:
     """Return a value as part of a line: all of a small one, or its dtype and shape."""
     if value.size > _SHOWN_ELEMENTS:
         return f"{value.dtype}{shape_text(value.shape)}"
-    return str(value.item()) if value.ndim == 0 else " ".join(str(value.tolist()).split())
+    return _elements(value)
+
+
+def _elements(value: Array) -> str:
+    """Return all elements, each with the digits that its dtype has."""
+    if value.ndim == 0:
+        return str(value[()])
+    return f"[{', '.join(map(_elements, value))}]"
 
 
 def shape_text(shape: Iterable[int | None]) -> str:
