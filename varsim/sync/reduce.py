@@ -1,4 +1,4 @@
-"""Combining the replicas' values: SUM, MEAN and ONLY_FIRST_REPLICA, always in replica order.
+"""Combining replicas' values (SUM, MEAN, ONLY_FIRST_REPLICA), and dividing one value into shares.
 
 Every sum is a left fold in replica order that rounds to the dtype at each step, so a result is
 bit for bit the same on every run, every cluster and every exchange. Where TensorFlow folds left,

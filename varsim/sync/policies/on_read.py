@@ -62,7 +62,7 @@ POLICY: Final = TablePolicy(
         replica={Operation.READ: Local(), **on_every_write(Local())},
         cross_replica={
             Operation.READ: with_aggregation(none=Refuse(NO_AGGREGATION), other=Gather()),
-            # A sum is assigned in shares, so that the components add up to the value.
+            # `reduce.share_of` divides the value, so that the components add up to it.
             Operation.ASSIGN: with_aggregation(
                 none=_TO_ALL, total=Broadcast(shares=True, reads_back=True), other=_TO_ALL
             ),
