@@ -40,6 +40,8 @@ _HOMES = {
     "variable_creator_scope": "varsim.distribute.variable",
 }
 
+_MODULES = ("distribute",)
+
 __all__ = [
     "ConfigError",
     "CustomPolicy",
@@ -63,12 +65,11 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
-        raise AttributeError(
-            f"module 'varsim' has no attribute {name!r}: it has TensorFlow's variables and "
-            "strategies; for tensors and arithmetic use NumPy (tf.constant(1.0) is np.float32(1.0))"
-        )
+        from varsim.errors import MissingName
+
+        raise MissingName("tf", name)
     module = importlib.import_module(home)
-    return module if name == "distribute" else getattr(module, name)
+    return module if name in _MODULES else getattr(module, name)
 
 
 def __dir__() -> list[str]:

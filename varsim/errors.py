@@ -12,6 +12,7 @@ VarsimError
 ├── DistributedValueError         (ValueError)    a per-replica value is used where it cannot be
 │   └── PerReplicaError           (TypeError)     … where one value for all is needed
 ├── UnsupportedError              (NotImplementedError)  TensorFlow refuses it too
+├── MissingName                   (AttributeError)       TensorFlow has this name, varsim not
 ├── ContextError                  (RuntimeError)  wrong context, or two strategies mixed
 │   ├── ReplicaIndexError         (IndexError)    … and there is no such replica
 │   └── CreationError                             replicas of one call create different variables
@@ -33,6 +34,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from varsim.texts.facts import Fact
+from varsim.texts.missing_names import instead_of
 from varsim.texts.replicas import Group
 
 
@@ -154,6 +156,24 @@ class PerReplicaError(DistributedValueError, TypeError):
 
 class UnsupportedError(VarsimError, NotImplementedError):
     """TensorFlow refuses this for every distributed variable, and so does varsim."""
+
+
+class MissingName(VarsimError, AttributeError):
+    """varsim does not have a name of TensorFlow; the text says what to use instead.
+
+    Attributes:
+        owner: The module or class as a program writes it, such as "tf.distribute".
+        name: The name in it.
+    """
+
+    def __init__(self, owner: str, name: str) -> None:
+        super().__init__(owner, name)
+        self.owner = owner
+        self.name = name
+
+    def __str__(self) -> str:
+        owner, name = self.args
+        return f"varsim has no {owner}.{name}: {instead_of(owner, name)}"
 
 
 class ContextError(VarsimError, RuntimeError):

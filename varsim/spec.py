@@ -82,6 +82,17 @@ class ReduceOp(Enum):
     SUM = "SUM"
     MEAN = "MEAN"
 
+    @staticmethod
+    def from_variable_aggregation(aggregation: VariableAggregation) -> ReduceOp:
+        """Return the operation of an aggregation.
+
+        Raises:
+            ValueError: The aggregation is neither SUM nor MEAN.
+        """
+        if aggregation in (VariableAggregation.SUM, VariableAggregation.MEAN):
+            return ReduceOp[aggregation.name]
+        raise ValueError(f"{aggregation} is no ReduceOp: only SUM and MEAN reduce values")
+
 
 class Context(Enum):
     """Where in the program an operation on a variable happens."""

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, NoReturn
+
+from varsim.distribute import experimental
+from varsim.distribute.datasets import DistributedDataset, DistributedIterator, InputContext
 from varsim.distribute.extended import Extended as StrategyExtended
 from varsim.distribute.mirrored import MirroredStrategy
 from varsim.distribute.one_device import OneDeviceStrategy
+from varsim.distribute.options import (
+    CrossDeviceOps,
+    HierarchicalCopyAllReduce,
+    InputOptions,
+    InputReplicationMode,
+    NcclAllReduce,
+    ReductionToOneDevice,
+    RunOptions,
+)
 from varsim.distribute.replica_context import ReplicaContext
 from varsim.distribute.scopes import (
     experimental_set_strategy,
@@ -15,22 +28,44 @@ from varsim.distribute.scopes import (
 )
 from varsim.distribute.strategy import Strategy, ValueContext
 from varsim.distribute.values import DistributedValues, Mirrored, PerReplica
+from varsim.errors import MissingName
 from varsim.spec import ReduceOp
 
 __all__ = [
+    "CrossDeviceOps",
+    "DistributedDataset",
+    "DistributedIterator",
     "DistributedValues",
+    "HierarchicalCopyAllReduce",
+    "InputContext",
+    "InputOptions",
+    "InputReplicationMode",
     "Mirrored",
     "MirroredStrategy",
+    "NcclAllReduce",
     "OneDeviceStrategy",
     "PerReplica",
     "ReduceOp",
+    "ReductionToOneDevice",
     "ReplicaContext",
+    "RunOptions",
     "Strategy",
     "StrategyExtended",
     "ValueContext",
+    "experimental",
     "experimental_set_strategy",
     "get_replica_context",
     "get_strategy",
     "has_strategy",
     "in_cross_replica_context",
 ]
+
+
+if not TYPE_CHECKING:  # a type checker reports missing names itself
+
+    def __getattr__(name: str) -> NoReturn:
+        raise MissingName("tf.distribute", name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -60,6 +60,13 @@ class DistributedVariable(Variable, DistributedValues):
         self._uses_location = cell.uses_location
         self._components: tuple[ComponentVariable, ...] = ()
 
+    is_distributed_variable = True
+
+    @property
+    def distribute_strategy(self) -> ClusterPort:
+        """Return the strategy that made it."""
+        return self.strategy
+
     @property
     def is_mirrored(self) -> bool:
         """Return whether all components should hold the same value."""

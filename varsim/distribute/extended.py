@@ -10,6 +10,7 @@ from typing import Any
 from varsim.distribute.context import Frame, current_frame, entered
 from varsim.distribute.conversion import as_tensor
 from varsim.distribute.distributed import DistributedVariable
+from varsim.distribute.missing import explains_missing
 from varsim.distribute.ports import StrategyPort, VariablePort
 from varsim.distribute.reduction import parse_op
 from varsim.distribute.values import Mirrored, regroup, select_replica
@@ -20,11 +21,48 @@ from varsim.sync import reduce
 from varsim.sync.components import check_shape
 
 
+@explains_missing("tf.distribute.StrategyExtended")
 class Extended:
     """The operations that work on components: `tf.distribute.StrategyExtended`."""
 
+    experimental_between_graph = False
+    experimental_enable_get_next_as_optional = True
+    experimental_require_static_shapes = False
+    experimental_should_init = True
+    should_checkpoint = True
+    should_save_summary = True
+
     def __init__(self, strategy: StrategyPort) -> None:
         self._strategy = strategy
+
+    # ------------------------------------------------------------ devices
+
+    @property
+    def worker_devices(self) -> tuple[str, ...]:
+        """Return the device of each replica."""
+        return tuple(f"/device:{device.upper()}" for device in self._strategy.devices)
+
+    @property
+    def worker_devices_by_replica(self) -> list[list[str]]:
+        """Return the devices of each replica: one each."""
+        return [[device] for device in self.worker_devices]
+
+    @property
+    def parameter_devices(self) -> tuple[str, ...]:
+        """Return the devices that hold variables: those of the replicas."""
+        return self.worker_devices
+
+    def non_slot_devices(self, var_list: Any) -> tuple[str, ...]:
+        """Return the devices for variables that do not belong to another one: all of them."""
+        return self.worker_devices
+
+    # ------------------------------------------------------------ operations
+
+    def call_for_each_replica(
+        self, fn: Callable[..., Any], args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Call `fn` on every replica, also inside a merge_call; see `Strategy.run`."""
+        return self._strategy.run(fn, tuple(args), kwargs)
 
     def update(
         self,
@@ -98,6 +136,11 @@ class Extended:
     def read_var(self, v: Variable) -> Any:
         """Return the cross-replica value of a variable."""
         return v.read_value()
+
+    def value_container(self, value: Any) -> Any:
+        """Return the distributed variable of a component; any other value unchanged."""
+        container = getattr(value, "container", None)
+        return value if container is None else container
 
     def variable_created_in_scope(self, v: Any) -> bool:
         """Return whether a variable was created under this strategy."""

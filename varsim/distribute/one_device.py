@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ from varsim.distribute.context import (
     strategy_in_force,
 )
 from varsim.distribute.conversion import as_shape, initial_array
+from varsim.distribute.datasets import DistributedDataset, InputContext
 from varsim.distribute.extended import Extended
 from varsim.distribute.location import user_location
 from varsim.distribute.naming import PROGRAM, new_id
@@ -106,9 +107,17 @@ class OneDeviceStrategy(Strategy):
         """Return the result of `value_fn`."""
         return value_fn(ValueContext())
 
-    def experimental_distribute_dataset(self, dataset: Any, options: Any = None) -> Any:
+    def experimental_distribute_dataset(
+        self, dataset: Iterable[Any], options: Any = None
+    ) -> DistributedDataset:
         """Return the batches themselves."""
-        return iter(dataset)
+        return DistributedDataset(dataset, iter)
+
+    def distribute_datasets_from_function(
+        self, dataset_fn: Callable[[InputContext], Iterable[Any]], options: Any = None
+    ) -> DistributedDataset:
+        """Return the batches of the function's dataset."""
+        return DistributedDataset(dataset_fn(InputContext()), iter)
 
 
 class PlainExtended(Extended):

@@ -38,6 +38,9 @@ class StrategyPort(Protocol):
     def create_variable(self, **kwargs: Any) -> Any:
         """Make a variable under this strategy."""
 
+    def run(self, fn: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
+        """Call a function on every replica."""
+
     def reduce(self, reduce_op: Any, value: Any, axis: Any) -> Any:
         """Combine the replicas' values into one."""
 

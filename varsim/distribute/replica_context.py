@@ -121,6 +121,21 @@ class ReplicaContext:
         label = checked_name(name)
         return self.session.merge_call(merge_fn, (tuple(args), dict(kwargs or {})), label)
 
+    def update(
+        self,
+        var: Any,
+        fn: Callable[..., Any],
+        args: Sequence[Any] = (),
+        kwargs: dict[str, Any] | None = None,
+        group: bool = True,
+        *,
+        name: str | None = None,
+    ) -> Any:
+        """Apply `fn` to every component of a variable, in a merge_call; see `Extended.update`."""
+        self._check_current()
+        extended = self._strategy.extended
+        return extended.update(var, fn, args, kwargs, group, name=name)
+
     def _check_current(self) -> None:
         frame = current_frame()
         if frame is None or frame.replica is not self:

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
 
-import numpy as np
-
 from varsim.distribute.context import Frame, current_frame, entered, is_on_replica, mixed
-from varsim.distribute.extended import Extended
-from varsim.distribute.ports import ReplicaPort
-from varsim.distribute.values import (
-    DistributedValues,
-    PerReplica,
-    join_structures,
-    leaves_of,
-    map_structure,
+from varsim.distribute.datasets import (
+    DistributedDataset,
+    InputContext,
+    one_for_each,
+    per_replica,
+    split_each,
 )
+from varsim.distribute.extended import Extended
+from varsim.distribute.missing import explains_missing
+from varsim.distribute.ports import ReplicaPort
+from varsim.distribute.values import DistributedValues, map_structure
 from varsim.distribute.variable import Variable
 from varsim.errors import ContextError, DistributedValueError
 
@@ -39,6 +39,7 @@ class ValueContext:
         )
 
 
+@explains_missing("tf.distribute.Strategy")
 class Strategy(ABC):
     """The distribution of a program over replicas: `tf.distribute.Strategy`."""
 
@@ -56,7 +57,16 @@ class Strategy(ABC):
     def extended(self) -> Extended:
         """Return the operations for authors of optimizers and layers."""
 
+    @property
+    def cluster_resolver(self) -> None:
+        """Return None: the program itself starts the workers, without addresses of a cluster."""
+        return
+
     # ------------------------------------------------------------ contexts
+
+    def colocate_vars_with(self, colocate_with_variable: Variable) -> AbstractContextManager[None]:
+        """Do what `extended.colocate_vars_with` does: the earlier place."""
+        return self.extended.colocate_vars_with(colocate_with_variable)
 
     @contextmanager
     def scope(self) -> Iterator[Strategy]:
@@ -133,6 +143,10 @@ class Strategy(ABC):
             )
         return (value,)
 
+    def unwrap(self, value: Any) -> tuple[Any, ...]:
+        """Do what `experimental_local_results` does: the earlier name."""
+        return self.experimental_local_results(value)
+
     # ------------------------------------------------------------ input
 
     def experimental_distribute_values_from_function(
@@ -140,11 +154,11 @@ class Strategy(ABC):
     ) -> Any:
         """Call `value_fn` for each replica; return a (structure of) PerReplica."""
         count = self.num_replicas_in_sync
-        return _per_replica([value_fn(ValueContext(i, count)) for i in range(count)])
+        return per_replica([value_fn(ValueContext(i, count)) for i in range(count)])
 
     def experimental_distribute_dataset(
         self, dataset: Iterable[Any], options: Any = None
-    ) -> Iterator[Any]:
+    ) -> DistributedDataset:
         """Split every batch over the replicas, along axis 0.
 
         Each replica gets the same number of rows, rounded up, until the batch is used up: a batch
@@ -152,27 +166,34 @@ class Strategy(ABC):
 
         Args:
             dataset: An iterable of batches: arrays, or structures of arrays with equal first
-                dimensions.
+                dimensions. To read it more than once, it must not be an iterator.
         Returns:
-            An iterator over structures of PerReplica.
-        Raises:
-            DistributedValueError: A batch has no first dimension, or its arrays differ in it.
+            An iterable of structures of PerReplica. Reading it raises a `DistributedValueError` if
+            a batch has no first dimension, or its arrays differ in it.
         """
-        return (self._split(batch) for batch in dataset)
+        return DistributedDataset(dataset, partial(split_each, self.num_replicas_in_sync))
 
-    def _split(self, batch: Any) -> Any:
+    def distribute_datasets_from_function(
+        self, dataset_fn: Callable[[InputContext], Iterable[Any]], options: Any = None
+    ) -> DistributedDataset:
+        """Call `dataset_fn` once, and give each batch of its dataset to one replica, in turn.
+
+        If the dataset ends before every replica has a batch, the others get no rows.
+
+        Args:
+            dataset_fn: Returns an iterable of batches, each of the size for one replica.
+        Returns:
+            An iterable of structures of PerReplica.
+        """
         count = self.num_replicas_in_sync
-        arrays = [np.asarray(leaf) for leaf in leaves_of(batch)]
-        sizes = {array.shape[0] if array.ndim else -1 for array in arrays}
-        if len(sizes) != 1 or -1 in sizes:
-            raise DistributedValueError(
-                "the arrays of a batch must have the same first dimension, over which it is split; "
-                f"this batch has arrays of shapes {[list(array.shape) for array in arrays]}"
-            )
-        share = -(-sizes.pop() // count)
-        return _per_replica(
-            [map_structure(partial(_rows, i * share, share), batch) for i in range(count)]
-        )
+        dataset = dataset_fn(InputContext(num_replicas_in_sync=count))
+        return DistributedDataset(dataset, partial(one_for_each, count))
+
+    def experimental_distribute_datasets_from_function(
+        self, dataset_fn: Callable[[InputContext], Iterable[Any]], options: Any = None
+    ) -> DistributedDataset:
+        """Do what `distribute_datasets_from_function` does: the earlier name."""
+        return self.distribute_datasets_from_function(dataset_fn, options)
 
     # ------------------------------------------------------------ the end
 
@@ -191,15 +212,6 @@ class Strategy(ABC):
 
 def _component(replica_id: int, leaf: Any) -> Any:
     return leaf.values[replica_id] if isinstance(leaf, DistributedValues) else leaf
-
-
-def _rows(first: int, count: int, leaf: Any) -> Any:
-    return np.asarray(leaf)[first : first + count]
-
-
-def _per_replica(values: Sequence[Any]) -> Any:
-    """Regroup as `regroup` does, but make every leaf a PerReplica, even of equal values."""
-    return join_structures(values, PerReplica)
 
 
 def check_call(strategy: Strategy, fn: Any, args: Any) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from varsim.distribute.array_like import ArrayLike
 from varsim.distribute.context import strategy_in_force
 from varsim.distribute.location import user_location
+from varsim.distribute.missing import explains_missing
 from varsim.distribute.policies import know, synchronization_of
 from varsim.errors import SynchronizationError, VariableError
 from varsim.spec import (
@@ -116,6 +117,30 @@ def _member(kind: Any, value: Any, default: str, variable: str) -> Any:
     )
 
 
+class Reference:
+    """A variable as a key of a dict or a member of a set: `Variable.ref()`.
+
+    Source: `tf.experimental.Reference`.
+    """
+
+    def __init__(self, variable: Variable) -> None:
+        self._variable = variable
+
+    def deref(self) -> Variable:
+        """Return the variable."""
+        return self._variable
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Reference) and self._variable is other._variable
+
+    def __hash__(self) -> int:
+        return id(self._variable)
+
+    def __repr__(self) -> str:
+        return f"<Reference of {self._variable!r}>"
+
+
+@explains_missing("tf.Variable")
 class Variable(ArrayLike, metaclass=_VariableMeta):
     """A value that a program changes: `tf.Variable`.
 
@@ -189,6 +214,14 @@ class Variable(ArrayLike, metaclass=_VariableMeta):
     def shape(self) -> Shape:
         """Return the shape of its value; None for a dimension that an assign may change."""
         return self._shape
+
+    def get_shape(self) -> Shape:
+        """Return `shape`: the earlier name."""
+        return self._shape
+
+    def ref(self) -> Reference:
+        """Return a key for dicts and sets; == of variables compares their values."""
+        return Reference(self)
 
     @property
     def trainable(self) -> bool:

@@ -1,0 +1,122 @@
+"""Every public name of TensorFlow 2.21 around variables works here, or says what to use instead."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import varsim as tf
+from varsim.errors import MissingName, VarsimError
+from varsim.texts import missing_names
+
+NAMES = [
+    line
+    for line in Path(__file__).with_name("tensorflow_names.txt").read_text("utf-8").splitlines()
+    if line and not line.startswith("#")
+]
+
+PENDING = re.compile(
+    r"tf\.train\.ExponentialMovingAverage\..*|tf\.IndexedSlices\..*|.*\.(batch_scatter_update|"
+    r"gather_nd|scatter_\w+|sparse_read)"
+)
+"""Names that varsim does not have yet."""
+
+REFUSES = ("count_up_to",)
+"""Methods that exist and refuse every call, as in TensorFlow."""
+
+
+@pytest.fixture
+def roots(strategy) -> dict[str, Any]:
+    """Return an object for each beginning of the names, the longest first."""
+    with strategy.scope():
+        mirrored = tf.Variable(1.0)
+        on_read = tf.Variable(
+            1.0,
+            synchronization=tf.VariableSynchronization.ON_READ,
+            aggregation=tf.VariableAggregation.SUM,
+        )
+    return {
+        "tf.distribute.MirroredStrategy().extended.": strategy.extended,
+        "tf.distribute.ReplicaContext.": tf.distribute.get_replica_context(),
+        "tf.distribute.Strategy.": strategy,
+        "tf.Variable.": tf.Variable(1.0),
+        "<mirrored variable>.": mirrored,
+        "<sync-on-read variable>.": on_read,
+        "tf.": tf,
+    }
+
+
+def outcome(name: str, roots: dict[str, Any]) -> str:
+    """Use a name; return how that ends."""
+    if PENDING.fullmatch(name):
+        return "pending"
+    start = next(root for root in roots if name.startswith(root))
+    try:
+        found = reduce(getattr, name.removeprefix(start).split("."), roots[start])
+        if name.endswith(REFUSES):
+            found(3)
+    except (VarsimError, RuntimeError) as error:
+        return "explains" if " " in str(error) else "says nothing"
+    except AttributeError:
+        return "says nothing"
+    return "works"
+
+
+def test_every_name_works_or_explains(roots):
+    outcomes = {name: outcome(name, roots) for name in NAMES}
+    print("names of TensorFlow 2.21:", dict(Counter(outcomes.values())))
+
+    assert {"works", "explains", "pending"} == set(outcomes.values()), outcomes
+
+
+def test_a_missing_name_says_what_to_use_instead():
+    v: Any = tf.Variable(1.0)
+
+    assert not hasattr(v, "handle")
+    assert not hasattr(tf.distribute, "TPUStrategy")
+    assert not hasattr(tf, "keras")
+    with pytest.raises(AttributeError, match=r"varsim has no tf.Variable.handle: .* v.read_value"):
+        v.handle  # noqa: B018
+    with pytest.raises(MissingName, match=r"no tf\.Variable\.to_proto") as raised:
+        v.to_proto()
+    assert ("tf.Variable", "to_proto") == (raised.value.owner, raised.value.name)
+    with pytest.raises(AttributeError, match=r"tf.distribute.MirroredStrategy\(devices\)"):
+        getattr(tf.distribute, "coordinator")  # noqa: B009
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("reduce_sum", r"np.sum\(x, axis\)"),
+        ("GradientTape", "PyTorch or JAX"),
+        ("data", "experimental_distribute_dataset"),
+        ("keras", "no layers and no models"),
+        ("nn", "NumPy, PyTorch or JAX"),
+        ("math", "np.exp"),
+        ("random", "np.random.default_rng"),
+        ("name_that_tensorflow_never_had", "use NumPy"),
+    ],
+)
+def test_common_names_of_tensorflow_say_what_to_use(name, instead):
+    with pytest.raises(AttributeError, match=f"varsim has no tf.{name}: .*{instead}"):
+        getattr(tf, name)
+
+
+def test_a_name_that_works_has_no_sentence(roots):
+    """The tables list only what is missing."""
+    owners = {
+        "tf": tf,
+        "tf.distribute": tf.distribute,
+        "tf.distribute.experimental": tf.distribute.experimental,
+        "tf.distribute.Strategy": roots["tf.distribute.Strategy."],
+        "tf.Variable": roots["tf.Variable."],
+    }
+
+    for owner, held in owners.items():
+        for name in missing_names.names_missing_from(owner):
+            assert not hasattr(held, name), (owner, name)

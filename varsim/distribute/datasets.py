@@ -1,0 +1,143 @@
+"""Batches for replicas, from Python iterables instead of `tf.data`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from varsim.distribute.missing import explains_missing
+from varsim.distribute.values import PerReplica, join_structures, leaves_of, map_structure
+from varsim.errors import DistributedValueError
+
+
+@dataclass(frozen=True, slots=True)
+class InputContext:
+    """For whom a function makes a dataset: one input pipeline serves all replicas."""
+
+    num_input_pipelines: int = 1
+    input_pipeline_id: int = 0
+    num_replicas_in_sync: int = 1
+
+    def get_per_replica_batch_size(self, global_batch_size: int) -> int:
+        """Return the size of one replica's batch.
+
+        Raises:
+            DistributedValueError: The replicas cannot get equal parts.
+        """
+        size, rest = divmod(global_batch_size, self.num_replicas_in_sync)
+        if rest:
+            raise DistributedValueError(
+                f"a global batch of {global_batch_size} cannot be divided into equal parts for "
+                f"{self.num_replicas_in_sync} replicas: use a multiple"
+            )
+        return size
+
+
+@explains_missing("tf.distribute.DistributedIterator")
+class DistributedIterator:
+    """One pass over a distributed dataset."""
+
+    def __init__(self, batches: Iterator[Any]) -> None:
+        self._batches = batches
+
+    def __iter__(self) -> DistributedIterator:
+        return self
+
+    def __next__(self) -> Any:
+        return next(self._batches)
+
+    def get_next(self) -> Any:
+        """Return the next batch; raise StopIteration if there is none."""
+        return next(self._batches)
+
+
+@explains_missing("tf.distribute.DistributedDataset")
+class DistributedDataset:
+    """A dataset whose batches have a part for each replica. Each `iter` of it is a new pass.
+
+    Args:
+        dataset: Any iterable of batches.
+        distribute: Makes batches with parts from the batches of one pass.
+    """
+
+    def __init__(
+        self, dataset: Iterable[Any], distribute: Callable[[Iterator[Any]], Iterator[Any]]
+    ) -> None:
+        self._dataset = dataset
+        self._distribute = distribute
+        self._is_used_up = False
+
+    def __iter__(self) -> DistributedIterator:
+        """Begin a pass.
+
+        Raises:
+            DistributedValueError: The dataset is an iterator, and it has ended.
+        """
+        batches = iter(self._dataset)
+        if batches is self._dataset and self._is_used_up:
+            raise DistributedValueError(
+                "the dataset is an iterator that has ended, so it cannot be read again: give a "
+                "list, or an object whose __iter__ starts again"
+            )
+        return DistributedIterator(self._pass(batches))
+
+    def _pass(self, batches: Iterator[Any]) -> Iterator[Any]:
+        yield from self._distribute(batches)
+        self._is_used_up = True
+
+
+def split_each(count: int, batches: Iterator[Any]) -> Iterator[Any]:
+    """Split every batch over the replicas, along axis 0.
+
+    Raises:
+        DistributedValueError: A batch has no first dimension, or its arrays differ in it.
+    """
+    return (_split(batch, count) for batch in batches)
+
+
+def one_for_each(count: int, batches: Iterator[Any]) -> Iterator[Any]:
+    """Give each replica a batch of its own; those for whom none is left get no rows.
+
+    Raises:
+        DistributedValueError: A batch without a first dimension is left, and cannot be empty.
+    """
+    while parts := list(islice(batches, count)):
+        missing = count - len(parts)
+        if missing:
+            _check_rows(parts[-1], "so that replicas without a batch can get no rows")
+            parts += [map_structure(partial(_rows, 0, 0), parts[-1])] * missing
+        yield per_replica(parts)
+
+
+def per_replica(values: Sequence[Any]) -> Any:
+    """Regroup as `regroup` does, but make every leaf a PerReplica, even of equal values."""
+    return join_structures(values, PerReplica)
+
+
+def _split(batch: Any, count: int) -> Any:
+    size = _check_rows(batch, "over which it is split")
+    share = -(-size // count)
+    return per_replica(
+        [map_structure(partial(_rows, i * share, share), batch) for i in range(count)]
+    )
+
+
+def _check_rows(batch: Any, why: str) -> int:
+    """Return the common first dimension of a batch's arrays."""
+    arrays = [np.asarray(leaf) for leaf in leaves_of(batch)]
+    sizes = {array.shape[0] if array.ndim else -1 for array in arrays}
+    if len(sizes) != 1 or -1 in sizes:
+        raise DistributedValueError(
+            f"the arrays of a batch must have the same first dimension, {why}; this batch has "
+            f"arrays of shapes {[list(array.shape) for array in arrays]}"
+        )
+    return sizes.pop()
+
+
+def _rows(first: int, count: int, leaf: Any) -> Any:
+    return np.asarray(leaf)[first : first + count]

@@ -1,0 +1,36 @@
+"""Make the missing names of a class or module raise an error that says what to use instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
+
+from varsim.errors import MissingName
+from varsim.texts.missing_names import names_missing_from
+
+C = TypeVar("C", bound=type[Any])
+
+
+class _Missing:
+    """An attribute that a class of TensorFlow has, and varsim's does not."""
+
+    def __init__(self, owner: str, name: str) -> None:
+        self._owner = owner
+        self._name = name
+
+    def __get__(self, instance: object, cls: type | None = None) -> NoReturn:
+        raise MissingName(self._owner, self._name)
+
+
+def explains_missing(owner: str) -> Callable[[C], C]:
+    """Decorate the class that stands for `owner`: its missing names raise `MissingName`.
+
+    `hasattr` is False for them.
+    """
+
+    def decorate(cls: C) -> C:
+        for name in names_missing_from(owner):
+            setattr(cls, name, _Missing(owner, name))
+        return cls
+
+    return decorate

@@ -1,0 +1,86 @@
+"""TensorFlow's options for performance: programs pass them, and they have no effect here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+
+class CommunicationImplementation(Enum):
+    """The library that carries a collective."""
+
+    AUTO = "AUTO"
+    RING = "RING"
+    NCCL = "NCCL"
+
+
+@dataclass(frozen=True, slots=True)
+class CommunicationOptions:
+    """Options of one collective. VARSIM_CALL_TIMEOUT_S limits the time of every call."""
+
+    bytes_per_pack: int = 0
+    timeout_seconds: float | None = None
+    implementation: CommunicationImplementation = CommunicationImplementation.AUTO
+
+
+@dataclass(frozen=True, slots=True)
+class CollectiveHints:
+    """The earlier form of `CommunicationOptions`."""
+
+    bytes_per_pack: int = 0
+    timeout_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CrossDeviceOps:
+    """How devices reduce values: in varsim, the strategy's exchange decides it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReductionToOneDevice(CrossDeviceOps):
+    """Reduce on one device, and copy the result to the others."""
+
+    reduce_to_device: str | None = None
+    accumulation_fn: Callable[..., Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NcclAllReduce(CrossDeviceOps):
+    """Reduce by NCCL."""
+
+    num_packs: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class HierarchicalCopyAllReduce(CrossDeviceOps):
+    """Reduce first within groups of devices, then between them."""
+
+    num_packs: int = 1
+
+
+class InputReplicationMode(Enum):
+    """For which parts of a cluster a dataset is made."""
+
+    PER_WORKER = "PER_WORKER"
+    PER_REPLICA = "PER_REPLICA"
+
+
+@dataclass(frozen=True, slots=True)
+class InputOptions:
+    """Options of a distributed dataset, which always is in the program's own process."""
+
+    experimental_fetch_to_device: bool | None = None
+    experimental_replication_mode: InputReplicationMode = InputReplicationMode.PER_WORKER
+    experimental_place_dataset_on_device: bool = False
+    experimental_per_replica_buffer_size: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """Options of `strategy.run` for TPUs."""
+
+    experimental_enable_dynamic_batch_size: bool = True
+    experimental_bucketizing_dynamic_shape: bool = False
+    experimental_xla_options: Any = None

@@ -1,0 +1,287 @@
+"""The names of TensorFlow that varsim does not have, and what to use instead.
+
+The tables have no entry for a name that works. `tests/distribute/test_public_names.py` walks
+through all public names of TensorFlow 2.21 around variables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+_NUMPY: Final = {
+    "abs": "np.abs(x)",
+    "add": "a + b",
+    "add_n": "sum(values)",
+    "argmax": "np.argmax(x, axis)",
+    "argmin": "np.argmin(x, axis)",
+    "argsort": "np.argsort(x)",
+    "boolean_mask": "x[mask]",
+    "broadcast_to": "np.broadcast_to(x, shape)",
+    "clip_by_value": "np.clip(x, low, high)",
+    "complex": "a + 1j * b",
+    "concat": "np.concatenate(values, axis)",
+    "cumsum": "np.cumsum(x, axis)",
+    "divide": "a / b",
+    "einsum": "np.einsum(equation, *inputs)",
+    "equal": "a == b",
+    "exp": "np.exp(x)",
+    "expand_dims": "np.expand_dims(x, axis)",
+    "eye": "np.eye(n, dtype=np.float32)",
+    "fill": "np.full(shape, value)",
+    "gather": "np.take(x, indices, axis=0)",
+    "gather_nd": "x[tuple(np.moveaxis(indices, -1, 0))]",
+    "greater": "a > b",
+    "less": "a < b",
+    "linspace": "np.linspace(start, stop, num)",
+    "logical_and": "a & b",
+    "logical_not": "~a",
+    "logical_or": "a | b",
+    "matmul": "a @ b",
+    "maximum": "np.maximum(a, b)",
+    "meshgrid": "np.meshgrid(*inputs)",
+    "minimum": "np.minimum(a, b)",
+    "multiply": "a * b",
+    "negative": "-x",
+    "norm": "np.linalg.norm(x)",
+    "not_equal": "a != b",
+    "one_hot": "np.eye(depth, dtype=np.float32)[indices]",
+    "pad": "np.pad(x, paddings)",
+    "pow": "a**b",
+    "range": "np.arange(start, stop, step)",
+    "rank": "np.ndim(x)",
+    "reduce_all": "np.all(x, axis)",
+    "reduce_any": "np.any(x, axis)",
+    "reduce_max": "np.max(x, axis)",
+    "reduce_mean": "np.mean(x, axis)",
+    "reduce_min": "np.min(x, axis)",
+    "reduce_prod": "np.prod(x, axis)",
+    "reduce_sum": "np.sum(x, axis)",
+    "repeat": "np.repeat(x, repeats, axis)",
+    "reshape": "np.reshape(x, shape)",
+    "reverse": "np.flip(x, axis)",
+    "round": "np.round(x)",
+    "shape": "np.shape(x)",
+    "sigmoid": "1 / (1 + np.exp(-x))",
+    "sign": "np.sign(x)",
+    "size": "np.size(x)",
+    "slice": "x[start:stop]",
+    "sort": "np.sort(x, axis)",
+    "split": "np.array_split(x, parts, axis)",
+    "sqrt": "np.sqrt(x)",
+    "square": "np.square(x)",
+    "squeeze": "np.squeeze(x)",
+    "stack": "np.stack(values, axis)",
+    "subtract": "a - b",
+    "tanh": "np.tanh(x)",
+    "tensordot": "np.tensordot(a, b, axes)",
+    "tile": "np.tile(x, multiples)",
+    "transpose": "np.transpose(x)",
+    "unique": "np.unique(x)",
+    "unstack": "list(x)",
+    "where": "np.where(condition, a, b)",
+}
+"""Functions of tensors, and the same in NumPy."""
+
+_NO_GRADIENTS: Final = (
+    "varsim computes no gradients; compute them in NumPy, PyTorch or JAX on each replica, and give "
+    "them to assign_sub"
+)
+_PYTHON_RUNS: Final = "functions run as plain Python, so write Python's own"
+_MODEL: Final = "varsim has no layers and no models; write the model in NumPy, PyTorch or JAX"
+_CHECKPOINT: Final = "varsim saves no checkpoints; save v.numpy(), and restore it by v.assign(...)"
+
+_TENSORFLOW: Final = {
+    **{name: f"use {instead}" for name, instead in _NUMPY.items()},
+    "DType": "dtypes are those of NumPy: np.dtype",
+    "GradientTape": _NO_GRADIENTS,
+    "Graph": "there are no graphs; functions run as plain Python",
+    "Module": "use a class of your own, and keep the variables in its attributes",
+    "Operation": "there are no graphs; functions run as plain Python",
+    "RaggedTensor": "use a list of NumPy arrays",
+    "SparseTensor": "use tf.IndexedSlices for rows, or a NumPy array",
+    "Tensor": "values are NumPy arrays: np.ndarray",
+    "TensorArray": "use a list, and np.stack at the end",
+    "TensorShape": "shapes are tuples",
+    "TensorSpec": "NumPy arrays have a shape and a dtype; leave it out",
+    "as_dtype": "use np.dtype(name)",
+    "autograph": "functions run as plain Python; leave it out",
+    "bfloat16": "NumPy has no bfloat16; use tf.float16 or tf.float32",
+    "bitcast": "use x.view(dtype)",
+    "compat": "only TensorFlow 2's names around variables are here",
+    "cond": f"{_PYTHON_RUNS} if",
+    "config": 'devices are simulated: use tf.distribute.MirroredStrategy(["gpu:0", "gpu:1"])',
+    "control_dependencies": "operations run in the program's order; leave it out",
+    "custom_gradient": _NO_GRADIENTS,
+    "data": (
+        "a dataset is any Python iterable of batches; give it to "
+        "strategy.experimental_distribute_dataset"
+    ),
+    "debugging": "use assert, or np.testing",
+    "device": "the strategy's devices hold the variables; leave it out",
+    "dtypes": "tf.float32, tf.int64 and so on are NumPy's dtypes",
+    "estimator": _MODEL,
+    "executing_eagerly": "everything runs eagerly; leave it out",
+    "gradients": _NO_GRADIENTS,
+    "group": "operations run at once; leave it out",
+    "image": "use a library for images",
+    "init_scope": "functions run as plain Python; leave it out",
+    "initializers": "give tf.Variable a NumPy array, or a function that returns one",
+    "io": "use Python's files",
+    "keras": _MODEL,
+    "linalg": "use np.linalg",
+    "losses": "compute the loss in NumPy, PyTorch or JAX",
+    "map_fn": "use np.stack([fn(x) for x in elements])",
+    "math": "use NumPy's function with that name, such as np.exp",
+    "metrics": (
+        "keep total and count in variables with synchronization=ON_READ and aggregation=SUM, and "
+        "divide them outside strategy.run"
+    ),
+    "name_scope": "give each variable its name; leave it out",
+    "nest": "use loops over lists, tuples and dicts",
+    "newaxis": "use np.newaxis",
+    "nn": "compute it in NumPy, PyTorch or JAX",
+    "no_op": "operations run at once; leave it out",
+    "numpy_function": "call the function itself",
+    "ones_initializer": "give tf.Variable the value: np.ones(shape, np.float32)",
+    "optimizers": "write the update: v.assign_sub(rate * gradient)",
+    "print": "use print",
+    "profiler": "varsim run records every message; varsim show and varsim check read the record",
+    "py_function": "call the function itself",
+    "random": "use np.random.default_rng(seed) on each replica",
+    "random_normal_initializer": "use np.random.default_rng(seed).normal(size=shape)",
+    "raw_ops": "use NumPy",
+    "saved_model": _CHECKPOINT,
+    "scan": f"{_PYTHON_RUNS} for",
+    "stop_gradient": _NO_GRADIENTS,
+    "strings": "use Python's str",
+    "summary": "varsim run keeps the values of all variables in the run's record",
+    "test": "use pytest and np.testing; varsim.testing has a simulated cluster",
+    "tpu": 'devices are simulated: use tf.distribute.MirroredStrategy(["tpu:0", "tpu:1"])',
+    "vectorized_map": "use np.stack([fn(x) for x in elements])",
+    "while_loop": f"{_PYTHON_RUNS} while",
+    "zeros_initializer": "give tf.Variable the value: np.zeros(shape, np.float32)",
+}
+
+_SYNCHRONOUS: Final = (
+    "varsim has synchronous training only, with one process for each replica; use "
+    "tf.distribute.MirroredStrategy(devices)"
+)
+_LOCAL: Final = (
+    "one program starts all workers, so it needs no address of a cluster; use "
+    "tf.distribute.MirroredStrategy(devices)"
+)
+_PROCESSES: Final = (
+    "replicas of MirroredStrategy are processes already; use "
+    'tf.distribute.MirroredStrategy(["cpu:0", "cpu:1"])'
+)
+_TPU: Final = 'devices are simulated; use tf.distribute.MirroredStrategy(["tpu:0", "tpu:1"])'
+
+_DISTRIBUTE: Final = {
+    "MultiWorkerMirroredStrategy": _PROCESSES,
+    "ParameterServerStrategy": _SYNCHRONOUS,
+    "Server": _LOCAL,
+    "TPUStrategy": _TPU,
+    "cluster_resolver": _LOCAL,
+    "coordinator": _SYNCHRONOUS,
+}
+
+_EXPERIMENTAL: Final = {
+    "CentralStorageStrategy": _SYNCHRONOUS,
+    "MultiWorkerMirroredStrategy": _PROCESSES,
+    "ParameterServerStrategy": _SYNCHRONOUS,
+    "PreemptionCheckpointHandler": _CHECKPOINT,
+    "PreemptionWatcher": "workers are processes of this host; a lost one raises WorkerLost",
+    "TPUStrategy": _TPU,
+    "TerminationConfig": _CHECKPOINT,
+    "coordinator": _SYNCHRONOUS,
+    "partitioners": "every replica has whole variables; leave it out",
+    "rpc": "use strategy.run to run a function on the workers",
+}
+
+_TRAIN: Final = {
+    "Checkpoint": _CHECKPOINT,
+    "CheckpointManager": _CHECKPOINT,
+    "latest_checkpoint": _CHECKPOINT,
+}
+
+_FIRST_VERSION: Final = "it belongs to TensorFlow 1"
+
+_STRATEGY: Final = {
+    "configure": f"{_FIRST_VERSION}; pass the settings to MirroredStrategy",
+    "experimental_run": f"{_FIRST_VERSION}; use strategy.run(fn, args=(next(iterator),))",
+    "experimental_run_v2": "it was renamed; use strategy.run",
+    "group": "operations run at once; leave it out",
+    "make_dataset_iterator": (
+        f"{_FIRST_VERSION}; use iter(strategy.experimental_distribute_dataset(dataset))"
+    ),
+    "make_input_fn_iterator": (
+        f"{_FIRST_VERSION}; use iter(strategy.distribute_datasets_from_function(dataset_fn))"
+    ),
+    "update_config_proto": f"{_FIRST_VERSION}; there is no session to configure",
+}
+
+_EXTENDED: Final = {
+    "experimental_make_numpy_dataset": "use strategy.experimental_distribute_dataset",
+    "experimental_run_steps_on_iterator": (
+        f"{_FIRST_VERSION}; call strategy.run for each batch of the iterator"
+    ),
+    "update_non_slot": "call the function itself, or keep the state in a variable and use update",
+}
+
+_DATASET: Final = {
+    "element_spec": "batches are NumPy arrays of any shape; leave the input signature out",
+}
+
+_ITERATOR: Final = {
+    "get_next_as_optional": "use next(iterator, None)",
+}
+
+_NO_GRAPH: Final = "there is no graph; the value is v.numpy()"
+_NO_FILE: Final = "a variable has no protocol buffer; save v.numpy()"
+_NO_RESOURCE: Final = (
+    "a variable is no resource of TensorFlow's runtime; pass the variable itself, or its value "
+    "v.read_value()"
+)
+
+_VARIABLE: Final = {
+    "SaveSliceInfo": "every replica has the whole variable",
+    "eval": f"{_FIRST_VERSION}; use v.numpy()",
+    "experimental_ref": "it was renamed; use v.ref()",
+    "from_proto": _NO_FILE,
+    "graph": _NO_GRAPH,
+    "handle": _NO_RESOURCE,
+    "initialized_value": f"{_FIRST_VERSION}; use v.read_value()",
+    "initializer": f"{_FIRST_VERSION}; a variable has its initial value from the start",
+    "load": f"{_FIRST_VERSION}; use v.assign(value)",
+    "op": _NO_GRAPH,
+    "set_shape": "give the shape when you create the variable: tf.Variable(value, shape=...)",
+    "to_proto": _NO_FILE,
+}
+
+_MISSING: Final[Mapping[str, Mapping[str, str]]] = {
+    "tf": _TENSORFLOW,
+    "tf.distribute": _DISTRIBUTE,
+    "tf.distribute.experimental": _EXPERIMENTAL,
+    "tf.distribute.DistributedDataset": _DATASET,
+    "tf.distribute.DistributedIterator": {**_DATASET, **_ITERATOR},
+    "tf.distribute.Strategy": _STRATEGY,
+    "tf.distribute.StrategyExtended": _EXTENDED,
+    "tf.train": _TRAIN,
+    "tf.Variable": _VARIABLE,
+}
+
+_OTHER_TENSORFLOW: Final = (
+    "it has TensorFlow's variables and strategies; for tensors and arithmetic use NumPy"
+)
+
+
+def names_missing_from(owner: str) -> frozenset[str]:
+    """Return the names of a module or class of TensorFlow that have a sentence."""
+    return frozenset(_MISSING[owner])
+
+
+def instead_of(owner: str, name: str) -> str:
+    """Return a sentence about a missing name: the owner may be "tf.Variable", the name "handle"."""
+    other = _OTHER_TENSORFLOW if owner == "tf" else f"dir({owner}) lists the names that it has"
+    return _MISSING[owner].get(name, other)
