@@ -12,6 +12,32 @@ if TYPE_CHECKING:
     from varsim import distribute
     from varsim.distribute.functions import function
     from varsim.distribute.indexed_slices import IndexedSlices
+    from varsim.distribute.tensors import (
+        bool,  # noqa: A004  # TensorFlow's name
+        cast,
+        complex64,
+        complex128,
+        constant,
+        convert_to_tensor,
+        double,
+        float16,
+        float32,
+        float64,
+        half,
+        identity,
+        int8,
+        int16,
+        int32,
+        int64,
+        ones,
+        ones_like,
+        uint8,
+        uint16,
+        uint32,
+        uint64,
+        zeros,
+        zeros_like,
+    )
     from varsim.distribute.variable import Variable, variable_creator_scope
     from varsim.errors import ConfigError, VarsimError, VarsimWarning
     from varsim.experiments.finished_run import FinishedRun, run_experiment
@@ -40,6 +66,12 @@ _HOMES = {
     "variable_creator_scope": "varsim.distribute.variable",
 }
 
+_TENSORS = (
+    "bool cast complex128 complex64 constant convert_to_tensor double float16 float32 float64 half "
+    "identity int16 int32 int64 int8 ones ones_like uint16 uint32 uint64 uint8 zeros zeros_like"
+).split()
+_HOMES |= dict.fromkeys(_TENSORS, "varsim.distribute.tensors")
+
 _MODULES = ("distribute",)
 
 __all__ = [
@@ -55,10 +87,34 @@ __all__ = [
     "VarsimError",
     "VarsimWarning",
     "__version__",
+    "bool",
+    "cast",
+    "complex64",
+    "complex128",
+    "constant",
+    "convert_to_tensor",
     "distribute",
+    "double",
+    "float16",
+    "float32",
+    "float64",
     "function",
+    "half",
+    "identity",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "ones",
+    "ones_like",
     "run_experiment",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
     "variable_creator_scope",
+    "zeros",
+    "zeros_like",
 ]
 
 

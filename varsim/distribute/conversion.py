@@ -66,8 +66,7 @@ def as_operand(value: Any, dtype: np.dtype[np.generic], variable: str) -> Array:
             return np.array(value, dtype)
         except OverflowError as error:
             raise _out_of_range(value, dtype, variable) from error
-    if getattr(value, "is_variable", False):
-        return as_operand(value.convert(), dtype, variable)
+    value = as_numpy(value, variable)
     if isinstance(value, IndexedSlices):
         value = np.asarray(value)
     if isinstance(value, np.ndarray) and value.dtype.kind != "O":
@@ -81,6 +80,43 @@ def as_operand(value: Any, dtype: np.dtype[np.generic], variable: str) -> Array:
     return _from_numbers(value, dtype, variable)
 
 
+def as_numpy(value: Any, variable: str) -> Any:
+    """Return the array of a variable, or of another library's tensor; other values unchanged.
+
+    A tensor has `__array__` or `__dlpack__`. Its memory may be shared.
+
+    Raises:
+        ValueTypeError: The tensor cannot be read here.
+    """
+    if getattr(value, "is_variable", False):
+        return value.convert()
+    if isinstance(value, np.ndarray | np.generic | DistributedValues | IndexedSlices):
+        return value
+    kind = type(value)
+    try:
+        if hasattr(kind, "__array__"):
+            return np.asarray(value)
+        return np.from_dlpack(value) if hasattr(kind, "__dlpack__") else value
+    except (BufferError, RuntimeError, TypeError) as error:
+        raise ValueTypeError(
+            variable,
+            f"a {kind.__module__}.{kind.__qualname__} cannot be read as a NumPy array: {error}",
+            "Detach it from gradients, and copy it to the CPU.",
+        ) from error
+
+
+def converted(value: Any, dtype: np.dtype[np.generic]) -> Array:
+    """Return a value as a new array of a dtype that can hold it; arrays are converted, too.
+
+    Raises:
+        ValueTypeError: The dtype cannot hold the value.
+    """
+    value = as_numpy(value, "(value)")
+    if isinstance(value, DistributedValues | IndexedSlices):
+        value = np.asarray(value)
+    return _from_numbers(value, dtype, "(value)")
+
+
 def as_number(value: Any, variable: str) -> Array:
     """Return a value as an array of its own dtype; Python numbers get their widest dtype.
 
@@ -88,9 +124,7 @@ def as_number(value: Any, variable: str) -> Array:
         ValueTypeError: It is neither a number nor an array of numbers.
         DistributedValueError: A value per replica, where one value is needed.
     """
-    if getattr(value, "is_variable", False):
-        value = value.convert()
-    return _numbers(value, variable)
+    return _numbers(as_numpy(value, variable), variable)
 
 
 def _from_numbers(value: Any, dtype: np.dtype[np.generic], variable: str) -> Array:
@@ -158,8 +192,7 @@ def initial_array(value: Any, dtype: Any, shape: Shape | None, variable: str) ->
         ValueError: The value is missing, or does not fit `shape`.
         TypeError: A variable cannot hold the value.
     """
-    if getattr(value, "is_variable", False):
-        value = value.convert()
+    value = as_numpy(value, variable)
     if dtype is None:
         found = _numbers(value, variable)
         array = found if isinstance(value, np.ndarray | np.generic) else _narrow(found, variable)
@@ -179,8 +212,7 @@ def initial_array(value: Any, dtype: Any, shape: Shape | None, variable: str) ->
 
 def as_tensor(value: Any) -> Array:
     """Return any number, list of numbers, array or variable as an array of TensorFlow's dtype."""
-    if getattr(value, "is_variable", False):
-        value = value.convert()
+    value = as_numpy(value, "(value)")
     if isinstance(value, np.ndarray | np.generic):
         if value.dtype not in DTYPES:
             raise ValueTypeError("(value)", f"dtype {value.dtype} holds no numbers")

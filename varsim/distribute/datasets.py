@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from varsim.distribute.conversion import as_numpy
 from varsim.distribute.missing import explains_missing
 from varsim.distribute.values import PerReplica, join_structures, leaves_of, map_structure
 from varsim.errors import DistributedValueError
@@ -129,7 +130,7 @@ def _split(batch: Any, count: int) -> Any:
 
 def _check_rows(batch: Any, why: str) -> int:
     """Return the common first dimension of a batch's arrays."""
-    arrays = [np.asarray(leaf) for leaf in leaves_of(batch)]
+    arrays = [np.asarray(as_numpy(leaf, "(batch)")) for leaf in leaves_of(batch)]
     sizes = {array.shape[0] if array.ndim else -1 for array in arrays}
     if len(sizes) != 1 or -1 in sizes:
         raise DistributedValueError(
@@ -140,4 +141,4 @@ def _check_rows(batch: Any, why: str) -> int:
 
 
 def _rows(first: int, count: int, leaf: Any) -> Any:
-    return np.asarray(leaf)[first : first + count]
+    return np.asarray(as_numpy(leaf, "(batch)"))[first : first + count]
