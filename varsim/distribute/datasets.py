@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from varsim.distribute.conversion import as_numpy
+from varsim.distribute.location import user_location
 from varsim.distribute.missing import explains_missing
+from varsim.distribute.shares import rows_of_batch, warning_of
 from varsim.distribute.values import PerReplica, join_structures, leaves_of, map_structure
 from varsim.errors import DistributedValueError
 
@@ -64,13 +66,19 @@ class DistributedDataset:
     Args:
         dataset: Any iterable of batches.
         distribute: Makes batches with parts from the batches of one pass.
+        warn_once: Shows a text at a location once; the third argument identifies the warning. The
+            first batch that leaves a replica without rows causes one.
     """
 
     def __init__(
-        self, dataset: Iterable[Any], distribute: Callable[[Iterator[Any]], Iterator[Any]]
+        self,
+        dataset: Iterable[Any],
+        distribute: Callable[[Iterator[Any]], Iterator[Any]],
+        warn_once: Callable[[str, str, str], None],
     ) -> None:
         self._dataset = dataset
         self._distribute = distribute
+        self._warn_once = warn_once
         self._is_used_up = False
 
     def __iter__(self) -> DistributedIterator:
@@ -88,7 +96,13 @@ class DistributedDataset:
         return DistributedIterator(self._pass(batches))
 
     def _pass(self, batches: Iterator[Any]) -> Iterator[Any]:
-        yield from self._distribute(batches)
+        for number, parts in enumerate(self._distribute(batches), start=1):
+            rows = rows_of_batch(parts)
+            if 0 in rows:
+                location = user_location()
+                text = warning_of(f"batch {number}", rows)
+                self._warn_once(text, location, f"no rows: {location}")
+            yield parts
         self._is_used_up = True
 
 

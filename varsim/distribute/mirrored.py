@@ -32,6 +32,7 @@ from varsim.distribute.reduction import (
     reduce_over_replicas,
 )
 from varsim.distribute.replica_context import check_axis
+from varsim.distribute.shares import Rows, uneven_rows, warning_of
 from varsim.distribute.strategy import Strategy, check_call
 from varsim.distribute.supervision import Choices, Supervisor, current_supervisor
 from varsim.distribute.values import DistributedValues, is_distributed, regroup, select_replica
@@ -276,10 +277,12 @@ class MirroredStrategy(Strategy):
         check_call(self, fn, args)
         coordinator = self.coordinator
         site = site_of(fn)
-        number, function, arguments = self._packed_call(fn, (tuple(args), dict(kwargs or {})), site)
+        given = tuple(args), dict(kwargs or {})
+        number, function, arguments = self._packed_call(fn, given, site)
+        rows = self._rows_of(given, site)
         host = RunHost(self, coordinator.link.codec, self.warn_once)
         try:
-            returned = coordinator.run(number, function, arguments, host, site)
+            returned = coordinator.run(number, function, arguments, host, site, rows)
         except RaisedBy as raised:
             self._raise(raised.replica_id, raised.raised)
         return regroup([coordinator.link.codec.unpack(one.result) for one in returned])
@@ -302,9 +305,17 @@ class MirroredStrategy(Strategy):
                 self.warn_once(text, site.called_at)
         return number, function, packed
 
-    def warn_once(self, text: str, location: str) -> None:
-        """Show each warning once; the first line of its text identifies it."""
-        if self.is_new(text.partition("\n")[0]):
+    def _rows_of(self, arguments: Any, site: CallSite) -> Rows:
+        """Return each replica's rows, and warn, if an argument has rows on some replicas only."""
+        rows, is_warned = uneven_rows(arguments) or ((), True)
+        if not is_warned:
+            text = warning_of("an argument of strategy.run", rows)
+            self.warn_once(text, site.called_at, f"no rows: {site.called_at}")
+        return rows
+
+    def warn_once(self, text: str, location: str, what: str = "") -> None:
+        """Show each warning once; see `Strategy.warn_once`."""
+        if self.is_new(what or text.partition("\n")[0]):
             warn(text, location)
 
     def is_new(self, what: str) -> bool:

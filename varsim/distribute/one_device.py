@@ -111,13 +111,13 @@ class OneDeviceStrategy(Strategy):
         self, dataset: Iterable[Any], options: Any = None
     ) -> DistributedDataset:
         """Return the batches themselves."""
-        return DistributedDataset(dataset, iter)
+        return DistributedDataset(dataset, iter, self.warn_once)
 
     def distribute_datasets_from_function(
         self, dataset_fn: Callable[[InputContext], Iterable[Any]], options: Any = None
     ) -> DistributedDataset:
         """Return the batches of the function's dataset."""
-        return DistributedDataset(dataset_fn(InputContext()), iter)
+        return DistributedDataset(dataset_fn(InputContext()), iter, self.warn_once)
 
 
 class PlainExtended(Extended):

@@ -18,6 +18,7 @@ from varsim.distribute.datasets import (
     split_each,
 )
 from varsim.distribute.extended import Extended
+from varsim.distribute.location import warn
 from varsim.distribute.missing import explains_missing
 from varsim.distribute.ports import ReplicaPort
 from varsim.distribute.values import DistributedValues, map_structure
@@ -162,7 +163,8 @@ class Strategy(ABC):
         """Split every batch over the replicas, along axis 0.
 
         Each replica gets the same number of rows, rounded up, until the batch is used up: a batch
-        of 5 over 2 replicas gives 3 and 2, and a batch of 1 gives 1 and 0, as in TensorFlow.
+        of 5 over 2 replicas gives 3 and 2, and a batch of 1 gives 1 and 0, as in TensorFlow. The
+        first batch that leaves a replica without rows causes a warning.
 
         Args:
             dataset: An iterable of batches: arrays, or structures of arrays with equal first
@@ -171,14 +173,16 @@ class Strategy(ABC):
             An iterable of structures of PerReplica. Reading it raises a `DistributedValueError` if
             a batch has no first dimension, or its arrays differ in it.
         """
-        return DistributedDataset(dataset, partial(split_each, self.num_replicas_in_sync))
+        split = partial(split_each, self.num_replicas_in_sync)
+        return DistributedDataset(dataset, split, self.warn_once)
 
     def distribute_datasets_from_function(
         self, dataset_fn: Callable[[InputContext], Iterable[Any]], options: Any = None
     ) -> DistributedDataset:
         """Call `dataset_fn` once, and give each batch of its dataset to one replica, in turn.
 
-        If the dataset ends before every replica has a batch, the others get no rows.
+        If the dataset ends before every replica has a batch, the others get no rows, which causes
+        a warning.
 
         Args:
             dataset_fn: Returns an iterable of batches, each of the size for one replica.
@@ -187,13 +191,21 @@ class Strategy(ABC):
         """
         count = self.num_replicas_in_sync
         dataset = dataset_fn(InputContext(num_replicas_in_sync=count))
-        return DistributedDataset(dataset, partial(one_for_each, count))
+        return DistributedDataset(dataset, partial(one_for_each, count), self.warn_once)
 
     def experimental_distribute_datasets_from_function(
         self, dataset_fn: Callable[[InputContext], Iterable[Any]], options: Any = None
     ) -> DistributedDataset:
         """Do what `distribute_datasets_from_function` does: the earlier name."""
         return self.distribute_datasets_from_function(dataset_fn, options)
+
+    def warn_once(self, text: str, location: str, what: str = "") -> None:
+        """Show a warning; a strategy with replicas shows each one once.
+
+        Args:
+            what: Identifies the warning; by default the first line of its text.
+        """
+        warn(text, location)
 
     # ------------------------------------------------------------ the end
 

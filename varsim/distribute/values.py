@@ -62,6 +62,8 @@ class DistributedValues:
 class PerReplica(DistributedValues):
     """A value that differs by replica."""
 
+    is_of_batch = False  # whether `experimental_distribute_dataset` made it
+
 
 class Mirrored(DistributedValues):
     """A value that every replica computed and that should be equal on all."""

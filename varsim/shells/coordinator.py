@@ -199,11 +199,13 @@ class Coordinator:
         arguments: Sequence[Payload],
         host: Host,
         site: CallSite,
+        rows: Sequence[int] = (),
     ) -> tuple[Returned, ...]:
         """Call a function on all replicas.
 
         Args:
             site: The name of the function and the location of the call, for errors.
+            rows: The rows of each replica's arguments, to record, if some replicas have none.
         Returns:
             The result of every replica, in replica order.
         Raises:
@@ -217,6 +219,7 @@ class Coordinator:
             try:
                 self._check()
                 call = ProgramCall(function_id, function, arguments, site)
+                self._notes.rows = rows
                 finish = self._run(call, host)
                 if not finish.returned:
                     self._flush()  # tell waiting replicas that the call has failed
@@ -345,6 +348,7 @@ class Coordinator:
                 self._work.append(action)
             case CallBegins(token=token, call_id=call_id):
                 self._tokens[call_id] = token
+                self._notes.began(call_id)
             case Exchanged():
                 self._notes.decided(self._outgoing.values())
             case ProgramWrote(variable_id=number, operation=operation, location=location):

@@ -75,7 +75,8 @@ KINDS: Final[Mapping[str, str]] = {
     "create": "the program: a new variable, with the value of every component (version 0)",
     "forget": "the program dropped a variable",
     "call": "the program calls a function on all replicas",
-    "begin": "a replica begins a call; caused by `call`",
+    "begin": "a replica begins a call; caused by `call`. If its arguments have rows on some "
+    "replicas only, `note` says how many this replica has: `0 of 9 rows`",
     "write": "a write (assign, assign_add, assign_sub), before it takes effect. `position` is set "
     "for a contribution to a merge; any other write is local to `replica`, or is the program's (to "
     "all components if `replica` is NULL)",

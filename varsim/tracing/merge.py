@@ -109,6 +109,7 @@ class _Merger:
         self._window = window
         self._open = window is None
         """Whether events are in the window; earlier ones are dropped for all processes."""
+        self._shares: dict[int, list[int]] = {}  # by call: each replica's rows, if some have none
         self._reads: dict[int, Columns] = {}  # each process's last read, without `times`
         self._traces: list[Reading] = []
 
@@ -219,6 +220,7 @@ class _Merger:
             int(RecordKind.DECIDED): self._decided,
             int(RecordKind.FINISHED): self._finished,
             int(RecordKind.LOST): self._lost,
+            int(RecordKind.SHARES): self._shares_of_call,
         }
 
     def _read(
@@ -255,6 +257,18 @@ class _Merger:
 
     def _lost(self, process: int, replica: int, note: str) -> None:  # noqa: ARG002
         self._rows.tell("lost", replica=replica, note=note)
+
+    def _shares_of_call(self, process: int, call: int, rows: list[int]) -> None:  # noqa: ARG002
+        self._shares[call] = rows
+
+    def _begin(self, process: int, call: int, cause: int) -> None:
+        self._rows.begin(call)
+        rows = self._shares.get(call)
+        if rows is None:
+            self._rows.tell("begin", call=call, cause=cause)
+        else:
+            note = f"{rows[process]} of {sum(rows)} rows"
+            self._rows.tell("begin", call=call, cause=cause, note=note)
 
     def _messages(self, frames: Iterable[bytes | int]) -> list[Message]:
         return decode([self._absent.frame(frame) for frame in frames], self._absent)
@@ -302,8 +316,7 @@ class _Merger:
                 case Commit():
                     installed(message, events, rows)
                 case Start(call_id=call):
-                    rows.begin(call)
-                    rows.tell("begin", call=call, cause=events[0])
+                    self._begin(process, call, events[0])
                 case _ if events:
                     rows.because(events[-1])
 

@@ -14,6 +14,14 @@ class ProgramNotes:
 
     def __init__(self, trace: Trace | None) -> None:
         self._trace = trace
+        self.rows: Sequence[int] = ()
+        """The rows of each replica's arguments in the next call, if some replicas have none."""
+
+    def began(self, call_id: int) -> None:
+        """Record the rows of a call that begins, before any replica gets its arguments."""
+        rows, self.rows = self.rows, ()
+        if self._trace is not None and rows:
+            self._trace.shares(call_id, rows)
 
     def wrote(
         self,

@@ -75,6 +75,7 @@ class RecordKind(IntEnum):
     AGAIN = 10  # repeat count of the preceding READ at the same location
     DECIDED = 11  # frames: commits that no replica waits for; they are sent with the next envelope
     WITHHELD = 12  # variable_id, value of a contribution; it is not used, so it is not sent
+    SHARES = 13  # call_id, number of rows of each replica's arguments, if some have none
 
 
 _RECEIVED, _READ, _WROTE = int(RecordKind.RECEIVED), int(RecordKind.READ), int(RecordKind.WROTE)
@@ -292,6 +293,10 @@ class Trace:
     def finished(self, call_id: int, error: str | None) -> None:
         """Record the end of a call."""
         self._note(RecordKind.FINISHED, call_id, error)
+
+    def shares(self, call_id: int, rows: Sequence[int]) -> None:
+        """Record the rows that each replica gets in a call, before the call is sent."""
+        self._note(RecordKind.SHARES, call_id, list(rows))
 
     def lost(self, replica: int, reason: str) -> None:
         """Record the loss of a worker."""

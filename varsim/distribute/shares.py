@@ -1,0 +1,65 @@
+"""Shares of rows: how a batch is split, and which replicas get no rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from varsim.distribute.values import PerReplica, leaves_of
+from varsim.texts.facts import name_replicas
+
+Rows = tuple[int, ...]
+"""The number of rows of each replica."""
+
+
+def rows_of_batch(parts: Any) -> Rows:
+    """Return each replica's rows of a batch; note in its values that they are such parts."""
+    leaves = [leaf for leaf in leaves_of(parts) if isinstance(leaf, PerReplica)]
+    for leaf in leaves:
+        leaf.is_of_batch = True
+    return (_rows_of(leaves[0]) or ()) if leaves else ()
+
+
+def _rows_of(value: PerReplica) -> Rows | None:
+    """Return the first dimension of each component; None if a component has none."""
+    shapes = [getattr(one, "shape", None) for one in value.values]
+    return tuple(shape[0] for shape in shapes if shape) if all(shapes) else None
+
+
+def uneven_rows(structure: Any) -> tuple[Rows, bool] | None:
+    """Find a value that has rows on some replicas, and none on others.
+
+    Returns:
+        The rows of the first such value, and whether its program was warned of it; None without.
+    """
+    for leaf in leaves_of(structure):
+        if isinstance(leaf, PerReplica):
+            rows = _rows_of(leaf)
+            if rows and 0 in rows and any(rows):
+                return rows, leaf.is_of_batch
+    return None
+
+
+def empty_in(rows: Rows) -> list[int]:
+    """Return the replicas that have no rows."""
+    return [replica_id for replica_id, count in enumerate(rows) if not count]
+
+
+def warning_of(what: str, rows: Rows) -> str:
+    """Return the text of the warning that some replicas, or all, get no rows.
+
+    Args:
+        what: What has these rows: "batch 3".
+    """
+    total, count = sum(rows), len(rows)
+    first = f"{total} row{_s(total)} for {count} replica{_s(count)}"
+    who = f"{name_replicas(empty_in(rows))} get{'s' if rows.count(0) == 1 else ''} none"
+    return (
+        f"{what} has {first}: {who}. The mean of no rows is NaN, and an aggregation by SUM or MEAN "
+        "passes it on to all replicas.\n"
+        f"  Drop the remainder, and use a batch size that is a multiple of {count}; or weight by "
+        "rows: sum over the rows on each replica, and divide by the number of all rows."
+    )
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"
