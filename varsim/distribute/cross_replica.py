@@ -15,7 +15,7 @@ from varsim.distribute.conversion import as_number, to_array
 from varsim.distribute.distributed import DistributedVariable
 from varsim.distribute.location import user_location, warn
 from varsim.distribute.values import DistributedValues, PerReplica
-from varsim.errors import VariableError, VarsimError
+from varsim.errors import ShapeError, VariableError, VarsimError
 from varsim.shells.coordinator import Coordinator
 from varsim.spec import Array, Context, Operation, VariableSpec
 from varsim.sync import policies, reduce
@@ -125,7 +125,12 @@ class CrossReplica:
             problem=problem,
             location=user_location() if distributed else self._location(),
         )
-        self._coordinator.write(event)
+        try:
+            self._coordinator.write(event)
+        except ShapeError as error:
+            if distributed and values:
+                error.problem += f"; the {event.per_replica} has {reduce.described(values)}"
+            raise
 
     def _location(self) -> str:
         """Return the location in the program, if locations are recorded."""

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from varsim.distribute.conversion import as_tensor
 from varsim.distribute.distributed import DistributedVariable, MirroredVariable
+from varsim.distribute.location import user_location, warn
 from varsim.distribute.values import DistributedValues, map_structure
-from varsim.errors import AggregationError, DistributedValueError, ShapeError, ValueTypeError
+from varsim.errors import (
+    AggregationError,
+    DistributedValueError,
+    ShapeError,
+    ValueMismatchError,
+    ValueTypeError,
+)
 from varsim.spec import Array, ReduceOp
 from varsim.sync import reduce
 
@@ -75,10 +83,12 @@ def _is_zero(leaf: Any) -> bool:
 def reduce_along(op: ReduceOp, value: Any, axis: Any, num_replicas: int) -> Any:
     """Reduce over an axis of every replica's value, then over the replicas.
 
-    A MEAN divides the total by the total count, so replicas with more rows have more weight.
+    A MEAN divides the total by the total count, so replicas with more rows have more weight. If
+    there are no rows at all, it is NaN, as in TensorFlow, with a warning.
 
     Raises:
         ShapeError: A value has no such axis.
+        ValueMismatchError: Dimensions other than `axis` differ between replicas.
         TypeError: The axis is neither an integer nor a tuple of integers.
     """
     if isinstance(axis, list):
@@ -91,15 +101,43 @@ def reduce_along(op: ReduceOp, value: Any, axis: Any, num_replicas: int) -> Any:
         per_replica = [np.stack(members) for members in zip(*parts, strict=True)]
     else:
         per_replica = _of_each_replica(value, num_replicas)
+    _check_axes(per_replica, axes)
     sums = [_sum_axes(array, axes) for array in per_replica]
     total = reduce.reduce(sums, ReduceOp.SUM)
     if op is ReduceOp.SUM:
         return total
     count = sum(int(np.prod([array.shape[one] for one in axes])) for array in per_replica)
+    if not count and total.size:
+        warn(
+            _MEAN_OF_NOTHING.format(axis=axis, values=reduce.described(per_replica)),
+            user_location(),
+        )
     if total.dtype.kind in "iu":
         total = total.astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(np.divide(total, total.dtype.type(count)))
+
+
+_MEAN_OF_NOTHING = (
+    "strategy.reduce: the MEAN over axis {axis} is NaN, because no replica has a row ({values}). "
+    "Skip empty batches, or reduce the SUM and the number of rows, and divide if there are any."
+)
+
+
+def _check_axes(values: Sequence[Array], axes: tuple[int, ...]) -> None:
+    """Refuse values without such axes, and values whose other dimensions differ."""
+    for one in axes:
+        if not all(-array.ndim <= one < array.ndim for array in values):
+            raise ShapeError(
+                "(value)", f"cannot reduce along axis {one}: {reduce.described(values)}"
+            )
+    kept = {(array.dtype, np.delete(array.shape, axes).tobytes()) for array in values}
+    if len(kept) > 1:
+        raise ValueMismatchError(
+            f"cannot reduce along axis {axes[0] if len(axes) == 1 else axes}: "
+            f"{reduce.described(values)}\n"
+            "  Only the sizes along that axis may differ. Pad or reshape the other dimensions."
+        )
 
 
 def _of_each_replica(value: Any, num_replicas: int) -> list[Array]:
@@ -109,9 +147,6 @@ def _of_each_replica(value: Any, num_replicas: int) -> list[Array]:
 
 
 def _sum_axes(array: Array, axes: tuple[int, ...]) -> Array:
-    for one in axes:
-        if not -array.ndim <= one < array.ndim:
-            raise ShapeError("(value)", f"axis {one} of a value of {array.ndim} dimensions")
     if array.dtype.kind == "b":
         raise AggregationError("(value)", "bools have no sum", "Cast them to an integer dtype.")
     if array.dtype == np.float16 and array.size:  # NumPy would sum in float32

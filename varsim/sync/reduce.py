@@ -143,10 +143,12 @@ def reduce(values: Sequence[Array], op: ReduceOp) -> Array:
     """
     first = values[0]
     if any(value.shape != first.shape or value.dtype != first.dtype for value in values):
-        described = ", ".join(
-            f"replica {i}: {v.dtype}{list(v.shape)}" for i, v in enumerate(values)
+        raise ValueMismatchError(
+            f"cannot reduce values of different shape or dtype: {described(values)}\n"
+            "  Give every replica a value of the same shape and dtype: pad it, or sum over its "
+            "rows first, as strategy.reduce(…, axis=0) does; or use strategy.gather, which accepts "
+            "different numbers of rows."
         )
-        raise ValueMismatchError(f"cannot reduce values of different shape or dtype: {described}")
     if len(values) == 1:
         return first
     if first.dtype.kind not in "iufc":
@@ -162,6 +164,11 @@ def reduce(values: Sequence[Array], op: ReduceOp) -> Array:
         return np.asarray(np.divide(total, np.float64(len(values)), dtype=np.float64))
     np.divide(total, total.dtype.type(len(values)), out=total)
     return total
+
+
+def described(values: Sequence[Array]) -> str:
+    """Return dtype and shape of every replica's value, for errors."""
+    return ", ".join(f"replica {i}: {v.dtype}{list(v.shape)}" for i, v in enumerate(values))
 
 
 def concatenate(values: Sequence[Array], axis: int) -> Array:
@@ -189,10 +196,10 @@ def concatenate(values: Sequence[Array], axis: int) -> Array:
         raise ValueTypeError("(value)", "cannot gather bools", "Cast them to an integer dtype.")
     kept = [(v.dtype, v.shape[:axis], v.shape[axis + 1 :]) for v in values]
     if any(other != kept[0] for other in kept):
-        described = ", ".join(
-            f"replica {i}: {v.dtype}{list(v.shape)}" for i, v in enumerate(values)
+        raise ValueMismatchError(
+            f"cannot gather along axis {axis}: {described(values)}\n"
+            "  Only the sizes along that axis may differ. Pad or reshape the other dimensions."
         )
-        raise ValueMismatchError(f"cannot gather along axis {axis}: {described}")
     return np.concatenate(values, axis=axis)
 
 
