@@ -419,3 +419,13 @@ def test_the_events_of_a_killed_worker_are_recorded(tmp_path: Path) -> None:
     assert [(1, "was killed by SIGKILL")] == of_kind(events, "lost", "replica", "note")
     assert {"begin", "write", "wait"} <= {event.kind for event in events if event.process == 1}
     assert Outcome.INVALID is not overall(verdicts)
+
+
+def test_a_begin_has_the_rows_of_its_replica_if_some_have_none(tmp_path):
+    traced = TracedCluster(tmp_path)
+    traced.program.shares(1, (3, 0))
+    traced.step(1, (), ())
+    traced.step(2, (), ())
+
+    begins = [(e.call, e.process, e.note) for e in traced.history() if e.kind == "begin"]
+    assert [(1, 0, "3 of 3 rows"), (1, 1, "0 of 3 rows"), (2, 0, None), (2, 1, None)] == begins

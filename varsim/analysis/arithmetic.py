@@ -81,6 +81,13 @@ def is_infinite(value: Flat) -> bool:
     return bool(np.isinf(value).any())
 
 
+def is_finite(value: Flat) -> bool:
+    """Return whether no element is an infinity or NaN."""
+    if len(value) <= _FEW and value.dtype.kind == "f":
+        return all(map(math.isfinite, value.tolist()))
+    return bool(np.isfinite(value).all())
+
+
 @lru_cache(256)
 def _count(number: int, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
     return np.asarray(number).astype(dtype)

@@ -13,6 +13,7 @@ from varsim.analysis.findings.conflicts import Conflicts
 from varsim.analysis.findings.context import FindingContext, context_of
 from varsim.analysis.findings.divergence import Divergence
 from varsim.analysis.findings.model import Finder, Finding, FindingKind
+from varsim.analysis.findings.not_finite import NotFinite
 from varsim.analysis.findings.overflow import Overflow
 from varsim.analysis.findings.pairing import Pairing
 from varsim.analysis.findings.redundancy import Redundancy
@@ -30,6 +31,7 @@ FINDERS: Final[tuple[type[Finder], ...]] = (
     Divergence,
     Conflicts,
     Scaling,
+    NotFinite,
     Overflow,
     Redundancy,
     Waits,

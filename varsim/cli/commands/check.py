@@ -90,8 +90,8 @@ def check(
     \b
     failed-run, failed-call, stale-read, divergence, write-write-conflict,
     read-write-conflict, wrong-by-the-number-of-replicas, mean-of-means,
-    first-replica-only, integer-truncation, overflow-of-a-sum,
-    merges-that-are-never-read, reads-with-nothing-changed,
+    first-replica-only, integer-truncation, nan-or-infinity,
+    overflow-of-a-sum, merges-that-are-never-read, reads-with-nothing-changed,
     merges-of-the-same-values, manual-synchronisation-after-every-write,
     waiting-for-one-replica, collectives-of-different-lines
 

@@ -1,0 +1,149 @@
+"""The first NaN or infinity in each variable is found, with its replica, call and line."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from tests.analysis.build import told as described
+from tests.analysis.findings.build import ProgramHistory
+from varsim.analysis.findings.model import Finding
+from varsim.analysis.findings.not_finite import NOT_FINITE
+from varsim.analysis.search import find
+
+NAN, INF = math.nan, math.inf
+
+
+def found(told: ProgramHistory) -> list[Finding]:
+    return [finding for finding in told.findings() if finding.kind is NOT_FINITE]
+
+
+def merged(*values: float) -> ProgramHistory:
+    told = ProgramHistory(3, w="ON_WRITE MEAN")
+    told.call()
+    told.merge("w", [1.0, 2.0, 3.0], at="step.py:4")
+    told.end()
+    told.call()
+    told.merge("w", values, at="step.py:5")
+    told.end()
+    return told
+
+
+def test_the_replica_that_contributes_nan_is_named_with_call_and_line():
+    (finding,) = found(merged(1.0, 2.0, NAN))
+
+    assert ("w", 1, (("step.py:5", 1),)) == (finding.variable, finding.count, finding.locations)
+    assert finding.what == (
+        "Replica 2 wrote the first NaN in call 2 of strategy.run at step.py:5. In this call, "
+        "replicas 0, 1 wrote finite values only. The MEAN passes it on to every copy."
+    )
+    assert "how replica 2 computes" in finding.remedy
+
+
+def test_infinity_is_called_infinity():
+    (finding,) = found(merged(INF, INF, INF))
+
+    assert finding.what.startswith("Replicas 0–2 wrote the first infinity in call 2")
+    assert "3 writes contained" in finding.what
+
+
+def test_finite_values_are_not_found():
+    assert [] == found(merged(1.0, 2.0, 3.0))
+
+
+def test_the_first_replicas_value_is_the_only_one_that_counts():
+    told = ProgramHistory(2, step="ON_WRITE ONLY_FIRST_REPLICA")
+    told.call()
+    told.merge("step", [1.0, NAN])
+    told.end()
+
+    assert [] == found(told)
+
+
+@pytest.mark.parametrize("settings", ["ON_READ SUM", "NONE NONE"])
+def test_a_local_write_is_found(settings):
+    told = ProgramHistory(2, loss=settings)
+    told.call()
+    told.write(0, "loss", 1.0, at="step.py:7", add=True)
+    told.write(1, "loss", NAN, at="step.py:7", add=True)
+    told.end()
+
+    (finding,) = found(told)
+    assert finding.what.startswith("Replica 1 wrote the first NaN in call 1")
+    assert ("a cross-replica read" in finding.what) == (settings == "ON_READ SUM")
+
+
+def test_a_write_of_the_program_is_found():
+    told = ProgramHistory(2, w="ON_WRITE MEAN")
+    told.assign("w", NAN, at="train.py:3")
+
+    (finding,) = found(told)
+    assert "The program wrote the first NaN at train.py:3." == finding.what
+    assert "how the program computes" in finding.remedy
+
+
+def test_the_variable_that_was_first_is_named():
+    told = ProgramHistory(2, first="ON_WRITE MEAN", loss="ON_READ SUM")
+    told.call()
+    told.write(1, "loss", NAN)
+    told.merge("first", [1.0, NAN])
+    told.end()
+
+    merge, loss = found(told)
+    assert "Variable 'loss' became NaN or infinite before it." in merge.what
+    assert "before it" not in loss.what
+
+
+EMPTY = """
+replicas 2
+variable loss ON_READ SUM float32 []
+
+program create loss v=0 = 0.0
+program call call=1                                 as start
+0 begin call=1                                      after start
+1 begin call=1                                      after start
+0 write loss assign_add call=1 location=a.py:3 = 1.0
+1 write loss assign_add call=1 location=a.py:3 = NaN
+0 return call=1
+1 return call=1
+"""
+
+
+def test_the_share_without_rows_is_named(tmp_path):
+    story = described(EMPTY)
+    begins = [number for number, event in enumerate(story.events) if event.kind == "begin"]
+    for number, note in zip(begins, ["1 of 1 rows", "0 of 1 rows"], strict=True):
+        story.events[number] = story.events[number]._replace(note=note)
+    with story.history(tmp_path) as history:
+        (finding,) = [one for one in find(history) if one.kind is NOT_FINITE]
+
+    assert "The arguments of replica 1 had no rows." in finding.what
+    assert "weight by rows" in finding.remedy
+
+
+def test_without_a_record_of_rows_nothing_is_said_of_them(tmp_path):
+    with described(EMPTY).history(tmp_path) as history:
+        (finding,) = [one for one in find(history) if one.kind is NOT_FINITE]
+
+    assert "rows" not in finding.what + finding.remedy
+
+
+PADDED = """
+replicas 2
+variable table ON_WRITE MEAN float32 [3]
+
+program create table v=0 = [0,NaN,Infinity]
+program write table assign location=a.py:3 = {}
+program commit table assign v=1 = {}
+"""
+
+
+@pytest.mark.parametrize(("value", "wrong"), [("[1,NaN,NaN]", False), ("[NaN,NaN,1]", True)])
+def test_elements_that_are_not_finite_when_created_are_meant(tmp_path, value, wrong):
+    with described(PADDED.format(value, value)).history(tmp_path) as history:
+        findings = [one for one in find(history) if one.kind is NOT_FINITE]
+
+    assert wrong == bool(findings)
+    if wrong:
+        assert "the first NaN in 1 of 3 elements" in findings[0].what

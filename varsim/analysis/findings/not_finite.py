@@ -1,0 +1,202 @@
+"""NaN and infinity: the first write that brings one into a variable, and the replicas that did it.
+
+It needs no oracle. Elements that are NaN or infinite from the creation of a variable are meant to
+be, such as padding, or a minimum that is not known yet. A sum of finite values that is infinite is
+an overflow (`overflow.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from varsim.analysis.arithmetic import Flat, is_finite, value_of
+from varsim.analysis.findings.context import FindingContext
+from varsim.analysis.findings.model import (
+    Evidence,
+    Finder,
+    Finding,
+    FindingKind,
+    finding_of,
+    times,
+)
+from varsim.analysis.findings.variable_facts import VariableFacts
+from varsim.texts.facts import name_replicas
+from varsim.tracing.history import Event
+
+NOT_FINITE: Final = FindingKind(
+    name="NaN or infinity", about_values=True, explains_differences=True
+)
+
+_NO_ROWS: Final = "0 of "
+"""How the note of a replica's `begin` starts if its arguments have no rows."""
+
+Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
+
+
+@dataclass(slots=True)
+class _Seen:
+    """The writes of NaN or infinity to one variable."""
+
+    first: Event  # the earliest of them
+    elements: tuple[int, int]  # in it: how many elements are NaN or infinite, of how many
+    is_nan: bool  # whether NaN is among them
+    wrote: set[int] = field(default_factory=set)  # the replicas that did so in the first call
+    finite: set[int] = field(default_factory=set)  # the replicas that only wrote others in it
+    evidence: Evidence = field(default_factory=Evidence)
+
+
+class NotFinite(Finder):
+    """Finds variables that become NaN or infinite."""
+
+    kinds = (NOT_FINITE,)
+
+    def __init__(self, context: FindingContext) -> None:
+        super().__init__(context)
+        self._variables = {
+            number: one for number, one in context.variables.items() if one.numpy_dtype.kind in "fc"
+        }
+        self._contributions = context.contributions
+        self._meant: dict[int, Mask] = {}  # elements that are not finite from the creation on
+        self._finite: dict[int, tuple[int | None, set[int]]] = {}  # the last call's such writers
+        self._empty: dict[int | None, set[int]] = {}  # by call: replicas without rows
+        self._seen: dict[int, _Seen] = {}
+
+    def concerns(self, variable: int | None) -> bool:
+        """Return whether the variable can be NaN."""
+        return variable is None or variable in self._variables
+
+    def on_begin(self, event: Event) -> None:
+        """Note that the replica's arguments have no rows."""
+        if event.note is not None and event.note.startswith(_NO_ROWS):
+            self._empty.setdefault(event.call, set()).add(event.process)
+
+    def on_create(self, event: Event) -> None:
+        """Note the elements of the initial value that are not finite."""
+        number, value = event.variable, self._value_of(event)
+        if number is not None and value is not None and not is_finite(value):
+            self._meant[number] = ~np.isfinite(value)
+
+    def on_write_by_replica(self, event: Event) -> None:
+        """Examine a local write; a commit shows the others."""
+        if event.position is None:
+            self._examine(event)
+
+    def on_write_by_program(self, event: Event) -> None:
+        """Examine a write from outside the replicas."""
+        self._examine(event)
+
+    def on_commit(self, event: Event) -> None:
+        """Examine the contributions to a merge that count."""
+        if event.variable is None:
+            return
+        contributions = self._contributions.committed
+        only_first = self._variables[event.variable].first
+        for replica_id, one in contributions.items():
+            if one.variable == event.variable and not (only_first and replica_id):
+                self._examine(one)
+
+    def finish(self) -> list[Finding]:
+        """Return one finding for each variable that became NaN or infinite."""
+        if not self._seen:
+            return []
+        start = min(self._seen, key=lambda number: self._seen[number].first.event)
+        origin = self._variables[start].name
+        return [
+            _finding(
+                self._variables[number],
+                seen,
+                self._empty.get(seen.first.call, ()),
+                "" if number == start else origin,
+            )
+            for number, seen in sorted(self._seen.items())
+        ]
+
+    def _value_of(self, event: Event) -> Flat | None:
+        assert event.variable is not None
+        return value_of(event, self._variables[event.variable].numpy_dtype)
+
+    def _examine(self, event: Event) -> None:
+        assert event.variable is not None
+        number, value = event.variable, self._value_of(event)
+        if value is None:
+            return
+        seen = self._seen.get(number)
+        bad = None if is_finite(value) else self._unexpected(number, value)
+        if bad is None:
+            self._note_finite(number, event, seen)
+            return
+        if seen is None:
+            elements = int(bad.sum()), len(value)
+            is_nan = bool(np.isnan(value[bad]).any())
+            seen = self._seen[number] = _Seen(event, elements, is_nan)
+            call, finite = self._finite.pop(number, (None, set()))
+            if call == event.call:
+                seen.finite = finite
+        if event.call == seen.first.call:
+            seen.wrote.add(event.process)
+        seen.evidence.add(event)
+
+    def _unexpected(self, number: int, value: Flat) -> Mask | None:
+        """Return the elements that are not finite, although they were when created."""
+        bad: Mask = ~np.isfinite(value)
+        meant = self._meant.get(number)
+        if meant is not None and len(meant) == len(bad):
+            bad &= ~meant
+        return bad if bad.any() else None
+
+    def _note_finite(self, number: int, event: Event, seen: _Seen | None) -> None:
+        if seen is not None:
+            if seen.first.call == event.call:
+                seen.finite.add(event.process)
+            return
+        call, finite = self._finite.get(number, (None, set()))
+        if call != event.call:
+            finite = set()
+        finite.add(event.process)
+        self._finite[number] = event.call, finite
+
+
+def _finding(
+    facts: VariableFacts, seen: _Seen, without_rows: Collection[int], origin: str
+) -> Finding:
+    first, evidence = seen.first, seen.evidence
+    by_program = first.process < 0
+    what = "NaN" if seen.is_nan else "infinity"
+    bad, size = seen.elements
+    part = f" in {bad:,} of {size:,} elements" if size > 1 else ""
+    wrote = sorted(seen.wrote - {-1})
+    empty = sorted(set(wrote) & set(without_rows))
+    who = "the program" if by_program else name_replicas(wrote)
+    call = f" in call {first.call} of strategy.run" if first.call is not None else ""
+    at = f" at {first.location}" if first.location else ""
+    said = [f"{who} wrote the first {what}{part}{call}{at}."]
+    finite = sorted(seen.finite - seen.wrote - {-1})
+    if finite and not by_program:
+        said.append(f"In this call, {name_replicas(finite)} wrote finite values only.")
+    if empty:
+        said.append(f"The arguments of {name_replicas(empty)} had no rows.")
+    if not by_program and facts.aggregation in {"SUM", "MEAN"} and finite:
+        to = "every copy" if facts.mirrored else "the value of a cross-replica read"
+        said.append(f"The {facts.aggregation} passes it on to {to}.")
+    if evidence.count > 1:
+        said.append(f"{times(evidence.count, 'write')} contained NaN or infinity.")
+    if origin:
+        said.append(f"Variable {origin!r} became NaN or infinite before it.")
+    return finding_of(NOT_FINITE, facts, evidence, " ".join(said), _remedy(who, empty))
+
+
+def _remedy(who: str, empty: Collection[int]) -> str:
+    if empty:
+        return (
+            "The mean of no rows is NaN. Drop the remainder of the data, or weight by rows: sum "
+            "over the rows on each replica, and divide by the number of all rows."
+        )
+    return (
+        f"Look at how {who} computes this value: a division by zero, a logarithm of 0 or an "
+        "overflow, for example. If the value is meant, give it to the variable when it is created: "
+        "such elements are not reported."
+    )
